@@ -1,0 +1,5 @@
+"""`python -m shardpack`."""
+
+from shardpack.cli.main import run
+
+run()

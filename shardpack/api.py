@@ -1,0 +1,246 @@
+"""The front door: `open` and `pack` join the layers below and decide nothing else."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Literal
+
+from shardpack.check import check_listing
+from shardpack.errors import DatasetNotFoundError, OptionError
+from shardpack.format import manifest
+from shardpack.pack.options import Check, OnError, PackOptions, PackReport
+from shardpack.pack.run import PackPlan, pack_plan, plan_shards, recorded_options
+from shardpack.pack.writer import ShardWriter
+from shardpack.plan.listing import Listing
+from shardpack.plan.order import PACK_ORDER, derive_key, permutation
+from shardpack.plan.packing import ShardLimits
+from shardpack.progress import Progress, no_progress
+from shardpack.read.dataset import Dataset, open_dataset
+from shardpack.sources.detect import Layout, open_source
+from shardpack.storage.local import LocalStore
+from shardpack.storage.protocol import RangeReader
+from shardpack.tars import find_tars, index_in_memory
+from shardpack.units import parse_bytes
+from shardpack.workers import start_workers
+
+Samples = Iterable[tuple[str, Mapping[str, Any]]]
+
+
+def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names it
+    location: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | RangeReader,
+    *,
+    verify: bool | None = None,
+    index: Literal["memory"] | None = None,
+) -> Dataset:
+    """Return the dataset at a location. Costs one read, the manifest.
+
+    Args:
+        location: A folder with a manifest, or a store. With `index="memory"` also a folder of
+            plain tars or a list of tars.
+        verify: Check the CRC32C of every payload that is read. None leaves it to the store: off
+            for local files.
+        index: "memory" indexes plain tars now, for this object only: reads each tar once.
+
+    Raises:
+        DatasetNotFoundError: There is no manifest; says how to make one.
+        CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
+
+    Example:
+        >>> ds = shardpack.open("out/")
+        >>> ds["cat/0001"].decode("json")
+        {'label': 3}
+    """
+    if isinstance(location, (str, os.PathLike)):
+        path = os.fspath(location)
+        if "://" in path:
+            raise OptionError(f"cannot open {path!r}: this version reads local folders; copy the dataset to a disk first")
+        if index == "memory":
+            return index_in_memory(find_tars([path]), verify=verify)
+        if not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
+            raise _no_manifest(path)
+        return open_dataset(LocalStore(path), verify=verify)
+    if isinstance(location, Sequence):
+        if index != "memory":
+            raise DatasetNotFoundError(
+                'a list of tars has no index; make one with "shardpack index TAR...", or pass index="memory"'
+            )
+        return index_in_memory(find_tars([os.fspath(path) for path in location]), verify=verify)
+    return open_dataset(location, verify=verify)
+
+
+def _no_manifest(path: str) -> DatasetNotFoundError:
+    if not os.path.exists(path):
+        return DatasetNotFoundError(f"no such folder: {path!r}; check the path")
+    if not os.path.isdir(path):
+        return DatasetNotFoundError(
+            f"not a folder: {path!r}; open the folder that holds {manifest.FILE_NAME}"
+            + (', or index the tar with "shardpack index"' if path.endswith(".tar") else "")
+        )
+    if os.path.isdir(os.path.join(path, ".shardpack")):
+        return DatasetNotFoundError(
+            f"the dataset in {path!r} is unfinished; run the same pack command again: it continues where it stopped"
+        )
+    tars = sum(name.endswith(".tar") for name in os.listdir(path))
+    if tars:
+        return DatasetNotFoundError(
+            f"{path!r} holds {tars} tar(s) without an index; make one with "
+            f'"shardpack index {os.path.join(path, "*.tar")}", or open with index="memory"'
+        )
+    return DatasetNotFoundError(
+        f"no dataset in {path!r}: it has no {manifest.FILE_NAME}; make one with \"shardpack pack\""
+    )
+
+
+def pack(
+    source: str | os.PathLike[str] | Samples,
+    out: str | os.PathLike[str],
+    *,
+    max_shard_bytes: int | str = "256MiB",
+    max_shard_samples: int | None = None,
+    allow_oversized: bool = False,
+    jobs: int | None = None,
+    shuffle: int | None = None,
+    check: Check | None = None,
+    on_error: OnError = "raise",
+    layout: Layout = "auto",
+    annotations: str | os.PathLike[str] | None = None,
+    rename_keys: bool = False,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> PackReport:
+    """Pack pictures and labels into a dataset; return what was done.
+
+    The output is the same, byte for byte, for any `jobs`, on any machine, and after any number
+    of kills: the same call continues where a killed one stopped.
+
+    Args:
+        source: A folder (class folders, sidecar files, a metadata table, or COCO), or any iterable
+            of (key, fields) as `ShardWriter.write` takes them; an iterable is packed by this
+            process, one sample at a time, and starts over after a kill.
+        out: Folder for the dataset.
+        max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
+        max_shard_samples: Cap on the samples in a shard; the first cap reached wins.
+        allow_oversized: Give a sample beyond the cap a shard of its own instead of an error.
+        jobs: Worker processes; None takes one a core, but no more than there are shards.
+        shuffle: Pack in an order drawn from this seed.
+        check: "signature" looks at each picture's first bytes, "decode" decodes it whole.
+        on_error: "raise", or "skip" to leave samples with problems out; they are listed in the
+            report and in `rejected.jsonl`.
+        layout: How to read the folder: "auto", "classes", "files", "table" or "coco".
+        annotations: COCO annotation file; implies `layout="coco"`.
+        rename_keys: Escape unsafe keys reversibly instead of refusing them.
+        force: Replace a dataset that is already there.
+        dry_run: Plan only; write nothing.
+        progress: Called as progress(phase, done, total) with phases "list" (files), "check"
+            (samples) and "pack" (bytes).
+
+    Raises:
+        SourceError: The source has problems: the first few are named, all are counted.
+        OutputExistsError: `out` already holds a dataset.
+        StorageError: The disk refused; what was finished is kept for the next call.
+    """
+    began = time.perf_counter()
+    limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs is {jobs}, expected at least 1")
+    if not isinstance(source, (str, os.PathLike)):
+        if dry_run or shuffle is not None or check is not None:
+            raise OptionError("an iterable cannot be planned, checked or shuffled; pack a folder for that")
+        return _pack_samples(source, os.fspath(out), limits, rename_keys=rename_keys, force=force, began=began)
+
+    found = open_source(
+        os.fspath(source),
+        layout=layout,
+        annotations=None if annotations is None else os.fspath(annotations),
+        rename_keys=rename_keys,
+        on_error=on_error,
+        progress=lambda count: progress("list", count, 0),
+    )
+    listing, problems = found.listing, found.problems
+    idle = dry_run and check is None
+    with start_workers(1 if idle else _wanted_jobs(jobs, listing, limits)) as pool:
+        if check is not None:
+            listing = check_listing(listing, problems, check, pool=pool, on_error=on_error, progress=progress)
+        if shuffle is not None:
+            listing = listing.take(permutation(listing.num_samples, derive_key(PACK_ORDER, shuffle)))
+        plan = plan_shards(listing, limits)
+        resumed = 0
+        if not dry_run:
+            options = PackOptions(
+                force=force,
+                classes=listing.classes,
+                progress=progress,
+                recorded=recorded_options(
+                    layout=found.layout,
+                    max_shard_bytes=limits.max_bytes,
+                    max_shard_samples=max_shard_samples,
+                    allow_oversized=allow_oversized or None,
+                    shuffle=shuffle,
+                    check=check,
+                    on_error=on_error,
+                    rename_keys=rename_keys or None,
+                ),
+            )
+            resumed = pack_plan(plan, os.fspath(out), options, pool=pool, rejected=problems.rejected)
+    return PackReport(
+        **_totals(plan),
+        out=os.fspath(out),
+        resumed_shards=resumed,
+        layout=found.layout,
+        classes=None if listing.classes is None else len(listing.classes),
+        by_class=listing.by_class and shuffle is None,
+        rejected=tuple(problems.rejected),
+        left_out=dict(problems.left_out),
+        seconds=time.perf_counter() - began,
+        dry_run=dry_run,
+    )
+
+
+def _wanted_jobs(jobs: int | None, listing: Listing, limits: ShardLimits) -> int:
+    shards = int(listing.size.sum()) // limits.max_bytes + 1
+    if limits.max_samples is not None:
+        shards = max(shards, -(-listing.num_samples // limits.max_samples))
+    return min(jobs or os.cpu_count() or 1, shards)
+
+
+def _totals(plan: PackPlan) -> dict[str, Any]:
+    listing = plan.listing
+    return {
+        "num_samples": listing.num_samples,
+        "num_shards": plan.num_shards,
+        "num_bytes": int(plan.shard_bytes.sum()),
+        "payload_bytes": int(listing.size.sum()),
+        "largest_shard_bytes": int(plan.shard_bytes.max(initial=0)),
+        "samples_per_field": listing.samples_per_field(),
+    }
+
+
+def _pack_samples(
+    samples: Samples, out: str, limits: ShardLimits, *, rename_keys: bool, force: bool, began: float
+) -> PackReport:
+    with ShardWriter(
+        out,
+        max_shard_bytes=limits.max_bytes,
+        max_shard_samples=limits.max_samples,
+        allow_oversized=limits.allow_oversized,
+        rename_keys=rename_keys,
+        force=force,
+    ) as writer:
+        for key, fields in samples:
+            writer.write(key, fields)
+    done = writer.manifest
+    assert done is not None
+    return PackReport(
+        out=out,
+        num_samples=done.num_samples,
+        num_shards=len(done.records),
+        num_bytes=done.num_bytes,
+        payload_bytes=writer.payload_bytes,
+        largest_shard_bytes=max((record["num_bytes"] for record in done.records), default=0),
+        samples_per_field=done.samples_per_field,
+        seconds=time.perf_counter() - began,
+    )
+

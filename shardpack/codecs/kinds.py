@@ -1,0 +1,123 @@
+"""What a field name says about its payload: which are pictures, how they begin, what is wrong with them."""
+
+from __future__ import annotations
+
+import io
+import json
+import warnings
+from typing import Any, NoReturn
+
+from shardpack.errors import DecodeError
+
+# First bytes by extension. Sources: JPEG ITU-T T.81 B.1.1.3 (SOI), PNG ISO/IEC 15948 5.2,
+# GIF89a 17, WebP RFC 9649 2.4, BMP "BM", TIFF 6.0 section 2, JPEG 2000 ISO/IEC 15444-1 I.5.1,
+# AVIF and HEIF ISO/IEC 14496-12 4.3 ("ftyp" at offset 4), JPEG XL ISO/IEC 18181-2 4.
+_JPEG = (b"\xff\xd8\xff",)
+_TIFF = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
+_JP2 = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+SIGNATURES: dict[str, tuple[bytes, ...]] = {
+    "jpg": _JPEG,
+    "jpeg": _JPEG,
+    "jfif": _JPEG,
+    "png": (b"\x89PNG\r\n\x1a\n",),
+    "gif": (b"GIF87a", b"GIF89a"),
+    "webp": (b"RIFF",),
+    "bmp": (b"BM",),
+    "tif": _TIFF,
+    "tiff": _TIFF,
+    "jp2": _JP2,
+    "avif": (),
+    "heic": (),
+    "heif": (),
+    "jxl": (b"\xff\x0a", b"\0\0\0\x0cJXL \r\n\x87\n"),
+    "ppm": (b"P3", b"P6"),
+    "pgm": (b"P2", b"P5"),
+    "pbm": (b"P1", b"P4"),
+}
+SIGNATURE_BYTES = 12
+IMAGE_EXTENSIONS = frozenset(SIGNATURES)
+LABEL_FIELDS = frozenset({"json", "cls", "txt"})
+
+
+def is_image(field: str) -> bool:
+    """Return whether a field holds a picture: "jpg", but also "seg.png"."""
+    return field.rpartition(".")[2] in IMAGE_EXTENSIONS
+
+
+def signature_problem(field: str, head: bytes) -> str | None:
+    """Return what is wrong with a picture that begins with `head`, or None.
+
+    Args:
+        field: Field name; others than pictures are never wrong.
+        head: The first `SIGNATURE_BYTES` of the payload, or all if it is shorter.
+    """
+    extension = field.rpartition(".")[2]
+    if extension not in IMAGE_EXTENSIONS:
+        return None
+    if not head:
+        return "an empty picture"
+    if _begins_like(extension, head):
+        return None
+    seen = next((other for other in SIGNATURES if _begins_like(other, head)), None)
+    return f"does not begin like a {extension} picture" + (f", but like a {seen}" if seen else "")
+
+
+def _begins_like(extension: str, head: bytes) -> bool:
+    if extension in ("avif", "heic", "heif"):
+        return head[4:8] == b"ftyp"
+    if extension == "webp":
+        return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
+    return head.startswith(SIGNATURES[extension])
+
+
+def decode_problem(field: str, payload: bytes) -> str | None:
+    """Return why a picture does not decode with Pillow, first frame and whole, or None.
+
+    Pictures in a format that the installed Pillow cannot read count as good. More pixels than
+    `PIL.Image.MAX_IMAGE_PIXELS` are a problem, and are not decoded. Costs what decoding costs.
+
+    Args:
+        field: Field name; others than pictures are never wrong.
+        payload: The whole payload.
+    """
+    from PIL import Image, UnidentifiedImageError
+
+    extension = field.rpartition(".")[2]
+    kind = Image.registered_extensions().get("." + extension) if extension in IMAGE_EXTENSIONS else None
+    if kind is None or kind not in Image.OPEN:
+        return None
+    limit = Image.MAX_IMAGE_PIXELS
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what matters of them is counted below
+            # Only this format: trying all would let a disguised EPS start Ghostscript.
+            with Image.open(io.BytesIO(payload), formats=[kind]) as image:
+                if limit is not None and image.width * image.height > limit:
+                    return f"has {image.width} x {image.height} pixels, more than Pillow's limit of {limit}"
+                image.load()
+    except UnidentifiedImageError:
+        return f"does not decode: not a {extension} that Pillow knows"
+    except Exception as error:  # noqa: BLE001 -- at garbage, decoders raise whatever they like (SyntaxError, IndexError)
+        return f"does not decode: {type(error).__name__}: {error}"
+    return None
+
+
+def parse_json(payload: bytes) -> Any:
+    """Return the value of a JSON text as RFC 8259 has it: UTF-8, no byte order mark, no NaN or Infinity.
+
+    Raises:
+        DecodeError: It is not such a text; says where.
+    """
+    try:
+        return _decode_json(payload.decode())
+    except UnicodeDecodeError as error:
+        raise DecodeError(f"not UTF-8 at byte {error.start}; save it as UTF-8") from error
+    except (ValueError, RecursionError) as error:
+        raise DecodeError(f"not JSON: {error}") from error
+
+
+def _refuse_constant(text: str) -> NoReturn:
+    raise DecodeError(f"{text} is no number of JSON, write null")
+
+
+_decode_json = json.JSONDecoder(parse_constant=_refuse_constant).decode

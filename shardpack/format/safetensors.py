@@ -1,0 +1,189 @@
+"""The container of both indexes: safetensors, written and parsed here (SPEC 3).
+
+The bytes are exactly those of the `safetensors` library (a judge in the tests). Written here
+because the library's metadata order is not fixed and its writer holds a second copy; parsed here
+because its numpy reader copies every tensor, while ours hands out views of a memory map.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import CorruptIndexError, FormatError, UnsupportedVersionError
+
+# safetensors itself allows 100 MB of header; ours hold seven columns, and JSON may grow fiftyfold in memory.
+MAX_HEADER_BYTES = 1 << 20
+MAX_DIMENSIONS = 8
+ALIGNMENT = 8
+
+_DTYPES: dict[str, np.dtype[Any]] = {"U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U8": np.dtype("u1")}
+_CODES = {dtype: code for code, dtype in _DTYPES.items()}
+_VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+
+
+def encode_header(columns: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
+    """Return the length word and JSON header for columns given as name -> (dtype code, shape).
+
+    The payloads must follow in the order of `column_order(columns)`, without gaps.
+
+    Raises:
+        FormatError: The header would be longer than any reader accepts.
+    """
+    header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
+    begin = 0
+    for name in column_order(columns):
+        code, shape = columns[name]
+        end = begin + prod(shape) * _DTYPES[code].itemsize
+        header[name] = {"dtype": code, "shape": list(shape), "data_offsets": [begin, end]}
+        begin = end
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    text += b" " * (-len(text) % ALIGNMENT)
+    if len(text) > MAX_HEADER_BYTES:
+        raise FormatError(
+            f"index header takes {len(text)} bytes, limit {MAX_HEADER_BYTES}; give samples fewer or shorter field names"
+        )
+    return len(text).to_bytes(8, "little") + text
+
+
+def column_order(columns: Mapping[str, tuple[str, Sequence[int]]]) -> list[str]:
+    """Return the names in file order: wider items first, then by name, so that all stay aligned."""
+    return sorted(columns, key=lambda name: (-_DTYPES[columns[name][0]].itemsize, name))
+
+
+def encode(columns: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
+    """Return the file as buffers to write one after the other; the columns are not copied."""
+    arrays = {name: np.ascontiguousarray(array, _as_little(array)) for name, array in columns.items()}
+    shapes = {name: (_CODES[array.dtype], array.shape) for name, array in arrays.items()}
+    parts: list[bytes | memoryview] = [encode_header(shapes, metadata)]
+    parts.extend(arrays[name].reshape(-1).view(np.uint8).data for name in column_order(shapes))
+    return parts
+
+
+def _as_little(array: npt.NDArray[Any]) -> np.dtype[Any]:
+    return array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
+
+
+def parse(
+    buffer: Any, *, name: str, kind: str | None = None, version: int = 1
+) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
+    """Return (columns, metadata) as read-only views into `buffer`, after checking every rule.
+
+    Costs no copy and no pass over the columns. With `kind`, the file must be of this kind, and of
+    `version` at most: checked before its columns, which a newer version may have changed. `name`
+    only serves the error text.
+
+    Raises:
+        CorruptIndexError: Any rule of the container is broken; nothing was allocated by then.
+        UnsupportedVersionError: The file is from a newer format version.
+    """
+    view = memoryview(buffer).cast("B")
+    header, data_start = parse_header(view, name=name)
+    metadata = header.pop("__metadata__", {})
+    if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
+        raise CorruptIndexError("index metadata is not a map of strings; rebuild the index", shard=name, offset=8)
+    if kind is not None:
+        check_kind(metadata, kind, version, name)
+    entries = {column: _checked_entry(column, entry, name) for column, entry in header.items()}
+    _check_contiguous([entry[2:] for entry in entries.values()], data_start, len(view), name)
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for column, (dtype, shape, begin, _) in entries.items():
+        array = np.frombuffer(view, dtype, count=prod(shape), offset=data_start + begin).reshape(shape)
+        array.flags.writeable = False
+        columns[column] = array
+    return columns, metadata
+
+
+def parse_header(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
+    """Return (header object, offset of the data buffer) from the start of a file.
+
+    Raises:
+        CorruptIndexError: The length word or the JSON is broken.
+    """
+    length = int.from_bytes(view[:8], "little")
+    if len(view) < 8 or length > MAX_HEADER_BYTES or 8 + length > len(view) or length % ALIGNMENT:
+        raise CorruptIndexError(
+            f"not an index, or truncated: expected a header of at most {MAX_HEADER_BYTES} bytes, a multiple of "
+            f'{ALIGNMENT}, got {length} in a file of {len(view)}; rebuild it with "shardpack index"',
+            shard=name,
+            offset=0,
+        )
+    try:
+        # Decoded here: json would take UTF-16 and UTF-32 too.
+        header = json.loads(str(view[8 : 8 + length], "utf-8"), object_pairs_hook=_refuse_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise CorruptIndexError(
+            f"index header is not JSON: {error}; rebuild the index", shard=name, offset=8
+        ) from error
+    if not isinstance(header, dict) or view[8] != ord("{"):
+        raise CorruptIndexError("index header is not a JSON object; rebuild the index", shard=name, offset=8)
+    return header, 8 + length
+
+
+def check_kind(metadata: Mapping[str, str], kind: str, version: int, name: str) -> None:
+    """Raise unless the container holds `kind` in a version this code reads."""
+    found = metadata.get("format")
+    if found != kind:
+        raise CorruptIndexError(f"not a {kind} file: format is {found!r}; rebuild the index", shard=name, offset=8)
+    found = metadata.get("version", "")
+    if not _VERSION.fullmatch(found):
+        raise CorruptIndexError(
+            f"{kind} file has a bad version {found[:20]!r}; rebuild the index", shard=name, offset=8
+        )
+    if int(found) > version:
+        raise UnsupportedVersionError(
+            f"{kind} version {found} is not known: expected at most {version}; upgrade shardpack", shard=name, offset=8
+        )
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands twice")
+    return result
+
+
+def _checked_entry(column: str, entry: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+    try:
+        dtype = _DTYPES[entry["dtype"]]
+        shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
+    except (KeyError, TypeError, ValueError) as error:
+        raise CorruptIndexError(
+            f"index column {column!r} is malformed; rebuild the index", shard=name, offset=8
+        ) from error
+    # Bounded before they are multiplied: a thousand huge numbers would take minutes. numpy refuses
+    # a shape whose other numbers overflow even where one of them is 0.
+    numbers_fit = (
+        len(shape) <= MAX_DIMENSIONS
+        and all(type(value) is int and 0 <= value < 1 << 63 for value in (*shape, begin, end))
+        and prod(value or 1 for value in shape) * dtype.itemsize < 1 << 63
+    )
+    if not numbers_fit or end - begin != prod(shape) * dtype.itemsize or begin % dtype.itemsize:
+        raise CorruptIndexError(f"index column {column!r} has wrong bounds; rebuild the index", shard=name, offset=8)
+    return dtype, shape, begin, end
+
+
+def _check_contiguous(spans: list[tuple[int, int]], data_start: int, num_bytes: int, name: str) -> None:
+    reached = 0
+    for begin, end in sorted(spans):
+        if begin != reached:
+            raise CorruptIndexError(
+                f"index columns overlap or leave a hole; expected one to begin at {reached}, got {begin}; "
+                'rebuild it with "shardpack index"',
+                shard=name,
+                offset=data_start + reached,
+            )
+        reached = end
+    if data_start + reached != num_bytes:
+        raise CorruptIndexError(
+            f"index has the wrong length: expected {data_start + reached} bytes, got {num_bytes}; "
+            'rebuild it with "shardpack index"',
+            shard=name,
+            offset=min(data_start + reached, num_bytes),
+        )

@@ -1,0 +1,160 @@
+"""Tar headers as shardpack writes them, one at a time and a whole chunk at once (SPEC 2.2).
+
+Truth: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Extended Header". Every byte that
+could differ between two runs or two machines is fixed: mode 0644, owner 0, mtime 0, no names.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from zlib import adler32
+
+import numpy as np
+import numpy.typing as npt
+
+BLOCK = 512
+END_OF_ARCHIVE = bytes(2 * BLOCK)
+MAX_OCTAL_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1; beyond it a pax record carries the size
+MAX_NAME_BYTES = 100
+MAX_PREFIX_BYTES = 155
+
+# Offsets of the ustar header fields.
+NAME, MODE, SIZE, MTIME, CHECKSUM, TYPE, LINK, MAGIC, PREFIX, END = 0, 100, 124, 136, 148, 156, 157, 257, 345, 500
+
+REGULAR, PAX_NEXT = b"0", b"x"
+PAX_NAME = b"././@PaxHeader"
+
+_OWNER = b"%07o\0%07o\0%07o\0" % (0o644, 0, 0)  # mode, uid, gid
+_MTIME = b"%011o\0" % 0
+_BLANK_CHECKSUM = b" " * 8
+_TAIL = b"ustar\x0000" + bytes(32 + 32) + b"%07o\0%07o\0" % (0, 0) + bytes(PREFIX - 345)
+
+
+def padded(size: int) -> int:
+    """Return `size` rounded up to whole blocks."""
+    return -(-size // BLOCK) * BLOCK
+
+
+def header(name: bytes, size: int) -> bytes:
+    """Return all header blocks of one regular member: 512 bytes, or more where pax is needed."""
+    prefix, base = split_prefix(name)
+    records = b""
+    if base is None:
+        records += pax_record(b"path", name)
+        prefix, base = b"", name[:MAX_NAME_BYTES]
+    if size > MAX_OCTAL_SIZE:
+        records += pax_record(b"size", b"%d" % size)
+    block = _block(prefix, base, size if size <= MAX_OCTAL_SIZE else 0, REGULAR)
+    if not records:
+        return block
+    extended = _block(b"", PAX_NAME, len(records), PAX_NEXT)
+    return extended + records + bytes(-len(records) % BLOCK) + block
+
+
+def header_length(name: bytes, size: int) -> int:
+    """Return `len(header(name, size))`, without building it where one block does."""
+    if len(name) <= MAX_NAME_BYTES and size <= MAX_OCTAL_SIZE:
+        return BLOCK
+    return len(header(name, size))
+
+
+def split_prefix(name: bytes) -> tuple[bytes, bytes | None]:
+    """Return (prefix, name) as ustar stores them; the second is None where only pax can."""
+    if len(name) <= MAX_NAME_BYTES:
+        return b"", name
+    cut = name.find(b"/", max(0, len(name) - MAX_NAME_BYTES - 1))
+    if 0 < cut <= MAX_PREFIX_BYTES and cut + 1 < len(name):
+        return name[:cut], name[cut + 1 :]
+    return b"", None
+
+
+def pax_record(keyword: bytes, value: bytes) -> bytes:
+    """Return one extended-header record, whose length word counts itself."""
+    fixed = len(keyword) + len(value) + 3
+    length = fixed + 1
+    while length != fixed + len(str(length)):
+        length = fixed + len(str(length))
+    return b"%d %s=%s\n" % (length, keyword, value)
+
+
+def byte_sum(data: bytes | bytearray) -> int:
+    """Return the sum of up to 512 bytes.
+
+    The low half of Adler-32 is one plus that sum, modulo 65521: exact while no byte exceeds 127,
+    and eight times as fast as adding the bytes up in Python.
+    """
+    return (adler32(data) & 0xFFFF) - 1 if data.isascii() else sum(data)
+
+
+def _block(prefix: bytes, name: bytes, size: int, kind: bytes) -> bytes:
+    block = bytearray(
+        name.ljust(MAX_NAME_BYTES, b"\0")
+        + _OWNER
+        + b"%011o\0" % size
+        + _MTIME
+        + _BLANK_CHECKSUM
+        + kind
+        + bytes(100)
+        + _TAIL
+        + prefix.ljust(MAX_PREFIX_BYTES, b"\0")
+    ).ljust(BLOCK, b"\0")
+    block[CHECKSUM:TYPE] = b"%06o\0 " % byte_sum(block)
+    return bytes(block)
+
+
+_TEMPLATE = np.frombuffer(_block(b"", b"", 0, REGULAR), np.uint8)
+_TEMPLATE_SUM = int(_TEMPLATE.sum()) - int(_TEMPLATE[CHECKSUM:TYPE].sum()) + sum(_BLANK_CHECKSUM)
+
+
+def plain_headers(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
+    """Return headers of many members as a (len(names), 512) array of bytes.
+
+    Row i equals `header(names[i], sizes[i])`, at 0.1 us instead of 2 us each, wherever that is
+    one block with an empty prefix: names up to 100 bytes, sizes below 8 GiB. Any other row is
+    not fit for use, and harms no neighbour.
+    """
+    blocks = np.empty((len(names), BLOCK), np.uint8)
+    blocks[:] = _TEMPLATE
+    text = np.array(names, dtype=f"S{MAX_NAME_BYTES}").view(np.uint8).reshape(-1, MAX_NAME_BYTES)
+    blocks[:, NAME:MODE] = text
+    _write_octal(blocks[:, SIZE : MTIME - 1], sizes)
+    sums = text.sum(axis=1, dtype=np.int64) + blocks[:, SIZE : MTIME - 1].sum(axis=1, dtype=np.int64)
+    sums += _TEMPLATE_SUM - 11 * ord("0")
+    _write_octal(blocks[:, CHECKSUM : CHECKSUM + 6], sums)
+    return blocks
+
+
+def _write_octal(digits: npt.NDArray[np.uint8], numbers: npt.NDArray[Any]) -> None:
+    shifts = np.arange(3 * (digits.shape[1] - 1), -1, -3)
+    digits[:] = (numbers[:, None] >> shifts & 7) + ord("0")
+
+
+def parse_number(field: bytes) -> int:
+    """Return a numeric header field: octal text, or base-256 with its top bit set (GNU).
+
+    Raises:
+        ValueError: Neither form.
+    """
+    text = field.split(b"\0", 1)[0].strip(b" ")
+    if text.isdigit():
+        return int(text, 8)
+    if field[0] & 0x80:
+        # Two's complement over all bits but the top one, which only marks the form.
+        number = int.from_bytes(field, "big") & ~(0x80 << 8 * (len(field) - 1))
+        return number - (1 << 8 * len(field) - 1) if field[0] & 0x40 else number
+    # An empty field counts as 0; digits behind a leading NUL would be 0 to Python, a number to GNU tar.
+    if text or field.strip(b" \0"):
+        raise ValueError(f"not an octal number: {field!r}")
+    return 0
+
+
+def checksum_matches(block: bytes) -> bool:
+    """Return whether a header block carries its own sum, unsigned or, from old tools, signed."""
+    try:
+        stored = parse_number(block[CHECKSUM:TYPE])
+    except ValueError:
+        return False
+    rest = block[:CHECKSUM] + _BLANK_CHECKSUM + block[TYPE:]
+    unsigned = byte_sum(rest)
+    return stored == unsigned or (not rest.isascii() and stored == unsigned - 256 * sum(byte > 127 for byte in rest))

@@ -1,0 +1,113 @@
+"""Pack one planned shard from its files: the unit of parallel work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_128
+
+from shardpack.errors import SourceError
+from shardpack.format.manifest import ShardInfo
+from shardpack.pack.assembler import CHUNK_BYTES, Chunk, ShardAssembler
+from shardpack.pack.publish import Output
+from shardpack.plan.listing import Listing
+from shardpack.storage.files import read_exactly_into, storage_errors
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """All that a worker needs to know. Pickles in about 150 bytes a member."""
+
+    output: Output
+    name: str
+    listing: Listing
+    num_bytes: int  # of the finished tar, as planned
+    made_of: str
+
+
+def fingerprint(name: str, listing: Listing) -> str:
+    """Return a hash of what a shard is made of: keys, fields, sizes, times and inline payloads."""
+    hashed = xxh3_128(name.encode())
+    for text in (listing.keys, listing.fields, [str(payload) for payload in listing.payload]):
+        hashed.update("\0".join(text).encode("utf-8", "surrogateescape") + b"\0\0")
+    for column in (listing.start, listing.field_code, listing.size, listing.mtime_ns):
+        hashed.update(np.ascontiguousarray(column).data)
+    return hashed.hexdigest()
+
+
+_chunk = Chunk()  # one a process: workers pack one shard after another in it
+
+
+def pack_shard(task: ShardTask) -> ShardInfo:
+    """Write one shard and its index, and publish both.
+
+    Raises:
+        SourceError: A file changed or vanished since it was listed; names it.
+        StorageError: The disk refused.
+    """
+    listing = task.listing
+    with storage_errors(f"write {task.output.join(task.name)!r}"):
+        file = task.output.new_shard(task.name, expected_bytes=task.num_bytes)
+        try:
+            assembler = ShardAssembler(file.write, _chunk)
+            names = member_names(listing)
+            loader = _Loader(listing)
+            for first, stop in chunks(listing.size):
+                loader.first = first
+                assembler.append(names[first:stop], listing.size[first:stop], loader)
+            index = assembler.finish(listing.keys, listing.start, listing.field_code, listing.fields, listing.size)
+            return task.output.finish_shard(task.name, file, index, task.made_of)
+        finally:
+            file.discard()
+
+
+def member_names(listing: Listing) -> list[bytes]:
+    """Return (m) the member names: key, dot, field."""
+    fields = [f".{field}" for field in listing.fields]
+    counts = np.diff(listing.start)
+    if len(fields) == 1 or not len(counts):
+        return [(key + fields[0]).encode() for key in listing.keys]
+    keys = np.repeat(np.array(listing.keys, object), counts).tolist()
+    return [(key + fields[code]).encode() for key, code in zip(keys, listing.field_code.tolist(), strict=True)]
+
+
+def chunks(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) of runs of members that fill a chunk; a larger member is a run of its own."""
+    ends = np.cumsum(sizes + 1024)  # payload, header, and padding at the most
+    first = 0
+    while first < len(sizes):
+        before = int(ends[first - 1]) if first else 0
+        stop = max(first + 1, int(np.searchsorted(ends, before + CHUNK_BYTES, side="right")))
+        yield first, stop
+        first = stop
+
+
+class _Loader:
+    """Load payload `first + i` of a listing to its place."""
+
+    def __init__(self, listing: Listing):
+        self._root = listing.root
+        self._payload = listing.payload
+        self.first = 0
+
+    def __call__(self, i: int, view: memoryview) -> None:
+        payload = self._payload[self.first + i]
+        if isinstance(payload, bytes):
+            view[:] = payload
+            return
+        try:
+            off = read_exactly_into(f"{self._root}/{payload}", view)
+        except OSError as error:
+            raise SourceError(
+                f"cannot read {os.path.join(self._root, payload)!r}: {error.strerror}; "
+                "mend it, then run the same command: it continues where it stopped"
+            ) from error
+        if off:
+            raise SourceError(
+                f"source changed while packing: expected {len(view)} bytes, got {'more' if off > 0 else len(view) + off} "
+                f"in {os.path.join(self._root, payload)!r}; run the same command again"
+            )

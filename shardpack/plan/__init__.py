@@ -1,0 +1,1 @@
+"""Which bytes go where and in what order: arithmetic on integers, no I/O."""

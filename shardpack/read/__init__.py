@@ -1,0 +1,1 @@
+"""Shards to samples: seek, stream, index what others wrote, verify, extract."""

@@ -1,0 +1,162 @@
+"""Index a tar that others wrote: members grouped as webdataset groups them, payloads checksummed."""
+
+from __future__ import annotations
+
+import os
+from array import array
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
+from shardpack.format.checksum import crc32c
+from shardpack.format.columns import build_index
+from shardpack.format.index import ShardIndex
+from shardpack.format.naming import split_name
+from shardpack.format.tar_parser import Member, TarParser
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedKey:
+    """A key that names two samples: where each begins."""
+
+    key: str
+    shard: str
+    offset: int
+    first_shard: str
+    first_offset: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.key!r} in {self.shard!r} at {self.offset}, "
+            f"after {self.first_shard!r} at {self.first_offset}"
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedTar:
+    """What one pass over a tar gives. `ignored` counts files whose name makes them nobody's."""
+
+    name: str
+    index: ShardIndex
+    repeated: tuple[RepeatedKey, ...]
+    ignored: int
+
+
+def index_tar(task: tuple[str, str]) -> IndexedTar:
+    """Return the index of one tar, given (folder, name in it). Reads the file once, from end to end.
+
+    Raises:
+        CorruptShardError: Not a plain tar, damaged, truncated, or a sample has a field twice.
+        ShardNotFoundError, StorageError: It cannot be read.
+    """
+    folder, name = task
+    grouping = _Grouping(name)
+    try:
+        for data in _chunks(os.path.join(folder, name)):
+            grouping.feed(data)
+    except FileNotFoundError as error:
+        raise ShardNotFoundError("no such tar", shard=name) from error
+    except OSError as error:
+        raise StorageError(f"cannot read the tar: {error.strerror}", shard=name) from error
+    return grouping.finish()
+
+
+def _chunks(path: str) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    with open(path, "rb", buffering=0) as file:
+        while length := file.readinto(buffer):
+            yield buffer[:length]
+
+
+class _Grouping:
+    """Members to samples: a new one begins whenever the key changes."""
+
+    def __init__(self, name: str):
+        self._name = name
+        self._parser = TarParser(name)
+        self._num_bytes = self._shard_crc32c = 0
+        self._keys: list[str] = []
+        self._key: str | None = None
+        self._here: dict[str, int] = {}  # fields of the sample being grouped, with their offsets
+        self._first_offset: dict[str, int] = {}
+        self._repeated: list[RepeatedKey] = []
+        self._fields: dict[str, int] = {}
+        self._row, self._code = array("q"), array("q")
+        self._data_offset, self._size = array("q"), array("q")
+        self._header_bytes, self._crc32c = array("q"), array("q")
+        self._ignored = 0
+        self._checksum = -1  # of the payload being read; -1 for a member that is nobody's
+
+    def feed(self, data: memoryview) -> None:
+        self._num_bytes += len(data)
+        self._shard_crc32c = crc32c(data, self._shard_crc32c)
+        if self._parser.finished:
+            return
+        for event in self._parser.feed(data):
+            if isinstance(event, Member):
+                self._end_payload()
+                self._begin(event)
+            elif self._checksum >= 0:
+                self._checksum = crc32c(event, self._checksum)
+
+    def _end_payload(self) -> None:
+        if self._checksum >= 0:
+            self._crc32c.append(self._checksum)
+            self._checksum = -1
+
+    def _begin(self, member: Member) -> None:
+        cut = split_name(member.name)
+        if cut is None:
+            self._ignored += 1
+            return
+        key, field = cut
+        if key != self._key:
+            self._begin_sample(key, member)
+        if field in self._here:
+            raise CorruptShardError(
+                f"sample has field {field!r} twice, first at {self._here[field]}; rename one of the files",
+                shard=self._name,
+                key=key,
+                offset=member.member_offset,
+            )
+        self._here[field] = member.member_offset
+        self._row.append(len(self._keys) - 1)
+        self._code.append(self._fields.setdefault(field, len(self._fields)))
+        self._data_offset.append(member.data_offset)
+        self._size.append(member.size)
+        self._header_bytes.append(member.header_bytes)
+        self._checksum = 0
+
+    def _begin_sample(self, key: str, member: Member) -> None:
+        first = self._first_offset.setdefault(key, member.member_offset)
+        if first != member.member_offset:
+            self._repeated.append(RepeatedKey(key, self._name, member.member_offset, self._name, first))
+        self._key = key
+        self._keys.append(key)
+        self._here = {}
+
+    def finish(self) -> IndexedTar:
+        end_of_data = self._parser.close()
+        self._end_payload()
+        if not self._keys:
+            raise CorruptShardError(
+                f"tar has no samples ({self._ignored} files without a key and a field); leave it out", shard=self._name
+            )
+        index = build_index(
+            keys=self._keys,
+            fields=list(self._fields),
+            row=np.array(self._row),
+            code=np.array(self._code),
+            data_offset=self._data_offset,
+            size=self._size,
+            crc32c=self._crc32c,
+            header_bytes=self._header_bytes,
+            shard_bytes=self._num_bytes,
+            shard_crc32c=self._shard_crc32c,
+            end_of_data=end_of_data,
+        )
+        return IndexedTar(self._name, index, tuple(self._repeated), self._ignored)

@@ -1,0 +1,64 @@
+"""`Sample`: what every way of reading hands out."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from shardpack.codecs.decode import decode_field
+from shardpack.errors import DecodeError, FieldNotFoundError
+
+
+class _KeySource(Protocol):
+    def key_at(self, position: int) -> str: ...
+
+
+class Sample(dict[str, Any]):
+    """One sample: a dict from field name to payload bytes, fields in sorted order.
+
+    The bytes are the sample's own; it may be kept, changed, pickled and sent anywhere.
+
+    Attributes:
+        position: Its number in the dataset.
+        key: Its name; looked up in the index at first use.
+    """
+
+    __slots__ = ("_key", "position")
+
+    position: int
+    _key: str | _KeySource
+
+    @property
+    def key(self) -> str:
+        key = self._key
+        if not isinstance(key, str):
+            key = self._key = key.key_at(self.position)
+        return key
+
+    def decode(self, field: str) -> Any:
+        """Return one field as a Python value; see `Dataset.decode`.
+
+        Raises:
+            FieldNotFoundError: The sample lacks the field.
+            DecodeError: The payload is not what the field's name says.
+        """
+        try:
+            return decode_field(field, self[field])
+        except DecodeError as error:
+            raise DecodeError(error.args[0], key=self.key) from error
+
+    def __missing__(self, field: str) -> Any:
+        has = ", ".join(self) or "none"
+        raise FieldNotFoundError(f"no field {field!r}; the sample has: {has}", key=self.key)
+
+    def __repr__(self) -> str:
+        fields = ", ".join(f"{field}: {len(payload)} bytes" for field, payload in self.items())
+        return f"<Sample {self.position} {self.key!r}: {fields}>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_rebuild, (self.key, self.position, dict(self)))
+
+
+def _rebuild(key: str, position: int, fields: dict[str, Any]) -> Sample:
+    sample = Sample(fields)
+    sample._key, sample.position = key, position
+    return sample

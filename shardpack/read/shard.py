@@ -1,0 +1,206 @@
+"""One shard open for reading: its index in columns, and the checks that it is the right one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError, StaleIndexError
+from shardpack.format.checksum import crc32c
+from shardpack.format.index import ShardIndex, parse_index
+from shardpack.format.manifest import ShardInfo
+from shardpack.format.tar_parser import Member, TarParser
+from shardpack.storage.protocol import RangeReader
+
+# A map pays off for many small reads (0.5 us less a read, 2-core VM) and is no gain for large
+# ones, where the copy is all. It also ties the process to the file: cutting a mapped file short
+# kills its readers with SIGBUS. So only shards of small samples that are read often are mapped.
+MAP_AFTER_READS = 64
+MAP_SAMPLE_BYTES = 32 << 10
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Payload bytes of one field in its shard: half-open, `data_offset` and `size`."""
+
+    data_offset: int
+    size: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One sample as the index knows it."""
+
+    key: str
+    position: int
+    shard: str
+    fields: dict[str, Span]
+
+
+class OpenShard:
+    """Index columns of one shard, laid out for one sample at a time and for many at once.
+
+    Immutable but for `map` and `reads`; safe in threads.
+    """
+
+    __slots__ = (
+        "dense", "fields", "first", "index", "info", "key_heap", "key_offsets", "map", "offsets", "path", "reads", "sizes",
+        "store", "width",
+    )  # fmt: skip
+
+    def __init__(self, store: RangeReader, info: ShardInfo, index: ShardIndex, first: int):
+        self.store, self.info, self.index, self.first = store, info, index, first
+        self.path = info.name
+        self.fields = index.fields
+        self.width = len(index.fields)
+        # Flat views for scalar access: 35 ns an item, a third of what numpy takes.
+        self.offsets = memoryview(index.data_offset.reshape(-1))
+        self.sizes = memoryview(index.size.reshape(-1))
+        self.key_offsets = memoryview(index.key_offset)
+        self.key_heap = memoryview(index.key_heap)
+        self.dense = bool(index.present.all())
+        self.map: Any = None
+        self.reads = 0
+
+    def key_at(self, position: int) -> str:
+        return self.index.key(position - self.first)
+
+    def entry(self, row: int) -> Entry:
+        """Return where one sample lies."""
+        index = self.index
+        spans = {
+            self.fields[column]: Span(
+                int(index.data_offset[row, column]), int(index.size[row, column]), int(index.crc32c[row, column])
+            )
+            for column in np.flatnonzero(index.present[row]).tolist()
+        }
+        return Entry(index.key(row), self.first + row, self.path, spans)
+
+    def count_read(self) -> None:
+        """Count one read by range; map the shard once it proves hot and its samples are small."""
+        self.reads += 1
+        if self.reads == MAP_AFTER_READS and self.info.num_bytes <= MAP_SAMPLE_BYTES * self.info.num_samples:
+            mapped = self.store.map(self.path)
+            if mapped is not None:
+                check_length(self.info, len(mapped))
+                self.map = mapped
+
+    def columns_of(self, fields: tuple[str, ...] | None) -> list[int]:
+        """Return the numbers of the wanted columns; fields that no sample here has are passed over."""
+        if fields is None:
+            return list(range(self.width))
+        return [self.fields.index(field) for field in fields if field in self.fields]
+
+    def check_payload(self, row: int, column: int, payload: bytes) -> None:
+        """Raise CorruptShardError unless the payload has the checksum that the index holds."""
+        expected = int(self.index.crc32c[row, column])
+        found = crc32c(payload)
+        if found != expected:
+            raise CorruptShardError(
+                f"field {self.fields[column]!r} is damaged: expected CRC32C {expected:08x}, got {found:08x}; "
+                'restore the shard, then run "shardpack verify --full"',
+                shard=self.path,
+                key=self.index.key(row),
+                offset=int(self.index.data_offset[row, column]),
+            )
+
+
+def open_shard(store: RangeReader, info: ShardInfo, first: int, *, probe: bool) -> OpenShard:
+    """Return a shard ready to be read, after checking that index, shard and manifest agree.
+
+    Costs the index (whole, checked against its CRC32C), the shard's length, and with `probe`
+    two headers of the shard.
+
+    Raises:
+        CorruptIndexError, StaleIndexError, CorruptShardError, ShardNotFoundError: See the names.
+    """
+    index = load_index(store, info)
+    if index.shard_bytes != info.num_bytes or index.shard_crc32c != info.crc32c:
+        raise StaleIndexError(
+            "index and manifest describe different shards; "
+            'restore the files that belong together, or rebuild with "shardpack index --force"',
+            shard=info.name,
+        )
+    if probe:
+        check_length(info, store.size(info.name))
+        for row in {0, index.num_samples - 1}:
+            check_headers(store, info.name, index, row)
+    return OpenShard(store, info, index, first)
+
+
+def load_index(store: RangeReader, info: ShardInfo) -> ShardIndex:
+    """Return a shard's index, checked against the length and CRC32C in the manifest."""
+    try:
+        buffer = store.buffer(info.index_name)
+    except ShardNotFoundError as error:
+        raise ShardNotFoundError(
+            'index is missing; rebuild it with "shardpack index"', shard=info.index_name
+        ) from error
+    if len(buffer) != info.index_bytes or crc32c(buffer) != info.index_crc32c:
+        raise CorruptIndexError(
+            f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
+            f'{info.index_crc32c:08x}, got {len(buffer)} with {crc32c(buffer):08x}; rebuild it with "shardpack index"',
+            shard=info.index_name,
+        )
+    index = parse_index(buffer, name=info.index_name)
+    if index.num_samples != info.num_samples:
+        raise StaleIndexError(
+            f'manifest counts {info.num_samples} samples, index {index.num_samples}; rebuild with "shardpack index"',
+            shard=info.name,
+        )
+    return index
+
+
+def check_length(info: ShardInfo, num_bytes: int) -> None:
+    """Raise StaleIndexError unless the shard is as long as when it was indexed."""
+    if num_bytes != info.num_bytes:
+        raise StaleIndexError(
+            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; "
+            'restore the shard, or rebuild its index with "shardpack index --force"',
+            shard=info.name,
+        )
+
+
+def check_headers(store: RangeReader, path: str, index: ShardIndex, row: int) -> None:
+    """Raise StaleIndexError unless the headers of one sample stand where the index says.
+
+    Costs one range a field.
+    """
+    key = index.key(row)
+    for column in np.flatnonzero(index.present[row]).tolist():
+        offset, size = int(index.data_offset[row, column]), int(index.size[row, column])
+        length = int(index.header_bytes[row, column])
+        headers = store.get_range(path, start=offset - length, length=length)
+        if not headers_match(headers, f"{key}.{index.fields[column]}", size, path):
+            raise StaleIndexError(
+                f"index does not match its shard: no header of field {index.fields[column]!r} where it should be; "
+                'restore the shard, or rebuild its index with "shardpack index --force"',
+                shard=path,
+                key=key,
+                offset=offset - length,
+            )
+
+
+def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
+    """Return whether these header blocks announce this member (extensions may differ in case)."""
+    try:
+        members = [event for event in TarParser(path).feed(headers) if isinstance(event, Member)]
+    except CorruptShardError:
+        return False
+    return (
+        len(members) == 1
+        and members[0].size == size
+        and members[0].header_bytes == len(headers)
+        and members[0].name.lower() == name.lower()
+    )
+
+
+def locate(shard: OpenShard, rows: npt.NDArray[np.int64], columns: list[int]) -> tuple[npt.NDArray[np.int64], ...]:
+    """Return (starts, sizes, present), each (rows, columns)."""
+    index = shard.index
+    at = rows if len(columns) == shard.width else np.ix_(rows, columns)
+    return index.data_offset[at].astype(np.int64), index.size[at].astype(np.int64), index.present[at]

@@ -1,0 +1,187 @@
+"""COCO annotations: one JSON file that describes many pictures.
+
+    {"images": [{"id": 7, "file_name": "a.jpg", "width": 640, "height": 480}],
+     "annotations": [{"id": 1, "image_id": 7, "category_id": 18, "bbox": [1, 2, 30, 40]}],
+     "categories": [{"id": 18, "name": "dog"}]}
+
+becomes the label of a.jpg:
+
+    {"id":7,"width":640,"height":480,
+     "annotations":[{"id":1,"category_id":18,"category_name":"dog","bbox":[1,2,30,40]}]}
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from shardpack.codecs.kinds import parse_json
+from shardpack.errors import DecodeError, SourceError
+from shardpack.plan.listing import Listing
+from shardpack.sources.folder import group_files
+from shardpack.sources.labels import Pictures, attach_labels, compact_json
+from shardpack.sources.problems import Problems
+from shardpack.sources.scan import Files
+
+COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second as Roboflow exports it
+
+Object = dict[str, Any]  # a JSON object
+
+
+@dataclass(frozen=True, slots=True)
+class Annotations:
+    """An annotation file, parsed: `path` is where it was read from, `content` its JSON value."""
+
+    path: str
+    content: Any
+
+    def is_coco(self) -> bool:
+        """Return whether this looks like COCO: an object with lists of images and of annotations."""
+        return isinstance(self.content, dict) and all(
+            isinstance(self.content.get(name), list) for name in ("images", "annotations")
+        )
+
+
+def read_annotations(path: str) -> Annotations:
+    """Return an annotation file, parsed. Takes several times its size in memory.
+
+    Raises:
+        SourceError: It is unreadable, or not JSON.
+    """
+    try:
+        with open(path, "rb") as file:
+            return Annotations(path, parse_json(file.read()))
+    except OSError as error:
+        raise SourceError(f"cannot read the annotations {path!r}: {error.strerror}; name a COCO file") from error
+    except DecodeError as error:
+        raise SourceError(
+            f"cannot read the annotations {path!r}: {error}; mend it, or choose a layout that does without"
+        ) from error
+
+
+def list_coco(files: Files, annotations: Annotations, problems: Problems, *, rename_keys: bool = False) -> Listing:
+    """Return the annotated pictures, each with its image record and annotations as its JSON label.
+
+    A label is the image's record without `file_name`, and the list "annotations", in the file's
+    order and empty if there are none. Each keeps all its names but `image_id`, and gets
+    `category_name`. `classes` are the category names in the order of their ids. `file_name` is
+    relative to the source, else to the folder of the annotation file.
+
+    Left out and counted: pictures that no image names. Rejected: images without a picture, two
+    images for one picture or with one id, annotations of unknown images or categories, and a
+    .json file beside a picture.
+
+    Args:
+        files: What `scan` found.
+        annotations: What `read_annotations` gave.
+        problems: Takes what is rejected or left out.
+        rename_keys: As in `group_files`.
+
+    Raises:
+        SourceError: The file is not built like COCO; says which part.
+    """
+    images, records, categories = _parts(annotations)
+    own_name, places = _places(files.root, annotations.path)
+    listing = group_files(files.without({own_name}), problems, rename_keys=rename_keys)
+    pictures = Pictures(listing, files, problems)
+    uses = Counter(image["id"] for image in images)
+    found_in: dict[Any, list[Object]] = {image_id: [] for image_id in uses}
+    for number, record in enumerate(records):
+        if record["image_id"] in found_in:
+            found_in[record["image_id"]].append(record)
+        else:
+            problems.reject(
+                f"{annotations.path}: annotations[{number}]",
+                f"its image_id {record['image_id']!r} is no image's id; mend it, or remove the annotation",
+            )
+    labels: list[bytes | None] = [None] * listing.num_samples
+    refused: dict[int, str] = {}
+    for number, image in enumerate(images):
+        found = pictures.find(image["file_name"], places(image["file_name"]))
+        if isinstance(found, str):
+            problems.reject(f"{annotations.path}: images[{number}]", found)
+        elif found is None:
+            continue
+        elif uses[image["id"]] > 1:
+            refused[found] = f"shares its image id {image['id']!r} with another image; give each its own"
+        elif labels[found] is not None:
+            refused[found] = f"is named by two images, one of them images[{number}]; keep one"
+        else:
+            try:
+                labels[found] = _label(image, found_in[image["id"]], categories)
+            except ValueError as error:
+                refused[found] = f"its label cannot be made: {error}"
+    listing = attach_labels(listing, labels, problems, refused=refused, missing="a picture that no image names")
+    return listing if categories is None else replace(listing, classes=tuple(categories.values()))
+
+
+def _label(image: Object, records: list[Object], categories: Mapping[Any, str] | None) -> bytes:
+    annotations = []
+    for record in records:
+        annotation: Object = {}
+        for name, value in record.items():
+            if name != "image_id":
+                annotation[name] = value
+            if name == "category_id" and categories is not None:
+                if not isinstance(value, (int, str)) or value not in categories:
+                    raise SourceError(f"category_id {value!r} is no category's id; mend the annotation")
+                annotation["category_name"] = categories[value]
+        annotations.append(annotation)
+    kept = {name: value for name, value in image.items() if name != "file_name"}
+    return compact_json({**kept, "annotations": annotations})
+
+
+def _places(root: str, path: str) -> tuple[str, Callable[[str], list[str]]]:
+    """Return (name of the annotation file, where a file name may be), both relative to the root."""
+    root, folder = os.path.abspath(root), os.path.dirname(os.path.abspath(path))
+    try:
+        down = os.path.relpath(folder, root).replace(os.sep, "/")
+        up = os.path.relpath(root, folder).replace(os.sep, "/") + "/"
+    except ValueError:  # two drives
+        return "", lambda file_name: [file_name]
+    if down == ".":
+        return os.path.basename(path), lambda file_name: [file_name]
+    if not (down + "/").startswith("../"):
+        return f"{down}/{os.path.basename(path)}", lambda file_name: [file_name, f"{down}/{file_name}"]
+    # The file lies outside: what it names is in the source if it begins with the way there.
+    return "", lambda file_name: [file_name, posixpath.normpath(file_name).removeprefix(up)]
+
+
+def _parts(annotations: Annotations) -> tuple[list[Object], list[Object], dict[Any, str] | None]:
+    """Return (images, annotations, category names by ascending id), their structure checked."""
+    path, content = annotations.path, annotations.content
+    if not isinstance(content, dict):
+        raise SourceError(f"{path} is no COCO file: expected a JSON object, got {type(content).__name__}")
+    images = _objects(path, content, "images", {"id": (int, str), "file_name": str})
+    records = _objects(path, content, "annotations", {"image_id": (int, str)})
+    if "categories" not in content:
+        return images, records, None
+    categories = _objects(path, content, "categories", {"id": (int, str), "name": str})
+    ids = [category["id"] for category in categories]
+    if len(set(ids)) != len(ids) or len({type(category_id) for category_id in ids}) > 1:
+        raise SourceError(f"{path} is no COCO file: category ids must be different, and of one type")
+    return images, records, {c["id"]: c["name"] for c in sorted(categories, key=lambda category: category["id"])}
+
+
+def _objects(path: str, content: Object, part: str, needed: Mapping[str, Any]) -> list[Object]:
+    objects = content.get(part)
+    if not isinstance(objects, list):
+        raise SourceError(
+            f"{path} is no COCO file: expected a list {part!r}, got {type(objects).__name__}; "
+            f"it has {', '.join(map(repr, content)) or 'nothing'}"
+        )
+    for number, value in enumerate(objects):
+        if not isinstance(value, dict):
+            raise SourceError(
+                f"{path} is no COCO file: {part}[{number}] is a {type(value).__name__}, expected an object"
+            )
+        for name, types in needed.items():
+            if not isinstance(value.get(name), types):
+                raise SourceError(
+                    f"{path} is no COCO file: {part}[{number}] needs a {name!r}, got {value.get(name)!r}; mend the file"
+                )
+    return objects

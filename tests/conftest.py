@@ -1,0 +1,52 @@
+"""Builders for tests: real pictures made in code, and outside programs as judges."""
+
+from __future__ import annotations
+
+import functools
+import io
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import settings
+from PIL import Image
+
+ROOT = Path(__file__).resolve().parent.parent
+PICTURES = ROOT / "examples" / "pictures"
+
+settings.register_profile("shardpack", deadline=None)  # the first example pays for imports
+settings.load_profile("shardpack")
+
+
+@functools.cache
+def make_jpeg(width: int = 32, height: int = 24, seed: int = 0) -> bytes:
+    """Return a real JPEG of this size; equal arguments give equal bytes in one run."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 4, 3), np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(coarse).resize((width, height), Image.Resampling.BILINEAR).save(buffer, "JPEG", quality=90)
+    return buffer.getvalue()
+
+
+def picture_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), per_class: int = 3) -> Path:
+    """Fill `folder` with class folders, `cat/0000.jpg` and so on, all different; return it."""
+    for number, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            (folder / name / f"{i:04d}.jpg").write_bytes(make_jpeg(seed=number * per_class + i))
+    return folder
+
+
+def judge(program: str) -> str:
+    """Return the path of an outside program that judges our bytes, such as "bsdtar".
+
+    Without it the test is skipped by name, or fails where SHARDPACK_REQUIRE_JUDGES is set.
+    """
+    path = shutil.which(program)
+    if path is not None:
+        return path
+    reason = f"{program} is not installed"
+    if os.environ.get("SHARDPACK_REQUIRE_JUDGES"):
+        pytest.fail(reason + ", and SHARDPACK_REQUIRE_JUDGES is set", pytrace=False)
+    pytest.skip(reason)

@@ -1,0 +1,34 @@
+"""Every example runs as it stands, with warnings as errors, and stays short."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.conftest import ROOT
+
+EXAMPLES = sorted((ROOT / "examples").glob("*/*.py"))
+SAYS = {
+    "look_up": "t-shirt/02, dress/01, hat/04, t-shirt/04",
+    "pack_a_folder": "one epoch of 40: 4 dress, 4 hat",
+    "your_own_samples": "120 samples in 3 shards, fields: json, png, seg.png, txt",
+}
+
+
+@pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
+def test_example_runs(path, tmp_path):
+    command = [sys.executable, "-W", "error", str(path)]
+    done = subprocess.run(command, cwd=tmp_path, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert SAYS[path.parent.name] in done.stdout
+    assert not list(tmp_path.iterdir()), "an example writes to a temporary folder only"
+
+
+def test_every_story_has_its_folder_and_is_listed():
+    assert {path.parent.name for path in EXAMPLES} == SAYS.keys()
+    listed = (ROOT / "examples" / "README.md").read_text(encoding="utf-8")
+    for path in EXAMPLES:
+        assert f"({path.relative_to(ROOT / 'examples').as_posix()})" in listed
+        assert len(path.read_text(encoding="utf-8").splitlines()) < 60
