@@ -1,8 +1,8 @@
 """shardpack: plain tar shards with an offset index, to stream, seek and resume.
 
-    shardpack.pack("photos/", "out/")      # pack a folder
-    ds = shardpack.open("out/")            # len(ds), ds[12], ds["cat/0001"], ds.get_many([...])
-    for sample in ds.stream(): ...         # one epoch
+shardpack.pack("photos/", "out/")      # pack a folder
+ds = shardpack.open("out/")            # len(ds), ds[12], ds["cat/0001"], ds.get_many([...])
+for sample in ds.stream(): ...         # one epoch
 """
 
 from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this

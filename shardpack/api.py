@@ -55,7 +55,9 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     if isinstance(location, (str, os.PathLike)):
         path = os.fspath(location)
         if "://" in path:
-            raise OptionError(f"cannot open {path!r}: this version reads local folders; copy the dataset to a disk first")
+            raise OptionError(
+                f"cannot open {path!r}: this version reads local folders; copy the dataset to a disk first"
+            )
         if index == "memory":
             return index_in_memory(find_tars([path]), verify=verify)
         if not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
@@ -89,7 +91,7 @@ def _no_manifest(path: str) -> DatasetNotFoundError:
             f'"shardpack index {os.path.join(path, "*.tar")}", or open with index="memory"'
         )
     return DatasetNotFoundError(
-        f"no dataset in {path!r}: it has no {manifest.FILE_NAME}; make one with \"shardpack pack\""
+        f'no dataset in {path!r}: it has no {manifest.FILE_NAME}; make one with "shardpack pack"'
     )
 
 
@@ -243,4 +245,3 @@ def _pack_samples(
         samples_per_field=done.samples_per_field,
         seconds=time.perf_counter() - began,
     )
-

@@ -197,18 +197,24 @@ def parse_manifest(text: bytes) -> Manifest:
 
 
 def _check_records(records: Any) -> None:
-    """Check the shards a column at a time: ten Python calls for all, not for each."""
+    """Check the shards a column at a time: a few C calls for all of them, no Python call for each."""
     if type(records) is not list or set(map(type, records)) - {dict}:
         raise _broken("has no list of shards")
-    if not all(record.keys() == _RECORD_KEYS for record in records):
-        raise _broken(f"has a shard whose entries are not {', '.join(_RECORD)}")
-    columns = dict(zip(_RECORD, zip(*map(itemgetter(*_RECORD), records), strict=True), strict=False))
+    columns: dict[str, tuple[Any, ...]] = {}
+    if records:
+        try:
+            columns = dict(zip(_RECORD, zip(*map(itemgetter(*_RECORD), records), strict=True), strict=True))
+        except KeyError as error:
+            raise _broken(f"has a shard without {error}") from error
+    if set(map(len, records)) - {len(_RECORD)}:
+        raise _broken(f"has a shard with more entries than {', '.join(_RECORD)}")
     names = columns.get("name", ())
     for column, values in columns.items():
         holds = _HOLDS[column]
         if not holds(values):
             number = next(number for number, value in enumerate(values) if not holds((value,)))
-            raise _broken(f"has a bad {column} for shard {number}: {_shown(values[number])}", names[number])
+            shard = names[number] if column != "name" else None
+            raise _broken(f"has a bad {column} in entry {number}: {_shown(values[number])}", shard)
     if any(map(lt, columns.get("num_samples", ()), map(max, map(dict.values, columns.get("samples_per_field", ()))))):
         raise _broken("has a shard with more samples of a field than samples")
     index_names = {index_name(name) for name in names}
@@ -242,9 +248,9 @@ def _are_checksums(values: Sequence[Any]) -> bool:
 
 
 def _are_field_counts(values: Sequence[Any]) -> bool:
-    return not set(map(type, values)) - {dict} and _are_counts(
-        [count for counts in values for count in counts.values()]
-    )
+    if set(map(type, values)) - {dict} or not all(values):
+        return False
+    return _are_positive([count for counts in values for count in counts.values()])
 
 
 _HOLDS: dict[str, Callable[[Sequence[Any]], bool]] = {
@@ -257,7 +263,6 @@ _HOLDS: dict[str, Callable[[Sequence[Any]], bool]] = {
     "samples_per_field": _are_field_counts,
 }
 _RECORD = tuple(_HOLDS)
-_RECORD_KEYS = _HOLDS.keys()
 
 
 def _check_keys(keys: Any) -> None:

@@ -35,9 +35,7 @@ class RequestPlan:
     owner: npt.NDArray[np.int64]
 
 
-def coalesce(
-    starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], *, limits: MergeLimits
-) -> RequestPlan:
+def coalesce(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], *, limits: MergeLimits) -> RequestPlan:
     """Return the requests that cover all ranges; ranges may come in any order and overlap.
 
     A range joins the request before it if the gap between them and the length of both together

@@ -2,13 +2,14 @@
 
     position --bisect--> shard --row--> offsets, sizes (index columns) --range--> bytes
     key --XXH3--> key index --> positions --compare the key itself--> position
+
+`Shards` opens what is needed, `KeyLookup` finds keys, `gather` reads; this file is what users see.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from typing import Any, overload
 
 import numpy as np
@@ -16,10 +17,8 @@ import numpy.typing as npt
 
 from shardpack.codecs.decode import decode_field
 from shardpack.errors import (
-    CorruptIndexError,
     DatasetNotFoundError,
     DecodeError,
-    DuplicateKeyError,
     FieldNotFoundError,
     OptionError,
     PositionError,
@@ -27,16 +26,14 @@ from shardpack.errors import (
     UnknownKeyError,
 )
 from shardpack.format import manifest as manifest_format
-from shardpack.format.key_index import FILE_NAME as KEY_INDEX_NAME
-from shardpack.format.key_index import KeyIndex, hash_key
 from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
-from shardpack.read.gather import gather
+from shardpack.read.gather import gather, read_sample
+from shardpack.read.lookup import KeyLookup
 from shardpack.read.sample import Sample
-from shardpack.read.shard import Entry, OpenShard, open_shard
+from shardpack.read.shard import Entry, OpenShard
+from shardpack.read.shards import Shards
 from shardpack.read.stream import Stream
 from shardpack.storage.protocol import RangeReader, Stats
-
-MAX_OPEN_SHARDS = 256
 
 
 class Dataset:
@@ -49,64 +46,58 @@ class Dataset:
 
     def __init__(
         self,
-        store: RangeReader,
-        manifest: Manifest,
+        shards: Shards,
         *,
         verify: bool | None = None,
         positions: npt.NDArray[np.int64] | None = None,
-    ):
-        self._store = store
-        self._manifest = manifest
-        self._verify = store.checks_reads if verify is None else verify
-        self._verify_asked = verify
+        lookup: KeyLookup | None = None,
+    ) -> None:
+        self._shards = shards
+        self._verify = verify
         self._positions = positions
-        self._first_positions = manifest.starts[:-1]
-        self._total = manifest.num_samples
+        self._lookup = lookup or KeyLookup(shards)
+        self._total = shards.manifest.num_samples
         self._plain_total = self._total if positions is None else 0  # positions that need no translation
-        self._shards: list[OpenShard | None] = [None] * len(self._first_positions)
-        self._open_order: list[int] = []
-        self._key_index: KeyIndex | None = None
-
-    # Opening and pickling
+        self._first, self._open = shards.first, shards.open
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self._store, self._verify_asked, self._positions, self.fingerprint))
+        return (_reopen, (self._shards.store, self._verify, self._positions, self.fingerprint))
 
     def __repr__(self) -> str:
         view = "" if self._positions is None else f" of {self._total}"
-        return f"<Dataset {self._store.location!r}: {len(self)}{view} samples, {len(self._shards)} shards>"
+        return f"<Dataset {self.location!r}: {len(self)}{view} samples, {len(self._shards)} shards>"
 
     # What is there
 
     @property
     def location(self) -> str:
         """Where the dataset was opened."""
-        return self._store.location
+        return self._shards.store.location
 
     @property
     def manifest(self) -> Manifest:
         """The parsed manifest."""
-        return self._manifest
+        return self._shards.manifest
 
     @property
     def shards(self) -> tuple[ShardInfo, ...]:
         """All shards of the dataset, in order; also for a view."""
-        return self._manifest.shards
+        return self.manifest.shards
 
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of all fields that any sample has, sorted."""
-        return tuple(self._manifest.samples_per_field)
+        return tuple(self.manifest.samples_per_field)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Class names in label order, where the source had classes."""
-        return None if self._manifest.classes is None else tuple(self._manifest.classes)
+        return None if self.manifest.classes is None else tuple(self.manifest.classes)
 
     @property
     def fingerprint(self) -> str:
         """A hash of the content of all shards, in their order (SPEC 6.2)."""
-        return manifest_format.fingerprint(self._manifest)
+        return manifest_format.fingerprint(self.manifest)
 
     def __len__(self) -> int:
         return self._total if self._positions is None else len(self._positions)
@@ -115,15 +106,15 @@ class Dataset:
         """Yield the keys in order. Costs the index of each shard, and no payload."""
         if self._positions is not None:
             for position in self._positions.tolist():
-                yield self._shard_of(position).key_at(position)
+                yield self._shards.at(position).key_at(position)
             return
         for number in range(len(self._shards)):
-            yield from self._shard(number).index.keys()
+            yield from self._shards.get(number).index.keys()
 
     def entries(self) -> Iterator[Entry]:
         """Yield where each sample lies, in order. Costs the index of each shard, and no payload."""
-        for number, rows in self._rows_by_shard():
-            shard = self._shard(number)
+        for number, rows in self._shards.rows(self._positions):
+            shard = self._shards.get(number)
             for row in rows.tolist():
                 yield shard.entry(row)
 
@@ -135,7 +126,7 @@ class Dataset:
 
     def stats(self) -> Stats:
         """Return what reading has cost so far: requests and bytes."""
-        return self._store.stats.snapshot()
+        return self._shards.store.stats.snapshot()
 
     # Samples
 
@@ -143,7 +134,7 @@ class Dataset:
     def __getitem__(self, item: int | str) -> Sample: ...
 
     @overload
-    def __getitem__(self, item: slice | Sequence[int | str]) -> list[Sample]: ...
+    def __getitem__(self, item: slice | list[Any] | tuple[Any, ...] | npt.NDArray[Any]) -> list[Sample]: ...
 
     def __getitem__(self, item: Any) -> Sample | list[Sample]:
         """Return one sample by position or key; a list of them for a slice or a list.
@@ -166,10 +157,10 @@ class Dataset:
             else:
                 item = self._checked_position(item)
         # The hot path: about 1 us a sample of two fields when the shard is mapped.
-        number = bisect_right(self._first_positions, item) - 1
-        shard = self._shards[number]
+        number = bisect_right(self._first, item) - 1
+        shard = self._open[number]
         if shard is None:
-            shard = self._shard(number)
+            shard = self._shards.get(number)
         mapped = shard.map
         if mapped is None or not shard.dense:
             return self._read_one(shard, item)
@@ -187,9 +178,8 @@ class Dataset:
     def _read_one(self, shard: OpenShard, position: int) -> Sample:
         sample = Sample()
         sample.position, sample._key = position, shard
-        row = position - shard.first
-        gather(shard, np.array([row]), [sample], None, verify=self._verify)
-        if not self._verify:
+        read_sample(shard, position - shard.first, sample, verify=self._shards.verify)
+        if not self._shards.verify:
             shard.count_read()
         return sample
 
@@ -212,24 +202,16 @@ class Dataset:
         placed = [samples[i] for i in order.tolist()]
         for sample, position in zip(placed, ascending.tolist(), strict=True):
             sample.position = position
-        for number, begin, end in self._by_shard(ascending):
-            shard = self._shard(number)
+        verify = self._shards.verify
+        for number, begin, end in self._shards.runs(ascending):
+            shard = self._shards.get(number)
             part = placed[begin:end]
             for sample in part:
                 sample._key = shard
-            gather(shard, ascending[begin:end] - shard.first, part, wanted, verify=self._verify)
-            if not self._verify:
+            gather(shard, ascending[begin:end] - shard.first, part, wanted, verify=verify)
+            if not verify:
                 shard.count_read()
         return samples
-
-    def _by_shard(self, ascending: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
-        """Yield (shard number, begin, end) of the runs of positions that share a shard."""
-        begin, total = 0, len(ascending)
-        while begin < total:
-            number = bisect_right(self._first_positions, int(ascending[begin])) - 1
-            end = int(np.searchsorted(ascending, self._manifest.starts[number + 1]))
-            yield number, begin, end
-            begin = end
 
     def decode(self, sample: Sample) -> dict[str, Any]:
         """Return the sample's fields as Python values: a new dict.
@@ -252,13 +234,7 @@ class Dataset:
 
         A sample of a view keeps the `position` it has in the whole dataset.
         """
-        view = Dataset(
-            self._store, self._manifest, verify=self._verify_asked, positions=self._resolve(items)
-        )
-        # Shards that are open serve the view too; whatever either opens later is its own.
-        view._shards, view._open_order = list(self._shards), list(self._open_order)
-        view._key_index = self._key_index
-        return view
+        return Dataset(self._shards, verify=self._verify, positions=self._resolve(items), lookup=self._lookup)
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in stored order; the same as `iter(ds.stream())`."""
@@ -274,7 +250,7 @@ class Dataset:
             fields: Read only these.
         """
         wanted = None if fields is None else self._checked_fields(fields)
-        return Stream(self, shuffle=shuffle, seed=seed, fields=wanted)
+        return Stream(self._shards, self._positions, shuffle=shuffle, seed=seed, fields=wanted)
 
     # Lookup
 
@@ -285,52 +261,18 @@ class Dataset:
             UnknownKeyError: No sample (of this view) has it.
             DuplicateKeyError: Several samples have it (only in datasets that others wrote).
         """
+        if self._positions is None:
+            return self._lookup.position(key)
         found = self._positions_of(key)
-        if len(found) == 1:
-            return found[0]
         if not found:
-            raise UnknownKeyError(f'no such key: {key!r}; list them with "shardpack ls"')
-        raise DuplicateKeyError(
-            f"{len(found)} samples have this key, at positions {', '.join(map(str, found[:5]))}; ask by position",
-            key=key,
-        )
+            raise UnknownKeyError(f"no such key in this view: {key!r}")
+        return found[0] if len(found) == 1 else self._lookup.position(key)
 
     def _positions_of(self, key: str) -> list[int]:
-        index = self._key_index or self._open_key_index()
-        raw = key.encode("utf-8", "surrogateescape")
-        found = index.positions(hash_key(raw))
-        for position in found:
-            if not self._has_key(position, raw):  # two keys with one hash
-                found = [other for other in found if self._has_key(other, raw)]
-                break
+        found = self._lookup.positions(key)
         if self._positions is not None and found:
-            found = [position for position in found if bool((self._positions == position).any())]
+            return [position for position in found if bool((self._positions == position).any())]
         return found
-
-    def _has_key(self, position: int, raw: bytes) -> bool:
-        number = bisect_right(self._first_positions, position) - 1
-        shard = self._shards[number]
-        if shard is None:
-            shard = self._shard(number)
-        row = position - shard.first
-        offsets = shard.key_offsets
-        return bool(shard.key_heap[offsets[row] : offsets[row + 1]] == raw)
-
-    def _open_key_index(self) -> KeyIndex:
-        try:
-            buffer = self._store.buffer(KEY_INDEX_NAME)
-        except ShardNotFoundError as error:
-            raise ShardNotFoundError(
-                'key index is missing; rebuild it with "shardpack index"', shard=KEY_INDEX_NAME
-            ) from error
-        expected = self._manifest.keys["num_bytes"]
-        if len(buffer) != expected:
-            raise CorruptIndexError(
-                f'key index has {len(buffer)} bytes, expected {expected}; rebuild it with "shardpack index"',
-                shard=KEY_INDEX_NAME,
-            )
-        self._key_index = KeyIndex(buffer, num_samples=self._total)
-        return self._key_index
 
     def _checked_position(self, item: Any) -> int:
         try:
@@ -366,41 +308,9 @@ class Dataset:
         if isinstance(fields, str):
             raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
         for field in fields:
-            if field not in self._manifest.samples_per_field:
+            if field not in self.manifest.samples_per_field:
                 raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(self.fields)}")
         return tuple(sorted(fields))
-
-    # Shards
-
-    def _shard_of(self, position: int) -> OpenShard:
-        return self._shard(bisect_right(self._first_positions, position) - 1)
-
-    def _rows_by_shard(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
-        """Yield (shard number, rows) that cover this dataset or view; rows in the view's order."""
-        starts = self._manifest.starts
-        if self._positions is None:
-            for number in range(len(self._shards)):
-                yield number, np.arange(starts[number + 1] - starts[number])
-            return
-        numbers = np.searchsorted(starts, self._positions, side="right") - 1
-        edges = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
-        for begin, end in zip(edges, [*edges[1:], len(numbers)], strict=True):
-            number = int(numbers[begin])
-            yield number, self._positions[begin:end] - starts[number]
-
-    def _shard(self, number: int) -> OpenShard:
-        shard = self._shards[number]
-        if shard is None:
-            first = self._first_positions[number]
-            info = self._manifest.shard(number)
-            shard = open_shard(self._store, info, first, probe=not self._verify)
-            # No lock: two threads may open the same shard, and either copy serves.
-            self._shards[number] = shard
-            self._open_order.append(number)
-            if len(self._open_order) > MAX_OPEN_SHARDS:
-                with suppress(IndexError):
-                    self._shards[self._open_order.pop(0)] = None
-        return shard
 
 
 def _reopen(
@@ -428,4 +338,5 @@ def open_dataset(
             f"no dataset in {store.location!r}: {manifest_format.FILE_NAME} is missing; "
             'pack one with "shardpack pack", or index tars with "shardpack index"'
         ) from error
-    return Dataset(store, parse_manifest(text), verify=verify, positions=positions)
+    shards = Shards(store, parse_manifest(text), verify=store.checks_reads if verify is None else verify)
+    return Dataset(shards, verify=verify, positions=positions)

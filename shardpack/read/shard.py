@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError, StaleIndexError
 from shardpack.format.checksum import crc32c
@@ -48,8 +47,8 @@ class OpenShard:
     """
 
     __slots__ = (
-        "dense", "fields", "first", "index", "info", "key_heap", "key_offsets", "map", "offsets", "path", "reads", "sizes",
-        "store", "width",
+        "dense", "fields", "first", "index", "info", "key_heap", "key_offsets", "map", "offsets", "path", "present",
+        "reads", "sizes", "store", "width",
     )  # fmt: skip
 
     def __init__(self, store: RangeReader, info: ShardInfo, index: ShardIndex, first: int):
@@ -60,6 +59,7 @@ class OpenShard:
         # Flat views for scalar access: 35 ns an item, a third of what numpy takes.
         self.offsets = memoryview(index.data_offset.reshape(-1))
         self.sizes = memoryview(index.size.reshape(-1))
+        self.present = memoryview(index.present.reshape(-1))
         self.key_offsets = memoryview(index.key_offset)
         self.key_heap = memoryview(index.key_heap)
         self.dense = bool(index.present.all())
@@ -197,10 +197,3 @@ def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
         and members[0].header_bytes == len(headers)
         and members[0].name.lower() == name.lower()
     )
-
-
-def locate(shard: OpenShard, rows: npt.NDArray[np.int64], columns: list[int]) -> tuple[npt.NDArray[np.int64], ...]:
-    """Return (starts, sizes, present), each (rows, columns)."""
-    index = shard.index
-    at = rows if len(columns) == shard.width else np.ix_(rows, columns)
-    return index.data_offset[at].astype(np.int64), index.size[at].astype(np.int64), index.present[at]

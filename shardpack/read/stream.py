@@ -1,12 +1,13 @@
 """`Stream`: one epoch of samples, in stored or shard-shuffled order, read in long ranges.
 
     order of shards --> runs of neighbouring rows (up to 4 MiB) --> one range a run --> samples
+
+The order is arithmetic (`plan/order.py`); nothing is read to know it.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -16,9 +17,7 @@ from shardpack.plan.order import SHARD_ORDER, derive_key, permutation
 from shardpack.read.gather import gather
 from shardpack.read.sample import Sample
 from shardpack.read.shard import OpenShard
-
-if TYPE_CHECKING:
-    from shardpack.read.dataset import Dataset
+from shardpack.read.shards import Shards
 
 RUN_BYTES = 4 << 20
 SHUFFLES = ("none", "shards")
@@ -31,17 +30,26 @@ class Stream:
     an iterator may be dropped at any point.
     """
 
-    def __init__(self, dataset: Dataset, *, shuffle: str, seed: int, fields: tuple[str, ...] | None):
+    def __init__(
+        self,
+        shards: Shards,
+        positions: npt.NDArray[np.int64] | None,
+        *,
+        shuffle: str,
+        seed: int,
+        fields: tuple[str, ...] | None,
+    ) -> None:
         if shuffle not in SHUFFLES:
             raise OptionError(f"shuffle is {shuffle!r}; choose one of {', '.join(map(repr, SHUFFLES))}")
-        self._dataset = dataset
+        self._shards = shards
+        self._positions = positions
         self._shuffle = shuffle
         self._seed = seed
         self._fields = fields
         self._epoch = 0
 
     def __len__(self) -> int:
-        return len(self._dataset)
+        return self._shards.manifest.num_samples if self._positions is None else len(self._positions)
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; epochs are numbered from 0."""
@@ -50,15 +58,14 @@ class Stream:
         self._epoch = epoch
 
     def __iter__(self) -> Iterator[Sample]:
-        dataset = self._dataset
         for number, rows in self._shard_runs():
-            shard = dataset._shard(number)
+            shard = self._shards.get(number)
             for run in _runs(shard, rows):
                 yield from self._read(shard, run)
 
     def _shard_runs(self) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
         """Yield (shard number, its rows in order), in the order of this epoch."""
-        groups = list(self._dataset._rows_by_shard())
+        groups = list(self._shards.rows(self._positions))
         if self._shuffle == "shards":
             order = permutation(len(groups), derive_key(SHARD_ORDER, self._seed, self._epoch))
             groups = [groups[i] for i in order.tolist()]
@@ -70,7 +77,7 @@ class Stream:
             sample = Sample()
             sample.position, sample._key = position, shard
             samples.append(sample)
-        gather(shard, rows, samples, self._fields, verify=self._dataset._verify, streaming=True)
+        gather(shard, rows, samples, self._fields, verify=self._shards.verify, streaming=True)
         return samples
 
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 import numpy as np
 
 from shardpack.errors import InvalidKeyError
-from shardpack.format.naming import check_field, escape_key, key_problem, unescape_key
+from shardpack.format.naming import MAX_KEY_BYTES, check_field, escape_key, key_problem, unescape_key
 from shardpack.plan.listing import Listing, sorted_by_key
 from shardpack.sources.problems import Problems, name_of
 
@@ -22,7 +22,9 @@ _MEND = "rename it, or pass rename_keys (--rename-keys) to escape it reversibly"
 
 # Safe and unchanged by escaping: printable ASCII but "%", no component that begins with "." or "_",
 # no dot in the last. Says yes to nearly all keys at 0.2 us each, and never to one that `key_problem` minds.
-_PLAIN_KEY = re.compile(r"(?:[!-$&-\-0-^`-~][!-$&-.0-~]*/)*[!-$&-\-0-^`-~][!-$&-\-0-~]*")
+_PLAIN_KEY = re.compile(
+    rf"(?!.{{{MAX_KEY_BYTES + 1}}})" + r"(?:[!-$&-\-0-^`-~][!-$&-.0-~]*/)*[!-$&-\-0-^`-~][!-$&-\-0-~]*"
+)
 
 
 def check_names(listing: Listing, problems: Problems, *, rename_keys: bool = False) -> Listing:
@@ -51,7 +53,7 @@ def _check_fields(listing: Listing, problems: Problems) -> Listing:
         try:
             check_field(field)
         except InvalidKeyError as error:
-            bad[code] = (str(error) if _is_utf8(field) else NOT_UTF8) + "; rename the file"
+            bad[code] = str(error) if _is_utf8(field) else f"{NOT_UTF8}; rename it"
     members = np.flatnonzero(np.isin(listing.field_code, list(bad)))
     owners = np.searchsorted(listing.start, members, side="right") - 1
     reasons = {
@@ -67,11 +69,11 @@ def _rename(listing: Listing) -> Listing:
     return replace(listing, keys=[key if _PLAIN_KEY.fullmatch(key) else _escaped(key) for key in listing.keys])
 
 
-def _escaped(key: str) -> str:
+def _escaped(key: str, *, escape_upper: bool = False) -> str:
     try:
-        return escape_key(key)
-    except UnicodeEncodeError:
-        return key  # half a surrogate pair, as Windows allows: rejected with the other unsafe keys
+        return escape_key(key, escape_upper=escape_upper)
+    except InvalidKeyError:
+        return key  # too long, or half a surrogate pair as Windows allows: rejected like other unsafe keys
 
 
 def _check_each(listing: Listing, problems: Problems) -> Listing:
@@ -94,7 +96,7 @@ def _hide_case(listing: Listing) -> Listing:
     keys = list(listing.keys)
     for samples in alike:
         for sample in samples:
-            keys[sample] = escape_key(unescape_key(keys[sample]), escape_upper=True)
+            keys[sample] = _escaped(unescape_key(keys[sample]), escape_upper=True)
     return sorted_by_key(replace(listing, keys=keys))
 
 

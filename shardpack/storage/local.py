@@ -70,11 +70,11 @@ class LocalStore:
     def map(self, path: str) -> mmap.mmap | None:
         """Return the file memory-mapped for many small reads at random."""
         mapped = self._file(path).map()
-        if isinstance(mapped, mmap.mmap):
-            if hasattr(mapped, "madvise"):
-                mapped.madvise(mmap.MADV_RANDOM)
-            return mapped
-        return None
+        return mapped if isinstance(mapped, mmap.mmap) else None
+
+    def is_cached(self, path: str, start: int) -> bool:
+        """Return whether a byte is in the page cache; True where the system cannot tell."""
+        return self._file(path).is_cached(start)
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
         """Tell the kernel which ranges will be wanted, if they are not in memory yet."""
@@ -166,13 +166,19 @@ class LocalFile:
         """
         if not _HAS_HINTS or len(starts) < 2:
             return
-        probe = bytearray(1)
         for start, length in zip(starts, lengths, strict=True):
-            try:
-                os.preadv(self._descriptor, [probe], start, os.RWF_NOWAIT)
-            except OSError:
-                # Not cached (EAGAIN), or a file system without the probe: the hint does no harm.
+            if not self.is_cached(start):
                 os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_WILLNEED)
+
+    def is_cached(self, start: int) -> bool:
+        """Return whether the byte at `start` is in the page cache; True where the system cannot tell."""
+        if not _HAS_HINTS:
+            return True
+        try:
+            os.preadv(self._descriptor, [bytearray(1)], start, os.RWF_NOWAIT)
+        except OSError:
+            return False  # EAGAIN, or a file system without the probe: the hint does no harm
+        return True
 
 
 _HAS_HINTS = hasattr(os, "posix_fadvise") and hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")

@@ -67,6 +67,17 @@ class MemoryStore:
             return self._base.map(path)
         return self._object(path)
 
+    def is_cached(self, path: str, start: int) -> bool:
+        """See `RangeReader.is_cached`."""
+        if self._base is not None and path not in self._objects:
+            return self._base.is_cached(path, start)
+        return True
+
+    def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
+        """See `RangeReader.prefetch`."""
+        if self._base is not None and path not in self._objects:
+            self._base.prefetch(path, starts=starts, lengths=lengths)
+
     def _object(self, path: str) -> bytes:
         try:
             return self._objects[path]

@@ -44,6 +44,14 @@ class RangeReader(Protocol):
         """Return a buffer of the object that later reads may slice, or None if there is no such thing."""
         ...
 
+    def is_cached(self, path: str, start: int) -> bool:
+        """Return whether reading at `start` through a map would not wait."""
+        ...
+
+    def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
+        """Announce ranges that will be read through a map; returns at once."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class Stats:

@@ -15,8 +15,9 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 
 # The first component below shardpack/ -> its layer. A component may import lower layers and itself.
 LAYERS = {
-    **dict.fromkeys(("errors", "progress", "units"), 0),
-    **dict.fromkeys(("workers", "worker_main"), 0.5),  # a process pool; knows nothing of what it runs
+    "errors": 0,
+    **dict.fromkeys(("progress", "units"), 0.1),
+    **dict.fromkeys(("workers", "worker_main"), 0.2),  # a process pool; knows nothing of what it runs
     **dict.fromkeys(("format", "codecs"), 1),
     "plan": 1.5,  # pure as well; fitting shards to a cap needs the arithmetic of tar headers
     "storage": 2,

@@ -1,0 +1,73 @@
+"""Keys to positions: hash, one page of the key index, and the key itself as the last word."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+
+from shardpack.errors import CorruptIndexError, DuplicateKeyError, ShardNotFoundError, UnknownKeyError
+from shardpack.format.key_index import FILE_NAME, KeyIndex, hash_key
+from shardpack.read.shards import Shards
+
+
+class KeyLookup:
+    """Look keys up in a dataset; shared by the dataset and its views. Safe in threads.
+
+    Costs the key index's directory at first use; then one page of it and one key in a shard index.
+    """
+
+    def __init__(self, shards: Shards) -> None:
+        self._shards = shards
+        self._index: KeyIndex | None = None
+
+    def position(self, key: str) -> int:
+        """Return the position of the sample with this key.
+
+        Raises:
+            UnknownKeyError: No sample has it.
+            DuplicateKeyError: Several samples have it, in a dataset that others wrote.
+        """
+        raw = key.encode("utf-8", "surrogateescape")
+        index = self._index or self._open()
+        position = index.unique_position(hash_key(raw))
+        if position >= 0 and self._has_key(position, raw):
+            return position
+        found = self._find(index, raw)
+        if not found:
+            raise UnknownKeyError(f'no such key: {key!r}; list them with "shardpack ls"')
+        if len(found) > 1:
+            shown = ", ".join(map(str, found[:5]))
+            raise DuplicateKeyError(
+                f"{len(found)} samples have this key, at positions {shown}; ask by position", key=key
+            )
+        return found[0]
+
+    def positions(self, key: str) -> list[int]:
+        """Return the positions of all samples with this key, ascending; usually none or one."""
+        return self._find(self._index or self._open(), key.encode("utf-8", "surrogateescape"))
+
+    def _find(self, index: KeyIndex, raw: bytes) -> list[int]:
+        return [position for position in index.positions(hash_key(raw)) if self._has_key(position, raw)]
+
+    def _has_key(self, position: int, raw: bytes) -> bool:
+        shards = self._shards
+        number = bisect_right(shards.first, position) - 1
+        shard = shards.open[number] or shards.get(number)
+        row, ends = position - shard.first, shard.key_offsets
+        return bool(shard.key_heap[ends[row] : ends[row + 1]] == raw)
+
+    def _open(self) -> KeyIndex:
+        manifest = self._shards.manifest
+        try:
+            buffer = self._shards.store.buffer(FILE_NAME)
+        except ShardNotFoundError as error:
+            raise ShardNotFoundError(
+                'key index is missing; rebuild it with "shardpack index --force"', shard=FILE_NAME
+            ) from error
+        expected = manifest.keys["num_bytes"]
+        if len(buffer) != expected:
+            raise CorruptIndexError(
+                f'key index has {len(buffer)} bytes, expected {expected}; rebuild it with "shardpack index --force"',
+                shard=FILE_NAME,
+            )
+        self._index = KeyIndex(buffer, num_samples=manifest.num_samples)
+        return self._index

@@ -1,0 +1,73 @@
+"""The shards of a dataset, opened when first needed; shared by the dataset and its views."""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterator
+from contextlib import suppress
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.format.manifest import Manifest
+from shardpack.read.shard import OpenShard, open_shard
+from shardpack.storage.protocol import RangeReader
+
+MAX_OPEN_SHARDS = 256  # what an open shard holds: a mapped index, and a descriptor in a local store
+
+
+class Shards:
+    """Shards by number and by position. Safe in threads; holds at most `MAX_OPEN_SHARDS` open.
+
+    Attributes:
+        open: (shards) the open ones; None for the others. For the hot path, which saves a call.
+        first: (shards) position of each shard's first sample.
+    """
+
+    def __init__(self, store: RangeReader, manifest: Manifest, *, verify: bool) -> None:
+        self.store, self.manifest, self.verify = store, manifest, verify
+        self.first = manifest.starts[:-1]
+        self.open: list[OpenShard | None] = [None] * len(self.first)
+        self._opened: list[int] = []
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def get(self, number: int) -> OpenShard:
+        """Return a shard, opened; see `open_shard` for cost and errors."""
+        shard = self.open[number]
+        if shard is None:
+            # No lock: two threads may open the same shard, and either copy serves.
+            shard = open_shard(self.store, self.manifest.shard(number), self.first[number], probe=not self.verify)
+            self.open[number] = shard
+            self._opened.append(number)
+            while len(self._opened) > MAX_OPEN_SHARDS:
+                with suppress(IndexError):
+                    self.open[self._opened.pop(0)] = None
+        return shard
+
+    def at(self, position: int) -> OpenShard:
+        """Return the shard that holds a position."""
+        return self.get(bisect_right(self.first, position) - 1)
+
+    def runs(self, ascending: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+        """Yield (shard number, begin, end): the runs of ascending positions that share a shard."""
+        begin, total, starts = 0, len(ascending), self.manifest.starts
+        while begin < total:
+            number = bisect_right(self.first, int(ascending[begin])) - 1
+            end = int(np.searchsorted(ascending, starts[number + 1]))
+            yield number, begin, end
+            begin = end
+
+    def rows(self, positions: npt.NDArray[np.int64] | None) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+        """Yield (shard number, rows) for positions in any order, or for all: runs that share a shard."""
+        starts = self.manifest.starts
+        if positions is None:
+            for number in range(len(self)):
+                yield number, np.arange(starts[number + 1] - starts[number])
+            return
+        numbers = np.searchsorted(starts, positions, side="right") - 1
+        edges = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for begin, end in zip(edges, [*edges[1:], len(numbers)], strict=True):
+            number = int(numbers[begin])
+            yield number, positions[begin:end] - starts[number]

@@ -1,0 +1,192 @@
+"""The one door: the right layout, all problems at once, and one result for one folder."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+from shardpack.errors import OptionError, SourceError
+from shardpack.sources.detect import open_source
+from tests.conftest import picture_folder
+from tests.sources.trees import fake_scandir, samples_of, write_tree
+
+COCO = json.dumps({"images": [{"id": 1, "file_name": "a/1.jpg"}], "annotations": []})
+
+# name -> (files, the layout that "auto" finds, keys)
+SOURCES = {
+    "class folders": (["a/1.jpg", "b/2.jpg", "b/c/3.jpg"], "classes", ["a/1", "b/2", "b/c/3"]),
+    "one picture in no folder": (["a/1.jpg", "2.jpg"], "files", ["2", "a/1"]),
+    "sidecars": (["a/1.jpg", "a/1.json", "b/2.jpg"], "files", ["a/1", "b/2"]),
+    "captions": (["a/1.jpg", "a/1.txt"], "files", ["a/1"]),
+    "masks are no labels": (["a/1.jpg", "a/1.seg.png"], "classes", ["a/1"]),
+    "table": ({"a/1.jpg": b"x", "metadata.csv": "file_name\na/1.jpg\n"}, "table", ["a/1"]),
+    "table in a folder": ({"a/1.jpg": b"x", "a/metadata.jsonl": '{"file_name": "1.jpg"}'}, "table", ["a/1"]),
+    "coco": ({"a/1.jpg": b"x", "annotations.json": COCO}, "coco", ["a/1"]),
+    "coco of roboflow": ({"a/1.jpg": b"x", "_annotations.coco.json": COCO}, "coco", ["a/1"]),
+    "annotations that are not coco": ({"a/1.jpg": b"x", "annotations.json": "{}"}, "classes", ["a/1"]),
+    "a table before coco": (
+        {"a/1.jpg": b"x", "annotations.json": COCO, "metadata.csv": "file_name\na/1.jpg\n"},
+        "table",
+        ["a/1"],
+    ),
+}
+every_source = pytest.mark.parametrize(("files", "layout", "keys"), SOURCES.values(), ids=SOURCES)
+
+
+@every_source
+def test_auto_finds_the_layout(tmp_path, files, layout, keys):
+    source = open_source(write_tree(tmp_path, files))
+    assert source.layout == layout
+    assert list(source.listing.keys) == keys
+    assert not source.problems.rejected
+    labelled = {key for key, fields in samples_of(source.listing).items() if "json" in fields}
+    assert labelled == (set(keys) if layout != "files" else labelled)
+
+
+@pytest.mark.parametrize("files", [files for files, _, _ in SOURCES.values()], ids=SOURCES)
+def test_the_disk_s_order_does_not_matter(tmp_path, monkeypatch, files):
+    write_tree(tmp_path, files)
+    write_tree(tmp_path, [".hidden", "z/.hidden", "notes.txt", "a/extra.txt", "z/extra.txt"])
+    results = []
+    for seed in range(5):
+        with monkeypatch.context() as patch:
+            fake_scandir(patch, shuffle_seed=seed)
+            found = open_source(tmp_path)
+        listing, problems = found.listing, found.problems
+        columns = [listing.start.tolist(), listing.size.tolist(), listing.mtime_ns.tolist(), listing.classes]
+        results.append((samples_of(listing), list(listing.keys), columns, problems, found.layout))
+    assert all(result == results[0] for result in results)
+    assert results[0][3].left_out_examples["hidden"] == ".hidden"
+
+
+@pytest.mark.parametrize("layout", ["classes", "files", "table", "coco"])
+def test_the_layout_can_be_chosen(tmp_path, layout):
+    write_tree(tmp_path, {"a/1.jpg": b"x", "annotations.json": COCO, "metadata.csv": "file_name,n\na/1.jpg,1\n"})
+    source = open_source(tmp_path, layout=layout)
+    assert source.layout == layout
+    fields = samples_of(source.listing)["a/1"]
+    assert (
+        fields.get("json")
+        == {
+            "classes": b'{"label":0,"class":"a"}',
+            "files": None,
+            "table": b'{"n":1}',
+            "coco": b'{"id":1,"annotations":[]}',
+        }[layout]
+    )
+
+
+def test_annotations_imply_coco_and_are_found_from_here_or_from_the_source(tmp_path, monkeypatch):
+    source = write_tree(
+        tmp_path / "source",
+        {"a/1.jpg": b"x", "a/2.jpg": b"x", "metadata.csv": "file_name\na/1.jpg\n", "annotations/val.json": COCO},
+    )
+    (tmp_path / "here.json").write_text(COCO.replace("a/1", "a/2"))
+    monkeypatch.chdir(tmp_path)
+    for path, key in ((tmp_path / "here.json", "a/2"), ("here.json", "a/2"), ("annotations/val.json", "a/1")):
+        found = open_source("source", annotations=path)
+        assert (found.layout, list(found.listing.keys)) == ("coco", [key])
+        assert found.listing.root == "source"
+    with pytest.raises(SourceError, match=r"cannot read the annotations 'missing.json': No such file"):
+        open_source(source, annotations="missing.json")
+
+
+def test_coco_without_annotations(tmp_path):
+    write_tree(tmp_path, ["1.jpg"])
+    with pytest.raises(SourceError, match=r"no annotations in .*expected annotations.json or .*\(--annotations\)"):
+        open_source(tmp_path, layout="coco")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"layout": "imagefolder"},
+        {"on_error": "ignore"},
+        {"layout": "classes", "annotations": "x.json"},
+        {"layout": "table", "annotations": "x.json"},
+    ],
+)
+def test_options_are_checked_before_the_disk_is_touched(options):
+    with pytest.raises(OptionError, match=r"expected|leave one of them out"):
+        open_source("/nowhere", **options)
+
+
+def test_all_problems_in_one_error_or_skipped(tmp_path):
+    write_tree(tmp_path, ["a/1.jpg", "a/A B.jpg", "a/v.2.jpg", "a/3.jpg", "a/3.my mask.png"])
+    write_tree(tmp_path, {"a/4.jpg": b"", "a/5.jpg": b"x", "notes.txt": "x"})
+    os.symlink("nowhere", tmp_path / "a" / "6.jpg")
+    with pytest.raises(SourceError, match=r"^5 problems in the source: .*; and 2 more; mend them, or leave them out"):
+        open_source(tmp_path)
+    source = open_source(tmp_path, on_error="skip")
+    assert list(source.listing.keys) == ["a/1", "a/5"]
+    assert source.listing.fields == ("jpg", "json")
+    assert sorted(name for name, _ in source.problems.rejected) == [
+        "a/3.jpg",
+        "a/4.jpg",
+        "a/6.jpg",
+        "a/A B.jpg",
+        "a/v.2.jpg",
+    ]
+    assert source.problems.left_out == {"no picture of this name": 1}
+
+
+@pytest.mark.skipif(os.name == "nt", reason="names on Windows are no bytes")
+def test_rename_keys_packs_whatever_the_disk_can_name(tmp_path):
+    names = [b"caf\xe9/1.jpg", b"caf\xe9/\xff .jpg", b"Cat/x.1.JPG", b"Cat/x.1.Seg.png", b"cat/x.1.jpg", b"50%/__a.jpg"]
+    for name in names:
+        path = os.path.join(os.fsencode(tmp_path), name)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        with open(path, "wb") as file:
+            file.write(b"x")
+    source = open_source(tmp_path, rename_keys=True)
+    assert source.layout == "classes"
+    assert list(source.listing.classes) == ["50%", "Cat", "caf%E9", "cat"]
+    found = samples_of(source.listing)
+    assert {key: json.loads(fields.pop("json"))["class"] for key, fields in found.items()} == {
+        "%43at/x%2E1": "Cat",
+        "50%25/%5F_a": "50%",
+        "caf%E9/%FF%20": "caf%E9",
+        "caf%E9/1": "caf%E9",
+        "cat/x%2E1": "cat",
+    }
+    assert sorted(os.fsencode(path) for fields in found.values() for path in fields.values()) == sorted(names)
+    assert found["%43at/x%2E1"].keys() == {"jpg", "seg.png"}
+    rejected = dict(open_source(write_tree(tmp_path, ["ok/1.jpg"]), on_error="skip").problems.rejected)
+    assert len(rejected) == 6
+    assert rejected["caf\udce9/1.jpg"].startswith("its name is not UTF-8; rename it, or pass rename_keys")
+
+
+def test_an_empty_source_says_what_was_looked_for_and_what_was_found(tmp_path):
+    with pytest.raises(SourceError, match=r"no pictures to pack in .*: looked for .*\.jpg, .*; found 0 files$"):
+        open_source(tmp_path)
+    write_tree(tmp_path, ["a.json", "b.json", ".c.jpg"])
+    with pytest.raises(
+        SourceError,
+        match=r"found 2 files; 1 left out: hidden \(such as '.c.jpg'\); 2 left out: no picture of this name",
+    ):
+        open_source(tmp_path)
+    write_tree(tmp_path, ["x y.jpg"])
+    with pytest.raises(SourceError, match=r"; 1 rejected, such as 'x y.jpg': it has a blank"):
+        open_source(tmp_path, on_error="skip")
+
+
+def test_progress_reaches_the_number_of_files(tmp_path):
+    counts = []
+    picture_folder(tmp_path)
+    source = open_source(tmp_path, progress=counts.append)
+    assert counts[-1] == 6
+    assert source.listing.num_samples == 6
+    assert source.listing.by_class
+
+
+def test_no_picture_is_opened(tmp_path, monkeypatch):
+    picture_folder(tmp_path)
+
+    def refuse(*args, **_):
+        raise AssertionError(args)
+
+    monkeypatch.setattr("builtins.open", refuse)
+    monkeypatch.setattr(os, "open", refuse)
+    assert open_source(tmp_path).layout == "classes"

@@ -1,0 +1,322 @@
+"""A row becomes its picture's label, and whatever does not fit is named by file and line."""
+
+from __future__ import annotations
+
+import csv
+import datetime as dt
+import io
+import json
+import re
+import sys
+from decimal import Decimal
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardpack.errors import MissingDependencyError, SourceError
+from shardpack.sources.problems import Problems
+from shardpack.sources.scan import scan
+from shardpack.sources.table import find_tables, list_table
+from shardpack.sources.table_formats import csv_records
+from tests.sources.trees import samples_of, write_tree
+
+cells = st.sampled_from(["", "0", "7", "-12", "007", "1.5", "-.5", "5.", "1e3", "1e999", "nan", "+1", " 1", "9" * 19])
+cells |= st.integers().map(str) | st.floats().map(repr) | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+columns = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=3)
+
+
+def listed(folder, *, rename_keys=False):
+    """Return labels by key, and the problems."""
+    problems = Problems()
+    listing = list_table(scan(folder, Problems()), problems, rename_keys=rename_keys)
+    return {key: json.loads(fields["json"]) for key, fields in samples_of(listing).items()}, problems
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory):
+    return tmp_path_factory.mktemp("table")
+
+
+@settings(max_examples=60)
+@given(st.lists(columns, unique=True, max_size=3), st.data())
+def test_csv_cells_become_values_that_lose_nothing(shared, names, data):
+    rows = data.draw(st.lists(st.lists(cells, min_size=len(names), max_size=len(names)), max_size=4))
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow([*names, "file_name"])
+    writer.writerows([*row, f"{number}.jpg"] for number, row in enumerate(rows))
+    (shared / "metadata.csv").write_bytes(buffer.getvalue().encode())
+    problems = Problems()
+    records = [values for _, _, values in csv_records(str(shared), ["metadata.csv"], problems)]
+    assert not problems.rejected
+    assert [values["file_name"] for values in records] == [f"{number}.jpg" for number in range(len(rows))]
+    for column, name in enumerate(names):
+        filled = [(row[column], record[name]) for row, record in zip(rows, records, strict=True) if row[column]]
+        assert all(record[name] is None for row, record in zip(rows, records, strict=True) if not row[column])
+        kinds = {type(value) for _, value in filled}
+        assert len(kinds) <= 1  # one type a column
+        for cell, value in filled:
+            assert value == (float(cell) if kinds == {float} else int(cell) if kinds == {int} else cell)
+            assert kinds != {int} or str(value) == cell
+            assert abs(value) < float("inf") if kinds == {float} else True
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        (["1", "", "-3"], [1, None, -3]),
+        (["1", "2.5", "1e2"], [1.0, 2.5, 100.0]),
+        (["1", "x", ""], ["1", "x", None]),
+        (["007", "8"], ["007", "8"]),
+        (["123456789012345678", "0"], [123456789012345678, 0]),
+        (["1234567890123456789", "1"], ["1234567890123456789", "1"]),
+        (["1234567890123456", "0.5"], ["1234567890123456", "0.5"]),
+        (["nan", "1.0"], ["nan", "1.0"]),
+        (["True", "False"], ["True", "False"]),
+        (["", ""], [None, None]),
+    ],
+)
+def test_csv_columns(tmp_path, column, values):
+    names = [f"{number}.jpg" for number in range(len(column))]
+    write_tree(tmp_path, names)
+    rows = "".join(f"{name},{cell}\n" for name, cell in zip(names, column, strict=True))
+    write_tree(tmp_path, {"metadata.csv": "file_name,x\n" + rows})
+    labels, problems = listed(tmp_path)
+    assert [label["x"] for label in labels.values()] == values
+    assert [type(label["x"]) for label in labels.values()] == [type(value) for value in values]
+    assert not problems.rejected
+
+
+@settings(max_examples=40)
+@given(
+    st.lists(
+        st.dictionaries(
+            st.text(max_size=3).filter(lambda name: name != "file_name"),
+            st.recursive(st.none() | st.integers() | st.text(), st.lists, max_leaves=3),
+            max_size=3,
+        ),
+        min_size=1,
+        max_size=4,
+    ),
+    st.booleans(),
+)
+def test_jsonl_labels_are_the_lines_without_the_file_name(shared, records, escaped):
+    folder = shared / "jsonl"
+    write_tree(folder, [f"{number}.jpg" for number in range(4)])
+    lines = [
+        json.dumps({"file_name": f"{number}.jpg", **record}, ensure_ascii=escaped)
+        for number, record in enumerate(records)
+    ]
+    write_tree(folder, {"metadata.jsonl": "\n".join(lines)})
+    labels, problems = listed(folder)
+    assert list(labels.values()) == records
+    assert [list(label) for label in labels.values()] == [list(record) for record in records]  # order kept
+    assert problems.left_out["a picture without a row"] == 4 - len(records)
+
+
+def test_the_three_formats_agree(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    table = {"file_name": ["d/1.jpg", "d/2.jpg"], "n": [1, None], "x": [0.5, 2.0], "text": ["é", "a,b"]}
+    rows = [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+    results = []
+    for name in ("metadata.csv", "metadata.jsonl", "metadata.parquet"):
+        folder = write_tree(tmp_path / name.rpartition(".")[2], ["d/1.jpg", "d/2.jpg"])
+        if name.endswith("csv"):
+            write_tree(folder, {name: '\ufefffile_name,n,x,text\r\nd/1.jpg,1,0.5,é\r\n\r\nd/2.jpg,,2.0,"a,b"\r\n'})
+        elif name.endswith("jsonl"):
+            write_tree(folder, {name: "\ufeff" + "\r\n\n".join(json.dumps(row) for row in rows)})
+        else:
+            parquet.write_table(arrow.table(table), folder / name)
+        labels, problems = listed(folder)
+        assert not problems.rejected
+        assert not problems.left_out
+        results.append(labels)
+    assert results[0] == results[1] == results[2]
+    assert list(results[0]["d/1"]) == ["n", "x", "text"]
+
+
+def test_labels_are_compact_utf8(tmp_path):
+    write_tree(tmp_path, ["1.jpg", "1.seg.png"])
+    write_tree(tmp_path, {"metadata.csv": "caption,file_name,label\nun café,1.jpg,3\n"})
+    listing = list_table(scan(tmp_path, Problems()), Problems())
+    assert samples_of(listing) == {
+        "1": {"jpg": "1.jpg", "json": '{"caption":"un café","label":3}'.encode(), "seg.png": "1.seg.png"}
+    }
+    assert (listing.classes, listing.by_class) == (None, False)
+
+
+def test_tables_in_several_folders(tmp_path):
+    write_tree(tmp_path, ["a/1.jpg", "b/x/2.jpg", "c/3.jpg"])
+    write_tree(tmp_path, {"a/metadata.csv": "file_name,n\n1.jpg,1\n", "b/metadata.csv": "file_name,n\nx/2.jpg,one\n"})
+    write_tree(tmp_path, {"c/metadata.jsonl": '{"file_name": "../a/1.jpg"}\n{"file_name": "3.jpg"}'})
+    labels, problems = listed(tmp_path)
+    assert labels == {"b/x/2": {"n": "one"}, "c/3": {}}
+    assert problems.rejected == [
+        ("a/1.jpg", "is described by a/metadata.csv:2 and by c/metadata.jsonl:1; keep one of the rows")
+    ]
+    (tmp_path / "c" / "metadata.jsonl").unlink()
+    labels, _ = listed(tmp_path)
+    assert labels == {"a/1": {"n": "1"}, "b/x/2": {"n": "one"}}  # one type in all tables
+
+
+def test_each_misfit_is_rejected_by_file_and_line(tmp_path):
+    write_tree(tmp_path, ["1.jpg", "2.jpg", "2.json", "3.jpg", "4.jpg", "4.seg.png", "5.jpg", "5.png"])
+    rows = [
+        "1.jpg,1",
+        "2.jpg,2",
+        "missing.jpg,3",
+        "../1.jpg,4",
+        f"{tmp_path}/1.jpg,5",
+        "3.jpg,6,7",
+        ",8",
+        "4.seg.png,9",
+    ]
+    write_tree(tmp_path, {"metadata.csv": "file_name,n\n" + "\n".join([*rows, "5.jpg,10", "5.png,11", "./1.jpg,1"])})
+    labels, problems = listed(tmp_path)
+    assert labels == {}
+    reasons = dict(problems.rejected)
+    assert reasons.pop("metadata.csv:4").startswith("names 'missing.jpg', which is not there")
+    assert reasons.pop("metadata.csv:5").startswith("names '../1.jpg', which leads out of the source")
+    assert reasons.pop("metadata.csv:6").startswith(f"names '{tmp_path}/1.jpg', which leads out of the source")
+    assert reasons.pop("metadata.csv:7") == "malformed CSV: expected 2 cells, got 3; mend the line"
+    assert reasons.pop("metadata.csv:8").startswith("has no file_name")
+    assert reasons.pop("metadata.csv:9").startswith("names '4.seg.png', which is no picture of its own")
+    assert reasons.pop("1.jpg").startswith("is described by metadata.csv:2 and by metadata.csv:12")
+    assert reasons.pop("2.jpg").startswith("has a label of its own in a .json file")
+    assert reasons.pop("5.jpg").startswith("is described by metadata.csv:10 and by metadata.csv:11")
+    assert not reasons
+    assert problems.left_out == {"a picture without a row": 2}
+
+
+def test_malformed_lines_of_jsonl(tmp_path):
+    write_tree(tmp_path, ["1.jpg", "2.jpg", "3.jpg", "4.jpg"])
+    lines = [
+        '{"file_name": "1.jpg"}',
+        "{",
+        "[1]",
+        "",
+        '{"name": 1}',
+        '{"file_name": 7}',
+        '{"file_name": "2.jpg", "x": NaN}',
+    ]
+    lines += ['{"file_name": "3.jpg", "x": 1e999}', '{"file_name": "4.jpg", "x": "\\ud800"}']
+    write_tree(tmp_path, {"metadata.jsonl": "\n".join(lines).encode() + b'\n{"file_name": "\xe9"}'})
+    labels, problems = listed(tmp_path)
+    assert labels == {"1": {}, "4": {"x": "\ud800"}}
+    assert [name for name, _ in problems.rejected] == [f"metadata.jsonl:{line}" for line in (2, 3, 5, 6, 7, 8, 10)]
+    reasons = [reason for _, reason in problems.rejected]
+    assert reasons[0].startswith("not JSON: ")
+    assert reasons[1] == "expected a JSON object, got list; mend the line"
+    assert reasons[4] == "not JSON: NaN is no number of JSON, write null; mend the line"
+    assert reasons[5].startswith("JSON has no form for a value: ")
+    assert reasons[6].startswith("not UTF-8 at byte 15")
+
+
+def test_a_picture_that_is_bad_anyway_is_reported_once(tmp_path):
+    write_tree(tmp_path, {"1.jpg": b"", "1.cls": b"3", "metadata.csv": "file_name\n1.jpg\n"})
+    _, problems = listed(tmp_path)
+    assert [name for name, _ in problems.rejected] == ["1.jpg"]
+
+
+def test_dotted_names_with_rename_keys(tmp_path):
+    write_tree(tmp_path, ["v.1.jpg", "v.2.jpg"])
+    write_tree(tmp_path, {"metadata.csv": "file_name,n\nv.1.jpg,1\nv.2.jpg,2\n"})
+    assert listed(tmp_path, rename_keys=True)[0] == {"v.1": {"n": 1}, "v.2": {"n": 2}}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "why"),
+    [
+        ("metadata.csv", "", r"metadata.csv is empty; expected a header"),
+        ("metadata.csv", "\n\n", r"metadata.csv is empty; expected a header"),
+        ("metadata.csv", "image,label\n1.jpg,1\n", r"has no column 'file_name': found 'image', 'label'; rename"),
+        ("metadata.csv", "file_name,a,a\n", r"metadata.csv has two columns 'a'; rename one"),
+        ("metadata.csv", 'file_name\n1.jpg\n"2.jpg\n3.jpg\n', r"metadata.csv:3: malformed CSV: "),
+        ("metadata.csv", 'file_name,t\n1.jpg,"a"b\n', r"metadata.csv:2: malformed CSV: "),
+        ("metadata.csv", b"file_name\n1.jpg\n\xe9.jpg\n", r"metadata.csv:3: not UTF-8: .*; save it as UTF-8"),
+        ("metadata.jsonl", "\n", r"metadata.jsonl is empty; expected lines like {"),
+        ("metadata.jsonl", '{"image": "1.jpg"}', r"metadata.jsonl has no column 'file_name': found 'image'; rename"),
+        ("metadata.jsonl", "{}", r"metadata.jsonl has no column 'file_name': found none; rename"),
+    ],
+)
+def test_what_is_no_table_is_one_error(tmp_path, name, content, why):
+    write_tree(tmp_path, {"1.jpg": b"x", name: content})
+    with pytest.raises(SourceError, match=why):
+        listed(tmp_path)
+
+
+def test_lines_are_counted_through_quoted_line_breaks(tmp_path):
+    write_tree(tmp_path, ["1.jpg"])
+    write_tree(tmp_path, {"metadata.csv": 'file_name,t\n1.jpg,"a\nb"\n\nx.jpg,"c\nd"\ny.jpg\n'})
+    labels, problems = listed(tmp_path)
+    assert labels == {"1": {"t": "a\nb"}}
+    assert sorted(name for name, _ in problems.rejected) == ["metadata.csv:5", "metadata.csv:7"]
+
+
+def test_two_tables_in_a_folder(tmp_path):
+    write_tree(tmp_path, {"d/metadata.csv": "file_name\n", "d/metadata.jsonl": "", "d/1.jpg": b"x"})
+    with pytest.raises(SourceError, match=r"two tables in one folder: d/metadata.csv and d/metadata.jsonl; keep one"):
+        listed(tmp_path)
+
+
+def test_no_table(tmp_path):
+    write_tree(tmp_path, ["1.jpg", "my_metadata.csv"])
+    assert find_tables(scan(tmp_path, Problems())) == []
+    with pytest.raises(SourceError, match=r"expected a metadata.csv, metadata.jsonl or metadata.parquet"):
+        listed(tmp_path)
+
+
+def test_an_unreadable_table(tmp_path):
+    files = scan(write_tree(tmp_path, ["1.jpg", "metadata.csv"]), Problems())
+    (tmp_path / "metadata.csv").unlink()
+    with pytest.raises(SourceError, match=r"cannot read metadata.csv: No such file"):
+        list_table(files, Problems())
+
+
+def test_parquet_values(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_tree(tmp_path, ["1.jpg", "2.jpg", "3.jpg"])
+    table = {
+        "file_name": ["1.jpg", "2.jpg", "3.jpg"],
+        "day": [dt.date(2026, 11, 20), None, None],
+        "price": [Decimal("1.50"), None, None],
+        "boxes": [[1.0, float("nan")], [], None],
+        "point": [{"x": 1, "y": float("nan")}, None, None],
+        "raw": [None, b"bytes", None],
+        "far": [None, None, float("inf")],
+    }
+    parquet.write_table(arrow.table(table), tmp_path / "metadata.parquet", row_group_size=1)
+    labels, problems = listed(tmp_path)
+    assert labels == {
+        "1": {
+            "day": "2026-11-20",
+            "price": "1.50",
+            "boxes": [1.0, None],
+            "point": {"x": 1, "y": None},
+            "raw": None,
+            "far": None,
+        }
+    }
+    assert [name for name, _ in problems.rejected] == ["metadata.parquet:2", "metadata.parquet:3"]
+    assert problems.rejected[0][1] == "JSON has no form for a value: a bytes; change it, or drop its column"
+
+
+def test_what_is_no_parquet(tmp_path):
+    arrow = pytest.importorskip("pyarrow")
+    parquet = pytest.importorskip("pyarrow.parquet")
+    write_tree(tmp_path, {"1.jpg": b"x", "metadata.parquet": b"PAR1 or not"})
+    with pytest.raises(SourceError, match=r"cannot read metadata.parquet: .*; write it again, or use metadata.jsonl"):
+        listed(tmp_path)
+    parquet.write_table(arrow.table({"path": ["1.jpg"]}), tmp_path / "metadata.parquet")
+    with pytest.raises(SourceError, match=r"metadata.parquet has no column 'file_name': found 'path'; rename"):
+        listed(tmp_path)
+
+
+def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
+    write_tree(tmp_path, ["1.jpg", "metadata.parquet"])
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(MissingDependencyError, match=re.escape('run pip install "shardpack[parquet]"')):
+        listed(tmp_path)
