@@ -5,31 +5,55 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import DuplicateKeyError, OptionError, OutputExistsError, ShardNotFoundError
+from shardpack.errors import (
+    DuplicateKeyError,
+    FormatError,
+    OptionError,
+    OutputExistsError,
+    ShardNotFoundError,
+    StorageError,
+)
 from shardpack.format import key_index, manifest
 from shardpack.format.index import ShardIndex
 from shardpack.format.key_index import hash_keys, repeated_hashes
-from shardpack.format.manifest import ShardInfo
+from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.pack.assembler import encode_finished
 from shardpack.pack.publish import encode_dataset, shard_info, write_dataset
 from shardpack.pack.run import recorded_options
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset, open_dataset
-from shardpack.read.indexer import IndexedTar, RepeatedKey, index_tar
+from shardpack.read.indexer import IndexedTar, index_tar
 from shardpack.storage.files import storage_errors, write_file
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
-from shardpack.workers import WorkerPool
+from shardpack.workers import start_workers
 
 OnDuplicate = Literal["raise", "keep"]
 SHOWN = 3
+BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
+_COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedKey:
+    """A key that names two samples: where each begins."""
+
+    key: str
+    shard: str
+    offset: int
+    first_shard: str
+    first_offset: int
+
+    def __str__(self) -> str:
+        return f"{self.key!r} in {self.shard!r} at {self.offset}, after {self.first_shard!r} at {self.first_offset}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +66,7 @@ class IndexReport:
         samples_per_field: How many samples have each field.
         repeated: Keys that name two samples, in the order found.
         ignored: Files in the tars that belong to no sample.
+        changed: Tars that are not as the manifest before described them; only with `force`.
         seconds: Wall time.
     """
 
@@ -52,6 +77,7 @@ class IndexReport:
     samples_per_field: dict[str, int] = field(default_factory=dict)
     repeated: Sequence[RepeatedKey] = ()
     ignored: int = 0
+    changed: Sequence[str] = ()
     seconds: float = 0.0
 
 
@@ -62,29 +88,60 @@ class TarSet:
     folder: str
     names: tuple[str, ...]
 
+    def path(self, name: str) -> str:
+        """Return where a tar, or what belongs beside it, is on the disk."""
+        return os.path.join(self.folder, name)
+
 
 def find_tars(paths: Sequence[str]) -> TarSet:
     """Return the tars that paths, patterns and folders name, in the order given (a folder's by name).
 
     Raises:
         ShardNotFoundError: A path leads nowhere, or a folder or pattern holds no tar.
-        OptionError: A tar is named twice.
+        OptionError: A tar is named twice, or by a name that no manifest may hold.
     """
     found: list[str] = []
     for path in paths:
-        if os.path.isdir(path):
-            tars = sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".tar"))
-        elif os.path.exists(path):
-            tars = [path]
-        else:
-            tars = sorted(glob.glob(path))
+        tars = _tars_at(path)
         if not tars:
-            raise ShardNotFoundError(f"no tar found at {path!r}; check the path")
+            raise _no_tars(path)
         found.extend(os.path.abspath(tar) for tar in tars)
     if len(set(found)) != len(found):
         raise OptionError("a tar is named twice; name each once")
+    if not found:
+        raise OptionError("no tar is named; name tars, or a folder of tars")
     folder = os.path.commonpath([os.path.dirname(tar) for tar in found])
-    return TarSet(folder, tuple(os.path.relpath(tar, folder).replace(os.sep, "/") for tar in found))
+    names = tuple(os.path.relpath(tar, folder).replace(os.sep, "/") for tar in found)
+    index_names: dict[str, str] = {}
+    for name in names:
+        problem = manifest.shard_name_problem(name)
+        if problem:
+            raise OptionError(f"cannot index a tar named {name!r}: {problem}; rename it")
+        other = index_names.setdefault(manifest.index_name(name), name)
+        if other != name:
+            raise OptionError(f"{other!r} and {name!r} would share one index; rename one")
+    return TarSet(folder, names)
+
+
+def _tars_at(path: str) -> list[str]:
+    if os.path.isdir(path):
+        return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".tar"))
+    if os.path.exists(path):
+        return [path]
+    return sorted(found for found in glob.glob(path, recursive=True) if not os.path.isdir(found))
+
+
+def _no_tars(path: str) -> ShardNotFoundError:
+    if os.path.isdir(path):
+        packed = sum(name.endswith(_COMPRESSED) for name in os.listdir(path))
+        if packed:
+            return ShardNotFoundError(
+                f"{packed} tar(s) in {path!r} are compressed, which cannot be sought; unpack them to plain tars"
+            )
+        return ShardNotFoundError(
+            f"no .tar file in {path!r}; for folders below it, give a pattern like '{path}/**/*.tar'"
+        )
+    return ShardNotFoundError(f"no tar found at {path!r}; check the path")
 
 
 def index(
@@ -97,16 +154,18 @@ def index(
 ) -> IndexReport:
     """Write the indexes, key index and manifest for tars that others wrote; the tars stay as they are.
 
-    Members are grouped as webdataset groups them. Reads each tar once, from end to end.
+    Members are grouped as webdataset groups them. Reads each tar once, from end to end. With
+    `force` it also mends a dataset whose indexes or manifest are damaged or lost: what the manifest
+    before said of classes and packing is kept, if it is of the same tars.
 
     Args:
         tars: A folder, a pattern, a tar, or a list of these. The manifest is written to the
             folder that holds them all.
-        jobs: Worker processes; None takes one a core, but no more than there are tars.
+        jobs: Worker processes; None takes one a core, but no more than pay for their start.
         on_duplicate: "raise" refuses tars in which a key names two samples; "keep" indexes them
             as webdataset would read them: by position, and by key only where it is unique.
         force: Replace indexes and a manifest that are already there.
-        progress: Called as progress("index", tars done, tars in all).
+        progress: Called as progress("index", bytes done, bytes in all).
 
     Raises:
         DuplicateKeyError: Keys repeat; the first few are named with shard and offsets.
@@ -114,111 +173,150 @@ def index(
         OutputExistsError: There is a manifest already, and `force` is off.
     """
     began = time.perf_counter()
+    if on_duplicate not in ("raise", "keep"):
+        raise OptionError(f"on_duplicate is {on_duplicate!r}; choose 'raise' or 'keep'")
     paths = [tars] if isinstance(tars, (str, os.PathLike)) else list(tars)
     found = find_tars([os.fspath(path) for path in paths])
-    if os.path.exists(os.path.join(found.folder, manifest.FILE_NAME)) and not force:
-        raise OutputExistsError(
-            f"{found.folder!r} already holds {manifest.FILE_NAME}; pass --force to index its tars again"
-        )
-    built = _Built()
-    for done, indexed in enumerate(_index_all(found, jobs), start=1):
-        built.add(indexed)
-        progress("index", done, len(found.names))
+    if not force:
+        _refuse_to_overwrite(found)
+    if not os.access(found.folder, os.W_OK):
+        raise StorageError(f'cannot write to {found.folder!r}; change its permissions, or open with index="memory"')
+    before = _manifest_before(found)
+    built = _build(found, jobs=jobs, progress=progress)
     built.check_unique(on_duplicate)
+    whole, keys = built.encode(before)
     with storage_errors(f"write indexes to {found.folder!r}"):
-        shards = []
-        for name in found.names:
-            parts, num_bytes, checksum = encode_finished(built.tars[name].index)
-            write_file(os.path.join(found.folder, manifest.index_name(name)), parts)
-            shards.append(shard_info(name, built.tars[name].index, num_bytes, checksum))
-        whole, keys = encode_dataset(
-            shards, built.hashes(found), unique_keys=not built.repeated, packed_with=recorded_options(indexed=True)
-        )
+        for name, parts in built.index_files():
+            write_file(found.path(name), parts)
         write_dataset(found.folder, whole, keys)
     return IndexReport(
         out=found.folder,
         num_samples=whole.num_samples,
-        num_shards=len(shards),
+        num_shards=len(whole.records),
         num_bytes=whole.num_bytes,
         samples_per_field=whole.samples_per_field,
         repeated=tuple(built.repeated),
         ignored=built.ignored,
+        changed=_changed(before, whole),
         seconds=time.perf_counter() - began,
     )
 
 
+def _refuse_to_overwrite(found: TarSet) -> None:
+    if os.path.exists(found.path(manifest.FILE_NAME)):
+        raise OutputExistsError(
+            f"{found.folder!r} already holds {manifest.FILE_NAME}; pass --force to index its tars again"
+        )
+    for name in (key_index.FILE_NAME, *map(manifest.index_name, found.names)):
+        with suppress(FileNotFoundError), open(found.path(name), "rb") as file:
+            # What a run that was cut off left behind is ours to replace.
+            if b'"format":"shardpack-' not in file.read(4096):
+                raise OutputExistsError(f"{found.path(name)!r} is no index of ours; move it away, or pass --force")
+
+
+def _manifest_before(found: TarSet) -> Manifest | None:
+    """Return the manifest that is about to be replaced, if it is sound and of these tars."""
+    try:
+        before = open_dataset(LocalStore(found.folder)).manifest
+    except (FormatError, OSError):
+        return None
+    return before if {record["name"] for record in before.records} <= set(found.names) else None
+
+
+def _changed(before: Manifest | None, after: Manifest) -> list[str]:
+    known = {record["name"]: record["crc32c"] for record in before.records} if before else {}
+    return [r["name"] for r in after.records if known.get(r["name"], r["crc32c"]) != r["crc32c"]]
+
+
 def index_in_memory(found: TarSet, *, verify: bool | None = None) -> Dataset:
     """Return a dataset over plain tars whose index lives in memory; nothing is written."""
-    built = _Built()
-    for indexed in _index_all(found, None):
-        built.add(indexed)
+    built = _build(found)
     built.check_unique("keep")
-    objects: dict[str, bytes] = {}
-    shards: list[ShardInfo] = []
-    for name in found.names:
-        parts, num_bytes, checksum = encode_finished(built.tars[name].index)
-        shards.append(shard_info(name, built.tars[name].index, num_bytes, checksum))
-        objects[manifest.index_name(name)] = b"".join(parts)
-    whole, keys = encode_dataset(
-        shards, built.hashes(found), unique_keys=not built.repeated, packed_with=recorded_options(indexed=True)
-    )
+    whole, keys = built.encode(None)
+    objects = {name: b"".join(parts) for name, parts in built.index_files()}
     objects[key_index.FILE_NAME] = b"".join(keys)
     objects[manifest.FILE_NAME] = manifest.encode_manifest(whole)
     return open_dataset(MemoryStore(objects, base=LocalStore(found.folder)), verify=verify)
 
 
-def _index_all(found: TarSet, jobs: int | None) -> Iterator[IndexedTar]:
+def _build(found: TarSet, *, jobs: int | None = None, progress: Progress = no_progress) -> _Built:
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs is {jobs}, expected at least 1")
+    sizes = [os.path.getsize(found.path(name)) for name in found.names]
+    done, total = 0, sum(sizes)
     tasks = [(found.folder, name) for name in found.names]
-    count = min(jobs or os.cpu_count() or 1, len(tasks))
-    if count == 1:
-        yield from map(index_tar, tasks)
-        return
-    with WorkerPool(count) as pool:
-        for _, indexed in pool.map(index_tar, tasks):
-            yield indexed
+    wanted = jobs or min(os.cpu_count() or 1, 1 + total // BYTES_PER_WORKER)
+    built = _Built(found)
+    with start_workers(min(wanted, len(tasks))) as pool:
+        results = enumerate(map(index_tar, tasks)) if pool is None else pool.map(index_tar, tasks)
+        for number, indexed in results:
+            built.add(indexed)
+            done += sizes[number]
+            progress("index", done, total)
+    return built
 
 
 class _Built:
     """Indexes so far, and which keys repeat among them."""
 
-    def __init__(self) -> None:
-        self.tars: dict[str, IndexedTar] = {}
+    def __init__(self, found: TarSet) -> None:
+        self._found = found
+        self._tars: dict[str, IndexedTar] = {}
+        self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
+        self._files: dict[str, Any] = {}
         self.repeated: list[RepeatedKey] = []
         self.ignored = 0
-        self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
 
     def add(self, indexed: IndexedTar) -> None:
-        self.tars[indexed.name] = indexed
+        self._tars[indexed.name] = indexed
         self.ignored += indexed.ignored
         keys = indexed.index.keys()
         self._hashes[indexed.name] = hash_keys((key.encode("utf-8", "surrogateescape") for key in keys), len(keys))
 
-    def hashes(self, found: TarSet) -> npt.NDArray[np.uint64]:
-        return np.concatenate([self._hashes[name] for name in found.names])
-
     def check_unique(self, on_duplicate: OnDuplicate) -> None:
         """Fill `repeated`, and raise if there are any and they are not wanted."""
-        names = sorted(self.tars)
+        names = self._found.names
         starts = np.cumsum([0, *(len(self._hashes[name]) for name in names)])
-        seen: dict[str, tuple[str, int]] = {}
-        for position in repeated_hashes(np.concatenate([self._hashes[name] for name in names])).tolist():
+        first: dict[str, tuple[str, int]] = {}
+        for position in np.sort(repeated_hashes(self._all_hashes())).tolist():
             number = int(np.searchsorted(starts, position, side="right")) - 1
-            built = self.tars[names[number]].index
+            built = self._tars[names[number]].index
             row = position - int(starts[number])
-            key, offset = built.key(row), _sample_offset(built, row)
-            first = seen.setdefault(key, (names[number], offset))
-            if first != (names[number], offset):
-                self.repeated.append(RepeatedKey(key, names[number], offset, *first))
+            key, here = built.key(row), (names[number], _sample_offset(built, row))
+            if first.setdefault(key, here) != here:  # keys of one hash may still differ
+                self.repeated.append(RepeatedKey(key, *here, *first[key]))
         if self.repeated and on_duplicate == "raise":
             shown = "; ".join(map(str, self.repeated[:SHOWN]))
             more = f"; and {len(self.repeated) - SHOWN} more" if len(self.repeated) > SHOWN else ""
             raise DuplicateKeyError(
-                f"{len(self.repeated)} key(s) name two samples: {shown}{more}; "
-                "repack with the files of a sample together, or pass --on-duplicate keep"
+                f"{len(self.repeated)} key(s) come back: {shown}{more}; repack with the files of a sample together, "
+                'or pass on_duplicate="keep" (--on-duplicate keep) to index them as they are'
             )
+
+    def _all_hashes(self) -> npt.NDArray[np.uint64]:
+        return np.concatenate([self._hashes[name] for name in self._found.names])
+
+    def encode(self, before: Manifest | None) -> tuple[Manifest, list[bytes | memoryview]]:
+        """Return the manifest and the key index; `index_files` has the rest after this."""
+        shards: list[ShardInfo] = []
+        for name in self._found.names:
+            parts, num_bytes, checksum = encode_finished(self._tars[name].index)
+            shards.append(shard_info(name, self._tars[name].index, num_bytes, checksum))
+            self._files[manifest.index_name(name)] = parts
+        kept: Mapping[str, Any] = {} if before is None else before.packed_with
+        return encode_dataset(
+            shards,
+            self._all_hashes(),
+            unique_keys=not self.repeated,
+            classes=None if before is None else before.classes,
+            packed_with=kept or recorded_options(indexed=True),
+        )
+
+    def index_files(self) -> Iterator[tuple[str, list[bytes | memoryview]]]:
+        """Yield (name, parts) of each shard's index."""
+        yield from self._files.items()
 
 
 def _sample_offset(built: ShardIndex, row: int) -> int:
     present = built.present[row].astype(bool)
     return int((built.data_offset[row][present] - built.header_bytes[row][present]).min())
-

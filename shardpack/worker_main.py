@@ -1,36 +1,83 @@
-"""The child's side of `workers.py`: serve functions until the parent closes the pipe.
+"""The child's side of `workers.py`: serve functions until the parent closes the pipe or dies.
 
-A module of its own, because the package imports `workers` and Python warns of a module that is
-both imported and run.
+A frame is eight bytes of length, little-endian, and a pickle: a request (function, task), or an
+answer (True, result, "") or (False, error, traceback).
 """
 
 from __future__ import annotations
 
 import os
 import pickle
-import signal
+import queue
 import sys
+import threading
+import traceback
 from typing import IO
 
+_LENGTH_BYTES = 8
 
-def serve(requests: IO[bytes], answers: IO[bytes]) -> None:
-    """Serve requests until the parent closes the pipe. Ctrl-C is the parent's to handle."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+def write_frame(pipe: IO[bytes], content: bytes) -> None:
+    """Send a frame."""
+    pipe.write(len(content).to_bytes(_LENGTH_BYTES, "little"))
+    pipe.write(content)
+    pipe.flush()
+
+
+def read_frame(pipe: IO[bytes]) -> bytes:
+    """Return the next frame.
+
+    Raises:
+        EOFError: The other side has ended.
+    """
+    length = int.from_bytes(_read_exactly(pipe, _LENGTH_BYTES), "little")
+    return _read_exactly(pipe, length)
+
+
+def _read_exactly(pipe: IO[bytes], length: int) -> bytes:
+    content = pipe.read(length)
+    if len(content) < length:
+        raise EOFError
+    return content
+
+
+def main() -> None:
+    """Serve this process's standard input, answering on its standard output."""
+    try:
+        os.fstat(2)
+    except OSError:  # the parent runs without one
+        os.open(os.devnull, os.O_WRONLY)
+    answers = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # whatever prints must not disturb the answers
+    requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
+    while True:
+        write_frame(answers, _answer(requests.get()))
+
+
+def _receive(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
+    """Pass requests on. A thread of its own, so that a parent's death ends this process amid its work."""
     while True:
         try:
-            function, task = pickle.load(requests)
-        except EOFError:
-            return
-        try:
-            answer = (True, function(task))
-        except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it
-            answer = (False, error)
-        pickle.dump(answer, answers, pickle.HIGHEST_PROTOCOL)
-        answers.flush()
+            requests.put(read_frame(pipe))
+        except (EOFError, OSError):
+            os._exit(1)
 
 
-if __name__ == "__main__":
-    # Whatever prints must not disturb the answers.
-    answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)
-    serve(sys.stdin.buffer, answers)
+def _answer(request: bytes) -> bytes:
+    try:
+        function, task = pickle.loads(request)
+        return pickle.dumps((True, function(task), ""), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it
+        return _failure(error)
+
+
+def _failure(error: Exception) -> bytes:
+    trace = traceback.format_exc()
+    try:
+        answer = pickle.dumps((False, error, trace), pickle.HIGHEST_PROTOCOL)
+        pickle.loads(answer)
+    except Exception:  # noqa: BLE001 - an error that does not survive the trip is told in words
+        told = RuntimeError(f"{type(error).__name__}: {error}")
+        answer = pickle.dumps((False, told, trace), pickle.HIGHEST_PROTOCOL)
+    return answer

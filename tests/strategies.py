@@ -83,5 +83,7 @@ def json_values() -> st.SearchStrategy[object]:
     names = st.sampled_from(["", "\ud800", "\0", "a", "../a", "é"])
     leaves = st.one_of(st.none(), st.booleans(), numbers, names, st.text(max_size=5))
     return st.recursive(
-        leaves, lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(names, inner, max_size=3)), max_leaves=8
+        leaves,
+        lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(names, inner, max_size=3)),
+        max_leaves=8,
     )

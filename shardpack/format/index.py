@@ -158,12 +158,13 @@ def _number(metadata: dict[str, str], what: str, name: str) -> int:
 def _checked_columns(columns: dict[str, npt.NDArray[Any]], num_fields: int, name: str) -> dict[str, Any]:
     if columns.keys() != _COLUMNS.keys():
         raise _broken(f"has the columns {sorted(columns)}, expected {sorted(_COLUMNS)}", name)
-    key_offset = columns["key_offset"]
-    num_samples = len(key_offset) - 1 if key_offset.ndim == 1 else -1
+    if columns["key_offset"].ndim != 1 or not len(columns["key_offset"]):
+        raise _broken("has no column 'key_offset' of one number a sample and one more", name)
+    num_samples = len(columns["key_offset"]) - 1
     for column, (dtype, ndim) in _COLUMNS.items():
         array = columns[column]
         expected = (num_samples, num_fields) if ndim == 2 else array.shape
-        if num_samples < 0 or array.ndim != ndim or array.shape != expected or array.dtype != dtype:
+        if array.ndim != ndim or array.shape != expected or array.dtype != dtype:
             raise _broken(f"has a column {column!r} of {array.dtype} {array.shape}, expected {dtype} {expected}", name)
     return columns
 

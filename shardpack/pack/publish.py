@@ -3,11 +3,13 @@
     OUT/.shardpack/                     the work folder; gone when the dataset is complete
         shard-000003.json               journal: what the finished shard is, and of what it was made
         shard-000003.tar.<pid>.tmp      being written
+        run.json                        the mark: of what the whole dataset was made
     OUT/shard-000003.index, .tar        a shard is finished when its tar has this name
     OUT/keys.index, OUT/shardpack.json  last
 
-A shard's journal entry is on the disk before its tar gets its name. So a tar with its name and a
-matching entry is whole, and everything else can be written again without a loss.
+A shard's journal entry is on the disk before its tar gets its name, and an older tar of that name is
+gone before that. So a tar with its name and a matching entry is whole, and everything else can be
+written again without a loss. The mark is there before the manifest, and is removed after all else.
 """
 
 from __future__ import annotations
@@ -24,67 +26,73 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import OutputExistsError
 from shardpack.format import key_index, manifest
 from shardpack.format.checksum import crc32c
 from shardpack.format.index import ShardIndex
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.pack.assembler import encode_finished
 from shardpack.storage.files import NewFile, sync_folder, write_file
+from shardpack.storage.locking import FolderLock
 
 WORK_FOLDER = ".shardpack"
 REJECTED_NAME = "rejected.jsonl"
-_OURS = re.compile(r"shard-\d{6,}\.(tar|index)")
+_MARK_NAME = "run.json"
+_SHARD_FILE = re.compile(r"shard-\d{6,}\.(tar|index)", re.ASCII)
 
 
 def shard_name(number: int) -> str:
+    """Return the name of a shard; numbers are without a gap."""
     return f"shard-{number:06d}.tar"
 
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """The folder a dataset is packed into."""
+    """The folder a dataset is packed into. Whoever writes holds the lock of its work folder."""
 
     path: str
 
     def join(self, *names: str) -> str:
         return os.path.join(self.path, *names)
 
-    def prepare(self, *, force: bool) -> None:
-        """Make the folder ready for a new dataset, or for going on with an unfinished one.
+    def has_work_folder(self) -> bool:
+        return os.path.isdir(self.join(WORK_FOLDER))
 
-        Raises:
-            OutputExistsError: There is a dataset or a shard that this would overwrite.
-        """
-        os.makedirs(self.path, exist_ok=True)
-        unfinished = os.path.isdir(self.join(WORK_FOLDER))
-        complete = os.path.exists(self.join(manifest.FILE_NAME))
-        if (complete or (self.leftovers() and not unfinished)) and not force:
-            what = "a dataset" if complete else "shards without a manifest"
-            raise OutputExistsError(f"{self.path!r} already holds {what}; choose another folder, or pass --force")
-        if complete or not unfinished:
-            self.clear()
-        os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
-        for name in os.listdir(self.join(WORK_FOLDER)):
-            if name.endswith(".tmp"):
-                os.unlink(self.join(WORK_FOLDER, name))
+    def lock(self) -> FolderLock:
+        """Return the lock of the work folder, not yet taken; makes the folder."""
+        while True:
+            os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
+            with suppress(FileNotFoundError):  # its last owner removed it just now
+                return FolderLock(self.join(WORK_FOLDER))
 
-    def leftovers(self) -> list[str]:
-        """Return the files here that are named like ours."""
-        return sorted(name for name in os.listdir(self.path) if _OURS.fullmatch(name))
+    def sweep(self) -> None:
+        """Delete what a packer was writing when it ended."""
+        if self.has_work_folder():
+            for name in os.listdir(self.join(WORK_FOLDER)):
+                if name.endswith(".tmp"):
+                    os.unlink(self.join(WORK_FOLDER, name))
 
-    def clear(self) -> None:
-        """Delete the dataset here: the manifest first, so that half of it never looks whole."""
-        for name in (manifest.FILE_NAME, key_index.FILE_NAME, REJECTED_NAME):
+    def files_like_ours(self) -> list[str]:
+        """Return the files here that have the name of a part of a dataset, other than the manifest."""
+        try:
+            names = os.listdir(self.path)
+        except FileNotFoundError:
+            return []
+        return sorted(name for name in names if name == key_index.FILE_NAME or _SHARD_FILE.fullmatch(name))
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files of the dataset, in this order, as far as they are there."""
+        for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(self.join(name))
-        for name in self.leftovers():
-            os.unlink(self.join(name))
-        shutil.rmtree(self.join(WORK_FOLDER), ignore_errors=True)
+
+    def drop_shards(self, names: Iterable[str]) -> None:
+        """Delete shards that will be written again, or not be part of the dataset: the journal entry first."""
+        for name in names:
+            self.delete([self._journal_name(name), name, manifest.index_name(name)])
 
     def new_shard(self, name: str, *, expected_bytes: int = 0) -> NewFile:
         """Open a shard for writing under a temporary name that no other process uses."""
-        return NewFile(self.join(WORK_FOLDER, f"{name}.{os.getpid()}.tmp"), expected_bytes=expected_bytes)
+        return NewFile(self._temporary(name), expected_bytes=expected_bytes)
 
     def finish_shard(self, name: str, file: NewFile, index: ShardIndex, made_of: str) -> ShardInfo:
         """Publish a written shard with its index and its journal entry."""
@@ -92,34 +100,25 @@ class Output:
         info = shard_info(name, index, index_bytes, index_crc32c)
         file.sync()
         entry = {"made_of": made_of, "shard": manifest.record_of(info)}
-        write_file(self._journal_path(name), [json.dumps(entry).encode()])
-        index_path = self.join(WORK_FOLDER, f"{info.index_name}.{os.getpid()}.tmp")
-        write_file(self.join(info.index_name), parts, temporary=index_path)
+        self._write(self._journal_name(name), [json.dumps(entry).encode()])
+        self._write(info.index_name, parts)
         file.publish(self.join(name))
         sync_folder(self.path)
         return info
 
     def finished_shard(self, name: str, made_of: str) -> ShardInfo | None:
         """Return a shard that an earlier run finished from the same input, if there is one."""
+        entry = self._read_json(self._journal_name(name))
         try:
-            with open(self._journal_path(name), "rb") as file:
-                entry = json.load(file)
-            record = entry["shard"]
-            info = Manifest([record], {}).shard(0)
+            info = Manifest([entry["shard"]], {}).shard(0)
             whole = (
-                os.path.getsize(self.join(name)) == info.num_bytes
+                entry["made_of"] == made_of
+                and os.path.getsize(self.join(name)) == info.num_bytes
                 and os.path.getsize(self.join(info.index_name)) == info.index_bytes
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
-        return info if whole and entry.get("made_of") == made_of else None
-
-    def keep_only(self, names: Sequence[str]) -> None:
-        """Delete shards of an earlier run that are not among `names`."""
-        kept = {*names, *(manifest.index_name(name) for name in names)}
-        for name in self.leftovers():
-            if name not in kept:
-                os.unlink(self.join(name))
+        return info if whole else None
 
     def complete(
         self,
@@ -128,22 +127,79 @@ class Output:
         *,
         classes: Sequence[str] | None = None,
         packed_with: Mapping[str, Any],
+        rejected: Sequence[tuple[str, str]] = (),
+        mark: str = "",
     ) -> Manifest:
-        """Write the key index and, last of all, the manifest; then remove the work folder."""
+        """Write what belongs to the whole dataset, the manifest last; then remove the work folder.
+
+        Args:
+            shards: All of them, finished.
+            hashes: Of all keys, in order.
+            classes, packed_with: For the manifest.
+            rejected: (name, reason) of samples left out, for a list beside the shards.
+            mark: What tells this run from one with other input.
+        """
         whole, keys = encode_dataset(shards, hashes, classes=classes, packed_with=packed_with)
-        write_dataset(self.path, whole, keys)
-        shutil.rmtree(self.join(WORK_FOLDER))
+        extra = set(self.files_like_ours()) - self.names_of(whole)
+        self.drop_shards(sorted({_tar_of(name) for name in extra - {key_index.FILE_NAME}}))
+        if rejected:
+            lines = [json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in rejected]
+            self._write(REJECTED_NAME, ["".join(lines).encode()])
+        else:
+            self.delete([REJECTED_NAME])
+        self._write(key_index.FILE_NAME, keys)
+        self._write(os.path.join(WORK_FOLDER, _MARK_NAME), [json.dumps({"mark": mark}).encode()])
+        sync_folder(self.path)
+        self._write(manifest.FILE_NAME, [manifest.encode_manifest(whole)])
+        sync_folder(self.path)
+        self.remove_work_folder()
         return whole
 
-    def write_rejected(self, rejected: Sequence[tuple[str, str]]) -> None:
-        """Write the reject list beside the shards, one JSON object a line."""
-        lines = [json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in rejected]
-        write_file(
-            self.join(REJECTED_NAME), ["".join(lines).encode()], temporary=self.join(WORK_FOLDER, "rejected.tmp")
-        )
+    def read_mark(self) -> str | None:
+        """Return the mark of the run that made the dataset here, as long as the work folder is there."""
+        entry = self._read_json(os.path.join(WORK_FOLDER, _MARK_NAME))
+        return entry.get("mark") if isinstance(entry, dict) else None
 
-    def _journal_path(self, name: str) -> str:
-        return self.join(WORK_FOLDER, f"{name}.json")
+    def remove_work_folder(self) -> None:
+        """Delete the work folder, its mark last."""
+        names = sorted(os.listdir(self.join(WORK_FOLDER)), key=_MARK_NAME.__eq__)
+        for name in names:
+            with suppress(IsADirectoryError, PermissionError):  # somebody else's: left to rmtree
+                os.unlink(self.join(WORK_FOLDER, name))
+        shutil.rmtree(self.join(WORK_FOLDER))
+
+    @staticmethod
+    def names_of(whole: Manifest) -> set[str]:
+        """Return the files of shards that a manifest lists, as far as they are named like a packer's."""
+        names = {record["name"] for record in whole.records}
+        return {name for name in names | set(map(manifest.index_name, names)) if _SHARD_FILE.fullmatch(name)}
+
+    @staticmethod
+    def is_packed(whole: Manifest) -> bool:
+        """Return whether a packer wrote these shards, rather than found them."""
+        options = whole.packed_with.get("options")
+        return isinstance(options, dict) and not options.get("indexed")
+
+    def _write(self, name: str, parts: Iterable[Any]) -> None:
+        write_file(self.join(name), parts, temporary=self._temporary(os.path.basename(name)))
+
+    def _temporary(self, name: str) -> str:
+        return self.join(WORK_FOLDER, f"{name}.{os.getpid()}.tmp")
+
+    def _read_json(self, name: str) -> Any:
+        try:
+            with open(self.join(name), "rb") as file:
+                return json.load(file)
+        except (OSError, ValueError):
+            return None
+
+    @staticmethod
+    def _journal_name(name: str) -> str:
+        return os.path.join(WORK_FOLDER, f"{name}.json")
+
+
+def _tar_of(name: str) -> str:
+    return name.rpartition(".")[0] + ".tar"
 
 
 def encode_dataset(
@@ -169,7 +225,7 @@ def encode_dataset(
 
 
 def write_dataset(folder: str, whole: Manifest, keys: Iterable[bytes | memoryview]) -> None:
-    """Write the key index and, last of all, the manifest."""
+    """Write the key index and, last of all, the manifest, for shards that nobody here wrote."""
     write_file(os.path.join(folder, key_index.FILE_NAME), keys)
     write_file(os.path.join(folder, manifest.FILE_NAME), [manifest.encode_manifest(whole)])
     sync_folder(folder)

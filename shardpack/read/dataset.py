@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
+from operator import index
 from typing import Any, overload
 
 import numpy as np
@@ -122,7 +123,11 @@ class Dataset:
         """Return whether a sample has this key. For integers: whether it is a position."""
         if isinstance(key, str):
             return bool(self._positions_of(key))
-        return isinstance(key, int) and -len(self) <= key < len(self)
+        try:
+            self._checked_position(key)
+        except (OptionError, PositionError):
+            return False
+        return True
 
     def stats(self) -> Stats:
         """Return what reading has cost so far: requests and bytes."""
@@ -148,11 +153,11 @@ class Dataset:
             CorruptShardError, CorruptIndexError, StaleIndexError: What was read is not what was packed.
         """
         if item.__class__ is not int or not 0 <= item < self._plain_total:
-            if item.__class__ is str:
+            if isinstance(item, str):
                 item = self.position_of(item)
             elif isinstance(item, slice):
                 return self.get_many(range(*item.indices(len(self))))
-            elif isinstance(item, (list, tuple, np.ndarray)):
+            elif isinstance(item, (list, tuple, range)) or (isinstance(item, np.ndarray) and item.ndim):
                 return self.get_many(item)
             else:
                 item = self._checked_position(item)
@@ -166,7 +171,7 @@ class Dataset:
             return self._read_one(shard, item)
         sample = Sample()
         sample.position = item
-        sample._key = shard
+        sample._key = self._shards
         offsets, sizes = shard.offsets, shard.sizes
         cell = (item - shard.first) * shard.width
         for field in shard.fields:
@@ -177,7 +182,7 @@ class Dataset:
 
     def _read_one(self, shard: OpenShard, position: int) -> Sample:
         sample = Sample()
-        sample.position, sample._key = position, shard
+        sample.position, sample._key = position, self._shards
         read_sample(shard, position - shard.first, sample, verify=self._shards.verify)
         if not self._shards.verify:
             shard.count_read()
@@ -201,13 +206,11 @@ class Dataset:
         ascending = positions[order]
         placed = [samples[i] for i in order.tolist()]
         for sample, position in zip(placed, ascending.tolist(), strict=True):
-            sample.position = position
+            sample.position, sample._key = position, self._shards
         verify = self._shards.verify
         for number, begin, end in self._shards.runs(ascending):
             shard = self._shards.get(number)
             part = placed[begin:end]
-            for sample in part:
-                sample._key = shard
             gather(shard, ascending[begin:end] - shard.first, part, wanted, verify=verify)
             if not verify:
                 shard.count_read()
@@ -275,42 +278,58 @@ class Dataset:
         return found
 
     def _checked_position(self, item: Any) -> int:
-        try:
-            position = int(item.__index__())
-        except AttributeError:
-            raise OptionError(
-                f"a sample is asked for by position (int) or key (str), got {type(item).__name__}"
-            ) from None
+        position = _as_integer(item)
+        if position is None:
+            raise OptionError(f"a sample is asked for by position (int) or key (str), got {type(item).__name__}")
         size = len(self)
         if not -size <= position < size:
-            raise PositionError(f"position {position} is out of range: the dataset has {size} samples")
+            raise self._out_of_range(position)
         position += size if position < 0 else 0
         return position if self._positions is None else int(self._positions[position])
 
     def _resolve(self, items: Iterable[int | str]) -> npt.NDArray[np.int64]:
         """Return positions in the whole dataset for positions in this view, and keys."""
-        if isinstance(items, np.ndarray) and items.dtype.kind in "iu":
+        if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+            raise OptionError(f"expected a list of positions and keys, got {items!r}; write [{items!r}]")
+        if isinstance(items, np.ndarray) and items.dtype.kind in "iu" and items.dtype != np.uint64:
             positions = items.astype(np.int64).reshape(-1)
         else:
-            items = list(items)
-            if any(item.__class__ is not int for item in items):
+            items = items.reshape(-1).tolist() if isinstance(items, np.ndarray) else list(items)
+            if set(map(type, items)) - {int}:
                 found = [self.position_of(i) if isinstance(i, str) else self._checked_position(i) for i in items]
                 return np.array(found, np.int64)
-            positions = np.array(items, np.int64)
+            try:
+                positions = np.array(items, np.int64)
+            except OverflowError:
+                raise self._out_of_range(max(items, key=abs)) from None
         size = len(self)
         wrong = (positions < -size) | (positions >= size)
         if wrong.any():
-            self._checked_position(int(positions[wrong][0]))
+            raise self._out_of_range(int(positions[wrong][0]))
         positions = np.where(positions < 0, positions + size, positions)
         return positions if self._positions is None else self._positions[positions]
 
-    def _checked_fields(self, fields: Sequence[str]) -> tuple[str, ...]:
+    def _out_of_range(self, position: int) -> PositionError:
+        what = "dataset" if self._positions is None else "view"
+        return PositionError(f"position {position} is out of range: the {what} has {len(self)} samples")
+
+    def _checked_fields(self, fields: Iterable[str]) -> tuple[str, ...]:
         if isinstance(fields, str):
             raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
-        for field in fields:
+        wanted = set(fields)
+        for field in wanted:
             if field not in self.manifest.samples_per_field:
-                raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(self.fields)}")
-        return tuple(sorted(fields))
+                raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(self.fields) or 'none'}")
+        return tuple(sorted(wanted))
+
+
+def _as_integer(item: Any) -> int | None:
+    if isinstance(item, (bool, np.bool_)):  # an int to Python; here most likely part of a mask
+        return None
+    try:
+        return index(item)
+    except TypeError:
+        return None
 
 
 def _reopen(

@@ -17,23 +17,8 @@ from shardpack.format.naming import split_name
 from shardpack.format.tar_parser import Member, TarParser
 
 CHUNK_BYTES = 1 << 20
-
-
-@dataclass(frozen=True, slots=True)
-class RepeatedKey:
-    """A key that names two samples: where each begins."""
-
-    key: str
-    shard: str
-    offset: int
-    first_shard: str
-    first_offset: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.key!r} in {self.shard!r} at {self.offset}, "
-            f"after {self.first_shard!r} at {self.first_offset}"
-        )
+# webdataset writes these into each sample itself: it would fail, or lose the sample.
+_NOTES = frozenset(("__bad__", "__key__", "__local_path__", "__url__"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,7 +27,6 @@ class IndexedTar:
 
     name: str
     index: ShardIndex
-    repeated: tuple[RepeatedKey, ...]
     ignored: int
 
 
@@ -59,9 +43,9 @@ def index_tar(task: tuple[str, str]) -> IndexedTar:
         for data in _chunks(os.path.join(folder, name)):
             grouping.feed(data)
     except FileNotFoundError as error:
-        raise ShardNotFoundError("no such tar", shard=name) from error
+        raise ShardNotFoundError("the tar is missing; restore it", shard=name) from error
     except OSError as error:
-        raise StorageError(f"cannot read the tar: {error.strerror}", shard=name) from error
+        raise StorageError(f"cannot read the tar: {error.strerror}; mend it, then try again", shard=name) from error
     return grouping.finish()
 
 
@@ -82,8 +66,6 @@ class _Grouping:
         self._keys: list[str] = []
         self._key: str | None = None
         self._here: dict[str, int] = {}  # fields of the sample being grouped, with their offsets
-        self._first_offset: dict[str, int] = {}
-        self._repeated: list[RepeatedKey] = []
         self._fields: dict[str, int] = {}
         self._row, self._code = array("q"), array("q")
         self._data_offset, self._size = array("q"), array("q")
@@ -115,7 +97,16 @@ class _Grouping:
             return
         key, field = cut
         if key != self._key:
-            self._begin_sample(key, member)
+            self._key = key
+            self._keys.append(key)
+            self._here = {}
+        if field in _NOTES:
+            raise CorruptShardError(
+                f"field {field!r} is where webdataset keeps notes of its own; rename the file",
+                shard=self._name,
+                key=key,
+                offset=member.member_offset,
+            )
         if field in self._here:
             raise CorruptShardError(
                 f"sample has field {field!r} twice, first at {self._here[field]}; rename one of the files",
@@ -131,20 +122,13 @@ class _Grouping:
         self._header_bytes.append(member.header_bytes)
         self._checksum = 0
 
-    def _begin_sample(self, key: str, member: Member) -> None:
-        first = self._first_offset.setdefault(key, member.member_offset)
-        if first != member.member_offset:
-            self._repeated.append(RepeatedKey(key, self._name, member.member_offset, self._name, first))
-        self._key = key
-        self._keys.append(key)
-        self._here = {}
-
     def finish(self) -> IndexedTar:
         end_of_data = self._parser.close()
         self._end_payload()
         if not self._keys:
             raise CorruptShardError(
-                f"tar has no samples ({self._ignored} files without a key and a field); leave it out", shard=self._name
+                f"tar has no samples ({self._ignored} files without a key and a field); leave this tar out",
+                shard=self._name,
             )
         index = build_index(
             keys=self._keys,
@@ -159,4 +143,4 @@ class _Grouping:
             shard_crc32c=self._shard_crc32c,
             end_of_data=end_of_data,
         )
-        return IndexedTar(self._name, index, tuple(self._repeated), self._ignored)
+        return IndexedTar(self._name, index, self._ignored)

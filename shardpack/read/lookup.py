@@ -18,6 +18,7 @@ class KeyLookup:
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
         self._index: KeyIndex | None = None
+        self._proven = False  # that the key index is of these shards
 
     def position(self, key: str) -> int:
         """Return the position of the sample with this key.
@@ -26,12 +27,15 @@ class KeyLookup:
             UnknownKeyError: No sample has it.
             DuplicateKeyError: Several samples have it, in a dataset that others wrote.
         """
-        raw = key.encode("utf-8", "surrogateescape")
         index = self._index or self._open()
-        position = index.unique_position(hash_key(raw))
-        if position >= 0 and self._has_key(position, raw):
-            return position
-        found = self._find(index, raw)
+        try:
+            raw = key.encode("utf-8", "surrogateescape")
+            position = index.unique_position(hash_key(raw))
+            if position >= 0 and self._has_key(position, raw):
+                return position
+            found = self._find(index, raw)
+        except UnicodeEncodeError:  # a string that no bytes stand for
+            found = []
         if not found:
             raise UnknownKeyError(f'no such key: {key!r}; list them with "shardpack ls"')
         if len(found) > 1:
@@ -43,10 +47,28 @@ class KeyLookup:
 
     def positions(self, key: str) -> list[int]:
         """Return the positions of all samples with this key, ascending; usually none or one."""
-        return self._find(self._index or self._open(), key.encode("utf-8", "surrogateescape"))
+        index = self._index or self._open()
+        try:
+            return self._find(index, key.encode("utf-8", "surrogateescape"))
+        except UnicodeEncodeError:
+            return []
 
     def _find(self, index: KeyIndex, raw: bytes) -> list[int]:
-        return [position for position in index.positions(hash_key(raw)) if self._has_key(position, raw)]
+        hashed = index.positions(hash_key(raw))
+        found = [position for position in hashed if self._has_key(position, raw)]
+        if not found and (hashed or not self._proven):
+            self._prove(index, hashed[0] if hashed else 0)
+        return found
+
+    def _prove(self, index: KeyIndex, position: int) -> None:
+        """Raise unless the key at `position` is found there: "no such key" must not come from a foreign key index."""
+        if self._shards.manifest.num_samples:
+            raw = self._shards.key_at(position).encode("utf-8", "surrogateescape")
+            if position not in index.positions(hash_key(raw)):
+                raise CorruptIndexError(
+                    'key index is not of this dataset; rebuild it with "shardpack index --force"', shard=FILE_NAME
+                )
+        self._proven = True
 
     def _has_key(self, position: int, raw: bytes) -> bool:
         shards = self._shards

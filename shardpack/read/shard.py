@@ -119,12 +119,6 @@ def open_shard(store: RangeReader, info: ShardInfo, first: int, *, probe: bool) 
         CorruptIndexError, StaleIndexError, CorruptShardError, ShardNotFoundError: See the names.
     """
     index = load_index(store, info)
-    if index.shard_bytes != info.num_bytes or index.shard_crc32c != info.crc32c:
-        raise StaleIndexError(
-            "index and manifest describe different shards; "
-            'restore the files that belong together, or rebuild with "shardpack index --force"',
-            shard=info.name,
-        )
     if probe:
         check_length(info, store.size(info.name))
         for row in {0, index.num_samples - 1}:
@@ -133,23 +127,30 @@ def open_shard(store: RangeReader, info: ShardInfo, first: int, *, probe: bool) 
 
 
 def load_index(store: RangeReader, info: ShardInfo) -> ShardIndex:
-    """Return a shard's index, checked against the length and CRC32C in the manifest."""
+    """Return a shard's index, checked against all that the manifest says of index and shard.
+
+    Raises:
+        ShardNotFoundError, CorruptIndexError, StaleIndexError: See the names.
+    """
     try:
         buffer = store.buffer(info.index_name)
     except ShardNotFoundError as error:
         raise ShardNotFoundError(
-            'index is missing; rebuild it with "shardpack index"', shard=info.index_name
+            'index is missing; restore it, or rebuild it with "shardpack index --force"', shard=info.index_name
         ) from error
     if len(buffer) != info.index_bytes or crc32c(buffer) != info.index_crc32c:
         raise CorruptIndexError(
             f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
-            f'{info.index_crc32c:08x}, got {len(buffer)} with {crc32c(buffer):08x}; rebuild it with "shardpack index"',
+            f"{info.index_crc32c:08x}, got {len(buffer)} with {crc32c(buffer):08x}; "
+            'restore it, or rebuild it with "shardpack index --force"',
             shard=info.index_name,
         )
     index = parse_index(buffer, name=info.index_name)
-    if index.num_samples != info.num_samples:
+    described = (index.num_samples, index.shard_bytes, index.shard_crc32c)
+    if described != (info.num_samples, info.num_bytes, info.crc32c):
         raise StaleIndexError(
-            f'manifest counts {info.num_samples} samples, index {index.num_samples}; rebuild with "shardpack index"',
+            "index and manifest describe different shards; "
+            'restore the files that belong together, or rebuild with "shardpack index --force"',
             shard=info.name,
         )
     return index
@@ -159,8 +160,8 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
     """Raise StaleIndexError unless the shard is as long as when it was indexed."""
     if num_bytes != info.num_bytes:
         raise StaleIndexError(
-            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; "
-            'restore the shard, or rebuild its index with "shardpack index --force"',
+            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard, "
+            'or if it was written anew, rebuild its index with "shardpack index --force"',
             shard=info.name,
         )
 
@@ -178,7 +179,7 @@ def check_headers(store: RangeReader, path: str, index: ShardIndex, row: int) ->
         if not headers_match(headers, f"{key}.{index.fields[column]}", size, path):
             raise StaleIndexError(
                 f"index does not match its shard: no header of field {index.fields[column]!r} where it should be; "
-                'restore the shard, or rebuild its index with "shardpack index --force"',
+                'restore the shard, or if it was written anew, rebuild its index with "shardpack index --force"',
                 shard=path,
                 key=key,
                 offset=offset - length,

@@ -50,6 +50,10 @@ class Shards:
         """Return the shard that holds a position."""
         return self.get(bisect_right(self.first, position) - 1)
 
+    def key_at(self, position: int) -> str:
+        """Return the key of a position. Samples ask here: one that is kept must not keep its shard open."""
+        return self.at(position).key_at(position)
+
     def runs(self, ascending: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
         """Yield (shard number, begin, end): the runs of ascending positions that share a shard."""
         begin, total, starts = 0, len(ascending), self.manifest.starts
@@ -65,6 +69,8 @@ class Shards:
         if positions is None:
             for number in range(len(self)):
                 yield number, np.arange(starts[number + 1] - starts[number])
+            return
+        if not len(positions):
             return
         numbers = np.searchsorted(starts, positions, side="right") - 1
         edges = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()

@@ -8,6 +8,7 @@ The order is arithmetic (`plan/order.py`); nothing is read to know it.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from operator import index
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +45,7 @@ class Stream:
         self._shards = shards
         self._positions = positions
         self._shuffle = shuffle
-        self._seed = seed
+        self._seed = _integer("seed", seed)
         self._fields = fields
         self._epoch = 0
 
@@ -53,9 +54,9 @@ class Stream:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the order of the next iteration; epochs are numbered from 0."""
-        if epoch < 0:
+        if _integer("epoch", epoch) < 0:
             raise OptionError(f"epoch is {epoch}; epochs are numbered from 0")
-        self._epoch = epoch
+        self._epoch = _integer("epoch", epoch)
 
     def __iter__(self) -> Iterator[Sample]:
         for number, rows in self._shard_runs():
@@ -75,10 +76,17 @@ class Stream:
         samples = []
         for position in (rows + shard.first).tolist():
             sample = Sample()
-            sample.position, sample._key = position, shard
+            sample.position, sample._key = position, self._shards
             samples.append(sample)
         gather(shard, rows, samples, self._fields, verify=self._shards.verify, streaming=True)
         return samples
+
+
+def _integer(name: str, number: int) -> int:
+    try:
+        return index(number)
+    except TypeError:
+        raise OptionError(f"{name} is {number!r}, expected an integer") from None
 
 
 def _runs(shard: OpenShard, rows: npt.NDArray[np.int64]) -> Iterator[npt.NDArray[np.int64]]:

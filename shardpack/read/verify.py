@@ -1,4 +1,7 @@
-"""Prove that a dataset on disk is what was packed: quickly, or byte by byte."""
+"""Prove that a dataset on disk is what was packed: quickly, or byte by byte.
+
+Each file is judged by what the manifest says of it, so a problem in one hides none in another.
+"""
 
 from __future__ import annotations
 
@@ -10,12 +13,21 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardpack.errors import CorruptIndexError, FormatError, ShardNotFoundError, ShardpackError
+from shardpack.errors import (
+    CorruptIndexError,
+    CorruptShardError,
+    FormatError,
+    ShardNotFoundError,
+    ShardpackError,
+    StaleIndexError,
+    StorageError,
+)
 from shardpack.format import manifest
+from shardpack.format.checksum import crc32c
 from shardpack.format.index import ShardIndex
 from shardpack.format.key_index import FILE_NAME as KEY_INDEX_NAME
 from shardpack.format.key_index import KeyIndex, encode_key_index, hash_keys
-from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
+from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import open_dataset
 from shardpack.read.indexer import index_tar
@@ -25,16 +37,31 @@ from shardpack.workers import start_workers
 
 PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
 SHOWN = 5  # damaged payloads named a shard
-_SHARD_FILE = re.compile(r"shard-\d{6,}\.(tar|index)")
+WORK_FOLDER = ".shardpack"  # where packing keeps what is unfinished
+_LOOKS_OURS = re.compile(r".*\.(?:tar|index)(?:\.\d+\.tmp)?|(?:keys\.index|shardpack\.json)\.\d+\.tmp")
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong. `kind` is "damaged", "stale", "missing" or "orphan"."""
+    """One thing that is wrong.
+
+    Attributes:
+        kind: "damaged", "stale" (two files do not belong together), "missing", "unreadable" or "orphan".
+        shard: The file it is about.
+        message: What is wrong, and what to do.
+        key, offset: Of the sample and of the byte, where they are known.
+    """
 
     kind: str
     shard: str
     message: str
+    key: str | None = None
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        named = (("key", self.key), ("offset", self.offset))
+        where = "".join(f", {name} {value!r}" for name, value in named if value is not None)
+        return f"{self.kind}: {self.shard}{where}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +84,7 @@ class VerifyReport:
 
     @property
     def ok(self) -> bool:
+        """Whether no problem was found."""
         return not self.problems
 
 
@@ -71,11 +99,12 @@ def verify(
 
     Quick: lengths of all files, checksums of all indexes, and the headers of 64 samples a shard.
     Full: every shard is read whole, and all headers, offsets, sizes and checksums are compared.
+    Memory: one shard's index a job, and 40 bytes a sample for the key index.
 
     Args:
         location: Folder of the dataset.
         full: Read every byte.
-        jobs: Worker processes; None takes one a core.
+        jobs: Worker processes; None takes one a core for `full`, else one.
         progress: Called as progress("verify", bytes done, bytes in all).
 
     Raises:
@@ -84,89 +113,139 @@ def verify(
     began = time.perf_counter()
     store = LocalStore(location)
     whole = open_dataset(store).manifest
-    problems = list(_orphans(store.location, whole))
-    total, done = max(1, whole.num_bytes), 0
-    tasks = [(store.location, number, full) for number in range(len(whole.records))]
+    total, done = whole.num_bytes, 0
+    tasks = ((store.location, whole.shard(number), full) for number in range(len(whole.records)))
     found: dict[int, list[Problem]] = {}
-    count = min(jobs or os.cpu_count() or 1, len(tasks) or 1) if full else 1
+    count = min(jobs or (os.cpu_count() or 1 if full else 1), len(whole.records) or 1)
     with start_workers(count) as pool:
         results = enumerate(map(_verify_shard, tasks)) if pool is None else pool.map(_verify_shard, tasks)
         for number, shard_problems in results:
             found[number] = shard_problems
             done += whole.records[number]["num_bytes"]
             progress("verify", done, total)
-    for number in sorted(found):
-        problems.extend(found[number])
+    problems = [problem for number in sorted(found) for problem in found[number]]
     problems.extend(_verify_keys(store, whole, complete=not problems))
+    problems.extend(_orphans(store.location, whole))
     return VerifyReport(
         len(whole.records), whole.num_samples, whole.num_bytes, tuple(problems), full, time.perf_counter() - began
     )
 
 
-def _orphans(folder: str, whole: Manifest) -> Iterator[Problem]:
-    known = {name for record in whole.records for name in (record["name"], manifest.index_name(record["name"]))}
-    for name in sorted(os.listdir(folder)):
-        if _SHARD_FILE.fullmatch(name) and name not in known:
-            yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack again")
-    if os.path.isdir(os.path.join(folder, ".shardpack")):
-        yield Problem("orphan", ".shardpack", "a pack run was cut off at its very end; run it again, or remove this folder")
-
-
-def _verify_shard(task: tuple[str, int, bool]) -> list[Problem]:
-    folder, number, full = task
+def _verify_shard(task: tuple[str, ShardInfo, bool]) -> list[Problem]:
+    """Return the problems of one shard and its index."""
+    folder, info, full = task
     store = LocalStore(folder)
-    info = parse_manifest(bytes(store.buffer(manifest.FILE_NAME))).shard(number)
+    problems: list[Problem] = []
+    index: ShardIndex | None = None
     try:
         index = load_index(store, info)
-        check_length(info, store.size(info.name))
-        return _compare(folder, info, index) if full else _probe(store, info, index)
-    except ShardNotFoundError as error:
-        return [Problem("missing", info.name, str(error))]
     except ShardpackError as error:
-        return [Problem("damaged" if type(error).__name__.startswith("Corrupt") else "stale", info.name, str(error))]
+        problems.append(_problem(error, info.index_name))
+    try:
+        check_length(info, store.size(info.name))
+        if full:
+            problems.extend(_compare(folder, info, index))
+        elif index is not None and not problems:
+            _probe(store, info, index)
+    except ShardpackError as error:
+        problems.append(_problem(error, info.name))
+    return problems
 
 
-def _probe(store: LocalStore, info: ShardInfo, index: ShardIndex) -> list[Problem]:
+def _problem(error: ShardpackError, name: str) -> Problem:
+    kinds = {
+        ShardNotFoundError: "missing",
+        StorageError: "unreadable",
+        CorruptShardError: "damaged",
+        CorruptIndexError: "damaged",
+        StaleIndexError: "stale",
+    }
+    return Problem(kinds.get(type(error), "damaged"), error.shard or name, error.args[0], error.key, error.offset)
+
+
+def _probe(store: LocalStore, info: ShardInfo, index: ShardIndex) -> None:
     for row in np.unique(np.linspace(0, index.num_samples - 1, PROBED_SAMPLES, dtype=np.int64)).tolist():
         check_headers(store, info.name, index, row)
-    return []
 
 
-def _compare(folder: str, info: ShardInfo, index: ShardIndex) -> list[Problem]:
+def _compare(folder: str, info: ShardInfo, index: ShardIndex | None) -> Iterator[Problem]:
+    """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
     found = index_tar((folder, info.name)).index
-    if found.keys() != index.keys() or found.fields != index.fields:
-        return [Problem("stale", info.name, 'keys or fields differ from the index; rebuild it with "shardpack index"')]
-    for column in ("present", "data_offset", "size", "header_bytes"):
-        if not np.array_equal(getattr(found, column), getattr(index, column)):
-            return [Problem("stale", info.name, f'{column} differs from the index; rebuild it with "shardpack index"')]
-    damaged = np.argwhere(found.crc32c != index.crc32c).tolist()
-    problems = [
-        Problem(
+    if index is not None and not _same_places(found, index):
+        yield Problem(
+            "stale",
+            info.name,
+            "keys, fields or offsets differ from the index; "
+            'restore the files that belong together, or rebuild with "shardpack index --force"',
+        )
+        return
+    damaged = [] if index is None else np.argwhere(found.crc32c != index.crc32c).tolist()
+    for row, column in damaged[:SHOWN]:
+        expected, got = int(index.crc32c[row, column]), int(found.crc32c[row, column])  # type: ignore[union-attr]
+        yield Problem(
             "damaged",
             info.name,
-            f"sample {index.key(row)!r}: field {index.fields[column]!r} is damaged "
-            f"(offset {int(index.data_offset[row, column])}: expected CRC32C {int(index.crc32c[row, column]):08x}, "
-            f"got {int(found.crc32c[row, column]):08x}); restore the shard",
+            f"field {found.fields[column]!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}; restore the shard",
+            found.key(row),
+            int(found.data_offset[row, column]),
         )
-        for row, column in damaged[:SHOWN]
-    ]
     if len(damaged) > SHOWN:
-        problems.append(Problem("damaged", info.name, f"and {len(damaged) - SHOWN} more damaged fields"))
+        yield Problem("damaged", info.name, f"{len(damaged) - SHOWN} more fields are damaged; restore the shard")
     if not damaged and found.shard_crc32c != info.crc32c:
-        problems.append(Problem("damaged", info.name, "bytes outside the payloads differ; restore the shard"))
-    return problems
+        what = "the shard is" if index is None else "bytes outside the payloads are"
+        yield Problem(
+            "damaged",
+            info.name,
+            f"{what} damaged: expected CRC32C {info.crc32c:08x} of the whole file, got {found.shard_crc32c:08x}; "
+            "restore the shard",
+        )
+
+
+def _same_places(a: ShardIndex, b: ShardIndex) -> bool:
+    columns = ("present", "data_offset", "size", "header_bytes", "key_offset", "key_heap")
+    return a.fields == b.fields and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
 
 
 def _verify_keys(store: LocalStore, whole: Manifest, *, complete: bool) -> Iterator[Problem]:
     """Check the key index; against the keys themselves if all shard indexes are `complete`."""
     try:
-        buffer = store.buffer(KEY_INDEX_NAME)
+        buffer = memoryview(store.buffer(KEY_INDEX_NAME))
+        expected, found = int(whole.keys["crc32c"], 16), crc32c(buffer)
+        if len(buffer) != whole.keys["num_bytes"] or found != expected:
+            raise CorruptIndexError(
+                f"key index is damaged or not of this dataset: expected {whole.keys['num_bytes']} bytes with CRC32C "
+                f'{expected:08x}, got {len(buffer)} with {found:08x}; rebuild it with "shardpack index --force"'
+            )
         KeyIndex(buffer, num_samples=whole.num_samples).check()
-        if complete:
-            keys = [key.encode("utf-8", "surrogateescape") for key in open_dataset(store).keys()]
-            if b"".join(encode_key_index(hash_keys(keys, len(keys)))) != bytes(buffer):
-                raise CorruptIndexError('key index is not that of the keys; rebuild it with "shardpack index"')
-    except ShardNotFoundError as error:
-        yield Problem("missing", KEY_INDEX_NAME, str(error))
-    except FormatError as error:
-        yield Problem("damaged", KEY_INDEX_NAME, str(error))
+        if complete and not _holds_keys(buffer, store, whole.num_samples):
+            raise StaleIndexError('key index is not that of the keys; rebuild it with "shardpack index --force"')
+    except ShardNotFoundError:
+        yield Problem("missing", KEY_INDEX_NAME, 'key index is missing; rebuild it with "shardpack index --force"')
+    except (FormatError, StorageError) as error:
+        yield _problem(error, KEY_INDEX_NAME)
+
+
+def _holds_keys(buffer: memoryview, store: LocalStore, num_samples: int) -> bool:
+    keys = (key.encode("utf-8", "surrogateescape") for key in open_dataset(store).keys())  # noqa: SIM118 - no dict
+    at = 0
+    for part in encode_key_index(hash_keys(keys, num_samples)):
+        if buffer[at : at + len(part)] != part:
+            return False
+        at += len(part)
+    return at == len(buffer)
+
+
+def _orphans(folder: str, whole: Manifest) -> Iterator[Problem]:
+    """Yield files that look like parts of a dataset, in the folders of its shards, but are none of this one's."""
+    known = {KEY_INDEX_NAME, manifest.FILE_NAME}
+    for record in whole.records:
+        known.update((record["name"], manifest.index_name(record["name"])))
+    for below in sorted({"", *(name.rpartition("/")[0] for name in known)}):
+        for entry in (
+            sorted(os.listdir(os.path.join(folder, below))) if os.path.isdir(os.path.join(folder, below)) else ()
+        ):
+            name = f"{below}/{entry}" if below else entry
+            if name not in known and _LOOKS_OURS.fullmatch(entry):
+                yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
+    if os.path.isdir(os.path.join(folder, WORK_FOLDER)):
+        yield Problem("orphan", WORK_FOLDER, "a pack run was cut off; run it again, or remove this folder")

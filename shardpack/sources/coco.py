@@ -113,8 +113,8 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
         else:
             try:
                 labels[found] = _label(image, found_in[image["id"]], categories)
-            except ValueError as error:
-                refused[found] = f"its label cannot be made: {error}"
+            except SourceError as error:
+                refused[found] = str(error)
     listing = attach_labels(listing, labels, problems, refused=refused, missing="a picture that no image names")
     return listing if categories is None else replace(listing, classes=tuple(categories.values()))
 
@@ -128,7 +128,7 @@ def _label(image: Object, records: list[Object], categories: Mapping[Any, str] |
                 annotation[name] = value
             if name == "category_id" and categories is not None:
                 if not isinstance(value, (int, str)) or value not in categories:
-                    raise SourceError(f"category_id {value!r} is no category's id; mend the annotation")
+                    raise SourceError(f"its category_id {value!r} is no category's id; mend the annotation")
                 annotation["category_name"] = categories[value]
         annotations.append(annotation)
     kept = {name: value for name, value in image.items() if name != "file_name"}
@@ -155,7 +155,7 @@ def _parts(annotations: Annotations) -> tuple[list[Object], list[Object], dict[A
     """Return (images, annotations, category names by ascending id), their structure checked."""
     path, content = annotations.path, annotations.content
     if not isinstance(content, dict):
-        raise SourceError(f"{path} is no COCO file: expected a JSON object, got {type(content).__name__}")
+        raise SourceError(f"{path} is no COCO file: expected a JSON object, got {type(content).__name__}; name another")
     images = _objects(path, content, "images", {"id": (int, str), "file_name": str})
     records = _objects(path, content, "annotations", {"image_id": (int, str)})
     if "categories" not in content:
@@ -163,7 +163,7 @@ def _parts(annotations: Annotations) -> tuple[list[Object], list[Object], dict[A
     categories = _objects(path, content, "categories", {"id": (int, str), "name": str})
     ids = [category["id"] for category in categories]
     if len(set(ids)) != len(ids) or len({type(category_id) for category_id in ids}) > 1:
-        raise SourceError(f"{path} is no COCO file: category ids must be different, and of one type")
+        raise SourceError(f"{path} is no COCO file: category ids must be different, and of one type; mend it")
     return images, records, {c["id"]: c["name"] for c in sorted(categories, key=lambda category: category["id"])}
 
 
@@ -172,16 +172,16 @@ def _objects(path: str, content: Object, part: str, needed: Mapping[str, Any]) -
     if not isinstance(objects, list):
         raise SourceError(
             f"{path} is no COCO file: expected a list {part!r}, got {type(objects).__name__}; "
-            f"it has {', '.join(map(repr, content)) or 'nothing'}"
+            f"it has {', '.join(map(repr, content)) or 'nothing'}; name another"
         )
     for number, value in enumerate(objects):
         if not isinstance(value, dict):
             raise SourceError(
-                f"{path} is no COCO file: {part}[{number}] is a {type(value).__name__}, expected an object"
+                f"{path} is no COCO file: {part}[{number}] is a {type(value).__name__}, expected an object; mend it"
             )
         for name, types in needed.items():
             if not isinstance(value.get(name), types):
                 raise SourceError(
-                    f"{path} is no COCO file: {part}[{number}] needs a {name!r}, got {value.get(name)!r}; mend the file"
+                    f"{path} is no COCO file: {part}[{number}] needs a {name!r}, got {value.get(name)!r}; mend it"
                 )
     return objects

@@ -95,13 +95,17 @@ def _list(
     rename_keys: bool,
 ) -> tuple[Listing, Layout]:
     coco = None
-    if layout == "coco" or annotations is not None:
+    if annotations is not None:
+        layout = "coco"
+    elif layout == "auto" and find_tables(files):
+        layout = "table"
+    if layout == "coco":
         coco = read_annotations(_locate(files, annotations))
-    elif layout == "auto" and not find_tables(files):
+    elif layout == "auto":
         coco = _find_coco(files)
     if coco is not None:
         return list_coco(files, coco, problems, rename_keys=rename_keys), "coco"
-    if layout == "table" or (layout == "auto" and find_tables(files)):
+    if layout == "table":
         return list_table(files, problems, rename_keys=rename_keys), "table"
     listing = group_files(files, problems, rename_keys=rename_keys)
     if layout == "auto":

@@ -15,6 +15,7 @@ from types import MappingProxyType
 import numpy as np
 
 from shardpack.codecs.kinds import IMAGE_EXTENSIONS
+from shardpack.errors import SourceError
 from shardpack.plan.listing import Listing
 from shardpack.sources.problems import Problems, name_of, without
 from shardpack.sources.scan import Files
@@ -25,16 +26,23 @@ LABEL = "json"
 def compact_json(value: object, *, default: Callable[[object], object] | None = None) -> bytes:
     """Return a value as JSON without blanks, in UTF-8, names in their order.
 
+    Args:
+        value: Anything `json.dumps` takes.
+        default: Returns what JSON has a form for instead of a value for which it has none, or
+            raises TypeError.
+
     Raises:
-        ValueError: A number is not finite.
-        TypeError: `default` does not know what to make of a value that JSON has no form for.
+        SourceError: JSON has no form for a part of it, such as a number that is not finite.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default)
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SourceError(f"JSON has no form for a value: {error}; change it, or drop it") from error
     try:
         return text.encode()
     except UnicodeEncodeError:
         # Half a surrogate pair, which only an escape can write.
-        return json.dumps(value, separators=(",", ":"), allow_nan=False, default=default).encode("ascii")
+        return json.dumps(value, separators=(",", ":"), default=default).encode("ascii")
 
 
 class Pictures:

@@ -98,8 +98,8 @@ def _file_and_label(where: str, values: dict[str, Any], problems: Problems) -> t
         return None
     try:
         return file_name, compact_json(values, default=_plain)
-    except (TypeError, ValueError) as error:
-        problems.reject(where, f"JSON has no form for a value: {error}; change it, or drop its column")
+    except SourceError as error:
+        problems.reject(where, str(error))
         return None
 
 

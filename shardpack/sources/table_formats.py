@@ -32,7 +32,10 @@ _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][
 def _check_columns(table: str, columns: Sequence[str]) -> None:
     if FILE_NAME not in columns:
         found = ", ".join(map(repr, columns)) or "none"
-        raise SourceError(f"{table} has no column {FILE_NAME!r}: found {found}; rename the one that has the paths")
+        raise SourceError(
+            f"{table} has no column {FILE_NAME!r}: found {found}; "
+            "rename the one that has the paths, or choose another layout"
+        )
     twice = [column for number, column in enumerate(columns) if column in columns[:number]]
     if twice:
         raise SourceError(f"{table} has two columns {twice[0]!r}; rename one")

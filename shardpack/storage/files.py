@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from shardpack.errors import StorageError
+from shardpack.errors import ShardpackError, StorageError
 
 
 @contextmanager
@@ -16,8 +16,8 @@ def storage_errors(doing: str) -> Iterator[None]:
     """Turn the system's errors of a write into one line that says what to do next."""
     try:
         yield
-    except StorageError:
-        raise
+    except ShardpackError:
+        raise  # some of ours are OSErrors too
     except OSError as error:
         what_next = {
             errno.ENOSPC: "free some space, then run the same command: it continues where it stopped",
@@ -25,12 +25,14 @@ def storage_errors(doing: str) -> Iterator[None]:
             errno.EACCES: "choose another folder, or change its permissions",
             errno.EPERM: "choose another folder, or change its permissions",
             errno.EROFS: "choose another folder",
+            errno.EEXIST: "choose another folder",
+            errno.ENOTDIR: "choose another folder",
         }.get(error.errno or 0, "mend it, then run the same command: it continues where it stopped")
         raise StorageError(f"cannot {doing}: {error.strerror or error}; {what_next}") from error
 
 
 class NewFile:
-    """A file being written under a temporary name. Positions are sequential."""
+    """A file being written under a temporary name, front to back. Closes itself when nobody holds it."""
 
     def __init__(self, path: str, *, expected_bytes: int = 0):
         """Create the file.
@@ -41,6 +43,7 @@ class NewFile:
                 before hours of work do, and halves the time of the writes (ext4, 2-core VM).
         """
         self.path = path
+        self._descriptor = -1  # for __del__, should opening fail
         self._descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_BINARY", 0), 0o644)
         try:
             if expected_bytes and hasattr(os, "posix_fallocate"):
@@ -56,6 +59,9 @@ class NewFile:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
             # Some file systems cannot reserve; writing works all the same.
+
+    def __del__(self) -> None:
+        self.close()
 
     def write(self, data: Any) -> None:
         """Append a buffer, whole."""
@@ -74,9 +80,9 @@ class NewFile:
         os.fsync(self._descriptor)
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def discard(self) -> None:
         """Close and delete what was written."""

@@ -20,7 +20,13 @@ POSIX, GNU, V7 = b"ustar\x0000", b"ustar  \0", bytes(8)
 
 
 def block(
-    name: bytes, size: int | bytes = 0, kind: bytes = b"0", *, magic: bytes = POSIX, prefix: bytes = b"", link: bytes = b""
+    name: bytes,
+    size: int | bytes = 0,
+    kind: bytes = b"0",
+    *,
+    magic: bytes = POSIX,
+    prefix: bytes = b"",
+    link: bytes = b"",
 ) -> bytes:
     """One header block with a right checksum; `size` as a number, or the field's 12 bytes as they are."""
     header = bytearray(tar.BLOCK)
@@ -52,7 +58,9 @@ def gnu_long(name: bytes, kind: bytes = b"L") -> bytes:
     return entry(b"././@LongLink", name + b"\0", kind, magic=GNU)
 
 
-def parse(chunks: Iterator[bytes] | Sequence[bytes], shard: str = "x.tar") -> tuple[list[tuple[Member, bytes]], int, bool]:
+def parse(
+    chunks: Iterator[bytes] | Sequence[bytes], shard: str = "x.tar"
+) -> tuple[list[tuple[Member, bytes]], int, bool]:
     """Return (members with payloads, end of data, whether the archive said that it ends)."""
     parser = TarParser(shard)
     members: list[tuple[Member, bytes]] = []
@@ -72,8 +80,10 @@ def names(data: bytes) -> list[str]:
 
 def small_shard(samples: dict[str, dict[str, bytes]]) -> tuple[bytes, ShardIndex]:
     """A shard and its index, made of the format's functions alone."""
-    archive = b""
-    columns: dict[str, list[int]] = {what: [] for what in ("row", "code", "data_offset", "size", "crc32c", "header_bytes")}
+    archive = bytearray()
+    columns: dict[str, list[int]] = {
+        what: [] for what in ("row", "code", "data_offset", "size", "crc32c", "header_bytes")
+    }
     fields = sorted({field for sample in samples.values() for field in sample})
     for row, (key, sample) in enumerate(samples.items()):
         for field, payload in sorted(sample.items()):
@@ -94,7 +104,7 @@ def small_shard(samples: dict[str, dict[str, bytes]]) -> tuple[bytes, ShardIndex
         end_of_data=end_of_data,
         **columns,  # type: ignore[arg-type]
     )
-    return archive, index
+    return bytes(archive), index
 
 
 SAMPLES = {

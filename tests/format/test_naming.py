@@ -139,7 +139,9 @@ def test_unsafe_keys_are_refused_with_the_reason(key, reason):
     assert caught.value.key == key
 
 
-@pytest.mark.parametrize("key", ["a", "a/b", "a.b/c", ".a/b", "..a/b", "_a", "___/a", "a__/b", "d/__x__/b", "~!@#$^&*()", "a" * 65_535])
+@pytest.mark.parametrize(
+    "key", ["a", "a/b", "a.b/c", ".a/b", "..a/b", "_a", "___/a", "a__/b", "d/__x__/b", "~!@#$^&*()", "a" * 65_535]
+)
 def test_safe_keys_by_example(key):
     assert key_problem(key) is None
 

@@ -18,9 +18,9 @@ SIZES = st.one_of(st.sampled_from(BOUNDARY_SIZES), st.integers(0, 2**63 - 1))
 
 
 def first_member(header: bytes) -> tarfile.TarInfo:
-    member = tarfile.open(fileobj=io.BytesIO(header + bytes(1024)), mode="r:").firstmember
-    assert member is not None
-    return member
+    with tarfile.open(fileobj=io.BytesIO(header + bytes(1024)), mode="r:") as archive:
+        assert archive.firstmember is not None
+        return archive.firstmember
 
 
 @given(member_names(), SIZES)

@@ -34,7 +34,9 @@ def archives(draw):
     with tarfile.open(fileobj=file, mode="w", format=FORMATS[kind]) as archive:
         for name, payload in draw(st.lists(st.tuples(member_names(), payloads()), max_size=5)):
             info = tarfile.TarInfo(name)
-            info.type = draw(st.sampled_from([tarfile.REGTYPE] * 6 + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE]))
+            info.type = draw(
+                st.sampled_from([tarfile.REGTYPE] * 6 + [tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
+            )
             info.mtime = draw(st.sampled_from([0, 1.5]))
             info.linkname = draw(st.sampled_from(["", "b", "c" * 150])) if info.type != tarfile.REGTYPE else ""
             info.size = len(payload) if info.isreg() else 0
@@ -163,7 +165,9 @@ def test_links_folders_and_devices_have_no_payload_whatever_they_claim(kind):
 
 
 def test_a_v7_folder_is_a_name_with_a_slash():
-    assert names(block(b"folder/", 0, b"\0", magic=V7) + entry(b"folder/a.jpg", b"1", b"\0", magic=V7)) == ["folder/a.jpg"]
+    assert names(block(b"folder/", 0, b"\0", magic=V7) + entry(b"folder/a.jpg", b"1", b"\0", magic=V7)) == [
+        "folder/a.jpg"
+    ]
 
 
 @pytest.mark.parametrize("kind", [b"D", b"V", b"M", b"A", b"Z"])
@@ -205,7 +209,9 @@ def test_global_headers_belong_to_no_member():
 
 
 def test_member_offset_counts_every_extended_header():
-    data = entry(b"0") + gnu_long(b"target", b"K") + gnu_long(b"n" * 120) + pax([(b"mtime", b"1.5")]) + entry(b"n", b"1")
+    data = (
+        entry(b"0") + gnu_long(b"target", b"K") + gnu_long(b"n" * 120) + pax([(b"mtime", b"1.5")]) + entry(b"n", b"1")
+    )
     (_, _), (member, _) = parse([data])[0]
     assert (member.name, member.member_offset, member.data_offset) == ("n" * 120, 512, len(data) - 512)
 

@@ -97,7 +97,7 @@ def test_where_file_names_lead(tmp_path):
 
 def test_each_misfit_is_rejected(tmp_path):
     write_tree(tmp_path, [f"{number}.jpg" for number in range(8)])
-    write_tree(tmp_path, {"1.json": "{}", "notes.txt": "x"})
+    write_tree(tmp_path, {"1.json": "{}", "notes.txt": "x", "empty.jpg": b""})
     images = [image(0, "0.jpg"), image(1, "1.jpg"), image(2, "2.jpg"), image(2, "3.jpg"), image(4, "4.jpg")]
     images += [
         image(5, "4.jpg"),
@@ -108,6 +108,7 @@ def test_each_misfit_is_rejected(tmp_path):
     ]
     images += [image(10, "6.jpg", width=float("inf"))]
     annotations = [{"image_id": 99}, {"image_id": 8, "category_id": 5}, {"image_id": 0, "category_id": 3}]
+    images += [image(11, "empty.jpg"), image(12, "/0.jpg")]
     text = json.dumps(coco(images, annotations)).replace("Infinity", "1e999")
     write_tree(tmp_path, {"annotations.json": text})
     labels, _, problems = listed(tmp_path)
@@ -117,13 +118,15 @@ def test_each_misfit_is_rejected(tmp_path):
     assert reasons.pop("annotations[0]").startswith("its image_id 99 is no image's id")
     assert reasons.pop("images[6]").startswith("names 'missing.jpg', which is not there")
     assert reasons.pop("images[7]").startswith("names '../0.jpg', which leads out of the source")
+    assert reasons.pop("images[12]").startswith("names '/0.jpg', which leads out of the source")
     assert reasons.pop("images[9]").startswith("names 'notes.txt', which is no picture of its own")
     assert reasons.pop("1.jpg").startswith("has a label of its own in a .json file")
     assert reasons.pop("2.jpg").startswith("shares its image id 2 with another image")
     assert reasons.pop("3.jpg").startswith("shares its image id 2 with another image")
     assert reasons.pop("4.jpg").startswith("is named by two images, one of them images[5]")
     assert "category_id 5 is no category's id" in reasons.pop("5.jpg")
-    assert reasons.pop("6.jpg").startswith("its label cannot be made: Out of range float")
+    assert reasons.pop("6.jpg").startswith("JSON has no form for a value: Out of range float")
+    assert reasons.pop("empty.jpg").startswith("an empty file")  # once, not again by images[11]
     assert not reasons
     assert problems.left_out == {"a picture that no image names": 1, "no picture of this name": 1}
 
@@ -151,7 +154,7 @@ def test_dotted_names_with_rename_keys(tmp_path):
         ("{}", r"expected a list 'images', got NoneType; it has nothing"),
         ('{"images": [], "annotations": {}}', r"expected a list 'annotations', got dict"),
         ('{"images": [1], "annotations": []}', r"images\[0\] is a int, expected an object"),
-        ('{"images": [{"id": 1}], "annotations": []}', r"images\[0\] needs a 'file_name', got None; mend the file"),
+        ('{"images": [{"id": 1}], "annotations": []}', r"images\[0\] needs a 'file_name', got None; mend it"),
         ('{"images": [{"id": [], "file_name": "1.jpg"}], "annotations": []}', r"images\[0\] needs a 'id', got \[\]"),
         ('{"images": [], "annotations": [{}]}', r"annotations\[0\] needs a 'image_id', got None"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', r"categories\[0\] needs a 'name'"),

@@ -10,7 +10,7 @@ import pytest
 from shardpack.errors import OptionError, SourceError
 from shardpack.sources.detect import open_source
 from tests.conftest import picture_folder
-from tests.sources.trees import fake_scandir, samples_of, write_tree
+from tests.sources.trees import fake_scandir, needs_byte_names, samples_of, write_tree
 
 COCO = json.dumps({"images": [{"id": 1, "file_name": "a/1.jpg"}], "annotations": []})
 
@@ -132,7 +132,7 @@ def test_all_problems_in_one_error_or_skipped(tmp_path):
     assert source.problems.left_out == {"no picture of this name": 1}
 
 
-@pytest.mark.skipif(os.name == "nt", reason="names on Windows are no bytes")
+@needs_byte_names
 def test_rename_keys_packs_whatever_the_disk_can_name(tmp_path):
     names = [b"caf\xe9/1.jpg", b"caf\xe9/\xff .jpg", b"Cat/x.1.JPG", b"Cat/x.1.Seg.png", b"cat/x.1.jpg", b"50%/__a.jpg"]
     for name in names:

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.codecs.kinds import parse_json
+from shardpack.errors import SourceError
 from shardpack.sources.folder import group_files
 from shardpack.sources.labels import Pictures, attach_labels, compact_json
 from shardpack.sources.problems import Problems
@@ -34,8 +35,16 @@ def test_half_a_surrogate_pair_is_escaped():
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_what_json_cannot_say_is_an_error(number):
-    with pytest.raises(ValueError, match="not JSON compliant"):
+    with pytest.raises(SourceError, match=r"JSON has no form for a value: .*; change it, or drop it"):
         compact_json({"a": [number]})
+
+
+def test_what_is_nested_too_deep_is_an_error():
+    value = []
+    for _ in range(100_000):
+        value = [value]
+    with pytest.raises(SourceError, match="JSON has no form for a value: "):
+        compact_json(value)
 
 
 @given(
@@ -74,6 +83,7 @@ def test_names_lead_to_pictures_or_to_a_reason():
     assert pictures.find("d/2.jpg", ["d/2.jpg"]) is None  # an empty file, which is known already
     for outside in ("../d/1.jpg", "/d/1.jpg", "d/../../1.jpg", ".."):
         assert "which leads out of the source" in pictures.find(outside, [outside])
+    assert "which leads out of the source" in pictures.find("/1.jpg", ["/1.jpg", "d//1.jpg"])
     assert "which is no picture of its own" in pictures.find("notes.txt", ["notes.txt"])
     assert "which is no picture of its own" in pictures.find("d/1.seg.png", ["d/1.seg.png"])
     assert "which is not there" in pictures.find("d/3.jpg", ["d/3.jpg"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import os
-import socket
 import sys
 import tempfile
 from pathlib import Path
@@ -16,7 +15,7 @@ from hypothesis import strategies as st
 from shardpack.errors import SourceError
 from shardpack.sources.problems import Problems
 from shardpack.sources.scan import scan
-from tests.sources.trees import fake_scandir, write_tree
+from tests.sources.trees import fake_scandir, needs_byte_names, write_tree
 
 components = st.text("ab.-_ é", min_size=1, max_size=3).filter(lambda name: name[0] != ".")
 trees = st.lists(st.tuples(st.lists(components, max_size=2), components), max_size=8)
@@ -94,14 +93,15 @@ def test_unreadable_files_and_folders_are_rejected_and_the_rest_goes_on(tmp_path
     assert all("Permission denied" in reason for _, reason in problems.rejected)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no named pipes here")
 def test_what_is_neither_file_nor_folder_is_left_out(tmp_path):
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(tmp_path / "s.jpg"))
-        problems = Problems()
-        assert scan(tmp_path, problems).names == []
+    os.mkfifo(tmp_path / "pipe.jpg")
+    problems = Problems()
+    assert scan(tmp_path, problems).names == []
     assert problems.left_out == {"neither file nor folder": 1}
 
 
+@needs_byte_names
 def test_names_that_are_not_utf8_are_kept_as_the_disk_has_them(tmp_path):
     with open(os.fsencode(tmp_path) + b"/caf\xe9.jpg", "wb") as file:
         file.write(b"x")

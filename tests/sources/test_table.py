@@ -73,6 +73,7 @@ def test_csv_cells_become_values_that_lose_nothing(shared, names, data):
         (["1234567890123456789", "1"], ["1234567890123456789", "1"]),
         (["1234567890123456", "0.5"], ["1234567890123456", "0.5"]),
         (["nan", "1.0"], ["nan", "1.0"]),
+        (["1e999", "1.0"], ["1e999", "1.0"]),
         (["True", "False"], ["True", "False"]),
         (["", ""], [None, None]),
     ],
@@ -190,6 +191,12 @@ def test_each_misfit_is_rejected_by_file_and_line(tmp_path):
     assert problems.left_out == {"a picture without a row": 2}
 
 
+def test_file_names_stay_text(tmp_path):
+    write_tree(tmp_path, {"1.jpg": b"x", "metadata.csv": "file_name\n1\n"})
+    _, problems = listed(tmp_path)
+    assert problems.rejected[0][1].startswith("names '1', which is not there")
+
+
 def test_malformed_lines_of_jsonl(tmp_path):
     write_tree(tmp_path, ["1.jpg", "2.jpg", "3.jpg", "4.jpg"])
     lines = [
@@ -301,7 +308,7 @@ def test_parquet_values(tmp_path):
         }
     }
     assert [name for name, _ in problems.rejected] == ["metadata.parquet:2", "metadata.parquet:3"]
-    assert problems.rejected[0][1] == "JSON has no form for a value: a bytes; change it, or drop its column"
+    assert problems.rejected[0][1] == "JSON has no form for a value: a bytes; change it, or drop it"
 
 
 def test_what_is_no_parquet(tmp_path):

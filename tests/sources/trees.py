@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import random
+import sys
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
+
 from shardpack.plan.listing import Listing, ListingBuilder
 from shardpack.sources.scan import Files
+
+needs_byte_names = pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="file names are no bytes here")
 
 PICTURE = b"\xff\xd8\xff\xe0 a picture, as far as its first bytes tell"
 

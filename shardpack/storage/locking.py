@@ -1,0 +1,60 @@
+"""Locks on folders, so that two processes do not write into one."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+if sys.platform != "win32":
+    import fcntl
+
+
+class FolderLock:
+    """A lock on a folder: one holder, or many that share it. The kernel releases it if its process is killed.
+
+    `flock` on the folder itself: nothing is written, so nothing can be left behind. Where there is
+    no such lock (Windows, some network file systems) everybody gets one. A context manager.
+    """
+
+    def __init__(self, path: str):
+        self._path = path
+        self._descriptor = -1
+        if sys.platform != "win32":
+            self._descriptor = os.open(path, os.O_RDONLY)
+
+    def __enter__(self) -> FolderLock:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    def __del__(self) -> None:
+        self.release()
+
+    def take(self, *, shared: bool = False) -> bool:
+        """Return whether the lock is ours now, as asked; if not, somebody else holds it. Never waits.
+
+        May be called again to change between shared and not; a failed change loses the lock.
+        """
+        if sys.platform != "win32":
+            try:
+                fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return False
+            except OSError:
+                pass  # no locks here
+        return True
+
+    def is_current(self) -> bool:
+        """Return whether the folder still has its name: its last owner may have removed it."""
+        if self._descriptor < 0:
+            return True
+        try:
+            return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
