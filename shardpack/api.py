@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import ExitStack
 from typing import Any, Literal
 
 from shardpack.check import check_listing
@@ -18,10 +19,11 @@ from shardpack.plan.order import PACK_ORDER, derive_key, permutation
 from shardpack.plan.packing import ShardLimits
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset, open_dataset
+from shardpack.read.tar_files import find_tars
 from shardpack.sources.detect import Layout, open_source
 from shardpack.storage.local import LocalStore
 from shardpack.storage.protocol import RangeReader
-from shardpack.tars import find_tars, index_in_memory
+from shardpack.tars import index_in_memory
 from shardpack.units import parse_bytes
 from shardpack.workers import start_workers
 
@@ -153,17 +155,21 @@ def pack(
             raise OptionError("an iterable cannot be planned, checked or shuffled; pack a folder for that")
         return _pack_samples(source, os.fspath(out), limits, rename_keys=rename_keys, force=force, began=began)
 
-    found = open_source(
-        os.fspath(source),
-        layout=layout,
-        annotations=None if annotations is None else os.fspath(annotations),
-        rename_keys=rename_keys,
-        on_error=on_error,
-        progress=lambda count: progress("list", count, 0),
-    )
-    listing, problems = found.listing, found.problems
-    idle = dry_run and check is None
-    with start_workers(1 if idle else _wanted_jobs(jobs, listing, limits)) as pool:
+    with ExitStack() as stack:
+        # Workers that were asked for warm up while the folder is listed, and share the listing.
+        pool = stack.enter_context(start_workers(jobs or 1))
+        found = open_source(
+            os.fspath(source),
+            layout=layout,
+            annotations=None if annotations is None else os.fspath(annotations),
+            rename_keys=rename_keys,
+            on_error=on_error,
+            progress=lambda count: progress("list", count, 0),
+            pool=pool,
+        )
+        listing, problems = found.listing, found.problems
+        if jobs is None and (check is not None or not dry_run):
+            pool = stack.enter_context(start_workers(_default_jobs(listing, limits)))
         if check is not None:
             listing = check_listing(listing, problems, check, pool=pool, on_error=on_error, progress=progress)
         if shuffle is not None:
@@ -171,28 +177,24 @@ def pack(
         plan = plan_shards(listing, limits)
         resumed = 0
         if not dry_run:
-            options = PackOptions(
-                force=force,
-                classes=listing.classes,
-                progress=progress,
-                recorded=recorded_options(
-                    layout=found.layout,
-                    max_shard_bytes=limits.max_bytes,
-                    max_shard_samples=max_shard_samples,
-                    allow_oversized=allow_oversized or None,
-                    shuffle=shuffle,
-                    check=check,
-                    on_error=on_error,
-                    rename_keys=rename_keys or None,
-                ),
+            recorded = recorded_options(
+                layout=found.layout,
+                max_shard_bytes=limits.max_bytes,
+                max_shard_samples=max_shard_samples,
+                allow_oversized=allow_oversized or None,
+                shuffle=shuffle,
+                check=check,
+                on_error=on_error,
+                rename_keys=rename_keys or None,
             )
+            options = PackOptions(force=force, classes=listing.classes, progress=progress, recorded=recorded)
             resumed = pack_plan(plan, os.fspath(out), options, pool=pool, rejected=problems.rejected)
     return PackReport(
         **_totals(plan),
         out=os.fspath(out),
         resumed_shards=resumed,
         layout=found.layout,
-        classes=None if listing.classes is None else len(listing.classes),
+        classes=listing.classes,
         by_class=listing.by_class and shuffle is None,
         rejected=tuple(problems.rejected),
         left_out=dict(problems.left_out),
@@ -201,11 +203,12 @@ def pack(
     )
 
 
-def _wanted_jobs(jobs: int | None, listing: Listing, limits: ShardLimits) -> int:
+def _default_jobs(listing: Listing, limits: ShardLimits) -> int:
+    """Return a worker a core, but no more than there are shards: starting one takes 0.2 s."""
     shards = int(listing.size.sum()) // limits.max_bytes + 1
     if limits.max_samples is not None:
         shards = max(shards, -(-listing.num_samples // limits.max_samples))
-    return min(jobs or os.cpu_count() or 1, shards)
+    return min(os.cpu_count() or 1, shards)
 
 
 def _totals(plan: PackPlan) -> dict[str, Any]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from contextlib import closing
 
-import numpy as np
-
+from shardpack.errors import SourceError
 from shardpack.pack.options import Check, OnError
 from shardpack.plan.listing import Listing
 from shardpack.progress import Progress
@@ -25,31 +24,28 @@ def check_listing(
     on_error: OnError,
     progress: Progress,
 ) -> Listing:
-    """Return the listing without the samples whose pictures are bad; they join the problems.
+    """Return the listing without the samples whose pictures or JSON files are bad; they join the problems.
 
     Raises:
-        SourceError: There are bad ones, and `on_error` is "raise".
+        SourceError: There are bad ones and `on_error` is "raise", or there are no others.
     """
     total = listing.num_samples
     starts = range(0, total, SAMPLES_PER_TASK)
     tasks = ((listing.slice(first, min(first + SAMPLES_PER_TASK, total)), check) for first in starts)
-    results = _in_order(map(_check, tasks)) if pool is None else pool.map(_check, tasks)
+    results = pool.map(_check, tasks) if pool else ((i, _check(task)) for i, task in enumerate(tasks))
     bad: dict[int, str] = {}
-    for done, (number, found) in enumerate(results, start=1):
-        bad.update({starts[number] + sample: reason for sample, reason in found})
-        progress("check", min(done * SAMPLES_PER_TASK, total), total)
-    for sample in sorted(bad):
-        problems.reject(listing.keys[sample], bad[sample])
-    if not bad:
-        return listing
-    if on_error == "raise":
+    with closing(results):
+        for done, (number, found) in enumerate(results, start=1):
+            bad.update({starts[number] + sample: reason for sample, reason in found})
+            progress("check", min(done * SAMPLES_PER_TASK, total), total)
+    good = problems.reject_samples(listing, bad)
+    if bad and on_error == "raise":
         problems.raise_if_any()
-    return listing.take(np.array([i for i in range(total) if i not in bad], np.int64))
+    if bad and not good.num_samples:
+        name, reason = problems.rejected[-1]
+        raise SourceError(f"none of {total} samples is good, such as {name!r}: {reason}; mend them")
+    return good
 
 
 def _check(task: tuple[Listing, Check]) -> list[tuple[int, str]]:
     return check_range(*task)
-
-
-def _in_order(results: Iterator[list[tuple[int, str]]]) -> Iterator[tuple[int, list[tuple[int, str]]]]:
-    return enumerate(results)

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any
 
-from shardpack.errors import InvalidKeyError, OutputExistsError
+from shardpack.errors import InvalidKeyError, OutputExistsError, StorageError
 from shardpack.format.naming import unescape_key
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset
 from shardpack.read.sample import Sample
 from shardpack.storage.files import storage_errors
+
+PROGRESS_SAMPLES = 100
 
 
 def extract(
@@ -28,7 +33,7 @@ def extract(
     Args:
         dataset: An open dataset, or a view of one.
         out: Folder, made if it is not there.
-        keys: Only these keys or positions; all by default.
+        keys: Only these keys or positions; all by default. One that is named twice is written once.
         fields: Only these fields.
         unescape: Undo the escaping of `rename_keys`, so that files get their original names.
         force: Overwrite files that are there.
@@ -40,43 +45,99 @@ def extract(
         StorageError: The disk refused.
     """
     chosen = dataset if keys is None else dataset.select(keys)
+    samples = chosen.stream(fields=fields)
+    seen = bytearray(chosen.manifest.num_samples)  # a view may name a sample twice
     target = os.path.realpath(os.fspath(out))
-    written = 0
-    with storage_errors(f"write to {target!r}"):
+    with storage_errors(f"make the folder {target!r}"):
         os.makedirs(target, exist_ok=True)
-        for done, sample in enumerate(chosen.stream(fields=fields), start=1):
-            written += _write_sample(target, sample, unescape=unescape, force=force)
-            if done % 1000 == 0 or done == len(chosen):
-                progress("extract", done, len(chosen))
+    writer = _FileWriter(target, force=force)
+    written = 0
+    for done, sample in enumerate(samples, start=1):
+        if not seen[sample.position]:
+            seen[sample.position] = 1
+            written += writer.write(unescape_key(sample.key) if unescape else sample.key, sample)
+        if done % PROGRESS_SAMPLES == 0 or done == len(chosen):
+            progress("extract", done, len(chosen))
     return written
 
 
-def _write_sample(target: str, sample: Sample, *, unescape: bool, force: bool) -> int:
-    stem = unescape_key(sample.key) if unescape else sample.key
-    path = os.path.join(target, _safe(stem))
-    folder = os.path.dirname(path)
-    # Links inside the folder could lead out of it as well as ".." can.
-    if os.path.commonpath([target, os.path.realpath(folder)]) != target:
-        raise InvalidKeyError("key leads outside the folder through a link; choose an empty folder", key=stem)
-    os.makedirs(folder, exist_ok=True)
-    flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-    flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    for field, payload in sample.items():
-        if "/" in field or "\\" in field or "\0" in field:
-            raise InvalidKeyError(f"field {field!r} cannot be a file name", key=stem)
+class _FileWriter:
+    """Write the fields of samples as files below one folder, and nowhere else."""
+
+    def __init__(self, target: str, *, force: bool) -> None:
+        self._target = target
+        self._folders = {target}  # made, and known to lie inside
+        self._flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
+        self._flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+    def write(self, stem: str, sample: Sample) -> int:
+        """Write `<stem>.<field>` for each field; return how many."""
+        paths = [os.path.join(self._target, *_parts(stem, field)) for field in sample]
+        for path, payload in zip(paths, sample.values(), strict=True):
+            self._enter(os.path.dirname(path), stem)
+            self._write_file(path, payload)
+        return len(paths)
+
+    def _enter(self, folder: str, stem: str) -> None:
+        """Make a folder. Links inside the target could lead out of it as well as ".." can."""
+        if folder in self._folders:
+            return
+        if os.path.commonpath([self._target, os.path.realpath(folder)]) != self._target:
+            raise InvalidKeyError("key leads outside the folder through a link; choose an empty folder", key=stem)
         try:
-            descriptor = os.open(f"{path}.{field}", flags, 0o644)
+            os.makedirs(folder, exist_ok=True)
+        except OSError as error:
+            raise _refused("make the folder", folder, error) from error
+        self._folders.add(folder)
+
+    def _write_file(self, path: str, payload: Any) -> None:
+        try:
+            descriptor = os.open(path, self._flags, 0o644)
         except FileExistsError as error:
-            raise OutputExistsError(
-                f"file exists: {path}.{field}; choose an empty folder, or pass --force"
-            ) from error
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(payload)
-    return len(sample)
+            raise OutputExistsError(f"file exists: {path!r}; choose an empty folder, or pass --force") from error
+        except OSError as error:
+            raise _refused("write", path, error) from error
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(payload)
+        except BaseException as error:
+            with suppress(OSError):
+                os.unlink(path)  # rather none than half of one
+            if isinstance(error, OSError):
+                raise _refused("write", path, error) from error
+            raise
 
 
-def _safe(stem: str) -> str:
-    parts = stem.split("/")
-    if "\\" in stem or "\0" in stem or ":" in parts[0] or any(part in ("", ".", "..") for part in parts):
-        raise InvalidKeyError("key cannot be a path below the folder; extract others with --key", key=stem)
-    return os.path.join(*parts)
+def _refused(doing: str, path: str, error: OSError) -> StorageError:
+    what_next = {
+        errno.ENOSPC: "free some space, then run the same command with --force",
+        errno.ELOOP: "a link stands in its place; choose an empty folder",
+        errno.ENOTDIR: "a file stands where a folder is needed; choose an empty folder",
+        errno.EEXIST: "a file stands where a folder is needed; choose an empty folder",
+        errno.ENAMETOOLONG: 'the name is too long for this disk; write it with "shardpack cat"',
+    }.get(error.errno or 0, "choose another folder")
+    return StorageError(f"cannot {doing} {path!r}: {error.strerror}; {what_next}")
+
+
+def _parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> list[str]:
+    """Return the components of `<stem>.<field>`, all of them plain names.
+
+    Raises:
+        InvalidKeyError: One is not, so that the path could lead elsewhere.
+    """
+    parts = f"{stem}.{field}".split("/")
+    if (
+        "/" in field
+        or any(part in ("", ".", "..") or "\0" in part or (part[1:2] == ":" and part[0].isalpha()) for part in parts)
+        or (windows and any("\\" in part or ":" in part or part[-1] in " ." for part in parts))
+    ):
+        raise InvalidKeyError(
+            f'field {field!r} of this key cannot be a file below a folder; write it with "shardpack cat"', key=stem
+        )
+    try:
+        os.fsencode(stem + field)
+    except UnicodeEncodeError as error:
+        raise InvalidKeyError(
+            f'this system cannot spell the name of field {field!r}; write it with "shardpack cat"', key=stem
+        ) from error
+    return parts

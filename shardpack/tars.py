@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import glob
 import os
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -18,11 +17,10 @@ from shardpack.errors import (
     FormatError,
     OptionError,
     OutputExistsError,
-    ShardNotFoundError,
     StorageError,
 )
 from shardpack.format import key_index, manifest
-from shardpack.format.index import ShardIndex
+from shardpack.format.index import ShardIndex, parse_index
 from shardpack.format.key_index import hash_keys, repeated_hashes
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.pack.assembler import encode_finished
@@ -31,15 +29,16 @@ from shardpack.pack.run import recorded_options
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset, open_dataset
 from shardpack.read.indexer import IndexedTar, index_tar
+from shardpack.read.tar_files import TarSet, find_tars
 from shardpack.storage.files import storage_errors, write_file
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.workers import start_workers
 
 OnDuplicate = Literal["raise", "keep"]
+Parts = list[bytes | memoryview]  # a file, piece by piece
 SHOWN = 3
 BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
-_COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.bz2", ".tar.xz", ".tar.lz4")
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,69 +80,6 @@ class IndexReport:
     seconds: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class TarSet:
-    """Tars below one folder: `names` are relative to it, in the order of the dataset."""
-
-    folder: str
-    names: tuple[str, ...]
-
-    def path(self, name: str) -> str:
-        """Return where a tar, or what belongs beside it, is on the disk."""
-        return os.path.join(self.folder, name)
-
-
-def find_tars(paths: Sequence[str]) -> TarSet:
-    """Return the tars that paths, patterns and folders name, in the order given (a folder's by name).
-
-    Raises:
-        ShardNotFoundError: A path leads nowhere, or a folder or pattern holds no tar.
-        OptionError: A tar is named twice, or by a name that no manifest may hold.
-    """
-    found: list[str] = []
-    for path in paths:
-        tars = _tars_at(path)
-        if not tars:
-            raise _no_tars(path)
-        found.extend(os.path.abspath(tar) for tar in tars)
-    if len(set(found)) != len(found):
-        raise OptionError("a tar is named twice; name each once")
-    if not found:
-        raise OptionError("no tar is named; name tars, or a folder of tars")
-    folder = os.path.commonpath([os.path.dirname(tar) for tar in found])
-    names = tuple(os.path.relpath(tar, folder).replace(os.sep, "/") for tar in found)
-    index_names: dict[str, str] = {}
-    for name in names:
-        problem = manifest.shard_name_problem(name)
-        if problem:
-            raise OptionError(f"cannot index a tar named {name!r}: {problem}; rename it")
-        other = index_names.setdefault(manifest.index_name(name), name)
-        if other != name:
-            raise OptionError(f"{other!r} and {name!r} would share one index; rename one")
-    return TarSet(folder, names)
-
-
-def _tars_at(path: str) -> list[str]:
-    if os.path.isdir(path):
-        return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".tar"))
-    if os.path.exists(path):
-        return [path]
-    return sorted(found for found in glob.glob(path, recursive=True) if not os.path.isdir(found))
-
-
-def _no_tars(path: str) -> ShardNotFoundError:
-    if os.path.isdir(path):
-        packed = sum(name.endswith(_COMPRESSED) for name in os.listdir(path))
-        if packed:
-            return ShardNotFoundError(
-                f"{packed} tar(s) in {path!r} are compressed, which cannot be sought; unpack them to plain tars"
-            )
-        return ShardNotFoundError(
-            f"no .tar file in {path!r}; for folders below it, give a pattern like '{path}/**/*.tar'"
-        )
-    return ShardNotFoundError(f"no tar found at {path!r}; check the path")
-
-
 def index(
     tars: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
@@ -182,13 +118,25 @@ def index(
     if not os.access(found.folder, os.W_OK):
         raise StorageError(f'cannot write to {found.folder!r}; change its permissions, or open with index="memory"')
     before = _manifest_before(found)
-    built = _build(found, jobs=jobs, progress=progress)
-    built.check_unique(on_duplicate)
-    whole, keys = built.encode(before)
-    with storage_errors(f"write indexes to {found.folder!r}"):
-        for name, parts in built.index_files():
-            write_file(found.path(name), parts)
-        write_dataset(found.folder, whole, keys)
+    written: list[str] = []
+
+    def write(name: str, parts: Parts) -> None:
+        if not os.path.exists(found.path(name)):
+            written.append(found.path(name))
+        write_file(found.path(name), parts)
+
+    built = _Built(found, write, LocalStore(found.folder).buffer)
+    try:
+        with storage_errors(f"write indexes to {found.folder!r}"):
+            built.add_all(jobs=jobs, progress=progress)
+            built.check_unique(on_duplicate)
+            whole, keys = built.encode(before)
+            write_dataset(found.folder, whole, keys)
+    except BaseException:
+        for path in written:
+            with suppress(OSError):
+                os.unlink(path)
+        raise
     return IndexReport(
         out=found.folder,
         num_samples=whole.num_samples,
@@ -230,61 +178,67 @@ def _changed(before: Manifest | None, after: Manifest) -> list[str]:
 
 def index_in_memory(found: TarSet, *, verify: bool | None = None) -> Dataset:
     """Return a dataset over plain tars whose index lives in memory; nothing is written."""
-    built = _build(found)
+    objects: dict[str, bytes] = {}
+
+    def keep(name: str, parts: Parts) -> None:
+        objects[name] = b"".join(parts)
+
+    built = _Built(found, keep, objects.__getitem__)
+    built.add_all()
     built.check_unique("keep")
     whole, keys = built.encode(None)
-    objects = {name: b"".join(parts) for name, parts in built.index_files()}
-    objects[key_index.FILE_NAME] = b"".join(keys)
+    keep(key_index.FILE_NAME, keys)
     objects[manifest.FILE_NAME] = manifest.encode_manifest(whole)
     return open_dataset(MemoryStore(objects, base=LocalStore(found.folder)), verify=verify)
 
 
-def _build(found: TarSet, *, jobs: int | None = None, progress: Progress = no_progress) -> _Built:
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs is {jobs}, expected at least 1")
-    sizes = [os.path.getsize(found.path(name)) for name in found.names]
-    done, total = 0, sum(sizes)
-    tasks = [(found.folder, name) for name in found.names]
-    wanted = jobs or min(os.cpu_count() or 1, 1 + total // BYTES_PER_WORKER)
-    built = _Built(found)
-    with start_workers(min(wanted, len(tasks))) as pool:
-        results = enumerate(map(index_tar, tasks)) if pool is None else pool.map(index_tar, tasks)
-        for number, indexed in results:
-            built.add(indexed)
-            done += sizes[number]
-            progress("index", done, total)
-    return built
-
-
 class _Built:
-    """Indexes so far, and which keys repeat among them."""
+    """What the indexes have told so far. Memory: one index a job, and 8 bytes a key.
 
-    def __init__(self, found: TarSet) -> None:
-        self._found = found
-        self._tars: dict[str, IndexedTar] = {}
+    `write(name, parts)` takes a finished index; `read(name)` gives it back, for keys that repeat.
+    """
+
+    def __init__(self, found: TarSet, write: Callable[[str, Parts], None], read: Callable[[str], Any]) -> None:
+        self._found, self._write, self._read = found, write, read
+        self._shards: dict[str, ShardInfo] = {}
         self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
-        self._files: dict[str, Any] = {}
         self.repeated: list[RepeatedKey] = []
         self.ignored = 0
 
-    def add(self, indexed: IndexedTar) -> None:
-        self._tars[indexed.name] = indexed
+    def add_all(self, *, jobs: int | None = None, progress: Progress = no_progress) -> None:
+        """Index every tar, in this process or in many, and write its index."""
+        if jobs is not None and jobs < 1:
+            raise OptionError(f"jobs is {jobs}, expected at least 1")
+        found = self._found
+        sizes = [os.path.getsize(found.path(name)) for name in found.names]
+        done, total = 0, sum(sizes)
+        tasks = [(found.folder, name) for name in found.names]
+        wanted = jobs or min(os.cpu_count() or 1, 1 + total // BYTES_PER_WORKER)
+        with start_workers(min(wanted, len(tasks))) as pool:
+            results = enumerate(map(index_tar, tasks)) if pool is None else pool.map(index_tar, tasks)
+            for number, indexed in results:
+                self._add(indexed)
+                done += sizes[number]
+                progress("index", done, total)
+
+    def _add(self, indexed: IndexedTar) -> None:
+        name, keys = indexed.name, indexed.index.keys()
+        parts, num_bytes, checksum = encode_finished(indexed.index)
+        self._write(manifest.index_name(name), parts)
+        self._shards[name] = shard_info(name, indexed.index, num_bytes, checksum)
+        self._hashes[name] = hash_keys((key.encode("utf-8", "surrogateescape") for key in keys), len(keys))
         self.ignored += indexed.ignored
-        keys = indexed.index.keys()
-        self._hashes[indexed.name] = hash_keys((key.encode("utf-8", "surrogateescape") for key in keys), len(keys))
 
     def check_unique(self, on_duplicate: OnDuplicate) -> None:
         """Fill `repeated`, and raise if there are any and they are not wanted."""
-        names = self._found.names
-        starts = np.cumsum([0, *(len(self._hashes[name]) for name in names)])
         first: dict[str, tuple[str, int]] = {}
-        for position in np.sort(repeated_hashes(self._all_hashes())).tolist():
-            number = int(np.searchsorted(starts, position, side="right")) - 1
-            built = self._tars[names[number]].index
-            row = position - int(starts[number])
-            key, here = built.key(row), (names[number], _sample_offset(built, row))
-            if first.setdefault(key, here) != here:  # keys of one hash may still differ
-                self.repeated.append(RepeatedKey(key, *here, *first[key]))
+        for name, rows in self._rows_with_repeated_hashes():
+            index_name = manifest.index_name(name)
+            index = parse_index(self._read(index_name), name=index_name)
+            for row in rows:
+                key, here = index.key(row), (name, _sample_offset(index, row))
+                if first.setdefault(key, here) != here:  # keys of one hash may still differ
+                    self.repeated.append(RepeatedKey(key, *here, *first[key]))
         if self.repeated and on_duplicate == "raise":
             shown = "; ".join(map(str, self.repeated[:SHOWN]))
             more = f"; and {len(self.repeated) - SHOWN} more" if len(self.repeated) > SHOWN else ""
@@ -293,30 +247,32 @@ class _Built:
                 'or pass on_duplicate="keep" (--on-duplicate keep) to index them as they are'
             )
 
+    def _rows_with_repeated_hashes(self) -> Iterator[tuple[str, list[int]]]:
+        """Yield (tar, rows), in the order of the dataset."""
+        repeated = np.sort(repeated_hashes(self._all_hashes()))
+        start = 0
+        for name in self._found.names:
+            stop = start + len(self._hashes[name])
+            rows = repeated[np.searchsorted(repeated, start) : np.searchsorted(repeated, stop)] - start
+            if len(rows):
+                yield name, rows.tolist()
+            start = stop
+
     def _all_hashes(self) -> npt.NDArray[np.uint64]:
         return np.concatenate([self._hashes[name] for name in self._found.names])
 
-    def encode(self, before: Manifest | None) -> tuple[Manifest, list[bytes | memoryview]]:
-        """Return the manifest and the key index; `index_files` has the rest after this."""
-        shards: list[ShardInfo] = []
-        for name in self._found.names:
-            parts, num_bytes, checksum = encode_finished(self._tars[name].index)
-            shards.append(shard_info(name, self._tars[name].index, num_bytes, checksum))
-            self._files[manifest.index_name(name)] = parts
-        kept: Mapping[str, Any] = {} if before is None else before.packed_with
+    def encode(self, before: Manifest | None) -> tuple[Manifest, Parts]:
+        """Return the manifest and the key index; `before` is the manifest that this one replaces."""
         return encode_dataset(
-            shards,
+            [self._shards[name] for name in self._found.names],
             self._all_hashes(),
             unique_keys=not self.repeated,
             classes=None if before is None else before.classes,
-            packed_with=kept or recorded_options(indexed=True),
+            packed_with=recorded_options(indexed=True) if before is None else before.packed_with,
         )
 
-    def index_files(self) -> Iterator[tuple[str, list[bytes | memoryview]]]:
-        """Yield (name, parts) of each shard's index."""
-        yield from self._files.items()
 
-
-def _sample_offset(built: ShardIndex, row: int) -> int:
-    present = built.present[row].astype(bool)
-    return int((built.data_offset[row][present] - built.header_bytes[row][present]).min())
+def _sample_offset(index: ShardIndex, row: int) -> int:
+    """Return where the first header of a sample begins."""
+    present = index.present[row].astype(bool)
+    return int((index.data_offset[row][present] - index.header_bytes[row][present]).min())

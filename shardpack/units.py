@@ -2,45 +2,46 @@
 
 from __future__ import annotations
 
+import operator
 import re
+from typing import SupportsIndex
 
 from shardpack.errors import OptionError
 
-_FACTORS = {
+_FACTORS: dict[str, int] = {
     "": 1,
     "b": 1,
     **{unit + "b": 1000**power for power, unit in enumerate("kmgtp", start=1)},
     **{unit + "ib": 1024**power for power, unit in enumerate("kmgtp", start=1)},
 }
-_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([a-zA-Z]*)\s*")
+_SIZE = re.compile(r"\s*(\d{1,30}(?:\.\d{1,30})?)\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
-def parse_bytes(size: int | str) -> int:
+def parse_bytes(size: SupportsIndex | str) -> int:
     """Return a number of bytes from 4096, "4096", "1GB" (10^9) or "256MiB" (2^20).
 
     Raises:
         OptionError: Not a size, or not a whole number of bytes.
     """
-    if isinstance(size, int) and not isinstance(size, bool):
-        return size
+    if isinstance(size, SupportsIndex) and not isinstance(size, bool):
+        return operator.index(size)
     match = _SIZE.fullmatch(size) if isinstance(size, str) else None
     factor = _FACTORS.get(match[2].lower()) if match else None
     if match is None or factor is None:
         raise OptionError(f"not a size: {size!r}; write it like 4096, 1GB or 256MiB")
-    number = float(match[1]) * factor
-    if number != int(number):
+    whole, _, decimals = match[1].partition(".")
+    number, rest = divmod(int(whole + decimals) * factor, int(10 ** len(decimals)))
+    if rest:
         raise OptionError(f"not a whole number of bytes: {size!r}; write it like 1536KiB")
-    return int(match[1]) * factor if match[1].isdigit() else int(number)
+    return number
 
 
 def format_bytes(num_bytes: float) -> str:
     """Return a short size in binary units: "512 B", "1.5 KiB", "256.0 MiB"."""
-    if num_bytes < 1024:
-        return f"{num_bytes:.0f} B"
-    for unit in ("KiB", "MiB", "GiB", "TiB"):
-        num_bytes /= 1024
-        if num_bytes < 1024:
+    text, unit = f"{num_bytes:.0f}", "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB", "PiB"):
+        if float(text) < 1024:
             break
-    else:
-        num_bytes, unit = num_bytes / 1024, "PiB"
-    return f"{num_bytes:.1f} {unit}"
+        num_bytes /= 1024
+        text, unit = f"{num_bytes:.1f}", larger
+    return f"{text} {unit}"

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
 from typing import IO, Any, TypeVar
@@ -26,6 +26,8 @@ from shardpack.worker_main import read_frame, write_frame
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
+
+Results = Generator[tuple[int, Result], None, None]
 
 _SECONDS_TO_DIE = 5
 
@@ -76,7 +78,7 @@ class WorkerPool:
                         pipe.close()
         self._children, self._threads = [], []
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Iterator[tuple[int, Result]]:
+    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Results[Result]:
         """Return an iterator of (task number, result), as they finish; the work starts at once.
 
         The first error ends it, and with it the workers; so does leaving the iterator early.
@@ -93,7 +95,7 @@ class WorkerPool:
             self._tasks.put((number, function, task))
         return self._collect(function, numbered, len(ahead))
 
-    def _collect(self, function: Callable[[Any], Any], tasks: Iterator[tuple[int, Any]], pending: int) -> Iterator[Any]:
+    def _collect(self, function: Callable[[Any], Any], tasks: Iterator[tuple[int, Any]], pending: int) -> Results[Any]:
         try:
             while pending:
                 number, fine, result = self._results.get()

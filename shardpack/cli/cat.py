@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, json_option, print_json, print_pairs
+from shardpack.cli.ui import dataset_argument, json_option, plural, print_json, print_pairs
 from shardpack.codecs.kinds import LABEL_FIELDS
-from shardpack.errors import OptionError
+from shardpack.errors import DecodeError, OptionError
+
+SHOWN = 200  # characters of a label where only an overview was asked for
 
 
 @click.command("cat", epilog="Example: shardpack cat out/ cat/0001 jpg > cat.jpg")
@@ -22,29 +25,23 @@ from shardpack.errors import OptionError
 def command(dataset: str, key: str, field: str | None, position: bool, as_json: bool) -> None:
     """Print a field of one sample of DS, exactly as it was packed; without FIELD, what it has.
 
-    Checks the payload against its checksum. With --json: key, position, and each field's size,
-    with the value of json, txt and cls fields.
+    Checks the payload against its checksum. A KEY that starts with "-" stands behind "--". With
+    --json: key, position, sizes of the fields, and values of those that are json, txt or cls.
     """
     ds = shardpack.open(dataset, verify=True)
     item: int | str = _position(key) if position else key
     sample = ds.get_many([item], fields=[field])[0] if field else ds[item]
+    if field and field not in sample:
+        sample = ds[sample.position]  # whose error names the fields it has
     if as_json:
-        values = {name: sample.decode(name) for name in sample if name in LABEL_FIELDS}
         sizes = {name: len(payload) for name, payload in sample.items()}
+        values = {name: _value(sample, name) for name in sample if _is_label(name)}
         print_json({"key": sample.key, "position": sample.position, "sizes": sizes, "values": values})
     elif field:
-        payload = sample[field]
-        if sys.stdout.isatty() and field.rpartition(".")[2] not in LABEL_FIELDS:
-            raise OptionError(f"field {field!r} is binary; send it to a file: shardpack cat ... > sample.{field}")
-        click.echo(payload, nl=sys.stdout.isatty())
+        _write(sample[field], field)
     else:
-        pairs = [("key", sample.key), ("position", str(sample.position))]
-        for name, payload in sample.items():
-            shown = f"{len(payload)} bytes"
-            if name in LABEL_FIELDS:
-                shown = json.dumps(sample.decode(name), ensure_ascii=False)
-            pairs.append((name, shown))
-        print_pairs(pairs)
+        shown = [(name, _overview(sample, name)) for name in sample]
+        print_pairs([("key", sample.key), ("position", sample.position), *shown])
 
 
 def _position(text: str) -> int:
@@ -52,3 +49,33 @@ def _position(text: str) -> int:
         return int(text)
     except ValueError:
         raise OptionError(f"not a position: {text!r}; leave out --position to look up a key") from None
+
+
+def _is_label(field: str) -> bool:
+    return field.rpartition(".")[2] in LABEL_FIELDS
+
+
+def _value(sample: shardpack.Sample, field: str) -> Any:
+    """Return a label's value; None if it does not decode, which is no reason to hide the rest."""
+    try:
+        return sample.decode(field)
+    except DecodeError:
+        return None
+
+
+def _overview(sample: shardpack.Sample, field: str) -> str:
+    num_bytes = plural(len(sample[field]), "byte")
+    if not _is_label(field):
+        return num_bytes
+    try:
+        text = json.dumps(sample.decode(field), ensure_ascii=False)
+    except DecodeError:
+        return f"{num_bytes}, broken: does not decode"
+    return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({num_bytes})"
+
+
+def _write(payload: bytes, field: str) -> None:
+    on_terminal = sys.stdout.isatty()
+    if on_terminal and not _is_label(field):
+        raise OptionError(f"field {field!r} is binary; send it to a file: shardpack cat ... > sample.{field}")
+    click.echo(payload, nl=on_terminal and not payload.endswith(b"\n"))

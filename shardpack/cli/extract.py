@@ -7,7 +7,7 @@ from fnmatch import fnmatchcase
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, json_option, note, print_json, progress_bar, quiet_option
+from shardpack.cli.ui import dataset_argument, json_option, note, plural, print_json, progress_bar, quiet_option
 
 
 @click.command("extract", epilog="Example: shardpack extract out/ photos/ --match 'cat/*' --field json")
@@ -17,30 +17,39 @@ from shardpack.cli.ui import dataset_argument, json_option, note, print_json, pr
 @click.option("--match", metavar="GLOB", help="Only keys that match this pattern.")
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Only this field; may be given many times.")
 @click.option("--unescape", is_flag=True, help="Undo --rename-keys: files get their original names.")
-@click.option("--dry-run", is_flag=True, help="Say how many samples; write nothing.")
+@click.option("--dry-run", is_flag=True, help="Say how many samples and files; write nothing.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @json_option
 @quiet_option
 def command(
-    dataset: str, out: str, keys: tuple[str, ...], match: str | None, fields: tuple[str, ...], unescape: bool,
-    dry_run: bool, force: bool, as_json: bool, quiet: bool,
-) -> None:  # fmt: skip
-    """Write the samples of DS to OUT as files, <key>.<field>, byte for byte as they were packed."""
+    dataset: str,
+    out: str,
+    keys: tuple[str, ...],
+    match: str | None,
+    fields: tuple[str, ...],
+    unescape: bool,
+    dry_run: bool,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Write the samples of DS to OUT as files, <key>.<field>, byte for byte as they were packed.
+
+    Checks each payload against its checksum. With both --key and --match, what either names. With
+    --json: out, num_samples, num_files, dry_run.
+    """
     ds = shardpack.open(dataset, verify=True)
-    chosen: list[str | int] | None = list(keys) or None
-    if match is not None:
-        matching = [i for i, key in enumerate(ds.keys()) if fnmatchcase(key, match)]
-        chosen = [*(chosen or []), *matching]
+    if keys or match is not None:
+        matching = [i for i, key in enumerate(ds.keys()) if match is not None and fnmatchcase(key, match)]
+        ds = ds.select(sorted({*map(ds.position_of, keys), *matching}))
     if dry_run:
-        count, files = len(ds) if chosen is None else len(chosen), 0
+        ds.stream(fields=fields or None)  # for its error, if there is no such field
+        files = sum(len(entry.fields.keys() & set(fields) if fields else entry.fields) for entry in ds.entries())
     else:
         with progress_bar(quiet=quiet) as progress:
-            files = shardpack.extract(
-                ds, out, keys=chosen, fields=fields or None, unescape=unescape, force=force, progress=progress
-            )
-        count = len(ds) if chosen is None else len(chosen)
+            files = shardpack.extract(ds, out, fields=fields or None, unescape=unescape, force=force, progress=progress)
     if as_json:
-        print_json({"out": out, "num_samples": count, "num_files": files, "dry_run": dry_run})
+        print_json({"out": out, "num_samples": len(ds), "num_files": files, "dry_run": dry_run})
     else:
-        verb = f"would extract {count:,} samples" if dry_run else f"extracted {count:,} samples, {files:,} files"
-        note(f"{verb} to {out}", quiet=quiet)
+        verb = "would extract" if dry_run else "extracted"
+        note(f"{verb} {plural(len(ds), 'sample')}, {plural(files, 'file')} to {out}", quiet=quiet)

@@ -8,7 +8,7 @@ from itertools import islice
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, json_option, print_json
+from shardpack.cli.ui import dataset_argument, emit, json_option, print_json
 
 
 @click.command("ls", epilog="Example: shardpack ls out/ --match 'cat/*' -l -n 10")
@@ -20,15 +20,21 @@ from shardpack.cli.ui import dataset_argument, json_option, print_json
 def command(dataset: str, match: str | None, limit: int | None, in_long: bool, as_json: bool) -> None:
     """List the samples of DS, one key a line, in stored order. Reads the indexes only.
 
-    With --json one object a line: key, position, shard, and each field's offset and size.
+    With --json one object a line: key, position, shard, and fields, each with data_offset, size
+    and crc32c.
     """
     ds = shardpack.open(dataset)
-    entries = (entry for entry in ds.entries() if match is None or fnmatchcase(entry.key, match))
-    for entry in islice(entries, limit):
+    if not in_long and not as_json:
+        for key in islice((key for key in ds.keys() if match is None or fnmatchcase(key, match)), limit):  # noqa: SIM118
+            emit(key)
+        return
+    for entry in islice((entry for entry in ds.entries() if match is None or fnmatchcase(entry.key, match)), limit):
         if as_json:
-            print_json(entry)
-        elif in_long:
-            sizes = "  ".join(f"{field} {span.size}" for field, span in entry.fields.items())
-            click.echo(f"{entry.position:>9}  {entry.key}  {entry.shard}  {sizes}")
+            spans = {
+                field: {"data_offset": span.data_offset, "size": span.size, "crc32c": f"{span.crc32c:08x}"}
+                for field, span in entry.fields.items()
+            }
+            print_json({"key": entry.key, "position": entry.position, "shard": entry.shard, "fields": spans})
         else:
-            click.echo(entry.key)
+            sizes = "  ".join(f"{field} {span.size}" for field, span in entry.fields.items())
+            emit(f"{entry.position:>9}  {entry.key}  {entry.shard}  {sizes}")

@@ -6,6 +6,7 @@ Exit 0 fine, 1 a problem was found or the work failed, 2 wrong usage.
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import sys
 import traceback
@@ -13,6 +14,7 @@ from collections.abc import Sequence
 
 import click
 
+from shardpack.cli.ui import note
 from shardpack.errors import OptionError, ShardpackError
 
 # Command -> one line of help. Modules are imported when their command is asked for: `cat` need
@@ -25,6 +27,7 @@ COMMANDS = {
     "cat": "Print one sample or one of its fields.",
     "extract": "Write samples back to files.",
     "verify": "Check that a dataset is whole and undamaged.",
+    "bench": "Measure how fast a dataset is read here.",
 }
 
 
@@ -38,6 +41,10 @@ class _Commands(click.Group):
         command: click.Command = importlib.import_module(f"shardpack.cli.{cmd_name}").command
         return command
 
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
@@ -47,49 +54,92 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
         ctx.exit()
 
 
-@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--version", is_flag=True, is_eager=True, expose_value=False, callback=_print_version,
-              help="Show the version and exit.")  # fmt: skip
+@click.group(
+    cls=_Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog='Each command has its own help with an example: "shardpack pack --help".',
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    is_eager=True,
+    expose_value=False,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
 @click.option("--debug", is_flag=True, help="Show the traceback of an error. May stand anywhere.")
 def cli(debug: bool) -> None:
     """Pack images and labels into plain tar shards with an offset index; read them by position,
-    by key, or as a stream."""
+    by key, or as a stream.
+    """
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return the exit code. Never raises what a user can cause."""
-    arguments = list(sys.argv[1:] if argv is None else argv)
-    debug = "--debug" in arguments
-    arguments = [argument for argument in arguments if argument != "--debug"]
+    debug, arguments = _without_debug(sys.argv[1:] if argv is None else argv)
+    code = 0
     try:
-        return cli.main(arguments, prog_name="shardpack", standalone_mode=False) or 0
-    except click.exceptions.NoArgsIsHelpError as error:
-        click.echo(error.format_message(), err=True)
-        return 2
+        code = int(cli.main(arguments or ["--help"], prog_name="shardpack", standalone_mode=False) or 0)
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except click.ClickException as error:
-        context = getattr(error, "ctx", None)
-        path = context.command_path if context else "shardpack"
-        _complain(f'{error.format_message()} Try "{path} --help".')
+        _complain(_usage(error))
         return 2
     except (KeyboardInterrupt, click.Abort):
-        _complain("interrupted; what was finished is kept: run the same command to continue")
+        kept = "; what was finished is kept: run the same command to continue" if arguments[:1] == ["pack"] else ""
+        _complain("interrupted" + kept)
         return 1
-    except BrokenPipeError:
-        # The reader of a pipe left, as `| head` does. Python would complain again at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-        return 1
+    except BrokenPipeError:  # the reader has had enough, as `| head` does: not an error, and no reason for noise
+        _drop_unwritten()
+    except SystemExit as error:
+        if not isinstance(error.__context__, BrokenPipeError):  # click's way out of one
+            return int(error.code or 0)
+        _drop_unwritten()
     except (ShardpackError, OSError) as error:
         if debug:
             traceback.print_exc()
         else:
             _complain(str(error))
+        _drop_unwritten()
         return 2 if isinstance(error, OptionError) else 1
+    return code
+
+
+def _without_debug(argv: Sequence[str]) -> tuple[bool, list[str]]:
+    """Take `--debug` out of the arguments, wherever it stands before a `--`."""
+    options = list(argv)
+    behind = options[options.index("--") :] if "--" in options else []
+    options = options[: len(options) - len(behind)]
+    return "--debug" in options, [option for option in options if option != "--debug"] + behind
+
+
+def _usage(error: click.ClickException) -> str:
+    message = error.format_message().rstrip(".")
+    context = getattr(error, "ctx", None)
+    path = context.command_path if context else "shardpack"
+    if isinstance(error, click.NoSuchOption) and path == "shardpack cat":
+        message += '; a key that starts with "-" stands behind "--"'
+    return f'{message[:1].lower()}{message[1:]}; try "{path} --help"'
 
 
 def _complain(message: str) -> None:
-    click.echo("shardpack: " + " ".join(message.split("\n")), err=True)
+    note("shardpack: " + " ".join(message.split("\n")))
+
+
+def _drop_unwritten() -> None:
+    """Let Python write what is left in stdout's buffer at exit; if it cannot, where nobody minds."""
+    try:
+        sys.stdout.flush()
+    except (OSError, AttributeError):
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 1)
 
 
 def run() -> None:
     """Entry point of the installed script."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # Keys may hold what the terminal cannot show, or bytes that are no UTF-8: these come out as they were.
+            plain = stream.encoding.lower().replace("-", "") == "utf8"
+            stream.reconfigure(errors="surrogateescape" if plain else "backslashreplace")
     sys.exit(main())

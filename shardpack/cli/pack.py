@@ -2,32 +2,85 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import SizeType, counted, jobs_option, json_option, note, print_json, progress_bar, quiet_option
+from shardpack.cli.ui import (
+    counted,
+    jobs_option,
+    json_option,
+    note,
+    plural,
+    print_json,
+    progress_bar,
+    quiet_option,
+    size,
+)
 from shardpack.pack.options import PackReport
 from shardpack.units import format_bytes
 
+CHECKS = ("signature", "decode")
 
-@click.command("pack", epilog='Example: shardpack pack photos/ out/ --max-shard-bytes 256MiB --shuffle 0 --jobs 8')
+
+class _Pack(click.Command):
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        # To click, `--check SRC` would be a check called SRC.
+        for i, (argument, following) in enumerate(zip(args, [*args[1:], ""], strict=True)):
+            if argument == "--":
+                break
+            if argument == "--check" and following not in CHECKS:
+                args[i] = "--check=signature"
+        return super().parse_args(ctx, args)
+
+
+@click.command(
+    "pack",
+    cls=_Pack,
+    epilog="Example: shardpack pack photos/ out/ --max-shard-bytes 256MiB --shuffle 0 --jobs 8",
+)
 @click.argument("source", metavar="SRC", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
-@click.option("--max-shard-bytes", type=SizeType(), default="256MiB", show_default=True,
-              help="Hard cap on a finished tar, headers and padding included.")
-@click.option("--max-shard-samples", type=click.IntRange(min=1), metavar="N",
-              help="Cap on the samples in a shard; the first cap reached wins.")
+@click.option(
+    "--max-shard-bytes",
+    type=size,
+    metavar="SIZE",
+    default="256MiB",
+    show_default=True,
+    help="Hard cap on a finished tar, headers and padding included: 4096, 1GB, 256MiB.",
+)
+@click.option(
+    "--max-shard-samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Cap on the samples in a shard; the first cap reached wins.",
+)
 @click.option("--allow-oversized", is_flag=True, help="Give a sample beyond the cap a shard of its own.")
 @jobs_option
 @click.option("--shuffle", type=int, metavar="SEED", help="Pack in an order drawn from this seed.")
-@click.option("--check", is_flag=False, flag_value="signature", type=click.Choice(["signature", "decode"]),
-              help="Look at every picture first: its first bytes, or --check=decode all of it.")
-@click.option("--on-error", type=click.Choice(["raise", "skip"]), default="raise", show_default=True,
-              help="What to do with samples that have problems; skipped ones are listed in rejected.jsonl.")
-@click.option("--layout", type=click.Choice(["auto", "classes", "files", "table", "coco"]), default="auto",
-              show_default=True, help="How to read SRC.")
+@click.option(
+    "--check",
+    is_flag=False,
+    flag_value="signature",
+    type=click.Choice(CHECKS),
+    help="Look at every picture first: its first bytes, or --check=decode all of it.",
+)
+@click.option(
+    "--on-error",
+    type=click.Choice(["raise", "skip"]),
+    default="raise",
+    show_default=True,
+    help="What to do with samples that have problems; skipped ones are listed in rejected.jsonl.",
+)
+@click.option(
+    "--layout",
+    type=click.Choice(["auto", "classes", "files", "table", "coco"]),
+    default="auto",
+    show_default=True,
+    help="How to read SRC.",
+)
 @click.option("--annotations", type=click.Path(), metavar="FILE", help="COCO annotation file.")
 @click.option("--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
@@ -43,41 +96,41 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     The same input gives the same bytes for any --jobs. A run that was killed continues where it
     stopped when the same command is given again.
+
+    With --json: the report, as shardpack.PackReport names it, and overhead_bytes.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.pack(source, out, progress=progress, **options)
     if as_json:
-        print_json({**_fields(report), "overhead_bytes": report.overhead_bytes})
+        print_json({**dataclasses.asdict(report), "overhead_bytes": report.overhead_bytes})
     elif not quiet:
         _show(report)
 
 
-def _fields(report: PackReport) -> dict[str, Any]:
-    return {name: getattr(report, name) for name in PackReport.__dataclass_fields__}
-
-
 def _show(report: PackReport) -> None:
-    verb = "would pack" if report.dry_run else "packed"
-    rate = "" if report.dry_run or report.seconds <= 0 else (
-        f" in {report.seconds:.1f} s ({format_bytes(report.num_bytes / report.seconds)}/s)"
-    )
+    took = ""
+    if not report.dry_run and report.seconds > 0:
+        took = f" in {report.seconds:.1f} s ({format_bytes(report.num_bytes / report.seconds)}/s)"
     note(
-        f"{verb} {report.num_samples:,} samples ({counted(report.samples_per_field)}) "
-        f"into {report.num_shards:,} shards, {format_bytes(report.num_bytes)}{rate}"
+        f"{'would pack' if report.dry_run else 'packed'} {plural(report.num_samples, 'sample')} "
+        f"({counted(report.samples_per_field)}) into {plural(report.num_shards, 'shard')}, "
+        f"{format_bytes(report.num_bytes)}{took}"
     )
     if report.num_bytes:
         note(
             f"  payload {format_bytes(report.payload_bytes)}, overhead {format_bytes(report.overhead_bytes)} "
             f"({100 * report.overhead_bytes / report.num_bytes:.1f} %), "
             f"largest shard {format_bytes(report.largest_shard_bytes)}; layout: {report.layout}"
-            + (f", {report.classes} classes" if report.classes else "")
+            + (f", {len(report.classes):,} classes" if report.classes else "")
         )
     if report.resumed_shards:
-        note(f"  {report.resumed_shards:,} shards were already finished by an earlier run")
+        note(f"  already finished by an earlier run: {plural(report.resumed_shards, 'shard')}")
     for reason, count in report.left_out.items():
-        note(f"  left out {count:,} files: {reason}")
+        note(f"  left out {plural(count, 'file')}: {reason}")
     if report.rejected:
         name, reason = report.rejected[0]
-        note(f"  skipped {len(report.rejected):,} samples (rejected.jsonl), the first: {name!r}: {reason}")
+        note(f"  skipped {plural(len(report.rejected), 'sample')} (rejected.jsonl), the first: {name!r}: {reason}")
     if report.by_class:
-        note("  samples are sorted by class: readers that shuffle locally see few classes at a time; consider --shuffle 0")
+        note(
+            "  samples are sorted by class, so readers that shuffle locally see few classes at a time: consider --shuffle 0"
+        )

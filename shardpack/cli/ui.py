@@ -1,13 +1,15 @@
-"""What commands share: options, progress on a terminal, JSON and tables."""
+"""What commands share: options, lines and JSON on stdout, notes and progress on stderr."""
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TextIO
 
 import click
 
@@ -15,19 +17,16 @@ from shardpack.errors import OptionError
 from shardpack.progress import Progress, no_progress
 from shardpack.units import format_bytes, parse_bytes
 
-_BYTE_PHASES = {"pack", "verify"}
+_BYTE_PHASES = {"pack", "verify", "index"}
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class SizeType(click.ParamType):
-    """A size on the command line: 4096, 1GB, 256MiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
-        try:
-            return parse_bytes(value)
-        except OptionError as error:
-            self.fail(str(error), param, ctx)
+def size(text: str) -> int:
+    """Return the bytes of a size on the command line: 4096, 1GB, 256MiB."""
+    try:
+        return parse_bytes(text)
+    except OptionError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 dataset_argument = click.argument("dataset", metavar="DS", type=click.Path())
@@ -38,50 +37,85 @@ jobs_option = click.option(
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, no notes: errors only.")
 
 
+def emit(line: str) -> None:
+    """Print a line of data on stdout. Not flushed: a list of millions of lines takes seconds, not minutes."""
+    _write_line(sys.stdout, line)
+
+
 def note(message: str, *, quiet: bool = False) -> None:
     """Print a line for people, on stderr."""
     if not quiet:
-        click.echo(message, err=True)
+        _write_line(sys.stderr, message)
+
+
+def _write_line(stream: TextIO | None, line: str) -> None:
+    if stream is None:  # closed by the caller: `>&-`
+        return
+    if not line.isprintable():  # a key of somebody else's tar may hold a newline, or commands for the terminal
+        line = _CONTROL.sub(lambda match: ascii(match[0])[1:-1], line)
+    try:
+        stream.write(line + "\n")
+    except UnicodeEncodeError:
+        stream.write(ascii(line)[1:-1] + "\n")
 
 
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON on stdout; dataclasses become objects."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         value = dataclasses.asdict(value)
-    click.echo(json.dumps(value, ensure_ascii=True))
+    try:
+        line = json.dumps(value, allow_nan=False)
+    except ValueError:
+        line = json.dumps(_finite(value), allow_nan=False)
+    emit(line)
+
+
+def _finite(value: Any) -> Any:
+    """Return a JSON value with null for NaN and the infinities, which JSON cannot spell."""
+    if isinstance(value, Mapping):
+        return {name: _finite(item) for name, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_finite(item) for item in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
     """Print name-value lines, names aligned."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
-        click.echo(f"{name:<{width}}  {value}")
+        emit(f"{name:<{width}}  {value}")
 
 
 def both_units(num_bytes: int) -> str:
-    """Return a size both ways: "1.5 KiB (1536 bytes)"."""
-    return f"{format_bytes(num_bytes)} ({num_bytes} bytes)" if num_bytes >= 1024 else f"{num_bytes} bytes"
+    """Return a size both ways: "1.5 KiB (1,536 bytes)"."""
+    exact = plural(num_bytes, "byte")
+    return f"{format_bytes(num_bytes)} ({exact})" if num_bytes >= 1024 else exact
+
+
+def plural(count: int, what: str) -> str:
+    """Return "1 sample", "1,200 samples"."""
+    return f"{count:,} {what}" + ("" if count == 1 else "s")
 
 
 def counted(numbers: Mapping[str, int]) -> str:
     """Return "jpg 12, json 12"."""
-    return ", ".join(f"{name} {count}" for name, count in numbers.items())
+    return ", ".join(f"{name} {count:,}" for name, count in numbers.items()) or "none"
 
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
     """Yield a progress callback that draws on a terminal, with rate and time left; silent when piped."""
-    if quiet or not sys.stderr.isatty():
+    if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield no_progress
         return
     from rich.console import Console
-    from rich.progress import BarColumn, Progress as Bar, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+    from rich.progress import Progress as Bar
     from rich.text import Text
 
     class Amount(ProgressColumn):
-        def render(self, task: Any) -> Text:
-            in_bytes = task.description in _BYTE_PHASES
-            show = format_bytes if in_bytes else (lambda number: f"{number:,.0f}")
+        def render(self, task: Task) -> Text:
+            show = format_bytes if task.description in _BYTE_PHASES else (lambda number: f"{number:,.0f}")
             total = f" / {show(task.total)}" if task.total else ""
             speed = task.finished_speed or task.speed
             return Text(show(task.completed) + total + (f"  {show(speed)}/s" if speed else ""))

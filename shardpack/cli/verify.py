@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+from contextlib import suppress
 
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, jobs_option, json_option, note, print_json, progress_bar, quiet_option
+from shardpack.cli.ui import (
+    dataset_argument,
+    emit,
+    jobs_option,
+    json_option,
+    note,
+    plural,
+    print_json,
+    progress_bar,
+    quiet_option,
+)
 from shardpack.units import format_bytes
 
 
@@ -23,20 +34,25 @@ def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bo
 
     Quick by default: lengths of all files, checksums of the indexes, and the headers of 64 samples
     a shard. With --full every shard is read whole.
+
+    With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key,
+    offset), full, seconds.
     """
+    shardpack.open(dataset)  # says best why there is no dataset, if there is none
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.verify(dataset, full=full, jobs=jobs, progress=progress)
-    if as_json:
-        print_json({"ok": report.ok, **dataclasses.asdict(report)})
-    else:
-        for problem in report.problems:
-            click.echo(f"{problem.kind}: {problem.shard}: {problem.message}")
+    with suppress(BrokenPipeError):  # the reader has seen enough; what was found stays found
+        if as_json:
+            print_json({"ok": report.ok, **dataclasses.asdict(report)})
+        for problem in () if as_json else report.problems:
+            emit(str(problem))
+        sys.stdout.flush()  # before the note below
+    if not as_json:
         how = "every byte" if full else "lengths, indexes and some headers; --full reads every byte"
-        state = "ok" if report.ok else f"{len(report.problems)} problem(s)"
+        state = "ok" if report.ok else plural(len(report.problems), "problem")
         note(
-            f"{state}: {report.num_samples:,} samples in {report.num_shards:,} shards, "
+            f"{state}: {plural(report.num_samples, 'sample')} in {plural(report.num_shards, 'shard')}, "
             f"{format_bytes(report.num_bytes)} ({how}), {report.seconds:.1f} s",
             quiet=quiet,
         )
-    sys.stdout.flush()
     return 0 if report.ok else 1

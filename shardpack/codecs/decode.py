@@ -15,8 +15,9 @@ def decode_field(field: str, payload: bytes) -> Any:
     """Return a payload as a Python value.
 
     `json` gives what JSON gives, `txt` a str, `cls` an int, `npy` a numpy array (no pickle),
-    pictures a loaded `PIL.Image.Image` in the mode, depth and orientation they are stored in.
-    Anything else, `.pkl` and `.pth` among it, stays bytes: nothing here can run code.
+    pictures a loaded `PIL.Image.Image` in the mode, depth and orientation they are stored in
+    (also a PNG named jpg: what it is decides, not what it is called). Anything else, `.pkl` and
+    `.pth` among it, stays bytes: nothing here can run code.
 
     Raises:
         DecodeError: The payload is not what its name says.
@@ -38,7 +39,10 @@ def decode_field(field: str, payload: bytes) -> Any:
 def _image(payload: bytes) -> Any:
     from PIL import Image
 
-    image = Image.open(io.BytesIO(payload))
+    # Only the formats we know: an EPS in disguise would start Ghostscript.
+    known = Image.registered_extensions()
+    kinds = {known.get(f".{extension}", "") for extension in IMAGE_EXTENSIONS}
+    image = Image.open(io.BytesIO(payload), formats=sorted(kinds & Image.OPEN.keys()))
     image.load()
     return image
 
@@ -52,7 +56,7 @@ def _npy(payload: bytes) -> Any:
 _DECODERS: dict[str, Callable[[bytes], Any]] = {
     "json": json.loads,
     "txt": lambda payload: payload.decode(),
-    "cls": lambda payload: int(payload),
+    "cls": int,
     "npy": _npy,
     **dict.fromkeys(IMAGE_EXTENSIONS, _image),
 }

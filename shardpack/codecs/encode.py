@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+import operator
+from typing import Any, SupportsIndex
 
 from shardpack.errors import OptionError
 
 
-def encode_field(field: str, value: Any) -> bytes | memoryview:
-    """Return the payload of a field.
+def encode_field(field: str, value: Any) -> bytes:
+    """Return the payload of a field; it shares no memory with a value that can change.
 
     Bytes-like values are stored as they are, whatever the field. For `json` anything else becomes
-    compact UTF-8 JSON; for `cls` an integer its decimal text; a string becomes UTF-8.
+    compact UTF-8 JSON, a string among it; for `cls` an integer its decimal text; for other fields
+    a string becomes UTF-8.
 
     Raises:
         OptionError: The field does not say how to store such a value.
@@ -20,15 +22,15 @@ def encode_field(field: str, value: Any) -> bytes | memoryview:
     if isinstance(value, bytes):
         return value
     if isinstance(value, (bytearray, memoryview)):
-        return memoryview(value).cast("B")
+        return bytes(value)
     kind = field.rpartition(".")[2]
-    if kind == "json":
-        try:
+    try:
+        if kind == "json":
             return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
-        except (TypeError, ValueError) as error:
-            raise OptionError(f"field {field!r} cannot become JSON: {error}") from error
-    if isinstance(value, str):
-        return value.encode()
-    if kind == "cls" and isinstance(value, int):
-        return str(value).encode()
+        if isinstance(value, str):
+            return value.encode()
+    except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError among the ValueErrors
+        raise OptionError(f"field {field!r} cannot be stored: {error}; change the value") from error
+    if kind == "cls" and isinstance(value, SupportsIndex) and not isinstance(value, bool):
+        return b"%d" % operator.index(value)  # numpy's integers too
     raise OptionError(f"field {field!r} got a {type(value).__name__}; expected bytes (pictures are not encoded here)")

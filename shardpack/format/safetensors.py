@@ -87,7 +87,7 @@ def parse(
     header, data_start = parse_header(view, name=name)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
-        raise CorruptIndexError("index metadata is not a map of strings; rebuild the index", shard=name, offset=8)
+        raise _broken("metadata is not a map of strings", name)
     if kind is not None:
         check_kind(metadata, kind, version, name)
     entries = {column: _checked_entry(column, entry, name) for column, entry in header.items()}
@@ -108,34 +108,29 @@ def parse_header(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
     """
     length = int.from_bytes(view[:8], "little")
     if len(view) < 8 or length > MAX_HEADER_BYTES or 8 + length > len(view) or length % ALIGNMENT:
-        raise CorruptIndexError(
-            f"not an index, or truncated: expected a header of at most {MAX_HEADER_BYTES} bytes, a multiple of "
-            f'{ALIGNMENT}, got {length} in a file of {len(view)}; rebuild it with "shardpack index"',
-            shard=name,
+        raise _broken(
+            f"header is cut short, or this is no index: expected at most {MAX_HEADER_BYTES} bytes, a multiple of "
+            f"{ALIGNMENT}, got {length} in a file of {len(view)}",
+            name,
             offset=0,
         )
     try:
         # Decoded here: json would take UTF-16 and UTF-32 too.
         header = json.loads(str(view[8 : 8 + length], "utf-8"), object_pairs_hook=_refuse_duplicates)
     except (ValueError, RecursionError) as error:
-        raise CorruptIndexError(
-            f"index header is not JSON: {error}; rebuild the index", shard=name, offset=8
-        ) from error
+        raise _broken(f"header is not JSON: {error}", name) from error
     if not isinstance(header, dict) or view[8] != ord("{"):
-        raise CorruptIndexError("index header is not a JSON object; rebuild the index", shard=name, offset=8)
+        raise _broken("header is not a JSON object", name)
     return header, 8 + length
 
 
 def check_kind(metadata: Mapping[str, str], kind: str, version: int, name: str) -> None:
     """Raise unless the container holds `kind` in a version this code reads."""
-    found = metadata.get("format")
-    if found != kind:
-        raise CorruptIndexError(f"not a {kind} file: format is {found!r}; rebuild the index", shard=name, offset=8)
+    if metadata.get("format") != kind:
+        raise _broken(f"is no {kind}: its format is {metadata.get('format')!r:.40}", name)
     found = metadata.get("version", "")
     if not _VERSION.fullmatch(found):
-        raise CorruptIndexError(
-            f"{kind} file has a bad version {found[:20]!r}; rebuild the index", shard=name, offset=8
-        )
+        raise _broken(f"has a bad version {found[:20]!r}", name)
     if int(found) > version:
         raise UnsupportedVersionError(
             f"{kind} version {found} is not known: expected at most {version}; upgrade shardpack", shard=name, offset=8
@@ -154,9 +149,7 @@ def _checked_entry(column: str, entry: Any, name: str) -> tuple[np.dtype[Any], t
         dtype = _DTYPES[entry["dtype"]]
         shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
     except (KeyError, TypeError, ValueError) as error:
-        raise CorruptIndexError(
-            f"index column {column!r} is malformed; rebuild the index", shard=name, offset=8
-        ) from error
+        raise _broken(f"column {column!r:.40} is malformed", name) from error
     # Bounded before they are multiplied: a thousand huge numbers would take minutes. numpy refuses
     # a shape whose other numbers overflow even where one of them is 0.
     numbers_fit = (
@@ -165,7 +158,7 @@ def _checked_entry(column: str, entry: Any, name: str) -> tuple[np.dtype[Any], t
         and prod(value or 1 for value in shape) * dtype.itemsize < 1 << 63
     )
     if not numbers_fit or end - begin != prod(shape) * dtype.itemsize or begin % dtype.itemsize:
-        raise CorruptIndexError(f"index column {column!r} has wrong bounds; rebuild the index", shard=name, offset=8)
+        raise _broken(f"column {column!r:.40} has wrong bounds", name)
     return dtype, shape, begin, end
 
 
@@ -173,17 +166,13 @@ def _check_contiguous(spans: list[tuple[int, int]], data_start: int, num_bytes: 
     reached = 0
     for begin, end in sorted(spans):
         if begin != reached:
-            raise CorruptIndexError(
-                f"index columns overlap or leave a hole; expected one to begin at {reached}, got {begin}; "
-                'rebuild it with "shardpack index"',
-                shard=name,
-                offset=data_start + reached,
-            )
+            what = f"columns overlap or leave a hole: expected one to begin at {reached}, got {begin}"
+            raise _broken(what, name, offset=data_start + reached)
         reached = end
     if data_start + reached != num_bytes:
-        raise CorruptIndexError(
-            f"index has the wrong length: expected {data_start + reached} bytes, got {num_bytes}; "
-            'rebuild it with "shardpack index"',
-            shard=name,
-            offset=min(data_start + reached, num_bytes),
-        )
+        what = f"has the wrong length: expected {data_start + reached} bytes, got {num_bytes}"
+        raise _broken(what, name, offset=min(data_start + reached, num_bytes))
+
+
+def _broken(what: str, name: str, *, offset: int = 8) -> CorruptIndexError:
+    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index"', shard=name, offset=offset)

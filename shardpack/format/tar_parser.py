@@ -139,7 +139,7 @@ class TarParser:
         if self._position < BLOCK:
             raise self._not_a_tar(self._held)
         if self._held or self._payload or self._skip or self._pending:
-            raise self._error("tar is truncated: it ends inside a member; copy or pack it again", self._position)
+            raise self._error("tar is truncated: it ends inside a member", self._position)
         return self._position
 
     def _header(self, block: bytes, offset: int) -> Member | None:
@@ -149,9 +149,7 @@ class TarParser:
         if not checksum_matches(block):
             if offset == 0:
                 raise self._not_a_tar(block)
-            raise self._error(
-                "tar is damaged: expected a header, its checksum does not match; copy or pack it again", offset
-            )
+            raise self._error("tar is damaged: expected a header, its checksum does not match", offset)
         kind = block[TYPE:LINK]
         if kind in _EXTENDED:
             self._begin_extended(_EXTENDED[kind], self._size(block, offset), offset)
@@ -217,7 +215,7 @@ class TarParser:
         offset = self._member_offset or 0
         if kind == b"g":
             if any(keyword in _PLACING or keyword.startswith(b"GNU.sparse") for keyword in self._records(data, offset)):
-                raise self._error("tar has a global pax header that sets path or size; pack it again", offset)
+                raise self._error("tar has a global pax header that sets path or size", offset)
             self._member_offset = None  # it belongs to no one member
             return
         self._pending.add(kind)
@@ -258,18 +256,19 @@ class TarParser:
 
     def _sparse(self, name: bytes, offset: int) -> CorruptShardError:
         shown = name.decode("utf-8", "surrogateescape")
-        return self._error(f"tar has a sparse member {shown!r}; make it again without --sparse", offset)
+        return self._error(f"tar has a sparse member {shown!r}", offset, "make it anew without --sparse")
 
     def _not_a_tar(self, start: bytes) -> CorruptShardError:
         for magic, kind in _COMPRESSED.items():
             if start.startswith(magic):
-                return self._error(f"{kind}-compressed, which cannot be sought; unpack it to a plain tar", 0)
-        if not start:
-            return self._error("not a tar: the file is empty", 0)
-        return self._error("not a tar: the first block is no header", 0)
+                return self._error(f"{kind}-compressed, which cannot be sought", 0, "unpack it to a plain tar")
+        what = "the first block is no header" if start else "the file is empty"
+        return self._error(f"not a tar: {what}", 0, "copy it again, or leave it out")
 
-    def _error(self, message: str, offset: int) -> CorruptShardError:
-        return CorruptShardError(message, shard=self._shard, offset=offset)
+    def _error(
+        self, message: str, offset: int, advice: str = "copy the tar again, or make it anew"
+    ) -> CorruptShardError:
+        return CorruptShardError(f"{message}; {advice}", shard=self._shard, offset=offset)
 
 
 _PLACING = frozenset((b"path", b"size"))  # the pax keywords that say which bytes a member is

@@ -10,6 +10,7 @@ are made for the whole chunk at once (`format.tar.plain_headers`).
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -58,9 +59,7 @@ class ShardAssembler:
         self._header_bytes.append(header_bytes)
         self._put(view)
 
-    def _load(
-        self, view: memoryview, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], load: Load
-    ) -> None:
+    def _load(self, view: memoryview, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], load: Load) -> None:
         checksums = self._payload_crc32c
         for i, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
             payload = view[start : start + size]
@@ -73,7 +72,11 @@ class ShardAssembler:
         self.num_bytes += len(view)
 
     def finish(
-        self, keys: Sequence[str], start: npt.NDArray[np.int64], codes: npt.NDArray[np.uint16], fields: Sequence[str],
+        self,
+        keys: Sequence[str],
+        start: npt.NDArray[np.int64],
+        codes: npt.NDArray[Any],
+        fields: Sequence[str],
         sizes: npt.NDArray[np.int64],
     ) -> ShardIndex:
         """Write the end of the archive and return the index of all that was appended.

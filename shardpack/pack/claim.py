@@ -16,11 +16,11 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
 from shardpack.errors import FormatError, OutputExistsError
-from shardpack.format import key_index, manifest
-from shardpack.pack.publish import Output
+from shardpack.format import manifest
+from shardpack.pack.publish import OTHER_NAMES, Output
 from shardpack.storage.locking import FolderLock
 
 # The workers of a killed packer end within milliseconds, but not before a write in the kernel does.
@@ -48,7 +48,8 @@ class Claim:
     def release(self) -> None:
         """Give the folder up. What was being written is dropped, what is finished stays."""
         with suppress(OSError):  # what ails the folder has been told by then
-            self._output.sweep()
+            if self._lock.is_current():
+                self._output.sweep()
         self._lock.release()
 
 
@@ -65,8 +66,8 @@ def claim(output: Output, *, force: bool, is_same_run: Callable[[str], bool] = l
     """
     refuse_taken(output, force=force)
     os.makedirs(output.path, exist_ok=True)
-    lock = _locked_work_folder(output)
-    try:
+    with ExitStack() as held:
+        lock = held.enter_context(_locked_work_folder(output))
         complete = False
         if os.path.exists(output.join(manifest.FILE_NAME)):
             mark = output.read_mark()
@@ -75,12 +76,11 @@ def claim(output: Output, *, force: bool, is_same_run: Callable[[str], bool] = l
                 output.remove_work_folder()
             else:
                 _replace(output, force=force)
-        output.sweep()
-        if not (complete or lock.take(shared=True)):
-            raise _busy(output)
-    except BaseException:
-        lock.release()
-        raise
+        if not complete:
+            output.sweep()
+            if not lock.take(shared=True):
+                raise output.busy()
+        held.pop_all()
     return Claim(output, lock, complete=complete)
 
 
@@ -110,15 +110,9 @@ def _locked_work_folder(output: Output) -> FolderLock:
                 return lock
         elif time.monotonic() > give_up:
             lock.release()
-            raise _busy(output)
+            raise output.busy()
         lock.release()
         time.sleep(0.01)
-
-
-def _busy(output: Output) -> OutputExistsError:
-    return OutputExistsError(
-        f"another process is packing into {output.path!r}; wait until it has ended, or choose another folder"
-    )
 
 
 def _replaceable(output: Output, *, force: bool) -> list[str]:
@@ -138,7 +132,7 @@ def _replaceable(output: Output, *, force: bool) -> list[str]:
             f'{output.path!r} holds tars that "shardpack index" found there, and packing would delete them; '
             "choose another folder"
         )
-    listed = {key_index.FILE_NAME, *output.names_of(whole)}
+    listed = OTHER_NAMES | output.names_of(whole)
     if strays := sorted(set(output.files_like_ours()) - listed):
         raise OutputExistsError(
             f"{output.path!r} holds files that are named like shards, but are not in its manifest: {_shown(strays)}; "

@@ -12,6 +12,7 @@ from shardpack.progress import Progress, no_progress
 OnError = Literal["raise", "skip"]
 Check = Literal["signature", "decode"]
 
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PackOptions:
     """Options of one packing run, all validated where they are used first.
@@ -46,7 +47,7 @@ class PackReport:
         resumed_shards: Shards that an earlier, unfinished run had already written.
         samples_per_field: How many samples have each field.
         layout: How the source was read: "classes", "files", "table", "coco" or "samples".
-        classes: Number of classes, where the source has classes.
+        classes: Class names in label order, where the source has classes.
         by_class: Whether neighbours in the dataset share a class: shuffle, or pack with a seed.
         rejected: (name, reason) of samples left out because of `on_error="skip"`.
         left_out: Reason -> number of files that belong to no sample.
@@ -63,7 +64,7 @@ class PackReport:
     resumed_shards: int = 0
     samples_per_field: Mapping[str, int] = field(default_factory=dict)
     layout: str = "samples"
-    classes: int | None = None
+    classes: Sequence[str] | None = None
     by_class: bool = False
     rejected: Sequence[tuple[str, str]] = ()
     left_out: Mapping[str, int] = field(default_factory=dict)

@@ -26,6 +26,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.errors import OutputExistsError
 from shardpack.format import key_index, manifest
 from shardpack.format.checksum import crc32c
 from shardpack.format.index import ShardIndex
@@ -36,6 +37,7 @@ from shardpack.storage.locking import FolderLock
 
 WORK_FOLDER = ".shardpack"
 REJECTED_NAME = "rejected.jsonl"
+OTHER_NAMES = frozenset({key_index.FILE_NAME, REJECTED_NAME})
 _MARK_NAME = "run.json"
 _SHARD_FILE = re.compile(r"shard-\d{6,}\.(tar|index)", re.ASCII)
 
@@ -64,6 +66,19 @@ class Output:
             with suppress(FileNotFoundError):  # its last owner removed it just now
                 return FolderLock(self.join(WORK_FOLDER))
 
+    def share(self) -> FolderLock:
+        """Return the lock under which a worker writes, which it shares with its parent and the others."""
+        lock = FolderLock(self.join(WORK_FOLDER))
+        if not lock.take(shared=True):  # this worker's parent was killed, and another packer is there
+            raise self.busy()
+        return lock
+
+    def busy(self) -> OutputExistsError:
+        """Return the error that another packer is at work here."""
+        return OutputExistsError(
+            f"another process is packing into {self.path!r}; wait until it has ended, or choose another folder"
+        )
+
     def sweep(self) -> None:
         """Delete what a packer was writing when it ended."""
         if self.has_work_folder():
@@ -77,7 +92,7 @@ class Output:
             names = os.listdir(self.path)
         except FileNotFoundError:
             return []
-        return sorted(name for name in names if name == key_index.FILE_NAME or _SHARD_FILE.fullmatch(name))
+        return sorted(name for name in names if name in OTHER_NAMES or _SHARD_FILE.fullmatch(name))
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files of the dataset, in this order, as far as they are there."""
@@ -85,10 +100,15 @@ class Output:
             with suppress(FileNotFoundError):
                 os.unlink(self.join(name))
 
-    def drop_shards(self, names: Iterable[str]) -> None:
-        """Delete shards that will be written again, or not be part of the dataset: the journal entry first."""
-        for name in names:
-            self.delete([self._journal_name(name), name, manifest.index_name(name)])
+    def drop_shard(self, name: str) -> None:
+        """Delete what there is of a shard: its journal entry first, so that the rest counts for nothing."""
+        self.delete([self._journal_name(name), name, manifest.index_name(name)])
+
+    def keep_only(self, names: Sequence[str]) -> None:
+        """Delete all that an earlier run left, but for the shards named."""
+        for name in {found.rpartition(".")[0] + ".tar" for found in self.files_like_ours()}.difference(names):
+            if _SHARD_FILE.fullmatch(name):
+                self.drop_shard(name)
 
     def new_shard(self, name: str, *, expected_bytes: int = 0) -> NewFile:
         """Open a shard for writing under a temporary name that no other process uses."""
@@ -140,8 +160,6 @@ class Output:
             mark: What tells this run from one with other input.
         """
         whole, keys = encode_dataset(shards, hashes, classes=classes, packed_with=packed_with)
-        extra = set(self.files_like_ours()) - self.names_of(whole)
-        self.drop_shards(sorted({_tar_of(name) for name in extra - {key_index.FILE_NAME}}))
         if rejected:
             lines = [json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in rejected]
             self._write(REJECTED_NAME, ["".join(lines).encode()])
@@ -162,10 +180,8 @@ class Output:
 
     def remove_work_folder(self) -> None:
         """Delete the work folder, its mark last."""
-        names = sorted(os.listdir(self.join(WORK_FOLDER)), key=_MARK_NAME.__eq__)
-        for name in names:
-            with suppress(IsADirectoryError, PermissionError):  # somebody else's: left to rmtree
-                os.unlink(self.join(WORK_FOLDER, name))
+        names = os.listdir(self.join(WORK_FOLDER))
+        self.delete(os.path.join(WORK_FOLDER, name) for name in names if name != _MARK_NAME)
         shutil.rmtree(self.join(WORK_FOLDER))
 
     @staticmethod
@@ -196,10 +212,6 @@ class Output:
     @staticmethod
     def _journal_name(name: str) -> str:
         return os.path.join(WORK_FOLDER, f"{name}.json")
-
-
-def _tar_of(name: str) -> str:
-    return name.rpartition(".")[0] + ".tar"
 
 
 def encode_dataset(

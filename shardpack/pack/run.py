@@ -8,23 +8,27 @@ files (names, sizes and times), and only the others are written.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_128_hexdigest
 
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.tar import END_OF_ARCHIVE
+from shardpack.pack.claim import claim
 from shardpack.pack.options import PackOptions
 from shardpack.pack.publish import Output, shard_name
 from shardpack.pack.shard import ShardTask, fingerprint, pack_shard
-from shardpack.workers import WorkerPool
 from shardpack.plan.listing import Listing
 from shardpack.plan.packing import ShardLimits, cut_shards, sample_bytes
 from shardpack.storage.files import storage_errors
+from shardpack.workers import WorkerPool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,14 +43,20 @@ class PackPlan:
     def num_shards(self) -> int:
         return len(self.shard_bytes)
 
-    def task(self, number: int, output: Output) -> ShardTask:
-        part = self.listing.slice(int(self.cuts[number]), int(self.cuts[number + 1]))
-        name = shard_name(number)
-        return ShardTask(output, name, part, int(self.shard_bytes[number]), fingerprint(name, part))
+    def tasks(self, output: Output) -> Iterator[ShardTask]:
+        """Yield what each shard takes, made when asked for: a task holds its part of the listing."""
+        for number in range(self.num_shards):
+            part = self.listing.slice(int(self.cuts[number]), int(self.cuts[number + 1]))
+            name = shard_name(number)
+            yield ShardTask(output, name, part, int(self.shard_bytes[number]), fingerprint(name, part))
 
 
 def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
-    """Return the plan for a listing; reads nothing."""
+    """Return the plan for a listing; reads nothing.
+
+    Raises:
+        SourceError: A sample is larger than the cap, and that is not allowed.
+    """
     sizes = sample_bytes(listing)
     cuts = cut_shards(sizes, limits, listing)
     shard_bytes = np.add.reduceat(sizes, cuts[:-1]) + len(END_OF_ARCHIVE) if len(sizes) else np.zeros(0, np.int64)
@@ -64,66 +74,92 @@ def pack_plan(
     """Write the dataset; return how many shards an earlier run had finished.
 
     Args:
+        plan: What goes where.
+        out: The folder.
+        options: What is to be recorded and reported.
         pool: Workers to use; without, this process does the work.
         rejected: Samples that were left out; listed in a file beside the shards.
 
     Raises:
-        OutputExistsError: There is a dataset already, and `force` is off.
+        OutputExistsError: There is a dataset already and `force` is off, or another packer at work.
         SourceError: A file changed or vanished since it was listed.
         StorageError: The disk refused. What is finished stays; the same call continues.
     """
-    output = Output(out)
+    run = _Run(plan, Output(out), options, rejected)
     with storage_errors(f"write to {out!r}"):
-        output.prepare(force=options.force)
-        output.keep_only([shard_name(number) for number in range(plan.num_shards)])
-        run = _Run(plan, output, options)
-        shards = run.pack(pool)
-        if rejected:
-            output.write_rejected(rejected)
-        output.complete(shards, run.hashes, classes=options.classes, packed_with=options.recorded)
+        claimed = claim(run.output, force=options.force, is_same_run=run.is_same)
+    with claimed:
+        if claimed.complete:
+            return plan.num_shards
+        run.pack(pool)
+        with storage_errors(f"write to {out!r}"):
+            run.complete()
     return run.resumed
 
 
 class _Run:
     """One run: which shards are done already, and which are to do."""
 
-    def __init__(self, plan: PackPlan, output: Output, options: PackOptions):
-        self._plan, self._output, self._options = plan, output, options
-        self._infos: dict[int, ShardInfo] = {}
-        self._numbers: list[int] = []  # shard number of each task handed out
-        self._bytes_done = 0
+    def __init__(
+        self, plan: PackPlan, output: Output, options: PackOptions, rejected: Sequence[tuple[str, str]]
+    ) -> None:
+        self._plan, self.output, self._options, self._rejected = plan, output, options, rejected
+        self._infos: dict[str, ShardInfo] = {}
+        self._made_of: list[str] = []  # of the shards, in order
+        self._hashes: npt.NDArray[np.uint64]
+        self._total_bytes, self._bytes_done = int(plan.shard_bytes.sum()), 0
         self.resumed = 0
-        self.hashes: npt.NDArray[np.uint64]
 
-    def pack(self, pool: WorkerPool | None) -> list[ShardInfo]:
-        results: Iterator[tuple[int, ShardInfo]]
+    def is_same(self, mark: str) -> bool:
+        """Return whether a run with this mark had the same input and options."""
+        return mark == self._mark([task.made_of for task in self._plan.tasks(self.output)])
+
+    def _mark(self, made_of: list[str]) -> str:
+        classes = self._options.classes
+        input_ = [made_of, dict(self._options.recorded), classes and list(classes), list(self._rejected)]
+        return xxh3_128_hexdigest(json.dumps(input_).encode())
+
+    def pack(self, pool: WorkerPool | None) -> None:
+        """Write all shards that are not finished yet, and drop those that are not of this run."""
+        with storage_errors(f"write to {self.output.path!r}"):
+            self.output.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
         tasks = self._tasks()
-        if pool is None:
-            results = ((i, pack_shard(task)) for i, task in enumerate(tasks))
-        else:
-            results = pool.map(pack_shard, tasks)
-        listing = self._plan.listing
-        # While the workers pack, this process is free for the hashes.
-        self.hashes = hash_keys((key.encode() for key in listing.keys), listing.num_samples)
-        for i, info in results:
-            self._done(self._numbers[i], info)
-        return [self._infos[number] for number in range(self._plan.num_shards)]
+        results = pool.map(pack_shard, tasks) if pool else ((i, pack_shard(task)) for i, task in enumerate(tasks))
+        with closing(results):  # so that, whatever happens here, no worker writes on
+            # While the workers pack, this process is free for the hashes.
+            keys = self._plan.listing.keys
+            self._hashes = hash_keys((key.encode() for key in keys), len(keys))
+            for _, info in results:
+                self._done(info)
 
     def _tasks(self) -> Iterator[ShardTask]:
-        for number in range(self._plan.num_shards):
-            task = self._plan.task(number, self._output)
-            info = self._output.finished_shard(task.name, task.made_of)
+        """Yield the tasks that are not done."""
+        for task in self._plan.tasks(self.output):
+            self._made_of.append(task.made_of)
+            info = self.output.finished_shard(task.name, task.made_of)
             if info is not None:
                 self.resumed += 1
-                self._done(number, info)
+                self._done(info)
             else:
-                self._numbers.append(number)
+                with storage_errors(f"write to {self.output.path!r}"):
+                    self.output.drop_shard(task.name)
                 yield task
 
-    def _done(self, number: int, info: ShardInfo) -> None:
-        self._infos[number] = info
+    def _done(self, info: ShardInfo) -> None:
+        self._infos[info.name] = info
         self._bytes_done += info.num_bytes
-        self._options.progress("pack", self._bytes_done, int(self._plan.shard_bytes.sum()))
+        self._options.progress("pack", self._bytes_done, self._total_bytes)
+
+    def complete(self) -> None:
+        """Write what belongs to the whole dataset."""
+        self.output.complete(
+            [self._infos[shard_name(number)] for number in range(self._plan.num_shards)],
+            self._hashes,
+            classes=self._options.classes,
+            packed_with=self._options.recorded,
+            rejected=self._rejected,
+            mark=self._mark(self._made_of),
+        )
 
 
 def recorded_options(**options: Any) -> dict[str, Any]:

@@ -30,9 +30,14 @@ class ShardTask:
 
 
 def fingerprint(name: str, listing: Listing) -> str:
-    """Return a hash of what a shard is made of: keys, fields, sizes, times and inline payloads."""
-    hashed = xxh3_128(name.encode())
-    for text in (listing.keys, listing.fields, [str(payload) for payload in listing.payload]):
+    """Return a hash of what a shard is made of: keys, fields, paths, sizes, times and inline payloads.
+
+    And of the version of this package, so that no dataset is finished by another one.
+    """
+    from shardpack import __version__
+
+    hashed = xxh3_128("\0".join((__version__, name, os.path.realpath(listing.root))).encode("utf-8", "surrogateescape"))
+    for text in (listing.keys, listing.fields, map(str, listing.payload)):
         hashed.update("\0".join(text).encode("utf-8", "surrogateescape") + b"\0\0")
     for column in (listing.start, listing.field_code, listing.size, listing.mtime_ns):
         hashed.update(np.ascontiguousarray(column).data)
@@ -46,11 +51,12 @@ def pack_shard(task: ShardTask) -> ShardInfo:
     """Write one shard and its index, and publish both.
 
     Raises:
-        SourceError: A file changed or vanished since it was listed; names it.
+        SourceError: A file changed its size or vanished since it was listed; names it.
         StorageError: The disk refused.
+        OutputExistsError: Another packer has taken the folder over.
     """
     listing = task.listing
-    with storage_errors(f"write {task.output.join(task.name)!r}"):
+    with storage_errors(f"write {task.output.join(task.name)!r}"), task.output.share():
         file = task.output.new_shard(task.name, expected_bytes=task.num_bytes)
         try:
             assembler = ShardAssembler(file.write, _chunk)
@@ -107,7 +113,8 @@ class _Loader:
                 "mend it, then run the same command: it continues where it stopped"
             ) from error
         if off:
+            got = "more" if off > 0 else len(view) + off
             raise SourceError(
-                f"source changed while packing: expected {len(view)} bytes, got {'more' if off > 0 else len(view) + off} "
-                f"in {os.path.join(self._root, payload)!r}; run the same command again"
+                f"source changed while packing: expected {len(view)} bytes in "
+                f"{os.path.join(self._root, payload)!r}, got {got}; run the same command again"
             )

@@ -61,12 +61,15 @@ def _join(
     first: npt.NDArray[np.bool_], begins: list[int], ends: list[int], joinable: list[bool], max_bytes: int
 ) -> None:
     """Clear `first` where a range joins the request before it."""
+    # A range within the request before it joins it, so that request reaches the furthest of all
+    # so far: the gap that `joinable` looked at is the gap to it.
     request_start, request_end = begins[0], ends[0]
     for i, joins in enumerate(joinable, start=1):
-        end = max(request_end, ends[i])
-        # `joins` looked at the furthest end so far, which an earlier request may own: look again.
-        if joins and end - request_start <= max_bytes:
+        end = ends[i]
+        if end <= request_end:
+            first[i] = False
+        elif joins and end - request_start <= max_bytes:
             first[i] = False
             request_end = end
         else:
-            request_start, request_end = begins[i], ends[i]
+            request_start, request_end = begins[i], end

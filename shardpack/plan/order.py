@@ -37,7 +37,7 @@ def derive_key(*numbers: int) -> int:
     """
     key = np.zeros(1, np.uint64)
     for number in numbers:
-        part = np.array([number % 2**64], np.uint64)
+        part = np.array([int(number) % 2**64], np.uint64)
         key = mix64(key * _GOLDEN + part + _GOLDEN)
     return int(key[0])
 

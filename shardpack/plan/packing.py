@@ -32,8 +32,8 @@ class ShardLimits:
         smallest = BLOCK + len(END_OF_ARCHIVE)
         if self.max_bytes < smallest:
             raise OptionError(f"max_shard_bytes is {self.max_bytes}, less than an empty member takes ({smallest})")
-        if self.max_samples is not None and self.max_samples < 1:
-            raise OptionError(f"max_shard_samples is {self.max_samples}, expected at least 1")
+        if self.max_samples is not None and (not isinstance(self.max_samples, int) or self.max_samples < 1):
+            raise OptionError(f"max_shard_samples is {self.max_samples!r}, expected an integer of at least 1")
 
 
 def member_bytes(listing: Listing) -> npt.NDArray[np.int64]:
@@ -88,7 +88,8 @@ def check_fits(sizes: npt.NDArray[np.int64], room: int, listing: Listing) -> Non
     if len(too_large):
         worst = int(too_large[np.argmax(sizes[too_large])])
         raise SourceError(
-            f"{len(too_large)} sample(s) do not fit in a shard of {room + len(END_OF_ARCHIVE)} bytes, the largest takes "
-            f"{sizes[worst]}; raise --max-shard-bytes, or give such samples a shard each with --allow-oversized",
+            f"{len(too_large)} sample(s) do not fit in a shard of {room + len(END_OF_ARCHIVE)} bytes, the largest "
+            f"takes {sizes[worst]}; raise max_shard_bytes (--max-shard-bytes), or give such samples a shard each with "
+            "allow_oversized (--allow-oversized)",
             key=listing.keys[worst],
         )

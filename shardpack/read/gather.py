@@ -65,6 +65,8 @@ def gather(
     rows are neighbours: one long request then takes them all.
     """
     columns = shard.columns_of(fields)
+    if not columns:  # none of the wanted fields occurs in this shard
+        return
     if shard.map is not None and shard.dense and not verify and not streaming:
         _from_map(shard, rows, samples, columns)
     else:

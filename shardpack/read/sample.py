@@ -51,11 +51,16 @@ class Sample(dict[str, Any]):
         raise FieldNotFoundError(f"no field {field!r}; the sample has: {has}", key=self.key)
 
     def __repr__(self) -> str:
-        fields = ", ".join(f"{field}: {len(payload)} bytes" for field, payload in self.items())
-        return f"<Sample {self.position} {self.key!r}: {fields}>"
+        which = f" {self.position} {self.key!r}" if hasattr(self, "_key") else ""  # none if made by hand
+        return f"<Sample{which}: {', '.join(map(_shown, self.items()))}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (self.key, self.position, dict(self)))
+
+
+def _shown(field: tuple[str, Any]) -> str:
+    name, payload = field
+    return f"{name}: {len(payload)} bytes" if isinstance(payload, bytes) else f"{name}: {type(payload).__name__}"
 
 
 def _rebuild(key: str, position: int, fields: dict[str, Any]) -> Sample:

@@ -17,6 +17,7 @@ from shardpack.errors import (
     CorruptIndexError,
     CorruptShardError,
     FormatError,
+    OptionError,
     ShardNotFoundError,
     ShardpackError,
     StaleIndexError,
@@ -36,6 +37,7 @@ from shardpack.storage.local import LocalStore
 from shardpack.workers import start_workers
 
 PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
+BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
 SHOWN = 5  # damaged payloads named a shard
 WORK_FOLDER = ".shardpack"  # where packing keeps what is unfinished
 _LOOKS_OURS = re.compile(r".*\.(?:tar|index)(?:\.\d+\.tmp)?|(?:keys\.index|shardpack\.json)\.\d+\.tmp")
@@ -104,20 +106,22 @@ def verify(
     Args:
         location: Folder of the dataset.
         full: Read every byte.
-        jobs: Worker processes; None takes one a core for `full`, else one.
+        jobs: Worker processes; None takes one a core for `full`, where they pay for their start, else one.
         progress: Called as progress("verify", bytes done, bytes in all).
 
     Raises:
         DatasetNotFoundError, CorruptManifestError: There is no manifest to verify against.
     """
     began = time.perf_counter()
+    if jobs is not None and jobs < 1:
+        raise OptionError(f"jobs is {jobs}, expected at least 1")
     store = LocalStore(location)
     whole = open_dataset(store).manifest
     total, done = whole.num_bytes, 0
-    tasks = ((store.location, whole.shard(number), full) for number in range(len(whole.records)))
+    tasks = [(store.location, info, full) for info in whole.shards]
     found: dict[int, list[Problem]] = {}
-    count = min(jobs or (os.cpu_count() or 1 if full else 1), len(whole.records) or 1)
-    with start_workers(count) as pool:
+    wanted = jobs or min(os.cpu_count() or 1, 1 + (total // BYTES_PER_WORKER if full else 0))
+    with start_workers(min(wanted, len(tasks) or 1)) as pool:
         results = enumerate(map(_verify_shard, tasks)) if pool is None else pool.map(_verify_shard, tasks)
         for number, shard_problems in results:
             found[number] = shard_problems
@@ -179,16 +183,8 @@ def _compare(folder: str, info: ShardInfo, index: ShardIndex | None) -> Iterator
             'restore the files that belong together, or rebuild with "shardpack index --force"',
         )
         return
-    damaged = [] if index is None else np.argwhere(found.crc32c != index.crc32c).tolist()
-    for row, column in damaged[:SHOWN]:
-        expected, got = int(index.crc32c[row, column]), int(found.crc32c[row, column])  # type: ignore[union-attr]
-        yield Problem(
-            "damaged",
-            info.name,
-            f"field {found.fields[column]!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}; restore the shard",
-            found.key(row),
-            int(found.data_offset[row, column]),
-        )
+    damaged = [] if index is None else list(_damaged_fields(info.name, found, index))
+    yield from damaged[:SHOWN]
     if len(damaged) > SHOWN:
         yield Problem("damaged", info.name, f"{len(damaged) - SHOWN} more fields are damaged; restore the shard")
     if not damaged and found.shard_crc32c != info.crc32c:
@@ -199,6 +195,14 @@ def _compare(folder: str, info: ShardInfo, index: ShardIndex | None) -> Iterator
             f"{what} damaged: expected CRC32C {info.crc32c:08x} of the whole file, got {found.shard_crc32c:08x}; "
             "restore the shard",
         )
+
+
+def _damaged_fields(shard: str, found: ShardIndex, index: ShardIndex) -> Iterator[Problem]:
+    for row, column in np.argwhere(found.crc32c != index.crc32c).tolist():
+        expected, got = int(index.crc32c[row, column]), int(found.crc32c[row, column])
+        message = f"field {found.fields[column]!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}"
+        offset = int(found.data_offset[row, column])
+        yield Problem("damaged", shard, f"{message}; restore the shard", found.key(row), offset)
 
 
 def _same_places(a: ShardIndex, b: ShardIndex) -> bool:

@@ -17,6 +17,7 @@ from shardpack.sources.folder import group_files
 from shardpack.sources.problems import Problems
 from shardpack.sources.scan import Files, scan
 from shardpack.sources.table import find_tables, list_table
+from shardpack.workers import WorkerPool
 
 Layout = Literal["auto", "classes", "files", "table", "coco"]
 OnError = Literal["raise", "skip"]
@@ -45,6 +46,7 @@ def open_source(
     rename_keys: bool = False,
     on_error: OnError = "raise",
     progress: Callable[[int], None] | None = None,
+    pool: WorkerPool | None = None,
 ) -> Source:
     """Return the samples of a folder, their names checked; no picture is opened.
 
@@ -62,6 +64,7 @@ def open_source(
         rename_keys: Escape unsafe keys reversibly instead of rejecting them.
         on_error: "raise" at the end if anything was rejected, or "skip" to go on without it.
         progress: Called with the number of files found so far, now and then.
+        pool: Workers that share the listing of folders; the result is the same.
 
     Raises:
         SourceError: No pictures, unreadable labels, or rejected samples: the first few are
@@ -76,7 +79,7 @@ def open_source(
     if annotations is not None and layout not in ("auto", "coco"):
         raise OptionError(f"annotations are for the layout 'coco', got layout {layout!r}; leave one of them out")
     problems = Problems()
-    files = scan(path, problems, progress=progress)
+    files = scan(path, problems, progress=progress, pool=pool)
     listing, layout = _list(files, layout, annotations, problems, rename_keys=rename_keys)
     listing = check_names(listing, problems, rename_keys=rename_keys)
     if on_error == "raise":

@@ -36,6 +36,13 @@ class Problems:
         self.left_out[reason] += 1
         self.left_out_examples.setdefault(reason, name)
 
+    def extend(self, other: Problems) -> None:
+        """Add what was collected elsewhere."""
+        self.rejected.extend(other.rejected)
+        self.left_out.update(other.left_out)
+        for reason, name in other.left_out_examples.items():
+            self.left_out_examples.setdefault(reason, name)
+
     def reject_samples(self, listing: Listing, reasons: Mapping[int, str]) -> Listing:
         """Return the listing without the samples `reasons` numbers, each noted under its picture's path."""
         for sample in sorted(reasons):

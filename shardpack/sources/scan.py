@@ -10,9 +10,11 @@ from operator import attrgetter
 
 from shardpack.errors import SourceError
 from shardpack.sources.problems import Problems
+from shardpack.workers import WorkerPool
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _CHUNK = 10_000  # files between two calls of progress: about 30 ms
+_FOLDERS_A_TASK = 8
 
 
 def _int64s() -> array[int]:
@@ -32,6 +34,12 @@ class Files:
     sizes: array[int] = field(default_factory=_int64s)
     mtimes_ns: array[int] = field(default_factory=_int64s)
 
+    def extend(self, other: Files) -> None:
+        """Add the files of another scan behind these."""
+        self.names.extend(other.names)
+        self.sizes.extend(other.sizes)
+        self.mtimes_ns.extend(other.mtimes_ns)
+
     def without(self, names: Collection[str]) -> Files:
         """Return the files but for those named, order kept."""
         dropped = {i for i, name in enumerate(self.names) if name in names} if names else set()
@@ -46,7 +54,17 @@ class Files:
         )
 
 
-def scan(root: str | os.PathLike[str], problems: Problems, *, progress: Callable[[int], None] | None = None) -> Files:
+Identity = tuple[int, int]  # device and inode of a folder
+Pending = tuple[str, tuple[Identity, ...]]  # a folder, and the identities of those above it
+
+
+def scan(
+    root: str | os.PathLike[str],
+    problems: Problems,
+    *,
+    progress: Callable[[int], None] | None = None,
+    pool: WorkerPool | None = None,
+) -> Files:
     """Return all files below `root`, in an order that no directory listing can change.
 
     Hidden files and folders (a leading dot) are left out and counted. Links are followed; a
@@ -57,34 +75,69 @@ def scan(root: str | os.PathLike[str], problems: Problems, *, progress: Callable
         root: The folder.
         problems: Takes what is rejected or left out.
         progress: Called with the number of files so far, now and then.
+        pool: Workers that share the folders in `root` among them; the result is the same.
 
     Raises:
         SourceError: `root` is not a readable folder.
     """
     files = Files(os.fspath(root))
-    # A stack, not recursion: folders may nest deeper than Python's stack.
-    pending: list[tuple[str, tuple[tuple[int, int], ...]]] = [("", ())]
-    while pending:
-        folder, above = pending.pop()
-        path = os.path.join(files.root, folder) if folder else files.root
-        try:
-            identity = _identity(path)
-            entries = [] if identity in above else _entries(path)
-        except OSError as error:
-            if not folder:
-                raise _root_error(files.root, error) from error
-            problems.reject(folder, f"unreadable: {error.strerror}; mend it, or remove it")
-            continue
-        if identity in above:
-            problems.reject(folder, "a link to a folder above itself; remove it")
-            continue
-        below: list[str] = []
-        for first in range(0, len(entries), _CHUNK):
-            below += _add_entries(files, folder + "/" if folder else "", entries[first : first + _CHUNK], problems)
-            if progress is not None:
-                progress(len(files.names))
-        pending += [(name, (*above, identity)) for name in reversed(below)]
+    below = _scan_folder(files, ("", ()), problems, progress)
+    if pool is None or len(below) < 2:
+        _scan_below(files, below, problems, progress)
+        return files
+    tasks = [(files.root, below[first : first + _FOLDERS_A_TASK]) for first in range(0, len(below), _FOLDERS_A_TASK)]
+    parts: dict[int, tuple[Files, Problems]] = {}
+    found = len(files.names)
+    for number, part in pool.map(_scan_task, tasks):
+        parts[number] = part
+        found += len(part[0].names)
+        if progress is not None:
+            progress(found)
+    for number in range(len(tasks)):
+        files.extend(parts[number][0])
+        problems.extend(parts[number][1])
     return files
+
+
+def _scan_task(task: tuple[str, list[Pending]]) -> tuple[Files, Problems]:
+    root, folders = task
+    files, problems = Files(root), Problems()
+    _scan_below(files, folders, problems, None)
+    return files, problems
+
+
+def _scan_below(
+    files: Files, folders: list[Pending], problems: Problems, progress: Callable[[int], None] | None
+) -> None:
+    # A stack, not recursion: folders may nest deeper than Python's stack.
+    pending = folders[::-1]
+    while pending:
+        pending += reversed(_scan_folder(files, pending.pop(), problems, progress))
+
+
+def _scan_folder(
+    files: Files, pending: Pending, problems: Problems, progress: Callable[[int], None] | None
+) -> list[Pending]:
+    """Add the files of one folder, and return the folders in it."""
+    folder, above = pending
+    path = os.path.join(files.root, folder) if folder else files.root
+    try:
+        identity = _identity(path)
+        entries = [] if identity in above else _entries(path)
+    except OSError as error:
+        if not folder:
+            raise _root_error(files.root, error) from error
+        problems.reject(folder, f"unreadable: {error.strerror}; mend it, or remove it")
+        return []
+    if identity in above:
+        problems.reject(folder, "a link to a folder above itself; remove it")
+        return []
+    below: list[str] = []
+    for first in range(0, len(entries), _CHUNK):
+        below += _add_entries(files, folder + "/" if folder else "", entries[first : first + _CHUNK], problems)
+        if progress is not None:
+            progress(len(files.names))
+    return [(name, (*above, identity)) for name in below]
 
 
 def _root_error(root: str, error: OSError) -> SourceError:
@@ -93,7 +146,7 @@ def _root_error(root: str, error: OSError) -> SourceError:
     return SourceError(f"cannot read the source: {error.strerror}: {root!r}; name a folder that you may read")
 
 
-def _identity(path: str) -> tuple[int, int]:
+def _identity(path: str) -> Identity:
     # Not DirEntry.stat, which leaves both numbers 0 on Windows.
     status = os.stat(path)
     return status.st_dev, status.st_ino

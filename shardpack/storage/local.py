@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -20,6 +21,7 @@ from shardpack.storage.protocol import ReadStats
 # but never copy a large payload twice to save one call.
 _MERGE_LIMITS = MergeLimits(max_gap_bytes=4096, max_request_bytes=64 << 10)
 _MAX_OPEN_FILES = 256  # a quarter of the usual limit of 1024 descriptors a process
+_LARGE_BYTES = 64 << 20
 
 
 class LocalStore:
@@ -33,11 +35,12 @@ class LocalStore:
 
     def __init__(self, location: str | os.PathLike[str]):
         self.location = os.fspath(location)
+        self._folder = os.path.abspath(self.location)  # also after a change of the working directory
         self.stats = ReadStats()
         self._files: dict[str, LocalFile] = {}
 
     def __reduce__(self) -> tuple[type[LocalStore], tuple[str]]:
-        return (LocalStore, (self.location,))
+        return (LocalStore, (self._folder,))
 
     def __repr__(self) -> str:
         return f"LocalStore({self.location!r})"
@@ -85,7 +88,7 @@ class LocalStore:
         self._files.clear()
 
     def _resolve(self, path: str) -> str:
-        return os.path.join(self.location, path)
+        return os.path.join(self._folder, path)
 
     def _file(self, path: str) -> LocalFile:
         file = self._files.get(path)
@@ -105,7 +108,7 @@ class LocalFile:
         self._name = name
         self._descriptor = -1
         try:
-            self._descriptor = os.open(full_path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0))
+            self._descriptor = os.open(full_path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ShardNotFoundError(
                 f"a file of the dataset is missing: {full_path!r}; restore it, or pack again", shard=name
@@ -123,15 +126,17 @@ class LocalFile:
         self.close()
 
     def close(self) -> None:
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
 
     def read(self, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start`, or raise."""
+        if length > _LARGE_BYTES and start + length > self.size():
+            raise self._too_short(start, length)  # before so much memory is asked for
         try:
             data = _pread(self._descriptor, length, start)
             while len(data) < length:  # signals and the 2 GiB limit of one call cut reads short
@@ -156,7 +161,10 @@ class LocalFile:
     def map(self) -> mmap.mmap | bytes:
         """Return a read-only map of the whole file; an empty file cannot be mapped and gives b""."""
         size = self.size()
-        return mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ) if size else b""
+        try:
+            return mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ, **_MAP_OPTIONS) if size else b""
+        except (OSError, ValueError) as error:  # ValueError: cut short just now
+            raise StorageError(f"cannot map: {error}; try again", shard=self._name) from error
 
     def prefetch(self, starts: Sequence[int], lengths: Sequence[int]) -> None:
         """Start reading those ranges whose first byte is not in the page cache.
@@ -181,6 +189,8 @@ class LocalFile:
         return True
 
 
+# A map keeps a descriptor of its own, only to tell the file's length: not needed here (Python 3.13).
+_MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) and os.name != "nt" else {}
 _HAS_HINTS = hasattr(os, "posix_fadvise") and hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")
 
 if hasattr(os, "pread"):

@@ -16,9 +16,7 @@ class MemoryStore:
     merge_limits = MergeLimits(max_gap_bytes=0, max_request_bytes=0)
     checks_reads = False
 
-    def __init__(
-        self, objects: Mapping[str, bytes], *, base: RangeReader | None = None, location: str = "memory://"
-    ):
+    def __init__(self, objects: Mapping[str, bytes], *, base: RangeReader | None = None, location: str = "memory://"):
         self._objects = dict(objects)
         self._base = base
         self.location = location if base is None else base.location
@@ -36,7 +34,9 @@ class MemoryStore:
         data = self._object(path)[start : start + length]
         if len(data) < length:
             raise CorruptShardError(
-                f"object is truncated: expected {length} bytes, got {len(data)}", shard=path, offset=start
+                f"object is truncated: expected bytes up to {start + length}, it has {self.size(path)}; restore it",
+                shard=path,
+                offset=start,
             )
         self.stats.add_requests(1, length)
         return data
@@ -82,7 +82,7 @@ class MemoryStore:
         try:
             return self._objects[path]
         except KeyError:
-            raise ShardNotFoundError(f"no object {path!r} in {self.location}", shard=path) from None
+            raise ShardNotFoundError(f"no object {path!r} in {self.location!r}; check the name", shard=path) from None
 
 
 def _rebuild(objects: Mapping[str, bytes], base: RangeReader | None, location: str) -> MemoryStore:

@@ -19,7 +19,7 @@ class RangeReader(Protocol):
     stats: ReadStats
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `start`.
+        """Return exactly `length` bytes from `start`; b"" for none, wherever that is.
 
         Raises:
             ShardNotFoundError: There is no such object.

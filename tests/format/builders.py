@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import os
 from collections.abc import Iterator, Sequence
+from types import ModuleType
 from typing import Any
 
 import numpy as np
+import pytest
 
 from shardpack.format import tar
 from shardpack.format.checksum import crc32c
@@ -15,6 +19,23 @@ from shardpack.format.index import ShardIndex, encode_index
 from shardpack.format.key_index import encode_key_index, hash_keys
 from shardpack.format.manifest import Manifest, ShardInfo, encode_manifest, record_of
 from shardpack.format.tar_parser import Member, TarParser
+
+
+def missing_judge(reason: str) -> None:
+    """Skip by name, or fail where SHARDPACK_REQUIRE_JUDGES is set, as `tests.conftest.judge` does."""
+    if os.environ.get("SHARDPACK_REQUIRE_JUDGES"):
+        pytest.fail(f"{reason}, and SHARDPACK_REQUIRE_JUDGES is set", pytrace=False)
+    pytest.skip(reason)
+
+
+def judge_module(name: str) -> ModuleType:
+    """Return an installed package that judges our bytes, such as "webdataset.tariterators"."""
+    try:
+        return importlib.import_module(name)
+    except ImportError:
+        missing_judge(f"{name} is not installed")
+        raise
+
 
 POSIX, GNU, V7 = b"ustar\x0000", b"ustar  \0", bytes(8)
 

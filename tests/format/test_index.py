@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptIndexError, UnsupportedVersionError
 from shardpack.format import safetensors
 from shardpack.format.index import MAX_FIELDS, encode_index, parse_index
-from tests.format.builders import SAMPLES, parse, small_index, small_shard
+from tests.format.builders import SAMPLES, judge_module, parse, small_index, small_shard
 from tests.strategies import damaged, json_values, payloads, safe_fields, safe_keys
 
 MEMBERS = st.dictionaries(safe_keys(), st.dictionaries(safe_fields(), payloads(), min_size=1, max_size=3), max_size=5)
@@ -60,7 +60,7 @@ def test_index_says_where_every_payload_is(samples):
 
 @given(MEMBERS)
 def test_the_library_reads_it_too(samples):
-    judge = pytest.importorskip("safetensors.numpy")
+    judge = judge_module("safetensors.numpy")
     _, index = small_shard(samples)
     loaded = judge.load(b"".join(encode_index(index)))
     for name, column in columns_of(index).items():

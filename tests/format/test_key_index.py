@@ -47,6 +47,30 @@ def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
     assert index.positions(0) == index.positions(2**64 - 1) == []
 
 
+@given(st.lists(st.tuples(HASHES, st.integers(1, 600)), max_size=4), st.data())
+def test_unique_position_is_right_or_leaves_it_to_positions(runs, data):
+    hashes = data.draw(st.permutations([hashed for hashed, length in runs for _ in range(min(length, 3))]))
+    hashes += [hashed for hashed, length in runs for _ in range(length - 3)]
+    index = KeyIndex(encode(hashes), num_samples=len(hashes))
+    for hashed in {*hashes, 3, 2**60}:
+        assert index.unique_position(hashed) == -1  # no page was checked yet
+    expected = positions_of(hashes)
+    for hashed in {*hashes, 3, 2**60}:
+        found = index.positions(hashed)
+        assert index.unique_position(hashed) in (-1, *(found if len(found) == 1 else ()))
+        assert found == expected.get(hashed, [])
+
+
+def test_unique_position_finds_nearly_every_key_once_its_page_was_used():
+    keys = [b"k/%d" % i for i in range(5000)]
+    index = KeyIndex(encode(hash_keys(keys, 5000)), num_samples=5000)
+    index.check()
+    found = [index.unique_position(hash_key(key)) for key in keys]
+    assert all(position in (-1, i) for i, position in enumerate(found))
+    # Left to `positions`: the first and the last key of each of nine pages, and the tenth page whole.
+    assert found.count(-1) == 9 + 9 + 5000 % PAGE_ENTRIES
+
+
 @pytest.mark.parametrize("before", [0, 1, 500, 511, 512, 513])
 @pytest.mark.parametrize("run", [1, 2, 511, 512, 513, 1100])
 def test_runs_of_one_hash_over_the_ends_of_pages(before, run):
@@ -116,7 +140,7 @@ REFUSED = {
     "K2 missing": (lambda _, metadata: metadata.pop("hash"), "no xxh3_64 hashes"),
     "K3": (replace("directory", lambda directory: directory ^ np.uint64(1)), "damaged directory"),
     "K3 missing": (lambda _, metadata: metadata.pop("directory_crc32c"), "damaged directory"),
-    "C4 kind": (meta("format", "shardpack-index"), "not a shardpack-keys file"),
+    "C4 kind": (meta("format", "shardpack-index"), "is no shardpack-keys"),
 }
 
 

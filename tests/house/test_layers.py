@@ -17,7 +17,8 @@ SOURCES = sorted(PACKAGE.rglob("*.py"))
 LAYERS = {
     "errors": 0,
     **dict.fromkeys(("progress", "units"), 0.1),
-    **dict.fromkeys(("workers", "worker_main"), 0.2),  # a process pool; knows nothing of what it runs
+    "worker_main": 0.2,  # the child of a process pool; knows nothing of what it runs
+    "workers": 0.3,
     **dict.fromkeys(("format", "codecs"), 1),
     "plan": 1.5,  # pure as well; fitting shards to a cap needs the arithmetic of tar headers
     "storage": 2,

@@ -1,8 +1,4 @@
-"""What the benchmarks share: options, interleaved rounds, tables, targets, a JSON file with the machine's name tag.
-
-Measured pieces return seconds; everything that compares runs them in turn, round after round, and
-takes the median of the rounds' ratios, so that a busy neighbour slows both sides alike.
-"""
+"""What the benchmarks share: options, a work folder, tables, targets, a JSON file that names commit and machine."""
 
 from __future__ import annotations
 
@@ -13,19 +9,15 @@ import platform
 import shutil
 import statistics
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from measure import QUIET, ratio, spread
+
 ROOT = Path(__file__).resolve().parents[2]
-CLI = [sys.executable, "-m", "shardpack"]
-QUIET_SHARE = 0.1  # of all CPU time: what other processes may use while we measure
-QUIET_TRIES = 3
-QUIET = {"waits": 600, "disturbed": 0}  # how often we still wait 0.2 s for a quiet machine; runs that had none
 
 
 def options(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
@@ -52,75 +44,6 @@ def work_folder(args: argparse.Namespace) -> Iterator[Path]:
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-
-
-def timed(function: Callable[[], Any]) -> float:
-    """Return the seconds one call takes."""
-    began = time.perf_counter()
-    function()
-    return time.perf_counter() - began
-
-
-def run_process(command: Sequence[str | os.PathLike[str]]) -> float:
-    """Return the seconds a process takes, start-up included; it must succeed and stay quiet."""
-    began = time.perf_counter()
-    done = subprocess.run(command, check=False, capture_output=True, text=True)
-    seconds = time.perf_counter() - began
-    if done.returncode:
-        sys.exit(f"{' '.join(map(str, command))}: exit {done.returncode}\n{done.stderr}")
-    return seconds
-
-
-def run_json(command: Sequence[str | os.PathLike[str]]) -> Any:
-    """Return what a process prints as JSON: for what needs a fresh process to be measured in."""
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
-
-
-def interleave(cases: Mapping[str, Callable[[], float]], rounds: int) -> dict[str, list[float]]:
-    """Return the seconds of each case in each round. Every round runs all cases, the first one in turn."""
-    seconds: dict[str, list[float]] = {name: [] for name in cases}
-    names = list(cases)
-    for number in range(rounds):
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
-            seconds[name].append(undisturbed(cases[name]))
-    return seconds
-
-
-def undisturbed(case: Callable[[], float]) -> float:
-    """Return the seconds of a run during which the machine did little else, of some tries the calmest."""
-    best_share, best_seconds = 1.0, 0.0
-    for _ in range(QUIET_TRIES):
-        while QUIET["waits"] > 0 and _others_share(_cpu_seconds(), wait=0.2) > QUIET_SHARE:
-            QUIET["waits"] -= 1
-        before = _cpu_seconds()
-        seconds = case()
-        best_share, best_seconds = min((best_share, best_seconds), (_others_share(before), seconds))
-        if best_share <= QUIET_SHARE:
-            return best_seconds
-    QUIET["disturbed"] += 1
-    return best_seconds
-
-
-def _cpu_seconds() -> tuple[float, float, float]:
-    """Return (clock, seconds all CPUs were busy, seconds this process and its children were)."""
-    own = os.times()
-    with open("/proc/stat", encoding="ascii") as file:
-        user, nice, system, _, _, irq, softirq, *_ = map(int, file.readline().split()[1:])
-    busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-    return time.perf_counter(), busy, sum(own[:4])
-
-
-def _others_share(before: tuple[float, float, float], *, wait: float = 0.0) -> float:
-    """Return the part of all CPU time that went to other processes since `before`."""
-    time.sleep(wait)
-    elapsed, busy, own = (now - then for now, then in zip(_cpu_seconds(), before, strict=True))
-    return max(0.0, busy - own) / (elapsed * (os.cpu_count() or 1))
-
-
-def ratio(peer: Sequence[float], ours: Sequence[float]) -> float:
-    """Return how many times our speed is the peer's: the median over the rounds."""
-    return statistics.median(theirs / mine for theirs, mine in zip(peer, ours, strict=True))
 
 
 def environment() -> dict[str, Any]:
@@ -165,7 +88,7 @@ class Report:
                 seconds=round(median, 6),
                 **{f"{unit}/s": round(per / median, 1)},
                 times=f"{ratio(seconds[peer], measured):.2f}",
-                spread=f"{100 * (max(measured) - min(measured)) / median:.0f} %",
+                spread=spread(measured),
             )
 
     def target(self, what: str, measured: float, *, at_least: float | None = None, below: float | None = None) -> None:
@@ -186,13 +109,9 @@ class Report:
         path = self._args.json or ROOT / "build" / "bench" / f"{self._name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         given = {name: str(value) for name, value in vars(self._args).items() if name not in {"json", "work_dir"}}
-        result = {
-            "benchmark": self._name,
-            "environment": self._began,
-            "options": given,
-            "disturbed": QUIET["disturbed"],
-        }
-        path.write_text(json.dumps({**result, "rows": self.rows, "targets": self.targets}, indent=1) + "\n")
+        head = {"benchmark": self._name, "environment": self._began, "options": given}
+        measured = {"rows": self.rows, "targets": self.targets, "disturbed": QUIET["disturbed"]}
+        path.write_text(json.dumps({**head, **measured}, indent=1) + "\n")
         return 0
 
 

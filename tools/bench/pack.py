@@ -17,8 +17,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import webdataset as wds
-from common import CLI, Report, interleave, options, ratio, run_process, timed, work_folder
+from common import Report, options, work_folder
 from data import PHOTO, TINY, Work, warm
+from measure import CLI, interleave, ratio, run_process, timed
 
 WDS_FRACTION = {"tiny": 20, "photo": 8}  # webdataset packs one in so many samples
 

@@ -16,8 +16,9 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from common import Report, interleave, options, ratio, work_folder
+from common import Report, options, work_folder
 from data import TINY, Work, packed, warm
+from measure import interleave, ratio
 
 import shardpack
 

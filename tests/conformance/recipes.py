@@ -1,0 +1,278 @@
+"""How each file of the corpus is made: tars by other tools, the golden dataset, and one broken file a rule.
+
+The tests make them anew where the tools are there, and read the stored ones in any case.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import subprocess
+import tarfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from unittest.mock import patch
+
+import numpy as np
+
+from shardpack.format import safetensors, tar
+from shardpack.format.checksum import crc32c
+from tests.conftest import judge
+from tests.format.builders import (
+    GNU,
+    block,
+    container,
+    entry,
+    gnu_long,
+    judge_module,
+    missing_judge,
+    pax,
+    small_index,
+    small_key_index,
+    small_manifest,
+)
+
+CORPUS = Path(__file__).parent / "corpus"
+
+# --- Tars of other tools ---------------------------------------------------------------------
+
+FILES = {
+    "a.jpg": bytes(range(256)) * 2 + b"!",
+    "a.json": b'{"label": 1}',
+    "b.jpg": b"",
+    "class/c.jpg": b"c" * 512,
+    "class/c.seg.png": b"s" * 511,
+    "class/noext": b"nobody's",
+}
+UTF8_FILES = {"class/é.jpg": b"accent"}
+PREFIX_FILES = {f"{'d' * 60}/{'n' * 60}.jpg": b"a name for the prefix"}  # 125 bytes
+LONG_FILES = {f"{'long-name-' * 20}.jpg": b"a name that no ustar header holds"}  # one component of 204 bytes
+
+
+def tree(folder: Path, *more: dict[str, bytes]) -> Path:
+    """Fill a folder with files, an empty folder, a symbolic and a hard link; times are fixed."""
+    for files in (FILES, *more):
+        for name, payload in files.items():
+            path = folder / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(payload)
+    (folder / "empty").mkdir()
+    (folder / "link.jpg").symlink_to("a.jpg")
+    (folder / "same.jpg").hardlink_to(folder / "a.jpg")
+    for path in sorted(folder.rglob("*")):
+        os.utime(path, (1e9, 1e9 + 0.5), follow_symlinks=False)
+    return folder
+
+
+def gnu_tar(kind: str, *more: dict[str, bytes], options: tuple[str, ...] = ()) -> Callable[[Path, Path], None]:
+    def make(source: Path, out: Path) -> None:
+        program = judge("tar")
+        if "GNU tar" not in subprocess.run([program, "--version"], capture_output=True, text=True, check=True).stdout:
+            missing_judge("tar is not GNU tar")
+        fixed = ("--sort=name", "--owner=0", "--group=0", "--numeric-owner", "--mode=u=rwX,go=rX", *options)
+        folder = tree(source, *more)
+        subprocess.run([program, "-c", "-b1", f"--format={kind}", *fixed, "-f", out, "-C", folder, "."], check=True)
+
+    return make
+
+
+def bsdtar(kind: str, *more: dict[str, bytes]) -> Callable[[Path, Path], None]:
+    def make(source: Path, out: Path) -> None:
+        program, folder = judge("bsdtar"), tree(source, *more)
+        names = sorted(os.listdir(folder))
+        fixed = ("--uid", "0", "--gid", "0", "--uname", "", "--gname", "")
+        subprocess.run([program, "-c", "-b1", f"--format={kind}", *fixed, "-f", out, "-C", folder, *names], check=True)
+
+    return make
+
+
+def python(kind: int, *more: dict[str, bytes]) -> Callable[[Path, Path], None]:
+    def make(source: Path, out: Path) -> None:
+        def anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
+            info.uid = info.gid = 0
+            info.uname = info.gname = ""
+            return info
+
+        with tarfile.open(out, "w", format=kind) as archive:
+            archive.add(tree(source, *more), arcname="", filter=anonymous)
+
+    return make
+
+
+def webdataset(mtime: float) -> Callable[[Path, Path], None]:
+    def make(_: Path, out: Path) -> None:
+        writer = judge_module("webdataset").TarWriter(str(out), mtime=mtime)
+        for i in range(3):
+            writer.write({"__key__": f"class/{i:04d}", "jpg": bytes([i]) * (510 + i), "json": {"label": i}})
+        writer.close()
+
+    return make
+
+
+MORE = (UTF8_FILES, PREFIX_FILES, LONG_FILES)
+FOREIGN = {
+    "gnu-v7": gnu_tar("v7"),
+    "gnu-oldgnu": gnu_tar("oldgnu", *MORE),
+    "gnu-gnu": gnu_tar("gnu", *MORE),
+    "gnu-ustar": gnu_tar("ustar", UTF8_FILES, PREFIX_FILES),
+    "gnu-pax": gnu_tar("pax", *MORE),
+    "gnu-pax-global": gnu_tar("pax", options=("--pax-option=globexthdr.name=g,comment=hello",)),
+    "bsdtar-ustar": bsdtar("ustar", UTF8_FILES, PREFIX_FILES),
+    "bsdtar-pax": bsdtar("pax", *MORE),
+    "bsdtar-gnutar": bsdtar("gnutar", *MORE),
+    "python-ustar": python(tarfile.USTAR_FORMAT, UTF8_FILES, PREFIX_FILES),
+    "python-gnu": python(tarfile.GNU_FORMAT, *MORE),
+    "python-pax": python(tarfile.PAX_FORMAT, *MORE),
+    "webdataset-now": webdataset(1.7e9 + 0.25),  # as by default: a float, so that every member gets a pax header
+    "webdataset-zero": webdataset(0),
+}
+
+# --- The golden dataset ----------------------------------------------------------------------
+
+# Not one payload that a library would encode: those change with its version.
+GOLDEN_SAMPLES = {
+    "cat/0001": {"jpg": b"not really a picture", "json": b'{"label":3}'},
+    "cat/0002": {"json": b'{"label":4}', "jpg": bytes(range(256)) * 2},
+    "dog": {"jpg": b"", "json": b"{}", "seg.png": b"\xff" * 513},
+    "Upper/Case~1": {"cls": b"7"},
+    f"{'d' * 60}/{'n' * 60}": {"txt": b"a name for the prefix"},
+    "long-name-" * 20: {"txt": b"a name for pax"},
+}
+GOLDEN_VERSION = "0.0.0"  # in the manifest's "packed_with", which would change with every release
+
+
+def golden_dataset(out: Path) -> None:
+    from shardpack import ShardWriter
+
+    with patch("shardpack.__version__", GOLDEN_VERSION), ShardWriter(out, max_shard_samples=3) as writer:
+        for key, fields in GOLDEN_SAMPLES.items():
+            writer.write(key, fields)
+
+
+# --- One broken file a rule of SPEC ----------------------------------------------------------
+
+A = entry(b"a.jpg", b"1")
+PATH = (b"path", b"b.jpg")
+BROKEN_TARS = {
+    "T1-gzip": b"\x1f\x8b\x08\x00" + bytes(600),
+    "T2-not-a-header": A + b"junk" * 128,
+    "T3-negative-size": A + block(b"b", b"\xff" * 12),
+    "T4-size-beyond-63-bits": A + block(b"b", b"\x80" + b"\x7f" * 11),
+    "T5-long-extended-header": A + block(b"x", (1 << 20) + 1, b"x"),
+    "T6-two-pax-headers": A + pax([PATH]) + pax([PATH]) + A,
+    "T7-record-runs-over": A + entry(b"x", b"99 path=b.jpg\n", b"x") + A,
+    "T8-empty-path": A + pax([(b"path", b"")]) + A,
+    "T9-pax-and-gnu-name": A + gnu_long(b"b") + pax([PATH]) + A,
+    "T10-nul-in-name": A + pax([(b"path", b"a\0b.jpg")]) + A,
+    "T11-global-path": A + pax([PATH], b"g") + A,
+    "T12-sparse": A + block(b"b", 0, b"S", magic=GNU),
+    "T13-truncated": A[:-1],
+}
+
+
+def broken_containers() -> Iterator[tuple[str, bytes]]:
+    good = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
+    kind = {"format": "shardpack-index", "version": "1"}
+    yield "C1-header-beyond-file", (1 << 19).to_bytes(8, "little") + b"{}      "
+    yield "C2-name-twice", container(b'{"a": 1, "a": 2}')
+    yield "C3-metadata-number", container({"__metadata__": {"version": 1}})
+    yield "C4-other-kind", container({"__metadata__": {**kind, "format": "other"}})
+    yield "C4-newer-version", container({"__metadata__": {**kind, "version": "2"}})
+    yield "C5-shape-overflows", container({"__metadata__": kind, "a": {**good, "shape": [0, 2**62, 2**62]}})
+    yield "C6-length-of-another-shape", container({"__metadata__": kind, "a": {**good, "shape": [3]}}, bytes(2))
+    yield "C7-overlap", container({"__metadata__": kind, "a": good, "b": good}, bytes(2))
+    yield "C8-truncated", container({"__metadata__": kind, "a": good}, bytes(1))
+
+
+def broken_indexes() -> Iterator[tuple[str, bytes]]:
+    def changed(column: str, at: tuple[int, ...], value: int) -> bytes:
+        columns, metadata = safetensors.parse(small_index(), name="good")
+        columns[column] = columns[column].copy()
+        columns[column][at] = value
+        return b"".join(safetensors.encode(columns, metadata))
+
+    def described(**values: str) -> bytes:
+        columns, metadata = safetensors.parse(small_index(), name="good")
+        return b"".join(safetensors.encode(columns, {**metadata, **values}))
+
+    yield "X1-fields-not-sorted", described(fields='["json","jpg","seg.png"]')
+    yield "X2-negative-length", described(shard_bytes="-1")
+    columns, metadata = safetensors.parse(small_index(), name="good")
+    yield (
+        "X3-wrong-dtype",
+        b"".join(safetensors.encode({**columns, "crc32c": columns["crc32c"].astype("<u8")}, metadata)),
+    )
+    yield "X4-key-beyond-heap", changed("key_offset", (1,), 1 << 40)
+    yield "X5-data-beyond-shard", described(end_of_data=str(1 << 40))
+    yield "X6-size-of-an-absent-field", changed("size", (1, 0), 1)
+    yield "X7-payload-beyond-data", changed("size", (2, 2), 2**64 - 1)
+    yield "X8-offset-inside-a-block", changed("data_offset", (0, 0), 513)
+    yield "X9-members-overlap", changed("data_offset", (0, 1), 512)
+
+
+def broken_key_indexes() -> Iterator[tuple[str, bytes]]:
+    """Key indexes of 20 keys."""
+
+    def changed(entry_at: tuple[int, int] | None = None, value: int = 0, *, refit: bool = True, **meta: str) -> bytes:
+        columns, metadata = safetensors.parse(small_key_index(20), name="good")
+        if entry_at is not None:
+            columns["entry"] = columns["entry"].copy()
+            columns["entry"][entry_at] = value
+        if refit:
+            entries = np.ascontiguousarray(columns["entry"])
+            columns["directory"] = np.array([[entries[0, 0], crc32c(entries.data)]], "<u8")
+            metadata["directory_crc32c"] = f"{crc32c(columns['directory'].data):08x}"
+        return b"".join(safetensors.encode(columns, {**metadata, **meta}))
+
+    columns, metadata = safetensors.parse(small_key_index(20), name="good")
+    yield "K1-one-key-less", b"".join(safetensors.encode({**columns, "entry": columns["entry"][:-1]}, metadata))
+    yield "K2-other-hash", changed(hash="xxh64")
+    yield "K3-damaged-directory", changed(directory_crc32c="00000000")
+    yield "K4-damaged-page", changed((3, 1), 19, refit=False)
+    yield "K5-position-beyond-dataset", changed((0, 1), 20)
+    yield "K6-position-twice", changed((0, 1), int(columns["entry"][1, 1]))
+
+
+def broken_manifests() -> Iterator[tuple[str, bytes]]:
+    def changed(**values: object) -> bytes:
+        return json.dumps({**json.loads(small_manifest()), **values}, indent=1).encode() + b"\n"
+
+    def shard(**values: object) -> bytes:
+        shards = json.loads(small_manifest())["shards"]
+        return changed(shards=[shards[0], {**shards[1], **values}])
+
+    yield "M1-not-ours", changed(format="other")
+    yield "M2-no-version", changed(version=True)
+    yield "M2-newer-version", changed(version=2)
+    yield "M3-shard-with-more", shard(url="https://example.org/x.tar")
+    yield "M4-name-leads-outside", shard(name="../x.tar")
+    yield "M5-negative-length", shard(num_bytes=-1)
+    yield "M6-checksum-in-upper-case", shard(crc32c="DEADBEEF")
+    yield "M7-more-of-a-field-than-samples", shard(samples_per_field={"jpg": 12})
+    yield "M8-index-over-the-key-index", shard(name="keys.tar")
+    yield "M9-key-index-elsewhere", changed(keys={**json.loads(small_manifest())["keys"], "name": "../keys.index"})
+    yield "M10-classes-are-numbers", changed(classes=[1, 2])
+    yield "M11-does-not-add-up", changed(num_samples=20)
+
+
+def broken() -> dict[str, bytes]:
+    """File name -> bytes: one at least for each numbered check of SPEC."""
+    return {
+        **{f"{name}.tar": data for name, data in BROKEN_TARS.items()},
+        **{f"{name}.index": data for name, data in (*broken_containers(), *broken_indexes(), *broken_key_indexes())},
+        **{f"{name}.json": data for name, data in broken_manifests()},
+    }
+
+
+def tar_members(data: bytes) -> list[tuple[str, int, int, int, bytes]]:
+    """(name, offset, data offset, size, payload) of each regular file, as Python's tarfile sees it."""
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        return [
+            (m.name, m.offset, m.offset_data, m.size, data[m.offset_data : m.offset_data + m.size])
+            for m in archive
+            if m.isreg()
+        ]
+
+
+assert tar.BLOCK == tarfile.BLOCKSIZE

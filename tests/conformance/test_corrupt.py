@@ -1,0 +1,101 @@
+"""One broken file, or more, for each numbered check of SPEC.md: refused by that error, at that offset."""
+
+from __future__ import annotations
+
+import re
+import tracemalloc
+
+import pytest
+
+from shardpack.errors import (
+    CorruptIndexError,
+    CorruptManifestError,
+    CorruptShardError,
+    FormatError,
+    UnsupportedVersionError,
+)
+from shardpack.format.index import parse_index
+from shardpack.format.key_index import KeyIndex
+from shardpack.format.manifest import parse_manifest
+from tests.conformance.recipes import CORPUS, broken
+from tests.conftest import ROOT
+from tests.format.builders import parse
+
+FILES = sorted((CORPUS / "corrupt").iterdir())
+RULES = re.findall(
+    r"^\| ([TCXKM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
+)
+NEWER = ("C4-newer-version.index", "M2-newer-version.json")
+
+# Where the error points to, in files whose error has an offset.
+OFFSETS = {
+    "T1": 0,
+    "T2": 1024,
+    "T3": 1024,
+    "T4": 1024,
+    "T5": 1024,
+    "T6": 2048,
+    "T7": 1024,
+    "T8": 1024,
+    "T9": 1024,
+    "T10": 1024,
+    "T11": 1024,
+    "T12": 1024,
+    "T13": 1023,
+    "C1": 0,
+    **dict.fromkeys(("C2", "C3", "C4", "C5", "C6"), 8),
+    "C7": 194,  # where the second column should begin
+    "C8": 137,  # where the file ends
+}
+
+
+def read(name: str, data: bytes) -> None:
+    kind, suffix = name[0], name.rpartition(".")[2]
+    if suffix == "tar":
+        parse([data], name)
+    elif suffix == "json":
+        parse_manifest(data)
+    elif kind == "K":
+        index = KeyIndex(data, num_samples=20, name=name)
+        for hashed in index._first_hashes:
+            index.positions(hashed)
+        index.check()
+    else:
+        parse_index(data, name=name)
+
+
+def expected_error(name: str) -> type[FormatError]:
+    if name in NEWER:
+        return UnsupportedVersionError
+    return {"T": CorruptShardError, "M": CorruptManifestError}.get(name[0], CorruptIndexError)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_refused(path):
+    with pytest.raises(FormatError) as caught:
+        read(path.name, path.read_bytes())
+    assert type(caught.value) is expected_error(path.name)
+    assert caught.value.offset == OFFSETS.get(path.name.partition("-")[0])
+    assert path.suffix == ".json" or caught.value.shard == path.name
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_refusing_takes_no_memory(path):
+    data = path.read_bytes()
+    tracemalloc.start()
+    try:
+        with pytest.raises(FormatError):
+            read(path.name, data)
+        assert tracemalloc.get_traced_memory()[1] < 100_000 + 20 * len(data)
+    finally:
+        tracemalloc.stop()
+
+
+def test_every_rule_has_a_file():
+    assert len(RULES) > 40
+    assert {path.name.partition("-")[0] for path in FILES} == set(RULES)
+
+
+def test_stored_files_are_those_of_the_recipes():
+    assert {path.name: path.read_bytes() for path in FILES} == broken()

@@ -1,0 +1,52 @@
+"""Builders and doubles for tests: listings of inline payloads, stores that count or fail, whole folders as a dict."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from shardpack.plan.listing import Listing, ListingBuilder
+
+Samples = Mapping[str, Mapping[str, bytes]]
+
+
+def inline_listing(samples: Samples) -> Listing:
+    """Return a listing whose payloads are in it; no file is needed."""
+    builder = ListingBuilder("/nowhere")
+    for key, fields in samples.items():
+        builder.add(key, [(field, payload, len(payload), 0) for field, payload in fields.items()])
+    return builder.build()
+
+
+def write_files(folder: Path, samples: Samples) -> Path:
+    """Write samples as files of the same stem below `folder`; return it."""
+    for key, fields in samples.items():
+        for field, payload in fields.items():
+            path = folder / f"{key}.{field}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(payload)
+    return folder
+
+
+def contents(folder: Path) -> dict[str, bytes | None]:
+    """Return all that is below a folder: files by their relative path, folders with None."""
+    found: dict[str, bytes | None] = {}
+    for path, folders, files in os.walk(folder):
+        relative = os.path.relpath(path, folder)
+        found.update({os.path.normpath(os.path.join(relative, name)): None for name in folders})
+        for name in files:
+            found[os.path.normpath(os.path.join(relative, name))] = Path(path, name).read_bytes()
+    return found
+
+
+class FakeReader:
+    """Range reads from one byte string; remembers each."""
+
+    def __init__(self, data: bytes):
+        self.data = data
+        self.requests: list[tuple[int, int]] = []
+
+    def get_ranges(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        self.requests.extend(zip(starts, lengths, strict=True))
+        return [self.data[start : start + length] for start, length in zip(starts, lengths, strict=True)]

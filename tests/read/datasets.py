@@ -1,0 +1,95 @@
+"""Builders for reading tests: small datasets on the disk or in memory, and a store that counts."""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from hypothesis import strategies as st
+
+import shardpack
+from shardpack.plan.coalesce import MergeLimits
+from shardpack.storage.memory import MemoryStore
+from tests.fakes import Samples
+
+
+def numbered(count: int, *, size: int = 7) -> dict[str, dict[str, bytes]]:
+    """Return `count` samples, all different; fields bin (`size` bytes and a little) and json."""
+    return {
+        f"k/{i:04d}": {"bin": (b"%06d" % i * size)[: size + i % 5], "json": b'{"number":%d}' % i} for i in range(count)
+    }
+
+
+def write(folder: Path, samples: Samples, **options: Any) -> Path:
+    """Pack samples in this order into `folder`; return it."""
+    with shardpack.ShardWriter(folder, **options) as writer:
+        for key, fields in samples.items():
+            writer.write(key, fields)
+    return folder
+
+
+def packed(samples: Samples, **options: Any) -> dict[str, bytes]:
+    """Return the files of a dataset."""
+    folder = Path(tempfile.mkdtemp())
+    try:
+        return {path.name: path.read_bytes() for path in write(folder, samples, **options).iterdir()}
+    finally:
+        shutil.rmtree(folder)
+
+
+class CountingStore(MemoryStore):
+    """Like a bucket: no maps, checksums on, every range a request. `calls` holds (path, start, length)."""
+
+    checks_reads = True
+
+    def __init__(self, objects: dict[str, bytes], *, gap: int = 0, most: int = 1 << 20):
+        super().__init__(objects)
+        self.merge_limits = MergeLimits(max_gap_bytes=gap, max_request_bytes=most)
+        self.calls: list[tuple[str, int, int]] = []
+
+    def get_range(self, path: str, *, start: int, length: int) -> bytes:
+        self.calls.append((path, start, length))
+        return super().get_range(path, start=start, length=length)
+
+    def size(self, path: str) -> int:
+        self.calls.append((path, 0, 0))
+        return super().size(path)
+
+    def buffer(self, path: str) -> Any:
+        data = super().buffer(path)
+        self.calls.append((path, 0, len(data)))
+        return data
+
+    def map(self, path: str) -> None:
+        return None
+
+    def taken(self) -> list[str]:
+        """Return the paths asked for since the last call, in order."""
+        paths = [path for path, _, _ in self.calls]
+        self.calls.clear()
+        return paths
+
+
+def as_dicts(samples: Sequence[shardpack.Sample]) -> list[tuple[str, int, dict[str, bytes]]]:
+    """Return all there is to a sample, to compare."""
+    return [(sample.key, sample.position, dict(sample)) for sample in samples]
+
+
+def expected(samples: Samples, positions: Sequence[int] | None = None) -> list[tuple[str, int, dict[str, bytes]]]:
+    """Return what `as_dicts` must give for these positions; for all by default."""
+    keys = list(samples)
+    chosen = range(len(keys)) if positions is None else positions
+    return [(keys[i], i, dict(samples[keys[i]])) for i in chosen]
+
+
+@st.composite
+def collections(draw: st.DrawFn) -> dict[str, dict[str, bytes]]:
+    """Small collections: some samples lack fields, some payloads are empty, keys in no order."""
+    keys = draw(st.lists(st.text("abc", min_size=1, max_size=4), min_size=1, max_size=14, unique=True))
+    fields = st.dictionaries(
+        st.sampled_from(["bin", "cls", "json", "seg.png"]), st.binary(max_size=600), min_size=1, max_size=3
+    )
+    return {key: dict(sorted(draw(fields).items())) for key in keys}

@@ -1,0 +1,145 @@
+"""`Sample`: a dict of bytes that knows its key and its place, and decodes when asked."""
+
+from __future__ import annotations
+
+import copy
+import io
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import shardpack
+from shardpack.errors import DecodeError, FieldNotFoundError
+from tests.conftest import ROOT, make_jpeg
+from tests.read.datasets import numbered, write
+
+
+def npy(array):
+    buffer = io.BytesIO()
+    np.save(buffer, array)
+    return buffer.getvalue()
+
+
+def png(mode):
+    buffer = io.BytesIO()
+    Image.new(mode, (3, 2)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+GOOD = {
+    "jpg": make_jpeg(),
+    "seg.png": png("P"),
+    "json": b'{"label": [1, null, "\xc3\xa9"]}',
+    "txt": "é\n".encode(),
+    "cls": b" 7\n",
+    "npy": npy(np.arange(6).reshape(2, 3)),
+    "bin": b"\x00\xff",
+    "pth": b"\x80\x04",
+}
+BROKEN = {
+    "jpg": make_jpeg()[:100],
+    "png": b"not a picture",
+    "json": b'{"label": ',
+    "a.json": b"\xff\xfe",
+    "txt": b"\xff",
+    "cls": b"seven",
+    "npy": b"\x93NUMPY",
+    "object.npy": npy(np.array([{}], object)),
+}
+
+
+@pytest.fixture(scope="module")
+def ds(tmp_path_factory):
+    samples = {"good": GOOD, "broken/1": BROKEN, "empty": {"txt": b"", "json": b""}}
+    return shardpack.open(write(tmp_path_factory.mktemp("dataset"), samples))
+
+
+def test_bytes_by_default(ds):
+    sample = ds["good"]
+    assert sample == GOOD
+    assert isinstance(sample, dict)
+    assert list(sample) == sorted(GOOD)
+    assert all(type(payload) is bytes for payload in sample.values())
+    assert (sample.key, sample.position) == ("good", 0)
+
+
+def test_decode_each_kind(ds):
+    values = ds.decode(ds["good"])
+    assert values["json"] == {"label": [1, None, "é"]}
+    assert values["txt"] == "é\n"
+    assert values["cls"] == 7
+    assert values["npy"].tolist() == [[0, 1, 2], [3, 4, 5]]
+    assert (values["jpg"].size, values["jpg"].mode) == ((32, 24), "RGB")
+    assert values["seg.png"].mode == "P", "as stored: no conversion"
+    assert (values["bin"], values["pth"]) == (GOOD["bin"], GOOD["pth"]), "anything else stays bytes"
+    for field in GOOD:
+        one = ds["good"].decode(field)
+        assert type(one) is type(values[field])
+
+
+@pytest.mark.parametrize("field", BROKEN)
+def test_broken_payloads_name_the_sample(ds, field):
+    with pytest.raises(DecodeError, match=rf"^field '{field}' does not decode as \w+: .*\(key='broken/1'\)$") as caught:
+        ds["broken/1"].decode(field)
+    assert caught.value.key == "broken/1"
+    with pytest.raises(DecodeError, match=r"\(key='broken/1'\)$"):
+        ds.decode(ds.get_many(["broken/1"], fields=[field])[0])
+
+
+def test_empty_payloads(ds):
+    assert ds["empty"].decode("txt") == ""
+    with pytest.raises(DecodeError, match="key='empty'"):
+        ds["empty"].decode("json")
+
+
+def test_fields_that_are_not_there(ds):
+    sample = ds["empty"]
+    for ask in (lambda: sample["jpg"], lambda: sample.decode("jpg")):
+        with pytest.raises(FieldNotFoundError, match=r"^no field 'jpg'; the sample has: json, txt \(key='empty'\)$"):
+            ask()
+    with pytest.raises(KeyError):
+        sample["jpg"]
+    assert sample.get("jpg") is None
+    assert "jpg" not in sample
+
+
+@pytest.mark.parametrize("again", [copy.copy, copy.deepcopy, lambda sample: pickle.loads(pickle.dumps(sample))])
+def test_samples_copy_and_pickle_whole(ds, again):
+    sample = ds.get_many([1, 0])[1]
+    other = again(sample)
+    assert type(other) is shardpack.Sample
+    assert (other, other.key, other.position) == (sample, "good", 0)
+    other["jpg"] = b""
+    assert sample["jpg"] == GOOD["jpg"], "a copy is its own"
+
+
+def test_pickled_samples_need_no_dataset(tmp_path):
+    folder = write(tmp_path / "ds", numbered(3))
+    (tmp_path / "sample").write_bytes(pickle.dumps(shardpack.open(folder)[2]))
+    for path in folder.iterdir():
+        path.unlink()
+    probe = f"import pickle; s = pickle.load(open({str(tmp_path / 'sample')!r}, 'rb')); print(s.key, s.position, len(s))"
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=True, capture_output=True, text=True)
+    assert done.stdout == "k/0002 2 2\n"
+
+
+def test_samples_compare_by_their_fields(ds):
+    assert ds[0] == ds["good"] == GOOD
+    assert ds[0] != ds[1]
+
+
+def test_repr_says_which_and_how_large(ds):
+    assert repr(ds["empty"]) == "<Sample 2 'empty': json: 0 bytes, txt: 0 bytes>"
+    assert repr(shardpack.Sample(jpg=b"1", label=1)) == "<Sample: jpg: 1 bytes, label: int>", "one made by hand"
+
+
+def test_a_kept_sample_is_ordinary_data(ds):
+    sample = ds["good"]
+    sample["extra"] = 1
+    assert sorted(sample) == sorted([*GOOD, "extra"])
+    assert "extra: int" in repr(sample)
+    assert ds["good"] == GOOD

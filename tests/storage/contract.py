@@ -1,0 +1,145 @@
+"""What every store must do, whatever it is. A store's test class says how to fill it, past the code under test."""
+
+from __future__ import annotations
+
+import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from shardpack.errors import CorruptShardError, ShardNotFoundError, ShardpackError
+from shardpack.storage.protocol import Stats
+
+DATA = bytes(range(256)) * 40
+ranges = st.tuples(st.integers(0, len(DATA)), st.integers(0, len(DATA))).map(sorted)
+many_stores = settings(suppress_health_check=[HealthCheck.differing_executors])  # one suite, a class a store
+BEYOND = [(0, len(DATA) + 1), (len(DATA), 1), (len(DATA) - 1, 2), (10**6, 10), (0, 1 << 40), (1 << 40, 1 << 40)]
+
+
+class StoreContract:
+    """Subclass per store; `make_store` gives one that holds these objects."""
+
+    @classmethod
+    def make_store(cls, objects):
+        raise NotImplementedError
+
+    @pytest.fixture(scope="class")
+    @classmethod
+    def store(cls):
+        return cls.make_store({"a.bin": DATA, "sub/b.bin": b"b" * 100, "empty.bin": b""})
+
+    @many_stores
+    @given(pair=ranges)
+    def test_any_range(self, store, pair):
+        start, end = pair
+        assert store.get_range("a.bin", start=start, length=end - start) == DATA[start:end]
+
+    @many_stores
+    @given(pairs=st.lists(ranges, max_size=20))
+    def test_many_ranges_come_in_the_order_asked(self, store, pairs):
+        starts, lengths = [start for start, _ in pairs], [end - start for start, end in pairs]
+        found = store.get_ranges("a.bin", starts=starts, lengths=lengths)
+        assert found == [DATA[start:end] for start, end in pairs]
+        assert all(type(data) is bytes for data in found)
+
+    def test_names_may_hold_folders(self, store):
+        assert store.get_range("sub/b.bin", start=1, length=3) == b"bbb"
+
+    def test_sizes(self, store):
+        assert [store.size(name) for name in ("a.bin", "sub/b.bin", "empty.bin")] == [len(DATA), 100, 0]
+
+    def test_whole_objects(self, store):
+        assert bytes(store.buffer("a.bin")) == DATA
+        assert bytes(store.buffer("empty.bin")) == b""
+        assert memoryview(store.buffer("a.bin")).readonly
+
+    def test_maps(self, store):
+        mapped = store.map("a.bin")
+        if mapped is not None:
+            store.prefetch("a.bin", starts=[0, 300], lengths=[10, 10])
+            assert store.is_cached("a.bin", 300) in (True, False)
+            assert (mapped[300:310], mapped[0:0], len(mapped)) == (DATA[300:310], b"", len(DATA))
+        assert not store.map("empty.bin")
+
+    @pytest.mark.parametrize(("start", "length"), BEYOND)
+    def test_nothing_is_returned_beyond_the_end(self, store, start, length):
+        for read in (
+            lambda: store.get_range("a.bin", start=start, length=length),
+            lambda: store.get_ranges("a.bin", starts=[0, start], lengths=[1, length]),
+        ):
+            with pytest.raises(CorruptShardError, match="truncated.* has 10240; restore") as caught:
+                read()
+            assert (caught.value.shard, caught.value.offset) == ("a.bin", start)
+
+    def test_no_bytes_are_everywhere(self, store):
+        for start in (0, 5, len(DATA), len(DATA) + 5):
+            assert store.get_range("a.bin", start=start, length=0) == b""
+        assert store.get_range("empty.bin", start=0, length=0) == b""
+        assert store.get_ranges("a.bin", starts=[], lengths=[]) == []
+
+    @pytest.mark.parametrize("name", ["c.bin", "a.bin/x", "nowhere/c.bin"])
+    def test_missing_objects_are_named(self, store, name):
+        for read in (
+            lambda: store.get_range(name, start=0, length=1),
+            lambda: store.get_ranges(name, starts=[0, 1], lengths=[1, 1]),
+            lambda: store.size(name),
+            lambda: store.buffer(name),
+            lambda: store.map(name),
+        ):
+            with pytest.raises(ShardNotFoundError, match=name) as caught:
+                read()
+            assert isinstance(caught.value, FileNotFoundError)
+            assert caught.value.shard == name
+
+    def test_reads_are_counted(self):
+        store = self.make_store({"a.bin": DATA})
+        assert store.stats.snapshot() == Stats()
+        store.get_range("a.bin", start=0, length=10)
+        store.get_ranges("a.bin", starts=[0, 20], lengths=[5, 6])
+        assert store.stats.snapshot() == Stats(requests=3, bytes_fetched=21)
+        store.buffer("a.bin")
+        assert store.stats.snapshot() == Stats(requests=4, bytes_fetched=21 + len(DATA))
+        store.stats.add_used(7)
+        assert store.stats.snapshot().bytes_used == 7
+
+    def test_failed_reads_are_not_counted(self):
+        store = self.make_store({"a.bin": DATA})
+        with pytest.raises(CorruptShardError):
+            store.get_range("a.bin", start=len(DATA), length=1)
+        with pytest.raises(ShardNotFoundError):
+            store.buffer("b.bin")
+        assert store.stats.snapshot() == Stats()
+
+    def test_pickles_without_its_handles(self):
+        store = self.make_store({"a.bin": DATA})
+        store.get_range("a.bin", start=0, length=1)
+        copy = pickle.loads(pickle.dumps(store))
+        assert type(copy) is type(store)
+        assert copy.stats.snapshot() == Stats()
+        assert copy.location == store.location
+        assert copy.merge_limits == store.merge_limits
+        assert copy.get_range("a.bin", start=5, length=10) == DATA[5:15]
+
+    def test_threads_share_a_store(self):
+        names = [f"{i}.bin" for i in range(8)]
+        store = self.make_store({name: name.encode() * 5000 for name in names})
+        gate = threading.Barrier(16)
+
+        def read(number):
+            gate.wait()
+            for i in range(200):
+                name = names[(number + i) % len(names)]
+                start = 5 * (37 * i % 4000)
+                assert store.get_range(name, start=start, length=10) == name.encode() * 2
+                assert store.get_ranges(name, starts=[start, 0], lengths=[5, 5]) == [name.encode()] * 2
+
+        with ThreadPoolExecutor(16) as pool:
+            list(pool.map(read, range(16)))
+        assert store.stats.snapshot().requests == 16 * 200 * 3
+
+    def test_errors_belong_to_the_family(self, store):
+        with pytest.raises(ShardpackError):
+            store.size("c.bin")

@@ -1,0 +1,190 @@
+"""A folder as a store: descriptors that stay few, reads cut short, other processes."""
+
+from __future__ import annotations
+
+import gc
+import os
+import pickle
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
+from shardpack.storage import local
+from shardpack.storage.local import LocalStore
+from tests.conftest import ROOT
+from tests.storage.contract import DATA, StoreContract
+
+OPEN_FILES = Path("/proc/self/fd")
+counts_descriptors = pytest.mark.skipif(not OPEN_FILES.exists(), reason="the system does not list descriptors")
+
+
+def num_open():
+    gc.collect()
+    return len(list(OPEN_FILES.iterdir()))
+
+
+class TestLocalStore(StoreContract):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def folders(cls, tmp_path_factory):
+        cls.new_folder = staticmethod(lambda: tmp_path_factory.mktemp("store"))
+
+    @classmethod
+    def make_store(cls, objects):
+        folder = cls.new_folder()
+        for name, data in objects.items():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(data)
+        return LocalStore(folder)
+
+
+@pytest.fixture
+def store(tmp_path):
+    (tmp_path / "a.bin").write_bytes(DATA)
+    return LocalStore(tmp_path)
+
+
+@pytest.mark.parametrize("at_most", [1, 7, 4096])
+def test_reads_cut_short_are_continued(store, monkeypatch, at_most):
+    real = local._pread
+    monkeypatch.setattr(local, "_pread", lambda descriptor, length, at: real(descriptor, min(length, at_most), at))
+    assert store.get_range("a.bin", start=3, length=5000) == DATA[3:5003]
+    with pytest.raises(CorruptShardError, match="truncated"):
+        store.get_range("a.bin", start=len(DATA) - 3, length=4)
+
+
+def test_a_truncated_file_is_noticed(store, tmp_path):
+    assert store.get_range("a.bin", start=10_000, length=100) == DATA[10_000:10_100]
+    os.truncate(tmp_path / "a.bin", 10_050)
+    with pytest.raises(CorruptShardError, match=r'up to 10100, it has 10050.*"shardpack verify"'):
+        store.get_range("a.bin", start=10_000, length=100)
+
+
+def test_the_system_refuses_a_read(store, monkeypatch):
+    def refuse(*_):
+        raise OSError(5, "Input/output error")
+
+    monkeypatch.setattr(local, "_pread", refuse)
+    with pytest.raises(StorageError, match="Input/output error") as caught:
+        store.get_range("a.bin", start=7, length=1)
+    assert (caught.value.shard, caught.value.offset) == ("a.bin", 7)
+
+
+def test_the_system_refuses_to_open(store, monkeypatch):
+    def refuse(*_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(os, "open", refuse)
+    with pytest.raises(StorageError, match=r"cannot open '.*a\.bin': Permission denied"):
+        store.size("a.bin")
+
+
+def test_a_folder_is_no_object(store, tmp_path):
+    (tmp_path / "sub").mkdir()
+    with pytest.raises(StorageError):
+        store.get_range("sub", start=0, length=1)
+
+
+@counts_descriptors
+def test_descriptors_are_bounded_and_closed(tmp_path):
+    for number in range(600):
+        (tmp_path / f"{number}.bin").write_bytes(b"%04d" % number)
+    before = num_open()
+    store = LocalStore(tmp_path)
+    for number in [*range(600), *range(599, -1, -1)]:
+        assert store.get_range(f"{number}.bin", start=0, length=4) == b"%04d" % number
+        assert len(store._files) <= 256
+    assert num_open() <= before + 256
+    store.close()
+    assert num_open() == before
+    assert store.get_range("5.bin", start=0, length=4) == b"0005"  # opened again
+    del store
+    assert num_open() == before
+
+
+@counts_descriptors
+def test_a_failed_read_leaves_nothing_open(store):
+    before = num_open()
+    for _ in range(10):
+        with pytest.raises(ShardNotFoundError):
+            store.get_range("b.bin", start=0, length=1)
+        with pytest.raises(CorruptShardError):
+            store.get_range("a.bin", start=0, length=10**6)
+    assert num_open() <= before + 1
+
+
+@counts_descriptors
+def test_maps_outlive_the_store(tmp_path):
+    (tmp_path / "a.bin").write_bytes(DATA)
+    before = num_open()
+    store = LocalStore(tmp_path)
+    mapped = store.buffer("a.bin")
+    del store
+    assert mapped[5:10] == DATA[5:10]
+    assert num_open() <= before + (0 if sys.version_info >= (3, 13) else 1)
+    mapped.close()
+    assert num_open() == before
+
+
+def test_a_file_that_was_replaced_is_read_as_it_was_opened(store, tmp_path):
+    """Shards never change; a reader keeps the one that it checked."""
+    store.size("a.bin")
+    (tmp_path / "b.bin").write_bytes(b"new")
+    os.replace(tmp_path / "b.bin", tmp_path / "a.bin")
+    assert store.get_range("a.bin", start=0, length=5) == DATA[:5]
+
+
+def test_a_relative_folder_survives_a_change_of_folder(tmp_path, monkeypatch):
+    (tmp_path / "data").mkdir()
+    (tmp_path / "data" / "a.bin").write_bytes(b"abc")
+    monkeypatch.chdir(tmp_path)
+    store = LocalStore("data")
+    monkeypatch.chdir("/")
+    assert store.get_range("a.bin", start=0, length=3) == b"abc"
+    assert pickle.loads(pickle.dumps(store)).get_range("a.bin", start=0, length=3) == b"abc"
+    assert store.location == "data"
+
+
+def test_hints_do_not_change_what_is_read(store, monkeypatch):
+    hinted = []
+    monkeypatch.setattr(local.LocalFile, "is_cached", lambda *_: False)
+    if hasattr(os, "posix_fadvise"):
+        monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, __: hinted.append((start, length)))
+    assert store.get_ranges("a.bin", starts=[5, 300], lengths=[10, 20]) == [DATA[5:15], DATA[300:320]]
+    assert hinted == ([(5, 10), (300, 20)] if local._HAS_HINTS else [])
+
+
+PROCESSES = """
+import multiprocessing, pickle, sys
+from shardpack.storage.local import LocalStore
+
+def read(store, number, answers):
+    answers.put((number, store.get_range("a.bin", start=number * 100, length=100)))
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    store = LocalStore(sys.argv[2])
+    data = store.get_range("a.bin", start=0, length=store.size("a.bin"))  # open before the others start
+    answers = context.Queue()
+    others = [context.Process(target=read, args=(store, number, answers)) for number in range(3)]
+    for other in others: other.start()
+    for _ in others:
+        number, found = answers.get()
+        assert found == data[number * 100 : number * 100 + 100]
+        assert store.get_range("a.bin", start=7, length=9) == data[7:16]
+    for other in others: other.join()
+    print("fine")
+"""
+
+
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_other_processes(store, tmp_path, method):
+    script = tmp_path / "script.py"
+    script.write_text(PROCESSES)
+    command = [sys.executable, "-W", "error", str(script), method, str(tmp_path)]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, check=False, capture_output=True, text=True)
+    assert (done.stdout, done.stderr) == ("fine\n", "")
