@@ -50,3 +50,22 @@ class FakeReader:
     def get_ranges(self, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         self.requests.extend(zip(starts, lengths, strict=True))
         return [self.data[start : start + length] for start, length in zip(starts, lengths, strict=True)]
+
+
+def file_listing(folder: Path, samples: Samples | None = None) -> Listing:
+    """Return the listing of sample files below a folder, by plain means; writes them first if given."""
+    if samples is not None:
+        write_files(folder, samples)
+    found: dict[str, list[tuple[str, str | bytes, int, int]]] = {}
+    for path in folder.rglob("*"):
+        if path.is_file():
+            name = path.relative_to(folder).as_posix()
+            base, _, last = name.rpartition("/")
+            stem, _, field = last.partition(".")
+            status = path.stat()
+            members = found.setdefault(f"{base}/{stem}" if base else stem, [])
+            members.append((field, name, status.st_size, status.st_mtime_ns))
+    builder = ListingBuilder(str(folder))
+    for key, members in found.items():
+        builder.add(key, members)
+    return builder.build()

@@ -15,6 +15,9 @@ import numpy.typing as npt
 # Purposes: the first number of a derived key, so that no two orders share one.
 PACK_ORDER = 1
 SHARD_ORDER = 2
+BLOCK_ORDER = 3
+WINDOW_ORDER = 4
+GLOBAL_ORDER = 5
 
 _GOLDEN = np.uint64(0x9E3779B97F4A7C15)
 _MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)

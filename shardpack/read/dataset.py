@@ -28,13 +28,16 @@ from shardpack.errors import (
 )
 from shardpack.format import manifest as manifest_format
 from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
-from shardpack.read.gather import gather, read_sample
+from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, Shuffle
+from shardpack.read.fetch import fetch
+from shardpack.read.gather import read_sample
 from shardpack.read.lookup import KeyLookup
 from shardpack.read.sample import Sample
 from shardpack.read.shard import Entry, OpenShard
 from shardpack.read.shards import Shards
 from shardpack.read.stream import Stream
 from shardpack.storage.protocol import RangeReader, Stats
+from shardpack.units import parse_bytes
 
 
 class Dataset:
@@ -200,21 +203,7 @@ class Dataset:
             PositionError, UnknownKeyError: As for one sample, before anything is read.
         """
         wanted = None if fields is None else self._checked_fields(fields)
-        positions = self._resolve(items)
-        samples = [Sample() for _ in range(len(positions))]
-        order = np.argsort(positions, kind="stable")
-        ascending = positions[order]
-        placed = [samples[i] for i in order.tolist()]
-        for sample, position in zip(placed, ascending.tolist(), strict=True):
-            sample.position, sample._key = position, self._shards
-        verify = self._shards.verify
-        for number, begin, end in self._shards.runs(ascending):
-            shard = self._shards.get(number)
-            part = placed[begin:end]
-            gather(shard, ascending[begin:end] - shard.first, part, wanted, verify=verify)
-            if not verify:
-                shard.count_read()
-        return samples
+        return fetch(self._shards, self._resolve(items), wanted)
 
     def decode(self, sample: Sample) -> dict[str, Any]:
         """Return the sample's fields as Python values: a new dict.
@@ -243,17 +232,57 @@ class Dataset:
         """Yield the samples in stored order; the same as `iter(ds.stream())`."""
         return iter(self.stream())
 
-    def stream(self, *, shuffle: str = "none", seed: int = 0, fields: Sequence[str] | None = None) -> Stream:
-        """Return an iterable over one epoch of samples, read in long ranges.
+    def stream(
+        self,
+        *,
+        shuffle: str | bool = "none",
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        batch_size: int | None = None,
+        tail: str = "pad",
+        partitions: int | None = None,
+        block_bytes: int | str = DEFAULT_BLOCK_BYTES,
+        window_blocks: int = DEFAULT_WINDOW_BLOCKS,
+        fields: Sequence[str] | None = None,
+    ) -> Stream:
+        """Return an iterable over one rank's share of an epoch; it can be stopped and resumed anywhere.
+
+        The order is arithmetic on (seed, epoch, dataset, options), the same on every machine
+        (SPEC 7). The global batches do not depend on the world size, nor on workers.
 
         Args:
-            shuffle: "none" for stored order, "shards" for shards in an order drawn from the seed,
-                samples inside each as stored.
-            seed: Any integer; with the epoch it fixes the order on every machine (SPEC 7).
+            shuffle: "none" for stored order; "shards" for permuted shards, samples inside as
+                stored; "blocks" (or True) for permuted blocks, mixed in a window of blocks;
+                "global" for a permutation of all samples, at the price of a read each.
+            seed: Any integer.
+            rank, world_size: This process, of how many; they share the epoch.
+            batch_size: Samples a rank takes in a step. None: as few as the partitions allow.
+            tail: What to do when samples and ranks do not divide: "pad" repeats a few so that all
+                ranks get the same number, "drop" leaves a few out, "exact" does neither (for
+                evaluation: each sample once, ranks may differ by one).
+            partitions: Spans that the order is cut into; None takes the world size. Choose a
+                multiple of every world size that a run may have: a resumed one keeps it.
+            block_bytes: For "blocks": about how long a block is, in bytes or like "4MiB".
+            window_blocks: For "blocks": how many blocks are mixed at a time.
             fields: Read only these.
+
+        Raises:
+            OptionError: An option is out of range, or they do not fit together.
+            FieldNotFoundError: No sample of the dataset has this field.
         """
-        wanted = None if fields is None else self._checked_fields(fields)
-        return Stream(self._shards, self._positions, shuffle=shuffle, seed=seed, fields=wanted)
+        mode = {True: "blocks", False: "none"}[shuffle] if isinstance(shuffle, bool) else shuffle
+        return Stream(
+            self._shards,
+            self._positions,
+            Shuffle(mode, seed, parse_bytes(block_bytes), window_blocks),
+            rank=rank,
+            world_size=world_size,
+            batch_size=batch_size,
+            tail=tail,
+            partitions=partitions,
+            fields=None if fields is None else self._checked_fields(fields),
+        )
 
     # Lookup
 

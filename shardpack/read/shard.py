@@ -80,10 +80,10 @@ class OpenShard:
         }
         return Entry(index.key(row), self.first + row, self.path, spans)
 
-    def count_read(self) -> None:
-        """Count one read by range; map the shard once it proves hot and its samples are small."""
-        self.reads += 1
-        if self.reads == MAP_AFTER_READS and self.info.num_bytes <= MAP_SAMPLE_BYTES * self.info.num_samples:
+    def count_read(self, num_samples: int = 1) -> None:
+        """Count samples read by range; map the shard once it proves hot and its samples are small."""
+        before, self.reads = self.reads, self.reads + num_samples
+        if before < MAP_AFTER_READS <= self.reads and self.info.num_bytes <= MAP_SAMPLE_BYTES * self.info.num_samples:
             mapped = self.store.map(self.path)
             if mapped is not None:
                 check_length(self.info, len(mapped))

@@ -64,7 +64,7 @@ class CountingStore(MemoryStore):
         return data
 
     def map(self, path: str) -> None:
-        return None
+        """There are no maps of a bucket."""
 
     def taken(self) -> list[str]:
         """Return the paths asked for since the last call, in order."""

@@ -185,10 +185,10 @@ def test_unsigned_positions_do_not_wrap(ds):
         ds[np.array([2**64 - 1], np.uint64)]
 
 
-@pytest.mark.parametrize("key", ["k/0025", "", "k", "K/0001", "k/0001.bin", "é", "\udcff", "\ud800", "k/0001\0"])
+@pytest.mark.parametrize("key", ["k/0025", "", "k", "K/0001", "k/0001.bin", "é", "\udcff", chr(0xD800), "k/0001\0"])
 def test_unknown_keys(ds, key):
     assert key not in ds
-    with pytest.raises(UnknownKeyError, match='^no such key: .*; list them with "shardpack ls"$') as caught:
+    with pytest.raises(UnknownKeyError, match=r'^no such key: .*; list them with "shardpack ls"$') as caught:
         ds[key]
     assert isinstance(caught.value, KeyError)
     with pytest.raises(UnknownKeyError):
@@ -234,7 +234,7 @@ def test_no_fields_at_all(ds):
 
 def test_fields_that_are_not_there(ds):
     for ask in (lambda fields: ds.get_many([0], fields=fields), lambda fields: ds.stream(fields=fields)):
-        with pytest.raises(FieldNotFoundError, match="^no field 'png'; the dataset has: bin, json$"):
+        with pytest.raises(FieldNotFoundError, match=r"^no field 'png'; the dataset has: bin, json$"):
             ask(["json", "png"])
         with pytest.raises(OptionError, match=r"write fields=\['json'\]"):
             ask("json")
@@ -267,16 +267,18 @@ def test_an_empty_dataset(tmp_path):
 def test_opening_says_what_is_missing(tmp_path):
     for path, text in [
         (tmp_path / "nowhere", "no such folder: .*nowhere'; check the path"),
-        (tmp_path, "no dataset in .*: it has no shardpack.json; make one with \"shardpack pack\""),
+        (tmp_path, 'no dataset in .*: it has no shardpack.json; make one with "shardpack pack"'),
     ]:
         with pytest.raises(DatasetNotFoundError, match=text):
             shardpack.open(path)
     (tmp_path / "a.tar").write_bytes(b"")
-    with pytest.raises(DatasetNotFoundError, match=r'1 tar\(s\) without an index; make one with "shardpack index .*\*.tar"'):
+    with pytest.raises(
+        DatasetNotFoundError, match=r'1 tar\(s\) without an index; make one with "shardpack index .*\*.tar"'
+    ):
         shardpack.open(tmp_path)
-    with pytest.raises(DatasetNotFoundError, match='not a folder: .*; .*index the tar with "shardpack index"'):
+    with pytest.raises(DatasetNotFoundError, match=r'not a folder: .*; .*index the tar with "shardpack index"'):
         shardpack.open(tmp_path / "a.tar")
-    with pytest.raises(DatasetNotFoundError, match='a list of tars has no index; .*index="memory"'):
+    with pytest.raises(DatasetNotFoundError, match=r'a list of tars has no index; .*index="memory"'):
         shardpack.open([tmp_path / "a.tar"])
     with pytest.raises(OptionError, match="copy the dataset to a disk first"):
         shardpack.open("s3://bucket/train")

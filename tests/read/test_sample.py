@@ -122,7 +122,9 @@ def test_pickled_samples_need_no_dataset(tmp_path):
     (tmp_path / "sample").write_bytes(pickle.dumps(shardpack.open(folder)[2]))
     for path in folder.iterdir():
         path.unlink()
-    probe = f"import pickle; s = pickle.load(open({str(tmp_path / 'sample')!r}, 'rb')); print(s.key, s.position, len(s))"
+    probe = (
+        f"import pickle; s = pickle.load(open({str(tmp_path / 'sample')!r}, 'rb')); print(s.key, s.position, len(s))"
+    )
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout == "k/0002 2 2\n"
 

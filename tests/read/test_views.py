@@ -58,7 +58,7 @@ def test_keys_outside_the_view_are_unknown_to_it(ds):
     view = ds.select(range(5))
     assert "k/0007" not in view
     for ask in (lambda: view["k/0007"], lambda: view.select(["k/0007"]), lambda: view.get_many(["k/0007"])):
-        with pytest.raises(UnknownKeyError, match="^no such key in this view: 'k/0007'"):
+        with pytest.raises(UnknownKeyError, match=r"^no such key in this view: 'k/0007'"):
             ask()
 
 
@@ -76,7 +76,13 @@ def test_repeats_are_fine(ds):
 
 def test_an_empty_view(ds):
     view = ds.select([])
-    assert (len(view), list(view), list(view.keys()), list(view.stream(shuffle="shards")), view[:]) == (0, [], [], [], [])
+    assert (len(view), list(view), list(view.keys()), list(view.stream(shuffle="shards")), view[:]) == (
+        0,
+        [],
+        [],
+        [],
+        [],
+    )
     assert "k/0000" not in view
     with pytest.raises(PositionError):
         view[0]

@@ -70,7 +70,7 @@ class StoreContract:
             lambda: store.get_range("a.bin", start=start, length=length),
             lambda: store.get_ranges("a.bin", starts=[0, start], lengths=[1, length]),
         ):
-            with pytest.raises(CorruptShardError, match="truncated.* has 10240; restore") as caught:
+            with pytest.raises(CorruptShardError, match=r"truncated.* has 10240; restore") as caught:
                 read()
             assert (caught.value.shard, caught.value.offset) == ("a.bin", start)
 

@@ -191,7 +191,7 @@ class TestReadExactlyInto:
 
     def test_missing_files_and_folders_are_system_errors(self, tmp_path):
         for path in (tmp_path / "nowhere", tmp_path):
-            with pytest.raises(OSError, match="No such file|Is a directory|Permission"):
+            with pytest.raises(OSError, match=r"No such file|Is a directory|Permission"):
                 read_exactly_into(str(path), memoryview(bytearray(1)))
 
     @counts_descriptors

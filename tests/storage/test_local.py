@@ -181,7 +181,8 @@ if __name__ == "__main__":
 
 
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
-def test_other_processes(store, tmp_path, method):
+def test_other_processes(tmp_path, method):
+    (tmp_path / "a.bin").write_bytes(DATA)
     script = tmp_path / "script.py"
     script.write_text(PROCESSES)
     command = [sys.executable, "-W", "error", str(script), method, str(tmp_path)]

@@ -1,0 +1,106 @@
+"""Values to payloads: what a field can store, and what is refused rather than guessed."""
+
+from __future__ import annotations
+
+import json
+from array import array
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.codecs.decode import decode_field
+from shardpack.codecs.encode import encode_field
+from shardpack.errors import OptionError
+
+floats = st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(st.characters(exclude_categories=["Cs"]))
+json_values = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), floats, text),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(text, inner, max_size=3)),
+    max_leaves=10,
+)
+fields = st.sampled_from(["jpg", "json", "txt", "cls", "npy", "bin", "seg.png", "meta.json"])
+
+
+@given(fields, st.binary())
+def test_bytes_are_stored_as_they_are(field, payload):
+    for value in (payload, bytearray(payload), memoryview(payload), memoryview(bytearray(payload))):
+        stored = encode_field(field, value)
+        assert type(stored) is bytes
+        assert stored == payload
+
+
+def test_no_memory_is_shared_with_what_can_change():
+    """A writer keeps payloads for a while; callers fill their buffer again meanwhile."""
+    for make in (bytearray, lambda data: memoryview(bytearray(data))):
+        value = make(b"first")
+        stored = encode_field("jpg", value)
+        value[:] = b"other"
+        assert stored == b"first"
+
+
+def test_views_are_stored_by_content():
+    assert encode_field("bin", memoryview(b"abcdef")[::2]) == b"ace"
+    assert encode_field("bin", memoryview(array("H", [1, 2]))) == array("H", [1, 2]).tobytes()
+    assert encode_field("bin", memoryview(np.arange(4, dtype=np.uint8).reshape(2, 2).T)) == bytes([0, 2, 1, 3])
+
+
+@given(json_values)
+def test_json_comes_back(value):
+    payload = encode_field("json", value)
+    assert decode_field("json", payload) == value
+    assert payload == encode_field("meta.json", value)
+
+
+@given(text)
+def test_text_comes_back(value):
+    assert decode_field("txt", encode_field("txt", value)) == value
+
+
+@given(st.integers(-(10**30), 10**30))
+def test_classes_come_back(value):
+    assert decode_field("cls", encode_field("cls", value)) == value
+
+
+@pytest.mark.parametrize("number", [np.int64(7), np.uint8(7), np.int16(7)])
+def test_numpy_integers_are_classes(number):
+    assert encode_field("cls", number) == b"7"
+
+
+def test_json_is_compact_utf8_in_the_order_given():
+    assert encode_field("json", {"b": "é", "a": [1, 2.5, None]}) == '{"b":"é","a":[1,2.5,null]}'.encode()
+    assert json.loads(encode_field("json", "text")) == "text"
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "says"),
+    [
+        ("json", {"a": object()}, "'json' cannot be stored: .*object.*not JSON serializable"),
+        ("json", float("nan"), "cannot be stored"),
+        ("json", {"a": "\ud800"}, "cannot be stored: .*surrogate"),
+        ("json", {("a", "b"): 1}, "cannot be stored: keys must be"),
+        ("txt", "\ud800", "'txt' cannot be stored: .*surrogate"),
+        ("cls", True, "'cls' got a bool; expected bytes"),
+        ("cls", 1.0, "'cls' got a float"),
+        ("jpg", 5, r"'jpg' got a int; expected bytes \(pictures are not encoded here\)"),
+        ("jpg", None, "NoneType"),
+        ("jpg", np.zeros((2, 2, 3), np.uint8), "got a ndarray"),
+        ("npy", [1, 2], "got a list"),
+    ],
+)
+def test_what_a_field_cannot_store_is_refused(field, value, says):
+    with pytest.raises(OptionError, match=says):
+        encode_field(field, value)
+
+
+def test_values_that_hold_themselves_are_refused():
+    loop: list[object] = []
+    loop.append(loop)
+    deep: list[object] = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value in (loop, deep):
+        with pytest.raises(OptionError, match="cannot be stored"):
+            encode_field("json", value)

@@ -1,0 +1,289 @@
+"""Damaged, missing and mixed-up files: an error that names shard and way out, never wrong bytes, never a crash."""
+
+from __future__ import annotations
+
+import os
+import shutil
+
+import pytest
+
+import shardpack
+from shardpack.errors import (
+    CorruptIndexError,
+    CorruptManifestError,
+    CorruptShardError,
+    DatasetNotFoundError,
+    OptionError,
+    ShardNotFoundError,
+    ShardpackError,
+    StaleIndexError,
+    StorageError,
+    UnsupportedVersionError,
+)
+from shardpack.format.tar import BLOCK
+from tests.read.damage import errors_of_reading, flip, regions
+from tests.read.datasets import numbered, write
+
+SAMPLES = {**numbered(7, size=700), "last": {"json": b"{}"}, "no/bytes": {"bin": b"", "txt": b"x" * 512}}
+SHARDS = [f"shard-{number:06d}.tar" for number in range(3)]
+INDEXES = [name.replace(".tar", ".index") for name in SHARDS]
+BOTH = pytest.mark.parametrize("verify", [False, True], ids=["unchecked", "checked"])
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    return write(tmp_path_factory.mktemp("original"), SAMPLES, max_shard_samples=3)
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    return shutil.copytree(original, tmp_path / "damaged")
+
+
+def reported(folder, *, full):
+    return shardpack.verify(folder, full=full, jobs=1).problems
+
+
+def test_undamaged_it_reads(folder):
+    for verify in (False, True):
+        assert errors_of_reading(folder, SAMPLES, verify=verify) == []
+    assert reported(folder, full=False) == reported(folder, full=True) == ()
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("name", "error"),
+    [
+        ("shardpack.json", DatasetNotFoundError),
+        ("keys.index", ShardNotFoundError),
+        *((name, ShardNotFoundError) for name in SHARDS[:2] + INDEXES[:2]),
+    ],
+)
+def test_a_missing_file(folder, name, error, verify):
+    (folder / name).unlink()
+    errors = errors_of_reading(folder, SAMPLES, verify=verify)
+    assert {type(found) for found in errors} == {error}
+    assert isinstance(errors[0], FileNotFoundError)
+    if name != "shardpack.json":
+        assert {found.shard for found in errors} == {name}
+        for full in (False, True):
+            (problem,) = reported(folder, full=full)
+            assert (problem.kind, problem.shard) == ("missing", name)
+
+
+@BOTH
+@pytest.mark.parametrize("name", ["shardpack.json", "keys.index", SHARDS[0], SHARDS[2], INDEXES[0], INDEXES[2]])
+def test_a_truncated_file(folder, name, verify):
+    whole = (folder / name).read_bytes()
+    allowed = {
+        "shardpack.json": {CorruptManifestError},
+        "keys.index": {CorruptIndexError},
+        SHARDS[0]: {StaleIndexError, CorruptShardError},
+        SHARDS[2]: {StaleIndexError, CorruptShardError},
+        INDEXES[0]: {CorruptIndexError},
+        INDEXES[2]: {CorruptIndexError},
+    }[name]
+    for length in {0, 1, 7, 8, 9, 511, 512, 513, len(whole) // 2, len(whole) - 1024, len(whole) - 512, len(whole) - 1}:
+        if not 0 <= length < len(whole.rstrip(b"\n") if name == "shardpack.json" else whole):
+            continue  # JSON is whole without its last line feed
+        (folder / name).write_bytes(whole[:length])
+        errors = errors_of_reading(folder, SAMPLES, verify=verify)
+        assert {type(found) for found in errors} <= allowed, length
+        # Checked reads look at payloads only: what lies behind the last of them may be missing.
+        assert errors or (verify and name in SHARDS and length >= len(whole) - 1536)
+        if name == "shardpack.json":
+            with pytest.raises(CorruptManifestError):
+                shardpack.verify(folder)
+            continue
+        assert {found.shard for found in errors} <= {name}
+        for full in (False, True):
+            problems = reported(folder, full=full)
+            assert {problem.shard for problem in problems} == {name}
+            assert {problem.kind for problem in problems} <= {"damaged", "stale"}
+
+
+@BOTH
+def test_a_file_that_grew(folder, verify):
+    for name in (SHARDS[0], INDEXES[1], "keys.index"):
+        with open(folder / name, "ab") as file:
+            file.write(bytes(512))
+    errors = errors_of_reading(folder, SAMPLES, verify=verify)
+    assert {type(found) for found in errors} == (
+        {CorruptIndexError} if verify else {StaleIndexError, CorruptIndexError}
+    )
+    assert {problem.shard for problem in reported(folder, full=False)} == {SHARDS[0], INDEXES[1], "keys.index"}
+
+
+@BOTH
+def test_a_flipped_bit_in_every_region_of_an_index(folder, original, verify):
+    for region, (begin, end) in regions(folder / INDEXES[1]).items():
+        for at in {begin, (begin + end) // 2, end - 1}:
+            flip(folder / INDEXES[1], at, bit=at % 8)
+            errors = errors_of_reading(folder, SAMPLES, verify=verify)
+            assert {(type(found), found.shard) for found in errors} == {(CorruptIndexError, INDEXES[1])}, region
+            (problem,) = reported(folder, full=False)
+            assert (problem.kind, problem.shard) == ("damaged", INDEXES[1])
+            shutil.copy(original / INDEXES[1], folder)
+
+
+def test_flipped_bits_in_the_key_index(folder, original):
+    """No byte of it may turn a key into another sample, or into one that is not there."""
+    for at in range((folder / "keys.index").stat().st_size):
+        flip(folder / "keys.index", at, bit=at % 7)
+        ds = shardpack.open(folder)
+        for key in SAMPLES:
+            with pytest.raises((CorruptIndexError, UnsupportedVersionError)) as caught:
+                ds.position_of(key)
+            assert caught.value.shard == "keys.index"
+        (problem,) = reported(folder, full=False)
+        assert (problem.kind, problem.shard) == ("damaged", "keys.index")
+        shutil.copy(original / "keys.index", folder)
+
+
+@pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_flipped_bits_in_the_manifest(folder, original, step):
+    """Whatever changes there, the bytes of samples are right or refused."""
+    for at in range(0, (folder / "shardpack.json").stat().st_size, step):
+        flip(folder / "shardpack.json", at, bit=at % 7)
+        for found in errors_of_reading(folder, SAMPLES, verify=False):
+            assert isinstance(found, ShardpackError)
+        shutil.copy(original / "shardpack.json", folder)
+
+
+def _spans(folder, number):
+    entries = [entry for entry in shardpack.open(folder).entries() if entry.shard == SHARDS[number]]
+    return [(entry.key, field, span) for entry in entries for field, span in entry.fields.items()]
+
+
+def test_flipped_bits_in_payloads(folder, original):
+    """Unchecked local reads cannot see them; checked ones and the full verification do."""
+    for key, field, span in [span for number in range(3) for span in _spans(original, number) if span[2].size]:
+        (shard,) = [entry.shard for entry in shardpack.open(original).entries() if entry.key == key]
+        for at in {span.data_offset, span.data_offset + span.size - 1}:
+            flip(folder / shard, at, bit=at % 8)
+            ds = shardpack.open(folder, verify=True)
+            for read in (lambda: ds[key], lambda: ds.get_many([key]), lambda: list(ds), lambda: list(ds.select([key]))):  # noqa: B023
+                with pytest.raises(
+                    CorruptShardError, match=f'field {field!r} is damaged.*"shardpack verify --full"'
+                ) as found:
+                    read()
+                assert (found.value.shard, found.value.key, found.value.offset) == (shard, key, span.data_offset)
+            assert reported(folder, full=False) == ()
+            (problem,) = reported(folder, full=True)
+            assert (problem.kind, problem.shard, problem.key) == ("damaged", shard, key)
+            assert problem.offset == span.data_offset
+            assert repr(field) in problem.message
+            shutil.copy(original / shard, folder)
+
+
+def test_flipped_bits_in_tar_headers_and_padding(folder, original):
+    """They touch no payload, so reads may go on; the full verification finds every one."""
+    size = (original / SHARDS[2]).stat().st_size
+    payload = {at for _, _, span in _spans(original, 2) for at in range(span.data_offset, span.data_offset + span.size)}
+    for at in sorted(set(range(0, size, 41)) - payload):
+        flip(folder / SHARDS[2], at, bit=at % 8)
+        for verify in (False, True):
+            errors = errors_of_reading(folder, SAMPLES, verify=verify)
+            assert {type(found) for found in errors} <= {StaleIndexError}
+        (problem,) = reported(folder, full=True)
+        assert problem.shard == SHARDS[2]
+        assert problem.kind in ("damaged", "stale")
+        shutil.copy(original / SHARDS[2], folder)
+
+
+@BOTH
+def test_a_flipped_bit_in_the_headers_that_are_probed(folder, verify):
+    flip(folder / SHARDS[0], 0)
+    errors = errors_of_reading(folder, SAMPLES, verify=verify)
+    assert {type(found) for found in errors} == (set() if verify else {StaleIndexError})
+    for full in (False, True):
+        (problem,) = reported(folder, full=full)
+        assert (problem.shard, problem.offset) == (SHARDS[0], 0)
+
+
+def _other(tmp_path_factory, samples):
+    return write(tmp_path_factory.mktemp("other"), samples, max_shard_samples=3)
+
+
+OTHERS = {
+    "other keys": {f"x{key[1:]}": fields for key, fields in SAMPLES.items()},
+    "another order": dict(sorted(SAMPLES.items(), key=lambda item: item[0], reverse=True)),
+    "shifted": dict(zip([*list(SAMPLES)[1:], "first"], SAMPLES.values(), strict=True)),
+}
+
+
+@BOTH
+@pytest.mark.parametrize("other", OTHERS)
+@pytest.mark.parametrize("name", ["keys.index", *SHARDS[:2], *INDEXES[:2]])
+def test_a_file_of_another_dataset(folder, tmp_path_factory, name, other, verify):
+    """Also where it has the same length, and is sound in itself."""
+    other_folder = _other(tmp_path_factory, OTHERS[other])
+    if (other_folder / name).read_bytes() == (folder / name).read_bytes():
+        pytest.skip("the same file")
+    shutil.copy(other_folder / name, folder)
+    errors = errors_of_reading(folder, SAMPLES, verify=verify)
+    if errors or name not in SHARDS or not verify:  # checked reads may find the very bytes they want in another tar
+        assert {found.shard for found in errors} == {name}
+    assert {type(found) for found in errors} <= {CorruptIndexError, StaleIndexError, CorruptShardError}
+    for full in (False, True):
+        assert {problem.shard for problem in reported(folder, full=full)} == {name}
+
+
+@BOTH
+def test_files_of_one_dataset_mixed_up(folder, verify):
+    for a, b in [(SHARDS[0], SHARDS[1]), (INDEXES[0], INDEXES[1])]:
+        assert (folder / a).stat().st_size == (folder / b).stat().st_size, "the lengths give nothing away"
+        (folder / a).rename(folder / "aside")
+        (folder / b).rename(folder / a)
+        (folder / "aside").rename(folder / b)
+        errors = errors_of_reading(folder, SAMPLES, verify=verify)
+        assert {found.shard for found in errors} == {a, b}
+        assert {problem.shard for problem in reported(folder, full=False)} >= {a, b}
+
+
+def test_a_manifest_of_another_dataset(folder, tmp_path_factory):
+    shutil.copy(_other(tmp_path_factory, OTHERS["other keys"]) / "shardpack.json", folder)
+    errors = errors_of_reading(folder, SAMPLES, verify=False)
+    assert {type(found) for found in errors} <= {CorruptIndexError, StaleIndexError}
+    assert not shardpack.verify(folder).ok
+
+
+@pytest.mark.parametrize("name", ["keys.index", SHARDS[0], INDEXES[0]])
+def test_a_folder_in_the_place_of_a_file(folder, name):
+    (folder / name).unlink()
+    (folder / name).mkdir()
+    with pytest.raises(ShardpackError):
+        shardpack.open(folder)["k/0001"]
+    (problem,) = reported(folder, full=True)
+    assert problem.shard == name
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may read anything")
+def test_a_file_that_may_not_be_read(folder):
+    (folder / SHARDS[0]).chmod(0)
+    with pytest.raises(StorageError, match="Permission denied"):
+        shardpack.open(folder)[0]
+    (problem,) = reported(folder, full=True)
+    assert (problem.kind, problem.shard) == ("unreadable", SHARDS[0])
+
+
+def test_a_shard_cut_short_while_it_is_open(folder):
+    ds = shardpack.open(folder)
+    assert ds[0]["bin"] == SAMPLES["k/0000"]["bin"]
+    with open(folder / SHARDS[0], "r+b") as file:
+        file.truncate(3 * BLOCK)
+    with pytest.raises(CorruptShardError, match="truncated") as caught:
+        ds[2]
+    assert caught.value.shard == SHARDS[0]
+
+
+def test_a_dataset_replaced_while_it_is_open_is_not_mixed_with_the_new_one(folder, tmp_path_factory):
+    ds = shardpack.open(folder)
+    first = ds[0]
+    for path in _other(tmp_path_factory, OTHERS["another order"]).iterdir():
+        os.replace(path, folder / path.name)
+    assert ds[0] == first, "what is open stays what it was"
+    with pytest.raises((StaleIndexError, CorruptIndexError)):
+        ds[8]
+    with pytest.raises((OptionError, StaleIndexError, CorruptIndexError)):
+        ds["k/0005"]
