@@ -120,15 +120,16 @@ def _refused(doing: str, path: str, error: OSError) -> StorageError:
 
 
 def _parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> list[str]:
-    """Return the components of `<stem>.<field>`, all of them plain names.
+    """Return the components of `<stem>.<field>`, all of them plain names, without the "." of GNU tar's "./a.jpg".
 
     Raises:
         InvalidKeyError: One is not, so that the path could lead elsewhere.
     """
-    parts = f"{stem}.{field}".split("/")
+    parts = [part for part in f"{stem}.{field}".split("/") if part != "."]
     if (
         "/" in field
-        or any(part in ("", ".", "..") or "\0" in part or (part[1:2] == ":" and part[0].isalpha()) for part in parts)
+        or not parts
+        or any(part in ("", "..") or "\0" in part or (part[1:2] == ":" and part[0].isalpha()) for part in parts)
         or (windows and any("\\" in part or ":" in part or part[-1] in " ." for part in parts))
     ):
         raise InvalidKeyError(

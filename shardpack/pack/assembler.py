@@ -22,13 +22,13 @@ from shardpack.format.index import ShardIndex, encode_index
 
 CHUNK_BYTES = 4 << 20
 
-Load = Callable[[int, memoryview], None]  # (member number in the call, where its payload goes)
+Fill = Callable[[Sequence[memoryview]], None]  # gets the places of all payloads of a call
 
 
 class ShardAssembler:
-    """Assemble one shard. `write` gets chunks that it must use up before it returns.
+    """Assemble one shard. `write` gets chunks, each of which stays as it is until the next but one is begun.
 
-    Memory: one chunk, or the largest sample, plus 24 bytes a member.
+    Memory: two chunks, or the two largest samples, plus 24 bytes a member.
     """
 
     def __init__(self, write: Callable[[memoryview], object], chunk: Chunk):
@@ -40,8 +40,8 @@ class ShardAssembler:
         self._header_bytes: list[npt.NDArray[np.int64]] = []
         self._payload_crc32c: list[int] = []
 
-    def append(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], load: Load) -> None:
-        """Append members in order; `load(i, view)` must fill the view with payload i."""
+    def append(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], fill: Fill) -> None:
+        """Append members in order; `fill(views)` must fill each view with its payload, whole."""
         header_bytes = np.full(len(names), tar.BLOCK, np.int64)
         unusual = _unusual(names, sizes)
         for i in unusual:
@@ -49,7 +49,9 @@ class ShardAssembler:
         ends = np.cumsum(header_bytes + -(-sizes // tar.BLOCK) * tar.BLOCK)
         data_starts = ends - -(-sizes // tar.BLOCK) * tar.BLOCK
         view = self._chunk.take(int(ends[-1]))
-        self._load(view, data_starts, sizes, load)
+        payloads = [view[a:b] for a, b in zip(data_starts.tolist(), (data_starts + sizes).tolist(), strict=True)]
+        fill(payloads)
+        self._payload_crc32c.extend(map(crc32c, payloads))
         blocks = np.frombuffer(view, np.uint8).reshape(-1, tar.BLOCK)
         blocks[data_starts // tar.BLOCK - 1] = tar.plain_headers(names, sizes)
         for i in unusual:
@@ -58,13 +60,6 @@ class ShardAssembler:
         self._data_offset.append(data_starts + self.num_bytes)
         self._header_bytes.append(header_bytes)
         self._put(view)
-
-    def _load(self, view: memoryview, starts: npt.NDArray[np.int64], sizes: npt.NDArray[np.int64], load: Load) -> None:
-        checksums = self._payload_crc32c
-        for i, (start, size) in enumerate(zip(starts.tolist(), sizes.tolist(), strict=True)):
-            payload = view[start : start + size]
-            load(i, payload)
-            checksums.append(crc32c(payload))
 
     def _put(self, view: memoryview) -> None:
         self._crc32c = crc32c(view, self._crc32c)
@@ -106,17 +101,19 @@ class ShardAssembler:
 
 
 class Chunk:
-    """A zeroed buffer to assemble in, used again from chunk to chunk and from shard to shard."""
+    """Two zeroed buffers to assemble in, by turns: one is filled while the other is being written."""
 
     def __init__(self) -> None:
-        self._buffer = np.zeros(0, np.uint8)
+        self._buffer = self._other = np.zeros(0, np.uint8)
 
     def take(self, num_bytes: int) -> memoryview:
-        """Return `num_bytes` zero bytes. The chunk before must be done with."""
-        if num_bytes > len(self._buffer):
-            self._buffer = np.zeros(max(num_bytes, CHUNK_BYTES), np.uint8)
-        else:
-            self._buffer[:num_bytes] = 0
+        """Return `num_bytes` zero bytes. The chunk before the last one must be done with."""
+        self._buffer, self._other = self._other, self._buffer
+        if num_bytes > CHUNK_BYTES:
+            return memoryview(np.zeros(num_bytes, np.uint8))  # a large sample; not kept
+        if not len(self._buffer):
+            self._buffer = np.zeros(CHUNK_BYTES, np.uint8)
+        self._buffer[:num_bytes] = 0
         return memoryview(self._buffer)[:num_bytes]
 
 

@@ -194,7 +194,7 @@ class Output:
     def is_packed(whole: Manifest) -> bool:
         """Return whether a packer wrote these shards, rather than found them."""
         options = whole.packed_with.get("options")
-        return isinstance(options, dict) and not options.get("indexed")
+        return not (isinstance(options, dict) and options.get("indexed"))
 
     def _write(self, name: str, parts: Iterable[Any]) -> None:
         write_file(self.join(name), parts, temporary=self._temporary(os.path.basename(name)))

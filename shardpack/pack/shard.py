@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128
 
 from shardpack.errors import SourceError
+from shardpack.format.index import ShardIndex
 from shardpack.format.manifest import ShardInfo
 from shardpack.pack.assembler import CHUNK_BYTES, Chunk, ShardAssembler
 from shardpack.pack.publish import Output
 from shardpack.plan.listing import Listing
 from shardpack.storage.files import read_exactly_into, storage_errors
+from shardpack.storage.write_behind import WriteBehind
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +62,19 @@ def pack_shard(task: ShardTask) -> ShardInfo:
     with storage_errors(f"write {task.output.join(task.name)!r}"), task.output.share():
         file = task.output.new_shard(task.name, expected_bytes=task.num_bytes)
         try:
-            assembler = ShardAssembler(file.write, _chunk)
-            names = member_names(listing)
-            loader = _Loader(listing)
-            for first, stop in chunks(listing.size):
-                loader.first = first
-                assembler.append(names[first:stop], listing.size[first:stop], loader)
-            index = assembler.finish(listing.keys, listing.start, listing.field_code, listing.fields, listing.size)
+            with WriteBehind(file.write) as behind:
+                index = _assemble(ShardAssembler(behind.write, _chunk), listing)
             return task.output.finish_shard(task.name, file, index, task.made_of)
         finally:
             file.discard()
+
+
+def _assemble(assembler: ShardAssembler, listing: Listing) -> ShardIndex:
+    names = member_names(listing)
+    for first, stop in chunks(listing.size):
+        fill = partial(_fill, listing.root, listing.payload[first:stop])
+        assembler.append(names[first:stop], listing.size[first:stop], fill)
+    return assembler.finish(listing.keys, listing.start, listing.field_code, listing.fields, listing.size)
 
 
 def member_names(listing: Listing) -> list[bytes]:
@@ -92,29 +98,21 @@ def chunks(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-class _Loader:
-    """Load payload `first + i` of a listing to its place."""
-
-    def __init__(self, listing: Listing):
-        self._root = listing.root
-        self._payload = listing.payload
-        self.first = 0
-
-    def __call__(self, i: int, view: memoryview) -> None:
-        payload = self._payload[self.first + i]
-        if isinstance(payload, bytes):
-            view[:] = payload
-            return
-        try:
-            off = read_exactly_into(f"{self._root}/{payload}", view)
-        except OSError as error:
-            raise SourceError(
-                f"cannot read {os.path.join(self._root, payload)!r}: {error.strerror}; "
-                "mend it, then run the same command: it continues where it stopped"
-            ) from error
-        if off:
-            got = "more" if off > 0 else len(view) + off
-            raise SourceError(
-                f"source changed while packing: expected {len(view)} bytes in "
-                f"{os.path.join(self._root, payload)!r}, got {got}; run the same command again"
-            )
+def _fill(root: str, payloads: Sequence[str | bytes], views: Sequence[memoryview]) -> None:
+    """Load payloads to their places: inline ones, and files below `root`."""
+    payload: str | bytes = b""
+    try:
+        for payload, view in zip(payloads, views, strict=True):
+            if isinstance(payload, bytes):
+                view[:] = payload
+            elif off := read_exactly_into(f"{root}/{payload}", view):
+                got = "more" if off > 0 else len(view) + off
+                raise SourceError(
+                    f"source changed while packing: expected {len(view)} bytes in "
+                    f"{os.path.join(root, payload)!r}, got {got}; run the same command again"
+                )
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {os.path.join(root, str(payload))!r}: {error.strerror}; "
+            "mend it, then run the same command: it continues where it stopped"
+        ) from error

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
@@ -252,10 +252,11 @@ class _OpenShard:
         if not waiting:
             return
 
-        def load(i: int, view: memoryview) -> None:
-            view[:] = waiting[i]
+        def fill(views: Sequence[memoryview]) -> None:
+            for payload, view in zip(waiting, views, strict=True):
+                view[:] = payload
 
-        self._assembler.append(self._names, np.array(self._sizes[-len(waiting) :], np.int64), load)
+        self._assembler.append(self._names, np.array(self._sizes[-len(waiting) :], np.int64), fill)
         self._names, self._waiting, self.waiting_bytes = [], [], 0
 
     def finish(self) -> ShardIndex:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -127,6 +128,6 @@ class ListingBuilder:
 def sorted_by_key(listing: Listing) -> Listing:
     """Return the listing with keys ascending by code point, which is byte order in UTF-8."""
     keys = listing.keys
-    if all(a <= b for a, b in zip(keys, keys[1:], strict=False)):
+    if all(a <= b for a, b in pairwise(keys)):
         return listing
     return listing.take(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64))

@@ -1,0 +1,208 @@
+"""`info`, `ls`, `cat`, `bench`: what they print as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import shardpack
+from tests.cli.conftest import program
+from tests.read.damage import flip
+
+KEYS = [f"{name}/{i:02d}" for name in ("dress", "hat", "t-shirt") for i in range(1, 5)]
+
+
+def lines(done):
+    return [json.loads(line) for line in done.out.splitlines()]
+
+
+def test_info(run, packed):
+    done = run("info", packed)
+    assert (done.code, done.err) == (0, "")
+    pairs = dict(line.split(maxsplit=1) for line in done.out.replace(" bytes  ", "_bytes  ").splitlines())
+    assert pairs["location"] == str(packed)
+    assert pairs["samples"] == "12"
+    assert pairs["fields"] == "jpg 12, json 12"
+    assert pairs["classes"] == "3: dress, hat, t-shirt"
+    assert pairs["tar_bytes"].endswith(f"({sum(path.stat().st_size for path in packed.glob('*.tar')):,} bytes)")
+    assert pairs["index_bytes"].endswith(f"({sum(path.stat().st_size for path in packed.glob('*.index')):,} bytes)")
+    assert "max_shard_bytes=65536" in done.out
+    assert "shard-000000.tar" not in done.out
+
+
+def test_info_lists_shards(run, packed):
+    table = run("info", packed, "--shards").out.partition("\n\n")[2].splitlines()
+    assert table[0].split() == ["shard", "samples", "bytes", "crc32c"]
+    assert [line.split()[0] for line in table[1:]] == sorted(path.name for path in packed.glob("*.tar"))
+    assert len({len(line) for line in table[1:]}) == 1, "columns are aligned"
+
+
+def test_info_as_json(run, packed):
+    ds = shardpack.open(packed)
+    found = run("info", packed, "--json", "--shards").json
+    assert found["num_samples"] == 12
+    assert found["samples_per_field"] == {"jpg": 12, "json": 12}
+    assert found["classes"] == ["dress", "hat", "t-shirt"]
+    assert found["unique_keys"] is True
+    assert found["fingerprint"] == ds.fingerprint
+    assert [shard["name"] for shard in found["shards"]] == [info.name for info in ds.shards]
+    assert found["num_bytes"] == sum(shard["num_bytes"] for shard in found["shards"])
+    assert found["index_bytes"] == sum(path.stat().st_size for path in packed.glob("*.index"))
+    assert found["packed_with"]["shardpack"] == shardpack.__version__
+    assert "shards" not in run("info", packed, "--json").json
+
+
+def test_info_of_tars_of_others_says_that_keys_repeat(run, tmp_path):
+    folder = tmp_path / "x"
+    with shardpack.ShardWriter(folder) as writer:
+        writer.write("a", {"txt": "1"})
+    shutil.copy(folder / "shard-000000.tar", folder / "again.tar")
+    shardpack.index(folder, on_duplicate="keep", force=True)
+    assert "keys         some name two samples: look those up by position" in run("info", folder).out
+    assert run("info", folder, "--json").json["unique_keys"] is False
+
+
+def test_ls(run, packed):
+    done = run("ls", packed)
+    assert (done.code, done.err) == (0, "")
+    assert done.out.splitlines() == KEYS
+    assert run("ls", packed, "-n", "2").out.splitlines() == KEYS[:2]
+    assert run("ls", packed, "-n", "0").out == ""
+    assert run("ls", packed, "--match", "hat/*").out.splitlines() == KEYS[4:8]
+    assert run("ls", packed, "--match", "*/01", "--limit", "2").out.splitlines() == ["dress/01", "hat/01"]
+    assert run("ls", packed, "--match", "nobody") == (0, "", "")
+
+
+def test_ls_long(run, packed):
+    line = run("ls", packed, "-l", "--match", "hat/02").out
+    jpg, label = (len(shardpack.open(packed)["hat/02"][field]) for field in ("jpg", "json"))
+    assert line == f"        5  hat/02  {_shard_of(packed, 'hat/02')}  jpg {jpg}  json {label}\n"
+
+
+def _shard_of(packed, key):
+    return next(entry.shard for entry in shardpack.open(packed).entries() if entry.key == key)
+
+
+def test_ls_as_json_leads_to_the_bytes(run, packed):
+    ds = shardpack.open(packed)
+    found = lines(run("ls", packed, "--json"))
+    assert [entry["key"] for entry in found] == KEYS
+    for entry in found:
+        assert list(entry) == ["key", "position", "shard", "fields"]
+        data = (packed / entry["shard"]).read_bytes()
+        for field, span in entry["fields"].items():
+            payload = data[span["data_offset"] : span["data_offset"] + span["size"]]
+            assert payload == ds[entry["position"]][field]
+            assert len(span["crc32c"]) == 8
+    assert lines(run("ls", packed, "--json", "-n", "1")) == found[:1]
+
+
+def test_cat_prints_a_field_as_it_was_packed(packed, pictures):
+    done = program("cat", packed, "hat/01", "jpg", text=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout == (pictures / "hat" / "01.jpg").read_bytes()
+    assert program("cat", packed, "hat/01", "json").stdout == '{"label":1,"class":"hat"}', "no line feed of its own"
+
+
+def test_cat_without_a_field_shows_what_there_is(run, packed, odd):
+    size = len(shardpack.open(packed)["hat/01"]["jpg"])
+    assert run("cat", packed, "hat/01").out.splitlines() == [
+        "key       hat/01",
+        "position  4",
+        f"jpg       {size:,} bytes",
+        'json      {"label": 1, "class": "hat"}',
+    ]
+    assert run("cat", packed, "4", "--position") == run("cat", packed, "hat/01")
+    assert run("cat", packed, "--position", "--", "-8") == run("cat", packed, "hat/01")
+    broken = run("cat", odd, "broken")
+    assert broken.code == 0
+    assert "json      1 byte, broken: does not decode" in broken.out
+    assert "bin       3,000 bytes" in broken.out
+    long = run("cat", odd, "long").out.splitlines()
+    assert long[2].endswith(f"... ({len(shardpack.open(odd)['long']['json']):,} bytes)")
+    assert len(long[2]) < 250
+    assert long[3] == "meta.json  [1]" or "[1]" in long[3]
+    assert '"line one\\nline two"' in run("cat", odd, "nan").out
+
+
+def test_cat_as_json(run, packed, odd):
+    found = run("cat", packed, "hat/01", "--json").json
+    assert found["key"] == "hat/01"
+    assert found["position"] == 4
+    assert found["values"] == {"json": {"label": 1, "class": "hat"}}
+    assert found["sizes"]["jpg"] == len(shardpack.open(packed)["hat/01"]["jpg"])
+    one = run("cat", packed, "hat/01", "json", "--json").json
+    assert (one["sizes"].keys(), one["values"]) == ({"json"}, found["values"])
+    assert run("cat", odd, "broken", "--json").json["values"] == {"cls": None, "json": None}
+    nan = run("cat", odd, "nan", "--json")
+    assert nan.json["values"]["json"] == {"a": [None, None, 1]}
+    assert "NaN" not in nan.out, "which is no JSON"
+    assert run("cat", odd, "long", "--json").json["values"]["meta.json"] == [1]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["hat/99"], 1, "no such key: 'hat/99'; list them with \"shardpack ls\""),
+        (["hat/01", "png"], 1, "no field 'png'; the dataset has: jpg, json"),
+        (["12", "--position"], 1, "position 12 is out of range: the dataset has 12 samples"),
+        (["hat", "--position"], 2, "not a position: 'hat'; leave out --position to look up a key"),
+        (["-x"], 2, 'a key that starts with "-" stands behind "--"'),
+    ],
+)
+def test_cat_of_what_is_not_there(run, packed, arguments, code, text):
+    done = run("cat", packed, *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert text in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_cat_names_the_fields_that_a_sample_has(run, odd):
+    done = run("cat", odd, "long", "txt")
+    assert done.code == 1
+    assert done.err == "shardpack: no field 'txt'; the sample has: json, meta.json (key='long')\n"
+
+
+def test_cat_of_a_key_that_looks_like_an_option(run, odd):
+    done = run("cat", odd, "--", "-x", "txt")
+    assert done.code == 0
+    assert "minus" in done.out
+
+
+def test_cat_checks_what_it_prints(run, dataset):
+    entry = next(iter(shardpack.open(dataset).entries()))
+    flip(dataset / entry.shard, entry.fields["jpg"].data_offset + 100)
+    done = run("cat", dataset, entry.key, "jpg")
+    assert (done.code, done.out) == (1, "")
+    assert "field 'jpg' is damaged: expected CRC32C" in done.err
+    assert f"key={entry.key!r}" in done.err
+
+
+def test_bench(run, packed):
+    done = run("bench", packed, "--seconds", "0.02")
+    assert done.code == 0
+    header, *rows = done.out.splitlines()
+    assert header.split() == ["samples/s", "MB/s", "us/sample"]
+    assert [row[:24].strip() for row in rows] == [
+        "stream, stored order",
+        "stream, shards shuffled",
+        "ds[i], random",
+        "ds[key], random",
+        "get_many(256), random",
+    ]
+    assert all(float(number.replace(",", "")) > 0 for row in rows for number in row[24:].split())
+    assert "warm page cache, one process" in done.err
+    assert run("bench", packed, "--seconds", "0.01", "--quiet").err == ""
+
+
+def test_bench_as_json(run, packed):
+    found = run("bench", packed, "--seconds", "0.02", "--json").json
+    assert (found["location"], found["seconds"], len(found["figures"])) == (str(packed), 0.02, 5)
+    for figure in found["figures"]:
+        assert figure["seconds"] >= 0.02
+        assert figure["samples_per_second"] == pytest.approx(figure["num_samples"] / figure["seconds"])
+        assert figure["bytes_per_second"] == pytest.approx(figure["num_bytes"] / figure["seconds"])
+        mean = figure["num_bytes"] / figure["num_samples"]
+        assert 10_000 < mean < 20_000, "bytes are those of the samples that were read"

@@ -1,0 +1,231 @@
+"""`pack`, `index`, `extract`, `verify`: what they do, say and refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import shardpack
+from tests.fakes import contents
+from tests.read.damage import flip
+
+
+def files_of(folder):
+    return {name: data for name, data in contents(folder).items() if data is not None}
+
+
+def test_pack(run, pictures, packed, tmp_path):
+    done = run("pack", pictures, tmp_path / "out", "--max-shard-bytes", "64KiB", "--jobs", "2")
+    assert (done.code, done.out) == (0, "")
+    shards = len(list(packed.glob("*.tar")))
+    assert done.err.startswith(f"packed 12 samples (jpg 12, json 12) into {shards} shards, ")
+    assert "  payload " in done.err
+    assert "layout: classes, 3 classes" in done.err
+    assert done.err.endswith(
+        "samples are sorted by class, so readers that shuffle locally see few at a time: consider --shuffle 0\n"
+    )
+    assert files_of(tmp_path / "out") == files_of(packed)
+
+
+def test_pack_as_json_and_quiet(run, pictures, tmp_path):
+    done = run("pack", pictures, tmp_path / "a", "--json", "--shuffle", "7", "--max-shard-samples", "5")
+    assert (done.code, done.err) == (0, "")
+    report = done.json
+    assert (report["num_samples"], report["num_shards"], report["dry_run"]) == (12, 3, False)
+    assert report["classes"] == ["dress", "hat", "t-shirt"]
+    assert report["num_bytes"] == report["payload_bytes"] + report["overhead_bytes"]
+    assert run("pack", pictures, tmp_path / "b", "--quiet") == (0, "", "")
+
+
+def test_pack_dry_run_writes_nothing(run, pictures, tmp_path):
+    done = run("pack", pictures, tmp_path / "out", "--dry-run", "--max-shard-bytes", "64KiB")
+    assert done.code == 0
+    assert done.err.startswith("would pack 12 samples")
+    assert not (tmp_path / "out").exists()
+    assert run("pack", pictures, tmp_path / "out", "--dry-run", "--json").json["dry_run"] is True
+
+
+@pytest.mark.parametrize(
+    ("size", "num_bytes"), [("65536", 65536), ("64KiB", 65536), ("0.1MB", 100_000), ("1 GB", 10**9)]
+)
+def test_pack_takes_sizes_as_people_write_them(run, pictures, tmp_path, size, num_bytes):
+    run("pack", pictures, tmp_path / "out", "--max-shard-bytes", size)
+    recorded = json.loads((tmp_path / "out" / "shardpack.json").read_text())["packed_with"]["options"]
+    assert recorded["max_shard_bytes"] == num_bytes
+
+
+@pytest.mark.parametrize("check", [["--check"], ["--check", "decode"], ["--check=signature"]])
+def test_pack_check_needs_no_value(run, pictures, tmp_path, check):
+    source = shutil.copytree(pictures, tmp_path / "photos")
+    assert run("pack", *check, source, tmp_path / "good").code == 0
+    (source / "hat" / "01.jpg").write_bytes(b"not a picture")
+    done = run("pack", *check, source, tmp_path / "bad")
+    assert (done.code, done.out) == (1, "")
+    assert "hat/01.jpg" in done.err
+    assert done.err.count("\n") == 1
+    assert not (tmp_path / "bad" / "shardpack.json").exists()
+    skipped = run("pack", *check, source, tmp_path / "bad", "--on-error", "skip")
+    assert skipped.code == 0
+    assert "skipped 1 sample (rejected.jsonl), the first: 'hat/01" in skipped.err
+
+
+@pytest.mark.parametrize(
+    ("options", "code", "text"),
+    [
+        (["--max-shard-bytes", "100"], None, "max"),
+        (["--max-shard-bytes", "4KiB"], 1, "--allow-oversized"),
+        (["--layout", "table"], 1, "metadata"),
+        (["--annotations", "nowhere.json"], 1, "nowhere.json"),
+    ],
+)
+def test_pack_says_what_is_wrong(run, pictures, tmp_path, options, code, text):
+    done = run("pack", pictures, tmp_path / "out", *options)
+    assert done.code == code or (code is None and done.code in (1, 2))
+    assert done.out == ""
+    assert done.err.count("\n") == 1
+    assert text in done.err
+    assert not (tmp_path / "out" / "shardpack.json").exists()
+
+
+def test_pack_refuses_to_overwrite(run, pictures, dataset):
+    before = contents(dataset)
+    done = run("pack", pictures, dataset)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("already holds a dataset; choose another folder, or pass --force\n")
+    assert contents(dataset) == before
+    assert run("pack", pictures, dataset, "--force").code == 0
+
+
+def test_index(run, packed, tmp_path):
+    for path in packed.glob("*.tar"):
+        shutil.copy(path, tmp_path)
+    done = run("index", tmp_path / "*.tar")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("indexed 12 samples (jpg 12, json 12) in ")
+    assert done.err.endswith(f": {tmp_path}\n")
+    again = run("index", tmp_path)
+    assert (again.code, again.out) == (1, "")
+    assert again.err.endswith("already holds shardpack.json; pass --force to index its tars again\n")
+    assert run("index", tmp_path, "--force", "--quiet") == (0, "", "")
+    report = run("index", *sorted(tmp_path.glob("*.tar")), "--force", "--json", "-j", "1").json
+    assert (report["num_samples"], report["repeated"], report["ignored"]) == (12, [], 0)
+    assert run("verify", tmp_path, "--full").code == 0
+
+
+def test_index_of_keys_that_come_back(run, packed, tmp_path):
+    shutil.copy(packed / "shard-000000.tar", tmp_path / "a.tar")
+    shutil.copy(packed / "shard-000000.tar", tmp_path / "b.tar")
+    done = run("index", tmp_path)
+    assert (done.code, done.out) == (1, "")
+    assert "'dress/01' in 'b.tar' at 0, after 'a.tar' at 0" in done.err
+    assert "--on-duplicate keep" in done.err
+    kept = run("index", tmp_path, "--on-duplicate", "keep")
+    assert kept.code == 0
+    assert "  key names two samples: 'dress/01' in 'b.tar' at 0, after 'a.tar' at 0\n" in kept.err
+    report = run("index", tmp_path, "--on-duplicate", "keep", "--force", "--json").json
+    assert report["repeated"][0] == {
+        "key": "dress/01",
+        "shard": "b.tar",
+        "offset": 0,
+        "first_shard": "a.tar",
+        "first_offset": 0,
+    }
+
+
+def test_index_notes_tars_that_changed(run, dataset, packed):
+    shutil.copy(dataset / "shard-000001.tar", dataset / "shard-000000.tar")
+    done = run("index", dataset, "--force", "--on-duplicate", "keep")
+    assert done.code == 0
+    assert "  1 tar not as the manifest before described them: shard-000000.tar\n" in done.err
+
+
+def test_extract(run, packed, pictures, tmp_path):
+    done = run("extract", packed, tmp_path / "out")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"extracted 12 samples, 24 files to {tmp_path / 'out'}\n"
+    found = files_of(tmp_path / "out")
+    assert {name: data for name, data in found.items() if name.endswith(".jpg")} == files_of(pictures)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--match", "hat/*", "--field", "json"], [f"hat/{i:02d}.json" for i in range(1, 5)]),
+        (["--key", "hat/01", "--key", "dress/02"], ["dress/02.jpg", "dress/02.json", "hat/01.jpg", "hat/01.json"]),
+        (["--key", "hat/01", "--match", "hat/0[12]", "--field", "jpg"], ["hat/01.jpg", "hat/02.jpg"]),
+        (["--match", "nobody"], []),
+    ],
+)
+def test_extract_some(run, packed, tmp_path, options, expected):
+    planned = run("extract", packed, tmp_path / "out", *options, "--dry-run", "--json").json
+    assert not (tmp_path / "out").exists()
+    done = run("extract", packed, tmp_path / "out", *options, "--json")
+    assert (done.code, done.err) == (0, "")
+    assert sorted(files_of(tmp_path / "out")) == expected
+    assert done.json == {**planned, "dry_run": False}
+    assert done.json["num_files"] == len(expected)
+
+
+def test_extract_refusals(run, packed, tmp_path):
+    run("extract", packed, tmp_path / "out")
+    done = run("extract", packed, tmp_path / "out")
+    assert (done.code, done.out) == (1, "")
+    assert "dress/01.jpg'; choose an empty folder, or pass --force" in done.err
+    assert run("extract", packed, tmp_path / "out", "--force", "-q") == (0, "", "")
+    for options in (["--key", "nobody"], ["--field", "png"], ["--field", "png", "--dry-run"]):
+        refused = run("extract", packed, tmp_path / "other", *options)
+        assert refused.code == 1
+        assert not (tmp_path / "other").exists()
+
+
+def test_extract_unescape(run, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds", rename_keys=True) as writer:
+        writer.write("v1.0 final/a.b", {"txt": "x"})
+    run("extract", tmp_path / "ds", tmp_path / "as-packed")
+    run("extract", tmp_path / "ds", tmp_path / "as-it-was", "--unescape")
+    assert list(files_of(tmp_path / "as-packed")) == ["v1.0%20final/a%2Eb.txt"]
+    assert list(files_of(tmp_path / "as-it-was")) == ["v1.0 final/a.b.txt"]
+
+
+@pytest.mark.parametrize("how", [[], ["--full"], ["--full", "--jobs", "2"]])
+def test_verify_of_a_good_dataset(run, packed, how):
+    done = run("verify", packed, *how)
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith("ok: 12 samples in ")
+    assert run("verify", packed, *how, "--quiet") == (0, "", "")
+    report = run("verify", packed, *how, "--json").json
+    assert (report["ok"], report["problems"], report["full"]) == (True, [], "--full" in how)
+
+
+def test_verify_of_a_damaged_dataset(run, dataset):
+    entry = next(iter(shardpack.open(dataset).entries()))
+    flip(dataset / entry.shard, entry.fields["json"].data_offset)
+    (dataset / "keys.index").unlink()
+    (dataset / "shard-000099.tar").write_bytes(b"")
+    quick = run("verify", dataset)
+    assert quick.code == 1
+    assert [line.split(":")[:2] for line in quick.out.splitlines()] == [
+        ["missing", " keys.index"],
+        ["orphan", " shard-000099.tar"],
+    ]
+    assert quick.err.startswith("2 problems: 12 samples in ")
+    full = run("verify", dataset, "--full", "--quiet")
+    assert (full.code, full.err) == (1, "")
+    first = full.out.splitlines()[0]
+    assert first.startswith(
+        f"damaged: {entry.shard}, key 'dress/01', offset {entry.fields['json'].data_offset}: field 'json'"
+    )
+    report = run("verify", dataset, "--full", "--json").json
+    assert report["ok"] is False
+    assert report["problems"][0]["key"] == "dress/01"
+    assert report["problems"][0]["offset"] == entry.fields["json"].data_offset
+    assert [problem["kind"] for problem in report["problems"]] == ["damaged", "missing", "orphan"]
+
+
+def test_verify_with_a_damaged_manifest(run, dataset):
+    (dataset / "shardpack.json").write_text("{")
+    done = run("verify", dataset)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("shardpack: shardpack.json is not JSON")
