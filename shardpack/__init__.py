@@ -13,6 +13,7 @@ from shardpack.format.naming import unescape_key
 from shardpack.pack.options import PackReport
 from shardpack.pack.writer import ShardWriter
 from shardpack.read.dataset import Dataset
+from shardpack.read.mix import mix
 from shardpack.read.sample import Sample
 from shardpack.read.stream import Stream
 from shardpack.read.verify import VerifyReport, verify
@@ -34,6 +35,7 @@ __all__ = [
     "VerifyReport",
     "extract",
     "index",
+    "mix",
     "open",
     "pack",
     "unescape_key",

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import operator
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal
+from typing import Any, Literal, SupportsIndex, get_args
 
 from shardpack.check import check_listing
 from shardpack.errors import DatasetNotFoundError, OptionError
 from shardpack.format import manifest
+from shardpack.pack.claim import refuse_taken
 from shardpack.pack.options import Check, OnError, PackOptions, PackReport
+from shardpack.pack.publish import Output
 from shardpack.pack.run import PackPlan, pack_plan, plan_shards, recorded_options
 from shardpack.pack.writer import ShardWriter
 from shardpack.plan.listing import Listing
@@ -148,13 +151,18 @@ def pack(
     """
     began = time.perf_counter()
     limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
-    if jobs is not None and jobs < 1:
-        raise OptionError(f"jobs is {jobs}, expected at least 1")
+    _check_jobs_and_check(jobs, check)
+    if shuffle is not None:
+        shuffle = _seed(shuffle)
     if not isinstance(source, (str, os.PathLike)):
         if dry_run or shuffle is not None or check is not None:
             raise OptionError("an iterable cannot be planned, checked or shuffled; pack a folder for that")
+        if layout != "auto" or annotations is not None or on_error != "raise":
+            raise OptionError("layout, annotations and on_error are for a folder; leave them out, or pack a folder")
         return _pack_samples(source, os.fspath(out), limits, rename_keys=rename_keys, force=force, began=began)
 
+    if not dry_run:
+        refuse_taken(Output(os.fspath(out)), force=force)  # before hours of listing and checking
     with ExitStack() as stack:
         # Workers that were asked for warm up while the folder is listed, and share the listing.
         pool = stack.enter_context(start_workers(jobs or 1))
@@ -201,6 +209,20 @@ def pack(
         seconds=time.perf_counter() - began,
         dry_run=dry_run,
     )
+
+
+def _check_jobs_and_check(jobs: object, check: object) -> None:
+    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
+        raise OptionError(f"jobs is {jobs!r}, expected at least 1")
+    if check not in (None, *get_args(Check)):
+        raise OptionError(f"check is {check!r}, expected 'signature' or 'decode'")
+
+
+def _seed(shuffle: SupportsIndex) -> int:
+    try:
+        return operator.index(shuffle)
+    except TypeError as error:
+        raise OptionError(f"shuffle is {shuffle!r}, expected a seed: any integer") from error
 
 
 def _default_jobs(listing: Listing, limits: ShardLimits) -> int:

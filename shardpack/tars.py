@@ -28,7 +28,7 @@ from shardpack.pack.publish import encode_dataset, shard_info, write_dataset
 from shardpack.pack.run import recorded_options
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset, open_dataset
-from shardpack.read.indexer import IndexedTar, index_tar
+from shardpack.read.indexer import ByteCount, IndexedTar, index_tar
 from shardpack.read.tar_files import TarSet, find_tars
 from shardpack.storage.files import storage_errors, write_file
 from shardpack.storage.local import LocalStore
@@ -211,15 +211,18 @@ class _Built:
             raise OptionError(f"jobs is {jobs}, expected at least 1")
         found = self._found
         sizes = [os.path.getsize(found.path(name)) for name in found.names]
-        done, total = 0, sum(sizes)
+        total = sum(sizes)
+        count = ByteCount("index", total, progress)
         tasks = [(found.folder, name) for name in found.names]
         wanted = jobs or min(os.cpu_count() or 1, 1 + total // BYTES_PER_WORKER)
         with start_workers(min(wanted, len(tasks))) as pool:
-            results = enumerate(map(index_tar, tasks)) if pool is None else pool.map(index_tar, tasks)
-            for number, indexed in results:
-                self._add(indexed)
-                done += sizes[number]
-                progress("index", done, total)
+            if pool is None:
+                for task in tasks:
+                    self._add(index_tar(task, passed=count.add))
+            else:
+                for number, indexed in pool.map(index_tar, tasks):
+                    self._add(indexed)
+                    count.add(sizes[number])
 
     def _add(self, indexed: IndexedTar) -> None:
         name, keys = indexed.name, indexed.index.keys()

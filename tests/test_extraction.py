@@ -7,7 +7,7 @@ import os
 import subprocess
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shardpack
@@ -44,6 +44,7 @@ def written(folder):
     return {name: data for name, data in contents(folder).items() if data is not None}
 
 
+@settings(max_examples=40)
 @given(collections(), st.integers(1, 4))
 def test_every_payload_is_one_file(tmp_path_factory, samples, per_shard):
     out = tmp_path_factory.mktemp("out")

@@ -75,7 +75,7 @@ def _overview(sample: shardpack.Sample, field: str) -> str:
 
 
 def _write(payload: bytes, field: str) -> None:
-    on_terminal = sys.stdout.isatty()
+    on_terminal = sys.stdout is not None and sys.stdout.isatty()
     if on_terminal and not _is_label(field):
         raise OptionError(f"field {field!r} is binary; send it to a file: shardpack cat ... > sample.{field}")
     click.echo(payload, nl=on_terminal and not payload.endswith(b"\n"))

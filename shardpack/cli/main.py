@@ -10,11 +10,13 @@ import io
 import os
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import click
 
-from shardpack.cli.ui import note
+from shardpack.cli.ui import flush, note
 from shardpack.errors import OptionError, ShardpackError
 
 # Command -> one line of help. Modules are imported when their command is asked for: `cat` need
@@ -27,11 +29,32 @@ COMMANDS = {
     "cat": "Print one sample or one of its fields.",
     "extract": "Write samples back to files.",
     "verify": "Check that a dataset is whole and undamaged.",
+    "order": "Show what an epoch would read, and how well it mixes.",
     "bench": "Measure how fast a dataset is read here.",
 }
 
 
+class _PipeClosedError(Exception):
+    """The reader of our pipe has had enough. Known to click by no name, or it would make an exit code of its own."""
+
+
+@contextmanager
+def _closed_pipes() -> Iterator[None]:
+    try:
+        yield
+    except BrokenPipeError as error:
+        raise _PipeClosedError from error
+
+
 class _Commands(click.Group):
+    def make_context(self, *args: Any, **extra: Any) -> click.Context:
+        with _closed_pipes():  # `--help | true`
+            return super().make_context(*args, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _closed_pipes():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
@@ -80,8 +103,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     code = 0
     try:
         code = int(cli.main(arguments or ["--help"], prog_name="shardpack", standalone_mode=False) or 0)
-        if sys.stdout is not None:
-            sys.stdout.flush()
+        flush()
     except click.ClickException as error:
         _complain(_usage(error))
         return 2
@@ -89,11 +111,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         kept = "; what was finished is kept: run the same command to continue" if arguments[:1] == ["pack"] else ""
         _complain("interrupted" + kept)
         return 1
-    except BrokenPipeError:  # the reader has had enough, as `| head` does: not an error, and no reason for noise
-        _drop_unwritten()
-    except SystemExit as error:
-        if not isinstance(error.__context__, BrokenPipeError):  # click's way out of one
-            return int(error.code or 0)
+    except (BrokenPipeError, _PipeClosedError):  # as `| head` does: not an error, and no reason for noise
         _drop_unwritten()
     except (ShardpackError, OSError) as error:
         if debug:
@@ -129,8 +147,8 @@ def _complain(message: str) -> None:
 def _drop_unwritten() -> None:
     """Let Python write what is left in stdout's buffer at exit; if it cannot, where nobody minds."""
     try:
-        sys.stdout.flush()
-    except (OSError, AttributeError):
+        flush()
+    except OSError:
         with open(os.devnull, "wb") as nowhere:
             os.dup2(nowhere.fileno(), 1)
 

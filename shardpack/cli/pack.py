@@ -108,9 +108,9 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
 
 def _show(report: PackReport) -> None:
-    took = ""
-    if not report.dry_run and report.seconds > 0:
-        took = f" in {report.seconds:.1f} s ({format_bytes(report.num_bytes / report.seconds)}/s)"
+    took = "" if report.dry_run else f" in {report.seconds:.1f} s"
+    if took and not report.resumed_shards:
+        took += f" ({format_bytes(report.num_bytes / max(report.seconds, 1e-9))}/s)"
     note(
         f"{'would pack' if report.dry_run else 'packed'} {plural(report.num_samples, 'sample')} "
         f"({counted(report.samples_per_field)}) into {plural(report.num_shards, 'shard')}, "
@@ -121,7 +121,7 @@ def _show(report: PackReport) -> None:
             f"  payload {format_bytes(report.payload_bytes)}, overhead {format_bytes(report.overhead_bytes)} "
             f"({100 * report.overhead_bytes / report.num_bytes:.1f} %), "
             f"largest shard {format_bytes(report.largest_shard_bytes)}; layout: {report.layout}"
-            + (f", {len(report.classes):,} classes" if report.classes else "")
+            + (f", {len(report.classes):,} class{'es' * (len(report.classes) > 1)}" if report.classes else "")
         )
     if report.resumed_shards:
         note(f"  already finished by an earlier run: {plural(report.resumed_shards, 'shard')}")
@@ -131,6 +131,4 @@ def _show(report: PackReport) -> None:
         name, reason = report.rejected[0]
         note(f"  skipped {plural(len(report.rejected), 'sample')} (rejected.jsonl), the first: {name!r}: {reason}")
     if report.by_class:
-        note(
-            "  samples are sorted by class, so readers that shuffle locally see few classes at a time: consider --shuffle 0"
-        )
+        note("  samples are sorted by class, so readers that shuffle locally see few at a time: consider --shuffle 0")

@@ -42,6 +42,12 @@ def emit(line: str) -> None:
     _write_line(sys.stdout, line)
 
 
+def flush() -> None:
+    """Hand over what was printed so far."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def note(message: str, *, quiet: bool = False) -> None:
     """Print a line for people, on stderr."""
     if not quiet:
@@ -111,6 +117,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
     from rich.console import Console
     from rich.progress import BarColumn, ProgressColumn, Task, TextColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
+    from rich.table import Column
     from rich.text import Text
 
     class Amount(ProgressColumn):
@@ -120,8 +127,9 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
             speed = task.finished_speed or task.speed
             return Text(show(task.completed) + total + (f"  {show(speed)}/s" if speed else ""))
 
-    columns = (TextColumn("{task.description}"), BarColumn(), Amount(), TimeRemainingColumn())
-    with Bar(*columns, console=Console(stderr=True), transient=True) as bar:
+    amount = Amount(table_column=Column(no_wrap=True))  # the bar takes the room that is left
+    columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), amount, TimeRemainingColumn())
+    with Bar(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         tasks: dict[str, Any] = {}
 
         def show_progress(phase: str, done: int, total: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import sys
 from contextlib import suppress
 
 import click
@@ -12,6 +11,7 @@ import shardpack
 from shardpack.cli.ui import (
     dataset_argument,
     emit,
+    flush,
     jobs_option,
     json_option,
     note,
@@ -46,7 +46,7 @@ def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bo
             print_json({"ok": report.ok, **dataclasses.asdict(report)})
         for problem in () if as_json else report.problems:
             emit(str(problem))
-        sys.stdout.flush()  # before the note below
+        flush()  # before the note below
     if not as_json:
         how = "every byte" if full else "lengths, indexes and some headers; --full reads every byte"
         state = "ok" if report.ok else plural(len(report.problems), "problem")

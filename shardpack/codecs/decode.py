@@ -1,14 +1,19 @@
-"""Field payloads to Python values, by the last part of the field's name."""
+"""Field payloads to Python values, by the last part of the field's name or by a decoding name."""
 
 from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
 from typing import Any
 
+from shardpack.codecs.fast_jpeg import decode_jpeg, installed
+from shardpack.codecs.images import Form, PictureOptions, Pixels, decode_with_pillow, form_of, is_turned, open_picture
 from shardpack.codecs.kinds import IMAGE_EXTENSIONS
-from shardpack.errors import DecodeError
+from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
+
+Decoder = Callable[[bytes], Any]
 
 
 def decode_field(field: str, payload: bytes) -> Any:
@@ -30,19 +35,17 @@ def decode_field(field: str, payload: bytes) -> Any:
         return decode(payload)
     except Exception as error:
         # Decoders raise whatever they like (PIL: SyntaxError, OSError, struct.error, ...).
-        raise DecodeError(
-            f"field {field!r} does not decode as {kind}: {type(error).__name__}: {error}; "
-            'look at it with "shardpack cat"'
-        ) from error
+        raise _decode_error(field, kind, error) from error
+
+
+def _decode_error(field: str, what: str, error: Exception) -> DecodeError:
+    return DecodeError(
+        f'field {field!r} does not decode as {what}: {type(error).__name__}: {error}; look at it with "shardpack cat"'
+    )
 
 
 def _image(payload: bytes) -> Any:
-    from PIL import Image
-
-    # Only the formats we know: an EPS in disguise would start Ghostscript.
-    known = Image.registered_extensions()
-    kinds = {known.get(f".{extension}", "") for extension in IMAGE_EXTENSIONS}
-    image = Image.open(io.BytesIO(payload), formats=sorted(kinds & Image.OPEN.keys()))
+    image = open_picture(payload)
     image.load()
     return image
 
@@ -53,10 +56,125 @@ def _npy(payload: bytes) -> Any:
     return np.load(io.BytesIO(payload), allow_pickle=False)
 
 
-_DECODERS: dict[str, Callable[[bytes], Any]] = {
+_LABELS: dict[str, Decoder] = {
     "json": json.loads,
     "txt": lambda payload: payload.decode(),
     "cls": int,
     "npy": _npy,
-    **dict.fromkeys(IMAGE_EXTENSIONS, _image),
 }
+_DECODERS: dict[str, Decoder] = {**_LABELS, **dict.fromkeys(IMAGE_EXTENSIONS, _image)}
+
+
+class PictureDecoder:
+    """Decodes the pictures of one field into one form; safe in threads.
+
+    Args:
+        field: For error messages.
+        name: A decoding name of `images.FORMS`.
+        options: Size and orientation.
+
+    Raises:
+        OptionError: There is no such name.
+        MissingDependencyError: The name needs torch, which is not installed.
+    """
+
+    def __init__(self, field: str, name: str, options: PictureOptions) -> None:
+        self.form: Form = form_of(name)
+        self._field, self._name, self._options = field, name, options
+        self._simplejpeg = installed() if options.fast_jpeg and self.form.kind != "pil" else None
+
+    def slots(self, count: int) -> Pixels | None:
+        """Return memory for a batch of pictures; None if their shapes are not known beforehand."""
+        size = self._options.size
+        return None if size is None or self.form.kind == "pil" else self.form.empty(*size, count)
+
+    def __call__(self, payload: bytes, out: Pixels | None = None) -> Any:
+        """Return the picture; what is given as `out`, a slot of `slots`, holds it then.
+
+        Raises:
+            DecodeError: The payload is no picture, or not one that fits the form.
+        """
+        try:
+            if self.form.kind == "pil":
+                return decode_with_pillow(payload, self.form, self._options)
+            return self._array(payload, out)
+        except Exception as error:
+            raise _decode_error(self._field, self._name, error) from error
+
+    def _array(self, payload: bytes, out: Pixels | None) -> Any:
+        form, options = self.form, self._options
+        straight = out if form.kind == "numpy" and not form.floats else None
+        pixels = None
+        if self._simplejpeg is not None and not (options.exif_transpose and is_turned(payload)):
+            pixels = decode_jpeg(self._simplejpeg, payload, form, options, straight)
+        if pixels is None:
+            import numpy as np
+
+            pixels = np.asarray(decode_with_pillow(payload, form, options))
+        return _placed(pixels, form, out)
+
+
+def _placed(pixels: Pixels, form: Form, out: Pixels | None) -> Any:
+    import numpy as np
+
+    if out is None:
+        out = form.empty(*pixels.shape[:2])
+        result = form.finished(out)
+    else:
+        result = out
+        if np.may_share_memory(pixels, out):  # decoded straight into its slot
+            return result
+    target = form.channels_last(out)
+    if form.floats:
+        np.divide(pixels, np.float32(255), out=target)
+    else:
+        target[...] = pixels
+    return result
+
+
+def field_decoders(
+    fields: Iterable[str], decode: str | Mapping[str, str | Decoder | None] | None, options: PictureOptions
+) -> dict[str, Decoder]:
+    """Return what decodes each field; fields that stay bytes are missing from it.
+
+    Args:
+        fields: All there are.
+        decode: None leaves all as bytes. A decoding name is for all pictures. A mapping names fields:
+            a decoding name, a function of the payload (its errors become DecodeErrors), or None;
+            pictures that it does not name stay bytes. Labels (json, txt, cls, npy) that are not named
+            are decoded as `decode_field` does.
+        options: For the pictures that are decoded by name.
+
+    Raises:
+        OptionError: There is no such decoding name.
+        FieldNotFoundError: The mapping names a field that is not there.
+    """
+    fields = tuple(fields)
+    if decode is None:
+        return {}
+    if isinstance(decode, str):
+        form_of(decode)  # a wrong name is an error also where there are no pictures
+        decode = {field: decode for field in fields if field.rpartition(".")[2] in IMAGE_EXTENSIONS}
+    if not isinstance(decode, Mapping):
+        raise OptionError(f"decode is {decode!r}; expected a decoding name, or a mapping from field to one")
+    for field in decode:
+        if field not in fields:
+            raise FieldNotFoundError(f"decode names field {field!r}; there are: {', '.join(fields) or 'none'}")
+    labels = {field: partial(decode_field, field) for field in fields if field.rpartition(".")[2] in _LABELS}
+    found: dict[str, Decoder | None] = {**labels, **{f: _chosen(f, how, options) for f, how in decode.items()}}
+    return {field: function for field, function in found.items() if function is not None}
+
+
+def _chosen(field: str, how: Any, options: PictureOptions) -> Decoder | None:
+    if how is None:
+        return None
+    if not callable(how):
+        return PictureDecoder(field, how, options)
+
+    def guarded(payload: bytes) -> Any:
+        try:
+            return how(payload)
+        except Exception as error:
+            raise _decode_error(field, getattr(how, "__name__", type(how).__name__), error) from error
+
+    return guarded

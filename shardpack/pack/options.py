@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from shardpack.plan.packing import ShardLimits
 from shardpack.progress import Progress, no_progress
 
 OnError = Literal["raise", "skip"]
@@ -18,16 +17,12 @@ class PackOptions:
     """Options of one packing run, all validated where they are used first.
 
     Attributes:
-        limits: When a shard is full.
-        jobs: Worker processes; 1 packs in this process. Never changes a byte of the output.
         force: Replace a dataset that is already there.
         recorded: Options that shape the output, for the manifest.
         classes: Class list for the manifest.
         progress: Called after each shard with ("pack", bytes done, bytes in all).
     """
 
-    limits: ShardLimits = field(default_factory=ShardLimits)
-    jobs: int = 1
     force: bool = False
     recorded: Mapping[str, Any] = field(default_factory=dict)
     classes: Sequence[str] | None = None

@@ -7,6 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.errors import OptionError
+
+MAX_BLOCKS = 1 << 26  # 2.5 GB of memory, while they are arranged; 256 TiB in blocks of 4 MiB
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
@@ -47,8 +51,14 @@ def cut_blocks(segments: Segments, block_bytes: int) -> Blocks:
     """Return each segment cut into as many equal blocks as it has `block_bytes`, to the nearest.
 
     Block j of b in a segment of n items holds its items floor(j n / b) to floor((j + 1) n / b).
+
+    Raises:
+        OptionError: These are more blocks than memory should be asked for.
     """
-    pieces = np.clip((segments.num_bytes + block_bytes // 2) // block_bytes, 1, segments.count)
+    whole, rest = np.divmod(segments.num_bytes, block_bytes)
+    pieces = np.clip(whole + (rest >= block_bytes - block_bytes // 2), 1, segments.count)
+    if int(pieces.sum()) > MAX_BLOCKS:
+        raise OptionError(f"more than {MAX_BLOCKS} blocks of {block_bytes} bytes; choose longer blocks")
     segment_first = np.cumsum(segments.count) - segments.count
     owner = np.repeat(np.arange(len(pieces)), pieces)
     j = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

@@ -18,18 +18,20 @@ SHARD_ORDER = 2
 BLOCK_ORDER = 3
 WINDOW_ORDER = 4
 GLOBAL_ORDER = 5
+MIX_SEED = 6
+MIX_PHASE = 7
 
-_GOLDEN = np.uint64(0x9E3779B97F4A7C15)
-_MULTIPLY_1 = np.uint64(0xBF58476D1CE4E5B9)
-_MULTIPLY_2 = np.uint64(0x94D049BB133111EB)
-_SHIFT_1, _SHIFT_2, _SHIFT_3 = np.uint64(30), np.uint64(27), np.uint64(31)
+GOLDEN = 0x9E3779B97F4A7C15
+_MULTIPLY_1 = 0xBF58476D1CE4E5B9
+_MULTIPLY_2 = 0x94D049BB133111EB
+_MASK = 2**64 - 1
 
 
 def mix64(values: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint64]:
     """Return the mixed values: a bijection, so distinct values stay distinct."""
-    mixed = (values ^ (values >> _SHIFT_1)) * _MULTIPLY_1
-    mixed = (mixed ^ (mixed >> _SHIFT_2)) * _MULTIPLY_2
-    return mixed ^ (mixed >> _SHIFT_3)
+    mixed = (values ^ (values >> np.uint64(30))) * np.uint64(_MULTIPLY_1)
+    mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(_MULTIPLY_2)
+    return mixed ^ (mixed >> np.uint64(31))
 
 
 def derive_key(*numbers: int) -> int:
@@ -38,11 +40,19 @@ def derive_key(*numbers: int) -> int:
     Args:
         numbers: Seed, epoch, purpose: integers of any size; taken modulo 2^64.
     """
-    key = np.zeros(1, np.uint64)
-    for number in numbers:
-        part = np.array([int(number) % 2**64], np.uint64)
-        key = mix64(key * _GOLDEN + part + _GOLDEN)
-    return int(key[0])
+    key = 0
+    for number in numbers:  # mix64 in plain integers: a tenth of the time for so few
+        key = (key * GOLDEN + int(number) + GOLDEN) & _MASK
+        key = (key ^ (key >> 30)) * _MULTIPLY_1 & _MASK
+        key = (key ^ (key >> 27)) * _MULTIPLY_2 & _MASK
+        key ^= key >> 31
+    return key
+
+
+def extend_keys(keys: npt.NDArray[np.uint64] | int, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.uint64]:
+    """Return the keys that `derive_key` gives with one number more, for many numbers at once."""
+    first = np.asarray(keys, np.uint64).reshape(-1) * np.uint64(GOLDEN)
+    return mix64(first + numbers.astype(np.uint64) + np.uint64(GOLDEN))
 
 
 def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
@@ -52,7 +62,7 @@ def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
     bijections. Memory: 24 bytes a number.
     """
     ranks = np.arange(1, count + 1, dtype=np.uint64)
-    ranks *= _GOLDEN
+    ranks *= np.uint64(GOLDEN)
     ranks += np.uint64(key)
     order: npt.NDArray[Any] = np.argsort(mix64(ranks), kind="stable")
     return order.astype(np.int64, copy=False)

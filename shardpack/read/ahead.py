@@ -2,44 +2,88 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.plan.coalesce import MergeLimits, coalesce
 from shardpack.plan.epoch import EpochOrder
+from shardpack.plan.partition import Partitioning
+from shardpack.read.sequence import Sequence
+from shardpack.read.shard import OpenShard
 from shardpack.read.shards import Shards
+
+Integers = npt.NDArray[np.int64]
+
+# Linux takes no more of one hint than the read-ahead window of the disk, 128 KiB by default.
+HINT_BYTES = 128 << 10
+_LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=1 << 40)
 
 
 class ReadAhead:
     """Announce blocks before their samples are read: those of the current window, then the next one's.
 
     The next window is announced at the pace at which the current one is used up, so reading is
-    even. Costs a system call a block, and none where nothing is shuffled by blocks.
+    even. Costs a probe a block, hints only for what is not in memory, and nothing where the order
+    is not by blocks.
     """
 
-    def __init__(self, shards: Shards, positions: npt.NDArray[np.int64] | None, order: EpochOrder) -> None:
-        self._shards, self._positions, self._order = shards, positions, order
-        self._announced: dict[int, int] = {}  # partition -> blocks announced, as a number in the epoch's order
+    def __init__(
+        self,
+        shards: Shards,
+        sequence: Sequence,
+        order: EpochOrder,
+        deal: Partitioning,
+        fields: tuple[str, ...] | None = None,
+    ) -> None:
+        self._shards, self._sequence, self._order, self._deal, self._fields = shards, sequence, order, deal, fields
+        self._announced = np.zeros(deal.partitions if order.windows else 0, np.int64)  # blocks, by partition
 
-    def announce(self, partition: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]) -> None:
-        """Announce what follows the places about to be read."""
-        if not self._order.has_blocks:
+    def announce(self, partition: Integers, offset: Integers) -> None:
+        """Announce what is wanted once these places are reached, and has not been announced yet."""
+        if self._order.windows is None:
             return
-        for p in np.unique(partition).tolist():
-            reached = int(offset[partition == p].max())
-            until = self._order.blocks_wanted(p, reached)
-            begin = max(self._announced.get(p, 0), self._order.first_block(p, int(offset[partition == p].min())))
-            for first, count in self._order.block_items(begin, until):
+        begin, end = self._order.windows.blocks_wanted(partition, self._deal.places(partition, offset))
+        late = np.flatnonzero(end > self._announced[partition])
+        if not len(late):
+            return
+        begins = dict(zip(partition[late[::-1]].tolist(), begin[late[::-1]].tolist(), strict=True))  # the first ones
+        ends = dict(zip(partition[late].tolist(), end[late].tolist(), strict=True))  # the last ones
+        for p, until in ends.items():
+            for first, count in self._order.block_items(p, max(begins[p], int(self._announced[p])), until):
                 self._announce_items(first, count)
-            self._announced[p] = max(until, begin)
+            self._announced[p] = until
 
     def _announce_items(self, first: int, count: int) -> None:
-        if self._positions is not None:
-            first = int(self._positions[first])
-        shard = self._shards.at(first)
-        row = first - shard.first
-        if self._positions is not None or row + count > shard.index.num_samples:
-            return  # a view's block is no single range; its samples are announced when they are read
-        start = int(shard.index.data_offset[row].min())
-        end = int((shard.index.data_offset[row + count - 1] + shard.index.size[row + count - 1]).max())
-        if not self._shards.store.is_cached(shard.path, start):
-            self._shards.store.prefetch(shard.path, starts=[start], lengths=[end - start])
+        """Announce a run of items, which all lie in one shard, unless the first is in memory."""
+        head = self._sequence.at(np.array([first]))
+        shard = self._shards.at(int(head[0]))
+        columns = shard.columns_of(self._fields)
+        starts, _ = _extents(shard, head - shard.first, columns)
+        if len(starts) and self._shards.store.is_cached(shard.path, int(starts[0])):
+            return
+        positions = np.sort(self._sequence.at(np.arange(first, first + count)))
+        starts, ends = _extents(shard, positions - shard.first, columns)
+        plan = coalesce(starts, ends - starts, limits=_LIMITS)
+        hints = [hint for run in zip(plan.starts.tolist(), plan.lengths.tolist(), strict=True) for hint in _cut(*run)]
+        if hints:
+            hint_starts, hint_lengths = zip(*hints, strict=True)
+            self._shards.store.prefetch(shard.path, starts=hint_starts, lengths=hint_lengths)
+
+
+def _extents(shard: OpenShard, rows: Integers, columns: list[int]) -> tuple[Integers, Integers]:
+    """Return where each row's payloads begin and end; rows that have none of the columns are left out."""
+    at = np.ix_(rows, np.array(columns, np.int64))
+    present = shard.index.present[at].astype(bool)
+    begin = shard.index.data_offset[at].astype(np.int64)
+    end = begin + shard.index.size[at].astype(np.int64)
+    some = present.any(axis=1)
+    starts = np.where(present, begin, np.iinfo(np.int64).max).min(axis=1, initial=np.iinfo(np.int64).max)
+    return starts[some], end.max(axis=1, initial=0)[some]
+
+
+def _cut(start: int, length: int) -> Iterator[tuple[int, int]]:
+    """Cut a range into hints."""
+    for at in range(start, start + length, HINT_BYTES):
+        yield at, min(HINT_BYTES, start + length - at)

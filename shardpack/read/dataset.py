@@ -31,6 +31,7 @@ from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
 from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, Shuffle
 from shardpack.read.fetch import fetch
 from shardpack.read.gather import read_sample
+from shardpack.read.loader import open_loader
 from shardpack.read.lookup import KeyLookup
 from shardpack.read.sample import Sample
 from shardpack.read.shard import Entry, OpenShard
@@ -283,6 +284,8 @@ class Dataset:
             partitions=partitions,
             fields=None if fields is None else self._checked_fields(fields),
         )
+
+    loader = open_loader  # a method: its long list of options is explained where it is
 
     # Lookup
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.read.gather import gather
+from shardpack.read.gather import Wanted, gather, wanted
 from shardpack.read.sample import Sample
 from shardpack.read.shards import Shards
+
+MAX_SHARDS_AT_ONCE = 128  # planned together, so open together; half of what `Shards` keeps open
 
 
 def fetch(
@@ -21,16 +25,71 @@ def fetch(
         fields: Read only these; all of them by default.
         streaming: The positions are neighbours: read them in long ranges.
     """
-    samples = [Sample() for _ in range(len(positions))]
-    order = np.argsort(positions, kind="stable")
-    ascending = positions[order]
-    placed = [samples[i] for i in order.tolist()]
-    for sample, position in zip(placed, ascending.tolist(), strict=True):
-        sample.position, sample._key = position, shards  # not the shard: a kept sample must not hold it open
+    order = _ascending(positions)
+    return _read(shards, positions, order, _plan(shards, positions, order, fields), streaming=streaming)
+
+
+def fetch_within(
+    shards: Shards,
+    positions: npt.NDArray[np.int64],
+    fields: tuple[str, ...] | None,
+    *,
+    max_bytes: int,
+    streaming: bool = False,
+) -> Iterator[list[Sample]]:
+    """Yield the samples at `positions`, in parts that hold at most `max_bytes` of payloads, or a single sample.
+
+    Args:
+        shards, positions, fields, streaming: As for `fetch`.
+        max_bytes: What a part may hold.
+    """
+    order = _ascending(positions)
+    plan, num_bytes, half = [], 0, len(positions) // 2
+    for part in _plan(shards, positions, order, fields):
+        plan.append(part)
+        num_bytes += part.num_bytes
+        if half and (num_bytes > max_bytes or len(plan) > MAX_SHARDS_AT_ONCE):
+            plan.clear()
+            for piece in (positions[:half], positions[half:]):
+                yield from fetch_within(shards, piece, fields, max_bytes=max_bytes, streaming=streaming)
+            return
+    yield _read(shards, positions, order, plan, streaming=streaming)
+
+
+def _ascending(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:
+    """Return what sorts positions; None if they are sorted."""
+    return None if (positions[1:] >= positions[:-1]).all() else np.argsort(positions, kind="stable")
+
+
+def _plan(
+    shards: Shards,
+    positions: npt.NDArray[np.int64],
+    order: npt.NDArray[np.int64] | None,
+    fields: tuple[str, ...] | None,
+) -> Iterator[Wanted]:
+    ascending = positions if order is None else positions[order]
     for number, begin, end in shards.runs(ascending):
         shard = shards.get(number)
-        part = placed[begin:end]
-        gather(shard, ascending[begin:end] - shard.first, part, fields, verify=shards.verify, streaming=streaming)
+        yield wanted(shard, ascending[begin:end] - shard.first, fields)
+
+
+def _read(
+    shards: Shards,
+    positions: npt.NDArray[np.int64],
+    order: npt.NDArray[np.int64] | None,
+    plan: Iterable[Wanted],
+    *,
+    streaming: bool,
+) -> list[Sample]:
+    samples = [Sample() for _ in range(len(positions))]
+    for sample, position in zip(samples, positions.tolist(), strict=True):
+        sample.position, sample._key = position, shards  # not the shard: a kept sample must not hold it open
+    placed = samples if order is None else [samples[i] for i in order.tolist()]
+    begin = 0
+    for part in plan:
+        end = begin + len(part.rows)
+        gather(part, placed[begin:end], verify=shards.verify, streaming=streaming)
+        begin = end
         if not (shards.verify or streaming):
-            shard.count_read(len(part))
+            part.shard.count_read(len(part.rows))
     return samples

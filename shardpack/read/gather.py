@@ -1,6 +1,6 @@
 """Payloads of one shard into samples: one sample at a time, or many with their reads planned together.
 
-    rows --index columns--> byte ranges --coalesce--> requests --> slices, one a field
+    rows --index columns--> `Wanted`, byte ranges --coalesce--> requests --> slices, one a field
 
 Nothing here decides which samples: callers bring rows and empty samples.
 """
@@ -8,6 +8,8 @@ Nothing here decides which samples: callers bring rows and empty samples.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -49,76 +51,114 @@ def read_sample(shard: OpenShard, row: int, sample: Sample, *, verify: bool) -> 
             shard.check_payload(row, cell % width, sample[shard.fields[cell % width]])
 
 
-def gather(
-    shard: OpenShard,
-    rows: npt.NDArray[np.int64],
-    samples: Sequence[Sample],
-    fields: tuple[str, ...] | None,
-    *,
-    verify: bool,
-    streaming: bool = False,
-) -> None:
-    """Put the payloads of `rows` into the (empty) `samples`, field by field.
+@dataclass(frozen=True, slots=True, eq=False)
+class Wanted:
+    """Payloads of one shard that are to be read; nothing has been read yet.
 
-    Rows should ascend: neighbours then share a request. Costs no request for a mapped shard,
-    else one a run of near ranges, all announced to the store at once. `streaming` means that the
-    rows are neighbours: one long request then takes them all.
+    Attributes:
+        rows: (n) ascending; repeats are fine.
+        columns: (c) of the shard's fields.
+        starts, sizes: (n, c) bytes of each payload; 0 where a sample lacks the field.
     """
+
+    shard: OpenShard
+    rows: npt.NDArray[np.int64]
+    columns: list[int]
+    starts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+
+    @property
+    def num_bytes(self) -> int:
+        return int(self.sizes.sum())
+
+
+def wanted(shard: OpenShard, rows: npt.NDArray[np.int64], fields: tuple[str, ...] | None) -> Wanted:
+    """Return where the payloads of ascending rows lie; fields that no sample here has are passed over."""
     columns = shard.columns_of(fields)
-    if not columns:  # none of the wanted fields occurs in this shard
+    at = slice(int(rows[0]), int(rows[-1]) + 1) if _is_run(rows) else rows
+    starts, sizes = shard.index.data_offset[at], shard.index.size[at]
+    if len(columns) != shard.width:
+        starts, sizes = starts[:, columns], sizes[:, columns]
+    return Wanted(shard, rows, columns, starts.view(np.int64), sizes.view(np.int64))  # none exceeds 2^63 - 1
+
+
+def _is_run(rows: npt.NDArray[np.int64]) -> bool:
+    return int(rows[-1] - rows[0]) == len(rows) - 1 and bool((rows[1:] > rows[:-1]).all())
+
+
+def gather(what: Wanted, samples: Sequence[Sample], *, verify: bool, streaming: bool = False) -> None:
+    """Put payloads into the (empty) samples, one a row, field by field.
+
+    Costs no request for a mapped shard, else one a run of near ranges, all announced to the store
+    at once. `streaming` means that the rows are neighbours: one long request then takes them all.
+    """
+    shard = what.shard
+    if not what.columns:  # none of the wanted fields occurs in this shard
         return
-    if shard.map is not None and shard.dense and not verify and not streaming:
-        _from_map(shard, rows, samples, columns)
+    plain = shard.dense and not verify
+    if streaming and plain and _has_small_samples(shard) and _is_run(what.rows):
+        start, end = int(what.starts.min()), int((what.starts + what.sizes).max())
+        if end - start <= STREAM_LIMITS.max_request_bytes:
+            data = shard.store.get_range(shard.path, start=start, length=end - start)
+            shard.store.stats.add_used(what.num_bytes)
+            _slice(data, what, samples, start)
+            return
+    if shard.map is not None and plain and not streaming:
+        _from_map(what, samples)
     else:
-        _from_requests(shard, rows, samples, columns, verify=verify, limits=_limits(shard, streaming=streaming))
+        _from_requests(what, samples, verify=verify, limits=_limits(shard, streaming=streaming))
 
 
-def _from_map(shard: OpenShard, rows: npt.NDArray[np.int64], samples: Sequence[Sample], columns: list[int]) -> None:
-    mapped = shard.map
-    starts = shard.index.data_offset[rows]
-    sizes = shard.index.size[rows]
-    ends = starts + sizes
-    if not shard.store.is_cached(shard.path, int(starts[0, 0])):
+def _slice(buffer: Any, what: Wanted, samples: Sequence[Sample], start: int) -> None:
+    """Cut the payloads out of a buffer that begins at byte `start` of the shard."""
+    begins = what.starts - start
+    ends = begins + what.sizes
+    columns = [bound.tolist() for pair in zip(begins.T, ends.T, strict=True) for bound in pair]
+    names = [what.shard.fields[column] for column in what.columns]
+    if len(names) == 2:  # the usual two at once: what lies together is touched together, a tenth faster
+        one, two = names
+        for sample, a, b, c, d in zip(samples, *columns, strict=True):
+            sample[one], sample[two] = buffer[a:b], buffer[c:d]
+        return
+    for name, begin, end in zip(names, columns[::2], columns[1::2], strict=True):
+        for sample, a, b in zip(samples, begin, end, strict=True):
+            sample[name] = buffer[a:b]
+
+
+def _from_map(what: Wanted, samples: Sequence[Sample]) -> None:
+    shard = what.shard
+    if not shard.store.is_cached(shard.path, int(what.starts[0, 0])):
         # Faults of a cold map come one by one; announced together they overlap.
-        first = starts.min(axis=1)
-        shard.store.prefetch(shard.path, starts=first.tolist(), lengths=(ends.max(axis=1) - first).tolist())
-    for column in columns:
-        field = shard.fields[column]
-        for sample, start, end in zip(samples, starts[:, column].tolist(), ends[:, column].tolist(), strict=True):
-            sample[field] = mapped[start:end]
+        first = what.starts.min(axis=1)
+        lengths = (what.starts + what.sizes).max(axis=1) - first
+        shard.store.prefetch(shard.path, starts=first.tolist(), lengths=lengths.tolist())
+    _slice(shard.map, what, samples, 0)
 
 
-def _from_requests(
-    shard: OpenShard,
-    rows: npt.NDArray[np.int64],
-    samples: Sequence[Sample],
-    columns: list[int],
-    *,
-    verify: bool,
-    limits: MergeLimits,
-) -> None:
-    index, width = shard.index, len(columns)
-    at = rows if width == shard.width else np.ix_(rows, np.array(columns))
-    wanted = np.flatnonzero(index.present[at].reshape(-1))
-    starts = index.data_offset[at].reshape(-1)[wanted].astype(np.int64)
-    sizes = index.size[at].reshape(-1)[wanted].astype(np.int64)
+def _from_requests(what: Wanted, samples: Sequence[Sample], *, verify: bool, limits: MergeLimits) -> None:
+    shard, width = what.shard, len(what.columns)
+    present = None if shard.dense else shard.index.present[np.ix_(what.rows, np.array(what.columns))]
+    cells = np.arange(what.starts.size) if present is None else np.flatnonzero(present.reshape(-1))
+    starts, sizes = what.starts.reshape(-1)[cells], what.sizes.reshape(-1)[cells]
     plan = coalesce(starts, sizes, limits=limits)
     request_starts, request_lengths = plan.starts.tolist(), plan.lengths.tolist()
     buffers = shard.store.get_ranges(shard.path, starts=request_starts, lengths=request_lengths)
     shard.store.stats.add_used(int(sizes.sum()))
-    names = [shard.fields[column] for column in columns]
+    names = [shard.fields[column] for column in what.columns]
     for cell, start, size, owner in zip(
-        wanted.tolist(), starts.tolist(), sizes.tolist(), plan.owner.tolist(), strict=True
+        cells.tolist(), starts.tolist(), sizes.tolist(), plan.owner.tolist(), strict=True
     ):
         begin = start - request_starts[owner]
         payload = buffers[owner][begin : begin + size]  # the whole of a bytes object is not copied
         row = cell // width
         if verify:
-            shard.check_payload(int(rows[row]), columns[cell % width], payload)
+            shard.check_payload(int(what.rows[row]), what.columns[cell % width], payload)
         samples[row][names[cell % width]] = payload
 
 
 def _limits(shard: OpenShard, *, streaming: bool) -> MergeLimits:
-    if not streaming or shard.info.num_bytes > LARGE_SAMPLE_BYTES * shard.info.num_samples:
-        return shard.store.merge_limits
-    return STREAM_LIMITS
+    return STREAM_LIMITS if streaming and _has_small_samples(shard) else shard.store.merge_limits
+
+
+def _has_small_samples(shard: OpenShard) -> bool:
+    return shard.info.num_bytes <= LARGE_SAMPLE_BYTES * shard.info.num_samples

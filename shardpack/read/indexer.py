@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from array import array
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +15,7 @@ from shardpack.format.columns import build_index
 from shardpack.format.index import ShardIndex
 from shardpack.format.naming import split_name
 from shardpack.format.tar_parser import Member, TarParser
+from shardpack.progress import Progress
 
 CHUNK_BYTES = 1 << 20
 # webdataset writes these into each sample itself: it would fail, or lose the sample.
@@ -30,8 +31,26 @@ class IndexedTar:
     ignored: int
 
 
-def index_tar(task: tuple[str, str]) -> IndexedTar:
+class ByteCount:
+    """How many bytes are behind us, told to a progress callback."""
+
+    def __init__(self, phase: str, total: int, progress: Progress) -> None:
+        self._phase, self._total, self._progress = phase, total, progress
+        self.done = 0
+
+    def add(self, num_bytes: int) -> None:
+        self.move_to(self.done + num_bytes)
+
+    def move_to(self, done: int) -> None:
+        if done != self.done:
+            self.done = done
+            self._progress(self._phase, done, self._total)
+
+
+def index_tar(task: tuple[str, str], *, passed: Callable[[int], None] = lambda _: None) -> IndexedTar:
     """Return the index of one tar, given (folder, name in it). Reads the file once, from end to end.
+
+    Calls `passed(bytes)` after each piece of the file.
 
     Raises:
         CorruptShardError: Not a plain tar, damaged, truncated, or a sample has a field twice.
@@ -42,6 +61,7 @@ def index_tar(task: tuple[str, str]) -> IndexedTar:
     try:
         for data in _chunks(os.path.join(folder, name)):
             grouping.feed(data)
+            passed(len(data))
     except FileNotFoundError as error:
         raise ShardNotFoundError("the tar is missing; restore it", shard=name) from error
     except OSError as error:

@@ -20,12 +20,14 @@ class Sample(dict[str, Any]):
     Attributes:
         position: Its number in the dataset.
         key: Its name; looked up in the index at first use.
+        source: In a mix, the number of the dataset it is from; else None.
     """
 
-    __slots__ = ("_key", "position")
+    __slots__ = ("_key", "_source", "position")
 
     position: int
     _key: str | _KeySource
+    _source: int  # set by mixes only
 
     @property
     def key(self) -> str:
@@ -33,6 +35,10 @@ class Sample(dict[str, Any]):
         if not isinstance(key, str):
             key = self._key = key.key_at(self.position)
         return key
+
+    @property
+    def source(self) -> int | None:
+        return getattr(self, "_source", None)
 
     def decode(self, field: str) -> Any:
         """Return one field as a Python value; see `Dataset.decode`.
@@ -55,7 +61,7 @@ class Sample(dict[str, Any]):
         return f"<Sample{which}: {', '.join(map(_shown, self.items()))}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.key, self.position, dict(self)))
+        return (_rebuild, (self.key, self.position, dict(self), self.source))
 
 
 def _shown(field: tuple[str, Any]) -> str:
@@ -63,7 +69,9 @@ def _shown(field: tuple[str, Any]) -> str:
     return f"{name}: {len(payload)} bytes" if isinstance(payload, bytes) else f"{name}: {type(payload).__name__}"
 
 
-def _rebuild(key: str, position: int, fields: dict[str, Any]) -> Sample:
+def _rebuild(key: str, position: int, fields: dict[str, Any], source: int | None = None) -> Sample:
     sample = Sample(fields)
     sample._key, sample.position = key, position
+    if source is not None:
+        sample._source = source
     return sample

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -53,16 +54,44 @@ def parse_state(state: Mapping[str, Any]) -> StreamState:
     if not isinstance(state, Mapping):
         raise OptionError(f"not a stream state: expected a mapping, got {type(state).__name__}")
     version = state.get("version")
-    if version != STATE_VERSION:
-        raise OptionError(f"stream state has version {version!r}, expected {STATE_VERSION}; start the epoch anew")
-    names = {field.name: str if field.type == "str" else int for field in fields(StreamState)}
-    if state.keys() != names.keys():
-        odd = sorted(state.keys() ^ names.keys())
-        raise OptionError(f"not a stream state: missing or unknown {', '.join(odd)}")
-    for name, kind in names.items():
-        value = state[name]
-        if type(value) is not kind or (kind is int and name != "seed" and value < 0):
-            raise OptionError(f"stream state has a bad {name}: {value!r}")
+    if type(version) is not int or version != STATE_VERSION:
+        raise OptionError(f"stream state has version {_shown(version)}, expected {STATE_VERSION}; start the epoch anew")
+    kinds: dict[str, type] = {field.name: str if field.type == "str" else int for field in fields(StreamState)}
+    if odd := set(state) ^ set(kinds):
+        raise OptionError(f"not a stream state: missing or unknown {', '.join(sorted(map(_shown, odd)))}")
+    for name, kind in kinds.items():
+        value: Any = state[name]
+        if type(value) is not kind or (name != "seed" and isinstance(value, int) and not 0 <= value < 2**63):
+            raise OptionError(f"stream state has a bad {name}: {_shown(value)}")
     if not state["world_size"] or not state["partitions"] or not state["global_batch"]:
         raise OptionError("stream state has a zero among world_size, partitions, global_batch")
     return StreamState(**state)
+
+
+def _shown(value: object) -> str:
+    try:
+        return textwrap.shorten(repr(value), 60)
+    except ValueError:  # an integer of thousands of digits
+        return f"a very large {type(value).__name__}"
+
+
+_MUST_AGREE = {
+    "fingerprint": "another dataset",
+    "view": "another selection of samples",
+    "shuffle": "another order",
+    "seed": "another order",
+    "block_bytes": "another order",
+    "window_blocks": "another order",
+    "tail": "another tail",
+}
+
+
+def check_same_order(found: StreamState, own: StreamState) -> None:
+    """Raise OptionError, with the reason, unless a state is of the data and order of this stream."""
+    for name, what in _MUST_AGREE.items():
+        theirs, ours = getattr(found, name), getattr(own, name)
+        if theirs != ours:
+            raise OptionError(
+                f"state is of {what}: {name} is {_shown(theirs)} there, {_shown(ours)} here; "
+                "resume with the same, or start the epoch anew"
+            )

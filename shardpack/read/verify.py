@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,7 +31,7 @@ from shardpack.format.key_index import KeyIndex, encode_key_index, hash_keys
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import open_dataset
-from shardpack.read.indexer import index_tar
+from shardpack.read.indexer import ByteCount, index_tar
 from shardpack.read.shard import check_headers, check_length, load_index
 from shardpack.storage.local import LocalStore
 from shardpack.workers import start_workers
@@ -117,16 +117,20 @@ def verify(
         raise OptionError(f"jobs is {jobs}, expected at least 1")
     store = LocalStore(location)
     whole = open_dataset(store).manifest
-    total, done = whole.num_bytes, 0
+    count = ByteCount("verify", whole.num_bytes, progress)
     tasks = [(store.location, info, full) for info in whole.shards]
     found: dict[int, list[Problem]] = {}
-    wanted = jobs or min(os.cpu_count() or 1, 1 + (total // BYTES_PER_WORKER if full else 0))
+    wanted = jobs or min(os.cpu_count() or 1, 1 + (whole.num_bytes // BYTES_PER_WORKER if full else 0))
     with start_workers(min(wanted, len(tasks) or 1)) as pool:
-        results = enumerate(map(_verify_shard, tasks)) if pool is None else pool.map(_verify_shard, tasks)
-        for number, shard_problems in results:
-            found[number] = shard_problems
-            done += whole.records[number]["num_bytes"]
-            progress("verify", done, total)
+        if pool is None:
+            for number, task in enumerate(tasks):
+                before = count.done
+                found[number] = _verify_shard(task, passed=count.add)
+                count.move_to(before + whole.records[number]["num_bytes"])  # also where not all of it was read
+        else:
+            for number, shard_problems in pool.map(_verify_shard, tasks):
+                found[number] = shard_problems
+                count.add(whole.records[number]["num_bytes"])
     problems = [problem for number in sorted(found) for problem in found[number]]
     problems.extend(_verify_keys(store, whole, complete=not problems))
     problems.extend(_orphans(store.location, whole))
@@ -135,7 +139,9 @@ def verify(
     )
 
 
-def _verify_shard(task: tuple[str, ShardInfo, bool]) -> list[Problem]:
+def _verify_shard(
+    task: tuple[str, ShardInfo, bool], *, passed: Callable[[int], None] = lambda _: None
+) -> list[Problem]:
     """Return the problems of one shard and its index."""
     folder, info, full = task
     store = LocalStore(folder)
@@ -148,7 +154,7 @@ def _verify_shard(task: tuple[str, ShardInfo, bool]) -> list[Problem]:
     try:
         check_length(info, store.size(info.name))
         if full:
-            problems.extend(_compare(folder, info, index))
+            problems.extend(_compare(folder, info, index, passed))
         elif index is not None and not problems:
             _probe(store, info, index)
     except ShardpackError as error:
@@ -172,9 +178,11 @@ def _probe(store: LocalStore, info: ShardInfo, index: ShardIndex) -> None:
         check_headers(store, info.name, index, row)
 
 
-def _compare(folder: str, info: ShardInfo, index: ShardIndex | None) -> Iterator[Problem]:
+def _compare(
+    folder: str, info: ShardInfo, index: ShardIndex | None, passed: Callable[[int], None]
+) -> Iterator[Problem]:
     """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
-    found = index_tar((folder, info.name)).index
+    found = index_tar((folder, info.name), passed=passed).index
     if index is not None and not _same_places(found, index):
         yield Problem(
             "stale",

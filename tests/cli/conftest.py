@@ -46,8 +46,8 @@ def program(*arguments: object, **options: Any) -> subprocess.CompletedProcess[A
     """Run a command as a user does; text unless `text=False`."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **options.pop("env", {})}
     command = [sys.executable, "-m", "shardpack", *map(str, arguments)]
-    given = {"capture_output": True, "check": False, "text": True, "env": environment, **options}
-    return subprocess.run(command, **given)
+    given = {"capture_output": True, "text": True, "env": environment, **options}
+    return subprocess.run(command, check=False, **given)
 
 
 @pytest.fixture(scope="session")

@@ -61,8 +61,8 @@ def test_version(run):
     ("arguments", "text"),
     [
         (["foo"], "no such command 'foo'"),
-        (["--foo"], "no such option '--foo'"),
-        (["ls", "--foo", "x"], "no such option '--foo'"),
+        (["--foo"], "no such option"),
+        (["ls", "--foo", "x"], "no such option"),
         (["ls"], "missing argument 'DS'"),
         (["cat", "ds"], "missing argument 'KEY'"),
         (["pack", "src"], "missing argument 'OUT'"),
@@ -124,18 +124,17 @@ def test_a_bug_is_not_dressed_up_as_an_expected_error(monkeypatch, packed):
 
 
 @pytest.mark.parametrize(
-    ("command", "text"), [("info", "interrupted"), ("pack", "interrupted; what was finished is kept: ")]
+    ("command", "text"), [("info", "interrupted\n"), ("pack", "interrupted; what was finished is kept: ")]
 )
-def test_an_interrupt_is_one_line(monkeypatch, run, packed, tmp_path, command, text):
+def test_an_interrupt_is_one_line(monkeypatch, run, packed, command, text):
     def interrupt(*_args, **_options):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(shardpack, "open", interrupt)
     monkeypatch.setattr(shardpack, "pack", interrupt)
-    done = run(command, packed, *([tmp_path / "x"] if command == "pack" else []))
-    assert done.code == 1
-    assert done.out == ""
-    assert done.err.strip().startswith(f"shardpack: {text}")
+    done = run(command, packed, *(["out"] if command == "pack" else []))
+    assert (done.code, done.out) == (1, "")
+    assert done.err.lstrip("\n").startswith(f"shardpack: {text}")
 
 
 def test_a_disk_error_is_one_line(monkeypatch, run, packed):

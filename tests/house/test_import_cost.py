@@ -8,7 +8,7 @@ import sys
 
 from tests.conftest import ROOT
 
-LATE = ["PIL", "click", "fsspec", "obstore", "pyarrow", "ray", "rich", "torch", "webdataset"]
+LATE = ["PIL", "click", "fsspec", "obstore", "pyarrow", "ray", "rich", "simplejpeg", "torch", "webdataset"]
 SECONDS = 1.0  # numpy takes most of it; measured figures are in tools/bench
 
 PROBE = """

@@ -42,7 +42,9 @@ OWNERS = {
     "click": ("cli/",),
     "rich": ("cli/",),
     "PIL": ("codecs/", "cli/"),
-    "torch": ("torch.py", "interop/"),
+    # webdataset: which worker of a DataLoader this is; images: decoding to tensors, imported when asked for.
+    "torch": ("torch.py", "webdataset.py", "interop/", "codecs/images.py"),
+    "simplejpeg": ("codecs/fast_jpeg.py",),
     "webdataset": ("webdataset.py", "interop/"),
     "ray": ("ray.py", "interop/"),
     "obstore": ("storage/",),
@@ -54,7 +56,8 @@ OWNERS = {
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "shelve"), ()),
 }
 SYSTEM_CALLS = {"posix_fadvise", "pread", "preadv"}  # storage/local.py has the plain fallback beside them
-READS_ENVIRONMENT = ("cli/", "workers.py")  # workers: handed on to child processes, unread
+# workers: handed on to child processes, unread; torch: RANK and WORLD_SIZE, as torchrun sets them.
+READS_ENVIRONMENT = ("cli/", "workers.py", "torch.py")
 
 
 def _name(path: Path) -> str:

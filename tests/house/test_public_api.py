@@ -20,6 +20,7 @@ PUBLIC = [
     "VerifyReport",
     "extract",
     "index",
+    "mix",
     "open",
     "pack",
     "unescape_key",

@@ -104,8 +104,8 @@ def test_where_payloads_come_from_changes_no_byte(whole, tmp_path):
     ),
     most=st.integers(1, 5),
 )
-def test_any_samples_come_back(tmp_path_factory, samples, most):
-    out = tmp_path_factory.mktemp("any")
+def test_any_samples_come_back(new_folder, samples, most):
+    out = new_folder()
     pack(inline_listing(samples), out, limits=ShardLimits(1 << 20, most))
     ds = shardpack.open(out)
     assert {sample.key: dict(sample) for sample in ds} == samples

@@ -63,8 +63,8 @@ def is_published(out):
     most=st.one_of(st.none(), st.integers(1, 4)),
     chunk=st.sampled_from([1, 3000, 1 << 20]),
 )
-def test_writes_what_a_planned_run_writes(tmp_path_factory, samples, max_bytes, most, chunk):
-    folder = tmp_path_factory.mktemp("both")
+def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, chunk):
+    folder = new_folder()
     limits = ShardLimits(max_bytes, most, allow_oversized=True)
     recorded = recorded_options(max_shard_bytes=max_bytes, max_shard_samples=most, allow_oversized=True)
     pack_plan(plan_shards(inline_listing(samples), limits), str(folder / "a"), PackOptions(recorded=recorded))
@@ -165,22 +165,21 @@ def test_a_bad_sample_is_refused_and_the_writer_goes_on(tmp_path, key, fields, e
 
 
 def test_an_exception_in_the_block_publishes_nothing(tmp_path):
-    def pack():
-        with ShardWriter(tmp_path, max_shard_samples=10) as writer:
-            for number, (key, fields) in enumerate(SAMPLES.items()):
-                writer.write(key, fields)
-                if number == 25:
-                    raise LookupError("of the caller")
+    out = tmp_path / "out"
+
+    def samples():
+        yield from list(SAMPLES.items())[:25]
+        raise LookupError("of the caller")
 
     with pytest.raises(LookupError, match="of the caller"):
-        pack()
-    left = contents(tmp_path)
+        write_pairs(out, samples(), max_shard_samples=10)
+    left = contents(out)
     assert manifest.FILE_NAME not in left
     assert "keys.index" not in left
     assert not any(name.endswith(".tmp") for name in left)
     with pytest.raises(shardpack.ShardpackError, match="is unfinished"):
-        shardpack.open(tmp_path)
-    assert write(tmp_path, SAMPLES) == write(tmp_path.with_name("other"), SAMPLES)  # no force needed, nothing is left
+        shardpack.open(out)
+    assert write(out, SAMPLES) == write(tmp_path / "other", SAMPLES)  # no force needed, nothing is left
 
 
 @pytest.mark.parametrize("near", [True, False])

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,15 @@ class CountingStore(MemoryStore):
         paths = [path for path, _, _ in self.calls]
         self.calls.clear()
         return paths
+
+
+def descriptors(folder: Path) -> int:
+    """Return how many descriptors of this process are files of a dataset."""
+    count = 0
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            count += os.readlink(f"/proc/self/fd/{name}").startswith(f"{folder}/")
+    return count
 
 
 def as_dicts(samples: Sequence[shardpack.Sample]) -> list[tuple[str, int, dict[str, bytes]]]:

@@ -126,9 +126,10 @@ def test_a_flipped_bit_in_every_region_of_an_index(folder, original, verify):
             shutil.copy(original / INDEXES[1], folder)
 
 
-def test_flipped_bits_in_the_key_index(folder, original):
+@pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
+def test_flipped_bits_in_the_key_index(folder, original, step):
     """No byte of it may turn a key into another sample, or into one that is not there."""
-    for at in range((folder / "keys.index").stat().st_size):
+    for at in range(0, (folder / "keys.index").stat().st_size, step):
         flip(folder / "keys.index", at, bit=at % 7)
         ds = shardpack.open(folder)
         for key in SAMPLES:
@@ -180,7 +181,7 @@ def test_flipped_bits_in_tar_headers_and_padding(folder, original):
     """They touch no payload, so reads may go on; the full verification finds every one."""
     size = (original / SHARDS[2]).stat().st_size
     payload = {at for _, _, span in _spans(original, 2) for at in range(span.data_offset, span.data_offset + span.size)}
-    for at in sorted(set(range(0, size, 41)) - payload):
+    for at in sorted(set(range(0, size, 97)) - payload):
         flip(folder / SHARDS[2], at, bit=at % 8)
         for verify in (False, True):
             errors = errors_of_reading(folder, SAMPLES, verify=verify)

@@ -7,7 +7,7 @@ import tarfile
 import tracemalloc
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shardpack
@@ -31,6 +31,7 @@ def indexed(tmp_path):
     return index
 
 
+@settings(max_examples=30)
 @given(collections(), st.integers(1, 5))
 def test_our_own_shards_get_the_index_they_were_packed_with(tmp_path_factory, samples, per_shard):
     folder = tmp_path_factory.mktemp("tar")

@@ -12,7 +12,6 @@ import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from shardpack.read import shard as shard_module
 from shardpack.read import shards as shards_module
 from shardpack.storage import local as local_module
 from tests.conftest import ROOT
-from tests.read.datasets import as_dicts, expected, numbered, write
+from tests.read.datasets import as_dicts, descriptors, expected, numbered, write
 
 SAMPLES = numbered(120)
 
@@ -30,15 +29,6 @@ SAMPLES = numbered(120)
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     return write(tmp_path_factory.mktemp("dataset"), SAMPLES, max_shard_samples=4)
-
-
-def descriptors(folder):
-    """Return how many descriptors of this process are files of a dataset."""
-    count = 0
-    for name in os.listdir("/proc/self/fd"):
-        with suppress(FileNotFoundError):  # that of the listing itself
-            count += os.readlink(f"/proc/self/fd/{name}").startswith(f"{folder}/")
-    return count
 
 
 @pytest.fixture

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import itertools
 import os
+import threading
+import tracemalloc
 
 import numpy as np
 import pytest
@@ -12,8 +15,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.errors import OptionError
-from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
+from shardpack.errors import CorruptShardError, OptionError
+from shardpack.plan.epoch import SHUFFLES
+from shardpack.read import stream as stream_module
+from shardpack.read.stream import MAX_CHUNK_BYTES
+from shardpack.storage.memory import MemoryStore
+from tests.read.datasets import CountingStore, as_dicts, collections, descriptors, expected, numbered, packed, write
 
 SAMPLES = numbered(21)
 GOLDEN = {  # (seed, epoch) -> order of eleven shards
@@ -102,6 +109,15 @@ def test_two_iterators_do_not_disturb_each_other(ds):
         ({"seed": 1.5}, "seed is 1.5, expected an integer"),
         ({"seed": None}, "seed is None, expected an integer"),
         ({"seed": "1"}, "seed is '1', expected an integer"),
+        ({"rank": 1}, "rank is 1, expected 0 <= rank < world_size"),
+        ({"world_size": 0}, "world_size is 0"),
+        ({"world_size": 2.0}, "world_size is 2.0, expected an integer"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": "4"}, "batch_size is '4', expected an integer"),
+        ({"batch_size": 3, "partitions": 2}, "a global batch of 3 does not divide into 2 partitions"),
+        ({"partitions": 0}, "partitions is 0"),
+        ({"partitions": 3, "world_size": 2}, "3 partitions cannot be shared by 2 ranks"),
+        ({"tail": "wrap"}, "tail is 'wrap'; choose one of"),
     ],
 )
 def test_options_are_checked_at_once(ds, options, text):
@@ -116,6 +132,7 @@ def test_epochs_are_checked_at_once(ds, epoch, text):
         stream.set_epoch(epoch)
     assert positions(stream) == positions(ds.stream(shuffle="shards", seed=-3))
     stream.set_epoch(np.int64(2))
+    assert stream.epoch == 2
 
 
 def test_samples_larger_than_a_run(tmp_path):
@@ -134,20 +151,97 @@ def test_an_early_break_leaves_no_descriptor(tmp_path):
     next(iterator)
     del iterator, ds, sample
     gc.collect()
-    open_files = [os.readlink(f"/proc/self/fd/{name}") for name in os.listdir("/proc/self/fd")[:-1]]
-    assert not [path for path in open_files if path.startswith(str(tmp_path))]
+    assert descriptors(tmp_path) == 0
 
 
-def test_memory_is_one_run(tmp_path):
-    import tracemalloc
-
-    samples = {f"{i:04d}": {"bin": bytes(100_000)} for i in range(400)}
+@pytest.mark.parametrize("mode", SHUFFLES)
+def test_memory_is_one_chunk(tmp_path, mode):
+    """Also where sizes are uneven: a few samples hold most of the bytes, side by side."""
+    samples = {f"{i:04d}": {"bin": bytes(1 << 20 if 100 <= i < 140 else 2000)} for i in range(400)}
     ds = shardpack.open(write(tmp_path, samples))
+    positions(ds.stream(shuffle=mode))  # warm up
     tracemalloc.start()
     try:
-        for _ in ds.stream():
+        for _ in ds.stream(shuffle=mode):
             pass
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 3 * (4 << 20)
+    assert peak < 2.5 * MAX_CHUNK_BYTES, "a chunk, and what it is cut from"
+
+
+@pytest.mark.parametrize("mode", SHUFFLES)
+@pytest.mark.parametrize("fields", [None, ["json"], ["bin", "json"], ["cls"]])
+def test_streamed_is_what_is_sought(mode, fields):
+    """In every order, for dense and sparse shards, wanted fields only, checked or not."""
+    sparse = {f"z{i}": {"bin": b"%d" % i, **({"cls": b"1"} if i % 3 else {})} for i in range(11)}
+    files = packed({**numbered(30), **sparse}, max_shard_samples=9)
+    for store in (MemoryStore(files), CountingStore(files, gap=512)):
+        ds = shardpack.open(store)
+        found = list(ds.stream(shuffle=mode, fields=fields, block_bytes=4096, window_blocks=3))
+        assert as_dicts(found) == as_dicts(ds.get_many([sample.position for sample in found], fields=fields))
+        assert len(found) == 41
+
+
+def test_a_damaged_sample_stops_the_stream_there_and_the_rest_can_be_had():
+    files = packed(numbered(40), max_shard_samples=8)
+    position = 21
+    span = next(e for e in shardpack.open(MemoryStore(files)).entries() if e.position == position)
+    shard = bytearray(files[span.shard])
+    shard[span.fields["bin"].data_offset] ^= 1
+    ds = shardpack.open(CountingStore({**files, span.shard: bytes(shard)}))
+    for mode in SHUFFLES:
+        options = {"shuffle": mode, "block_bytes": 4096, "window_blocks": 2}
+        whole = positions(shardpack.open(MemoryStore(files)).stream(**options))
+        stream, seen = ds.stream(**options), []
+        with pytest.raises(CorruptShardError, match="field 'bin' is damaged") as caught:  # noqa: PT012
+            for sample in stream:
+                seen.append(sample.position)  # noqa: PERF401 - what came before the error counts
+        assert (caught.value.shard, caught.value.key) == (span.shard, span.key)
+        at = whole.index(position)
+        assert seen == whole[:at], "all before it have been handed out"
+        taken = stream.state_dict()["rank_samples"]
+        assert taken == at
+        stream.load_state_dict(stream.state_at(taken + 1))
+        assert positions(stream) == whole[at + 1 :]
+
+
+def test_the_first_sample_costs_no_window():
+    files = packed(numbered(300, size=5000))
+    store = CountingStore(files, gap=0)
+    ds = shardpack.open(store)
+    assert next(iter(ds.stream())) is not None
+    store.calls.clear()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stream_module, "MAX_CHUNK_SAMPLES", 16)
+        assert next(iter(ds.stream(shuffle="blocks"))) is not None
+    assert sum(length for _, _, length in store.calls) < 16 * 6000
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", SHUFFLES)
+def test_fifty_epochs_with_early_breaks_leave_nothing(tmp_path, mode):
+    """Descriptors, threads and memory stay flat, after breaks, errors in the consumer and dropped iterators."""
+    ds = shardpack.open(write(tmp_path, numbered(2000, size=8000), max_shard_samples=100))
+    stream = ds.stream(shuffle=mode, block_bytes="64KiB", window_blocks=4)
+
+    def resident():
+        with open("/proc/self/statm", encoding="ascii") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+
+    figures = []
+    assert len(positions(stream)) == 2000  # each shard is open from now on
+    for epoch in range(50):
+        stream.set_epoch(epoch)
+        with contextlib.suppress(ZeroDivisionError):
+            for number, _ in enumerate(stream):
+                if number == 20 * epoch:
+                    break
+                1 / (number - 900)  # an error in the consumer
+        iterator = iter(stream)
+        next(iterator)
+        next(stream.steps(3))
+        del iterator
+        figures.append((len(os.listdir("/proc/self/fd")), threading.active_count(), resident()))
+    assert {figure[:2] for figure in figures[25:]} == {figures[25][:2]}
+    assert figures[-1][2] - figures[25][2] < 8 << 20

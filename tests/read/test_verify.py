@@ -95,8 +95,8 @@ def test_the_quick_check_reads_headers_throughout_a_shard(folder):
     """A shard of other samples with the same length, first and last among them the same."""
     keys = list(SAMPLES)
     shuffled = dict.fromkeys([keys[0], *keys[119:0:-1][1:], keys[119]])
-    other = write(folder.parent / "other", {key: SAMPLES["k/0003"] for key in shuffled}, max_shard_samples=120)
-    same = write(folder.parent / "same", {key: SAMPLES["k/0003"] for key in keys[:120]}, max_shard_samples=120)
+    other = write(folder.parent / "other", dict.fromkeys(shuffled, SAMPLES["k/0003"]), max_shard_samples=120)
+    same = write(folder.parent / "same", dict.fromkeys(keys[:120], SAMPLES["k/0003"]), max_shard_samples=120)
     shutil.copy(other / "shard-000000.tar", same)
     assert shardpack.open(same)[0].key == keys[0]
     (problem,) = shardpack.verify(same).problems
@@ -160,6 +160,20 @@ def test_progress_counts_bytes(folder):
     total = sum(path.stat().st_size for path in folder.glob("*.tar"))
     assert [phase for phase, _, _ in seen] == ["verify"] * 3
     assert seen[-1] == ("verify", total, total)
+    (folder / SHARD).write_bytes(b"no tar")
+    for full in (False, True):
+        seen.clear()
+        shardpack.verify(folder, full=full, jobs=1, progress=lambda *call: seen.append(call))
+        assert seen[-1] == ("verify", total, total), "the end is reached whatever is found on the way"
+
+
+def test_progress_goes_on_within_a_large_shard(tmp_path):
+    write(tmp_path, {"a": {"bin": bytes(5 << 20)}})
+    for work, option in ((shardpack.verify, {"full": True}), (shardpack.index, {"force": True})):
+        seen = []
+        work(tmp_path, progress=lambda _phase, done, _total, seen=seen: seen.append(done), **option)
+        assert len(seen) > 4
+        assert seen == sorted(set(seen))
 
 
 def test_without_a_manifest_there_is_nothing_to_verify_against(folder):

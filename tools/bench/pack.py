@@ -2,18 +2,19 @@
 
 tar and shardpack are whole processes, start-up included. shardpack writes checksums, indexes and a
 manifest, and syncs all to the disk; plain `tar cf` syncs nothing and is the reference all the same
-("tar, then sync" is for information). webdataset packs the first samples only, inside this process,
-its start-up left out; its time is scaled to the whole. Before each run the disk is idle.
+("tar, then sync" is for information). The two ShardWriters pack the first samples only, inside this
+process, start-up left out, and their time is scaled to the whole: from the files, and from memory,
+writer against writer. "Zeros": what the tar's bytes cost without any packing. Before each run the
+source is read once and the disk is idle.
 """
 
 from __future__ import annotations
 
-import itertools
 import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 import webdataset as wds
@@ -21,18 +22,26 @@ from common import Report, options, work_folder
 from data import PHOTO, TINY, Work, warm
 from measure import CLI, interleave, ratio, run_process, timed
 
-WDS_FRACTION = {"tiny": 20, "photo": 8}  # webdataset packs one in so many samples
+import shardpack
+
+FRACTION = {"tiny": 10, "photo": 8}  # the writers in this process pack one in so many samples
 
 
-def cases(work: Work, folder: Path, out: Path, shard_bytes: str) -> dict[str, Callable[[], float]]:
-    """Return the runs to compare, by name; each returns seconds for the whole work."""
+def cases(
+    work: Work, folder: Path, out: Path, shard_bytes: str, cpu_seconds: dict[str, list[float]]
+) -> dict[str, Callable[[], float]]:
+    """Return the runs to compare, by name; each returns seconds for the whole work, and notes those of the CPUs."""
 
-    def fresh(run: Callable[[], float]) -> Callable[[], float]:
+    def fresh(name: str, run: Callable[[], float]) -> Callable[[], float]:
         def prepared() -> float:
             shutil.rmtree(out, ignore_errors=True)
             out.mkdir()
+            warm(folder)
             os.sync()
-            return run()
+            before = sum(os.times()[:4])
+            seconds = run()
+            cpu_seconds.setdefault(name, []).append(sum(os.times()[:4]) - before)
+            return seconds
 
         return prepared
 
@@ -40,33 +49,73 @@ def cases(work: Work, folder: Path, out: Path, shard_bytes: str) -> dict[str, Ca
         command = ["tar", "cf", str(out / "all.tar"), "-C", str(folder), "."]
         return run_process(["sh", "-c", '"$@" && sync "$3"', "tar", *command] if sync else command)
 
-    def shardpack(jobs: int, max_shard_bytes: str) -> float:
+    def ours(jobs: int, max_shard_bytes: str) -> float:
         size = ["--max-shard-bytes", max_shard_bytes]
         return run_process([*CLI, "pack", folder, out / "ours", "--jobs", str(jobs), *size, "--quiet"])
 
-    def webdataset(**mtime: float) -> float:
-        count = work.num_samples // WDS_FRACTION[work.name]
-        keys = [key for key, _, _ in itertools.islice(work.samples(), count)]
-        return timed(lambda: write_webdataset(folder, keys, out, **mtime)) * work.num_samples / count
+    def from_memory(write: Callable[[list[tuple[str, bytes, bytes]], Path], None]) -> float:
+        count = work.num_samples // FRACTION[work.name]
+        samples = list(work.samples(count))
+        return timed(lambda: write(samples, out)) * work.num_samples / count
+
+    def from_files(**mtime: float) -> float:
+        count = work.num_samples // FRACTION[work.name]
+        keys = [key for key, _, _ in work.samples(count)]
+        return timed(lambda: write_webdataset(read_files(folder, keys), out, **mtime)) * work.num_samples / count
+
+    def just_write() -> float:
+        num_bytes = sum(tar_bytes(len(picture)) + tar_bytes(len(label)) for _, picture, label in work.samples())
+        return timed(lambda: write_zeros(out / "zeros", num_bytes))
 
     runs: dict[str, Callable[[], float]] = {
         "tar cf": lambda: tar(sync=False),
         "tar cf, then sync": lambda: tar(sync=True),
-        "shardpack --jobs 1": lambda: shardpack(1, shard_bytes),
-        "shardpack --jobs 2": lambda: shardpack(2, shard_bytes),
-        "shardpack --jobs 2, 256MiB shards": lambda: shardpack(2, "256MiB"),
-        "webdataset, mtime=0": lambda: webdataset(mtime=0),
-        "webdataset": webdataset,
+        "shardpack --jobs 1": lambda: ours(1, shard_bytes),
+        "shardpack --jobs 2": lambda: ours(2, shard_bytes),
+        "shardpack --jobs 2, 256MiB shards": lambda: ours(2, "256MiB"),
+        "webdataset.ShardWriter, mtime=0": lambda: from_files(mtime=0),
+        "webdataset.ShardWriter": from_files,
+        "memory: webdataset.ShardWriter, mtime=0": lambda: from_memory(
+            lambda s, out: write_webdataset(s, out, mtime=0)
+        ),
+        "memory: webdataset.ShardWriter": lambda: from_memory(write_webdataset),
+        "memory: shardpack.ShardWriter": lambda: from_memory(write_shardpack),
+        "as many zeros, written": just_write,
     }
-    return {name: fresh(run) for name, run in runs.items()}
+    return {name: fresh(name, run) for name, run in runs.items()}
 
 
-def write_webdataset(folder: Path, keys: list[str], out: Path, **mtime: float) -> None:
-    """Pack the named samples with webdataset's own writer, as its documentation shows it."""
+def read_files(folder: Path, keys: list[str]) -> Iterator[tuple[str, bytes, bytes]]:
+    """Yield samples from their files, as a script that packs for webdataset would."""
+    for key in keys:
+        with open(f"{folder}/{key}.jpg", "rb") as picture, open(f"{folder}/{key}.json", "rb") as label:
+            yield key, picture.read(), label.read()
+
+
+def write_webdataset(samples: Iterable[tuple[str, bytes, bytes]], out: Path, **mtime: float) -> None:
+    """Pack with webdataset's own writer, as its documentation shows it."""
     with wds.ShardWriter(str(out / "%06d.tar"), maxsize=64 << 20, verbose=0, **mtime) as writer:
-        for key in keys:
-            with open(f"{folder}/{key}.jpg", "rb") as picture, open(f"{folder}/{key}.json", "rb") as label:
-                writer.write({"__key__": key, "jpg": picture.read(), "json": label.read()})
+        for key, picture, label in samples:
+            writer.write({"__key__": key, "jpg": picture, "json": label})
+
+
+def write_shardpack(samples: Iterable[tuple[str, bytes, bytes]], out: Path) -> None:
+    """Pack with ours, the same way."""
+    with shardpack.ShardWriter(out / "ours", max_shard_bytes=64 << 20) as writer:
+        for key, picture, label in samples:
+            writer.write(key, {"jpg": picture, "json": label})
+
+
+def tar_bytes(size: int) -> int:
+    """Return what a payload takes in a tar."""
+    return 512 + -(-size // 512) * 512
+
+
+def write_zeros(path: Path, num_bytes: int) -> None:
+    """Write a file, for what that alone costs here."""
+    chunk = bytes(4 << 20)
+    with open(path, "wb", buffering=0) as file:
+        file.writelines(chunk for _ in range(-(-num_bytes // len(chunk))))
 
 
 def main() -> int:
@@ -80,9 +129,13 @@ def main() -> int:
             folder = work.folder(root)
             num_bytes = warm(folder)
             out = root / "pack-out"
-            seconds = interleave(cases(work, folder, out, args.max_shard_bytes), args.rounds)
+            cpu_seconds: dict[str, list[float]] = {}
+            seconds = interleave(cases(work, folder, out, args.max_shard_bytes, cpu_seconds), args.rounds)
             shutil.rmtree(out, ignore_errors=True)
             report.add_cases(work.name, seconds, per=work.num_samples, unit="samples", peer="tar cf")
+            for row in report.rows[-len(seconds) :]:
+                part = FRACTION[work.name] if "ShardWriter" in row["case"] else 1
+                row["cpu_seconds"] = round(part * statistics.median(cpu_seconds[row["case"]]), 3)
             report.rows[-len(seconds)]["work"] = f"{work.name}, {num_bytes / 1e6:.0f} MB"
             speed[work.name] = lambda peer, ours, s=seconds: ratio(s[peer], s[ours])
             if work.name == "tiny":
@@ -91,9 +144,11 @@ def main() -> int:
     tiny, photo = speed["tiny"], speed["photo"]
     report.target("tiny, --jobs 1 against tar", tiny("tar cf", "shardpack --jobs 1"), at_least=0.9)
     report.target("tiny, --jobs 2 against tar", tiny("tar cf", "shardpack --jobs 2"), at_least=1.5)
-    fast_webdataset = tiny("webdataset, mtime=0", "shardpack --jobs 1")
-    report.target("tiny, --jobs 1 against webdataset, mtime=0", fast_webdataset, at_least=10)
-    report.target("tiny, --jobs 1 against webdataset", tiny("webdataset", "shardpack --jobs 1"), at_least=10)
+    for mtime in (", mtime=0", ""):
+        peer = f"webdataset.ShardWriter{mtime}"
+        report.target(f"tiny, --jobs 1 against {peer}", tiny(peer, "shardpack --jobs 1"), at_least=10)
+        writers = tiny(f"memory: {peer}", "memory: shardpack.ShardWriter")
+        report.target(f"tiny, ShardWriter against {peer}", writers, at_least=10)
     report.target("photo, --jobs 2 against tar", photo("tar cf", "shardpack --jobs 2"), at_least=1)
     return report.finish()
 

@@ -1,0 +1,196 @@
+"""`shardpack order`."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+
+import click
+
+import shardpack
+from shardpack.cli.ui import (
+    both_units,
+    dataset_argument,
+    json_option,
+    note,
+    plural,
+    print_json,
+    print_pairs,
+    progress_bar,
+    quiet_option,
+    size,
+)
+from shardpack.errors import OutputExistsError
+from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, SHUFFLES
+from shardpack.read.dataset import Dataset
+from shardpack.read.stream import Stream
+from shardpack.read.survey import CLASS_FROM, Survey, path_through, survey
+from shardpack.units import format_bytes
+
+_FROM = {"key": "first folder of the key", "json": "label of the json field"}
+
+
+@click.command(
+    "order", epilog="Example: shardpack order out/ --world-size 8 --batch-size 32 --partitions 64 --plot order.png"
+)
+@dataset_argument
+@click.option("--shuffle", type=click.Choice(SHUFFLES), default="blocks", show_default=True, help="Kind of order.")
+@click.option("--seed", type=int, default=0, show_default=True, metavar="N", help="Seed of the order.")
+@click.option("--epoch", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Which epoch.")
+@click.option(
+    "--world-size", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="How many processes."
+)
+@click.option(
+    "--rank", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Which of them to look at."
+)
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples that a rank takes in a step.")
+@click.option(
+    "--partitions", type=click.IntRange(min=1), metavar="N", help="Spans of the order. [default: the world size]"
+)
+@click.option(
+    "--block-bytes",
+    type=size,
+    default=f"{DEFAULT_BLOCK_BYTES >> 20}MiB",
+    show_default=True,
+    metavar="SIZE",
+    help="About how long a block is: longer means fewer reads, shorter better mixing.",
+)
+@click.option(
+    "--window-blocks",
+    type=click.IntRange(min=1),
+    default=DEFAULT_WINDOW_BLOCKS,
+    show_default=True,
+    metavar="N",
+    help="Blocks that are mixed at a time, in each partition.",
+)
+@click.option(
+    "--class-from",
+    type=click.Choice(CLASS_FROM),
+    default="key",
+    show_default=True,
+    help="What tells the class of a sample: the first folder of its key, or the label in its json field.",
+)
+@click.option(
+    "--plot", type=click.Path(), metavar="FILE", help="Draw stored position against place in the epoch: a PNG."
+)
+@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@json_option
+@quiet_option
+def command(
+    dataset: str,
+    shuffle: str,
+    seed: int,
+    epoch: int,
+    world_size: int,
+    rank: int,
+    batch_size: int | None,
+    partitions: int | None,
+    block_bytes: int,
+    window_blocks: int,
+    class_from: str,
+    plot: str | None,
+    force: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Show what an epoch of the dataset DS would be: how many samples and steps a rank gets, what it
+    reads, and how well the order mixes, measured on a sample of batches against a true shuffle.
+
+    No payload is read, unless --class-from json asks for labels. Where batches hold clearly fewer
+    classes than a true shuffle would give them, a warning says what helps.
+
+    With --json: location, num_samples, the options, rank_samples, steps, rank_bytes, blocks,
+    block_bytes, requests, window_bytes, read_ahead_bytes, memory_bytes, neighbour_distance (1 is a
+    true shuffle's), measured_batches, measured_batch_size, num_classes, class_entropy (of a batch,
+    0 to 1), class_entropy_stored, class_entropy_shuffled, class_mixing (1 is a true shuffle's),
+    poorly_mixed.
+    """
+    ds = shardpack.open(dataset)
+    if plot is not None and os.path.exists(plot) and not force:
+        raise OutputExistsError(f"{plot!r} is there already; choose another file, or replace it with --force")
+    stream = ds.stream(
+        shuffle=shuffle,
+        seed=seed,
+        rank=rank,
+        world_size=world_size,
+        batch_size=batch_size,
+        partitions=partitions,
+        block_bytes=block_bytes,
+        window_blocks=window_blocks,
+    )
+    stream.set_epoch(epoch)
+    with progress_bar(quiet=quiet) as progress:
+        found = survey(stream, class_from=class_from, progress=progress)
+    if plot is not None:
+        _draw(stream, found, plot)
+    if as_json:
+        print_json({"location": ds.location, **dataclasses.asdict(found), "poorly_mixed": found.poorly_mixed})
+    else:
+        print_pairs(_lines(ds, found, class_from, window_blocks))
+    if found.poorly_mixed:
+        note(_warning(found, window_blocks), quiet=quiet)
+
+
+def _lines(ds: Dataset, found: Survey, class_from: str, window_blocks: int) -> list[tuple[str, str]]:
+    seeded = "" if found.shuffle == "none" else f", seed {found.seed}, epoch {found.epoch}"
+    lines = [
+        ("location", ds.location),
+        ("samples", f"{found.num_samples:,} in {plural(len(ds.shards), 'shard')}"),
+        ("order", f"{found.shuffle}{seeded}, {plural(found.partitions, 'partition')}"),
+        (
+            f"rank {found.rank} of {found.world_size}",
+            f"{plural(found.rank_samples, 'sample')}, {plural(found.steps, 'step')} of {found.batch_size:,}",
+        ),
+        ("reads", f"{format_bytes(found.rank_bytes)} in {plural(found.requests, 'range')}"),
+    ]
+    if found.blocks:
+        what = {"blocks": "block", "shards": "shard"}.get(found.shuffle, "run")
+        lines.append(("in order of", f"{plural(found.blocks, what)} of {format_bytes(found.block_bytes)}"))
+    if found.window_bytes:
+        each = "" if found.partitions == found.world_size else " of each partition"
+        lines += [
+            ("window", f"{plural(window_blocks, 'block')}{each}: {both_units(found.window_bytes)}"),
+            ("reads ahead", f"up to {both_units(found.read_ahead_bytes)}, in the page cache"),
+        ]
+    lines += [
+        ("memory", both_units(found.memory_bytes)),
+        ("neighbours", f"lie {found.neighbour_distance:.2f} times as far apart as in a true shuffle"),
+        ("classes", f"{found.num_classes:,} ({_FROM[class_from]})" if found.num_classes else "none known"),
+    ]
+    if found.class_mixing is not None:
+        count = plural(found.measured_batches, "batch").replace("batchs", "batches")
+        entropy = f"{found.class_entropy:.3f} in the mean of {count} of {found.measured_batch_size:,}"
+        others = f"{found.class_entropy_stored:.3f} as stored, {found.class_entropy_shuffled:.3f} truly shuffled"
+        lines += [
+            ("class mixing", f"{found.class_mixing:.3f} of a true shuffle's"),
+            ("class entropy", f"{entropy}; {others}"),
+        ]
+    return lines
+
+
+def _warning(found: Survey, window_blocks: int) -> str:
+    remedies = ['pack with "--shuffle SEED"']
+    if found.shuffle == "blocks":
+        remedies.append(f"mix more blocks at a time (--window-blocks {4 * window_blocks}; window_blocks=...)")
+        remedies.append('use shuffle="global", at the price of a read for each sample')
+    else:
+        remedies.append('stream with shuffle="blocks" or "global"')
+    return (
+        f"warning: batches hold fewer classes than they should: their class entropy is {found.class_mixing:.2f} "
+        f"of a true shuffle's, as samples are stored by class; {', or '.join(remedies)}"
+    )
+
+
+def _draw(stream: Stream, found: Survey, path: str) -> None:
+    from shardpack.codecs.plot import scatter_png
+
+    x, y = path_through(stream)
+    picture = scatter_png(
+        x,
+        y,
+        ends=(found.rank_samples, found.num_samples),
+        labels=(f"place in the epoch of rank {found.rank} of {found.world_size}", "stored position"),
+        title=f"shuffle={found.shuffle}, seed {found.seed}, epoch {found.epoch}",
+    )
+    with open(path, "wb") as file:
+        file.write(picture)

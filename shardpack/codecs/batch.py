@@ -1,0 +1,34 @@
+"""Many values to one: the contiguous array, or the list, that a batch holds of a field."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import numpy as np
+
+
+def stacked(values: list[Any]) -> Any:
+    """Return values as one array where they are alike, else as the list they are.
+
+    Arrays of one shape and dtype are stacked, tensors too. Integers become int64, floats float64,
+    booleans bool, NumPy's scalars an array of their type. Anything else, and what is mixed or
+    missing (None), stays a list.
+    """
+    kinds = set(map(type, values))
+    if len(kinds) != 1:
+        return values
+    kind = kinds.pop()
+    if kind is np.ndarray:
+        alike = len({(value.shape, value.dtype) for value in values}) == 1
+        return np.stack(values) if alike else values
+    if kind is int:
+        fits = min(values) >= -(2**63) and max(values) < 2**63
+        return np.array(values, np.int64) if fits else values
+    if kind in (float, bool) or issubclass(kind, np.generic):
+        return np.array(values)
+    torch = sys.modules.get("torch")  # tensors exist only where it is loaded
+    if torch is not None and issubclass(kind, torch.Tensor):
+        alike = len({(value.shape, value.dtype, value.device) for value in values}) == 1
+        return torch.stack(values) if alike else values
+    return values

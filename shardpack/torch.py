@@ -1,0 +1,260 @@
+"""The PyTorch edge: datasets for `torch.utils.data.DataLoader`, by position or as a stream.
+
+Translates only: the order, the share of a rank and the resume point are the stream's. This is
+where rank and world size are found when they are not given.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
+from typing import Any
+
+from shardpack.api import open as open_dataset
+from shardpack.codecs.decode import Decoder, field_decoders
+from shardpack.codecs.images import PictureOptions, as_pair
+from shardpack.errors import DecodeError, MissingDependencyError, OptionError
+from shardpack.read.dataset import Dataset
+from shardpack.read.mix import mix
+from shardpack.read.sample import Sample
+from shardpack.read.split import SplitStream, Worker
+from shardpack.read.stream import Stream
+
+try:
+    import torch
+    from torch.utils import data
+except ImportError as missing:
+    raise MissingDependencyError('shardpack.torch needs PyTorch; run pip install "shardpack[torch]"') from missing
+
+__all__ = ["MapDataset", "StreamDataset"]
+
+Location = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Transform = Callable[[dict[str, Any]], Any]
+Decode = str | Mapping[str, str | Decoder | None] | None
+
+
+class MapDataset(data.Dataset[Any]):
+    """Samples by position, for a DataLoader with a sampler. A batch is one `get_many`.
+
+    An item is a dict: the key as `__key__`, and the fields. Pickles as (location, options), so it
+    goes to workers as it is.
+
+    Args:
+        dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one.
+        fields: Read only these.
+        decode, size, min_size, exif_transpose: As for `Dataset.loader`: None leaves payloads as
+            bytes; "torchrgb", "rgb8", "pil" and so on decode pictures so, and labels too.
+        transform: Function of an item, decoded, to what the DataLoader shall collate.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | Location,
+        *,
+        fields: Sequence[str] | None = None,
+        decode: Decode = None,
+        size: int | tuple[int, int] | None = None,
+        min_size: int | tuple[int, int] | None = None,
+        exif_transpose: bool = False,
+        transform: Transform | None = None,
+    ) -> None:
+        self.dataset = _opened(dataset)
+        self.dataset.get_many([], fields=fields)  # complains about unknown fields now
+        self._fields = None if fields is None else tuple(fields)
+        pictures = _pictures(size, min_size, exif_transpose=exif_transpose)
+        self._prepare = _Prepare(self._fields or self.dataset.fields, decode, pictures, transform)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: int | str) -> Any:
+        """Return one sample, prepared; `item` is a position or a key."""
+        if self._fields is None:
+            return self._prepare(self.dataset[item])
+        return self._prepare(self.dataset.get_many([item], fields=self._fields)[0])
+
+    def __getitems__(self, items: Sequence[int]) -> list[Any]:
+        """Return a batch; the DataLoader calls this if it is there."""
+        return [self._prepare(sample) for sample in self.dataset.get_many(items, fields=self._fields)]
+
+
+class StreamDataset(data.IterableDataset[Any]):
+    """One rank's share of an epoch: deterministic, equal on all ranks, exactly resumable.
+
+    Give `batch_size` here and to the DataLoader alike:
+
+        dataset = StreamDataset("out/", shuffle="blocks", seed=0, batch_size=64, transform=prepare)
+        loader = DataLoader(dataset, batch_size=64, num_workers=4, persistent_workers=True)
+        for epoch in range(10):
+            dataset.set_epoch(epoch)
+            for batch in loader: ...
+
+    Each worker yields whole steps, every K-th one; so the batches that come out are the stream's
+    steps, in order, for any number of workers. If the two batch sizes differ, each sample still
+    comes once, but the order depends on the number of workers and `state_after` counts wrongly.
+    With `batched=True` the dataset yields the steps as lists; the DataLoader then takes
+    `batch_size=None`, and a `collate_fn` such as `torch.utils.data.default_collate` if you want one.
+
+    To stop and resume, with any number of workers and any world size that divides `partitions`:
+
+        state = dataset.state_after(num_batches)    # batches that this iteration has given you
+        dataset.load_state_dict(state)              # in a new process; the next iteration goes on there
+
+    The state is that of `Stream`: JSON-able, valid for every rank. torchdata's StatefulDataLoader
+    works too: it calls `state_dict` and `load_state_dict` in its workers, and wants as many of them again.
+
+    Args:
+        dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one. Or
+            datasets and their weights, as `shardpack.mix` takes them.
+        shuffle, seed, batch_size, fields, options: As for `Dataset.stream`, or `shardpack.mix`;
+            among the options are `tail`, `partitions`, `block_bytes` and `window_blocks`.
+        decode, size, min_size, exif_transpose, transform: As for `MapDataset`.
+        batched: Yield lists of samples, a step each.
+        rank, world_size: Give both or none. None asks torch.distributed if it is initialised, then
+            the environment variables RANK and WORLD_SIZE, as torchrun sets them; else there is one rank.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset | Location | Mapping[Dataset, float],
+        *,
+        shuffle: str | bool = "none",
+        seed: int = 0,
+        batch_size: int | None = None,
+        fields: Sequence[str] | None = None,
+        decode: Decode = None,
+        size: int | tuple[int, int] | None = None,
+        min_size: int | tuple[int, int] | None = None,
+        exif_transpose: bool = False,
+        transform: Transform | None = None,
+        batched: bool = False,
+        rank: int | None = None,
+        world_size: int | None = None,
+        **options: Any,
+    ) -> None:
+        rank, world_size = _place(rank, world_size)
+        options.update(rank=rank, world_size=world_size)
+        options.update(shuffle=shuffle, seed=seed, batch_size=batch_size, fields=fields)
+        make: Callable[..., Stream]
+        if isinstance(dataset, Mapping):
+            make = partial(mix, tuple(dataset.items()), **options)
+            names = {name for one in dataset for name in one.fields}
+        else:
+            opened = _opened(dataset)
+            make, names = partial(opened.stream, **options), set(opened.fields)
+        self._split = SplitStream(make, _find_worker, counts_batches=batch_size is not None)
+        pictures = _pictures(size, min_size, exif_transpose=exif_transpose)
+        self._prepare = _Prepare(sorted(fields or names), decode, pictures, transform)
+        self._batched = batched
+
+    def __len__(self) -> int:
+        """Return how many samples (steps, if batched) this rank gets in a whole epoch: exact."""
+        return self._split.stream.num_steps if self._batched else len(self._split.stream)
+
+    @property
+    def epoch(self) -> int:
+        """The epoch that the next iteration gives."""
+        return self._split.epoch
+
+    @property
+    def batch_size(self) -> int:
+        """Samples of this rank in a step."""
+        return self._split.stream.batch_size
+
+    def set_epoch(self, epoch: int) -> None:
+        """Choose the epoch of the next iteration; persistent workers see it too.
+
+        Setting the epoch that is set already changes nothing, so that the usual loop may call it
+        after `load_state_dict` and still resume in the middle.
+        """
+        self._split.set_epoch(epoch)
+
+    def __iter__(self) -> Iterator[Any]:
+        if self._batched:
+            return (list(map(self._prepare, step)) for step in self._split.steps())
+        return map(self._prepare, self._split.samples())
+
+    def state_after(self, num_batches: int) -> dict[str, Any]:
+        """Return the state when `num_batches` batches of the newest iteration have been seen.
+
+        Batches count from where that iteration began, also if it was resumed. What workers have
+        fetched ahead does not count.
+
+        Raises:
+            OptionError: There are fewer batches, or the dataset was not told the batch size.
+        """
+        return self._split.state_after(num_batches)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the newest iterator: for loops without workers, and for StatefulDataLoader.
+
+        Raises:
+            OptionError: Workers are reading, and this is not one of them: use `state_after`.
+        """
+        return self._split.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Let the next iteration, and only that, begin where a state was taken.
+
+        Raises:
+            OptionError: The state is of other data or options, or does not fit this world size.
+        """
+        self._split.load_state_dict(state)
+
+
+class _Prepare:
+    """Sample -> what the DataLoader collates. Pickles as options: decoders hold modules and closures."""
+
+    def __init__(
+        self, fields: Sequence[str], decode: Decode, pictures: PictureOptions, transform: Transform | None
+    ) -> None:
+        self._how, self._transform = (fields, decode, pictures), transform
+        self._decoders = field_decoders(*self._how)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_Prepare, (*self._how, self._transform))
+
+    def __call__(self, sample: Sample) -> Any:
+        item = {"__key__": sample.key, **sample}
+        try:
+            for field, decoder in self._decoders.items():
+                if field in sample:
+                    item[field] = decoder(sample[field])
+        except DecodeError as error:
+            raise DecodeError(error.args[0], key=sample.key) from error
+        return item if self._transform is None else self._transform(item)
+
+
+def _pictures(
+    size: int | tuple[int, int] | None, min_size: int | tuple[int, int] | None, *, exif_transpose: bool
+) -> PictureOptions:
+    size, min_size = as_pair("size", size), as_pair("min_size", min_size)
+    return PictureOptions(size=size, min_size=min_size, exif_transpose=exif_transpose)
+
+
+def _opened(dataset: Dataset | Location) -> Dataset:
+    return dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+
+
+def _find_worker() -> Worker | None:
+    info = data.get_worker_info()
+    # All workers of an iteration get seed = base seed + id.
+    return None if info is None else Worker(info.id, info.num_workers, info.seed - info.id)
+
+
+def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
+    """Return (rank, world_size): as given, else of torch.distributed, else of the environment, else (0, 1)."""
+    if rank is not None and world_size is not None:
+        return rank, world_size
+    if rank is not None or world_size is not None:
+        raise OptionError(f"rank is {rank} and world_size is {world_size}; give both or none")
+    if torch.distributed.is_available() and torch.distributed.is_initialized():
+        return torch.distributed.get_rank(), torch.distributed.get_world_size()
+    found = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
+    if None in found:
+        return 0, 1
+    try:
+        return int(found[0] or ""), int(found[1] or "")
+    except ValueError as error:
+        raise OptionError(f"RANK is {found[0]!r} and WORLD_SIZE is {found[1]!r}; expected numbers") from error

@@ -1,0 +1,183 @@
+"""`order`: what it prints as text and as JSON, what it warns of, what it draws and refuses."""
+
+from __future__ import annotations
+
+import pytest
+from PIL import Image
+
+import shardpack
+from shardpack.read.survey import survey
+from tests.cli.conftest import program
+
+SMALL = ("--block-bytes", "8KiB", "--window-blocks", "2")
+
+
+@pytest.fixture(scope="session")
+def sorted_by_class(tmp_path_factory):
+    out = tmp_path_factory.mktemp("sorted") / "out"
+    with shardpack.ShardWriter(out) as writer:
+        for i in range(2000):
+            writer.write(f"c{i // 100:02d}/{i:04d}", {"json": {"label": i // 100}})
+    return out
+
+
+def pairs(done):
+    return dict(line.split("  ", 1) for line in done.out.splitlines())
+
+
+def test_order(run, packed):
+    done = run("order", packed)
+    assert (done.code, done.err) == (0, "")
+    found = {name: value.strip() for name, value in pairs(done).items()}
+    assert found["location"] == str(packed)
+    assert found["samples"].startswith("12 in ")
+    assert found["order"] == "blocks, seed 0, epoch 0, 1 partition"
+    assert found["rank 0 of 1"] == "12 samples, 12 steps of 1"
+    assert "blocks of " in found["in order of"]
+    assert found["classes"] == "3 (first folder of the key)"
+    assert found["class mixing"] == "1.000 of a true shuffle's"
+    assert "1 batch of 12;" in found["class entropy"]
+    assert {"reads", "window", "reads ahead", "memory", "neighbours"} <= found.keys()
+
+
+def test_options_reach_the_stream(run, sorted_by_class):
+    options = {
+        "shuffle": "blocks", "seed": -5, "rank": 1, "world_size": 2, "batch_size": 50, "partitions": 4,
+        "block_bytes": 8192, "window_blocks": 2,
+    }  # fmt: skip
+    arguments = [text for name, value in options.items() for text in ("--" + name.replace("_", "-"), value)]
+    found = run("order", sorted_by_class, *arguments, "--epoch", 3, "--json").json
+    stream = shardpack.open(sorted_by_class).stream(**options)
+    stream.set_epoch(3)
+    expected = survey(stream)
+    assert found.pop("location") == str(sorted_by_class)
+    assert found.pop("poorly_mixed") is expected.poorly_mixed is True
+    assert found == {name: getattr(expected, name) for name in expected.__dataclass_fields__}
+    assert (found["rank"], found["seed"], found["epoch"], found["steps"]) == (1, -5, 3, 20)
+    text = run("order", sorted_by_class, *arguments, "--epoch", 3).out
+    assert "blocks, seed -5, epoch 3, 4 partitions" in text
+    assert "2 blocks of each partition" in text
+
+
+@pytest.mark.parametrize("shuffle", ["none", "shards", "blocks", "global"])
+def test_every_order_has_its_lines(run, packed, shuffle):
+    done = run("order", packed, "--shuffle", shuffle)
+    assert (done.code, done.err) == (0, "")
+    assert ("window" in pairs(done)) == (shuffle == "blocks")
+    assert ("seed" in done.out) == (shuffle != "none")
+    assert run("order", packed, "--shuffle", shuffle, "--json").json["shuffle"] == shuffle
+
+
+def test_classes_may_come_from_labels(run, packed, odd):
+    assert "3 (label of the json field)" in run("order", packed, "--class-from", "json").out
+    assert "none known" in run("order", odd).out
+    done = run("order", odd, "--class-from", "json")
+    assert (done.code, done.out) == (1, "")
+    assert "does not decode as json" in done.err
+
+
+# The warning
+
+
+def test_a_dataset_stored_by_class_is_warned_of_with_the_remedy(run, sorted_by_class):
+    done = run("order", sorted_by_class, *SMALL)
+    assert done.code == 0
+    (warning,) = done.err.splitlines()
+    assert warning.startswith("warning: batches hold fewer classes")
+    for remedy in ('pack with "--shuffle SEED"', "--window-blocks 8", 'shuffle="global"'):
+        assert remedy in warning
+    assert "warning" not in done.out
+    assert 'shuffle="blocks"' in run("order", sorted_by_class, "--shuffle", "shards").err
+
+
+def test_the_warning_is_a_note(run, sorted_by_class):
+    assert run("order", sorted_by_class, *SMALL, "--quiet").err == ""
+    done = run("order", sorted_by_class, *SMALL, "--json")
+    assert done.json["poorly_mixed"] is True
+    assert done.err.startswith("warning:")
+
+
+def test_no_warning_where_the_remedy_was_taken(run, sorted_by_class):
+    for options in (("--shuffle", "global"), (*SMALL[:2], "--window-blocks", 1000)):
+        done = run("order", sorted_by_class, *options)
+        assert (done.code, done.err) == (0, "")
+
+
+def test_packing_with_a_shuffle_is_the_remedy_it_is_said_to_be(run, tmp_path):
+    photos = tmp_path / "photos"
+    for i in range(600):
+        folder = photos / f"c{i % 6}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / f"{i:03d}.jpg").write_bytes(b"never looked at")
+    options = ("--block-bytes", "8KiB", "--window-blocks", 2, "--batch-size", 50)
+    for packing, mixed in (((), False), (("--shuffle", 1), True)):
+        out = tmp_path / f"out-{mixed}"
+        assert run("pack", photos, out, "--layout", "files", "--jobs", 1, "--quiet", *packing).code == 0
+        assert (run("order", out, *options).err == "") is mixed
+
+
+# The plot
+
+
+def test_a_plot_is_a_png(run, packed, tmp_path):
+    path = tmp_path / "order.png"
+    assert run("order", packed, "--plot", path) == run("order", packed)
+    with Image.open(path) as image:
+        image.load()
+        assert image.format == "PNG"
+        assert len(image.getcolors(1 << 20)) > 3, "paper, ink, grid and dots"
+
+
+def test_a_plot_is_not_overwritten_unless_asked(run, packed, tmp_path):
+    path = tmp_path / "order.png"
+    path.write_bytes(b"mine")
+    done = run("order", packed, "--plot", path)
+    assert (done.code, done.out) == (1, "")
+    assert done.err.endswith("replace it with --force\n")
+    assert path.read_bytes() == b"mine"
+    assert run("order", packed, "--plot", path, "--force").code == 0
+    assert path.read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_plot_that_cannot_be_written_is_one_line(run, packed, tmp_path):
+    done = run("order", packed, "--plot", tmp_path / "none" / "order.png")
+    assert done.code == 1
+    assert len(done.err.splitlines()) == 1
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--shuffle", "all"], "is not one of 'none', 'shards', 'blocks', 'global'"),
+        (["--world-size", "0"], "--world-size"),
+        (["--rank", "2", "--world-size", "2"], "rank is 2"),
+        (["--epoch", "-1"], "--epoch"),
+        (["--block-bytes", "4 apples"], "not a size"),
+        (["--block-bytes", "0"], "block_bytes is 0"),
+        (["--batch-size", "3", "--partitions", "2"], "global batch of 3"),
+        (["--partitions", "3", "--world-size", "2", "--batch-size", "3"], "cannot be shared by 2 ranks"),
+        (["--class-from", "name"], "--class-from"),
+        (["--seed", "x"], "--seed"),
+    ],
+)
+def test_wrong_usage_is_one_line_and_exit_2(run, packed, arguments, text):
+    done = run("order", packed, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+    assert len(done.err.splitlines()) == 1
+
+
+def test_an_empty_dataset_has_no_order(run, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "x"):
+        pass
+    done = run("order", tmp_path / "x")
+    assert (done.code, done.out) == (2, "")
+    assert "no samples" in done.err
+
+
+def test_it_runs_with_warnings_as_errors(packed, tmp_path):
+    done = program("order", packed, "--plot", tmp_path / "x.png")
+    assert (done.returncode, done.stderr) == (0, "")

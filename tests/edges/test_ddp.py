@@ -1,0 +1,66 @@
+"""Processes started by torchrun, gloo on loopback: equal counts, no hang, exact union, resumed at other world sizes."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import ROOT
+from tests.edges.needs import needs
+from tests.read.datasets import numbered, write
+
+needs("torch")
+pytestmark = pytest.mark.slow
+SCRIPT = Path(__file__).with_name("ddp.py")
+SAMPLES = numbered(53)  # neither 2 nor 4 divides it, nor does a batch
+
+
+def torchrun(processes, *arguments, out):
+    """Run the script in so many processes; return what each of them says."""
+    out.mkdir()
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "GLOO_SOCKET_IFNAME": "lo", "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [*launch, str(SCRIPT), arguments[0], str(out), *map(str, arguments[1:])],
+        env=environment,
+        check=True,
+        timeout=120,
+        capture_output=True,
+        text=True,
+    )
+    return [json.loads((out / f"{rank}.json").read_text()) for rank in range(processes)]
+
+
+def keys(ranks):
+    return [key for batches, _, _ in ranks for batch in batches for key in batch]
+
+
+def global_batches(ranks):
+    return [
+        sorted(key for batch in step for key in batch)
+        for step in zip(*(batches for batches, _, _ in ranks), strict=True)
+    ]
+
+
+def test_two_processes_stop_and_go_on_as_one_or_four(tmp_path):
+    folder = str(write(tmp_path / "dataset", SAMPLES, max_shard_samples=20))  # fewer shards than processes
+    whole = torchrun(2, folder, 4, 8, 0, out=tmp_path / "whole")
+    assert [length for _, length, _ in whole] == [28, 28]
+    assert len({len(batches) for batches, _, _ in whole}) == 1
+    assert set(keys(whole)) == set(SAMPLES)
+    assert len(keys(whole)) == 56, "three are repeated, to be equal"
+
+    part = torchrun(2, folder, 4, 8, 3, out=tmp_path / "part")
+    assert global_batches(part) == global_batches(whole)[:3]
+    states = [state for _, _, state in part]
+    assert states[0] == states[1]
+    (tmp_path / "state.json").write_text(json.dumps(states[1]))
+    for world_size in (1, 4):
+        rest = torchrun(world_size, folder, 4, 8, 0, tmp_path / "state.json", out=tmp_path / f"rest{world_size}")
+        assert global_batches(rest) == global_batches(whole)[3:]
+        assert set(keys(part)) | set(keys(rest)) == set(SAMPLES)

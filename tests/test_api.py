@@ -1,0 +1,297 @@
+"""The front door: `open` and `pack` as a script uses them."""
+
+from __future__ import annotations
+
+import os
+import random
+
+import numpy as np
+import pytest
+
+import shardpack
+from shardpack.errors import (
+    DatasetNotFoundError,
+    DuplicateKeyError,
+    InvalidKeyError,
+    OptionError,
+    OutputExistsError,
+    ShardNotFoundError,
+    SourceError,
+)
+from shardpack.plan.order import PACK_ORDER, derive_key, permutation
+from shardpack.storage.local import LocalStore
+from tests.conftest import make_jpeg, picture_folder
+from tests.fakes import contents, write_files
+
+SAMPLES = {f"{i:03d}": {"jpg": make_jpeg(seed=i), "json": b'{"label":%d}' % i} for i in range(12)}
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("source"), SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    return picture_folder(tmp_path_factory.mktemp("classes") / "photos", ("dog", "cat"), per_class=7)
+
+
+def tars(out):
+    """Return all that does not tell how it was packed."""
+    return {name: data for name, data in contents(out).items() if name != "shardpack.json"}
+
+
+# pack
+
+
+def test_a_folder_comes_back(source, tmp_path):
+    report = shardpack.pack(source, tmp_path / "out")
+    ds = shardpack.open(tmp_path / "out")
+    assert {sample.key: dict(sample) for sample in ds} == SAMPLES
+    payload_bytes = sum(len(payload) for fields in SAMPLES.values() for payload in fields.values())
+    assert (report.num_samples, report.num_shards, report.payload_bytes) == (12, 1, payload_bytes)
+    assert report.num_bytes == report.largest_shard_bytes == os.path.getsize(tmp_path / "out" / "shard-000000.tar")
+    assert report.samples_per_field == {"jpg": 12, "json": 12}
+    assert (report.layout, report.resumed_shards, report.dry_run, report.rejected) == ("files", 0, False, ())
+    assert report.seconds > 0
+
+
+def test_class_folders_get_labels(classes, tmp_path):
+    report = shardpack.pack(classes, tmp_path / "out")
+    ds = shardpack.open(tmp_path / "out")
+    assert ds.classes == ("cat", "dog")
+    assert ds["dog/0003"].decode("json")["label"] == 1
+    assert (report.layout, report.by_class) == ("classes", True)
+    assert not shardpack.pack(classes, tmp_path / "mixed", shuffle=0).by_class
+
+
+class ShuffledEntries:
+    """What os.scandir gives, in another order."""
+
+    def __init__(self, path, real=os.scandir):
+        with real(path) as entries:
+            self.entries = list(entries)
+        random.Random(0).shuffle(self.entries)
+
+    def __enter__(self):
+        return iter(self.entries)
+
+    def __exit__(self, *_):
+        pass
+
+
+def test_jobs_place_and_listing_order_change_no_byte(source, classes, tmp_path, monkeypatch):
+    for number, folder in enumerate((source, classes)):
+        options = {"max_shard_bytes": 8192, "shuffle": 1 if number else None}
+        shardpack.pack(folder, tmp_path / f"{number}-one", jobs=1, **options)
+        expected = contents(tmp_path / f"{number}-one")
+        assert sum(name.endswith(".tar") for name in expected) > 2
+        for jobs in (2, 3, None):
+            shardpack.pack(folder, tmp_path / f"{number}-{jobs}", jobs=jobs, **options)
+            assert contents(tmp_path / f"{number}-{jobs}") == expected
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "scandir", ShuffledEntries)
+            patch.setattr(os, "listdir", lambda path=".", real=os.listdir: sorted(real(path), reverse=True))
+            shardpack.pack(folder, tmp_path / f"{number}-shuffled", jobs=1, **options)
+        assert contents(tmp_path / f"{number}-shuffled") == expected
+
+
+def test_shuffle_is_the_order_of_the_specification(source, tmp_path):
+    shardpack.pack(source, tmp_path / "a", shuffle=7)
+    order = permutation(len(SAMPLES), derive_key(PACK_ORDER, 7)).tolist()
+    assert list(shardpack.open(tmp_path / "a").keys()) == [sorted(SAMPLES)[i] for i in order]
+    shardpack.pack(source, tmp_path / "b", shuffle=np.int64(7))
+    assert tars(tmp_path / "b") == tars(tmp_path / "a")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{}, {"max_shard_bytes": "8KiB"}, {"max_shard_samples": 5}, {"max_shard_bytes": 4096, "allow_oversized": True}],
+)
+def test_an_iterable_packs_like_the_folder(source, tmp_path, options):
+    shardpack.pack(source, tmp_path / "folder", **options)
+    report = shardpack.pack(((key, SAMPLES[key]) for key in sorted(SAMPLES)), tmp_path / "code", **options)
+    assert tars(tmp_path / "code") == tars(tmp_path / "folder")
+    ds = shardpack.open(tmp_path / "folder")
+    assert (report.num_samples, report.num_shards) == (12, len(ds.shards))
+    assert report.samples_per_field == {"jpg": 12, "json": 12}
+    assert report.num_bytes == ds.manifest.num_bytes
+    assert report.largest_shard_bytes == max(info.num_bytes for info in ds.shards)
+    assert report.layout == "samples"
+
+
+def test_an_iterable_that_fails_publishes_nothing(tmp_path):
+    def samples():
+        yield "a", {"bin": b"1"}
+        raise LookupError("of the caller")
+
+    with pytest.raises(LookupError, match="of the caller"):
+        shardpack.pack(samples(), tmp_path)
+    with pytest.raises(DuplicateKeyError):
+        shardpack.pack([("a", {"bin": b"1"}), ("a", {"bin": b"2"})], tmp_path)
+    with pytest.raises(DatasetNotFoundError, match="is unfinished"):
+        shardpack.open(tmp_path)
+    assert shardpack.pack([("a", {"bin": b"1"})], tmp_path).num_samples == 1
+
+
+def test_nothing_to_pack(tmp_path):
+    """An empty folder is a mistake; an empty iterable makes an empty dataset."""
+    (tmp_path / "source").mkdir()
+    with pytest.raises(SourceError, match="no pictures to pack"):
+        shardpack.pack(tmp_path / "source", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+    report = shardpack.pack([], tmp_path / "out")
+    assert (report.num_samples, report.num_shards, report.num_bytes, report.largest_shard_bytes) == (0, 0, 0, 0)
+    assert len(shardpack.open(tmp_path / "out")) == 0
+
+
+def test_keys_are_renamed_reversibly(tmp_path):
+    source = write_files(tmp_path / "source", {"x": {"jpg": make_jpeg()}})
+    (source / "x.jpg").rename(source / "a photo.jpg")
+    with pytest.raises(SourceError, match=r"a photo.*--rename-keys"):
+        shardpack.pack(source, tmp_path / "out")
+    shardpack.pack(source, tmp_path / "out", rename_keys=True)
+    (key,) = shardpack.open(tmp_path / "out").keys()
+    assert shardpack.unescape_key(key) == "a photo"
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("check", ["signature", "decode"])
+def test_bad_pictures(tmp_path, check, jobs):
+    source = picture_folder(tmp_path / "source", per_class=5)
+    (source / "cat" / "0002.jpg").write_bytes(b"no picture" if check == "signature" else make_jpeg()[:-300])
+    with pytest.raises(SourceError, match=r"cat/0002\.jpg"):
+        shardpack.pack(source, tmp_path / "out", check=check, jobs=jobs)
+    assert not (tmp_path / "out").exists()
+    report = shardpack.pack(source, tmp_path / "out", check=check, jobs=jobs, on_error="skip")
+    assert report.num_samples == 9
+    ((name, reason),) = report.rejected
+    assert name == "cat/0002.jpg"
+    lines = (tmp_path / "out" / "rejected.jsonl").read_text()
+    assert lines.count("\n") == 1
+    assert "cat/0002.jpg" in lines
+    assert reason in lines.replace("\\", "")
+
+
+def test_dry_run_writes_nothing_and_plans_the_truth(source, tmp_path):
+    planned = shardpack.pack(source, tmp_path / "out", max_shard_bytes=8192, dry_run=True)
+    assert planned.dry_run
+    assert list(tmp_path.iterdir()) == []
+    packed = shardpack.pack(source, tmp_path / "out", max_shard_bytes=8192)
+    for name in ("num_samples", "num_shards", "num_bytes", "payload_bytes", "largest_shard_bytes", "samples_per_field"):
+        assert getattr(planned, name) == getattr(packed, name)
+
+
+def test_a_dataset_is_refused_before_the_source_is_listed(source, tmp_path):
+    shardpack.pack(source, tmp_path / "out")
+    with pytest.raises(OutputExistsError, match="already holds a dataset"):
+        shardpack.pack(tmp_path / "nowhere", tmp_path / "out")
+    assert shardpack.pack(source, tmp_path / "out", force=True).num_samples == 12
+
+
+def test_progress_of_all_phases(source, tmp_path):
+    calls = []
+    shardpack.pack(
+        source, tmp_path / "out", check="decode", max_shard_bytes=8192, progress=lambda *call: calls.append(call)
+    )
+    assert [phase for phase, _, _ in calls] == sorted(
+        (phase for phase, _, _ in calls), key=["list", "check", "pack"].index
+    )
+    last = {phase: (done, total) for phase, done, total in calls}
+    total = shardpack.open(tmp_path / "out").manifest.num_bytes
+    assert last == {"list": (24, 0), "check": (12, 12), "pack": (total, total)}
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_shard_bytes": "many"}, "not a size: 'many'; write it like"),
+        ({"max_shard_bytes": 10}, "max_shard_bytes is 10"),
+        ({"max_shard_samples": 0}, "max_shard_samples is 0, expected an integer of at least 1"),
+        ({"jobs": 0}, "jobs is 0, expected at least 1"),
+        ({"jobs": 1.5}, "jobs is 1.5, expected at least 1"),
+        ({"shuffle": "7"}, "shuffle is '7', expected a seed: any integer"),
+        ({"check": "thoroughly"}, "check is 'thoroughly', expected 'signature' or 'decode'"),
+        ({"on_error": "ignore"}, "on_error is 'ignore'"),
+        ({"layout": "nice"}, "layout is 'nice'"),
+        ({"layout": "files", "annotations": "x.json"}, "annotations are for the layout 'coco'"),
+    ],
+)
+def test_wrong_options_of_a_folder(source, tmp_path, options, says):
+    with pytest.raises(OptionError, match=says):
+        shardpack.pack(source, tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"dry_run": True},
+        {"shuffle": 0},
+        {"check": "decode"},
+        {"layout": "files"},
+        {"annotations": "x"},
+        {"on_error": "skip"},
+    ],
+    ids=str,
+)
+def test_wrong_options_of_an_iterable(tmp_path, options):
+    with pytest.raises(OptionError, match="pack a folder"):
+        shardpack.pack([("a", {"bin": b""})], tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_errors_of_a_sample_name_it(tmp_path):
+    with pytest.raises(InvalidKeyError, match="key='a b'"):
+        shardpack.pack([("a b", {"bin": b""})], tmp_path)
+
+
+# open
+
+
+def test_open_takes_paths_and_stores(source, tmp_path, monkeypatch):
+    shardpack.pack(source, tmp_path / "out")
+    monkeypatch.chdir(tmp_path)
+    for location in (tmp_path / "out", str(tmp_path / "out"), "out", "out/", LocalStore("out")):
+        assert len(shardpack.open(location)) == 12
+
+
+def test_open_of_plain_tars(source, tmp_path):
+    shardpack.pack(source, tmp_path / "out", max_shard_samples=5)
+    for path in tmp_path.glob("out/*"):
+        if path.suffix != ".tar":
+            path.unlink()
+    with pytest.raises(DatasetNotFoundError, match=r'holds 3 tar.*without an index; make one with "shardpack index'):
+        shardpack.open(tmp_path / "out")
+    with pytest.raises(DatasetNotFoundError, match=r"open the folder that holds .*, or index the tar"):
+        shardpack.open(tmp_path / "out" / "shard-000000.tar")
+    listed = sorted((tmp_path / "out").glob("*.tar"))
+    with pytest.raises(DatasetNotFoundError, match="a list of tars has no index"):
+        shardpack.open(listed)
+    for location in (tmp_path / "out", listed):
+        ds = shardpack.open(location, index="memory")
+        assert {sample.key: dict(sample) for sample in ds} == SAMPLES
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("nowhere", "no such folder: .*; check the path"),
+        ("file", "not a folder: .*; open the folder that holds shardpack.json"),
+        ("empty", 'no dataset in .*: it has no shardpack.json; make one with "shardpack pack"'),
+        ("unfinished", "is unfinished; run the same pack command again: it continues where it stopped"),
+    ],
+)
+def test_open_says_what_is_missing(tmp_path, name, says):
+    (tmp_path / "file").write_text("")
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "unfinished" / ".shardpack").mkdir(parents=True)
+    with pytest.raises(DatasetNotFoundError, match=says):
+        shardpack.open(tmp_path / name)
+
+
+def test_open_of_what_is_not_there_yet():
+    with pytest.raises(OptionError, match="this version reads local folders"):
+        shardpack.open("s3://bucket/dataset")
+    with pytest.raises(ShardNotFoundError):
+        shardpack.open("/nowhere", index="memory")
