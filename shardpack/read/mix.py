@@ -232,7 +232,7 @@ def mix(
         FieldNotFoundError: A dataset has no such field.
 
     Example:
-        >>> stream = shardpack.mix({photos: 3, drawings: 1}, seed=0, batch_size=32, stop="all")
+        >>> stream = shardpack.mix([(ds, 3), (ds, 1)], seed=0, stop="all")
         >>> stream.weights
         (0.75, 0.25)
     """
