@@ -107,6 +107,9 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
         _show(report)
 
 
+_SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})
+
+
 def _show(report: PackReport) -> None:
     took = "" if report.dry_run else f" in {report.seconds:.1f} s"
     if took and not report.resumed_shards:
@@ -130,5 +133,7 @@ def _show(report: PackReport) -> None:
     if report.rejected:
         name, reason = report.rejected[0]
         note(f"  skipped {plural(len(report.rejected), 'sample')} (rejected.jsonl), the first: {name!r}: {reason}")
-    if report.by_class:
+    if report.classes and _SPLITS.issuperset(map(str.lower, report.classes)):
+        note("  the classes look like splits: pack each of these folders by itself")
+    elif report.by_class:
         note("  samples are sorted by class, so readers that shuffle locally see few at a time: consider --shuffle 0")

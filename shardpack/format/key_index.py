@@ -165,7 +165,7 @@ class KeyIndex:
         self._checked[page] = 1
 
     def _broken(self, what: str) -> CorruptIndexError:
-        return CorruptIndexError(f'key index {what}; rebuild it with "shardpack index"', shard=self._name)
+        return CorruptIndexError(f'key index {what}; rebuild it with "shardpack index --force"', shard=self._name)
 
 
 def repeated_hashes(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

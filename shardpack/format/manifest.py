@@ -294,4 +294,6 @@ def _shown(value: Any) -> str:
 
 
 def _broken(what: str, shard: str | None = None) -> CorruptManifestError:
-    return CorruptManifestError(f'{FILE_NAME} {what}; restore it, or rebuild it with "shardpack index"', shard=shard)
+    return CorruptManifestError(
+        f'{FILE_NAME} {what}; restore it, or rebuild it with "shardpack index --force"', shard=shard
+    )

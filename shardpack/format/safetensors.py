@@ -175,4 +175,4 @@ def _check_contiguous(spans: list[tuple[int, int]], data_start: int, num_bytes: 
 
 
 def _broken(what: str, name: str, *, offset: int = 8) -> CorruptIndexError:
-    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index"', shard=name, offset=offset)
+    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', shard=name, offset=offset)

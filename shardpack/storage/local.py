@@ -18,8 +18,9 @@ from shardpack.plan.coalesce import MergeLimits
 from shardpack.storage.protocol import ReadStats
 
 # A local read costs under a microsecond beyond its bytes: merge the members of one small sample,
-# but never copy a large payload twice to save one call.
-_MERGE_LIMITS = MergeLimits(max_gap_bytes=4096, max_request_bytes=64 << 10)
+# but never copy a large payload twice to save one call. The gap is one header and its padding: less
+# than any member takes, so that reading some fields never reads the bytes of another.
+_MERGE_LIMITS = MergeLimits(max_gap_bytes=1023, max_request_bytes=64 << 10)
 _MAX_OPEN_FILES = 256  # a quarter of the usual limit of 1024 descriptors a process
 _LARGE_BYTES = 64 << 20
 
@@ -54,7 +55,8 @@ class LocalStore:
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """See `RangeReader.get_ranges`. What is not in the page cache is hinted first, then all is read."""
         file = self._file(path)
-        file.prefetch(starts, lengths)
+        if len(starts) > 1:
+            file.prefetch(starts, lengths)
         read = file.read
         data = [read(start, length) for start, length in zip(starts, lengths, strict=True)]
         self.stats.add_requests(len(data), sum(lengths))
@@ -172,10 +174,10 @@ class LocalFile:
         Asking first keeps a warm batch free of hints: a probe costs 0.6 us on a 2-core VM, a hint
         that finds everything cached about as much, and both together more than the read.
         """
-        if not _HAS_HINTS or len(starts) < 2:
+        if not _HAS_HINTS:
             return
         for start, length in zip(starts, lengths, strict=True):
-            if not self.is_cached(start):
+            if length and not self.is_cached(start):  # to the kernel, no length means all the rest
                 os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_WILLNEED)
 
     def is_cached(self, start: int) -> bool:

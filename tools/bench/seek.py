@@ -146,7 +146,7 @@ def main() -> int:
                 peers = bare_cases(env, names, where)
                 cases |= {name: lambda run=run: run(positions) for name, run in peers.items()}
                 order = rng.permutation(sorted(cases)).tolist()
-                return interleave({name: cases[name] for name in order}, 1)
+                return interleave({name: cases[name] for name in order}, 1, patient=False)
 
             rounds = [in_turn() for _ in range(args.rounds)]
         for descriptor in descriptors:
