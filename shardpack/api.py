@@ -24,6 +24,7 @@ from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset, open_dataset
 from shardpack.read.tar_files import find_tars
 from shardpack.sources.detect import Layout, open_source
+from shardpack.storage.files import storage_errors
 from shardpack.storage.local import LocalStore
 from shardpack.storage.protocol import RangeReader
 from shardpack.tars import index_in_memory
@@ -162,7 +163,8 @@ def pack(
         return _pack_samples(source, os.fspath(out), limits, rename_keys=rename_keys, force=force, began=began)
 
     if not dry_run:
-        refuse_taken(Output(os.fspath(out)), force=force)  # before hours of listing and checking
+        with storage_errors(f"write to {os.fspath(out)!r}"):
+            refuse_taken(Output(os.fspath(out)), force=force)  # before hours of listing and checking
     with ExitStack() as stack:
         # Workers that were asked for warm up while the folder is listed, and share the listing.
         pool = stack.enter_context(start_workers(jobs or 1))

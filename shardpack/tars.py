@@ -24,7 +24,7 @@ from shardpack.format.index import ShardIndex, parse_index
 from shardpack.format.key_index import hash_keys, repeated_hashes
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.pack.assembler import encode_finished
-from shardpack.pack.publish import encode_dataset, shard_info, write_dataset
+from shardpack.pack.publish import Output, encode_dataset, shard_info, write_dataset
 from shardpack.pack.run import recorded_options
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset, open_dataset
@@ -113,6 +113,7 @@ def index(
         raise OptionError(f"on_duplicate is {on_duplicate!r}; choose 'raise' or 'keep'")
     paths = [tars] if isinstance(tars, (str, os.PathLike)) else list(tars)
     found = find_tars([os.fspath(path) for path in paths])
+    _refuse_parts(found)
     if not force:
         _refuse_to_overwrite(found)
     if not os.access(found.folder, os.W_OK):
@@ -148,6 +149,24 @@ def index(
         changed=_changed(before, whole),
         seconds=time.perf_counter() - began,
     )
+
+
+def _refuse_parts(found: TarSet) -> None:
+    """Raise if these tars are not all there is: of an unfinished pack, or of the dataset in their folder."""
+    if Output(found.folder).has_work_folder():
+        raise OutputExistsError(
+            f"the dataset in {found.folder!r} is unfinished; "
+            "run the same pack command again: it continues where it stopped"
+        )
+    try:
+        known = {record["name"] for record in open_dataset(LocalStore(found.folder)).manifest.records}
+    except (FormatError, OSError):
+        return
+    if left := sorted(known.difference(found.names)):
+        raise OutputExistsError(
+            f"the dataset in {found.folder!r} has {len(left)} more tar(s), such as {left[0]!r}; "
+            f'index them all: "shardpack index --force {found.folder}"'
+        )
 
 
 def _refuse_to_overwrite(found: TarSet) -> None:

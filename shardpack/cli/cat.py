@@ -32,7 +32,7 @@ def command(dataset: str, key: str, field: str | None, position: bool, as_json: 
     item: int | str = _position(key) if position else key
     sample = ds.get_many([item], fields=[field])[0] if field else ds[item]
     if field and field not in sample:
-        sample = ds[sample.position]  # whose error names the fields it has
+        _ = ds[sample.position][field]  # raises, and names the fields it has
     if as_json:
         sizes = {name: len(payload) for name, payload in sample.items()}
         values = {name: _value(sample, name) for name in sample if _is_label(name)}

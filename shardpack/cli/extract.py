@@ -40,7 +40,7 @@ def command(
     """
     ds = shardpack.open(dataset, verify=True)
     if keys or match is not None:
-        matching = [i for i, key in enumerate(ds.keys()) if match is not None and fnmatchcase(key, match)]
+        matching = [] if match is None else [i for i, key in enumerate(ds.keys()) if fnmatchcase(key, match)]
         ds = ds.select(sorted({*map(ds.position_of, keys), *matching}))
     if dry_run:
         ds.stream(fields=fields or None)  # for its error, if there is no such field

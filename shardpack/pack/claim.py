@@ -37,6 +37,7 @@ class Claim:
 
     def __init__(self, output: Output, lock: FolderLock, *, complete: bool):
         self._output, self._lock = output, lock
+        self._released = False
         self.complete = complete
 
     def __enter__(self) -> Claim:
@@ -46,7 +47,10 @@ class Claim:
         self.release()
 
     def release(self) -> None:
-        """Give the folder up. What was being written is dropped, what is finished stays."""
+        """Give the folder up. What was being written is dropped, what is finished stays. Safe to call twice."""
+        if self._released:
+            return
+        self._released = True
         with suppress(OSError):  # what ails the folder has been told by then
             if self._lock.is_current():
                 self._output.sweep()

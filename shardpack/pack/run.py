@@ -123,12 +123,11 @@ class _Run:
         """Write all shards that are not finished yet, and drop those that are not of this run."""
         with storage_errors(f"write to {self.output.path!r}"):
             self.output.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
+        keys = self._plan.listing.keys
+        self._hashes = hash_keys((key.encode() for key in keys), len(keys))
         tasks = self._tasks()
         results = pool.map(pack_shard, tasks) if pool else ((i, pack_shard(task)) for i, task in enumerate(tasks))
         with closing(results):  # so that, whatever happens here, no worker writes on
-            # While the workers pack, this process is free for the hashes.
-            keys = self._plan.listing.keys
-            self._hashes = hash_keys((key.encode() for key in keys), len(keys))
             for _, info in results:
                 self._done(info)
 

@@ -96,6 +96,7 @@ def gather(what: Wanted, samples: Sequence[Sample], *, verify: bool, streaming: 
     if not what.columns:  # none of the wanted fields occurs in this shard
         return
     plain = shard.dense and not verify
+    streaming = streaming and len(what.columns) == shard.width  # else a long range would read unwanted fields
     if streaming and plain and _has_small_samples(shard) and _is_run(what.rows):
         start, end = int(what.starts.min()), int((what.starts + what.sizes).max())
         if end - start <= STREAM_LIMITS.max_request_bytes:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from typing import Any
 
 from shardpack.errors import CorruptIndexError, DuplicateKeyError, ShardNotFoundError, UnknownKeyError
+from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import FILE_NAME, KeyIndex, hash_key
 from shardpack.read.shards import Shards
+from shardpack.storage.local import drop_resident
+
+LOOKUPS_PER_TRIM = 64  # each may map 2 MiB of a large key index, which then counts as memory of this process
 
 
 class KeyLookup:
@@ -18,6 +23,8 @@ class KeyLookup:
     def __init__(self, shards: Shards) -> None:
         self._shards = shards
         self._index: KeyIndex | None = None
+        self._buffer: Any = b""
+        self._lookups = 0
         self._proven = False  # that the key index is of these shards
 
     def position(self, key: str) -> int:
@@ -28,6 +35,9 @@ class KeyLookup:
             DuplicateKeyError: Several samples have it, in a dataset that others wrote.
         """
         index = self._index or self._open()
+        self._lookups += 1
+        if self._lookups % LOOKUPS_PER_TRIM == 0:
+            drop_resident(self._buffer)
         try:
             raw = key.encode("utf-8", "surrogateescape")
             position = index.unique_position(hash_key(raw))
@@ -56,18 +66,19 @@ class KeyLookup:
     def _find(self, index: KeyIndex, raw: bytes) -> list[int]:
         hashed = index.positions(hash_key(raw))
         found = [position for position in hashed if self._has_key(position, raw)]
-        if not found and (hashed or not self._proven):
-            self._prove(index, hashed[0] if hashed else 0)
+        if not found and not self._proven:
+            self._prove()
         return found
 
-    def _prove(self, index: KeyIndex, position: int) -> None:
-        """Raise unless the key at `position` is found there: "no such key" must not come from a foreign key index."""
-        if self._shards.manifest.num_samples:
-            raw = self._shards.key_at(position).encode("utf-8", "surrogateescape")
-            if position not in index.positions(hash_key(raw)):
-                raise CorruptIndexError(
-                    'key index is not of this dataset; rebuild it with "shardpack index --force"', shard=FILE_NAME
-                )
+    def _prove(self) -> None:
+        """Raise unless the key index is whole and of this dataset, before the first "no such key". Reads all of it."""
+        expected = self._shards.manifest.keys["crc32c"]
+        if f"{crc32c(self._buffer):08x}" != expected:
+            raise CorruptIndexError(
+                'key index is damaged or not of this dataset; rebuild it with "shardpack index --force"',
+                shard=FILE_NAME,
+            )
+        drop_resident(self._buffer)
         self._proven = True
 
     def _has_key(self, position: int, raw: bytes) -> bool:
@@ -91,5 +102,6 @@ class KeyLookup:
                 f'key index has {len(buffer)} bytes, expected {expected}; rebuild it with "shardpack index --force"',
                 shard=FILE_NAME,
             )
+        self._buffer = buffer
         self._index = KeyIndex(buffer, num_samples=manifest.num_samples)
         return self._index

@@ -12,6 +12,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.index import ShardIndex, parse_index
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.tar_parser import Member, TarParser
+from shardpack.storage.local import drop_resident
 from shardpack.storage.protocol import RangeReader
 
 # A map pays off for many small reads (0.5 us less a read, 2-core VM) and is no gain for large
@@ -146,6 +147,7 @@ def load_index(store: RangeReader, info: ShardInfo) -> ShardIndex:
             shard=info.index_name,
         )
     index = parse_index(buffer, name=info.index_name)
+    drop_resident(buffer)  # the checks went over all of it; reading needs a few pages
     described = (index.num_samples, index.shard_bytes, index.shard_crc32c)
     if described != (info.num_samples, info.num_bytes, info.crc32c):
         raise StaleIndexError(

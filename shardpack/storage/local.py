@@ -21,6 +21,7 @@ from shardpack.storage.protocol import ReadStats
 # but never copy a large payload twice to save one call. The gap is one header and its padding: less
 # than any member takes, so that reading some fields never reads the bytes of another.
 _MERGE_LIMITS = MergeLimits(max_gap_bytes=1023, max_request_bytes=64 << 10)
+_LARGE_MAP_BYTES = 256 << 10
 _MAX_OPEN_FILES = 256  # a quarter of the usual limit of 1024 descriptors a process
 _LARGE_BYTES = 64 << 20
 
@@ -211,11 +212,19 @@ else:  # Windows
     _SEEK_LOCK = threading.Lock()
 
 
+def drop_resident(buffer: Any) -> None:
+    """Let go of the memory that a large map takes; the page cache keeps the bytes, and use brings them back."""
+    if isinstance(buffer, mmap.mmap) and len(buffer) > _LARGE_MAP_BYTES and hasattr(mmap, "MADV_DONTNEED"):
+        buffer.madvise(mmap.MADV_DONTNEED)
+
+
 def start_writeback(descriptor: int, start: int, length: int) -> None:
     """Let the disk begin with a range just written, so that a sync later finds little left to do.
 
     Without it, packing 430 MB in shards of 64 MiB waits 0.25 s for syncs, with it 0.05 s (ext4, 2-core VM).
     """
-    if _HAS_HINTS:
+    if not _HAS_HINTS:
+        return
+    with suppress(OSError):  # a hint that fails is no failed write
         # What is still to be written is only queued by this; what is on the disk may leave the cache.
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
