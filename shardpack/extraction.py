@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
-from shardpack.errors import InvalidKeyError, OutputExistsError, StorageError
+from shardpack.errors import DuplicateKeyError, InvalidKeyError, OutputExistsError, StorageError
 from shardpack.format.naming import unescape_key
 from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset
@@ -41,6 +41,7 @@ def extract(
 
     Raises:
         InvalidKeyError: A key would lead outside `out`. Nothing of that sample is written.
+        DuplicateKeyError: Two samples would be the same file.
         OutputExistsError: A file is there already, and `force` is off.
         StorageError: The disk refused.
     """
@@ -51,6 +52,8 @@ def extract(
     with storage_errors(f"make the folder {target!r}"):
         os.makedirs(target, exist_ok=True)
     writer = _FileWriter(target, force=force)
+    if force and (unescape or not chosen.manifest.keys["unique"]):
+        writer.written = set()
     written = 0
     for done, sample in enumerate(samples, start=1):
         if not seen[sample.position]:
@@ -67,6 +70,7 @@ class _FileWriter:
     def __init__(self, target: str, *, force: bool) -> None:
         self._target = target
         self._folders = {target}  # made, and known to lie inside
+        self.written: set[str] | None = None  # paths, where two samples may want the same one
         self._flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
         self._flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
@@ -75,6 +79,10 @@ class _FileWriter:
         paths = [os.path.join(self._target, *_parts(stem, field)) for field in sample]
         for path, payload in zip(paths, sample.values(), strict=True):
             self._enter(os.path.dirname(path), stem)
+            if self.written is not None:
+                if path in self.written:
+                    raise DuplicateKeyError(f"two samples would be the file {path!r}; extract one of them", key=stem)
+                self.written.add(path)
             self._write_file(path, payload)
         return len(paths)
 

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import subprocess
+import tarfile
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.errors import FieldNotFoundError, InvalidKeyError, OutputExistsError, StorageError, UnknownKeyError
+from shardpack.errors import (
+    DuplicateKeyError,
+    FieldNotFoundError,
+    InvalidKeyError,
+    OutputExistsError,
+    StorageError,
+    UnknownKeyError,
+)
 from shardpack.extraction import _parts
 from shardpack.format.naming import escape_key
 from tests.conftest import judge
@@ -247,3 +256,33 @@ def test_progress_reaches_the_end(tmp_path):
     seen = []
     shardpack.extract(ds, tmp_path / "out", progress=lambda *call: seen.append(call))
     assert seen == [("extract", 100, 250), ("extract", 200, 250), ("extract", 250, 250)]
+
+
+def test_force_does_not_write_one_sample_over_another(tmp_path):
+    with tarfile.open(tmp_path / "a.tar", "w") as archive:
+        for name, payload in (("a.txt", b"one"), ("b.txt", b"two"), ("a.txt", b"three")):
+            member = tarfile.TarInfo(name)
+            member.size = len(payload)
+            archive.addfile(member, io.BytesIO(payload))
+    shardpack.index(tmp_path, on_duplicate="keep")
+    with pytest.raises(DuplicateKeyError, match="two samples would be the file"):
+        shardpack.extract(shardpack.open(tmp_path), tmp_path / "out", force=True)
+
+
+def test_parts_of_a_dataset_are_not_indexed_alone(tmp_path):
+    with shardpack.ShardWriter(tmp_path, max_shard_samples=2) as writer:
+        for i in range(6):
+            writer.write(f"{i}", {"txt": "x"})
+    with pytest.raises(OutputExistsError, match="2 more tar"):
+        shardpack.index(tmp_path / "shard-000001.tar", force=True)
+    assert len(shardpack.open(tmp_path)) == 6
+
+
+def test_an_unfinished_dataset_is_not_indexed(tmp_path):
+    writer = shardpack.ShardWriter(tmp_path, max_shard_samples=1)
+    writer.write("a", {"txt": "x"})
+    writer.write("b", {"txt": "x"})
+    with pytest.raises(OutputExistsError, match="unfinished"):
+        shardpack.index(tmp_path)
+    writer.abort()
+    writer.abort()

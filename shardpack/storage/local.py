@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
+from shardpack.errors import CorruptShardError, ShardNotFoundError, StaleIndexError, StorageError
 from shardpack.plan.coalesce import MergeLimits
 from shardpack.storage.protocol import ReadStats
 
@@ -40,6 +40,7 @@ class LocalStore:
         self._folder = os.path.abspath(self.location)  # also after a change of the working directory
         self.stats = ReadStats()
         self._files: dict[str, LocalFile] = {}
+        self._identities: dict[str, tuple[int, ...]] = {}  # of each file when it was first opened
 
     def __reduce__(self) -> tuple[type[LocalStore], tuple[str]]:
         return (LocalStore, (self._folder,))
@@ -97,7 +98,13 @@ class LocalStore:
         file = self._files.get(path)
         if file is None:
             # No lock: of two threads that open the same file, the loser's copy closes itself.
-            file = self._files.setdefault(path, LocalFile(self._resolve(path), path))
+            opened = LocalFile(self._resolve(path), path)
+            identity = opened.identity()
+            if self._identities.setdefault(path, identity) != identity:
+                raise StaleIndexError(
+                    "the file was replaced after this dataset was opened; open the dataset again", shard=path
+                )
+            file = self._files.setdefault(path, opened)
             while len(self._files) > _MAX_OPEN_FILES:
                 with suppress(KeyError, StopIteration, RuntimeError):
                     self._files.pop(next(iter(self._files)))
@@ -132,6 +139,11 @@ class LocalFile:
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    def identity(self) -> tuple[int, ...]:
+        """Return what tells this very file from one that takes its name later."""
+        status = os.fstat(self._descriptor)
+        return status.st_dev, status.st_ino
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -70,12 +72,30 @@ class Stats:
     cache_hits: int = 0
 
 
+_live: weakref.WeakSet[ReadStats] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """Give a forked child locks of its own: a thread that does not exist there may have held one."""
+    for stats in list(_live):
+        stats.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
 class ReadStats:
     """Counters that many threads add to. Pickles as zero."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        _live.add(self)
         self._requests = self._fetched = self._used = 0
+
+    def renew_lock(self) -> None:
+        """Replace the lock, in a child that may have inherited it locked."""
+        self._lock = threading.Lock()
 
     def add_requests(self, count: int, num_bytes: int) -> None:
         with self._lock:
