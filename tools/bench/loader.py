@@ -146,7 +146,8 @@ def main() -> int:
         cases = {name: epoch(loader, count) for name, loader in loaders.items()}
         for run in cases.values():
             run()  # starts the workers
-        seconds = interleave(cases, args.rounds)
+        # Not patient: persistent workers would count as other processes that disturb.
+        seconds = interleave(cases, args.rounds, patient=False)
     report.add_cases(f"photo, {count:,}", seconds, per=count, unit="samples", peer="folder")
     for name, peers, wanted in (
         ("shardpack, Pillow", ("folder", "webdataset"), 1.0),
