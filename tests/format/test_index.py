@@ -233,6 +233,3 @@ def _within_or_our_error(data: bytes) -> None:
     assert max(ends, default=0) <= index.end_of_data <= index.shard_bytes < 2**63
     assert all(int(a) >= int(b) for a, b in zip(index.data_offset[here], index.header_bytes[here], strict=True))
     assert len(index.keys()) == index.num_samples
-
-
-@pytest.mark.slow
