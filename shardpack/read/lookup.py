@@ -11,6 +11,7 @@ from shardpack.format.key_index import FILE_NAME, KeyIndex, hash_key
 from shardpack.read.shards import Shards
 from shardpack.storage.local import drop_resident
 
+TRIMMED_BYTES = 64 << 20  # smaller key indexes may stay mapped whole: faults cost more than they take
 LOOKUPS_PER_TRIM = 64  # each may map 2 MiB of a large key index, which then counts as memory of this process
 
 
@@ -36,7 +37,7 @@ class KeyLookup:
         """
         index = self._index or self._open()
         self._lookups += 1
-        if self._lookups % LOOKUPS_PER_TRIM == 0:
+        if self._lookups % LOOKUPS_PER_TRIM == 0 and len(self._buffer) > TRIMMED_BYTES:
             drop_resident(self._buffer)
         try:
             raw = key.encode("utf-8", "surrogateescape")
