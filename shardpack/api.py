@@ -24,8 +24,9 @@ from shardpack.progress import Progress, no_progress
 from shardpack.read.dataset import Dataset, open_dataset
 from shardpack.read.tar_files import find_tars
 from shardpack.sources.detect import Layout, open_source
+from shardpack.storage.connection import is_url
 from shardpack.storage.files import storage_errors
-from shardpack.storage.local import LocalStore
+from shardpack.storage.location import open_store
 from shardpack.storage.protocol import RangeReader
 from shardpack.tars import index_in_memory
 from shardpack.units import parse_bytes
@@ -39,15 +40,20 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     *,
     verify: bool | None = None,
     index: Literal["memory"] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
 ) -> Dataset:
     """Return the dataset at a location. Costs one read, the manifest.
 
     Args:
-        location: A folder with a manifest, or a store. With `index="memory"` also a folder of
-            plain tars or a list of tars.
+        location: A folder with a manifest, its URL (`s3://`, `gs://`, `az://`, `http(s)://`,
+            `memory://`, or what fsspec has a driver for), or a store. With `index="memory"` also a
+            folder of plain tars or a list of tars.
         verify: Check the CRC32C of every payload that is read. None leaves it to the store: off
-            for local files.
+            for local files, on for what comes over a network.
         index: "memory" indexes plain tars now, for this object only: reads each tar once.
+        storage_options: For URLs: region, endpoint, credentials, and what else the provider takes.
+            Without them it finds its own: environment, instance role, and so on. Secrets among
+            them are not pickled: in a spawned process the provider must find its own.
 
     Raises:
         DatasetNotFoundError: There is no manifest; says how to make one.
@@ -60,15 +66,14 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     """
     if isinstance(location, (str, os.PathLike)):
         path = os.fspath(location)
-        if "://" in path:
-            raise OptionError(
-                f"cannot open {path!r}: this version reads local folders; copy the dataset to a disk first"
-            )
+        if is_url(path):
+            return open_dataset(open_store(path, storage_options), verify=verify)
         if index == "memory":
             return index_in_memory(find_tars([path]), verify=verify)
+        store = open_store(path, storage_options)
         if not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
             raise _no_manifest(path)
-        return open_dataset(LocalStore(path), verify=verify)
+        return open_dataset(store, verify=verify)
     if isinstance(location, Sequence):
         if index != "memory":
             raise DatasetNotFoundError(

@@ -290,8 +290,10 @@ def test_open_says_what_is_missing(tmp_path, name, says):
         shardpack.open(tmp_path / name)
 
 
-def test_open_of_what_is_not_there_yet():
-    with pytest.raises(OptionError, match="this version reads local folders"):
-        shardpack.open("s3://bucket/dataset")
+def test_open_of_what_is_not_there():
+    with pytest.raises(DatasetNotFoundError, match=r"no dataset in 'memory://nothing'"):
+        shardpack.open("memory://nothing")
+    with pytest.raises(OptionError, match="storage_options are for URLs"):
+        shardpack.open("/nowhere", storage_options={"region": "here"})
     with pytest.raises(ShardNotFoundError):
         shardpack.open("/nowhere", index="memory")

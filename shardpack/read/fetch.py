@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.read.gather import Wanted, gather, wanted
+from shardpack.read.gather import Wanted, gather, gather_far, wanted
 from shardpack.read.sample import Sample
 from shardpack.read.shards import Shards
 
@@ -68,7 +68,9 @@ def _plan(
     fields: tuple[str, ...] | None,
 ) -> Iterator[Wanted]:
     ascending = positions if order is None else positions[order]
-    for number, begin, end in shards.runs(ascending):
+    runs = list(shards.runs(ascending))
+    shards.load(number for number, _, _ in runs)
+    for number, begin, end in runs:
         shard = shards.get(number)
         yield wanted(shard, ascending[begin:end] - shard.first, fields)
 
@@ -86,6 +88,13 @@ def _read(
         sample.position, sample._key = position, shards  # not the shard: a kept sample must not hold it open
     placed = samples if order is None else [samples[i] for i in order.tolist()]
     begin = 0
+    if shards.store.remote:
+        parts = []
+        for part in plan:
+            parts.append((part, placed[begin : begin + len(part.rows)]))
+            begin += len(part.rows)
+        gather_far(parts, verify=shards.verify, streaming=streaming)
+        return samples
     for part in plan:
         end = begin + len(part.rows)
         gather(part, placed[begin:end], verify=shards.verify, streaming=streaming)

@@ -17,9 +17,10 @@ import numpy.typing as npt
 from shardpack.plan.coalesce import MergeLimits, coalesce
 from shardpack.read.sample import Sample
 from shardpack.read.shard import OpenShard
+from shardpack.storage.protocol import Ranges
 
-# Streaming takes small samples in long requests. Large ones are read one by one all the same:
-# slicing them out of a long buffer would copy each a second time.
+# Streaming takes small samples in long requests. Large ones are read one by one all the same, if they
+# are near: slicing them out of a long buffer would copy each a second time.
 STREAM_LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=8 << 20)
 LARGE_SAMPLE_BYTES = 64 << 10
 
@@ -43,8 +44,9 @@ def read_sample(shard: OpenShard, row: int, sample: Sample, *, verify: bool) -> 
             begin = offsets[cell] - start
             sample[shard.fields[cell % width]] = data[begin : begin + sizes[cell]]
     else:
-        for cell in cells:
-            sample[shard.fields[cell % width]] = read(path, start=offsets[cell], length=sizes[cell])
+        starts, lengths = [offsets[cell] for cell in cells], [sizes[cell] for cell in cells]
+        for cell, payload in zip(cells, shard.store.get_ranges(path, starts=starts, lengths=lengths), strict=True):
+            sample[shard.fields[cell % width]] = payload
     shard.store.stats.add_used(sum(map(len, sample.values())))
     if verify:
         for cell in cells:
@@ -136,29 +138,70 @@ def _from_map(what: Wanted, samples: Sequence[Sample]) -> None:
     _slice(shard.map, what, samples, 0)
 
 
+def gather_far(parts: Sequence[tuple[Wanted, Sequence[Sample]]], *, verify: bool, streaming: bool) -> None:
+    """Do what `gather` does, for several shards of a store far away: all requests are under way at once."""
+    planned = [_Requests.of(what, _limits(what.shard, streaming=streaming)) for what, _ in parts if what.columns]
+    if not planned:
+        return
+    samples = [rows for what, rows in parts if what.columns]
+    fetched = planned[0].what.shard.store.get_many([requests.ranges for requests in planned])
+    for requests, buffers, rows in zip(planned, fetched, samples, strict=True):
+        requests.deal(buffers, rows, verify=verify)
+
+
 def _from_requests(what: Wanted, samples: Sequence[Sample], *, verify: bool, limits: MergeLimits) -> None:
-    shard, width = what.shard, len(what.columns)
-    present = None if shard.dense else shard.index.present[np.ix_(what.rows, np.array(what.columns))]
-    cells = np.arange(what.starts.size) if present is None else np.flatnonzero(present.reshape(-1))
-    starts, sizes = what.starts.reshape(-1)[cells], what.sizes.reshape(-1)[cells]
-    plan = coalesce(starts, sizes, limits=limits)
-    request_starts, request_lengths = plan.starts.tolist(), plan.lengths.tolist()
-    buffers = shard.store.get_ranges(shard.path, starts=request_starts, lengths=request_lengths)
-    shard.store.stats.add_used(int(sizes.sum()))
-    names = [shard.fields[column] for column in what.columns]
-    for cell, start, size, owner in zip(
-        cells.tolist(), starts.tolist(), sizes.tolist(), plan.owner.tolist(), strict=True
-    ):
-        begin = start - request_starts[owner]
-        payload = buffers[owner][begin : begin + size]  # the whole of a bytes object is not copied
-        row = cell // width
-        if verify:
-            shard.check_payload(int(what.rows[row]), what.columns[cell % width], payload)
-        samples[row][names[cell % width]] = payload
+    requests = _Requests.of(what, limits)
+    ranges = requests.ranges
+    buffers = what.shard.store.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths)
+    requests.deal(buffers, samples, verify=verify)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Requests:
+    """The requests for what is wanted of a shard, and which payload is in which of them.
+
+    Attributes:
+        cells: (p) of the payloads, counted over rows and columns of `what`.
+        starts, sizes: (p) where they lie.
+        owner: (p) the request that holds each.
+    """
+
+    what: Wanted
+    cells: npt.NDArray[np.int64]
+    starts: npt.NDArray[np.int64]
+    sizes: npt.NDArray[np.int64]
+    owner: npt.NDArray[np.int64]
+    ranges: Ranges
+
+    @classmethod
+    def of(cls, what: Wanted, limits: MergeLimits) -> _Requests:
+        shard = what.shard
+        present = None if shard.dense else shard.index.present[np.ix_(what.rows, np.array(what.columns))]
+        cells = np.arange(what.starts.size) if present is None else np.flatnonzero(present.reshape(-1))
+        starts, sizes = what.starts.reshape(-1)[cells], what.sizes.reshape(-1)[cells]
+        plan = coalesce(starts, sizes, limits=limits)
+        ranges = Ranges(shard.path, plan.starts.tolist(), plan.lengths.tolist())
+        return cls(what, cells, starts, sizes, plan.owner, ranges)
+
+    def deal(self, buffers: Sequence[bytes], samples: Sequence[Sample], *, verify: bool) -> None:
+        """Put the payloads into the samples, a sample for each row."""
+        what, shard, width = self.what, self.what.shard, len(self.what.columns)
+        shard.store.stats.add_used(int(self.sizes.sum()))
+        names, first = [shard.fields[column] for column in what.columns], self.ranges.starts
+        for cell, start, size, owner in zip(
+            self.cells.tolist(), self.starts.tolist(), self.sizes.tolist(), self.owner.tolist(), strict=True
+        ):
+            begin = start - first[owner]
+            payload = buffers[owner][begin : begin + size]  # the whole of a bytes object is not copied
+            row = cell // width
+            if verify:
+                shard.check_payload(int(what.rows[row]), what.columns[cell % width], payload)
+            samples[row][names[cell % width]] = payload
 
 
 def _limits(shard: OpenShard, *, streaming: bool) -> MergeLimits:
-    return STREAM_LIMITS if streaming and _has_small_samples(shard) else shard.store.merge_limits
+    long = streaming and (shard.store.remote or _has_small_samples(shard))
+    return STREAM_LIMITS if long else shard.store.merge_limits
 
 
 def _has_small_samples(shard: OpenShard) -> bool:

@@ -5,9 +5,11 @@ from __future__ import annotations
 from bisect import bisect_right
 from typing import Any
 
+import numpy as np
+
 from shardpack.errors import CorruptIndexError, DuplicateKeyError, ShardNotFoundError, UnknownKeyError
 from shardpack.format.checksum import crc32c
-from shardpack.format.key_index import FILE_NAME, KeyIndex, hash_key
+from shardpack.format.key_index import FILE_NAME, KeyIndex, directory_end, hash_key
 from shardpack.read.shards import Shards
 from shardpack.storage.local import drop_resident
 
@@ -90,19 +92,49 @@ class KeyLookup:
         return bool(shard.key_heap[ends[row] : ends[row + 1]] == raw)
 
     def _open(self) -> KeyIndex:
-        manifest = self._shards.manifest
+        manifest, store = self._shards.manifest, self._shards.store
+        if store.remote:
+            return self._open_in_pages()
         try:
-            buffer = self._shards.store.buffer(FILE_NAME)
+            buffer = store.buffer(FILE_NAME)
         except ShardNotFoundError as error:
-            raise ShardNotFoundError(
-                'key index is missing; rebuild it with "shardpack index --force"', shard=FILE_NAME
-            ) from error
+            raise _missing() from error
         expected = manifest.keys["num_bytes"]
         if len(buffer) != expected:
-            raise CorruptIndexError(
-                f'key index has {len(buffer)} bytes, expected {expected}; rebuild it with "shardpack index --force"',
-                shard=FILE_NAME,
-            )
+            raise _wrong_length(len(buffer), expected)
         self._buffer = buffer
         self._index = KeyIndex(buffer, num_samples=manifest.num_samples)
         return self._index
+
+    def _open_in_pages(self) -> KeyIndex:
+        """Open a key index far away: its directory now, one request; a page when a key falls in it, one each."""
+        manifest, store = self._shards.manifest, self._shards.store
+        num_bytes = manifest.keys["num_bytes"]
+        head = directory_end(manifest.num_samples, num_bytes)
+        if head <= 0:
+            raise _wrong_length(num_bytes, 16 * manifest.num_samples)
+        try:
+            directory = store.get_range(FILE_NAME, start=0, length=head)
+        except ShardNotFoundError as error:
+            raise _missing() from error
+        if store.size(FILE_NAME) != num_bytes:  # told by the response
+            raise _wrong_length(store.size(FILE_NAME), num_bytes)
+        buffer = np.zeros(num_bytes, np.uint8)  # takes memory only where pages were written
+        buffer[:head] = np.frombuffer(directory, np.uint8)
+        self._proven = True  # reading all of it is out of the question; directory and pages have checksums
+
+        def load(start: int, length: int) -> bytes:
+            return store.get_range(FILE_NAME, start=start, length=length)
+
+        self._index = KeyIndex(buffer.data, num_samples=manifest.num_samples, load=load)
+        return self._index
+
+
+def _missing() -> ShardNotFoundError:
+    return ShardNotFoundError('key index is missing; rebuild it with "shardpack index --force"', shard=FILE_NAME)
+
+
+def _wrong_length(found: int, expected: int) -> CorruptIndexError:
+    return CorruptIndexError(
+        f'key index has {found} bytes, expected {expected}; rebuild it with "shardpack index --force"', shard=FILE_NAME
+    )

@@ -110,16 +110,16 @@ class OpenShard:
             )
 
 
-def open_shard(store: RangeReader, info: ShardInfo, first: int, *, probe: bool) -> OpenShard:
+def open_shard(store: RangeReader, info: ShardInfo, first: int, *, probe: bool, buffer: Any | None = None) -> OpenShard:
     """Return a shard ready to be read, after checking that index, shard and manifest agree.
 
-    Costs the index (whole, checked against its CRC32C), the shard's length, and with `probe`
-    two headers of the shard.
+    Costs the index (whole, checked against its CRC32C) unless `buffer` is it, and with `probe` the
+    shard's length and two headers of it.
 
     Raises:
         CorruptIndexError, StaleIndexError, CorruptShardError, ShardNotFoundError: See the names.
     """
-    index = load_index(store, info)
+    index = load_index(store, info) if buffer is None else parsed_index(buffer, info)
     if probe:
         check_length(info, store.size(info.name))
         for row in {0, index.num_samples - 1}:
@@ -139,6 +139,11 @@ def load_index(store: RangeReader, info: ShardInfo) -> ShardIndex:
         raise ShardNotFoundError(
             'index is missing; restore it, or rebuild it with "shardpack index --force"', shard=info.index_name
         ) from error
+    return parsed_index(buffer, info)
+
+
+def parsed_index(buffer: Any, info: ShardInfo) -> ShardIndex:
+    """Return the index in a buffer, checked as `load_index` does."""
     if len(buffer) != info.index_bytes or crc32c(buffer) != info.index_crc32c:
         raise CorruptIndexError(
             f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "

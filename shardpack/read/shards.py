@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.errors import ShardpackError
 from shardpack.format.manifest import Manifest
 from shardpack.read.shard import OpenShard, open_shard
-from shardpack.storage.protocol import RangeReader
+from shardpack.storage.protocol import RangeReader, Ranges
 
 MAX_OPEN_SHARDS = 256  # what an open shard holds: a mapped index, and a descriptor in a local store
 
@@ -39,12 +40,30 @@ class Shards:
         if shard is None:
             # No lock: two threads may open the same shard, and either copy serves.
             shard = open_shard(self.store, self.manifest.shard(number), self.first[number], probe=not self.verify)
-            self.open[number] = shard
-            self._opened.append(number)
-            while len(self._opened) > MAX_OPEN_SHARDS:
-                with suppress(IndexError):
-                    self.open[self._opened.pop(0)] = None
+            self._keep(number, shard)
         return shard
+
+    def _keep(self, number: int, shard: OpenShard) -> None:
+        self.open[number] = shard
+        self._opened.append(number)
+        while len(self._opened) > MAX_OPEN_SHARDS:
+            with suppress(IndexError):
+                self.open[self._opened.pop(0)] = None
+
+    def load(self, numbers: Iterable[int]) -> None:
+        """Open shards that will be needed, their indexes fetched all at once where that saves waiting."""
+        if not self.store.remote:
+            return
+        closed = [number for number in numbers if self.open[number] is None][:MAX_OPEN_SHARDS]
+        if len(closed) < 2:
+            return
+        infos = [self.manifest.shard(number) for number in closed]
+        try:
+            buffers = self.store.get_many([Ranges(info.index_name, [0], [info.index_bytes]) for info in infos])
+        except ShardpackError:
+            return  # `get` says what is wrong, with the shard's own message
+        for number, info, (buffer,) in zip(closed, infos, buffers, strict=True):
+            self._keep(number, open_shard(self.store, info, self.first[number], probe=not self.verify, buffer=buffer))
 
     def at(self, position: int) -> OpenShard:
         """Return the shard that holds a position."""

@@ -9,13 +9,14 @@ from __future__ import annotations
 import mmap
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StaleIndexError, StorageError
 from shardpack.plan.coalesce import MergeLimits
-from shardpack.storage.protocol import ReadStats
+from shardpack.storage.protocol import Ranges, ReadStats
 
 # A local read costs under a microsecond beyond its bytes: merge the members of one small sample,
 # but never copy a large payload twice to save one call. The gap is one header and its padding: less
@@ -24,6 +25,7 @@ _MERGE_LIMITS = MergeLimits(max_gap_bytes=1023, max_request_bytes=64 << 10)
 _LARGE_MAP_BYTES = 256 << 10
 _MAX_OPEN_FILES = 256  # a quarter of the usual limit of 1024 descriptors a process
 _LARGE_BYTES = 64 << 20
+_COPY_BYTES = 4 << 20
 
 
 class LocalStore:
@@ -34,6 +36,7 @@ class LocalStore:
 
     merge_limits = _MERGE_LIMITS
     checks_reads = False
+    remote = False
 
     def __init__(self, location: str | os.PathLike[str]):
         self.location = os.fspath(location)
@@ -64,6 +67,10 @@ class LocalStore:
         self.stats.add_requests(len(data), sum(lengths))
         return data
 
+    def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
+        """See `RangeReader.get_many`. One object after the other."""
+        return [self.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths) for ranges in wanted]
+
     def size(self, path: str) -> int:
         """See `RangeReader.size`."""
         return self._file(path).size()
@@ -86,6 +93,34 @@ class LocalStore:
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
         """Tell the kernel which ranges will be wanted, if they are not in memory yet."""
         self._file(path).prefetch(starts, lengths)
+
+    def put(self, path: str, source: bytes | Path) -> None:
+        """See `ObjectStore.put`. Written under another name, synced, renamed."""
+        from shardpack.storage.files import storage_errors, sync_folder, write_file  # stands on this file
+
+        full = self._resolve(path)
+        with storage_errors(f"write {full!r}"):
+            os.makedirs(os.path.dirname(full), exist_ok=True)
+            write_file(full, [source] if isinstance(source, bytes) else _parts(source))
+            sync_folder(os.path.dirname(full))
+        self._files.pop(path, None)
+        self._identities.pop(path, None)
+
+    def delete(self, path: str) -> None:
+        """See `ObjectStore.delete`."""
+        from shardpack.storage.files import storage_errors
+
+        full = self._resolve(path)
+        with storage_errors(f"delete {full!r}"), suppress(FileNotFoundError):
+            os.unlink(full)
+
+    def names(self) -> list[str]:
+        """See `ObjectStore.names`."""
+        found = []
+        for folder, _, files in os.walk(self._folder):
+            below = os.path.relpath(folder, self._folder).replace(os.sep, "/")
+            found.extend(files if below == "." else [f"{below}/{name}" for name in files])
+        return sorted(found)
 
     def close(self) -> None:
         """Close all descriptors; later reads open them again."""
@@ -228,6 +263,13 @@ def drop_resident(buffer: Any) -> None:
     """Let go of the memory that a large map takes; the page cache keeps the bytes, and use brings them back."""
     if isinstance(buffer, mmap.mmap) and len(buffer) > _LARGE_MAP_BYTES and hasattr(mmap, "MADV_DONTNEED"):
         buffer.madvise(mmap.MADV_DONTNEED)
+
+
+def _parts(source: Path) -> Iterator[bytes]:
+    """Yield a file, a few MiB at a time."""
+    with open(source, "rb", buffering=0) as file:
+        while part := file.read(_COPY_BYTES):
+            yield part
 
 
 def start_writeback(descriptor: int, start: int, length: int) -> None:

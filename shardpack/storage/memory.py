@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError
 from shardpack.plan.coalesce import MergeLimits
-from shardpack.storage.protocol import RangeReader, ReadStats
+from shardpack.storage.protocol import RangeReader, Ranges, ReadStats
 
 
 class MemoryStore:
@@ -15,6 +16,7 @@ class MemoryStore:
 
     merge_limits = MergeLimits(max_gap_bytes=0, max_request_bytes=0)
     checks_reads = False
+    remote = False
 
     def __init__(self, objects: Mapping[str, bytes], *, base: RangeReader | None = None, location: str = "memory://"):
         self._objects = dict(objects)
@@ -22,7 +24,7 @@ class MemoryStore:
         self.location = location if base is None else base.location
         self.stats = ReadStats() if base is None else base.stats
         if base is not None:
-            self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
+            self.merge_limits, self.checks_reads, self.remote = base.merge_limits, base.checks_reads, base.remote
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (self._objects, self._base, self.location))
@@ -46,6 +48,12 @@ class MemoryStore:
         if self._base is not None and path not in self._objects:
             return self._base.get_ranges(path, starts=starts, lengths=lengths)
         return [self.get_range(path, start=a, length=n) for a, n in zip(starts, lengths, strict=True)]
+
+    def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
+        """See `RangeReader.get_many`."""
+        if self._base is not None and all(ranges.path not in self._objects for ranges in wanted):
+            return self._base.get_many(wanted)
+        return [self.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths) for ranges in wanted]
 
     def size(self, path: str) -> int:
         """See `RangeReader.size`."""
@@ -77,6 +85,18 @@ class MemoryStore:
         """See `RangeReader.prefetch`."""
         if self._base is not None and path not in self._objects:
             self._base.prefetch(path, starts=starts, lengths=lengths)
+
+    def put(self, path: str, source: bytes | Path) -> None:
+        """See `ObjectStore.put`."""
+        self._objects[path] = source if isinstance(source, bytes) else source.read_bytes()
+
+    def delete(self, path: str) -> None:
+        """See `ObjectStore.delete`."""
+        self._objects.pop(path, None)
+
+    def names(self) -> list[str]:
+        """See `ObjectStore.names`; without those of a base."""
+        return sorted(self._objects)
 
     def _object(self, path: str) -> bytes:
         try:

@@ -7,15 +7,26 @@ import threading
 import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Protocol
 
 from shardpack.plan.coalesce import MergeLimits
+
+
+@dataclass(frozen=True, slots=True)
+class Ranges:
+    """Ranges wanted of one object: half-open, in any order."""
+
+    path: str
+    starts: Sequence[int]
+    lengths: Sequence[int]
 
 
 class RangeReader(Protocol):
     """Read parts of named objects. Safe in threads; picklable; holds nothing after unpickling."""
 
     location: str
+    remote: bool  # whether a read waits for a network: it pays to have many under way
     merge_limits: MergeLimits  # what is worth merging at this store's cost of a request
     checks_reads: bool  # whether payload checksums are worth checking by default
     stats: ReadStats
@@ -32,6 +43,10 @@ class RangeReader(Protocol):
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Return each range, in the order asked; the store may read them all at once."""
+        ...
+
+    def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
+        """Return the ranges of several objects, in the order asked; the store may read them all at once."""
         ...
 
     def size(self, path: str) -> int:
@@ -55,6 +70,26 @@ class RangeReader(Protocol):
         ...
 
 
+class ObjectStore(RangeReader, Protocol):
+    """A store that can be written to. Objects appear whole or not at all."""
+
+    def put(self, path: str, source: bytes | Path) -> None:
+        """Store bytes, or a local file, under a name; replaces what was there.
+
+        Raises:
+            StorageError: The store refused, or cannot be written to.
+        """
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete an object; it is fine if there is none."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of all objects, sorted; those in folders below with their slashes."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Stats:
     """What reading has cost so far.
@@ -63,13 +98,15 @@ class Stats:
         requests: Ranges and whole objects read from the store. Reads through a map cost none.
         bytes_fetched: Bytes of those requests.
         bytes_used: Payload bytes handed out from them; less than fetched where gaps were read over.
-        cache_hits: Reads served without the store.
+        cache_hits: Ranges served from a cache on the disk, without the store.
+        retries: Requests made again because they failed; each is counted once in `requests` all the same.
     """
 
     requests: int = 0
     bytes_fetched: int = 0
     bytes_used: int = 0
     cache_hits: int = 0
+    retries: int = 0
 
 
 _live: weakref.WeakSet[ReadStats] = weakref.WeakSet()
@@ -91,7 +128,7 @@ class ReadStats:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         _live.add(self)
-        self._requests = self._fetched = self._used = 0
+        self._requests = self._fetched = self._used = self._hits = self._retries = 0
 
     def renew_lock(self) -> None:
         """Replace the lock, in a child that may have inherited it locked."""
@@ -106,10 +143,18 @@ class ReadStats:
         with self._lock:
             self._used += num_bytes
 
+    def add_hits(self, count: int) -> None:
+        with self._lock:
+            self._hits += count
+
+    def add_retry(self) -> None:
+        with self._lock:
+            self._retries += 1
+
     def snapshot(self) -> Stats:
         """Return the counters as they are now."""
         with self._lock:
-            return Stats(self._requests, self._fetched, self._used)
+            return Stats(self._requests, self._fetched, self._used, self._hits, self._retries)
 
     def __reduce__(self) -> tuple[type[ReadStats], tuple[()]]:
         return (ReadStats, ())

@@ -18,6 +18,8 @@ SOURCES = sorted((ROOT / "shardpack").rglob("*.py"))
 PROTOCOL = {"AttributeError", "NotImplementedError", "StopIteration", "TypeError"}
 # Caught within format/ and turned into one of ours, which knows the shard's name.
 CAUGHT_AT_ONCE = {("manifest.py", "ValueError"), ("safetensors.py", "ValueError"), ("tar.py", "ValueError")}
+# Within storage/: what one request ended with, until `RemoteStore` gives up and says it in ours.
+CAUGHT_AT_ONCE |= {(path.name, "RequestError") for path in (ROOT / "shardpack" / "storage").glob("*.py")}
 
 every_class = pytest.mark.parametrize("error", CLASSES, ids=lambda c: c.__name__)
 

@@ -49,6 +49,7 @@ OWNERS = {
     "ray": ("ray.py", "interop/"),
     "obstore": ("storage/",),
     "fsspec": ("storage/", "interop/"),
+    "urllib3": ("storage/",),
     "pyarrow": ("sources/", "interop/"),
     "crc32c": ("format/checksum.py",),
     # No pickle is read from a file or the network; our own processes speak it over their pipes.

@@ -280,8 +280,6 @@ def test_opening_says_what_is_missing(tmp_path):
         shardpack.open(tmp_path / "a.tar")
     with pytest.raises(DatasetNotFoundError, match=r'a list of tars has no index; .*index="memory"'):
         shardpack.open([tmp_path / "a.tar"])
-    with pytest.raises(OptionError, match="copy the dataset to a disk first"):
-        shardpack.open("s3://bucket/train")
     (tmp_path / "a.tar").unlink()
     (tmp_path / ".shardpack").mkdir()
     with pytest.raises(DatasetNotFoundError, match="unfinished; run the same pack command again"):

@@ -1,0 +1,105 @@
+"""What a bucket or server is asked, one request at a time; how often, and what for, is decided in `remote`.
+
+A client makes each request once: no retries, no pool of its own beyond connections. It turns what the
+library below says into a `RequestError` of a kind, because what to do next depends on the kind alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+Kind = Literal["missing", "denied", "changed", "beyond", "busy", "failed", "refused"]
+
+
+class RequestError(Exception):
+    """One request went wrong. Never leaves the storage package.
+
+    Attributes:
+        kind: "missing" and "denied" as they say; "changed": the object is no longer the pinned one;
+            "beyond": it ends before the range begins; "busy": the server asks to slow down; "failed":
+            may go well the next time; "refused": will not.
+        retry_after_seconds: How long the server asks to wait, where it does.
+    """
+
+    def __init__(self, kind: Kind, message: str, *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(message)
+        self.kind, self.retry_after_seconds = kind, retry_after_seconds
+
+
+def kind_of_status(status: int) -> Kind:
+    """Return what an HTTP status other than success means for whoever asked (RFC 9110, section 15)."""
+    kinds: dict[int, Kind] = {
+        401: "denied",
+        403: "denied",
+        404: "missing",
+        408: "failed",
+        409: "failed",  # S3: a conflicting request is under way
+        410: "missing",
+        412: "changed",
+        416: "beyond",
+        425: "failed",
+        429: "busy",
+        503: "busy",
+    }
+    return kinds.get(status, "failed" if status >= 500 else "refused")
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What tells an object from one that takes its name later; `etag` is "" where the server gives none."""
+
+    size: int
+    etag: str
+
+
+class Response(Protocol):
+    """The body of one range, while it arrives."""
+
+    version: Version  # of the whole object
+
+    def chunks(self) -> Iterator[Any]:
+        """Yield the bytes as buffers; raises RequestError when the connection breaks."""
+        ...
+
+
+class Client(Protocol):
+    """One folder of a bucket or server. Safe in threads; belongs to the process that made it."""
+
+    def get(self, path: str, *, start: int, length: int | None, etag: str) -> Response:
+        """Ask for a range; None: to the end. With `etag`, only of that version of the object."""
+        ...
+
+    def head(self, path: str) -> Version:
+        """Return an object's version."""
+        ...
+
+    def put(self, path: str, source: Any) -> None:
+        """Store bytes or a local file (a `pathlib.Path`) as an object, whole or not at all."""
+        ...
+
+    def delete(self, path: str) -> None:
+        """Delete an object; it is fine if there is none."""
+        ...
+
+    def names(self) -> list[str]:
+        """Return the names of all objects below the folder."""
+        ...
+
+
+class Connection(Protocol):
+    """How to reach a place: a value that pickles without secrets, and makes clients."""
+
+    @property
+    def location(self) -> str:
+        """The URL, for people: without secrets."""
+        ...
+
+    def connect(self) -> Client:
+        """Return a client of this process; imports the library that it stands on."""
+        ...
+
+    def redact(self, text: str) -> str:
+        """Return a message with every secret of this connection blotted out."""
+        ...
