@@ -110,6 +110,28 @@ class EpochOrder:
             place = self.windows.mix(partition, place)
         return place + self._shift[np.searchsorted(self._ends, place, side="right")]
 
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of the epoch; for "shards" they are shards."""
+        return 0 if self._blocks is None else len(self._ends)
+
+    def items_in_blocks(
+        self, partition: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return the items at some places, the blocks that hold them, and where their partition's part of those begins.
+
+        Blocks are counted in this epoch's order; parts begin with an item. An item of padding may be of a
+        block of which its partition has nothing: it then lies outside of that part.
+        """
+        assert self._blocks is not None
+        assert self.windows is not None
+        place = self.windows.mix(partition, self._deal.places(partition, offset))
+        block = np.searchsorted(self._ends, place, side="right")
+        start = self._deal.places(partition, np.zeros_like(partition))
+        first = np.maximum(self._ends[block] - self._blocks.count[block], start)
+        shift = self._shift[block]
+        return place + shift, block, first + shift
+
     def block_items(self, partition: int, begin: int, end: int) -> list[tuple[int, int]]:
         """Return (first item, count) of what a partition has of some blocks, counted in this epoch's order."""
         assert self._blocks is not None

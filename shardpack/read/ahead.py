@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,24 @@ HINT_BYTES = 128 << 10
 _LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=1 << 40)
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """What a reader of one epoch stands on.
+
+    Attributes:
+        shards, sequence: The samples, and the items that stand for them.
+        order: Of the epoch.
+        deal: Its partitions.
+        fields: Read only these; None for all.
+    """
+
+    shards: Shards
+    sequence: Sequence
+    order: EpochOrder
+    deal: Partitioning
+    fields: tuple[str, ...] | None = None
+
+
 class ReadAhead:
     """Announce blocks before their samples are read: those of the current window, then the next one's.
 
@@ -29,31 +48,26 @@ class ReadAhead:
     is not by blocks.
     """
 
-    def __init__(
-        self,
-        shards: Shards,
-        sequence: Sequence,
-        order: EpochOrder,
-        deal: Partitioning,
-        fields: tuple[str, ...] | None = None,
-    ) -> None:
-        self._shards, self._sequence, self._order, self._deal, self._fields = shards, sequence, order, deal, fields
-        self._announced = np.zeros(deal.partitions if order.windows else 0, np.int64)  # blocks, by partition
+    def __init__(self, source: Source) -> None:
+        self._shards, self._sequence, self._order = source.shards, source.sequence, source.order
+        self._deal, self._fields = source.deal, source.fields
+        self._announced = np.zeros(
+            source.deal.partitions if source.order.windows else 0, np.int64
+        )  # blocks, by partition
 
     def announce(self, partition: Integers, offset: Integers) -> None:
         """Announce what is wanted once these places are reached, and has not been announced yet."""
-        if self._order.windows is None:
-            return
-        begin, end = self._order.windows.blocks_wanted(partition, self._deal.places(partition, offset))
-        late = np.flatnonzero(end > self._announced[partition])
-        if not len(late):
-            return
-        begins = dict(zip(partition[late[::-1]].tolist(), begin[late[::-1]].tolist(), strict=True))  # the first ones
-        ends = dict(zip(partition[late].tolist(), end[late].tolist(), strict=True))  # the last ones
-        for p, until in ends.items():
-            for first, count in self._order.block_items(p, max(begins[p], int(self._announced[p])), until):
-                self._announce_items(first, count)
-            self._announced[p] = until
+        if self._order.windows is not None:
+            self.announce_blocks(*blocks_wanted(self._order, self._deal, partition, offset))
+
+    def announce_blocks(self, begin: Mapping[int, int], end: Mapping[int, int]) -> None:
+        """Announce blocks, from and up to a number in each partition, that have not been announced yet."""
+        for p, until in end.items():
+            known = int(self._announced[p])
+            if until > known:
+                for first, count in self._order.block_items(p, max(begin[p], known), until):
+                    self._announce_items(first, count)
+                self._announced[p] = until
 
     def _announce_items(self, first: int, count: int) -> None:
         """Announce a run of items, which all lie in one shard, unless the first is in memory."""
@@ -70,6 +84,25 @@ class ReadAhead:
         if hints:
             hint_starts, hint_lengths = zip(*hints, strict=True)
             self._shards.store.prefetch(shard.path, starts=hint_starts, lengths=hint_lengths)
+
+
+def blocks_wanted(
+    order: EpochOrder, deal: Partitioning, partition: Integers, offset: Integers
+) -> tuple[dict[int, int], dict[int, int]]:
+    """Return, by partition, the first block that places want, and up to which reading should be under way.
+
+    The places of each partition come in order, so the first and the last of them tell.
+    """
+    assert order.windows is not None
+    parts, first = np.unique(partition, return_index=True)
+    last = len(partition) - 1 - np.unique(partition[::-1], return_index=True)[1]
+    at = np.concatenate([first, last])
+    begin, end = order.windows.blocks_wanted(partition[at], deal.places(partition[at], offset[at]))
+    names = parts.tolist()
+    return (
+        dict(zip(names, begin[: len(names)].tolist(), strict=True)),
+        dict(zip(names, end[len(names) :].tolist(), strict=True)),
+    )
 
 
 def _extents(shard: OpenShard, rows: Integers, columns: list[int]) -> tuple[Integers, Integers]:

@@ -43,17 +43,32 @@ def fetch_within(
         shards, positions, fields, streaming: As for `fetch`.
         max_bytes: What a part may hold.
     """
+    samples = fetch_small(shards, positions, fields, max_bytes=max_bytes, streaming=streaming)
+    if samples is not None:
+        yield samples
+        return
+    half = len(positions) // 2
+    for piece in (positions[:half], positions[half:]):
+        yield from fetch_within(shards, piece, fields, max_bytes=max_bytes, streaming=streaming)
+
+
+def fetch_small(
+    shards: Shards,
+    positions: npt.NDArray[np.int64],
+    fields: tuple[str, ...] | None,
+    *,
+    max_bytes: int,
+    streaming: bool = False,
+) -> list[Sample] | None:
+    """Return what `fetch` does if it is a single sample, or holds at most `max_bytes` of payloads; else None."""
     order = _ascending(positions)
-    plan, num_bytes, half = [], 0, len(positions) // 2
+    plan, num_bytes = [], 0
     for part in _plan(shards, positions, order, fields):
         plan.append(part)
         num_bytes += part.num_bytes
-        if half and (num_bytes > max_bytes or len(plan) > MAX_SHARDS_AT_ONCE):
-            plan.clear()
-            for piece in (positions[:half], positions[half:]):
-                yield from fetch_within(shards, piece, fields, max_bytes=max_bytes, streaming=streaming)
-            return
-    yield _read(shards, positions, order, plan, streaming=streaming)
+        if len(positions) > 1 and (num_bytes > max_bytes or len(plan) > MAX_SHARDS_AT_ONCE):
+            return None
+    return _read(shards, positions, order, plan, streaming=streaming)
 
 
 def _ascending(positions: npt.NDArray[np.int64]) -> npt.NDArray[np.int64] | None:

@@ -10,25 +10,28 @@ other rank reads, and the global batches do not depend on the world size. The ar
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import OptionError, ShardpackError
+from shardpack.errors import FormatError, OptionError, ShardpackError
 from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, EpochOrder, Shuffle, as_integer
 from shardpack.plan.mixing import Schedule, check_length, length_until, shares
 from shardpack.plan.order import MIX_SEED, derive_key
 from shardpack.plan.partition import Partitioning, RankShare
 from shardpack.read import sequence
-from shardpack.read.ahead import ReadAhead
+from shardpack.read.ahead import ReadAhead, Source
+from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_SAMPLES, MAX_FAR_BYTES
 from shardpack.read.dataset import Dataset
-from shardpack.read.fetch import fetch, fetch_within
+from shardpack.read.fetch import fetch, fetch_small, fetch_within
+from shardpack.read.pipeline import done_ahead
 from shardpack.read.sample import Sample
 from shardpack.read.shards import Shards
 from shardpack.read.state import StreamState
-from shardpack.read.stream import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_SAMPLES, Stream
+from shardpack.read.stream import Stream
 from shardpack.units import parse_bytes
 
 STOPS = ("first", "all")
@@ -45,6 +48,9 @@ class _Member:
 
     def as_state(self) -> dict[str, Any]:
         return {"fingerprint": self.sequence.fingerprint, "view": self.sequence.view, "weight": self.weight}
+
+
+_Chunk = tuple[list[int], dict[int, npt.NDArray[np.int64]]]  # the dataset of each sample; positions in each dataset
 
 
 class MixedStream(Stream):
@@ -99,16 +105,33 @@ class MixedStream(Stream):
         orders = _Orders(self._members, self._deals(deal.partitions, deal.global_batch, deal.tail))
         rounds = _rounds(self.stop, schedule, deal, orders.lengths)
         size, end = self._chunk_samples(), len(share) if steps is None else share.samples_of(steps)
-        for first in range(begin, end, size):
-            numbers = np.arange(first, min(first + size, end))
-            partition, place = share.places_of(numbers if steps is None else share.numbers_of(steps, numbers))
-            source, number = schedule.items(partition, base + place)
-            reading = {}
-            for k in np.unique(source).tolist():
-                mine = np.flatnonzero(source == k)
-                found = orders.positions(k, epoch * rounds[k], partition[mine], number[mine], announce=first > begin)
-                reading[k] = self._read(k, found)
-            yield (next(reading[k]) for k in source.tolist())
+
+        def chunks() -> Iterator[_Chunk]:
+            for first in range(begin, end, size):
+                numbers = np.arange(first, min(first + size, end))
+                partition, place = share.places_of(numbers if steps is None else share.numbers_of(steps, numbers))
+                source, number = schedule.items(partition, base + place)
+                positions = {}
+                for k in np.unique(source).tolist():
+                    mine = np.flatnonzero(source == k)
+                    positions[k] = orders.positions(
+                        k, epoch * rounds[k], partition[mine], number[mine], announce=first > begin
+                    )
+                yield source.tolist(), positions
+
+        if not any(member.shards.store.remote for member in self._members):
+            for source, positions in chunks():
+                reading = {k: self._read(k, found) for k, found in positions.items()}
+                yield (next(reading[k]) for k in source)
+            return
+        with closing(done_ahead(chunks(), self._load)) as chunks_loaded:
+            for (source, positions), loaded in chunks_loaded:
+                reading = {
+                    k: self._read(k, found) if (samples := loaded[k]) is None else iter(samples)
+                    for k, found in positions.items()
+                }
+                del loaded
+                yield (next(reading[k]) for k in source)
 
     def _read(self, source: int, positions: npt.NDArray[np.int64]) -> Iterator[Sample]:
         """Yield samples of one dataset, a few MiB in memory at a time; an error comes at the very sample."""
@@ -127,6 +150,19 @@ class MixedStream(Stream):
                 (sample,) = fetch(member.shards, positions[at : at + 1], member.fields)
                 sample._source = source
                 yield sample
+
+    def _load(self, chunk: _Chunk) -> dict[int, list[Sample] | None]:
+        """Return the samples of a chunk by dataset, each all at once; None for what `_read` must read."""
+        loaded: dict[int, list[Sample] | None] = {}
+        for source, positions in chunk[1].items():
+            member = self._members[source]
+            try:
+                loaded[source] = fetch_small(member.shards, positions, member.fields, max_bytes=MAX_FAR_BYTES)
+            except FormatError:
+                loaded[source] = None
+            for sample in loaded[source] or ():
+                sample._source = source
+        return loaded
 
     def _chunk_samples(self) -> int:
         manifests = [member.shards.manifest for member in self._members]
@@ -186,7 +222,7 @@ class _Orders:
         if (source, epoch) not in self._kept:
             member = self._members[source]
             order = EpochOrder(member.sequence.segments(), member.shuffle, self._deals[source], epoch)
-            ahead = ReadAhead(member.shards, member.sequence, order, self._deals[source], member.fields)
+            ahead = ReadAhead(Source(member.shards, member.sequence, order, self._deals[source], member.fields))
             self._kept[source, epoch] = order, ahead
         return self._kept[source, epoch]
 

@@ -85,6 +85,11 @@ class OpenShard:
         """Count samples read by range; map the shard once it proves hot and its samples are small."""
         before, self.reads = self.reads, self.reads + num_samples
         if before < MAP_AFTER_READS <= self.reads and self.info.num_bytes <= MAP_SAMPLE_BYTES * self.info.num_samples:
+            self.keep_map()
+
+    def keep_map(self) -> None:
+        """Map the shard, where the store can."""
+        if self.map is None:
             mapped = self.store.map(self.path)
             if mapped is not None:
                 check_length(self.info, len(mapped))
@@ -96,7 +101,7 @@ class OpenShard:
             return list(range(self.width))
         return [self.fields.index(field) for field in fields if field in self.fields]
 
-    def check_payload(self, row: int, column: int, payload: bytes) -> None:
+    def check_payload(self, row: int, column: int, payload: bytes | memoryview) -> None:
         """Raise CorruptShardError unless the payload has the checksum that the index holds."""
         expected = int(self.index.crc32c[row, column])
         found = crc32c(payload)

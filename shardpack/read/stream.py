@@ -1,7 +1,7 @@
 """`Stream`: one rank's share of an epoch, in any order, resumable at any sample.
 
     rank share --places--> (partition, offset) --epoch order--> items --view--> positions
-      --chunks of about 4 MiB--> fetch --> samples          read-ahead: hints, a window of blocks ahead
+      --chunks of about 4 MiB--> `ChunkReader`, or for whole blocks `BlockReader` --> samples
 
 All but the last line is arithmetic in `plan/`; nothing is read to know the order, and nothing is
 replayed to resume.
@@ -17,21 +17,21 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import OptionError, ShardpackError
+from shardpack.errors import OptionError
 from shardpack.plan.epoch import EpochOrder, Shuffle, as_integer
 from shardpack.plan.partition import Partitioning, RankShare
-from shardpack.read.ahead import ReadAhead
-from shardpack.read.fetch import fetch, fetch_within
+from shardpack.read.ahead import Source
+from shardpack.read.block_reader import BlockReader
+from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_SAMPLES, RUN_BYTES, ChunkReader
+from shardpack.read.gather import LARGE_SAMPLE_BYTES
 from shardpack.read.sample import Sample
 from shardpack.read.sequence import Sequence
 from shardpack.read.shards import Shards
 from shardpack.read.state import StreamState, check_same_order, parse_state
 
-CHUNK_BYTES = 4 << 20  # of the shard, by the mean of the dataset
-RUN_BYTES = 2 << 20  # the same for neighbours, read in one go: a third faster than 4 MiB, as it stays in the cache
-MAX_CHUNK_BYTES = 4 << 20  # of payloads; more is read in parts
-MAX_CHUNK_SAMPLES = 2048
 PLANNED_SAMPLES = 8192  # whose order is worked out at once: 0.1 us each, 0.3 in runs of a tenth
+
+Integers = npt.NDArray[np.int64]
 
 
 class Stream:
@@ -164,37 +164,39 @@ class Stream:
         self, epoch: int, share: RankShare, begin: int, steps: range | None = None
     ) -> Iterator[Iterable[Sample]]:
         """Yield this rank's samples from number `begin` on; those of some steps only, numbered among themselves."""
-        for positions in self._chunks(epoch, share, begin, steps):
-            done = 0
-            try:
-                for part in fetch_within(
-                    self._shards, positions, self._fields, max_bytes=MAX_CHUNK_BYTES, streaming=self._sequential
-                ):
-                    done += len(part)
-                    yield part
-                    del part  # before the next one is read
-            except ShardpackError:
-                yield self._one_by_one(positions[done:])
+        shards, sequence, deal = self._shards, self._sequence, share.deal
+        order = EpochOrder(sequence.segments(), self._shuffle, deal, epoch)
+        places = self._places(share, begin, steps)
+        source = Source(shards, sequence, order, deal, self._fields)
+        if self._takes_whole_blocks(1 if steps is None else steps.step):
+            epoch_reader: BlockReader | ChunkReader = BlockReader(source, block_bytes=self._shuffle.block_bytes)
+        else:
+            epoch_reader = ChunkReader(source, neighbours=self._sequential)
+        return epoch_reader.parts(places, self._chunk_samples())
 
-    def _one_by_one(self, positions: npt.NDArray[np.int64]) -> Iterator[Sample]:
-        """Yield what can be read, and raise at the very sample that cannot."""
-        for at in range(len(positions)):
-            yield from fetch(self._shards, positions[at : at + 1], self._fields)
-
-    def _chunks(self, epoch: int, share: RankShare, begin: int, steps: range | None) -> Iterator[npt.NDArray[np.int64]]:
-        """Yield positions in chunks of about `CHUNK_BYTES`, and announce what comes after them."""
-        order = EpochOrder(self._sequence.segments(), self._shuffle, share.deal, epoch)
-        ahead = ReadAhead(self._shards, self._sequence, order, share.deal, self._fields)
+    def _places(self, share: RankShare, begin: int, steps: range | None) -> Iterator[tuple[Integers, Integers]]:
+        """Yield (partitions, offsets) in batches that are planned together: small ones first."""
         size, end = self._chunk_samples(), len(share) if steps is None else share.samples_of(steps)
-        for first in range(begin, end, PLANNED_SAMPLES):
-            numbers = np.arange(first, min(first + PLANNED_SAMPLES, end))
-            partition, offset = share.places_of(numbers if steps is None else share.numbers_of(steps, numbers))
-            positions = self._sequence.at(order.items(partition, offset))
-            for at in range(0, len(positions), size):
-                if first + at > begin:  # the first samples should not wait for what comes later
-                    last = slice(max(at, min(at + size, len(positions)) - share.batch_size), at + size)
-                    ahead.announce(partition[last], offset[last])  # a step reaches every partition
-                yield positions[at : at + size]
+        count = 1 if self._shuffle.mode == "blocks" or self._shards.store.remote else size
+        while begin < end:
+            numbers = np.arange(begin, min(begin + count, end))
+            yield share.places_of(numbers if steps is None else share.numbers_of(steps, numbers))
+            begin += count
+            count *= 4
+            if count > size:
+                count = size if self._shards.store.remote else max(size, min(8 * size, PLANNED_SAMPLES))
+
+    def _takes_whole_blocks(self, stride: int) -> bool:
+        """Return whether to read blocks whole, rather than the samples of a chunk where they are.
+
+        Near, that pays for small samples; far away always, unless this is one of several workers,
+        which take a part of each block: they ask for larger samples one by one.
+        """
+        if self._shuffle.mode != "blocks":
+            return False
+        manifest = self._shards.manifest
+        is_small = manifest.num_bytes <= LARGE_SAMPLE_BYTES * manifest.num_samples
+        return is_small or (self._shards.store.remote and stride == 1)
 
     @property
     def _sequential(self) -> bool:

@@ -19,9 +19,10 @@ import numpy.typing as npt
 from shardpack.errors import FieldNotFoundError, OptionError
 from shardpack.plan.epoch import EpochOrder
 from shardpack.progress import Progress, no_progress
+from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES
 from shardpack.read.fetch import fetch
 from shardpack.read.shards import Shards
-from shardpack.read.stream import CHUNK_BYTES, MAX_CHUNK_BYTES, Stream
+from shardpack.read.stream import Stream
 
 BATCH = 256  # samples of a batch that is looked at, if the stream has no batch size
 LOOKED_AT = 1 << 14  # samples of all these batches, about
