@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -13,7 +13,7 @@ Result = TypeVar("Result")
 AHEAD = 16  # items under way: of 4 MiB each, more than 10 Gbit/s bring in 50 ms
 
 
-def done_ahead(items: Iterator[Item], work: Callable[[Item], Result]) -> Iterator[tuple[Item, Result]]:
+def done_ahead(items: Iterator[Item], work: Callable[[Item], Result]) -> Generator[tuple[Item, Result], None, None]:
     """Yield (item, result) in the order of the items, of which up to `AHEAD` are worked on at once.
 
     The number grows from one, so that the first result does not share the network with what comes
