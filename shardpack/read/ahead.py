@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,11 +11,13 @@ import numpy.typing as npt
 from shardpack.plan.coalesce import MergeLimits, coalesce
 from shardpack.plan.epoch import EpochOrder
 from shardpack.plan.partition import Partitioning
+from shardpack.read.sample import Sample
 from shardpack.read.sequence import Sequence
 from shardpack.read.shard import OpenShard
 from shardpack.read.shards import Shards
 
 Integers = npt.NDArray[np.int64]
+Parts = Generator[Iterable[Sample], None, None]  # samples as a reader hands them out; to be closed
 
 # Linux takes no more of one hint than the read-ahead window of the disk, 128 KiB by default.
 HINT_BYTES = 128 << 10

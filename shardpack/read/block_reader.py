@@ -15,16 +15,15 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import FormatError
-from shardpack.read.ahead import ReadAhead, Source, blocks_wanted
+from shardpack.read.ahead import Integers, Parts, ReadAhead, Source, blocks_wanted
+from shardpack.read.chunk_reader import MAX_CHUNK_BYTES
 from shardpack.read.fetch import fetch, fetch_small
 from shardpack.read.gather import wanted
 from shardpack.read.packed import PackedBlock, PackedBlocks, read_packed
 from shardpack.read.sample import Sample
 
-Integers = npt.NDArray[np.int64]
 Name = tuple[int, int]  # of a block: partition, and number in the epoch's order; a cut may share a block out to two
 Content = PackedBlock | list[Sample]
 
@@ -64,13 +63,13 @@ class BlockReader:
         self._packed: PackedBlocks | None = None
         self._until: dict[int, int] = {}  # by partition, up to which block reading is under way
 
-    def parts(self, places: Iterable[tuple[Integers, Integers]], chunk_samples: int) -> Iterator[Iterable[Sample]]:
+    def parts(self, places: Iterable[tuple[Integers, Integers]], chunk_samples: int) -> Parts:
         """Yield the samples at some (partitions, offsets), in parts of at most `chunk_samples`."""
         if self._shards.store.remote:
             return self._parts_far(iter(places), chunk_samples)
         return self._parts_near(places, chunk_samples)
 
-    def _parts_near(self, places: Iterable[tuple[Integers, Integers]], size: int) -> Iterator[Iterable[Sample]]:
+    def _parts_near(self, places: Iterable[tuple[Integers, Integers]], size: int) -> Parts:
         ahead = ReadAhead(self._source)
         for number, (partition, offset) in enumerate(places):
             chunk = self._planned(partition, offset)
@@ -78,16 +77,14 @@ class BlockReader:
                 ahead.announce_blocks(chunk.begin, chunk.end)
             yield from self._take(chunk, size)
 
-    def _parts_far(self, places: Iterator[tuple[Integers, Integers]], size: int) -> Iterator[Iterable[Sample]]:
+    def _parts_far(self, places: Iterator[tuple[Integers, Integers]], size: int) -> Parts:
         pool = ThreadPoolExecutor(THREADS, thread_name_prefix="shardpack-blocks")
         try:
             yield from self._parts_ahead(places, pool, size)
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # what is under way ends by itself
 
-    def _parts_ahead(
-        self, places: Iterator[tuple[Integers, Integers]], pool: ThreadPoolExecutor, size: int
-    ) -> Iterator[Iterable[Sample]]:
+    def _parts_ahead(self, places: Iterator[tuple[Integers, Integers]], pool: ThreadPoolExecutor, size: int) -> Parts:
         waiting: deque[_Chunk] = deque()
         depth = 0  # grows, for the first samples' sake
         while True:
@@ -129,7 +126,7 @@ class BlockReader:
             if name not in self._blocks:
                 self._blocks[name] = pool.submit(self._load, name)
 
-    def _take(self, chunk: _Chunk, size: int) -> Iterator[Iterable[Sample]]:
+    def _take(self, chunk: _Chunk, size: int) -> Parts:
         """Yield the samples of a chunk, `size` at a time: few enough to stay in the processor's caches."""
         for name in [name for name in self._blocks if name[1] < chunk.begin.get(name[0], 0)]:
             del self._blocks[name]
@@ -146,6 +143,8 @@ class BlockReader:
             part = slice(at, at + size)
             held = [buffers[owner] for owner in chunk.owner[part].tolist()]
             yield packed.cut(self._shards, held, rows[part], chunk.positions[part])
+        if not self._shards.store.remote:
+            self._shards.count_mapped(MAX_CHUNK_BYTES * -(-len(rows) // size))
 
     def _is_inside(self, chunk: _Chunk, contents: list[Content]) -> bool:
         counts = np.array([len(content.bounds) for content in contents if isinstance(content, PackedBlock)])

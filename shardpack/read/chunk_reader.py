@@ -8,16 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-import numpy as np
-import numpy.typing as npt
-
 from shardpack.errors import FormatError, ShardpackError
-from shardpack.read.ahead import ReadAhead, Source
+from shardpack.read.ahead import Integers, Parts, ReadAhead, Source
 from shardpack.read.fetch import fetch, fetch_small, fetch_within
 from shardpack.read.pipeline import done_ahead
 from shardpack.read.sample import Sample
-
-Integers = npt.NDArray[np.int64]
 
 CHUNK_BYTES = 4 << 20  # of the shard, by the mean of the dataset
 RUN_BYTES = 2 << 20  # the same for neighbours, read in one go: a third faster than 4 MiB, as it stays in the cache
@@ -33,13 +28,13 @@ class ChunkReader:
         self._source, self._shards, self._fields = source, source.shards, source.fields
         self._neighbours = neighbours  # each chunk is a run of neighbouring samples, or a few
 
-    def parts(self, places: Iterable[tuple[Integers, Integers]], chunk_samples: int) -> Iterator[Iterable[Sample]]:
+    def parts(self, places: Iterable[tuple[Integers, Integers]], chunk_samples: int) -> Parts:
         """Yield the samples at some (partitions, offsets), in parts of at most `MAX_CHUNK_BYTES`."""
         if self._shards.store.remote:
             return self._parts_far(iter(places))
         return self._parts_near(places, chunk_samples)
 
-    def _parts_near(self, places: Iterable[tuple[Integers, Integers]], size: int) -> Iterator[Iterable[Sample]]:
+    def _parts_near(self, places: Iterable[tuple[Integers, Integers]], size: int) -> Parts:
         ahead, begun = ReadAhead(self._source), False
         for partition, offset in places:
             positions = self._positions(partition, offset)
@@ -47,9 +42,28 @@ class ChunkReader:
                 if begun:  # the first samples should not wait for what comes later
                     ahead.announce(partition[at : at + size], offset[at : at + size])
                 begun = True
-                yield from self._read(positions[at : at + size])
+                yield from self._read_near(positions[at : at + size])
 
-    def _parts_far(self, places: Iterator[tuple[Integers, Integers]]) -> Iterator[Iterable[Sample]]:
+    def _read_near(self, positions: Integers) -> Iterator[Iterable[Sample]]:
+        if self._are_large_and_cached(positions):
+            yield map(self._shards.read_mapped, positions.tolist())
+            self._shards.count_mapped(MAX_CHUNK_BYTES)
+        else:
+            yield from self._read(positions)
+
+    def _are_large_and_cached(self, positions: Integers) -> bool:
+        """Return whether samples are best cut from maps, each when it is asked for.
+
+        What a dropped sample leaves is memory that the processor's caches still hold: the next one
+        is copied there at three times the speed of a chunk at a time (110 KB samples, 2-core VM).
+        """
+        shards, head = self._shards, int(positions[0])
+        shard = shards.at(head)
+        if shards.verify or self._fields is not None or not shard.has_large_samples():
+            return False
+        return shards.store.is_cached(shard.path, int(shard.index.data_offset[head - shard.first].min()))
+
+    def _parts_far(self, places: Iterator[tuple[Integers, Integers]]) -> Parts:
         chunks = (self._positions(partition, offset) for partition, offset in places)
         with closing(done_ahead(chunks, self._load)) as loaded:
             for positions, samples in loaded:
@@ -62,7 +76,7 @@ class ChunkReader:
     def _positions(self, partition: Integers, offset: Integers) -> Integers:
         return self._source.sequence.at(self._source.order.items(partition, offset))
 
-    def _read(self, positions: Integers) -> Iterator[Iterable[Sample]]:
+    def _read(self, positions: Integers) -> Parts:
         done = 0
         try:
             for part in fetch_within(

@@ -30,11 +30,10 @@ from shardpack.format import manifest as manifest_format
 from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
 from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, Shuffle
 from shardpack.read.fetch import fetch
-from shardpack.read.gather import read_sample
 from shardpack.read.loader import open_loader
 from shardpack.read.lookup import KeyLookup
 from shardpack.read.sample import Sample
-from shardpack.read.shard import Entry, OpenShard
+from shardpack.read.shard import Entry
 from shardpack.read.shards import Shards
 from shardpack.read.stream import Stream
 from shardpack.storage.protocol import RangeReader, Stats
@@ -172,7 +171,7 @@ class Dataset:
             shard = self._shards.get(number)
         mapped = shard.map
         if mapped is None or not shard.dense:
-            return self._read_one(shard, item)
+            return self._shards.read(item)
         sample = Sample()
         sample.position = item
         sample._key = self._shards
@@ -182,14 +181,6 @@ class Dataset:
             start = offsets[cell]
             sample[field] = mapped[start : start + sizes[cell]]
             cell += 1
-        return sample
-
-    def _read_one(self, shard: OpenShard, position: int) -> Sample:
-        sample = Sample()
-        sample.position, sample._key = position, self._shards
-        read_sample(shard, position - shard.first, sample, verify=self._shards.verify)
-        if not self._shards.verify:
-            shard.count_read()
         return sample
 
     def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:

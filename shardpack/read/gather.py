@@ -22,7 +22,6 @@ from shardpack.storage.protocol import Ranges
 # Streaming takes small samples in long requests. Large ones are read one by one all the same, if they
 # are near: slicing them out of a long buffer would copy each a second time.
 STREAM_LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=8 << 20)
-LARGE_SAMPLE_BYTES = 64 << 10
 
 
 def read_sample(shard: OpenShard, row: int, sample: Sample, *, verify: bool) -> None:
@@ -99,7 +98,7 @@ def gather(what: Wanted, samples: Sequence[Sample], *, verify: bool, streaming: 
         return
     plain = shard.dense and not verify
     streaming = streaming and len(what.columns) == shard.width  # else a long range would read unwanted fields
-    if streaming and plain and _has_small_samples(shard) and _is_run(what.rows):
+    if streaming and plain and not shard.has_large_samples() and _is_run(what.rows):
         start, end = int(what.starts.min()), int((what.starts + what.sizes).max())
         if end - start <= STREAM_LIMITS.max_request_bytes:
             data = shard.store.get_range(shard.path, start=start, length=end - start)
@@ -200,9 +199,5 @@ class _Requests:
 
 
 def _limits(shard: OpenShard, *, streaming: bool) -> MergeLimits:
-    long = streaming and (shard.store.remote or _has_small_samples(shard))
+    long = streaming and (shard.store.remote or not shard.has_large_samples())
     return STREAM_LIMITS if long else shard.store.merge_limits
-
-
-def _has_small_samples(shard: OpenShard) -> bool:
-    return shard.info.num_bytes <= LARGE_SAMPLE_BYTES * shard.info.num_samples

@@ -23,7 +23,7 @@ from shardpack.plan.mixing import Schedule, check_length, length_until, shares
 from shardpack.plan.order import MIX_SEED, derive_key
 from shardpack.plan.partition import Partitioning, RankShare
 from shardpack.read import sequence
-from shardpack.read.ahead import ReadAhead, Source
+from shardpack.read.ahead import Parts, ReadAhead, Source
 from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_SAMPLES, MAX_FAR_BYTES
 from shardpack.read.dataset import Dataset
 from shardpack.read.fetch import fetch, fetch_small, fetch_within
@@ -97,9 +97,7 @@ class MixedStream(Stream):
         counts = schedule.counts(begin + deal.length(0)) - schedule.counts(begin)
         return tuple(counts.sum(axis=0).tolist())
 
-    def _parts(
-        self, epoch: int, share: RankShare, begin: int, steps: range | None = None
-    ) -> Iterator[Iterable[Sample]]:
+    def _parts(self, epoch: int, share: RankShare, begin: int, steps: range | None = None) -> Parts:
         deal = share.deal
         schedule, base = self._schedule(deal.partitions), _first_place(self.stop, epoch, deal)
         orders = _Orders(self._members, self._deals(deal.partitions, deal.global_batch, deal.tail))

@@ -10,7 +10,7 @@ caches by then (2.4 us a sample instead of 1.0, 2 KB samples, 2-core VM).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,7 +19,6 @@ import numpy.typing as npt
 
 from shardpack.read.gather import STREAM_LIMITS, Wanted
 from shardpack.read.sample import Sample
-from shardpack.read.shard import MAP_SAMPLE_BYTES
 from shardpack.read.shards import Shards
 
 Integers = npt.NDArray[np.int64]
@@ -54,7 +53,7 @@ def read_packed(what: Wanted, *, verify: bool) -> PackedBlock | None:
         return None
     fields = tuple(shard.fields[column] for column in what.columns)
     start, end = int(what.starts.min()), int((what.starts + what.sizes).max())
-    if not store.remote and not verify and shard.info.num_bytes <= MAP_SAMPLE_BYTES * shard.info.num_samples:
+    if not store.remote and not verify:
         shard.keep_map()
         if shard.map is not None and store.is_cached(shard.path, start):
             return PackedBlock(shard.map, _bounds(what, 0), fields)
@@ -119,8 +118,8 @@ class PackedBlocks:
         """Return (n) rows of the table for samples: `owner` tells which of `names` holds each, `row` where in it."""
         return np.array([self._place[name][0] for name in names], np.int64)[owner] + row
 
-    def cut(self, shards: Shards, buffers: Sequence[Any], rows: Integers, positions: Integers) -> list[Sample]:
-        """Return samples.
+    def cut(self, shards: Shards, buffers: Sequence[Any], rows: Integers, positions: Integers) -> Iterator[Sample]:
+        """Yield samples.
 
         Args:
             shards: Tell a sample's key.
@@ -129,20 +128,19 @@ class PackedBlocks:
             positions: (n) of the samples in the dataset.
         """
         columns = self._table[rows].T.tolist()
-        samples = []
         if len(self.fields) == 2:  # the usual two at once
             one, two = self.fields
             for position, buffer, a, b, c, d in zip(positions.tolist(), buffers, *columns, strict=True):
                 sample = Sample()
                 sample.position, sample._key = position, shards
                 sample[one], sample[two] = buffer[a:b], buffer[c:d]
-                samples.append(sample)
-            return samples
-        for position in positions.tolist():
+                yield sample
+                del sample  # so that the next one is cut into memory that the processor's caches still hold
+            return
+        for position, buffer, *bounds in zip(positions.tolist(), buffers, *columns, strict=True):
             sample = Sample()
             sample.position, sample._key = position, shards
-            samples.append(sample)
-        for field, begin, end in zip(self.fields, columns[::2], columns[1::2], strict=True):
-            for sample, buffer, a, b in zip(samples, buffers, begin, end, strict=True):
-                sample[field] = buffer[a:b]
-        return samples
+            for field, begin, end in zip(self.fields, bounds[::2], bounds[1::2], strict=True):
+                sample[field] = buffer[begin:end]
+            yield sample
+            del sample

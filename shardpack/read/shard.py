@@ -15,11 +15,13 @@ from shardpack.format.tar_parser import Member, TarParser
 from shardpack.storage.local import drop_resident
 from shardpack.storage.protocol import RangeReader
 
-# A map pays off for many small reads (0.5 us less a read, 2-core VM) and is no gain for large
-# ones, where the copy is all. It also ties the process to the file: cutting a mapped file short
-# kills its readers with SIGBUS. So only shards of small samples that are read often are mapped.
+# A map saves a random read 0.5 us, which is much for small samples and little for large ones (2-core
+# VM), and a stream of large samples half its time, as nothing is copied twice. It also ties the
+# process to the file: cutting a mapped file short kills its readers with SIGBUS. So random reads map
+# shards of small samples that are read often; streams map what is in the page cache.
 MAP_AFTER_READS = 64
 MAP_SAMPLE_BYTES = 32 << 10
+LARGE_SAMPLE_BYTES = 64 << 10  # that read each by itself cost little more than in long requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +82,10 @@ class OpenShard:
             for column in np.flatnonzero(index.present[row]).tolist()
         }
         return Entry(index.key(row), self.first + row, self.path, spans)
+
+    def has_large_samples(self) -> bool:
+        """Return whether the mean sample is large."""
+        return self.info.num_bytes > LARGE_SAMPLE_BYTES * self.info.num_samples
 
     def count_read(self, num_samples: int = 1) -> None:
         """Count samples read by range; map the shard once it proves hot and its samples are small."""

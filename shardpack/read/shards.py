@@ -11,10 +11,14 @@ import numpy.typing as npt
 
 from shardpack.errors import ShardpackError
 from shardpack.format.manifest import Manifest
+from shardpack.read.gather import read_sample
+from shardpack.read.sample import Sample
 from shardpack.read.shard import OpenShard, open_shard
+from shardpack.storage.local import drop_resident
 from shardpack.storage.protocol import RangeReader, Ranges
 
 MAX_OPEN_SHARDS = 256  # what an open shard holds: a mapped index, and a descriptor in a local store
+MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of
 
 
 class Shards:
@@ -30,6 +34,7 @@ class Shards:
         self.first = manifest.starts[:-1]
         self.open: list[OpenShard | None] = [None] * len(self.first)
         self._opened: list[int] = []
+        self._mapped = 0
 
     def __len__(self) -> int:
         return len(self.first)
@@ -68,6 +73,40 @@ class Shards:
     def at(self, position: int) -> OpenShard:
         """Return the shard that holds a position."""
         return self.get(bisect_right(self.first, position) - 1)
+
+    def read(self, position: int) -> Sample:
+        """Return one sample, with all of its fields. Costs a range, or none where its shard is mapped."""
+        shard = self.at(position)
+        sample = Sample()
+        sample.position, sample._key = position, self
+        mapped = shard.map
+        if mapped is not None and shard.dense:
+            cell = (position - shard.first) * shard.width
+            for field in shard.fields:
+                start = shard.offsets[cell]
+                sample[field] = mapped[start : start + shard.sizes[cell]]
+                cell += 1
+            return sample
+        read_sample(shard, position - shard.first, sample, verify=self.verify)
+        if not self.verify:
+            shard.count_read()
+        return sample
+
+    def read_mapped(self, position: int) -> Sample:
+        """Do what `read` does, after mapping the shard where the store can."""
+        shard = self.at(position)
+        if shard.map is None:
+            shard.keep_map()
+        return self.read(position)
+
+    def count_mapped(self, num_bytes: int) -> None:
+        """Count bytes read through maps: now and then they are let go of, so that they do not pile up as ours."""
+        self._mapped += num_bytes
+        if self._mapped > MAX_MAPPED_BYTES:
+            self._mapped = 0
+            for shard in self.open:
+                if shard is not None:
+                    drop_resident(shard.map)
 
     def key_at(self, position: int) -> str:
         """Return the key of a position. Samples ask here: one that is kept must not keep its shard open."""

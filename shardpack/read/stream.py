@@ -9,7 +9,8 @@ replayed to resume.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
@@ -20,18 +21,16 @@ import numpy.typing as npt
 from shardpack.errors import OptionError
 from shardpack.plan.epoch import EpochOrder, Shuffle, as_integer
 from shardpack.plan.partition import Partitioning, RankShare
-from shardpack.read.ahead import Source
+from shardpack.read.ahead import Integers, Parts, Source
 from shardpack.read.block_reader import BlockReader
 from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_SAMPLES, RUN_BYTES, ChunkReader
-from shardpack.read.gather import LARGE_SAMPLE_BYTES
 from shardpack.read.sample import Sample
 from shardpack.read.sequence import Sequence
+from shardpack.read.shard import LARGE_SAMPLE_BYTES
 from shardpack.read.shards import Shards
 from shardpack.read.state import StreamState, check_same_order, parse_state
 
 PLANNED_SAMPLES = 8192  # whose order is worked out at once: 0.1 us each, 0.3 in runs of a tenth
-
-Integers = npt.NDArray[np.int64]
 
 
 class Stream:
@@ -133,12 +132,13 @@ class Stream:
         self._resume_at = 0
         return self._counted(self._parts(self._epoch, self._share, progress.taken), self._share, progress)
 
-    def _counted(self, parts: Iterator[Iterable[Sample]], share: RankShare, progress: _Progress) -> Iterator[Sample]:
+    def _counted(self, parts: Parts, share: RankShare, progress: _Progress) -> Iterator[Sample]:
         taken = progress.taken
-        for part in parts:
-            for taken, sample in enumerate(part, start=taken + 1):  # noqa: B020 - it goes on counting
-                progress.taken = taken
-                yield sample
+        with closing(parts):  # with an error in a part, too
+            for part in parts:
+                for taken, sample in enumerate(part, start=taken + 1):  # noqa: B020 - it goes on counting
+                    progress.taken = taken
+                    yield sample
         progress.taken = share.end
 
     def steps(self, first: int = 0, *, stride: int = 1) -> Iterator[list[Sample]]:
@@ -156,13 +156,12 @@ class Stream:
         return self._steps(self._epoch, self._share, range(first, self.num_steps, stride))
 
     def _steps(self, epoch: int, share: RankShare, steps: range) -> Iterator[list[Sample]]:
-        samples = chain.from_iterable(self._parts(epoch, share, 0, steps))
-        while step := list(islice(samples, share.batch_size)):
-            yield step
+        with closing(self._parts(epoch, share, 0, steps)) as parts:
+            samples = chain.from_iterable(parts)
+            while step := list(islice(samples, share.batch_size)):
+                yield step
 
-    def _parts(
-        self, epoch: int, share: RankShare, begin: int, steps: range | None = None
-    ) -> Iterator[Iterable[Sample]]:
+    def _parts(self, epoch: int, share: RankShare, begin: int, steps: range | None = None) -> Parts:
         """Yield this rank's samples from number `begin` on; those of some steps only, numbered among themselves."""
         shards, sequence, deal = self._shards, self._sequence, share.deal
         order = EpochOrder(sequence.segments(), self._shuffle, deal, epoch)
@@ -187,16 +186,16 @@ class Stream:
                 count = size if self._shards.store.remote else max(size, min(8 * size, PLANNED_SAMPLES))
 
     def _takes_whole_blocks(self, stride: int) -> bool:
-        """Return whether to read blocks whole, rather than the samples of a chunk where they are.
+        """Return whether to take blocks whole, rather than the samples of a chunk where they are.
 
-        Near, that pays for small samples; far away always, unless this is one of several workers,
-        which take a part of each block: they ask for larger samples one by one.
+        Of several workers each takes a part of every block: far away they ask for large samples one
+        by one.
         """
         if self._shuffle.mode != "blocks":
             return False
         manifest = self._shards.manifest
         is_small = manifest.num_bytes <= LARGE_SAMPLE_BYTES * manifest.num_samples
-        return is_small or (self._shards.store.remote and stride == 1)
+        return stride == 1 or is_small or not self._shards.store.remote
 
     @property
     def _sequential(self) -> bool:
@@ -205,6 +204,8 @@ class Stream:
     def _chunk_samples(self) -> int:
         manifest = self._shards.manifest
         mean = max(1, manifest.num_bytes // max(1, manifest.num_samples))
+        if mean > LARGE_SAMPLE_BYTES and not self._shards.store.remote:
+            return max(1, 2 * CHUNK_BYTES // mean)  # no more than planned together, where they are in memory
         return min(max(1, (RUN_BYTES if self._sequential else CHUNK_BYTES) // mean), MAX_CHUNK_SAMPLES)
 
     # Resuming
