@@ -13,6 +13,8 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
+from tests.servers.fixtures import azurite_server, nginx_server, proxy, s3_server  # noqa: F401 - for every folder
+
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "examples" / "pictures"
 
