@@ -9,6 +9,7 @@ import platform
 import shutil
 import statistics
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from typing import Any
 from measure import QUIET, ratio, spread
 
 ROOT = Path(__file__).resolve().parents[2]
+QUICK_SCALE, QUICK_ROUNDS = 0.02, 2
 
 
 def options(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
@@ -25,6 +27,8 @@ def options(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds of interleaved runs (default {rounds})")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full number of samples (default 1)")
+    quick = f"--scale {QUICK_SCALE} --rounds {QUICK_ROUNDS}: does it still run?"
+    parser.add_argument("--quick", action=_Quick, nargs=0, default=argparse.SUPPRESS, help=quick)
     parser.add_argument(
         "--work-dir", type=Path, help="keep generated data here for the next run (default a temp folder)"
     )
@@ -65,6 +69,13 @@ def environment() -> dict[str, Any]:
     }
 
 
+class _Quick(argparse.Action):
+    """Few samples, few rounds; options that follow may change either."""
+
+    def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:  # noqa: ARG002
+        namespace.scale, namespace.rounds = QUICK_SCALE, QUICK_ROUNDS
+
+
 class Report:
     """Rows of one benchmark, and the targets they meet or miss."""
 
@@ -73,12 +84,22 @@ class Report:
         self._began = environment()
         self.rows: list[dict[str, Any]] = []
         self.targets: list[dict[str, Any]] = []
+        self.left_out: list[str] = []
 
     def add(self, **row: Any) -> None:
         """Add one row. Rows of one shape make one table."""
         self.rows.append(row)
 
-    def add_cases(self, work: str, seconds: Mapping[str, Sequence[float]], *, per: float, unit: str, peer: str) -> None:
+    def add_cases(
+        self,
+        work: str,
+        seconds: Mapping[str, Sequence[float]],
+        *,
+        per: float,
+        unit: str,
+        peer: str,
+        num_bytes: int | None = None,
+    ) -> None:
         """Add a row for each case: `per` units of work in its median time, and its speed against the peer's."""
         for name, measured in seconds.items():
             median = statistics.median(measured)
@@ -87,15 +108,21 @@ class Report:
                 case=name,
                 seconds=round(median, 6),
                 **{f"{unit}/s": round(per / median, 1)},
+                **({} if num_bytes is None else {"MB/s": round(num_bytes / median / 1e6, 1)}),
                 times=f"{ratio(seconds[peer], measured):.2f}",
                 spread=spread(measured),
             )
 
     def target(self, what: str, measured: float, *, at_least: float | None = None, below: float | None = None) -> None:
-        """Note whether a figure reaches what issue 2 asks for."""
+        """Note whether a figure reaches what is asked of it."""
         met = measured >= at_least if at_least is not None else below is not None and measured < below
         wanted = f">= {at_least:g}" if at_least is not None else f"< {below:g}"
         self.targets.append({"target": what, "wanted": wanted, "measured": round(measured, 3), "met": met})
+
+    def leave_out(self, what: str) -> None:
+        """Note what is not measured here, and why."""
+        self.left_out.append(what)
+        print(f"left out: {what}", file=sys.stderr)
 
     def finish(self) -> int:
         """Print the tables and write the JSON file; return an exit code."""
@@ -105,12 +132,19 @@ class Report:
             tables.setdefault(tuple(row), []).append(row)
         for rows in (*tables.values(), self.targets):
             print_table(rows)
+        for what in self.left_out:
+            print(f"left out: {what}")
         print(f"runs disturbed by other processes: {QUIET['disturbed']}")
         path = self._args.json or ROOT / "build" / "bench" / f"{self._name}.json"
         path.parent.mkdir(parents=True, exist_ok=True)
         given = {name: str(value) for name, value in vars(self._args).items() if name not in {"json", "work_dir"}}
         head = {"benchmark": self._name, "environment": self._began, "options": given}
-        measured = {"rows": self.rows, "targets": self.targets, "disturbed": QUIET["disturbed"]}
+        measured = {
+            "rows": self.rows,
+            "targets": self.targets,
+            "left_out": self.left_out,
+            "disturbed": QUIET["disturbed"],
+        }
         path.write_text(json.dumps({**head, **measured}, indent=1) + "\n")
         return 0
 

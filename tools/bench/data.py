@@ -1,4 +1,4 @@
-"""The two works that issue 2 names, made up the same on every machine.
+"""Two works, made up the same on every machine.
 
     tiny    100,000 samples: 2-3 KB JPEG, 120 bytes of JSON
     photo     8,000 samples: 60-160 KB JPEG (110 KB on average), 120 bytes of JSON

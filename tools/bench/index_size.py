@@ -1,6 +1,6 @@
 """Bytes of index a sample, beside its key, for samples of two fields: one shard of 100, 10,000, 100,000.
 
-"index" is the shard's sidecar, as issue 2 counts; the key index and the manifest's line stand beside it.
+"index" is the shard's sidecar alone; the key index and the manifest's line stand beside it.
 """
 
 from __future__ import annotations

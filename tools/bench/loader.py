@@ -1,38 +1,49 @@
 """Decoded batches: JPEGs of 800 x 600 to uint8 RGB of 224 x 224, shuffled, batches of 64, on all CPUs.
 
     shardpack         `ds.loader`, as many threads as CPUs; Pillow or simplejpeg; whole or reduced-scale decoding
-    folder            an ImageFolder in all but name (torchvision is not needed): files, Pillow,
-                      torch's DataLoader with as many worker processes as CPUs
-    webdataset        the same shards, Pillow, the same DataLoader; samples shuffled in a buffer of 1000
+    folder            an ImageFolder in all but name (torchvision is not needed): files
+    webdataset        the same shards; samples shuffled in a buffer of 1000
+    MosaicML          its own shards, StreamingDataset
+    LitData           its own chunks, StreamingDataset
 
-The peers decode the whole picture, as their documentation shows; "draft" are the same with Pillow's
-reduced-scale decoding put in by hand. Workers persist: their start is not measured. A round is one epoch,
-from asking for the first batch to holding the last one.
+The peers decode with Pillow in torch's DataLoader (LitData: its StreamingDataLoader) with as many
+worker processes as CPUs. They decode the whole picture, as their documentation shows; "draft" are the
+same with Pillow's reduced-scale decoding put in by hand. Workers persist: their start is not measured.
+A round is one epoch, from asking for the first batch to holding the last one. Before, all that decode
+whole pictures must deliver the very same pixels, and so must all that reduce.
 """
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
 import sys
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
-import webdataset
 from common import ROOT, Report, options, work_folder
 from data import warm
 from measure import interleave, ratio
+from peers import HOW_TO_INSTALL, import_mosaicml, litdata_of, mds_of, missing
 from PIL import Image
+from xxhash import xxh3_64_intdigest
 
 import shardpack
 
-COUNT, BATCH, SIDE, CLASSES = 2_000, 64, 224, 10
+BATCH, SIDE, CLASSES = 64, 224, 10
 CPUS = os.cpu_count() or 1
+COUNT = 24 * BATCH  # two or more workers, each with whole batches: none waits for the other at the end
+OURS: dict[str, dict[str, bool]] = {
+    "shardpack, Pillow": {"fast_jpeg": False, "reduced": False},
+    "shardpack, Pillow, reduced": {"fast_jpeg": False},
+    "shardpack, simplejpeg": {"reduced": False},
+    "shardpack, simplejpeg, reduced": {},
+}
 
 
 def pictures(count: int) -> Iterable[bytes]:
@@ -52,18 +63,26 @@ def pictures(count: int) -> Iterable[bytes]:
 
 def made(root: Path, count: int) -> tuple[Path, Path]:
     """Return (a folder of class folders, a dataset) with the pictures, made if they are not there yet."""
-    folder, packed = root / f"loader-{count}", root / f"loader-{count}-packed"
+    folder, packed = root / f"loader-{count}", root / f"loader-{count}-even-packed"
     if not (packed / "shardpack.json").exists():
         for i, picture in enumerate(pictures(count)):
             path = folder / f"class{i % CLASSES}" / f"{i:05d}.jpg"
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(picture)
-        shardpack.pack(folder, packed, max_shard_bytes="32MiB", shuffle=True, force=True)
+        # As many shards for every worker of webdataset, all alike.
+        shardpack.pack(folder, packed, max_shard_samples=count // (2 * CPUS), shuffle=True, force=True)
     return folder, packed
 
 
-def decoded(file: Any, *, draft: bool) -> torch.Tensor:
-    """Return a picture as users of Pillow write it."""
+def fields_of(packed: Path) -> Iterator[dict[str, bytes]]:
+    """Yield the samples of a dataset as their fields."""
+    return (dict(sample) for sample in shardpack.open(packed))
+
+
+def decoded(file: Any, *, draft: bool) -> Any:
+    """Return a picture as users of Pillow and torch write it."""
+    import torch
+
     with Image.open(file) as image:
         if draft:
             image.draft("RGB", (SIDE, SIDE))
@@ -71,7 +90,7 @@ def decoded(file: Any, *, draft: bool) -> torch.Tensor:
     return torch.from_numpy(np.array(pixels))
 
 
-class Folder(torch.utils.data.Dataset):  # type: ignore[misc]
+class Folder:
     """torchvision's ImageFolder, as far as it matters here."""
 
     def __init__(self, root: Path, *, draft: bool):
@@ -82,7 +101,7 @@ class Folder(torch.utils.data.Dataset):  # type: ignore[misc]
     def __len__(self) -> int:
         return len(self.samples)
 
-    def __getitem__(self, i: int) -> tuple[torch.Tensor, int]:
+    def __getitem__(self, i: int) -> tuple[Any, int]:
         path, label = self.samples[i]
         with open(path, "rb") as file:
             return decoded(file, draft=self.draft), label
@@ -90,20 +109,86 @@ class Folder(torch.utils.data.Dataset):  # type: ignore[misc]
 
 def folder_loader(root: Path, *, draft: bool) -> Any:
     """Return the DataLoader of a folder."""
-    return torch.utils.data.DataLoader(
-        Folder(root, draft=draft), BATCH, shuffle=True, num_workers=CPUS, persistent_workers=True
-    )
+    from torch.utils.data import DataLoader
+
+    return DataLoader(Folder(root, draft=draft), BATCH, shuffle=True, num_workers=CPUS, persistent_workers=True)
+
+
+def prepared(sample: Any) -> tuple[Any, int]:
+    """Return what a loader collates of a sample's payloads."""
+    return decoded(io.BytesIO(sample["jpg"]), draft=False), int(json.loads(bytes(sample["json"]))["label"])
+
+
+def prepared_draft(sample: Any) -> tuple[Any, int]:
+    """Return the same with the picture decoded at reduced scale."""
+    return decoded(io.BytesIO(sample["jpg"]), draft=True), int(json.loads(bytes(sample["json"]))["label"])
+
+
+def collated(samples: list[Any]) -> Any:
+    """Return a batch; in the worker, like everything before."""
+    from torch.utils.data import default_collate
+
+    return default_collate([prepared(sample) for sample in samples])
 
 
 def webdataset_loader(packed: Path, *, draft: bool) -> Any:
     """Return the DataLoader of a webdataset pipeline over the shards."""
-
-    def prepared(sample: dict[str, Any]) -> tuple[torch.Tensor, int]:
-        return decoded(io.BytesIO(sample["jpg"]), draft=draft), int(json.loads(sample["json"])["label"])
+    import webdataset
 
     urls = sorted(str(path) for path in packed.glob("*.tar"))
-    pipeline = webdataset.WebDataset(urls, shardshuffle=len(urls)).shuffle(1000).map(prepared).batched(BATCH)
+    pipeline = (
+        webdataset.WebDataset(urls, shardshuffle=len(urls))
+        .shuffle(1000)
+        .map(prepared_draft if draft else prepared)
+        .batched(BATCH)
+    )
     return webdataset.WebLoader(pipeline, batch_size=None, num_workers=CPUS, persistent_workers=True)
+
+
+def mosaicml_loader(folder: Path) -> Any:
+    """Return the DataLoader of MosaicML's dataset."""
+    from torch.utils.data import DataLoader
+
+    dataset = import_mosaicml().StreamingDataset(local=str(folder), shuffle=True, batch_size=BATCH)
+    return DataLoader(dataset, BATCH, num_workers=CPUS, persistent_workers=True, collate_fn=collated)
+
+
+def litdata_loader(folder: Path) -> Any:
+    """Return the StreamingDataLoader of LitData's dataset."""
+    litdata = importlib.import_module("litdata")
+    dataset = litdata.StreamingDataset(str(folder), shuffle=True)
+    how = {"num_workers": CPUS, "persistent_workers": True, "collate_fn": collated}
+    return litdata.StreamingDataLoader(dataset, batch_size=BATCH, **how)
+
+
+def peer_loaders(report: Report, folder: Path, packed: Path) -> dict[str, Any]:
+    """Return the loaders of the peers that are installed."""
+    if missing("torch"):
+        report.leave_out(f"all peers, for want of torch: {HOW_TO_INSTALL}")
+        return {}
+    found = {"folder": folder_loader(folder, draft=False), "webdataset": webdataset_loader(packed, draft=False)}
+    for name, module, write, load in (
+        ("MosaicML", "streaming", mds_of, mosaicml_loader),
+        ("LitData", "litdata", litdata_of, litdata_loader),
+    ):
+        if missing(module):
+            report.leave_out(f"{name}: {HOW_TO_INSTALL}")
+            continue
+        peer = write(fields_of(packed), folder.with_name(f"{folder.name}-{module}"))
+        warm(peer)
+        found[name] = load(peer)
+    found["folder, draft"] = folder_loader(folder, draft=True)
+    found["webdataset, draft"] = webdataset_loader(packed, draft=True)
+    return found
+
+
+def digest(loader: Any) -> tuple[int, int]:
+    """Return (samples, sum of the hashes of their pixels) of an epoch, whatever its order; starts the workers."""
+    count = total = 0
+    for batch in loader:
+        for picture in np.asarray(batch["jpg"] if isinstance(batch, dict) else batch[0]):
+            count, total = count + 1, total + xxh3_64_intdigest(picture)
+    return count, total % 2**64
 
 
 def epoch(loader: Any, count: int) -> Callable[[], float]:
@@ -121,41 +206,41 @@ def epoch(loader: Any, count: int) -> Callable[[], float]:
     return run
 
 
+def check(loaders: dict[str, Any]) -> None:
+    """Compare the pixels of all loaders; end the program if those that decode alike differ."""
+    found = {name: digest(loader) for name, loader in loaders.items()}
+    reducing = {name for name in found if name.endswith((", reduced", ", draft"))}
+    for names in (reducing, found.keys() - reducing):
+        if len({found[name] for name in names}) > 1:
+            sys.exit(f"not the same pixels (samples, hash): { {name: found[name] for name in names} }")
+
+
 def main() -> int:
-    args = options(__doc__, rounds=7).parse_args()
-    count = max(4 * BATCH, round(COUNT * args.scale))
+    args = options(__doc__, rounds=4).parse_args()
+    count = max(2, round(COUNT * args.scale / (BATCH * CPUS))) * BATCH * CPUS
     report = Report("loader", args)
     with work_folder(args) as root:
         folder, packed = made(root, count)
         warm(folder)
         warm(packed)
         ds = shardpack.open(packed)
-        ours = {
-            "shardpack, Pillow": {"fast_jpeg": False, "reduced": False},
-            "shardpack, Pillow, reduced": {"fast_jpeg": False},
-            "shardpack, simplejpeg": {"reduced": False},
-            "shardpack, simplejpeg, reduced": {},
-        }
-        loaders = {
-            "folder": folder_loader(folder, draft=False),
-            "webdataset": webdataset_loader(packed, draft=False),
-            "folder, draft": folder_loader(folder, draft=True),
-            "webdataset, draft": webdataset_loader(packed, draft=True),
-        }
-        loaders |= {name: ds.loader(BATCH, shuffle=True, decode="rgb8", size=SIDE, **how) for name, how in ours.items()}
-        cases = {name: epoch(loader, count) for name, loader in loaders.items()}
-        for run in cases.values():
-            run()  # starts the workers
-        # Not patient: persistent workers would count as other processes that disturb.
-        seconds = interleave(cases, args.rounds, patient=False)
-    report.add_cases(f"photo, {count:,}", seconds, per=count, unit="samples", peer="folder")
+        loaders = peer_loaders(report, folder, packed)
+        loaders |= {name: ds.loader(BATCH, shuffle=True, decode="rgb8", size=SIDE, **how) for name, how in OURS.items()}
+        check(loaders)
+        os.sync()
+        seconds = interleave({name: epoch(loader, count) for name, loader in loaders.items()}, args.rounds)
+    first = next(iter(loaders))
+    report.add_cases(f"photo, {count:,}", seconds, per=count, unit="samples", peer=first)
+    whole = [name for name in loaders if name not in OURS and not name.endswith("draft")]
+    drafts = [name for name in loaders if name.endswith("draft")]
     for name, peers, wanted in (
-        ("shardpack, Pillow", ("folder", "webdataset"), 1.0),
-        ("shardpack, Pillow, reduced", ("folder, draft", "webdataset, draft"), 1.0),
-        ("shardpack, simplejpeg, reduced", ("folder", "webdataset"), 1.5),
+        ("shardpack, Pillow", whole, 1.0),
+        ("shardpack, Pillow, reduced", drafts, 1.0),
+        ("shardpack, simplejpeg, reduced", whole, 1.5),
     ):
-        fastest = min((ratio(seconds[peer], seconds[name]), peer) for peer in peers)
-        report.target(f"{name} against {fastest[1]}", fastest[0], at_least=wanted)
+        if peers:
+            against, fastest = min((ratio(seconds[peer], seconds[name]), peer) for peer in peers)
+            report.target(f"{name} against {fastest}", against, at_least=wanted)
     return report.finish()
 
 

@@ -12,8 +12,13 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack, contextmanager, suppress
+from multiprocessing import get_context
+from typing import Any, TypeVar
+
+T = TypeVar("T")
 
 CLI = [sys.executable, "-m", "shardpack"]
 QUIET_SHARE = 0.1  # of all CPU time: what other processes may use while we measure
@@ -43,6 +48,26 @@ def run_json(command: Sequence[str | os.PathLike[str]]) -> Any:
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
 
 
+@contextmanager
+def apart(cases: Mapping[str, Callable[..., T]]) -> Iterator[dict[str, Callable[..., T]]]:
+    """Yield the same cases, each in a process of its own that lives on: none inherits another's threads and heap.
+
+    Cases, what they take and what they return must pickle.
+    """
+    with ExitStack() as stack:
+        found: dict[str, Callable[..., T]] = {}
+        for name, case in cases.items():
+            pool = stack.enter_context(ProcessPoolExecutor(1, mp_context=get_context("spawn")))
+            found[name] = lambda *taken, pool=pool, case=case: pool.submit(case, *taken).result()
+        yield found
+
+
+def fresh(case: Callable[[], T]) -> T:
+    """Return what a case gives in a process that has done nothing before."""
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+        return pool.submit(case).result()
+
+
 def interleave(
     cases: Mapping[str, Callable[[], float]], rounds: int, *, patient: bool = True
 ) -> dict[str, list[float]]:
@@ -64,7 +89,7 @@ def interleave(
 
 def undisturbed(case: Callable[[], float]) -> float:
     """Return the seconds of a run during which the machine did little else, of some tries the calmest."""
-    best_share, best_seconds = 1.0, 0.0
+    best_share, best_seconds = float("inf"), 0.0  # a share can be 1 and more: clocks tick coarsely
     for _ in range(QUIET_TRIES):
         while QUIET["waits"] > 0 and _others_share(_cpu_seconds(), wait=0.2) > QUIET_SHARE:
             QUIET["waits"] -= 1
@@ -78,12 +103,31 @@ def undisturbed(case: Callable[[], float]) -> float:
 
 
 def _cpu_seconds() -> tuple[float, float, float]:
-    """Return (clock, seconds all CPUs were busy, seconds this process and its children were)."""
-    own = os.times()
+    """Return (clock, seconds all CPUs were busy, seconds this process and those below it were)."""
+    own = sum(os.times()[:4]) + _descendants_seconds()
     with open("/proc/stat", encoding="ascii") as file:
         user, nice, system, _, _, irq, softirq, *_ = map(int, file.readline().split()[1:])
     busy = (user + nice + system + irq + softirq) / os.sysconf("SC_CLK_TCK")
-    return time.perf_counter(), busy, sum(own[:4])
+    return time.perf_counter(), busy, own
+
+
+def _descendants_seconds() -> float:
+    """Return the CPU seconds of the living processes below this one, and of those they have waited for.
+
+    `os.times` counts children only when they have ended: not the workers that stay.
+    """
+    children: dict[int, list[tuple[int, int]]] = {}
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        with suppress(OSError):  # it has just ended
+            with open(f"/proc/{name}/stat", encoding="utf-8", errors="replace") as file:
+                fields = file.read().rpartition(")")[2].split()  # from the third on, see proc(5)
+            children.setdefault(int(fields[1]), []).append((int(name), sum(map(int, fields[11:15]))))
+    ticks, below = 0, [os.getpid()]
+    while below:
+        for process, used in children.get(below.pop(), ()):
+            ticks += used
+            below.append(process)
+    return ticks / os.sysconf("SC_CLK_TCK")
 
 
 def _others_share(before: tuple[float, float, float], *, wait: float = 0.0) -> float:
