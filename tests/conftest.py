@@ -13,7 +13,7 @@ import pytest
 from hypothesis import settings
 from PIL import Image
 
-from tests.servers.fixtures import azurite_server, nginx_server, proxy, s3_server  # noqa: F401 - for every folder
+from tests.servers.fixtures import azurite_server, nginx_for_class, nginx_server, proxy, s3_server  # noqa: F401 - for every folder
 
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "examples" / "pictures"

@@ -168,6 +168,8 @@ class ObstoreClient:
             return RequestError("denied", message)
         if isinstance(error, (names.InvalidPathError, names.NotSupportedError)):
             return RequestError("refused", message)
+        if "Wanted range starting at" in message:  # it has asked for the length by itself
+            return RequestError("beyond", message)
         status = _STATUS.search(str(error))
         return RequestError(kind_of_status(int(status[1])) if status else "failed", message)
 

@@ -85,7 +85,7 @@ class RemoteStore:
         """See `RangeReader.get_many`. All at once, over all objects."""
         pieces = [
             [
-                list(_pieces(ranges.path, start, length))
+                self._pieces(ranges.path, start, length)
                 for start, length in zip(ranges.starts, ranges.lengths, strict=True)
             ]
             for ranges in wanted
@@ -123,6 +123,15 @@ class RemoteStore:
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
         """See `RangeReader.prefetch`. Does nothing: whoever reads ahead here holds what was read."""
+
+    def _pieces(self, path: str, start: int, length: int) -> list[tuple[str, int, int]]:
+        """Return a range, cut into what one request should carry."""
+        if length <= _SPLIT_BYTES:
+            return [(path, start, length)]
+        if start + length > self.size(path):
+            self._raise_truncated(path, start, length)
+        end = start + length
+        return [(path, at, min(_PIECE_BYTES, end - at)) for at in range(start, end, _PIECE_BYTES)]
 
     def _fetch_piece(self, piece: tuple[str, int, int]) -> bytes:
         path, start, length = piece
@@ -241,13 +250,6 @@ class RemoteStore:
             shard=path,
             offset=start,
         )
-
-
-def _pieces(path: str, start: int, length: int) -> Iterator[tuple[str, int, int]]:
-    """Cut a range into what one request should carry."""
-    step = _PIECE_BYTES if length > _SPLIT_BYTES else max(length, 1)
-    for at in range(start, start + max(length, 1), step):
-        yield path, at, min(step, start + length - at)
 
 
 def _described(version: Version) -> str:

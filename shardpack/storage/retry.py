@@ -8,6 +8,7 @@ from random import random
 
 from shardpack.storage.client import RequestError
 
+BUSY_FACTOR = 5  # a server that asks to slow down is given more time, whether it says how much or not
 PROGRESS_BYTES = 1 << 20  # that many new bytes, and a request counts as a fresh one
 
 
@@ -49,7 +50,8 @@ class Retries:
         self._fruitless = 1 if progress >= PROGRESS_BYTES else self._fruitless + 1
         if error.kind not in ("busy", "failed") or self._fruitless >= self.limits.max_attempts:
             return None
-        delay = min(self.limits.max_delay_seconds, self.limits.first_delay_seconds * 2 ** (self._fruitless - 1))
+        first = self.limits.first_delay_seconds * (BUSY_FACTOR if error.kind == "busy" else 1)
+        delay = min(self.limits.max_delay_seconds, first * 2 ** (self._fruitless - 1))
         delay *= 0.5 + self.draw() / 2
         if error.retry_after_seconds is not None:
             delay += error.retry_after_seconds  # after, not at: others were told the same

@@ -48,6 +48,19 @@ def nginx_server() -> Iterator[Callable[..., NginxServer]]:
         yield serve
 
 
+@pytest.fixture(scope="class")
+def nginx_for_class() -> Iterator[Callable[..., NginxServer]]:
+    """`nginx_for_class(folder)` serves a folder until the tests of a class are through."""
+    with contextlib.ExitStack() as stack:
+
+        def serve(root: Path) -> NginxServer:
+            server = NginxServer(root)
+            stack.callback(server.stop)
+            return server
+
+        yield serve
+
+
 @pytest.fixture
 def proxy() -> Iterator[Callable[..., Proxy]]:
     """`proxy(server.url, **options)` stands before a server until the test ends."""

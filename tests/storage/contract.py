@@ -143,3 +143,45 @@ class StoreContract:
     def test_errors_belong_to_the_family(self, store):
         with pytest.raises(ShardpackError):
             store.size("c.bin")
+
+
+class WritableContract:
+    """What stores that can be written to do besides; for classes that are a `StoreContract` too."""
+
+    def test_what_is_put_can_be_read(self, tmp_path):
+        store = self.make_store({})
+        file = tmp_path / "file"
+        file.write_bytes(DATA)
+        store.put("a.bin", b"abc")
+        store.put("sub/b.bin", file)
+        store.put("empty.bin", b"")
+        assert [bytes(store.buffer(name)) for name in ("a.bin", "sub/b.bin", "empty.bin")] == [b"abc", DATA, b""]
+        assert store.names() == ["a.bin", "empty.bin", "sub/b.bin"]
+
+    def test_a_put_replaces(self):
+        store = self.make_store({"a.bin": DATA})
+        assert store.get_range("a.bin", start=0, length=3) == DATA[:3]
+        store.put("a.bin", b"abc")
+        assert bytes(store.buffer("a.bin")) == b"abc"
+        assert store.size("a.bin") == 3
+
+    def test_deleted_objects_are_gone(self):
+        store = self.make_store({"a.bin": DATA, "b.bin": b"b"})
+        store.delete("a.bin")
+        store.delete("a.bin")
+        store.delete("c/d.bin")
+        assert store.names() == ["b.bin"]
+        with pytest.raises(ShardNotFoundError, match=r"a\.bin"):
+            store.buffer("a.bin")
+
+    def test_long_objects_go_in_parts(self, tmp_path):
+        data = bytes(range(251)) * (40 << 20 >> 8)
+        file = tmp_path / "file"
+        file.write_bytes(data)
+        store = self.make_store({})
+        store.put("long.bin", file)
+        assert store.size("long.bin") == len(data)
+        assert store.get_range("long.bin", start=5, length=len(data) - 9) == data[5:-4]
+
+    def test_an_empty_store_has_no_names(self):
+        assert self.make_store({}).names() == []

@@ -7,10 +7,10 @@ import pytest
 from shardpack.plan.coalesce import MergeLimits
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
-from tests.storage.contract import StoreContract
+from tests.storage.contract import StoreContract, WritableContract
 
 
-class TestMemoryStore(StoreContract):
+class TestMemoryStore(StoreContract, WritableContract):
     @classmethod
     def make_store(cls, objects):
         return MemoryStore(objects)

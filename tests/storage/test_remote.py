@@ -1,0 +1,226 @@
+"""Buckets and servers as stores: the contract, against real servers on loopback."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import threading
+
+import pytest
+
+from shardpack.errors import OptionError, ShardpackError, StorageError
+from shardpack.storage.location import open_store
+from shardpack.storage.memory import MemoryStore
+from shardpack.storage.remote import RemoteStore
+from tests.storage.contract import DATA, StoreContract, WritableContract
+
+pytest.importorskip("obstore")
+pytest.importorskip("urllib3")
+pytest.importorskip("fsspec")
+
+numbers = itertools.count()
+
+
+class Served(StoreContract):
+    """Objects are files below a folder that nginx serves; `address` makes its URL and options."""
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def server(cls, tmp_path_factory, nginx_for_class):
+        cls.root = tmp_path_factory.mktemp("served")
+        cls.url = nginx_for_class(cls.root).url
+
+    @classmethod
+    def make_store(cls, objects):
+        name = f"store-{next(numbers)}"
+        for path, data in objects.items():
+            file = cls.root / name / path
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(data)
+        url, options = cls.address(name)
+        return open_store(url, {"max_requests": 32, "max_attempts": 2, **options})
+
+
+class TestHttp(Served):
+    @classmethod
+    def address(cls, name):
+        return f"{cls.url}/{name}", {}
+
+
+class TestObstore(Served):
+    """S3's protocol for reading is HTTP's, so nginx will do, and answers at once."""
+
+    @classmethod
+    def address(cls, name):
+        return f"s3://{name}", {"endpoint": cls.url, "skip_signature": True, "region": "here"}
+
+
+class TestFsspec(StoreContract, WritableContract):
+    @classmethod
+    def make_store(cls, objects):
+        store = open_store(f"file://{cls.folder}/{next(numbers)}", {"max_attempts": 2})
+        for path, data in objects.items():
+            store.put(path, data)
+        return RemoteStore(*store.__reduce__()[1])  # which has counted nothing yet
+
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def root(cls, tmp_path_factory):
+        cls.folder = tmp_path_factory.mktemp("files")
+
+
+class Bucket(StoreContract, WritableContract):
+    """A server that answers a thousand requests a second: fewer of them."""
+
+    @classmethod
+    def make_store(cls, objects):
+        url, options = cls.address()
+        store = open_store(url, {"max_requests": 8, "max_attempts": 2, **options})
+        for path, data in objects.items():
+            store.put(path, data)
+        return RemoteStore(*store.__reduce__()[1])
+
+    def test_threads_share_a_store(self):
+        store = self.make_store({f"{i}.bin": bytes([i]) * 5000 for i in range(4)})
+        found = {}
+
+        def read(number):
+            found[number] = [store.get_range(f"{i % 4}.bin", start=i, length=3) for i in range(number, number + 20)]
+
+        threads = [threading.Thread(target=read, args=(number,)) for number in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == {n: [bytes([i % 4]) * 3 for i in range(n, n + 20)] for n in range(8)}
+
+    test_any_range = None
+    test_many_ranges_come_in_the_order_asked = None
+
+    def test_some_ranges(self, store):
+        starts, lengths = [5000, 0, 17, 10_239], [100, 1, 0, 1]
+        assert store.get_ranges("a.bin", starts=starts, lengths=lengths) == [
+            DATA[start : start + length] for start, length in zip(starts, lengths, strict=True)
+        ]
+
+
+class TestS3(Bucket):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def server(cls, s3_server):
+        cls.s3 = s3_server
+
+    @classmethod
+    def address(cls):
+        return f"s3://{cls.s3.new_bucket()}/deep/folder", cls.s3.options()
+
+
+@pytest.mark.slow
+class TestAzure(Bucket):
+    @pytest.fixture(scope="class", autouse=True)
+    @classmethod
+    def server(cls, azurite_server):
+        cls.azurite = azurite_server
+
+    @classmethod
+    def address(cls):
+        return f"az://{cls.azurite.new_container()}/deep/folder", cls.azurite.options()
+
+
+# Addresses, options, secrets
+
+
+@pytest.mark.parametrize("url", ["s3://", "http://", "s3:///"])
+def test_urls_need_a_place(url):
+    with pytest.raises(OptionError, match="not a URL of a folder"):
+        open_store(url)
+
+
+@pytest.mark.parametrize("options", [{"max_attempts": 0}, {"max_requests": "many"}, {"max_seconds": True}])
+def test_limits_are_numbers(options):
+    with pytest.raises(OptionError, match=f"storage_options: {next(iter(options))} is .*, expected a number above 0"):
+        open_store("s3://bucket", options)
+
+
+@pytest.mark.parametrize("url", ["s3://bucket/x", "https://127.0.0.1:1/x"])
+def test_unknown_options_are_named(url):
+    with pytest.raises(OptionError, match="colour"):
+        open_store(url, {"colour": "red"}).buffer("a")
+
+
+def test_drivers_that_are_not_there_are_named():
+    with pytest.raises(ShardpackError, match="nowhere"):
+        open_store("nowhere://x/y").buffer("a")
+
+
+SECRETS = {"access_key_id": "AKIAVERYSECRET", "secret_access_key": "hush-hush", "session_token": "token-token"}
+
+
+def test_secrets_are_in_no_pickle_no_repr_and_no_error():
+    stores = [
+        open_store("s3://bucket/x", {**SECRETS, "endpoint": "http://127.0.0.1:9", "region": "here", "max_attempts": 1}),
+        open_store(
+            "http://user:hush-hush@127.0.0.1:9/x?sig=AKIAVERYSECRET", {"token": "token-token", "max_attempts": 1}
+        ),
+        open_store("http://127.0.0.1:9/x", {"headers": {"X-Key": "hush-hush"}, "max_attempts": 1}),
+    ]
+    for store in stores:
+        with pytest.raises(StorageError) as caught:
+            store.buffer("a")
+        error = caught.value
+        told = [repr(store), store.location, str(error), repr(error.__cause__), repr(error.__context__)]
+        told.append(pickle.dumps(store).decode("latin-1"))
+        for text in told:
+            assert not [secret for secret in SECRETS.values() if secret in text], text
+
+
+def test_pickled_stores_find_their_secrets_again_in_this_process_and_its_forks(s3_server):
+    bucket = s3_server.new_bucket()
+    s3_server.put(f"/{bucket}/a", b"abc")
+    store = open_store(f"s3://{bucket}", s3_server.options())
+    assert store.buffer("a") == b"abc"
+    assert pickle.loads(pickle.dumps(store)).buffer("a") == b"abc"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("scheme", ["s3", "http"])
+def test_a_forked_child_reads_on(scheme, s3_server):
+    bucket = s3_server.new_bucket()
+    s3_server.put(f"/{bucket}/a", DATA)
+    if scheme == "s3":
+        store = open_store(f"s3://{bucket}", s3_server.options())
+    else:
+        store = open_store(f"{s3_server.url}/{bucket}")
+    assert store.get_ranges("a", starts=[0, 100], lengths=[5, 5]) == [DATA[:5], DATA[100:105]]
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            found = store.get_ranges("a", starts=[7, 300], lengths=[5, 5])
+            code = 0 if found == [DATA[7:12], DATA[300:305]] else 2
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert store.get_range("a", start=1, length=2) == DATA[1:3]
+
+
+def test_threads_end_with_the_store(s3_server):
+    bucket = s3_server.new_bucket()
+    s3_server.put(f"/{bucket}/a", DATA)
+    before = threading.enumerate()
+    store = open_store(f"s3://{bucket}", s3_server.options())
+    store.get_ranges("a", starts=list(range(40)), lengths=[5] * 40)
+    threads = [thread for thread in threading.enumerate() if thread not in before]
+    assert threads
+    del store
+    for thread in threads:
+        thread.join(5)
+        assert not thread.is_alive()
+
+
+def test_memory_urls_name_one_store_in_this_process():
+    open_store("memory://some/place").put("a", b"1")
+    assert open_store("memory://some/place/").buffer("a") == b"1"
+    assert isinstance(open_store("memory://other"), MemoryStore)
