@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import pickle
 import subprocess
@@ -22,7 +23,7 @@ counts_descriptors = pytest.mark.skipif(not OPEN_FILES.exists(), reason="the sys
 
 
 def num_open():
-    """Return how many descriptors are files: what else is open in this process (connections of other tests) comes and goes."""
+    """Return how many descriptors are files: what else is open in this process comes and goes."""
     gc.collect()
     count = 0
     for name in os.listdir("/proc/self/fd"):
