@@ -1,0 +1,165 @@
+"""Datasets in buckets, over real servers: what reading costs in requests, and what happens when things fail."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+import time
+
+import pytest
+
+import shardpack
+from shardpack.errors import CorruptShardError, StorageError
+from shardpack.plan.epoch import SHUFFLES
+from tests.read.datasets import as_dicts, expected, numbered, write
+from tests.servers.faults import Fault
+
+pytest.importorskip("obstore")
+pytest.importorskip("urllib3")
+
+COUNT = 400
+SAMPLES = numbered(COUNT, size=40_000)
+LATENCY = 0.03
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    root = tmp_path_factory.mktemp("bucket")
+    write(root / "data", SAMPLES, max_shard_samples=50)
+    return root
+
+
+@pytest.fixture(params=["s3", "http"])
+def far(request, folder, nginx_server, proxy):
+    """Return (function that opens the dataset anew, the proxy before its server)."""
+    between = proxy(nginx_server(folder).url)
+
+    def reopen(**options):
+        if request.param == "http":
+            return shardpack.open(f"{between.url}/data", storage_options=options)
+        given = {"endpoint": between.url, "skip_signature": True, "region": "here"}
+        return shardpack.open("s3://data", storage_options=given | options)
+
+    return reopen, between
+
+
+def asked(between):
+    paths = [request.path.rpartition("/")[2] for request in between.requests]
+    assert {request.method for request in between.requests} <= {"GET"}, "no HEAD, no LIST"
+    between.clear()
+    return paths
+
+
+def test_what_one_sample_costs(far):
+    reopen, between = far
+    ds = reopen()
+    assert asked(between) == ["shardpack.json"]
+    assert as_dicts([ds[77]]) == expected(SAMPLES, [77])
+    assert asked(between) == ["shard-000001.index", "shard-000001.tar"]
+    assert as_dicts([ds[88]]) == expected(SAMPLES, [88])
+    assert asked(between) == ["shard-000001.tar"]
+
+
+def test_what_a_key_costs(far):
+    reopen, between = far
+    ds = reopen()
+    assert as_dicts([ds["k/0123"]]) == expected(SAMPLES, [123])
+    assert asked(between) == [
+        "shardpack.json", "keys.index", "keys.index", "shard-000002.index", "shard-000002.tar",
+    ]  # fmt: skip
+    assert ds["k/0124"].position == 124
+    assert len(asked(between)) <= 2, "a page of the key index, unless it is here, and the sample"
+    assert "nothing" not in ds
+    with pytest.raises(KeyError, match="no such key"):
+        ds["nothing"]
+    assert set(asked(between)) <= {"keys.index"}
+
+
+def test_many_samples_are_read_at_once(far):
+    reopen, between = far
+    ds = reopen()
+    between.latency_seconds = LATENCY
+    wanted = [(37 * i) % COUNT // 3 * 3 for i in range(256)]
+    began = time.monotonic()
+    found = ds.get_many(wanted)
+    assert as_dicts(found) == expected(SAMPLES, wanted)
+    assert time.monotonic() - began < 40 * LATENCY, "indexes in one go, samples in one go, and a slow machine"
+    assert between.max_in_flight > 30
+    paths = asked(between)
+    assert len([path for path in paths if path.endswith(".tar")]) == len(set(wanted))
+    assert len([path for path in paths if path.endswith(".index")]) == 8
+    fetched = ds.stats().bytes_fetched - sum(info.index_bytes for info in ds.shards)
+    assert fetched < 1.1 * sum(len(payload) for i in set(wanted) for payload in SAMPLES[f"k/{i:04d}"].values())
+
+
+def test_fields_are_read_alone(far):
+    reopen, between = far
+    ds = reopen()
+    ds[0]
+    between.clear()
+    found = ds.get_many(range(0, 50, 5), fields=["json"])
+    assert [sample.decode("json")["number"] for sample in found] == list(range(0, 50, 5))
+    assert sum(request.bytes_sent for request in between.requests) < 1000
+
+
+@pytest.mark.parametrize("mode", SHUFFLES)
+def test_streams_are_those_of_the_folder(far, folder, mode):
+    reopen, between = far
+    options = {"shuffle": mode, "seed": 3, "block_bytes": 400_000, "window_blocks": 4}
+    near, ds = shardpack.open(folder / "data"), reopen()
+    whole = as_dicts(list(near.stream(**options)))
+    stream = ds.stream(**options)
+    assert as_dicts(list(itertools.islice(stream, 150))) == whole[:150]
+    copy = pickle.loads(pickle.dumps(ds)).stream(**options)
+    copy.load_state_dict(stream.state_dict())
+    assert as_dicts(list(copy)) == whole[150:]
+    if mode != "global":
+        between.clear()
+        fresh = reopen()
+        assert len(list(fresh.stream(**options))) == COUNT
+        stats = fresh.stats()
+        overhead = sum(info.index_bytes for info in fresh.shards) + 2000
+        assert (stats.bytes_fetched - overhead) < 1.1 * stats.bytes_used
+        assert len([path for path in asked(between) if path.endswith(".tar")]) <= 60
+
+
+def test_streaming_heals_what_passes(far):
+    reopen, between = far
+    ds = reopen(read_timeout_seconds=0.5)
+    for kind in ("reset", "truncate", "stall", "status", "short"):
+        between.faults.append(Fault(kind, match=".tar", after_bytes=20_000, skip=2, seconds=30.0))
+    assert as_dicts(list(ds.stream(block_bytes=800_000))) == expected(SAMPLES)
+    assert ds.stats().retries >= 3
+
+
+def test_corrupt_bytes_are_never_handed_out(far):
+    reopen, between = far
+    ds = reopen()
+    between.faults.append(Fault("corrupt", match=".tar", after_bytes=5000, times=None))
+    with pytest.raises(CorruptShardError, match="is damaged"):
+        ds[7]
+    with pytest.raises(CorruptShardError, match="is damaged"):
+        list(ds.stream(shuffle="blocks"))
+
+
+def test_a_network_that_stays_away_is_one_clear_line(far):
+    reopen, between = far
+    ds = reopen(max_attempts=2, read_timeout_seconds=0.5)
+    ds[0]
+    between.faults.append(Fault("reset", match=".tar", times=None))
+    began = time.monotonic()
+    with pytest.raises(StorageError, match=r"cannot read bytes \d+ to \d+ of '.*shard-000000.tar' after 2 attempts"):
+        ds[1]
+    with pytest.raises(StorageError, match="after 2 attempts"):
+        list(ds.stream(shuffle="blocks"))
+    assert time.monotonic() - began < 10
+
+
+def test_the_first_sample_takes_few_round_trips(far):
+    reopen, between = far
+    between.latency_seconds = LATENCY
+    began = time.monotonic()
+    next(iter(reopen().stream(shuffle="blocks")))
+    assert time.monotonic() - began < 3 * LATENCY + 1.0, "manifest, index, block; the rest is a slow machine"
+    order = [request.path.rpartition("/")[2].partition(".")[2] for request in between.requests]
+    assert order[:3] == ["json", "index", "tar"]
