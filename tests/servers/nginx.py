@@ -20,7 +20,7 @@ events {{ worker_connections 2048; }}
 http {{
   access_log off;
   sendfile on;
-  tcp_nopush on;
+  tcp_nodelay on;
   keepalive_requests 1000000;
   types {{ }}
   default_type application/octet-stream;
