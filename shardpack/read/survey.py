@@ -21,6 +21,7 @@ from shardpack.plan.epoch import EpochOrder
 from shardpack.progress import Progress, no_progress
 from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES
 from shardpack.read.fetch import fetch
+from shardpack.read.pipeline import AHEAD
 from shardpack.read.shards import Shards
 from shardpack.read.stream import Stream
 
@@ -163,6 +164,7 @@ class _Look:
         if not len(stream):
             raise OptionError("there are no samples for this rank; choose another dataset, or fewer partitions")
         self.sequence, self._share, self._shuffle = stream._sequence, stream._share, stream._shuffle
+        self._remote = stream._shards.store.remote
         self.segments = self.sequence.segments()
         self.order = EpochOrder(self.segments, self._shuffle, self._share.deal, stream.epoch)
 
@@ -189,8 +191,14 @@ class _Look:
             "requests": requests,
             "window_bytes": window_bytes,
             "read_ahead_bytes": read_ahead_bytes,
-            "memory_bytes": min(MAX_CHUNK_BYTES, rank_bytes) + ORDER_BYTES * in_all,
+            "memory_bytes": min(self._held_bytes(read_ahead_bytes), rank_bytes) + ORDER_BYTES * in_all,
         }
+
+    def _held_bytes(self, read_ahead_bytes: int) -> int:
+        """Return how many bytes of samples a stream holds: near, what it reads ahead waits in the page cache."""
+        if not self._remote:
+            return MAX_CHUNK_BYTES
+        return read_ahead_bytes or AHEAD * CHUNK_BYTES
 
     def _runs(self) -> tuple[int, int]:
         """Return how many runs this rank takes up, parts of one included, and how many there are in all."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from shardpack.errors import MissingDependencyError
 from shardpack.storage.client import RequestError, Version, kind_of_status
 
-CHUNK_BYTES = 256 << 10
+CHUNK_BYTES = 1 << 20
 _CONNECTIONS = 256  # kept for the next request; as many as a store has under way
 _MAX_REDIRECTS = 5
 

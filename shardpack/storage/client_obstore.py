@@ -22,7 +22,7 @@ from typing import Any
 from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.client import RequestError, Version, kind_of_status
 
-CHUNK_BYTES = 256 << 10  # what a broken connection may cost twice
+CHUNK_BYTES = 1 << 20  # what a broken connection may cost twice
 PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 parts at most
 _STATUS = re.compile(r"status code: (\d{3})")
 _PERFORMING = re.compile(r"^.*Error performing \S+ \S+ in \S+(, after \d+ retries.*?)? - |: <\?xml.*$")
