@@ -63,6 +63,10 @@ class Response(Protocol):
         """Yield the bytes as buffers; raises RequestError when the connection breaks."""
         ...
 
+    def close(self) -> None:
+        """Let go of the connection; of one that has not given all its bytes, for good."""
+        ...
+
 
 class Client(Protocol):
     """One folder of a bucket or server. Safe in threads; belongs to the process that made it."""

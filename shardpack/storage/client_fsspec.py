@@ -83,6 +83,9 @@ class FsspecResponse:
     def chunks(self) -> Iterator[bytes]:
         yield self._data
 
+    def close(self) -> None:
+        """Do nothing: all bytes are here."""
+
 
 @contextmanager
 def _driver_errors() -> Iterator[None]:

@@ -127,7 +127,7 @@ class HttpResponse:
     """See `Response`."""
 
     def __init__(self, client: HttpClient, response: Any, start: int, *, whole: bool) -> None:
-        self._client, self._response = client, response
+        self._client, self._response, self._finished = client, response, False
         etag = response.headers.get("ETag", "")
         if response.status == 206:
             unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
@@ -144,14 +144,14 @@ class HttpResponse:
         self.version = Version(int(length), etag)
 
     def chunks(self) -> Iterator[bytes]:
-        finished = False
         try:
             yield from self._response.stream(CHUNK_BYTES)
-            finished = True
         except self._client.urllib3.exceptions.HTTPError as error:
             raise RequestError("failed", self._client.reason(error)) from None
-        finally:
-            if finished:
-                self._response.release_conn()
-            else:
-                self._response.close()
+        self._finished = True
+
+    def close(self) -> None:
+        if self._finished:
+            self._response.release_conn()
+        else:
+            self._response.close()

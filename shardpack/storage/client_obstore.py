@@ -187,6 +187,9 @@ class ObstoreResponse:
         except self._client.errors as error:
             raise self._client.request_error(error) from None
 
+    def close(self) -> None:
+        self._result = None
+
 
 def _version(meta: Mapping[str, Any]) -> Version:
     return Version(meta["size"], meta["e_tag"] or "")

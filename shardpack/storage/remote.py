@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 from random import random
 from typing import Any, NoReturn
@@ -159,18 +160,18 @@ class RemoteStore:
         known = self._versions.get(path)
         if length is None and known is not None and start == known.size:
             return
-        response = client.get(path, start=start, length=length, etag=known.etag if known else "")
-        known = self._versions.setdefault(path, response.version)
-        if response.version != known:
-            raise RequestError("changed", f"expected {_described(known)}, got {_described(response.version)}")
-        left = known.size - start if length is None else min(length, known.size - start)
-        for chunk in response.chunks():
-            left -= len(chunk)
-            if left < 0:
-                raise RequestError("failed", "the server sent more than was asked for")
-            yield chunk
-        if left:
-            raise RequestError("failed", f"the connection ended {left} bytes too early")
+        with closing(client.get(path, start=start, length=length, etag=known.etag if known else "")) as response:
+            known = self._versions.setdefault(path, response.version)
+            if response.version != known:
+                raise RequestError("changed", f"expected {_described(known)}, got {_described(response.version)}")
+            left = known.size - start if length is None else min(length, known.size - start)
+            for chunk in response.chunks():
+                left -= len(chunk)
+                if left < 0:
+                    raise RequestError("failed", "the server sent more than was asked for")
+                yield chunk
+            if left:
+                raise RequestError("failed", f"the connection ended {left} bytes too early")
 
     # Writing
 
