@@ -6,6 +6,7 @@ for sample in ds.stream(): ...         # one epoch
 """
 
 from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
+from shardpack.copying import CopyReport, copy
 from shardpack.errors import ShardpackError
 from shardpack.extraction import extract
 from shardpack.format.manifest import ShardInfo
@@ -23,6 +24,7 @@ from shardpack.tars import IndexReport, index
 __version__ = "0.1.0"
 
 __all__ = [
+    "CopyReport",
     "Dataset",
     "IndexReport",
     "PackReport",
@@ -33,6 +35,7 @@ __all__ = [
     "Stats",
     "Stream",
     "VerifyReport",
+    "copy",
     "extract",
     "index",
     "mix",

@@ -10,11 +10,11 @@ from contextlib import ExitStack
 from typing import Any, Literal, SupportsIndex, get_args
 
 from shardpack.check import check_listing
-from shardpack.errors import DatasetNotFoundError, OptionError
+from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.format import manifest
+from shardpack.pack.bucket import open_output
 from shardpack.pack.claim import refuse_taken
-from shardpack.pack.options import Check, OnError, PackOptions, PackReport
-from shardpack.pack.publish import Output
+from shardpack.pack.options import Check, PackOptions, PackReport
 from shardpack.pack.run import PackPlan, pack_plan, plan_shards, recorded_options
 from shardpack.pack.writer import ShardWriter
 from shardpack.plan.listing import Listing
@@ -26,11 +26,12 @@ from shardpack.read.tar_files import find_tars
 from shardpack.sources.detect import Layout, open_source
 from shardpack.storage.connection import is_url
 from shardpack.storage.files import storage_errors
-from shardpack.storage.location import open_store
+from shardpack.storage.location import open_store, with_cache
 from shardpack.storage.protocol import RangeReader
+from shardpack.storage.split import Elsewhere
 from shardpack.tars import index_in_memory
 from shardpack.units import parse_bytes
-from shardpack.workers import start_workers
+from shardpack.workers import check_jobs, start_workers
 
 Samples = Iterable[tuple[str, Mapping[str, Any]]]
 
@@ -41,22 +42,31 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     verify: bool | None = None,
     index: Literal["memory"] | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    cache_dir: str | os.PathLike[str] | None = None,
+    cache_bytes: int | str | None = None,
 ) -> Dataset:
     """Return the dataset at a location. Costs one read, the manifest.
 
     Args:
         location: A folder with a manifest, its URL (`s3://`, `gs://`, `az://`, `http(s)://`,
-            `memory://`, or what fsspec has a driver for), or a store. With `index="memory"` also a
-            folder of plain tars or a list of tars.
+            `memory://`, or what fsspec has a driver for), or a store. With `index="memory"` also
+            plain tars, named as `shardpack.index` takes them: a folder, a pattern, URLs, a list.
         verify: Check the CRC32C of every payload that is read. None leaves it to the store: off
             for local files, on for what comes over a network.
-        index: "memory" indexes plain tars now, for this object only: reads each tar once.
+        index: "memory" indexes plain tars now, for this object only: reads each tar once, or far away
+            its headers, where payloads are large.
         storage_options: For URLs: region, endpoint, credentials, and what else the provider takes.
             Without them it finds its own: environment, instance role, and so on. Secrets among
-            them are not pickled: in a spawned process the provider must find its own.
+            them are not pickled: in a spawned process the provider must find its own. Where the
+            manifest is in a folder and says that its tars are elsewhere, they are for those.
+        cache_dir: For URLs: a folder on a local disk that keeps what was read, for the next time and
+            for other processes. With `cache_bytes`.
+        cache_bytes: The limit of that folder: a number of bytes, or like "50GB"; the least recently
+            used goes first.
 
     Raises:
         DatasetNotFoundError: There is no manifest; says how to make one.
+        OptionError: An option makes no sense, or not for this location.
         CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
 
     Example:
@@ -64,23 +74,29 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
         >>> ds["cat/0001"].decode("json")
         {'label': 3}
     """
+    if index not in ("memory", None):
+        raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
+    if index == "memory" and isinstance(location, (str, os.PathLike, Sequence)):
+        found = find_tars(location, storage_options)
+        base = with_cache(found.store, cache_dir, cache_bytes, storage_options)
+        return index_in_memory(found, verify=verify, base=base)
+    elsewhere = Elsewhere(storage_options, cache_dir, cache_bytes)
     if isinstance(location, (str, os.PathLike)):
         path = os.fspath(location)
         if is_url(path):
-            return open_dataset(open_store(path, storage_options), verify=verify)
-        if index == "memory":
-            return index_in_memory(find_tars([path]), verify=verify)
-        store = open_store(path, storage_options)
+            store = with_cache(open_store(path, storage_options), cache_dir, cache_bytes, storage_options)
+            return open_dataset(store, verify=verify, elsewhere=elsewhere)
         if not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
+            open_store(path, storage_options)  # refuses options
             raise _no_manifest(path)
-        return open_dataset(store, verify=verify)
-    if isinstance(location, Sequence):
-        if index != "memory":
-            raise DatasetNotFoundError(
-                'a list of tars has no index; make one with "shardpack index TAR...", or pass index="memory"'
-            )
-        return index_in_memory(find_tars([os.fspath(path) for path in location]), verify=verify)
-    return open_dataset(location, verify=verify)
+        return open_dataset(open_store(path), verify=verify, elsewhere=elsewhere)
+    if isinstance(location, (list, tuple)):
+        raise DatasetNotFoundError(
+            'a list of tars has no index; make one with "shardpack index TAR...", or pass index="memory"'
+        )
+    if isinstance(location, Sequence) or not callable(getattr(location, "get_ranges", None)):
+        raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
+    return open_dataset(location, verify=verify, elsewhere=elsewhere)
 
 
 def _no_manifest(path: str) -> DatasetNotFoundError:
@@ -91,9 +107,12 @@ def _no_manifest(path: str) -> DatasetNotFoundError:
             f"not a folder: {path!r}; open the folder that holds {manifest.FILE_NAME}"
             + (', or index the tar with "shardpack index"' if path.endswith(".tar") else "")
         )
-    if os.path.isdir(os.path.join(path, ".shardpack")):
+    if os.path.isdir(work := os.path.join(path, manifest.WORK_FOLDER)):
+        names = os.listdir(work)
+        command = "index" if names and all(name.startswith("index-") for name in names) else "pack"
         return DatasetNotFoundError(
-            f"the dataset in {path!r} is unfinished; run the same pack command again: it continues where it stopped"
+            f"the dataset in {path!r} is unfinished; "
+            f"run the same {command} command again: it continues where it stopped"
         )
     tars = sum(name.endswith(".tar") for name in os.listdir(path))
     if tars:
@@ -122,6 +141,8 @@ def pack(
     rename_keys: bool = False,
     force: bool = False,
     dry_run: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    work_dir: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
 ) -> PackReport:
     """Pack pictures and labels into a dataset; return what was done.
@@ -133,7 +154,8 @@ def pack(
         source: A folder (class folders, sidecar files, a metadata table, or COCO), or any iterable
             of (key, fields) as `ShardWriter.write` takes them; an iterable is packed by this
             process, one sample at a time, and starts over after a kill.
-        out: Folder for the dataset.
+        out: Folder for the dataset, or its URL: `s3://`, `gs://`, `az://`, `memory://`, or what fsspec
+            has a driver for. A bucket has no locks: let one packer at a time write to a place.
         max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
         max_shard_samples: Cap on the samples in a shard; the first cap reached wins.
         allow_oversized: Give a sample beyond the cap a shard of its own instead of an error.
@@ -147,17 +169,23 @@ def pack(
         rename_keys: Escape unsafe keys reversibly instead of refusing them.
         force: Replace a dataset that is already there.
         dry_run: Plan only; write nothing.
+        storage_options: Of the URL: region, endpoint, credentials, and what else the provider takes.
+            Without them it finds its own: environment, instance role, and so on.
+        work_dir: With a URL: where shards are made, which are uploaded and deleted while the next
+            ones are made; `jobs` + 1 of them must find room. None takes the temporary folder.
         progress: Called as progress(phase, done, total) with phases "list" (files), "check"
             (samples) and "pack" (bytes).
 
     Raises:
         SourceError: The source has problems: the first few are named, all are counted.
         OutputExistsError: `out` already holds a dataset.
-        StorageError: The disk refused; what was finished is kept for the next call.
+        StorageError: The disk or the bucket refused; what was finished is kept for the next call.
     """
     began = time.perf_counter()
     limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
-    _check_jobs_and_check(jobs, check)
+    check_jobs(jobs)
+    _check_check(check)
+    output = open_output(out, storage_options, work_dir=work_dir)
     if shuffle is not None:
         shuffle = _seed(shuffle)
     if not isinstance(source, (str, os.PathLike)):
@@ -165,11 +193,21 @@ def pack(
             raise OptionError("an iterable cannot be planned, checked or shuffled; pack a folder for that")
         if layout != "auto" or annotations is not None or on_error != "raise":
             raise OptionError("layout, annotations and on_error are for a folder; leave them out, or pack a folder")
-        return _pack_samples(source, os.fspath(out), limits, rename_keys=rename_keys, force=force, began=began)
+        writer = ShardWriter(
+            out,
+            max_shard_bytes=limits.max_bytes,
+            max_shard_samples=limits.max_samples,
+            allow_oversized=limits.allow_oversized,
+            rename_keys=rename_keys,
+            force=force,
+            storage_options=storage_options,
+            work_dir=work_dir,
+        )
+        return _pack_samples(source, writer, output.location, began)
 
     if not dry_run:
-        with storage_errors(f"write to {os.fspath(out)!r}"):
-            refuse_taken(Output(os.fspath(out)), force=force)  # before hours of listing and checking
+        with storage_errors(f"write to {output.location!r}"):
+            refuse_taken(output, force=force)  # before hours of listing and checking
     with ExitStack() as stack:
         # Workers that were asked for warm up while the folder is listed, and share the listing.
         pool = stack.enter_context(start_workers(jobs or 1))
@@ -203,10 +241,10 @@ def pack(
                 rename_keys=rename_keys or None,
             )
             options = PackOptions(force=force, classes=listing.classes, progress=progress, recorded=recorded)
-            resumed = pack_plan(plan, os.fspath(out), options, pool=pool, rejected=problems.rejected)
+            resumed = pack_plan(plan, output, options, pool=pool, rejected=problems.rejected)
     return PackReport(
         **_totals(plan),
-        out=os.fspath(out),
+        out=output.location,
         resumed_shards=resumed,
         layout=found.layout,
         classes=listing.classes,
@@ -218,9 +256,7 @@ def pack(
     )
 
 
-def _check_jobs_and_check(jobs: object, check: object) -> None:
-    if jobs is not None and (not isinstance(jobs, int) or jobs < 1):
-        raise OptionError(f"jobs is {jobs!r}, expected at least 1")
+def _check_check(check: object) -> None:
     if check not in (None, *get_args(Check)):
         raise OptionError(f"check is {check!r}, expected 'signature' or 'decode'")
 
@@ -252,17 +288,8 @@ def _totals(plan: PackPlan) -> dict[str, Any]:
     }
 
 
-def _pack_samples(
-    samples: Samples, out: str, limits: ShardLimits, *, rename_keys: bool, force: bool, began: float
-) -> PackReport:
-    with ShardWriter(
-        out,
-        max_shard_bytes=limits.max_bytes,
-        max_shard_samples=limits.max_samples,
-        allow_oversized=limits.allow_oversized,
-        rename_keys=rename_keys,
-        force=force,
-    ) as writer:
+def _pack_samples(samples: Samples, writer: ShardWriter, out: str, began: float) -> PackReport:
+    with writer:
         for key, fields in samples:
             writer.write(key, fields)
     done = writer.manifest

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from contextlib import closing
 
-from shardpack.errors import SourceError
-from shardpack.pack.options import Check, OnError
+from shardpack.errors import OnError, SourceError
+from shardpack.pack.options import Check
 from shardpack.plan.listing import Listing
 from shardpack.progress import Progress
 from shardpack.sources.check_images import check_range

@@ -28,6 +28,10 @@ survives pickling and the one-string rebuild that PyTorch workers do.
 
 from __future__ import annotations
 
+from typing import Literal
+
+OnError = Literal["raise", "skip"]  # what to do with samples that have problems
+
 
 class ShardpackError(Exception):
     """Base of all errors raised on purpose; `str()` is one line that says what to do next."""

@@ -10,6 +10,7 @@ Here a worker that dies is an error, and one whose parent dies reads end-of-file
 
 from __future__ import annotations
 
+import os
 import pickle
 import queue
 import signal
@@ -19,9 +20,9 @@ import threading
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import IO, Any, TypeVar
+from typing import IO, Any, Protocol, TypeVar
 
-from shardpack.errors import ShardpackError
+from shardpack.errors import OptionError, ShardpackError
 from shardpack.worker_main import read_frame, write_frame
 
 Task = TypeVar("Task")
@@ -29,7 +30,32 @@ Result = TypeVar("Result")
 
 Results = Generator[tuple[int, Result], None, None]
 
+BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
+
 _SECONDS_TO_DIE = 5
+
+
+def check_jobs(jobs: object) -> None:
+    """Raise OptionError unless `jobs` is a number of workers, or None."""
+    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
+        raise OptionError(f"jobs is {jobs!r}, expected at least 1")
+
+
+def default_jobs(num_bytes: int) -> int:
+    """Return how many workers pay for their start when so much is to be read: at most one a core."""
+    return min(os.cpu_count() or 1, 1 + num_bytes // BYTES_PER_WORKER)
+
+
+class Gate(Protocol):
+    """Room for what tasks make."""
+
+    def begin(self) -> bool:
+        """Wait until there is room for one more; False after `end`. Called in threads."""
+        ...
+
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        ...
 
 
 class WorkerPool:
@@ -40,7 +66,8 @@ class WorkerPool:
     """
 
     def __init__(self, jobs: int):
-        self._tasks: queue.SimpleQueue[tuple[int, Any, Any] | None] = queue.SimpleQueue()
+        self.jobs = jobs
+        self._tasks: queue.SimpleQueue[tuple[int, Any, Any, Any] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[int, bool, Any]] = queue.SimpleQueue()
         self._children: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
@@ -78,7 +105,9 @@ class WorkerPool:
                         pipe.close()
         self._children, self._threads = [], []
 
-    def map(self, function: Callable[[Task], Result], tasks: Iterable[Task]) -> Results[Result]:
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, gate: Gate | None = None
+    ) -> Results[Result]:
         """Return an iterator of (task number, result), as they finish; the work starts at once.
 
         The first error ends it, and with it the workers; so does leaving the iterator early.
@@ -86,16 +115,23 @@ class WorkerPool:
         Args:
             function: A module-level function; runs in the child.
             tasks: Drawn in the caller's thread, two a worker ahead, so they need not all exist at once.
+            gate: Holds tasks back until there is room for what they make.
         """
         if not self._children:
             raise ShardpackError("the workers have ended; start others")
         numbered = enumerate(tasks)
         ahead = list(islice(numbered, 2 * len(self._children)))
         for number, task in ahead:
-            self._tasks.put((number, function, task))
-        return self._collect(function, numbered, len(ahead))
+            self._tasks.put((number, function, task, gate))
+        return self._collect(function, numbered, len(ahead), gate)
 
-    def _collect(self, function: Callable[[Any], Any], tasks: Iterator[tuple[int, Any]], pending: int) -> Results[Any]:
+    def _collect(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Iterator[tuple[int, Any]],
+        pending: int,
+        gate: Gate | None,
+    ) -> Results[Any]:
         try:
             while pending:
                 number, fine, result = self._results.get()
@@ -103,11 +139,13 @@ class WorkerPool:
                 if not fine:
                     raise result
                 for following, task in islice(tasks, 1):
-                    self._tasks.put((following, function, task))
+                    self._tasks.put((following, function, task, gate))
                     pending += 1
                 yield number, result
         finally:
             if pending:  # an error, or the caller left: there are results that nobody will take
+                if gate is not None:
+                    gate.end()
                 self.close()
 
 
@@ -159,7 +197,9 @@ def _serve(child: subprocess.Popen[bytes], tasks: queue.SimpleQueue[Any], result
     assert child.stdin is not None
     assert child.stdout is not None
     while (item := tasks.get()) is not None:
-        number, function, task = item
+        number, function, task, gate = item
+        if gate is not None and not gate.begin():
+            continue
         fine, result = _ask(child, child.stdin, child.stdout, function, task)
         results.put((number, fine, result))
 

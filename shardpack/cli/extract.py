@@ -3,11 +3,23 @@
 from __future__ import annotations
 
 from fnmatch import fnmatchcase
+from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, json_option, note, plural, print_json, progress_bar, quiet_option
+from shardpack.cli.ui import (
+    dataset_argument,
+    json_option,
+    note,
+    plural,
+    print_json,
+    progress_bar,
+    quiet_option,
+    storage_option,
+)
+from shardpack.errors import OptionError
+from shardpack.storage.connection import is_url
 
 
 @click.command("extract", epilog="Example: shardpack extract out/ photos/ --match 'cat/*' --field json")
@@ -19,6 +31,7 @@ from shardpack.cli.ui import dataset_argument, json_option, note, plural, print_
 @click.option("--unescape", is_flag=True, help="Undo --rename-keys: files get their original names.")
 @click.option("--dry-run", is_flag=True, help="Say how many samples and files; write nothing.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@storage_option
 @json_option
 @quiet_option
 def command(
@@ -30,6 +43,7 @@ def command(
     unescape: bool,
     dry_run: bool,
     force: bool,
+    storage_options: dict[str, Any] | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -38,7 +52,9 @@ def command(
     Checks each payload against its checksum. With both --key and --match, what either names. With
     --json: out, num_samples, num_files, dry_run.
     """
-    ds = shardpack.open(dataset, verify=True)
+    if is_url(out):
+        raise OptionError("extract writes to a folder; to fill a bucket, use: shardpack copy")
+    ds = shardpack.open(dataset, verify=True, storage_options=storage_options)
     if keys or match is not None:
         matching = [] if match is None else [i for i, key in enumerate(ds.keys()) if fnmatchcase(key, match)]
         ds = ds.select(sorted({*map(ds.position_of, keys), *matching}))

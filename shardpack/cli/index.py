@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import click
 
 import shardpack
-from shardpack.cli.ui import counted, jobs_option, json_option, note, plural, print_json, progress_bar, quiet_option
+from shardpack.cli.ui import (
+    counted,
+    json_option,
+    note,
+    options_of,
+    plural,
+    print_json,
+    progress_bar,
+    quiet_option,
+    storage_option,
+)
 from shardpack.units import format_bytes
 
 SHOWN = 3  # keys and tars named in a note
@@ -15,7 +25,24 @@ SHOWN = 3  # keys and tars named in a note
 
 @click.command("index", epilog="Example: shardpack index tars/train-*.tar")
 @click.argument("tars", metavar="TAR...", nargs=-1, required=True, type=click.Path())
-@jobs_option
+@click.option(
+    "--out",
+    type=click.Path(),
+    metavar="OUT",
+    help="Folder or URL that indexes and manifest go to. [default: where the tars are]",
+)
+@click.option(
+    "--jobs",
+    "-j",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Worker processes; of URLs, tars at once. [default: one a core; of URLs, 16]",
+)
+@click.option(
+    "--checksums/--no-checksums",
+    default=None,
+    help="Read every payload, or skip them also on disk. [default: skip where that saves a quarter of a download]",
+)
 @click.option(
     "--on-duplicate",
     type=click.Choice(["raise", "keep"]),
@@ -24,27 +51,44 @@ SHOWN = 3  # keys and tars named in a note
     help="Keys that name two samples: refuse, or index them as webdataset reads them.",
 )
 @click.option("--force", is_flag=True, help="Replace indexes and a manifest that are already there.")
+@storage_option
+@options_of("--out-option", "the URL of --out, where it differs")
 @json_option
 @quiet_option
 def command(
     tars: tuple[str, ...],
+    out: str | None,
     jobs: int | None,
+    checksums: bool | None,
     on_duplicate: Literal["raise", "keep"],
     force: bool,
+    storage_options: dict[str, Any] | None,
+    out_options: dict[str, Any] | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
     """Make the offset indexes, the key index and the manifest for tars that others wrote.
 
-    TAR is a tar, a folder of tars, or a pattern. The tars stay as they are; members are grouped to
-    samples as webdataset groups them. The manifest goes to the folder that holds them all. With
-    --force it also mends a dataset whose indexes are damaged or lost.
+    TAR is a tar, a folder of tars, a pattern, or the URL of any of these. The tars stay as they are;
+    members are grouped to samples as webdataset groups them. The manifest goes to the folder that
+    holds them all. With --force it also mends a dataset whose indexes are damaged or lost. Far away
+    only headers are read where payloads are large; such tars have no checksums.
 
     With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, ignored,
-    changed, seconds.
+    changed, without_checksums, resumed, bytes_fetched, seconds.
     """
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.index(list(tars), jobs=jobs, on_duplicate=on_duplicate, force=force, progress=progress)
+        report = shardpack.index(
+            list(tars),
+            out=out,
+            jobs=jobs,
+            checksums=checksums,
+            on_duplicate=on_duplicate,
+            force=force,
+            storage_options=storage_options,
+            out_options=out_options,
+            progress=progress,
+        )
     if as_json:
         print_json(report)
         return
@@ -54,6 +98,13 @@ def command(
         f"in {report.seconds:.1f} s: {report.out}",
         quiet=quiet,
     )
+    if report.resumed:
+        note(f"  already indexed by an earlier run: {plural(report.resumed, 'tar')}", quiet=quiet)
+    if report.without_checksums:
+        note(
+            f"  {plural(report.without_checksums, 'tar')} without checksums: {format_bytes(report.bytes_fetched)} read",
+            quiet=quiet,
+        )
     if report.ignored:
         note(
             f"  {plural(report.ignored, 'file')} without a key and a field in the name: part of no sample", quiet=quiet

@@ -2,10 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 import shardpack
-from shardpack.cli.ui import both_units, counted, dataset_argument, emit, json_option, print_json, print_pairs
+from shardpack.cli.ui import (
+    both_units,
+    counted,
+    dataset_argument,
+    emit,
+    hexadecimal,
+    json_option,
+    plural,
+    print_json,
+    print_pairs,
+    storage_option,
+)
 from shardpack.format.manifest import record_of
 
 SHOWN = 8  # class names
@@ -14,16 +27,19 @@ SHOWN = 8  # class names
 @click.command("info", epilog="Example: shardpack info out/ --shards")
 @dataset_argument
 @click.option("--shards", is_flag=True, help="List every shard too.")
+@storage_option
 @json_option
-def command(dataset: str, shards: bool, as_json: bool) -> None:
+def command(dataset: str, shards: bool, storage_options: dict[str, Any] | None, as_json: bool) -> None:
     """Show what the dataset DS holds: counts, sizes, fields, classes, and how it was packed.
 
     With --json: location, num_samples, num_shards, num_bytes, index_bytes, samples_per_field,
-    unique_keys, classes, fingerprint, packed_with; with --shards also shards, as in the manifest.
+    unique_keys, classes, fingerprint, packed_with, shards_at, without_checksums; with --shards also
+    shards, as in the manifest.
     """
-    ds = shardpack.open(dataset)
+    ds = shardpack.open(dataset, storage_options=storage_options)
     whole = ds.manifest
     index_bytes = sum(record["index_bytes"] for record in whole.records) + whole.keys["num_bytes"]
+    without_checksums = sum(record["crc32c"] is None for record in whole.records)
     if as_json:
         print_json(
             {
@@ -37,6 +53,8 @@ def command(dataset: str, shards: bool, as_json: bool) -> None:
                 "classes": whole.classes,
                 "fingerprint": ds.fingerprint,
                 "packed_with": dict(whole.packed_with),
+                "shards_at": whole.shards_at,
+                "without_checksums": without_checksums,
                 **({"shards": [record_of(info) for info in ds.shards]} if shards else {}),
             }
         )
@@ -50,6 +68,11 @@ def command(dataset: str, shards: bool, as_json: bool) -> None:
         ("index bytes", both_units(index_bytes)),
         ("fingerprint", ds.fingerprint),
     ]
+    if whole.shards_at is not None:
+        pairs.insert(1, ("tars at", whole.shards_at))
+    if without_checksums:
+        how = 'indexed without reading payloads; run "shardpack index --checksums --force" on the tars'
+        pairs.append(("no checksums", f"{plural(without_checksums, 'shard')}: {how}"))
     if whole.classes is not None:
         names = ", ".join(whole.classes[:SHOWN]) + (", ..." if len(whole.classes) > SHOWN else "")
         pairs.append(("classes", f"{len(whole.classes):,}: {names}"))
@@ -64,4 +87,5 @@ def command(dataset: str, shards: bool, as_json: bool) -> None:
         emit("")
         emit(f"{'shard':<{width}}  {'samples':>10}  {'bytes':>14}  crc32c")
         for info in ds.shards:
-            emit(f"{info.name:<{width}}  {info.num_samples:>10,}  {info.num_bytes:>14,}  {info.crc32c:08x}")
+            checksum = hexadecimal(info.crc32c) or "-" * 8
+            emit(f"{info.name:<{width}}  {info.num_samples:>10,}  {info.num_bytes:>14,}  {checksum}")

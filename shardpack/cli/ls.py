@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from fnmatch import fnmatchcase
 from itertools import islice
+from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, emit, json_option, print_json
+from shardpack.cli.ui import dataset_argument, emit, hexadecimal, json_option, print_json, storage_option
 
 
 @click.command("ls", epilog="Example: shardpack ls out/ --match 'cat/*' -l -n 10")
@@ -16,14 +17,22 @@ from shardpack.cli.ui import dataset_argument, emit, json_option, print_json
 @click.option("--match", metavar="GLOB", help="Only keys that match this pattern.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Stop after N samples.")
 @click.option("--long", "-l", "in_long", is_flag=True, help="Position, shard and the size of each field too.")
+@storage_option
 @json_option
-def command(dataset: str, match: str | None, limit: int | None, in_long: bool, as_json: bool) -> None:
+def command(
+    dataset: str,
+    match: str | None,
+    limit: int | None,
+    in_long: bool,
+    storage_options: dict[str, Any] | None,
+    as_json: bool,
+) -> None:
     """List the samples of DS, one key a line, in stored order. Reads the indexes only.
 
     With --json one object a line: key, position, shard, and fields, each with data_offset, size
-    and crc32c.
+    and crc32c (null where the shard was indexed without reading its payloads).
     """
-    ds = shardpack.open(dataset)
+    ds = shardpack.open(dataset, storage_options=storage_options)
     if not in_long and not as_json:
         for key in islice((key for key in ds.keys() if match is None or fnmatchcase(key, match)), limit):  # noqa: SIM118
             emit(key)
@@ -31,7 +40,7 @@ def command(dataset: str, match: str | None, limit: int | None, in_long: bool, a
     for entry in islice((entry for entry in ds.entries() if match is None or fnmatchcase(entry.key, match)), limit):
         if as_json:
             spans = {
-                field: {"data_offset": span.data_offset, "size": span.size, "crc32c": f"{span.crc32c:08x}"}
+                field: {"data_offset": span.data_offset, "size": span.size, "crc32c": hexadecimal(span.crc32c)}
                 for field, span in entry.fields.items()
             }
             print_json({"key": entry.key, "position": entry.position, "shard": entry.shard, "fields": spans})

@@ -23,6 +23,7 @@ from shardpack.errors import OptionError, ShardpackError
 # not wait for what `pack` imports.
 COMMANDS = {
     "pack": "Pack pictures and labels into tar shards with an offset index.",
+    "copy": "Copy a dataset to another folder or bucket, checked on the way.",
     "index": "Make indexes for tars that others wrote.",
     "info": "Show what a dataset holds.",
     "ls": "List the samples of a dataset.",
@@ -108,7 +109,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         _complain(_usage(error))
         return 2
     except (KeyboardInterrupt, click.Abort):
-        kept = "; what was finished is kept: run the same command to continue" if arguments[:1] == ["pack"] else ""
+        kept = (
+            "; what was finished is kept: run the same command to continue"
+            if arguments[:1] in (["pack"], ["copy"])
+            else ""
+        )
         _complain("interrupted" + kept)
         return 1
     except (BrokenPipeError, _PipeClosedError):  # as `| head` does: not an error, and no reason for noise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ from shardpack.cli.ui import (
     progress_bar,
     quiet_option,
     size,
+    storage_option,
 )
 from shardpack.errors import OutputExistsError
 from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, SHUFFLES
@@ -74,6 +76,7 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
     "--plot", type=click.Path(), metavar="FILE", help="Draw stored position against place in the epoch: a PNG."
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@storage_option
 @json_option
 @quiet_option
 def command(
@@ -90,6 +93,7 @@ def command(
     class_from: str,
     plot: str | None,
     force: bool,
+    storage_options: dict[str, Any] | None,
     as_json: bool,
     quiet: bool,
 ) -> None:
@@ -105,7 +109,7 @@ def command(
     0 to 1), class_entropy_stored, class_entropy_shuffled, class_mixing (1 is a true shuffle's),
     poorly_mixed.
     """
-    ds = shardpack.open(dataset)
+    ds = shardpack.open(dataset, storage_options=storage_options)
     if plot is not None and os.path.exists(plot) and not force:
         raise OutputExistsError(f"{plot!r} is there already; choose another file, or replace it with --force")
     stream = ds.stream(

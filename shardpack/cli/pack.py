@@ -18,6 +18,8 @@ from shardpack.cli.ui import (
     progress_bar,
     quiet_option,
     size,
+    storage_option,
+    work_dir_option,
 )
 from shardpack.pack.options import PackReport
 from shardpack.units import format_bytes
@@ -84,7 +86,9 @@ class _Pack(click.Command):
 @click.option("--annotations", type=click.Path(), metavar="FILE", help="COCO annotation file.")
 @click.option("--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
-@click.option("--force", is_flag=True, help="Replace a dataset that is already in OUT.")
+@click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
+@storage_option
+@work_dir_option
 @json_option
 @quiet_option
 def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -> None:
@@ -93,6 +97,10 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     SRC is read as class folders (<class>/<name>.jpg becomes a JSON label), as pictures with sidecar
     files of the same stem (.json, .txt, .cls, .seg.png, ...), as pictures with a metadata.csv,
     .jsonl or .parquet table, or as COCO instances, whichever fits.
+
+    OUT is a folder, or the URL of one in a bucket: s3://, gs://, az://. There shards are made in the
+    work folder, uploaded and deleted while others are made; it needs room for --jobs + 1 shards. Let
+    one packer at a time write to a place: a bucket has no locks.
 
     The same input gives the same bytes for any --jobs. A run that was killed continues where it
     stopped when the same command is given again.

@@ -7,9 +7,9 @@ import json
 import math
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, TextIO
+from typing import Any, TextIO, TypeVar
 
 import click
 
@@ -17,7 +17,10 @@ from shardpack.errors import OptionError
 from shardpack.progress import Progress, no_progress
 from shardpack.units import format_bytes, parse_bytes
 
-_BYTE_PHASES = {"pack", "verify", "index"}
+_BYTE_PHASES = {"pack", "verify", "index", "copy"}
+# Options of stores that are numbers. All others are texts: a key may well consist of digits.
+_NUMBERS = frozenset(("max_requests", "max_attempts", "max_seconds", "connect_timeout_seconds", "read_timeout_seconds"))
+_Function = TypeVar("_Function", bound=Callable[..., Any] | click.Command)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -29,8 +32,44 @@ def size(text: str) -> int:
         raise click.BadParameter(str(error)) from error
 
 
+def _as_options(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any] | None:
+    """Return KEY=VALUE texts as `storage_options`; None if there are none."""
+    options = {}
+    for text in given:
+        name, found, value = text.partition("=")
+        if not found or not name:  # the text is not shown: it may be a secret
+            raise click.BadParameter("expected KEY=VALUE, as in region=eu-west-1", param=parameter)
+        try:
+            plain = name not in _NUMBERS and value not in {"true", "false"} and not value.startswith("{")
+            options[name] = value if plain else json.loads(value)
+        except ValueError:
+            what = "a number" if name in _NUMBERS else "JSON"
+            raise click.BadParameter(f"the value of {name} is not {what}", param=parameter) from None
+    return options or None
+
+
+def options_of(flag: str, whose: str) -> Callable[[_Function], _Function]:
+    """Return a decorator for the options of a store; the parameter is named like the flag, in the plural."""
+    return click.option(
+        flag,
+        flag.removeprefix("--").replace("-", "_") + "s",
+        multiple=True,
+        metavar="KEY=VALUE",
+        callback=_as_options,
+        help=f"Of {whose}: endpoint, region and so on; may be given many times. Credentials are safer in the "
+        "environment.",
+    )
+
+
+storage_option = options_of("--storage-option", "a URL")
 dataset_argument = click.argument("dataset", metavar="DS", type=click.Path())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
+work_dir_option = click.option(
+    "--work-dir",
+    type=click.Path(),
+    metavar="DIR",
+    help="Where shards lie on their way to a bucket. [default: the temporary folder]",
+)
 jobs_option = click.option(
     "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Worker processes. [default: one a core]"
 )
@@ -96,6 +135,11 @@ def both_units(num_bytes: int) -> str:
     """Return a size both ways: "1.5 KiB (1,536 bytes)"."""
     exact = plural(num_bytes, "byte")
     return f"{format_bytes(num_bytes)} ({exact})" if num_bytes >= 1024 else exact
+
+
+def hexadecimal(checksum: int | None) -> str | None:
+    """Return a CRC32C as manifests spell it; None for none."""
+    return None if checksum is None else f"{checksum:08x}"
 
 
 def plural(count: int, what: str) -> str:

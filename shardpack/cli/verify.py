@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from contextlib import suppress
+from typing import Any
 
 import click
 
@@ -19,6 +20,7 @@ from shardpack.cli.ui import (
     print_json,
     progress_bar,
     quiet_option,
+    storage_option,
 )
 from shardpack.units import format_bytes
 
@@ -27,20 +29,23 @@ from shardpack.units import format_bytes
 @dataset_argument
 @click.option("--full", is_flag=True, help="Read every byte and compare every checksum.")
 @jobs_option
+@storage_option
 @json_option
 @quiet_option
-def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bool) -> int:
+def command(
+    dataset: str, full: bool, jobs: int | None, storage_options: dict[str, Any] | None, as_json: bool, quiet: bool
+) -> int:
     """Check that DS is whole: exit 0 if it is, 1 with a line a problem if not.
 
     Quick by default: lengths of all files, checksums of the indexes, and the headers of 64 samples
-    a shard. With --full every shard is read whole.
+    a shard, of a URL of 8. With --full every shard is read whole, from a URL too.
 
     With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key,
-    offset), full, seconds.
+    offset), full, seconds, without_checksums.
     """
-    shardpack.open(dataset)  # says best why there is no dataset, if there is none
+    shardpack.open(dataset, storage_options=storage_options)  # says best why there is no dataset, if there is none
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.verify(dataset, full=full, jobs=jobs, progress=progress)
+        report = shardpack.verify(dataset, full=full, jobs=jobs, storage_options=storage_options, progress=progress)
     with suppress(BrokenPipeError):  # the reader has seen enough; what was found stays found
         if as_json:
             print_json({"ok": report.ok, **dataclasses.asdict(report)})
@@ -55,4 +60,10 @@ def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bo
             f"{format_bytes(report.num_bytes)} ({how}), {report.seconds:.1f} s",
             quiet=quiet,
         )
+        if report.without_checksums:
+            note(
+                f"  {plural(report.without_checksums, 'shard')} without checksums: indexed without reading payloads, "
+                'which nobody can check; run "shardpack index --checksums --force" on the tars',
+                quiet=quiet,
+            )
     return 0 if report.ok else 1

@@ -20,10 +20,10 @@ def build_index(
     code: npt.NDArray[Any],
     data_offset: npt.ArrayLike,
     size: npt.ArrayLike,
-    crc32c: npt.ArrayLike,
+    crc32c: npt.ArrayLike | None,
     header_bytes: npt.ArrayLike,
     shard_bytes: int,
-    shard_crc32c: int,
+    shard_crc32c: int | None,
     end_of_data: int,
 ) -> ShardIndex:
     """Return the index of n samples from the columns of their m members, in any order.
@@ -33,7 +33,7 @@ def build_index(
         fields: Field names; those that no member has are dropped, the others sorted.
         row: (m) the member's sample.
         code: (m) number of the member's field in `fields`.
-        data_offset, size, crc32c, header_bytes: (m) as in the index.
+        data_offset, size, crc32c, header_bytes: (m) as in the index; no `crc32c` without `shard_crc32c`.
 
     Raises:
         FormatError: More different fields than an index may have; nothing was allocated by then.
@@ -59,7 +59,7 @@ def build_index(
         fields=tuple(names[i] for i in order),
         data_offset=spread(data_offset, "<u8"),
         size=spread(size, "<u8"),
-        crc32c=spread(crc32c, "<u4"),
+        crc32c=None if crc32c is None else spread(crc32c, "<u4"),
         header_bytes=spread(header_bytes, "<u4"),
         present=spread(1, "u1"),
         **key_columns([key.encode("utf-8", "surrogateescape") for key in keys]),

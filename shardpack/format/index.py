@@ -31,19 +31,20 @@ MAX_SHARD_BYTES = (1 << 63) - 1  # so that data_offset + size never overflows 64
 class ShardIndex:
     """Columns of one shard; n samples in tar order, f fields in sorted order.
 
-    All arrays are read-only and little-endian. Absent fields hold zeros in every column.
+    All arrays are read-only and little-endian. Absent fields hold zeros in every column. Both
+    checksums are None where the shard was indexed without reading its payloads.
     """
 
     fields: tuple[str, ...]
     data_offset: npt.NDArray[np.uint64]  # (n, f) first payload byte, from the shard's start
     size: npt.NDArray[np.uint64]  # (n, f) payload bytes
-    crc32c: npt.NDArray[np.uint32]  # (n, f) of the payload
+    crc32c: npt.NDArray[np.uint32] | None  # (n, f) of the payload
     header_bytes: npt.NDArray[np.uint32]  # (n, f) all headers of the member, just before data_offset
     present: npt.NDArray[np.uint8]  # (n, f) 1 if the sample has the field
     key_offset: npt.NDArray[np.uint64]  # (n + 1,) key i is key_heap[key_offset[i]:key_offset[i + 1]]
     key_heap: npt.NDArray[np.uint8]  # UTF-8, one key after the other
     shard_bytes: int
-    shard_crc32c: int
+    shard_crc32c: int | None
     end_of_data: int  # where the end-of-archive blocks begin
 
     @property
@@ -98,10 +99,14 @@ def encode_index(index: ShardIndex) -> list[bytes | memoryview]:
         "version": str(FORMAT_VERSION),
         "fields": json.dumps(index.fields, separators=(",", ":")),
         "shard_bytes": str(index.shard_bytes),
-        "shard_crc32c": f"{index.shard_crc32c:08x}",
         "end_of_data": str(index.end_of_data),
     }
-    return safetensors.encode({name: getattr(index, name) for name in _COLUMNS}, metadata)
+    columns = {name: getattr(index, name) for name in _COLUMNS}
+    if index.shard_crc32c is None:
+        del columns["crc32c"]
+    else:
+        metadata["shard_crc32c"] = f"{index.shard_crc32c:08x}"
+    return safetensors.encode(columns, metadata)
 
 
 def parse_index(buffer: Any, *, name: str) -> ShardIndex:
@@ -115,11 +120,12 @@ def parse_index(buffer: Any, *, name: str) -> ShardIndex:
     """
     columns, metadata = safetensors.parse(buffer, name=name, kind=FORMAT_NAME, version=FORMAT_VERSION)
     fields = _fields(metadata.get("fields", ""), name)
+    checksums = "shard_crc32c" in metadata
     index = ShardIndex(
         fields=fields,
-        **_checked_columns(columns, len(fields), name),
+        **_checked_columns(columns, len(fields), name, checksums=checksums),
         shard_bytes=_number(metadata, "shard_bytes", name),
-        shard_crc32c=int(_text(metadata, "shard_crc32c", _CHECKSUM, name), 16),
+        shard_crc32c=int(_text(metadata, "shard_crc32c", _CHECKSUM, name), 16) if checksums else None,
         end_of_data=_number(metadata, "end_of_data", name),
     )
     _check_keys(index, name)
@@ -155,18 +161,21 @@ def _number(metadata: dict[str, str], what: str, name: str) -> int:
     return number
 
 
-def _checked_columns(columns: dict[str, npt.NDArray[Any]], num_fields: int, name: str) -> dict[str, Any]:
-    if columns.keys() != _COLUMNS.keys():
-        raise _broken(f"has the columns {sorted(columns)}, expected {sorted(_COLUMNS)}", name)
+def _checked_columns(
+    columns: dict[str, npt.NDArray[Any]], num_fields: int, name: str, *, checksums: bool
+) -> dict[str, Any]:
+    kinds = {column: kind for column, kind in _COLUMNS.items() if checksums or column != "crc32c"}
+    if columns.keys() != kinds.keys():
+        raise _broken(f"has the columns {sorted(columns)}, expected {sorted(kinds)}", name)
     if columns["key_offset"].ndim != 1 or not len(columns["key_offset"]):
         raise _broken("has no column 'key_offset' of one number a sample and one more", name)
     num_samples = len(columns["key_offset"]) - 1
-    for column, (dtype, ndim) in _COLUMNS.items():
+    for column, (dtype, ndim) in kinds.items():
         array = columns[column]
         expected = (num_samples, num_fields) if ndim == 2 else array.shape
         if array.ndim != ndim or array.shape != expected or array.dtype != dtype:
             raise _broken(f"has a column {column!r} of {array.dtype} {array.shape}, expected {dtype} {expected}", name)
-    return columns
+    return columns if checksums else {**columns, "crc32c": None}
 
 
 def _check_keys(index: ShardIndex, name: str) -> None:
@@ -213,7 +222,8 @@ def _members(index: ShardIndex, name: str) -> tuple[Any, Any, Any, npt.NDArray[n
     mask = index.present.astype(bool)
     if not mask.any(axis=1).all():
         raise _broken("has samples without any field", name)
-    if any(column[~mask].any() for column in (*columns, index.crc32c)):
+    checksums = () if index.crc32c is None else (index.crc32c,)
+    if any(column[~mask].any() for column in (*columns, *checksums)):
         raise _broken("has numbers where a field is absent", name)
     row = np.repeat(np.arange(index.num_samples), mask.sum(axis=1))
     offset, size, headers = (column[mask] for column in columns)

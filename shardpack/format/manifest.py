@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import accumulate
@@ -17,6 +17,7 @@ from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.key_index import FILE_NAME as KEY_INDEX_NAME
 
 FILE_NAME = "shardpack.json"
+WORK_FOLDER = ".shardpack"  # beside it, as long as the dataset is unfinished
 FORMAT_NAME = "shardpack"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 256 << 20  # a million shards
@@ -29,6 +30,10 @@ _COMPONENT = r"[^/\\\x00-\x1f\x7f\ud800-\udfff]*[^/\\\x00-\x20\x7f\ud800-\udfff.
 _SHARD_NAME = re.compile(rf"(?!.:){_COMPONENT}(?:/{_COMPONENT})*")
 _MAX_NAME_LENGTH = 1024
 _HEXADECIMAL = re.compile(r"[0-9a-f]*")
+# Where shards are, if elsewhere: a URL with a host and without user, query and fragment; or a path, parted by "/".
+_LETTER = r"[^\\\x00-\x1f\x7f\ud800-\udfff]"
+_URL = rf"[a-z][a-z0-9+.-]*://(?:(?![\s/@?#]){_LETTER})+(?:/(?:(?![?#]){_LETTER})*)?"
+_PLACE = re.compile(rf"{_URL}|(?!.*://){_LETTER}+")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +43,7 @@ class ShardInfo:
     name: str
     num_samples: int
     num_bytes: int  # of the finished tar
-    crc32c: int  # of the whole tar
+    crc32c: int | None  # of the whole tar; None if it was indexed without reading its payloads
     index_bytes: int
     index_crc32c: int
     samples_per_field: Mapping[str, int]
@@ -53,13 +58,15 @@ class ShardInfo:
 class Manifest:
     """A whole dataset in numbers. `records` are the shards as plain JSON objects, in order.
 
-    They stay JSON because opening must be cheap: 10,000 of them cost 20 ms as they are.
+    They stay JSON because opening must be cheap: 10,000 of them cost 20 ms as they are. `shards_at`
+    is where the tars are if not beside the manifest: a URL, or a path from its folder.
     """
 
     records: Sequence[Mapping[str, Any]]
     keys: Mapping[str, Any]
     classes: Sequence[str] | None = None
     packed_with: Mapping[str, Any] = field(default_factory=dict)
+    shards_at: str | None = None
 
     @cached_property
     def starts(self) -> list[int]:
@@ -93,9 +100,9 @@ class Manifest:
     def shard(self, number: int) -> ShardInfo:
         """Return one shard, 0 <= number < len(records)."""
         record = self.records[number]
-        return ShardInfo(
-            **{**record, "crc32c": int(record["crc32c"], 16), "index_crc32c": int(record["index_crc32c"], 16)}
-        )
+        checksum = record["crc32c"]
+        numbers = {"crc32c": checksum and int(checksum, 16), "index_crc32c": int(record["index_crc32c"], 16)}
+        return ShardInfo(**{**record, **numbers})
 
 
 def index_name(shard: str) -> str:
@@ -109,7 +116,7 @@ def record_of(info: ShardInfo) -> dict[str, Any]:
         "name": info.name,
         "num_samples": info.num_samples,
         "num_bytes": info.num_bytes,
-        "crc32c": f"{info.crc32c:08x}",
+        "crc32c": None if info.crc32c is None else f"{info.crc32c:08x}",
         "index_bytes": info.index_bytes,
         "index_crc32c": f"{info.index_crc32c:08x}",
         "samples_per_field": dict(sorted(info.samples_per_field.items())),
@@ -125,12 +132,27 @@ def shard_name_problem(name: str) -> str | None:
     return None
 
 
+def place_problem(shards_at: str, names: Iterable[str]) -> str | None:
+    """Return why no manifest may say that shards of these names are elsewhere, there; or None if it may."""
+    if not _PLACE.fullmatch(shards_at) or len(shards_at) > _MAX_NAME_LENGTH:
+        return f"{shards_at[:80]!r} is neither a path nor a URL without user, query and fragment"
+    if any(name.endswith(".index") for name in names):
+        return "a shard is called like an index"
+    return None
+
+
 _RESERVED = frozenset((FILE_NAME, KEY_INDEX_NAME))
 
 
 def fingerprint(manifest: Manifest) -> str:
-    """Return a hash of the shards' lengths, counts and checksums, in their order (SPEC 6.2)."""
-    text = "".join(f"{record['num_samples']} {record['num_bytes']} {record['crc32c']}\n" for record in manifest.records)
+    """Return a hash of the shards' lengths, counts and checksums, in their order (SPEC 6.2).
+
+    The checksum of its index stands in for that of a shard without one.
+    """
+    text = "".join(
+        f"{record['num_samples']} {record['num_bytes']} {record['crc32c'] or 'index ' + record['index_crc32c']}\n"
+        for record in manifest.records
+    )
     return str(xxh3_64_hexdigest(text.encode()))
 
 
@@ -147,6 +169,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
     }
     if manifest.classes is not None:
         head["classes"] = list(manifest.classes)
+    if manifest.shards_at is not None:
+        head["shards_at"] = manifest.shards_at
     lines = [f"  {json.dumps(name)}: {_compact(value)}" for name, value in head.items()]
     shards = ",\n".join("    " + _compact(dict(record)) for record in manifest.records)
     lines.append('  "shards": [\n' + shards + "\n  ]")
@@ -191,7 +215,10 @@ def parse_manifest(text: bytes) -> Manifest:
         raise _broken("has classes that are no list of names")
     if type(packed_with) is not dict:
         raise _broken("does not say how it was packed")
-    manifest = Manifest(records, keys, classes, packed_with)
+    shards_at = head.get("shards_at")
+    if shards_at is not None:
+        _check_place(shards_at, records)
+    manifest = Manifest(records, keys, classes, packed_with, shards_at)
     _check_totals(head, manifest)
     return manifest
 
@@ -247,6 +274,10 @@ def _are_checksums(values: Sequence[Any]) -> bool:
     )
 
 
+def _are_checksums_or_null(values: Sequence[Any]) -> bool:
+    return _are_checksums([value for value in values if value is not None])
+
+
 def _are_field_counts(values: Sequence[Any]) -> bool:
     if set(map(type, values)) - {dict} or not all(values):
         return False
@@ -257,7 +288,7 @@ _HOLDS: dict[str, Callable[[Sequence[Any]], bool]] = {
     "name": _are_names,
     "num_samples": _are_positive,
     "num_bytes": _are_counts,
-    "crc32c": _are_checksums,
+    "crc32c": _are_checksums_or_null,
     "index_bytes": _are_counts,
     "index_crc32c": _are_checksums,
     "samples_per_field": _are_field_counts,
@@ -274,6 +305,13 @@ def _check_keys(keys: Any) -> None:
         or type(keys.get("unique")) is not bool
     ):
         raise _broken("has a bad entry for the key index")
+
+
+def _check_place(shards_at: Any, records: Sequence[Mapping[str, Any]]) -> None:
+    if type(shards_at) is not str:
+        raise _broken("has a bad shards_at")
+    if (problem := place_problem(shards_at, [record["name"] for record in records])) is not None:
+        raise _broken(f"has a bad shards_at: {problem}")
 
 
 def _check_totals(head: Mapping[str, Any], manifest: Manifest) -> None:

@@ -74,9 +74,15 @@ class TarParser:
     Memory: at most one block and three extended headers, whatever the archive claims.
     """
 
-    def __init__(self, shard: str):
+    def __init__(self, shard: str, *, offset: int = 0):
+        """Make a parser.
+
+        Args:
+            shard: Name of the archive, for errors.
+            offset: Of the first buffer's first byte: the archive's begin, or that of a member.
+        """
         self._shard = shard
-        self._position = 0  # of the next buffer's first byte
+        self._position = offset  # of the next buffer's first byte
         self._held = b""  # bytes of an unfinished header block
         self._payload = 0  # payload bytes of the current member still to come
         self._skip = 0  # bytes to pass over: padding, or members that are no files
@@ -92,6 +98,29 @@ class TarParser:
     def finished(self) -> bool:
         """Whether the end-of-archive block was seen; what follows it is ignored."""
         return self._end_of_data is not None
+
+    @property
+    def position(self) -> int:
+        """Offset of the byte that is fed next."""
+        return self._position
+
+    @property
+    def to_skip(self) -> int:
+        """How many of the next bytes hold no header: payload and padding, which `skip` may pass over."""
+        return 0 if self._extended_kind else self._payload + self._skip
+
+    @property
+    def is_between_members(self) -> bool:
+        """Whether a new parser that starts at `position` would find what this one finds."""
+        return not (self.to_skip or self._held or self._extended_kind or self._member_offset is not None)
+
+    def skip(self, num_bytes: int) -> None:
+        """Pass over bytes as if they had been fed, at most `to_skip` of them; no event tells of them."""
+        assert num_bytes <= self.to_skip
+        payload = min(num_bytes, self._payload)
+        self._payload -= payload
+        self._skip -= num_bytes - payload
+        self._position += num_bytes
 
     def feed(self, data: bytes | memoryview) -> Iterator[Member | memoryview]:
         """Yield what `data` completes. Exhaust it before the next call.

@@ -1,4 +1,4 @@
-"""Who may write into a folder: one packer at a time, and over nothing but what a packer made.
+"""Who may write into a folder or bucket: one packer at a time, and over nothing but what a packer made.
 
     in OUT                              without force       with force
     nothing of these                    a new dataset       a new dataset
@@ -8,34 +8,33 @@
     shard files with neither            refuse              refuse: they may be anybody's
     tars that `shardpack index` found   refuse              refuse: they are somebody's
 
-A packer holds a lock on the work folder; its workers share it while they write.
+A packer holds a lock on the work folder; its workers share it while they write. A bucket knows no locks:
+there the packer that began last goes on, and any other stops before it writes the next file (`bucket.py`).
 """
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 
 from shardpack.errors import FormatError, OutputExistsError
 from shardpack.format import manifest
-from shardpack.pack.publish import OTHER_NAMES, Output
-from shardpack.storage.locking import FolderLock
+from shardpack.pack.output import OTHER_NAMES, DatasetOutput, Hold, is_packed, packer_names
 
 # The workers of a killed packer end within milliseconds, but not before a write in the kernel does.
 _SECONDS_TO_WAIT = 1.0
 
 
 class Claim:
-    """A folder this process may pack into, until the claim is left. A context manager.
+    """A place this process may pack into, until the claim is left. A context manager.
 
     Attributes:
         complete: The dataset is there already, whole, made by a run of the same input that was
             killed before it could clean up. Nothing is left to do.
     """
 
-    def __init__(self, output: Output, lock: FolderLock, *, complete: bool):
+    def __init__(self, output: DatasetOutput, lock: Hold, *, complete: bool):
         self._output, self._lock = output, lock
         self._released = False
         self.complete = complete
@@ -47,7 +46,7 @@ class Claim:
         self.release()
 
     def release(self) -> None:
-        """Give the folder up. What was being written is dropped, what is finished stays. Safe to call twice."""
+        """Give the place up. What was being written is dropped, what is finished stays. Safe to call twice."""
         if self._released:
             return
         self._released = True
@@ -57,11 +56,11 @@ class Claim:
         self._lock.release()
 
 
-def claim(output: Output, *, force: bool, is_same_run: Callable[[str], bool] = lambda _: False) -> Claim:
-    """Make the folder ready for a new dataset, or for going on with an unfinished one.
+def claim(output: DatasetOutput, *, force: bool, is_same_run: Callable[[str], bool] = lambda _: False) -> Claim:
+    """Make a place ready for a new dataset, or for going on with an unfinished one.
 
     Args:
-        output: The folder; made if it is not there.
+        output: The place; made if it is not there.
         force: Replace a dataset that is there.
         is_same_run: Called with the mark of the run that made the dataset that is there.
 
@@ -69,11 +68,11 @@ def claim(output: Output, *, force: bool, is_same_run: Callable[[str], bool] = l
         OutputExistsError: There is something that this would overwrite, or another packer at work.
     """
     refuse_taken(output, force=force)
-    os.makedirs(output.path, exist_ok=True)
+    output.prepare()
     with ExitStack() as held:
         lock = held.enter_context(_locked_work_folder(output))
         complete = False
-        if os.path.exists(output.join(manifest.FILE_NAME)):
+        if output.has_manifest():
             mark = output.read_mark()
             complete = mark is not None and is_same_run(mark)
             if complete:
@@ -88,23 +87,23 @@ def claim(output: Output, *, force: bool, is_same_run: Callable[[str], bool] = l
     return Claim(output, lock, complete=complete)
 
 
-def refuse_taken(output: Output, *, force: bool) -> None:
-    """Raise OutputExistsError if the folder holds what packing must not touch. Writes nothing.
+def refuse_taken(output: DatasetOutput, *, force: bool) -> None:
+    """Raise OutputExistsError if the place holds what packing must not touch. Writes nothing.
 
     `claim` asks again; a caller with hours of listing before it may ask first.
     """
     if output.has_work_folder():
         return
-    if os.path.exists(output.join(manifest.FILE_NAME)):
+    if output.has_manifest():
         _replaceable(output, force=force)
     elif strays := output.files_like_ours():
         raise OutputExistsError(
-            f"{output.path!r} holds files that a dataset would overwrite, and no manifest that says whose they are: "
-            f"{_shown(strays)}; move them away, or choose another folder"
+            f"{output.location!r} holds files that a dataset would overwrite, and no manifest that says whose "
+            f"they are: {_shown(strays)}; move them away, or choose another folder"
         )
 
 
-def _locked_work_folder(output: Output) -> FolderLock:
+def _locked_work_folder(output: DatasetOutput) -> Hold:
     """Return a lock on the work folder, which is made if need be."""
     give_up = time.monotonic() + _SECONDS_TO_WAIT
     while True:
@@ -119,33 +118,32 @@ def _locked_work_folder(output: Output) -> FolderLock:
         time.sleep(0.01)
 
 
-def _replaceable(output: Output, *, force: bool) -> list[str]:
+def _replaceable(output: DatasetOutput, *, force: bool) -> list[str]:
     """Return the files of the dataset that is there, if it may be replaced."""
     if not force:
-        raise OutputExistsError(f"{output.path!r} already holds a dataset; choose another folder, or pass --force")
+        raise OutputExistsError(f"{output.location!r} already holds a dataset; choose another folder, or pass --force")
     try:
-        with open(output.join(manifest.FILE_NAME), "rb") as file:
-            whole = manifest.parse_manifest(file.read())
+        whole = manifest.parse_manifest(output.read(manifest.FILE_NAME) or b"")
     except FormatError as error:
         raise OutputExistsError(
-            f"{output.path!r} holds a dataset, but not which files belong to it: {error}; "
+            f"{output.location!r} holds a dataset, but not which files belong to it: {error}; "
             "delete it, or choose another folder"
         ) from error
-    if not output.is_packed(whole):
+    if not is_packed(whole):
         raise OutputExistsError(
-            f'{output.path!r} holds tars that "shardpack index" found there, and packing would delete them; '
+            f'{output.location!r} holds tars that "shardpack index" found there, and packing would delete them; '
             "choose another folder"
         )
-    listed = OTHER_NAMES | output.names_of(whole)
+    listed = OTHER_NAMES | packer_names(whole)
     if strays := sorted(set(output.files_like_ours()) - listed):
         raise OutputExistsError(
-            f"{output.path!r} holds files that are named like shards, but are not in its manifest: {_shown(strays)}; "
-            "move them away, or choose another folder"
+            f"{output.location!r} holds files that are named like shards, but are not in its manifest: "
+            f"{_shown(strays)}; move them away, or choose another folder"
         )
     return sorted(listed)
 
 
-def _replace(output: Output, *, force: bool) -> None:
+def _replace(output: DatasetOutput, *, force: bool) -> None:
     """Delete the dataset that is there: the manifest first, so that half of it never looks whole."""
     try:
         files = _replaceable(output, force=force)

@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 from shardpack.progress import Progress, no_progress
 
-OnError = Literal["raise", "skip"]
 Check = Literal["signature", "decode"]
 
 
@@ -34,7 +33,7 @@ class PackReport:
     """What was packed, or with `dry_run` would be.
 
     Attributes:
-        out: The dataset's folder.
+        out: The dataset's folder, or its URL without secrets.
         num_samples, num_shards: Counts.
         num_bytes: Of all tars together.
         payload_bytes: Of all fields together; the rest is headers, padding and end blocks.

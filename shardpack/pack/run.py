@@ -23,12 +23,12 @@ from shardpack.format.manifest import ShardInfo
 from shardpack.format.tar import END_OF_ARCHIVE
 from shardpack.pack.claim import claim
 from shardpack.pack.options import PackOptions
-from shardpack.pack.publish import Output, shard_name
+from shardpack.pack.output import DatasetOutput, Workplace, shard_name
 from shardpack.pack.shard import ShardTask, fingerprint, pack_shard
 from shardpack.plan.listing import Listing
 from shardpack.plan.packing import ShardLimits, cut_shards, sample_bytes
 from shardpack.storage.files import storage_errors
-from shardpack.workers import WorkerPool
+from shardpack.workers import Gate, Results, WorkerPool
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,12 +43,12 @@ class PackPlan:
     def num_shards(self) -> int:
         return len(self.shard_bytes)
 
-    def tasks(self, output: Output) -> Iterator[ShardTask]:
+    def tasks(self, workplace: Workplace) -> Iterator[ShardTask]:
         """Yield what each shard takes, made when asked for: a task holds its part of the listing."""
         for number in range(self.num_shards):
             part = self.listing.slice(int(self.cuts[number]), int(self.cuts[number + 1]))
             name = shard_name(number)
-            yield ShardTask(output, name, part, int(self.shard_bytes[number]), fingerprint(name, part))
+            yield ShardTask(workplace, name, part, int(self.shard_bytes[number]), fingerprint(name, part))
 
 
 def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
@@ -65,7 +65,7 @@ def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
 
 def pack_plan(
     plan: PackPlan,
-    out: str,
+    output: DatasetOutput,
     options: PackOptions,
     *,
     pool: WorkerPool | None = None,
@@ -75,7 +75,7 @@ def pack_plan(
 
     Args:
         plan: What goes where.
-        out: The folder.
+        output: Where it is written to.
         options: What is to be recorded and reported.
         pool: Workers to use; without, this process does the work.
         rejected: Samples that were left out; listed in a file beside the shards.
@@ -85,14 +85,14 @@ def pack_plan(
         SourceError: A file changed or vanished since it was listed.
         StorageError: The disk refused. What is finished stays; the same call continues.
     """
-    run = _Run(plan, Output(out), options, rejected)
-    with storage_errors(f"write to {out!r}"):
+    run = _Run(plan, output, options, rejected)
+    with storage_errors(f"write to {output.location!r}"):
         claimed = claim(run.output, force=options.force, is_same_run=run.is_same)
     with claimed:
         if claimed.complete:
             return plan.num_shards
         run.pack(pool)
-        with storage_errors(f"write to {out!r}"):
+        with storage_errors(f"write to {output.location!r}"):
             run.complete()
     return run.resumed
 
@@ -101,18 +101,18 @@ class _Run:
     """One run: which shards are done already, and which are to do."""
 
     def __init__(
-        self, plan: PackPlan, output: Output, options: PackOptions, rejected: Sequence[tuple[str, str]]
+        self, plan: PackPlan, output: DatasetOutput, options: PackOptions, rejected: Sequence[tuple[str, str]]
     ) -> None:
         self._plan, self.output, self._options, self._rejected = plan, output, options, rejected
         self._infos: dict[str, ShardInfo] = {}
-        self._made_of: list[str] = []  # of the shards, in order
+        self._made_of: dict[str, str] = {}  # of the shards by name, in order
         self._hashes: npt.NDArray[np.uint64]
         self._total_bytes, self._bytes_done = int(plan.shard_bytes.sum()), 0
         self.resumed = 0
 
     def is_same(self, mark: str) -> bool:
         """Return whether a run with this mark had the same input and options."""
-        return mark == self._mark([task.made_of for task in self._plan.tasks(self.output)])
+        return mark == self._mark([task.made_of for task in self._plan.tasks(self.output.workplace)])
 
     def _mark(self, made_of: list[str]) -> str:
         classes = self._options.classes
@@ -121,26 +121,30 @@ class _Run:
 
     def pack(self, pool: WorkerPool | None) -> None:
         """Write all shards that are not finished yet, and drop those that are not of this run."""
-        with storage_errors(f"write to {self.output.path!r}"):
+        with storage_errors(f"write to {self.output.location!r}"):
             self.output.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
         keys = self._plan.listing.keys
         self._hashes = hash_keys((key.encode() for key in keys), len(keys))
-        tasks = self._tasks()
-        results = pool.map(pack_shard, tasks) if pool else ((i, pack_shard(task)) for i, task in enumerate(tasks))
-        with closing(results):  # so that, whatever happens here, no worker writes on
-            for _, info in results:
+        tasks, delivery = self._tasks(), self.output.delivery(pool.jobs if pool else 1)
+        results = pool.map(pack_shard, tasks, gate=delivery) if pool else _pack_here(tasks, delivery)
+        with closing(results), delivery:  # so that, whatever happens here, no worker writes on
+            for _, made in results:
+                delivery.submit(made, self._made_of[made.name])
+                for info in delivery.arrived():
+                    self._done(info)
+            for info in delivery.rest():
                 self._done(info)
 
     def _tasks(self) -> Iterator[ShardTask]:
         """Yield the tasks that are not done."""
-        for task in self._plan.tasks(self.output):
-            self._made_of.append(task.made_of)
+        for task in self._plan.tasks(self.output.workplace):
+            self._made_of[task.name] = task.made_of
             info = self.output.finished_shard(task.name, task.made_of)
             if info is not None:
                 self.resumed += 1
                 self._done(info)
             else:
-                with storage_errors(f"write to {self.output.path!r}"):
+                with storage_errors(f"write to {self.output.location!r}"):
                     self.output.drop_shard(task.name)
                 yield task
 
@@ -157,8 +161,15 @@ class _Run:
             classes=self._options.classes,
             packed_with=self._options.recorded,
             rejected=self._rejected,
-            mark=self._mark(self._made_of),
+            mark=self._mark(list(self._made_of.values())),
         )
+
+
+def _pack_here(tasks: Iterator[ShardTask], gate: Gate) -> Results[ShardInfo]:
+    """Yield what `WorkerPool.map` would, from this process."""
+    for number, task in enumerate(tasks):
+        gate.begin()
+        yield number, pack_shard(task)
 
 
 def recorded_options(**options: Any) -> dict[str, Any]:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +19,9 @@ class SeenKeys:
     Sorted runs are merged when they are of like length, so a key is moved O(log n) times.
     """
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        """Args: read: Returns a file of the dataset, for the index of an earlier shard."""
+        self._read = read
         self._shards: list[str] = []
         self._hashes: list[npt.NDArray[np.uint64]] = []  # of each shard, in order
         self._runs: list[npt.NDArray[np.uint64]] = []
@@ -49,8 +49,7 @@ class SeenKeys:
         for earlier, hashes in zip(self._shards, self._hashes, strict=True):
             rows = np.flatnonzero(hashes == hashed).tolist()
             if rows:
-                with open(os.path.join(self._folder, index_name(earlier)), "rb") as file:
-                    index = parse_index(file.read(), name=index_name(earlier))
+                index = parse_index(self._read(index_name(earlier)), name=index_name(earlier))
                 if any(index.key(row) == key for row in rows):
                     raise DuplicateKeyError(
                         f"key is in {earlier!r} already; keys name one sample each", shard=shard, key=key

@@ -15,7 +15,7 @@ from shardpack.errors import SourceError
 from shardpack.format.index import ShardIndex
 from shardpack.format.manifest import ShardInfo
 from shardpack.pack.assembler import CHUNK_BYTES, Chunk, ShardAssembler
-from shardpack.pack.publish import Output
+from shardpack.pack.output import Workplace
 from shardpack.plan.listing import Listing
 from shardpack.storage.files import read_exactly_into, storage_errors
 from shardpack.storage.write_behind import WriteBehind
@@ -25,7 +25,7 @@ from shardpack.storage.write_behind import WriteBehind
 class ShardTask:
     """All that a worker needs to know. Pickles in about 150 bytes a member."""
 
-    output: Output
+    workplace: Workplace
     name: str
     listing: Listing
     num_bytes: int  # of the finished tar, as planned
@@ -51,7 +51,7 @@ _chunk = Chunk()  # one a process: workers pack one shard after another in it
 
 
 def pack_shard(task: ShardTask) -> ShardInfo:
-    """Write one shard and its index, and publish both.
+    """Write one shard and its index, whole or not at all.
 
     Raises:
         SourceError: A file changed its size or vanished since it was listed; names it.
@@ -59,12 +59,12 @@ def pack_shard(task: ShardTask) -> ShardInfo:
         OutputExistsError: Another packer has taken the folder over.
     """
     listing = task.listing
-    with storage_errors(f"write {task.output.join(task.name)!r}"), task.output.share():
-        file = task.output.new_shard(task.name, expected_bytes=task.num_bytes)
+    with storage_errors(f"write {task.workplace.join(task.name)!r}"), task.workplace.share():
+        file = task.workplace.new_shard(task.name, expected_bytes=task.num_bytes)
         try:
             with WriteBehind(file.write) as behind:
                 index = _assemble(ShardAssembler(behind.write, _chunk), listing)
-            return task.output.finish_shard(task.name, file, index, task.made_of)
+            return task.workplace.finish_shard(task.name, file, index, task.made_of)
         finally:
             file.discard()
 

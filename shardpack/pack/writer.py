@@ -17,8 +17,9 @@ from shardpack.format.index import ShardIndex
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.format.naming import check_field, check_key, escape_key
 from shardpack.pack.assembler import CHUNK_BYTES, Chunk, ShardAssembler
+from shardpack.pack.bucket import open_output
 from shardpack.pack.claim import claim
-from shardpack.pack.publish import Output, shard_name
+from shardpack.pack.output import shard_name
 from shardpack.pack.run import recorded_options
 from shardpack.pack.seen_keys import SeenKeys
 from shardpack.plan.packing import ShardLimits
@@ -49,16 +50,22 @@ class ShardWriter:
         allow_oversized: bool = False,
         rename_keys: bool = False,
         force: bool = False,
+        storage_options: Mapping[str, Any] | None = None,
+        work_dir: str | os.PathLike[str] | None = None,
     ):
         """Open `out` for a new dataset; nothing is there to be read before `close`.
 
         Args:
-            out: A folder, made if it is not there. What an unfinished run left in it is replaced.
+            out: A folder, made if it is not there, or its URL (`s3://`, `gs://`, `az://`, `memory://`,
+                or what fsspec has a driver for). What an unfinished run left in it is replaced.
             max_shard_bytes: Hard cap on a finished tar, as a number or like "256MiB".
             max_shard_samples: Cap on the samples in a shard.
             allow_oversized: Give a sample beyond the cap a shard of its own.
             rename_keys: Escape unsafe keys reversibly instead of refusing them.
             force: Replace a dataset that is already there; it is deleted now.
+            storage_options: Of the URL: region, endpoint, credentials, and what else the provider takes.
+            work_dir: With a URL: a folder of this machine with room for two shards; each is made
+                there, uploaded while the next one is written, and deleted.
 
         Raises:
             OutputExistsError: A dataset is there and `force` is off, or another packer is at work.
@@ -66,7 +73,7 @@ class ShardWriter:
         """
         self._limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
         self._rename_keys = rename_keys
-        self._output = Output(os.fspath(out))
+        self._output = open_output(out, storage_options, work_dir=work_dir)
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
         self._open: _OpenShard | None = None
@@ -74,10 +81,12 @@ class ShardWriter:
         self._failure: BaseException | None = None
         self.payload_bytes = 0  # of all fields written so far
         self.manifest: Manifest | None = None  # of the dataset, once closed
-        with storage_errors(f"write to {self._output.path!r}"):
+        self._delivery = self._output.delivery(jobs=1)
+        with storage_errors(f"write to {self._output.location!r}"):
             self._claim = claim(self._output, force=force)
             self._output.keep_only([])
-        self._seen = SeenKeys(self._output.path)
+        self._workplace = self._output.workplace
+        self._seen = SeenKeys(lambda name: self._output.read(name) or b"")
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -161,21 +170,25 @@ class ShardWriter:
     def _start_shard(self) -> _OpenShard:
         name = shard_name(len(self._shards))
         with self._writing():
-            self._open = _OpenShard(name, self._output.new_shard(name), self._chunk)
+            self._delivery.begin()
+            self._open = _OpenShard(name, self._workplace.new_shard(name), self._chunk)
             return self._open
 
     def _finish_shard(self, shard: _OpenShard) -> None:
         with self._writing():
             self._seen.add(shard.keys, shard.name)
             index = shard.finish()
-            self._shards.append(self._output.finish_shard(shard.name, shard.file, index, made_of="code"))
+            info = self._workplace.finish_shard(shard.name, shard.file, index, made_of="code")
+            self._shards.append(info)
             self._open = None
+            self._delivery.submit(info, "code")
+            self._delivery.arrived()  # raises what went wrong with an earlier one
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Close the writer if what is done here fails: the shard being written is not whole then."""
         try:
-            with storage_errors(f"write to {self._output.path!r}"):
+            with storage_errors(f"write to {self._output.location!r}"):
                 yield
         except BaseException as error:
             self._failure = error
@@ -207,6 +220,9 @@ class ShardWriter:
             rename_keys=self._rename_keys or None,
         )
         with self._writing():
+            for _ in self._delivery.rest():
+                pass
+            self._delivery.__exit__(None, None, None)
             self.manifest = self._output.complete(self._shards, self._seen.hashes(), packed_with=recorded)
         self._closed = True
         self._claim.release()
@@ -217,6 +233,7 @@ class ShardWriter:
         if self._open is not None:
             self._open.file.discard()
             self._open = None
+        self._delivery.__exit__(None, None, None)
         self._claim.release()
 
 

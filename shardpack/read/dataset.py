@@ -37,6 +37,7 @@ from shardpack.read.shard import Entry
 from shardpack.read.shards import Shards
 from shardpack.read.stream import Stream
 from shardpack.storage.protocol import RangeReader, Stats
+from shardpack.storage.split import Elsewhere, with_shards
 from shardpack.units import parse_bytes
 
 
@@ -365,7 +366,11 @@ def _reopen(
 
 
 def open_dataset(
-    store: RangeReader, *, verify: bool | None = None, positions: npt.NDArray[np.int64] | None = None
+    store: RangeReader,
+    *,
+    verify: bool | None = None,
+    positions: npt.NDArray[np.int64] | None = None,
+    elsewhere: Elsewhere | None = None,
 ) -> Dataset:
     """Return the dataset in a store. Costs one read, the manifest.
 
@@ -380,5 +385,7 @@ def open_dataset(
             f"no dataset in {store.location!r}: {manifest_format.FILE_NAME} is missing; "
             'pack one with "shardpack pack", or index tars with "shardpack index"'
         ) from error
-    shards = Shards(store, parse_manifest(text), verify=store.checks_reads if verify is None else verify)
+    manifest = parse_manifest(text)
+    store = with_shards(store, manifest.shards_at, elsewhere or Elsewhere())
+    shards = Shards(store, manifest, verify=store.checks_reads if verify is None else verify)
     return Dataset(shards, verify=verify, positions=positions)

@@ -1,8 +1,13 @@
-"""Index a tar that others wrote: members grouped as webdataset groups them, payloads checksummed."""
+"""Index a tar that others wrote: members grouped as webdataset groups them, payloads checksummed.
+
+`Grouping` makes an index of members, wherever they come from. `index_tar` reads a file from end to
+end; `hopping.py` reads as little as it can.
+"""
 
 from __future__ import annotations
 
 import os
+import threading
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -18,6 +23,7 @@ from shardpack.format.tar_parser import Member, TarParser
 from shardpack.progress import Progress
 
 CHUNK_BYTES = 1 << 20
+MAX_MEMBERS = 1 << 26  # 32 GiB of headers: a server that invents members for ever would fill the memory
 # webdataset writes these into each sample itself: it would fail, or lose the sample.
 _NOTES = frozenset(("__bad__", "__key__", "__local_path__", "__url__"))
 
@@ -32,14 +38,16 @@ class IndexedTar:
 
 
 class ByteCount:
-    """How many bytes are behind us, told to a progress callback."""
+    """How many bytes are behind us, told to a progress callback. `add` is safe in threads: one call at a time."""
 
     def __init__(self, phase: str, total: int, progress: Progress) -> None:
         self._phase, self._total, self._progress = phase, total, progress
+        self._lock = threading.Lock()
         self.done = 0
 
     def add(self, num_bytes: int) -> None:
-        self.move_to(self.done + num_bytes)
+        with self._lock:
+            self.move_to(self.done + num_bytes)
 
     def move_to(self, done: int) -> None:
         if done != self.done:
@@ -57,16 +65,20 @@ def index_tar(task: tuple[str, str], *, passed: Callable[[int], None] = lambda _
         ShardNotFoundError, StorageError: It cannot be read.
     """
     folder, name = task
-    grouping = _Grouping(name)
+    parser, grouping = TarParser(name), Grouping(name)
+    num_bytes = checksum = 0
     try:
         for data in _chunks(os.path.join(folder, name)):
-            grouping.feed(data)
+            num_bytes += len(data)
+            checksum = crc32c(data, checksum)
+            for event in parser.feed(data):
+                grouping.add(event)
             passed(len(data))
     except FileNotFoundError as error:
         raise ShardNotFoundError("the tar is missing; restore it", shard=name) from error
     except OSError as error:
         raise StorageError(f"cannot read the tar: {error.strerror}; mend it, then try again", shard=name) from error
-    return grouping.finish()
+    return grouping.finish(parser.close(), num_bytes=num_bytes, shard_crc32c=checksum)
 
 
 def _chunks(path: str) -> Iterator[memoryview]:
@@ -76,13 +88,11 @@ def _chunks(path: str) -> Iterator[memoryview]:
             yield buffer[:length]
 
 
-class _Grouping:
+class Grouping:
     """Members to samples: a new one begins whenever the key changes."""
 
     def __init__(self, name: str):
         self._name = name
-        self._parser = TarParser(name)
-        self._num_bytes = self._shard_crc32c = 0
         self._keys: list[str] = []
         self._key: str | None = None
         self._here: dict[str, int] = {}  # fields of the sample being grouped, with their offsets
@@ -93,17 +103,13 @@ class _Grouping:
         self._ignored = 0
         self._checksum = -1  # of the payload being read; -1 for a member that is nobody's
 
-    def feed(self, data: memoryview) -> None:
-        self._num_bytes += len(data)
-        self._shard_crc32c = crc32c(data, self._shard_crc32c)
-        if self._parser.finished:
-            return
-        for event in self._parser.feed(data):
-            if isinstance(event, Member):
-                self._end_payload()
-                self._begin(event)
-            elif self._checksum >= 0:
-                self._checksum = crc32c(event, self._checksum)
+    def add(self, event: Member | memoryview) -> None:
+        """Take the next event of a parser: a member, or a piece of its payload."""
+        if isinstance(event, Member):
+            self._end_payload()
+            self._begin(event)
+        elif self._checksum >= 0:
+            self._checksum = crc32c(event, self._checksum)
 
     def _end_payload(self) -> None:
         if self._checksum >= 0:
@@ -134,6 +140,12 @@ class _Grouping:
                 key=key,
                 offset=member.member_offset,
             )
+        if len(self._row) >= MAX_MEMBERS:
+            raise CorruptShardError(
+                f"tar has more than {MAX_MEMBERS:,} members; make several of it",
+                shard=self._name,
+                offset=member.member_offset,
+            )
         self._here[field] = member.member_offset
         self._row.append(len(self._keys) - 1)
         self._code.append(self._fields.setdefault(field, len(self._fields)))
@@ -142,8 +154,8 @@ class _Grouping:
         self._header_bytes.append(member.header_bytes)
         self._checksum = 0
 
-    def finish(self) -> IndexedTar:
-        end_of_data = self._parser.close()
+    def finish(self, end_of_data: int, *, num_bytes: int, shard_crc32c: int | None) -> IndexedTar:
+        """Return the index. Without a checksum of the tar it has none of payloads either: not all was read."""
         self._end_payload()
         if not self._keys:
             raise CorruptShardError(
@@ -157,10 +169,10 @@ class _Grouping:
             code=np.array(self._code),
             data_offset=self._data_offset,
             size=self._size,
-            crc32c=self._crc32c,
+            crc32c=None if shard_crc32c is None else self._crc32c,
             header_bytes=self._header_bytes,
-            shard_bytes=self._num_bytes,
-            shard_crc32c=self._shard_crc32c,
+            shard_bytes=num_bytes,
+            shard_crc32c=shard_crc32c,
             end_of_data=end_of_data,
         )
         return IndexedTar(self._name, index, self._ignored)

@@ -13,7 +13,7 @@ from shardpack.format.index import ShardIndex, parse_index
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.tar_parser import Member, TarParser
 from shardpack.storage.local import drop_resident
-from shardpack.storage.protocol import RangeReader
+from shardpack.storage.protocol import RangeReader, Ranges
 
 # A map saves a random read 0.5 us, which is much for small samples and little for large ones (2-core
 # VM), and a stream of large samples half its time, as nothing is copied twice. It also ties the
@@ -30,7 +30,7 @@ class Span:
 
     data_offset: int
     size: int
-    crc32c: int
+    crc32c: int | None  # None if its shard was indexed without reading payloads
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ class OpenShard:
         index = self.index
         spans = {
             self.fields[column]: Span(
-                int(index.data_offset[row, column]), int(index.size[row, column]), int(index.crc32c[row, column])
+                int(index.data_offset[row, column]),
+                int(index.size[row, column]),
+                None if index.crc32c is None else int(index.crc32c[row, column]),
             )
             for column in np.flatnonzero(index.present[row]).tolist()
         }
@@ -108,7 +110,9 @@ class OpenShard:
         return [self.fields.index(field) for field in fields if field in self.fields]
 
     def check_payload(self, row: int, column: int, payload: bytes | memoryview) -> None:
-        """Raise CorruptShardError unless the payload has the checksum that the index holds."""
+        """Raise CorruptShardError unless the payload has the checksum that the index holds, if it holds any."""
+        if self.index.crc32c is None:
+            return
         expected = int(self.index.crc32c[row, column])
         found = crc32c(payload)
         if found != expected:
@@ -121,21 +125,75 @@ class OpenShard:
             )
 
 
-def open_shard(store: RangeReader, info: ShardInfo, first: int, *, probe: bool, buffer: Any | None = None) -> OpenShard:
+def open_shard(
+    store: RangeReader, info: ShardInfo, first: int, *, probe: bool, index: ShardIndex | None = None
+) -> OpenShard:
     """Return a shard ready to be read, after checking that index, shard and manifest agree.
 
-    Costs the index (whole, checked against its CRC32C) unless `buffer` is it, and with `probe` the
-    shard's length and two headers of it.
+    Costs the index (whole, checked against its CRC32C) unless it is given, and with `probe` the
+    shard's length and two headers of it. Of a shard without checksums four headers are read in any
+    case, all at once: nothing else would tell that it is another one.
 
     Raises:
         CorruptIndexError, StaleIndexError, CorruptShardError, ShardNotFoundError: See the names.
     """
-    index = load_index(store, info) if buffer is None else parsed_index(buffer, info)
+    index = load_index(store, info) if index is None else index
     if probe:
         check_length(info, store.size(info.name))
         for row in {0, index.num_samples - 1}:
             check_headers(store, info.name, index, row)
+    if info.crc32c is None:
+        check_unread(store, [(info, index)])
     return OpenShard(store, info, index, first)
+
+
+def check_unread(store: RangeReader, shards: list[tuple[ShardInfo, ShardIndex]]) -> None:
+    """Raise StaleIndexError unless shards have the length and some headers that their indexes tell of.
+
+    Costs four small ranges a shard, all at once.
+    """
+    wanted = [some_headers(index) for _, index in shards]
+    found = store.get_many(
+        [Ranges(info.name, some.starts, some.lengths) for (info, _), some in zip(shards, wanted, strict=True)]
+    )
+    for (info, index), some, headers in zip(shards, wanted, found, strict=True):
+        check_length(info, store.size(info.name))  # a store far away knows it by now
+        some.check(info.name, index, headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Where the headers of some members should be: row and column of each, and byte ranges."""
+
+    cells: list[tuple[int, int]]
+    starts: list[int]
+    lengths: list[int]
+
+    def check(self, path: str, index: ShardIndex, found: list[bytes]) -> None:
+        """Raise StaleIndexError unless these are the headers that the index tells of."""
+        for (row, column), headers in zip(self.cells, found, strict=True):
+            key, field = index.key(row), index.fields[column]
+            if not headers_match(headers, f"{key}.{field}", int(index.size[row, column]), path):
+                raise StaleIndexError(
+                    f"index does not match its shard: no header of field {field!r} where it should be; "
+                    'restore the shard, or if it was written anew, rebuild its index with "shardpack index --force"',
+                    shard=path,
+                    key=key,
+                    offset=int(index.data_offset[row, column]) - len(headers),
+                )
+
+
+def headers_of(index: ShardIndex, cells: list[tuple[int, int]]) -> Headers:
+    """Return where the headers of some members should be."""
+    lengths = [int(index.header_bytes[cell]) for cell in cells]
+    starts = [int(index.data_offset[cell]) - length for cell, length in zip(cells, lengths, strict=True)]
+    return Headers(cells, starts, lengths)
+
+
+def some_headers(index: ShardIndex, count: int = 4) -> Headers:
+    """Return one field's headers of a few samples, the first and the last among them."""
+    rows = np.unique(np.linspace(0, index.num_samples - 1, count, dtype=np.int64)).tolist()
+    return headers_of(index, [(row, int(np.flatnonzero(index.present[row])[-1])) for row in rows])
 
 
 def load_index(store: RangeReader, info: ShardInfo) -> ShardIndex:
@@ -189,19 +247,9 @@ def check_headers(store: RangeReader, path: str, index: ShardIndex, row: int) ->
 
     Costs one range a field.
     """
-    key = index.key(row)
-    for column in np.flatnonzero(index.present[row]).tolist():
-        offset, size = int(index.data_offset[row, column]), int(index.size[row, column])
-        length = int(index.header_bytes[row, column])
-        headers = store.get_range(path, start=offset - length, length=length)
-        if not headers_match(headers, f"{key}.{index.fields[column]}", size, path):
-            raise StaleIndexError(
-                f"index does not match its shard: no header of field {index.fields[column]!r} where it should be; "
-                'restore the shard, or if it was written anew, rebuild its index with "shardpack index --force"',
-                shard=path,
-                key=key,
-                offset=offset - length,
-            )
+    headers = headers_of(index, [(row, column) for column in np.flatnonzero(index.present[row]).tolist()])
+    for cell, start, length in zip(headers.cells, headers.starts, headers.lengths, strict=True):
+        Headers([cell], [start], [length]).check(path, index, [store.get_range(path, start=start, length=length)])
 
 
 def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:

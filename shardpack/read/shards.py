@@ -13,7 +13,7 @@ from shardpack.errors import ShardpackError
 from shardpack.format.manifest import Manifest
 from shardpack.read.gather import read_sample
 from shardpack.read.sample import Sample
-from shardpack.read.shard import OpenShard, open_shard
+from shardpack.read.shard import OpenShard, check_unread, open_shard, parsed_index
 from shardpack.storage.local import drop_resident
 from shardpack.storage.protocol import RangeReader, Ranges
 
@@ -67,8 +67,14 @@ class Shards:
             buffers = self.store.get_many([Ranges(info.index_name, [0], [info.index_bytes]) for info in infos])
         except ShardpackError:
             return  # `get` says what is wrong, with the shard's own message
-        for number, info, (buffer,) in zip(closed, infos, buffers, strict=True):
-            self._keep(number, open_shard(self.store, info, self.first[number], probe=not self.verify, buffer=buffer))
+        indexes = [parsed_index(buffer, info) for info, (buffer,) in zip(infos, buffers, strict=True)]
+        check_unread(self.store, [pair for pair in zip(infos, indexes, strict=True) if pair[0].crc32c is None])
+        for number, info, index in zip(closed, infos, indexes, strict=True):
+            if info.crc32c is None:
+                self._keep(number, OpenShard(self.store, info, index, self.first[number]))
+            else:
+                shard = open_shard(self.store, info, self.first[number], probe=not self.verify, index=index)
+                self._keep(number, shard)
 
     def at(self, position: int) -> OpenShard:
         """Return the shard that holds a position."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal, get_args
 
 from shardpack.codecs.kinds import IMAGE_EXTENSIONS, LABEL_FIELDS
-from shardpack.errors import OptionError, SourceError
+from shardpack.errors import OnError, OptionError, SourceError
 from shardpack.plan.listing import Listing
 from shardpack.sources.check import check_names
 from shardpack.sources.classes import add_class_labels, in_class_folders
@@ -20,7 +20,6 @@ from shardpack.sources.table import find_tables, list_table
 from shardpack.workers import WorkerPool
 
 Layout = Literal["auto", "classes", "files", "table", "coco"]
-OnError = Literal["raise", "skip"]
 
 
 @dataclass(frozen=True, slots=True)

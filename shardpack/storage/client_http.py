@@ -30,7 +30,7 @@ class HttpClient:
         Args:
             url: Of the folder, without a query.
             query: Added to every address, such as a shared access signature.
-            headers: Sent with every request, but not to another host after a redirect if they authorise.
+            headers: Sent with every request, but to no other host after a redirect: any may be a secret.
             connect_seconds, read_seconds: Time limits, for a connection and for each piece of a response.
         """
         try:
@@ -53,6 +53,7 @@ class HttpClient:
                 other=0,
                 redirect=_MAX_REDIRECTS,
                 respect_retry_after_header=False,
+                remove_headers_on_redirect={"Authorization", "Cookie", "Proxy-Authorization", *headers},
             ),
         )
 

@@ -150,6 +150,16 @@ def golden_dataset(out: Path) -> None:
             writer.write(key, fields)
 
 
+def elsewhere_dataset(golden: Path, out: Path) -> None:
+    """Index the golden tars anew without reading a payload, to another folder."""
+    import shardpack
+    from shardpack.read import hopping
+
+    no_reading_on = patch.multiple(hopping, FIRST_BYTES=512, REQUEST_BYTES=0, MIN_SAVED=-1)
+    with patch("shardpack.__version__", GOLDEN_VERSION), no_reading_on:
+        shardpack.index(golden, out=out, checksums=False)
+
+
 # --- One broken file a rule of SPEC ----------------------------------------------------------
 
 A = entry(b"a.jpg", b"1")
@@ -203,6 +213,8 @@ def broken_indexes() -> Iterator[tuple[str, bytes]]:
         "X3-wrong-dtype",
         b"".join(safetensors.encode({**columns, "crc32c": columns["crc32c"].astype("<u8")}, metadata)),
     )
+    del metadata["shard_crc32c"]
+    yield "X3-checksums-without-that-of-the-shard", b"".join(safetensors.encode(columns, metadata))
     yield "X4-key-beyond-heap", changed("key_offset", (1,), 1 << 40)
     yield "X5-data-beyond-shard", described(end_of_data=str(1 << 40))
     yield "X6-size-of-an-absent-field", changed("size", (1, 0), 1)
@@ -249,11 +261,13 @@ def broken_manifests() -> Iterator[tuple[str, bytes]]:
     yield "M4-name-leads-outside", shard(name="../x.tar")
     yield "M5-negative-length", shard(num_bytes=-1)
     yield "M6-checksum-in-upper-case", shard(crc32c="DEADBEEF")
+    yield "M6-index-without-checksum", shard(index_crc32c=None)
     yield "M7-more-of-a-field-than-samples", shard(samples_per_field={"jpg": 12})
     yield "M8-index-over-the-key-index", shard(name="keys.tar")
     yield "M9-key-index-elsewhere", changed(keys={**json.loads(small_manifest())["keys"], "name": "../keys.index"})
     yield "M10-classes-are-numbers", changed(classes=[1, 2])
     yield "M11-does-not-add-up", changed(num_samples=20)
+    yield "M12-shards-at-with-a-password", changed(shards_at="https://me:secret@example.org/tars")
 
 
 def broken() -> dict[str, bytes]:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-import shardpack
-from tests.conformance.recipes import CORPUS, GOLDEN_SAMPLES, golden_dataset
+import shutil
 
-GOLDEN = CORPUS / "golden"
+import pytest
+
+import shardpack
+from tests.conformance.recipes import CORPUS, GOLDEN_SAMPLES, elsewhere_dataset, golden_dataset
+
+GOLDEN, ELSEWHERE = CORPUS / "golden", CORPUS / "elsewhere"
 
 
 def files(folder) -> dict[str, bytes]:
@@ -31,8 +35,20 @@ def test_the_golden_dataset_is_complete():
     ]
 
 
-def test_reading_gives_the_samples():
-    ds = shardpack.open(GOLDEN)
+def test_indexing_without_payloads_gives_the_golden_bytes(tmp_path):
+    shutil.copytree(GOLDEN, tmp_path / "golden")
+    elsewhere_dataset(tmp_path / "golden", tmp_path / "out")
+    made, golden = files(tmp_path / "out"), files(ELSEWHERE)
+    assert made == golden
+    assert files(tmp_path / "golden") == files(GOLDEN), "the tars' own folder is left alone"
+    assert b'"shards_at": "../golden"' in golden["shardpack.json"]
+    assert b"crc32c" not in golden["shard-000000.index"]
+    assert golden["keys.index"] == files(GOLDEN)["keys.index"]
+
+
+@pytest.mark.parametrize("folder", [GOLDEN, ELSEWHERE], ids=lambda folder: folder.name)
+def test_reading_gives_the_samples(folder):
+    ds = shardpack.open(folder)
     assert list(ds.keys()) == list(GOLDEN_SAMPLES)
     assert [dict(sample) for sample in ds] == [dict(sorted(fields.items())) for fields in GOLDEN_SAMPLES.values()]
     for position, (key, fields) in enumerate(GOLDEN_SAMPLES.items()):

@@ -39,6 +39,18 @@ def test_parse_undoes_encode(samples):
     assert b"".join(encode_index(found)) == data
 
 
+def test_an_index_may_have_no_checksums():
+    _, whole = small_shard(SAMPLES)
+    index = dataclasses.replace(whole, crc32c=None, shard_crc32c=None)
+    data = b"".join(encode_index(index))
+    found = parse_index(data, name="x")
+    assert (found.crc32c, found.shard_crc32c) == (None, None)
+    assert found.keys() == list(SAMPLES)
+    assert np.array_equal(found.data_offset, whole.data_offset)
+    assert len(data) < len(b"".join(encode_index(whole))) - whole.size.size * 4
+    assert b"".join(encode_index(found)) == data
+
+
 @given(MEMBERS)
 def test_index_says_where_every_payload_is(samples):
     shard, index = small_shard(samples)
@@ -136,6 +148,8 @@ REFUSED = {
         for value in ("", "DEADBEEF", "0x123456", "1234567", "123456789", "1234567\n", "-1234567")
     },
     "X3 missing": (lambda columns, _: columns.pop("present"), "has the columns"),
+    "X3 checksums without that of the shard": (lambda _, metadata: metadata.pop("shard_crc32c"), "has the columns"),
+    "X3 no checksums but that of the shard": (lambda columns, _: columns.pop("crc32c"), "has the columns"),
     "X3 more": (lambda columns, _: columns.update(other=np.zeros(0, "u1")), "has the columns"),
     "X3 dtype": (column("crc32c", lambda c: c.astype("<u8")), "'crc32c' of uint64"),
     "X3 shape": (column("size", lambda c: c[:2]), "'size'"),

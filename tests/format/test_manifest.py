@@ -29,6 +29,9 @@ from tests.strategies import damaged, json_values
 
 COUNTS = st.integers(0, 2**40)
 CHECKSUMS = st.integers(0, 2**32 - 1)
+PLACES = st.sampled_from(
+    [None, "..", "../a b/c?d", "/data", "C:/data", "s3://b", "hf://datasets/o/n@main", "https://h:1/a"]
+)
 TEXT = st.text(st.characters(exclude_categories=[]), max_size=8)
 
 
@@ -39,11 +42,15 @@ def manifests(draw):
         samples = draw(st.integers(1, 2**40))
         fields = draw(st.dictionaries(TEXT, st.integers(1, samples), min_size=1, max_size=3))
         shards.append(
-            ShardInfo(f"s/{number}.tar", samples, draw(COUNTS), draw(CHECKSUMS), draw(COUNTS), draw(CHECKSUMS), fields)
+            ShardInfo(
+                *(f"s/{number}.tar", samples, draw(COUNTS), draw(st.none() | CHECKSUMS)),
+                *(draw(COUNTS), draw(CHECKSUMS), fields),
+            )
         )
     keys = {"name": "keys.index", "num_bytes": draw(COUNTS), "crc32c": "00000000", "unique": draw(st.booleans())}
     classes = draw(st.one_of(st.none(), st.lists(TEXT, max_size=3)))
-    return Manifest([record_of(shard) for shard in shards], keys, classes, {"shardpack": "1", "options": {}}), shards
+    packed_with = {"shardpack": "1", "options": {}}
+    return Manifest([record_of(shard) for shard in shards], keys, classes, packed_with, draw(PLACES)), shards
 
 
 def _one_string(text: str) -> str:
@@ -67,6 +74,7 @@ def test_parse_undoes_encode(made):
     assert found.keys == whole.keys
     assert found.classes == (None if whole.classes is None else [_one_string(name) for name in whole.classes])
     assert found.packed_with == {"shardpack": "1", "options": {}}
+    assert found.shards_at == whole.shards_at
     assert encode_manifest(found) == text
     assert text.endswith(b"}\n")
 
@@ -93,6 +101,9 @@ def test_fingerprint_depends_on_every_shard_and_their_order():
     for change in ({"crc32c": "00000000"}, {"num_samples": 1}, {"num_bytes": 1}):
         prints.add(fingerprint(Manifest([{**whole.records[0], **change}, *whole.records[1:]], whole.keys)))
     assert len(prints) == 6
+    for change in ({}, {"index_crc32c": "00000009"}):
+        prints.add(fingerprint(Manifest([{**whole.records[0], "crc32c": None, **change}], whole.keys)))
+    assert len(prints) == 8, "the index stands in for the shard's checksum"
     same = [{**record, "name": f"other-{i}.tar"} for i, record in enumerate(whole.records)]
     assert fingerprint(Manifest(same, whole.keys)) in prints
 
@@ -178,7 +189,6 @@ def keys(**values):
 
 BAD_NUMBERS = [-1, 2**63, 10**300, 1.0, True, None, "1", [], float("nan"), float("inf")]
 BAD_CHECKSUMS = [
-    None,
     1,
     "",
     "DEADBEEF",
@@ -204,7 +214,7 @@ REFUSED = {
     **{f"M5 bytes {v!r}"[:40]: (shard(num_bytes=v), "bad num_bytes in entry 1") for v in BAD_NUMBERS},
     **{f"M5 index {v!r}"[:40]: (shard(index_bytes=v), "bad index_bytes in entry 1") for v in BAD_NUMBERS},
     **{f"M6 {v!r}": (shard(crc32c=v), "bad crc32c in entry 1") for v in BAD_CHECKSUMS},
-    **{f"M6 index {v!r}": (shard(index_crc32c=v), "bad index_crc32c in entry 1") for v in BAD_CHECKSUMS},
+    **{f"M6 index {v!r}": (shard(index_crc32c=v), "bad index_crc32c in entry 1") for v in [None, *BAD_CHECKSUMS]},
     **{
         f"M7 {v!r}"[:40]: (shard(samples_per_field=v), "bad samples_per_field in entry 1")
         for v in [None, [], {}, "ab", {"jpg": 0}, *({"jpg": n} for n in BAD_NUMBERS)]
@@ -219,6 +229,22 @@ REFUSED = {
     "M9 unique": (keys(unique=1), "entry for the key index"),
     **{f"M10 classes {v!r}": (top(classes=v), "classes") for v in ("ab", {}, [1], [None], 1)},
     **{f"M10 packed {v!r}": (top(packed_with=v), "how it was packed") for v in (None, [], "ab")},
+    **{
+        f"M12 {v!r}"[:40]: (top(shards_at=v), "bad shards_at")
+        for v in (
+            *("", 1, [], True, "a\\b", "a\nb", "a\0", "\ud800", "x" * 1025, "s3://", "S3://b", "://b", "s3:///a"),
+            *(
+                "s3://user@b",
+                "s3://user:secret@b/a",
+                "https://h/a?b",
+                "https://h/a#b",
+                "https://h?b",
+                "x s3://b",
+                "s3:// b",
+            ),
+        )
+    },
+    "M12 name": (lambda head: (top(shards_at="../x")(head), shard(name="x.index")(head)), "called like an index"),
     "M11 samples": (top(num_samples=20), "does not add up: num_samples is 20, its shards have 21"),
     "M11 samples as a float": (top(num_samples=21.0), "does not add up"),
     "M11 bytes": (top(num_bytes=None), "does not add up: num_bytes"),

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptShardError, ShardpackError
 from shardpack.format import tar
 from shardpack.format.tar import END_OF_ARCHIVE
-from shardpack.format.tar_parser import MAX_EXTENDED_BYTES, TarParser
+from shardpack.format.tar_parser import MAX_EXTENDED_BYTES, Member, TarParser
 from tests.format.builders import GNU, POSIX, V7, block, entry, gnu_long, names, parse, pax
 from tests.strategies import chunked, cuts, damaged, member_names, payloads
 
@@ -280,3 +280,29 @@ def test_a_claim_of_gigabytes_takes_no_memory():
     parser = TarParser("x")
     list(parser.feed(block(b"a.jpg", 8**11 - 1) + b"x" * 4096))
     assert len(parser._held) + len(parser._extended) == 0
+
+
+@given(st.data())
+def test_skipping_finds_what_reading_finds(data):
+    sizes = data.draw(st.lists(st.integers(0, 2000), min_size=1, max_size=5))
+    archive = b"".join(
+        (pax([(b"path", b"%d.jpg" % i)]) if i % 2 else gnu_long(b"%d.jpg" % i)) + entry(b"x", bytes(size))
+        for i, size in enumerate(sizes)
+    )
+    archive += bytes(1024)
+    expected, end_of_data, _ = parse([archive])
+    parser, found, between = TarParser("x.tar"), [], {0}
+    while parser.position < len(archive) and not parser.finished:
+        step = data.draw(st.sampled_from([512, 1024, 4096]))
+        found.extend(event for event in parser.feed(archive[parser.position :][:step]) if isinstance(event, Member))
+        if parser.is_between_members:
+            between.add(parser.position)
+        parser.skip(data.draw(st.integers(0, parser.to_skip)))
+        if parser.is_between_members:
+            between.add(parser.position)
+    assert found == [member for member, _ in expected]
+    assert parser.close() == end_of_data
+    for start in between:  # a parser that begins there finds the rest
+        fresh = TarParser("x.tar", offset=start)
+        rest = [event for event in fresh.feed(archive[start:]) if isinstance(event, Member)]
+        assert rest == [member for member in found if member.member_offset >= start]

@@ -23,7 +23,7 @@ LAYERS = {
     "plan": 1.5,  # pure as well; fitting shards to a cap needs the arithmetic of tar headers
     "storage": 2,
     **dict.fromkeys(("sources", "pack", "read"), 3),
-    **dict.fromkeys(("check", "extraction", "tars"), 3.5),  # join two of these
+    **dict.fromkeys(("check", "copying", "extraction", "tars"), 3.5),  # join two of these
     "api": 3.6,  # joins them all
     "__init__": 3.7,
     **dict.fromkeys(("torch", "webdataset", "ray", "interop"), 4),

@@ -8,6 +8,7 @@ import re
 import shardpack
 
 PUBLIC = [
+    "CopyReport",
     "Dataset",
     "IndexReport",
     "PackReport",
@@ -18,6 +19,7 @@ PUBLIC = [
     "Stats",
     "Stream",
     "VerifyReport",
+    "copy",
     "extract",
     "index",
     "mix",

@@ -20,6 +20,7 @@ from shardpack.pack.publish import Output
 from shardpack.pack.run import pack_plan, plan_shards
 from shardpack.pack.writer import ShardWriter
 from shardpack.plan.packing import ShardLimits
+from shardpack.storage.locking import FolderLock
 from tests.conftest import ROOT
 from tests.fakes import contents, inline_listing
 
@@ -28,7 +29,9 @@ NEW = {f"new-{i}": {"bin": b"new"} for i in range(3)}
 
 
 def pack(out, samples, **options):
-    return pack_plan(plan_shards(inline_listing(samples), ShardLimits(1 << 20, 2)), str(out), PackOptions(**options))
+    return pack_plan(
+        plan_shards(inline_listing(samples), ShardLimits(1 << 20, 2)), Output(str(out)), PackOptions(**options)
+    )
 
 
 def write(out, samples, **options):
@@ -268,7 +271,7 @@ def test_a_claim_given_up_late_does_not_sweep_the_next_one(tmp_path):
 def test_a_work_folder_that_vanishes_is_made_again(tmp_path, monkeypatch, removals):
     """Its owner removes it when it is done, perhaps while we wait for the lock."""
     output = Output(str(tmp_path))
-    real, left = claim_module.FolderLock.take, [None] * removals
+    real, left = FolderLock.take, [None] * removals
 
     def take(lock, **options):
         if left:
@@ -276,7 +279,7 @@ def test_a_work_folder_that_vanishes_is_made_again(tmp_path, monkeypatch, remova
             output.remove_work_folder()
         return real(lock, **options)
 
-    monkeypatch.setattr(claim_module.FolderLock, "take", take)
+    monkeypatch.setattr(FolderLock, "take", take)
     with claim(output, force=False):
         assert output.has_work_folder()
 

@@ -16,6 +16,7 @@ from shardpack.errors import SourceError, StorageError
 from shardpack.format import manifest
 from shardpack.pack import shard as shard_module
 from shardpack.pack.options import PackOptions, PackReport
+from shardpack.pack.publish import Output
 from shardpack.pack.run import pack_plan, plan_shards, recorded_options
 from shardpack.pack.shard import chunks, fingerprint, member_names
 from shardpack.plan.order import PACK_ORDER, derive_key, permutation
@@ -39,7 +40,7 @@ SAMPLES = {
 def pack(listing, out, *, limits=None, pool=None, progress=lambda *_: None, **options):
     """Pack a listing; return the folder's content and how many shards were there already."""
     plan = plan_shards(listing, limits or ShardLimits(SMALL))
-    resumed = pack_plan(plan, str(out), PackOptions(progress=progress), pool=pool, **options)
+    resumed = pack_plan(plan, Output(str(out)), PackOptions(progress=progress), pool=pool, **options)
     return contents(out), resumed
 
 
@@ -73,7 +74,7 @@ def test_the_folder_holds_a_dataset_and_nothing_else(whole):
 
 def test_the_cap_holds_and_the_plan_is_kept(source, tmp_path):
     plan = plan_shards(file_listing(source), ShardLimits(SMALL))
-    pack_plan(plan, str(tmp_path), PackOptions())
+    pack_plan(plan, Output(str(tmp_path)), PackOptions())
     lengths = [os.path.getsize(path) for path in sorted(tmp_path.glob("*.tar"))]
     assert lengths == plan.shard_bytes.tolist()
     assert max(lengths) <= SMALL
@@ -242,8 +243,15 @@ def test_rejects_are_listed(tmp_path):
 
 
 def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path, monkeypatch):
+    real = Output.write
+
+    def write(output, name, parts):
+        if name == manifest.FILE_NAME:
+            raise KeyboardInterrupt
+        real(output, name, parts)
+
     with monkeypatch.context() as patch:
-        patch.setattr(manifest, "encode_manifest", interrupt)
+        patch.setattr(Output, "write", write)
         with pytest.raises(KeyboardInterrupt):
             pack(inline_listing(SAMPLES), tmp_path, rejected=[("a", "b")])
     assert (tmp_path / "rejected.jsonl").exists()
@@ -270,7 +278,7 @@ def test_a_file_that_changes_is_named(tmp_path, jobs, change, says):
     plan = plan_shards(listing, ShardLimits(1 << 20, 1))
     out = tmp_path / "out"
     with start_workers(jobs) as pool, pytest.raises(SourceError, match=says) as caught:
-        pack_plan(plan, str(out), PackOptions(), pool=pool)
+        pack_plan(plan, Output(str(out)), PackOptions(), pool=pool)
     assert "\n" not in str(caught.value)
     assert not (out / manifest.FILE_NAME).exists()
     assert not list(out.rglob("*.tmp"))

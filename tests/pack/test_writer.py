@@ -26,6 +26,7 @@ from shardpack.format import manifest
 from shardpack.pack import seen_keys
 from shardpack.pack import writer as writer_module
 from shardpack.pack.options import PackOptions
+from shardpack.pack.publish import Output
 from shardpack.pack.run import pack_plan, plan_shards, recorded_options
 from shardpack.pack.writer import ShardWriter
 from shardpack.plan.packing import ShardLimits
@@ -67,7 +68,7 @@ def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, 
     folder = new_folder()
     limits = ShardLimits(max_bytes, most, allow_oversized=True)
     recorded = recorded_options(max_shard_bytes=max_bytes, max_shard_samples=most, allow_oversized=True)
-    pack_plan(plan_shards(inline_listing(samples), limits), str(folder / "a"), PackOptions(recorded=recorded))
+    pack_plan(plan_shards(inline_listing(samples), limits), Output(str(folder / "a")), PackOptions(recorded=recorded))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer_module, "CHUNK_BYTES", chunk)
         options = {"max_shard_bytes": max_bytes, "max_shard_samples": most, "allow_oversized": True}
@@ -203,7 +204,7 @@ def test_keys_of_one_hash_are_told_apart(tmp_path, monkeypatch):
 
 
 def test_merged_runs_of_hashes_forget_nothing(tmp_path):
-    seen = seen_keys.SeenKeys(str(tmp_path))
+    seen = seen_keys.SeenKeys(lambda name: (tmp_path / name).read_bytes())
     for shard in range(70):
         seen.add([f"{shard}-{i}" for i in range(1 + shard * 7 % 13)], f"shard-{shard:06d}.tar")
     assert len(seen._runs) < 10

@@ -3,6 +3,7 @@
 A fork costs milliseconds where an interpreter costs half a second, so a packer can be killed at
 every single step it takes: `kill_at` is the number of a call that changes the disk, and the child
 kills itself just before it. A write counts twice: before it, and when half of it is done.
+`kill_at_change` is the same for changes of a bucket, each counted before and after it.
 """
 
 from __future__ import annotations
@@ -12,9 +13,11 @@ import os
 import resource
 import signal
 import sys
+import threading
 from pathlib import Path
 
 import shardpack
+from shardpack.storage.remote import RemoteStore
 
 CHANGES = ["mkdir", "open", "posix_fallocate", "write", "fsync", "replace", "rename", "unlink", "rmdir"]
 
@@ -45,6 +48,24 @@ class Killer:
         setattr(os, name, call)
 
 
+class BucketKiller(Killer):
+    def __init__(self, kill_at):
+        super().__init__(kill_at)
+        self._lock = threading.Lock()
+
+    def wrap(self, name):
+        real = getattr(RemoteStore, name)
+
+        def change(*arguments):
+            with self._lock:
+                self.step()
+            real(*arguments)
+            with self._lock:
+                self.step()
+
+        setattr(RemoteStore, name, change)
+
+
 def write(source, out, **options):
     """Pack a folder's files with a ShardWriter, as `pack` does with layout="files"."""
     samples: dict[str, dict[str, bytes]] = {}
@@ -61,10 +82,14 @@ ACTIONS = {"pack": lambda source, out, **options: shardpack.pack(source, out, jo
 
 def child(request):
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    if request["kill_at"]:
+    if request.get("kill_at"):
         killer = Killer(request["kill_at"])
         for name in CHANGES:
             killer.wrap(name)
+    if request.get("kill_at_change"):
+        bucket_killer = BucketKiller(request["kill_at_change"])
+        for name in ("put", "delete"):
+            bucket_killer.wrap(name)
     try:
         report = ACTIONS[request["action"]](request["source"], request["out"], **request["options"])
     except shardpack.ShardpackError as error:

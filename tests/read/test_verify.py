@@ -186,8 +186,9 @@ def test_without_a_manifest_there_is_nothing_to_verify_against(folder):
 
 
 def test_options_are_checked(folder):
-    with pytest.raises(OptionError, match="jobs is 0, expected at least 1"):
-        shardpack.verify(folder, jobs=0)
+    for jobs in (0, "4", 1.5, True):
+        with pytest.raises(OptionError, match=f"jobs is {jobs!r}, expected at least 1"):
+            shardpack.verify(folder, jobs=jobs)
 
 
 def test_reports_pickle(folder):

@@ -1,0 +1,66 @@
+"""`shardpack copy`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import shardpack
+from shardpack.cli.ui import (
+    dataset_argument,
+    json_option,
+    note,
+    options_of,
+    plural,
+    print_json,
+    progress_bar,
+    quiet_option,
+    storage_option,
+    work_dir_option,
+)
+from shardpack.units import format_bytes
+
+
+@click.command("copy", epilog="Example: shardpack copy out/ s3://bucket/train")
+@dataset_argument
+@click.argument("target", metavar="OUT", type=click.Path())
+@click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Shards at once. [default: 4]")
+@click.option("--dry-run", is_flag=True, help="Say how much would be copied; write nothing.")
+@click.option("--force", is_flag=True, help="Replace another dataset in OUT; of this one, check every byte.")
+@storage_option
+@options_of("--target-storage-option", "the URL OUT")
+@work_dir_option
+@json_option
+@quiet_option
+def command(
+    dataset: str,
+    target: str,
+    storage_options: dict[str, Any] | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> None:
+    """Copy the dataset DS to OUT; both are folders or URLs, in any combination.
+
+    Length and checksum of every file are compared with the manifest on the way, and the manifest is
+    written last. The same command continues where a killed one stopped. Where OUT holds this very
+    dataset, it copies again what has the wrong length, or with --force the wrong checksum.
+
+    With --json: source, target, num_samples, num_shards, num_bytes, copied_shards, copied_bytes,
+    seconds, dry_run.
+    """
+    shardpack.open(dataset, storage_options=storage_options)  # says best why there is no dataset, if there is none
+    with progress_bar(quiet=quiet) as progress:
+        report = shardpack.copy(dataset, target, storage_options=storage_options, progress=progress, **options)
+    if as_json:
+        print_json(report)
+        return
+    verb = "would copy" if report.dry_run else "copied"
+    kept = report.num_shards - report.copied_shards
+    note(
+        f"{verb} {plural(report.copied_shards, 'shard')}, {format_bytes(report.copied_bytes)}, to {report.target}"
+        + ("" if report.dry_run else f" in {report.seconds:.1f} s")
+        + (f"; {plural(kept, 'shard')} were there" if kept else ""),
+        quiet=quiet,
+    )
