@@ -27,6 +27,7 @@ from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, SHU
 from shardpack.read.dataset import Dataset
 from shardpack.read.stream import Stream
 from shardpack.read.survey import CLASS_FROM, Survey, path_through, survey
+from shardpack.storage.connection import is_url
 from shardpack.units import format_bytes
 
 _FROM = {"key": "first folder of the key", "json": "label of the json field"}
@@ -152,9 +153,10 @@ def _lines(ds: Dataset, found: Survey, class_from: str, window_blocks: int) -> l
         lines.append(("in order of", f"{plural(found.blocks, what)} of {format_bytes(found.block_bytes)}"))
     if found.window_bytes:
         each = "" if found.partitions == found.world_size else " of each partition"
+        where = "in memory" if is_url(ds.location) else "in the page cache"
         lines += [
             ("window", f"{plural(window_blocks, 'block')}{each}: {both_units(found.window_bytes)}"),
-            ("reads ahead", f"up to {both_units(found.read_ahead_bytes)}, in the page cache"),
+            ("reads ahead", f"up to {both_units(found.read_ahead_bytes)}, {where}"),
         ]
     lines += [
         ("memory", both_units(found.memory_bytes)),

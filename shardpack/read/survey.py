@@ -50,7 +50,7 @@ class Survey:
         block_bytes: Their mean.
         requests: Ranges that a reader of whole blocks asks for; one a sample for "global".
         window_bytes: What is mixed at a time, over all partitions of the rank: must be near at hand.
-        read_ahead_bytes: Announced and not used yet, at most; waits in the page cache.
+        read_ahead_bytes: Announced and not used yet, at most; waits in the page cache, far away in memory.
         memory_bytes: What the iterator holds: payloads of a chunk, and the order.
         neighbour_distance: Median distance in stored samples between neighbours of the epoch; 1 is a true shuffle's.
         measured_batches, measured_batch_size: What the entropies are the means of.

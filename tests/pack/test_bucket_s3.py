@@ -153,7 +153,9 @@ def test_a_kill_at_any_put_is_healed_by_the_same_command(source, bucket, zygote,
         if complete and not marked:
             assert "already holds a dataset" in ended["error"]
         else:
-            assert ended == {"killed": False, "resumed": 3 if complete else len(finished)}
+            assert not ended["killed"]
+            known = 3 if complete else len(finished)
+            assert known <= ended["resumed"] <= known + 1, "a put that was under way may have arrived since we looked"
         assert not finished.intersection(bucket.uploads())  # never uploaded again
         assert bucket.contents(folder) == whole
         seen.add(len(finished))
