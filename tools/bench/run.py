@@ -35,6 +35,7 @@ BENCHES = (
     "growth",
     "plan_memory",
     "index_foreign",
+    "bucket",
 )
 MORE = ("data",)  # measure nothing that anyone waits for
 
