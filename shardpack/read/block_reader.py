@@ -19,7 +19,7 @@ import numpy as np
 from shardpack.errors import FormatError
 from shardpack.read.ahead import Integers, Parts, ReadAhead, Source, blocks_wanted
 from shardpack.read.chunk_reader import MAX_CHUNK_BYTES
-from shardpack.read.fetch import fetch, fetch_small
+from shardpack.read.fetch import fetch_each, fetch_small
 from shardpack.read.gather import wanted
 from shardpack.read.packed import PackedBlock, PackedBlocks, read_packed
 from shardpack.read.sample import Sample
@@ -117,7 +117,9 @@ class BlockReader:
     def _start(self, chunk: _Chunk, pool: ThreadPoolExecutor, *, whole_windows: bool) -> None:
         """Let the threads read what a chunk wants, and what will be wanted soon after."""
         names = list(chunk.blocks)
-        if whole_windows:
+        if not whole_windows:  # the indexes of the first windows' shards are small: have them when their turn comes
+            pool.submit(self._open_shards, chunk)
+        else:
             for partition, end in chunk.end.items():
                 begin = max(self._until.get(partition, 0), chunk.begin[partition])
                 names.extend((partition, number) for number in range(begin, end))
@@ -125,6 +127,16 @@ class BlockReader:
         for name in names:
             if name not in self._blocks:
                 self._blocks[name] = pool.submit(self._load, name)
+
+    def _open_shards(self, chunk: _Chunk) -> None:
+        first = [
+            run[0]
+            for partition, end in chunk.end.items()
+            for run in self._order.block_items(partition, chunk.begin[partition], end)
+        ]
+        positions = np.sort(self._source.sequence.at(np.array(first, np.int64)))
+        under_way = {number for number, _, _ in self._shards.runs(np.sort(chunk.positions))}
+        self._shards.load(number for number, _, _ in self._shards.runs(positions) if number not in under_way)
 
     def _take(self, chunk: _Chunk, size: int) -> Parts:
         """Yield the samples of a chunk, `size` at a time: few enough to stay in the processor's caches."""
@@ -147,17 +159,24 @@ class BlockReader:
             self._shards.count_mapped(MAX_CHUNK_BYTES * -(-len(rows) // size))
 
     def _is_inside(self, chunk: _Chunk, contents: list[Content]) -> bool:
-        counts = np.array([len(content.bounds) for content in contents if isinstance(content, PackedBlock)])
+        counts = np.array([len(content) for content in contents])
         return bool(((chunk.row >= 0) & (chunk.row < counts[chunk.owner])).all())
 
     def _one_by_one(self, chunk: _Chunk, contents: list[Content]) -> Iterator[Sample]:
         """Yield a chunk's samples, those that no block holds read by themselves; raise at the one that cannot be."""
-        for at, (owner, row) in enumerate(zip(chunk.owner.tolist(), chunk.row.tolist(), strict=True)):
+        held = list(zip(chunk.owner.tolist(), chunk.row.tolist(), chunk.positions.tolist(), strict=True))
+        others = [position for owner, row, position in held if not 0 <= row < len(contents[owner])]
+        rest = fetch_each(
+            self._shards, np.array(others, np.int64), self._source.fields, max_bytes=MAX_CHUNK_BYTES, streaming=False
+        )
+        for owner, row, position in held:
             content = contents[owner]
-            if isinstance(content, list) and 0 <= row < len(content):
-                yield content[row]
+            if not 0 <= row < len(content):
+                yield next(rest)
+            elif isinstance(content, PackedBlock):
+                yield content.sample(self._shards, row, position)
             else:
-                yield from fetch(self._shards, chunk.positions[at : at + 1], self._source.fields)
+                yield content[row]
 
     def _content(self, name: Name) -> Content:
         """Return a block, read now or by a thread."""
@@ -181,7 +200,9 @@ class BlockReader:
                 if (positions[1:] > positions[:-1]).all():
                     shard = self._shards.at(int(positions[0]))
                     block = read_packed(
-                        wanted(shard, positions - shard.first, self._source.fields), verify=self._shards.verify
+                        wanted(shard, positions - shard.first, self._source.fields),
+                        verify=self._shards.verify,
+                        max_bytes=self._max_bytes,
                     )
                     if block is not None:
                         return block

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.errors import ShardpackError
 from shardpack.read.gather import Wanted, gather, gather_far, wanted
 from shardpack.read.sample import Sample
 from shardpack.read.shards import Shards
@@ -50,6 +51,27 @@ def fetch_within(
     half = len(positions) // 2
     for piece in (positions[:half], positions[half:]):
         yield from fetch_within(shards, piece, fields, max_bytes=max_bytes, streaming=streaming)
+
+
+def fetch_each(
+    shards: Shards,
+    positions: npt.NDArray[np.int64],
+    fields: tuple[str, ...] | None,
+    *,
+    max_bytes: int,
+    streaming: bool,
+) -> Iterator[Sample]:
+    """Yield what `fetch_within` reads, sample by sample; an error comes at the very sample that cannot be read."""
+    done = 0
+    try:
+        if len(positions):
+            for part in fetch_within(shards, positions, fields, max_bytes=max_bytes, streaming=streaming):
+                for sample in part:
+                    done += 1
+                    yield sample
+    except ShardpackError:
+        for at in range(done, len(positions)):
+            yield from fetch(shards, positions[at : at + 1], fields)
 
 
 def fetch_small(

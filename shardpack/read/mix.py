@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import FormatError, OptionError, ShardpackError
+from shardpack.errors import FormatError, OptionError
 from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, EpochOrder, Shuffle, as_integer
 from shardpack.plan.mixing import Schedule, check_length, length_until, shares
 from shardpack.plan.order import MIX_SEED, derive_key
@@ -26,7 +26,7 @@ from shardpack.read import sequence
 from shardpack.read.ahead import Parts, ReadAhead, Source
 from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_SAMPLES, MAX_FAR_BYTES
 from shardpack.read.dataset import Dataset
-from shardpack.read.fetch import fetch, fetch_small, fetch_within
+from shardpack.read.fetch import fetch_each, fetch_small
 from shardpack.read.pipeline import done_ahead
 from shardpack.read.sample import Sample
 from shardpack.read.shards import Shards
@@ -133,21 +133,13 @@ class MixedStream(Stream):
 
     def _read(self, source: int, positions: npt.NDArray[np.int64]) -> Iterator[Sample]:
         """Yield samples of one dataset, a few MiB in memory at a time; an error comes at the very sample."""
-        member, done = self._members[source], 0
+        member = self._members[source]
         sequential = member.shuffle.mode in {"none", "shards"}
-        try:
-            for part in fetch_within(
-                member.shards, positions, member.fields, max_bytes=MAX_CHUNK_BYTES, streaming=sequential
-            ):
-                for sample in part:
-                    done += 1
-                    sample._source = source
-                    yield sample
-        except ShardpackError:
-            for at in range(done, len(positions)):
-                (sample,) = fetch(member.shards, positions[at : at + 1], member.fields)
-                sample._source = source
-                yield sample
+        for sample in fetch_each(
+            member.shards, positions, member.fields, max_bytes=MAX_CHUNK_BYTES, streaming=sequential
+        ):
+            sample._source = source
+            yield sample
 
     def _load(self, chunk: _Chunk) -> dict[int, list[Sample] | None]:
         """Return the samples of a chunk by dataset, each all at once; None for what `_read` must read."""

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.read.gather import STREAM_LIMITS, Wanted
+from shardpack.read.gather import Wanted
 from shardpack.read.sample import Sample
 from shardpack.read.shards import Shards
 
@@ -38,8 +38,20 @@ class PackedBlock:
     bounds: Integers
     fields: tuple[str, ...]
 
+    def __len__(self) -> int:
+        return len(self.bounds)
 
-def read_packed(what: Wanted, *, verify: bool) -> PackedBlock | None:
+    def sample(self, shards: Shards, row: int, position: int) -> Sample:
+        """Return one sample; many at once are cut by `PackedBlocks`."""
+        sample = Sample()
+        sample.position, sample._key = position, shards
+        bounds = self.bounds[row].tolist()
+        for field, begin, end in zip(self.fields, bounds[::2], bounds[1::2], strict=True):
+            sample[field] = self.buffer[begin:end]
+        return sample
+
+
+def read_packed(what: Wanted, *, verify: bool, max_bytes: int) -> PackedBlock | None:
     """Return samples as a packed block; None where they are better read in other ways.
 
     Costs nothing but a probe where the shard is mapped and in memory, else one request for all of
@@ -57,7 +69,7 @@ def read_packed(what: Wanted, *, verify: bool) -> PackedBlock | None:
         shard.keep_map()
         if shard.map is not None and store.is_cached(shard.path, start):
             return PackedBlock(shard.map, _bounds(what, 0), fields)
-    if len(what.columns) != shard.width or end - start > STREAM_LIMITS.max_request_bytes:
+    if len(what.columns) != shard.width or end - start > max_bytes:
         return None  # a long range would read unwanted fields, or more than a block should hold
     if int(what.sizes.sum()) < (end - start) // 2:
         return None  # and here, unwanted samples

@@ -206,7 +206,8 @@ class Stream:
         mean = max(1, manifest.num_bytes // max(1, manifest.num_samples))
         if mean > LARGE_SAMPLE_BYTES and not self._shards.store.remote:
             return max(1, 2 * CHUNK_BYTES // mean)  # no more than planned together, where they are in memory
-        return min(max(1, (RUN_BYTES if self._sequential else CHUNK_BYTES) // mean), MAX_CHUNK_SAMPLES)
+        near_run = self._sequential and not self._shards.store.remote
+        return min(max(1, (RUN_BYTES if near_run else CHUNK_BYTES) // mean), MAX_CHUNK_SAMPLES)
 
     # Resuming
 

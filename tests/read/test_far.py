@@ -212,3 +212,27 @@ def test_mixes_are_the_same_and_read_ahead(monkeypatch):
     assert found[0] == found[1]
     assert far.most_under_way >= 2
     wait_for_no_threads()
+
+
+def test_a_block_too_long_to_be_kept_costs_the_others_nothing():
+    """A huge sample amid small ones is read by itself; its neighbours of other blocks still come from theirs."""
+    samples = {**numbered(300, size=3000), "k/0100": {"bin": bytes(600_000), "json": b"{}"}}
+    store = FarStore(packed(samples, max_shard_samples=50), gap=0)
+    ds = shardpack.open(store)
+    found = list(ds.stream(shuffle="blocks", block_bytes=50_000, window_blocks=6))
+    assert sorted(sample.position for sample in found) == list(range(300))
+    assert len(found[0]) == 2
+    assert len(shard_calls(store)) < 120, "blocks, and the samples of a few"
+    assert sum(length for _, _, length in shard_calls(store)) < 1.02 * ds.manifest.num_bytes
+
+
+def test_shards_of_other_fields_stream_too():
+    samples = {**numbered(60, size=500), **{f"other/{i}": {"txt": b"%d" % i} for i in range(40)}}
+    for mode in SHUFFLES:
+        found = [
+            as_dicts(list(shardpack.open(store).stream(shuffle=mode, block_bytes=4000, window_blocks=5)))
+            for files in [packed(samples, max_shard_samples=20)]
+            for store in (MemoryStore(files), FarStore(files))
+        ]
+        assert found[0] == found[1]
+        assert len(found[0]) == 100

@@ -23,9 +23,9 @@ import shardpack
 MEMBERS = 2  # a sample
 
 
-def tars_of(work: Work, root: Path, **mtime: float) -> Path:
+def tars_of(work: Work, root: Path, **mtime: int) -> Path:
     """Return a folder of tars written by webdataset, made if it is not there yet."""
-    folder = root / f"{work.name}-{work.num_samples}-webdataset{'-mtime' * bool(mtime)}"
+    folder = root / f"{work.name}-{work.num_samples}-webdataset{'-mtime0' * bool(mtime)}"
     done = folder.with_suffix(".done")
     if not done.exists():
         folder.mkdir(parents=True, exist_ok=True)
@@ -76,7 +76,7 @@ def main() -> int:
     report = Report("index_foreign", args)
     with work_folder(args) as root:
         work = TINY.scaled(args.scale)
-        for name, mtime in (("mtime=0", {"mtime": 0.0}), ("default, pax headers", {})):
+        for name, mtime in (("mtime=0", {"mtime": 0}), ("default, pax headers", {})):
             folder = tars_of(work, root, **mtime)
             warm(folder)
             seconds = interleave(cases(folder), args.rounds)
