@@ -105,6 +105,7 @@ class HttpClient:
         with suppress(self.urllib3.exceptions.InvalidHeader):
             wait = self.urllib3.Retry().get_retry_after(response)
         response.drain_conn()
+        response.close()  # the connection is back in the pool, unless draining failed
         kind = kind_of_status(response.status)
         raise RequestError(kind, f"status {response.status} {response.reason or ''}".strip(), retry_after_seconds=wait)
 

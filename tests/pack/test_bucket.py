@@ -325,7 +325,7 @@ def test_the_work_folder_never_holds_more_than_jobs_and_one(tmp_path, store, wor
         watcher.join()
     assert len(store.puts(".tar")) == 12
     assert 1 <= most[0] <= jobs + 1
-    assert most[0] == jobs + 1 or not slow
+    assert most[0] >= 2 or not slow, "packing goes on while shards are on their way"
 
 
 def test_uploads_overlap(tmp_path, store):

@@ -18,7 +18,7 @@ pytest.importorskip("obstore")
 pytest.importorskip("urllib3")
 
 DATA = bytes(range(251)) * 40_000  # 10 MB
-QUICK = {"read_timeout_seconds": 0.5, "connect_timeout_seconds": 0.5, "max_attempts": 4, "max_seconds": 8.0}
+QUICK = {"read_timeout_seconds": 0.3, "connect_timeout_seconds": 0.5, "max_attempts": 3, "max_seconds": 8.0}
 
 
 @pytest.fixture(params=["http", "s3"])
@@ -102,15 +102,15 @@ def test_a_wait_that_is_too_long_is_an_error_at_once(far):
 
 
 LASTING = [
-    (Fault("status", status=500, times=None), StorageError, r"after 4 attempts in .*500"),
+    (Fault("status", status=500, times=None), StorageError, r"after 3 attempts in .*500"),
     (Fault("status", status=503, times=None), StorageError, r"attempts? in .*503|503"),
     (Fault("status", status=403, times=None), StorageError, r"access denied .*check the credentials"),
     (Fault("status", status=404, times=None), ShardNotFoundError, r"no object '.*a\.bin'; check the name"),
     (Fault("status", status=400, times=None), StorageError, r"400"),
-    (Fault("reset", times=None), StorageError, r"after 4 attempts"),
-    (Fault("truncate", after_bytes=10, times=None), StorageError, r"after 4 attempts"),
-    (Fault("stall", seconds=30.0, times=None), StorageError, r"after 4 attempts"),
-    (Fault("content-range", delta=1, times=None), StorageError, r"after 4 attempts"),
+    (Fault("reset", times=None), StorageError, r"after 3 attempts"),
+    (Fault("truncate", after_bytes=10, times=None), StorageError, r"after 3 attempts"),
+    (Fault("stall", seconds=30.0, times=None), StorageError, r"after 3 attempts"),
+    (Fault("content-range", delta=1, times=None), StorageError, r"after 3 attempts"),
     (
         Fault("etag", times=None),
         StaleIndexError,
@@ -139,7 +139,7 @@ def test_lasting_faults_are_clear_errors_in_time(far, fault, kind, says):
 def test_a_server_that_is_gone_is_an_error_and_is_found_again(far):
     store, between = far
     assert store.get_range("a.bin", start=0, length=5) == DATA[:5]
-    with between.down(), pytest.raises(StorageError, match="after 4 attempts"):
+    with between.down(), pytest.raises(StorageError, match="after 3 attempts"):
         store.get_range("a.bin", start=0, length=5)
     assert store.get_range("a.bin", start=0, length=5) == DATA[:5]
 
