@@ -13,6 +13,7 @@ import re
 import shutil
 import sys
 import tempfile
+import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
@@ -40,6 +41,20 @@ class Library:
 _libraries: dict[int, Library] = {}  # by process
 
 
+class _Loading:
+    """Held while a library is loaded: of many threads one must do it. A forked child has a lock of its own."""
+
+    lock = threading.Lock()
+
+    @classmethod
+    def renew(cls) -> None:
+        cls.lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_Loading.renew)
+
+
 def library() -> Library:
     """Return obstore, in a copy that this process may use.
 
@@ -48,7 +63,9 @@ def library() -> Library:
     """
     process = os.getpid()
     if process not in _libraries:
-        _libraries[process] = _import_copy() if _libraries else _import()
+        with _Loading.lock:
+            if process not in _libraries:
+                _libraries[process] = _import_copy() if _libraries else _import()
     return _libraries[process]
 
 

@@ -206,6 +206,31 @@ def test_a_forked_child_reads_on(scheme, s3_server):
     assert store.get_range("a", start=1, length=2) == DATA[1:3]
 
 
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_threads_of_a_forked_child_share_one_client(s3_server):
+    """Stores that are first used at the same moment: one thread loads the child's copy of the library."""
+    bucket = s3_server.new_bucket()
+    s3_server.put(f"/{bucket}/a", DATA)
+    stores = [open_store(f"s3://{bucket}", s3_server.options()) for _ in range(4)]
+    assert stores[0].get_range("a", start=0, length=5) == DATA[:5]
+    child = os.fork()
+    if child == 0:
+        found, gate = [], threading.Barrier(4)
+
+        def read(store):
+            gate.wait()
+            found.append(store.get_range("a", start=7, length=5))
+
+        threads = [threading.Thread(target=read, args=(store,), daemon=True) for store in stores]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(10)
+        os._exit(0 if found == [DATA[7:12]] * 4 else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
 def test_threads_end_with_the_store(s3_server):
     bucket = s3_server.new_bucket()
     s3_server.put(f"/{bucket}/a", DATA)
