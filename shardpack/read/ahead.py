@@ -64,6 +64,8 @@ class ReadAhead:
 
     def announce_blocks(self, begin: Mapping[int, int], end: Mapping[int, int]) -> None:
         """Announce blocks, from and up to a number in each partition, that have not been announced yet."""
+        if self._shards.store.remote:  # whoever reads far away holds what was read ahead
+            return
         for p, until in end.items():
             known = int(self._announced[p])
             if until > known:

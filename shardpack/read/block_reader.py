@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from shardpack.errors import FormatError
+from shardpack.errors import FormatError, ShardNotFoundError
 from shardpack.read.ahead import Integers, Parts, ReadAhead, Source, blocks_wanted
 from shardpack.read.chunk_reader import MAX_CHUNK_BYTES
 from shardpack.read.fetch import fetch_each, fetch_small
@@ -210,6 +210,6 @@ class BlockReader:
                     fetch_small(self._shards, positions, self._source.fields, max_bytes=self._max_bytes, streaming=True)
                     or []
                 )
-            except FormatError:
+            except (FormatError, ShardNotFoundError):
                 break
         return []

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-from shardpack.errors import FormatError, ShardpackError
-from shardpack.read.ahead import Integers, Parts, ReadAhead, Source
+from shardpack.errors import FormatError, ShardNotFoundError, ShardpackError
+from shardpack.read.ahead import Integers, Parts, Source
 from shardpack.read.fetch import fetch, fetch_small, fetch_within
 from shardpack.read.pipeline import done_ahead
 from shardpack.read.sample import Sample
@@ -35,13 +35,9 @@ class ChunkReader:
         return self._parts_near(places, chunk_samples)
 
     def _parts_near(self, places: Iterable[tuple[Integers, Integers]], size: int) -> Parts:
-        ahead, begun = ReadAhead(self._source), False
         for partition, offset in places:
             positions = self._positions(partition, offset)
             for at in range(0, len(positions), size):
-                if begun:  # the first samples should not wait for what comes later
-                    ahead.announce(partition[at : at + size], offset[at : at + size])
-                begun = True
                 yield from self._read_near(positions[at : at + size])
 
     def _read_near(self, positions: Integers) -> Iterator[Iterable[Sample]]:
@@ -99,5 +95,5 @@ class ChunkReader:
             return fetch_small(
                 self._shards, positions, self._fields, max_bytes=MAX_FAR_BYTES, streaming=self._neighbours
             )
-        except FormatError:
+        except (FormatError, ShardNotFoundError):
             return None

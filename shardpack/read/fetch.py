@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -84,11 +85,14 @@ def fetch_small(
 ) -> list[Sample] | None:
     """Return what `fetch` does if it is a single sample, or holds at most `max_bytes` of payloads; else None."""
     order = _ascending(positions)
+    ascending = positions if order is None else positions[order]
+    if len(list(islice(shards.runs(ascending), MAX_SHARDS_AT_ONCE + 1))) > MAX_SHARDS_AT_ONCE:
+        return None
     plan, num_bytes = [], 0
     for part in _plan(shards, positions, order, fields):
         plan.append(part)
         num_bytes += part.num_bytes
-        if len(positions) > 1 and (num_bytes > max_bytes or len(plan) > MAX_SHARDS_AT_ONCE):
+        if len(positions) > 1 and num_bytes > max_bytes:
             return None
     return _read(shards, positions, order, plan, streaming=streaming)
 

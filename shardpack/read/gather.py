@@ -21,6 +21,7 @@ from shardpack.storage.protocol import Ranges
 
 # Streaming takes small samples in long requests. Large ones are read one by one all the same, if they
 # are near: slicing them out of a long buffer would copy each a second time.
+FIELD_GAP_BYTES = 1023  # a header and its padding: less than any member takes
 STREAM_LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=8 << 20)
 
 
@@ -108,7 +109,7 @@ def gather(what: Wanted, samples: Sequence[Sample], *, verify: bool, streaming: 
     if shard.map is not None and plain and not streaming:
         _from_map(what, samples)
     else:
-        _from_requests(what, samples, verify=verify, limits=_limits(shard, streaming=streaming))
+        _from_requests(what, samples, verify=verify, limits=_limits(what, streaming=streaming))
 
 
 def _slice(buffer: Any, what: Wanted, samples: Sequence[Sample], start: int) -> None:
@@ -139,7 +140,7 @@ def _from_map(what: Wanted, samples: Sequence[Sample]) -> None:
 
 def gather_far(parts: Sequence[tuple[Wanted, Sequence[Sample]]], *, verify: bool, streaming: bool) -> None:
     """Do what `gather` does, for several shards of a store far away: all requests are under way at once."""
-    planned = [_Requests.of(what, _limits(what.shard, streaming=streaming)) for what, _ in parts if what.columns]
+    planned = [_Requests.of(what, _limits(what, streaming=streaming)) for what, _ in parts if what.columns]
     if not planned:
         return
     samples = [rows for what, rows in parts if what.columns]
@@ -198,6 +199,8 @@ class _Requests:
             samples[row][names[cell % width]] = payload
 
 
-def _limits(shard: OpenShard, *, streaming: bool) -> MergeLimits:
-    long = streaming and (shard.store.remote or not shard.has_large_samples())
-    return STREAM_LIMITS if long else shard.store.merge_limits
+def _limits(what: Wanted, *, streaming: bool) -> MergeLimits:
+    shard, store = what.shard, what.shard.store
+    if len(what.columns) != shard.width:  # a gap may be another field: it is not read over
+        return MergeLimits(min(FIELD_GAP_BYTES, store.merge_limits.max_gap_bytes), store.merge_limits.max_request_bytes)
+    return STREAM_LIMITS if streaming and (store.remote or not shard.has_large_samples()) else store.merge_limits

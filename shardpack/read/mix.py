@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import FormatError, OptionError
+from shardpack.errors import FormatError, OptionError, ShardNotFoundError
 from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, EpochOrder, Shuffle, as_integer
 from shardpack.plan.mixing import Schedule, check_length, length_until, shares
 from shardpack.plan.order import MIX_SEED, derive_key
@@ -148,7 +148,7 @@ class MixedStream(Stream):
             member = self._members[source]
             try:
                 loaded[source] = fetch_small(member.shards, positions, member.fields, max_bytes=MAX_FAR_BYTES)
-            except FormatError:
+            except (FormatError, ShardNotFoundError):
                 loaded[source] = None
             for sample in loaded[source] or ():
                 sample._source = source

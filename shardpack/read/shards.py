@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import threading
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -35,6 +38,8 @@ class Shards:
         self.open: list[OpenShard | None] = [None] * len(self.first)
         self._opened: list[int] = []
         self._mapped = 0
+        self._locks: dict[int, threading.Lock] = {}
+        self._locks_of = os.getpid()
 
     def __len__(self) -> int:
         return len(self.first)
@@ -42,11 +47,23 @@ class Shards:
     def get(self, number: int) -> OpenShard:
         """Return a shard, opened; see `open_shard` for cost and errors."""
         shard = self.open[number]
-        if shard is None:
-            # No lock: two threads may open the same shard, and either copy serves.
-            shard = open_shard(self.store, self.manifest.shard(number), self.first[number], probe=not self.verify)
-            self._keep(number, shard)
+        if shard is not None:
+            return shard
+        if not self.store.remote:  # no lock: two threads may open the same shard, and either copy serves
+            return self._opened_now(number)
+        with self._lock(number):
+            return self.open[number] or self._opened_now(number)
+
+    def _opened_now(self, number: int) -> OpenShard:
+        shard = open_shard(self.store, self.manifest.shard(number), self.first[number], probe=not self.verify)
+        self._keep(number, shard)
         return shard
+
+    def _lock(self, number: int) -> threading.Lock:
+        """Return the lock under which a shard far away is opened, so that its index is fetched once."""
+        if self._locks_of != os.getpid():  # a forked child may have inherited them locked
+            self._locks_of, self._locks = os.getpid(), {}
+        return self._locks.setdefault(number, threading.Lock())
 
     def _keep(self, number: int, shard: OpenShard) -> None:
         self.open[number] = shard
@@ -59,22 +76,26 @@ class Shards:
         """Open shards that will be needed, their indexes fetched all at once where that saves waiting."""
         if not self.store.remote:
             return
-        closed = [number for number in numbers if self.open[number] is None][:MAX_OPEN_SHARDS]
-        if len(closed) < 2:
-            return
-        infos = [self.manifest.shard(number) for number in closed]
+        closed = list(islice((number for number in numbers if self.open[number] is None), MAX_OPEN_SHARDS))
+        ours = [number for number in closed if self._lock(number).acquire(blocking=False)]  # others are under way
+        try:
+            if len(ours) > 1:
+                self._load([number for number in ours if self.open[number] is None])
+        finally:
+            for number in ours:
+                self._lock(number).release()
+
+    def _load(self, numbers: list[int]) -> None:
+        infos = [self.manifest.shard(number) for number in numbers]
         try:
             buffers = self.store.get_many([Ranges(info.index_name, [0], [info.index_bytes]) for info in infos])
         except ShardpackError:
             return  # `get` says what is wrong, with the shard's own message
         indexes = [parsed_index(buffer, info) for info, (buffer,) in zip(infos, buffers, strict=True)]
-        check_unread(self.store, [pair for pair in zip(infos, indexes, strict=True) if pair[0].crc32c is None])
-        for number, info, index in zip(closed, infos, indexes, strict=True):
-            if info.crc32c is None:
-                self._keep(number, OpenShard(self.store, info, index, self.first[number]))
-            else:
-                shard = open_shard(self.store, info, self.first[number], probe=not self.verify, index=index)
-                self._keep(number, shard)
+        pairs = list(zip(infos, indexes, strict=True))
+        check_unread(self.store, [pair for pair in pairs if not self.verify or pair[0].crc32c is None])
+        for number, (info, index) in zip(numbers, pairs, strict=True):
+            self._keep(number, OpenShard(self.store, info, index, self.first[number]))
 
     def at(self, position: int) -> OpenShard:
         """Return the shard that holds a position."""

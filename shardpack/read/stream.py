@@ -37,9 +37,10 @@ class Stream:
     """An iterable over one rank's share of an epoch; made by `Dataset.stream`.
 
     Iterating again gives the same epoch again from its start, until `set_epoch`. `state_dict` says
-    how far the newest iterator is; `load_state_dict` lets the next one begin there. Memory: one
-    chunk of samples, about 4 MiB or the largest sample; what is read ahead waits in the page cache.
-    No thread, no handle of its own: an iterator may be dropped at any point.
+    how far the newest iterator is; `load_state_dict` lets the next one begin there. Memory:
+    near, one chunk of samples, about 4 MiB or the largest sample, and with "blocks" a window of what
+    is not in the page cache; far away two windows, or 64 MiB, read by up to 16 threads. An iterator
+    may be dropped at any point: its threads end with the requests that are under way.
 
     Callers that fetch before their consumer asks (workers, loaders) take `steps`, count what the
     consumer has seen, and let `state_at` make the state.

@@ -30,7 +30,9 @@ class FsspecClient:
         except ImportError as error:
             raise MissingDependencyError(f"{scheme}:// needs another package: {error}") from error
         except ValueError as error:
-            raise OptionError(f"cannot open {scheme}://: {error}") from error
+            raise OptionError(f"cannot open {scheme}://: {error}") from None
+        except OSError as error:  # of drivers that connect at once
+            raise _request_error(error) from None
         self._root = root.rstrip("/")
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> FsspecResponse:  # noqa: ARG002

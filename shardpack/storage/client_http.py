@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any, NoReturn
 from urllib.parse import quote
 
-from shardpack.errors import MissingDependencyError
+from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.client import RequestError, Version, kind_of_status
 
-CHUNK_BYTES = 1 << 20
+CHUNK_BYTES = 128 << 10  # what a broken connection may cost twice
 _CONNECTIONS = 256  # kept for the next request; as many as a store has under way
 _MAX_REDIRECTS = 5
 
@@ -40,6 +40,9 @@ class HttpClient:
                 'reading over HTTP needs an extra; install it with: pip install "shardpack[cloud]"'
             ) from error
         self.urllib3 = urllib3
+        for name, value in headers.items():
+            if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+                raise OptionError(f"storage_options: header {name!r} is no line of printable ASCII; strip its line end")
         self._url, self._query = url.rstrip("/"), f"?{query}" if query else ""
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "shardpack", **headers}
         self._pool = urllib3.PoolManager(
@@ -61,13 +64,11 @@ class HttpClient:
         headers = {}
         if length is not None or start:
             headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
-        if etag and not etag.startswith(
-            "W/"
-        ):  # weak ones never match (RFC 9110, section 13.1.1); `RemoteStore` compares
-            headers["If-Match"] = etag
+        if etag and not etag.startswith("W/"):
+            headers["If-Match"] = etag  # weak ones never match (RFC 9110, section 13.1.1); `RemoteStore` compares
         response = self._request("GET", path, headers)
         try:
-            return HttpResponse(self, response, start, whole="Range" not in headers)
+            return HttpResponse(self, response, start, asked=length if "Range" in headers else None)
         except BaseException:
             response.close()
             raise
@@ -113,9 +114,9 @@ class HttpClient:
         """Return what is wrong with a connection, without addresses: they may hold a signature."""
         cause = getattr(error, "reason", None) or error
         named = {
+            self.urllib3.exceptions.NewConnectionError: "no connection",  # of the next class, too
             self.urllib3.exceptions.ConnectTimeoutError: "no connection in time",
             self.urllib3.exceptions.ReadTimeoutError: "no bytes in time",
-            self.urllib3.exceptions.NewConnectionError: "no connection",
             self.urllib3.exceptions.ProtocolError: "the connection broke",
             self.urllib3.exceptions.ResponseError: "too many redirects",
         }
@@ -128,7 +129,7 @@ class HttpClient:
 class HttpResponse:
     """See `Response`."""
 
-    def __init__(self, client: HttpClient, response: Any, start: int, *, whole: bool) -> None:
+    def __init__(self, client: HttpClient, response: Any, start: int, *, asked: int | None) -> None:
         self._client, self._response, self._finished = client, response, False
         etag = response.headers.get("ETag", "")
         if response.status == 206:
@@ -139,7 +140,7 @@ class HttpResponse:
             self.version = Version(int(total), etag)
             return
         length = response.headers.get("Content-Length", "")
-        if not whole and start:
+        if start or (asked is not None and length != str(asked)):
             raise RequestError("refused", "the server does not serve ranges; choose another, or copy the files")
         if not length.isdecimal():
             raise RequestError("refused", "the server does not tell the length")

@@ -58,10 +58,15 @@ class UrlConnection:
             MissingDependencyError: An extra is not installed; names it.
             OptionError: An option is not known to the library below.
         """
-        options = {**self.options, **_remembered.get(self.token, {})}
+        try:
+            return self._connected({**self.options, **_remembered.get(self.token, {})})
+        except OptionError as error:  # of a library below: it may quote a value
+            raise OptionError(self.redact(str(error))) from None
+
+    def _connected(self, options: dict[str, Any]) -> Client:
         url = str(options.pop(_FULL_URL, self.location))
-        connect = float(options.pop("connect_timeout_seconds", CONNECT_SECONDS))
-        read = float(options.pop("read_timeout_seconds", READ_SECONDS))
+        connect = positive(options, "connect_timeout_seconds", CONNECT_SECONDS)
+        read = positive(options, "read_timeout_seconds", READ_SECONDS)
         scheme, _, _ = url.partition("://")
         if scheme in BUCKET_SCHEMES:
             from shardpack.storage.client_obstore import ObstoreClient
@@ -86,7 +91,7 @@ class UrlConnection:
 
     def redact(self, text: str) -> str:
         """Return a message without secrets: known values, queries and users of URLs."""
-        for value in _strings(_remembered.get(self.token, {})):
+        for value in sorted(_strings(_remembered.get(self.token, {})), key=len, reverse=True):  # some may hold others
             if len(value) >= 4:
                 text = text.replace(value, "***")
         return _USER.sub(r"\1***@", _QUERY.sub(r"\1?***", text))
@@ -112,7 +117,7 @@ def connection_to(url: str, options: Mapping[str, Any] | None = None) -> UrlConn
     host = parts.netloc.rpartition("@")[2]
     location = urlunsplit((parts.scheme, host, parts.path, "", ""))
     given = dict(options or {})
-    hidden = {name: given.pop(name) for name in sorted(given) if name not in _HARMLESS}
+    hidden = {name: given.pop(name) for name in sorted(given) if name not in _HARMLESS or "@" in str(given[name])}
     if location != url:
         hidden[_FULL_URL] = url
     token = ""
@@ -127,8 +132,24 @@ def is_url(location: str | os.PathLike[str]) -> bool:
     return "://" in os.fspath(location)
 
 
+def positive(options: dict[str, Any], name: str, default: float) -> float:
+    """Take a number above 0 out of the options.
+
+    Raises:
+        OptionError: It is none.
+    """
+    value = options.pop(name, default)
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
+        raise OptionError(f"storage_options: {name} is {value!r}, expected a number above 0")
+    return float(value)
+
+
 def _strings(value: Any) -> list[str]:
     """Return every string in a value, as deep as mappings go."""
     if isinstance(value, Mapping):
         return [text for item in value.values() for text in _strings(item)]
+    if isinstance(value, (list, tuple)):
+        return [text for item in value for text in _strings(item)]
+    if isinstance(value, bytes):
+        return [value.decode("latin-1")]
     return [value] if isinstance(value, str) else []

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from math import ceil
 from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.storage.cache import CachedStore
-from shardpack.storage.connection import connection_to, is_url
+from shardpack.storage.connection import connection_to, is_url, positive
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.protocol import ObjectStore, RangeReader
@@ -50,10 +51,10 @@ def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | No
     given = dict(options or {})
     usual = RemoteLimits()
     limits = RemoteLimits(
-        max_requests=_positive(given, "max_requests", usual.max_requests),
+        max_requests=ceil(positive(given, "max_requests", usual.max_requests)),
         retry=RetryLimits(
-            max_attempts=_positive(given, "max_attempts", usual.retry.max_attempts),
-            max_seconds=_positive(given, "max_seconds", usual.retry.max_seconds),
+            max_attempts=ceil(positive(given, "max_attempts", usual.retry.max_attempts)),
+            max_seconds=positive(given, "max_seconds", usual.retry.max_seconds),
         ),
     )
     return RemoteStore(connection_to(location, given), limits)
@@ -90,10 +91,3 @@ def with_cache(
         )
     places = {name: value for name, value in (options or {}).items() if name in _PLACES}
     return CachedStore(store, folder, limit, namespace=repr(sorted(places.items())) if places else "")
-
-
-def _positive(options: dict[str, Any], name: str, default: Any) -> Any:
-    value = options.pop(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or value <= 0:
-        raise OptionError(f"storage_options: {name} is {value!r}, expected a number above 0")
-    return type(default)(value)

@@ -22,7 +22,7 @@ from shardpack.errors import CorruptShardError, ShardNotFoundError, ShardpackErr
 from shardpack.plan.coalesce import MergeLimits
 from shardpack.storage.client import Client, Connection, RequestError, Version
 from shardpack.storage.protocol import Ranges, ReadStats
-from shardpack.storage.retry import Retries, RetryLimits
+from shardpack.storage.retry import PROGRESS_BYTES, Retries, RetryLimits
 
 # A request costs tens of milliseconds, in which 64 KiB arrive many times over; but most bytes read must be
 # wanted ones (below 1.1 fetched for one used), and the samples of a random batch lie far apart.
@@ -210,6 +210,8 @@ class RemoteStore:
                     parts.append(chunk)
                     got += len(chunk)
             except RequestError as error:
+                if got - before >= PROGRESS_BYTES:  # a long transfer is no long wait
+                    began = time.monotonic()
                 elapsed = time.monotonic() - began
                 pause = retries.pause(error, progress=got - before, elapsed_seconds=elapsed)
                 if pause is None:
@@ -241,7 +243,8 @@ class RemoteStore:
                 shard=path,
             )
         else:
-            failure = StorageError(f"cannot {doing} {where!r}{tried}: {reason}; try again later", shard=path)
+            then = "" if error.kind == "refused" else "; try again later"
+            failure = StorageError(f"cannot {doing} {where!r}{tried}: {reason}{then}", shard=path)
         raise failure from None  # what lies below may tell secrets
 
     def _raise_truncated(self, path: str, start: int, length: int) -> NoReturn:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.errors import CorruptShardError, StorageError
+from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.plan.epoch import SHUFFLES
 from shardpack.storage.memory import MemoryStore
 from tests.read.datasets import CountingStore, as_dicts, numbered, packed
@@ -236,3 +236,34 @@ def test_shards_of_other_fields_stream_too():
         ]
         assert found[0] == found[1]
         assert len(found[0]) == 100
+
+
+@pytest.mark.parametrize("mode", SHUFFLES)
+def test_an_index_is_fetched_once_however_many_threads_want_it(mode):
+    store = FarStore(FILES, seconds=0.005)
+    ds = shardpack.open(store)
+    assert len(list(ds.stream(shuffle=mode, block_bytes=30_000, window_blocks=8))) == 600
+    indexes = [path for path, _, _ in store.calls if path.endswith(".index")]
+    assert len(indexes) == len(set(indexes)) == 4
+
+
+def test_unwanted_fields_are_not_read():
+    store = FarStore(FILES)
+    ds = shardpack.open(store)
+    for _ in ds.stream(shuffle="blocks", fields=["json"], block_bytes=50_000, window_blocks=4):
+        pass
+    ds.get_many(range(100), fields=["json"])
+    assert sum(length for _, _, length in shard_calls(store)) == sum(
+        len(sample["json"]) for samples in (ds, ds.select(range(100))) for sample in samples.stream(fields=["json"])
+    )
+
+
+def test_a_missing_shard_is_told_where_its_first_sample_would_come():
+    files = {name: data for name, data in FILES.items() if name != "shard-000002.tar"}
+    for mode in ("none", "blocks"):
+        whole = [s.position for s in shardpack.open(MemoryStore(FILES)).stream(shuffle=mode, block_bytes=50_000)]
+        seen = []
+        with pytest.raises(ShardNotFoundError):  # noqa: PT012
+            for sample in shardpack.open(FarStore(files)).stream(shuffle=mode, block_bytes=50_000):
+                seen.append(sample.position)  # noqa: PERF401 - what came before the error counts
+        assert seen == whole[: next(n for n, position in enumerate(whole) if 300 <= position < 450)]

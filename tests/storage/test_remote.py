@@ -175,6 +175,29 @@ def test_secrets_are_in_no_pickle_no_repr_and_no_error():
             assert not [secret for secret in SECRETS.values() if secret in text], text
 
 
+@pytest.mark.parametrize(
+    ("url", "options"),
+    [
+        ("http://127.0.0.1:9/x", {"token": "hush-hush\n"}),
+        ("http://127.0.0.1:9/x", {"headers": {"X-Key": "hush-hush\u20ac"}}),
+        ("s3://bucket/x", {"disable_tagging": "hush-hush", "region": "here"}),
+    ],
+)
+def test_options_that_do_not_fit_are_not_quoted(url, options):
+    with pytest.raises(OptionError) as caught:
+        open_store(url, options).buffer("a")
+    assert "hush" not in str(caught.value)
+
+
+def test_passwords_in_an_endpoint_are_secrets_too():
+    options = {"endpoint": "http://user:hush-hush@127.0.0.1:9", "region": "here", "max_attempts": 1}
+    store = open_store("s3://bucket/x", options)
+    assert b"hush" not in pickle.dumps(store)
+    with pytest.raises(StorageError) as caught:
+        store.buffer("a")
+    assert "hush" not in str(caught.value)
+
+
 def test_pickled_stores_find_their_secrets_again_in_this_process_and_its_forks(s3_server):
     bucket = s3_server.new_bucket()
     s3_server.put(f"/{bucket}/a", b"abc")
