@@ -22,6 +22,7 @@ from shardpack.plan.order import BLOCK_ORDER, GLOBAL_ORDER, SHARD_ORDER, derive_
 from shardpack.plan.partition import Partitioning
 from shardpack.plan.shuffle import shuffled
 from shardpack.plan.windows import Windows
+from shardpack.units import parse_bytes
 
 SHUFFLES = ("none", "shards", "blocks", "global")
 DEFAULT_BLOCK_BYTES = 4 << 20
@@ -57,6 +58,16 @@ class Shuffle:
             object.__setattr__(self, name, number)
             if not 1 <= number <= MAX_OPTION:
                 raise OptionError(f"{name} is {number}, expected 1 to {MAX_OPTION}")
+
+
+def as_shuffle(shuffle: str | bool, seed: int, block_bytes: int | str, window_blocks: int) -> Shuffle:
+    """Return a shuffle as callers write it: True for "blocks", False for "none", sizes also like "4MiB".
+
+    Raises:
+        OptionError: An option is out of range.
+    """
+    mode = {True: "blocks", False: "none"}[shuffle] if isinstance(shuffle, bool) else shuffle
+    return Shuffle(mode, seed, parse_bytes(block_bytes), window_blocks)
 
 
 def as_integer(name: str, number: int) -> int:

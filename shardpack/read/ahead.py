@@ -53,9 +53,8 @@ class ReadAhead:
     def __init__(self, source: Source) -> None:
         self._shards, self._sequence, self._order = source.shards, source.sequence, source.order
         self._deal, self._fields = source.deal, source.fields
-        self._announced = np.zeros(
-            source.deal.partitions if source.order.windows else 0, np.int64
-        )  # blocks, by partition
+        partitions = source.deal.partitions if source.order.windows else 0
+        self._announced = np.zeros(partitions, np.int64)  # blocks of each
 
     def announce(self, partition: Integers, offset: Integers) -> None:
         """Announce what is wanted once these places are reached, and has not been announced yet."""

@@ -3,8 +3,8 @@
     places --epoch order--> (block, row) --chunks--> blocks wanted --read--> buffers --cut out--> a chunk's samples
 
 Near files are read, or mapped, when a chunk wants them. Far away, threads read what the next chunks
-want, and the next window at the pace at which the current one is used up. Memory: nothing to speak
-of for mapped files, else two windows of each partition that this rank owns.
+want, and the next window at the pace at which the current one is used up. Memory, for each partition
+that this rank owns: far away two windows, near a window of what is not mapped from the page cache.
 """
 
 from __future__ import annotations
@@ -13,13 +13,14 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 
 from shardpack.errors import FormatError, ShardNotFoundError
 from shardpack.read.ahead import Integers, Parts, ReadAhead, Source, blocks_wanted
 from shardpack.read.chunk_reader import MAX_CHUNK_BYTES
-from shardpack.read.fetch import fetch_each, fetch_small
+from shardpack.read.fetch import fetch_parts, fetch_small
 from shardpack.read.gather import wanted
 from shardpack.read.packed import PackedBlock, PackedBlocks, read_packed
 from shardpack.read.sample import Sample
@@ -166,9 +167,10 @@ class BlockReader:
         """Yield a chunk's samples, those that no block holds read by themselves; raise at the one that cannot be."""
         held = list(zip(chunk.owner.tolist(), chunk.row.tolist(), chunk.positions.tolist(), strict=True))
         others = [position for owner, row, position in held if not 0 <= row < len(contents[owner])]
-        rest = fetch_each(
+        parts = fetch_parts(
             self._shards, np.array(others, np.int64), self._source.fields, max_bytes=MAX_CHUNK_BYTES, streaming=False
         )
+        rest = chain.from_iterable(parts)
         for owner, row, position in held:
             content = contents[owner]
             if not 0 <= row < len(content):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import closing
 
-from shardpack.errors import FormatError, ShardNotFoundError, ShardpackError
+from shardpack.errors import FormatError, ShardNotFoundError
 from shardpack.read.ahead import Integers, Parts, Source
-from shardpack.read.fetch import fetch, fetch_small, fetch_within
+from shardpack.read.fetch import fetch_parts, fetch_small
 from shardpack.read.pipeline import done_ahead
 from shardpack.read.sample import Sample
 
@@ -72,22 +72,8 @@ class ChunkReader:
     def _positions(self, partition: Integers, offset: Integers) -> Integers:
         return self._source.sequence.at(self._source.order.items(partition, offset))
 
-    def _read(self, positions: Integers) -> Parts:
-        done = 0
-        try:
-            for part in fetch_within(
-                self._shards, positions, self._fields, max_bytes=MAX_CHUNK_BYTES, streaming=self._neighbours
-            ):
-                done += len(part)
-                yield part
-                del part  # before the next one is read
-        except ShardpackError:
-            yield self._one_by_one(positions[done:])
-
-    def _one_by_one(self, positions: Integers) -> Iterator[Sample]:
-        """Yield what can be read, and raise at the very sample that cannot."""
-        for at in range(len(positions)):
-            yield from fetch(self._shards, positions[at : at + 1], self._fields)
+    def _read(self, positions: Integers) -> Iterator[Iterable[Sample]]:
+        return fetch_parts(self._shards, positions, self._fields, max_bytes=MAX_CHUNK_BYTES, streaming=self._neighbours)
 
     def _load(self, positions: Integers) -> list[Sample] | None:
         """Return the samples of a chunk; None if it must be read in parts, or one by one for the sake of an error."""

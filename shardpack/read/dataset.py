@@ -28,7 +28,7 @@ from shardpack.errors import (
 )
 from shardpack.format import manifest as manifest_format
 from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
-from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, Shuffle
+from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, as_shuffle
 from shardpack.read.fetch import fetch
 from shardpack.read.loader import open_loader
 from shardpack.read.lookup import KeyLookup
@@ -38,7 +38,6 @@ from shardpack.read.shards import Shards
 from shardpack.read.stream import Stream
 from shardpack.storage.protocol import RangeReader, Stats
 from shardpack.storage.split import Elsewhere, with_shards
-from shardpack.units import parse_bytes
 
 
 class Dataset:
@@ -264,11 +263,10 @@ class Dataset:
             OptionError: An option is out of range, or they do not fit together.
             FieldNotFoundError: No sample of the dataset has this field.
         """
-        mode = {True: "blocks", False: "none"}[shuffle] if isinstance(shuffle, bool) else shuffle
         return Stream(
             self._shards,
             self._positions,
-            Shuffle(mode, seed, parse_bytes(block_bytes), window_blocks),
+            as_shuffle(shuffle, seed, block_bytes, window_blocks),
             rank=rank,
             world_size=world_size,
             batch_size=batch_size,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from itertools import islice
+from itertools import chain, islice
 
 import numpy as np
 import numpy.typing as npt
@@ -54,25 +54,24 @@ def fetch_within(
         yield from fetch_within(shards, piece, fields, max_bytes=max_bytes, streaming=streaming)
 
 
-def fetch_each(
+def fetch_parts(
     shards: Shards,
     positions: npt.NDArray[np.int64],
     fields: tuple[str, ...] | None,
     *,
     max_bytes: int,
     streaming: bool,
-) -> Iterator[Sample]:
-    """Yield what `fetch_within` reads, sample by sample; an error comes at the very sample that cannot be read."""
+) -> Iterator[Iterable[Sample]]:
+    """Yield what `fetch_within` does; after an error one by one, so that it comes at the very sample to blame."""
     done = 0
     try:
-        if len(positions):
-            for part in fetch_within(shards, positions, fields, max_bytes=max_bytes, streaming=streaming):
-                for sample in part:
-                    done += 1
-                    yield sample
+        for part in fetch_within(shards, positions, fields, max_bytes=max_bytes, streaming=streaming):
+            done += len(part)
+            yield part
+            del part  # before the next one is read
     except ShardpackError:
-        for at in range(done, len(positions)):
-            yield from fetch(shards, positions[at : at + 1], fields)
+        rest = positions[done:]
+        yield chain.from_iterable(fetch(shards, rest[at : at + 1], fields) for at in range(len(rest)))
 
 
 def fetch_small(

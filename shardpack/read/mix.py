@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import FormatError, OptionError, ShardNotFoundError
-from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, EpochOrder, Shuffle, as_integer
+from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, EpochOrder, Shuffle, as_integer, as_shuffle
 from shardpack.plan.mixing import Schedule, check_length, length_until, shares
 from shardpack.plan.order import MIX_SEED, derive_key
 from shardpack.plan.partition import Partitioning, RankShare
@@ -26,13 +26,12 @@ from shardpack.read import sequence
 from shardpack.read.ahead import Parts, ReadAhead, Source
 from shardpack.read.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_SAMPLES, MAX_FAR_BYTES
 from shardpack.read.dataset import Dataset
-from shardpack.read.fetch import fetch_each, fetch_small
+from shardpack.read.fetch import fetch_parts, fetch_small
 from shardpack.read.pipeline import done_ahead
 from shardpack.read.sample import Sample
 from shardpack.read.shards import Shards
 from shardpack.read.state import StreamState
 from shardpack.read.stream import Stream
-from shardpack.units import parse_bytes
 
 STOPS = ("first", "all")
 _NO_FINGERPRINT = "mix"  # in a state; each of its datasets has one there
@@ -135,11 +134,12 @@ class MixedStream(Stream):
         """Yield samples of one dataset, a few MiB in memory at a time; an error comes at the very sample."""
         member = self._members[source]
         sequential = member.shuffle.mode in {"none", "shards"}
-        for sample in fetch_each(
+        for part in fetch_parts(
             member.shards, positions, member.fields, max_bytes=MAX_CHUNK_BYTES, streaming=sequential
         ):
-            sample._source = source
-            yield sample
+            for sample in part:
+                sample._source = source
+                yield sample
 
     def _load(self, chunk: _Chunk) -> dict[int, list[Sample] | None]:
         """Return the samples of a chunk by dataset, each all at once; None for what `_read` must read."""
@@ -271,11 +271,10 @@ def mix(
             raise OptionError(f"stop is {stop!r}; choose 'first', 'all' or a number of samples")
     elif isinstance(stop, bool) or (stop := as_integer("stop", stop)) < 1:
         raise OptionError(f"stop is {stop!r}; choose 'first', 'all' or a number of samples, at least 1")
-    mode = {True: "blocks", False: "none"}[shuffle] if isinstance(shuffle, bool) else shuffle
-    whole = Shuffle(mode, seed, parse_bytes(block_bytes), window_blocks)
+    whole = as_shuffle(shuffle, seed, block_bytes, window_blocks)
     members = []
     for number, ((dataset, _), weight) in enumerate(zip(pairs, shares([weight for _, weight in pairs]), strict=True)):
-        own = Shuffle(mode, derive_key(MIX_SEED, whole.seed, number), whole.block_bytes, whole.window_blocks)
+        own = Shuffle(whole.mode, derive_key(MIX_SEED, whole.seed, number), whole.block_bytes, whole.window_blocks)
         items = sequence.Sequence(dataset.manifest, dataset._positions)
         wanted = None if fields is None else dataset._checked_fields(fields)
         members.append(_Member(dataset._shards, items, own, wanted, weight))

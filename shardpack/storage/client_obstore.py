@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -117,7 +118,7 @@ class ObstoreClient:
             connect_seconds, read_seconds: Time limits, for a connection and for each piece of a response.
         """
         self._library = library()
-        self.errors = (self._library.exceptions.BaseError, OSError)
+        self._errors = (self._library.exceptions.BaseError, OSError)
         config = dict(options)
         client_options = {
             "connect_timeout": timedelta(seconds=connect_seconds),
@@ -133,7 +134,7 @@ class ObstoreClient:
             self._store = self._library.store.from_url(
                 url, config=config, client_options=client_options, retry_config=retry, **given
             )
-        except (*self.errors, ValueError, TypeError) as error:
+        except (*self._errors, ValueError, TypeError) as error:
             raise OptionError(f"storage_options do not fit: {_reason(error)}") from None
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> ObstoreResponse:
@@ -142,38 +143,34 @@ class ObstoreClient:
             options["range"] = (start, start + length)
         elif start:
             options["range"] = {"offset": start}
-        try:
+        with self.request_errors():
             return ObstoreResponse(self, self._library.api.get(self._store, path, options=options))
-        except self.errors as error:
-            raise self.request_error(error) from None  # its text may hold a signature
 
     def head(self, path: str) -> Version:
-        try:
+        with self.request_errors():
             return _version(self._library.api.head(self._store, path))
-        except self.errors as error:
-            raise self.request_error(error) from None  # its text may hold a signature
 
     def put(self, path: str, source: bytes | Path) -> None:
-        try:
+        with self.request_errors():
             self._library.api.put(self._store, path, source, chunk_size=PART_BYTES)
-        except self.errors as error:
-            raise self.request_error(error) from None  # its text may hold a signature
 
     def delete(self, path: str) -> None:
-        try:
+        with self.request_errors(), suppress(self._library.exceptions.NotFoundError, FileNotFoundError):
             self._library.api.delete(self._store, path)
-        except (self._library.exceptions.NotFoundError, FileNotFoundError):
-            return
-        except self.errors as error:
-            raise self.request_error(error) from None  # its text may hold a signature
 
     def names(self) -> list[str]:
-        try:
+        with self.request_errors():
             return [item["path"] for page in self._library.api.list(self._store) for item in page]
-        except self.errors as error:
-            raise self.request_error(error) from None  # its text may hold a signature
 
-    def request_error(self, error: Exception) -> RequestError:
+    @contextmanager
+    def request_errors(self) -> Iterator[None]:
+        """Turn what obstore raises into a RequestError."""
+        try:
+            yield
+        except self._errors as error:
+            raise self._request_error(error) from None  # its text may hold a signature
+
+    def _request_error(self, error: Exception) -> RequestError:
         """Return what an error of obstore means; its classes tell some kinds, its text the status."""
         names = self._library.exceptions
         message = _reason(error)
@@ -199,10 +196,8 @@ class ObstoreResponse:
         self._client, self._result = client, result
 
     def chunks(self) -> Iterator[Any]:
-        try:
+        with self._client.request_errors():
             yield from self._result.stream(min_chunk_size=CHUNK_BYTES)
-        except self._client.errors as error:
-            raise self._client.request_error(error) from None
 
     def close(self) -> None:
         self._result = None

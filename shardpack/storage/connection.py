@@ -43,13 +43,11 @@ class UrlConnection:
         location: The URL without user, password and query.
         options: Of `storage_options`, what is no secret.
         token: Under which this process remembers the rest.
-        hidden: The names of the rest.
     """
 
     location: str
     options: Mapping[str, Any] = field(default_factory=dict)
     token: str = ""
-    hidden: tuple[str, ...] = ()
 
     def connect(self) -> Client:
         """Return a client; see `Connection.connect`.
@@ -96,11 +94,6 @@ class UrlConnection:
                 text = text.replace(value, "***")
         return _USER.sub(r"\1***@", _QUERY.sub(r"\1?***", text))
 
-    @property
-    def lost(self) -> tuple[str, ...]:
-        """Names of the secret options that this process does not know: the connection came in a pickle."""
-        return () if self.token in _remembered else self.hidden
-
 
 _FULL_URL = "full_url"
 
@@ -124,7 +117,7 @@ def connection_to(url: str, options: Mapping[str, Any] | None = None) -> UrlConn
     if hidden:
         token = secrets.token_hex(8)
         _remembered[token] = hidden
-    return UrlConnection(location.rstrip("/"), given, token, tuple(hidden))
+    return UrlConnection(location.rstrip("/"), given, token)
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:

@@ -44,7 +44,7 @@ class Retries:
         Args:
             error: What the last try ended with.
             progress: Bytes that it brought.
-            elapsed_seconds: Since the first try.
+            elapsed_seconds: Since the first try, or the last one that brought much.
         """
         self.failures += 1
         self._fruitless = 1 if progress >= PROGRESS_BYTES else self._fruitless + 1
