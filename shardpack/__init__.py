@@ -6,20 +6,21 @@ for sample in ds.stream(): ...         # one epoch
 """
 
 from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
-from shardpack.copying import CopyReport, copy
+from shardpack.dataset import Dataset
+from shardpack.edit.copy import CopyReport, copy
 from shardpack.errors import ShardpackError
-from shardpack.extraction import extract
+from shardpack.export.files import extract
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.naming import unescape_key
-from shardpack.pack.options import PackReport
-from shardpack.pack.writer import ShardWriter
-from shardpack.read.dataset import Dataset
-from shardpack.read.mix import mix
+from shardpack.index.report import IndexReport
+from shardpack.index.run import index
+from shardpack.inspect.verify import VerifyReport, verify
 from shardpack.read.sample import Sample
-from shardpack.read.stream import Stream
-from shardpack.read.verify import VerifyReport, verify
-from shardpack.storage.protocol import Stats
-from shardpack.tars import IndexReport, index
+from shardpack.storage.protocols import Stats
+from shardpack.stream.mixed import mix
+from shardpack.stream.stream import Stream
+from shardpack.write.report import PackReport
+from shardpack.write.shard_writer import ShardWriter
 
 __version__ = "0.1.0"
 

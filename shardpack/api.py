@@ -9,29 +9,29 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, SupportsIndex, get_args
 
-from shardpack.check import check_listing
+from shardpack.commit.bucket import open_output
+from shardpack.commit.lease import refuse_taken
+from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.format import manifest
-from shardpack.pack.bucket import open_output
-from shardpack.pack.claim import refuse_taken
-from shardpack.pack.options import Check, PackOptions, PackReport
-from shardpack.pack.run import PackPlan, pack_plan, plan_shards, recorded_options
-from shardpack.pack.writer import ShardWriter
-from shardpack.plan.listing import Listing
-from shardpack.plan.order import PACK_ORDER, derive_key, permutation
-from shardpack.plan.packing import ShardLimits
-from shardpack.progress import Progress, no_progress
-from shardpack.read.dataset import Dataset, open_dataset
-from shardpack.read.tar_files import find_tars
+from shardpack.index.find import find_tars
+from shardpack.index.run import index_in_memory
+from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
+from shardpack.runtime.processes import check_jobs, start_workers
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.sizes import parse_bytes
 from shardpack.sources.detect import Layout, open_source
-from shardpack.storage.connection import is_url
-from shardpack.storage.files import storage_errors
-from shardpack.storage.location import open_store, with_cache
-from shardpack.storage.protocol import RangeReader
-from shardpack.storage.split import Elsewhere
-from shardpack.tars import index_in_memory
-from shardpack.units import parse_bytes
-from shardpack.workers import check_jobs, start_workers
+from shardpack.sources.listing import Listing
+from shardpack.sources.listing_check import check_listing
+from shardpack.storage.atomic import storage_errors
+from shardpack.storage.open import open_store, with_cache
+from shardpack.storage.overlay import Elsewhere
+from shardpack.storage.protocols import RangeReader
+from shardpack.storage.url import is_url
+from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards, recorded_options
+from shardpack.write.report import Check, PackOptions, PackReport
+from shardpack.write.shard_writer import ShardWriter
+from shardpack.write.sharding import ShardLimits
 
 Samples = Iterable[tuple[str, Mapping[str, Any]]]
 

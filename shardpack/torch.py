@@ -13,13 +13,13 @@ from typing import Any
 
 from shardpack.api import open as open_dataset
 from shardpack.codecs.decode import Decoder, field_decoders
-from shardpack.codecs.images import PictureOptions, as_pair
+from shardpack.codecs.image import PictureOptions, as_pair
+from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
-from shardpack.read.dataset import Dataset
-from shardpack.read.mix import mix
 from shardpack.read.sample import Sample
-from shardpack.read.split import SplitStream, Worker
-from shardpack.read.stream import Stream
+from shardpack.stream.mixed import mix
+from shardpack.stream.stream import Stream
+from shardpack.stream.worker_shares import SplitStream, Worker
 
 try:
     import torch

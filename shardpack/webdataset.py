@@ -13,10 +13,10 @@ from functools import partial
 from typing import Any
 
 from shardpack.api import open as open_dataset
+from shardpack.dataset import Dataset
 from shardpack.errors import InvalidKeyError, MissingDependencyError, OptionError
-from shardpack.pack.writer import ShardWriter as Writer
-from shardpack.read.dataset import Dataset
-from shardpack.read.split import SplitStream, Worker
+from shardpack.stream.worker_shares import SplitStream, Worker
+from shardpack.write.shard_writer import ShardWriter as Writer
 
 try:
     from webdataset.utils import pytorch_worker_info

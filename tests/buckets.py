@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from shardpack.storage import location
-from shardpack.storage.client import RequestError, Version
+from shardpack.storage import open as location
+from shardpack.storage.clients.base import RequestError, Version
 from shardpack.storage.remote import RemoteLimits, RemoteStore
 from shardpack.storage.retry import RetryLimits
 
@@ -91,5 +92,5 @@ def serve(monkeypatch, *buckets: FakeBucket) -> None:
                 return RemoteStore(bucket, limits)
         return usual(url, options)
 
-    for module in ("api", "read.tar_urls", "read.verify", "storage.split", "tars.place"):
-        monkeypatch.setattr(f"shardpack.{module}.open_store", open_store)
+    for module in ("api", "index.find_urls", "inspect.verify", "storage.overlay", "index.target"):
+        monkeypatch.setattr(importlib.import_module(f"shardpack.{module}"), "open_store", open_store)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from shardpack.plan.listing import Listing, ListingBuilder
+from shardpack.sources.listing import Listing, ListingBuilder
 
 Samples = Mapping[str, Mapping[str, bytes]]
 

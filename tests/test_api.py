@@ -18,7 +18,7 @@ from shardpack.errors import (
     ShardNotFoundError,
     SourceError,
 )
-from shardpack.plan.order import PACK_ORDER, derive_key, permutation
+from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.storage.local import LocalStore
 from tests.conftest import make_jpeg, picture_folder
 from tests.fakes import contents, write_files

@@ -17,8 +17,8 @@ from shardpack.cli.ui import (
     quiet_option,
     storage_option,
 )
-from shardpack.read.bench import Speed, measure
-from shardpack.storage.connection import is_url
+from shardpack.inspect.benchmark import Speed, measure
+from shardpack.storage.url import is_url
 
 
 @click.command("bench", epilog="Example: shardpack bench out/ --seconds 5")

@@ -10,7 +10,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import dataset_argument, json_option, plural, print_json, print_pairs, storage_option
-from shardpack.codecs.kinds import LABEL_FIELDS
+from shardpack.codecs.field_types import LABEL_FIELDS
 from shardpack.errors import DecodeError, OptionError
 
 SHOWN = 200  # characters of a label where only an overview was asked for

@@ -19,7 +19,7 @@ from shardpack.cli.ui import (
     storage_option,
     work_dir_option,
 )
-from shardpack.units import format_bytes
+from shardpack.runtime.sizes import format_bytes
 
 
 @click.command("copy", epilog="Example: shardpack copy out/ s3://bucket/train")

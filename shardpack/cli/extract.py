@@ -19,7 +19,7 @@ from shardpack.cli.ui import (
     storage_option,
 )
 from shardpack.errors import OptionError
-from shardpack.storage.connection import is_url
+from shardpack.storage.url import is_url
 
 
 @click.command("extract", epilog="Example: shardpack extract out/ photos/ --match 'cat/*' --field json")

@@ -18,7 +18,7 @@ from shardpack.cli.ui import (
     quiet_option,
     storage_option,
 )
-from shardpack.units import format_bytes
+from shardpack.runtime.sizes import format_bytes
 
 SHOWN = 3  # keys and tars named in a note
 

@@ -22,13 +22,13 @@ from shardpack.cli.ui import (
     size,
     storage_option,
 )
+from shardpack.dataset import Dataset
 from shardpack.errors import OutputExistsError
-from shardpack.plan.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, SHUFFLES
-from shardpack.read.dataset import Dataset
-from shardpack.read.stream import Stream
-from shardpack.read.survey import CLASS_FROM, Survey, path_through, survey
-from shardpack.storage.connection import is_url
-from shardpack.units import format_bytes
+from shardpack.inspect.order_stats import CLASS_FROM, Survey, path_through, survey
+from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, SHUFFLES
+from shardpack.runtime.sizes import format_bytes
+from shardpack.storage.url import is_url
+from shardpack.stream.stream import Stream
 
 _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 
@@ -188,7 +188,7 @@ def _warning(found: Survey, window_blocks: int) -> str:
 
 
 def _draw(stream: Stream, found: Survey, path: str) -> None:
-    from shardpack.codecs.plot import scatter_png
+    from shardpack.inspect.plot import scatter_png
 
     x, y = path_through(stream)
     picture = scatter_png(

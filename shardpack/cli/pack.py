@@ -21,8 +21,8 @@ from shardpack.cli.ui import (
     storage_option,
     work_dir_option,
 )
-from shardpack.pack.options import PackReport
-from shardpack.units import format_bytes
+from shardpack.runtime.sizes import format_bytes
+from shardpack.write.report import PackReport
 
 CHECKS = ("signature", "decode")
 

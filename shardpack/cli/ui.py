@@ -14,8 +14,8 @@ from typing import Any, TextIO, TypeVar
 import click
 
 from shardpack.errors import OptionError
-from shardpack.progress import Progress, no_progress
-from shardpack.units import format_bytes, parse_bytes
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.sizes import format_bytes, parse_bytes
 
 _BYTE_PHASES = {"pack", "verify", "index", "copy"}
 # Options of stores that are numbers. All others are texts: a key may well consist of digits.

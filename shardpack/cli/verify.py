@@ -22,7 +22,7 @@ from shardpack.cli.ui import (
     quiet_option,
     storage_option,
 )
-from shardpack.units import format_bytes
+from shardpack.runtime.sizes import format_bytes
 
 
 @click.command("verify", epilog="Example: shardpack verify out/ --full")

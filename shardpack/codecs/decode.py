@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from shardpack.codecs.fast_jpeg import decode_jpeg, installed
-from shardpack.codecs.images import Form, PictureOptions, Pixels, decode_with_pillow, form_of, is_turned, open_picture
-from shardpack.codecs.kinds import IMAGE_EXTENSIONS
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.codecs.image import Form, PictureOptions, Pixels, decode_with_pillow, form_of, is_turned, open_picture
+from shardpack.codecs.jpeg_turbo import decode_jpeg, installed
 from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
 
 Decoder = Callable[[bytes], Any]

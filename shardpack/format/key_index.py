@@ -19,7 +19,7 @@ import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
 from shardpack.errors import CorruptIndexError
-from shardpack.format import safetensors
+from shardpack.format import container as safetensors
 from shardpack.format.checksum import crc32c
 
 FILE_NAME = "keys.index"

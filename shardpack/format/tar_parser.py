@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardpack.errors import CorruptShardError
-from shardpack.format.tar import (
+from shardpack.format.tar_header import (
     BLOCK,
     LINK,
     MAGIC,
@@ -28,7 +28,7 @@ from shardpack.format.tar import (
     padded,
     parse_number,
 )
-from shardpack.format.tar import END as HEADER_END
+from shardpack.format.tar_header import END as HEADER_END
 
 # Extended headers hold names, not data; a longer one is an attack or damage.
 MAX_EXTENDED_BYTES = 1 << 20

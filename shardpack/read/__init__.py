@@ -1,1 +1,1 @@
-"""Shards to samples: seek, stream, index what others wrote, verify, extract."""
+"""Random access: samples by position and by key, from any store."""

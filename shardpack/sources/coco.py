@@ -19,13 +19,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-from shardpack.codecs.kinds import parse_json
+from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, SourceError
-from shardpack.plan.listing import Listing
-from shardpack.sources.folder import group_files
-from shardpack.sources.labels import Pictures, attach_labels, compact_json
-from shardpack.sources.problems import Problems
+from shardpack.sources.json_labels import Pictures, attach_labels, compact_json
+from shardpack.sources.listing import Listing
+from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
+from shardpack.sources.sidecars import group_files
 
 COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second as Roboflow exports it
 

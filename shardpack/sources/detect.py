@@ -7,17 +7,17 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-from shardpack.codecs.kinds import IMAGE_EXTENSIONS, LABEL_FIELDS
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
 from shardpack.errors import OnError, OptionError, SourceError
-from shardpack.plan.listing import Listing
-from shardpack.sources.check import check_names
-from shardpack.sources.classes import add_class_labels, in_class_folders
+from shardpack.runtime.processes import WorkerPool
+from shardpack.sources.class_folders import add_class_labels, in_class_folders
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
-from shardpack.sources.folder import group_files
-from shardpack.sources.problems import Problems
+from shardpack.sources.keys import check_names
+from shardpack.sources.listing import Listing
+from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files, scan
+from shardpack.sources.sidecars import group_files
 from shardpack.sources.table import find_tables, list_table
-from shardpack.workers import WorkerPool
 
 Layout = Literal["auto", "classes", "files", "table", "coco"]
 

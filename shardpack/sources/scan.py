@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from shardpack.errors import SourceError
-from shardpack.sources.problems import Problems
-from shardpack.workers import WorkerPool
+from shardpack.runtime.processes import WorkerPool
+from shardpack.sources.rejects import Problems
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _CHUNK = 10_000  # files between two calls of progress: about 30 ms

@@ -16,9 +16,9 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
-from shardpack.codecs.kinds import parse_json
+from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, MissingDependencyError, SourceError
-from shardpack.sources.problems import Problems
+from shardpack.sources.rejects import Problems
 
 FILE_NAME = "file_name"
 Record = tuple[str, int, dict[str, Any]]  # table, line or row number, values by column

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StaleIndexError, StorageError
-from shardpack.plan.coalesce import MergeLimits
-from shardpack.storage.protocol import Ranges, ReadStats
+from shardpack.storage.coalesce import MergeLimits
+from shardpack.storage.protocols import Ranges, ReadStats
 
 # A local read costs under a microsecond beyond its bytes: merge the members of one small sample,
 # but never copy a large payload twice to save one call. The gap is one header and its padding: less
@@ -96,7 +96,7 @@ class LocalStore:
 
     def put(self, path: str, source: bytes | Path) -> None:
         """See `ObjectStore.put`. Written under another name, synced, renamed."""
-        from shardpack.storage.files import storage_errors, sync_folder, write_file  # stands on this file
+        from shardpack.storage.atomic import storage_errors, sync_folder, write_file  # stands on this file
 
         full = self._resolve(path)
         with storage_errors(f"write {full!r}"):
@@ -108,7 +108,7 @@ class LocalStore:
 
     def delete(self, path: str) -> None:
         """See `ObjectStore.delete`."""
-        from shardpack.storage.files import storage_errors
+        from shardpack.storage.atomic import storage_errors
 
         full = self._resolve(path)
         with storage_errors(f"delete {full!r}"), suppress(FileNotFoundError):

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError
-from shardpack.plan.coalesce import MergeLimits
-from shardpack.storage.protocol import RangeReader, Ranges, ReadStats
+from shardpack.storage.coalesce import MergeLimits
+from shardpack.storage.protocols import RangeReader, Ranges, ReadStats
 
 
 class MemoryStore:

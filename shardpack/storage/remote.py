@@ -19,9 +19,9 @@ from random import random
 from typing import Any, NoReturn
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, ShardpackError, StaleIndexError, StorageError
-from shardpack.plan.coalesce import MergeLimits
-from shardpack.storage.client import Client, Connection, RequestError, Version
-from shardpack.storage.protocol import Ranges, ReadStats
+from shardpack.storage.clients.base import Client, Connection, RequestError, Version
+from shardpack.storage.coalesce import MergeLimits
+from shardpack.storage.protocols import Ranges, ReadStats
 from shardpack.storage.retry import PROGRESS_BYTES, Retries, RetryLimits
 
 # A request costs tens of milliseconds, in which 64 KiB arrive many times over; but most bytes read must be

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 import shardpack
-from shardpack.read.survey import survey
+from shardpack.inspect.order_stats import survey
 from tests.cli.conftest import program
 
 SMALL = ("--block-bytes", "8KiB", "--window-blocks", "2")

@@ -7,7 +7,7 @@ import json
 import pytest
 
 import shardpack
-from tests.tars.test_far import photo_tar
+from tests.index.test_remote import photo_tar
 
 
 @pytest.fixture

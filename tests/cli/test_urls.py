@@ -9,7 +9,7 @@ import pytest
 
 import shardpack
 from shardpack.cli import ui
-from shardpack.storage.location import open_store
+from shardpack.storage.open import open_store
 from tests.conftest import PICTURES
 from tests.fakes import contents
 

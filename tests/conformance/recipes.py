@@ -16,7 +16,8 @@ from unittest.mock import patch
 
 import numpy as np
 
-from shardpack.format import safetensors, tar
+from shardpack.format import container as safetensors
+from shardpack.format import tar_header as tar
 from shardpack.format.checksum import crc32c
 from tests.conftest import judge
 from tests.format.builders import (
@@ -153,7 +154,7 @@ def golden_dataset(out: Path) -> None:
 def elsewhere_dataset(golden: Path, out: Path) -> None:
     """Index the golden tars anew without reading a payload, to another folder."""
     import shardpack
-    from shardpack.read import hopping
+    from shardpack.index import range_scan as hopping
 
     no_reading_on = patch.multiple(hopping, FIRST_BYTES=512, REQUEST_BYTES=0, MIN_SAVED=-1)
     with patch("shardpack.__version__", GOLDEN_VERSION), no_reading_on:

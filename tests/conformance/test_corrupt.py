@@ -14,9 +14,9 @@ from shardpack.errors import (
     FormatError,
     UnsupportedVersionError,
 )
-from shardpack.format.index import parse_index
 from shardpack.format.key_index import KeyIndex
 from shardpack.format.manifest import parse_manifest
+from shardpack.format.shard_index import parse_index
 from tests.conformance.recipes import CORPUS, broken
 from tests.conftest import ROOT
 from tests.format.builders import parse

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shardpack.format import tar
+from shardpack.format import tar_header as tar
 from tests.conformance.recipes import CORPUS, GOLDEN_SAMPLES
 from tests.conftest import judge
 from tests.format.builders import judge_module

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError
 from shardpack.format.naming import split_name
-from shardpack.read.indexer import index_tar
+from shardpack.index.header_scan import index_tar
 from tests.conformance.recipes import CORPUS, FILES, FOREIGN, LONG_FILES, PREFIX_FILES, UTF8_FILES, tar_members
 from tests.format.builders import judge_module, parse
 from tests.strategies import chunked, tricky_names

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import CorruptIndexError, UnsupportedVersionError
-from shardpack.format import safetensors
+from shardpack.format import container as safetensors
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import PAGE_ENTRIES, KeyIndex, encode_key_index, hash_key, hash_keys, repeated_hashes
 from tests.format.builders import small_key_index

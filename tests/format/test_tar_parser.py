@@ -10,8 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError, ShardpackError
-from shardpack.format import tar
-from shardpack.format.tar import END_OF_ARCHIVE
+from shardpack.format import tar_header as tar
+from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.format.tar_parser import MAX_EXTENDED_BYTES, Member, TarParser
 from tests.format.builders import GNU, POSIX, V7, block, entry, gnu_long, names, parse, pax
 from tests.strategies import chunked, cuts, damaged, member_names, payloads

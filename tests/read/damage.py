@@ -9,7 +9,7 @@ from typing import Any
 
 import shardpack
 from shardpack.errors import ShardpackError
-from shardpack.format import safetensors
+from shardpack.format import container as safetensors
 from tests.fakes import Samples
 from tests.read.datasets import as_dicts, expected
 

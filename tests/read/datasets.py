@@ -13,7 +13,7 @@ from typing import Any
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.plan.coalesce import MergeLimits
+from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.memory import MemoryStore
 from tests.fakes import Samples
 

@@ -10,7 +10,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import CorruptShardError, StorageError
-from shardpack.plan.epoch import SHUFFLES
+from shardpack.order.epoch import SHUFFLES
 from tests.read.datasets import as_dicts, expected, numbered, write
 from tests.servers.faults import Fault
 

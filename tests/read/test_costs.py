@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 import shardpack
-from shardpack.format.index import parse_index
-from shardpack.plan.epoch import SHUFFLES
-from shardpack.read.shard import MAP_AFTER_READS
+from shardpack.format.shard_index import parse_index
+from shardpack.order.epoch import SHUFFLES
+from shardpack.read.shard_reader import MAP_AFTER_READS
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
 
 MANIFEST, KEYS = "shardpack.json", "keys.index"

@@ -20,7 +20,7 @@ from shardpack.errors import (
     StorageError,
     UnsupportedVersionError,
 )
-from shardpack.format.tar import BLOCK
+from shardpack.format.tar_header import BLOCK
 from tests.read.damage import errors_of_reading, flip, regions
 from tests.read.datasets import numbered, write
 

@@ -17,8 +17,8 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from shardpack.read import shard as shard_module
-from shardpack.read import shards as shards_module
+from shardpack.read import shard_cache as shards_module
+from shardpack.read import shard_reader as shard_module
 from shardpack.storage import local as local_module
 from tests.conftest import ROOT
 from tests.read.datasets import as_dicts, descriptors, expected, numbered, write
@@ -115,7 +115,7 @@ def test_thousands_of_shards_fit_the_usual_limit_of_descriptors(tmp_path):
     write(tmp_path, {f"{i:04d}": {"txt": b"%d" % i} for i in range(count)}, max_shard_samples=1)
     probe = f"""
 import resource, shardpack
-from shardpack.read import shards, shard
+from shardpack.read import shard_cache as shards, shard_reader as shard
 from shardpack.storage import local
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
 shards.MAX_OPEN_SHARDS = local._MAX_OPEN_FILES = 80

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
 from shardpack.sources.coco import list_coco, read_annotations
-from shardpack.sources.problems import Problems
+from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from tests.sources.trees import samples_of, write_tree
 

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
-from shardpack.sources.problems import Problems
+from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from tests.sources.trees import fake_scandir, needs_byte_names, write_tree
 

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from shardpack.errors import MissingDependencyError, SourceError
-from shardpack.sources.problems import Problems
+from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from shardpack.sources.table import find_tables, list_table
 from shardpack.sources.table_formats import csv_records

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from shardpack.plan.listing import Listing, ListingBuilder
+from shardpack.sources.listing import Listing, ListingBuilder
 from shardpack.sources.scan import Files
 
 needs_byte_names = pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="file names are no bytes here")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, ShardpackError
-from shardpack.storage.protocol import Stats
+from shardpack.storage.protocols import Stats
 
 DATA = bytes(range(256)) * 40
 ranges = st.tuples(st.integers(0, len(DATA)), st.integers(0, len(DATA))).map(sorted)

@@ -9,8 +9,8 @@ from email.utils import formatdate
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, ShardpackError, StaleIndexError, StorageError
-from shardpack.storage.client import RequestError
-from shardpack.storage.location import open_store
+from shardpack.storage.clients.base import RequestError
+from shardpack.storage.open import open_store
 from shardpack.storage.retry import BUSY_FACTOR, PROGRESS_BYTES, Retries, RetryLimits
 from tests.servers.faults import Fault
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.plan.coalesce import MergeLimits
+from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from tests.storage.contract import StoreContract, WritableContract

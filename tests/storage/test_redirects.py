@@ -8,7 +8,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 
 from shardpack.errors import StorageError
-from shardpack.storage.location import open_store
+from shardpack.storage.open import open_store
 
 DATA = bytes(range(256)) * 8
 

@@ -10,8 +10,8 @@ import threading
 import pytest
 
 from shardpack.errors import OptionError, ShardpackError, StorageError
-from shardpack.storage.location import open_store
 from shardpack.storage.memory import MemoryStore
+from shardpack.storage.open import open_store
 from shardpack.storage.remote import RemoteStore
 from tests.storage.contract import DATA, StoreContract, WritableContract
 

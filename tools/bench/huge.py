@@ -18,12 +18,13 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.format import key_index, manifest, tar
+from shardpack.format import key_index, manifest
+from shardpack.format import tar_header as tar
 from shardpack.format.checksum import crc32c
-from shardpack.format.columns import build_index
-from shardpack.format.index import ShardIndex, encode_index
+from shardpack.format.index_builder import build_index
 from shardpack.format.key_index import encode_key_index, hash_keys
 from shardpack.format.manifest import Manifest, ShardInfo, encode_manifest, record_of
+from shardpack.format.shard_index import ShardIndex, encode_index
 
 FIELDS, SIZES = ("jpg", "json"), (2500, 120)
 KEY_DIGITS = 12

@@ -30,9 +30,9 @@ from measure import fresh, interleave, spread
 from open import memory
 
 import shardpack
-from shardpack.plan.blocks import Segments
-from shardpack.plan.epoch import EpochOrder, Shuffle
-from shardpack.plan.partition import Partitioning, RankShare
+from shardpack.order.blocks import Segments
+from shardpack.order.epoch import EpochOrder, Shuffle
+from shardpack.order.partitions import Partitioning, RankShare
 
 SAMPLES, SHARDS, BATCH, PART = 1_000_000, 100, 256, 0.9
 HUGE_SAMPLES, HUGE_SHARDS, HUGE_SHARD_BYTES = 100_000_000, 10_000, 256 << 20

@@ -1,0 +1,389 @@
+"""`Dataset`: samples by position and by key, from any store.
+
+    position --bisect--> shard --row--> offsets, sizes (index columns) --range--> bytes
+    key --XXH3--> key index --> positions --compare the key itself--> position
+
+`Shards` opens what is needed, `KeyLookup` finds keys, `gather` reads; this file is what users see.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from operator import index
+from typing import Any, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.codecs.decode import decode_field
+from shardpack.errors import (
+    DatasetNotFoundError,
+    DecodeError,
+    FieldNotFoundError,
+    OptionError,
+    PositionError,
+    ShardNotFoundError,
+    UnknownKeyError,
+)
+from shardpack.format import manifest as manifest_format
+from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
+from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, as_shuffle
+from shardpack.read.batches import fetch
+from shardpack.read.key_lookup import KeyLookup
+from shardpack.read.sample import Sample
+from shardpack.read.shard_cache import Shards
+from shardpack.read.shard_reader import Entry
+from shardpack.storage.overlay import Elsewhere, with_shards
+from shardpack.storage.protocols import RangeReader, Stats
+from shardpack.stream.loader import open_loader
+from shardpack.stream.stream import Stream
+
+
+class Dataset:
+    """A packed dataset, or a view of some of its samples, open for reading.
+
+    Made by `shardpack.open`. Safe in threads and after fork; pickles as (store, options), so that
+    worker processes open their own handles. Opening costs the manifest; a shard's index is read
+    when the shard is first needed, and at most 256 shards are kept open.
+    """
+
+    def __init__(
+        self,
+        shards: Shards,
+        *,
+        verify: bool | None = None,
+        positions: npt.NDArray[np.int64] | None = None,
+        lookup: KeyLookup | None = None,
+    ) -> None:
+        self._shards = shards
+        self._verify = verify
+        self._positions = positions
+        self._lookup = lookup or KeyLookup(shards)
+        self._total = shards.manifest.num_samples
+        self._plain_total = self._total if positions is None else 0  # positions that need no translation
+        self._first, self._open = shards.first, shards.open
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (_reopen, (self._shards.store, self._verify, self._positions, self.fingerprint))
+
+    def __repr__(self) -> str:
+        view = "" if self._positions is None else f" of {self._total}"
+        return f"<Dataset {self.location!r}: {len(self)}{view} samples, {len(self._shards)} shards>"
+
+    # What is there
+
+    @property
+    def location(self) -> str:
+        """Where the dataset was opened."""
+        return self._shards.store.location
+
+    @property
+    def manifest(self) -> Manifest:
+        """The parsed manifest."""
+        return self._shards.manifest
+
+    @property
+    def shards(self) -> tuple[ShardInfo, ...]:
+        """All shards of the dataset, in order; also for a view."""
+        return self.manifest.shards
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of all fields that any sample has, sorted."""
+        return tuple(self.manifest.samples_per_field)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names in label order, where the source had classes."""
+        return None if self.manifest.classes is None else tuple(self.manifest.classes)
+
+    @property
+    def fingerprint(self) -> str:
+        """A hash of the content of all shards, in their order (SPEC 6.2)."""
+        return manifest_format.fingerprint(self.manifest)
+
+    def __len__(self) -> int:
+        return self._total if self._positions is None else len(self._positions)
+
+    def keys(self) -> Iterator[str]:
+        """Yield the keys in order. Costs the index of each shard, and no payload."""
+        if self._positions is not None:
+            for position in self._positions.tolist():
+                yield self._shards.at(position).key_at(position)
+            return
+        for number in range(len(self._shards)):
+            yield from self._shards.get(number).index.keys()
+
+    def entries(self) -> Iterator[Entry]:
+        """Yield where each sample lies, in order. Costs the index of each shard, and no payload."""
+        for number, rows in self._shards.rows(self._positions):
+            shard = self._shards.get(number)
+            for row in rows.tolist():
+                yield shard.entry(row)
+
+    def __contains__(self, key: object) -> bool:
+        """Return whether a sample has this key. For integers: whether it is a position."""
+        if isinstance(key, str):
+            return bool(self._positions_of(key))
+        try:
+            self._checked_position(key)
+        except (OptionError, PositionError):
+            return False
+        return True
+
+    def stats(self) -> Stats:
+        """Return what reading has cost so far: requests and bytes."""
+        return self._shards.store.stats.snapshot()
+
+    # Samples
+
+    @overload
+    def __getitem__(self, item: int | str) -> Sample: ...
+
+    @overload
+    def __getitem__(self, item: slice | list[Any] | tuple[Any, ...] | npt.NDArray[Any]) -> list[Sample]: ...
+
+    def __getitem__(self, item: Any) -> Sample | list[Sample]:
+        """Return one sample by position or key; a list of them for a slice or a list.
+
+        Cost of one sample: one range; none once its shard is mapped (see `read/shard.py`). By key:
+        one page of the key index more. `-1` is the last sample.
+
+        Raises:
+            PositionError: There is no such position (an IndexError).
+            UnknownKeyError: There is no such key (a KeyError).
+            CorruptShardError, CorruptIndexError, StaleIndexError: What was read is not what was packed.
+        """
+        if item.__class__ is not int or not 0 <= item < self._plain_total:
+            if isinstance(item, str):
+                item = self.position_of(item)
+            elif isinstance(item, slice):
+                return self.get_many(range(*item.indices(len(self))))
+            elif isinstance(item, (list, tuple, range)) or (isinstance(item, np.ndarray) and item.ndim):
+                return self.get_many(item)
+            else:
+                item = self._checked_position(item)
+        # The hot path: about 1 us a sample of two fields when the shard is mapped.
+        number = bisect_right(self._first, item) - 1
+        shard = self._open[number]
+        if shard is None:
+            shard = self._shards.get(number)
+        mapped = shard.map
+        if mapped is None or not shard.dense:
+            return self._shards.read(item)
+        sample = Sample()
+        sample.position = item
+        sample._key = self._shards
+        offsets, sizes = shard.offsets, shard.sizes
+        cell = (item - shard.first) * shard.width
+        for field in shard.fields:
+            start = offsets[cell]
+            sample[field] = mapped[start : start + sizes[cell]]
+            cell += 1
+        return sample
+
+    def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:
+        """Return samples in the order asked; reads are sorted, merged and announced together.
+
+        Args:
+            items: Positions and keys, mixed as you like; repeats are fine.
+            fields: Read only these. Fields that a sample lacks are missing from it.
+
+        Raises:
+            FieldNotFoundError: No sample of the dataset has this field.
+            PositionError, UnknownKeyError: As for one sample, before anything is read.
+        """
+        wanted = None if fields is None else self._checked_fields(fields)
+        return fetch(self._shards, self._resolve(items), wanted)
+
+    def decode(self, sample: Sample) -> dict[str, Any]:
+        """Return the sample's fields as Python values: a new dict.
+
+        `json` as JSON gives it, `txt` str, `cls` int, `npy` array, pictures as PIL images, unchanged
+        in mode, depth and orientation; anything else stays bytes.
+
+        Raises:
+            DecodeError: A payload is not what its field's name says.
+        """
+        try:
+            return {field: decode_field(field, payload) for field, payload in sample.items()}
+        except DecodeError as error:
+            raise DecodeError(error.args[0], key=sample.key) from error
+
+    # Views and streams
+
+    def select(self, items: Iterable[int | str]) -> Dataset:
+        """Return a view of some samples, in the order given: it has a length, seeks and streams.
+
+        A sample of a view keeps the `position` it has in the whole dataset.
+        """
+        return Dataset(self._shards, verify=self._verify, positions=self._resolve(items), lookup=self._lookup)
+
+    def __iter__(self) -> Iterator[Sample]:
+        """Yield the samples in stored order; the same as `iter(ds.stream())`."""
+        return iter(self.stream())
+
+    def stream(
+        self,
+        *,
+        shuffle: str | bool = "none",
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        batch_size: int | None = None,
+        tail: str = "pad",
+        partitions: int | None = None,
+        block_bytes: int | str = DEFAULT_BLOCK_BYTES,
+        window_blocks: int = DEFAULT_WINDOW_BLOCKS,
+        fields: Sequence[str] | None = None,
+    ) -> Stream:
+        """Return an iterable over one rank's share of an epoch; it can be stopped and resumed anywhere.
+
+        The order is arithmetic on (seed, epoch, dataset, options), the same on every machine
+        (SPEC 7). The global batches do not depend on the world size, nor on workers.
+
+        Args:
+            shuffle: "none" for stored order; "shards" for permuted shards, samples inside as
+                stored; "blocks" (or True) for permuted blocks, mixed in a window of blocks;
+                "global" for a permutation of all samples, at the price of a read each.
+            seed: Any integer.
+            rank, world_size: This process, of how many; they share the epoch.
+            batch_size: Samples a rank takes in a step. None: as few as the partitions allow.
+            tail: What to do when samples and ranks do not divide: "pad" repeats a few so that all
+                ranks get the same number, "drop" leaves a few out, "exact" does neither (for
+                evaluation: each sample once, ranks may differ by one).
+            partitions: Spans that the order is cut into; None takes the world size. Choose a
+                multiple of every world size that a run may have: a resumed one keeps it.
+            block_bytes: For "blocks": about how long a block is, in bytes or like "4MiB".
+            window_blocks: For "blocks": how many blocks are mixed at a time.
+            fields: Read only these.
+
+        Raises:
+            OptionError: An option is out of range, or they do not fit together.
+            FieldNotFoundError: No sample of the dataset has this field.
+        """
+        return Stream(
+            self._shards,
+            self._positions,
+            as_shuffle(shuffle, seed, block_bytes, window_blocks),
+            rank=rank,
+            world_size=world_size,
+            batch_size=batch_size,
+            tail=tail,
+            partitions=partitions,
+            fields=None if fields is None else self._checked_fields(fields),
+        )
+
+    loader = open_loader  # a method: its long list of options is explained where it is
+
+    # Lookup
+
+    def position_of(self, key: str) -> int:
+        """Return the position of a key. Costs one page of the key index and one key of a shard index.
+
+        Raises:
+            UnknownKeyError: No sample (of this view) has it.
+            DuplicateKeyError: Several samples have it (only in datasets that others wrote).
+        """
+        if self._positions is None:
+            return self._lookup.position(key)
+        found = self._positions_of(key)
+        if not found:
+            raise UnknownKeyError(f"no such key in this view: {key!r}")
+        return found[0] if len(found) == 1 else self._lookup.position(key)
+
+    def _positions_of(self, key: str) -> list[int]:
+        found = self._lookup.positions(key)
+        if self._positions is not None and found:
+            return [position for position in found if bool((self._positions == position).any())]
+        return found
+
+    def _checked_position(self, item: Any) -> int:
+        position = _as_integer(item)
+        if position is None:
+            raise OptionError(f"a sample is asked for by position (int) or key (str), got {type(item).__name__}")
+        size = len(self)
+        if not -size <= position < size:
+            raise self._out_of_range(position)
+        position += size if position < 0 else 0
+        return position if self._positions is None else int(self._positions[position])
+
+    def _resolve(self, items: Iterable[int | str]) -> npt.NDArray[np.int64]:
+        """Return positions in the whole dataset for positions in this view, and keys."""
+        if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
+            raise OptionError(f"expected a list of positions and keys, got {items!r}; write [{items!r}]")
+        if isinstance(items, np.ndarray) and items.dtype.kind in "iu" and items.dtype != np.uint64:
+            positions = items.astype(np.int64).reshape(-1)
+        else:
+            items = items.reshape(-1).tolist() if isinstance(items, np.ndarray) else list(items)
+            if set(map(type, items)) - {int}:
+                found = [self.position_of(i) if isinstance(i, str) else self._checked_position(i) for i in items]
+                return np.array(found, np.int64)
+            try:
+                positions = np.array(items, np.int64)
+            except OverflowError:
+                raise self._out_of_range(max(items, key=abs)) from None
+        size = len(self)
+        wrong = (positions < -size) | (positions >= size)
+        if wrong.any():
+            raise self._out_of_range(int(positions[wrong][0]))
+        positions = np.where(positions < 0, positions + size, positions)
+        return positions if self._positions is None else self._positions[positions]
+
+    def _out_of_range(self, position: int) -> PositionError:
+        what = "dataset" if self._positions is None else "view"
+        return PositionError(f"position {position} is out of range: the {what} has {len(self)} samples")
+
+    def _checked_fields(self, fields: Iterable[str]) -> tuple[str, ...]:
+        if isinstance(fields, str):
+            raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
+        wanted = set(fields)
+        for field in wanted:
+            if field not in self.manifest.samples_per_field:
+                raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(self.fields) or 'none'}")
+        return tuple(sorted(wanted))
+
+
+def _as_integer(item: Any) -> int | None:
+    if isinstance(item, (bool, np.bool_)):  # an int to Python; here most likely part of a mask
+        return None
+    try:
+        return index(item)
+    except TypeError:
+        return None
+
+
+def _reopen(
+    store: RangeReader, verify: bool | None, positions: npt.NDArray[np.int64] | None, fingerprint: str
+) -> Dataset:
+    dataset = open_dataset(store, verify=verify, positions=positions)
+    if dataset.fingerprint != fingerprint:
+        raise OptionError(f"the dataset at {store.location!r} has changed since this object was pickled; open it again")
+    return dataset
+
+
+def open_dataset(
+    store: RangeReader,
+    *,
+    verify: bool | None = None,
+    positions: npt.NDArray[np.int64] | None = None,
+    elsewhere: Elsewhere | None = None,
+) -> Dataset:
+    """Return the dataset in a store. Costs one read, the manifest.
+
+    Raises:
+        DatasetNotFoundError: The store has no manifest.
+        CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
+    """
+    try:
+        text = bytes(store.buffer(manifest_format.FILE_NAME))
+    except ShardNotFoundError as error:
+        raise DatasetNotFoundError(
+            f"no dataset in {store.location!r}: {manifest_format.FILE_NAME} is missing; "
+            'pack one with "shardpack pack", or index tars with "shardpack index"'
+        ) from error
+    manifest = parse_manifest(text)
+    store = with_shards(store, manifest.shards_at, elsewhere or Elsewhere())
+    shards = Shards(store, manifest, verify=store.checks_reads if verify is None else verify)
+    return Dataset(shards, verify=verify, positions=positions)

@@ -1,0 +1,1 @@
+"""What changes a dataset as a whole, or makes another of it."""

@@ -1,0 +1,1 @@
+"""From tars that others wrote to indexes: find them, scan their headers, build."""

@@ -1,0 +1,134 @@
+"""`index`: tars that others wrote become a dataset; `index_in_memory`: for as long as an object lives."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from shardpack.dataset import Dataset, open_dataset
+from shardpack.errors import OptionError
+from shardpack.format import key_index, manifest
+from shardpack.format.manifest import Manifest
+from shardpack.index.build import Build, MemoryPlace, OnDuplicate
+from shardpack.index.find import TarSet, find_tars
+from shardpack.index.report import IndexReport
+from shardpack.index.target import place_for
+from shardpack.runtime.processes import check_jobs
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.storage.atomic import storage_errors
+from shardpack.storage.memory import MemoryStore
+from shardpack.storage.protocols import RangeReader
+
+
+def index(
+    tars: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
+    *,
+    out: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
+    checksums: bool | None = None,
+    on_duplicate: OnDuplicate = "raise",
+    force: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    out_options: Mapping[str, Any] | None = None,
+    progress: Progress = no_progress,
+) -> IndexReport:
+    """Write the indexes, key index and manifest for tars that others wrote; the tars stay as they are.
+
+    Members are grouped as webdataset groups them. Tars on disk are read once, from end to end. In a
+    bucket or on a server, payloads are skipped where that saves a quarter of the bytes; such tars
+    have no checksums. A run that was cut off there continues: tars whose index is written, and that
+    have the same length and ETag, are not read again. With `force` it also mends a dataset whose
+    indexes or manifest are damaged or lost: what the manifest before said of classes and packing is
+    kept, if it is of the same tars.
+
+    Args:
+        tars: A folder, a pattern (`train-*.tar`, `train-{000000..000127}.tar`), a tar, the URL of
+            any of these, or a list. A web server (`https://`) has no list of its files: name the
+            tars, or use braces.
+        out: Folder or URL that indexes and manifest go to. None: where the tars are, in the folder
+            that holds them all. The manifest then says where the tars are, so that it is enough to
+            open `out`.
+        jobs: For tars on disk, worker processes; None takes one a core, but no more than pay for
+            their start. Elsewhere, tars indexed at the same time; None takes 16.
+        checksums: True reads every payload; False skips them also on disk; None decides as above.
+        on_duplicate: "raise" refuses tars in which a key names two samples; "keep" indexes them
+            as webdataset would read them: by position, and by key only where it is unique.
+        force: Replace indexes and a manifest that are already there.
+        storage_options: For URLs, as `open` takes them.
+        out_options: The same for `out`. None: `storage_options`, if both have the same scheme.
+        progress: Called as progress("index", bytes done, bytes in all); skipped bytes count. Far
+            away it is called in threads, one call at a time.
+
+    Raises:
+        DuplicateKeyError: Keys repeat; the first few are named with shard and offsets.
+        CorruptShardError: A tar is damaged, compressed or holds no samples.
+        OutputExistsError: There is a manifest already, and `force` is off.
+        OptionError: Indexes cannot be written there; says where else.
+
+    Example:
+        >>> shardpack.index("out/shard-{000000..000000}.tar", out="indexes/").num_samples
+        1
+    """
+    began = time.perf_counter()
+    if on_duplicate not in ("raise", "keep"):
+        raise OptionError(f"on_duplicate is {on_duplicate!r}; choose 'raise' or 'keep'")
+    if checksums not in (True, False, None):
+        raise OptionError(f"checksums is {checksums!r}; choose True, False or None")
+    check_jobs(jobs)
+    found = find_tars(tars, storage_options)
+    place = place_for(found, out, storage_options, out_options)
+    place.refuse(force=force)
+    before = place.before
+    built = Build(found, place, force=force)
+    try:
+        with storage_errors(f"write indexes to {place.location!r}"):
+            built.add_all(jobs=jobs, checksums=checksums, progress=progress)
+            built.check_unique(on_duplicate)
+            whole, keys = built.encode(before, place.shards_at)
+            place.finish(whole, keys)
+    except BaseException:
+        place.undo()
+        raise
+    return IndexReport(
+        out=place.location,
+        num_samples=whole.num_samples,
+        num_shards=len(whole.records),
+        num_bytes=whole.num_bytes,
+        samples_per_field=whole.samples_per_field,
+        repeated=tuple(built.repeated),
+        ignored=built.ignored,
+        changed=_changed(before, whole),
+        without_checksums=sum(record["crc32c"] is None for record in whole.records),
+        resumed=built.resumed,
+        bytes_fetched=built.bytes_fetched,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def index_in_memory(found: TarSet, *, verify: bool | None = None, base: RangeReader | None = None) -> Dataset:
+    """Return a dataset over plain tars whose index lives in memory; `base` reads them, if not their own store."""
+    place = MemoryPlace()
+    built = Build(found, place)
+    built.add_all()
+    built.check_unique("keep")
+    whole, keys = built.encode()
+    place.write(key_index.FILE_NAME, keys)
+    place.write(manifest.FILE_NAME, [manifest.encode_manifest(whole)])
+    return open_dataset(MemoryStore(place.objects, base=base or found.store), verify=verify)
+
+
+def _changed(before: Manifest | None, after: Manifest) -> list[str]:
+    """Return the tars that are others than before, as far as both manifests tell."""
+    known = {record["name"]: record for record in before.records} if before else {}
+    return [record["name"] for record in after.records if _differ(known.get(record["name"], record), record)]
+
+
+def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if one["crc32c"] and other["crc32c"]:
+        return bool(one["crc32c"] != other["crc32c"])
+    what = ["num_bytes", "num_samples", "samples_per_field"]
+    if one["crc32c"] is other["crc32c"] is None:
+        what.append("index_crc32c")
+    return any(one[name] != other[name] for name in what)

@@ -1,0 +1,1 @@
+"""Looking at datasets: verify, benchmark, statistics of an order."""

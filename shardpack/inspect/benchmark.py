@@ -1,0 +1,140 @@
+"""Measure how fast a dataset is read where it lies: warm, capped in time, on its own samples."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import accumulate, chain, islice, repeat
+
+import numpy as np
+
+from shardpack.dataset import Dataset
+from shardpack.errors import DuplicateKeyError, OptionError
+from shardpack.read.sample import Sample
+from shardpack.runtime.progress import Progress, no_progress
+
+BATCH = 256  # samples a `get_many`, unless they are large
+BATCH_BYTES = 64 << 20
+RANDOM_READS = 20_000  # different reads at random, at most
+TICK_SECONDS = 1e-3  # between looks at the clock: rarely enough not to count
+
+Item = Sample | list[Sample]
+Pass = Callable[[], Iterable[Item]]  # one pass over the same samples in the same order, every time
+
+
+@dataclass(frozen=True, slots=True)
+class Speed:
+    """One figure.
+
+    Attributes:
+        name: What was done.
+        num_samples, num_bytes: Samples read in the time, and their payload bytes.
+        seconds: Wall time.
+    """
+
+    name: str
+    num_samples: int
+    num_bytes: int
+    seconds: float
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples a second."""
+        return self.num_samples / self.seconds
+
+    @property
+    def bytes_per_second(self) -> float:
+        """Payload bytes a second."""
+        return self.num_bytes / self.seconds
+
+
+def measure(dataset: Dataset, *, seconds: float = 2.0, progress: Progress = no_progress) -> Iterator[Speed]:
+    """Yield figures for streaming and random reads, one after the other.
+
+    Each kind of read first touches its samples for up to `seconds`, which opens what it needs and
+    warms the page cache, and is then timed on the same samples for as long. All fields are read, as
+    bytes; checked only if the dataset was opened with `verify`.
+
+    Args:
+        dataset: An open dataset, or a view of one.
+        seconds: Cap on each of the two parts of a figure; at least one read is made.
+        progress: Called as progress("bench", figures done, figures in all).
+
+    Raises:
+        OptionError: The dataset is empty, or the time is not positive.
+    """
+    size = len(dataset)
+    if not size:
+        raise OptionError("the dataset is empty; there is nothing to measure")
+    if not seconds > 0:
+        raise OptionError(f"seconds is {seconds}, expected more than 0")
+    batch = max(1, min(BATCH, BATCH_BYTES * dataset.manifest.num_samples // (dataset.manifest.num_bytes + 1)))
+    positions = np.random.default_rng(0).integers(0, size, max(batch, min(RANDOM_READS, size))).tolist()
+    batches = [positions[i : i + batch] for i in range(0, len(positions) - batch + 1, batch)]
+    keys = _keys_at(dataset, positions, seconds)
+    passes: dict[str, Pass] = {
+        "stream, stored order": dataset.stream,
+        "stream, shards shuffled": lambda: dataset.stream(shuffle="shards", seed=0),
+        "ds[i], random": lambda: map(dataset.__getitem__, positions),
+        "ds[key], random": lambda: map(dataset.__getitem__, keys),
+        f"get_many({batch}), random": lambda: map(dataset.get_many, batches),
+    }
+    if not keys:
+        del passes["ds[key], random"]
+    for done, (name, one_pass) in enumerate(passes.items()):
+        progress("bench", done, len(passes))
+        yield _measure(name, one_pass, seconds)
+    progress("bench", len(passes), len(passes))
+
+
+def _keys_at(dataset: Dataset, positions: list[int], seconds: float) -> list[str]:
+    """Return the keys of these samples, as many as are found in time, without those that name two samples."""
+    keys: list[str] = []
+    until = time.perf_counter() + seconds
+    for position in positions:
+        key = dataset.select([position])[0].key
+        try:
+            dataset.position_of(key)
+            keys.append(key)
+        except DuplicateKeyError:
+            pass
+        if time.perf_counter() > until:
+            break
+    return keys
+
+
+def _measure(name: str, one_pass: Pass, seconds: float) -> Speed:
+    touched = _touch(one_pass(), seconds)
+    count, took = _time(chain.from_iterable(islice(f(), len(touched)) for f in repeat(one_pass)), seconds)
+    rounds, rest = divmod(count, len(touched))
+    samples, num_bytes = ([0, *accumulate(column)] for column in zip(*touched, strict=True))
+    return Speed(name, rounds * samples[-1] + samples[rest], rounds * num_bytes[-1] + num_bytes[rest], took)
+
+
+def _touch(items: Iterable[Item], seconds: float) -> list[tuple[int, int]]:
+    """Return (samples, payload bytes) of the reads that were made in time."""
+    touched = []
+    until = time.perf_counter() + seconds
+    for item in items:
+        samples = [item] if isinstance(item, Sample) else item
+        touched.append((len(samples), sum(len(payload) for sample in samples for payload in sample.values())))
+        if time.perf_counter() > until:
+            break
+    return touched
+
+
+def _time(items: Iterator[Item], seconds: float) -> tuple[int, float]:
+    """Return how many of the (endless) items came in time, and the time they took."""
+    count, step = 0, 1
+    began = before = time.perf_counter()
+    while True:
+        deque(islice(items, step), maxlen=0)  # at the speed of C
+        count += step
+        now = time.perf_counter()
+        if now - began >= seconds:
+            return count, now - began
+        if now - before < TICK_SECONDS:
+            step *= 2
+        before = now

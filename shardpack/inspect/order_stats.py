@@ -1,0 +1,283 @@
+"""What an epoch would do, told beforehand: samples, requests, memory, and how well it mixes, by measure.
+
+    share, order --a sample of batches--> positions --keys or json--> classes --> entropy
+    the same places in a global shuffle  --> positions --> classes --> entropy       ratio of both
+
+Reads indexes; a payload only where labels are asked of the json field.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import FieldNotFoundError, OptionError
+from shardpack.order.epoch import EpochOrder
+from shardpack.read.batches import fetch
+from shardpack.read.shard_cache import Shards
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.threads import AHEAD
+from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES
+from shardpack.stream.stream import Stream
+
+BATCH = 256  # samples of a batch that is looked at, if the stream has no batch size
+LOOKED_AT = 1 << 14  # samples of all these batches, about
+MOST_BATCHES = 1 << 10
+PLOTTED, NEIGHBOURS = 20_000, 10  # samples drawn, in stretches
+LABELS_AT_ONCE = 1024
+TRUE_SHUFFLE_DISTANCE = 1 - math.sqrt(0.5)  # median of |a - b| of two uniform numbers
+POORLY_MIXED = 0.95
+ORDER_BYTES = 72  # a block: four numbers of it, five of a window
+
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """One rank's epoch.
+
+    Attributes:
+        num_samples: Of the dataset or view.
+        shuffle, seed, epoch, tail, rank, world_size, partitions, batch_size: The order, as asked for.
+        rank_samples, steps: What this rank gets.
+        rank_bytes: Bytes of the tars that it reads, estimated by its share of the samples.
+        blocks: Runs of neighbours that it takes up whole, as the order has them; 0 for "global".
+        block_bytes: Their mean.
+        requests: Ranges that a reader of whole blocks asks for; one a sample for "global".
+        window_bytes: What is mixed at a time, over all partitions of the rank: must be near at hand.
+        read_ahead_bytes: Announced and not used yet, at most; waits in the page cache, far away in memory.
+        memory_bytes: What the iterator holds: payloads of a chunk, and the order.
+        neighbour_distance: Median distance in stored samples between neighbours of the epoch; 1 is a true shuffle's.
+        measured_batches, measured_batch_size: What the entropies are the means of.
+        num_classes: Classes met among these; 0 if samples have none.
+        class_entropy: Of a batch, 0 (one class) to 1 (all classes alike); None without classes.
+        class_entropy_stored, class_entropy_shuffled: The same in stored order, and of a true shuffle.
+        class_mixing: class_entropy / class_entropy_shuffled; None where that says nothing.
+    """
+
+    num_samples: int
+    shuffle: str
+    seed: int
+    epoch: int
+    tail: str
+    rank: int
+    world_size: int
+    partitions: int
+    batch_size: int
+    rank_samples: int
+    steps: int
+    rank_bytes: int
+    blocks: int
+    block_bytes: int
+    requests: int
+    window_bytes: int
+    read_ahead_bytes: int
+    memory_bytes: int
+    neighbour_distance: float
+    measured_batches: int
+    measured_batch_size: int
+    num_classes: int
+    class_entropy: float | None
+    class_entropy_stored: float | None
+    class_entropy_shuffled: float | None
+    class_mixing: float | None
+
+    @property
+    def poorly_mixed(self) -> bool:
+        """Whether batches hold clearly fewer classes than a true shuffle would give them."""
+        return self.class_mixing is not None and self.class_mixing < POORLY_MIXED
+
+
+def survey(stream: Stream, *, class_from: str = "key", progress: Progress = no_progress) -> Survey:
+    """Return what the stream's epoch costs this rank and how well it mixes.
+
+    Costs the indexes of the shards that the batches looked at lie in: 16,384 samples three times, at most.
+
+    Args:
+        stream: Of `Dataset.stream`; its epoch is the one looked at.
+        class_from: "key" takes the first folder of the key as class, "json" the `label` of the json
+            field (or all of it, where that is no object).
+        progress: Called as progress("measure", samples done, samples in all).
+
+    Raises:
+        OptionError: The rank has no samples.
+        FieldNotFoundError: The dataset has no json field.
+        DecodeError: A json field is none.
+    """
+    look = _Look(stream)
+    share, deal, shuffle = stream._share, stream._share.deal, stream._shuffle
+    size = min(len(share), BATCH if stream._batch_size is None else share.batch_size)
+    places = share.places_of(_stretches(len(share), size, min(max(LOOKED_AT // size, 16), MOST_BATCHES)))
+    true_shuffle = EpochOrder(look.segments, replace(shuffle, mode="global"), deal, stream.epoch)
+    items = look.order.items(*places)
+    stored = _stretches(deal.num_items, min(size, deal.num_items), len(items) // size)
+    entropies, num_classes = _entropies(
+        [look.sequence.at(part) for part in (items, stored, true_shuffle.items(*places))],
+        size,
+        _CLASS_FROM[class_from],
+        stream._shards,
+        progress,
+    )
+    mixing = entropies[0] / entropies[2] if entropies and entropies[2] else None
+    distance = np.median(np.abs(np.diff(items.reshape(-1, size), axis=1))) if size > 1 else 0.0
+    return Survey(
+        num_samples=deal.num_items,
+        shuffle=shuffle.mode,
+        seed=shuffle.seed,
+        epoch=stream.epoch,
+        tail=deal.tail,
+        rank=share.rank,
+        world_size=share.world_size,
+        partitions=deal.partitions,
+        batch_size=share.batch_size,
+        rank_samples=len(share),
+        steps=share.num_steps,
+        **look.costs(),
+        neighbour_distance=float(distance) / (deal.num_items * TRUE_SHUFFLE_DISTANCE),
+        measured_batches=len(items) // size,
+        measured_batch_size=size,
+        num_classes=num_classes,
+        class_entropy=entropies[0] if entropies else None,
+        class_entropy_stored=entropies[1] if entropies else None,
+        class_entropy_shuffled=entropies[2] if entropies else None,
+        class_mixing=mixing,
+    )
+
+
+def path_through(stream: Stream) -> tuple[Integers, Integers]:
+    """Return (place in this rank's epoch, place in the stored order) of some 20,000 samples, to draw."""
+    look, share = _Look(stream), stream._share
+    length = min(len(share), NEIGHBOURS)
+    numbers = _stretches(len(share), length, PLOTTED // length)
+    return numbers, look.order.items(*share.places_of(numbers))
+
+
+class _Look:
+    """The order of a stream's epoch, and the runs it is made of."""
+
+    def __init__(self, stream: Stream) -> None:
+        if not len(stream):
+            raise OptionError("there are no samples for this rank; choose another dataset, or fewer partitions")
+        self.sequence, self._share, self._shuffle = stream._sequence, stream._share, stream._shuffle
+        self._remote = stream._shards.store.remote
+        self.segments = self.sequence.segments()
+        self.order = EpochOrder(self.segments, self._shuffle, self._share.deal, stream.epoch)
+
+    def costs(self) -> dict[str, int]:
+        share, deal = self._share, self._share.deal
+        total = int(self.segments.num_bytes.sum())
+        rank_bytes = total * len(share) // deal.num_items
+        blocks, in_all = self._runs()
+        block_bytes = total // in_all if in_all else 0
+        if self._shuffle.mode == "global":
+            requests = len(share)
+        elif self._shuffle.mode == "blocks":
+            requests = blocks
+        else:  # runs are read in long ranges
+            requests = max(blocks, -(-rank_bytes // CHUNK_BYTES))
+        window_bytes = read_ahead_bytes = 0
+        if self._shuffle.mode == "blocks":
+            window_bytes = min(len(share.owned) * self._shuffle.window_blocks * block_bytes, rank_bytes)
+            read_ahead_bytes = min(2 * window_bytes, rank_bytes)
+        return {
+            "rank_bytes": rank_bytes,
+            "blocks": blocks,
+            "block_bytes": block_bytes,
+            "requests": requests,
+            "window_bytes": window_bytes,
+            "read_ahead_bytes": read_ahead_bytes,
+            "memory_bytes": min(self._held_bytes(read_ahead_bytes), rank_bytes) + ORDER_BYTES * in_all,
+        }
+
+    def _held_bytes(self, read_ahead_bytes: int) -> int:
+        """Return how many bytes of samples a stream holds: near, what it reads ahead waits in the page cache."""
+        if not self._remote:
+            return MAX_CHUNK_BYTES
+        return read_ahead_bytes or AHEAD * CHUNK_BYTES
+
+    def _runs(self) -> tuple[int, int]:
+        """Return how many runs this rank takes up, parts of one included, and how many there are in all."""
+        share, deal = self._share, self._share.deal
+        if self._shuffle.mode == "global":
+            return 0, 0
+        found = self.order._blocks
+        ends = np.cumsum(self.segments.count if found is None else found.count)
+        owned = np.array(share.owned, np.int64)
+        start = deal.places(owned, np.zeros_like(owned))
+        last = start + np.array([deal.length(p) for p in share.owned], np.int64) - 1
+        first_run, last_run = np.searchsorted(ends, start, side="right"), np.searchsorted(ends, last, side="right")
+        return int((last_run - first_run + 1)[last >= start].sum()), len(ends)
+
+
+def _stretches(total: int, length: int, most: int) -> Integers:
+    """Return the numbers in up to `most` stretches of 0 .. total - 1, evenly spread, at multiples of their length."""
+    whole = max(1, total // length)
+    count = max(1, min(most, whole))
+    begin = np.arange(count) * whole // count * length
+    return (begin[:, None] + np.arange(length)).reshape(-1)
+
+
+def _entropies(
+    parts: list[Integers],
+    size: int,
+    classes_of: Callable[[Shards, Integers, Callable[[int], None]], list[str | None]],
+    shards: Shards,
+    progress: Progress,
+) -> tuple[list[float], int]:
+    """Return the mean class entropy of the batches of each part, 0 to 1, and the number of classes.
+
+    No entropies where there are no two classes.
+    """
+    positions, where = np.unique(np.concatenate(parts), return_inverse=True)
+    classes = classes_of(shards, positions, lambda done: progress("measure", done, len(positions)))
+    known = {name: code for code, name in enumerate(dict.fromkeys(classes))}
+    codes = np.array([known[name] for name in classes], np.int64)[where.reshape(-1)]
+    num_classes = len(known.keys() - {None})
+    if num_classes < 2 or size < 2:
+        return [], num_classes
+    ends = np.cumsum([len(part) for part in parts])[:-1]
+    most = math.log(min(len(known), size))
+    return [_entropy(part.reshape(-1, size), len(known)) / most for part in np.split(codes, ends)], num_classes
+
+
+def _entropy(batches: Integers, kinds: int) -> float:
+    """Return the mean entropy in nats of the rows."""
+    total = 0.0
+    for batch in batches:
+        share = np.bincount(batch, minlength=kinds) / len(batch)
+        share = share[share > 0]
+        total -= float((share * np.log(share)).sum())
+    return total / len(batches)
+
+
+def _key_classes(shards: Shards, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
+    classes: list[str | None] = []
+    for number, begin, end in shards.runs(positions):
+        shard = shards.get(number)
+        for position in positions[begin:end].tolist():
+            folder, slash, _ = shard.key_at(position).partition("/")
+            classes.append(folder if slash else None)
+        done(end)
+    return classes
+
+
+def _json_classes(shards: Shards, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
+    if "json" not in shards.manifest.samples_per_field:
+        raise FieldNotFoundError("no field 'json' to take classes from; use class_from=\"key\" (--class-from key)")
+    classes: list[str | None] = []
+    for begin in range(0, len(positions), LABELS_AT_ONCE):
+        for sample in fetch(shards, positions[begin : begin + LABELS_AT_ONCE], ("json",)):
+            value = sample.decode("json") if "json" in sample else None
+            label = value.get("label") if isinstance(value, dict) else value
+            classes.append(None if label is None else json.dumps(label, sort_keys=True))
+        done(len(classes))
+    return classes
+
+
+_CLASS_FROM = {"key": _key_classes, "json": _json_classes}
+CLASS_FROM = tuple(_CLASS_FROM)

@@ -1,0 +1,336 @@
+"""Prove that a dataset is what was packed: quickly, or byte by byte; on disk, in a bucket, on a server.
+
+Each file is judged by what the manifest says of it, so a problem in one hides none in another.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shardpack.dataset import Dataset, open_dataset
+from shardpack.errors import (
+    CorruptIndexError,
+    CorruptShardError,
+    FormatError,
+    ShardNotFoundError,
+    ShardpackError,
+    StaleIndexError,
+    StorageError,
+)
+from shardpack.format import manifest
+from shardpack.format.checksum import crc32c
+from shardpack.format.key_index import FILE_NAME as KEY_INDEX_NAME
+from shardpack.format.key_index import KeyIndex, encode_key_index, hash_keys
+from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
+from shardpack.format.shard_index import ShardIndex
+from shardpack.index.header_scan import ByteCount, index_tar
+from shardpack.index.range_scan import index_object
+from shardpack.read.shard_reader import check_length, headers_of, load_index, some_headers
+from shardpack.runtime.processes import check_jobs, default_jobs, start_workers
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.storage.local import LocalStore
+from shardpack.storage.open import open_store
+from shardpack.storage.overlay import Elsewhere
+from shardpack.storage.protocols import ObjectStore, RangeReader
+from shardpack.storage.url import is_url
+
+PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
+PROBED_FAR_AWAY = 8  # the same where each costs a request, and one field of each
+SHARDS_AT_ONCE = 8  # of a bucket, unless told otherwise: their requests wait for the network
+SHOWN = 5  # damaged payloads named a shard
+Task = tuple[RangeReader, ShardInfo, bool]  # the last: whether to read every byte
+_LOOKS_OURS = re.compile(r".*\.(?:tar|index)(?:\.\d+\.tmp)?|(?:keys\.index|shardpack\.json)\.\d+\.tmp")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: "damaged", "stale" (two files do not belong together), "missing", "unreadable" or "orphan".
+        shard: The file it is about.
+        message: What is wrong, and what to do.
+        key, offset: Of the sample and of the byte, where they are known.
+    """
+
+    kind: str
+    shard: str
+    message: str
+    key: str | None = None
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        named = (("key", self.key), ("offset", self.offset))
+        where = "".join(f", {name} {value!r}" for name, value in named if value is not None)
+        return f"{self.kind}: {self.shard}{where}: {self.message}"
+
+
+@dataclass(frozen=True, slots=True)
+class VerifyReport:
+    """What was checked and what was found.
+
+    Attributes:
+        num_shards, num_samples, num_bytes: What the manifest promises.
+        problems: Empty if all is well.
+        full: Whether every byte was read.
+        seconds: Wall time.
+        without_checksums: Shards that were indexed without reading their payloads: of these, headers
+            and lengths are all that can be checked.
+    """
+
+    num_shards: int
+    num_samples: int
+    num_bytes: int
+    problems: tuple[Problem, ...]
+    full: bool
+    seconds: float
+    without_checksums: int = 0
+
+    @property
+    def ok(self) -> bool:
+        """Whether no problem was found."""
+        return not self.problems
+
+
+def verify(
+    location: str | os.PathLike[str],
+    *,
+    full: bool = False,
+    jobs: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    progress: Progress = no_progress,
+) -> VerifyReport:
+    """Return what is wrong with a dataset; an empty list of problems is the proof.
+
+    Quick: lengths of all files, checksums of all indexes, and the headers of 64 samples a shard; of a
+    URL, of one field of 8.
+    Full: every shard is read whole, and all headers, offsets, sizes and checksums are compared.
+    Memory: one shard's index a job, and 40 bytes a sample for the key index.
+
+    Args:
+        location: Folder of the dataset, or its URL.
+        full: Read every byte.
+        jobs: Worker processes; None takes one a core for `full`, where they pay for their start, else one.
+            Of a URL: shards under way at once, in threads; None takes 8.
+        storage_options: Of the URL, as `shardpack.open` takes them.
+        progress: Called as progress("verify", bytes done, bytes in all).
+
+    Raises:
+        DatasetNotFoundError, CorruptManifestError: There is no manifest to verify against.
+    """
+    began = time.perf_counter()
+    check_jobs(jobs)
+    store = open_store(location, storage_options if is_url(location) else None)
+    dataset = open_dataset(store, elsewhere=Elsewhere(storage_options))
+    reader, whole = dataset._shards.store, dataset.manifest
+    count = ByteCount("verify", whole.num_bytes, progress)
+    tasks = [(reader, info, full) for info in whole.shards]
+    found: dict[int, list[Problem]] = {}
+    if isinstance(reader, LocalStore):
+        jobs = jobs or default_jobs(whole.num_bytes if full else 0)
+        with start_workers(min(jobs, len(tasks) or 1)) as pool:
+            if pool is None:
+                for number, task in enumerate(tasks):
+                    before = count.done
+                    found[number] = _verify_shard(task, passed=count.add)
+                    count.move_to(before + whole.records[number]["num_bytes"])  # also where not all of it was read
+            else:
+                for number, shard_problems in pool.map(_verify_shard, tasks):
+                    found[number] = shard_problems
+                    count.add(whole.records[number]["num_bytes"])
+    else:
+        found = dict(enumerate(_in_threads(tasks, jobs or SHARDS_AT_ONCE, count)))
+    problems = [problem for number in sorted(found) for problem in found[number]]
+    problems.extend(_verify_keys(reader, dataset, complete=not problems))
+    problems.extend(_orphans(store, whole))
+    return VerifyReport(
+        num_shards=len(whole.records),
+        num_samples=whole.num_samples,
+        num_bytes=whole.num_bytes,
+        problems=tuple(problems),
+        full=full,
+        seconds=time.perf_counter() - began,
+        without_checksums=sum(record["crc32c"] is None for record in whole.records),
+    )
+
+
+def _in_threads(tasks: list[Task], jobs: int, count: ByteCount) -> list[list[Problem]]:
+    """Return the problems of each shard; after an error the others end at the next range they have read."""
+    stop = threading.Event()
+
+    def verify_one(task: Task) -> list[Problem]:
+        left = task[1].num_bytes
+
+        def passed(num_bytes: int) -> None:
+            nonlocal left
+            if stop.is_set():
+                raise StorageError("verifying was given up; run it again")
+            left -= num_bytes
+            count.add(num_bytes)
+
+        problems = _verify_shard(task, passed=passed)
+        count.add(left)
+        return problems
+
+    threads = ThreadPoolExecutor(jobs, thread_name_prefix="shardpack verify")
+    try:
+        return list(threads.map(verify_one, tasks))
+    finally:
+        stop.set()
+        threads.shutdown(wait=True, cancel_futures=True)
+
+
+def _verify_shard(task: Task, *, passed: Callable[[int], None] = lambda _: None) -> list[Problem]:
+    """Return the problems of one shard and its index."""
+    store, info, full = task
+    problems: list[Problem] = []
+    index: ShardIndex | None = None
+    try:
+        index = load_index(store, info)
+    except ShardpackError as error:
+        problems.append(_problem(error, info.index_name))
+    try:
+        check_length(info, store.size(info.name))
+        if full:
+            problems.extend(_compare(store, info, index, passed))
+        elif index is not None and not problems:
+            _probe(store, info, index)
+    except ShardpackError as error:
+        problems.append(_problem(error, info.name))
+    return problems
+
+
+def _problem(error: ShardpackError, name: str) -> Problem:
+    kinds = {
+        ShardNotFoundError: "missing",
+        StorageError: "unreadable",
+        CorruptShardError: "damaged",
+        CorruptIndexError: "damaged",
+        StaleIndexError: "stale",
+    }
+    return Problem(kinds.get(type(error), "damaged"), error.shard or name, error.args[0], error.key, error.offset)
+
+
+def _probe(store: RangeReader, info: ShardInfo, index: ShardIndex) -> None:
+    """Compare the headers of some samples with the index; all are read at once."""
+    if store.remote:
+        wanted = some_headers(index, PROBED_FAR_AWAY)
+    else:
+        rows = np.unique(np.linspace(0, index.num_samples - 1, PROBED_SAMPLES, dtype=np.int64)).tolist()
+        wanted = headers_of(
+            index, [(row, column) for row in rows for column in np.flatnonzero(index.present[row]).tolist()]
+        )
+    wanted.check(info.name, index, store.get_ranges(info.name, starts=wanted.starts, lengths=wanted.lengths))
+
+
+def _compare(
+    store: RangeReader, info: ShardInfo, index: ShardIndex | None, passed: Callable[[int], None]
+) -> Iterator[Problem]:
+    """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
+    if isinstance(store, LocalStore):
+        found = index_tar((store.location, info.name), passed=passed).index
+    else:
+        found = index_object(store, info.name, checksums=True, passed=passed).index
+    if index is not None and not _same_places(found, index):
+        yield Problem(
+            "stale",
+            info.name,
+            "keys, fields or offsets differ from the index; "
+            'restore the files that belong together, or rebuild with "shardpack index --force"',
+        )
+        return
+    damaged = [] if index is None else list(_damaged_fields(info.name, found, index))
+    yield from damaged[:SHOWN]
+    if len(damaged) > SHOWN:
+        yield Problem("damaged", info.name, f"{len(damaged) - SHOWN} more fields are damaged; restore the shard")
+    if not damaged and info.crc32c not in (None, found.shard_crc32c):
+        what = "the shard is" if index is None else "bytes outside the payloads are"
+        yield Problem(
+            "damaged",
+            info.name,
+            f"{what} damaged: expected CRC32C {info.crc32c:08x} of the whole file, got {found.shard_crc32c:08x}; "
+            "restore the shard",
+        )
+
+
+def _damaged_fields(shard: str, found: ShardIndex, index: ShardIndex) -> Iterator[Problem]:
+    if index.crc32c is None or found.crc32c is None:
+        return
+    for row, column in np.argwhere(found.crc32c != index.crc32c).tolist():
+        expected, got = int(index.crc32c[row, column]), int(found.crc32c[row, column])
+        message = f"field {found.fields[column]!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}"
+        offset = int(found.data_offset[row, column])
+        yield Problem("damaged", shard, f"{message}; restore the shard", found.key(row), offset)
+
+
+def _same_places(a: ShardIndex, b: ShardIndex) -> bool:
+    columns = ("present", "data_offset", "size", "header_bytes", "key_offset", "key_heap")
+    return a.fields == b.fields and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
+
+
+def _verify_keys(store: RangeReader, dataset: Dataset, *, complete: bool) -> Iterator[Problem]:
+    """Check the key index; against the keys themselves if all shard indexes are `complete`."""
+    whole = dataset.manifest
+    try:
+        buffer = memoryview(store.buffer(KEY_INDEX_NAME))
+        expected, found = int(whole.keys["crc32c"], 16), crc32c(buffer)
+        if len(buffer) != whole.keys["num_bytes"] or found != expected:
+            raise CorruptIndexError(
+                f"key index is damaged or not of this dataset: expected {whole.keys['num_bytes']} bytes with CRC32C "
+                f'{expected:08x}, got {len(buffer)} with {found:08x}; rebuild it with "shardpack index --force"'
+            )
+        KeyIndex(buffer, num_samples=whole.num_samples).check()
+        if complete and not _holds_keys(buffer, dataset):
+            raise StaleIndexError('key index is not that of the keys; rebuild it with "shardpack index --force"')
+    except ShardNotFoundError:
+        yield Problem("missing", KEY_INDEX_NAME, 'key index is missing; rebuild it with "shardpack index --force"')
+    except (FormatError, StorageError) as error:
+        yield _problem(error, KEY_INDEX_NAME)
+
+
+def _holds_keys(buffer: memoryview, dataset: Dataset) -> bool:
+    keys = (key.encode("utf-8", "surrogateescape") for key in dataset.keys())  # noqa: SIM118 - no dict
+    at = 0
+    for part in encode_key_index(hash_keys(keys, len(dataset))):
+        if buffer[at : at + len(part)] != part:
+            return False
+        at += len(part)
+    return at == len(buffer)
+
+
+def _orphans(store: ObjectStore, whole: Manifest) -> Iterator[Problem]:
+    """Yield files that look like parts of a dataset, in the folders of its shards, but are none of this one's."""
+    known = {KEY_INDEX_NAME, manifest.FILE_NAME}
+    for record in whole.records:
+        known.update((record["name"], manifest.index_name(record["name"])))
+    folders = sorted({"", *(name.rpartition("/")[0] for name in known)})
+    names = _names_in(store, folders)
+    for name in names:
+        if name not in known and _LOOKS_OURS.fullmatch(name.rpartition("/")[2]):
+            yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
+    if any(name == WORK_FOLDER or name.startswith(f"{WORK_FOLDER}/") for name in names):
+        yield Problem("orphan", WORK_FOLDER, "a pack run was cut off; run it again, or remove this folder")
+
+
+def _names_in(store: ObjectStore, folders: list[str]) -> list[str]:
+    """Return the names in some folders and in the work folder; none on a web server, which has no list."""
+    if isinstance(store, LocalStore):
+        found: list[str] = []
+        for below in folders:
+            with suppress(OSError):
+                entries = sorted(os.listdir(os.path.join(store.location, below)))
+                found.extend(f"{below}/{entry}" if below else entry for entry in entries)
+        return found
+    with suppress(StorageError):
+        return [name for name in store.names() if name.rpartition("/")[0] in (*folders, WORK_FOLDER)]
+    return []

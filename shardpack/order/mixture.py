@@ -1,0 +1,159 @@
+"""Which dataset the n-th sample of a mix is from: integers only, O(1) in n (SPEC 7.6).
+
+A tree of forks joins the datasets, the lightest deepest (made as a Huffman code is). A fork sends its
+m-th item left when floor(ratio * m + phase) grows there, else right: the evenest sequence of two that
+there is (Bresenham). So every stretch holds the weights, to within an item for two datasets and two or
+three for many.
+
+    weights a 4, b 2, c 1       root   left: fork of c and b, 3/7; right: a       a . a a . a .
+                                fork   left: c, 1/3; right: b                       c     b   b
+
+Phases differ between partitions, evenly spread: what all ranks take at one moment is mixed as well.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import OptionError
+from shardpack.order.permutation import MIX_PHASE, derive_key, permutation
+
+SMALLEST_SHARE = 1e-6
+LONGEST = 1 << 60  # items of a partition
+
+_BITS = 32  # of a ratio and of a phase
+_ONE = 1 << _BITS
+
+Integers = npt.NDArray[np.int64]
+
+
+def shares(weights: Sequence[float]) -> list[float]:
+    """Return the weights divided by their sum.
+
+    Raises:
+        OptionError: There are none, or one is no positive number, or too small beside the others.
+    """
+    if not weights:
+        raise OptionError("nothing to mix; give at least one dataset")
+    for number, weight in enumerate(weights):
+        if not isinstance(weight, (int, float, np.integer, np.floating)) or isinstance(weight, bool):
+            raise OptionError(f"weight of dataset {number} is {weight!r}, expected a number")
+        if not 0 < weight < math.inf:
+            raise OptionError(f"weight of dataset {number} is {weight!r}, expected more than 0; leave it out instead")
+    largest = max(weights)  # first, so that the sum is finite
+    scaled = [float(weight / largest) for weight in weights]
+    total = math.fsum(scaled)
+    if min(scaled) / total < SMALLEST_SHARE:
+        number = scaled.index(min(scaled))
+        raise OptionError(f"weight of dataset {number} is less than a millionth of all; leave it out instead")
+    return [weight / total for weight in scaled]
+
+
+class Schedule:
+    """The endless sequence of every partition. Immutable, safe in threads.
+
+    Set-up costs O(partitions * datasets) time and memory.
+    """
+
+    def __init__(self, weights: Sequence[float], *, seed: int, partitions: int) -> None:
+        """Take weights as `shares` gives them."""
+        self.num_sources = len(weights)
+        self._partitions = np.arange(partitions)
+        # Forks are numbered as they are made, so the last one is the root; source k is the number ~k.
+        branches = [(weight, number, ~number) for number, weight in enumerate(weights)]
+        heapq.heapify(branches)
+        children: list[tuple[int, int]] = []
+        ratios: list[int] = []
+        depths = {~number: 0 for number in range(len(weights))}
+        while len(branches) > 1:
+            (left, _, first), (right, _, second) = heapq.heappop(branches), heapq.heappop(branches)
+            fork = len(children)
+            children.append((first, second))
+            ratios.append(round(left / (left + right) * _ONE))
+            depths[fork] = 1 + max(depths[first], depths[second])
+            heapq.heappush(branches, (left + right, len(weights) + fork, fork))
+        self._children = np.array(children, np.int64).reshape(-1, 2)
+        self._ratio = np.array(ratios, np.uint64)
+        self._root = branches[0][2]
+        self._depth = depths[self._root]
+        self._phase = np.empty((len(children), partitions), np.uint64)  # of each partition, in units of 2^-32
+        for fork in range(len(children)):
+            key = derive_key(MIX_PHASE, seed, fork)
+            spread = permutation(partitions, key).astype(np.uint64) << np.uint64(_BITS)
+            self._phase[fork] = (spread + np.uint64(key >> _BITS)) // np.uint64(partitions)
+
+    def items(self, partition: Integers, place: Integers) -> tuple[Integers, Integers]:
+        """Return (source, number within it) of the items at some places: (n) partitions and numbers in them."""
+        fork, number = np.full(len(place), self._root), place.astype(np.int64)
+        for _ in range(self._depth):
+            at = np.flatnonzero(fork >= 0)
+            here, count, part = fork[at], number[at], partition[at]
+            before = self._left(here, part, count)
+            goes_left = self._left(here, part, count + 1) > before
+            number[at] = np.where(goes_left, before, count - before)
+            fork[at] = self._children[here, np.where(goes_left, 0, 1)]
+        return ~fork, number
+
+    def counts(self, end: int) -> Integers:
+        """Return (p, k) how many items n < end of each partition are from each source."""
+        found = np.empty((len(self._partitions), self.num_sources), np.int64)
+        waiting = [(self._root, np.full(len(self._partitions), end))]
+        while waiting:
+            fork, count = waiting.pop()
+            if fork < 0:
+                found[:, ~fork] = count
+                continue
+            left = self._left(np.full(len(count), fork), self._partitions, count)
+            waiting += zip(self._children[fork].tolist(), (left, count - left), strict=True)
+        return found
+
+    def places(self, source: int, number: int) -> list[int]:
+        """Return (p) where one source's item stands in the sequence of each partition."""
+        place = np.full(len(self._partitions), number, object)  # Python's integers: they do not overflow
+        branch = ~source
+        while branch != self._root:
+            ((fork, side),) = np.argwhere(self._children == branch).tolist()
+            ratio, phase = int(self._ratio[fork]), self._phase[fork].astype(object)
+            if side:  # what is left over is the evenest sequence of the other ratio
+                ratio, phase = _ONE - ratio, _ONE - 1 - phase
+            place = -(-((place + 1) * _ONE - phase) // ratio) - 1  # the first place where its count grows beyond it
+            branch = fork
+        return [int(found) for found in place]
+
+    def _left(self, fork: Integers, partition: Integers, count: Integers) -> Integers:
+        """Return how many of the first `count` items of forks go left: (ratio * count + phase) >> 32."""
+        whole, rest = count >> _BITS, (count & (_ONE - 1)).astype(np.uint64)
+        ratio = self._ratio[fork]
+        part = (ratio * rest + self._phase[fork, partition]) >> np.uint64(_BITS)  # below 2^64: ratio < 2^32
+        return ratio.astype(np.int64) * whole + part.astype(np.int64)
+
+
+def length_until(schedule: Schedule, stop: str, lengths: Sequence[int]) -> int:
+    """Return how many items each partition gives until a stop rule ends the epoch.
+
+    Args:
+        schedule: Of the mix.
+        stop: "first" ends before any source would begin a second time, "all" once each has been
+            through once, in every partition.
+        lengths: (k) items of each source in a partition.
+
+    Raises:
+        OptionError: The epoch is out of reach of 64-bit integers.
+    """
+    if stop == "all":
+        length = max(max(schedule.places(k, length - 1)) for k, length in enumerate(lengths)) + 1
+    else:
+        length = min(min(schedule.places(k, length)) for k, length in enumerate(lengths))
+    check_length(length)
+    return length
+
+
+def check_length(length: int) -> None:
+    """Raise OptionError for places out of reach of 64-bit integers."""
+    if length > LONGEST:
+        raise OptionError(f"mix would last {length} samples a partition; choose more even weights, or an earlier epoch")

@@ -1,1 +1,0 @@
-"""Which bytes go where and in what order: arithmetic on integers, no I/O."""

@@ -1,0 +1,1 @@
+"""What any program needs and nothing of shardpack: sizes, progress, threads, worker processes."""

@@ -1,0 +1,238 @@
+"""Run functions in worker processes: plain child interpreters that speak over pipes.
+
+Not `multiprocessing`: its children import the caller's main module, so that packing from a script
+without a `__main__` guard, or from a notebook, would fail; and a pool that loses a worker hangs.
+Here a worker that dies is an error, and one whose parent dies reads end-of-file and ends.
+
+    caller --tasks--> one thread a worker --(function, task)--> child: worker_main.main()
+           <-results-                     <--(ok, result)------
+"""
+
+from __future__ import annotations
+
+import os
+import pickle
+import queue
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import islice
+from typing import IO, Any, Protocol, TypeVar
+
+from shardpack.errors import OptionError, ShardpackError
+from shardpack.runtime.process_child import read_frame, write_frame
+
+Task = TypeVar("Task")
+Result = TypeVar("Result")
+
+Results = Generator[tuple[int, Result], None, None]
+
+BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
+
+_SECONDS_TO_DIE = 5
+
+
+def check_jobs(jobs: object) -> None:
+    """Raise OptionError unless `jobs` is a number of workers, or None."""
+    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
+        raise OptionError(f"jobs is {jobs!r}, expected at least 1")
+
+
+def default_jobs(num_bytes: int) -> int:
+    """Return how many workers pay for their start when so much is to be read: at most one a core."""
+    return min(os.cpu_count() or 1, 1 + num_bytes // BYTES_PER_WORKER)
+
+
+class Gate(Protocol):
+    """Room for what tasks make."""
+
+    def begin(self) -> bool:
+        """Wait until there is room for one more; False after `end`. Called in threads."""
+        ...
+
+    def end(self) -> None:
+        """Let nobody wait any more."""
+        ...
+
+
+class WorkerPool:
+    """`jobs` child interpreters, started at once so that they warm up early. A context manager.
+
+    Leaving it, for whatever reason, ends the children and joins the threads. For one caller:
+    one `map` at a time, all from one thread.
+    """
+
+    def __init__(self, jobs: int):
+        self.jobs = jobs
+        self._tasks: queue.SimpleQueue[tuple[int, Any, Any, Any] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[int, bool, Any]] = queue.SimpleQueue()
+        self._children: list[subprocess.Popen[bytes]] = []
+        self._threads: list[threading.Thread] = []
+        try:
+            with _interrupts_held_back():
+                for _ in range(jobs):
+                    self._children.append(_start_child())
+            for child in self._children:
+                thread = threading.Thread(target=_serve, args=(child, self._tasks, self._results), daemon=True)
+                thread.start()
+                self._threads.append(thread)
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> WorkerPool:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the children, whatever they do, and join the threads. Safe to call twice."""
+        for child in self._children:
+            child.kill()
+        for _ in self._threads:
+            self._tasks.put(None)
+        for thread in self._threads:
+            thread.join()
+        for child in self._children:
+            child.wait()
+            for pipe in (child.stdin, child.stdout):
+                if pipe is not None:
+                    with suppress(OSError):  # what a dead child did not take
+                        pipe.close()
+        self._children, self._threads = [], []
+
+    def map(
+        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, gate: Gate | None = None
+    ) -> Results[Result]:
+        """Return an iterator of (task number, result), as they finish; the work starts at once.
+
+        The first error ends it, and with it the workers; so does leaving the iterator early.
+
+        Args:
+            function: A module-level function; runs in the child.
+            tasks: Drawn in the caller's thread, two a worker ahead, so they need not all exist at once.
+            gate: Holds tasks back until there is room for what they make.
+        """
+        if not self._children:
+            raise ShardpackError("the workers have ended; start others")
+        numbered = enumerate(tasks)
+        ahead = list(islice(numbered, 2 * len(self._children)))
+        for number, task in ahead:
+            self._tasks.put((number, function, task, gate))
+        return self._collect(function, numbered, len(ahead), gate)
+
+    def _collect(
+        self,
+        function: Callable[[Any], Any],
+        tasks: Iterator[tuple[int, Any]],
+        pending: int,
+        gate: Gate | None,
+    ) -> Results[Any]:
+        try:
+            while pending:
+                number, fine, result = self._results.get()
+                pending -= 1
+                if not fine:
+                    raise result
+                for following, task in islice(tasks, 1):
+                    self._tasks.put((following, function, task, gate))
+                    pending += 1
+                yield number, result
+        finally:
+            if pending:  # an error, or the caller left: there are results that nobody will take
+                if gate is not None:
+                    gate.end()
+                self.close()
+
+
+@contextmanager
+def start_workers(jobs: int) -> Iterator[WorkerPool | None]:
+    """Yield a pool, or None for one job: the caller then does the work itself."""
+    # Without an interpreter to start (embedded, or frozen into a program) there is only this process.
+    if jobs == 1 or not sys.executable or getattr(sys, "frozen", False):
+        yield None
+        return
+    with WorkerPool(jobs) as pool:
+        yield pool
+
+
+def _start_child() -> subprocess.Popen[bytes]:
+    # The child must find what we find, also where we were put on the path by hand, and nothing else:
+    # "-m" would put the working directory first, with whatever modules lie there.
+    path = [entry for entry in sys.path if isinstance(entry, str)]
+    boot = f"import sys; sys.path[:] = {path!a}; from shardpack.runtime.process_child import main; main()"
+    return subprocess.Popen(
+        [sys.executable, "-c", boot],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows: no Ctrl-C
+    )
+
+
+@contextmanager
+def _interrupts_held_back() -> Iterator[None]:
+    """Let children start with Ctrl-C blocked: it is the caller's to handle, from their first moment on."""
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class WorkerTraceback(Exception):  # noqa: N818 - never raised: the cause shown above an error that a worker sent
+    """Where in the worker an error came from."""
+
+    def __str__(self) -> str:
+        return f"\n\n{self.args[0]}"
+
+
+def _serve(child: subprocess.Popen[bytes], tasks: queue.SimpleQueue[Any], results: queue.SimpleQueue[Any]) -> None:
+    assert child.stdin is not None
+    assert child.stdout is not None
+    while (item := tasks.get()) is not None:
+        number, function, task, gate = item
+        if gate is not None and not gate.begin():
+            continue
+        fine, result = _ask(child, child.stdin, child.stdout, function, task)
+        results.put((number, fine, result))
+
+
+def _ask(
+    child: subprocess.Popen[bytes],
+    requests: IO[bytes],
+    answers: IO[bytes],
+    function: Callable[[Any], Any],
+    task: object,
+) -> tuple[bool, Any]:
+    """Return (True, result) or (False, error)."""
+    try:
+        request = pickle.dumps((function, task), pickle.HIGHEST_PROTOCOL)
+    except Exception as error:  # noqa: BLE001 - belongs to the caller, not to this thread
+        return False, error
+    try:
+        write_frame(requests, request)
+        fine, result, trace = pickle.loads(read_frame(answers))
+    except (EOFError, OSError):
+        return False, _death(child)
+    except Exception as error:  # noqa: BLE001 - an answer that this process cannot rebuild
+        return False, error
+    if not fine:
+        result.__cause__ = WorkerTraceback(trace)
+    return fine, result
+
+
+def _death(child: subprocess.Popen[bytes]) -> ShardpackError:
+    try:
+        code = child.wait(_SECONDS_TO_DIE)
+    except subprocess.TimeoutExpired:  # it closed its pipe but lives
+        child.kill()
+        code = child.wait()
+    how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with exit code {code}"
+    return ShardpackError(f"a worker process {how}; run the same command again, perhaps with fewer --jobs")

@@ -1,0 +1,150 @@
+"""JSON labels that shardpack makes: from class folders, from tables, from COCO annotations.
+
+Decides how such a label is written, and what happens to pictures without one, or with one too
+many. Labels are compact UTF-8 JSON, as RFC 8259 has it: neither NaN nor Infinity.
+"""
+
+from __future__ import annotations
+
+import json
+import posixpath
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from types import MappingProxyType
+
+import numpy as np
+
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.errors import SourceError
+from shardpack.sources.listing import Listing
+from shardpack.sources.rejects import Problems, name_of, without
+from shardpack.sources.scan import Files
+
+LABEL = "json"
+
+
+def compact_json(value: object, *, default: Callable[[object], object] | None = None) -> bytes:
+    """Return a value as JSON without blanks, in UTF-8, names in their order.
+
+    Args:
+        value: Anything `json.dumps` takes.
+        default: Returns what JSON has a form for instead of a value for which it has none, or
+            raises TypeError.
+
+    Raises:
+        SourceError: JSON has no form for a part of it, such as a number that is not finite.
+    """
+    try:
+        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default)
+    except (TypeError, ValueError, RecursionError) as error:
+        raise SourceError(f"JSON has no form for a value: {error}; change it, or drop it") from error
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        # Half a surrogate pair, which only an escape can write.
+        return json.dumps(value, separators=(",", ":"), default=default).encode("ascii")
+
+
+class Pictures:
+    """Which sample each picture starts, for labels that name pictures by their paths."""
+
+    def __init__(self, listing: Listing, files: Files, problems: Problems):
+        starts_sample = np.array([field in IMAGE_EXTENSIONS for field in listing.fields], bool)
+        members = np.flatnonzero(starts_sample[listing.field_code])
+        owners = np.searchsorted(listing.start, members, side="right") - 1
+        paths = [listing.payload[member] for member in members.tolist()]
+        self._sample_of: dict[object, int] = dict(zip(paths, owners.tolist(), strict=True))
+        self._names = set(files.names)
+        self._reported = {name for name, _ in problems.rejected}
+
+    def find(self, file_name: str, places: Sequence[str]) -> int | str | None:
+        """Return the sample of the picture `file_name`, else why there is none, else None if that is known.
+
+        Args:
+            file_name: As the label has it.
+            places: Paths below the source's root that it may mean, the first found wins.
+        """
+        for place in places:
+            if place in self._sample_of:
+                return self._sample_of[place]
+        inside = [] if file_name.startswith("/") else list(filter(None, map(_normalised, places)))
+        for place in inside:
+            if place in self._sample_of:
+                return self._sample_of[place]
+        if not inside:
+            return f"names {file_name!r}, which leads out of the source; name a picture in it"
+        if not self._reported.isdisjoint(inside):
+            return None
+        if not self._names.isdisjoint(inside):
+            return f"names {file_name!r}, which is no picture of its own; name a picture"
+        return f"names {file_name!r}, which is not there; restore it, or remove this entry"
+
+
+def _normalised(path: str) -> str | None:
+    path = posixpath.normpath(path)
+    return None if path == ".." or path.startswith(("../", "/")) else path
+
+
+def attach_labels(
+    listing: Listing,
+    labels: Sequence[bytes | None],
+    problems: Problems,
+    *,
+    refused: Mapping[int, str] = MappingProxyType({}),
+    missing: str = "no label",
+) -> Listing:
+    """Return the samples that have a label, with it as their field "json".
+
+    Those without one are left out and counted; those that have a json field already are rejected.
+
+    Args:
+        listing: Samples.
+        labels: JSON text of each sample, or None.
+        problems: Takes what is rejected or left out.
+        refused: Why a sample is rejected, with or without a label.
+        missing: Why a sample is left out.
+    """
+    has_own: set[int] = set()
+    if LABEL in listing.fields:
+        members = np.flatnonzero(listing.field_code == listing.fields.index(LABEL))
+        has_own.update((np.searchsorted(listing.start, members, side="right") - 1).tolist())
+    removed: set[int] = set()
+    for sample, label in enumerate(labels):
+        if sample in refused:
+            problems.reject(name_of(listing, sample), refused[sample])
+        elif label is None:
+            problems.leave_out(name_of(listing, sample), missing)
+        elif sample in has_own:
+            problems.reject(name_of(listing, sample), "has a label of its own in a .json file; keep one of the two")
+        else:
+            continue
+        removed.add(sample)
+    kept = [label for sample, label in enumerate(labels) if label is not None and sample not in removed]
+    return _insert_field(without(listing, removed), LABEL, kept)
+
+
+def _insert_field(listing: Listing, field: str, payloads: Sequence[bytes]) -> Listing:
+    """Return the listing with one more member a sample, at its place among the sorted fields."""
+    fields = tuple(sorted((*listing.fields, field)))
+    code = fields.index(field)
+    codes = listing.field_code + (listing.field_code >= code)
+    owner = np.repeat(np.arange(listing.num_samples), np.diff(listing.start))
+    before = np.bincount(owner[codes < code], minlength=listing.num_samples)
+    at = listing.start[:-1] + before
+    member_payloads: list[str | bytes] = []
+    reached = 0
+    for position, payload in zip(at.tolist(), payloads, strict=True):
+        member_payloads.extend(listing.payload[reached:position])
+        member_payloads.append(payload)
+        reached = position
+    member_payloads.extend(listing.payload[reached:])
+    sizes = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    return replace(
+        listing,
+        fields=fields,
+        start=listing.start + np.arange(listing.num_samples + 1),
+        field_code=np.insert(codes.astype(np.uint16), at, code),
+        size=np.insert(listing.size, at, sizes),
+        mtime_ns=np.insert(listing.mtime_ns, at, 0),
+        payload=member_payloads,
+    )

@@ -1,0 +1,86 @@
+"""Collect what is wrong with a source, instead of dying at the first."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.errors import SourceError
+from shardpack.sources.listing import Listing
+
+SHOWN = 3  # examples named per error line
+
+
+@dataclass
+class Problems:
+    """Rejected samples and left-out files, named for the first few and counted for all.
+
+    `rejected` are samples that cannot be packed as asked: an error, unless the caller skips.
+    `left_out` are files that belong to no sample: never an error, always reported.
+    """
+
+    rejected: list[tuple[str, str]] = field(default_factory=list)  # (path or key, reason)
+    left_out: Counter[str] = field(default_factory=Counter)  # reason -> files
+    left_out_examples: dict[str, str] = field(default_factory=dict)  # reason -> first path
+
+    def reject(self, name: str, reason: str) -> None:
+        """Note a sample or file that cannot be packed."""
+        self.rejected.append((name, reason))
+
+    def leave_out(self, name: str, reason: str) -> None:
+        """Note a file that is no part of the data."""
+        self.left_out[reason] += 1
+        self.left_out_examples.setdefault(reason, name)
+
+    def extend(self, other: Problems) -> None:
+        """Add what was collected elsewhere."""
+        self.rejected.extend(other.rejected)
+        self.left_out.update(other.left_out)
+        for reason, name in other.left_out_examples.items():
+            self.left_out_examples.setdefault(reason, name)
+
+    def reject_samples(self, listing: Listing, reasons: Mapping[int, str]) -> Listing:
+        """Return the listing without the samples `reasons` numbers, each noted under its picture's path."""
+        for sample in sorted(reasons):
+            self.reject(name_of(listing, sample), reasons[sample])
+        return without(listing, reasons)
+
+    def raise_if_any(self) -> None:
+        """Raise SourceError naming the first few rejected, counting all."""
+        if not self.rejected:
+            return
+        shown = "; ".join(f"{name!r}: {reason}" for name, reason in self.rejected[:SHOWN])
+        more = len(self.rejected) - SHOWN
+        rest = f"; and {more} more" if more > 0 else ""
+        count = len(self.rejected)
+        raise SourceError(
+            f"{count} problem{'s' if count > 1 else ''} in the source: {shown}{rest}; "
+            "mend them, or leave them out with on_error='skip' (--on-error skip)"
+        )
+
+
+def name_of(listing: Listing, sample: int) -> str:
+    """Return what a person finds a sample by: the path of its picture, else its key."""
+    for member in range(int(listing.start[sample]), int(listing.start[sample + 1])):
+        payload = listing.payload[member]
+        if isinstance(payload, str) and listing.fields[listing.field_code[member]] in IMAGE_EXTENSIONS:
+            return payload
+    return listing.keys[sample]
+
+
+def without(listing: Listing, samples: Collection[int]) -> Listing:
+    """Return the listing without some samples, and without the fields that only they had."""
+    if not samples:
+        return listing
+    kept = np.delete(np.arange(listing.num_samples), list(samples))
+    rest = listing.take(kept)
+    codes, field_code = np.unique(rest.field_code, return_inverse=True)
+    return replace(
+        rest,
+        fields=tuple(listing.fields[code] for code in codes.tolist()),
+        field_code=field_code.astype(np.uint16),
+    )

@@ -1,0 +1,1 @@
+"""A cache of ranges on the disk, shared by processes."""

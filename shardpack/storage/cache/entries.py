@@ -1,0 +1,149 @@
+"""The entries of a cache: the ranges kept of one version of an object, a file each.
+
+A file holds the bytes and then a CRC32C for each 64 KiB of them, as little-endian 32-bit numbers. It
+is written once and renamed (`cache_files.py`), so that reading takes no lock; one that is deleted
+meanwhile is a miss, or is read to its end.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import struct
+import time
+from contextlib import suppress
+from typing import Any
+
+from shardpack.format.checksum import crc32c
+from shardpack.storage.cache.spans import Spans
+
+ENTRY_NAME = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,15})")
+_PIECE_BYTES = 64 << 10  # has a checksum of its own: a sample from the middle of a block reads little more
+_TOUCH_SECONDS = 60.0
+_RELIST_SECONDS = 1.0
+
+
+class Entries:
+    """The cached ranges of one version of one object. Safe in threads: it holds nothing that changes but a listing.
+
+    A range that was asked for before is found by its name, whoever stored it and when. One that lies
+    within another is found by a listing of the folder, at most a second old.
+    """
+
+    def __init__(self, folder: str) -> None:
+        self.folder = folder
+        self._label = "/".join(folder.split(os.sep)[-2:])
+        self._spans = Spans()
+        self._listed: tuple[int, float] | None = None  # the folder's time of change; when a listing is due again
+
+    def entry(self, start: int, length: int) -> str:
+        """Return the name of the file that holds a range."""
+        return os.path.join(self.folder, f"{start:x}-{length:x}")
+
+    def may_hold(self, start: int, length: int) -> bool:
+        """Return whether some entry is named for a range that holds this one."""
+        return os.path.exists(self.entry(start, length)) or self._holding(start, start + length) is not None
+
+    def read(self, start: int, length: int) -> bytes | None:
+        """Return a range, or None if no entry holds it whole and undamaged; a damaged entry is deleted."""
+        data = self._read(start, length, 0, length)
+        if data is None:
+            span = self._holding(start, start + length)
+            if span is not None:
+                first, end = span
+                data = self._read(first, end - first, start - first, length)
+                if data is None:
+                    self._spans = self._spans.without_span(first, end)
+        return data
+
+    def add(self, start: int, length: int) -> None:
+        """Take note of an entry that was just written. Of two threads one may lose: it is listed later."""
+        self._spans = self._spans.with_span(start, start + length)
+
+    def checksums(self, start: int, length: int, data: Any, first: int = 0) -> bytes:
+        """Return the CRC32C of each piece of `data`, which begins with piece `first` of an entry.
+
+        They start from the entry's name and the piece's number: bytes in the wrong place do not pass.
+        """
+        seed = crc32c(f"{self._label}/{start:x}-{length:x}".encode()) + first
+        view = memoryview(data)
+        sums = [
+            crc32c(view[at : at + _PIECE_BYTES], (seed + number) & 0xFFFFFFFF)
+            for number, at in enumerate(range(0, len(view), _PIECE_BYTES))
+        ]
+        return struct.pack(f"<{len(sums)}I", *sums)
+
+    def _holding(self, start: int, end: int) -> tuple[int, int] | None:
+        found = self._spans.holding(start, end)
+        if found is None and self._is_outdated():
+            self._list()
+            found = self._spans.holding(start, end)
+        return found
+
+    def _is_outdated(self) -> bool:
+        if self._listed is None:
+            return True
+        changed, due = self._listed
+        return time.monotonic() >= due and _changed(self.folder) != changed
+
+    def _list(self) -> None:
+        began = time.monotonic()
+        changed = _changed(self.folder)
+        names: list[str] = []
+        with suppress(FileNotFoundError, NotADirectoryError):
+            names = os.listdir(self.folder)
+        matches = filter(None, map(ENTRY_NAME.fullmatch, names))
+        pairs = [(int(match[1], 16), int(match[2], 16)) for match in matches]
+        self._spans = Spans.of((start, start + length) for start, length in pairs)
+        ended = time.monotonic()
+        self._listed = changed, ended + max(_RELIST_SECONDS, 20 * (ended - began))
+
+    def _read(self, start: int, length: int, offset: int, wanted: int) -> bytes | None:
+        """Return `wanted` bytes from `offset` of the entry of a range; None if it is not there or damaged."""
+        path = self.entry(start, length)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            status = os.fstat(descriptor)
+            first, last = offset // _PIECE_BYTES, -(-(offset + wanted) // _PIECE_BYTES)
+            begin, end = first * _PIECE_BYTES, min(last * _PIECE_BYTES, length)
+            data = sums = None
+            if status.st_size == file_bytes(length):
+                data = _read_at(descriptor, begin, end - begin)
+                sums = _read_at(descriptor, length + 4 * first, 4 * (last - first))
+        finally:
+            os.close(descriptor)
+        if data is None or self.checksums(start, length, data, first) != sums:
+            with suppress(OSError):
+                os.unlink(path)
+            return None
+        if abs(time.time() - status.st_mtime) > _TOUCH_SECONDS:
+            with suppress(OSError):  # somebody else's, or evicted just now
+                os.utime(path)
+        return data[offset - begin : offset - begin + wanted]
+
+
+def file_bytes(length: int) -> int:
+    """Return the length of the file that holds so many bytes."""
+    return length + 4 * -(-length // _PIECE_BYTES)
+
+
+def _read_at(descriptor: int, start: int, length: int) -> bytes:
+    """Return up to `length` bytes of a file that nobody else reads through this descriptor."""
+    os.lseek(descriptor, start, os.SEEK_SET)
+    data = os.read(descriptor, length)
+    while len(data) < length:  # one call reads 2 GiB at most
+        more = os.read(descriptor, length - len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _changed(folder: str) -> int:
+    try:
+        return os.stat(folder).st_mtime_ns
+    except (FileNotFoundError, NotADirectoryError):
+        return -1

@@ -1,0 +1,1 @@
+"""One client for each kind of server; each makes a request once."""

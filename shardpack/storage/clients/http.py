@@ -1,0 +1,160 @@
+"""Plain HTTP and HTTPS through urllib3 (extra `cloud`): any server that serves ranges.
+
+urllib3 and not obstore, because it tells `Retry-After`, follows redirects (hubs redirect each file to
+a store elsewhere, without our headers) and survives a fork.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from typing import Any, NoReturn
+from urllib.parse import quote
+
+from shardpack.errors import MissingDependencyError, OptionError
+from shardpack.storage.clients.base import RequestError, Version, kind_of_status
+
+CHUNK_BYTES = 128 << 10  # what a broken connection may cost twice
+_CONNECTIONS = 256  # kept for the next request; as many as a store has under way
+_MAX_REDIRECTS = 5
+
+
+class HttpClient:
+    """One folder of a web server. See `Client`."""
+
+    def __init__(
+        self, url: str, query: str, headers: Mapping[str, str], *, connect_seconds: float, read_seconds: float
+    ) -> None:
+        """Make the client; nothing is asked of the server yet.
+
+        Args:
+            url: Of the folder, without a query.
+            query: Added to every address, such as a shared access signature.
+            headers: Sent with every request, but to no other host after a redirect: any may be a secret.
+            connect_seconds, read_seconds: Time limits, for a connection and for each piece of a response.
+        """
+        try:
+            import urllib3
+        except ImportError as error:
+            raise MissingDependencyError(
+                'reading over HTTP needs an extra; install it with: pip install "shardpack[cloud]"'
+            ) from error
+        self.urllib3 = urllib3
+        for name, value in headers.items():
+            if not isinstance(value, str) or not value.isascii() or not value.isprintable():
+                raise OptionError(f"storage_options: header {name!r} is no line of printable ASCII; strip its line end")
+        self._url, self._query = url.rstrip("/"), f"?{query}" if query else ""
+        self._headers = {"Accept-Encoding": "identity", "User-Agent": "shardpack", **headers}
+        self._pool = urllib3.PoolManager(
+            maxsize=_CONNECTIONS,
+            timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
+            retries=urllib3.Retry(
+                total=None,
+                connect=0,
+                read=0,
+                status=0,
+                other=0,
+                redirect=_MAX_REDIRECTS,
+                respect_retry_after_header=False,
+                remove_headers_on_redirect={"Authorization", "Cookie", "Proxy-Authorization", *headers},
+            ),
+        )
+
+    def get(self, path: str, *, start: int, length: int | None, etag: str) -> HttpResponse:
+        headers = {}
+        if length is not None or start:
+            headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
+        if etag and not etag.startswith("W/"):
+            headers["If-Match"] = etag  # weak ones never match (RFC 9110, section 13.1.1); `RemoteStore` compares
+        response = self._request("GET", path, headers)
+        try:
+            return HttpResponse(self, response, start, asked=length if "Range" in headers else None)
+        except BaseException:
+            response.close()
+            raise
+
+    def head(self, path: str) -> Version:
+        response = self._request("HEAD", path, {})
+        response.close()
+        length = response.headers.get("Content-Length", "")
+        if not length.isdecimal():
+            raise RequestError("refused", "the server does not tell the length")
+        return Version(int(length), response.headers.get("ETag", ""))
+
+    def put(self, *_: object) -> NoReturn:
+        self._refuse_writes()
+
+    def delete(self, *_: object) -> NoReturn:
+        self._refuse_writes()
+
+    def names(self) -> NoReturn:
+        raise RequestError("refused", "a web server has no list of its files; name them")
+
+    def _refuse_writes(self) -> NoReturn:
+        raise RequestError("refused", "a web server takes no files; write to a folder or a bucket")
+
+    def _request(self, method: str, path: str, headers: Mapping[str, str]) -> Any:
+        """Return a response of status 2xx, its body still to be read."""
+        url = f"{self._url}/{quote(path)}{self._query}"
+        try:
+            response = self._pool.request(method, url, headers={**self._headers, **headers}, preload_content=False)
+        except self.urllib3.exceptions.HTTPError as error:
+            raise RequestError("failed", self.reason(error)) from None
+        if 200 <= response.status < 300:
+            return response
+        wait = None
+        with suppress(self.urllib3.exceptions.InvalidHeader):
+            wait = self.urllib3.Retry().get_retry_after(response)
+        response.drain_conn()
+        response.close()  # the connection is back in the pool, unless draining failed
+        kind = kind_of_status(response.status)
+        raise RequestError(kind, f"status {response.status} {response.reason or ''}".strip(), retry_after_seconds=wait)
+
+    def reason(self, error: Exception) -> str:
+        """Return what is wrong with a connection, without addresses: they may hold a signature."""
+        cause = getattr(error, "reason", None) or error
+        named = {
+            self.urllib3.exceptions.NewConnectionError: "no connection",  # of the next class, too
+            self.urllib3.exceptions.ConnectTimeoutError: "no connection in time",
+            self.urllib3.exceptions.ReadTimeoutError: "no bytes in time",
+            self.urllib3.exceptions.ProtocolError: "the connection broke",
+            self.urllib3.exceptions.ResponseError: "too many redirects",
+        }
+        for kind, message in named.items():
+            if isinstance(cause, kind):
+                return message
+        return type(cause).__name__
+
+
+class HttpResponse:
+    """See `Response`."""
+
+    def __init__(self, client: HttpClient, response: Any, start: int, *, asked: int | None) -> None:
+        self._client, self._response, self._finished = client, response, False
+        etag = response.headers.get("ETag", "")
+        if response.status == 206:
+            unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
+            extent, _, total = rest.partition("/")
+            if unit != "bytes" or extent.partition("-")[0] != str(start) or not total.isdecimal():
+                raise RequestError("failed", f"asked for bytes from {start}, got {unit} {rest}")
+            self.version = Version(int(total), etag)
+            return
+        length = response.headers.get("Content-Length", "")
+        if start or (asked is not None and length != str(asked)):
+            raise RequestError("refused", "the server does not serve ranges; choose another, or copy the files")
+        if not length.isdecimal():
+            raise RequestError("refused", "the server does not tell the length")
+        self.version = Version(int(length), etag)
+
+    def chunks(self) -> Iterator[bytes]:
+        try:
+            yield from self._response.stream(CHUNK_BYTES)
+        except self._client.urllib3.exceptions.HTTPError as error:
+            raise RequestError("failed", self._client.reason(error)) from None
+        self._finished = True
+
+    def close(self) -> None:
+        if self._finished:
+            self._response.release_conn()
+        else:
+            self._response.close()

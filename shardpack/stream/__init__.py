@@ -1,0 +1,1 @@
+"""Epochs: shuffled, shared out to ranks and workers, resumable, batched."""

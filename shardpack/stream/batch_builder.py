@@ -1,0 +1,141 @@
+"""`Assembly`: one batch in the making, from a step's samples to stacked arrays.
+
+    sample --decode--> fields --transform--> fields            `make(i)`: any thread, any order
+    pictures of known size are decoded into their slot          each i once
+    all made --replace what is bad--> --stack--> batch         `finish()`: once, after all of them
+
+Knows no threads; different `i` touch different memory.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+from shardpack.codecs.collate import stacked
+from shardpack.codecs.decode import Decoder, PictureDecoder
+from shardpack.errors import DecodeError, OptionError
+from shardpack.order.permutation import derive_key
+from shardpack.read.sample import Sample
+
+Fields = dict[str, Any]
+Transform = Callable[[Fields], Mapping[str, Any]]
+
+_SEED_PURPOSE = 64  # of `derive_key`: no order of plan/order.py has this number
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """How batches are made of samples.
+
+    Attributes:
+        fields: What a batch holds; samples that lack one have None there.
+        decoders: By field; others stay bytes.
+        transform: Of the decoded fields, or None.
+        skip: Bad samples are no error.
+        replace: A bad sample gives its place to a good one of its batch; False leaves it out.
+        seed: With the epoch and the sample's position it makes the seed of the transform.
+        epoch: Of the stream.
+    """
+
+    fields: tuple[str, ...]
+    decoders: Mapping[str, Decoder]
+    transform: Transform | None
+    skip: bool
+    replace: bool
+    seed: int
+    epoch: int
+
+
+@dataclass(slots=True)
+class Assembly:
+    """One batch in the making."""
+
+    recipe: Recipe
+    samples: list[Sample | None]
+    made: list[Fields | Exception | None] = field(init=False)
+    slots: dict[str, Any] = field(init=False)
+    skipped: list[tuple[str, str]] = field(init=False, default_factory=list)
+
+    def __post_init__(self) -> None:
+        count = len(self.samples)
+        self.made = [None] * count
+        self.slots = {}
+        if self.recipe.transform is None:  # a transform may give other shapes, so its results are stacked
+            for name, decode in self.recipe.decoders.items():
+                if isinstance(decode, PictureDecoder) and (slots := decode.slots(count)) is not None:
+                    self.slots[name] = slots
+
+    def make(self, i: int) -> None:
+        """Decode and transform one sample; what goes wrong waits for `finish`."""
+        sample, self.samples[i] = self.samples[i], None  # its payloads are not needed any more
+        assert sample is not None
+        try:
+            self.made[i] = self._transformed(sample, self._decoded(sample, i))
+        except DecodeError as error:
+            named = self.made[i] = DecodeError(error.args[0], key=sample.key)
+            named.__cause__ = error.__cause__
+        except Exception as error:  # noqa: BLE001 -- raised by `finish`, in the consumer's thread
+            self.made[i] = error
+
+    def _decoded(self, sample: Sample, i: int) -> Fields:
+        fields: Fields = {"__key__": sample.key}
+        for name, payload in sample.items():
+            decode = self.recipe.decoders.get(name)
+            if name in self.slots:
+                assert isinstance(decode, PictureDecoder)
+                fields[name] = decode(payload, self.slots[name][i])
+            else:
+                fields[name] = payload if decode is None else decode(payload)
+        return fields
+
+    def _transformed(self, sample: Sample, fields: Fields) -> Fields:
+        transform = self.recipe.transform
+        if transform is None:
+            return fields
+        fields["__seed__"] = derive_key(self.recipe.seed, self.recipe.epoch, _SEED_PURPOSE, sample.position)
+        result = transform(fields)
+        if not isinstance(result, Mapping):
+            raise OptionError(f"transform gave a {type(result).__name__}, expected a dict of fields", key=sample.key)
+        return {"__key__": sample.key, **{name: value for name, value in result.items() if name != "__seed__"}}
+
+    def finish(self) -> dict[str, Any]:
+        """Return the batch.
+
+        Raises:
+            DecodeError: The first sample that is bad, or all of them are.
+            Exception: What the transform raised, first sample first.
+        """
+        bad = {i: made for i, made in enumerate(self.made) if isinstance(made, Exception)}
+        for error in bad.values():
+            if not (self.recipe.skip and isinstance(error, DecodeError)):
+                raise error
+        if len(bad) == len(self.made):
+            first = bad[0]
+            raise DecodeError(f"none of the {len(bad)} samples of a batch is good; the first: {first}") from first
+        rows = self._rows(bad)
+        if bad:
+            self.skipped = [(str(getattr(error, "key", "")), str(error.args[0])) for error in bad.values()]
+            self.slots = {name: slots[rows] for name, slots in self.slots.items()}
+        return self._collated([made for i in rows if isinstance(made := self.made[i], dict)])
+
+    def _rows(self, bad: Mapping[int, Exception]) -> list[int]:
+        """Return which sample stands in each place: the next good one, cyclically, where it is bad."""
+        count = len(self.made)
+        if not self.recipe.replace:
+            return [i for i in range(count) if i not in bad]
+        return [next(j % count for j in range(i, i + count) if j % count not in bad) for i in range(count)]
+
+    def _collated(self, rows: list[Fields]) -> dict[str, Any]:
+        names = ("__key__", *self.recipe.fields) if self.recipe.transform is None else dict.fromkeys(chain(*rows))
+        return {name: self._column(name, [fields.get(name) for fields in rows]) for name in names}
+
+    def _column(self, name: str, values: list[Any]) -> Any:
+        decode = self.recipe.decoders.get(name)
+        if name not in self.slots or not isinstance(decode, PictureDecoder):
+            return stacked(values)
+        if any(value is None for value in values):
+            return [None if value is None else decode.form.finished(value) for value in values]
+        return decode.form.finished(self.slots[name])

@@ -1,0 +1,1 @@
+"""From samples to shards: layout of tar bytes, shard writer, planned parallel run."""

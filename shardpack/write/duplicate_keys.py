@@ -1,0 +1,60 @@
+"""Find a key that was written before, at 16 bytes a key: by hashes, settled by the keys themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import DuplicateKeyError
+from shardpack.format.key_index import hash_keys
+from shardpack.format.manifest import index_name
+from shardpack.format.shard_index import parse_index
+
+
+class SeenKeys:
+    """Hashes of the keys of all finished shards.
+
+    Sorted runs are merged when they are of like length, so a key is moved O(log n) times.
+    """
+
+    def __init__(self, read: Callable[[str], bytes]) -> None:
+        """Args: read: Returns a file of the dataset, for the index of an earlier shard."""
+        self._read = read
+        self._shards: list[str] = []
+        self._hashes: list[npt.NDArray[np.uint64]] = []  # of each shard, in order
+        self._runs: list[npt.NDArray[np.uint64]] = []
+
+    def add(self, keys: Sequence[str], shard: str) -> None:
+        """Add the keys of one more shard, which differ from one another.
+
+        Raises:
+            DuplicateKeyError: One of them is in an earlier shard; the first such is named.
+        """
+        hashes = hash_keys((key.encode() for key in keys), len(keys))
+        again = np.zeros(len(keys), bool)
+        for run in self._runs:
+            again |= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
+        for row in np.flatnonzero(again).tolist():
+            self._compare(keys[row], hashes[row], shard)
+        self._shards.append(shard)
+        self._hashes.append(hashes)
+        self._runs.append(np.sort(hashes))
+        while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
+            self._runs.append(np.sort(np.concatenate((self._runs.pop(), self._runs.pop()))))
+
+    def _compare(self, key: str, hashed: np.uint64, shard: str) -> None:
+        """Raise if an earlier key is not just of the same hash but the same."""
+        for earlier, hashes in zip(self._shards, self._hashes, strict=True):
+            rows = np.flatnonzero(hashes == hashed).tolist()
+            if rows:
+                index = parse_index(self._read(index_name(earlier)), name=index_name(earlier))
+                if any(index.key(row) == key for row in rows):
+                    raise DuplicateKeyError(
+                        f"key is in {earlier!r} already; keys name one sample each", shard=shard, key=key
+                    )
+
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """Return the hashes of all samples, in their order."""
+        return np.concatenate(self._hashes) if self._hashes else np.zeros(0, np.uint64)

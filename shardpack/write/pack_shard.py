@@ -1,0 +1,118 @@
+"""Pack one planned shard from its files: the unit of parallel work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_128
+
+from shardpack.commit.target import Workplace
+from shardpack.errors import SourceError
+from shardpack.format.manifest import ShardInfo
+from shardpack.format.shard_index import ShardIndex
+from shardpack.runtime.write_behind import WriteBehind
+from shardpack.sources.listing import Listing
+from shardpack.storage.atomic import read_exactly_into, storage_errors
+from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
+
+
+@dataclass(frozen=True, slots=True)
+class ShardTask:
+    """All that a worker needs to know. Pickles in about 150 bytes a member."""
+
+    workplace: Workplace
+    name: str
+    listing: Listing
+    num_bytes: int  # of the finished tar, as planned
+    made_of: str
+
+
+def fingerprint(name: str, listing: Listing) -> str:
+    """Return a hash of what a shard is made of: keys, fields, paths, sizes, times and inline payloads.
+
+    And of the version of this package, so that no dataset is finished by another one.
+    """
+    from shardpack import __version__
+
+    hashed = xxh3_128("\0".join((__version__, name, os.path.realpath(listing.root))).encode("utf-8", "surrogateescape"))
+    for text in (listing.keys, listing.fields, map(str, listing.payload)):
+        hashed.update("\0".join(text).encode("utf-8", "surrogateescape") + b"\0\0")
+    for column in (listing.start, listing.field_code, listing.size, listing.mtime_ns):
+        hashed.update(np.ascontiguousarray(column).data)
+    return hashed.hexdigest()
+
+
+_chunk = Chunk()  # one a process: workers pack one shard after another in it
+
+
+def pack_shard(task: ShardTask) -> ShardInfo:
+    """Write one shard and its index, whole or not at all.
+
+    Raises:
+        SourceError: A file changed its size or vanished since it was listed; names it.
+        StorageError: The disk refused.
+        OutputExistsError: Another packer has taken the folder over.
+    """
+    listing = task.listing
+    with storage_errors(f"write {task.workplace.join(task.name)!r}"), task.workplace.share():
+        file = task.workplace.new_shard(task.name, expected_bytes=task.num_bytes)
+        try:
+            with WriteBehind(file.write) as behind:
+                index = _assemble(ShardAssembler(behind.write, _chunk), listing)
+            return task.workplace.finish_shard(task.name, file, index, task.made_of)
+        finally:
+            file.discard()
+
+
+def _assemble(assembler: ShardAssembler, listing: Listing) -> ShardIndex:
+    names = member_names(listing)
+    for first, stop in chunks(listing.size):
+        fill = partial(_fill, listing.root, listing.payload[first:stop])
+        assembler.append(names[first:stop], listing.size[first:stop], fill)
+    return assembler.finish(listing.keys, listing.start, listing.field_code, listing.fields, listing.size)
+
+
+def member_names(listing: Listing) -> list[bytes]:
+    """Return (m) the member names: key, dot, field."""
+    fields = [f".{field}" for field in listing.fields]
+    counts = np.diff(listing.start)
+    if len(fields) == 1 or not len(counts):
+        return [(key + fields[0]).encode() for key in listing.keys]
+    keys = np.repeat(np.array(listing.keys, object), counts).tolist()
+    return [(key + fields[code]).encode() for key, code in zip(keys, listing.field_code.tolist(), strict=True)]
+
+
+def chunks(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) of runs of members that fill a chunk; a larger member is a run of its own."""
+    ends = np.cumsum(sizes + 1024)  # payload, header, and padding at the most
+    first = 0
+    while first < len(sizes):
+        before = int(ends[first - 1]) if first else 0
+        stop = max(first + 1, int(np.searchsorted(ends, before + CHUNK_BYTES, side="right")))
+        yield first, stop
+        first = stop
+
+
+def _fill(root: str, payloads: Sequence[str | bytes], views: Sequence[memoryview]) -> None:
+    """Load payloads to their places: inline ones, and files below `root`."""
+    payload: str | bytes = b""
+    try:
+        for payload, view in zip(payloads, views, strict=True):
+            if isinstance(payload, bytes):
+                view[:] = payload
+            elif off := read_exactly_into(f"{root}/{payload}", view):
+                got = "more" if off > 0 else len(view) + off
+                raise SourceError(
+                    f"source changed while packing: expected {len(view)} bytes in "
+                    f"{os.path.join(root, payload)!r}, got {got}; run the same command again"
+                )
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {os.path.join(root, str(payload))!r}: {error.strerror}; "
+            "mend it, then run the same command: it continues where it stopped"
+        ) from error

@@ -1,0 +1,95 @@
+"""From payload sizes to shards: how long each sample is in a tar, and where shards are cut."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import OptionError, SourceError
+from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, MAX_NAME_BYTES, MAX_OCTAL_SIZE, header_length
+from shardpack.sources.listing import Listing
+
+DEFAULT_MAX_SHARD_BYTES = 256 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class ShardLimits:
+    """When a shard is full. The first limit reached wins.
+
+    Attributes:
+        max_bytes: Hard cap on the finished tar: headers, padding and end blocks included.
+        max_samples: Cap on the count, or None.
+        allow_oversized: Give a sample beyond `max_bytes` a shard of its own instead of an error.
+    """
+
+    max_bytes: int = DEFAULT_MAX_SHARD_BYTES
+    max_samples: int | None = None
+    allow_oversized: bool = False
+
+    def __post_init__(self) -> None:
+        smallest = BLOCK + len(END_OF_ARCHIVE)
+        if self.max_bytes < smallest:
+            raise OptionError(f"max_shard_bytes is {self.max_bytes}, less than an empty member takes ({smallest})")
+        if self.max_samples is not None and (not isinstance(self.max_samples, int) or self.max_samples < 1):
+            raise OptionError(f"max_shard_samples is {self.max_samples!r}, expected an integer of at least 1")
+
+
+def member_bytes(listing: Listing) -> npt.NDArray[np.int64]:
+    """Return (m) what each member takes in a tar: headers, payload and padding."""
+    num_keys = listing.num_samples
+    key_lengths = np.fromiter((len(key.encode("utf-8", "surrogateescape")) for key in listing.keys), np.int64, num_keys)
+    field_lengths = np.array([len(field) + 1 for field in listing.fields], np.int64)
+    counts = np.diff(listing.start)
+    name_lengths = np.repeat(key_lengths, counts) + field_lengths[listing.field_code]
+    total = -(-listing.size // BLOCK) * BLOCK + BLOCK
+    unusual = np.flatnonzero((name_lengths > MAX_NAME_BYTES) | (listing.size > MAX_OCTAL_SIZE))
+    owner = np.searchsorted(listing.start, unusual, side="right") - 1
+    for member, sample in zip(unusual.tolist(), owner.tolist(), strict=True):
+        name = f"{listing.keys[sample]}.{listing.fields[listing.field_code[member]]}".encode()
+        total[member] += header_length(name, int(listing.size[member])) - BLOCK
+    return total
+
+
+def sample_bytes(listing: Listing) -> npt.NDArray[np.int64]:
+    """Return (n) what each sample takes in a tar."""
+    if not listing.num_samples:
+        return np.zeros(0, np.int64)
+    ends = np.concatenate(([0], np.cumsum(member_bytes(listing))))
+    return np.diff(ends[listing.start])
+
+
+def cut_shards(sizes: npt.NDArray[np.int64], limits: ShardLimits, keys: Listing) -> npt.NDArray[np.int64]:
+    """Return (shards + 1) the first sample of each shard, and n: each shard as full as it may be.
+
+    Costs one bisection a shard after one pass over the samples.
+
+    Raises:
+        SourceError: A sample is larger than the cap, and that is not allowed.
+    """
+    room = limits.max_bytes - len(END_OF_ARCHIVE)
+    if not limits.allow_oversized:
+        check_fits(sizes, room, keys)
+    ends = np.concatenate(([0], np.cumsum(sizes)))
+    cuts = [0]
+    while cuts[-1] < len(sizes):
+        first = cuts[-1]
+        stop = int(np.searchsorted(ends, ends[first] + room, side="right")) - 1
+        if limits.max_samples is not None:
+            stop = min(stop, first + limits.max_samples)
+        cuts.append(max(stop, first + 1))
+    return np.array(cuts, np.int64)
+
+
+def check_fits(sizes: npt.NDArray[np.int64], room: int, listing: Listing) -> None:
+    """Raise SourceError if a sample cannot fit in a shard, naming the largest."""
+    too_large = np.flatnonzero(sizes > room)
+    if len(too_large):
+        worst = int(too_large[np.argmax(sizes[too_large])])
+        raise SourceError(
+            f"{len(too_large)} sample(s) do not fit in a shard of {room + len(END_OF_ARCHIVE)} bytes, the largest "
+            f"takes {sizes[worst]}; raise max_shard_bytes (--max-shard-bytes), or give such samples a shard each with "
+            "allow_oversized (--allow-oversized)",
+            key=listing.keys[worst],
+        )

@@ -1,0 +1,494 @@
+"""Packing into a store that is no folder: the same bytes, the same refusals, the same resuming."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+import shardpack
+from shardpack.commit import bucket as bucket_module
+from shardpack.commit.bucket import BucketOutput, open_output
+from shardpack.commit.folder import Output
+from shardpack.commit.lease import claim, refuse_taken
+from shardpack.errors import OptionError, OutputExistsError, SourceError, StorageError
+from shardpack.format import manifest
+from shardpack.storage.memory import MemoryStore
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.fakes import contents, write_files
+
+SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(5)}
+OTHERS = {f"b/{i}": {"png": bytes(50 * i)} for i in range(1, 8)}
+OPTIONS = {"max_shard_samples": 2, "layout": "files"}
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_files(tmp_path / "source", SAMPLES)
+
+
+@pytest.fixture
+def whole(source, tmp_path):
+    """What must be there in the end, as a folder has it."""
+    shardpack.pack(source, tmp_path / "whole", jobs=1, **OPTIONS)
+    return contents(tmp_path / "whole")
+
+
+@pytest.fixture
+def store():
+    return WatchedStore()
+
+
+@pytest.fixture
+def work_dir(tmp_path):
+    """A work folder that must be empty in the end."""
+    folder = tmp_path / "work"
+    yield folder
+    assert not folder.exists() or not os.listdir(folder)
+
+
+def pack(source, out, **options):
+    return shardpack.pack(source, getattr(out, "url", out), **{"jobs": 1, **OPTIONS, **options})
+
+
+def write(source, out, **options):
+    del source
+    with shardpack.ShardWriter(getattr(out, "url", out), max_shard_samples=2, **options) as writer:
+        for key, fields in SAMPLES.items():
+            writer.write(key, fields)
+
+
+def keep_writing(writer, keys):
+    for key in keys:
+        writer.write(key, {"bin": b"1"})
+        time.sleep(0.02)  # for the uploads
+
+
+packers = pytest.mark.parametrize("packer", [pack, write])
+
+
+@packers
+def test_the_bytes_are_those_of_a_folder(source, store, work_dir, packer, tmp_path):
+    packer(source, tmp_path / "folder")
+    packer(source, store, work_dir=work_dir)
+    assert store.contents() == contents(tmp_path / "folder")
+
+
+def test_the_bytes_are_the_same_for_any_jobs(source, whole, store, work_dir):
+    report = pack(source, store, jobs=3, work_dir=work_dir)
+    assert store.contents() == whole
+    assert (report.out, report.num_shards, report.resumed_shards) == (store.url, 3, 0)
+
+
+def test_an_iterable_goes_there_too(store, work_dir):
+    report = shardpack.pack(SAMPLES.items(), store.url, work_dir=work_dir)
+    assert report.out == store.url
+    assert list(shardpack.open(store.url).keys()) == list(SAMPLES)
+
+
+def test_rejected_samples_are_listed_there(source, store, tmp_path):
+    (source / "a" / "bad key.jpg").write_bytes(b"x")
+    for out in (store, tmp_path / "folder"):
+        pack(source, out, on_error="skip")
+    assert store.contents() == contents(tmp_path / "folder")
+    assert "rejected.jsonl" in store.contents()
+
+
+def test_files_come_in_an_order_that_survives_a_kill(source, store):
+    pack(source, store)
+    for name in ("shard-000000", "shard-000001", "shard-000002"):
+        puts = [put for put in store.puts() if name in put]
+        assert puts == [f".shardpack/{name}.tar.json", f"{name}.index", f"{name}.tar"]
+    assert store.puts()[-3:] == ["keys.index", ".shardpack/run.json", "shardpack.json"]
+    assert store.log[-1] == ("delete", ".shardpack/run.json")
+    assert {name for what, name in store.log if what == "delete"} == {
+        name for name in store.puts() if name.startswith(".shardpack/")
+    }
+
+
+def test_a_dry_run_writes_nothing(source, store):
+    assert pack(source, store, dry_run=True).num_shards == 3
+    assert not store.log
+
+
+def test_progress_counts_what_has_arrived(source, store):
+    seen = []
+    pack(source, store, progress=lambda *step: seen.append((step, len(store.puts(".tar")))))
+    steps = [(done, total, tars) for ((phase, done, total), tars) in seen if phase == "pack"]
+    assert steps[-1][0] == steps[-1][1] == sum(len(data) for name, data in store.contents().items() if "tar" in name)
+    assert all(tars >= number for number, (_, _, tars) in enumerate(steps, start=1))
+
+
+# Refusals
+
+
+@packers
+def test_a_dataset_is_kept_without_force(source, store, packer):
+    pack(source, store)
+    before, length = store.contents(), len(store.log)
+    with pytest.raises(OutputExistsError, match="already holds a dataset; choose another folder, or pass --force"):
+        packer(source, store)
+    assert (store.contents(), len(store.log)) == (before, length)
+
+
+@packers
+def test_force_deletes_the_old_manifest_first(source, store, packer, tmp_path):
+    pack(write_files(tmp_path / "older", OTHERS), store)
+    store.put("notes.txt", b"not ours")
+    store.log.clear()
+    packer(source, store, force=True)
+    packer(source, tmp_path / "new")
+    assert store.contents() == {**contents(tmp_path / "new"), "notes.txt": b"not ours"}
+    deletes = [name for what, name in store.log if what == "delete"]
+    assert deletes[0] == manifest.FILE_NAME
+    assert store.log.index(("delete", manifest.FILE_NAME)) < store.log.index(("put", "shard-000000.tar"))
+
+
+@packers
+@pytest.mark.parametrize("force", [False, True])
+@pytest.mark.parametrize("name", ["shard-000000.tar", "shard-000007.index", "keys.index"])
+def test_files_of_unknown_origin_are_kept(source, store, packer, force, name):
+    store.put(name, b"somebody's")
+    with pytest.raises(OutputExistsError, match=f"no manifest that says whose they are: '{name}'; move them away"):
+        packer(source, store, force=force)
+    assert store.contents() == {name: b"somebody's"}
+
+
+def test_indexed_tars_are_kept(source, store):
+    pack(source, store)
+    text = store.contents()["shardpack.json"].replace(b'"options": {', b'"options": {"indexed": true, ')
+    store.put("shardpack.json", text)
+    with pytest.raises(OutputExistsError, match='tars that "shardpack index" found there'):
+        pack(source, store, force=True)
+
+
+def test_a_refusal_can_be_had_early_and_writes_nothing(source, store):
+    pack(source, store)
+    store.log.clear()
+    with pytest.raises(OutputExistsError):
+        refuse_taken(BucketOutput(store), force=False)
+    refuse_taken(BucketOutput(store), force=True)
+    assert not store.log
+
+
+# Killed, and continued
+
+
+def finished(store):
+    """Return the shards with their journal entry and their tar."""
+    found = store.contents()
+    return {name for name in found if f".shardpack/{name}.json" in found}
+
+
+def kills(source, packer=pack, *, every=1, prepare=lambda _: None, **options):
+    """Yield a store for each change at which the packer was killed, until it makes no more of them."""
+    for step in itertools.count(1, every):
+        store = WatchedStore()
+        prepare(store)
+        kill_at(store, step)
+        try:
+            packer(source, store, **options)
+        except KilledError:
+            heal(store)
+            yield store
+        else:
+            assert step > 15  # the steps were seen
+            return
+
+
+@pytest.mark.parametrize("jobs", [1, pytest.param(3, marks=pytest.mark.slow)])
+def test_the_same_command_ends_the_same(source, whole, work_dir, jobs):
+    seen = set()
+    for store in kills(source, every=1 if jobs == 1 else 4, jobs=jobs, work_dir=work_dir):
+        before, complete = finished(store), manifest.FILE_NAME in store.contents()
+        marked = ".shardpack/run.json" in store.contents()
+        store.log.clear()
+        if complete and not marked:  # nothing tells that it was the same command
+            with pytest.raises(OutputExistsError):
+                pack(source, store)
+        else:
+            report = pack(source, store, jobs=jobs, work_dir=work_dir)
+            assert report.resumed_shards == (3 if complete else len(before))
+        assert store.contents() == whole
+        assert not before.intersection(store.puts())  # never uploaded again
+        seen.add((len(before), complete))
+    assert {(count, False) for count in range(4)} <= seen
+    assert any(complete for _, complete in seen)
+
+
+def test_a_writer_starts_over(source, tmp_path):
+    write(source, tmp_path / "whole")
+    for store in kills(source, write, every=3):
+        if manifest.FILE_NAME not in store.contents():
+            write(source, store)
+        assert {k: v for k, v in store.contents().items() if "/" not in k} == contents(tmp_path / "whole")
+
+
+def test_replacing_is_safe_too(source, whole, tmp_path):
+    """There is the old dataset whole, the new one whole, or none."""
+    older = write_files(tmp_path / "older", OTHERS)
+    pack(older, tmp_path / "old")
+    old, seen = contents(tmp_path / "old"), set()
+    for store in kills(source, every=2, prepare=lambda store: pack(older, store), force=True):
+        found = {name: data for name, data in store.contents().items() if not name.startswith(".shardpack")}
+        if manifest.FILE_NAME in found:
+            assert found in (old, whole)
+            seen.add("old" if found == old else "new")
+        pack(source, store, force=True)
+        assert store.contents() == whole
+    assert seen == {"old", "new"}
+
+
+def test_other_options_leave_no_shard_of_the_old(source, tmp_path):
+    pack(source, tmp_path / "other", max_shard_samples=1)
+    for store in kills(source, every=3):
+        if manifest.FILE_NAME not in store.contents():
+            pack(source, store, max_shard_samples=1)
+            assert store.contents() == contents(tmp_path / "other")
+
+
+def test_a_tar_that_vanished_is_made_again(source, whole):
+    *_, store = (store for store in kills(source) if manifest.FILE_NAME not in store.contents())
+    store.delete("shard-000001.tar")
+    store.put("shard-000002.index", b"short")
+    store.log.clear()
+    assert pack(source, store).resumed_shards == 1
+    assert sorted(store.puts(".tar")) == ["shard-000001.tar", "shard-000002.tar"]
+    assert store.contents() == whole
+
+
+def test_a_journal_that_is_nonsense_counts_for_nothing(source, whole):
+    *_, store = (store for store in kills(source) if manifest.FILE_NAME not in store.contents())
+    store.put(".shardpack/shard-000000.tar.json", b"[]")
+    store.put(".shardpack/shard-000001.tar.json", b"{")
+    store.put(".shardpack/stray", b"")
+    assert pack(source, store).resumed_shards == 1
+    assert store.contents() == whole
+
+
+# Two at once: no lock in a bucket
+
+
+def test_the_packer_that_began_last_goes_on(store):
+    first = shardpack.ShardWriter(store.url, max_shard_samples=1)
+    first.write("a", {"bin": b"1"})
+    second = shardpack.ShardWriter(store.url)
+    second.write("b", {"bin": b"2"})
+    with pytest.raises(OutputExistsError, match=r"another process is packing into .*; wait until it has ended"):
+        keep_writing(first, "cdefghij")
+    second.close()
+    assert list(shardpack.open(store.url).keys()) == ["b"]
+    assert shardpack.verify(store.url, full=True).ok
+
+
+def test_a_packer_whose_dataset_another_finished_writes_nothing(store):
+    first = shardpack.ShardWriter(store.url)
+    first.write("a", {"bin": b"1"})
+    with shardpack.ShardWriter(store.url) as second:
+        second.write("b", {"bin": b"2"})
+    before = store.contents()
+    with pytest.raises(OutputExistsError, match="another process"):
+        first.close()
+    assert store.contents() == before
+
+
+# The work folder
+
+
+def tars_in(folder):
+    return [path for path in Path(folder).rglob("*") if ".tar" in path.name]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("slow", [False, True])
+def test_the_work_folder_never_holds_more_than_jobs_and_one(tmp_path, store, work_dir, jobs, slow):
+    source = write_files(tmp_path / "many", {f"{i:03d}": {"jpg": bytes(50_000)} for i in range(24)})
+    most, stop = [0], threading.Event()
+
+    def watch():
+        while not stop.is_set():
+            found = tars_in(work_dir)
+            most[0] = max(most[0], len({path.name.partition(".tar")[0] for path in found}))
+            time.sleep(0.0005)
+
+    store.before = lambda _, name: time.sleep(0.02) if slow and name.endswith(".tar") else None
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    try:
+        pack(source, store, jobs=jobs, work_dir=work_dir)
+    finally:
+        stop.set()
+        watcher.join()
+    assert len(store.puts(".tar")) == 12
+    assert 1 <= most[0] <= jobs + 1
+    assert most[0] >= 2 or not slow, "packing goes on while shards are on their way"
+
+
+def test_uploads_overlap(tmp_path, store):
+    source = write_files(tmp_path / "many", {f"{i:03d}": {"jpg": b"1"} for i in range(8)})
+    together = threading.Barrier(2, timeout=10)
+    store.before = lambda _, name: together.wait() and None if name.endswith(".tar") else None
+    pack(source, store, jobs=1)  # four shards, two at a time
+    assert len(store.puts(".tar")) == 4
+
+
+def test_a_work_folder_is_for_buckets(source, tmp_path):
+    with pytest.raises(OptionError, match="work_dir is for buckets"):
+        pack(source, tmp_path / "out", work_dir=tmp_path)
+    with pytest.raises(OptionError, match="storage_options are for URLs"):
+        pack(source, tmp_path / "out", storage_options={"region": "x"})
+    with pytest.raises(OptionError, match="a web server takes no files; name a folder or a bucket"):
+        pack(source, "https://example.org/x")
+    assert isinstance(open_output(tmp_path), Output)
+
+
+def test_a_work_folder_that_cannot_be_made_is_told(source, store, tmp_path):
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(StorageError, match="choose another folder"):
+        pack(source, store, work_dir=tmp_path / "file")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("suffix", [".tar", ".index", ".tar.json", "keys.index", "shardpack.json"])
+def test_a_store_that_refuses_is_one_clear_error(source, whole, work_dir, suffix, jobs):
+    store = WatchedStore()
+
+    def refuse(what, name):
+        if what == "put" and name.endswith(suffix):
+            raise StorageError(f"cannot write {name!r}: no; try again later")
+
+    store.before = refuse
+    with pytest.raises(StorageError, match="try again later"):
+        pack(source, store, jobs=jobs, work_dir=work_dir)
+    assert manifest.FILE_NAME not in store.contents()
+    heal(store)
+    pack(source, store, jobs=jobs, work_dir=work_dir)
+    assert store.contents() == whole
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_source_that_fails_amid_slow_uploads_ends_it(tmp_path, store, work_dir, jobs):
+    """Workers wait for room then, which nobody makes any more."""
+    source = write_files(tmp_path / "many", {f"{i:03d}": {"jpg": b"1" * 1000} for i in range(40)})
+
+    def vanish(_, name):
+        if name.endswith("000001.tar"):
+            for path in source.glob("02*.jpg"):
+                path.unlink(missing_ok=True)
+        time.sleep(0.02)
+
+    store.before = vanish
+    with pytest.raises(SourceError, match="No such file"):
+        pack(source, store, jobs=jobs, work_dir=work_dir)
+    assert manifest.FILE_NAME not in store.contents()
+
+
+def test_ctrl_c_ends_it_and_the_same_command_continues(source, whole, store, work_dir):
+    def interrupt(phase, *_):
+        if phase == "pack":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(source, store, progress=interrupt, work_dir=work_dir)
+    assert pack(source, store, work_dir=work_dir).resumed_shards >= 1
+    assert store.contents() == whole
+
+
+def test_a_writer_tells_of_an_upload_that_failed(store, work_dir):
+    def refuse(_, name):
+        if name.endswith(".tar"):
+            raise StorageError("cannot write: no; try again later")
+
+    store.before = refuse
+    writer = shardpack.ShardWriter(store.url, max_shard_samples=1, work_dir=work_dir)
+    with pytest.raises(StorageError, match="try again later"):
+        keep_writing(writer, map(str, range(100)))
+    with pytest.raises(StorageError, match="nothing was published, because an earlier write failed"):
+        writer.close()
+    assert manifest.FILE_NAME not in store.contents()
+
+
+def test_a_writer_left_by_an_error_publishes_nothing(store, work_dir):
+    def samples():
+        yield "a", {"bin": b"1"}
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        shardpack.pack(samples(), store.url, work_dir=work_dir)
+    assert set(store.contents()) == {".shardpack/packing.json"}
+    with shardpack.ShardWriter(store.url, work_dir=work_dir) as writer:
+        writer.write("b", {"bin": b"1"})
+    assert len(shardpack.open(store.url)) == 1
+
+
+def test_repeated_keys_are_found_across_shards(store):
+    samples = [(key, {"bin": b"1"}) for key in "aba"]
+    with pytest.raises(shardpack.ShardpackError, match=r"key is in 'shard-000000\.tar' already"):
+        shardpack.pack(samples, store.url, max_shard_samples=1)
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_arrives_short_is_sent_again(source, whole, store, times):
+    left = {"shard-000001.tar": times, "keys.index": times}
+
+    def cut(name, data):
+        if left.get(name, 0):
+            left[name] -= 1
+            return data[:-1]
+        return data
+
+    store.changed = cut
+    pack(source, store)
+    assert store.contents() == whole
+
+
+def test_what_never_arrives_whole_counts_for_nothing(source, store):
+    store.changed = lambda name, data: data[:-1] if name == "shard-000001.tar" else data
+    with pytest.raises(StorageError, match=r"cannot write 'shard-000001\.tar': other bytes arrive in 'memory://"):
+        pack(source, store)
+    assert "shard-000001.tar" not in store.contents()
+
+
+def test_a_shard_damaged_in_the_work_folder_is_not_sent(source, store, monkeypatch):
+    real = bucket_module.BucketOutput.deliver
+
+    def deliver(output, info, made_of):
+        path = Path(output.workplace.join(info.name))
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        real(output, info, made_of)
+
+    monkeypatch.setattr(bucket_module.BucketOutput, "deliver", deliver)
+    with pytest.raises(shardpack.ShardpackError, match=r"is damaged: expected .* with CRC32C"):
+        pack(source, store)
+    assert not store.puts(".tar")
+
+
+def test_long_files_go_through_the_work_folder(source, whole, store, work_dir, monkeypatch):
+    monkeypatch.setattr(bucket_module, "_SPOOL_BYTES", 10)
+    pack(source, store, work_dir=work_dir)
+    assert store.contents() == whole
+
+
+def test_what_is_there_is_asked_once():
+    """A resumed run asks for all journal entries together, and lists once."""
+
+    class Counted(MemoryStore):
+        lists = 0
+
+        def names(self):
+            self.lists += 1
+            return super().names()
+
+    store = Counted({})
+    output = BucketOutput(store)
+    with claim(output, force=False):
+        assert not output.files_like_ours()
+        assert output.finished_shard("shard-000000.tar", "x") is None
+    assert store.lists == 2  # before and after it said that it begins

@@ -1,0 +1,161 @@
+"""What arrives is what was sent: lengths, checksums, ETags."""
+
+from __future__ import annotations
+
+import hashlib
+
+import pytest
+
+from shardpack.commit import upload as transfer
+from shardpack.commit.upload import Sender, check_file, checked, read_object
+from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
+from shardpack.format.checksum import crc32c
+from shardpack.storage.clients.base import Version
+from shardpack.storage.memory import MemoryStore
+from shardpack.storage.remote import RemoteStore
+from tests.commit.stores import WatchedStore
+
+DATA = bytes(range(256)) * 100
+
+
+class FakeClient:
+    """A bucket in a dict, with ETags as `etag` makes them; `damage` changes what is put."""
+
+    def __init__(self, etag, damage=lambda data: data):
+        self.objects, self.etag, self.damage = {}, etag, damage
+        self.location, self.log = "s3://bucket", []
+
+    def connect(self):
+        return self
+
+    def redact(self, text):
+        return text
+
+    def put(self, path, source):
+        self.log.append("put")
+        data = source if isinstance(source, bytes) else source.read_bytes()
+        self.objects[path] = self.damage(data)
+
+    def delete(self, path):
+        self.log.append("delete")
+        self.objects.pop(path, None)
+
+    def head(self, path):
+        self.log.append("head")
+        return Version(len(self.objects[path]), self.etag(self.objects[path]))
+
+    def get(self, path, *, start, length, etag):
+        del etag
+        self.log.append("get")
+        self.version = Version(len(self.objects[path]), self.etag(self.objects[path]))
+        self.found = self.objects[path][start:][:length]
+        return self
+
+    def chunks(self):
+        yield self.found
+
+    def close(self):
+        pass
+
+
+def md5(data):
+    return f'"{hashlib.md5(data).hexdigest()}"'
+
+
+def random_etag(data):
+    return f'"{hashlib.md5(data + b"salt").hexdigest()}"'
+
+
+def flip(data):
+    return data[:50] + bytes([data[50] ^ 1]) + data[51:]
+
+
+@pytest.fixture(params=["bytes", "file"])
+def given(request, tmp_path):
+    (tmp_path / "file").write_bytes(DATA)
+    return DATA if request.param == "bytes" else tmp_path / "file"
+
+
+def test_an_md5_tells_that_all_arrived(given):
+    client = FakeClient(md5)
+    Sender(RemoteStore(client)).put("x", given)
+    assert client.log == ["put", "head"]
+
+
+@pytest.mark.parametrize("etag", [md5, random_etag])
+def test_a_flipped_bit_is_sent_again(given, etag):
+    damages = iter([flip(DATA), DATA])
+    client = FakeClient(etag, lambda _: next(damages))
+    Sender(RemoteStore(client)).put("x", given)
+    assert client.objects["x"] == DATA
+    assert client.log.count("put") == 2
+
+
+@pytest.mark.parametrize("etag", [md5, random_etag])
+def test_bits_that_always_flip_are_an_error(given, etag):
+    client = FakeClient(etag, flip)
+    with pytest.raises(StorageError, match=r"cannot write 'x': other bytes arrive in 's3://bucket' than were sent"):
+        Sender(RemoteStore(client)).put("x", given)
+    assert client.log.count("put") == transfer.ATTEMPTS
+    assert not client.objects
+
+
+def test_an_encrypting_bucket_is_read_back_once(given):
+    client = FakeClient(random_etag)
+    sender = Sender(RemoteStore(client))
+    sender.put("x", given)
+    sender.put("y", given)
+    assert client.log == ["put", "head", "get", "put", "head"]
+
+
+@pytest.mark.parametrize("etag", ["", '"0x8D"', 'W/"abc"'])
+def test_other_etags_tell_nothing(given, etag):
+    client = FakeClient(lambda _: etag)
+    Sender(RemoteStore(client)).put("x", given)
+    assert client.log == ["put", "head"]
+
+
+def test_the_etag_of_parts(given, monkeypatch):
+    monkeypatch.setattr(transfer, "PART_BYTES", 10_000)
+    parts = [DATA[i : i + 10_000] for i in range(0, len(DATA), 10_000)]
+    expected = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest() + "-3"
+    client = FakeClient(lambda _: expected)
+    sender = Sender(RemoteStore(client))
+    if isinstance(given, bytes):  # never sent in parts
+        return
+    sender.put("x", given)
+    assert "get" not in client.log
+
+
+def test_objects_are_read_in_ranges(monkeypatch):
+    monkeypatch.setattr(transfer, "RANGE_BYTES", 1000)
+    store = MemoryStore({"x": DATA})
+    assert b"".join(read_object(store, "x", len(DATA))) == DATA
+    assert store.stats.snapshot().requests == 26
+    assert not list(read_object(store, "x", 0))
+    with pytest.raises(ShardNotFoundError):
+        list(read_object(store, "y", 1))
+
+
+def test_pieces_are_checked_at_the_end():
+    good = checked([DATA[:100], DATA[100:]], "x", num_bytes=len(DATA), checksum=crc32c(DATA), whose="here")
+    assert b"".join(good) == DATA
+    assert b"".join(checked([b"a"], "x", num_bytes=1, checksum=None, whose="here")) == b"a"
+    for pieces, num_bytes in (([DATA[1:]], len(DATA)), ([flip(DATA)], len(DATA)), ([DATA, b"1"], len(DATA))):
+        with pytest.raises(CorruptShardError, match=r"file in 'here' is damaged: expected 25600 bytes with CRC32C"):
+            list(checked(pieces, "x", num_bytes=num_bytes, checksum=crc32c(DATA), whose="here"))
+
+
+def test_files_are_checked(tmp_path):
+    (tmp_path / "x").write_bytes(DATA * 100)
+    check_file(tmp_path / "x", "x", num_bytes=len(DATA) * 100, checksum=crc32c(DATA * 100))
+    with pytest.raises(CorruptShardError):
+        check_file(tmp_path / "x", "x", num_bytes=len(DATA), checksum=crc32c(DATA))
+
+
+def test_a_store_without_etags_is_asked_for_the_length():
+    store = WatchedStore()
+    cuts = [True, False]
+    store.changed = lambda _, data: data[:-1] if cuts.pop(0) else data
+    Sender(store).put("x", DATA)
+    assert store.contents() == {"x": DATA}

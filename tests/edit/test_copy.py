@@ -1,0 +1,408 @@
+"""`copy`: any store to any store, checked on the way, continued where it stopped, and never over somebody's files."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import shutil
+import time
+
+import pytest
+
+import shardpack
+from shardpack.commit import upload as transfer
+from shardpack.edit import copy as copying
+from shardpack.errors import (
+    CorruptShardError,
+    DatasetNotFoundError,
+    OptionError,
+    OutputExistsError,
+    ShardpackError,
+    StorageError,
+)
+from shardpack.format import manifest
+from shardpack.storage.open import open_store
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.fakes import contents, write_files
+from tests.read.damage import flip
+
+SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(6)}
+OTHERS = {f"b/{i}": {"png": bytes(50 * i)} for i in range(1, 8)}
+TARS = {f"shard-{i:06d}.tar" for i in range(3)}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    source = write_files(tmp_path / "source", SAMPLES)
+    (source / "a" / "bad key.jpg").write_bytes(b"x")
+    shardpack.pack(source, tmp_path / "out", max_shard_samples=2, layout="files", on_error="skip", jobs=1)
+    return tmp_path / "out"
+
+
+@pytest.fixture
+def whole(dataset):
+    found = contents(dataset)
+    assert "rejected.jsonl" in found
+    return found
+
+
+@pytest.fixture
+def others(tmp_path):
+    folder = write_files(tmp_path / "older", OTHERS)
+    shardpack.pack(folder, tmp_path / "old", max_shard_samples=2, layout="files", jobs=1)
+    return tmp_path / "old"
+
+
+@pytest.fixture
+def store():
+    return WatchedStore()
+
+
+@pytest.fixture
+def foreign(tmp_path):
+    """Tars that others named, in folders, with indexes."""
+    folder = tmp_path / "foreign"
+    for number, name in enumerate(("train/a.tar", "train/b%2F.tar", "val/a.tar")):
+        with shardpack.ShardWriter(tmp_path / f"part{number}") as writer:
+            writer.write(f"key-{number}", {"jpg": b"x" * 100})
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(tmp_path / f"part{number}" / "shard-000000.tar", folder / name)
+    shardpack.index([folder / "train", folder / "val"])
+    return folder
+
+
+def files(folder):
+    return {name: data for name, data in contents(folder).items() if data is not None}
+
+
+# Everywhere
+
+
+def test_from_folder_to_bucket_to_bucket_to_folder(dataset, whole, store, tmp_path):
+    report = shardpack.copy(dataset, store.url)
+    assert store.contents() == whole
+    num_bytes = sum(len(data) for name, data in whole.items() if name.startswith("shard-"))
+    assert (report.source, report.target) == (str(dataset), store.url)
+    assert (report.num_samples, report.num_shards, report.copied_shards) == (6, 3, 3)
+    assert (report.copied_bytes, report.dry_run) == (num_bytes, False)
+    second = WatchedStore()
+    shardpack.copy(store.url, second.url, work_dir=tmp_path / "work")
+    assert second.contents() == whole
+    assert not os.listdir(tmp_path / "work")
+    shardpack.copy(second.url, tmp_path / "back")
+    assert contents(tmp_path / "back") == whole
+
+
+def test_names_that_others_gave(foreign, store, tmp_path):
+    shardpack.copy(foreign, store.url)
+    assert store.contents() == files(foreign)
+    shardpack.copy(store.url, tmp_path / "back")
+    assert files(tmp_path / "back") == files(foreign)
+    assert shardpack.verify(tmp_path / "back", full=True).ok
+
+
+def test_tars_that_are_elsewhere_join_their_manifest(foreign, tmp_path):
+    for path in [*foreign.rglob("*.index"), foreign / manifest.FILE_NAME]:
+        path.unlink()
+    shardpack.index([foreign / "train", foreign / "val"], out=tmp_path / "indexes")
+    shardpack.copy(tmp_path / "indexes", tmp_path / "joined")
+    assert shardpack.verify(tmp_path / "joined", full=True).ok
+    assert "shards_at" not in (tmp_path / "joined" / manifest.FILE_NAME).read_text()
+    assert (tmp_path / "joined" / "train" / "a.tar").read_bytes() == (foreign / "train" / "a.tar").read_bytes()
+    assert shardpack.copy(tmp_path / "indexes", tmp_path / "joined").copied_shards == 0
+
+
+def test_tars_without_checksums(foreign, tmp_path):
+    shardpack.index([foreign / "train", foreign / "val"], force=True, checksums=False)
+    shardpack.copy(foreign, tmp_path / "back")
+    assert files(tmp_path / "back") == files(foreign)
+
+
+def test_large_files_come_in_ranges(dataset, whole, monkeypatch, tmp_path, store):
+    monkeypatch.setattr(transfer, "RANGE_BYTES", 500)
+    shardpack.copy(dataset, store.url)
+    shardpack.copy(store.url, tmp_path / "back")
+    assert contents(tmp_path / "back") == whole
+
+
+def test_progress_goes_to_the_end(dataset, monkeypatch, store):
+    monkeypatch.setattr(copying, "_TICK_SECONDS", 0.001)
+    store.before = lambda _, name: time.sleep(0.01) if name.endswith(".tar") else None
+    steps = []
+    report = shardpack.copy(dataset, store.url, jobs=1, progress=lambda *step: steps.append(step))
+    assert steps == sorted(steps)
+    assert steps[-1] == ("copy", report.copied_bytes, report.copied_bytes)
+    assert len(steps) > 2
+
+
+# Order, kills
+
+
+@pytest.mark.parametrize("jobs", [1, 4])
+def test_the_manifest_comes_last(dataset, store, jobs):
+    shardpack.copy(dataset, store.url, jobs=jobs)
+    puts = store.puts()
+    assert puts[-4:] == ["rejected.jsonl", "keys.index", ".shardpack/run.json", "shardpack.json"]
+    for tar in TARS:
+        index = tar.replace(".tar", ".index")
+        assert [name for name in puts if tar in name or index in name] == [f".shardpack/{tar}.json", index, tar]
+
+
+def test_a_kill_is_healed_by_the_same_command(dataset, whole):
+    seen = set()
+    for step in itertools.count(1):
+        store = WatchedStore()
+        kill_at(store, step)
+        try:
+            shardpack.copy(dataset, store.url, jobs=2)
+        except KilledError:
+            heal(store)
+        else:
+            break
+        before = store.contents()
+        finished = {name for name in TARS if name in before and f".shardpack/{name}.json" in before}
+        complete = manifest.FILE_NAME in before
+        if complete:
+            assert {name: data for name, data in before.items() if "/" not in name} == whole
+        store.log.clear()
+        assert shardpack.copy(dataset, store.url).copied_shards == (0 if complete else 3 - len(finished))
+        assert set(store.puts(".tar")) == (set() if complete else TARS - finished)
+        assert store.contents() == whole
+        seen.add(len(finished))
+    assert step > 15
+    assert seen == {0, 1, 2, 3}
+
+
+def test_a_killed_copy_to_a_folder_continues(dataset, whole, store, tmp_path):
+    shardpack.copy(dataset, store.url)
+
+    class StoppedError(Exception):
+        pass
+
+    def stop(_, done, total):
+        if done > total / 2:
+            raise StoppedError
+
+    with pytest.raises(StoppedError):
+        shardpack.copy(store.url, tmp_path / "back", jobs=1, progress=stop)
+    assert manifest.FILE_NAME not in contents(tmp_path / "back")
+    stamps = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "back").glob("*.tar")}
+    report = shardpack.copy(store.url, tmp_path / "back")
+    assert report.copied_shards == 3 - len(stamps)
+    assert contents(tmp_path / "back") == whole
+    assert {name: (tmp_path / "back" / name).stat().st_mtime_ns for name in stamps} == stamps
+
+
+def test_another_dataset_takes_over_what_was_cut_off(dataset, others, foreign):
+    """Also names that only a copy gives."""
+    for first, second in itertools.permutations((dataset, others, foreign), 2):
+        store = WatchedStore()
+        puts = itertools.count()
+
+        def refuse(what, _, puts=puts):
+            if what == "put" and next(puts) == 8:
+                raise StorageError("cannot write: no; try again later")
+
+        store.before = refuse
+        with pytest.raises(StorageError):
+            shardpack.copy(first, store.url, jobs=1)
+        heal(store)
+        shardpack.copy(second, store.url)
+        assert store.contents() == files(second)
+
+
+def test_packing_takes_over_a_copy_that_was_cut_off(foreign, store):
+    def refuse(_, name):
+        if name == "keys.index":
+            raise StorageError("cannot write: no; try again later")
+
+    store.before = refuse
+    with pytest.raises(StorageError):
+        shardpack.copy(foreign, store.url)
+    assert "train/a.tar" in store.contents()
+    heal(store)
+    with shardpack.ShardWriter(store.url) as writer:
+        writer.write("a", {"bin": b"1"})
+    assert set(store.contents()) == {"keys.index", "shard-000000.index", "shard-000000.tar", "shardpack.json"}
+
+
+# What is there
+
+
+def test_a_copy_that_is_there_is_left_alone(dataset, store):
+    shardpack.copy(dataset, store.url)
+    store.log.clear()
+    report = shardpack.copy(dataset, store.url)
+    assert (report.copied_shards, report.copied_bytes) == (0, 0)
+    assert not store.log
+
+
+@pytest.mark.parametrize("name", ["shard-000001.tar", "shard-000001.index", "keys.index"])
+@pytest.mark.parametrize("cut", [lambda data: data[:-1], None], ids=["short", "missing"])
+def test_what_is_damaged_in_a_copy_is_mended(dataset, whole, store, tmp_path, name, cut):  # noqa: PLR0917
+    for target in (store.url, tmp_path / "back"):
+        shardpack.copy(dataset, target)
+        there = open_store(target)
+        there.delete(name) if cut is None else there.put(name, cut(whole[name]))
+        shards = 0 if name == "keys.index" else 1
+        assert shardpack.copy(dataset, target, dry_run=True).copied_shards == shards
+        assert shardpack.copy(dataset, target).copied_shards == shards
+        assert shardpack.verify(target, full=True).ok
+    assert store.contents() == whole
+    assert contents(tmp_path / "back") == whole
+
+
+def test_force_compares_every_byte_of_a_copy(dataset, whole, tmp_path):
+    shardpack.copy(dataset, tmp_path / "back")
+    flip(tmp_path / "back" / "shard-000002.tar", 600)
+    assert shardpack.copy(dataset, tmp_path / "back").copied_shards == 0
+    assert shardpack.copy(dataset, tmp_path / "back", force=True).copied_shards == 1
+    assert contents(tmp_path / "back") == whole
+
+
+def test_another_dataset_is_kept_without_force(dataset, whole, others, store, tmp_path):
+    for target, found in ((store.url, store.contents), (tmp_path / "t", lambda: contents(tmp_path / "t"))):
+        shardpack.copy(others, target)
+        before = found()
+        for dry_run in (False, True):
+            with pytest.raises(OutputExistsError, match="already holds a dataset"):
+                shardpack.copy(dataset, target, dry_run=dry_run)
+        assert found() == before
+        assert shardpack.copy(dataset, target, force=True, dry_run=True).copied_shards == 3
+        assert found() == before
+        assert shardpack.copy(dataset, target, force=True).copied_shards == 3
+        assert found() == whole
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_files_of_another_origin_are_kept(dataset, foreign, store, force):
+    store.put("shard-000001.tar", b"somebody's")
+    with pytest.raises(OutputExistsError, match="no manifest that says whose they are"):
+        shardpack.copy(dataset, store.url, force=force)
+    store.delete("shard-000001.tar")
+    store.put("val/a.tar", b"somebody's")
+    for dry_run in (True, False):
+        with pytest.raises(OutputExistsError, match=r"holds 'val/a\.tar', which is of another origin; move it away"):
+            shardpack.copy(foreign, store.url, force=force, dry_run=dry_run)
+    assert store.contents()["val/a.tar"] == b"somebody's"
+
+
+def test_a_dry_run_writes_nothing(dataset, store, tmp_path):
+    report = shardpack.copy(dataset, store.url, dry_run=True)
+    assert (report.copied_shards, report.dry_run) == (3, True)
+    assert not store.log
+    shardpack.copy(dataset, tmp_path / "none", dry_run=True)
+    assert not (tmp_path / "none").exists()
+
+
+def test_one_place_is_not_copied_onto_itself(dataset, store, tmp_path, monkeypatch):
+    shardpack.copy(dataset, store.url)
+    (tmp_path / "link").symlink_to(dataset)
+    monkeypatch.chdir(tmp_path)
+    for source, target in ((dataset, tmp_path / "link"), (dataset, "out/"), (store.url, store.url + "/")):
+        with pytest.raises(OptionError, match="source and target are the same place"):
+            shardpack.copy(source, target, force=True)
+    assert copying._place("s3a://b/x/") == copying._place("s3://b/x")
+
+
+# What goes wrong
+
+
+@pytest.mark.parametrize("name", ["shard-000001.tar", "shard-000001.index", "keys.index"])
+@pytest.mark.parametrize("remote", [False, True])
+@pytest.mark.parametrize("cut", [False, True])
+def test_a_damaged_source_is_an_error(dataset, store, tmp_path, name, remote, cut):  # noqa: PLR0917
+    source = dataset
+    if cut:
+        (dataset / name).write_bytes((dataset / name).read_bytes()[:-1])
+    else:
+        flip(dataset / name, 60)
+    if remote:
+        source = store.url
+        for file, data in contents(dataset).items():
+            store.put(file, data)
+    for target in (tmp_path / "back", WatchedStore().url):
+        with pytest.raises(
+            CorruptShardError, match=r"is damaged: expected \d+ bytes with CRC32C .*; restore it"
+        ) as caught:
+            shardpack.copy(source, target)
+        assert caught.value.shard == name
+        assert manifest.FILE_NAME not in open_store(target).names()
+        assert name not in open_store(target).names()
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_source_that_lacks_a_shard(dataset, store, tmp_path, remote):
+    (dataset / "shard-000002.tar").unlink()
+    if remote:
+        for file, data in contents(dataset).items():
+            store.put(file, data)
+    for target in (tmp_path / "back", WatchedStore().url):
+        with pytest.raises(ShardpackError, match=r"shard-000002\.tar"):
+            shardpack.copy(store.url if remote else dataset, target)
+
+
+def test_there_must_be_a_dataset(tmp_path, store):
+    (tmp_path / "empty").mkdir()
+    for source in (tmp_path / "empty", "memory://nothing-here"):
+        with pytest.raises(DatasetNotFoundError, match=r"no dataset in .*; pack one with"):
+            shardpack.copy(source, store.url)
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"jobs": "4"}, "jobs is '4', expected at least 1"),
+        ({"jobs": 0}, "jobs is 0, expected at least 1"),
+        ({"storage_options": {"region": "x"}}, "storage_options are for URLs"),
+        ({"target_storage_options": {"region": "x"}}, "storage_options are for URLs"),
+        ({"work_dir": "x"}, "work_dir is for buckets"),
+    ],
+)
+def test_wrong_options(dataset, tmp_path, options, says):
+    with pytest.raises(OptionError, match=says):
+        shardpack.copy(dataset, tmp_path / "back", **options)
+
+
+def test_a_web_server_takes_no_files(dataset):
+    with pytest.raises(OptionError, match="a web server takes no files"):
+        shardpack.copy(dataset, "https://example.org/x")
+
+
+def test_an_error_ends_all_threads_soon(dataset, store, tmp_path, monkeypatch):
+    shardpack.copy(dataset, store.url)
+    monkeypatch.setattr(transfer, "RANGE_BYTES", 16)
+    monkeypatch.setattr(transfer, "RANGES_AT_ONCE", 1)
+    real = WatchedStore.get_ranges
+
+    def slow(self, path, **ranges):
+        if path == "shard-000000.tar":
+            raise StorageError("cannot read: no; try again later")
+        time.sleep(0.005)
+        return real(self, path, **ranges)
+
+    monkeypatch.setattr(WatchedStore, "get_ranges", slow)
+    began = time.monotonic()
+    with pytest.raises(StorageError, match="cannot read"):
+        shardpack.copy(store.url, tmp_path / "back", jobs=3)
+    assert time.monotonic() - began < 1
+    assert not list((tmp_path / "back" / ".shardpack").glob("*.tmp"))
+
+
+# Servers
+
+
+def test_from_a_server_to_a_bucket(dataset, whole, nginx_server, s3_server, proxy):
+    pytest.importorskip("obstore")
+    pytest.importorskip("urllib3")
+    web = nginx_server(dataset)
+    bucket, seen = s3_server.new_bucket(), proxy(s3_server.url)
+    options = s3_server.options(seen.url)
+    for copied in (3, 0):
+        report = shardpack.copy(web.url, f"s3://{bucket}/x", target_storage_options=options)
+        assert report.copied_shards == copied
+    found = open_store(f"s3://{bucket}/x", s3_server.options())
+    assert {name: bytes(found.buffer(name)) for name in found.names()} == whole
+    assert sum(r.method == "PUT" and r.path.endswith(".tar") for r in seen.requests) == 3
+    assert json.loads(whole[manifest.FILE_NAME])["num_samples"] == 6

@@ -1,0 +1,372 @@
+"""Indexing by ranges gives the index that reading everything gives, and reads little."""
+
+from __future__ import annotations
+
+import io
+import random
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardpack.errors import CorruptShardError, FormatError, ShardNotFoundError
+from shardpack.format.checksum import crc32c
+from shardpack.index import header_scan
+from shardpack.index import range_scan as hopping
+from shardpack.index.header_scan import index_tar
+from shardpack.index.range_scan import index_object
+from shardpack.storage.local import LocalStore
+from tests.conformance.recipes import CORPUS, FOREIGN
+from tests.format.builders import GNU, block, entry, full, gnu_long, judge_module, pax
+from tests.read.datasets import CountingStore
+from tests.strategies import damaged
+
+END = bytes(1024)
+COLUMNS = ("data_offset", "size", "header_bytes", "present", "key_offset", "key_heap")
+
+
+class Far(CountingStore):
+    """Counts rounds: requests that wait for each other. Whatever is asked for at once is one."""
+
+    remote = True
+
+    def __init__(self, data: bytes, *, gap: int = 0):
+        super().__init__({"x.tar": data}, gap=gap)
+        self.rounds = self._depth = 0
+
+    def get_range(self, path, *, start, length):
+        self.rounds += not self._depth
+        return super().get_range(path, start=start, length=length)
+
+    def get_ranges(self, path, *, starts, lengths):
+        self.rounds += 1
+        self._depth += 1
+        try:
+            return super().get_ranges(path, starts=starts, lengths=lengths)
+        finally:
+            self._depth -= 1
+
+    @property
+    def fetched(self) -> int:
+        return self.stats.snapshot().bytes_fetched
+
+
+@pytest.fixture
+def no_reading_on(monkeypatch):
+    """However small: everything is hopped over."""
+    monkeypatch.setattr(hopping, "FIRST_BYTES", 512)
+    monkeypatch.setattr(hopping, "REQUEST_BYTES", 0)
+    monkeypatch.setattr(hopping, "MIN_SAVED", -1)
+
+
+def whole(tmp_path_factory, data):
+    """Return what reading the file from end to end gives: an index, or an error."""
+    folder = tmp_path_factory.mktemp("tar")
+    (folder / "x.tar").write_bytes(data)
+    try:
+        return index_tar((str(folder), "x.tar"))
+    except FormatError as error:
+        return error
+
+
+def same(found, expected):
+    assert found.ignored == expected.ignored
+    a, b = found.index, expected.index
+    assert (a.fields, a.shard_bytes, a.end_of_data) == (b.fields, b.shard_bytes, b.end_of_data)
+    for name in COLUMNS:
+        assert np.array_equal(getattr(a, name), getattr(b, name)), name
+    if a.crc32c is not None:
+        assert np.array_equal(a.crc32c, b.crc32c)
+        assert a.shard_crc32c == b.shard_crc32c
+    assert (a.crc32c is None) == (a.shard_crc32c is None)
+
+
+def archive(payloads, kind=tarfile.PAX_FORMAT, mtime=0.0):
+    """Return a tar by Python: payloads by name; a number stands for so many random bytes."""
+    buffer, chance = io.BytesIO(), random.Random(0)
+    with tarfile.open(fileobj=buffer, mode="w", format=kind) as tar:
+        for name, payload in payloads.items():
+            data = chance.randbytes(payload) if isinstance(payload, int) else payload
+            info = tarfile.TarInfo(name)
+            info.size, info.mtime = len(data), mtime
+            tar.addfile(info, io.BytesIO(data))
+    return buffer.getvalue()
+
+
+def photos(count, *, mtime=0.0):
+    """Return a tar of pictures of 60 to 160 KB, and a label each."""
+    chance = random.Random(1)
+    return archive(
+        {
+            f"{i:05d}.{field}": size
+            for i in range(count)
+            for field, size in (("jpg", chance.randint(60_000, 160_000)), ("json", 120))
+        },
+        mtime=mtime,
+    )
+
+
+@pytest.mark.usefixtures("no_reading_on")
+@pytest.mark.parametrize("name", FOREIGN)
+def test_tars_of_every_tool(name, tmp_path_factory):
+    data = (CORPUS / "foreign" / f"{name}.tar").read_bytes()
+    found = index_object(Far(data), "x.tar")
+    same(found, whole(tmp_path_factory, data))
+    assert found.index.crc32c is None
+
+
+@settings(max_examples=60)
+@given(
+    sizes=st.lists(st.sampled_from([0, 1, 511, 512, 513, 5000, 40_000, 70_000]) | st.integers(0, 100_000), max_size=40),
+    kind=st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]),
+    odd=st.tuples(st.booleans(), st.sampled_from([0.0, 1.5]), st.sampled_from([0, 512, 100_000])),
+    how=st.tuples(st.sampled_from([0, 100_000]), st.sampled_from([1, 3, 16])),
+)
+def test_any_sizes(tmp_path_factory, sizes, kind, odd, how):
+    (long_names, mtime, tail), (gap, lanes) = odd, how
+    stem = "long-name/" * 9 + "n" * 50 if long_names else "n"
+    data = archive({f"{stem}{i // 2}.{'ab'[i % 2]}": size for i, size in enumerate([*sizes, 1])}, kind, mtime)
+    data += bytes(tail)
+    expected = whole(tmp_path_factory, data)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(hopping, "LANE_HOPS", 2)
+        patch.setattr(hopping, "FIRST_BYTES", 2048)
+        store = Far(data, gap=gap)
+        same(index_object(store, "x.tar", lanes=lanes), expected)
+        everything = index_object(Far(data), "x.tar", checksums=True)
+        same(everything, expected)
+        assert everything.index.shard_crc32c == crc32c(data)
+
+
+@pytest.mark.parametrize("mtime", [0.0, 1.5], ids=["ustar", "pax"])
+@pytest.mark.parametrize("lanes", [1, 16])
+def test_large_members_are_hopped_over(tmp_path_factory, mtime, lanes):
+    data = photos(700, mtime=mtime)
+    store = Far(data)
+    found = index_object(store, "x.tar", lanes=lanes)
+    same(found, whole(tmp_path_factory, data))
+    assert found.index.crc32c is None
+    assert store.fetched < 0.05 * len(data)
+    assert store.stats.snapshot().requests < 1.1 * 700
+    assert store.rounds < (720 if lanes == 1 else 150), "lanes wait together"
+
+
+@pytest.mark.parametrize("lanes", [1, 16, 64])
+def test_of_a_gigabyte_of_photos_a_fortieth_is_fetched(tmp_path, lanes):
+    chance, count = random.Random(0), 0
+    with open(tmp_path / "x.tar", "wb") as file:  # payloads are holes: they take no room, and nobody reads them
+        while file.tell() < 1 << 30:
+            size = chance.randint(60_000, 160_000)
+            file.write(block(b"%08d.jpg" % count, size))
+            file.seek(size + -size % 512, io.SEEK_CUR)
+            file.write(entry(b"%08d.json" % count, bytes(120)))
+            count += 1
+        file.write(END)
+    store = LocalStore(tmp_path)
+    rounds = []
+    read = store.get_ranges
+    store.get_ranges = lambda *args, **ranges: rounds.append(1) or read(*args, **ranges)
+    found = index_object(store, "x.tar", lanes=lanes)
+    assert (found.index.num_samples, found.index.fields) == (count, ("jpg", "json"))
+    stats = store.stats.snapshot()
+    assert stats.bytes_fetched < 0.025 * found.index.shard_bytes
+    assert stats.requests < 1.05 * count
+    assert len(rounds) < 1.25 * count / lanes
+
+
+def test_small_members_are_read_straight_through_and_get_checksums(tmp_path_factory):
+    data = archive({f"{i}.{field}": 9000 for i in range(300) for field in ("a", "b")})
+    store = Far(data)
+    found = index_object(store, "x.tar")
+    same(found, whole(tmp_path_factory, data))
+    assert found.index.shard_crc32c == crc32c(data)
+    assert (store.fetched, store.rounds) == (len(data), 7)
+
+
+def test_a_store_with_dear_requests_reads_more():
+    data = archive({f"{i}.a": 100_000 for i in range(50)})
+    assert index_object(Far(data, gap=200_000), "x.tar").index.crc32c is not None
+    assert index_object(Far(data), "x.tar").index.crc32c is None
+
+
+def test_a_few_large_members_among_small_ones_cost_no_checksums():
+    data = archive({f"{i}.a": 300_000 if i == 40 else 20_000 for i in range(100)})
+    assert index_object(Far(data), "x.tar").index.crc32c is not None
+
+
+def test_long_runs_of_small_members_between_large_ones():
+    sizes = [600_000] * 20 + [2000] * 400 + [600_000] * 20
+    store = Far(archive({f"{i:04d}.a": size for i, size in enumerate(sizes)}))
+    assert index_object(store, "x.tar", lanes=1).index.num_samples == len(sizes)
+    assert store.fetched < 4_500_000
+    assert store.rounds < 70
+
+
+def test_what_follows_the_end_is_not_fetched():
+    data = archive({f"{i}.a": 10 for i in range(10)}) + bytes(50_000_000)
+    store = Far(data)
+    assert index_object(store, "x.tar").index.shard_bytes == len(data)
+    assert store.fetched < 100_000
+
+
+def test_progress_ends_with_the_length():
+    for data in (photos(100), archive({"a.a": 10}), archive({f"{i}.a": 9000 for i in range(50)})):
+        steps = []
+        index_object(Far(data), "x.tar", passed=steps.append)
+        assert sum(steps) == len(data)
+        assert min(steps) >= 0
+
+
+# What is read ahead of the chain may be a lie
+
+
+def test_tars_inside_payloads_are_not_believed(tmp_path_factory):
+    inner = archive({f"lie{i}.jpg": 100_000 for i in range(40)})
+    data = archive({f"{i}.{field}": what for i in range(12) for field, what in (("tar", inner), ("jpg", 90_000))})
+    store = Far(data)
+    found = index_object(store, "x.tar")
+    same(found, whole(tmp_path_factory, data))
+    assert not any("lie" in key for key in set(found.index.keys()))
+    assert store.fetched < len(data) / 10
+
+
+@pytest.mark.parametrize("lie", ["header", "endless", "huge", "end", "pax"])
+def test_headers_inside_payloads_are_not_believed(tmp_path_factory, lie):
+    lies = {
+        "header": entry(b"lie.jpg", b"x" * 3000),
+        "endless": entry(b"lie.jpg"),
+        "huge": block(b"lie.jpg", 1 << 40),
+        "end": block(b"lie.jpg") + bytes(1024),
+        "pax": pax([(b"path", b"lie.jpg")]),
+    }
+    payload = (lies[lie] * 300)[: 100 * 1024]
+    data = archive({f"{i:03d}.jpg": payload if i % 3 else 90_000 for i in range(400)})
+    store = Far(data)
+    found = index_object(store, "x.tar")
+    same(found, whole(tmp_path_factory, data))
+    assert store.fetched < len(data), "lies are given up"
+
+
+def test_headers_that_no_search_finds(tmp_path_factory):
+    data = b"".join(entry(b"%04d.jpg" % i, bytes(60_000), magic=bytes(8)) for i in range(600)) + END
+    store = Far(data)
+    same(index_object(store, "x.tar"), whole(tmp_path_factory, data))
+    assert store.fetched < len(data) / 4
+
+
+@settings(max_examples=150)
+@given(
+    damaged(
+        b"".join(
+            entry(b"%d.jpg" % i, bytes(3000 * (i % 3))) + pax([(b"path", b"%d.js" % i)]) + entry(b"x", b"{}")
+            for i in range(9)
+        )
+        + gnu_long(b"l.jpg")
+        + entry(b"x", bytes(5000), magic=GNU)
+        + END
+    )
+)
+def test_damaged_tars_give_the_error_that_reading_gives(tmp_path_factory, data):
+    expected = whole(tmp_path_factory, data)
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in {"LANE_HOPS": 2, "FIRST_BYTES": 512, "REQUEST_BYTES": 0, "MIN_SAVED": -1}.items():
+            patch.setattr(hopping, name, value)
+        for lanes in (1, 4):
+            if isinstance(expected, FormatError):
+                with pytest.raises(type(expected)) as caught:
+                    index_object(Far(data), "x.tar", lanes=lanes)
+                assert str(caught.value) == str(expected)
+            else:
+                same(index_object(Far(data), "x.tar", lanes=lanes), expected)
+
+
+@pytest.mark.parametrize(
+    ("data", "text"),
+    [
+        (b"", "the file is empty"),
+        (b"\x1f\x8b" + bytes(100_000), "gzip-compressed, which cannot be sought"),
+        (b"x" * 100_000, "the first block is no header"),
+        (END, "tar has no samples"),
+        (entry(b"a.jpg", b"1") + block(b"b.jpg", 1 << 40), "tar is truncated: it ends inside a member"),
+        (entry(b"a.jpg", bytes(100_000))[:-513], "tar is truncated: it ends inside a member"),
+        (entry(b"a.jpg", bytes(100_000)) + b"junk" * 128, "tar is damaged: expected a header"),
+        (entry(b"a.jpg", bytes(100_000)) + block(b"b", 0, b"S", magic=GNU), "tar has a sparse member"),
+        (entry(b"a.jpg", bytes(100_000)) + pax([(b"GNU.sparse.major", b"1")]) + block(b"b"), "tar has a sparse member"),
+        (entry(b"a.jpg", bytes(100_000)) + block(b"x", (1 << 20) + 1, b"x"), "extended header of 1048577 bytes"),
+        (entry(b"a.jpg", bytes(100_000)) + entry(b"a.JPG", b"") + END, "sample has field 'jpg' twice, first at 0"),
+    ],
+)
+def test_what_is_refused(data, text):
+    store = Far(data)
+    with pytest.raises(CorruptShardError, match=text) as caught:
+        index_object(store, "x.tar")
+    assert caught.value.shard == "x.tar"
+    assert store.rounds <= 3
+
+
+def test_a_tar_that_is_missing():
+    with pytest.raises(ShardNotFoundError):
+        index_object(Far(b""), "y.tar")
+
+
+class Endless(Far):
+    """An object of 2^62 bytes: one header, over and over."""
+
+    def __init__(self, piece):
+        super().__init__(b"")
+        self._piece = piece
+
+    def size(self, _):
+        return 1 << 62
+
+    def get_range(self, _, *, start, length):
+        skip = start % len(self._piece)
+        return (self._piece * (length // len(self._piece) + 2))[skip : skip + length]
+
+    def get_ranges(self, path, *, starts, lengths):
+        return [self.get_range(path, start=a, length=b) for a, b in zip(starts, lengths, strict=True)]
+
+
+@pytest.mark.parametrize("piece", [entry(b"a%d.jpg" % 1), entry(b"a.jpg", bytes(100_000))], ids=["empty", "large"])
+def test_members_without_end(monkeypatch, piece):
+    monkeypatch.setattr(header_scan, "MAX_MEMBERS", 20_000)
+    keys = iter(range(1 << 40))
+    monkeypatch.setattr(header_scan, "split_name", lambda _: (str(next(keys)), "jpg"))
+    with pytest.raises(CorruptShardError, match="tar has more than 20,000 members; make several of it"):
+        index_object(Endless(piece), "x.tar")
+
+
+def test_shards_of_webdatasets_writer(tmp_path, tmp_path_factory, capsys):
+    wds = judge_module("webdataset")
+    with wds.TarWriter(str(tmp_path / "x.tar")) as writer:  # a pax header for every member
+        for i in range(60):
+            writer.write({"__key__": f"{i:04d}", "jpg": random.Random(i).randbytes(80_000), "json": {"i": i}, "cls": i})
+    capsys.readouterr()
+    data = (tmp_path / "x.tar").read_bytes()
+    store = Far(data)
+    same(index_object(store, "x.tar"), whole(tmp_path_factory, data))
+    assert store.fetched < 0.1 * len(data)
+
+
+def test_sizes_in_pax_and_base_256(tmp_path_factory):
+    big = bytes(90_000)
+    data = b"".join(
+        pax([(b"size", b"90000")])
+        + block(b"%d.a" % i, 0)
+        + full(big)
+        + block(b"%d.b" % i, b"\x80" + (90_000).to_bytes(11, "big"), magic=GNU)
+        + full(big)
+        for i in range(30)
+    )
+    same(index_object(Far(data + END), "x.tar"), whole(tmp_path_factory, data + END))
+
+
+def test_replacing_the_index_values_keeps_them_apart():
+    """`same` would notice an offset that differs."""
+    found = index_object(Far(photos(3)), "x.tar")
+    moved = replace(found, index=replace(found.index, data_offset=found.index.data_offset + 512))
+    with pytest.raises(AssertionError):
+        same(moved, found)

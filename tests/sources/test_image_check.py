@@ -1,0 +1,207 @@
+"""Bad pictures and labels are found, good ones are not, and no warning escapes."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import pickle
+import warnings
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from shardpack.codecs.field_types import (
+    IMAGE_EXTENSIONS,
+    SIGNATURE_BYTES,
+    decode_problem,
+    parse_json,
+    signature_problem,
+)
+from shardpack.errors import DecodeError, OptionError
+from shardpack.sources.image_check import check_range
+from shardpack.sources.listing import ListingBuilder
+from shardpack.sources.rejects import Problems
+from shardpack.sources.scan import scan
+from shardpack.sources.sidecars import group_files
+from tests.conftest import make_jpeg
+from tests.sources.trees import write_tree
+
+FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "ppm": "PPM"}
+
+
+def make_picture(extension):
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(make_jpeg())).save(buffer, FORMATS[extension])
+    return buffer.getvalue()
+
+
+def check_folder(folder, mode):
+    listing = group_files(scan(folder, Problems()), Problems())
+    return {listing.keys[sample]: reason for sample, reason in check_range(listing, mode)}
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+def test_real_pictures_are_good(extension):
+    picture = make_picture(extension)
+    assert signature_problem(extension, picture[:SIGNATURE_BYTES]) is None
+    assert decode_problem(extension, picture) is None
+    assert decode_problem(f"seg.{extension}", picture) is None
+
+
+@pytest.mark.parametrize("extension", FORMATS)
+@settings(max_examples=15)
+@given(data=st.data())
+def test_truncated_pictures_are_bad(extension, data):
+    picture = make_picture(extension)
+    kept = data.draw(st.integers(0, len(picture) // 2))
+    assert decode_problem(extension, picture[:kept])
+
+
+@given(st.sampled_from(sorted(IMAGE_EXTENSIONS)), st.binary(max_size=64))
+def test_garbage_is_never_an_exception(extension, garbage):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        problem = decode_problem(extension, garbage)
+    assert problem is None or "0x" not in problem  # no memory address: equal input, equal text
+    assert signature_problem("txt", garbage) is decode_problem("txt", garbage) is None
+
+
+def test_signature_says_what_it_looks_like_instead():
+    assert signature_problem("jpg", make_picture("png")[:12]) == "does not begin like a jpg picture, but like a png"
+    assert signature_problem("seg.png", b"no picture") == "does not begin like a png picture"
+    assert signature_problem("jpg", b"") == "an empty picture"
+
+
+def test_too_many_pixels_are_a_problem_and_not_decoded(monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # the picture has 768: a warning for Pillow
+    assert decode_problem("jpg", make_jpeg()) == "has 32 x 24 pixels, more than Pillow's limit of 600"
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # an error for Pillow
+    assert "DecompressionBombError" in decode_problem("jpg", make_jpeg())
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
+    assert decode_problem("jpg", make_jpeg()) is None
+
+
+def test_only_the_named_format_is_tried():
+    assert decode_problem("jpg", make_picture("png")) == "does not decode: not a jpg that Pillow knows"
+
+
+def test_formats_that_pillow_lacks_count_as_good(monkeypatch):
+    monkeypatch.setattr(Image, "registered_extensions", dict)
+    assert decode_problem("jpg", b"garbage") is None
+
+
+@settings(max_examples=30)
+@given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
+def test_json_is_read_as_written(value):
+    assert parse_json(json.dumps(value).encode()) == value
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        (b"{", "not JSON: "),
+        (b"", "not JSON: "),
+        (b"[NaN]", "not JSON: NaN is no number of JSON, write null"),
+        (b"-Infinity", "not JSON: -Infinity is"),
+        (b'\xef\xbb\xbf{"a": 1}', "not JSON: "),
+        ('{"a": "é"}'.encode("latin-1"), "not UTF-8 at byte 7"),
+        ("{}".encode("utf-16"), "not UTF-8 at byte 0"),
+        (b"[" * 100_000, "not JSON: "),
+    ],
+)
+def test_what_is_no_json(text, why):
+    with pytest.raises(DecodeError, match=why):
+        parse_json(text)
+
+
+def test_each_mode_finds_its_kind_of_bad_file(tmp_path):
+    good = make_jpeg()
+    write_tree(tmp_path, {"good.jpg": good, "good.json": "{}", "good.txt": "{", "cut.jpg": good[:200]})
+    write_tree(tmp_path, {"fake.jpg": make_picture("png"), "label.jpg": good, "label.json": '{"a": '})
+    write_tree(tmp_path, {"mask.jpg": good, "mask.seg.png": good, "mask.meta.json": "nonsense"})
+    signature = check_folder(tmp_path, "signature")
+    assert signature == {
+        "fake": "jpg: does not begin like a jpg picture, but like a png",
+        "label": signature["label"],
+        "mask": signature["mask"],
+    }
+    assert signature["label"].startswith("json: not JSON: ")
+    assert signature["mask"].startswith("meta.json: not JSON: ")  # the first bad field
+    decode = check_folder(tmp_path, "decode")
+    assert decode == {**signature, "cut": decode["cut"]}
+    assert decode["cut"].startswith("jpg: does not decode: OSError: ")
+
+
+def test_signature_reads_only_the_first_bytes(tmp_path, monkeypatch):
+    write_tree(tmp_path, {f"{number}.jpg": make_jpeg() for number in range(3)})
+    listing = group_files(scan(tmp_path, Problems()), Problems())
+    read = []
+    real = io.FileIO.read
+    monkeypatch.setattr("builtins.open", lambda *args, **kwargs: CountingFile(*args, read=read, real=real, **kwargs))
+    assert check_range(listing, "signature") == []
+    assert read == [SIGNATURE_BYTES] * 3
+
+
+class CountingFile(io.FileIO):
+    def __init__(self, path, mode, *, buffering, read, real):
+        assert buffering == 0
+        super().__init__(path, mode)
+        self._sizes, self._real = read, real
+
+    def read(self, size=-1):
+        self._sizes.append(size)
+        return self._real(self, size)
+
+
+def test_slices_together_find_what_the_whole_finds(tmp_path):
+    write_tree(tmp_path, {f"{number}.jpg": b"bad" if number % 3 == 0 else make_jpeg() for number in range(10)})
+    listing = pickle.loads(pickle.dumps(group_files(scan(tmp_path, Problems()), Problems())))
+    whole = check_range(listing, "decode")
+    assert [sample for sample, _ in whole] == [0, 3, 6, 9]
+    spans = [(0, 4), (4, 4), (4, 5), (5, 10)]
+    with ThreadPoolExecutor() as pool:
+        parts = pool.map(lambda span: check_range(listing.slice(*span), "decode"), spans)
+    joined = [(first + sample, why) for (first, _), part in zip(spans, parts, strict=True) for sample, why in part]
+    assert joined == whole
+
+
+def test_inline_payloads_are_checked_too():
+    builder = ListingBuilder("/nowhere")
+    builder.add("a", [("jpg", make_jpeg(), 1, 0), ("json", b"{}", 2, 0)])
+    builder.add("b", [("jpg", b"", 0, 0)])
+    builder.add("c", [("jpg", make_jpeg(), 1, 0), ("json", b"{", 1, 0)])
+    bad = check_range(builder.build(), "signature")
+    assert [sample for sample, _ in bad] == [1, 2]
+
+
+def test_vanished_and_unreadable_files_are_bad(tmp_path):
+    write_tree(tmp_path, {"a.jpg": make_jpeg(), "b.jpg": make_jpeg(), "c.jpg": make_jpeg()})
+    listing = group_files(scan(tmp_path, Problems()), Problems())
+    os.unlink(tmp_path / "a.jpg")
+    os.unlink(tmp_path / "b.jpg")
+    os.mkdir(tmp_path / "b.jpg")
+    for mode in ("signature", "decode"):
+        assert check_range(listing, mode) == [
+            (0, "jpg: unreadable: No such file or directory"),
+            (1, "jpg: unreadable: Is a directory"),
+        ]
+
+
+def test_no_warning_escapes(tmp_path):
+    palette = Image.new("P", (4, 4))
+    palette.info["transparency"] = b"\0" * 256
+    buffer = io.BytesIO()
+    palette.save(buffer, "PNG")
+    write_tree(tmp_path, {"a.png": buffer.getvalue(), "b.tif": make_picture("tif")[:60]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert check_folder(tmp_path, "decode").keys() == {"b"}
+
+
+def test_other_modes_are_refused():
+    with pytest.raises(OptionError, match="check is 'full', expected 'signature' or 'decode'"):
+        check_range(ListingBuilder("/").build(), "full")

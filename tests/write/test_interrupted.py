@@ -1,0 +1,298 @@
+"""Ends from outside: killed workers and packers, Ctrl-C, a full disk, a folder that cannot be written."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import shardpack
+from shardpack.commit.folder import Output
+from shardpack.errors import ShardpackError, StorageError
+from shardpack.format import manifest
+from shardpack.runtime.processes import start_workers
+from shardpack.write import pack_run as run_module
+from shardpack.write.pack_run import pack_plan, plan_shards
+from shardpack.write.pack_shard import pack_shard
+from shardpack.write.report import PackOptions
+from shardpack.write.sharding import ShardLimits
+from tests.conftest import ROOT
+from tests.fakes import contents, file_listing, inline_listing, write_files
+from tests.runtime.test_processes import alive, sees_processes
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+
+rng = random.Random(2)
+SAMPLES = {f"{i:05d}": {"jpg": rng.randbytes(20_000), "json": b"{}"} for i in range(200)}  # 4 MB
+OPTIONS = ["--max-shard-bytes", "256KiB", "--layout", "files"]  # 16 shards
+
+
+one_or_two_jobs = pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("source"), SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def whole(source, tmp_path_factory):
+    out = tmp_path_factory.mktemp("whole") / "out"
+    ended = run(source, out)
+    assert (ended.returncode, ended.stdout) == (0, "")
+    return contents(out)
+
+
+def command(source, out, *more):
+    return [sys.executable, "-m", "shardpack", "pack", str(source), str(out), *OPTIONS, *more]
+
+
+def environment():
+    return {**os.environ, "PYTHONPATH": str(ROOT)}
+
+
+def run(source, out, *more):
+    return subprocess.run(command(source, out, *more), env=environment(), check=False, capture_output=True, text=True)
+
+
+@contextmanager
+def started(source, out, *more, after_shards):
+    """Start a packer in a process group of its own; yield it once it has finished some shards."""
+    with subprocess.Popen(
+        command(source, out, *more),
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    ) as packer:
+        stop = time.monotonic() + 30
+        while len(list(Path(out).glob("*.tar"))) < after_shards and packer.poll() is None and time.monotonic() < stop:
+            time.sleep(0.001)
+        yield packer
+
+
+def children_of(pid):
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        try:
+            fields = path.read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if int(fields[1]) == pid and fields[0] not in "ZX":
+            found.append(int(path.parent.name))
+    return found
+
+
+def finished(out):
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in Path(out).glob("*.tar")}
+
+
+def assert_continues(source, out, whole, jobs):
+    """The same command ends the same, and keeps what was finished."""
+    before = finished(out)
+    if not (out / manifest.FILE_NAME).exists():
+        ended = run(source, out, "--jobs", str(jobs))
+        assert ended.returncode == 0, ended.stderr
+    assert contents(out) == whole
+    assert finished(out).items() >= before.items()
+
+
+def test_jobs_change_no_byte_on_the_command_line(source, whole, tmp_path):
+    assert run(source, tmp_path / "out", "--jobs", "3").returncode == 0
+    assert contents(tmp_path / "out") == whole
+
+
+@sees_processes
+@one_or_two_jobs
+def test_a_killed_packer_leaves_no_worker_and_is_continued(source, whole, tmp_path, jobs):
+    out = tmp_path / "out"
+    with started(source, out, "--jobs", str(jobs), after_shards=3) as packer:
+        workers = children_of(packer.pid)
+        packer.kill()
+        packer.wait()
+        stop = time.monotonic() + 10
+        while any(map(alive, workers)) and time.monotonic() < stop:
+            time.sleep(0.005)
+        assert not any(map(alive, workers))
+    assert_continues(source, out, whole, jobs)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(12))
+def test_kills_at_random_times(source, whole, tmp_path, seed):
+    """Again and again, with workers or without, until a run gets through."""
+    out, when = tmp_path / "out", random.Random(seed)
+    for _ in range(40):
+        jobs = when.choice([1, 2, 3])
+        before = finished(out)
+        with subprocess.Popen(
+            command(source, out, "--jobs", str(jobs)), env=environment(), stderr=subprocess.PIPE, text=True
+        ) as packer:
+            try:
+                packer.wait(timeout=0.15 + when.random() * 0.3)
+            except subprocess.TimeoutExpired:
+                packer.kill()
+            ended = packer.wait()
+        if (out / manifest.FILE_NAME).exists():
+            assert shardpack.verify(out, full=True).ok
+        assert finished(out).items() >= before.items()
+        if ended == 0:
+            break
+    assert_continues(source, out, whole, 2)
+
+
+@one_or_two_jobs
+def test_ctrl_c(source, whole, tmp_path, jobs):
+    out = tmp_path / "out"
+    with started(source, out, "--jobs", str(jobs), after_shards=2) as packer:
+        os.killpg(packer.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+        stdout, stderr = packer.communicate()
+    assert stdout == ""
+    assert stderr.strip("\n") == "shardpack: interrupted; what was finished is kept: run the same command to continue"
+    assert packer.returncode == 1
+    assert not (out / manifest.FILE_NAME).exists()
+    assert not list(out.rglob("*.tmp"))
+    assert_continues(source, out, whole, jobs)
+
+
+@sees_processes
+def test_a_killed_worker_is_one_clear_error(source, whole, tmp_path):
+    out = tmp_path / "out"
+    with started(source, out, "--jobs", "2", after_shards=2) as packer:
+        os.kill(children_of(packer.pid)[0], signal.SIGKILL)
+        _, stderr = packer.communicate()
+    assert packer.returncode == 1
+    assert stderr == (
+        "shardpack: a worker process was killed by signal 9 (out of memory?); "
+        "run the same command again, perhaps with fewer --jobs\n"
+    )
+    assert not list(out.rglob("*.tmp"))
+    assert_continues(source, out, whole, 2)
+
+
+def pack_but_die(task):
+    """Stand in for `pack_shard` in a worker: die at one shard, in the midst of writing it."""
+    if task.name == "shard-000002.tar":
+        task.workplace.new_shard(task.name, expected_bytes=1000).write(b"half")
+        os.kill(os.getpid(), signal.SIGKILL)
+    return pack_shard(task)
+
+
+def test_a_worker_that_always_dies_never_publishes(tmp_path, monkeypatch):
+    plan = plan_shards(inline_listing(SAMPLES), ShardLimits(256 << 10))
+    with monkeypatch.context() as patch, start_workers(2) as pool:
+        patch.setattr(run_module, "pack_shard", pack_but_die)
+        with pytest.raises(ShardpackError, match="killed by signal 9"):
+            pack_plan(plan, Output(str(tmp_path)), PackOptions(), pool=pool)
+    assert not (tmp_path / manifest.FILE_NAME).exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+    kept = len(finished(tmp_path))
+    assert pack_plan(plan, Output(str(tmp_path)), PackOptions()) == kept
+
+
+@contextmanager
+def mounted(folder, *options):
+    folder.mkdir(exist_ok=True)
+    if (
+        os.geteuid() != 0
+        or subprocess.run(["mount", *options, str(folder)], check=False, capture_output=True).returncode
+    ):
+        pytest.skip("only root can mount, and not in every container")
+    try:
+        yield folder
+    finally:
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="needs tmpfs")
+class TestRealDisks:
+    @one_or_two_jobs
+    def test_a_full_disk(self, source, whole, tmp_path, jobs):
+        with mounted(tmp_path / "small", "-t", "tmpfs", "-o", "size=2m", "tmpfs") as disk:
+            out = disk / "out"
+            ended = run(source, out, "--jobs", str(jobs))
+            assert ended.returncode == 1
+            assert ended.stdout == ""
+            assert ended.stderr.startswith("shardpack: cannot write")
+            assert ended.stderr.endswith(
+                ": No space left on device; free some space, then run the same command: it continues where it stopped\n"
+            )
+            assert ended.stderr.count("\n") == 1
+            assert not (out / manifest.FILE_NAME).exists()
+            assert not list(out.rglob("*.tmp"))  # what was half written fills the disk no longer
+            assert len(finished(out)) >= 4
+            subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+            assert_continues(source, out, whole, jobs)
+
+    def test_a_disk_that_is_full_at_the_last_step(self, source, tmp_path):
+        """Whichever file it is that finds no room: nothing that looks whole, and the run is continued."""
+        expected = None
+        for kilobytes in range(4376, 4480, 16):
+            with mounted(tmp_path / f"{kilobytes}", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs") as disk:
+                plan = plan_shards(file_listing(source), ShardLimits(256 << 10))
+                try:
+                    pack_plan(plan, Output(str(disk / "out")), PackOptions())
+                except StorageError as error:
+                    assert "No space left on device; free some space" in str(error)  # noqa: PT017 - or none is raised
+                    assert not (disk / "out" / manifest.FILE_NAME).exists()
+                    before = finished(disk / "out")
+                    subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
+                    assert pack_plan(plan, Output(str(disk / "out")), PackOptions()) == len(before)
+                expected = expected or contents(disk / "out")
+                assert contents(disk / "out") == expected
+
+    def test_a_read_only_disk(self, source, tmp_path):
+        (tmp_path / "real").mkdir()
+        with mounted(tmp_path / "seen", "--bind", str(tmp_path / "real")) as disk:
+            subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
+            ended = run(source, disk / "out")
+            assert ended.returncode == 1
+            assert ended.stderr == (
+                f"shardpack: cannot write to {str(disk / 'out')!r}: Read-only file system; choose another folder\n"
+            )
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everywhere")
+def test_a_folder_that_may_not_be_written(source, tmp_path):
+    tmp_path.chmod(0o500)
+    with pytest.raises(StorageError, match="Permission denied; choose another folder, or change its permissions"):
+        pack_plan(plan_shards(file_listing(source), ShardLimits()), Output(str(tmp_path / "out")), PackOptions())
+
+
+@pytest.mark.parametrize("call", ["mkdir", "open", "posix_fallocate", "write", "fsync", "replace", "unlink", "rmdir"])
+@pytest.mark.parametrize("after", [0, 4, 9])
+def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, call, after):
+    """And the same call continues once the disk is well."""
+    plan = plan_shards(inline_listing(SAMPLES), ShardLimits(512 << 10))
+    pack_plan(plan, Output(str(tmp_path / "whole")), PackOptions())
+    if not hasattr(os, call):
+        pytest.skip(f"no {call} here")
+    out, real, calls = tmp_path / "out", getattr(os, call), iter(range(after))
+
+    def refuse(*arguments, **options):
+        if next(calls, None) is None:
+            raise OSError(5, "Input/output error")
+        return real(*arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, call, refuse)
+        try:
+            pack_plan(plan, Output(str(out)), PackOptions())
+        except StorageError as error:
+            assert "Input/output error; mend it, then run the same command" in str(error)  # noqa: PT017 - or none
+        refused = next(calls, None) is None
+    assert refused or call in {"mkdir", "rmdir", "posix_fallocate"}
+    if (out / ".shardpack/run.json").exists() or not (out / manifest.FILE_NAME).exists():
+        pack_plan(plan, Output(str(out)), PackOptions())
+    if (out / ".shardpack").exists():  # all was done but its removal
+        assert call == "rmdir"
+        (out / ".shardpack").rmdir()
+    assert contents(out) == contents(tmp_path / "whole")

@@ -1,0 +1,259 @@
+"""`kill -9` at every step a packer takes: nothing half done looks whole, and the same command ends the same.
+
+Each step is a call that changes the disk (see `zygote.py`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from shardpack.format import manifest
+from tests.conftest import ROOT
+from tests.fakes import contents, write_files
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+
+SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(5)}
+PACK = {"action": "pack", "options": {"max_shard_samples": 2, "layout": "files"}}
+WRITE = {"action": "write", "options": {"max_shard_samples": 2}}
+SHUFFLED = {"action": "pack", "options": {"max_shard_samples": 2, "layout": "files", "shuffle": 3}}
+
+
+class Zygote:
+    def __init__(self, process):
+        self._process = process
+
+    def run(self, what, source, out, *, kill_at=0, force=False):
+        """Return how it ended; with `kill_at` it is killed before that step."""
+        options = {**what["options"], **({"force": True} if force else {})}
+        request = {**what, "options": options, "source": str(source), "out": str(out), "kill_at": kill_at}
+        self._process.stdin.write(json.dumps(request) + "\n")
+        self._process.stdin.flush()
+        return json.loads(self._process.stdout.readline())
+
+
+@pytest.fixture(scope="module")
+def zygote():
+    command = [sys.executable, "-W", "error", str(ROOT / "tests/write/zygote.py")]
+    with subprocess.Popen(
+        command,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        yield Zygote(process)
+        process.stdin.close()
+
+
+@pytest.fixture
+def source(tmp_path):
+    return write_files(tmp_path / "source", SAMPLES)
+
+
+def finished(out):
+    """Return what tells a shard from one written anew, for those that have their name."""
+    return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.glob("*.tar")}
+
+
+def is_complete(out):
+    return (out / manifest.FILE_NAME).exists()
+
+
+def without_work_folder(found):
+    return {name: data for name, data in found.items() if not name.startswith(".shardpack")}
+
+
+@pytest.fixture(params=[3, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+def every(request):
+    """How many steps to go from kill to kill, where other tests try every step."""
+    return request.param
+
+
+# A test of every step takes seconds: but for the first test here, the fast suite tries some.
+def kills(tmp_path, zygote, what, source, *, every=1, prepare=lambda _: None, **options):
+    """Yield a folder for each step at which the packer was killed, until it takes no more steps."""
+    for step in itertools.count(1, every):
+        out = tmp_path / f"killed-{step}"
+        prepare(out)
+        ended = zygote.run(what, source, out, kill_at=step, **options)
+        if not ended["killed"]:
+            assert "error" not in ended
+            assert step > 50  # the steps were seen
+            return
+        yield out
+
+
+def reference(tmp_path, zygote, what, source, name="whole"):
+    assert zygote.run(what, source, tmp_path / name) in ({"killed": False, "resumed": n} for n in (0, None))
+    whole = contents(tmp_path / name)
+    assert manifest.FILE_NAME in whole
+    assert not [file for file in whole if file.startswith(".") or file.endswith(".tmp")]
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("what", "every"),
+    [
+        pytest.param(PACK, 1, id="pack"),
+        pytest.param(WRITE, 3, id="writer-some"),
+        pytest.param(WRITE, 1, marks=pytest.mark.slow, id="writer-all"),
+        pytest.param(SHUFFLED, 1, marks=pytest.mark.slow, id="shuffled"),
+    ],
+)
+def test_the_same_command_ends_the_same(tmp_path, source, zygote, what, every):
+    whole = reference(tmp_path, zygote, what, source)
+    at_the_end = []
+    for out in kills(tmp_path, zygote, what, source, every=every):
+        before = finished(out) if out.exists() else {}
+        complete, marked = is_complete(out), (out / ".shardpack/run.json").exists()
+        if complete:
+            assert without_work_folder(contents(out)) == whole
+            at_the_end.append(marked)
+        ended = zygote.run(what, source, out)
+        if complete and (what is WRITE or not marked):  # nothing tells that it was the same command
+            assert "already holds a dataset" in ended["error"]
+        else:
+            assert ended == {"killed": False, "resumed": None if what is WRITE else len(before)}
+        assert contents(out) == whole
+        if what is not WRITE or complete:
+            assert finished(out).items() >= before.items()  # never packed again
+    if every == 1:
+        assert at_the_end == [True] * (len(at_the_end) - 1) + [False]  # only with the last step, a rmdir, to go
+
+
+def test_a_second_kill_changes_nothing(tmp_path, source, zygote, every):
+    whole = reference(tmp_path, zygote, PACK, source)
+    for number, out in enumerate(kills(tmp_path, zygote, PACK, source, every=every)):
+        if not is_complete(out):
+            before = finished(out) if out.exists() else {}
+            assert zygote.run(PACK, source, out, kill_at=1 + number * 5 % 13)["killed"]
+            assert finished(out).items() >= before.items()
+            assert zygote.run(PACK, source, out).get("error") is None
+            assert contents(out) == whole
+
+
+def change(source):
+    """Change one label without changing its length or its neighbours'."""
+    path = source / "a/02.json"
+    status = path.stat()
+    path.write_bytes(b'{"label": 9}')
+    os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns + 1))
+
+
+def test_a_source_that_changed_is_noticed(tmp_path, source, zygote, every):
+    kept = list(kills(tmp_path, zygote, PACK, source, every=every))
+    old = reference(tmp_path, zygote, PACK, source, "old")
+    change(source)
+    new = reference(tmp_path, zygote, PACK, source, "new")
+    changed = {name for name in new if new[name] != old.get(name)}
+    assert changed == {"shard-000001.tar", "shard-000001.index", "shardpack.json"}
+    for out in kept:
+        before = finished(out) if out.exists() else {}
+        complete = is_complete(out)
+        ended = zygote.run(PACK, source, out)
+        if complete:  # it was: that is another dataset now, and not ours to replace
+            assert "already holds a dataset" in ended["error"]
+            assert contents(out) == old
+            assert zygote.run(PACK, source, out, force=True).get("error") is None
+        else:
+            untouched = {name: stamp for name, stamp in before.items() if name not in changed}
+            assert ended == {"killed": False, "resumed": len(untouched)}
+            assert finished(out).items() >= untouched.items()
+        assert contents(out) == new
+
+
+def test_a_kill_amid_packing_a_changed_source(tmp_path, source, zygote, every):
+    """A journal entry of the new source must never vouch for a tar of the old one: they are of one length."""
+    *_, last = (out for out in kills(tmp_path, zygote, PACK, source, every=every) if not is_complete(out))
+    step = int(last.name.rpartition("-")[2])  # all shards are finished there, the manifest is not
+
+    def restore():
+        for path in write_files(source, SAMPLES).rglob("*.*"):
+            os.utime(path, ns=(0, 0))
+
+    def prepare(out):
+        restore()
+        assert zygote.run(PACK, source, out, kill_at=step)["killed"]
+        assert len(finished(out)) == 3
+        change(source)
+
+    restore()
+    old = reference(tmp_path, zygote, PACK, source, "old")
+    change(source)
+    new = reference(tmp_path, zygote, PACK, source, "new")
+    assert new["shard-000001.tar"] != old["shard-000001.tar"]
+    assert len(new["shard-000001.tar"]) == len(old["shard-000001.tar"])
+    again = tmp_path / "again"
+    again.mkdir()
+    for out in kills(again, zygote, PACK, source, every=every, prepare=prepare):
+        if is_complete(out):
+            assert without_work_folder(contents(out)) == new
+        else:
+            assert zygote.run(PACK, source, out).get("error") is None
+            assert contents(out) == new
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"max_shard_samples": 3, "layout": "files"},
+        *(
+            pytest.param(options, marks=pytest.mark.slow)
+            for options in (
+                {"max_shard_samples": 1, "layout": "files"},
+                {"max_shard_bytes": 6000, "layout": "files"},
+                {"max_shard_samples": 2, "layout": "files", "shuffle": 1},
+            )
+        ),
+    ],
+)
+def test_other_options_leave_no_shard_of_the_old(tmp_path, source, zygote, options, every):
+    other = {"action": "pack", "options": options}
+    whole = reference(tmp_path, zygote, other, source)
+    for out in kills(tmp_path, zygote, PACK, source, every=every):
+        if not is_complete(out):
+            assert zygote.run(other, source, out).get("error") is None
+            assert contents(out) == whole
+
+
+@pytest.mark.parametrize("what", [PACK, WRITE], ids=["pack", "writer"])
+def test_replacing_is_safe_too(tmp_path, source, zygote, what, every):
+    """With `force` there is the old dataset whole, the new one whole, or none."""
+    older = write_files(tmp_path / "older", {f"b/{i}": {"png": bytes(50 * i)} for i in range(1, 8)})
+    old, new = reference(tmp_path, zygote, PACK, older, "old"), reference(tmp_path, zygote, what, source, "new")
+
+    def prepare(out):
+        assert zygote.run(PACK, older, out).get("error") is None
+        (out / "notes.txt").write_text("not ours")
+
+    seen = set()
+    for out in kills(tmp_path, zygote, what, source, every=every, prepare=prepare, force=True):
+        if is_complete(out):
+            found = without_work_folder(contents(out))
+            assert found.pop("notes.txt") == b"not ours"
+            seen.add("old" if found == old else "new")
+            assert found in (old, new)
+        assert zygote.run(what, source, out, force=True).get("error") is None
+        assert contents(out) == {**new, "notes.txt": b"not ours"}
+    assert seen == {"old", "new"}
+
+
+def test_another_source_takes_over_what_was_killed(tmp_path, source, zygote, every):
+    """Same names, sizes and times, other bytes and another place: nothing of the first may stay."""
+    other = write_files(
+        tmp_path / "other", {key: {**fields, "json": b'{"label": 7}'} for key, fields in SAMPLES.items()}
+    )
+    for path in [*source.rglob("*.*"), *other.rglob("*.*")]:
+        os.utime(path, ns=(5, 5))
+    new = reference(tmp_path, zygote, PACK, other)
+    for out in kills(tmp_path, zygote, PACK, source, every=every):
+        if not is_complete(out):
+            assert zygote.run(PACK, other, out).get("error") is None
+            assert contents(out) == new

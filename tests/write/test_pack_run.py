@@ -1,0 +1,331 @@
+"""The planned run: equal bytes whatever the jobs, the listing order, the folder; clear errors; honest progress."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import shardpack
+from shardpack.commit.folder import Output
+from shardpack.errors import SourceError, StorageError
+from shardpack.format import manifest
+from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
+from shardpack.runtime.processes import start_workers
+from shardpack.write import pack_shard as shard_module
+from shardpack.write.pack_run import pack_plan, plan_shards, recorded_options
+from shardpack.write.pack_shard import chunks, fingerprint, member_names
+from shardpack.write.report import PackOptions, PackReport
+from shardpack.write.sharding import ShardLimits
+from tests.fakes import contents, file_listing, inline_listing, write_files
+from tests.strategies import payloads, safe_fields
+
+SMALL = 20_000
+rng = random.Random(0)
+SAMPLES = {
+    f"{'abc'[i % 3]}/{i:04d}": {
+        "jpg": rng.randbytes(rng.choice([0, 1, 511, 512, 513, rng.randrange(4000)])),
+        "json": b'{"label": %d}' % (i % 3),
+        **({"seg.png": rng.randbytes(100)} if i % 5 == 0 else {}),
+    }
+    for i in range(60)
+}
+
+
+def pack(listing, out, *, limits=None, pool=None, progress=lambda *_: None, **options):
+    """Pack a listing; return the folder's content and how many shards were there already."""
+    plan = plan_shards(listing, limits or ShardLimits(SMALL))
+    resumed = pack_plan(plan, Output(str(out)), PackOptions(progress=progress), pool=pool, **options)
+    return contents(out), resumed
+
+
+@pytest.fixture(scope="module")
+def source(tmp_path_factory):
+    return write_files(tmp_path_factory.mktemp("source"), SAMPLES)
+
+
+@pytest.fixture(scope="module")
+def whole(source, tmp_path_factory):
+    found, _ = pack(file_listing(source), tmp_path_factory.mktemp("whole") / "out")
+    return found
+
+
+def test_what_is_packed_comes_back(source, tmp_path):
+    pack(file_listing(source), tmp_path)
+    ds = shardpack.open(tmp_path)
+    assert {sample.key: dict(sample) for sample in ds} == SAMPLES
+    assert [sample.key for sample in ds] == sorted(SAMPLES)
+    assert all(dict(ds[key]) == fields for key, fields in SAMPLES.items())
+    assert shardpack.verify(tmp_path, full=True).ok
+
+
+def test_the_folder_holds_a_dataset_and_nothing_else(whole):
+    shards = sum(name.endswith(".tar") for name in whole)
+    assert shards > 5
+    assert sorted(whole) == sorted(
+        ["keys.index", "shardpack.json", *(f"shard-{n:06d}.{kind}" for n in range(shards) for kind in ("index", "tar"))]
+    )
+
+
+def test_the_cap_holds_and_the_plan_is_kept(source, tmp_path):
+    plan = plan_shards(file_listing(source), ShardLimits(SMALL))
+    pack_plan(plan, Output(str(tmp_path)), PackOptions())
+    lengths = [os.path.getsize(path) for path in sorted(tmp_path.glob("*.tar"))]
+    assert lengths == plan.shard_bytes.tolist()
+    assert max(lengths) <= SMALL
+
+
+@pytest.mark.parametrize("jobs", [2, 3])
+def test_the_number_of_jobs_changes_no_byte(source, whole, tmp_path, jobs):
+    with start_workers(jobs) as pool:
+        assert pack(file_listing(source), tmp_path / "out", pool=pool) == (whole, 0)
+
+
+def test_the_place_changes_no_byte(source, whole, tmp_path):
+    other = write_files(tmp_path / "else where", dict(reversed(SAMPLES.items())))
+    assert pack(file_listing(other), tmp_path / "out") == (whole, 0)
+    assert pack(file_listing(source), tmp_path / "again") == (whole, 0)
+
+
+def test_where_payloads_come_from_changes_no_byte(whole, tmp_path):
+    assert pack(inline_listing(SAMPLES), tmp_path) == (whole, 0)
+
+
+@settings(max_examples=20)
+@given(
+    samples=st.dictionaries(
+        st.text("abc/", min_size=1, max_size=130).filter(lambda key: "//" not in key and key[0] != "/" != key[-1]),
+        st.dictionaries(safe_fields(), payloads(), min_size=1, max_size=3),
+        max_size=8,
+    ),
+    most=st.integers(1, 5),
+)
+def test_any_samples_come_back(new_folder, samples, most):
+    out = new_folder()
+    pack(inline_listing(samples), out, limits=ShardLimits(1 << 20, most))
+    ds = shardpack.open(out)
+    assert {sample.key: dict(sample) for sample in ds} == samples
+    assert len(ds.shards) == -(-len(samples) // most)
+
+
+def test_a_seeded_order_is_that_of_the_specification(source, tmp_path):
+    listing = file_listing(source)
+    order = permutation(listing.num_samples, derive_key(PACK_ORDER, 7))
+    pack(listing.take(order), tmp_path)
+    assert list(shardpack.open(tmp_path).keys()) == [listing.keys[i] for i in order.tolist()]
+
+
+def test_max_shard_samples(source, tmp_path):
+    pack(file_listing(source), tmp_path, limits=ShardLimits(1 << 30, 7))
+    assert [info.num_samples for info in shardpack.open(tmp_path).shards] == [7] * 8 + [4]
+
+
+def test_oversized_samples_get_a_shard_of_their_own(tmp_path):
+    samples = {f"{i}": {"bin": bytes(9000 if i == 3 else 100)} for i in range(6)}
+    limits = ShardLimits(6000)
+    with pytest.raises(SourceError, match=r"1 sample.* do not fit .*takes 9728; raise max_shard_bytes .*\(key='3'\)"):
+        plan_shards(inline_listing(samples), limits)
+    pack(inline_listing(samples), tmp_path, limits=ShardLimits(6000, allow_oversized=True))
+    assert [info.num_samples for info in shardpack.open(tmp_path).shards] == [3, 1, 2]
+
+
+def test_members_larger_than_a_chunk(tmp_path, monkeypatch):
+    """The chunk is no limit, and where it ends changes no byte."""
+    samples = {f"{i:02d}": {"bin": rng.randbytes(size)} for i, size in enumerate([10, 40_000, 0, 5000, 70_000, 512])}
+    expected, _ = pack(inline_listing(samples), tmp_path / "one", limits=ShardLimits(1 << 20))
+    for size in (1, 2000, 50_000):
+        monkeypatch.setattr(shard_module, "CHUNK_BYTES", size)
+        assert pack(inline_listing(samples), tmp_path / str(size), limits=ShardLimits(1 << 20))[0] == expected
+
+
+@given(st.lists(st.integers(0, 6 << 20), max_size=40))
+def test_chunks_take_every_member_once_and_stay_small(sizes):
+    runs = list(chunks(np.array(sizes, np.int64)))
+    assert [i for first, stop in runs for i in range(first, stop)] == list(range(len(sizes)))
+    for first, stop in runs:
+        assert first < stop
+        assert stop - first == 1 or sum(sizes[first:stop]) + 1024 * (stop - first) <= shard_module.CHUNK_BYTES
+
+
+@given(st.dictionaries(st.text("ab", min_size=1), st.sets(st.sampled_from(["jpg", "json", "x.y"]), min_size=1)))
+def test_member_names(samples):
+    listing = inline_listing({key: dict.fromkeys(fields, b"") for key, fields in samples.items()})
+    expected = [f"{key}.{field}".encode() for key in sorted(samples) for field in sorted(samples[key])]
+    assert member_names(listing) == expected
+
+
+def test_no_samples_make_an_empty_dataset(tmp_path):
+    found, _ = pack(inline_listing({}), tmp_path)
+    assert sorted(found) == ["keys.index", "shardpack.json"]
+    ds = shardpack.open(tmp_path)
+    assert (len(ds), ds.shards, ds.fields, list(ds), "a" in ds) == (0, (), (), [], False)
+    assert shardpack.verify(tmp_path, full=True).ok
+
+
+# Progress, resuming, reject lists
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_adds_up(source, tmp_path, jobs):
+    calls = []
+    with start_workers(jobs) as pool:
+        pack(file_listing(source), tmp_path, pool=pool, progress=lambda *call: calls.append(call))
+    lengths = [path.stat().st_size for path in tmp_path.glob("*.tar")]
+    done = [done for _, done, _ in calls]
+    assert {(phase, total) for phase, _, total in calls} == {("pack", sum(lengths))}
+    assert done == sorted(done)
+    assert done[-1] == sum(lengths)
+    assert len(done) == len(lengths)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_error_in_the_progress_callback_is_the_callers(source, tmp_path, jobs):
+    """An OSError of the caller once came out as a full disk."""
+
+    def broken(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with start_workers(jobs) as pool, pytest.raises(BrokenPipeError):
+        pack(file_listing(source), tmp_path, pool=pool, progress=broken)
+    assert not (tmp_path / manifest.FILE_NAME).exists()
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_a_run_that_failed_is_continued(source, whole, tmp_path):
+    calls = []
+
+    def stop_after_three(*_):
+        calls.append(None)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        pack(file_listing(source), tmp_path, progress=stop_after_three)
+    left = contents(tmp_path)
+    assert manifest.FILE_NAME not in left
+    assert sum(name.endswith(".tar") for name in left) == 3
+    assert not any(name.endswith(".tmp") for name in left)
+    assert pack(file_listing(source), tmp_path) == (whole, 3)
+
+
+@pytest.mark.parametrize(
+    "damage", ["", "{", "[]", "{}", '{"made_of": 5, "shard": {}}', '{"shard": {"name": 7}}', "\xff"]
+)
+def test_a_damaged_journal_is_no_journal(source, whole, tmp_path, damage):
+    with pytest.raises(KeyboardInterrupt):
+        pack(file_listing(source), tmp_path, progress=interrupt)
+    (tmp_path / ".shardpack" / "shard-000000.tar.json").write_text(damage, encoding="latin-1")
+    assert pack(file_listing(source), tmp_path) == (whole, 0)
+
+
+def interrupt(*_):
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("name", ["shard-000000.tar", "shard-000000.index"])
+def test_a_damaged_shard_is_packed_again(source, whole, tmp_path, name):
+    with pytest.raises(KeyboardInterrupt):
+        pack(file_listing(source), tmp_path, progress=interrupt)
+    (tmp_path / name).write_bytes(b"cut")
+    assert pack(file_listing(source), tmp_path) == (whole, 0)
+
+
+def test_rejects_are_listed(tmp_path):
+    rejected = [("a/b.jpg", "does not decode"), ("caf\udce9", "no UTF-8")]
+    found, _ = pack(inline_listing(SAMPLES), tmp_path, rejected=rejected)
+    lines = [json.loads(line) for line in found["rejected.jsonl"].splitlines()]
+    assert [(line["name"], line["reason"]) for line in lines] == rejected
+
+
+def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path, monkeypatch):
+    real = Output.write
+
+    def write(output, name, parts):
+        if name == manifest.FILE_NAME:
+            raise KeyboardInterrupt
+        real(output, name, parts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Output, "write", write)
+        with pytest.raises(KeyboardInterrupt):
+            pack(inline_listing(SAMPLES), tmp_path, rejected=[("a", "b")])
+    assert (tmp_path / "rejected.jsonl").exists()
+    assert pack(inline_listing(SAMPLES), tmp_path)[0] == whole
+
+
+# A source that changes while it is packed
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda path: path.unlink(), r"cannot read '.*b/0004\.json': No such file or directory; mend it, then run"),
+        (lambda path: path.write_bytes(b"{}"), r"expected 12 bytes in '.*b/0004\.json', got 2; run the same command"),
+        (lambda path: path.write_bytes(bytes(50)), r"expected 12 bytes in '.*b/0004\.json', got more; run"),
+        (lambda path: (path.unlink(), path.mkdir()), r"cannot read '.*b/0004\.json': Is a directory"),
+    ],
+    ids=["vanishes", "shrinks", "grows", "becomes a folder"],
+)
+def test_a_file_that_changes_is_named(tmp_path, jobs, change, says):
+    listing = file_listing(tmp_path / "source", {"a/0001": {"json": b"[1]"}, "b/0004": {"json": b'{"label": 1}'}})
+    change(tmp_path / "source" / "b/0004.json")
+    plan = plan_shards(listing, ShardLimits(1 << 20, 1))
+    out = tmp_path / "out"
+    with start_workers(jobs) as pool, pytest.raises(SourceError, match=says) as caught:
+        pack_plan(plan, Output(str(out)), PackOptions(), pool=pool)
+    assert "\n" not in str(caught.value)
+    assert not (out / manifest.FILE_NAME).exists()
+    assert not list(out.rglob("*.tmp"))
+
+
+@given(st.data())
+def test_the_fingerprint_depends_on_everything(data):
+    samples = {"a": {"jpg": b"12", "json": b"1"}, "b": {"jpg": b"3"}}
+    listing = inline_listing(samples)
+    changed = inline_listing(samples)
+    name = "shard-000000.tar"
+    match data.draw(st.sampled_from(["name", "size", "time", "payload", "key", "field", "shift"])):
+        case "name":
+            name = "shard-000001.tar"
+        case "size":
+            changed.size[data.draw(st.integers(0, 2))] += 1
+        case "time":
+            changed.mtime_ns[data.draw(st.integers(0, 2))] += 1
+        case "payload":
+            changed = inline_listing({**samples, "b": {"jpg": b"4"}})
+        case "key":
+            changed = inline_listing({"a": samples["a"], "c": samples["b"]})
+        case "field":
+            changed = inline_listing({"a": samples["a"], "b": {"json": b"3"}})
+        case "shift":
+            changed = inline_listing({"a": {"jpg": b"12"}, "b": {"jpg": b"3", "json": b"1"}})
+    assert fingerprint("shard-000000.tar", listing) == fingerprint("shard-000000.tar", inline_listing(samples))
+    assert fingerprint(name, changed) != fingerprint("shard-000000.tar", listing)
+
+
+def test_another_version_does_not_finish_a_dataset(monkeypatch):
+    before = fingerprint("a", inline_listing({}))
+    monkeypatch.setattr(shardpack, "__version__", "99.0.0")
+    assert fingerprint("a", inline_listing({})) != before
+
+
+def test_what_is_recorded_says_how_and_not_when():
+    recorded = recorded_options(a=1, b=None, c=False)
+    assert recorded == {"shardpack": shardpack.__version__, "options": {"a": 1, "c": False}}
+
+
+def test_overhead_is_what_is_not_payload():
+    assert PackReport(out="x", num_samples=1, num_shards=1, num_bytes=3000, payload_bytes=1000).overhead_bytes == 2000
+
+
+def test_a_file_in_the_way_of_the_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    for out in (tmp_path / "file", tmp_path / "file" / "below"):
+        with pytest.raises(StorageError, match=r"cannot write to '.*': (File exists|Not a directory); choose another"):
+            pack(inline_listing(SAMPLES), out)

@@ -1,0 +1,106 @@
+"""Tar bytes a chunk at a time: the same however they are cut, and an index that is right about each."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardpack.format import tar_header as tar
+from shardpack.format.checksum import crc32c
+from shardpack.format.shard_index import parse_index
+from shardpack.write import shard_assembler as assembler_module
+from shardpack.write.shard_assembler import Chunk, ShardAssembler, encode_finished
+from tests.strategies import BOUNDARY_SIZES, member_names, payloads
+
+members = st.dictionaries(member_names().map(str.encode), payloads(), min_size=1, max_size=12)
+
+
+def assemble(samples, cuts, chunk=None):
+    """Return the tar and index of one-field samples, appended in runs of these lengths."""
+    written = bytearray()
+    assembler = ShardAssembler(written.extend, chunk or Chunk())
+    names, contents = list(samples), list(samples.values())
+    sizes = np.array([len(payload) for payload in contents], np.int64)
+    first = number = 0
+    while first < len(names):
+        stop = first + cuts[number % len(cuts)]
+
+        def fill(views, part=contents[first:stop]):
+            for payload, view in zip(part, views, strict=True):
+                view[:] = payload
+
+        assembler.append(names[first:stop], sizes[first:stop], fill)
+        first, number = stop, number + 1
+    keys = [name.decode() for name in names]
+    index = assembler.finish(keys, np.arange(len(keys) + 1), np.zeros(len(keys), np.int64), ["bin"], sizes)
+    return bytes(written), index
+
+
+@given(members, st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_where_chunks_are_cut_changes_no_byte(samples, cuts):
+    whole, index = assemble(samples, [len(samples)])
+    cut, cut_index = assemble(samples, cuts)
+    assert cut == whole
+    assert b"".join(encode_finished(cut_index)[0]) == b"".join(encode_finished(index)[0])
+
+
+@given(members)
+def test_members_are_those_of_single_headers(samples):
+    expected = b"".join(tar.header(name, len(data)) + data + bytes(-len(data) % 512) for name, data in samples.items())
+    assert assemble(samples, [3])[0] == expected + tar.END_OF_ARCHIVE
+
+
+@given(members)
+def test_the_index_is_right(samples):
+    written, index = assemble(samples, [2])
+    assert (index.shard_bytes, index.shard_crc32c) == (len(written), crc32c(written))
+    assert index.end_of_data == len(written) - len(tar.END_OF_ARCHIVE)
+    assert index.keys() == [name.decode() for name in samples]
+    for row, payload in enumerate(samples.values()):
+        start, size = int(index.data_offset[row, 0]), int(index.size[row, 0])
+        assert written[start : start + size] == payload
+        assert index.crc32c[row, 0] == crc32c(payload)
+        header = written[start - int(index.header_bytes[row, 0]) : start]
+        assert header == tar.header(list(samples)[row], size)
+    with tarfile.open(fileobj=io.BytesIO(written)) as archive:
+        assert [member.offset_data for member in archive] == index.data_offset[:, 0].tolist()
+
+
+@given(members)
+def test_the_encoded_index_is_counted_and_checked(samples):
+    _, index = assemble(samples, [4])
+    parts, num_bytes, checksum = encode_finished(index)
+    encoded = b"".join(parts)
+    assert (len(encoded), crc32c(encoded)) == (num_bytes, checksum)
+    assert parse_index(encoded, name="x").keys() == index.keys()
+
+
+@settings(max_examples=30)
+@given(st.lists(members, min_size=1, max_size=4))
+def test_a_chunk_forgets_the_shard_before(shards):
+    """Padding must be zero though the buffer was full of something else."""
+    chunk = Chunk()
+    for samples in shards:
+        assert assemble(samples, [2], chunk)[0] == assemble(samples, [2])[0]
+
+
+def test_padding_is_zero_after_a_larger_payload(monkeypatch):
+    monkeypatch.setattr(assembler_module, "CHUNK_BYTES", 4096)
+    chunk = Chunk()
+    for size in (3000, 5000, 1, 2000, 513, 9000, 0, 7):
+        written, _ = assemble({b"a": b"\xff" * size}, [1], chunk)
+        assert written[512 + size : 512 + tar.padded(size)] == bytes(tar.padded(size) - size)
+
+
+@pytest.mark.parametrize("size", [size for size in BOUNDARY_SIZES if size < 1 << 20])
+@pytest.mark.parametrize("name", [b"a", b"n" * 100, b"n" * 101, b"p" * 155 + b"/" + b"n" * 100, b"n" * 700])
+def test_boundaries(name, size):
+    written, index = assemble({name: b"x" * size, b"next": b"y"}, [2])
+    assert int(index.data_offset[0, 0]) == int(index.header_bytes[0, 0]) == tar.header_length(name, size)
+    with tarfile.open(fileobj=io.BytesIO(written)) as archive:
+        assert [(member.name.encode(), member.size) for member in archive] == [(name, size), (b"next", 1)]

@@ -1,0 +1,325 @@
+"""`ShardWriter`: what a planned run would write, sample by sample; and nothing at all when something fails."""
+
+from __future__ import annotations
+
+import errno
+import gc
+import os
+import random
+import tracemalloc
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import shardpack
+from shardpack.commit.folder import Output
+from shardpack.errors import (
+    DuplicateKeyError,
+    FormatError,
+    InvalidKeyError,
+    OptionError,
+    OutputExistsError,
+    SourceError,
+    StorageError,
+)
+from shardpack.format import manifest
+from shardpack.write import duplicate_keys as seen_keys
+from shardpack.write import shard_writer as writer_module
+from shardpack.write.pack_run import pack_plan, plan_shards, recorded_options
+from shardpack.write.report import PackOptions
+from shardpack.write.shard_writer import ShardWriter
+from shardpack.write.sharding import ShardLimits
+from tests.fakes import contents, inline_listing
+from tests.strategies import payloads, safe_fields, safe_keys
+
+rng = random.Random(1)
+SAMPLES = {
+    f"{i:03d}": {"jpg": rng.randbytes(rng.choice([0, 1, 511, 512, 513, 2000])), **({"cls": b"1"} if i % 3 else {})}
+    for i in range(50)
+}
+
+
+def write_pairs(out, pairs, **options):
+    with ShardWriter(out, **options) as writer:
+        for key, fields in pairs:
+            writer.write(key, fields)
+
+
+def write(out, samples, **options):
+    write_pairs(out, samples.items(), **options)
+    return contents(out)
+
+
+def is_published(out):
+    return (out / manifest.FILE_NAME).exists()
+
+
+@settings(max_examples=30)
+@given(
+    samples=st.dictionaries(
+        safe_keys(max_size=60), st.dictionaries(safe_fields(), payloads(), min_size=1, max_size=3), max_size=10
+    ),
+    max_bytes=st.sampled_from([6000, 10_000, 1 << 20]),
+    most=st.one_of(st.none(), st.integers(1, 4)),
+    chunk=st.sampled_from([1, 3000, 1 << 20]),
+)
+def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, chunk):
+    folder = new_folder()
+    limits = ShardLimits(max_bytes, most, allow_oversized=True)
+    recorded = recorded_options(max_shard_bytes=max_bytes, max_shard_samples=most, allow_oversized=True)
+    pack_plan(plan_shards(inline_listing(samples), limits), Output(str(folder / "a")), PackOptions(recorded=recorded))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer_module, "CHUNK_BYTES", chunk)
+        options = {"max_shard_bytes": max_bytes, "max_shard_samples": most, "allow_oversized": True}
+        assert write(folder / "b", dict(sorted(samples.items())), **options) == contents(folder / "a")
+
+
+def test_what_is_written_comes_back_in_order(tmp_path):
+    samples = dict(reversed(SAMPLES.items()))
+    found = write(tmp_path / "out", samples, max_shard_bytes="20KiB")
+    ds = shardpack.open(tmp_path / "out")
+    assert [(sample.key, dict(sample)) for sample in ds] == list(samples.items())
+    assert all(len(found[info.name]) <= 20 << 10 for info in ds.shards)
+    assert shardpack.verify(tmp_path / "out", full=True).ok
+    assert write(tmp_path / "again", samples, max_shard_bytes="20KiB") == found
+
+
+def test_counts(tmp_path):
+    with ShardWriter(tmp_path, max_shard_samples=20) as writer:
+        for number, (key, fields) in enumerate(SAMPLES.items(), start=1):
+            writer.write(key, fields)
+            assert writer.num_samples == number
+        assert writer.manifest is None
+    assert writer.manifest == shardpack.open(tmp_path).manifest
+    assert writer.payload_bytes == sum(len(payload) for fields in SAMPLES.values() for payload in fields.values())
+
+
+def test_no_samples_make_an_empty_dataset(tmp_path):
+    assert sorted(write(tmp_path, {})) == ["keys.index", "shardpack.json"]
+    assert len(shardpack.open(tmp_path)) == 0
+
+
+def test_values_are_stored_as_their_field_says(tmp_path):
+    write(tmp_path, {"a": {"json": {"x": [1, None]}, "txt": "é", "cls": 7, "bin": bytearray(b"b"), "seg.png": b"p"}})
+    sample = shardpack.open(tmp_path)[0]
+    assert dict(sample) == {"json": b'{"x":[1,null]}', "txt": "é".encode(), "cls": b"7", "bin": b"b", "seg.png": b"p"}
+
+
+def test_a_buffer_may_be_filled_again(tmp_path):
+    """Samples wait in the writer; views of the caller's buffer once changed while they did."""
+    buffer = bytearray(4)
+    with ShardWriter(tmp_path) as writer:
+        for i in range(10):
+            buffer[:] = b"%04d" % i
+            writer.write(f"{i}", {"a": buffer, "b": memoryview(buffer)})
+    assert [sample["a"] + sample["b"] for sample in shardpack.open(tmp_path)] == [b"%04d" % i * 2 for i in range(10)]
+
+
+def test_keys_are_renamed_reversibly(tmp_path):
+    keys = ["a.b", "a b/c", "é", "%", "plain"]
+    write(tmp_path, {key: {"bin": b"1"} for key in keys}, rename_keys=True)
+    stored = list(shardpack.open(tmp_path).keys())
+    assert stored == ["a%2Eb", "a%20b/c", "%C3%A9", "%25", "plain"]
+    assert [shardpack.unescape_key(key) for key in stored] == keys
+
+
+def test_an_oversized_sample_gets_a_shard_of_its_own(tmp_path):
+    samples = {f"{i}": {"bin": bytes(9000 if i == 3 else 100)} for i in range(6)}
+    write(tmp_path, samples, max_shard_bytes=6000, allow_oversized=True)
+    assert [info.num_samples for info in shardpack.open(tmp_path).shards] == [3, 1, 2]
+
+
+# Errors that concern one sample: the writer goes on
+
+
+@pytest.mark.parametrize(
+    ("key", "fields", "error", "says"),
+    [
+        ("a.b", {"jpg": b""}, InvalidKeyError, r"a dot.*rename_keys .*\(key='a\.b'\)"),
+        ("", {"jpg": b""}, InvalidKeyError, "unsafe key"),
+        ("../a", {"jpg": b""}, InvalidKeyError, "unsafe key"),
+        ("a b", {"jpg": b""}, InvalidKeyError, "unsafe key"),
+        (5, {"jpg": b""}, InvalidKeyError, "key is a int, expected a str"),
+        (b"a", {"jpg": b""}, InvalidKeyError, "key is a bytes, expected a str"),
+        ("a", {}, InvalidKeyError, "without any field"),
+        ("a", {"JPG": b""}, InvalidKeyError, "unsafe field name 'JPG'"),
+        ("a", {5: b""}, InvalidKeyError, "field name is a int, expected a str"),
+        ("a", {"jpg": 1.5}, OptionError, "'jpg' got a float"),
+        ("a", {"json": {1j}}, OptionError, "'json' cannot be stored"),
+        ("a", {"bin": bytes(20_000)}, SourceError, r"takes 20992 bytes of a shard of 20480; raise .*\(key='a'\)"),
+        ("000", {"jpg": b""}, DuplicateKeyError, r"written twice.*shard='shard-000000\.tar', key='000'"),
+    ],
+)
+def test_a_bad_sample_is_refused_and_the_writer_goes_on(tmp_path, key, fields, error, says):
+    expected = write(tmp_path / "good", SAMPLES, max_shard_bytes="20KiB")
+    with ShardWriter(tmp_path / "out", max_shard_bytes="20KiB") as writer:
+        for number, (good, good_fields) in enumerate(SAMPLES.items()):
+            if number in (1, 2):
+                with pytest.raises(error, match=says):
+                    writer.write(key, fields)
+            writer.write(good, good_fields)
+    assert contents(tmp_path / "out") == expected
+
+
+# Errors that concern more: nothing is published
+
+
+def test_an_exception_in_the_block_publishes_nothing(tmp_path):
+    out = tmp_path / "out"
+
+    def samples():
+        yield from list(SAMPLES.items())[:25]
+        raise LookupError("of the caller")
+
+    with pytest.raises(LookupError, match="of the caller"):
+        write_pairs(out, samples(), max_shard_samples=10)
+    left = contents(out)
+    assert manifest.FILE_NAME not in left
+    assert "keys.index" not in left
+    assert not any(name.endswith(".tmp") for name in left)
+    with pytest.raises(shardpack.ShardpackError, match="is unfinished"):
+        shardpack.open(out)
+    assert write(out, SAMPLES) == write(tmp_path / "other", SAMPLES)  # no force needed, nothing is left
+
+
+@pytest.mark.parametrize("near", [True, False])
+def test_a_key_written_twice_over_shards_publishes_nothing(tmp_path, near):
+    pairs = [(f"{i}", {"bin": b"1"}) for i in (*range(40), 35 if near else 7)]
+    with pytest.raises(DuplicateKeyError, match=r"key is in 'shard-00000\d\.tar' already; .*shard='shard-000010\.tar'"):
+        write_pairs(tmp_path, pairs, max_shard_samples=4)
+    assert not is_published(tmp_path)
+
+
+def test_keys_of_one_hash_are_told_apart(tmp_path, monkeypatch):
+    """64 bits do collide at a hundred million keys; the keys themselves decide."""
+    monkeypatch.setattr(
+        seen_keys, "hash_keys", lambda keys, count: seen_keys.np.fromiter((len(key) for key in keys), "u8", count)
+    )
+    samples = {f"{i:03d}": {"bin": b"%d" % i} for i in range(20)}
+    write(tmp_path / "a", samples, max_shard_samples=3)
+    assert {sample.key: dict(sample) for sample in shardpack.open(tmp_path / "a")} == samples
+    with pytest.raises(DuplicateKeyError, match=r"is in 'shard-000001\.tar' already.*key='004'"):
+        write_pairs(tmp_path / "b", [*samples.items(), ("004", {"bin": b""})], max_shard_samples=3)
+
+
+def test_merged_runs_of_hashes_forget_nothing(tmp_path):
+    seen = seen_keys.SeenKeys(lambda name: (tmp_path / name).read_bytes())
+    for shard in range(70):
+        seen.add([f"{shard}-{i}" for i in range(1 + shard * 7 % 13)], f"shard-{shard:06d}.tar")
+    assert len(seen._runs) < 10
+    assert sum(map(len, seen._runs)) == len(seen.hashes())
+    for shard in range(70):
+        with pytest.raises(FileNotFoundError, match=f"shard-{shard:06d}.index"):  # where it looks for the key itself
+            seen.add([f"{shard}-0"], "new.tar")
+
+
+@pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
+@pytest.mark.parametrize("after", [3, 5, 8])
+def test_a_failing_disk_publishes_nothing_even_if_the_caller_goes_on(tmp_path, monkeypatch, call, after):
+    """A chunk that was half written must not be followed by the next one."""
+    real, calls = getattr(os, call), iter(range(after))
+
+    def full(*arguments, **options):
+        if next(calls, None) is None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(*arguments, **options)
+
+    def pack():
+        with ShardWriter(tmp_path, max_shard_samples=10) as writer:
+            monkeypatch.setattr(os, call, full)
+            for key, fields in SAMPLES.items():
+                try:
+                    writer.write(key, fields)
+                except StorageError as error:
+                    errors.append(str(error))
+
+    errors: list[str] = []
+    with pytest.raises(StorageError, match=r"nothing was published, because an earlier write failed: .*No space left"):
+        pack()
+    monkeypatch.undo()
+    assert errors[0].startswith(f"cannot write to {str(tmp_path)!r}: No space left on device; free some space")
+    assert "write all samples again" in errors[1]
+    assert not is_published(tmp_path)
+    assert not list(tmp_path.rglob("*.tmp"))
+
+
+def test_too_many_fields_publish_nothing(tmp_path):
+    with pytest.raises(FormatError, match="1025 different fields in one shard, limit 1024"):
+        write(tmp_path, {f"{i}": {f"f{i}": b""} for i in range(1025)})
+    assert not is_published(tmp_path)
+
+
+# Closing
+
+
+def test_close_and_abort_may_be_called_twice(tmp_path):
+    writer = ShardWriter(tmp_path)
+    writer.write("a", {"bin": b"1"})
+    writer.close()
+    writer.close()
+    writer.abort()
+    assert is_published(tmp_path)
+    with pytest.raises(OptionError, match="the writer is closed; open another one"):
+        writer.write("b", {"bin": b"1"})
+
+
+def test_abort_publishes_nothing(tmp_path):
+    writer = ShardWriter(tmp_path)
+    writer.write("a", {"bin": b"1"})
+    writer.abort()
+    writer.abort()
+    writer.close()
+    assert not is_published(tmp_path)
+
+
+def test_a_forgotten_writer_publishes_nothing_and_lets_the_folder_go(tmp_path):
+    writer = ShardWriter(tmp_path)
+    writer.write("a", {"bin": b"1"})
+    del writer
+    gc.collect()
+    assert not is_published(tmp_path)
+    write(tmp_path, {"b": {"bin": b"1"}})
+    assert list(shardpack.open(tmp_path).keys()) == ["b"]
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"max_shard_bytes": "5 bananas"}, "not a size"),
+        ({"max_shard_bytes": 100}, "max_shard_bytes is 100"),
+        ({"max_shard_samples": 0}, "max_shard_samples is 0"),
+    ],
+)
+def test_wrong_options_touch_nothing(tmp_path, options, says):
+    with pytest.raises(OptionError, match=says):
+        ShardWriter(tmp_path / "out", **options)
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dataset_is_not_overwritten(tmp_path):
+    before = write(tmp_path, SAMPLES)
+    with pytest.raises(OutputExistsError, match="already holds a dataset; choose another folder, or pass --force"):
+        ShardWriter(tmp_path)
+    assert contents(tmp_path) == before
+    write(tmp_path, {"new": {"bin": b""}}, force=True)
+    assert list(shardpack.open(tmp_path).keys()) == ["new"]
+
+
+@pytest.mark.slow
+def test_memory_does_not_grow_with_the_data(tmp_path):
+    """A hundred thousand samples in many shards: hashes of the keys are all that stays, 16 bytes each."""
+    payload = rng.randbytes(3000)
+    peaks = []
+    tracemalloc.start()
+    try:
+        with ShardWriter(tmp_path, max_shard_bytes="16MiB") as writer:
+            for i in range(100_000):
+                writer.write(f"{i:08d}", {"jpg": payload, "json": b"{}"})
+                if i in (20_000, 99_999):
+                    peaks.append(tracemalloc.get_traced_memory()[1])
+                    tracemalloc.reset_peak()
+    finally:
+        tracemalloc.stop()
+    assert peaks[1] < peaks[0] + 80_000 * 40
+    assert peaks[1] < 32 << 20
