@@ -18,7 +18,9 @@ from tests.servers.fixtures import azurite_server, nginx_for_class, nginx_server
 ROOT = Path(__file__).resolve().parent.parent
 PICTURES = ROOT / "examples" / "pictures"
 
-settings.register_profile("shardpack", deadline=None)  # the first example pays for imports
+# Chosen by pytest's `--hypothesis-profile`; `examples` of tests/strategies.py makes every property follow it.
+for profile, count in (("shardpack", 100), ("ci", 25), ("nightly", 500)):
+    settings.register_profile(profile, max_examples=count, deadline=None)  # the first example pays for imports
 settings.load_profile("shardpack")
 
 

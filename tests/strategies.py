@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+from hypothesis import settings
 from hypothesis import strategies as st
 
 SAFE = [chr(code) for code in range(0x21, 0x7F) if chr(code) not in "/."]
 BOUNDARY_SIZES = (0, 1, 511, 512, 513, 8**11 - 1, 8**11)  # the last: 8 GiB, where octal ends
+
+
+def examples(count: int, **more: Any) -> settings:
+    """Return settings with `count` examples, or as many fewer or more as the chosen profile asks for."""
+    profile = settings.default.max_examples
+    usual = 100
+    return settings(max_examples=min(count, profile) if profile < usual else count * profile // usual, **more)
 
 
 def components(alphabet: str | list[str] = SAFE, *, max_size: int = 12) -> st.SearchStrategy[str]:

@@ -7,7 +7,7 @@ import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -21,6 +21,7 @@ from shardpack.errors import (
 from shardpack.read import shard_reader as shard_module
 from tests.conftest import ROOT
 from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
+from tests.strategies import examples
 
 SAMPLES = numbered(25)
 KEYS = list(SAMPLES)
@@ -36,7 +37,7 @@ def ds(folder):
     return shardpack.open(folder)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(collections(), st.integers(1, 5), st.booleans(), st.data())
 def test_every_way_of_reading_gives_the_same(samples, per_shard, verify, data):
     """Random read = streamed read = get_many = what was packed, for any dataset."""
@@ -61,7 +62,7 @@ def test_every_way_of_reading_gives_the_same(samples, per_shard, verify, data):
     assert as_dicts(list(ds.stream(fields=fields))) == expected(fewer)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(collections(), st.integers(1, 6))
 def test_a_hot_shard_gives_the_same_bytes(samples, per_shard):
     store = CountingStore(packed(samples, max_shard_samples=per_shard))

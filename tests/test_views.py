@@ -5,12 +5,13 @@ from __future__ import annotations
 import pickle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import OptionError, PositionError, UnknownKeyError
 from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
+from tests.strategies import examples
 
 SAMPLES = numbered(30)
 
@@ -20,7 +21,7 @@ def ds(tmp_path_factory):
     return shardpack.open(write(tmp_path_factory.mktemp("dataset"), SAMPLES, max_shard_samples=7))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(collections(), st.integers(1, 4), st.data())
 def test_a_view_is_the_chosen_samples_every_way(samples, per_shard, data):
     ds = shardpack.open(CountingStore(packed(samples, max_shard_samples=per_shard)))

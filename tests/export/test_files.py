@@ -9,7 +9,7 @@ import subprocess
 import tarfile
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -27,7 +27,7 @@ from tests.conftest import judge
 from tests.fakes import contents
 from tests.format.builders import entry
 from tests.read.datasets import CountingStore, collections, numbered, packed, write
-from tests.strategies import safe_keys
+from tests.strategies import examples, safe_keys
 
 END = bytes(1024)
 SAMPLES = {"a/1": {"bin": b"1", "json": b"{}"}, "a/2": {"bin": b""}, "b": {"bin": b"3", "seg.png": b"4"}}
@@ -53,7 +53,7 @@ def written(folder):
     return {name: data for name, data in contents(folder).items() if data is not None}
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(collections(), st.integers(1, 4))
 def test_every_payload_is_one_file(tmp_path_factory, samples, per_shard):
     out = tmp_path_factory.mktemp("out")

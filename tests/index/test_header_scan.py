@@ -7,7 +7,7 @@ import tarfile
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -16,7 +16,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.index.header_scan import index_tar
 from tests.format.builders import entry
 from tests.read.datasets import collections, packed
-from tests.strategies import damaged
+from tests.strategies import damaged, examples
 
 END = bytes(1024)
 GOOD = entry(b"a.jpg", b"1") + entry(b"a.json", b"22") + entry(b"b.JPG", b"333") + END
@@ -31,7 +31,7 @@ def indexed(tmp_path):
     return index
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(collections(), st.integers(1, 5))
 def test_our_own_shards_get_the_index_they_were_packed_with(tmp_path_factory, samples, per_shard):
     folder = tmp_path_factory.mktemp("tar")

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError, FormatError, ShardNotFoundError
@@ -22,7 +22,7 @@ from shardpack.storage.local import LocalStore
 from tests.conformance.recipes import CORPUS, FOREIGN
 from tests.format.builders import GNU, block, entry, full, gnu_long, judge_module, pax
 from tests.read.datasets import CountingStore
-from tests.strategies import damaged
+from tests.strategies import damaged, examples
 
 END = bytes(1024)
 COLUMNS = ("data_offset", "size", "header_bytes", "present", "key_offset", "key_heap")
@@ -118,7 +118,7 @@ def test_tars_of_every_tool(name, tmp_path_factory):
     assert found.index.crc32c is None
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     sizes=st.lists(st.sampled_from([0, 1, 511, 512, 513, 5000, 40_000, 70_000]) | st.integers(0, 100_000), max_size=40),
     kind=st.sampled_from([tarfile.PAX_FORMAT, tarfile.GNU_FORMAT, tarfile.USTAR_FORMAT]),
@@ -257,7 +257,7 @@ def test_headers_that_no_search_finds(tmp_path_factory):
     assert store.fetched < len(data) / 4
 
 
-@settings(max_examples=150)
+@examples(150)
 @given(
     damaged(
         b"".join(

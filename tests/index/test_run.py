@@ -12,7 +12,7 @@ import tarfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -31,6 +31,7 @@ from tests.conftest import judge, make_jpeg
 from tests.fakes import contents, write_files
 from tests.format.builders import entry, judge_module
 from tests.read.datasets import as_dicts, expected, numbered, write
+from tests.strategies import examples
 
 END = bytes(1024)
 A, B, C = (entry(b"%c.jpg" % letter, bytes([letter])) + entry(b"%c.json" % letter, b"{}") for letter in b"abc")
@@ -88,7 +89,7 @@ def test_shards_of_webdatasets_writer(tmp_path, settings, capsys):
     assert ds["class/013"]["jpg"] == samples["class/013"]["jpg"]
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     st.lists(
         st.lists(st.tuples(st.sampled_from("abcd"), st.sampled_from(["jpg", "JSON", "x.y"])), min_size=1, max_size=6),

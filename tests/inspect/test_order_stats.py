@@ -8,7 +8,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -16,6 +16,7 @@ from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
 from shardpack.inspect.order_stats import path_through, survey
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from tests.read.datasets import CountingStore, numbered, packed, write
+from tests.strategies import examples
 
 SAMPLES, CLASSES = 4000, 40
 SMALL = {"block_bytes": "16KiB", "window_blocks": 8}  # 250 blocks of 16 samples, of one class or two
@@ -151,7 +152,7 @@ def test_nothing_is_known_of_data_without_classes(numbers):
 # Costs
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     st.sampled_from(["none", "shards", "blocks", "global"]),
     st.sampled_from([(0, 1, 1), (0, 1, 4), (1, 2, 2), (3, 4, 8), (62, 64, 64)]),
@@ -195,7 +196,7 @@ def test_reads_no_payload():
 # The picture
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.sampled_from(["none", "shards", "blocks", "global"]), st.integers(1, 3), st.integers(0, 2))
 def test_the_path_is_that_of_the_stream(numbers, shuffle, world_size, epoch):
     stream = numbers.stream(shuffle=shuffle, world_size=world_size, batch_size=2, block_bytes=3000)

@@ -6,11 +6,12 @@ import io
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
 from shardpack.inspect.plot import BOTTOM, DOT, HEIGHT, LEFT, RIGHT, TOP, WIDTH, scatter_png
+from tests.strategies import examples
 
 
 def plotted(x, y, ends):
@@ -22,7 +23,7 @@ def plotted(x, y, ends):
     return np.argwhere((np.asarray(image) == DOT).all(axis=2))
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(st.data(), st.integers(1, 10**12), st.integers(1, 10**12))
 def test_dots_stay_inside(data, right, top):
     x, y = (data.draw(st.lists(st.integers(0, end - 1), min_size=3, max_size=3)) for end in (right, top))

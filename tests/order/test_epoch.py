@@ -8,7 +8,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
@@ -16,6 +16,7 @@ from shardpack.order.blocks import Segments
 from shardpack.order.epoch import SHUFFLES, EpochOrder, Shuffle
 from shardpack.order.partitions import TAILS, Partitioning, RankShare
 from tests.order.reference import Deal, epoch_order
+from tests.strategies import examples
 
 SEGMENTS = [(5, 500), (1, 90), (9, 700), (4, 410), (7, 640)]  # items, bytes
 N = sum(count for count, _ in SEGMENTS)
@@ -49,7 +50,7 @@ def epochs(draw):
     return pairs, shuffle, deal, draw(st.integers(0, 2**40))
 
 
-@settings(max_examples=200)
+@examples(200)
 @given(epochs())
 def test_is_that_of_the_specification(given_epoch):
     pairs, shuffle, deal, epoch = given_epoch

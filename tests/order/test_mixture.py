@@ -7,11 +7,12 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
 from shardpack.order.mixture import LONGEST, Schedule, check_length, length_until, shares
+from tests.strategies import examples
 
 weights = st.lists(st.integers(1, 1000), min_size=1, max_size=8)
 partition_counts = st.sampled_from([1, 2, 3, 8])
@@ -28,7 +29,7 @@ def prefix_counts(source, kinds):
     return np.cumsum(source[:, :, None] == np.arange(kinds), axis=1)
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(weights, partition_counts, seeds)
 def test_every_prefix_holds_the_weights(given_weights, partitions, seed):
     parts = shares(given_weights)
@@ -47,7 +48,7 @@ def test_two_datasets_hold_the_weights_over_all_partitions_too(a, b, partitions,
     assert np.abs(taken - parts[0] * partitions * np.arange(1, 51)).max() < 1 + 1e-6
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(weights, partition_counts, seeds, st.integers(0, 2**50))
 def test_any_place_is_found_alone(given_weights, partitions, seed, begin):
     """Items, counts and places agree, however far from the start."""

@@ -7,12 +7,13 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
 from shardpack.order.partitions import TAILS, Partitioning, RankShare
 from tests.order.reference import Deal
+from tests.strategies import examples
 
 tails = st.sampled_from(TAILS)
 
@@ -116,7 +117,7 @@ def test_partitions_follow_one_another(deal):
     assert {b - a for a, b in itertools.pairwise(starts)} <= {deal.shortest, deal.shortest + 1}
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(deals(max_items=60), st.data())
 def test_a_count_serves_every_rank(deal, data):
     """`reached` is what this rank took, or the end of the epoch once its part of the last step is over."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.order import shuffled as shuffle
 from shardpack.order.permutation import derive_key, permutation
 from shardpack.order.shuffled import SORTED_UP_TO, shuffled, shuffled_within
 from tests.order import reference
+from tests.strategies import examples
 
 words = st.integers(0, 2**64 - 1)
 LARGE = SORTED_UP_TO + 1
@@ -33,7 +34,7 @@ def test_a_network_is_a_bijection_for_all_small_counts(monkeypatch, key):
         assert sorted(whole(count, key).tolist()) == list(range(count)), count
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(st.integers(1, 70_000), words)
 def test_every_number_comes_once(count, key):
     found = whole(count, key)
@@ -62,7 +63,7 @@ def test_a_place_does_not_depend_on_the_others_asked(count, key, data):
 sizes = st.one_of(st.integers(1, 6), st.sampled_from([SORTED_UP_TO, LARGE, 8191, 8192, 8193, 2**40 + 1]))
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(st.tuples(sizes, words), min_size=1, max_size=4), st.data())
 def test_many_at_once_are_each_by_itself(groups, data):
     places = [

@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -15,6 +15,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import encode_key_index, hash_keys
 from shardpack.read import key_lookup as lookup
 from tests.read.datasets import CountingStore, numbered, packed
+from tests.strategies import examples
 
 
 def with_hashes(samples, hashes, *, foreign=False):
@@ -28,7 +29,7 @@ def with_hashes(samples, hashes, *, foreign=False):
     return CountingStore({**files, "keys.index": index})
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(st.text("ab", max_size=5), min_size=2, max_size=40, unique=True), st.integers(1, 3))
 def test_keys_that_share_a_hash_are_told_apart(keys, hashes):
     keys = [f"k{key}" for key in keys]

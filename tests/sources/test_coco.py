@@ -6,7 +6,7 @@ import json
 import os
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
@@ -14,6 +14,7 @@ from shardpack.sources.coco import list_coco, read_annotations
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from tests.sources.trees import samples_of, write_tree
+from tests.strategies import examples
 
 CATEGORIES = [{"id": 18, "name": "dog", "supercategory": "animal"}, {"id": 3, "name": "car"}]
 
@@ -47,7 +48,7 @@ boxes = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=50)
+@examples(50)
 @given(st.permutations(range(6)), st.lists(boxes, max_size=8))
 def test_every_annotation_lands_once_in_its_own_picture(pictures, order, annotations):
     images = [image(number, f"{number}.jpg") for number in order]

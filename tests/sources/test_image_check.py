@@ -10,7 +10,7 @@ import warnings
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,6 +29,7 @@ from shardpack.sources.scan import scan
 from shardpack.sources.sidecars import group_files
 from tests.conftest import make_jpeg
 from tests.sources.trees import write_tree
+from tests.strategies import examples
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "ppm": "PPM"}
 
@@ -53,7 +54,7 @@ def test_real_pictures_are_good(extension):
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-@settings(max_examples=15)
+@examples(15)
 @given(data=st.data())
 def test_truncated_pictures_are_bad(extension, data):
     picture = make_picture(extension)
@@ -94,7 +95,7 @@ def test_formats_that_pillow_lacks_count_as_good(monkeypatch):
     assert decode_problem("jpg", b"garbage") is None
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(), st.lists, max_leaves=5))
 def test_json_is_read_as_written(value):
     assert parse_json(json.dumps(value).encode()) == value

@@ -9,19 +9,20 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from tests.sources.trees import fake_scandir, needs_byte_names, write_tree
+from tests.strategies import examples
 
 components = st.text("ab.-_ é", min_size=1, max_size=3).filter(lambda name: name[0] != ".")
 trees = st.lists(st.tuples(st.lists(components, max_size=2), components), max_size=8)
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(trees, st.integers(0, 3))
 def test_finds_what_walking_finds_in_an_order_of_its_own(tree, seed):
     with tempfile.TemporaryDirectory() as folder, pytest.MonkeyPatch.context() as monkeypatch:

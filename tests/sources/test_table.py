@@ -11,7 +11,7 @@ import sys
 from decimal import Decimal
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import MissingDependencyError, SourceError
@@ -20,6 +20,7 @@ from shardpack.sources.scan import scan
 from shardpack.sources.table import find_tables, list_table
 from shardpack.sources.table_formats import csv_records
 from tests.sources.trees import samples_of, write_tree
+from tests.strategies import examples
 
 cells = st.sampled_from(["", "0", "7", "-12", "007", "1.5", "-.5", "5.", "1e3", "1e999", "nan", "+1", " 1", "9" * 19])
 cells |= st.integers().map(str) | st.floats().map(repr) | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
@@ -38,7 +39,7 @@ def shared(tmp_path_factory):
     return tmp_path_factory.mktemp("table")
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(st.lists(columns, unique=True, max_size=3), st.data())
 def test_csv_cells_become_values_that_lose_nothing(shared, names, data):
     rows = data.draw(st.lists(st.lists(cells, min_size=len(names), max_size=len(names)), max_size=4))
@@ -89,7 +90,7 @@ def test_csv_columns(tmp_path, column, values):
     assert not problems.rejected
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     st.lists(
         st.dictionaries(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -13,6 +13,7 @@ from shardpack.errors import OptionError
 from shardpack.order.epoch import SHUFFLES
 from shardpack.order.partitions import TAILS
 from tests.read.datasets import CountingStore, numbered, packed
+from tests.strategies import examples
 
 DS = shardpack.open(CountingStore(packed(numbered(53), max_shard_samples=7)))
 
@@ -59,7 +60,7 @@ def layouts(draw):
 worlds = st.sampled_from
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(layouts())
 def test_steps_are_the_same_at_every_world_size(layout):
     alone = Run(*layout, 1).steps()
@@ -67,7 +68,7 @@ def test_steps_are_the_same_at_every_world_size(layout):
         assert Run(*layout, world_size).steps() == alone
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(layouts(), st.data())
 def test_resumes_at_another_world_size_with_exactly_the_unseen(layout, data):
     """Stop after any step, go on at another world size, stop again, go on at a third."""
@@ -85,7 +86,7 @@ def test_resumes_at_another_world_size_with_exactly_the_unseen(layout, data):
     assert Run(*layout, third).load(state).steps() == all_steps[then:]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(layouts())
 def test_union_is_exact(layout):
     union = Counter(position for step in Run(*layout, layout[1]).steps() for position in step)

@@ -11,7 +11,7 @@ import threading
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -20,6 +20,7 @@ from shardpack.errors import CorruptShardError, DecodeError, FieldNotFoundError,
 from shardpack.stream.loader import KEPT_REASONS, Skipped
 from tests.conftest import ROOT, make_jpeg
 from tests.read.datasets import CountingStore, packed, write
+from tests.strategies import examples
 
 COUNT = 23
 
@@ -122,7 +123,7 @@ def test_tensors(ds):
     assert np.array_equal(batch.numpy().transpose(0, 2, 3, 1), next(iter(ds.loader(4, decode="rgb", size=6)))["jpg"])
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(
     st.integers(1, 9),
     st.sampled_from([{"size": 6}, {"min_size": 6}, {}]),
@@ -144,7 +145,7 @@ def test_threads_change_nothing(files, batch_size, sizes, shuffle, transformed):
     assert [key for batch in many for key in batch["__key__"]] == [sample.key for sample in stream]
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(
     st.sampled_from(["none", "blocks", "global"]),
     st.sampled_from(["pad", "drop", "exact"]),

@@ -9,13 +9,14 @@ import json
 import pickle
 
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import CorruptShardError, FieldNotFoundError, OptionError
 from tests.read.damage import flip
 from tests.read.datasets import numbered, write
+from tests.strategies import examples
 
 SIZES = (40, 25, 11)
 
@@ -57,7 +58,7 @@ def pairs(datasets, weights):
     return list(zip(datasets, weights, strict=False))
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(weights=weight_lists, options=orders, per_partition=st.integers(1, 3), epoch=st.integers(0, 3))
 def test_global_batches_do_not_depend_on_the_world_size(datasets, weights, options, per_partition, epoch):
     def make(rank, world_size):
@@ -79,7 +80,7 @@ def test_global_batches_do_not_depend_on_the_world_size(datasets, weights, optio
     assert sum(make(0, 1).counts) == len(make(0, 1))
 
 
-@settings(max_examples=25)
+@examples(25)
 @given(weights=weight_lists, options=orders, world=st.sampled_from([(1, 1), (1, 2), (2, 1), (2, 4)]), data=st.data())
 def test_a_resumed_run_is_the_rest_of_the_whole(datasets, weights, options, world, data):
     before, after = world
@@ -119,7 +120,7 @@ def test_resumes_within_a_step_at_every_position(datasets):
         next(iterator, None)
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(weights=weight_lists, options=orders, world_size=st.sampled_from([1, 3]))
 def test_prefixes_hold_the_weights(datasets, weights, options, world_size):
     assume(len(weights) > 1)
@@ -134,7 +135,7 @@ def test_prefixes_hold_the_weights(datasets, weights, options, world_size):
 # Stop rules
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(weights=st.lists(st.integers(1, 9), min_size=3, max_size=3), options=orders, epoch=st.integers(0, 2))
 def test_first_ends_before_anything_comes_twice(datasets, weights, options, epoch):
     stream = shardpack.mix(pairs(datasets, weights), **{**options, "stop": "first"})
@@ -146,7 +147,7 @@ def test_first_ends_before_anything_comes_twice(datasets, weights, options, epoc
     assert tuple(per_dataset[number] for number in range(3)) == stream.counts
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(weights=st.lists(st.integers(1, 9), min_size=3, max_size=3), options=orders, epoch=st.integers(0, 2))
 def test_all_sees_everything_and_as_often_as_the_weights_say(datasets, weights, options, epoch):
     stream = shardpack.mix(pairs(datasets, weights), **{**options, "stop": "all"})

@@ -9,7 +9,7 @@ import time
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -17,6 +17,7 @@ from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.order.epoch import SHUFFLES
 from shardpack.storage.memory import MemoryStore
 from tests.read.datasets import CountingStore, as_dicts, numbered, packed
+from tests.strategies import examples
 
 FILES = packed(numbered(600, size=3000), max_shard_samples=150)
 TAR_BYTES = sum(len(data) for name, data in FILES.items() if name.endswith(".tar"))
@@ -60,7 +61,7 @@ def wait_for_no_threads():
     assert not reading_threads()
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(
     mode=st.sampled_from(SHUFFLES),
     world_size=st.sampled_from([1, 2, 3]),

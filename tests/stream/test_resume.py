@@ -6,7 +6,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -15,7 +15,7 @@ from shardpack.order.epoch import SHUFFLES
 from shardpack.order.partitions import TAILS
 from shardpack.stream.stream import Stream
 from tests.read.datasets import CountingStore, numbered, packed
-from tests.strategies import json_values
+from tests.strategies import examples, json_values
 
 STORE = CountingStore(packed(numbered(23), max_shard_samples=5))
 DS = shardpack.open(STORE)
@@ -279,7 +279,7 @@ def test_odd_states_are_refused(case):
     refused(DS.stream(**OPTIONS), *ODD[case])
 
 
-@settings(max_examples=300)
+@examples(300)
 @given(st.dictionaries(st.sampled_from(sorted(GOOD)), json_values(), max_size=4), st.sampled_from([1, 2, 3, 4]))
 def test_hostile_states_raise_nothing_else(changed, world_size):
     stream = DS.stream(**OPTIONS, world_size=world_size)

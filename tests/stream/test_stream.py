@@ -11,7 +11,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -21,6 +21,7 @@ from shardpack.storage.memory import MemoryStore
 from shardpack.stream import stream as stream_module
 from shardpack.stream.chunk_reader import MAX_CHUNK_BYTES
 from tests.read.datasets import CountingStore, as_dicts, collections, descriptors, expected, numbered, packed, write
+from tests.strategies import examples
 
 SAMPLES = numbered(21)
 GOLDEN = {  # (seed, epoch) -> order of eleven shards
@@ -41,7 +42,7 @@ def positions(stream):
     return [sample.position for sample in stream]
 
 
-@settings(max_examples=40)
+@examples(40)
 @given(collections(), st.integers(1, 4), st.integers(-(2**70), 2**70), st.integers(0, 5))
 def test_each_sample_once_shards_whole_same_every_time(samples, per_shard, seed, epoch):
     ds = shardpack.open(CountingStore(packed(samples, max_shard_samples=per_shard)))

@@ -9,7 +9,7 @@ from functools import partial
 from itertools import chain, cycle
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -17,6 +17,7 @@ from shardpack.errors import OptionError
 from shardpack.stream import worker_shares as split_module
 from shardpack.stream.worker_shares import SplitStream, Worker
 from tests.read.datasets import CountingStore, numbered, packed
+from tests.strategies import examples
 
 STORE = CountingStore(packed(numbered(45), max_shard_samples=6))
 HERE: list[Worker | None] = [None]  # which worker this process plays
@@ -74,7 +75,7 @@ def steps_of(split):
     return [[sample.position for sample in step] for step in split.stream.steps()]
 
 
-@settings(max_examples=60)
+@examples(60)
 @given(
     st.integers(1, 6),
     st.integers(1, 9),

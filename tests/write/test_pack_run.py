@@ -8,7 +8,7 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -23,7 +23,7 @@ from shardpack.write.pack_shard import chunks, fingerprint, member_names
 from shardpack.write.report import PackOptions, PackReport
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, file_listing, inline_listing, write_files
-from tests.strategies import payloads, safe_fields
+from tests.strategies import examples, payloads, safe_fields
 
 SMALL = 20_000
 rng = random.Random(0)
@@ -96,7 +96,7 @@ def test_where_payloads_come_from_changes_no_byte(whole, tmp_path):
     assert pack(inline_listing(SAMPLES), tmp_path) == (whole, 0)
 
 
-@settings(max_examples=20)
+@examples(20)
 @given(
     samples=st.dictionaries(
         st.text("abc/", min_size=1, max_size=130).filter(lambda key: "//" not in key and key[0] != "/" != key[-1]),

@@ -7,7 +7,7 @@ import tarfile
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.format import tar_header as tar
@@ -15,7 +15,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.shard_index import parse_index
 from shardpack.write import shard_assembler as assembler_module
 from shardpack.write.shard_assembler import Chunk, ShardAssembler, encode_finished
-from tests.strategies import BOUNDARY_SIZES, member_names, payloads
+from tests.strategies import BOUNDARY_SIZES, examples, member_names, payloads
 
 members = st.dictionaries(member_names().map(str.encode), payloads(), min_size=1, max_size=12)
 
@@ -80,7 +80,7 @@ def test_the_encoded_index_is_counted_and_checked(samples):
     assert parse_index(encoded, name="x").keys() == index.keys()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(st.lists(members, min_size=1, max_size=4))
 def test_a_chunk_forgets_the_shard_before(shards):
     """Padding must be zero though the buffer was full of something else."""

@@ -9,7 +9,7 @@ import random
 import tracemalloc
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
@@ -31,7 +31,7 @@ from shardpack.write.report import PackOptions
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, inline_listing
-from tests.strategies import payloads, safe_fields, safe_keys
+from tests.strategies import examples, payloads, safe_fields, safe_keys
 
 rng = random.Random(1)
 SAMPLES = {
@@ -55,7 +55,7 @@ def is_published(out):
     return (out / manifest.FILE_NAME).exists()
 
 
-@settings(max_examples=30)
+@examples(30)
 @given(
     samples=st.dictionaries(
         safe_keys(max_size=60), st.dictionaries(safe_fields(), payloads(), min_size=1, max_size=3), max_size=10

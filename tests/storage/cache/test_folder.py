@@ -9,13 +9,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from shardpack.storage.cache.folder import CacheFolder
 from shardpack.storage.cache.store import folder as cache_files
 from shardpack.storage.lock import FolderLock
 from tests.fakes import contents
+from tests.strategies import examples
 
 BLOCK = 4096
 DATA = bytes(range(250)) * 16  # with its checksum, a block
@@ -64,7 +65,7 @@ def test_an_entry_is_whole_and_nothing_else_is_left(make):
     assert used(folder) == BLOCK  # it was there
 
 
-@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(sizes=st.lists(st.integers(1, 12_000), max_size=30))
 def test_the_limit_is_kept(tmp_path_factory, sizes):
     folder = CacheFolder(str(tmp_path_factory.mktemp("bound")), 40_000)

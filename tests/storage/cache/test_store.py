@@ -15,7 +15,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 import shardpack
@@ -33,6 +33,7 @@ from shardpack.storage.open import with_cache
 from shardpack.storage.protocols import Ranges, Stats
 from shardpack.storage.remote import RemoteStore
 from tests.storage.contract import DATA, StoreContract
+from tests.strategies import examples
 
 LIMIT = 64 << 20
 
@@ -171,7 +172,7 @@ ranges = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 400), st.integers
 calls = st.lists(st.lists(ranges, max_size=6), max_size=8)
 
 
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@examples(60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(calls=calls, again=st.booleans())
 def test_any_reads_give_the_bytes_of_the_plain_store(tmp_path, calls, again):
     plain = MemoryStore({"a": DATA[:500], "b": DATA[100:900]})
