@@ -25,7 +25,10 @@ import pytest
 import shardpack
 from tests.conftest import PICTURES, ROOT, make_jpeg
 
-DOCUMENTS = [ROOT / "README.md", ROOT / "shardpack" / "format" / "SPEC.md"]
+README = ROOT / "README.md"
+DOCUMENTS = [README, *sorted((ROOT / "shardpack").rglob("*.md"))]
+PAGES = [*DOCUMENTS, ROOT / "examples" / "README.md", ROOT / "tools" / "bench" / "README.md"]
+GENERATED = ROOT / "shardpack" / "cli" / "README.md"
 RUN = {"python", "console"}
 PLAIN = {"text", "json", "toml", "yaml", "bibtex"}  # anything else would be code that nobody runs
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
@@ -41,11 +44,15 @@ class Block(NamedTuple):
     left_out: bool
 
 
+def name_of(path: Path) -> str:
+    return path.relative_to(ROOT).as_posix()
+
+
 def blocks_of(path: Path) -> list[Block]:
     text = path.read_text(encoding="utf-8")
     return [
         Block(
-            where=f"{path.name}:{text.count(chr(10), 0, match.start()) + 1}",
+            where=f"{name_of(path)}:{text.count(chr(10), 0, match.start()) + 1}",
             language=match["language"].strip(),
             body=re.sub(f"^{match['indent']}", "", match["body"], flags=re.MULTILINE),
             left_out=OPT_OUT.search(text, 0, match.start()) is not None,
@@ -94,7 +101,7 @@ def run_python(block: Block, namespace: dict[str, object]) -> None:
 
 
 @pytest.mark.usefixtures("reader")
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_every_block_runs(path):
     namespace: dict[str, object] = {"__name__": "__document__"}
     for block in blocks_of(path):
@@ -118,7 +125,7 @@ def test_examples_in_docstrings_run(tmp_path, monkeypatch):
         assert doctest.testmod(module, extraglobs=names, optionflags=LOOSE).failed == 0, path.name
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_every_block_says_what_it_is(path):
     for block in blocks_of(path):
         assert block.language in RUN | PLAIN, f"{block.where}: {block.language!r}: tag it console, python or text"
@@ -132,12 +139,11 @@ def cli_reference(*arguments: str) -> subprocess.CompletedProcess[str]:
 
 
 def test_every_command_is_shown():
-    before, _, rest = DOCUMENTS[0].read_text(encoding="utf-8").partition("<!-- cli reference")
-    text = before + rest.partition("<!-- end of cli reference")[2]
+    text = "".join(path.read_text(encoding="utf-8") for path in DOCUMENTS if path != GENERATED)
     commands = cli_reference("--names").stdout.split()
     assert "pack" in commands
     missing = [name for name in commands if f"shardpack {name}" not in text]
-    assert not missing, f"README.md shows no use of: {missing}"
+    assert not missing, f"no page shows a use of: {missing}"
 
 
 def test_cli_reference_is_current():
@@ -145,8 +151,25 @@ def test_cli_reference_is_current():
     assert done.returncode == 0, done.stdout
 
 
-def test_links_inside_the_repository_lead_somewhere():
-    for path in (*DOCUMENTS, PICTURES / "README.md"):
-        prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", path.read_text(encoding="utf-8")))
-        for target in re.findall(r"\]\((?!https?://|#)([^)#\s]+)", prose):
-            assert (path.parent / target).exists(), f"{path.name} links to {target}"
+def links_of(path: Path) -> list[Path]:
+    prose = re.sub(r"`[^`\n]*`", "", FENCE.sub("", path.read_text(encoding="utf-8")))
+    targets = re.findall(r"\]\((?!https?://|#)([^)#\s]+)", prose)
+    return [Path(os.path.normpath(path.parent / target)) for target in targets]
+
+
+@pytest.mark.parametrize("path", [*PAGES, PICTURES / "README.md"], ids=name_of)
+def test_links_inside_the_repository_lead_somewhere(path):
+    missing = [str(target) for target in links_of(path) if not target.exists()]
+    assert not missing, f"{name_of(path)} links to what is not there: {missing}"
+
+
+def test_every_page_is_reached_from_the_readme_by_links():
+    reached: set[Path] = set()
+    ahead = [README]
+    while ahead:
+        page = ahead.pop()
+        if page.suffix == ".md" and page not in reached:
+            reached.add(page)
+            ahead += links_of(page)
+    lost = [name_of(path) for path in PAGES if path not in reached]
+    assert not lost, f"no link leads from the README to: {lost}"
