@@ -5,6 +5,7 @@ ds = shardpack.open("out/")            # len(ds), ds[12], ds["cat/0001"], ds.get
 for sample in ds.stream(): ...         # one epoch
 """
 
+from shardpack._version import __version__ as __version__
 from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
 from shardpack.dataset import Dataset
 from shardpack.edit.copy import CopyReport, copy
@@ -21,8 +22,6 @@ from shardpack.stream.mixed import mix
 from shardpack.stream.stream import Stream
 from shardpack.write.report import PackReport
 from shardpack.write.shard_writer import ShardWriter
-
-__version__ = "0.1.0"
 
 __all__ = [
     "CopyReport",

@@ -14,6 +14,7 @@ from shardpack.commit.lease import refuse_taken
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.format import manifest
+from shardpack.format.assemble import recorded_options
 from shardpack.index.find import find_tars
 from shardpack.index.run import index_in_memory
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
@@ -28,7 +29,7 @@ from shardpack.storage.open import open_store, with_cache
 from shardpack.storage.overlay import Elsewhere
 from shardpack.storage.protocols import RangeReader
 from shardpack.storage.url import is_url
-from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards, recorded_options
+from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards
 from shardpack.write.report import Check, PackOptions, PackReport
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits

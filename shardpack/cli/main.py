@@ -72,7 +72,7 @@ class _Commands(click.Group):
 
 def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
-        from shardpack import __version__
+        from shardpack._version import __version__
 
         click.echo(f"shardpack {__version__}")
         ctx.exit()

@@ -15,20 +15,15 @@ from typing import Any
 from shardpack.commit.target import (
     MARK_NAME,
     DatasetOutput,
-    encode_dataset,
     flat_name,
     journal_entry,
     journal_name,
-    shard_info,
 )
-from shardpack.format import key_index, manifest
-from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
+from shardpack.format.assemble import encode_shard
+from shardpack.format.manifest import WORK_FOLDER, ShardInfo
 from shardpack.format.shard_index import ShardIndex
 from shardpack.storage.atomic import NewFile, sync_folder, write_file
 from shardpack.storage.lock import FolderLock
-from shardpack.write.shard_assembler import encode_finished
-
-__all__ = ["Output", "encode_dataset", "shard_info", "write_dataset"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +105,7 @@ class Output(DatasetOutput):
 
     def finish_shard(self, name: str, file: NewFile, index: ShardIndex, made_of: str) -> ShardInfo:
         """Publish a written shard with its index and its journal entry."""
-        parts, index_bytes, index_crc32c = encode_finished(index)
-        info = shard_info(name, index, index_bytes, index_crc32c)
+        info, parts = encode_shard(name, index)
         file.sync()
         self.write(journal_name(name), [journal_entry(info, made_of)])
         self.write(info.index_name, parts)
@@ -170,13 +164,6 @@ class InPlace:
 
     def rest(self) -> Iterator[ShardInfo]:
         yield from self.arrived()
-
-
-def write_dataset(folder: str, whole: Manifest, keys: Iterable[bytes | memoryview]) -> None:
-    """Write the key index and, last of all, the manifest, for shards that nobody here wrote."""
-    write_file(os.path.join(folder, key_index.FILE_NAME), keys)
-    write_file(os.path.join(folder, manifest.FILE_NAME), [manifest.encode_manifest(whole)])
-    sync_folder(folder)
 
 
 def _listed(folder: str) -> list[str]:

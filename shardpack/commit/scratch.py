@@ -15,13 +15,13 @@ from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 
-from shardpack.commit.target import flat_name, shard_info
+from shardpack.commit.target import flat_name
 from shardpack.errors import OutputExistsError
+from shardpack.format.assemble import encode_shard
 from shardpack.format.manifest import ShardInfo, index_name
 from shardpack.format.shard_index import ShardIndex
 from shardpack.storage.atomic import NewFile
 from shardpack.storage.lock import FolderLock
-from shardpack.write.shard_assembler import encode_finished
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class Staging:
 
     def finish_shard(self, name: str, file: NewFile, index: ShardIndex, made_of: str) -> ShardInfo:  # noqa: ARG002
         """Give a shard its name, and its index; not synced, as a power cut leaves nothing worth keeping here."""
-        parts, index_bytes, index_crc32c = encode_finished(index)
+        info, parts = encode_shard(name, index)
         with open(self.join(index_name(name)), "wb") as index_file:
             index_file.writelines(parts)
         self.finish_file(name, file)
-        return shard_info(name, index, index_bytes, index_crc32c)
+        return info
 
     def finish_file(self, name: str, file: NewFile) -> None:
         """Give a file its name."""

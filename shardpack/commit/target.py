@@ -18,22 +18,18 @@ from __future__ import annotations
 import json
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
-import numpy as np
-import numpy.typing as npt
-
 from shardpack.errors import OutputExistsError
 from shardpack.format import key_index, manifest
-from shardpack.format.checksum import crc32c
+from shardpack.format.assemble import REJECTED_NAME, Parts
 from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex
 from shardpack.runtime.processes import Gate
 from shardpack.storage.atomic import NewFile
 
-REJECTED_NAME = "rejected.jsonl"
 OTHER_NAMES = frozenset({key_index.FILE_NAME, REJECTED_NAME})
 MARK_NAME = f"{WORK_FOLDER}/run.json"
 _SHARD_FILE = re.compile(r"shard-\d{6,}\.(tar|index)", re.ASCII)
@@ -208,41 +204,21 @@ class DatasetOutput(ABC):
         whole = self.size(name) == info.num_bytes and self.size(info.index_name) == info.index_bytes
         return info if whole else None
 
-    def complete(
-        self,
-        shards: Sequence[ShardInfo],
-        hashes: npt.NDArray[np.uint64],
-        *,
-        classes: Sequence[str] | None = None,
-        packed_with: Mapping[str, Any],
-        rejected: Sequence[tuple[str, str]] = (),
-        mark: str = "",
-    ) -> Manifest:
-        """Write what belongs to the whole dataset, the manifest last; then remove the work folder.
+    def publish(self, files: Sequence[tuple[str, Parts]], *, mark: str = "") -> None:
+        """Write what belongs to the whole dataset, in order, the manifest last; then remove the work folder.
 
         Args:
-            shards: All of them, finished.
-            hashes: Of all keys, in order.
-            classes, packed_with: For the manifest.
-            rejected: (name, reason) of samples left out, for a list beside the shards.
+            files: (name, parts), as `encode_dataset` returns them.
             mark: What tells this run from one with other input.
         """
-        whole, keys = encode_dataset(shards, hashes, classes=classes, packed_with=packed_with)
-        lines = [json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in rejected]
-        self.publish(manifest.encode_manifest(whole), keys, rejected="".join(lines).encode(), mark=mark)
-        return whole
-
-    def publish(self, text: bytes, keys: Iterable[Any] | None, *, rejected: bytes = b"", mark: str = "") -> None:
-        """Write a manifest and what must be there before it; `keys` None: the key index is there."""
-        if rejected:
-            self.write(REJECTED_NAME, [rejected])
-        else:
+        *others, (manifest_name, manifest_parts) = files
+        if REJECTED_NAME not in dict(others):
             self.delete([REJECTED_NAME])
-        if keys is not None:
-            self.write(key_index.FILE_NAME, keys)
+        for name, parts in others:
+            self.write(name, parts)
         self.write(MARK_NAME, [json.dumps({"mark": mark}).encode()])
         self.settle()
-        self.write(manifest.FILE_NAME, [text])
+        self.write(manifest_name, manifest_parts)
         self.settle()
         self.remove_work_folder()
 
@@ -287,41 +263,6 @@ def is_packed(whole: Manifest) -> bool:
     """Return whether a packer wrote these shards, rather than found them."""
     options = whole.packed_with.get("options")
     return not (isinstance(options, dict) and options.get("indexed"))
-
-
-def shard_info(name: str, index: ShardIndex, index_bytes: int, index_crc32c: int) -> ShardInfo:
-    """Return what the manifest says of a shard."""
-    return ShardInfo(
-        name=name,
-        num_samples=index.num_samples,
-        num_bytes=index.shard_bytes,
-        crc32c=index.shard_crc32c,
-        index_bytes=index_bytes,
-        index_crc32c=index_crc32c,
-        samples_per_field=index.samples_per_field(),
-    )
-
-
-def encode_dataset(
-    shards: Sequence[ShardInfo],
-    hashes: npt.NDArray[np.uint64],
-    *,
-    unique_keys: bool = True,
-    classes: Sequence[str] | None = None,
-    packed_with: Mapping[str, Any],
-) -> tuple[Manifest, list[bytes | memoryview]]:
-    """Return the manifest and the parts of the key index for shards that are in place."""
-    parts = key_index.encode_key_index(hashes)
-    checksum = 0
-    for part in parts:
-        checksum = crc32c(part, checksum)
-    keys = {
-        "name": key_index.FILE_NAME,
-        "num_bytes": sum(map(len, parts)),
-        "crc32c": f"{checksum:08x}",
-        "unique": unique_keys,
-    }
-    return Manifest([manifest.record_of(info) for info in shards], keys, classes, packed_with), parts
 
 
 def _parsed(text: bytes | None) -> Any:

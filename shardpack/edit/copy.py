@@ -18,11 +18,12 @@ from typing import Any
 from shardpack.commit.bucket import BucketOutput, open_output
 from shardpack.commit.folder import Output
 from shardpack.commit.lease import claim, refuse_taken
-from shardpack.commit.target import REJECTED_NAME, DatasetOutput, is_packer_name, journal_name
+from shardpack.commit.target import DatasetOutput, is_packer_name, journal_name
 from shardpack.commit.upload import checked, read_object
 from shardpack.dataset import open_dataset
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
 from shardpack.format import key_index, manifest
+from shardpack.format.assemble import REJECTED_NAME
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.runtime.processes import check_jobs
 from shardpack.runtime.progress import Progress, no_progress
@@ -185,7 +186,10 @@ class _Copy:
             for info in self.missing:
                 self._output.drop_shard(info.name)
             self._copy_shards()
-            self._output.publish(text, self._key_index(), rejected=self._rejected())
+            files: list[tuple[str, Any]] = [(key_index.FILE_NAME, self._key_index()), (manifest.FILE_NAME, [text])]
+            if rejected := self._rejected():
+                files.insert(0, (REJECTED_NAME, [rejected]))
+            self._output.publish(files)
 
     def mend(self, there: ObjectStore, *, every_byte: bool, dry_run: bool) -> None:
         """Copy what is damaged of a target that has the same manifest."""

@@ -7,18 +7,17 @@ far   threads hop from header to header (each waits for the network)
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
-from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.commit.folder import encode_dataset, shard_info
 from shardpack.errors import DuplicateKeyError
 from shardpack.format import manifest
+from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
 from shardpack.format.key_index import hash_keys, repeated_hashes
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex, parse_index
@@ -28,11 +27,8 @@ from shardpack.index.range_scan import index_object
 from shardpack.index.report import RepeatedKey
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.write.pack_run import recorded_options
-from shardpack.write.shard_assembler import encode_finished
 
 OnDuplicate = Literal["raise", "keep"]
-Parts = Sequence[bytes | memoryview]  # a file, piece by piece
 SHOWN = 3
 FAR_JOBS = 16  # tars indexed at the same time
 REQUESTS_AT_ONCE, MOST_LANES = 256, 64  # over all of them; within one
@@ -157,9 +153,8 @@ class Build:
         self._add(index_object(self._found.store, name, checksums=checksums, lanes=lanes, passed=passed))
 
     def _add(self, indexed: IndexedTar) -> None:
-        parts, num_bytes, checksum = encode_finished(indexed.index)
-        self._place.write(manifest.index_name(indexed.name), parts)
-        info = shard_info(indexed.name, indexed.index, num_bytes, checksum)
+        info, parts = encode_shard(indexed.name, indexed.index)
+        self._place.write(info.index_name, parts)
         self._place.note(indexed, info)
         self._take(indexed, info)
 
@@ -202,21 +197,23 @@ class Build:
     def _all_hashes(self) -> npt.NDArray[np.uint64]:
         return np.concatenate([self._hashes[name] for name in self._found.names])
 
-    def encode(self, before: Manifest | None = None, shards_at: str | None = None) -> tuple[Manifest, Parts]:
-        """Return the manifest and the key index.
+    def encode(
+        self, before: Manifest | None = None, shards_at: str | None = None
+    ) -> tuple[Manifest, list[tuple[str, Parts]]]:
+        """Return the manifest, and the files of the whole dataset in the order of publication.
 
         Args:
             before: The manifest that this one replaces, if it is of these tars.
             shards_at: Where the tars are, if not beside the manifest.
         """
-        whole, keys = encode_dataset(
+        return encode_dataset(
             [self._shards[name] for name in self._found.names],
             self._all_hashes(),
             unique_keys=not self.repeated,
             classes=None if before is None else before.classes,
             packed_with=recorded_options(indexed=True) if before is None else before.packed_with,
+            shards_at=shards_at,
         )
-        return replace(whole, shards_at=shards_at), keys
 
 
 class _StoppedError(Exception):

@@ -9,7 +9,6 @@ from typing import Any
 
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import OptionError
-from shardpack.format import key_index, manifest
 from shardpack.format.manifest import Manifest
 from shardpack.index.build import Build, MemoryPlace, OnDuplicate
 from shardpack.index.find import TarSet, find_tars
@@ -86,8 +85,8 @@ def index(
         with storage_errors(f"write indexes to {place.location!r}"):
             built.add_all(jobs=jobs, checksums=checksums, progress=progress)
             built.check_unique(on_duplicate)
-            whole, keys = built.encode(before, place.shards_at)
-            place.finish(whole, keys)
+            whole, files = built.encode(before, place.shards_at)
+            place.finish(files)
     except BaseException:
         place.undo()
         raise
@@ -113,9 +112,9 @@ def index_in_memory(found: TarSet, *, verify: bool | None = None, base: RangeRea
     built = Build(found, place)
     built.add_all()
     built.check_unique("keep")
-    whole, keys = built.encode()
-    place.write(key_index.FILE_NAME, keys)
-    place.write(manifest.FILE_NAME, [manifest.encode_manifest(whole)])
+    _, files = built.encode()
+    for name, parts in files:
+        place.write(name, parts)
     return open_dataset(MemoryStore(place.objects, base=base or found.store), verify=verify)
 
 

@@ -20,6 +20,7 @@ from typing import Any
 
 from xxhash import xxh3_64_hexdigest
 
+from shardpack._version import __version__
 from shardpack.errors import FormatError, OptionError, OutputExistsError, ShardNotFoundError, StorageError
 from shardpack.format import key_index, manifest
 from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
@@ -141,7 +142,7 @@ class Place:
         try:
             entry = json.loads(bytes(self.store.buffer(_journal_name(name))))
             info = Manifest([entry["shard"]], {}).shard(0)
-            same = entry["version"] == self._version(name) and info.name == name and entry["made_by"] == _made_by()
+            same = entry["version"] == self._version(name) and info.name == name and entry["made_by"] == __version__
             if not same or (checksums and info.crc32c is None):
                 return None
             return IndexedTar(name, load_index(self.store, info), int(entry["ignored"])), info
@@ -163,7 +164,7 @@ class Place:
         """Write the journal entry of a tar whose index is written."""
         version = self._version(indexed.name)
         if version is not None:
-            entry = {"version": version, "made_by": _made_by(), "ignored": indexed.ignored}
+            entry = {"version": version, "made_by": __version__, "ignored": indexed.ignored}
             text = json.dumps({**entry, "shard": manifest.record_of(info)})
             self.store.put(_journal_name(indexed.name), text.encode())
 
@@ -178,10 +179,10 @@ class Place:
                 with suppress(OSError):
                     self.store.delete(name)
 
-    def finish(self, whole: Manifest, keys: Sequence[bytes | memoryview]) -> None:
-        """Write the key index and, last of all, the manifest; then delete the journal."""
-        self.write(key_index.FILE_NAME, keys)
-        self.write(manifest.FILE_NAME, [manifest.encode_manifest(whole)])
+    def finish(self, files: Sequence[tuple[str, Sequence[bytes | memoryview]]]) -> None:
+        """Write what belongs to the whole dataset, the manifest last; then delete the journal."""
+        for name, parts in files:
+            self.write(name, parts)
         if self._found.on_disk:
             return
         names = [_journal_name(name) for name in self._found.names]
@@ -259,9 +260,3 @@ def _checked(shards_at: str, home: str, found: TarSet) -> str:
 
 def _journal_name(name: str) -> str:
     return f"{_JOURNAL}{xxh3_64_hexdigest(name.encode('utf-8', 'surrogateescape'))}.json"
-
-
-def _made_by() -> str:
-    from shardpack import __version__
-
-    return __version__

@@ -12,7 +12,6 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +19,7 @@ from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.lease import claim
 from shardpack.commit.target import DatasetOutput, Workplace, shard_name
+from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.tar_header import END_OF_ARCHIVE
@@ -155,14 +155,14 @@ class _Run:
 
     def complete(self) -> None:
         """Write what belongs to the whole dataset."""
-        self.output.complete(
+        _, files = encode_dataset(
             [self._infos[shard_name(number)] for number in range(self._plan.num_shards)],
             self._hashes,
             classes=self._options.classes,
             packed_with=self._options.recorded,
             rejected=self._rejected,
-            mark=self._mark(list(self._made_of.values())),
         )
+        self.output.publish(files, mark=self._mark(list(self._made_of.values())))
 
 
 def _pack_here(tasks: Iterator[ShardTask], gate: Gate) -> Results[ShardInfo]:
@@ -170,10 +170,3 @@ def _pack_here(tasks: Iterator[ShardTask], gate: Gate) -> Results[ShardInfo]:
     for number, task in enumerate(tasks):
         gate.begin()
         yield number, pack_shard(task)
-
-
-def recorded_options(**options: Any) -> dict[str, Any]:
-    """Return what the manifest keeps of how it was packed: options that differ from None."""
-    from shardpack import __version__
-
-    return {"shardpack": __version__, "options": {k: v for k, v in options.items() if v is not None}}

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128
 
+from shardpack._version import __version__
 from shardpack.commit.target import Workplace
 from shardpack.errors import SourceError
 from shardpack.format.manifest import ShardInfo
@@ -37,8 +38,6 @@ def fingerprint(name: str, listing: Listing) -> str:
 
     And of the version of this package, so that no dataset is finished by another one.
     """
-    from shardpack import __version__
-
     hashed = xxh3_128("\0".join((__version__, name, os.path.realpath(listing.root))).encode("utf-8", "surrogateescape"))
     for text in (listing.keys, listing.fields, map(str, listing.payload)):
         hashed.update("\0".join(text).encode("utf-8", "surrogateescape") + b"\0\0")

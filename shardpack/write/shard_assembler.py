@@ -18,7 +18,7 @@ import numpy.typing as npt
 from shardpack.format import tar_header as tar
 from shardpack.format.checksum import crc32c
 from shardpack.format.index_builder import build_index
-from shardpack.format.shard_index import ShardIndex, encode_index
+from shardpack.format.shard_index import ShardIndex
 
 CHUNK_BYTES = 4 << 20
 
@@ -123,13 +123,3 @@ def _unusual(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> list[int]:
     if max(map(len, names), default=0) > tar.MAX_NAME_BYTES:
         too_large = sorted({*too_large, *(i for i, name in enumerate(names) if len(name) > tar.MAX_NAME_BYTES)})
     return too_large
-
-
-def encode_finished(index: ShardIndex) -> tuple[list[bytes | memoryview], int, int]:
-    """Return the index file's parts, its length and its CRC32C."""
-    parts = encode_index(index)
-    num_bytes, checksum = 0, 0
-    for part in parts:
-        num_bytes += len(part)
-        checksum = crc32c(part, checksum)
-    return parts, num_bytes, checksum

@@ -16,13 +16,13 @@ from shardpack.commit.lease import claim
 from shardpack.commit.target import shard_name
 from shardpack.errors import DuplicateKeyError, InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format import tar_header as tar
+from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.format.naming import check_field, check_key, escape_key
 from shardpack.format.shard_index import ShardIndex
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.storage.atomic import NewFile, storage_errors
 from shardpack.write.duplicate_keys import SeenKeys
-from shardpack.write.pack_run import recorded_options
 from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
 from shardpack.write.sharding import ShardLimits
 
@@ -223,7 +223,8 @@ class ShardWriter:
             for _ in self._delivery.rest():
                 pass
             self._delivery.__exit__(None, None, None)
-            self.manifest = self._output.complete(self._shards, self._seen.hashes(), packed_with=recorded)
+            self.manifest, files = encode_dataset(self._shards, self._seen.hashes(), packed_with=recorded)
+            self._output.publish(files)
         self._closed = True
         self._claim.release()
 

@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.format import tar_header as tar
+from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
 from shardpack.format.shard_index import parse_index
 from shardpack.write import shard_assembler as assembler_module
-from shardpack.write.shard_assembler import Chunk, ShardAssembler, encode_finished
+from shardpack.write.shard_assembler import Chunk, ShardAssembler
 from tests.strategies import BOUNDARY_SIZES, examples, member_names, payloads
 
 members = st.dictionaries(member_names().map(str.encode), payloads(), min_size=1, max_size=12)
@@ -46,7 +47,7 @@ def test_where_chunks_are_cut_changes_no_byte(samples, cuts):
     whole, index = assemble(samples, [len(samples)])
     cut, cut_index = assemble(samples, cuts)
     assert cut == whole
-    assert b"".join(encode_finished(cut_index)[0]) == b"".join(encode_finished(index)[0])
+    assert b"".join(encode_shard("x", cut_index)[1]) == b"".join(encode_shard("x", index)[1])
 
 
 @given(members)
@@ -74,9 +75,9 @@ def test_the_index_is_right(samples):
 @given(members)
 def test_the_encoded_index_is_counted_and_checked(samples):
     _, index = assemble(samples, [4])
-    parts, num_bytes, checksum = encode_finished(index)
+    info, parts = encode_shard("x", index)
     encoded = b"".join(parts)
-    assert (len(encoded), crc32c(encoded)) == (num_bytes, checksum)
+    assert (len(encoded), crc32c(encoded)) == (info.index_bytes, info.index_crc32c)
     assert parse_index(encoded, name="x").keys() == index.keys()
 
 

@@ -24,9 +24,10 @@ from shardpack.errors import (
     StorageError,
 )
 from shardpack.format import manifest
+from shardpack.format.assemble import recorded_options
 from shardpack.write import duplicate_keys as seen_keys
 from shardpack.write import shard_writer as writer_module
-from shardpack.write.pack_run import pack_plan, plan_shards, recorded_options
+from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.report import PackOptions
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits
