@@ -16,7 +16,7 @@ from PIL import Image
 from tests.servers.fixtures import azurite_server, nginx_for_class, nginx_server, proxy, s3_server  # noqa: F401 - for every folder
 
 ROOT = Path(__file__).resolve().parent.parent
-PICTURES = ROOT / "examples" / "pictures"
+IMAGES = ROOT / "examples" / "images"
 
 # Chosen by pytest's `--hypothesis-profile`; `examples` of tests/strategies.py makes every property follow it.
 for profile, count in (("shardpack", 100), ("ci", 25), ("nightly", 500)):

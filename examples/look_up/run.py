@@ -11,25 +11,25 @@ from pathlib import Path
 
 import shardpack
 
-PICTURES = Path(__file__).parents[1] / "pictures"
+IMAGES = Path(__file__).parents[1] / "images"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        shardpack.pack(PICTURES, folder, max_shard_bytes="128KiB")
+        shardpack.pack(IMAGES, folder, max_shard_bytes="128KiB")
         ds = shardpack.open(folder)
 
         by_position = ds[12]
         by_key = ds["shoes/03"]
         print(f"ds[12] is {by_position.key!r}; 'shoes/03' is at {by_key.position}")
-        picture = by_key.decode("jpg")
-        print(f"its picture: {len(by_key['jpg'])} bytes of JPEG, decoded to {picture.size[0]} x {picture.size[1]}")
+        image = by_key.decode("jpg")
+        print(f"its image: {len(by_key['jpg'])} bytes of JPEG, decoded to {image.size[0]} x {image.size[1]}")
 
         # Many at once come back in the order asked for, with their reads sorted and merged.
         wanted = ["t-shirt/02", 0, "hat/04", 39]
         print("a batch:", ", ".join(sample.key for sample in ds.get_many(wanted)))
 
-        # The labels of everything, without reading a byte of any picture.
+        # The labels of everything, without reading a byte of any image.
         labels = [sample.decode("json")["class"] for sample in ds.get_many(range(len(ds)), fields=["json"])]
         print(f"{len(Counter(labels))} classes, {labels.count('shoes')} pairs of shoes")
 

@@ -1,4 +1,4 @@
-"""Pack class folders of pictures into tar shards, then read one shuffled epoch.
+"""Pack class folders of images into tar shards, then read one shuffled epoch.
 
 photos/dress/01.jpg becomes the sample "dress/01" with the fields "jpg" (the file's bytes,
 unchanged) and "json" ({"label": 0, "class": "dress"}, from the folder's name).
@@ -12,14 +12,14 @@ from pathlib import Path
 
 import shardpack
 
-PICTURES = Path(__file__).parents[1] / "pictures"
+IMAGES = Path(__file__).parents[1] / "images"
 
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         # Small shards, to have several; for real data the default of 256 MiB is fine.
-        report = shardpack.pack(PICTURES, folder, max_shard_bytes="128KiB")
-        print(f"packed {report.num_samples} pictures of {report.classes} classes, {report.payload_bytes} bytes")
+        report = shardpack.pack(IMAGES, folder, max_shard_bytes="128KiB")
+        print(f"packed {report.num_samples} images of {report.classes} classes, {report.payload_bytes} bytes")
 
         ds = shardpack.open(folder)
         print(f"{len(ds)} samples with fields {', '.join(ds.fields)} in {len(ds.shards)} shards:")

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 import shardpack
 from shardpack.torch import StreamDataset
 
-PICTURES = Path(__file__).parents[1] / "pictures"
+IMAGES = Path(__file__).parents[1] / "images"
 EPOCHS, BATCH_SIZE = 4, 10
 
 
@@ -46,7 +46,7 @@ def train(folder: str, *, stop_after: int | None = None, checkpoint: dict | None
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        shardpack.pack(PICTURES, folder, max_shard_bytes="128KiB")
+        shardpack.pack(IMAGES, folder, max_shard_bytes="128KiB")
         whole, _ = train(folder)
         first, checkpoint = train(folder, stop_after=6)
         torch.save(checkpoint, Path(folder, "checkpoint.pt"))

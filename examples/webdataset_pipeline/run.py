@@ -14,7 +14,7 @@ import webdataset as wds
 import shardpack
 from shardpack.webdataset import ShardWriter, samples, urls
 
-PICTURES = Path(__file__).parents[1] / "pictures"
+IMAGES = Path(__file__).parents[1] / "images"
 BATCH_SIZE = 8
 
 
@@ -24,7 +24,7 @@ def stages() -> list:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        shardpack.pack(PICTURES, folder, max_shard_bytes="128KiB")
+        shardpack.pack(IMAGES, folder, max_shard_bytes="128KiB")
 
         plain = wds.DataPipeline(wds.SimpleShardList(urls(folder)), wds.tarfile_to_samples(), *stages())
         print("as it always was:", ", ".join(key for key, _, _ in next(iter(plain))))
@@ -41,8 +41,8 @@ def main() -> None:
 
         # And the other way: what webdataset's writer takes becomes a dataset with an index.
         with ShardWriter(f"{folder}/small/part-%06d.tar", maxcount=16) as writer:
-            for key, picture, label in (row for batch in batches for row in batch):
-                writer.write({"__key__": key, "png": picture[::16, ::16], "json": label})
+            for key, image, label in (row for batch in batches for row in batch):
+                writer.write({"__key__": key, "png": image[::16, ::16], "json": label})
         small = shardpack.open(f"{folder}/small")
         print(f"{small['hat/01'].decode('png').size} pixels of 'hat/01' in {len(small.shards)} shards")
 

@@ -15,9 +15,9 @@ from PIL import Image, ImageDraw
 import shardpack
 
 
-def png(picture: Image.Image) -> bytes:
+def png(image: Image.Image) -> bytes:
     buffer = BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     return buffer.getvalue()
 
 
@@ -27,11 +27,11 @@ def main() -> None:
             for radius in range(1, 121):
                 mask = Image.new("1", (256, 256))
                 ImageDraw.Draw(mask).ellipse((128 - radius, 128 - radius, 128 + radius, 128 + radius), fill=1)
-                picture = Image.new("RGB", mask.size, "navy")
-                picture.paste("gold", mask=mask)
+                image = Image.new("RGB", mask.size, "navy")
+                image.paste("gold", mask=mask)
                 writer.write(
                     f"circle/{radius:04d}",
-                    {"png": png(picture), "seg.png": png(mask), "json": {"radius": radius}, "txt": "a disc"},
+                    {"png": png(image), "seg.png": png(mask), "json": {"radius": radius}, "txt": "a disc"},
                 )
 
         ds = shardpack.open(folder)

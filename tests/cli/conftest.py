@@ -14,7 +14,7 @@ import pytest
 
 import shardpack
 from shardpack.cli.main import main
-from tests.conftest import PICTURES, ROOT
+from tests.conftest import IMAGES, ROOT
 
 
 class Done(NamedTuple):
@@ -55,7 +55,7 @@ def pictures(tmp_path_factory) -> Path:
     """Twelve real pictures in three class folders."""
     folder = tmp_path_factory.mktemp("source") / "photos"
     for name in ("dress", "hat", "t-shirt"):
-        shutil.copytree(PICTURES / name, folder / name)
+        shutil.copytree(IMAGES / name, folder / name)
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 import shardpack
 from shardpack.cli import ui
 from shardpack.storage.open import open_store
-from tests.conftest import PICTURES
+from tests.conftest import IMAGES
 from tests.fakes import contents
 
 _numbers = itertools.count()
@@ -204,7 +204,7 @@ def test_wrong_options_are_told_without_their_value(run, given, says):
     ],
 )
 def test_errors_are_one_line(run, packed, arguments, code, says):
-    done = run(*(argument.format(packed=packed, pictures=PICTURES) for argument in arguments))
+    done = run(*(argument.format(packed=packed, pictures=IMAGES) for argument in arguments))
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith("shardpack: ")
     assert done.err.count("\n") == 1

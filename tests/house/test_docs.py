@@ -1,6 +1,6 @@
 """The documents are run: every python and console block works, in order, as printed.
 
-Blocks of one document share a folder, which starts with `photos/` (a copy of examples/pictures),
+Blocks of one document share a folder, which starts with `examples/images/` as a checkout has it,
 and one Python namespace. Commands stand behind `$ `; what follows them, if anything, is the output
 they must print (`...` stands for anything). A block is left out by a comment just above it:
 
@@ -23,7 +23,7 @@ from typing import NamedTuple
 import pytest
 
 import shardpack
-from tests.conftest import PICTURES, ROOT, make_jpeg
+from tests.conftest import IMAGES, ROOT, make_jpeg
 
 README = ROOT / "README.md"
 DOCUMENTS = [README, *sorted((ROOT / "shardpack").rglob("*.md"))]
@@ -63,10 +63,9 @@ def blocks_of(path: Path) -> list[Block]:
 
 @pytest.fixture
 def reader(tmp_path, monkeypatch):
-    """A reader's folder: `photos/` in it, and `shardpack` on the path."""
+    """A reader's folder: `examples/images/` in it, and `shardpack` on the path."""
     folder = tmp_path / "work"
-    for pictures in filter(Path.is_dir, PICTURES.iterdir()):
-        shutil.copytree(pictures, folder / "photos" / pictures.name)
+    shutil.copytree(IMAGES, folder / "examples" / "images")
     command = tmp_path / "bin" / "shardpack"
     command.parent.mkdir()
     command.write_text(f"#!{sys.executable}\nfrom shardpack.cli.main import run\nrun()\n")
@@ -157,7 +156,7 @@ def links_of(path: Path) -> list[Path]:
     return [Path(os.path.normpath(path.parent / target)) for target in targets]
 
 
-@pytest.mark.parametrize("path", [*PAGES, PICTURES / "README.md"], ids=name_of)
+@pytest.mark.parametrize("path", [*PAGES, IMAGES / "README.md"], ids=name_of)
 def test_links_inside_the_repository_lead_somewhere(path):
     missing = [str(target) for target in links_of(path) if not target.exists()]
     assert not missing, f"{name_of(path)} links to what is not there: {missing}"

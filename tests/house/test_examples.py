@@ -12,7 +12,7 @@ from tests.edges.needs import needs
 
 EXAMPLES = sorted((ROOT / "examples").glob("*/*.py"))
 SAYS = {
-    "evaluate": "120 questions about 40 pictures in 6 shards: ",
+    "evaluate": "120 questions about 40 images in 6 shards: ",
     "look_up": "t-shirt/02, dress/01, hat/04, t-shirt/04",
     "pack_a_folder": "one epoch of 40: 4 dress, 4 hat",
     "train_with_torch": "the same losses: True",

@@ -11,11 +11,11 @@ import pytest
 from PIL import Image
 
 import shardpack
-from tests.conftest import PICTURES, judge
+from tests.conftest import IMAGES, judge
 
 SOURCE = {
-    path.relative_to(PICTURES).as_posix()[:-4]: path.read_bytes()
-    for path in sorted(PICTURES.rglob("*.jpg"), key=lambda path: path.relative_to(PICTURES).as_posix()[:-4])
+    path.relative_to(IMAGES).as_posix()[:-4]: path.read_bytes()
+    for path in sorted(IMAGES.rglob("*.jpg"), key=lambda path: path.relative_to(IMAGES).as_posix()[:-4])
 }
 CLASSES = sorted({key.split("/")[0] for key in SOURCE})
 
@@ -24,11 +24,11 @@ CLASSES = sorted({key.split("/")[0] for key in SOURCE})
 def out(request, tmp_path_factory):
     out = tmp_path_factory.mktemp("judged") / "out"
     if request.param == "written":
-        ds = shardpack.open(shardpack.pack(PICTURES, tmp_path_factory.mktemp("plain") / "out").out)
+        ds = shardpack.open(shardpack.pack(IMAGES, tmp_path_factory.mktemp("plain") / "out").out)
         shardpack.pack(((sample.key, dict(sample)) for sample in ds), out, max_shard_bytes="150KiB")
     else:
         shuffle = 5 if request.param == "shuffled" else None
-        shardpack.pack(PICTURES, out, max_shard_bytes="150KiB", shuffle=shuffle)
+        shardpack.pack(IMAGES, out, max_shard_bytes="150KiB", shuffle=shuffle)
     return out
 
 

@@ -49,7 +49,7 @@ OURS: dict[str, dict[str, bool]] = {
 def pictures(count: int) -> Iterable[bytes]:
     """Yield photographs of 800 x 600, about 110 KB each: those of the examples, enlarged, with grain."""
     rng = np.random.default_rng(0)
-    paths = sorted((ROOT / "examples" / "pictures").rglob("*.jpg"))
+    paths = sorted((ROOT / "examples" / "images").rglob("*.jpg"))
     for i in range(count):
         with Image.open(paths[i % len(paths)]) as image:
             left, top = (rng.random(2) * 0.2 * image.size).tolist()
