@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardpack.errors import CorruptShardError
+from shardpack.format.not_tar import what_it_is
+from shardpack.format.tar_extended import EXTENDED, MAX_EXTENDED_BYTES, ExtendedHeaders
 from shardpack.format.tar_header import (
     BLOCK,
     LINK,
@@ -30,27 +32,18 @@ from shardpack.format.tar_header import (
 )
 from shardpack.format.tar_header import END as HEADER_END
 
-# Extended headers hold names, not data; a longer one is an attack or damage.
-MAX_EXTENDED_BYTES = 1 << 20
 # No offset needs more than 63 bits, so that sums of two fit the index's unsigned columns.
 MAX_ARCHIVE_BYTES = (1 << 63) - 1
 
-_COMPRESSED = {
-    b"\x1f\x8b": "gzip",
-    b"\x28\xb5\x2f\xfd": "zstd",
-    b"\xfd7zXZ": "xz",
-    b"BZh": "bzip2",
-    b"\x04\x22\x4d\x18": "lz4",
-    b"PK\x03\x04": "zip",
-}
 _ZERO_BLOCK = bytes(BLOCK)
 
-# Typeflags (POSIX ustar; GNU tar, tar.h; "X" is Solaris for "x").
+# Typeflags (POSIX ustar; GNU tar, tar.h).
 _FILES = frozenset((b"0", b"\0", b"7"))
-# Links, devices, folders, fifos: no payload, whatever their size field says. POSIX lets a hard
-# link carry one; GNU tar and Python take it for empty, and so do we.
-_BARE = frozenset((b"1", b"2", b"3", b"4", b"5", b"6"))
-_EXTENDED = {b"x": b"x", b"X": b"x", b"g": b"g", b"L": b"L", b"K": b"K"}
+_OLD_FILE = b"\0"  # v7: a folder, if its name ends with a slash
+_SPARSE = b"S"
+# Links, devices, folders, fifos, volume labels. They have no payload; whether a size of theirs says that bytes
+# follow, no two readers agree on.
+_BARE = frozenset((b"1", b"2", b"3", b"4", b"5", b"6", b"V"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,10 +81,9 @@ class TarParser:
         self._skip = 0  # bytes to pass over: padding, or members that are no files
         self._member_offset: int | None = None  # of the first extended header before the next member
         self._extended_kind = b""  # the extended header now being read
+        self._extended_size = 0
         self._extended = bytearray()
-        self._pending: set[bytes] = set()  # kinds of extended header read for the next member
-        self._pax: dict[bytes, bytes] = {}
-        self._gnu_name = b""
+        self._headers = ExtendedHeaders()  # those read for the next member
         self._end_of_data: int | None = None
 
     @property
@@ -167,7 +159,7 @@ class TarParser:
             return self._end_of_data
         if self._position < BLOCK:
             raise self._not_a_tar(self._held)
-        if self._held or self._payload or self._skip or self._pending:
+        if self._held or self._payload or self._skip or self._headers:
             raise self._error("tar is truncated: it ends inside a member", self._position)
         return self._position
 
@@ -180,33 +172,55 @@ class TarParser:
                 raise self._not_a_tar(block)
             raise self._error("tar is damaged: expected a header, its checksum does not match", offset)
         kind = block[TYPE:LINK]
-        if kind in _EXTENDED:
-            self._begin_extended(_EXTENDED[kind], self._size(block, offset), offset)
+        if kind in EXTENDED:
+            self._begin_extended(EXTENDED[kind], self._size(block, offset), offset)
             return None
         if self._member_offset is None:
-            return self._place(kind, self._header_name(block), self._size(block, offset), offset, offset)
+            return self._member(kind, self._header_name(block), self._size(block, offset), offset, offset)
+        headers, self._headers = self._headers, ExtendedHeaders()
         member_offset, self._member_offset = self._member_offset, None
-        name, size = self._pax.get(b"path", self._gnu_name) or self._header_name(block), self._size(block, offset)
-        if b"size" in self._pax:
-            size = self._pax_size(self._pax[b"size"], offset)
-        if any(keyword.startswith(b"GNU.sparse") for keyword in self._pax):
+        name = headers.name or self._header_name(block)
+        if headers.is_sparse:
             raise self._sparse(name, offset)
-        self._pending, self._pax, self._gnu_name = set(), {}, b""
-        return self._place(kind, name, size, member_offset, offset)
+        self._check_slash(kind, headers, block, offset)
+        size = self._size(block, offset)  # checked also where it does not count
+        return self._member(kind, name, size if headers.size is None else headers.size, member_offset, offset)
 
-    def _place(self, kind: bytes, name: bytes, size: int, member_offset: int, offset: int) -> Member | None:
+    def _member(self, kind: bytes, name: bytes, size: int, member_offset: int, offset: int) -> Member | None:
         """Set out how much payload and padding follow a header; return the member if it is a file."""
-        if kind in _BARE or (kind == b"\0" and name.endswith(b"/")):  # the latter: a folder in v7
+        ends_with_slash = kind in _FILES and name.endswith(b"/")
+        if size and (kind in _BARE or ends_with_slash):
+            raise self._error(
+                f"tar has a link, folder, device or label that claims {size} bytes; "
+                "tar readers do not agree whether they follow",
+                offset,
+                "make it anew",
+            )
+        if kind in _BARE or (kind == _OLD_FILE and ends_with_slash):
             return None
-        if kind == b"S":
+        if kind == _SPARSE:
             raise self._sparse(name, offset)
         if size > MAX_ARCHIVE_BYTES - BLOCK - padded(offset + BLOCK):
             raise self._error(f"tar header claims {size} bytes, more than any archive holds", offset)
         if kind not in _FILES:
-            self._skip = padded(size)  # an unknown kind (D, V, ...): POSIX lets us pass over it
+            self._skip = padded(size)  # an unknown kind (D, M, ...): POSIX lets us pass over it
             return None
         self._payload, self._skip = size, -size % BLOCK
         return Member(name.decode("utf-8", "surrogateescape"), member_offset, offset + BLOCK, size)
+
+    def _check_slash(self, kind: bytes, headers: ExtendedHeaders, block: bytes, offset: int) -> None:
+        """Raise where a slash at the end of one of two names makes a folder of a file, for some readers."""
+        if kind not in _FILES or not headers.name:
+            return
+        # Python's tarfile judges a file of v7 by the header's own name, and takes slashes off a pax path.
+        own = kind == _OLD_FILE and block[NAME:MAX_NAME_BYTES].split(b"\0", 1)[0].endswith(b"/")
+        differs = own and not headers.name.endswith(b"/")
+        if differs or (headers.path.endswith(b"/") and not own):
+            raise self._error(
+                "tar has a member whose long name makes it a file to some tar readers and a folder to others",
+                offset,
+                "make it anew",
+            )
 
     def _size(self, block: bytes, offset: int) -> int:
         try:
@@ -226,13 +240,19 @@ class TarParser:
 
     def _begin_extended(self, kind: bytes, size: int, offset: int) -> None:
         if size > MAX_EXTENDED_BYTES:
-            raise self._error(f"tar has an extended header of {size} bytes, limit {MAX_EXTENDED_BYTES}", offset)
-        if kind in self._pending or (kind == b"g" and self._pending):
-            raise self._error("tar has two extended headers of one kind, or a global one, before one member", offset)
+            raise self._error(
+                f"tar has an extended header of {size} bytes, limit {MAX_EXTENDED_BYTES}",
+                offset,
+                "make it anew without file attributes (tar --no-xattrs --no-acls), or with shorter names",
+            )
+        try:
+            self._headers.check_order(kind)
+        except ValueError as error:
+            raise self._error(str(error), offset) from None
         if self._member_offset is None:
             self._member_offset = offset
-        self._extended_kind, self._extended = kind, bytearray()
-        self._payload, self._skip = size, -size % BLOCK
+        self._extended_kind, self._extended_size, self._extended = kind, size, bytearray()
+        self._payload = padded(size)
         if not size:
             self._extend(memoryview(b""))
 
@@ -240,46 +260,17 @@ class TarParser:
         self._extended += piece
         if self._payload:
             return
-        kind, data, self._extended_kind = self._extended_kind, bytes(self._extended), b""
-        offset = self._member_offset or 0
-        if kind == b"g":
-            if any(keyword in _PLACING or keyword.startswith(b"GNU.sparse") for keyword in self._records(data, offset)):
-                raise self._error("tar has a global pax header that sets path or size", offset)
-            self._member_offset = None  # it belongs to no one member
-            return
-        self._pending.add(kind)
-        if kind == b"L":
-            self._gnu_name = data.rstrip(b"\0")
-        elif kind == b"x":
-            self._pax = self._records(data, offset)
-        if b"\0" in self._gnu_name or b"\0" in self._pax.get(b"path", b""):
-            raise self._error("tar member name has a NUL", offset)
-        if self._gnu_name and b"path" in self._pax:
-            raise self._error("tar member has two long names, one pax and one GNU", offset)
-
-    def _records(self, data: bytes, offset: int) -> dict[bytes, bytes]:
-        records: dict[bytes, bytes] = {}
-        at, stop = 0, len(data.rstrip(b"\0"))
-        while at < stop:
-            digits, space, _ = data[at : at + 8].partition(b" ")
-            length = int(digits) if space and digits.isdigit() else 0
-            record = data[at : at + length]
-            keyword, equals, value = record[len(digits) + 1 : -1].partition(b"=")
-            if not keyword or not equals or len(record) < length or record[-1:] != b"\n":
-                raise self._error("tar has a malformed pax header", offset)
-            if not value and keyword in _PLACING:  # POSIX: "delete the header's own", which leaves nothing
-                raise self._error(f"tar has a pax header with an empty {keyword.decode()}", offset)
-            records[keyword] = value
-            at += length
-        return records
-
-    def _pax_size(self, text: bytes, offset: int) -> int:
-        if not text.isdigit() or len(text) > 19:
-            raise self._error(f"tar has a bad pax size {text[:20]!r}", offset)
-        return int(text)
+        kind, self._extended_kind = self._extended_kind, b""
+        content, padding = bytes(self._extended[: self._extended_size]), bytes(self._extended[self._extended_size :])
+        try:
+            self._headers.add(kind, content, padding)
+        except ValueError as error:
+            raise self._error(str(error), self._member_offset or 0) from None
+        if not self._headers:  # a global one: it belongs to no member
+            self._member_offset = None
 
     def _end(self, offset: int) -> None:
-        if self._pending:
+        if self._headers:
             raise self._error("tar is damaged: an extended header has no member", offset)
         self._end_of_data = offset
 
@@ -288,16 +279,10 @@ class TarParser:
         return self._error(f"tar has a sparse member {shown!r}", offset, "make it anew without --sparse")
 
     def _not_a_tar(self, start: bytes) -> CorruptShardError:
-        for magic, kind in _COMPRESSED.items():
-            if start.startswith(magic):
-                return self._error(f"{kind}-compressed, which cannot be sought", 0, "unpack it to a plain tar")
-        what = "the first block is no header" if start else "the file is empty"
-        return self._error(f"not a tar: {what}", 0, "copy it again, or leave it out")
+        what, advice = what_it_is(start, self._shard)
+        return self._error(what, 0, advice)
 
     def _error(
         self, message: str, offset: int, advice: str = "copy the tar again, or make it anew"
     ) -> CorruptShardError:
         return CorruptShardError(f"{message}; {advice}", shard=self._shard, offset=offset)
-
-
-_PLACING = frozenset((b"path", b"size"))  # the pax keywords that say which bytes a member is

@@ -25,6 +25,7 @@ from tests.format.builders import (
     block,
     container,
     entry,
+    full,
     gnu_long,
     judge_module,
     missing_judge,
@@ -179,6 +180,9 @@ BROKEN_TARS = {
     "T11-global-path": A + pax([PATH], b"g") + A,
     "T12-sparse": A + block(b"b", 0, b"S", magic=GNU),
     "T13-truncated": A[:-1],
+    "T14-link-with-a-size": A + block(b"l", 512, b"1", link=b"a.jpg") + A,
+    "T15-pax-path-ends-in-a-slash": A + pax([(b"path", b"b.jpg/")]) + entry(b"b.jpg"),
+    "T16-long-name-beyond-its-size": A + block(b"x", 3, b"L", magic=GNU) + full(b"b.jpg\0") + A,
 }
 
 

@@ -42,6 +42,8 @@ OFFSETS = {
     "T11": 1024,
     "T12": 1024,
     "T13": 1023,
+    **dict.fromkeys(("T14", "T16"), 1024),
+    "T15": 2048,
     "C1": 0,
     **dict.fromkeys(("C2", "C3", "C4", "C5", "C6"), 8),
     "C7": 194,  # where the second column should begin

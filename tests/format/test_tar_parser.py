@@ -11,9 +11,10 @@ from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError, ShardpackError
 from shardpack.format import tar_header as tar
+from shardpack.format.tar_extended import MAX_EXTENDED_BYTES
 from shardpack.format.tar_header import END_OF_ARCHIVE
-from shardpack.format.tar_parser import MAX_EXTENDED_BYTES, Member, TarParser
-from tests.format.builders import GNU, POSIX, V7, block, entry, gnu_long, names, parse, pax
+from shardpack.format.tar_parser import Member, TarParser
+from tests.format.builders import GNU, POSIX, V7, block, entry, full, gnu_long, names, parse, pax
 from tests.strategies import chunked, cuts, damaged, member_names, payloads
 
 FORMATS = {"ustar": tarfile.USTAR_FORMAT, "gnu": tarfile.GNU_FORMAT, "pax": tarfile.PAX_FORMAT}
@@ -156,9 +157,9 @@ def test_regular_files_of_all_kinds(kind):
     assert names(entry(b"a.jpg", b"1", kind)) == ["a.jpg"]
 
 
-@pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"4", b"5", b"6"])
-def test_links_folders_and_devices_have_no_payload_whatever_they_claim(kind):
-    data = block(b"link", 700, kind, link=b"a.jpg") + entry(b"a.jpg", b"1")
+@pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"4", b"5", b"6", b"V"])
+def test_links_folders_devices_and_labels_are_passed_over(kind):
+    data = block(b"link", 0, kind, link=b"a.jpg") + entry(b"a.jpg", b"1")
     assert names(data) == ["a.jpg"]
     with tarfile.open(fileobj=io.BytesIO(data + END_OF_ARCHIVE)) as archive:
         assert [member.name for member in archive if member.isreg()] == ["a.jpg"]
@@ -170,7 +171,7 @@ def test_a_v7_folder_is_a_name_with_a_slash():
     ]
 
 
-@pytest.mark.parametrize("kind", [b"D", b"V", b"M", b"A", b"Z"])
+@pytest.mark.parametrize("kind", [b"D", b"M", b"A", b"Z"])
 def test_unknown_kinds_are_passed_over_with_their_payload(kind):
     assert names(entry(b"a", b"x" * 600, kind) + entry(b"b.jpg", b"1")) == ["b.jpg"]
 
@@ -230,7 +231,7 @@ REFUSED = {
     "T3 negative": (block(b"b", b"\xff" * 12), "negative", 0),
     "T4 base-256": (A + block(b"b", b"\x80" + b"\x7f" * 11), "more than any archive", 1024),
     "T4 pax": (pax([(b"size", b"%d" % (2**63 - 1))]) + A, "more than any archive", 1024),
-    "T4 passed over": (block(b"b", b"\x80" + b"\x7f" * 11, b"V"), "more than any archive", 0),
+    "T4 passed over": (block(b"b", b"\x80" + b"\x7f" * 11, b"D"), "more than any archive", 0),
     "T5 pax": (A + block(b"x", MAX_EXTENDED_BYTES + 1, b"x"), "1048577 bytes", 1024),
     "T5 long name": (block(b"x", 8**11 - 1, b"L"), "limit 1048576", 0),
     "T6 twice": (A + pax([PATH]) + pax([PATH]) + A, "two extended headers", 2048),
@@ -247,9 +248,11 @@ REFUSED = {
     "T7 other digits": (entry(b"x", "²4 path=b.jpg\n".encode(), b"x") + A, "malformed", 0),
     "T8 path": (A + pax([(b"path", b"")]) + A, "empty path", 1024),
     "T8 size": (pax([(b"size", b"")]) + A, "empty size", 0),
-    "T8 negative": (pax([(b"size", b"-1")]) + A, "bad pax size", 1024),
-    "T8 long": (pax([(b"size", b"1" * 20)]) + A, "bad pax size", 1024),
-    "T8 text": (pax([(b"size", b"1e3")]) + A, "bad pax size", 1024),
+    "T8 negative": (pax([(b"size", b"-1")]) + A, "bad pax size", 0),
+    "T8 long": (A + pax([(b"size", b"1" * 20)]) + A, "bad pax size", 1024),
+    "T8 text": (pax([(b"size", b"1e3")]) + A, "bad pax size", 0),
+    "T8 long name": (A + entry(b"L", b"", b"L", magic=GNU) + A, "empty GNU long name", 1024),
+    "T8 long name of NULs": (gnu_long(b"") + A, "empty GNU long name", 0),
     "T9": (A + gnu_long(b"b") + pax([PATH]) + A, "two long names", 1024),
     "T9 other order": (pax([PATH]) + gnu_long(b"b") + A, "two long names", 0),
     "T10 pax": (pax([(b"path", b"a\0b.jpg")]) + A, "NUL", 0),
@@ -265,6 +268,19 @@ REFUSED = {
     "T13 extended": (pax([PATH]), "truncated", 1024),
     "T13 zeros": (A + bytes(100), "truncated", 1124),
     "T13 no member": (pax([PATH]) + END_OF_ARCHIVE, "no member", 1024),
+    "T14 hard link": (A + block(b"l", 512, b"1", link=b"a.jpg") + A, "claims 512 bytes", 1024),
+    "T14 symbolic link": (block(b"l", 1, b"2", link=b"a.jpg") + A, "claims 1 bytes", 0),
+    "T14 folder": (block(b"l/", 8**11 - 1, b"5") + A, "claims 8589934591 bytes; tar readers do not agree", 0),
+    "T14 label": (A + block(b"l", 512, b"V", magic=GNU) + full(b"x"), "claims 512 bytes", 1024),
+    "T14 pax": (pax([(b"size", b"512")]) + block(b"l", 0, b"1", link=b"a.jpg") + A, "claims 512 bytes", 1024),
+    "T14 v7 folder": (block(b"l/", 512, b"\0", magic=V7) + A, "claims 512 bytes", 0),
+    "T14 file with a slash": (A + entry(b"l/", b"1"), "claims 1 bytes", 1024),
+    "T15 pax": (pax([(b"path", b"b.jpg/")]) + entry(b"b.jpg"), "a file to some tar readers and a folder to", 1024),
+    "T15 pax and header": (pax([(b"path", b"b.jpg/")]) + entry(b"b.jpg/"), "a folder to others", 1024),
+    "T15 v7": (gnu_long(b"b.jpg") + entry(b"b/", b"1", b"\0", magic=GNU), "a folder to others", 1024),
+    "T16 long name": (A + block(b"x", 3, b"L", magic=GNU) + full(b"b.jpg\0") + A, "goes on beyond its size", 1024),
+    "T16 pax": (block(b"x", 13, b"x") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "goes on beyond its size", 0),
+    "T16 global": (block(b"x", 13, b"g") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "goes on beyond its", 0),
 }
 
 

@@ -1,0 +1,94 @@
+"""What a file is that is no plain tar, by its first bytes or its name, and the command that makes it one.
+
+Numbers as in the formats' own documents and in the `file` program's list of magic numbers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Compression:
+    """A way to compress a tar: how it is told, and how it is undone."""
+
+    name: str
+    magics: tuple[bytes, ...]
+    suffixes: tuple[str, ...]
+    command: str
+
+
+COMPRESSIONS = (
+    Compression("gzip", (b"\x1f\x8b",), (".tar.gz", ".tgz", ".taz"), "gzip -d"),
+    Compression("zstd", (b"\x28\xb5\x2f\xfd",), (".tar.zst", ".tzst"), "zstd -d"),
+    Compression("xz", (b"\xfd7zXZ\0",), (".tar.xz", ".txz"), "xz -d"),
+    Compression("bzip2", (b"BZh",), (".tar.bz2", ".tbz2", ".tbz"), "bzip2 -d"),
+    Compression("lz4", (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"), (".tar.lz4",), "lz4 -d"),  # the second: legacy
+    Compression("compress", (b"\x1f\x9d", b"\x1f\xa0"), (".tar.Z", ".taZ"), "uncompress"),
+    Compression("lzma", (b"\x5d\0\0",), (".tar.lzma", ".tlz"), "xz -d --format=lzma"),
+    Compression("lzip", (b"LZIP",), (".tar.lz",), "lzip -d"),
+    Compression("lzop", (b"\x89LZO\0\r\n\x1a\n",), (".tar.lzo", ".tzo"), "lzop -d"),
+    Compression("lrzip", (b"LRZI",), (".tar.lrz", ".tlrz"), "lrzip -d"),
+    Compression("rzip", (b"RZIP",), (".tar.rz",), "rzip -d"),
+    Compression("grzip", (b"GRZipII\0",), (".tar.grz",), "grzip -d"),
+    Compression("snappy", (b"\xff\x06\0\0sNaPpY",), (".tar.sz",), "snzip -d"),
+    Compression("brotli", (), (".tar.br", ".tbr"), "brotli -d"),  # has no magic number
+)  # fmt: skip
+COMPRESSED_SUFFIXES = tuple(suffix for compression in COMPRESSIONS for suffix in compression.suffixes)
+
+_ARCHIVES = {
+    b"PK\x03\x04": "a zip archive",
+    b"7z\xbc\xaf\x27\x1c": "a 7z archive",
+    b"Rar!\x1a\x07": "a rar archive",
+    b"07070": "a cpio archive",
+    b"\xc7\x71": "a cpio archive",
+    b"!<arch>\n": "an ar archive",
+}
+# Frames of zstd and lz4 that any program may put first (RFC 8878, section 3.1.2): one of 16 magic numbers, a length,
+# that many bytes.
+_SKIPPABLE = tuple(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16))
+_SKIPPABLE_HEADER_BYTES = 8
+
+
+def compression_of(start: bytes, name: str = "") -> Compression | None:
+    """Return how a file is compressed, by its first bytes, or else by its name; None if neither tells."""
+    while start.startswith(_SKIPPABLE):
+        length = int.from_bytes(start[4:_SKIPPABLE_HEADER_BYTES], "little")
+        rest = start[_SKIPPABLE_HEADER_BYTES + length :]
+        if not rest:
+            return compression_by_name(name) or _BY_NAME["zstd"]
+        start = rest
+    for compression in COMPRESSIONS:
+        if start.startswith(compression.magics):
+            return compression
+    return compression_by_name(name)
+
+
+def compression_by_name(name: str) -> Compression | None:
+    """Return how a tar of this name is compressed; None if the name does not tell."""
+    return next((one for one in COMPRESSIONS if name.endswith(one.suffixes)), None)
+
+
+def what_it_is(start: bytes, name: str) -> tuple[str, str]:
+    """Return what a file is that does not begin with a tar header, and what to do about it.
+
+    Args:
+        start: Its first bytes, up to a block.
+        name: Its name, for those that have no magic number, and for the command.
+    """
+    compression = compression_of(start, name) if start else None
+    if compression is not None:
+        return f"{compression.name}-compressed, which does not allow random access", advice_for(compression, name)
+    for magic, kind in _ARCHIVES.items():
+        if start.startswith(magic):
+            return f"not a tar but {kind}", "unpack it, then pack the files with tar"
+    what = "the first block is not a header" if start else "the file is empty"
+    return f"not a tar: {what}", "copy it again, or leave it out"
+
+
+def advice_for(compression: Compression, name: str) -> str:
+    """Return what to do about a compressed tar of this name."""
+    return f'decompress it to a plain tar: "{compression.command} {name.rpartition("/")[2]}"'
+
+
+_BY_NAME = {compression.name: compression for compression in COMPRESSIONS}
