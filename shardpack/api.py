@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import operator
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
-from typing import Any, Literal, SupportsIndex, get_args
+from typing import Any, Literal, get_args
 
 from shardpack.commit.bucket import open_output
 from shardpack.commit.lease import refuse_taken
@@ -18,7 +17,8 @@ from shardpack.format.assemble import recorded_options
 from shardpack.index.find import find_tars
 from shardpack.index.run import index_in_memory
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
-from shardpack.runtime.processes import check_jobs, start_workers
+from shardpack.runtime.arguments import as_integer, as_jobs, one_of
+from shardpack.runtime.processes import start_workers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.sources.detect import Layout, open_source
@@ -184,11 +184,11 @@ def pack(
     """
     began = time.perf_counter()
     limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
-    check_jobs(jobs)
-    _check_check(check)
+    jobs = as_jobs(jobs)
+    one_of("check", check, (*get_args(Check), None))
     output = open_output(out, storage_options, work_dir=work_dir)
     if shuffle is not None:
-        shuffle = _seed(shuffle)
+        shuffle = as_integer("shuffle", shuffle)
     if not isinstance(source, (str, os.PathLike)):
         if dry_run or shuffle is not None or check is not None:
             raise OptionError("an iterable cannot be planned, checked or shuffled; pack a folder for that")
@@ -211,7 +211,7 @@ def pack(
             refuse_taken(output, force=force)  # before hours of listing and checking
     with ExitStack() as stack:
         # Workers that were asked for warm up while the folder is listed, and share the listing.
-        pool = stack.enter_context(start_workers(jobs or 1))
+        engine = stack.enter_context(start_workers(jobs or 1))
         found = open_source(
             os.fspath(source),
             layout=layout,
@@ -219,13 +219,13 @@ def pack(
             rename_keys=rename_keys,
             on_error=on_error,
             progress=lambda count: progress("list", count, 0),
-            pool=pool,
+            engine=engine,
         )
         listing, problems = found.listing, found.problems
         if jobs is None and (check is not None or not dry_run):
-            pool = stack.enter_context(start_workers(_default_jobs(listing, limits)))
+            engine = stack.enter_context(start_workers(_default_jobs(listing, limits)))
         if check is not None:
-            listing = check_listing(listing, problems, check, pool=pool, on_error=on_error, progress=progress)
+            listing = check_listing(listing, problems, check, engine=engine, on_error=on_error, progress=progress)
         if shuffle is not None:
             listing = listing.take(permutation(listing.num_samples, derive_key(PACK_ORDER, shuffle)))
         plan = plan_shards(listing, limits)
@@ -242,7 +242,7 @@ def pack(
                 rename_keys=rename_keys or None,
             )
             options = PackOptions(force=force, classes=listing.classes, progress=progress, recorded=recorded)
-            resumed = pack_plan(plan, output, options, pool=pool, rejected=problems.rejected)
+            resumed = pack_plan(plan, output, options, engine=engine, rejected=problems.rejected)
     return PackReport(
         **_totals(plan),
         out=output.location,
@@ -255,18 +255,6 @@ def pack(
         seconds=time.perf_counter() - began,
         dry_run=dry_run,
     )
-
-
-def _check_check(check: object) -> None:
-    if check not in (None, *get_args(Check)):
-        raise OptionError(f"check is {check!r}, expected 'signature' or 'decode'")
-
-
-def _seed(shuffle: SupportsIndex) -> int:
-    try:
-        return operator.index(shuffle)
-    except TypeError as error:
-        raise OptionError(f"shuffle is {shuffle!r}, expected a seed: any integer") from error
 
 
 def _default_jobs(listing: Listing, limits: ShardLimits) -> int:

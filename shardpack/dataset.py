@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from operator import index
 from typing import Any, overload
 
 import numpy as np
@@ -34,6 +33,7 @@ from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import Shards
 from shardpack.read.shard_reader import Entry
+from shardpack.runtime.arguments import integer_or_none
 from shardpack.storage.overlay import Elsewhere, with_shards
 from shardpack.storage.protocols import RangeReader, Stats
 from shardpack.stream.loader import open_loader
@@ -300,7 +300,7 @@ class Dataset:
         return found
 
     def _checked_position(self, item: Any) -> int:
-        position = _as_integer(item)
+        position = integer_or_none(item)
         if position is None:
             raise OptionError(f"a sample is asked for by position (int) or key (str), got {type(item).__name__}")
         size = len(self)
@@ -343,15 +343,6 @@ class Dataset:
             if field not in self.manifest.samples_per_field:
                 raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(self.fields) or 'none'}")
         return tuple(sorted(wanted))
-
-
-def _as_integer(item: Any) -> int | None:
-    if isinstance(item, (bool, np.bool_)):  # an int to Python; here most likely part of a mask
-        return None
-    try:
-        return index(item)
-    except TypeError:
-        return None
 
 
 def _reopen(

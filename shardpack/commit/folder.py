@@ -149,10 +149,10 @@ class InPlace:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def begin(self) -> bool:
+    def acquire(self) -> bool:
         return True
 
-    def end(self) -> None:
+    def close(self) -> None:
         return None
 
     def submit(self, info: ShardInfo, made_of: str) -> None:  # noqa: ARG002 - the worker has written it down

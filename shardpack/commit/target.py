@@ -27,7 +27,7 @@ from shardpack.format import key_index, manifest
 from shardpack.format.assemble import REJECTED_NAME, Parts
 from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex
-from shardpack.runtime.processes import Gate
+from shardpack.runtime.engine import Backpressure
 from shardpack.storage.atomic import NewFile
 
 OTHER_NAMES = frozenset({key_index.FILE_NAME, REJECTED_NAME})
@@ -56,7 +56,7 @@ class Workplace(Protocol):
         ...
 
 
-class Delivery(Gate, Protocol):
+class Delivery(Backpressure, Protocol):
     """The way of shards from the workplace to the dataset. A context manager."""
 
     def __enter__(self) -> Delivery: ...
@@ -64,7 +64,7 @@ class Delivery(Gate, Protocol):
     def __exit__(self, *_: object) -> None: ...
 
     def submit(self, info: ShardInfo, made_of: str) -> None:
-        """Deliver a shard that was made after a `begin`; does not wait for its arrival."""
+        """Deliver a shard that was made after an `acquire`; does not wait for its arrival."""
         ...
 
     def arrived(self) -> list[ShardInfo]:

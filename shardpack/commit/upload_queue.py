@@ -1,6 +1,6 @@
 """Shards on their way to a bucket: uploaded in threads while others are made, no more than there is room for.
 
-begin --room--> a worker makes the shard --submit--> a thread uploads it, checks, deletes it --room--> begin
+acquire --room--> a worker makes the shard --submit--> a thread uploads it, checks, deletes it --room--> acquire
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Uploads:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.end()
+        self.close()
         if self._threads is not None:
             self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def begin(self) -> bool:
+    def acquire(self) -> bool:
         with self._room:
             self._room.wait_for(lambda: self._free or self._closed)
             if self._closed:
@@ -47,7 +47,7 @@ class Uploads:
             self._free -= 1
             return True
 
-    def end(self) -> None:
+    def close(self) -> None:
         with self._room:
             self._closed = True
             self._room.notify_all()

@@ -25,7 +25,7 @@ from shardpack.errors import OptionError, OutputExistsError, ShardpackError, Sto
 from shardpack.format import key_index, manifest
 from shardpack.format.assemble import REJECTED_NAME
 from shardpack.format.manifest import Manifest, ShardInfo
-from shardpack.runtime.processes import check_jobs
+from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import NewFile, storage_errors
 from shardpack.storage.local import LocalStore
@@ -102,7 +102,7 @@ def copy(
         StorageError: One of the two refused; what was finished is kept for the next call.
     """
     began = time.perf_counter()
-    check_jobs(jobs)
+    jobs = as_jobs(jobs)
     store = open_store(source, storage_options if is_url(source) else None)
     output = open_output(target, target_storage_options, work_dir=None if work_dir is None else os.fspath(work_dir))
     if _place(store.location) == _place(output.location):

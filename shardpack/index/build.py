@@ -22,11 +22,11 @@ from shardpack.format.key_index import hash_keys, repeated_hashes
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.index.find import TarSet
-from shardpack.index.header_scan import ByteCount, IndexedTar, index_tar
+from shardpack.index.header_scan import IndexedTar, index_tar
 from shardpack.index.range_scan import index_object
 from shardpack.index.report import RepeatedKey
 from shardpack.runtime.processes import default_jobs, start_workers
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 
 OnDuplicate = Literal["raise", "keep"]
 SHOWN = 3
@@ -105,16 +105,16 @@ class Build:
         found = self._found
         sizes = [found.store.size(name) for name in found.names]
         total = sum(sizes)
-        count = ByteCount("index", total, progress)
+        count = ByteProgress("index", total, progress)
         tasks = [(found.folder, name) for name in found.names]
-        with start_workers(min(jobs or default_jobs(total), len(tasks))) as pool:
-            if pool is None:
+        with start_workers(min(jobs or default_jobs(total), len(tasks))) as engine:
+            if engine.jobs == 1:
                 for task in tasks:
-                    self._add(index_tar(task, passed=count.add))
+                    self._add(index_tar(task, passed=count.advance))
             else:
-                for number, indexed in pool.map(index_tar, tasks):
+                for number, indexed in engine.map(index_tar, tasks):
                     self._add(indexed)
-                    count.add(sizes[number])
+                    count.advance(sizes[number])
         self.bytes_fetched += total
 
     def _add_far(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
@@ -124,7 +124,7 @@ class Build:
         with ThreadPoolExecutor(jobs, thread_name_prefix="shardpack-index") as threads:
             total = sum(threads.map(found.store.size, found.names))
             lanes = min(REQUESTS_AT_ONCE // jobs or 1, MOST_LANES)
-            one = partial(self._add_one_far, checksums, lanes, ByteCount("index", total, progress))
+            one = partial(self._add_one_far, checksums, lanes, ByteProgress("index", total, progress))
             futures = [threads.submit(one, name) for name in found.names]
             try:
                 for future in as_completed(futures):
@@ -135,11 +135,11 @@ class Build:
                 raise
         self.bytes_fetched += found.store.stats.snapshot().bytes_fetched - before
 
-    def _add_one_far(self, checksums: bool | None, lanes: int, count: ByteCount, name: str) -> None:
+    def _add_one_far(self, checksums: bool | None, lanes: int, count: ByteProgress, name: str) -> None:
         def passed(num_bytes: int) -> None:
             if self._stop.is_set():
                 raise _StoppedError
-            count.add(num_bytes)
+            count.advance(num_bytes)
 
         done = self._place.finished(name, checksums=checksums)
         if done is not None:

@@ -7,7 +7,6 @@ end; `hopping.py` reads as little as it can.
 from __future__ import annotations
 
 import os
-import threading
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -20,7 +19,6 @@ from shardpack.format.index_builder import build_index
 from shardpack.format.naming import split_name
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.tar_parser import Member, TarParser
-from shardpack.runtime.progress import Progress
 
 CHUNK_BYTES = 1 << 20
 MAX_MEMBERS = 1 << 26  # 32 GiB of headers: a server that invents members for ever would fill the memory
@@ -35,24 +33,6 @@ class IndexedTar:
     name: str
     index: ShardIndex
     ignored: int
-
-
-class ByteCount:
-    """How many bytes are behind us, told to a progress callback. `add` is safe in threads: one call at a time."""
-
-    def __init__(self, phase: str, total: int, progress: Progress) -> None:
-        self._phase, self._total, self._progress = phase, total, progress
-        self._lock = threading.Lock()
-        self.done = 0
-
-    def add(self, num_bytes: int) -> None:
-        with self._lock:
-            self.move_to(self.done + num_bytes)
-
-    def move_to(self, done: int) -> None:
-        if done != self.done:
-            self.done = done
-            self._progress(self._phase, done, self._total)
 
 
 def index_tar(task: tuple[str, str], *, passed: Callable[[int], None] = lambda _: None) -> IndexedTar:

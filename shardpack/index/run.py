@@ -14,7 +14,7 @@ from shardpack.index.build import Build, MemoryPlace, OnDuplicate
 from shardpack.index.find import TarSet, find_tars
 from shardpack.index.report import IndexReport
 from shardpack.index.target import place_for
-from shardpack.runtime.processes import check_jobs
+from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.memory import MemoryStore
@@ -75,7 +75,7 @@ def index(
         raise OptionError(f"on_duplicate is {on_duplicate!r}; choose 'raise' or 'keep'")
     if checksums not in (True, False, None):
         raise OptionError(f"checksums is {checksums!r}; choose True, False or None")
-    check_jobs(jobs)
+    jobs = as_jobs(jobs)
     found = find_tars(tars, storage_options)
     place = place_for(found, out, storage_options, out_options)
     place.refuse(force=force)

@@ -21,8 +21,7 @@ from shardpack.order.epoch import EpochOrder
 from shardpack.read.batches import fetch
 from shardpack.read.shard_cache import Shards
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.runtime.threads import AHEAD
-from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES
+from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, PREFETCHED_CHUNKS
 from shardpack.stream.stream import Stream
 
 BATCH = 256  # samples of a batch that is looked at, if the stream has no batch size
@@ -198,7 +197,7 @@ class _Look:
         """Return how many bytes of samples a stream holds: near, what it reads ahead waits in the page cache."""
         if not self._remote:
             return MAX_CHUNK_BYTES
-        return read_ahead_bytes or AHEAD * CHUNK_BYTES
+        return read_ahead_bytes or PREFETCHED_CHUNKS * CHUNK_BYTES
 
     def _runs(self) -> tuple[int, int]:
         """Return how many runs this rank takes up, parts of one included, and how many there are in all."""

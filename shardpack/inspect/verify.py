@@ -33,11 +33,12 @@ from shardpack.format.key_index import FILE_NAME as KEY_INDEX_NAME
 from shardpack.format.key_index import KeyIndex, encode_key_index, hash_keys
 from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex
-from shardpack.index.header_scan import ByteCount, index_tar
+from shardpack.index.header_scan import index_tar
 from shardpack.index.range_scan import index_object
 from shardpack.read.shard_reader import check_length, headers_of, load_index, some_headers
-from shardpack.runtime.processes import check_jobs, default_jobs, start_workers
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.arguments import as_jobs
+from shardpack.runtime.processes import default_jobs, start_workers
+from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import Elsewhere
@@ -129,25 +130,25 @@ def verify(
         DatasetNotFoundError, CorruptManifestError: There is no manifest to verify against.
     """
     began = time.perf_counter()
-    check_jobs(jobs)
+    jobs = as_jobs(jobs)
     store = open_store(location, storage_options if is_url(location) else None)
     dataset = open_dataset(store, elsewhere=Elsewhere(storage_options))
     reader, whole = dataset._shards.store, dataset.manifest
-    count = ByteCount("verify", whole.num_bytes, progress)
+    count = ByteProgress("verify", whole.num_bytes, progress)
     tasks = [(reader, info, full) for info in whole.shards]
     found: dict[int, list[Problem]] = {}
     if isinstance(reader, LocalStore):
         jobs = jobs or default_jobs(whole.num_bytes if full else 0)
-        with start_workers(min(jobs, len(tasks) or 1)) as pool:
-            if pool is None:
+        with start_workers(min(jobs, len(tasks) or 1)) as engine:
+            if engine.jobs == 1:
                 for number, task in enumerate(tasks):
                     before = count.done
-                    found[number] = _verify_shard(task, passed=count.add)
-                    count.move_to(before + whole.records[number]["num_bytes"])  # also where not all of it was read
+                    found[number] = _verify_shard(task, passed=count.advance)
+                    count.advance_to(before + whole.records[number]["num_bytes"])  # also where not all of it was read
             else:
-                for number, shard_problems in pool.map(_verify_shard, tasks):
+                for number, shard_problems in engine.map(_verify_shard, tasks):
                     found[number] = shard_problems
-                    count.add(whole.records[number]["num_bytes"])
+                    count.advance(whole.records[number]["num_bytes"])
     else:
         found = dict(enumerate(_in_threads(tasks, jobs or SHARDS_AT_ONCE, count)))
     problems = [problem for number in sorted(found) for problem in found[number]]
@@ -164,7 +165,7 @@ def verify(
     )
 
 
-def _in_threads(tasks: list[Task], jobs: int, count: ByteCount) -> list[list[Problem]]:
+def _in_threads(tasks: list[Task], jobs: int, count: ByteProgress) -> list[list[Problem]]:
     """Return the problems of each shard; after an error the others end at the next range they have read."""
     stop = threading.Event()
 
@@ -176,10 +177,10 @@ def _in_threads(tasks: list[Task], jobs: int, count: ByteCount) -> list[list[Pro
             if stop.is_set():
                 raise StorageError("verifying was given up; run it again")
             left -= num_bytes
-            count.add(num_bytes)
+            count.advance(num_bytes)
 
         problems = _verify_shard(task, passed=passed)
-        count.add(left)
+        count.advance(left)
         return problems
 
     threads = ThreadPoolExecutor(jobs, thread_name_prefix="shardpack verify")

@@ -11,17 +11,16 @@ Nothing is replayed: any place costs a bisection over the blocks, whatever came 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from operator import index
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import OptionError
 from shardpack.order.blocks import Blocks, Segments, cut_blocks, whole_segments
 from shardpack.order.partitions import Partitioning
 from shardpack.order.permutation import BLOCK_ORDER, GLOBAL_ORDER, SHARD_ORDER, derive_key, permutation
 from shardpack.order.shuffled import shuffled
 from shardpack.order.windows import Windows
+from shardpack.runtime.arguments import as_integer, one_of
 from shardpack.runtime.sizes import parse_bytes
 
 SHUFFLES = ("none", "shards", "blocks", "global")
@@ -51,13 +50,10 @@ class Shuffle:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", as_integer("seed", self.seed))
-        if self.mode not in SHUFFLES:
-            raise OptionError(f"shuffle is {self.mode!r}; choose one of {', '.join(map(repr, SHUFFLES))}")
+        one_of("shuffle", self.mode, SHUFFLES)
         for name in ("block_bytes", "window_blocks"):
-            number = as_integer(name, getattr(self, name))
+            number = as_integer(name, getattr(self, name), minimum=1, maximum=MAX_OPTION)
             object.__setattr__(self, name, number)
-            if not 1 <= number <= MAX_OPTION:
-                raise OptionError(f"{name} is {number}, expected 1 to {MAX_OPTION}")
 
 
 def as_shuffle(shuffle: str | bool, seed: int, block_bytes: int | str, window_blocks: int) -> Shuffle:
@@ -68,18 +64,6 @@ def as_shuffle(shuffle: str | bool, seed: int, block_bytes: int | str, window_bl
     """
     mode = {True: "blocks", False: "none"}[shuffle] if isinstance(shuffle, bool) else shuffle
     return Shuffle(mode, seed, parse_bytes(block_bytes), window_blocks)
-
-
-def as_integer(name: str, number: int) -> int:
-    """Return a whole number as an int, NumPy's among them.
-
-    Raises:
-        OptionError: It is none.
-    """
-    try:
-        return index(number)
-    except TypeError:
-        raise OptionError(f"{name} is {number!r}, expected an integer") from None
 
 
 class EpochOrder:

@@ -4,7 +4,7 @@ Not `multiprocessing`: its children import the caller's main module, so that pac
 without a `__main__` guard, or from a notebook, would fail; and a pool that loses a worker hangs.
 Here a worker that dies is an error, and one whose parent dies reads end-of-file and ends.
 
-    caller --tasks--> one thread a worker --(function, task)--> child: worker_main.main()
+    caller --tasks--> one thread a worker --(function, task)--> child: process_child.main()
            <-results-                     <--(ok, result)------
 """
 
@@ -17,45 +17,23 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import IO, Any, Protocol, TypeVar
+from typing import IO, Any
 
-from shardpack.errors import OptionError, ShardpackError
+from shardpack.errors import ShardpackError
+from shardpack.runtime.engine import HERE, Backpressure, Engine, Result, Results, Task
 from shardpack.runtime.process_child import read_frame, write_frame
-
-Task = TypeVar("Task")
-Result = TypeVar("Result")
-
-Results = Generator[tuple[int, Result], None, None]
 
 BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
 
 _SECONDS_TO_DIE = 5
 
 
-def check_jobs(jobs: object) -> None:
-    """Raise OptionError unless `jobs` is a number of workers, or None."""
-    if jobs is not None and (not isinstance(jobs, int) or isinstance(jobs, bool) or jobs < 1):
-        raise OptionError(f"jobs is {jobs!r}, expected at least 1")
-
-
 def default_jobs(num_bytes: int) -> int:
     """Return how many workers pay for their start when so much is to be read: at most one a core."""
     return min(os.cpu_count() or 1, 1 + num_bytes // BYTES_PER_WORKER)
-
-
-class Gate(Protocol):
-    """Room for what tasks make."""
-
-    def begin(self) -> bool:
-        """Wait until there is room for one more; False after `end`. Called in threads."""
-        ...
-
-    def end(self) -> None:
-        """Let nobody wait any more."""
-        ...
 
 
 class WorkerPool:
@@ -106,7 +84,11 @@ class WorkerPool:
         self._children, self._threads = [], []
 
     def map(
-        self, function: Callable[[Task], Result], tasks: Iterable[Task], *, gate: Gate | None = None
+        self,
+        function: Callable[[Task], Result],
+        tasks: Iterable[Task],
+        *,
+        backpressure: Backpressure | None = None,
     ) -> Results[Result]:
         """Return an iterator of (task number, result), as they finish; the work starts at once.
 
@@ -115,22 +97,22 @@ class WorkerPool:
         Args:
             function: A module-level function; runs in the child.
             tasks: Drawn in the caller's thread, two a worker ahead, so they need not all exist at once.
-            gate: Holds tasks back until there is room for what they make.
+            backpressure: Holds tasks back until there is room for what they make.
         """
         if not self._children:
             raise ShardpackError("the workers have ended; start others")
         numbered = enumerate(tasks)
         ahead = list(islice(numbered, 2 * len(self._children)))
         for number, task in ahead:
-            self._tasks.put((number, function, task, gate))
-        return self._collect(function, numbered, len(ahead), gate)
+            self._tasks.put((number, function, task, backpressure))
+        return self._collect(function, numbered, len(ahead), backpressure)
 
     def _collect(
         self,
         function: Callable[[Any], Any],
         tasks: Iterator[tuple[int, Any]],
         pending: int,
-        gate: Gate | None,
+        backpressure: Backpressure | None,
     ) -> Results[Any]:
         try:
             while pending:
@@ -139,22 +121,22 @@ class WorkerPool:
                 if not fine:
                     raise result
                 for following, task in islice(tasks, 1):
-                    self._tasks.put((following, function, task, gate))
+                    self._tasks.put((following, function, task, backpressure))
                     pending += 1
                 yield number, result
         finally:
             if pending:  # an error, or the caller left: there are results that nobody will take
-                if gate is not None:
-                    gate.end()
+                if backpressure is not None:
+                    backpressure.close()
                 self.close()
 
 
 @contextmanager
-def start_workers(jobs: int) -> Iterator[WorkerPool | None]:
-    """Yield a pool, or None for one job: the caller then does the work itself."""
+def start_workers(jobs: int) -> Iterator[Engine]:
+    """Yield an engine with so many jobs: worker processes, or for one job this process."""
     # Without an interpreter to start (embedded, or frozen into a program) there is only this process.
     if jobs == 1 or not sys.executable or getattr(sys, "frozen", False):
-        yield None
+        yield HERE
         return
     with WorkerPool(jobs) as pool:
         yield pool
@@ -197,8 +179,8 @@ def _serve(child: subprocess.Popen[bytes], tasks: queue.SimpleQueue[Any], result
     assert child.stdin is not None
     assert child.stdout is not None
     while (item := tasks.get()) is not None:
-        number, function, task, gate = item
-        if gate is not None and not gate.begin():
+        number, function, task, backpressure = item
+        if backpressure is not None and not backpressure.acquire():
             continue
         fine, result = _ask(child, child.stdin, child.stdout, function, task)
         results.put((number, fine, result))

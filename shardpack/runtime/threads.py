@@ -1,37 +1,107 @@
-"""Work done in threads ahead of whoever takes its results, in order."""
+"""Threads with an owner and an end: `ordered_map` works ahead of its consumer, `call_all` does many things at once.
+
+Both cancel what has not begun and join their threads before they are left: at the end, by an error, and when an
+iterator is closed or dropped. Only Ctrl-C does not wait for work under way, which may hang: that ends by itself.
+Every thread is called "shardpack-..." after what it does. For other shapes of work there is `Threads`.
+"""
 
 from __future__ import annotations
 
+import threading
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import TypeVar
+from collections.abc import Callable, Generator, Iterable
+from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from itertools import islice
+from types import TracebackType
+from typing import Any, TypeVar
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
-AHEAD = 16  # items under way: of 4 MiB each, more than 10 Gbit/s bring in 50 ms
 
+class Threads:
+    """At most `limit` threads, started when needed. Leaving it as a context cancels what has not begun, and joins.
 
-def done_ahead(items: Iterator[Item], work: Callable[[Item], Result]) -> Generator[tuple[Item, Result], None, None]:
-    """Yield (item, result) in the order of the items, of which up to `AHEAD` are worked on at once.
-
-    The number grows from one, so that the first result does not share the network with what comes
-    later. When the iterator is closed, dropped or fails, what has not begun is dropped, and the
-    threads end with what they are doing. (Close it: an error's traceback would keep it alive.)
+    An owner that is dropped unclosed lets its threads end without waiting for them.
     """
-    pool = ThreadPoolExecutor(AHEAD, thread_name_prefix="shardpack-ahead")
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    ahead = 1
-    try:
+
+    def __init__(self, limit: int, *, purpose: str) -> None:
+        self._members: set[int] = set()
+        self._pool = ThreadPoolExecutor(
+            limit,
+            thread_name_prefix=f"shardpack-{purpose}",
+            initializer=lambda members: members.add(threading.get_ident()),
+            initargs=(self._members,),
+        )
+
+    def __enter__(self) -> Threads:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close(wait=not isinstance(error, KeyboardInterrupt))
+
+    def start(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Return the future of a call. Calls begin in the order in which they were handed in."""
+        return self._pool.submit(function, *arguments)
+
+    def close(self, *, wait: bool = True) -> None:
+        """Cancel what has not begun, and wait for the threads unless told not to. Safe to call twice."""
+        # The garbage collector may drop an iterator in one of its own threads, which cannot wait for itself.
+        self._pool.shutdown(wait=wait and threading.get_ident() not in self._members, cancel_futures=True)
+
+
+def ordered_map(
+    items: Iterable[Item],
+    work: Callable[[Item], Result],
+    *,
+    depth: int,
+    threads: int | None = None,
+    grow: bool = False,
+    purpose: str = "ahead",
+) -> Generator[Result, None, None]:
+    """Yield work(item) in the order of the items, while threads work on the next ones.
+
+    Nothing begins before the first result is asked for. At most `depth` results are under way or wait to be taken.
+    The first error, in the order of the items, is raised where its result would have come.
+
+    Args:
+        items: Drawn in the consumer's thread, `depth` ahead at most.
+        work: Called in threads; with `depth` 0 in the consumer's, when a result is asked for.
+        depth: How many items are worked on ahead of the consumer.
+        threads: How many of them at once; None is `depth`.
+        grow: Begin with one item under way and double with each result, so that the first does not share
+            the network with what comes later.
+        purpose: Names the threads.
+    """
+    if depth == 0:
+        yield from map(work, items)
+        return
+    remaining, waiting = iter(items), deque[Future[Result]]()
+    ahead = 1 if grow else depth
+    with Threads(min(depth, threads or depth), purpose=purpose) as pool:
         while True:
-            while len(waiting) < ahead and (item := next(items, None)) is not None:
-                waiting.append((item, pool.submit(work, item)))
+            waiting.extend(pool.start(work, item) for item in islice(remaining, ahead - len(waiting)))
             if not waiting:
                 return
-            first, future = waiting.popleft()
-            yield first, future.result()
-            del first, future  # before the next one is waited for
-            ahead = min(2 * ahead, AHEAD)
-    finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+            yield waiting.popleft().result()
+            ahead = min(2 * ahead, depth)
+
+
+def call_all(
+    function: Callable[[Item], Result], items: Iterable[Item], *, limit: int, purpose: str = "call"
+) -> list[Result]:
+    """Return function(item) for each item, in their order, at most `limit` at a time.
+
+    One item, or a limit of one, needs no thread. The first error that happens stops what has not begun, waits for
+    what has, and is raised.
+    """
+    items = list(items)
+    if min(limit, len(items)) <= 1:
+        return list(map(function, items))
+    with Threads(min(limit, len(items)), purpose=purpose) as pool:
+        futures = [pool.start(function, item) for item in items]
+        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+        for future in futures:
+            if future in done:
+                future.result()
+        return [future.result() for future in futures]

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
 from shardpack.errors import OnError, OptionError, SourceError
-from shardpack.runtime.processes import WorkerPool
+from shardpack.runtime.engine import HERE, Engine
 from shardpack.sources.class_folders import add_class_labels, in_class_folders
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
 from shardpack.sources.keys import check_names
@@ -45,7 +45,7 @@ def open_source(
     rename_keys: bool = False,
     on_error: OnError = "raise",
     progress: Callable[[int], None] | None = None,
-    pool: WorkerPool | None = None,
+    engine: Engine = HERE,
 ) -> Source:
     """Return the samples of a folder, their names checked; no picture is opened.
 
@@ -63,7 +63,7 @@ def open_source(
         rename_keys: Escape unsafe keys reversibly instead of rejecting them.
         on_error: "raise" at the end if anything was rejected, or "skip" to go on without it.
         progress: Called with the number of files found so far, now and then.
-        pool: Workers that share the listing of folders; the result is the same.
+        engine: Shares the listing of folders among its workers; the result is the same.
 
     Raises:
         SourceError: No pictures, unreadable labels, or rejected samples: the first few are
@@ -78,7 +78,7 @@ def open_source(
     if annotations is not None and layout not in ("auto", "coco"):
         raise OptionError(f"annotations are for the layout 'coco', got layout {layout!r}; leave one of them out")
     problems = Problems()
-    files = scan(path, problems, progress=progress, pool=pool)
+    files = scan(path, problems, progress=progress, engine=engine)
     listing, layout = _list(files, layout, annotations, problems, rename_keys=rename_keys)
     listing = check_names(listing, problems, rename_keys=rename_keys)
     if on_error == "raise":

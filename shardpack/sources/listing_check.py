@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import closing
 
 from shardpack.errors import OnError, SourceError
-from shardpack.runtime.processes import WorkerPool
+from shardpack.runtime.engine import Engine
 from shardpack.runtime.progress import Progress
 from shardpack.sources.image_check import check_range
 from shardpack.sources.listing import Listing
@@ -20,7 +20,7 @@ def check_listing(
     problems: Problems,
     check: Check,
     *,
-    pool: WorkerPool | None,
+    engine: Engine,
     on_error: OnError,
     progress: Progress,
 ) -> Listing:
@@ -32,9 +32,8 @@ def check_listing(
     total = listing.num_samples
     starts = range(0, total, SAMPLES_PER_TASK)
     tasks = ((listing.slice(first, min(first + SAMPLES_PER_TASK, total)), check) for first in starts)
-    results = pool.map(_check, tasks) if pool else ((i, _check(task)) for i, task in enumerate(tasks))
     bad: dict[int, str] = {}
-    with closing(results):
+    with closing(engine.map(_check, tasks)) as results:
         for done, (number, found) in enumerate(results, start=1):
             bad.update({starts[number] + sample: reason for sample, reason in found})
             progress("check", min(done * SAMPLES_PER_TASK, total), total)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from shardpack.errors import SourceError
-from shardpack.runtime.processes import WorkerPool
+from shardpack.runtime.engine import HERE, Engine
 from shardpack.sources.rejects import Problems
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
@@ -63,7 +63,7 @@ def scan(
     problems: Problems,
     *,
     progress: Callable[[int], None] | None = None,
-    pool: WorkerPool | None = None,
+    engine: Engine = HERE,
 ) -> Files:
     """Return all files below `root`, in an order that no directory listing can change.
 
@@ -75,20 +75,20 @@ def scan(
         root: The folder.
         problems: Takes what is rejected or left out.
         progress: Called with the number of files so far, now and then.
-        pool: Workers that share the folders in `root` among them; the result is the same.
+        engine: Shares the folders in `root` among its workers; the result is the same.
 
     Raises:
         SourceError: `root` is not a readable folder.
     """
     files = Files(os.fspath(root))
     below = _scan_folder(files, ("", ()), problems, progress)
-    if pool is None or len(below) < 2:
+    if engine.jobs == 1 or len(below) < 2:
         _scan_below(files, below, problems, progress)
         return files
     tasks = [(files.root, below[first : first + _FOLDERS_A_TASK]) for first in range(0, len(below), _FOLDERS_A_TASK)]
     parts: dict[int, tuple[Files, Problems]] = {}
     found = len(files.names)
-    for number, part in pool.map(_scan_task, tasks):
+    for number, part in engine.map(_scan_task, tasks):
         parts[number] = part
         found += len(part[0].names)
         if progress is not None:

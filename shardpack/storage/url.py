@@ -17,6 +17,7 @@ from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 from shardpack.errors import OptionError
+from shardpack.runtime.arguments import as_number
 from shardpack.storage.clients.base import Client
 
 BUCKET_SCHEMES = frozenset(("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl"))
@@ -131,10 +132,7 @@ def positive(options: dict[str, Any], name: str, default: float) -> float:
     Raises:
         OptionError: It is none.
     """
-    value = options.pop(name, default)
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < 1e9:
-        raise OptionError(f"storage_options: {name} is {value!r}, expected a number above 0")
-    return float(value)
+    return as_number(f"storage_options: {name}", options.pop(name, default))
 
 
 def _strings(value: Any) -> list[str]:

@@ -23,8 +23,9 @@ from typing import TYPE_CHECKING, Any
 from shardpack.codecs.decode import Decoder, field_decoders
 from shardpack.codecs.image import PictureOptions, as_pair
 from shardpack.errors import OptionError
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, as_integer
+from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS
 from shardpack.read.sample import Sample
+from shardpack.runtime.arguments import as_integer
 from shardpack.stream.batch_builder import Assembly, Recipe, Transform
 from shardpack.stream.stream import Stream
 
@@ -85,10 +86,10 @@ class Loader:
             raise OptionError(f"transform is {transform!r}, expected a function from fields to fields")
         self._stream, self._fields, self._decoders = stream, fields, decoders
         self._transform, self._on_error, self._drop_last = transform, on_error, drop_last
-        self._threads = _usable_cpus() if threads is None else _at_least_one("threads", threads)
+        self._threads = _usable_cpus() if threads is None else as_integer("threads", threads, minimum=1)
         batch_size = stream.batch_size
         enough = max(2, -(-2 * self._threads // batch_size))
-        self._prefetch = enough if prefetch is None else _at_least_one("prefetch", prefetch)
+        self._prefetch = enough if prefetch is None else as_integer("prefetch", prefetch, minimum=1)
         self._task_samples = max(1, min(MAX_TASK_SAMPLES, batch_size // (2 * self._threads)))
         self._taken = 0  # samples in the batches that the newest iterator has handed out, and before its start
         self.skipped = Skipped()
@@ -258,7 +259,7 @@ def open_loader(
         seed=seed,
         rank=rank,
         world_size=world_size,
-        batch_size=_at_least_one("batch_size", batch_size),
+        batch_size=as_integer("batch_size", batch_size, minimum=1),
         tail=tail,
         partitions=partitions,
         block_bytes=block_bytes,
@@ -298,9 +299,3 @@ def _threads(count: int, purpose: str) -> Iterator[ThreadPoolExecutor]:
 def _usable_cpus() -> int:
     usable = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     return min(usable, MAX_DEFAULT_THREADS)
-
-
-def _at_least_one(name: str, value: int) -> int:
-    if as_integer(name, value) < 1:
-        raise OptionError(f"{name} is {value}, expected at least 1")
-    return as_integer(name, value)

@@ -26,7 +26,6 @@ from shardpack.order.epoch import (
     DEFAULT_WINDOW_BLOCKS,
     EpochOrder,
     Shuffle,
-    as_integer,
     as_shuffle,
 )
 from shardpack.order.mixture import Schedule, check_length, length_until, shares
@@ -35,8 +34,15 @@ from shardpack.order.permutation import MIX_SEED, derive_key
 from shardpack.read.batches import fetch_parts, fetch_small
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import Shards
-from shardpack.runtime.threads import done_ahead
-from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, MAX_CHUNK_SAMPLES, MAX_FAR_BYTES
+from shardpack.runtime.arguments import as_integer
+from shardpack.runtime.threads import ordered_map
+from shardpack.stream.chunk_reader import (
+    CHUNK_BYTES,
+    MAX_CHUNK_BYTES,
+    MAX_CHUNK_SAMPLES,
+    MAX_FAR_BYTES,
+    PREFETCHED_CHUNKS,
+)
 from shardpack.stream.prefetch import Parts, ReadAhead, Source
 from shardpack.stream.stream import Stream
 
@@ -128,7 +134,8 @@ class MixedStream(Stream):
                 reading = {k: self._read(k, found) for k, found in positions.items()}
                 yield (next(reading[k]) for k in source)
             return
-        with closing(done_ahead(chunks(), self._load)) as chunks_loaded:
+        load = lambda chunk: (chunk, self._load(chunk))  # noqa: E731
+        with closing(ordered_map(chunks(), load, depth=PREFETCHED_CHUNKS, grow=True)) as chunks_loaded:
             for (source, positions), loaded in chunks_loaded:
                 reading = {
                     k: self._read(k, found) if (samples := loaded[k]) is None else iter(samples)
@@ -276,8 +283,8 @@ def mix(
     if isinstance(stop, str):
         if stop not in STOPS:
             raise OptionError(f"stop is {stop!r}; choose 'first', 'all' or a number of samples")
-    elif isinstance(stop, bool) or (stop := as_integer("stop", stop)) < 1:
-        raise OptionError(f"stop is {stop!r}; choose 'first', 'all' or a number of samples, at least 1")
+    else:
+        stop = as_integer("stop", stop, minimum=1)
     whole = as_shuffle(shuffle, seed, block_bytes, window_blocks)
     members = []
     for number, ((dataset, _), weight) in enumerate(zip(pairs, shares([weight for _, weight in pairs]), strict=True)):

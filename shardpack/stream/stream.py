@@ -20,12 +20,13 @@ import numpy.typing as npt
 
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import StreamState, check_same_order, parse_state
-from shardpack.order.epoch import EpochOrder, Shuffle, as_integer
+from shardpack.order.epoch import EpochOrder, Shuffle
 from shardpack.order.partitions import Partitioning, RankShare
 from shardpack.order.view import Sequence
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import Shards
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
+from shardpack.runtime.arguments import as_integer
 from shardpack.stream.block_reader import BlockReader
 from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_SAMPLES, RUN_BYTES, ChunkReader
 from shardpack.stream.prefetch import Integers, Parts, Source
@@ -116,8 +117,7 @@ class Stream:
         Setting the epoch that is set already changes nothing: the usual loop over epochs may call
         it after `load_state_dict` and still resume in the middle.
         """
-        if (epoch := as_integer("epoch", epoch)) < 0:
-            raise OptionError(f"epoch is {epoch}; epochs are numbered from 0")
+        epoch = as_integer("epoch", epoch, minimum=0)
         if epoch != self._epoch:
             self._epoch = epoch
             self.rewind()
@@ -152,8 +152,7 @@ class Stream:
             first: Number of the first step, from 0; none are left from `num_steps` on.
             stride: Distance to the next one, at least 1.
         """
-        if (first := as_integer("first", first)) < 0 or (stride := as_integer("stride", stride)) < 1:
-            raise OptionError(f"first is {first} and stride {stride}; expected at least 0 and 1")
+        first, stride = as_integer("first", first, minimum=0), as_integer("stride", stride, minimum=1)
         return self._steps(self._epoch, self._share, range(first, self.num_steps, stride))
 
     def _steps(self, epoch: int, share: RankShare, steps: range) -> Iterator[list[Sample]]:
@@ -227,9 +226,7 @@ class Stream:
             rank_samples: From the start of the epoch, those before a resume point included. More
                 than `len(self)` says that the epoch is over (with "exact", for longer ranks too).
         """
-        if (taken := as_integer("rank_samples", rank_samples)) < 0:
-            raise OptionError(f"rank_samples is {taken}, expected at least 0")
-        return self._state_at(taken).as_dict()
+        return self._state_at(as_integer("rank_samples", rank_samples, minimum=0)).as_dict()
 
     def _state_at(self, taken: int) -> StreamState:
         deal, shuffle = self._share.deal, self._shuffle

@@ -23,7 +23,7 @@ from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.tar_header import END_OF_ARCHIVE
-from shardpack.runtime.processes import Gate, Results, WorkerPool
+from shardpack.runtime.engine import HERE, Engine
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.pack_shard import ShardTask, fingerprint, pack_shard
@@ -68,7 +68,7 @@ def pack_plan(
     output: DatasetOutput,
     options: PackOptions,
     *,
-    pool: WorkerPool | None = None,
+    engine: Engine = HERE,
     rejected: Sequence[tuple[str, str]] = (),
 ) -> int:
     """Write the dataset; return how many shards an earlier run had finished.
@@ -77,7 +77,7 @@ def pack_plan(
         plan: What goes where.
         output: Where it is written to.
         options: What is to be recorded and reported.
-        pool: Workers to use; without, this process does the work.
+        engine: What runs the tasks: a shard each.
         rejected: Samples that were left out; listed in a file beside the shards.
 
     Raises:
@@ -91,7 +91,7 @@ def pack_plan(
     with claimed:
         if claimed.complete:
             return plan.num_shards
-        run.pack(pool)
+        run.pack(engine)
         with storage_errors(f"write to {output.location!r}"):
             run.complete()
     return run.resumed
@@ -119,14 +119,14 @@ class _Run:
         input_ = [made_of, dict(self._options.recorded), classes and list(classes), list(self._rejected)]
         return xxh3_128_hexdigest(json.dumps(input_).encode())
 
-    def pack(self, pool: WorkerPool | None) -> None:
+    def pack(self, engine: Engine) -> None:
         """Write all shards that are not finished yet, and drop those that are not of this run."""
         with storage_errors(f"write to {self.output.location!r}"):
             self.output.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
         keys = self._plan.listing.keys
         self._hashes = hash_keys((key.encode() for key in keys), len(keys))
-        tasks, delivery = self._tasks(), self.output.delivery(pool.jobs if pool else 1)
-        results = pool.map(pack_shard, tasks, gate=delivery) if pool else _pack_here(tasks, delivery)
+        tasks, delivery = self._tasks(), self.output.delivery(engine.jobs)
+        results = engine.map(pack_shard, tasks, backpressure=delivery)
         with closing(results), delivery:  # so that, whatever happens here, no worker writes on
             for _, made in results:
                 delivery.submit(made, self._made_of[made.name])
@@ -163,10 +163,3 @@ class _Run:
             rejected=self._rejected,
         )
         self.output.publish(files, mark=self._mark(list(self._made_of.values())))
-
-
-def _pack_here(tasks: Iterator[ShardTask], gate: Gate) -> Results[ShardInfo]:
-    """Yield what `WorkerPool.map` would, from this process."""
-    for number, task in enumerate(tasks):
-        gate.begin()
-        yield number, pack_shard(task)

@@ -170,7 +170,7 @@ class ShardWriter:
     def _start_shard(self) -> _OpenShard:
         name = shard_name(len(self._shards))
         with self._writing():
-            self._delivery.begin()
+            self._delivery.acquire()
             self._open = _OpenShard(name, self._workplace.new_shard(name), self._chunk)
             return self._open
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, MAX_NAME_BYTES, MAX_OCTAL_SIZE, header_length
+from shardpack.runtime.arguments import as_integer
 from shardpack.sources.listing import Listing
 
 DEFAULT_MAX_SHARD_BYTES = 256 << 20
@@ -32,8 +33,8 @@ class ShardLimits:
         smallest = BLOCK + len(END_OF_ARCHIVE)
         if self.max_bytes < smallest:
             raise OptionError(f"max_shard_bytes is {self.max_bytes}, less than an empty member takes ({smallest})")
-        if self.max_samples is not None and (not isinstance(self.max_samples, int) or self.max_samples < 1):
-            raise OptionError(f"max_shard_samples is {self.max_samples!r}, expected an integer of at least 1")
+        if self.max_samples is not None:
+            object.__setattr__(self, "max_samples", as_integer("max_shard_samples", self.max_samples, minimum=1))
 
 
 def member_bytes(listing: Listing) -> npt.NDArray[np.int64]:

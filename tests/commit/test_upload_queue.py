@@ -14,11 +14,11 @@ from shardpack.runtime.processes import WorkerPool
 def test_room_is_given_back_by_what_has_arrived():
     gate = threading.Event()
     with Uploads(lambda *_: gate.wait(10), jobs=1) as uploads:
-        assert uploads.begin()
-        assert uploads.begin()
+        assert uploads.acquire()
+        assert uploads.acquire()
         threading.Timer(0.05, gate.set).start()
         uploads.submit("a", "")
-        assert uploads.begin()  # once "a" has gone
+        assert uploads.acquire()  # once "a" has gone
         uploads.submit("b", "")
         assert sorted([*uploads.arrived(), *uploads.rest()]) == ["a", "b"]
         assert not list(uploads.rest())
@@ -30,19 +30,19 @@ def test_an_error_is_raised_once_and_frees_its_place():
 
     with Uploads(fail, jobs=1) as uploads:
         for _ in range(2):
-            assert uploads.begin()
+            assert uploads.acquire()
             uploads.submit("a", "")
-        assert uploads.begin()
+        assert uploads.acquire()
         with pytest.raises(ValueError, match="a"):
             list(uploads.rest())
 
 
 def test_the_end_lets_nobody_wait():
     with Uploads(lambda *_: None, jobs=1) as uploads:
-        assert [uploads.begin(), uploads.begin()] == [True, True]
+        assert [uploads.acquire(), uploads.acquire()] == [True, True]
         threading.Timer(0.05, uploads.end).start()
-        assert uploads.begin() is False
-        assert uploads.begin() is False
+        assert uploads.acquire() is False
+        assert uploads.acquire() is False
 
 
 def test_leaving_waits_for_what_is_under_way_and_drops_the_rest():
@@ -68,7 +68,7 @@ def ends_badly(task):
 def test_workers_that_wait_for_room_end_with_the_first_error():
     """Their results were never fetched, so that nothing would make room any more."""
     with WorkerPool(2) as pool, Uploads(lambda *_: None, jobs=2) as uploads:
-        results = (uploads.submit(info, "") for _, info in pool.map(ends_badly, range(100), gate=uploads))
+        results = (uploads.submit(info, "") for _, info in pool.map(ends_badly, range(100), backpressure=uploads))
         with pytest.raises(ValueError, match="three"):
             list(results)
-    assert uploads.begin() is False
+    assert uploads.acquire() is False

@@ -353,8 +353,8 @@ def test_there_must_be_a_dataset(tmp_path, store):
 @pytest.mark.parametrize(
     ("options", "says"),
     [
-        ({"jobs": "4"}, "jobs is '4', expected at least 1"),
-        ({"jobs": 0}, "jobs is 0, expected at least 1"),
+        ({"jobs": "4"}, "jobs is '4', expected an integer of at least 1"),
+        ({"jobs": 0}, "jobs is 0, expected an integer of at least 1"),
         ({"storage_options": {"region": "x"}}, "storage_options are for URLs"),
         ({"target_storage_options": {"region": "x"}}, "storage_options are for URLs"),
         ({"work_dir": "x"}, "work_dir is for buckets"),

@@ -253,7 +253,7 @@ def test_any_number_of_jobs_gives_the_same_bytes(tmp_path):
     shardpack.index(tmp_path / "one", jobs=1)
     shardpack.index(tmp_path / "two", jobs=3)
     assert contents(tmp_path / "one") == contents(tmp_path / "two")
-    with pytest.raises(OptionError, match="jobs is 0, expected at least 1"):
+    with pytest.raises(OptionError, match="jobs is 0, expected an integer of at least 1"):
         shardpack.index(tmp_path / "one", jobs=0, force=True)
 
 

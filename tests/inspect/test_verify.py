@@ -187,7 +187,7 @@ def test_without_a_manifest_there_is_nothing_to_verify_against(folder):
 
 def test_options_are_checked(folder):
     for jobs in (0, "4", 1.5, True):
-        with pytest.raises(OptionError, match=f"jobs is {jobs!r}, expected at least 1"):
+        with pytest.raises(OptionError, match=f"jobs is {jobs!r}, expected an integer of at least 1"):
             shardpack.verify(folder, jobs=jobs)
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardpackError
+from shardpack.runtime.engine import HERE
 from shardpack.runtime.processes import WorkerPool, WorkerTraceback, start_workers
 from tests.conftest import ROOT
 
@@ -207,7 +208,7 @@ def test_a_child_that_does_not_start_leaves_no_other(monkeypatch):
 
 def test_one_job_needs_no_worker():
     with start_workers(1) as pool:
-        assert pool is None
+        assert pool is HERE
     with start_workers(2) as pool:
         assert len(pids(pool)) == 2
 
@@ -216,7 +217,7 @@ def test_one_job_needs_no_worker():
 def test_without_an_interpreter_there_is_only_this_process(monkeypatch, attribute, value):
     monkeypatch.setattr(sys, attribute, value, raising=False)
     with start_workers(2) as pool:
-        assert pool is None
+        assert pool is HERE
 
 
 @needs_signals

@@ -22,8 +22,8 @@ def samples(bad, count=23):
 
 def check(listing, *, jobs=1, on_error="skip", progress=no_progress, mode="signature"):
     problems = Problems()
-    with start_workers(jobs) as pool:
-        good = check_listing(listing, problems, mode, pool=pool, on_error=on_error, progress=progress)
+    with start_workers(jobs) as engine:
+        good = check_listing(listing, problems, mode, engine=engine, on_error=on_error, progress=progress)
     return good, problems
 
 

@@ -411,7 +411,7 @@ def test_views_load_too(ds):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"batch_size": 0}, "batch_size is 0, expected at least 1"),
+        ({"batch_size": 0}, "batch_size is 0, expected an integer of at least 1"),
         ({"threads": 0}, "threads is 0"),
         ({"prefetch": 0}, "prefetch is 0"),
         ({"threads": 1.5}, "threads is 1.5, expected an integer"),

@@ -105,7 +105,7 @@ def test_two_iterators_do_not_disturb_each_other(ds):
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"shuffle": "all"}, "shuffle is 'all'; choose one of 'none', 'shards'"),
+        ({"shuffle": "all"}, "shuffle is 'all'; choose 'none', 'shards'"),
         ({"shuffle": None}, "shuffle is None"),
         ({"seed": 1.5}, "seed is 1.5, expected an integer"),
         ({"seed": None}, "seed is None, expected an integer"),
@@ -126,7 +126,7 @@ def test_options_are_checked_at_once(ds, options, text):
         ds.stream(**options)
 
 
-@pytest.mark.parametrize(("epoch", "text"), [(-1, "numbered from 0"), (0.0, "an integer"), (None, "an integer")])
+@pytest.mark.parametrize(("epoch", "text"), [(-1, "of at least 0"), (0.0, "an integer"), (None, "an integer")])
 def test_epochs_are_checked_at_once(ds, epoch, text):
     stream = ds.stream(shuffle="shards", seed=np.int64(-3))
     with pytest.raises(OptionError, match=text):

@@ -191,7 +191,7 @@ def test_a_worker_that_always_dies_never_publishes(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, start_workers(2) as pool:
         patch.setattr(run_module, "pack_shard", pack_but_die)
         with pytest.raises(ShardpackError, match="killed by signal 9"):
-            pack_plan(plan, Output(str(tmp_path)), PackOptions(), pool=pool)
+            pack_plan(plan, Output(str(tmp_path)), PackOptions(), engine=pool)
     assert not (tmp_path / manifest.FILE_NAME).exists()
     assert not list(tmp_path.rglob("*.tmp"))
     kept = len(finished(tmp_path))

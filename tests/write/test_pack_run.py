@@ -16,6 +16,7 @@ from shardpack.commit.folder import Output
 from shardpack.errors import SourceError, StorageError
 from shardpack.format import manifest
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
+from shardpack.runtime.engine import HERE
 from shardpack.runtime.processes import start_workers
 from shardpack.write import pack_shard
 from shardpack.write import pack_shard as shard_module
@@ -38,10 +39,10 @@ SAMPLES = {
 }
 
 
-def pack(listing, out, *, limits=None, pool=None, progress=lambda *_: None, **options):
+def pack(listing, out, *, limits=None, engine=HERE, progress=lambda *_: None, **options):
     """Pack a listing; return the folder's content and how many shards were there already."""
     plan = plan_shards(listing, limits or ShardLimits(SMALL))
-    resumed = pack_plan(plan, Output(str(out)), PackOptions(progress=progress), pool=pool, **options)
+    resumed = pack_plan(plan, Output(str(out)), PackOptions(progress=progress), engine=engine, **options)
     return contents(out), resumed
 
 
@@ -83,8 +84,8 @@ def test_the_cap_holds_and_the_plan_is_kept(source, tmp_path):
 
 @pytest.mark.parametrize("jobs", [2, 3])
 def test_the_number_of_jobs_changes_no_byte(source, whole, tmp_path, jobs):
-    with start_workers(jobs) as pool:
-        assert pack(file_listing(source), tmp_path / "out", pool=pool) == (whole, 0)
+    with start_workers(jobs) as engine:
+        assert pack(file_listing(source), tmp_path / "out", engine=engine) == (whole, 0)
 
 
 def test_the_place_changes_no_byte(source, whole, tmp_path):
@@ -174,8 +175,8 @@ def test_no_samples_make_an_empty_dataset(tmp_path):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_progress_adds_up(source, tmp_path, jobs):
     calls = []
-    with start_workers(jobs) as pool:
-        pack(file_listing(source), tmp_path, pool=pool, progress=lambda *call: calls.append(call))
+    with start_workers(jobs) as engine:
+        pack(file_listing(source), tmp_path, engine=engine, progress=lambda *call: calls.append(call))
     lengths = [path.stat().st_size for path in tmp_path.glob("*.tar")]
     done = [done for _, done, _ in calls]
     assert {(phase, total) for phase, _, total in calls} == {("pack", sum(lengths))}
@@ -191,8 +192,8 @@ def test_an_error_in_the_progress_callback_is_the_callers(source, tmp_path, jobs
     def broken(*_):
         raise BrokenPipeError(32, "Broken pipe")
 
-    with start_workers(jobs) as pool, pytest.raises(BrokenPipeError):
-        pack(file_listing(source), tmp_path, pool=pool, progress=broken)
+    with start_workers(jobs) as engine, pytest.raises(BrokenPipeError):
+        pack(file_listing(source), tmp_path, engine=engine, progress=broken)
     assert not (tmp_path / manifest.FILE_NAME).exists()
     assert not list(tmp_path.rglob("*.tmp"))
 
@@ -278,8 +279,8 @@ def test_a_file_that_changes_is_named(tmp_path, jobs, change, says):
     change(tmp_path / "source" / "b/0004.json")
     plan = plan_shards(listing, ShardLimits(1 << 20, 1))
     out = tmp_path / "out"
-    with start_workers(jobs) as pool, pytest.raises(SourceError, match=says) as caught:
-        pack_plan(plan, Output(str(out)), PackOptions(), pool=pool)
+    with start_workers(jobs) as engine, pytest.raises(SourceError, match=says) as caught:
+        pack_plan(plan, Output(str(out)), PackOptions(), engine=engine)
     assert "\n" not in str(caught.value)
     assert not (out / manifest.FILE_NAME).exists()
     assert not list(out.rglob("*.tmp"))

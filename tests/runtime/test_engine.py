@@ -1,0 +1,81 @@
+"""One contract for every engine: this process, and worker processes."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+
+import pytest
+
+from shardpack.runtime.engine import HERE
+from shardpack.runtime.processes import start_workers
+
+
+def double(task):
+    if task == "bad":
+        raise LookupError("bad task")
+    return task * 2
+
+
+class Room:
+    """Backpressure that counts, and lets so many tasks begin."""
+
+    def __init__(self, tasks):
+        self.acquired, self.closed, self._tasks = 0, False, tasks
+        self._lock = threading.Lock()
+
+    def acquire(self):
+        with self._lock:
+            self.acquired += 1
+            return self.acquired <= self._tasks
+
+    def close(self):
+        self.closed = True
+
+
+@pytest.fixture(params=[1, 2])
+def engine(request):
+    with start_workers(request.param) as engine:
+        assert engine.jobs == request.param
+        yield engine
+
+
+@pytest.mark.parametrize("count", [0, 1, 7])
+def test_every_task_has_its_result(engine, count):
+    assert dict(engine.map(double, range(count))) == {i: 2 * i for i in range(count)}
+
+
+def test_tasks_are_drawn_as_needed_in_the_callers_thread(engine):
+    drawn, threads = [], set()
+
+    def tasks():
+        for i in range(30):
+            drawn.append(i)
+            threads.add(threading.get_ident())
+            yield i
+
+    for done, _ in enumerate(engine.map(double, tasks())):
+        assert len(drawn) - done <= 2 * engine.jobs + 1
+    assert threads == {threading.get_ident()}
+
+
+def test_an_error_ends_the_map(engine):
+    with pytest.raises(LookupError, match="bad task"):
+        list(engine.map(double, [1, "bad", 2, 3]))
+
+
+def test_leaving_early_begins_nothing_more(engine):
+    drawn = []
+    with closing(engine.map(double, (drawn.append(i) or i for i in range(100)))) as results:
+        next(results)
+    assert len(drawn) < 10
+
+
+def test_every_task_waits_for_room(engine):
+    room = Room(100)
+    assert len(list(engine.map(double, range(5), backpressure=room))) == 5
+    assert room.acquired == 5
+
+
+def test_no_room_ends_this_process():
+    assert list(HERE.map(double, range(5), backpressure=Room(2))) == [(0, 0), (1, 2)]

@@ -1,0 +1,239 @@
+"""Threads: results in order, bounded look-ahead, and nobody left behind however the work is left."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from contextlib import closing
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from shardpack.runtime.threads import Threads, call_all, ordered_map
+from tests.conftest import ROOT
+
+
+def ours(purpose):
+    return [thread for thread in threading.enumerate() if thread.name.startswith(f"shardpack-{purpose}")]
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.integers(0, 12), st.integers(0, 5), st.none() | st.integers(1, 5), st.booleans())
+def test_results_come_in_order(count, depth, threads, grow):
+    results = ordered_map(range(count), lambda i: i * i, depth=depth, threads=threads, grow=grow)
+    assert list(results) == [i * i for i in range(count)]
+
+
+def test_nothing_begins_before_it_is_asked_for():
+    begun = []
+    results = ordered_map(range(3), begun.append, depth=2, purpose="lazy")
+    assert begun == []
+    assert not ours("lazy")
+    results.close()
+
+
+@pytest.mark.parametrize(("depth", "threads"), [(1, 1), (3, 3), (4, 2)])
+def test_look_ahead_is_bounded_and_items_are_drawn_in_the_consumers_thread(depth, threads):
+    drawn, at_once, most = [], set(), [0]
+    lock = threading.Lock()
+
+    def items():
+        for i in range(20):
+            assert threading.current_thread() is threading.main_thread()
+            drawn.append(i)
+            yield i
+
+    def work(i):
+        with lock:
+            at_once.add(i)
+            most[0] = max(most[0], len(at_once))
+        time.sleep(0.001)
+        with lock:
+            at_once.discard(i)
+        return i
+
+    for taken, _ in enumerate(ordered_map(items(), work, depth=depth, threads=threads)):
+        assert len(drawn) <= taken + depth
+    assert most[0] <= threads
+
+
+def test_look_ahead_grows_from_one():
+    drawn = []
+    results = ordered_map((drawn.append(i) or i for i in range(40)), lambda i: i, depth=8, grow=True)
+    ahead = []
+    for taken, _ in enumerate(results, start=1):
+        ahead.append(len(drawn) - taken)
+    assert ahead[:5] == [0, 1, 3, 7, 7]
+
+
+def test_depth_0_works_in_the_consumers_thread():
+    where = list(ordered_map(range(3), lambda _: threading.current_thread(), depth=0))
+    assert where == [threading.current_thread()] * 3
+
+
+def test_an_error_comes_where_its_result_would_have_come():
+    def work(i):
+        if i == 3:
+            raise LookupError("three")
+        time.sleep(0.01 * (i < 3))
+        return i
+
+    taken = []
+    with pytest.raises(LookupError, match="three"):
+        taken.extend(iter_into(taken, ordered_map(range(9), work, depth=9, purpose="failing")))
+    assert taken == [0, 1, 2]
+    assert not ours("failing")
+
+
+def iter_into(taken, results):
+    for result in results:
+        taken.append(result)
+    return []
+
+
+def test_an_error_of_the_items_ends_it():
+    def items():
+        yield from range(3)
+        raise OSError("the source")
+
+    with pytest.raises(OSError, match="the source"):
+        list(ordered_map(items(), abs, depth=2, purpose="source"))
+    assert not ours("source")
+
+
+@pytest.mark.parametrize("leave", ["close", "drop", "throw"])
+def test_leaving_cancels_what_has_not_begun_and_joins(leave):
+    begun, ended = [], []
+
+    def work(i):
+        begun.append(i)
+        time.sleep(0.05 * (i > 0))
+        ended.append(i)
+        return i
+
+    results = ordered_map(range(100), work, depth=50, threads=2, purpose="left")
+    assert next(results) == 0
+    if leave == "close":
+        results.close()
+    elif leave == "throw":
+        with pytest.raises(ValueError, match="of the consumer"):
+            results.throw(ValueError("of the consumer"))
+    else:
+        del results
+        gc.collect()
+    assert sorted(begun) == sorted(ended)
+    assert len(begun) < 10
+    assert not ours("left")
+
+
+def test_an_iterator_dropped_in_its_own_thread_does_not_wait_for_itself():
+    holder = []
+
+    def work(i):
+        if i == 1:
+            time.sleep(0.05)
+            holder.clear()  # the last reference: as the garbage collector may
+        return i
+
+    holder.append(ordered_map(range(2), work, depth=2, purpose="own"))
+    assert next(holder[0]) == 0
+    stop = time.monotonic() + 5
+    while ours("own") and time.monotonic() < stop:
+        time.sleep(0.01)
+    assert not ours("own")
+
+
+def test_call_all_keeps_the_order_and_the_limit():
+    at_once, most = [], [0]
+
+    def work(i):
+        at_once.append(i)
+        most[0] = max(most[0], len(at_once))
+        time.sleep(0.002 * (i % 3))
+        at_once.remove(i)
+        return -i
+
+    assert call_all(work, range(20), limit=4) == [-i for i in range(20)]
+    assert 1 < most[0] <= 4
+
+
+@pytest.mark.parametrize(("items", "limit"), [([], 8), ([1], 8), ([1, 2, 3], 1)])
+def test_call_all_starts_no_thread_without_need(items, limit):
+    assert call_all(lambda _: threading.current_thread(), items, limit=limit) == [threading.main_thread()] * len(items)
+
+
+def test_the_first_error_of_call_all_stops_what_has_not_begun():
+    begun, ended = [], []
+
+    def work(i):
+        begun.append(i)
+        if i == 1:
+            raise LookupError("one")
+        time.sleep(0.02)
+        ended.append(i)
+
+    with pytest.raises(LookupError, match="one"):
+        call_all(work, range(100), limit=2, purpose="all")
+    assert len(begun) < 10
+    assert sorted([*ended, 1]) == begun == sorted(begun)
+    assert not ours("all")
+
+
+def test_threads_are_named_bounded_and_joined():
+    with Threads(2, purpose="room") as threads:
+        futures = [threads.start(pow, 2, i) for i in range(8)]
+        assert [future.result() for future in futures] == [2**i for i in range(8)]
+        assert 1 <= len(ours("room")) <= 2
+    threads.close()
+    assert not ours("room")
+
+
+def test_an_owner_that_is_dropped_leaves_no_thread():
+    threads = Threads(1, purpose="orphan")
+    threads.start(abs, 1).result()
+    del threads
+    gc.collect()
+    stop = time.monotonic() + 5
+    while ours("orphan") and time.monotonic() < stop:
+        time.sleep(0.01)
+    assert not ours("orphan")
+
+
+INTERRUPTED = """
+import sys, time
+from shardpack.runtime.threads import ordered_map
+def work(i):
+    print("begun", flush=True)
+    time.sleep(0.3)
+try:
+    list(ordered_map(range(100), work, depth=2))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
+def test_ctrl_c_does_not_wait_for_what_has_not_begun():
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-c", INTERRUPTED]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout.readline() == "begun\n"
+        process.send_signal(signal.SIGINT)
+        began = time.monotonic()
+        rest = process.stdout.read()
+        assert process.wait() == 0
+        assert time.monotonic() - began < 5
+    assert rest.count("begun") <= 3
+    assert rest.endswith("interrupted\n")
+
+
+def test_closing_twice_is_harmless():
+    with closing(ordered_map(range(3), abs, depth=1)) as results:
+        next(results)
+        results.close()
