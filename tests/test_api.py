@@ -210,7 +210,7 @@ def test_progress_of_all_phases(source, tmp_path):
         ({"max_shard_samples": 0}, "max_shard_samples is 0, expected an integer of at least 1"),
         ({"jobs": 0}, "jobs is 0, expected an integer of at least 1"),
         ({"jobs": 1.5}, "jobs is 1.5, expected an integer of at least 1"),
-        ({"shuffle": "7"}, "shuffle is '7', expected a seed: any integer"),
+        ({"shuffle": "7"}, "shuffle is '7', expected an integer"),
         ({"check": "thoroughly"}, "check is 'thoroughly'; choose 'signature' or 'decode'"),
         ({"on_error": "ignore"}, "on_error is 'ignore'"),
         ({"layout": "nice"}, "layout is 'nice'"),

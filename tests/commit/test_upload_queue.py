@@ -40,7 +40,7 @@ def test_an_error_is_raised_once_and_frees_its_place():
 def test_the_end_lets_nobody_wait():
     with Uploads(lambda *_: None, jobs=1) as uploads:
         assert [uploads.acquire(), uploads.acquire()] == [True, True]
-        threading.Timer(0.05, uploads.end).start()
+        threading.Timer(0.05, uploads.close).start()
         assert uploads.acquire() is False
         assert uploads.acquire() is False
 
