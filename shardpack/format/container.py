@@ -1,15 +1,19 @@
-"""The container of both indexes: safetensors, written and parsed here (SPEC 3).
+"""The container of every binary file of a dataset: safetensors, written and parsed here (SPEC 3).
 
 The bytes are exactly those of the `safetensors` library (a judge in the tests). Written here
 because the library's metadata order is not fixed and its writer holds a second copy; parsed here
 because its numpy reader copies every tensor, while ours hands out views of a memory map.
+
+What a file of one kind may hold is a `Schema`; the rule of growth (SPEC 1.5) is applied here, for
+all of them: names that begin with "x-" are passed over, other unknown ones are refused.
 """
 
 from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from math import prod
 from typing import Any
 
@@ -18,14 +22,56 @@ import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError, FormatError, UnsupportedVersionError
 
-# safetensors itself allows 100 MB of header; ours hold seven columns, and JSON may grow fiftyfold in memory.
+# safetensors itself allows 100 MB of header; ours hold eight columns, and JSON may grow fiftyfold in memory.
 MAX_HEADER_BYTES = 1 << 20
 MAX_DIMENSIONS = 8
 ALIGNMENT = 8
+IGNORED = "x-"  # names that begin so are passed over by every reader
 
-_DTYPES: dict[str, np.dtype[Any]] = {"U64": np.dtype("<u8"), "U32": np.dtype("<u4"), "U8": np.dtype("u1")}
+_DTYPES: dict[str, np.dtype[Any]] = {
+    "U64": np.dtype("<u8"),
+    "U32": np.dtype("<u4"),
+    "U16": np.dtype("<u2"),
+    "U8": np.dtype("u1"),
+}
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
+_ENTRY = frozenset(("dtype", "shape", "data_offsets"))
+
+
+@dataclass(frozen=True, slots=True)
+class Schema:
+    """What a file of one kind holds.
+
+    Attributes:
+        kind: Its metadata `format`.
+        columns: Every column that this code knows -> its dtype code.
+        metadata: Every metadata name that this code knows, besides `format` and `version`.
+        version: The newest that this code reads, and the one it writes.
+    """
+
+    kind: str
+    columns: Mapping[str, str]
+    metadata: frozenset[str] = frozenset()
+    version: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """Where one column lies: half-open byte range from the start of the file."""
+
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What the header of a file says: its metadata, and where its columns are."""
+
+    metadata: Mapping[str, str]
+    columns: Mapping[str, Column]
 
 
 def encode_header(columns: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
@@ -66,38 +112,61 @@ def encode(columns: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str])
     return parts
 
 
+def metadata_of(schema: Schema, **values: str) -> dict[str, str]:
+    """Return the metadata of a file of a kind."""
+    return {"format": schema.kind, "version": str(schema.version), **values}
+
+
 def _as_little(array: npt.NDArray[Any]) -> np.dtype[Any]:
     return array.dtype.newbyteorder("<") if array.dtype.itemsize > 1 else array.dtype
 
 
 def parse(
-    buffer: Any, *, name: str, kind: str | None = None, version: int = 1
+    buffer: Any, *, name: str, schema: Schema | None = None
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
     """Return (columns, metadata) as read-only views into `buffer`, after checking every rule.
 
-    Costs no copy and no pass over the columns. With `kind`, the file must be of this kind, and of
-    `version` at most: checked before its columns, which a newer version may have changed. `name`
-    only serves the error text.
+    Costs no copy and no pass over the columns. `name` only serves the error text.
 
     Raises:
         CorruptIndexError: Any rule of the container is broken; nothing was allocated by then.
-        UnsupportedVersionError: The file is from a newer format version.
+        UnsupportedVersionError: The file is from a newer format version, or holds what only a newer one knows.
     """
     view = memoryview(buffer).cast("B")
-    header, data_start = parse_header(view, name=name)
+    layout = parse_layout(view, name=name, num_bytes=len(view), schema=schema)
+    columns: dict[str, npt.NDArray[Any]] = {}
+    for column, at in layout.columns.items():
+        array = np.frombuffer(view, at.dtype, count=prod(at.shape), offset=at.begin).reshape(at.shape)
+        array.flags.writeable = False
+        columns[column] = array
+    return columns, dict(layout.metadata)
+
+
+def parse_layout(buffer: Any, *, name: str, num_bytes: int, schema: Schema | None = None) -> Layout:
+    """Return what a header says, from the first bytes of a file that has `num_bytes` in all.
+
+    With `schema`, the file must be of that kind, and of its version at most: checked before its
+    columns, which a newer version may have changed.
+
+    Raises:
+        CorruptIndexError, UnsupportedVersionError: As for `parse`.
+    """
+    header, data_start = parse_header(memoryview(buffer).cast("B"), name=name)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _broken("metadata is not a map of strings", name)
-    if kind is not None:
-        check_kind(metadata, kind, version, name)
-    entries = {column: _checked_entry(column, entry, name) for column, entry in header.items()}
-    _check_contiguous([entry[2:] for entry in entries.values()], data_start, len(view), name)
-    columns: dict[str, npt.NDArray[Any]] = {}
-    for column, (dtype, shape, begin, _) in entries.items():
-        array = np.frombuffer(view, dtype, count=prod(shape), offset=data_start + begin).reshape(shape)
-        array.flags.writeable = False
-        columns[column] = array
-    return columns, metadata
+    if schema is not None:
+        check_kind(metadata, schema, name)
+        _check_known("column", header, schema.columns, schema, name)
+        _check_known("entry", metadata, {"format", "version", *schema.metadata}, schema, name)
+    entries = {column: _checked_entry(column, entry, data_start, name) for column, entry in header.items()}
+    _check_contiguous([(entry.begin, entry.end) for entry in entries.values()], data_start, num_bytes, name)
+    columns = {column: entry for column, entry in entries.items() if not column.startswith(IGNORED)}
+    for column, entry in columns.items() if schema is not None else ():
+        expected = _DTYPES[schema.columns[column]]  # type: ignore[union-attr]
+        if entry.dtype != expected:
+            raise _broken(f"has a column {column!r} of {entry.dtype}, expected {expected}", name)
+    return Layout({n: value for n, value in metadata.items() if not n.startswith(IGNORED)}, columns)
 
 
 def parse_header(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
@@ -109,8 +178,8 @@ def parse_header(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
     length = int.from_bytes(view[:8], "little")
     if len(view) < 8 or length > MAX_HEADER_BYTES or 8 + length > len(view) or length % ALIGNMENT:
         raise _broken(
-            f"header is cut short, or this is no index: expected at most {MAX_HEADER_BYTES} bytes, a multiple of "
-            f"{ALIGNMENT}, got {length} in a file of {len(view)}",
+            f"header is cut short, or this is not a shardpack index: expected at most {MAX_HEADER_BYTES} bytes, "
+            f"a multiple of {ALIGNMENT}, got {length} where there are {len(view)}",
             name,
             offset=0,
         )
@@ -124,16 +193,29 @@ def parse_header(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
     return header, 8 + length
 
 
-def check_kind(metadata: Mapping[str, str], kind: str, version: int, name: str) -> None:
-    """Raise unless the container holds `kind` in a version this code reads."""
-    if metadata.get("format") != kind:
-        raise _broken(f"is no {kind}: its format is {metadata.get('format')!r:.40}", name)
+def check_kind(metadata: Mapping[str, str], schema: Schema, name: str) -> None:
+    """Raise unless the container is of a kind, in a version this code reads."""
+    if metadata.get("format") != schema.kind:
+        raise _broken(f"is not a {schema.kind}: its format is {metadata.get('format')!r:.40}", name)
     found = metadata.get("version", "")
     if not _VERSION.fullmatch(found):
         raise _broken(f"has a bad version {found[:20]!r}", name)
-    if int(found) > version:
+    if int(found) > schema.version:
         raise UnsupportedVersionError(
-            f"{kind} version {found} is not known: expected at most {version}; upgrade shardpack", shard=name, offset=8
+            f"{schema.kind} version {found} is not known: expected at most {schema.version}; upgrade shardpack",
+            shard=name,
+            offset=8,
+        )
+
+
+def _check_known(what: str, found: Iterable[str], known: Iterable[str], schema: Schema, name: str) -> None:
+    unknown = [n for n in sorted(set(found).difference(known)) if not n.startswith(IGNORED)]
+    if unknown:
+        raise UnsupportedVersionError(
+            f"{schema.kind} has the {what} {unknown[0][:40]!r}, which this version of shardpack does not know; "
+            "upgrade shardpack to the version that wrote it, or later",
+            shard=name,
+            offset=8,
         )
 
 
@@ -144,12 +226,17 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return result
 
 
-def _checked_entry(column: str, entry: Any, name: str) -> tuple[np.dtype[Any], tuple[int, ...], int, int]:
+def _checked_entry(column: str, entry: Any, data_start: int, name: str) -> Column:
+    ignored = column.startswith(IGNORED)  # may be of a dtype that this code does not know
     try:
-        dtype = _DTYPES[entry["dtype"]]
-        shape, (begin, end) = tuple(entry["shape"]), entry["data_offsets"]
+        dtype = _DTYPES["U8"] if ignored else _DTYPES[entry["dtype"]]
+        (begin, end) = entry["data_offsets"]
+        shape = (end - begin,) if ignored else tuple(entry["shape"])
+        more = [key for key in entry if key not in _ENTRY and not key.startswith(IGNORED)]
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(f"column {column!r:.40} is malformed", name) from error
+    if more:
+        raise _broken(f"column {column!r:.40} says more than {', '.join(sorted(_ENTRY))}", name)
     # Bounded before they are multiplied: a thousand huge numbers would take minutes. numpy refuses
     # a shape whose other numbers overflow even where one of them is 0.
     numbers_fit = (
@@ -159,19 +246,19 @@ def _checked_entry(column: str, entry: Any, name: str) -> tuple[np.dtype[Any], t
     )
     if not numbers_fit or end - begin != prod(shape) * dtype.itemsize or begin % dtype.itemsize:
         raise _broken(f"column {column!r:.40} has wrong bounds", name)
-    return dtype, shape, begin, end
+    return Column(dtype, shape, data_start + begin, data_start + end)
 
 
 def _check_contiguous(spans: list[tuple[int, int]], data_start: int, num_bytes: int, name: str) -> None:
-    reached = 0
+    reached = data_start
     for begin, end in sorted(spans):
         if begin != reached:
             what = f"columns overlap or leave a hole: expected one to begin at {reached}, got {begin}"
-            raise _broken(what, name, offset=data_start + reached)
+            raise _broken(what, name, offset=reached)
         reached = end
-    if data_start + reached != num_bytes:
-        what = f"has the wrong length: expected {data_start + reached} bytes, got {num_bytes}"
-        raise _broken(what, name, offset=min(data_start + reached, num_bytes))
+    if reached != num_bytes:
+        what = f"has the wrong length: expected {reached} bytes, got {num_bytes}"
+        raise _broken(what, name, offset=min(reached, num_bytes))
 
 
 def _broken(what: str, name: str, *, offset: int = 8) -> CorruptIndexError:

@@ -8,8 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import FormatError
-from shardpack.format.shard_index import MAX_FIELDS, ShardIndex, key_columns
+from shardpack.format.shard_index import ShardIndex, check_field_names, key_columns
 
 
 def build_index(
@@ -25,6 +24,7 @@ def build_index(
     shard_bytes: int,
     shard_crc32c: int | None,
     end_of_data: int,
+    shard: str | None = None,
 ) -> ShardIndex:
     """Return the index of n samples from the columns of their m members, in any order.
 
@@ -32,38 +32,45 @@ def build_index(
         keys: (n) of the samples.
         fields: Field names; those that no member has are dropped, the others sorted.
         row: (m) the member's sample.
-        code: (m) number of the member's field in `fields`.
+        code: (m) number of the member's field in `fields`; no sample has one twice.
         data_offset, size, crc32c, header_bytes: (m) as in the index; no `crc32c` without `shard_crc32c`.
+        shard_bytes, shard_crc32c, end_of_data: Of the shard.
+        shard: Its name, for errors.
 
     Raises:
-        FormatError: More different fields than an index may have; nothing was allocated by then.
+        FormatError: More or longer field names than an index may have.
     """
-    used, column = np.unique(code, return_inverse=True)
+    used = np.flatnonzero(np.bincount(code, minlength=len(fields)))
     names = [fields[number] for number in used.tolist()]
-    if len(names) > MAX_FIELDS:
-        raise FormatError(
-            f"{len(names)} different fields in one shard, limit {MAX_FIELDS}: {', '.join(map(repr, names[:3]))}, ...; "
-            "rename the members so that what differs stands before the first dot"
-        )
     order = sorted(range(len(names)), key=names.__getitem__)
-    place = np.empty(len(names), np.intp)
-    place[order] = np.arange(len(names))
-    cell = (row, place[column])
+    names = [names[i] for i in order]
+    check_field_names(names, shard=shard)
+    column_of = np.zeros(len(fields), np.int64)
+    column_of[used[order]] = np.arange(len(names))
+    column = column_of[code]
+    place = row * len(names) + column
+    by_place = slice(None) if bool((place[1:] > place[:-1]).all()) else np.argsort(place, kind="stable")
+    dense = len(place) == len(keys) * len(names)
 
-    def spread(values: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
-        table = np.zeros((len(keys), len(names)), dtype)
-        table[cell] = values
-        return table
+    def ordered(values: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
+        return np.asarray(values).astype(dtype, copy=False)[by_place]
 
     return ShardIndex(
-        fields=tuple(names[i] for i in order),
-        data_offset=spread(data_offset, "<u8"),
-        size=spread(size, "<u8"),
-        crc32c=None if crc32c is None else spread(crc32c, "<u4"),
-        header_bytes=spread(header_bytes, "<u4"),
-        present=spread(1, "u1"),
+        fields=tuple(names),
         **key_columns([key.encode("utf-8", "surrogateescape") for key in keys]),
+        data_offset=ordered(data_offset, "<u8"),
+        size=ordered(size, "<u8"),
+        crc32c=None if crc32c is None else ordered(crc32c, "<u4"),
+        header_bytes=ordered(header_bytes, "<u4"),
+        member_start=None if dense else _starts(row, len(keys)),
+        field=None if dense else ordered(column, "<u2"),
         shard_bytes=shard_bytes,
         shard_crc32c=shard_crc32c,
         end_of_data=end_of_data,
     )
+
+
+def _starts(row: npt.NDArray[np.int64], num_samples: int) -> npt.NDArray[np.uint32]:
+    starts = np.zeros(num_samples + 1, "<u4")
+    np.cumsum(np.bincount(row, minlength=num_samples), out=starts[1:])
+    return starts

@@ -19,12 +19,15 @@ import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
 from shardpack.errors import CorruptIndexError
-from shardpack.format import container as safetensors
+from shardpack.format import container
 from shardpack.format.checksum import crc32c
 
 FILE_NAME = "keys.index"
-FORMAT_NAME = "shardpack-keys"
-FORMAT_VERSION = 1
+SCHEMA = container.Schema(
+    "shardpack-keys",
+    columns={"directory": "U64", "entry": "U64"},
+    metadata=frozenset(("hash", "page_entries", "directory_crc32c")),
+)
 HASH_NAME = "xxh3_64"
 PAGE_ENTRIES = 512  # 8 KiB
 
@@ -49,14 +52,10 @@ def encode_key_index(hashes: npt.NDArray[np.uint64]) -> list[bytes | memoryview]
     directory = np.empty((len(starts), 2), "<u8")
     directory[:, 0] = entry[::PAGE_ENTRIES, 0]
     directory[:, 1] = [crc32c(entry[start : start + PAGE_ENTRIES].data) for start in starts]
-    metadata = {
-        "format": FORMAT_NAME,
-        "version": str(FORMAT_VERSION),
-        "hash": HASH_NAME,
-        "page_entries": str(PAGE_ENTRIES),
-        "directory_crc32c": f"{crc32c(directory.data):08x}",
-    }
-    return safetensors.encode({"directory": directory, "entry": entry}, metadata)
+    metadata = container.metadata_of(
+        SCHEMA, hash=HASH_NAME, page_entries=str(PAGE_ENTRIES), directory_crc32c=f"{crc32c(directory.data):08x}"
+    )
+    return container.encode({"directory": directory, "entry": entry}, metadata)
 
 
 class KeyIndex:
@@ -82,11 +81,11 @@ class KeyIndex:
             UnsupportedVersionError: The file is from a newer format version.
         """
         self._name = name
-        columns, metadata = safetensors.parse(buffer, name=name, kind=FORMAT_NAME, version=FORMAT_VERSION)
+        columns, metadata = container.parse(buffer, name=name, schema=SCHEMA)
         num_pages = -(-num_samples // PAGE_ENTRIES)
         expected = {"directory": (num_pages, 2), "entry": (num_samples, 2)}
         found = {column: array.shape for column, array in columns.items()}
-        if found != expected or any(array.dtype.itemsize != 8 for array in columns.values()):
+        if found != expected:
             raise self._broken(f"does not match its dataset: expected U64 columns {expected}, got {found}")
         if (metadata.get("hash"), metadata.get("page_entries")) != (HASH_NAME, str(PAGE_ENTRIES)):
             raise self._broken(f"has no {HASH_NAME} hashes in pages of {PAGE_ENTRIES}")

@@ -1,6 +1,7 @@
 """The sidecar offset index of one shard: samples to byte ranges (SPEC 4).
 
-`ShardIndex` is a value: plain numpy columns, usually views into a memory-mapped file.
+`ShardIndex` is a value: plain numpy columns, usually views into a memory-mapped file. It has one
+entry a member, so that its size is in proportion to the tar's members, whatever they are called.
 """
 
 from __future__ import annotations
@@ -15,34 +16,51 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import CorruptIndexError
-from shardpack.format import container as safetensors
+from shardpack.errors import CorruptIndexError, FormatError
+from shardpack.format import container
 from shardpack.format.tar_header import BLOCK
 
-FORMAT_NAME = "shardpack-index"
-FORMAT_VERSION = 1
-# Every sample has a cell for every field, so a tar whose samples all have fields of their own
-# ("img.2024.01.02.jpg" has "2024.01.02.jpg") would take the square of its length.
-MAX_FIELDS = 1024
+SCHEMA = container.Schema(
+    "shardpack-index",
+    columns={
+        "data_offset": "U64",
+        "key_offset": "U64",
+        "size": "U64",
+        "crc32c": "U32",
+        "header_bytes": "U32",
+        "member_start": "U32",
+        "field": "U16",
+        "key_heap": "U8",
+    },
+    metadata=frozenset(("fields", "shard_bytes", "shard_crc32c", "end_of_data")),
+)
+MAX_FIELDS = 1 << 16  # what a number in the column `field` can tell apart
 MAX_SHARD_BYTES = (1 << 63) - 1  # so that data_offset + size never overflows 64 bits
+_OTHER_HEADER_BYTES = 4096  # of the container's header, besides the field names
+_SPARSE = ("member_start", "field")
+_DECIMAL = re.compile(r"(0|[1-9][0-9]{0,18})", re.ASCII)
+_CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardIndex:
-    """Columns of one shard; n samples in tar order, f fields in sorted order.
+    """Columns of one shard: n samples in tar order, m members, f fields.
 
-    All arrays are read-only and little-endian. Absent fields hold zeros in every column. Both
-    checksums are None where the shard was indexed without reading its payloads.
+    Members are ordered by sample, then by field, in every column. Where each sample has each field
+    (the index is "dense"), member k of sample i is number i * f + k, and the last two columns are
+    None. All arrays are read-only and little-endian. Both checksums are None where the shard was
+    indexed without reading its payloads.
     """
 
-    fields: tuple[str, ...]
-    data_offset: npt.NDArray[np.uint64]  # (n, f) first payload byte, from the shard's start
-    size: npt.NDArray[np.uint64]  # (n, f) payload bytes
-    crc32c: npt.NDArray[np.uint32] | None  # (n, f) of the payload
-    header_bytes: npt.NDArray[np.uint32]  # (n, f) all headers of the member, just before data_offset
-    present: npt.NDArray[np.uint8]  # (n, f) 1 if the sample has the field
-    key_offset: npt.NDArray[np.uint64]  # (n + 1,) key i is key_heap[key_offset[i]:key_offset[i + 1]]
+    fields: tuple[str, ...]  # sorted; each has a member
+    key_offset: npt.NDArray[np.uint64]  # (n + 1) key i is key_heap[key_offset[i]:key_offset[i + 1]]
     key_heap: npt.NDArray[np.uint8]  # UTF-8, one key after the other
+    data_offset: npt.NDArray[np.uint64]  # (m) first payload byte, from the shard's start
+    size: npt.NDArray[np.uint64]  # (m) payload bytes
+    crc32c: npt.NDArray[np.uint32] | None  # (m) of the payload
+    header_bytes: npt.NDArray[np.uint32]  # (m) all headers of the member, just before data_offset
+    member_start: npt.NDArray[np.uint32] | None  # (n + 1) sample i has the members member_start[i] ... [i + 1]
+    field: npt.NDArray[np.uint16] | None  # (m) number of the member's field
     shard_bytes: int
     shard_crc32c: int | None
     end_of_data: int  # where the end-of-archive blocks begin
@@ -50,7 +68,64 @@ class ShardIndex:
     @property
     def num_samples(self) -> int:
         """Number of rows."""
+        return len(self.key_offset) - 1
+
+    @property
+    def num_members(self) -> int:
+        """Number of payloads, over all samples."""
         return len(self.data_offset)
+
+    @property
+    def dense(self) -> bool:
+        """Whether each sample has each field."""
+        return self.member_start is None
+
+    def members(self, row: int) -> range:
+        """Return the numbers of one sample's members, ordered by field."""
+        if self.member_start is None:
+            width = len(self.fields)
+            return range(row * width, (row + 1) * width)
+        begin, end = self.member_start[row : row + 2].tolist()
+        return range(begin, end)
+
+    def field_of(self, member: int) -> str:
+        """Return the name of one member's field."""
+        return self.fields[member % len(self.fields) if self.field is None else int(self.field[member])]
+
+    def row_of(self, member: int) -> int:
+        """Return the number of the sample that has a member."""
+        if self.member_start is None:
+            return member // len(self.fields)
+        return int(np.searchsorted(self.member_start, member, side="right")) - 1
+
+    def member_of(self, row: int, field: str) -> int:
+        """Return the number of a sample's member of one field; -1 if the sample has none."""
+        return next((member for member in self.members(row) if self.field_of(member) == field), -1)
+
+    def pick(
+        self, rows: npt.NDArray[np.int64], columns: Sequence[int] | None = None
+    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return (p) which of `rows` has it and (p) its number, for each member of some rows.
+
+        Args:
+            rows: In any order; repeats are fine.
+            columns: Ascending numbers of the wanted fields; None for all.
+        """
+        if self.member_start is None:
+            wanted = np.arange(len(self.fields)) if columns is None else np.asarray(columns, np.int64)
+            members = (rows[:, None] * len(self.fields) + wanted).reshape(-1)
+            return np.repeat(np.arange(len(rows)), len(wanted)), members
+        begin = self.member_start[rows].astype(np.int64)
+        counts = self.member_start[rows + 1] - begin
+        owner = np.repeat(np.arange(len(rows)), counts)
+        ends = np.cumsum(counts)
+        members = np.arange(len(owner)) + np.repeat(begin - (ends - counts), counts)
+        if columns is not None and self.field is not None:
+            is_wanted = np.zeros(len(self.fields), bool)
+            is_wanted[np.asarray(columns, np.int64)] = True
+            chosen = is_wanted[self.field[members]]
+            owner, members = owner[chosen], members[chosen]
+        return owner, members
 
     def key(self, row: int) -> str:
         """Return the key of one sample."""
@@ -64,21 +139,10 @@ class ShardIndex:
 
     def samples_per_field(self) -> dict[str, int]:
         """Return how many samples have each field."""
-        return dict(zip(self.fields, self.present.sum(axis=0, dtype=np.int64).tolist(), strict=True))
-
-
-# Column -> (dtype, number of dimensions).
-_COLUMNS: dict[str, tuple[npt.DTypeLike, int]] = {
-    "data_offset": (np.dtype("<u8"), 2),
-    "size": (np.dtype("<u8"), 2),
-    "crc32c": (np.dtype("<u4"), 2),
-    "header_bytes": (np.dtype("<u4"), 2),
-    "present": (np.dtype("u1"), 2),
-    "key_offset": (np.dtype("<u8"), 1),
-    "key_heap": (np.dtype("u1"), 1),
-}
-_DECIMAL = re.compile(r"(0|[1-9][0-9]{0,18})", re.ASCII)
-_CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
+        if self.field is None:
+            return dict.fromkeys(self.fields, self.num_samples)
+        counts = np.bincount(self.field, minlength=len(self.fields))
+        return dict(zip(self.fields, counts.tolist(), strict=True))
 
 
 def key_columns(keys: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
@@ -88,25 +152,42 @@ def key_columns(keys: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
     return {"key_offset": offsets, "key_heap": np.frombuffer(b"".join(keys), np.uint8)}
 
 
+def check_field_names(fields: Sequence[str], *, shard: str | None = None) -> None:
+    """Raise FormatError unless an index can hold these field names."""
+    if len(fields) <= MAX_FIELDS:
+        length = len(json.dumps(_encode_names(fields)))
+        if length <= container.MAX_HEADER_BYTES - _OTHER_HEADER_BYTES:
+            return
+        what = f"takes {length} bytes, limit {container.MAX_HEADER_BYTES - _OTHER_HEADER_BYTES}"
+    else:
+        what = f"has {len(fields)} names, limit {MAX_FIELDS}"
+    raise FormatError(
+        f"the list of different fields {what}: {', '.join(map(repr, fields[:3]))}, ...; "
+        "rename the members so that what differs stands before the first dot, or leave them out",
+        shard=shard,
+    )
+
+
 def encode_index(index: ShardIndex) -> list[bytes | memoryview]:
-    """Return the index file as buffers to write one after the other.
+    """Return the index file as buffers to write one after the other; no column is copied.
 
     Raises:
         FormatError: The field names are too long for any reader.
     """
-    metadata = {
-        "format": FORMAT_NAME,
-        "version": str(FORMAT_VERSION),
-        "fields": json.dumps(index.fields, separators=(",", ":")),
-        "shard_bytes": str(index.shard_bytes),
-        "end_of_data": str(index.end_of_data),
-    }
-    columns = {name: getattr(index, name) for name in _COLUMNS}
-    if index.shard_crc32c is None:
-        del columns["crc32c"]
-    else:
+    metadata = container.metadata_of(
+        SCHEMA,
+        fields=_encode_names(index.fields),
+        shard_bytes=str(index.shard_bytes),
+        end_of_data=str(index.end_of_data),
+    )
+    if index.shard_crc32c is not None:
         metadata["shard_crc32c"] = f"{index.shard_crc32c:08x}"
-    return safetensors.encode(columns, metadata)
+    columns = {name: getattr(index, name) for name in SCHEMA.columns}
+    return container.encode({name: column for name, column in columns.items() if column is not None}, metadata)
+
+
+def _encode_names(fields: Sequence[str]) -> str:
+    return json.dumps(fields, separators=(",", ":"))
 
 
 def parse_index(buffer: Any, *, name: str) -> ShardIndex:
@@ -118,8 +199,8 @@ def parse_index(buffer: Any, *, name: str) -> ShardIndex:
         CorruptIndexError: Any rule of SPEC 3 or 4 is broken.
         UnsupportedVersionError: The file is from a newer format version.
     """
-    columns, metadata = safetensors.parse(buffer, name=name, kind=FORMAT_NAME, version=FORMAT_VERSION)
-    fields = _fields(metadata.get("fields", ""), name)
+    columns, metadata = container.parse(buffer, name=name, schema=SCHEMA)
+    fields = parse_names(metadata.get("fields", ""), name)
     checksums = "shard_crc32c" in metadata
     index = ShardIndex(
         fields=fields,
@@ -129,11 +210,13 @@ def parse_index(buffer: Any, *, name: str) -> ShardIndex:
         end_of_data=_number(metadata, "end_of_data", name),
     )
     _check_keys(index, name)
+    _check_fields(index, name)
     _check_members(index, name)
     return index
 
 
-def _fields(text: str, name: str) -> tuple[str, ...]:
+def parse_names(text: str, name: str) -> tuple[str, ...]:
+    """Return the field names in a metadata value, checked to be sorted and different."""
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -164,18 +247,24 @@ def _number(metadata: dict[str, str], what: str, name: str) -> int:
 def _checked_columns(
     columns: dict[str, npt.NDArray[Any]], num_fields: int, name: str, *, checksums: bool
 ) -> dict[str, Any]:
-    kinds = {column: kind for column, kind in _COLUMNS.items() if checksums or column != "crc32c"}
-    if columns.keys() != kinds.keys():
-        raise _broken(f"has the columns {sorted(columns)}, expected {sorted(kinds)}", name)
+    """Return all columns, None for those that need not be there, after comparing their lengths."""
+    expected = set(SCHEMA.columns)
+    if not checksums:
+        expected.remove("crc32c")
+    if not columns.keys() & set(_SPARSE):
+        expected.difference_update(_SPARSE)
+    if columns.keys() != expected:
+        raise _broken(f"has the columns {sorted(columns)}, expected {sorted(expected)}", name)
     if columns["key_offset"].ndim != 1 or not len(columns["key_offset"]):
         raise _broken("has no column 'key_offset' of one number a sample and one more", name)
     num_samples = len(columns["key_offset"]) - 1
-    for column, (dtype, ndim) in kinds.items():
-        array = columns[column]
-        expected = (num_samples, num_fields) if ndim == 2 else array.shape
-        if array.ndim != ndim or array.shape != expected or array.dtype != dtype:
-            raise _broken(f"has a column {column!r} of {array.dtype} {array.shape}, expected {dtype} {expected}", name)
-    return columns if checksums else {**columns, "crc32c": None}
+    num_members = len(columns["field"]) if "field" in columns else num_samples * num_fields
+    lengths = {"key_offset": num_samples + 1, "member_start": num_samples + 1, "key_heap": len(columns["key_heap"])}
+    for column, array in columns.items():
+        shape = (lengths.get(column, num_members),)
+        if array.shape != shape:
+            raise _broken(f"has a column {column!r} of shape {array.shape}, expected {shape}", name)
+    return {column: columns.get(column) for column in SCHEMA.columns}
 
 
 def _check_keys(index: ShardIndex, name: str) -> None:
@@ -184,50 +273,50 @@ def _check_keys(index: ShardIndex, name: str) -> None:
         raise _broken(f"has key offsets that do not ascend from 0 to {heap_bytes}", name)
 
 
+def _check_fields(index: ShardIndex, name: str) -> None:
+    """Check that each sample has a field, each field a sample, and no sample a field twice."""
+    start, field = index.member_start, index.field
+    if start is None or field is None:
+        if bool(index.num_samples) != bool(index.fields):
+            raise _broken("has samples without any field, or fields without a sample", name)
+        return
+    if int(start[0]) != 0 or int(start[-1]) != index.num_members or bool((start[1:] <= start[:-1]).any()):
+        raise _broken("has samples without any field, or member numbers that do not ascend", name)
+    counts = np.bincount(field, minlength=len(index.fields))
+    if len(counts) > len(index.fields) or not counts.all():
+        raise _broken(f"has members of other fields than its {len(index.fields)}, or a field without a member", name)
+    begins_sample = np.zeros(index.num_members, bool)
+    begins_sample[start[:-1]] = True
+    if not (begins_sample[1:] | (field[1:] > field[:-1])).all():
+        raise _broken("has a sample whose fields are not sorted, or stand twice", name)
+
+
 def _check_members(index: ShardIndex, name: str) -> None:
     """Check that members lie one behind the other in the shard, in the order of their rows."""
     end_of_data = index.end_of_data
     if end_of_data > index.shard_bytes or end_of_data % BLOCK:
         raise _broken(f"has data up to {end_of_data} in a shard of {index.shard_bytes} bytes", name)
-    offset, size, headers, row = _members(index, name)
+    offset, size, headers = index.data_offset, index.size, index.header_bytes
     if not len(offset):
         return
     # Each alone first: their sum could overflow.
     if max(int(offset.max()), int(size.max())) > end_of_data or int((offset + size).max()) > end_of_data:
         raise _broken(f"points beyond the data of its shard, which end at {end_of_data}", name)
     if (int(np.bitwise_or.reduce(offset)) | int(np.bitwise_or.reduce(headers))) % BLOCK or not headers.min():
-        raise _broken(f"has offsets or headers that are no whole blocks of {BLOCK} bytes", name)
+        raise _broken(f"has offsets or headers that are not whole blocks of {BLOCK} bytes", name)
     if _one_behind_the_other(offset, size, headers):
         return
     # Other tools do not sort the fields within a sample.
     order = np.argsort(offset, kind="stable")
-    row = row[order] if row is not None else order // len(index.fields)
+    row = order // len(index.fields) if index.member_start is None else _rows(index)[order]
     if bool((row[1:] < row[:-1]).any()) or not _one_behind_the_other(offset[order], size[order], headers[order]):
         raise _broken("has members that overlap, or stand in another order than their samples", name)
 
 
-def _members(index: ShardIndex, name: str) -> tuple[Any, Any, Any, npt.NDArray[np.int64] | None]:
-    """Return (m) data offset, size and header length of the members there are, and the row of each.
-
-    The row is None where every sample has every field: then it is the number of the member
-    divided by that of the fields, and nothing was copied.
-    """
-    present = index.present.reshape(-1)
-    columns: tuple[npt.NDArray[Any], ...] = (index.data_offset, index.size, index.header_bytes)
-    if present.max(initial=0) > 1:
-        raise _broken("has a presence that is neither 0 nor 1", name)
-    if np.count_nonzero(present) == len(present) and index.fields:
-        offset, size, headers = (column.reshape(-1) for column in columns)
-        return offset, size, headers, None
-    mask = index.present.astype(bool)
-    if not mask.any(axis=1).all():
-        raise _broken("has samples without any field", name)
-    checksums = () if index.crc32c is None else (index.crc32c,)
-    if any(column[~mask].any() for column in (*columns, *checksums)):
-        raise _broken("has numbers where a field is absent", name)
-    row = np.repeat(np.arange(index.num_samples), mask.sum(axis=1))
-    offset, size, headers = (column[mask] for column in columns)
-    return offset, size, headers, row
+def _rows(index: ShardIndex) -> npt.NDArray[np.int64]:
+    assert index.member_start is not None
+    ends = index.member_start[1:].astype(np.int64)
+    return np.repeat(np.arange(index.num_samples), ends - index.member_start[:-1])
 
 
 def _one_behind_the_other(offset: npt.NDArray[Any], size: npt.NDArray[Any], headers: npt.NDArray[Any]) -> bool:

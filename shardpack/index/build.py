@@ -222,5 +222,5 @@ class _StoppedError(Exception):
 
 def _sample_offset(index: ShardIndex, row: int) -> int:
     """Return where the first header of a sample begins."""
-    present = index.present[row].astype(bool)
-    return int((index.data_offset[row][present] - index.header_bytes[row][present]).min())
+    members = index.members(row)
+    return min(int(index.data_offset[member]) - int(index.header_bytes[member]) for member in members)

@@ -154,5 +154,6 @@ class Grouping:
             shard_bytes=num_bytes,
             shard_crc32c=shard_crc32c,
             end_of_data=end_of_data,
+            shard=self._name,
         )
         return IndexedTar(self._name, index, self._ignored)

@@ -228,9 +228,7 @@ def _probe(store: RangeReader, info: ShardInfo, index: ShardIndex) -> None:
         wanted = some_headers(index, PROBED_FAR_AWAY)
     else:
         rows = np.unique(np.linspace(0, index.num_samples - 1, PROBED_SAMPLES, dtype=np.int64)).tolist()
-        wanted = headers_of(
-            index, [(row, column) for row in rows for column in np.flatnonzero(index.present[row]).tolist()]
-        )
+        wanted = headers_of(index, [member for row in rows for member in index.members(row)])
     wanted.check(info.name, index, store.get_ranges(info.name, starts=wanted.starts, lengths=wanted.lengths))
 
 
@@ -267,15 +265,15 @@ def _compare(
 def _damaged_fields(shard: str, found: ShardIndex, index: ShardIndex) -> Iterator[Problem]:
     if index.crc32c is None or found.crc32c is None:
         return
-    for row, column in np.argwhere(found.crc32c != index.crc32c).tolist():
-        expected, got = int(index.crc32c[row, column]), int(found.crc32c[row, column])
-        message = f"field {found.fields[column]!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}"
-        offset = int(found.data_offset[row, column])
-        yield Problem("damaged", shard, f"{message}; restore the shard", found.key(row), offset)
+    for member in np.flatnonzero(found.crc32c != index.crc32c).tolist():
+        expected, got = int(index.crc32c[member]), int(found.crc32c[member])
+        message = f"field {found.field_of(member)!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}"
+        offset = int(found.data_offset[member])
+        yield Problem("damaged", shard, f"{message}; restore the shard", found.key(found.row_of(member)), offset)
 
 
 def _same_places(a: ShardIndex, b: ShardIndex) -> bool:
-    columns = ("present", "data_offset", "size", "header_bytes", "key_offset", "key_heap")
+    columns = ("data_offset", "size", "header_bytes", "member_start", "field", "key_offset", "key_heap")
     return a.fields == b.fields and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
 
 

@@ -31,26 +31,24 @@ def read_sample(shard: OpenShard, row: int, sample: Sample, *, verify: bool) -> 
     Costs one range, header blocks between the fields included; one a field where the sample is
     longer than the store finds worth merging.
     """
-    offsets, sizes = shard.offsets, shard.sizes
-    cells = range(row * shard.width, (row + 1) * shard.width)
-    if not shard.dense:
-        cells = [cell for cell in cells if shard.present[cell]]  # type: ignore[assignment]
-    start = min(offsets[cell] for cell in cells)
-    length = max(offsets[cell] + sizes[cell] for cell in cells) - start
-    read, path, width = shard.store.get_range, shard.path, shard.width
+    offsets, sizes, field_of = shard.offsets, shard.sizes, shard.index.field_of
+    members = shard.index.members(row)
+    start = min(offsets[member] for member in members)
+    length = max(offsets[member] + sizes[member] for member in members) - start
+    read, path = shard.store.get_range, shard.path
     if length <= shard.store.merge_limits.max_request_bytes:
         data = read(path, start=start, length=length)
-        for cell in cells:
-            begin = offsets[cell] - start
-            sample[shard.fields[cell % width]] = data[begin : begin + sizes[cell]]
+        for member in members:
+            begin = offsets[member] - start
+            sample[field_of(member)] = data[begin : begin + sizes[member]]
     else:
-        starts, lengths = [offsets[cell] for cell in cells], [sizes[cell] for cell in cells]
-        for cell, payload in zip(cells, shard.store.get_ranges(path, starts=starts, lengths=lengths), strict=True):
-            sample[shard.fields[cell % width]] = payload
+        starts, lengths = [offsets[member] for member in members], [sizes[member] for member in members]
+        for member, payload in zip(members, shard.store.get_ranges(path, starts=starts, lengths=lengths), strict=True):
+            sample[field_of(member)] = payload
     shard.store.stats.add_used(sum(map(len, sample.values())))
     if verify:
-        for cell in cells:
-            shard.check_payload(row, cell % width, sample[shard.fields[cell % width]])
+        for member in members:
+            shard.check_payload(member, sample[field_of(member)])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -60,7 +58,8 @@ class Wanted:
     Attributes:
         rows: (n) ascending; repeats are fine.
         columns: (c) of the shard's fields.
-        starts, sizes: (n, c) bytes of each payload; 0 where a sample lacks the field.
+        starts, sizes: (p) bytes of each payload there is: row after row, and in each by field. Where
+            the shard is dense, p is n * c.
     """
 
     shard: OpenShard
@@ -77,11 +76,14 @@ class Wanted:
 def wanted(shard: OpenShard, rows: npt.NDArray[np.int64], fields: tuple[str, ...] | None) -> Wanted:
     """Return where the payloads of ascending rows lie; fields that no sample here has are passed over."""
     columns = shard.columns_of(fields)
-    at = slice(int(rows[0]), int(rows[-1]) + 1) if _is_run(rows) else rows
-    starts, sizes = shard.index.data_offset[at], shard.index.size[at]
-    if len(columns) != shard.width:
-        starts, sizes = starts[:, columns], sizes[:, columns]
-    return Wanted(shard, rows, columns, starts.view(np.int64), sizes.view(np.int64))  # none exceeds 2^63 - 1
+    index = shard.index
+    at: Any
+    if shard.dense and len(columns) == shard.width and _is_run(rows):
+        at = slice(int(rows[0]) * shard.width, (int(rows[-1]) + 1) * shard.width)
+    else:
+        at = index.pick(rows, columns)[1]
+    # As signed numbers: none exceeds 2^63 - 1.
+    return Wanted(shard, rows, columns, index.data_offset[at].view(np.int64), index.size[at].view(np.int64))
 
 
 def _is_run(rows: npt.NDArray[np.int64]) -> bool:
@@ -114,8 +116,8 @@ def gather(what: Wanted, samples: Sequence[Sample], *, verify: bool, streaming: 
 
 def _slice(buffer: Any, what: Wanted, samples: Sequence[Sample], start: int) -> None:
     """Cut the payloads out of a buffer that begins at byte `start` of the shard."""
-    begins = what.starts - start
-    ends = begins + what.sizes
+    begins = (what.starts - start).reshape(len(what.rows), -1)
+    ends = begins + what.sizes.reshape(begins.shape)
     columns = [bound.tolist() for pair in zip(begins.T, ends.T, strict=True) for bound in pair]
     names = [what.shard.fields[column] for column in what.columns]
     if len(names) == 2:  # the usual two at once: what lies together is touched together, a tenth faster
@@ -130,10 +132,10 @@ def _slice(buffer: Any, what: Wanted, samples: Sequence[Sample], start: int) -> 
 
 def _from_map(what: Wanted, samples: Sequence[Sample]) -> None:
     shard = what.shard
-    if not shard.store.is_cached(shard.path, int(what.starts[0, 0])):
+    if not shard.store.is_cached(shard.path, int(what.starts[0])):
         # Faults of a cold map come one by one; announced together they overlap.
-        first = what.starts.min(axis=1)
-        lengths = (what.starts + what.sizes).max(axis=1) - first
+        first = what.starts.reshape(len(what.rows), -1).min(axis=1)
+        lengths = (what.starts + what.sizes).reshape(len(what.rows), -1).max(axis=1) - first
         shard.store.prefetch(shard.path, starts=first.tolist(), lengths=lengths.tolist())
     _slice(shard.map, what, samples, 0)
 
@@ -161,42 +163,32 @@ class _Requests:
     """The requests for what is wanted of a shard, and which payload is in which of them.
 
     Attributes:
-        cells: (p) of the payloads, counted over rows and columns of `what`.
-        starts, sizes: (p) where they lie.
-        owner: (p) the request that holds each.
+        owner: (p) the request that holds each payload of `what`.
     """
 
     what: Wanted
-    cells: npt.NDArray[np.int64]
-    starts: npt.NDArray[np.int64]
-    sizes: npt.NDArray[np.int64]
     owner: npt.NDArray[np.int64]
     ranges: Ranges
 
     @classmethod
     def of(cls, what: Wanted, limits: MergeLimits) -> _Requests:
-        shard = what.shard
-        present = None if shard.dense else shard.index.present[np.ix_(what.rows, np.array(what.columns))]
-        cells = np.arange(what.starts.size) if present is None else np.flatnonzero(present.reshape(-1))
-        starts, sizes = what.starts.reshape(-1)[cells], what.sizes.reshape(-1)[cells]
-        plan = coalesce(starts, sizes, limits=limits)
-        ranges = Ranges(shard.path, plan.starts.tolist(), plan.lengths.tolist())
-        return cls(what, cells, starts, sizes, plan.owner, ranges)
+        plan = coalesce(what.starts, what.sizes, limits=limits)
+        return cls(what, plan.owner, Ranges(what.shard.path, plan.starts.tolist(), plan.lengths.tolist()))
 
     def deal(self, buffers: Sequence[bytes], samples: Sequence[Sample], *, verify: bool) -> None:
         """Put the payloads into the samples, a sample for each row."""
-        what, shard, width = self.what, self.what.shard, len(self.what.columns)
-        shard.store.stats.add_used(int(self.sizes.sum()))
-        names, first = [shard.fields[column] for column in what.columns], self.ranges.starts
-        for cell, start, size, owner in zip(
-            self.cells.tolist(), self.starts.tolist(), self.sizes.tolist(), self.owner.tolist(), strict=True
+        what, shard = self.what, self.what.shard
+        shard.store.stats.add_used(what.num_bytes)
+        first, field_of = self.ranges.starts, shard.index.field_of
+        rows, members = shard.index.pick(what.rows, what.columns)
+        for row, member, start, size, owner in zip(
+            rows.tolist(), members.tolist(), what.starts.tolist(), what.sizes.tolist(), self.owner.tolist(), strict=True
         ):
             begin = start - first[owner]
             payload = buffers[owner][begin : begin + size]  # the whole of a bytes object is not copied
-            row = cell // width
             if verify:
-                shard.check_payload(int(what.rows[row]), what.columns[cell % width], payload)
-            samples[row][names[cell % width]] = payload
+                shard.check_payload(member, payload)
+            samples[row][field_of(member)] = payload
 
 
 def _limits(what: Wanted, *, streaming: bool) -> MergeLimits:

@@ -50,8 +50,8 @@ class OpenShard:
     """
 
     __slots__ = (
-        "dense", "fields", "first", "index", "info", "key_heap", "key_offsets", "map", "offsets", "path", "present",
-        "reads", "sizes", "store", "width",
+        "dense", "fields", "first", "index", "info", "key_heap", "key_offsets", "map", "offsets", "path", "reads",
+        "sizes", "store", "width",
     )  # fmt: skip
 
     def __init__(self, store: RangeReader, info: ShardInfo, index: ShardIndex, first: int):
@@ -60,12 +60,11 @@ class OpenShard:
         self.fields = index.fields
         self.width = len(index.fields)
         # Flat views for scalar access: 35 ns an item, a third of what numpy takes.
-        self.offsets = memoryview(index.data_offset.reshape(-1))
-        self.sizes = memoryview(index.size.reshape(-1))
-        self.present = memoryview(index.present.reshape(-1))
+        self.offsets = memoryview(index.data_offset)
+        self.sizes = memoryview(index.size)
         self.key_offsets = memoryview(index.key_offset)
         self.key_heap = memoryview(index.key_heap)
-        self.dense = bool(index.present.all())
+        self.dense = index.dense
         self.map: Any = None
         self.reads = 0
 
@@ -76,12 +75,10 @@ class OpenShard:
         """Return where one sample lies."""
         index = self.index
         spans = {
-            self.fields[column]: Span(
-                int(index.data_offset[row, column]),
-                int(index.size[row, column]),
-                None if index.crc32c is None else int(index.crc32c[row, column]),
+            index.field_of(member): Span(
+                self.offsets[member], self.sizes[member], None if index.crc32c is None else int(index.crc32c[member])
             )
-            for column in np.flatnonzero(index.present[row]).tolist()
+            for member in index.members(row)
         }
         return Entry(index.key(row), self.first + row, self.path, spans)
 
@@ -109,19 +106,19 @@ class OpenShard:
             return list(range(self.width))
         return [self.fields.index(field) for field in fields if field in self.fields]
 
-    def check_payload(self, row: int, column: int, payload: bytes | memoryview) -> None:
+    def check_payload(self, member: int, payload: bytes | memoryview) -> None:
         """Raise CorruptShardError unless the payload has the checksum that the index holds, if it holds any."""
         if self.index.crc32c is None:
             return
-        expected = int(self.index.crc32c[row, column])
+        expected = int(self.index.crc32c[member])
         found = crc32c(payload)
         if found != expected:
             raise CorruptShardError(
-                f"field {self.fields[column]!r} is damaged: expected CRC32C {expected:08x}, got {found:08x}; "
+                f"field {self.index.field_of(member)!r} is damaged: expected CRC32C {expected:08x}, got {found:08x}; "
                 'restore the shard, then run "shardpack verify --full"',
                 shard=self.path,
-                key=self.index.key(row),
-                offset=int(self.index.data_offset[row, column]),
+                key=self.index.key(self.index.row_of(member)),
+                offset=self.offsets[member],
             )
 
 
@@ -163,37 +160,37 @@ def check_unread(store: RangeReader, shards: list[tuple[ShardInfo, ShardIndex]])
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """Where the headers of some members should be: row and column of each, and byte ranges."""
+    """Where the headers of some members should be: the number of each, and byte ranges."""
 
-    cells: list[tuple[int, int]]
+    members: list[int]
     starts: list[int]
     lengths: list[int]
 
     def check(self, path: str, index: ShardIndex, found: list[bytes]) -> None:
         """Raise StaleIndexError unless these are the headers that the index tells of."""
-        for (row, column), headers in zip(self.cells, found, strict=True):
-            key, field = index.key(row), index.fields[column]
-            if not headers_match(headers, f"{key}.{field}", int(index.size[row, column]), path):
+        for member, headers in zip(self.members, found, strict=True):
+            key, field = index.key(index.row_of(member)), index.field_of(member)
+            if not headers_match(headers, f"{key}.{field}", int(index.size[member]), path):
                 raise StaleIndexError(
                     f"index does not match its shard: no header of field {field!r} where it should be; "
                     'restore the shard, or if it was written anew, rebuild its index with "shardpack index --force"',
                     shard=path,
                     key=key,
-                    offset=int(index.data_offset[row, column]) - len(headers),
+                    offset=int(index.data_offset[member]) - len(headers),
                 )
 
 
-def headers_of(index: ShardIndex, cells: list[tuple[int, int]]) -> Headers:
+def headers_of(index: ShardIndex, members: list[int]) -> Headers:
     """Return where the headers of some members should be."""
-    lengths = [int(index.header_bytes[cell]) for cell in cells]
-    starts = [int(index.data_offset[cell]) - length for cell, length in zip(cells, lengths, strict=True)]
-    return Headers(cells, starts, lengths)
+    lengths = index.header_bytes[members].tolist()
+    starts = [end - length for end, length in zip(index.data_offset[members].tolist(), lengths, strict=True)]
+    return Headers(members, starts, lengths)
 
 
 def some_headers(index: ShardIndex, count: int = 4) -> Headers:
     """Return one field's headers of a few samples, the first and the last among them."""
     rows = np.unique(np.linspace(0, index.num_samples - 1, count, dtype=np.int64)).tolist()
-    return headers_of(index, [(row, int(np.flatnonzero(index.present[row])[-1])) for row in rows])
+    return headers_of(index, [index.members(row)[-1] for row in rows])
 
 
 def load_index(store: RangeReader, info: ShardInfo) -> ShardIndex:
@@ -247,9 +244,9 @@ def check_headers(store: RangeReader, path: str, index: ShardIndex, row: int) ->
 
     Costs one range a field.
     """
-    headers = headers_of(index, [(row, column) for column in np.flatnonzero(index.present[row]).tolist()])
-    for cell, start, length in zip(headers.cells, headers.starts, headers.lengths, strict=True):
-        Headers([cell], [start], [length]).check(path, index, [store.get_range(path, start=start, length=length)])
+    headers = headers_of(index, list(index.members(row)))
+    for member, start, length in zip(headers.members, headers.starts, headers.lengths, strict=True):
+        Headers([member], [start], [length]).check(path, index, [store.get_range(path, start=start, length=length)])
 
 
 def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:

@@ -78,17 +78,17 @@ def read_packed(what: Wanted, *, verify: bool, max_bytes: int) -> PackedBlock | 
     block = PackedBlock(buffer, _bounds(what, start), fields)
     if verify:
         view = memoryview(buffer)
-        for row, bounds in zip(what.rows.tolist(), block.bounds.tolist(), strict=True):
-            for at, column in enumerate(what.columns):
-                shard.check_payload(row, column, view[bounds[2 * at] : bounds[2 * at + 1]])
+        _, members = shard.index.pick(what.rows, what.columns)
+        for member, (begin, end_of_it) in zip(members.tolist(), block.bounds.reshape(-1, 2).tolist(), strict=True):
+            shard.check_payload(member, view[begin:end_of_it])
     return block
 
 
 def _bounds(what: Wanted, start: int) -> Integers:
-    bounds = np.empty((len(what.starts), 2 * len(what.columns)), np.int64)
-    np.subtract(what.starts, start, out=bounds[:, ::2])
-    np.add(bounds[:, ::2], what.sizes, out=bounds[:, 1::2])
-    return bounds
+    bounds = np.empty((len(what.starts), 2), np.int64)
+    np.subtract(what.starts, start, out=bounds[:, 0])
+    np.add(bounds[:, 0], what.sizes, out=bounds[:, 1])
+    return bounds.reshape(len(what.rows), -1)
 
 
 class PackedBlocks:

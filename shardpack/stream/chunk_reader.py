@@ -58,7 +58,7 @@ class ChunkReader:
         shard = shards.at(head)
         if shards.verify or self._fields is not None or not shard.has_large_samples():
             return False
-        return shards.store.is_cached(shard.path, int(shard.index.data_offset[head - shard.first].min()))
+        return shards.store.is_cached(shard.path, shard.offsets[shard.index.members(head - shard.first)[0]])
 
     def _parts_far(self, places: Iterator[tuple[Integers, Integers]]) -> Parts:
         chunks = (self._positions(partition, offset) for partition, offset in places)

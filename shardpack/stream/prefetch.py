@@ -110,13 +110,13 @@ def blocks_wanted(
 
 def _extents(shard: OpenShard, rows: Integers, columns: list[int]) -> tuple[Integers, Integers]:
     """Return where each row's payloads begin and end; rows that have none of the columns are left out."""
-    at = np.ix_(rows, np.array(columns, np.int64))
-    present = shard.index.present[at].astype(bool)
-    begin = shard.index.data_offset[at].astype(np.int64)
-    end = begin + shard.index.size[at].astype(np.int64)
-    some = present.any(axis=1)
-    starts = np.where(present, begin, np.iinfo(np.int64).max).min(axis=1, initial=np.iinfo(np.int64).max)
-    return starts[some], end.max(axis=1, initial=0)[some]
+    owner, members = shard.index.pick(rows, columns)
+    if not len(members):
+        return members, members
+    begin = shard.index.data_offset[members].astype(np.int64)
+    end = begin + shard.index.size[members].astype(np.int64)
+    edges = np.flatnonzero(np.diff(owner, prepend=-1))
+    return np.minimum.reduceat(begin, edges), np.maximum.reduceat(end, edges)
 
 
 def _cut(start: int, length: int) -> Iterator[tuple[int, int]]:

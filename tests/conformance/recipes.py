@@ -188,16 +188,18 @@ BROKEN_TARS = {
 
 def broken_containers() -> Iterator[tuple[str, bytes]]:
     good = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
+    wide = {"dtype": "U64", "shape": [1], "data_offsets": [0, 8]}
     kind = {"format": "shardpack-index", "version": "1"}
     yield "C1-header-beyond-file", (1 << 19).to_bytes(8, "little") + b"{}      "
     yield "C2-name-twice", container(b'{"a": 1, "a": 2}')
     yield "C3-metadata-number", container({"__metadata__": {"version": 1}})
     yield "C4-other-kind", container({"__metadata__": {**kind, "format": "other"}})
     yield "C4-newer-version", container({"__metadata__": {**kind, "version": "2"}})
-    yield "C5-shape-overflows", container({"__metadata__": kind, "a": {**good, "shape": [0, 2**62, 2**62]}})
-    yield "C6-length-of-another-shape", container({"__metadata__": kind, "a": {**good, "shape": [3]}}, bytes(2))
-    yield "C7-overlap", container({"__metadata__": kind, "a": good, "b": good}, bytes(2))
-    yield "C8-truncated", container({"__metadata__": kind, "a": good}, bytes(1))
+    yield "C9-unknown-column", container({"__metadata__": kind, "a": good}, bytes(2))
+    yield "C5-shape-overflows", container({"__metadata__": kind, "size": {**wide, "shape": [0, 2**62, 2**62]}})
+    yield "C6-length-of-another-shape", container({"__metadata__": kind, "size": {**wide, "shape": [2]}}, bytes(8))
+    yield "C7-overlap", container({"__metadata__": kind, "data_offset": wide, "size": wide}, bytes(8))
+    yield "C8-truncated", container({"__metadata__": kind, "size": wide}, bytes(7))
 
 
 def broken_indexes() -> Iterator[tuple[str, bytes]]:
@@ -215,17 +217,17 @@ def broken_indexes() -> Iterator[tuple[str, bytes]]:
     yield "X2-negative-length", described(shard_bytes="-1")
     columns, metadata = safetensors.parse(small_index(), name="good")
     yield (
-        "X3-wrong-dtype",
+        "C5-wrong-dtype",
         b"".join(safetensors.encode({**columns, "crc32c": columns["crc32c"].astype("<u8")}, metadata)),
     )
     del metadata["shard_crc32c"]
     yield "X3-checksums-without-that-of-the-shard", b"".join(safetensors.encode(columns, metadata))
     yield "X4-key-beyond-heap", changed("key_offset", (1,), 1 << 40)
     yield "X5-data-beyond-shard", described(end_of_data=str(1 << 40))
-    yield "X6-size-of-an-absent-field", changed("size", (1, 0), 1)
-    yield "X7-payload-beyond-data", changed("size", (2, 2), 2**64 - 1)
-    yield "X8-offset-inside-a-block", changed("data_offset", (0, 0), 513)
-    yield "X9-members-overlap", changed("data_offset", (0, 1), 512)
+    yield "X6-a-field-twice", changed("field", (1,), 0)
+    yield "X7-payload-beyond-data", changed("size", (5,), 2**64 - 1)
+    yield "X8-offset-inside-a-block", changed("data_offset", (0,), 513)
+    yield "X9-members-overlap", changed("data_offset", (1,), 512)
 
 
 def broken_key_indexes() -> Iterator[tuple[str, bytes]]:

@@ -25,7 +25,7 @@ FILES = sorted((CORPUS / "corrupt").iterdir())
 RULES = re.findall(
     r"^\| ([TCXKM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
 )
-NEWER = ("C4-newer-version.index", "M2-newer-version.json")
+NEWER = ("C4-newer-version.index", "C9-unknown-column.index", "M2-newer-version.json")
 
 # Where the error points to, in files whose error has an offset.
 OFFSETS = {
@@ -45,9 +45,9 @@ OFFSETS = {
     **dict.fromkeys(("T14", "T16"), 1024),
     "T15": 2048,
     "C1": 0,
-    **dict.fromkeys(("C2", "C3", "C4", "C5", "C6"), 8),
-    "C7": 194,  # where the second column should begin
-    "C8": 137,  # where the file ends
+    **dict.fromkeys(("C2", "C3", "C4", "C5", "C6", "C9"), 8),
+    "C7": 216,  # where the second column should begin
+    "C8": 143,  # where the file ends
 }
 
 

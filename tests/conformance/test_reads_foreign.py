@@ -44,10 +44,9 @@ def samples_of_index(path: Path) -> list[dict[str, object]]:
     samples: list[dict[str, object]] = []
     for row, key in enumerate(index.keys()):
         sample: dict[str, object] = {"__key__": key}
-        for column, field in enumerate(index.fields):
-            if index.present[row, column]:
-                start = int(index.data_offset[row, column])
-                sample[field] = data[start : start + int(index.size[row, column])]
+        for member in index.members(row):
+            start = int(index.data_offset[member])
+            sample[index.field_of(member)] = data[start : start + int(index.size[member])]
         samples.append(sample)
     return samples
 

@@ -14,7 +14,8 @@ from shardpack.format import container as safetensors
 from tests.format.builders import container, judge_module
 from tests.strategies import damaged, json_values
 
-DTYPES = [np.dtype("<u8"), np.dtype("<u4"), np.dtype("u1")]
+DTYPES = [np.dtype("<u8"), np.dtype("<u4"), np.dtype("<u2"), np.dtype("u1")]
+SCHEMA = safetensors.Schema("shardpack-index", {"a": "U8"}, frozenset(("known",)))
 NAMES = st.text(st.characters(exclude_categories=["Cs"]), min_size=1, max_size=8).filter(lambda n: n != "__metadata__")
 
 
@@ -94,7 +95,7 @@ REFUSED = {
     "C1 short": (b"\x08\0\0\0\0\0\0", "cut short", 0),
     "C1 huge": (b"\xff" * 16, "got 18446744073709551615", 0),
     "C1 over limit": ((1 << 20 | 8).to_bytes(8, "little") + bytes(1 << 20 | 8), "at most 1048576", 0),
-    "C1 beyond": ((16).to_bytes(8, "little") + b"{}      ", "got 16 in a file of 16", 0),
+    "C1 beyond": ((16).to_bytes(8, "little") + b"{}      ", "got 16 where there are 16", 0),
     "C1 unaligned": ((2).to_bytes(8, "little") + b"{}", "multiple of 8", 0),
     "C2 text": (container(b"not json"), "not JSON", 8),
     "C2 utf-16": (container("{}".encode("utf-16")), "not JSON", 8),
@@ -131,9 +132,9 @@ REFUSED = {
         "wrong bounds",
         8,
     ),
-    "C7 hole": (container({"a": entry(begin=1, end=3)}, bytes(3)), "expected one to begin at 0, got 1", None),
-    "C7 overlap": (container({"a": entry(), "b": entry(begin=1, end=3)}, bytes(3)), "begin at 2, got 1", None),
-    "C7 alias": (container({"a": entry(), "b": entry()}, bytes(2)), "begin at 2, got 0", None),
+    "C7 hole": (container({"a": entry(begin=1, end=3)}, bytes(3)), "expected one to begin at 72, got 73", None),
+    "C7 overlap": (container({"a": entry(), "b": entry(begin=1, end=3)}, bytes(3)), "begin at 130, got 129", None),
+    "C7 alias": (container({"a": entry(), "b": entry()}, bytes(2)), "begin at 130, got 128", None),
     "C8 short": (container({"a": entry()}, bytes(1)), "wrong length", None),
     "C8 long": (container({"a": entry()}, bytes(3)), "wrong length", None),
     "C8 no columns": (container({}, b"x"), "wrong length", None),
@@ -165,17 +166,72 @@ def test_refused(data, reason, offset):
 def test_c4_kind_and_version_come_before_the_columns(metadata, error):
     data = container({"__metadata__": metadata, "a": {"dtype": "F8_NEW"}})
     with pytest.raises(error) as caught:
-        safetensors.parse(data, name="x.index", kind="shardpack-index", version=1)
+        safetensors.parse(data, name="x.index", schema=SCHEMA)
     assert type(caught.value) is error
 
 
-@given(st.dictionaries(st.sampled_from(["__metadata__", "a", "b"]), json_values()), st.binary(max_size=8))
+GOOD = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"__metadata__": META, "a": GOOD, "b": {**GOOD, "data_offsets": [2, 4]}},
+        {"__metadata__": META, "a": GOOD, "b": {"dtype": "F8_NEW"}},
+        {"__metadata__": {**META, "needed": "1"}, "a": GOOD},
+    ],
+)
+def test_unknown_names_need_a_newer_shardpack(header):
+    with pytest.raises(UnsupportedVersionError, match=r"does not know; upgrade shardpack") as caught:
+        safetensors.parse(container(header, bytes(4)), name="x.index", schema=SCHEMA)
+    assert caught.value.shard == "x.index"
+
+
+def test_names_that_begin_with_x_are_passed_over():
+    header = {
+        "__metadata__": {**META, "known": "1", "x-more": "2"},
+        "a": {**GOOD, "x-of": [1]},
+        "x-b": {"dtype": "F64", "shape": [1], "data_offsets": [2, 10]},
+    }
+    found, metadata = safetensors.parse(container(header, b"ab" + bytes(8)), name="x", schema=SCHEMA)
+    assert {name: array.tobytes() for name, array in found.items()} == {"a": b"ab"}
+    assert metadata == {**META, "known": "1"}
+
+
+def test_an_entry_that_says_more_is_refused():
+    with pytest.raises(CorruptIndexError, match="says more than"):
+        safetensors.parse(container({"a": {**GOOD, "stride": 2}}, bytes(2)), name="x")
+
+
+def test_a_known_column_of_another_dtype_is_refused():
+    header = {"__metadata__": META, "a": {"dtype": "U16", "shape": [1], "data_offsets": [0, 2]}}
+    with pytest.raises(CorruptIndexError, match="'a' of uint16, expected uint8"):
+        safetensors.parse(container(header, bytes(2)), name="x", schema=SCHEMA)
+
+
+def test_a_layout_needs_only_the_header():
+    whole = container({"__metadata__": META, "a": GOOD}, b"ab")
+    layout = safetensors.parse_layout(whole[:-2], name="x", num_bytes=len(whole), schema=SCHEMA)
+    at = layout.columns["a"]
+    assert (at.shape, whole[at.begin : at.end]) == ((2,), b"ab")
+    with pytest.raises(CorruptIndexError, match="wrong length"):
+        safetensors.parse_layout(whole[:-2], name="x", num_bytes=len(whole) + 1, schema=SCHEMA)
+
+
+@given(st.data())
+def test_truncation_anywhere_is_refused(data):
+    whole = encode({"a": np.arange(8, dtype="<u4"), "b": np.zeros(3, "u1")}, META)
+    with pytest.raises(CorruptIndexError):
+        safetensors.parse(whole[: data.draw(st.integers(0, len(whole) - 1))], name="x")
+
+
+@given(st.dictionaries(st.sampled_from(["__metadata__", "a", "b", "x-b"]), json_values()), st.binary(max_size=8))
 def test_any_json_gives_columns_or_our_error(header, data):
     _parse_or_our_error(container(header, data))
 
 
 @given(
-    st.sampled_from(["U64", "U32", "U8", "F64", 1, None]),
+    st.sampled_from(["U64", "U32", "U16", "U8", "F64", 1, None]),
     st.one_of(st.lists(json_values(), max_size=3), json_values()),
     st.one_of(st.lists(json_values(), min_size=2, max_size=2), json_values()),
 )

@@ -129,18 +129,17 @@ def meta(name, value):
 
 REFUSED = {
     "K1 no entry": (drop("entry"), "does not match its dataset"),
-    "K1 more": (lambda columns, _: columns.update(other=np.zeros(0, "u1")), "does not match its dataset"),
     "K1 fewer": (replace("entry", lambda entry: entry[:-1]), "does not match its dataset"),
     "K1 one column": (replace("entry", lambda entry: entry[:, :1]), "does not match its dataset"),
     "K1 flat": (replace("entry", np.ravel), "does not match its dataset"),
-    "K1 dtype": (replace("directory", lambda directory: directory.astype("<u4")), "does not match its dataset"),
+    "K1 dtype": (replace("directory", lambda directory: directory.astype("<u4")), "'directory' of uint32"),
     "K1 pages": (replace("directory", lambda directory: directory[:-1]), "does not match its dataset"),
     "K2 hash": (meta("hash", "xxh64"), "no xxh3_64 hashes"),
     "K2 page": (meta("page_entries", "256"), "pages of 512"),
     "K2 missing": (lambda _, metadata: metadata.pop("hash"), "no xxh3_64 hashes"),
     "K3": (replace("directory", lambda directory: directory ^ np.uint64(1)), "damaged directory"),
     "K3 missing": (lambda _, metadata: metadata.pop("directory_crc32c"), "damaged directory"),
-    "C4 kind": (meta("format", "shardpack-index"), "is no shardpack-keys"),
+    "C4 kind": (meta("format", "shardpack-index"), "is not a shardpack-keys"),
 }
 
 

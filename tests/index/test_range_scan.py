@@ -25,7 +25,7 @@ from tests.read.datasets import CountingStore
 from tests.strategies import damaged, examples
 
 END = bytes(1024)
-COLUMNS = ("data_offset", "size", "header_bytes", "present", "key_offset", "key_heap")
+COLUMNS = ("data_offset", "size", "header_bytes", "member_start", "field", "key_offset", "key_heap")
 
 
 class Far(CountingStore):

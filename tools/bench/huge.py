@@ -88,9 +88,10 @@ class Huge:
         descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.truncate(descriptor, index.shard_bytes)
         for row in {0, self.shard_samples - 1}:
-            for column, field in enumerate(FIELDS):
-                header = tar.header(f"{index.key(row)}.{field}".encode(), SIZES[column])
-                os.pwrite(descriptor, header, int(index.data_offset[row, column]) - len(header))
+            for member in index.members(row):
+                name = f"{index.key(row)}.{index.field_of(member)}"
+                header = tar.header(name.encode(), int(index.size[member]))
+                os.pwrite(descriptor, header, int(index.data_offset[member]) - len(header))
         os.close(descriptor)
 
     def write(self) -> None:
