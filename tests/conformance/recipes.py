@@ -147,7 +147,7 @@ GOLDEN_VERSION = "0.0.0"  # in the manifest's "packed_with", which would change 
 def golden_dataset(out: Path) -> None:
     from shardpack import ShardWriter
 
-    with patch("shardpack.__version__", GOLDEN_VERSION), ShardWriter(out, max_shard_samples=3) as writer:
+    with patch("shardpack.format.assemble.__version__", GOLDEN_VERSION), ShardWriter(out, max_shard_samples=3) as writer:
         for key, fields in GOLDEN_SAMPLES.items():
             writer.write(key, fields)
 
@@ -158,7 +158,7 @@ def elsewhere_dataset(golden: Path, out: Path) -> None:
     from shardpack.index import range_scan as hopping
 
     no_reading_on = patch.multiple(hopping, FIRST_BYTES=512, REQUEST_BYTES=0, MIN_SAVED=-1)
-    with patch("shardpack.__version__", GOLDEN_VERSION), no_reading_on:
+    with patch("shardpack.format.assemble.__version__", GOLDEN_VERSION), no_reading_on:
         shardpack.index(golden, out=out, checksums=False)
 
 
