@@ -1,37 +1,39 @@
-"""Which tars a user means: paths, folders, patterns and URLs to names below one place."""
+"""Which tars a user means: paths, folders, patterns, URLs or a store -> a store, and the names of tars in it."""
 
 from __future__ import annotations
 
-import glob
 import os
+import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from shardpack.errors import OptionError, ShardNotFoundError
+from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.format import manifest
-from shardpack.index.braces import expand_braces
-from shardpack.index.find_urls import COMPRESSED, find_urls
-from shardpack.storage.local import LocalStore
+from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
+from shardpack.index.patterns import Glob, expand_braces, has_wildcards
+from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
 from shardpack.storage.protocols import ObjectStore
 from shardpack.storage.url import is_url
+
+SUFFIX = ".tar"
 
 
 @dataclass(frozen=True, slots=True)
 class TarSet:
-    """Tars below one place: `names` are relative to it, in the order of the dataset."""
+    """Tars in one store: `names` are theirs in it, in the order of the dataset."""
 
     store: ObjectStore
     names: tuple[str, ...]
 
     @property
     def folder(self) -> str:
-        """The place: an absolute path, or a URL without secrets."""
+        """Where the names begin: an absolute path, or a URL without secrets."""
         return self.store.location
 
     @property
     def on_disk(self) -> bool:
-        """Whether the place is a folder of this machine."""
+        """Whether the tars are files of this machine."""
         return not is_url(self.folder)
 
     def path(self, name: str) -> str:
@@ -39,36 +41,62 @@ class TarSet:
         return os.path.join(self.folder, name)
 
 
-def find_tars(
-    paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]], options: Mapping[str, Any] | None = None
-) -> TarSet:
-    """Return the tars that paths, patterns, folders and URLs name, in the order given (a folder's by name).
+def find_tars(tars: Any, options: Mapping[str, Any] | None = None) -> TarSet:
+    """Return the tars that are meant, in the order given; those of a folder or pattern by name.
 
-    Patterns are those of shells: `*`, `?`, `[...]`, `**`, `{a,b}` and `{000000..000127}`. In a URL of
-    a web server only the braces are: it has no list of its files.
+    Patterns are those of shells: `*`, `?`, `[...]`, `**/`, `{a,b}` and `{000000..000127}`. In a URL of
+    a web server only the braces are: it has no list of its files. Costs a listing for each folder or
+    pattern, and none for names.
 
     Args:
-        paths: One, or a list.
+        tars: A path, folder, pattern or URL, or a list of them; a store, for the tars at its top; or
+            (store, names or patterns).
         options: `storage_options`, for URLs.
 
     Raises:
-        ShardNotFoundError: A path leads nowhere, or a folder or pattern holds no tar.
+        ShardNotFoundError: Nothing is there, or a folder or pattern holds no tar.
+        StorageError: What is there is no file that can be read: a FIFO, a device.
         OptionError: None is named, one is named twice, or by a name that no manifest may hold; or
             they lie on different servers or buckets.
     """
-    wanted = _as_texts(paths)
-    if not wanted:
-        raise OptionError("no tar is named; name tars, or a folder of tars")
-    urls = [path for path in wanted if is_url(path)]
-    if urls and len(urls) < len(wanted):
-        raise OptionError("some tars are on this disk and some are not; one dataset lies in one place")
-    if not urls and options:
-        raise OptionError(f"storage_options are for URLs, and {wanted[0]!r} is a path; leave them out")
-    store, names = find_urls(wanted, options) if urls else _find_files(wanted)
+    found: list[tuple[Root, str]] = []
+    for root, path in _paths(tars, options):
+        for one in expand_braces(path) if root.kind(path) in ("missing", "unknown") else [path]:
+            found += [(root, tar) for tar in _tars_at(root, one)]
+    first, _ = found[0]
+    if any(root != first for root, _ in found):
+        raise OptionError(
+            "the tars are on different servers or in different buckets, or their URLs have queries of their own; "
+            "one dataset lies below one URL"
+        )
+    folder = posixpath.commonpath([posixpath.dirname(path) for _, path in found])
+    store, begin = first.store(folder)
+    names = tuple(posixpath.relpath(path, begin or ".") for _, path in found)
     if len(set(names)) != len(names):
         raise OptionError("a tar is named twice; name each once")
     _check_names(names)
     return TarSet(store, names)
+
+
+def _paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple[Root, str]]:
+    """Return what is named, as roots and paths; patterns are not looked up yet."""
+    given, below = tars if isinstance(tars, tuple) and len(tars) == 2 else (tars, "")
+    if callable(getattr(given, "get_range", None)):
+        if options:
+            raise OptionError("storage_options are for URLs, and a store has its own; leave them out")
+        return [(StoreRoot(given), path.strip("/")) for path in _as_texts(below)]
+    texts = _as_texts(tars)
+    if not texts:
+        raise OptionError("no tar is named; name tars, or a folder of tars")
+    urls = [text for text in texts if is_url(text)]
+    if urls and len(urls) < len(texts):
+        raise OptionError("some tars are on this disk and some are not; one dataset lies in one place")
+    if options and not urls:
+        raise OptionError(f"storage_options are for URLs, and {texts[0]!r} is a path; leave them out")
+    if urls:
+        return [split_url(url, options) for url in urls]
+    disk = DiskRoot()
+    return [(disk, _absolute(text)) for text in texts]
 
 
 def _as_texts(paths: Any) -> list[str]:
@@ -77,43 +105,72 @@ def _as_texts(paths: Any) -> list[str]:
     try:
         found = [os.fspath(path) for path in paths]
     except TypeError as error:
-        raise OptionError(f"expected a path, a URL or a list of them, got {paths!r}") from error
+        raise OptionError(f"expected a path, a URL, a store, or a list of paths or URLs, got {paths!r}") from error
     if wrong := [path for path in found if not isinstance(path, str)]:
         raise OptionError(f"expected a path or a URL, got {wrong[0]!r}")
     return found
 
 
-def _find_files(paths: Sequence[str]) -> tuple[LocalStore, tuple[str, ...]]:
-    found: list[str] = []
-    for path in paths:
-        for one in [path] if os.path.exists(path) else expand_braces(path):
-            tars = _tars_at(one)
-            if not tars:
-                raise _no_tars(one)
-            found.extend(os.path.abspath(tar) for tar in tars)
-    folder = os.path.commonpath([os.path.dirname(tar) for tar in found])
-    return LocalStore(folder), tuple(os.path.relpath(tar, folder).replace(os.sep, "/") for tar in found)
+def _absolute(path: str) -> str:
+    """Return a path with slashes; one at its end stays, as it says that a folder is meant."""
+    end = "/" if path.endswith(("/", os.sep)) else ""
+    return os.path.abspath(path).replace(os.sep, "/") + end
 
 
-def _tars_at(path: str) -> list[str]:
-    if os.path.isdir(path):
-        return sorted(os.path.join(path, name) for name in os.listdir(path) if name.endswith(".tar"))
-    if os.path.exists(path):
+def _tars_at(root: Root, path: str) -> list[str]:
+    kind = root.kind(path)
+    if kind == "file":
         return [path]
-    return sorted(found for found in glob.glob(path, recursive=True) if not os.path.isdir(found))
+    if kind == "special":
+        raise StorageError(f"{root.shown(path)!r} is a FIFO, socket or device, not a file; name files")
+    if kind == "folder" and path.endswith(SUFFIX):
+        raise OptionError(f"{root.shown(path)!r} is a folder, not a tar; for the tars in it, write {path + '/'!r}")
+    if kind != "folder" and has_wildcards(path):
+        return _matching(root, path)
+    if kind == "missing":
+        raise ShardNotFoundError(f"no tar found at {root.shown(path)!r}; check the path")
+    if kind == "unknown" and path.endswith(SUFFIX):
+        return [path]
+    return _in_folder(root, path.rstrip("/"))
 
 
-def _no_tars(path: str) -> ShardNotFoundError:
-    if not os.path.isdir(path):
-        return ShardNotFoundError(f"no tar found at {path!r}; check the path")
-    compressed = sum(name.endswith(COMPRESSED) for name in os.listdir(path))
-    if compressed:
-        return ShardNotFoundError(
-            f"{compressed} tar(s) in {path!r} are compressed, which cannot be sought; unpack them to plain tars"
+def _matching(root: Root, pattern: str) -> list[str]:
+    glob = Glob(pattern)
+    found = sorted(posixpath.join(glob.folder, name) for name in root.names(glob.folder, glob) if glob.matches(name))
+    if not found:
+        raise ShardNotFoundError(f"no tar found at {root.shown(pattern)!r}; check the pattern")
+    return _checked_files(root, found)
+
+
+def _in_folder(root: Root, folder: str) -> list[str]:
+    if (compression := compression_by_name(folder)) is not None:  # no folder, where nothing tells what is there
+        raise ShardNotFoundError(
+            f"{root.shown(folder)!r} is {compression.name}-compressed, which does not allow random access; "
+            f"{advice_for(compression, folder)}"
         )
-    return ShardNotFoundError(
-        f"no .tar file in {path!r}; for folders below it, give a pattern: {os.path.join(path, '**', '*.tar')!r}"
+    names = sorted(root.names(folder))
+    found = [posixpath.join(folder, name) for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
+    if found:
+        return _checked_files(root, found)
+    compressed = [name for name in names if name.endswith(COMPRESSED_SUFFIXES)]
+    if compressed:
+        compression = compression_by_name(compressed[0])
+        assert compression is not None
+        raise ShardNotFoundError(
+            f"{len(compressed)} tar(s) in {root.shown(folder)!r} are compressed, which does not allow random access; "
+            f"{advice_for(compression, compressed[0])}"
+        )
+    pattern = f"{root.shown(folder).rstrip('/')}/**/*{SUFFIX}"
+    raise ShardNotFoundError(
+        f"no {SUFFIX} file in {root.shown(folder)!r}; for folders below it, give a pattern: {pattern!r}"
     )
+
+
+def _checked_files(root: Root, paths: list[str]) -> list[str]:
+    for path in paths:
+        if root.kind(path) == "special":
+            raise StorageError(f"{root.shown(path)!r} is a FIFO, socket or device, not a file; move it away")
+    return paths
 
 
 def _check_names(names: Sequence[str]) -> None:

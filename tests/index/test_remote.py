@@ -257,9 +257,9 @@ def test_places_that_make_no_sense(bucket, tmp_path):
         (lambda: shardpack.index("memory://bucket", out_options={"region": "x"}), "out_options are for out"),
         (lambda: shardpack.index("memory://bucket", jobs="4"), "jobs is '4'"),
         (lambda: shardpack.index("memory://bucket", checksums="yes"), "checksums is 'yes'; choose True, False or None"),
-        (lambda: shardpack.index(5), "expected a path, a URL or a list of them, got 5"),
-        (lambda: shardpack.index([tmp_path, 5]), "expected a path, a URL or a list of them"),
-        (lambda: shardpack.index(b"x.tar"), "expected a path, a URL or a list of them"),
+        (lambda: shardpack.index(5), "expected a path, a URL, a store, or a list of paths or URLs, got 5"),
+        (lambda: shardpack.index([tmp_path, 5]), "expected a path, a URL, a store, or a list"),
+        (lambda: shardpack.index(b"x.tar"), "expected a path, a URL, a store, or a list"),
     ]:
         with pytest.raises(OptionError, match=text):
             call()

@@ -180,14 +180,14 @@ def test_folders_patterns_and_lists(tmp_path):
 def test_names_that_no_tar_has(tmp_path):
     (tmp_path / "x.tar.gz").write_bytes(gzip.compress(A + END))
     with pytest.raises(
-        ShardNotFoundError, match=r"1 tar\(s\) in .* are compressed, which cannot be sought; unpack them"
+        ShardNotFoundError, match=r"1 tar\(s\) in .* are compressed, which does not allow random access; decompress it"
     ):
         shardpack.index(tmp_path)
     (tmp_path / "sub").mkdir()
     tars(tmp_path / "sub", x=A + END)
     for path, text in [
         (tmp_path / "nowhere.tar", "no tar found at .*nowhere.tar'; check the path"),
-        (tmp_path / "*.tar", r"no tar found at .*\*.tar'; check the path"),
+        (tmp_path / "*.tar", r"no tar found at .*\*.tar'; check the pattern"),
     ]:
         with pytest.raises(ShardNotFoundError, match=text):
             shardpack.index(path)

@@ -1,11 +1,15 @@
-"""What URLs of tars stand for: one each, folders, patterns, braces."""
+"""What paths, URLs and stores of tars stand for: one each, folders, patterns, braces."""
 
 from __future__ import annotations
 
+import os
+import socket
+
 import pytest
 
-from shardpack.errors import OptionError, ShardNotFoundError
+from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.index.find import find_tars
+from shardpack.storage.memory import MemoryStore
 from tests.buckets import FakeBucket, serve
 
 NAMES = ["train-0.tar", "train-1.tar", "val-0.tar", "sub/x.tar", "sub/deep/y.tar", "notes.txt", "z.tar.gz"]
@@ -60,9 +64,13 @@ def test_what_urls_stand_for(urls, folder, names):
             ShardNotFoundError,
             r"no tar found at 'memory://b/nothing-\*.tar'; check the patt",
         ),
-        ("memory://b/empty", ShardNotFoundError, r"no .tar object at .*give a pattern: 'memory://b/empty/\*\*/\*.tar'"),
-        ("memory://b/zip", ShardNotFoundError, r"1 tar\(s\) at .* are compressed"),
-        ("memory://b/z.tar.gz", ShardNotFoundError, "is compressed, which cannot be sought"),
+        ("memory://b/empty", ShardNotFoundError, r"no .tar file in .*give a pattern: 'memory://b/empty/\*\*/\*.tar'"),
+        ("memory://b/zip", ShardNotFoundError, r"1 tar\(s\) in .* are compressed, .*: \"gzip -d a.tar.gz\""),
+        (
+            "memory://b/z.tar.gz",
+            ShardNotFoundError,
+            "is gzip-compressed, which does not allow random access; decompress it",
+        ),
         (
             "https://h/d/*.tar",
             OptionError,
@@ -103,3 +111,88 @@ def test_braces_of_local_paths(tmp_path):
     assert find_tars(tmp_path / "{x,y}.tar").names == ("{x,y}.tar",), "a file of that very name"
     with pytest.raises(ShardNotFoundError, match=r"no tar found at .*t-02.tar'"):
         find_tars(tmp_path / "t-{00..02}.tar")
+
+
+# On the disk
+
+
+def test_folders_called_like_tars(tmp_path):
+    (tmp_path / "sub.tar").mkdir()
+    (tmp_path / "sub.tar" / "x.tar").write_bytes(b"")
+    (tmp_path / "a.tar").write_bytes(b"")
+    for meant in (tmp_path, tmp_path / "*.tar", tmp_path / "?*.tar"):
+        assert find_tars(meant).names == ("a.tar",), "a pattern or a folder means files"
+    with pytest.raises(OptionError, match=r"sub.tar' is a folder, not a tar; for the tars in it, write '.*sub.tar/'"):
+        find_tars(tmp_path / "sub.tar")
+    assert find_tars(f"{tmp_path}/sub.tar/").names == ("x.tar",)
+
+
+def test_hidden_files_must_be_named(tmp_path):
+    for name in ("a.tar", "._a.tar", ".shardpack/b.tar"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    for meant in ("", "*.tar", "**/*.tar"):
+        assert find_tars(os.path.join(tmp_path, meant)).names == ("a.tar",)
+    assert find_tars(tmp_path / ".*.tar").names == ("._a.tar",)
+    assert find_tars(tmp_path / ".shardpack" / "b.tar").names == ("b.tar",)
+
+
+@pytest.mark.parametrize("kind", ["FIFO", "socket", "device"])
+def test_what_is_no_file_is_refused_and_never_opened(tmp_path, kind):
+    path = tmp_path / "x.tar"
+    if kind == "FIFO":
+        os.mkfifo(path)
+    elif kind == "socket":
+        with socket.socket(socket.AF_UNIX) as bound:
+            bound.bind(str(path))
+    else:
+        path.symlink_to("/dev/zero")
+    for meant in (path, tmp_path, tmp_path / "*.tar"):
+        with pytest.raises(StorageError, match=r"x.tar' is a FIFO, socket or device, not a file"):
+            find_tars(meant)
+
+
+def test_a_pattern_lists_only_folders_that_may_hold_matches(tmp_path, monkeypatch):
+    for name in ("a/x/0.tar", "a/y/1.tar", "b/x/2.tar", "a/x/deep/3.tar"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"")
+    listed, scan = [], os.scandir
+    monkeypatch.setattr(os, "scandir", lambda path: listed.append(os.path.relpath(path, tmp_path)) or scan(path))
+    assert find_tars(tmp_path / "a" / "*" / "?.tar").names == ("x/0.tar", "y/1.tar")
+    assert sorted(listed) == ["a", "a/x", "a/y"]
+
+
+# In a store
+
+
+def test_tars_of_a_store():
+    store = MemoryStore(dict.fromkeys(NAMES, b""), location="memory://given")
+    assert find_tars(store).names == ("train-0.tar", "train-1.tar", "val-0.tar")
+    assert find_tars(store).store is store
+    for names, found in [
+        ("train-*.tar", ("train-0.tar", "train-1.tar")),
+        ("**/*.tar", ("sub/deep/y.tar", "sub/x.tar", *NAMES[:3])),
+        ("sub", ("sub/x.tar",)),
+        (["val-0.tar", "train-{1..0}.tar"], ("val-0.tar", "train-1.tar", "train-0.tar")),
+    ]:
+        assert find_tars((store, names)).names == found
+    with pytest.raises(ShardNotFoundError, match="no tar found at 'memory://given/none'; check the name"):
+        find_tars((store, "none"))
+    with pytest.raises(OptionError, match="storage_options are for URLs, and a store has its own"):
+        find_tars(store, {"region": "x"})
+
+
+class Blind:
+    """A store without a list of its names."""
+
+    location = "blind://"
+
+    def get_range(self, path, *, start, length):
+        raise NotImplementedError
+
+
+def test_a_store_without_a_list_takes_names():
+    assert find_tars((Blind(), ["b.tar", "a-{0..1}.tar"])).names == ("b.tar", "a-0.tar", "a-1.tar")
+    for meant in (Blind(), (Blind(), "*.tar")):
+        with pytest.raises(OptionError, match=r"has no list of its names; pass \(store, names of the tars\)"):
+            find_tars(meant)
