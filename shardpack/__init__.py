@@ -17,7 +17,7 @@ from shardpack.index.report import IndexReport
 from shardpack.index.run import index
 from shardpack.inspect.verify import VerifyReport, verify
 from shardpack.read.sample import Sample
-from shardpack.storage.protocols import Stats
+from shardpack.storage.stats import Stats
 from shardpack.stream.mixed import mix
 from shardpack.stream.stream import Stream
 from shardpack.write.report import PackReport

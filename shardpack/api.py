@@ -24,6 +24,7 @@ from shardpack.runtime.sizes import parse_bytes
 from shardpack.sources.detect import Layout, open_source
 from shardpack.sources.listing import Listing
 from shardpack.sources.listing_check import check_listing
+from shardpack.storage.adapter import adapt, can_adapt
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import open_store, with_cache
 from shardpack.storage.overlay import Elsewhere
@@ -95,9 +96,9 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
         raise DatasetNotFoundError(
             'a list of tars has no index; make one with "shardpack index TAR...", or pass index="memory"'
         )
-    if isinstance(location, Sequence) or not callable(getattr(location, "get_ranges", None)):
+    if isinstance(location, Sequence) or not can_adapt(location):
         raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
-    return open_dataset(location, verify=verify, elsewhere=elsewhere)
+    return open_dataset(adapt(location), verify=verify, elsewhere=elsewhere)
 
 
 def _no_manifest(path: str) -> DatasetNotFoundError:

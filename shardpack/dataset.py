@@ -35,7 +35,8 @@ from shardpack.read.shard_cache import Shards
 from shardpack.read.shard_reader import Entry
 from shardpack.runtime.arguments import integer_or_none
 from shardpack.storage.overlay import Elsewhere, with_shards
-from shardpack.storage.protocols import RangeReader, Stats
+from shardpack.storage.protocols import Store
+from shardpack.storage.stats import Stats
 from shardpack.stream.loader import open_loader
 from shardpack.stream.stream import Stream
 
@@ -345,9 +346,7 @@ class Dataset:
         return tuple(sorted(wanted))
 
 
-def _reopen(
-    store: RangeReader, verify: bool | None, positions: npt.NDArray[np.int64] | None, fingerprint: str
-) -> Dataset:
+def _reopen(store: Store, verify: bool | None, positions: npt.NDArray[np.int64] | None, fingerprint: str) -> Dataset:
     dataset = open_dataset(store, verify=verify, positions=positions)
     if dataset.fingerprint != fingerprint:
         raise OptionError(f"the dataset at {store.location!r} has changed since this object was pickled; open it again")
@@ -355,7 +354,7 @@ def _reopen(
 
 
 def open_dataset(
-    store: RangeReader,
+    store: Store,
     *,
     verify: bool | None = None,
     positions: npt.NDArray[np.int64] | None = None,

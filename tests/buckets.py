@@ -8,7 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shardpack.storage import open as location
-from shardpack.storage.clients.base import RequestError, Version
+from shardpack.storage.clients.base import RequestError
+from shardpack.storage.protocols import Version
 from shardpack.storage.remote import RemoteLimits, RemoteStore
 from shardpack.storage.retry import RetryLimits
 
@@ -53,9 +54,19 @@ class FakeBucket:
         self._ask("get", path, len(data))
         return _Body(version, data)
 
-    def put(self, path, source):
+    can_create = True
+
+    def put(self, path, source, *, cache_control=None):  # noqa: ARG002
         self._ask("put", path)
         self.objects[path] = source.read_bytes() if isinstance(source, Path) else bytes(source)
+
+    def create(self, path, source):
+        if path in self.objects:
+            raise RequestError("exists", "status 412")
+        self.put(path, source)
+
+    def close(self):
+        """Nothing is open."""
 
     def delete(self, path):
         self._ask("delete", path)

@@ -25,10 +25,9 @@ from shardpack.commit.upload_queue import Uploads
 from shardpack.errors import OptionError, ShardNotFoundError, StaleIndexError
 from shardpack.format.manifest import WORK_FOLDER, ShardInfo, index_name
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.local import LocalStore
 from shardpack.storage.lock import FolderLock
 from shardpack.storage.open import open_store
-from shardpack.storage.protocols import ObjectStore
+from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES
 
 REQUESTS_AT_ONCE = 16
@@ -48,7 +47,7 @@ def open_output(
         OptionError: It is no place to write to, or an option makes no sense there.
     """
     store = open_store(location, storage_options)
-    if isinstance(store, LocalStore):
+    if store.folder is not None:
         if work_dir is not None:
             raise OptionError("work_dir is for buckets; in a folder shards are made where they belong")
         return Output(os.fspath(location))
@@ -63,7 +62,7 @@ class BucketOutput(DatasetOutput):
     What is there is listed once when packing begins, and then known: nobody else writes here.
     """
 
-    def __init__(self, store: ObjectStore, work_dir: str | None = None) -> None:
+    def __init__(self, store: WritableStore, work_dir: str | None = None) -> None:
         self.store = store
         self._work_dir = work_dir
         self._staging: Staging | None = None

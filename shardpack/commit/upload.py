@@ -11,8 +11,7 @@ from typing import Any
 from shardpack.errors import CorruptShardError, StorageError
 from shardpack.format.checksum import crc32c
 from shardpack.storage.clients.obstore import PART_BYTES
-from shardpack.storage.protocols import ObjectStore, RangeReader
-from shardpack.storage.remote import RemoteStore
+from shardpack.storage.protocols import Store, WritableStore
 
 RANGE_BYTES = 8 << 20
 RANGES_AT_ONCE = 4  # of one object: memory is the product of both
@@ -20,7 +19,7 @@ ATTEMPTS = 3
 _MD5_ETAG = re.compile(r'"?([0-9a-f]{32})(?:-(\d+))?"?')
 
 
-def read_object(store: RangeReader, path: str, num_bytes: int) -> Iterator[bytes]:
+def read_object(store: Store, path: str, num_bytes: int) -> Iterator[bytes]:
     """Yield an object's first `num_bytes`, a few large ranges at a time."""
     for first in range(0, num_bytes, RANGE_BYTES * RANGES_AT_ONCE):
         starts = range(first, min(num_bytes, first + RANGE_BYTES * RANGES_AT_ONCE), RANGE_BYTES)
@@ -75,9 +74,9 @@ class Sender:
     read back, and if it is whole, ETags tell nothing about this store.
     """
 
-    def __init__(self, store: ObjectStore) -> None:
+    def __init__(self, store: WritableStore) -> None:
         self._store = store
-        self._etags_tell = isinstance(store, RemoteStore)
+        self._etags_tell = True
 
     def put(self, name: str, source: bytes | Path) -> None:
         """Store bytes or a local file.
@@ -100,7 +99,7 @@ class Sender:
         num_bytes = source.stat().st_size if isinstance(source, Path) else len(source)
         if self._store.size(name) != num_bytes:
             return False
-        if not (self._etags_tell and isinstance(self._store, RemoteStore)):
+        if not self._etags_tell:
             return True
         match = _MD5_ETAG.fullmatch(self._store.version(name).etag)
         if match is None or (match[1], match[2]) == _md5(source, parts=match[2] is not None):

@@ -28,10 +28,9 @@ from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import NewFile, storage_errors
-from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import Elsewhere, with_shards
-from shardpack.storage.protocols import ObjectStore, RangeReader
+from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import is_url
 
 JOBS = 4  # shards at once, unless told otherwise: each takes up to 32 MiB of memory
@@ -154,9 +153,7 @@ def _made_of(info: ShardInfo) -> str:
 class _Copy:
     """One run. `missing` are the shards that are, or were, not in the target."""
 
-    def __init__(
-        self, store: RangeReader, output: DatasetOutput, whole: Manifest, jobs: int, progress: Progress
-    ) -> None:
+    def __init__(self, store: Store, output: DatasetOutput, whole: Manifest, jobs: int, progress: Progress) -> None:
         self._store, self._output, self._whole, self._jobs, self._progress = store, output, whole, jobs, progress
         self._total = sum(map(_num_bytes, whole.shards))
         self.missing: list[ShardInfo] = []
@@ -191,7 +188,7 @@ class _Copy:
                 files.insert(0, (REJECTED_NAME, [rejected]))
             self._output.publish(files)
 
-    def mend(self, there: ObjectStore, *, every_byte: bool, dry_run: bool) -> None:
+    def mend(self, there: WritableStore, *, every_byte: bool, dry_run: bool) -> None:
         """Copy what is damaged of a target that has the same manifest."""
         with ThreadPoolExecutor(self._jobs, thread_name_prefix="shardpack check") as threads:
             sound = list(threads.map(lambda info: _is_sound(there, info, every_byte=every_byte), self._whole.shards))
@@ -260,8 +257,8 @@ class _Copy:
     def _to_bucket(self, info: ShardInfo) -> None:
         output = self._output
         assert isinstance(output, BucketOutput)
-        if isinstance(self._store, LocalStore):  # uploaded from where it is
-            output.deliver(info, _made_of(info), folder=self._store.location)
+        if self._store.folder is not None:  # uploaded from where it is
+            output.deliver(info, _made_of(info), folder=self._store.folder)
             self._add(_num_bytes(info))
             return
         place = output.workplace
@@ -303,12 +300,12 @@ def _files(new: Callable[..., NewFile], info: ShardInfo) -> Iterator[tuple[NewFi
         yield tar, index
 
 
-def _is_sound(there: ObjectStore, info: ShardInfo, *, every_byte: bool) -> bool:
+def _is_sound(there: WritableStore, info: ShardInfo, *, every_byte: bool) -> bool:
     files = [(info.name, info.num_bytes, info.crc32c), (info.index_name, info.index_bytes, info.index_crc32c)]
     return _are_sound(there, files, every_byte=every_byte)
 
 
-def _are_sound(there: ObjectStore, files: Sequence[tuple[str, int, int | None]], *, every_byte: bool) -> bool:
+def _are_sound(there: WritableStore, files: Sequence[tuple[str, int, int | None]], *, every_byte: bool) -> bool:
     """Return whether files have the right length, and if asked the right checksum."""
     try:
         for name, num_bytes, checksum in files:

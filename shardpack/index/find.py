@@ -13,7 +13,7 @@ from shardpack.format import manifest
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
-from shardpack.storage.protocols import ObjectStore
+from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import is_url
 
 SUFFIX = ".tar"
@@ -23,7 +23,7 @@ SUFFIX = ".tar"
 class TarSet:
     """Tars in one store: `names` are theirs in it, in the order of the dataset."""
 
-    store: ObjectStore
+    store: WritableStore
     names: tuple[str, ...]
 
     @property

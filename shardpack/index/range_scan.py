@@ -25,7 +25,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.tar_header import BLOCK, MAGIC, checksum_matches, padded
 from shardpack.format.tar_parser import Member, TarParser
 from shardpack.index.header_scan import Grouping, IndexedTar
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import Store
 
 # What a request is worth in bytes. 256 under way at a latency of 30 ms are 8,500 a second; in that time a
 # link of 2.5 Gbit/s carries 36 KiB for each. Stores with a higher price of their own have theirs.
@@ -51,7 +51,7 @@ Passed = Callable[[int], None]
 
 
 def index_object(
-    store: RangeReader, name: str, *, checksums: bool | None = None, lanes: int = LANES, passed: Passed = lambda _: None
+    store: Store, name: str, *, checksums: bool | None = None, lanes: int = LANES, passed: Passed = lambda _: None
 ) -> IndexedTar:
     """Return the index of a tar in a store; the same as `index_tar` gives, but perhaps without checksums.
 
@@ -98,7 +98,7 @@ def index_object(
 class _Tar:
     """A tar of `size` bytes, in a store where a request is worth `price` bytes."""
 
-    store: RangeReader
+    store: Store
     name: str
     size: int
     price: int

@@ -18,7 +18,7 @@ from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.index.patterns import Glob
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store
-from shardpack.storage.protocols import ObjectStore
+from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES, connection_to
 
 Kind = Literal["file", "folder", "special", "missing", "unknown"]  # special: a FIFO, socket or device
@@ -40,7 +40,7 @@ class Root(Protocol):
         """
         ...
 
-    def store(self, folder: str) -> tuple[ObjectStore, str]:
+    def store(self, folder: str) -> tuple[WritableStore, str]:
         """Return a store that holds what lies below a folder, and the folder that its names begin at."""
         ...
 
@@ -71,7 +71,7 @@ class DiskRoot:
             folders[:] = [name for name in folders if glob is not None and glob.may_hold(prefix + name)]
         return found
 
-    def store(self, folder: str) -> tuple[ObjectStore, str]:
+    def store(self, folder: str) -> tuple[WritableStore, str]:
         return LocalStore(folder), folder
 
     def shown(self, path: str) -> str:
@@ -102,7 +102,7 @@ class UrlRoot:
         names = open_store(self._url(folder), self.options).names()
         return names if glob is not None else [name for name in names if "/" not in name]
 
-    def store(self, folder: str) -> tuple[ObjectStore, str]:
+    def store(self, folder: str) -> tuple[WritableStore, str]:
         return open_store(self._url(folder), self.options), folder
 
     def shown(self, path: str) -> str:
@@ -144,7 +144,7 @@ class StoreRoot:
             raise ShardNotFoundError(f"no tar found at {self.shown(folder)!r}; check the name")
         return names if glob is not None else [name for name in names if "/" not in name]
 
-    def store(self, folder: str) -> tuple[ObjectStore, str]:  # noqa: ARG002 - the store has no other beginning
+    def store(self, folder: str) -> tuple[WritableStore, str]:  # noqa: ARG002 - the store has no other beginning
         return self.given, ""
 
     def shown(self, path: str) -> str:

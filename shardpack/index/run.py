@@ -18,7 +18,7 @@ from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.memory import MemoryStore
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import Store
 
 
 def index(
@@ -106,7 +106,7 @@ def index(
     )
 
 
-def index_in_memory(found: TarSet, *, verify: bool | None = None, base: RangeReader | None = None) -> Dataset:
+def index_in_memory(found: TarSet, *, verify: bool | None = None, base: Store | None = None) -> Dataset:
     """Return a dataset over plain tars whose index lives in memory; `base` reads them, if not their own store."""
     place = MemoryPlace()
     built = Build(found, place)

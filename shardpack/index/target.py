@@ -29,8 +29,7 @@ from shardpack.index.header_scan import IndexedTar
 from shardpack.read.shard_reader import load_index
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import is_followed
-from shardpack.storage.protocols import ObjectStore
-from shardpack.storage.remote import RemoteStore
+from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES, is_url
 
 _JOURNAL = f"{WORK_FOLDER}/index-"
@@ -40,7 +39,7 @@ REQUESTS_AT_ONCE = 16
 class Place:
     """A store that the indexes of some tars go to. Safe in threads."""
 
-    def __init__(self, store: ObjectStore, found: TarSet, shards_at: str | None) -> None:
+    def __init__(self, store: WritableStore, found: TarSet, shards_at: str | None) -> None:
         self.store, self.shards_at = store, shards_at
         self._found = found
         self._on_disk = not is_url(store.location)
@@ -194,9 +193,8 @@ class Place:
 
     def _version(self, name: str) -> list[Any] | None:
         """Return what tells a tar from one that takes its name later; None where the server does not tell."""
-        store = self._found.store
-        version = store.version(name) if isinstance(store, RemoteStore) else None
-        return [version.size, version.etag] if version is not None and version.etag else None
+        version = self._found.store.version(name)
+        return [version.size, version.etag] if version.etag else None
 
 
 def place_for(

@@ -39,17 +39,16 @@ from shardpack.read.shard_reader import check_length, headers_of, load_index, so
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
-from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import Elsewhere
-from shardpack.storage.protocols import ObjectStore, RangeReader
+from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import is_url
 
 PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
 PROBED_FAR_AWAY = 8  # the same where each costs a request, and one field of each
 SHARDS_AT_ONCE = 8  # of a bucket, unless told otherwise: their requests wait for the network
 SHOWN = 5  # damaged payloads named a shard
-Task = tuple[RangeReader, ShardInfo, bool]  # the last: whether to read every byte
+Task = tuple[Store, ShardInfo, bool]  # the last: whether to read every byte
 _LOOKS_OURS = re.compile(r".*\.(?:tar|index)(?:\.\d+\.tmp)?|(?:keys\.index|shardpack\.json)\.\d+\.tmp")
 
 
@@ -137,7 +136,7 @@ def verify(
     count = ByteProgress("verify", whole.num_bytes, progress)
     tasks = [(reader, info, full) for info in whole.shards]
     found: dict[int, list[Problem]] = {}
-    if isinstance(reader, LocalStore):
+    if reader.folder is not None:
         jobs = jobs or default_jobs(whole.num_bytes if full else 0)
         with start_workers(min(jobs, len(tasks) or 1)) as engine:
             if engine.jobs == 1:
@@ -222,7 +221,7 @@ def _problem(error: ShardpackError, name: str) -> Problem:
     return Problem(kinds.get(type(error), "damaged"), error.shard or name, error.args[0], error.key, error.offset)
 
 
-def _probe(store: RangeReader, info: ShardInfo, index: ShardIndex) -> None:
+def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
     """Compare the headers of some samples with the index; all are read at once."""
     if store.remote:
         wanted = some_headers(index, PROBED_FAR_AWAY)
@@ -233,11 +232,11 @@ def _probe(store: RangeReader, info: ShardInfo, index: ShardIndex) -> None:
 
 
 def _compare(
-    store: RangeReader, info: ShardInfo, index: ShardIndex | None, passed: Callable[[int], None]
+    store: Store, info: ShardInfo, index: ShardIndex | None, passed: Callable[[int], None]
 ) -> Iterator[Problem]:
     """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
-    if isinstance(store, LocalStore):
-        found = index_tar((store.location, info.name), passed=passed).index
+    if store.folder is not None:
+        found = index_tar((store.folder, info.name), passed=passed).index
     else:
         found = index_object(store, info.name, checksums=True, passed=passed).index
     if index is not None and not _same_places(found, index):
@@ -277,7 +276,7 @@ def _same_places(a: ShardIndex, b: ShardIndex) -> bool:
     return a.fields == b.fields and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
 
 
-def _verify_keys(store: RangeReader, dataset: Dataset, *, complete: bool) -> Iterator[Problem]:
+def _verify_keys(store: Store, dataset: Dataset, *, complete: bool) -> Iterator[Problem]:
     """Check the key index; against the keys themselves if all shard indexes are `complete`."""
     whole = dataset.manifest
     try:
@@ -307,7 +306,7 @@ def _holds_keys(buffer: memoryview, dataset: Dataset) -> bool:
     return at == len(buffer)
 
 
-def _orphans(store: ObjectStore, whole: Manifest) -> Iterator[Problem]:
+def _orphans(store: WritableStore, whole: Manifest) -> Iterator[Problem]:
     """Yield files that look like parts of a dataset, in the folders of its shards, but are none of this one's."""
     known = {KEY_INDEX_NAME, manifest.FILE_NAME}
     for record in whole.records:
@@ -321,13 +320,13 @@ def _orphans(store: ObjectStore, whole: Manifest) -> Iterator[Problem]:
         yield Problem("orphan", WORK_FOLDER, "a pack run was cut off; run it again, or remove this folder")
 
 
-def _names_in(store: ObjectStore, folders: list[str]) -> list[str]:
+def _names_in(store: WritableStore, folders: list[str]) -> list[str]:
     """Return the names in some folders and in the work folder; none on a web server, which has no list."""
-    if isinstance(store, LocalStore):
+    if store.folder is not None:
         found: list[str] = []
         for below in folders:
             with suppress(OSError):
-                entries = sorted(os.listdir(os.path.join(store.location, below)))
+                entries = sorted(os.listdir(os.path.join(store.folder, below)))
                 found.extend(f"{below}/{entry}" if below else entry for entry in entries)
         return found
     with suppress(StorageError):

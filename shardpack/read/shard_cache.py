@@ -17,8 +17,8 @@ from shardpack.format.manifest import Manifest
 from shardpack.read.read_plan import read_sample
 from shardpack.read.sample import Sample
 from shardpack.read.shard_reader import OpenShard, check_unread, open_shard, parsed_index
-from shardpack.storage.local import drop_resident
-from shardpack.storage.protocols import RangeReader, Ranges
+from shardpack.storage.local_file import drop_resident
+from shardpack.storage.protocols import Ranges, Store
 
 MAX_OPEN_SHARDS = 256  # what an open shard holds: a mapped index, and a descriptor in a local store
 MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of
@@ -32,7 +32,7 @@ class Shards:
         first: (shards) position of each shard's first sample.
     """
 
-    def __init__(self, store: RangeReader, manifest: Manifest, *, verify: bool) -> None:
+    def __init__(self, store: Store, manifest: Manifest, *, verify: bool) -> None:
         self.store, self.manifest, self.verify = store, manifest, verify
         self.first = manifest.starts[:-1]
         self.open: list[OpenShard | None] = [None] * len(self.first)

@@ -12,8 +12,8 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.tar_parser import Member, TarParser
-from shardpack.storage.local import drop_resident
-from shardpack.storage.protocols import RangeReader, Ranges
+from shardpack.storage.local_file import drop_resident
+from shardpack.storage.protocols import Ranges, Store
 
 # A map saves a random read 0.5 us, which is much for small samples and little for large ones (2-core
 # VM), and a stream of large samples half its time, as nothing is copied twice. It also ties the
@@ -54,7 +54,7 @@ class OpenShard:
         "sizes", "store", "width",
     )  # fmt: skip
 
-    def __init__(self, store: RangeReader, info: ShardInfo, index: ShardIndex, first: int):
+    def __init__(self, store: Store, info: ShardInfo, index: ShardIndex, first: int):
         self.store, self.info, self.index, self.first = store, info, index, first
         self.path = info.name
         self.fields = index.fields
@@ -122,9 +122,7 @@ class OpenShard:
             )
 
 
-def open_shard(
-    store: RangeReader, info: ShardInfo, first: int, *, probe: bool, index: ShardIndex | None = None
-) -> OpenShard:
+def open_shard(store: Store, info: ShardInfo, first: int, *, probe: bool, index: ShardIndex | None = None) -> OpenShard:
     """Return a shard ready to be read, after checking that index, shard and manifest agree.
 
     Costs the index (whole, checked against its CRC32C) unless it is given, and with `probe` the
@@ -144,7 +142,7 @@ def open_shard(
     return OpenShard(store, info, index, first)
 
 
-def check_unread(store: RangeReader, shards: list[tuple[ShardInfo, ShardIndex]]) -> None:
+def check_unread(store: Store, shards: list[tuple[ShardInfo, ShardIndex]]) -> None:
     """Raise StaleIndexError unless shards have the length and some headers that their indexes tell of.
 
     Costs four small ranges a shard, all at once.
@@ -193,7 +191,7 @@ def some_headers(index: ShardIndex, count: int = 4) -> Headers:
     return headers_of(index, [index.members(row)[-1] for row in rows])
 
 
-def load_index(store: RangeReader, info: ShardInfo) -> ShardIndex:
+def load_index(store: Store, info: ShardInfo) -> ShardIndex:
     """Return a shard's index, checked against all that the manifest says of index and shard.
 
     Raises:
@@ -239,7 +237,7 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
         )
 
 
-def check_headers(store: RangeReader, path: str, index: ShardIndex, row: int) -> None:
+def check_headers(store: Store, path: str, index: ShardIndex, row: int) -> None:
     """Raise StaleIndexError unless the headers of one sample stand where the index says.
 
     Costs one range a field.

@@ -2,28 +2,28 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from shardpack.errors import CorruptShardError, ShardNotFoundError
-from shardpack.storage.coalesce import MergeLimits
-from shardpack.storage.protocols import RangeReader, Ranges, ReadStats
+from shardpack.errors import OutputExistsError, ShardNotFoundError
+from shardpack.storage.base import BaseStore, check_size, raise_truncated
+from shardpack.storage.protocols import Ranges, Store, Version
 
 
-class MemoryStore:
+class MemoryStore(BaseStore):
     """Named byte strings. With `base`, names that are not here are looked for there."""
 
-    merge_limits = MergeLimits(max_gap_bytes=0, max_request_bytes=0)
-    checks_reads = False
-    remote = False
+    can_create = True
 
-    def __init__(self, objects: Mapping[str, bytes], *, base: RangeReader | None = None, location: str = "memory://"):
+    def __init__(self, objects: Mapping[str, bytes], *, base: Store | None = None, location: str = "memory://"):
+        super().__init__(location if base is None else base.location)
         self._objects = dict(objects)
+        self._creating = threading.Lock()
         self._base = base
-        self.location = location if base is None else base.location
-        self.stats = ReadStats() if base is None else base.stats
         if base is not None:
+            self.stats, self.prefetch_depth = base.stats, base.prefetch_depth
             self.merge_limits, self.checks_reads, self.remote = base.merge_limits, base.checks_reads, base.remote
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -35,11 +35,7 @@ class MemoryStore:
             return self._base.get_range(path, start=start, length=length)
         data = self._object(path)[start : start + length]
         if len(data) < length:
-            raise CorruptShardError(
-                f"object is truncated: expected bytes up to {start + length}, it has {self.size(path)}; restore it",
-                shard=path,
-                offset=start,
-            )
+            raise_truncated(path, start, length, self.size(path))
         self.stats.add_requests(1, length)
         return data
 
@@ -47,13 +43,13 @@ class MemoryStore:
         """See `RangeReader.get_ranges`."""
         if self._base is not None and path not in self._objects:
             return self._base.get_ranges(path, starts=starts, lengths=lengths)
-        return [self.get_range(path, start=a, length=n) for a, n in zip(starts, lengths, strict=True)]
+        return super().get_ranges(path, starts=starts, lengths=lengths)
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """See `RangeReader.get_many`."""
+        """See `Store.get_many`."""
         if self._base is not None and all(ranges.path not in self._objects for ranges in wanted):
             return self._base.get_many(wanted)
-        return [self.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths) for ranges in wanted]
+        return super().get_many(wanted)
 
     def size(self, path: str) -> int:
         """See `RangeReader.size`."""
@@ -61,41 +57,61 @@ class MemoryStore:
             return self._base.size(path)
         return len(self._object(path))
 
-    def buffer(self, path: str) -> Any:
-        """See `RangeReader.buffer`; the object itself, not a copy."""
+    def version(self, path: str) -> Version:
+        """See `Store.version`."""
         if self._base is not None and path not in self._objects:
-            return self._base.buffer(path)
+            return self._base.version(path)
+        return super().version(path)
+
+    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+        """See `Store.buffer`; the object itself, not a copy."""
+        if self._base is not None and path not in self._objects:
+            return self._base.buffer(path, max_bytes=max_bytes)
         data = self._object(path)
+        check_size(path, len(data), max_bytes)
         self.stats.add_requests(1, len(data))
         return data
 
     def map(self, path: str) -> Any | None:
-        """See `RangeReader.map`."""
+        """See `Store.map`."""
         if self._base is not None and path not in self._objects:
             return self._base.map(path)
         return self._object(path)
 
     def is_cached(self, path: str, start: int) -> bool:
-        """See `RangeReader.is_cached`."""
+        """See `Store.is_cached`."""
         if self._base is not None and path not in self._objects:
             return self._base.is_cached(path, start)
         return True
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """See `RangeReader.prefetch`."""
+        """See `Store.prefetch`."""
         if self._base is not None and path not in self._objects:
             self._base.prefetch(path, starts=starts, lengths=lengths)
 
-    def put(self, path: str, source: bytes | Path) -> None:
-        """See `ObjectStore.put`."""
-        self._objects[path] = source if isinstance(source, bytes) else source.read_bytes()
+    def close(self) -> None:
+        """See `Store.close`. What is in memory stays there."""
+        if self._base is not None:
+            self._base.close()
+
+    def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:  # noqa: ARG002
+        """See `WritableStore.put`."""
+        self._objects[path] = _content(source)
+
+    def create(self, path: str, source: bytes | Path) -> None:
+        """See `WritableStore.create`."""
+        data = _content(source)
+        with self._creating:
+            if path in self._objects:
+                raise OutputExistsError(f"object exists: {path!r} in {self.location!r}; choose another name")
+            self._objects[path] = data
 
     def delete(self, path: str) -> None:
-        """See `ObjectStore.delete`."""
+        """See `WritableStore.delete`."""
         self._objects.pop(path, None)
 
     def names(self) -> list[str]:
-        """See `ObjectStore.names`; without those of a base."""
+        """See `WritableStore.names`; without those of a base."""
         return sorted(self._objects)
 
     def _object(self, path: str) -> bytes:
@@ -105,5 +121,9 @@ class MemoryStore:
             raise ShardNotFoundError(f"no object {path!r} in {self.location!r}; check the name", shard=path) from None
 
 
-def _rebuild(objects: Mapping[str, bytes], base: RangeReader | None, location: str) -> MemoryStore:
+def _content(source: bytes | Path) -> bytes:
+    return source if isinstance(source, bytes) else source.read_bytes()
+
+
+def _rebuild(objects: Mapping[str, bytes], base: Store | None, location: str) -> MemoryStore:
     return MemoryStore(objects, base=base, location=location)

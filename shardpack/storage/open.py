@@ -12,14 +12,14 @@ from shardpack.runtime.sizes import format_bytes, parse_bytes
 from shardpack.storage.cache.store import CachedStore
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
-from shardpack.storage.protocols import ObjectStore, RangeReader
+from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.remote import RemoteLimits, RemoteStore
 from shardpack.storage.retry import RetryLimits
 from shardpack.storage.url import connection_to, is_url, positive
 
 MIN_CACHE_BYTES = 64 << 20  # a long range arrives in pieces of 8 to 16 MiB, and no entry takes more than half
 # Options that belong to the address of an object as its URL does.
-_PLACES = frozenset((
+_ADDRESS_OPTIONS = frozenset((
     "account_name", "bucket", "container", "endpoint", "endpoint_url", "host", "port", "project", "repo_type",
     "revision",
 ))  # fmt: skip
@@ -27,7 +27,7 @@ _PLACES = frozenset((
 _in_memory: dict[str, MemoryStore] = {}  # what this process keeps as memory://...
 
 
-def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> ObjectStore:
+def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> WritableStore:
     """Return the store at a location; asks nothing of it yet.
 
     Args:
@@ -61,11 +61,11 @@ def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | No
 
 
 def with_cache(
-    store: ObjectStore,
+    store: Store,
     folder: str | os.PathLike[str] | None,
     max_bytes: int | str | None,
     options: Mapping[str, Any] | None = None,
-) -> RangeReader:
+) -> Store:
     """Return a store that keeps what it reads in a folder; with neither folder nor limit, the store itself.
 
     Args:
@@ -75,13 +75,13 @@ def with_cache(
         options: Those that the store was opened with; some tell objects of one URL apart.
 
     Raises:
-        OptionError: One of the two is missing, the limit is too low, or the store is not far away.
+        OptionError: One of the two is missing, the limit is too low, or the store is local.
     """
     if folder is None and max_bytes is None:
         return store
     if folder is None or max_bytes is None:
         raise OptionError('cache_dir and cache_bytes belong together: a folder, and its limit, such as "50GB"')
-    if not isinstance(store, RemoteStore):
+    if not store.remote:
         raise OptionError(f"cache_dir is for buckets and servers; {store.location!r} is read in place, leave it out")
     limit = parse_bytes(max_bytes)
     if limit < MIN_CACHE_BYTES:
@@ -89,5 +89,5 @@ def with_cache(
             f"cache_bytes is {max_bytes!r}, expected at least {format_bytes(MIN_CACHE_BYTES)}: "
             "what is read at once must find room"
         )
-    places = {name: value for name, value in (options or {}).items() if name in _PLACES}
-    return CachedStore(store, folder, limit, namespace=repr(sorted(places.items())) if places else "")
+    address = {name: value for name, value in (options or {}).items() if name in _ADDRESS_OPTIONS}
+    return CachedStore(store, folder, limit, namespace=repr(sorted(address.items())) if address else "")

@@ -15,65 +15,76 @@ from shardpack.errors import OptionError
 from shardpack.format.manifest import FILE_NAME
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store, with_cache
-from shardpack.storage.protocols import RangeReader, Ranges, ReadStats, Stats
+from shardpack.storage.protocols import Ranges, Store, Version
+from shardpack.storage.stats import ReadStats, Stats
 from shardpack.storage.url import BUCKET_SCHEMES, WEB_SCHEMES, is_url
 
 _FOLLOWED = BUCKET_SCHEMES | WEB_SCHEMES | {"hf", "memory"}  # no driver that reads this disk, or logs in by itself
 
 
 class SplitStore:
-    """Objects called like indexes and manifests come from one store, all others from another. See `RangeReader`."""
+    """Objects called like indexes and manifests come from one store, all others from another. See `Store`."""
 
-    def __init__(self, indexes: RangeReader, shards: RangeReader) -> None:
+    def __init__(self, indexes: Store, shards: Store) -> None:
         self._indexes, self._shards = indexes, shards
         self.location = indexes.location
         self.shards_location = shards.location
-        self.remote = shards.remote
+        self.remote, self.prefetch_depth = shards.remote, shards.prefetch_depth
+        self.folder: str | None = None
         self.merge_limits, self.checks_reads = shards.merge_limits, shards.checks_reads
         self.stats: ReadStats = _SumOfStats(indexes.stats, shards.stats)
 
-    def __reduce__(self) -> tuple[type[SplitStore], tuple[RangeReader, RangeReader]]:
+    def __reduce__(self) -> tuple[type[SplitStore], tuple[Store, Store]]:
         return (SplitStore, (self._indexes, self._shards))
 
     def __repr__(self) -> str:
         return f"SplitStore({self._indexes!r}, {self._shards!r})"
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """See `RangeReader.get_range`."""
+        """See `Store.get_range`."""
         return self._store(path).get_range(path, start=start, length=length)
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """See `RangeReader.get_ranges`."""
+        """See `Store.get_ranges`."""
         return self._store(path).get_ranges(path, starts=starts, lengths=lengths)
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """See `RangeReader.get_many`. All at once, unless both indexes and tars are wanted."""
+        """See `Store.get_many`. All at once, unless both indexes and tars are wanted."""
         stores = [self._store(ranges.path) for ranges in wanted]
         if stores and all(store is stores[0] for store in stores):
             return stores[0].get_many(wanted)
         return [store.get_many([ranges])[0] for store, ranges in zip(stores, wanted, strict=True)]
 
     def size(self, path: str) -> int:
-        """See `RangeReader.size`."""
+        """See `Store.size`."""
         return self._store(path).size(path)
 
-    def buffer(self, path: str) -> Any:
-        """See `RangeReader.buffer`."""
-        return self._store(path).buffer(path)
+    def version(self, path: str) -> Version:
+        """See `Store.version`."""
+        return self._store(path).version(path)
+
+    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+        """See `Store.buffer`."""
+        return self._store(path).buffer(path, max_bytes=max_bytes)
 
     def map(self, path: str) -> Any | None:
-        """See `RangeReader.map`."""
+        """See `Store.map`."""
         return self._store(path).map(path)
 
     def is_cached(self, path: str, start: int) -> bool:
-        """See `RangeReader.is_cached`."""
+        """See `Store.is_cached`."""
         return self._store(path).is_cached(path, start)
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """See `RangeReader.prefetch`."""
+        """See `Store.prefetch`."""
         self._store(path).prefetch(path, starts=starts, lengths=lengths)
 
-    def _store(self, path: str) -> RangeReader:
+    def close(self) -> None:
+        """See `Store.close`."""
+        self._indexes.close()
+        self._shards.close()
+
+    def _store(self, path: str) -> Store:
         return self._indexes if path.endswith(".index") or path == FILE_NAME else self._shards
 
 
@@ -110,7 +121,7 @@ class Elsewhere:
     cache_bytes: int | str | None = None
 
 
-def with_shards(store: RangeReader, shards_at: str | None, elsewhere: Elsewhere) -> RangeReader:
+def with_shards(store: Store, shards_at: str | None, elsewhere: Elsewhere) -> Store:
     """Return a store that finds a dataset's tars too, where its manifest says that they are elsewhere.
 
     Args:

@@ -1,16 +1,19 @@
-"""What a store offers, one protocol a need. Ranges are half-open: `start`, `length`."""
+"""What a store offers. Ranges are half-open: `start`, `length`.
+
+`RangeReader` is all that reading asks of an object; `adapter.adapt` makes a `Store` of it, which is what the
+library works with, and a `WritableStore` where it can be written to. Nothing above `storage/` asks what
+class a store is: what it needs to know is a property here.
+"""
 
 from __future__ import annotations
 
-import os
-import threading
-import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from shardpack.storage.coalesce import MergeLimits
+from shardpack.storage.stats import ReadStats
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,14 +25,16 @@ class Ranges:
     lengths: Sequence[int]
 
 
-class RangeReader(Protocol):
-    """Read parts of named objects. Safe in threads; picklable; holds nothing after unpickling."""
+@dataclass(frozen=True, slots=True)
+class Version:
+    """What tells an object from one that takes its name later; `etag` is "" where the store gives none."""
 
-    location: str
-    remote: bool  # whether a read waits for a network: it pays to have many under way
-    merge_limits: MergeLimits  # what is worth merging at this store's cost of a request
-    checks_reads: bool  # whether payload checksums are worth checking by default
-    stats: ReadStats
+    size: int
+    etag: str
+
+
+class RangeReader(Protocol):
+    """Read parts of named objects, from many threads at once."""
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start`; b"" for none, wherever that is.
@@ -45,16 +50,60 @@ class RangeReader(Protocol):
         """Return each range, in the order asked; the store may read them all at once."""
         ...
 
-    def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """Return the ranges of several objects, in the order asked; the store may read them all at once."""
-        ...
-
     def size(self, path: str) -> int:
         """Return the object's length in bytes; raises as `get_range`."""
         ...
 
-    def buffer(self, path: str) -> Any:
-        """Return a whole object as a buffer: a memory map where the store has one, else bytes."""
+
+class Store(RangeReader, Protocol):
+    """What the library asks of a store. Safe in threads; picklable; holds nothing after unpickling.
+
+    Attributes:
+        location: Folder or URL, without secrets; for people, and to find what lies beside.
+        stats: What reading has cost.
+        remote: Whether a read waits for a network.
+        prefetch_depth: Requests worth having under way before their bytes are needed. 0: reading
+            ahead is the kernel's business, `prefetch` tells it what will be needed.
+        folder: The local folder whose files the objects are; None where they are no local files.
+        merge_limits: What is worth merging into one request, at what a request costs here.
+        checks_reads: Whether payload checksums are worth checking by default.
+    """
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def stats(self) -> ReadStats: ...
+
+    @property
+    def remote(self) -> bool: ...
+
+    @property
+    def prefetch_depth(self) -> int: ...
+
+    @property
+    def folder(self) -> str | None: ...
+
+    @property
+    def merge_limits(self) -> MergeLimits: ...
+
+    @property
+    def checks_reads(self) -> bool: ...
+
+    def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
+        """Return the ranges of several objects, in the order asked; the store may read them all at once."""
+        ...
+
+    def version(self, path: str) -> Version:
+        """Return the version of an object that this store reads; costs as `size`."""
+        ...
+
+    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+        """Return a whole object as a buffer: a memory map where the store has one, else bytes.
+
+        Raises:
+            CorruptShardError: The object has more than `max_bytes`; none of them was read into memory.
+        """
         ...
 
     def map(self, path: str) -> Any | None:
@@ -69,15 +118,41 @@ class RangeReader(Protocol):
         """Announce ranges that will be read through a map; returns at once."""
         ...
 
+    def close(self) -> None:
+        """Let go of threads, connections and descriptors; a later read opens what it needs again."""
+        ...
 
-class ObjectStore(RangeReader, Protocol):
-    """A store that can be written to. Objects appear whole or not at all."""
 
-    def put(self, path: str, source: bytes | Path) -> None:
+class WritableStore(Store, Protocol):
+    """A store that can be written to. Objects appear whole or not at all.
+
+    Attributes:
+        can_create: Whether there is `create`: two writers of one name cannot both succeed.
+    """
+
+    @property
+    def can_create(self) -> bool: ...
+
+    def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
         """Store bytes, or a local file, under a name; replaces what was there.
+
+        Args:
+            path: The name.
+            source: Bytes, or a file of this machine.
+            cache_control: Header that a bucket serves the object with, such as "no-cache"; other
+                stores have no such thing and pass it over.
 
         Raises:
             StorageError: The store refused, or cannot be written to.
+        """
+        ...
+
+    def create(self, path: str, source: bytes | Path) -> None:
+        """Store bytes, or a local file, under a name that is not taken yet; atomic, for small objects.
+
+        Raises:
+            OutputExistsError: There is such an object; it is as it was.
+            StorageError: The store refused, or does not offer this (`can_create`).
         """
         ...
 
@@ -88,73 +163,3 @@ class ObjectStore(RangeReader, Protocol):
     def names(self) -> list[str]:
         """Return the names of all objects, sorted; those in folders below with their slashes."""
         ...
-
-
-@dataclass(frozen=True, slots=True)
-class Stats:
-    """What reading has cost so far.
-
-    Attributes:
-        requests: Ranges and whole objects read from the store. Reads through a map cost none.
-        bytes_fetched: Bytes of those requests.
-        bytes_used: Payload bytes handed out from them; less than fetched where gaps were read over.
-        cache_hits: Ranges served from a cache on the disk, without the store.
-        retries: Requests made again because they failed; each is counted once in `requests` all the same.
-    """
-
-    requests: int = 0
-    bytes_fetched: int = 0
-    bytes_used: int = 0
-    cache_hits: int = 0
-    retries: int = 0
-
-
-_live: weakref.WeakSet[ReadStats] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """Give a forked child locks of its own: a thread that does not exist there may have held one."""
-    for stats in list(_live):
-        stats.renew_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
-
-
-class ReadStats:
-    """Counters that many threads add to. Pickles as zero."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        _live.add(self)
-        self._requests = self._fetched = self._used = self._hits = self._retries = 0
-
-    def renew_lock(self) -> None:
-        """Replace the lock, in a child that may have inherited it locked."""
-        self._lock = threading.Lock()
-
-    def add_requests(self, count: int, num_bytes: int) -> None:
-        with self._lock:
-            self._requests += count
-            self._fetched += num_bytes
-
-    def add_used(self, num_bytes: int) -> None:
-        with self._lock:
-            self._used += num_bytes
-
-    def add_hits(self, count: int) -> None:
-        with self._lock:
-            self._hits += count
-
-    def add_retry(self) -> None:
-        with self._lock:
-            self._retries += 1
-
-    def snapshot(self) -> Stats:
-        """Return the counters as they are now."""
-        with self._lock:
-            return Stats(self._requests, self._fetched, self._used, self._hits, self._retries)
-
-    def __reduce__(self) -> tuple[type[ReadStats], tuple[()]]:
-        return (ReadStats, ())

@@ -70,7 +70,7 @@ class UrlConnection:
         if scheme in BUCKET_SCHEMES:
             from shardpack.storage.clients.obstore import ObstoreClient
 
-            return ObstoreClient(url, options, connect_seconds=connect, read_seconds=read)
+            return ObstoreClient.of_url(url, options, connect_seconds=connect, read_seconds=read)
         if scheme in WEB_SCHEMES:
             from shardpack.storage.clients.http import HttpClient
 

@@ -32,7 +32,7 @@ class WatchedStore(MemoryStore):
         self._lock = threading.Lock()
         location._in_memory[self.url] = self
 
-    def put(self, path, source):
+    def put(self, path, source, *, cache_control=None):  # noqa: ARG002
         data = source.read_bytes() if isinstance(source, Path) else source
         self._do("put", path, lambda: super(WatchedStore, self).put(path, self.changed(path, data)))
 

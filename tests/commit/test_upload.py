@@ -31,7 +31,7 @@ class FakeClient:
     def redact(self, text):
         return text
 
-    def put(self, path, source):
+    def put(self, path, source, *, cache_control=None):  # noqa: ARG002
         self.log.append("put")
         data = source if isinstance(source, bytes) else source.read_bytes()
         self.objects[path] = self.damage(data)

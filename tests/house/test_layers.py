@@ -51,7 +51,7 @@ OWNERS = {
     "pickle": ("runtime/process_child.py", "runtime/processes.py"),
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "shelve"), ()),
 }
-SYSTEM_CALLS = {"posix_fadvise", "pread", "preadv"}  # storage/local.py has the plain fallback beside them
+SYSTEM_CALLS = {"posix_fadvise", "pread", "preadv"}  # storage/local_file.py has the plain fallback beside them
 # processes: handed on to child processes, unread; torch: RANK and WORLD_SIZE, as torchrun sets them.
 READS_ENVIRONMENT = ("cli/", "runtime/processes.py", "torch.py")
 
@@ -177,7 +177,7 @@ def test_system_calls_and_environment_have_one_place(path):
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         name = node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
         if name in SYSTEM_CALLS:
-            assert _name(path) == "storage/local.py", f"{_name(path)}:{node.lineno} calls {name}"
+            assert _name(path) == "storage/local_file.py", f"{_name(path)}:{node.lineno} calls {name}"
         if name in {"environ", "getenv"}:
             assert _name(path).startswith(READS_ENVIRONMENT), f"{_name(path)}:{node.lineno} reads the environment"
 

@@ -32,6 +32,7 @@ class Far(CountingStore):
     """Counts rounds: requests that wait for each other. Whatever is asked for at once is one."""
 
     remote = True
+    prefetch_depth = 16
 
     def __init__(self, data: bytes, *, gap: int = 0):
         super().__init__({"x.tar": data}, gap=gap)

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shardpack.errors import CorruptShardError, ShardNotFoundError, ShardpackError
-from shardpack.storage.protocols import Stats
+from shardpack.errors import CorruptShardError, OutputExistsError, ShardNotFoundError, ShardpackError, StorageError
+from shardpack.storage.stats import Stats
 
 DATA = bytes(range(256)) * 40
 ranges = st.tuples(st.integers(0, len(DATA)), st.integers(0, len(DATA))).map(sorted)
@@ -55,6 +55,28 @@ class StoreContract:
         assert bytes(store.buffer("a.bin")) == DATA
         assert bytes(store.buffer("empty.bin")) == b""
         assert memoryview(store.buffer("a.bin")).readonly
+
+    def test_whole_objects_may_have_a_limit(self, store):
+        assert bytes(store.buffer("a.bin", max_bytes=len(DATA))) == DATA
+        with pytest.raises(CorruptShardError, match=r"too large: expected at most 1000 B, it has 10\.0 KiB") as caught:
+            store.buffer("a.bin", max_bytes=1000)
+        assert caught.value.shard == "a.bin"
+
+    def test_versions_tell_the_length(self, store):
+        assert store.version("a.bin").size == len(DATA)
+
+    def test_what_others_ask_is_answered(self, store):
+        assert isinstance(store.location, str)
+        assert store.remote in (True, False)
+        assert (store.prefetch_depth > 0) == store.remote
+        assert store.folder is None or not store.remote
+
+    def test_reads_go_on_after_closing(self):
+        store = self.make_store({"a.bin": DATA})
+        assert store.get_ranges("a.bin", starts=[0, 5], lengths=[5, 5]) == [DATA[:5], DATA[5:10]]
+        store.close()
+        store.close()
+        assert store.get_ranges("a.bin", starts=[0, 5], lengths=[5, 5]) == [DATA[:5], DATA[5:10]]
 
     def test_maps(self, store):
         mapped = store.map("a.bin")
@@ -165,14 +187,64 @@ class WritableContract:
         assert bytes(store.buffer("a.bin")) == b"abc"
         assert store.size("a.bin") == 3
 
+    def test_what_is_put_may_say_how_it_is_cached(self):
+        store = self.make_store({})
+        store.put("a.bin", b"abc", cache_control="no-cache")
+        assert bytes(store.buffer("a.bin")) == b"abc"
+
+    def test_what_is_created_was_not_there(self, tmp_path):
+        store = self.make_store({"a.bin": DATA})
+        if not store.can_create:
+            with pytest.raises(StorageError, match=r"cannot create.*b\.bin"):
+                store.create("b.bin", b"b")
+            assert store.names() == ["a.bin"]
+            return
+        (tmp_path / "file").write_bytes(DATA * 100)
+        store.create("b.bin", b"b")
+        store.create("sub/c.bin", tmp_path / "file")
+        assert [bytes(store.buffer(name)) for name in ("b.bin", "sub/c.bin")] == [b"b", DATA * 100]
+        for name, data in (("a.bin", DATA), ("b.bin", b"b")):
+            with pytest.raises(OutputExistsError, match=name):
+                store.create(name, b"other")
+            assert bytes(store.buffer(name)) == data
+        assert store.names() == ["a.bin", "b.bin", "sub/c.bin"]
+        store.delete("b.bin")
+        store.create("b.bin", b"other")
+        assert bytes(store.buffer("b.bin")) == b"other"
+
+    def test_of_two_writers_one_creates(self):
+        store = self.make_store({})
+        if not store.can_create:
+            return
+        gate = threading.Barrier(8)
+
+        def create(number):
+            gate.wait()
+            try:
+                store.create("a.bin", b"%d" % number * 1000)
+            except OutputExistsError:
+                return None
+            return number
+
+        with ThreadPoolExecutor(8) as pool:
+            (winner,) = [number for number in pool.map(create, range(8)) if number is not None]
+        assert bytes(store.buffer("a.bin")) == b"%d" % winner * 1000
+        assert store.names() == ["a.bin"]
+
     def test_deleted_objects_are_gone(self):
         store = self.make_store({"a.bin": DATA, "b.bin": b"b"})
+        assert store.get_range("a.bin", start=0, length=3) == DATA[:3]
         store.delete("a.bin")
         store.delete("a.bin")
         store.delete("c/d.bin")
         assert store.names() == ["b.bin"]
-        with pytest.raises(ShardNotFoundError, match=r"a\.bin"):
-            store.buffer("a.bin")
+        for read in (
+            lambda: store.buffer("a.bin"),
+            lambda: store.get_range("a.bin", start=0, length=3),
+            lambda: store.size("a.bin"),
+        ):
+            with pytest.raises(ShardNotFoundError, match=r"a\.bin"):
+                read()
 
     def test_long_objects_go_in_parts(self, tmp_path):
         data = bytes(range(251)) * (40 << 20 >> 8)

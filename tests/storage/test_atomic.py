@@ -142,7 +142,7 @@ def test_a_forgotten_file_is_closed(tmp_path):
         (errno.EACCES, "Permission denied; choose another folder, or change its permissions"),
         (errno.EROFS, "Read-only file system; choose another folder"),
         (errno.ENOTDIR, "Not a directory; choose another folder"),
-        (errno.EIO, "Input/output error; mend it, then run the same command"),
+        (errno.EIO, "Input/output error; repair it, then run the same command"),
     ],
 )
 def test_system_errors_become_one_line(number, says):

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
-from shardpack.storage import local
+from shardpack.storage import local_file
 from shardpack.storage.local import LocalStore
 from tests.conftest import ROOT
 from tests.storage.contract import DATA, StoreContract, WritableContract
@@ -55,8 +55,8 @@ def store(tmp_path):
 
 @pytest.mark.parametrize("at_most", [1, 7, 4096])
 def test_reads_cut_short_are_continued(store, monkeypatch, at_most):
-    real = local._pread
-    monkeypatch.setattr(local, "_pread", lambda descriptor, length, at: real(descriptor, min(length, at_most), at))
+    real = local_file._pread
+    monkeypatch.setattr(local_file, "_pread", lambda descriptor, length, at: real(descriptor, min(length, at_most), at))
     assert store.get_range("a.bin", start=3, length=5000) == DATA[3:5003]
     with pytest.raises(CorruptShardError, match="truncated"):
         store.get_range("a.bin", start=len(DATA) - 3, length=4)
@@ -73,7 +73,7 @@ def test_the_system_refuses_a_read(store, monkeypatch):
     def refuse(*_):
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(local, "_pread", refuse)
+    monkeypatch.setattr(local_file, "_pread", refuse)
     with pytest.raises(StorageError, match="Input/output error") as caught:
         store.get_range("a.bin", start=7, length=1)
     assert (caught.value.shard, caught.value.offset) == ("a.bin", 7)
@@ -156,11 +156,11 @@ def test_a_relative_folder_survives_a_change_of_folder(tmp_path, monkeypatch):
 
 def test_hints_do_not_change_what_is_read(store, monkeypatch):
     hinted = []
-    monkeypatch.setattr(local.LocalFile, "is_cached", lambda *_: False)
+    monkeypatch.setattr(local_file.LocalFile, "is_cached", lambda *_: False)
     if hasattr(os, "posix_fadvise"):
         monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, __: hinted.append((start, length)))
     assert store.get_ranges("a.bin", starts=[5, 300], lengths=[10, 20]) == [DATA[5:15], DATA[300:320]]
-    assert hinted == ([(5, 10), (300, 20)] if local._HAS_HINTS else [])
+    assert hinted == ([(5, 10), (300, 20)] if local_file._HAS_HINTS else [])
 
 
 PROCESSES = """

@@ -27,6 +27,7 @@ class FarStore(CountingStore):
     """A store whose requests take a while. `under_way` is how many there are now, `most_under_way` were at once."""
 
     remote = True
+    prefetch_depth = 16
 
     def __init__(self, objects, *, seconds=0.0, gap=4096, most=1 << 20):
         super().__init__(objects, gap=gap, most=most)

@@ -29,15 +29,15 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
-from typing import Any, Protocol
+from typing import Any
 
 from shardpack.errors import ShardpackError
 from shardpack.format import manifest
 from shardpack.runtime.sizes import format_bytes
+from shardpack.storage.base import BaseStore, check_size
 from shardpack.storage.cache.entries import Entries
 from shardpack.storage.cache.folder import CacheFolder
-from shardpack.storage.clients.base import Version
-from shardpack.storage.protocols import RangeReader, Ranges
+from shardpack.storage.protocols import Ranges, Store, Version
 
 _FRESH = frozenset((manifest.FILE_NAME,))  # may be replaced at any time, and is where everything begins
 _MAX_OBJECTS = 1024  # whose listings are remembered
@@ -45,15 +45,7 @@ _MAX_ASKED_AT_ONCE = 64
 _PAUSE_SECONDS = 60.0  # after the disk refused: it may have been mended
 
 
-class VersionedReader(RangeReader, Protocol):
-    """A store that knows the versions of its objects."""
-
-    def version(self, path: str) -> Version:
-        """Return the version of an object that this store reads."""
-        ...
-
-
-class CachedStore:
+class CachedStore(BaseStore):
     """A store, and a folder on a disk with what was read of it before. Safe in threads and after fork.
 
     Pickles as the store below and its settings. Many stores and processes may share the folder;
@@ -62,7 +54,7 @@ class CachedStore:
     fetched are those of the store below.
     """
 
-    def __init__(self, base: VersionedReader, folder: str | os.PathLike[str], max_bytes: int, *, namespace: str = ""):
+    def __init__(self, base: Store, folder: str | os.PathLike[str], max_bytes: int, *, namespace: str = ""):
         """Touch neither yet.
 
         Args:
@@ -71,8 +63,9 @@ class CachedStore:
             max_bytes: The limit of all that is in it.
             namespace: What tells objects of the same URL apart, such as the endpoint.
         """
-        self.location, self.remote = base.location, base.remote
-        self.merge_limits, self.checks_reads, self.stats = base.merge_limits, base.checks_reads, base.stats
+        super().__init__(base.location)
+        self.remote, self.prefetch_depth, self.stats = base.remote, base.prefetch_depth, base.stats
+        self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
         self._base, self._namespace = base, namespace
         self._disk = CacheFolder(os.path.abspath(os.fspath(folder)), max_bytes)
         self._versions: dict[str, str] = {}  # as the cache names them; "" for an object that it cannot keep
@@ -95,7 +88,7 @@ class CachedStore:
         return self.get_many([Ranges(path, starts, lengths)])[0]
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """See `RangeReader.get_many`. What is not cached is read as the store below does."""
+        """See `Store.get_many`. What is not cached is read as the store below does."""
         self._ask_versions(wanted)
         found = [self._read(ranges) for ranges in wanted]
         missing = []
@@ -120,32 +113,26 @@ class CachedStore:
         return self._base.size(path)
 
     def version(self, path: str) -> Version:
-        """See `VersionedReader.version`."""
+        """See `Store.version`."""
         return self._base.version(path)
 
-    def buffer(self, path: str) -> Any:
-        """See `RangeReader.buffer`. No request, if the object is cached as a whole."""
+    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+        """See `Store.buffer`. No request, if the object is cached as a whole."""
         self._ask_versions([Ranges(path, [0], [1])])
         if self._versions.get(path):
-            (data,) = self._read(Ranges(path, [0], [self._base.size(path)]))
+            size = self._base.size(path)
+            check_size(path, size, max_bytes)
+            (data,) = self._read(Ranges(path, [0], [size]))
             if data is not None:
                 self.stats.add_hits(1)
                 return data
-        whole = self._base.buffer(path)
+        whole = self._base.buffer(path, max_bytes=max_bytes)
         self._keep(path, [(0, whole)])
         return whole
 
-    def map(self, path: str) -> Any | None:
-        """See `RangeReader.map`; what the store below has."""
-        return self._base.map(path)
-
-    def is_cached(self, path: str, start: int) -> bool:
-        """See `RangeReader.is_cached`; this is about maps."""
-        return self._base.is_cached(path, start)
-
-    def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """See `RangeReader.prefetch`; this is about maps."""
-        self._base.prefetch(path, starts=starts, lengths=lengths)
+    def close(self) -> None:
+        """See `Store.close`. The cache holds nothing open."""
+        self._base.close()
 
     # What the store says
 
@@ -248,5 +235,5 @@ def _hashed(text: str) -> str:
     return sha256(text.encode("utf-8", "surrogateescape")).hexdigest()[:32]
 
 
-def _rebuild(base: VersionedReader, folder: str, max_bytes: int, namespace: str) -> CachedStore:
+def _rebuild(base: Store, folder: str, max_bytes: int, namespace: str) -> CachedStore:
     return CachedStore(base, folder, max_bytes, namespace=namespace)

@@ -7,10 +7,12 @@ library below says into a `RequestError` of a kind, because what to do next depe
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
-Kind = Literal["missing", "denied", "changed", "beyond", "busy", "failed", "refused"]
+from shardpack.storage.protocols import Version
+
+Kind = Literal["missing", "denied", "changed", "beyond", "exists", "busy", "failed", "refused"]
 
 
 class RequestError(Exception):
@@ -18,8 +20,8 @@ class RequestError(Exception):
 
     Attributes:
         kind: "missing" and "denied" as they say; "changed": the object is no longer the pinned one;
-            "beyond": it ends before the range begins; "busy": the server asks to slow down; "failed":
-            may go well the next time; "refused": will not.
+            "beyond": it ends before the range begins; "exists": it was not to be there;
+            "busy": the server asks to slow down; "failed": may go well the next time; "refused": will not.
         retry_after_seconds: How long the server asks to wait, where it does.
     """
 
@@ -46,14 +48,6 @@ def kind_of_status(status: int) -> Kind:
     return kinds.get(status, "failed" if status >= 500 else "refused")
 
 
-@dataclass(frozen=True, slots=True)
-class Version:
-    """What tells an object from one that takes its name later; `etag` is "" where the server gives none."""
-
-    size: int
-    etag: str
-
-
 class Response(Protocol):
     """The body of one range, while it arrives."""
 
@@ -69,7 +63,13 @@ class Response(Protocol):
 
 
 class Client(Protocol):
-    """One folder of a bucket or server. Safe in threads; belongs to the process that made it."""
+    """One folder of a bucket or server. Safe in threads; belongs to the process that made it.
+
+    Attributes:
+        can_create: Whether there is `create`.
+    """
+
+    can_create: bool
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> Response:
         """Ask for a range; None: to the end. With `etag`, only of that version of the object."""
@@ -79,8 +79,16 @@ class Client(Protocol):
         """Return an object's version."""
         ...
 
-    def put(self, path: str, source: Any) -> None:
-        """Store bytes or a local file (a `pathlib.Path`) as an object, whole or not at all."""
+    def put(self, path: str, source: bytes | Path, *, cache_control: str | None) -> None:
+        """Store bytes or a local file as an object, whole or not at all."""
+        ...
+
+    def create(self, path: str, source: bytes | Path) -> None:
+        """Do what `put` does, unless there is such an object already."""
+        ...
+
+    def close(self) -> None:
+        """Let go of all connections."""
         ...
 
     def delete(self, path: str) -> None:

@@ -8,14 +8,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import RequestError, Version
+from shardpack.storage.clients.base import RequestError
+from shardpack.storage.protocols import Version
 
 
 class FsspecClient:
     """One folder of a file system. See `Client`."""
+
+    can_create = False
 
     def __init__(self, url: str, options: Mapping[str, Any]) -> None:
         try:
@@ -53,7 +56,7 @@ class FsspecClient:
         marks = (str(info[name]) for name in ("ETag", "etag", "blob_id", "mtime", "created") if info.get(name))
         return Version(int(info["size"]), next(marks, ""))
 
-    def put(self, path: str, source: bytes | Path) -> None:
+    def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:  # noqa: ARG002
         full = self._full(path)
         with _driver_errors():
             self._files.makedirs(full.rpartition("/")[0], exist_ok=True)
@@ -61,6 +64,9 @@ class FsspecClient:
                 self._files.put_file(str(source), full)
             else:
                 self._files.pipe_file(full, source)
+
+    def create(self, path: str, source: bytes | Path) -> NoReturn:  # noqa: ARG002
+        raise RequestError("refused", "nothing here makes sure that an object is not replaced")
 
     def delete(self, path: str) -> None:
         with _driver_errors(), suppress(FileNotFoundError):
@@ -71,6 +77,9 @@ class FsspecClient:
         with _driver_errors(), suppress(FileNotFoundError):
             found = self._files.find(self._root)
         return [name[len(self._root) :].lstrip("/") for name in found]
+
+    def close(self) -> None:
+        """Do nothing: connections are the driver's business."""
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"

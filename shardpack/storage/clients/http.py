@@ -12,7 +12,8 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import RequestError, Version, kind_of_status
+from shardpack.storage.clients.base import RequestError, kind_of_status
+from shardpack.storage.protocols import Version
 
 CHUNK_BYTES = 128 << 10  # what a broken connection may cost twice
 _CONNECTIONS = 256  # kept for the next request; as many as a store has under way
@@ -21,6 +22,8 @@ _MAX_REDIRECTS = 5
 
 class HttpClient:
     """One folder of a web server. See `Client`."""
+
+    can_create = False
 
     def __init__(
         self, url: str, query: str, headers: Mapping[str, str], *, connect_seconds: float, read_seconds: float
@@ -81,7 +84,10 @@ class HttpClient:
             raise RequestError("refused", "the server does not tell the length")
         return Version(int(length), response.headers.get("ETag", ""))
 
-    def put(self, *_: object) -> NoReturn:
+    def put(self, *_: object, cache_control: str | None = None) -> NoReturn:  # noqa: ARG002
+        self._refuse_writes()
+
+    def create(self, *_: object) -> NoReturn:
         self._refuse_writes()
 
     def delete(self, *_: object) -> NoReturn:
@@ -89,6 +95,9 @@ class HttpClient:
 
     def names(self) -> NoReturn:
         raise RequestError("refused", "a web server has no list of its files; name them")
+
+    def close(self) -> None:
+        self._pool.clear()
 
     def _refuse_writes(self) -> NoReturn:
         raise RequestError("refused", "a web server takes no files; write to a folder or a bucket")

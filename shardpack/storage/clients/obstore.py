@@ -18,14 +18,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import RequestError, Version, kind_of_status
+from shardpack.storage.clients.base import Kind, RequestError, kind_of_status
+from shardpack.storage.protocols import Version
 
 CHUNK_BYTES = 1 << 20  # what a broken connection may cost twice
 PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 parts at most
+_SAID: dict[Kind, tuple[str, ...]] = {  # where the class tells nothing; the first is of obstore itself
+    "beyond": ("Wanted range starting at", "Requested range was invalid"),
+    "missing": ("(os error 20)",),  # a file where the name has a folder
+}
 _STATUS = re.compile(r"status code: (\d{3})")
 _PERFORMING = re.compile(r"^.*Error performing \S+ \S+ in \S+(, after \d+ retries.*?)? - |: <\?xml.*$")
 
@@ -105,11 +111,45 @@ def _import_copy() -> Library:
         shutil.rmtree(folder, ignore_errors=True)
 
 
-class ObstoreClient:
-    """One folder of a bucket. See `Client`."""
+def _new_store(url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float) -> Any:
+    """Return obstore's store for a URL; nothing is asked of the bucket yet.
 
-    def __init__(self, url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float) -> None:
-        """Make the client; nothing is asked of the bucket yet.
+    Raises:
+        OptionError: An option is not known, or makes no sense.
+    """
+    config = dict(options)
+    client_options = {
+        "connect_timeout": timedelta(seconds=connect_seconds),
+        "read_timeout": timedelta(seconds=read_seconds),
+        "timeout": timedelta(days=1),  # of whole requests: what matters is that bytes keep coming
+        "allow_http": str(config.get("endpoint", config.get("endpoint_url", ""))).startswith("http://"),
+        **config.pop("client_options", {}),
+    }
+    retry = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}  # `RemoteStore` tries again itself
+    provider = config.pop("credential_provider", None)
+    given = {} if provider is None else {"credential_provider": provider}
+    loaded = library()
+    try:
+        return loaded.store.from_url(url, config=config, client_options=client_options, retry_config=retry, **given)
+    except (loaded.exceptions.BaseError, OSError, ValueError, TypeError) as error:
+        raise OptionError(f"storage_options do not fit: {_reason(error)}") from None
+
+
+class ObstoreClient:
+    """One folder of a bucket, through a store of obstore. See `Client`."""
+
+    can_create = True
+
+    def __init__(self, store: Any) -> None:
+        self._library = library()
+        self._errors = (self._library.exceptions.BaseError, OSError)
+        self._store = store
+
+    @classmethod
+    def of_url(
+        cls, url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float
+    ) -> ObstoreClient:
+        """Make the client of a bucket; nothing is asked of it yet.
 
         Args:
             url: Such as "s3://bucket/folder".
@@ -117,25 +157,7 @@ class ObstoreClient:
                 and `credential_provider` as it takes them.
             connect_seconds, read_seconds: Time limits, for a connection and for each piece of a response.
         """
-        self._library = library()
-        self._errors = (self._library.exceptions.BaseError, OSError)
-        config = dict(options)
-        client_options = {
-            "connect_timeout": timedelta(seconds=connect_seconds),
-            "read_timeout": timedelta(seconds=read_seconds),
-            "timeout": timedelta(days=1),  # of whole requests: what matters is that bytes keep coming
-            "allow_http": str(config.get("endpoint", config.get("endpoint_url", ""))).startswith("http://"),
-            **config.pop("client_options", {}),
-        }
-        retry = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}  # `RemoteStore` tries again itself
-        provider = config.pop("credential_provider", None)
-        given = {} if provider is None else {"credential_provider": provider}
-        try:
-            self._store = self._library.store.from_url(
-                url, config=config, client_options=client_options, retry_config=retry, **given
-            )
-        except (*self._errors, ValueError, TypeError) as error:
-            raise OptionError(f"storage_options do not fit: {_reason(error)}") from None
+        return cls(_new_store(url, options, connect_seconds=connect_seconds, read_seconds=read_seconds))
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> ObstoreResponse:
         options: dict[str, Any] = {"if_match": etag} if etag else {}
@@ -150,9 +172,18 @@ class ObstoreClient:
         with self.request_errors():
             return _version(self._library.api.head(self._store, path))
 
-    def put(self, path: str, source: bytes | Path) -> None:
+    def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
+        put = partial(self._library.api.put, self._store, path, source, chunk_size=PART_BYTES)
         with self.request_errors():
-            self._library.api.put(self._store, path, source, chunk_size=PART_BYTES)
+            if cache_control:
+                with suppress(NotImplementedError):  # a folder keeps no headers
+                    put(attributes={"Cache-Control": cache_control})
+                    return
+            put()
+
+    def create(self, path: str, source: bytes | Path) -> None:
+        with self.request_errors():
+            self._library.api.put(self._store, path, source, mode="create")
 
     def delete(self, path: str) -> None:
         with self.request_errors(), suppress(self._library.exceptions.NotFoundError, FileNotFoundError):
@@ -161,6 +192,9 @@ class ObstoreClient:
     def names(self) -> list[str]:
         with self.request_errors():
             return [item["path"] for page in self._library.api.list(self._store) for item in page]
+
+    def close(self) -> None:
+        """Do nothing: connections end with the store."""
 
     @contextmanager
     def request_errors(self) -> Iterator[None]:
@@ -174,18 +208,51 @@ class ObstoreClient:
         """Return what an error of obstore means; its classes tell some kinds, its text the status."""
         names = self._library.exceptions
         message = _reason(error)
-        if isinstance(error, (names.NotFoundError, FileNotFoundError)):
-            return RequestError("missing", message)
-        if isinstance(error, names.PreconditionError):
-            return RequestError("changed", message)
-        if isinstance(error, (names.PermissionDeniedError, names.UnauthenticatedError)):
-            return RequestError("denied", message)
-        if isinstance(error, (names.InvalidPathError, names.NotSupportedError)):
-            return RequestError("refused", message)
-        if "Wanted range starting at" in message:  # it has asked for the length by itself
-            return RequestError("beyond", message)
+        kinds: tuple[tuple[Kind, tuple[type[Exception], ...]], ...] = (
+            ("missing", (names.NotFoundError, FileNotFoundError)),
+            ("exists", (names.AlreadyExistsError, FileExistsError)),
+            ("changed", (names.PreconditionError,)),
+            ("denied", (names.PermissionDeniedError, names.UnauthenticatedError)),
+            ("refused", (names.InvalidPathError, names.NotSupportedError)),
+        )
+        for kind, classes in kinds:
+            if isinstance(error, classes):
+                return RequestError(kind, message)
+        for kind, said in _SAID.items():
+            if any(words in message for words in said):
+                return RequestError(kind, message)
         status = _STATUS.search(str(error))
         return RequestError(kind_of_status(int(status[1])) if status else "failed", message)
+
+
+class StoreConnection:
+    """A store of obstore that somebody else has made. See `Connection`.
+
+    Pickles if that store does, with whatever it holds, and serves the process that made it: the
+    threads of obstore do not survive a fork.
+    """
+
+    def __init__(self, store: Any) -> None:
+        self._store, self._process = store, os.getpid()
+        prefix = getattr(store, "prefix", None)
+        self.location = f"<obstore {type(store).__name__}{f' {prefix}' if prefix else ''}>"
+
+    def __reduce__(self) -> tuple[type[StoreConnection], tuple[Any]]:
+        return (StoreConnection, (self._store,))
+
+    def connect(self) -> ObstoreClient:
+        """See `Connection.connect`.
+
+        Raises:
+            OptionError: This is a forked child of the process that made the store.
+        """
+        if os.getpid() != self._process:
+            raise OptionError("a store of obstore does not survive a fork; open the dataset by its URL, or use spawn")
+        return ObstoreClient(self._store)
+
+    def redact(self, text: str) -> str:
+        """Return the text: what is secret in it, only the store knows, and it quotes nothing."""
+        return text
 
 
 class ObstoreResponse:

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
+from shardpack.storage.cache import folder as cache_files
 from shardpack.storage.cache.folder import CacheFolder
-from shardpack.storage.cache.store import folder as cache_files
 from shardpack.storage.lock import FolderLock
 from tests.fakes import contents
 from tests.strategies import examples

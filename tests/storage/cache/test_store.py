@@ -22,16 +22,17 @@ import shardpack
 from shardpack.errors import CorruptShardError, OptionError, ShardNotFoundError, StorageError
 from shardpack.storage import atomic as files_module
 from shardpack.storage import open as location
+from shardpack.storage.cache import entries as cache_entries
+from shardpack.storage.cache import folder as cache_files
 from shardpack.storage.cache.folder import FOLDER_NAME
 from shardpack.storage.cache.store import CachedStore
-from shardpack.storage.cache.store import entries as cache_entries
-from shardpack.storage.cache.store import folder as cache_files
 from shardpack.storage.clients.base import Version
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.open import with_cache
-from shardpack.storage.protocols import Ranges, Stats
+from shardpack.storage.protocols import Ranges
 from shardpack.storage.remote import RemoteStore
+from shardpack.storage.stats import Stats
 from tests.storage.contract import DATA, StoreContract
 from tests.strategies import examples
 
@@ -42,6 +43,7 @@ class Bucket(MemoryStore):
     """Objects with ETags, as a bucket has them. Remembers what it was asked for; a response tells the version."""
 
     remote = True
+    prefetch_depth = 4
     checks_reads = True
 
     def __init__(self, objects, *, etag="v1", location="s3://bucket/train"):
@@ -59,8 +61,8 @@ class Bucket(MemoryStore):
             self.told.add(path)
         return data
 
-    def buffer(self, path):
-        data = super().buffer(path)
+    def buffer(self, path, *, max_bytes=None):
+        data = super().buffer(path, max_bytes=max_bytes)
         self.asked.append((path, 0, len(data)))
         self.told.add(path)
         return data

@@ -1,0 +1,125 @@
+"""`adapt` makes a `Store`, which the library works with, of any object that can be read by ranges.
+
+    has every member of Store            --> itself
+    has head and get, as obstore's       --> RemoteStore: retries, versions, many requests at once
+    has get_range, get_ranges, size      --> AdaptedStore
+
+What else an object can do is found by asking for it, here and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NoReturn, cast
+
+from shardpack.errors import OptionError, ShardNotFoundError, ShardpackError, StorageError
+from shardpack.storage.base import BaseStore, raise_truncated
+from shardpack.storage.clients.obstore import StoreConnection
+from shardpack.storage.protocols import RangeReader, Store
+from shardpack.storage.remote import RemoteStore
+
+_READS = ("get_range", "get_ranges", "size")
+_MEMBERS = frozenset(name for kind in Store.__mro__ for name in vars(kind) if not name.startswith("_"))
+_MISSING_NAMES = frozenset(("NotFoundError", "KeyError", "FileNotFoundError", "NotADirectoryError"))
+
+
+def can_adapt(store: object) -> bool:
+    """Return whether `adapt` takes an object."""
+    return all(callable(getattr(store, name, None)) for name in _READS) or _is_obstore_like(store)
+
+
+def adapt(store: object) -> Store:
+    """Return the full interface of an object that can be read by ranges; itself, if it has all of it.
+
+    Args:
+        store: Has `get_range`, `get_ranges` and `size`; or is one of obstore's stores, which have
+            `head` instead of `size`.
+
+    Raises:
+        OptionError: It has not; names what is missing.
+    """
+    if all(hasattr(store, name) for name in _MEMBERS):
+        return cast("Store", store)
+    if _is_obstore_like(store):
+        return RemoteStore(StoreConnection(store))
+    missing = [name for name in _READS if not callable(getattr(store, name, None))]
+    if missing:
+        raise OptionError(f"{type(store).__name__} is not a store: it has no {', '.join(missing)}")
+    return AdaptedStore(cast("RangeReader", store))
+
+
+def _is_obstore_like(store: object) -> bool:
+    return all(callable(getattr(store, name, None)) for name in ("get", "get_range", "get_ranges", "head"))
+
+
+class AdaptedStore(BaseStore):
+    """An object with the verbs of a `RangeReader` and perhaps more of a `Store`; what it lacks follows from those.
+
+    Safe in threads if the object is; pickles if the object does.
+    """
+
+    checks_reads = True  # nothing is known about where its bytes come from
+
+    def __init__(self, base: RangeReader) -> None:
+        super().__init__(str(getattr(base, "location", None) or f"<{type(base).__name__}>"))
+        self._base = base
+        for name in ("remote", "prefetch_depth", "folder", "merge_limits", "checks_reads"):
+            if hasattr(base, name):
+                setattr(self, name, getattr(base, name))
+
+    def __reduce__(self) -> tuple[type[AdaptedStore], tuple[RangeReader]]:
+        return (AdaptedStore, (self._base,))
+
+    def get_range(self, path: str, *, start: int, length: int) -> bytes:
+        """See `RangeReader.get_range`. As the object does it, checked."""
+        if not length:
+            return b""
+        try:
+            data = self._base.get_range(path, start=start, length=length)
+        except Exception as error:  # noqa: BLE001 - objects raise what they like
+            self._raise(path, error, start=start, length=length)
+        return self._checked(path, start, length, data)
+
+    def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """See `RangeReader.get_ranges`. As the object does it, checked."""
+        wanted = [i for i, length in enumerate(lengths) if length]
+        found = [b""] * len(starts)
+        if wanted:
+            begins, counts = [starts[i] for i in wanted], [lengths[i] for i in wanted]
+            try:
+                buffers = self._base.get_ranges(path, starts=begins, lengths=counts)
+            except Exception as error:  # noqa: BLE001
+                furthest = max(wanted, key=lambda i: starts[i] + lengths[i])
+                self._raise(path, error, start=starts[furthest], length=lengths[furthest])
+            for i, data in zip(wanted, buffers, strict=True):
+                found[i] = self._checked(path, starts[i], lengths[i], data)
+        return found
+
+    def size(self, path: str) -> int:
+        """See `RangeReader.size`."""
+        try:
+            return int(self._base.size(path))
+        except Exception as error:  # noqa: BLE001
+            self._raise(path, error)
+
+    def close(self) -> None:
+        """See `Store.close`."""
+        if callable(close := getattr(self._base, "close", None)):
+            close()
+
+    def _checked(self, path: str, start: int, length: int, data: Any) -> bytes:
+        if len(data) < length:
+            raise_truncated(path, start, length, self.size(path))
+        self.stats.add_requests(1, length)
+        return data if type(data) is bytes else bytes(data)
+
+    def _raise(self, path: str, error: Exception, *, start: int = 0, length: int = 0) -> NoReturn:
+        """Raise what an error of the object means: only the classes that Python has are common to all."""
+        if isinstance(error, ShardpackError):
+            raise error
+        if any(kind.__name__ in _MISSING_NAMES for kind in type(error).__mro__):
+            raise ShardNotFoundError(f"no object {path!r} in {self.location!r}; check the name", shard=path) from error
+        if length and start + length > (size := self.size(path)):
+            raise_truncated(path, start, length, size)
+        reason = " ".join(f"{type(error).__name__}: {error}".split())
+        raise StorageError(f"cannot read {path!r} of {self.location!r}: {reason}", shard=path) from error

@@ -1,0 +1,78 @@
+"""What reading has cost so far: counters that many threads add to."""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What reading has cost so far.
+
+    Attributes:
+        requests: Ranges and whole objects read from the store. Reads through a map cost none.
+        bytes_fetched: Bytes of those requests.
+        bytes_used: Payload bytes returned from them; less than fetched where gaps were read over.
+        cache_hits: Ranges served from a cache on the disk, without the store.
+        retries: Requests made again because they failed; each is counted once in `requests` all the same.
+    """
+
+    requests: int = 0
+    bytes_fetched: int = 0
+    bytes_used: int = 0
+    cache_hits: int = 0
+    retries: int = 0
+
+
+_live: weakref.WeakSet[ReadStats] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """Give a forked child locks of its own: a thread that does not exist there may have held one."""
+    for stats in list(_live):
+        stats.renew_lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+class ReadStats:
+    """Counters that many threads add to. Pickles as zero."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        _live.add(self)
+        self._requests = self._fetched = self._used = self._hits = self._retries = 0
+
+    def renew_lock(self) -> None:
+        """Replace the lock, in a child that may have inherited it locked."""
+        self._lock = threading.Lock()
+
+    def add_requests(self, count: int, num_bytes: int) -> None:
+        with self._lock:
+            self._requests += count
+            self._fetched += num_bytes
+
+    def add_used(self, num_bytes: int) -> None:
+        with self._lock:
+            self._used += num_bytes
+
+    def add_hits(self, count: int) -> None:
+        with self._lock:
+            self._hits += count
+
+    def add_retry(self) -> None:
+        with self._lock:
+            self._retries += 1
+
+    def snapshot(self) -> Stats:
+        """Return the counters as they are now."""
+        with self._lock:
+            return Stats(self._requests, self._fetched, self._used, self._hits, self._retries)
+
+    def __reduce__(self) -> tuple[type[ReadStats], tuple[()]]:
+        return (ReadStats, ())
