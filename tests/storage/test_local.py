@@ -13,7 +13,6 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
-from shardpack.storage import local_file
 from shardpack.storage.local import LocalStore
 from tests.conftest import ROOT
 from tests.storage.contract import DATA, StoreContract, WritableContract
@@ -53,30 +52,11 @@ def store(tmp_path):
     return LocalStore(tmp_path)
 
 
-@pytest.mark.parametrize("at_most", [1, 7, 4096])
-def test_reads_cut_short_are_continued(store, monkeypatch, at_most):
-    real = local_file._pread
-    monkeypatch.setattr(local_file, "_pread", lambda descriptor, length, at: real(descriptor, min(length, at_most), at))
-    assert store.get_range("a.bin", start=3, length=5000) == DATA[3:5003]
-    with pytest.raises(CorruptShardError, match="truncated"):
-        store.get_range("a.bin", start=len(DATA) - 3, length=4)
-
-
 def test_a_truncated_file_is_noticed(store, tmp_path):
     assert store.get_range("a.bin", start=10_000, length=100) == DATA[10_000:10_100]
     os.truncate(tmp_path / "a.bin", 10_050)
     with pytest.raises(CorruptShardError, match=r'up to 10100, it has 10050.*"shardpack verify"'):
         store.get_range("a.bin", start=10_000, length=100)
-
-
-def test_the_system_refuses_a_read(store, monkeypatch):
-    def refuse(*_):
-        raise OSError(5, "Input/output error")
-
-    monkeypatch.setattr(local_file, "_pread", refuse)
-    with pytest.raises(StorageError, match="Input/output error") as caught:
-        store.get_range("a.bin", start=7, length=1)
-    assert (caught.value.shard, caught.value.offset) == ("a.bin", 7)
 
 
 def test_the_system_refuses_to_open(store, monkeypatch):
@@ -86,12 +66,6 @@ def test_the_system_refuses_to_open(store, monkeypatch):
     monkeypatch.setattr(os, "open", refuse)
     with pytest.raises(StorageError, match=r"cannot open '.*a\.bin': Permission denied"):
         store.size("a.bin")
-
-
-def test_a_folder_is_no_object(store, tmp_path):
-    (tmp_path / "sub").mkdir()
-    with pytest.raises(StorageError):
-        store.get_range("sub", start=0, length=1)
 
 
 @counts_descriptors
@@ -152,15 +126,6 @@ def test_a_relative_folder_survives_a_change_of_folder(tmp_path, monkeypatch):
     assert store.get_range("a.bin", start=0, length=3) == b"abc"
     assert pickle.loads(pickle.dumps(store)).get_range("a.bin", start=0, length=3) == b"abc"
     assert store.location == "data"
-
-
-def test_hints_do_not_change_what_is_read(store, monkeypatch):
-    hinted = []
-    monkeypatch.setattr(local_file.LocalFile, "is_cached", lambda *_: False)
-    if hasattr(os, "posix_fadvise"):
-        monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, __: hinted.append((start, length)))
-    assert store.get_ranges("a.bin", starts=[5, 300], lengths=[10, 20]) == [DATA[5:15], DATA[300:320]]
-    assert hinted == ([(5, 10), (300, 20)] if local_file._HAS_HINTS else [])
 
 
 PROCESSES = """

@@ -703,7 +703,7 @@ def test_nothing_stays_open(make):
 
 
 def test_listings_of_many_objects_are_let_go(make, monkeypatch):
-    from shardpack.storage.cache.store import store as cache
+    from shardpack.storage.cache import store as cache
 
     monkeypatch.setattr(cache, "_MAX_OBJECTS", 3)
     names = [f"{i}.bin" for i in range(10)]
