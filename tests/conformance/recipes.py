@@ -147,7 +147,10 @@ GOLDEN_VERSION = "0.0.0"  # in the manifest's "packed_with", which would change 
 def golden_dataset(out: Path) -> None:
     from shardpack import ShardWriter
 
-    with patch("shardpack.format.assemble.__version__", GOLDEN_VERSION), ShardWriter(out, max_shard_samples=3) as writer:
+    with (
+        patch("shardpack.format.assemble.__version__", GOLDEN_VERSION),
+        ShardWriter(out, max_shard_samples=3) as writer,
+    ):
         for key, fields in GOLDEN_SAMPLES.items():
             writer.write(key, fields)
 

@@ -1,0 +1,39 @@
+"""The fingerprint: what tells one dataset from another, as a chain that grows with it (SPEC 6.4)."""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardColumns
+
+_LINK = struct.Struct("<5Q")
+OF_SHARD, OF_INDEX = 0, 1  # which checksum a link holds
+
+
+def chain(shards: Iterable[ShardInfo], start: int = 0) -> int:
+    """Return the chain's value after these shards; `start` is its value before them."""
+    value = start
+    for info in shards:
+        kind, checksum = (OF_INDEX, info.index_crc32c) if info.crc32c is None else (OF_SHARD, info.crc32c)
+        value = xxh3_64_intdigest(_LINK.pack(value, info.num_samples, info.num_bytes, kind, checksum))
+    return value
+
+
+def chain_columns(shards: ShardColumns, start: int = 0) -> int:
+    """Do what `chain` does, for shards in columns: a million take 0.5 s."""
+    numbers = (np.diff(shards.starts), shards.num_bytes, shards.of_index, shards.checksum)
+    links = np.stack([column.astype("<u8") for column in numbers], axis=1).tobytes()
+    value = start
+    for at in range(0, len(links), 32):
+        value = xxh3_64_intdigest(value.to_bytes(8, "little") + links[at : at + 32])
+    return value
+
+
+def fingerprint_text(value: int) -> str:
+    """Return a chain's value as the manifest holds it: 16 hexadecimal digits."""
+    return f"{value:016x}"

@@ -1,0 +1,345 @@
+"""The manifest, `.shardpack/manifest.json`: names every other file of a dataset (SPEC 6).
+
+Small whatever the dataset's size: the shards themselves are in the shard table.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, TypeVar
+
+from shardpack.errors import CorruptManifestError, UnsupportedVersionError
+from shardpack.format.checksum import crc32c
+from shardpack.format.container import IGNORED
+from shardpack.format.new_key_index import KeySegment
+from shardpack.format.paged import Segment
+from shardpack.format.shard_info import MAX_COUNT
+from shardpack.format.shard_table import TableSegment
+
+FOLDER = ".shardpack"
+FILE_NAME = f"{FOLDER}/manifest.json"
+WORK_FOLDER = FOLDER + "/tmp"
+FORMAT_NAME = "shardpack"
+FORMAT_VERSION = 1
+MAX_MANIFEST_BYTES = 16 << 20
+MAX_LOCATION_LENGTH = 1024
+# Known to this text, not to this code: what they say must be honoured, so they are refused (SPEC 6.6).
+RESERVED = ("deleted", "layers", "splits", "table")
+
+_CHECKSUM_LINE = re.compile(rb'  "crc32c": "([0-9a-f]{8})"\n\}\n\Z')
+_CHECKSUM_LINE_BYTES = 25
+_CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}", re.ASCII)
+# Where shards are: a URL with a host and without user, query and fragment; or a path, parted by "/".
+_LETTER = r"[^\\\x00-\x1f\x7f\ud800-\udfff]"
+_URL = rf"[a-z][a-z0-9+.-]*://(?:(?![\s/@?#]){_LETTER})+(?:/(?:(?![?#]){_LETTER})*)?"
+_LOCATION = re.compile(rf"{_URL}|(?!.*://){_LETTER}+")
+
+AnySegment = TypeVar("AnySegment", bound=Segment)
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """The manifest that this one was made from."""
+
+    generation: int
+    num_bytes: int
+    crc32c: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Manifest:
+    """A whole dataset in numbers.
+
+    Attributes:
+        generation: 1 when packed, one more with each edit.
+        fingerprint: What tells this dataset from another (`fingerprint.chain`).
+        num_samples, num_bytes, num_shards: Sums over the shards.
+        samples_per_field: How many samples have each field, fields sorted.
+        locations: Where the tars are: paths from the dataset's folder, or URLs. Shards hold a number into it.
+        shards, keys: The segments of shard table and key index.
+        unique_keys: Whether no key names two samples.
+        classes: Class names in the order of their labels, or None.
+        packed_with: Version and options that shaped the bytes.
+        parent: The generation before, or None.
+    """
+
+    generation: int = 1
+    fingerprint: str
+    num_samples: int
+    num_bytes: int
+    num_shards: int
+    samples_per_field: Mapping[str, int]
+    locations: tuple[str, ...] = (".",)
+    shards: tuple[TableSegment, ...]
+    keys: tuple[KeySegment, ...]
+    unique_keys: bool = True
+    classes: tuple[str, ...] | None = None
+    packed_with: Mapping[str, Any] = field(default_factory=dict)
+    parent: Parent | None = None
+
+
+def manifest_path(generation: int) -> str:
+    """Return the path of one generation's manifest."""
+    return f"{FOLDER}/manifests/{generation:06d}.json"
+
+
+def segment_path(segment: Segment) -> str:
+    """Return the path of a segment."""
+    return f"{FOLDER}/{segment.name}"
+
+
+def index_path(shard: str, location: int = 0) -> str:
+    """Return the path of a shard's index; no two shards of a dataset share one."""
+    name = shard.removesuffix(".tar") + ".index"
+    first, slash, _ = name.partition("/")
+    # Folders called like a number belong to the other locations.
+    folder = f"{location}/" if location or (slash and first.isascii() and first.isdecimal()) else ""
+    return f"{FOLDER}/index/{folder}{name}"
+
+
+def is_location(text: str) -> bool:
+    """Return whether a manifest may say that shards are there."""
+    return len(text) <= MAX_LOCATION_LENGTH and _LOCATION.fullmatch(text) is not None
+
+
+# --- Writing -----------------------------------------------------------------------------------
+
+
+def encode_manifest(manifest: Manifest) -> bytes:
+    """Return the JSON text: fixed order of names, one a line, its own checksum as the last."""
+    parent = manifest.parent
+    values: dict[str, Any] = {
+        "format": FORMAT_NAME,
+        "version": FORMAT_VERSION,
+        "generation": manifest.generation,
+        "fingerprint": manifest.fingerprint,
+        "num_samples": manifest.num_samples,
+        "num_bytes": manifest.num_bytes,
+        "num_shards": manifest.num_shards,
+        "samples_per_field": dict(sorted(manifest.samples_per_field.items())),
+        "locations": list(manifest.locations),
+        "shards": [_as_json(segment) for segment in manifest.shards],
+        "keys": [_as_json(segment) for segment in manifest.keys],
+        "unique_keys": manifest.unique_keys,
+        "classes": None if manifest.classes is None else list(manifest.classes),
+        "packed_with": dict(manifest.packed_with),
+        "parent": None if parent is None else _as_json(parent),
+    }
+    lines = [f'  "{name}": {_compact(value)},\n' for name, value in values.items() if value is not None]
+    # Lone surrogates (file names that are no UTF-8) become the JSON escapes they look like.
+    text = ("{\n" + "".join(lines)).encode("utf-8", "backslashreplace")
+    return text + f'  "crc32c": "{crc32c(text):08x}"\n}}\n'.encode()
+
+
+def _as_json(value: Segment | Parent) -> dict[str, Any]:
+    values = asdict(value)
+    return {name: f"{number:08x}" if "crc32c" in name else number for name, number in values.items()}
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(", ", ": "))
+
+
+# --- Reading -----------------------------------------------------------------------------------
+
+
+def parse_manifest(text: bytes) -> Manifest:
+    """Return the manifest in `text`, checked.
+
+    Raises:
+        CorruptManifestError: Any rule of SPEC 6.1 is broken.
+        UnsupportedVersionError: From a newer format version, or it says what only a newer one knows.
+    """
+    head = _checked_json(text)
+    found = _Object(head, "manifest", _packed_with_version(head))
+    found.refuse_unknown(_NAMES)
+    manifest = Manifest(
+        generation=found.number("generation", least=1),
+        fingerprint=found.text("fingerprint", _FINGERPRINT),
+        num_samples=found.number("num_samples"),
+        num_bytes=found.number("num_bytes"),
+        num_shards=found.number("num_shards"),
+        samples_per_field=_counts(found),
+        locations=_locations(found),
+        shards=tuple(_segment(one, TableSegment, "shards") for one in found.objects("shards")),
+        keys=tuple(_segment(one, KeySegment, "keys") for one in found.objects("keys")),
+        unique_keys=found.of_type("unique_keys", bool),
+        classes=_classes(found),
+        packed_with=found.of_type("packed_with", dict),
+        parent=_parent(found),
+    )
+    _check(manifest)
+    return manifest
+
+
+_REQUIRED = (
+    "format", "version", "generation", "fingerprint", "num_samples", "num_bytes", "num_shards", "samples_per_field",
+    "locations", "shards", "keys", "unique_keys", "packed_with", "crc32c",
+)  # fmt: skip
+_NAMES = frozenset((*_REQUIRED, "classes", "parent"))
+
+
+def _checked_json(text: bytes) -> dict[str, Any]:
+    """Return the object, after its length, checksum, format and version were checked."""
+    if len(text) > MAX_MANIFEST_BYTES:
+        raise CorruptManifestError(f"{FILE_NAME} has {len(text)} bytes, limit {MAX_MANIFEST_BYTES}; restore it")
+    try:
+        head = json.loads(str(text, "utf-8"), object_pairs_hook=_refuse_duplicates)
+    except (ValueError, RecursionError) as error:
+        raise _broken(f"is not JSON: {error}") from error
+    if not isinstance(head, dict) or head.get("format") != FORMAT_NAME:
+        raise CorruptManifestError(
+            f'{FILE_NAME} is not a shardpack manifest: it lacks "format": "{FORMAT_NAME}"; open another folder'
+        )
+    line = _CHECKSUM_LINE.search(text[-_CHECKSUM_LINE_BYTES:])
+    found = crc32c(text[:-_CHECKSUM_LINE_BYTES])
+    if line is None or int(line[1], 16) != found:
+        raise _broken(f"was changed after it was written, or is damaged: its checksum would be {found:08x}")
+    version = head.get("version")
+    if type(version) is not int or version < 1:
+        raise _broken("has no format version")
+    if version > FORMAT_VERSION:
+        raise UnsupportedVersionError(
+            f"{FILE_NAME} has version {_shown(version)}, this shardpack reads up to {FORMAT_VERSION}; upgrade shardpack"
+        )
+    return head
+
+
+def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    result = dict(pairs)
+    if len(result) != len(pairs):
+        raise ValueError("a name stands twice")
+    return result
+
+
+def _packed_with_version(head: Mapping[str, Any]) -> str:
+    packed_with = head.get("packed_with")
+    version = packed_with.get("shardpack") if isinstance(packed_with, dict) else None
+    return f"{version:.20}" if isinstance(version, str) else "the version that wrote it"
+
+
+@dataclass(frozen=True, slots=True)
+class _Object:
+    """An object of the manifest, and how to take values out of it."""
+
+    values: Mapping[str, Any]
+    what: str
+    written_by: str = "the version that wrote it"
+
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        for name in self.values:
+            if name not in known and not name.startswith(IGNORED):
+                raise UnsupportedVersionError(
+                    f"{FILE_NAME} has {name[:40]!r} in {self.what}, which this version of shardpack does not know; "
+                    f"upgrade shardpack to {self.written_by}, or later"
+                )
+
+    def of_type(self, name: str, kind: type) -> Any:
+        value = self.values.get(name)
+        if type(value) is not kind:
+            raise self.bad(name)
+        return value
+
+    def number(self, name: str, *, least: int = 0) -> int:
+        value = self.values.get(name)
+        if type(value) is not int or not least <= value <= MAX_COUNT:
+            raise self.bad(name)
+        return value
+
+    def text(self, name: str, pattern: re.Pattern[str]) -> str:
+        value = self.values.get(name)
+        if type(value) is not str or pattern.fullmatch(value) is None:
+            raise self.bad(name)
+        return value
+
+    def objects(self, name: str) -> list[_Object]:
+        values = self.of_type(name, list)
+        if not all(type(value) is dict for value in values):
+            raise self.bad(name)
+        return [_Object(value, name, self.written_by) for value in values]
+
+    def bad(self, name: str) -> CorruptManifestError:
+        if name not in self.values:
+            return _broken(f"lacks {name!r} in {self.what}")
+        return _broken(f"has a bad {name} in {self.what}: {_shown(self.values[name])}")
+
+
+def _segment(found: _Object, kind: type[AnySegment], what: str) -> AnySegment:
+    numbers = {"shards": ("num_shards", "num_samples"), "keys": ("num_keys",)}[what]
+    found.refuse_unknown({"name", "num_bytes", "crc32c", "head_bytes", "head_crc32c", *numbers})
+    checksum = found.text("crc32c", _CHECKSUM)
+    # The name cannot lead elsewhere, and holds the checksum.
+    segment = kind(
+        name=found.text("name", re.compile(rf"{what}-[0-9]{{6,18}}-{checksum}\.index", re.ASCII)),
+        num_bytes=found.number("num_bytes"),
+        crc32c=int(checksum, 16),
+        head_bytes=found.number("head_bytes"),
+        head_crc32c=int(found.text("head_crc32c", _CHECKSUM), 16),
+        **{name: found.number(name, least=1) for name in numbers},
+    )
+    if segment.head_bytes > segment.num_bytes:
+        raise found.bad("head_bytes")
+    return segment
+
+
+def _counts(found: _Object) -> dict[str, int]:
+    counts: dict[str, Any] = found.of_type("samples_per_field", dict)
+    if not all(type(count) is int and 1 <= count <= MAX_COUNT for count in counts.values()):
+        raise found.bad("samples_per_field")
+    return dict(sorted(counts.items()))
+
+
+def _locations(found: _Object) -> tuple[str, ...]:
+    locations: list[Any] = found.of_type("locations", list)
+    if not locations or not all(type(text) is str and is_location(text) for text in locations):
+        raise found.bad("locations")
+    return tuple(locations)
+
+
+def _classes(found: _Object) -> tuple[str, ...] | None:
+    if "classes" not in found.values:
+        return None
+    classes: list[Any] = found.of_type("classes", list)
+    if not all(type(name) is str for name in classes):
+        raise found.bad("classes")
+    return tuple(classes)
+
+
+def _parent(found: _Object) -> Parent | None:
+    if "parent" not in found.values:
+        return None
+    parent = _Object(found.of_type("parent", dict), "parent", found.written_by)
+    parent.refuse_unknown(("generation", "num_bytes", "crc32c"))
+    return Parent(
+        parent.number("generation", least=1), parent.number("num_bytes"), int(parent.text("crc32c", _CHECKSUM), 16)
+    )
+
+
+def _check(manifest: Manifest) -> None:
+    totals = {
+        "num_shards": sum(segment.num_shards for segment in manifest.shards),
+        "num_samples": sum(segment.num_samples for segment in manifest.shards),
+    }
+    for name, total in totals.items():
+        if getattr(manifest, name) != total:
+            raise _broken(f"does not add up: {name} is {getattr(manifest, name)}, its segments have {total}")
+    if sum(segment.num_keys for segment in manifest.keys) != manifest.num_samples:
+        raise _broken(f"does not add up: it has {manifest.num_samples} samples and another number of keys")
+    if max(manifest.samples_per_field.values(), default=0) > manifest.num_samples or (
+        bool(manifest.samples_per_field) != bool(manifest.num_samples)
+    ):
+        raise _broken("has a bad samples_per_field: more samples than the dataset, or none")
+    if manifest.parent is not None and manifest.parent.generation >= manifest.generation:
+        raise _broken("has a parent that is not of an earlier generation")
+
+
+def _shown(value: Any) -> str:
+    return repr(value)[:80] if isinstance(value, (str, int, float)) else f"a {type(value).__name__}"
+
+
+def _broken(what: str) -> CorruptManifestError:
+    return CorruptManifestError(f'{FILE_NAME} {what}; restore it, or rebuild it with "shardpack index --force"')

@@ -1,0 +1,57 @@
+"""The fingerprint: a chain that grows with the dataset, the same over shards and over columns."""
+
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+
+import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.format.fingerprint import chain, chain_columns, fingerprint_text
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardTable
+from tests.format.test_shard_table import Opened, shard_lists
+
+SHARD = ShardInfo("x.tar", 3, 2048, 0xDEADBEEF, 512, 7, {"jpg": 3})
+
+
+def test_it_is_the_hash_of_five_numbers():
+    first = xxhash.xxh3_64_intdigest(struct.pack("<5Q", 0, 3, 2048, 0, 0xDEADBEEF))
+    assert chain([SHARD]) == first
+    second = xxhash.xxh3_64_intdigest(struct.pack("<5Q", first, 3, 2048, 1, 7))
+    assert chain([SHARD, replace(SHARD, crc32c=None)]) == second
+
+
+def test_of_nothing():
+    assert fingerprint_text(chain([])) == "0000000000000000"
+
+
+@given(shard_lists(max_size=6), st.data())
+def test_it_grows_by_what_is_added_and_is_the_same_over_columns(shards, data):
+    cut = data.draw(st.integers(0, len(shards)))
+    assert chain(shards[cut:], chain(shards[:cut])) == chain(shards)
+    assert chain_columns(ShardTable([Opened(shards).reader]).columns()) == chain(shards)
+
+
+@pytest.mark.parametrize(
+    ("change", "differs"),
+    [
+        ({"num_samples": 4}, True),
+        ({"num_bytes": 2049}, True),
+        ({"crc32c": 1}, True),
+        ({"crc32c": None}, True),
+        ({"name": "y.tar"}, False),
+        ({"location": 1}, False),
+        ({"index_crc32c": 8}, False),
+    ],
+)
+def test_what_it_tells_apart(change, differs):
+    assert (chain([replace(SHARD, **change)]) != chain([SHARD])) == differs
+
+
+def test_order_counts():
+    other = replace(SHARD, num_bytes=4096)
+    assert chain([SHARD, other]) != chain([other, SHARD])

@@ -1,0 +1,235 @@
+"""The key index: look-ups against a plain dict, what they read, and each refusal of SPEC 5.3."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import xxhash
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.errors import CorruptIndexError, UnsupportedVersionError
+from shardpack.format import container
+from shardpack.format.checksum import crc32c
+from shardpack.format.new_key_index import (
+    PAGE_BYTES,
+    SCHEMA,
+    KeyIndex,
+    KeySegment,
+    SegmentReader,
+    encode_key_index,
+    hash_key,
+    hash_keys,
+    repeated_hashes,
+)
+from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS, encode_paged
+
+FEW = st.integers(0, 7)  # so that hashes repeat
+HASHES = st.one_of(FEW, st.integers(0, 2**64 - 1), st.sampled_from([2**63, 2**64 - 1]))
+
+
+class Opened:
+    """One segment that notes what is loaded."""
+
+    def __init__(self, parts, *, num_keys: int):
+        parts = [bytes(part) for part in parts]
+        data, head = b"".join(parts), b"".join(parts[:2])
+        self.data, self.loads = bytearray(data), []
+        segment = KeySegment("keys-000001-0.index", len(data), crc32c(data), len(head), crc32c(head), num_keys)
+        self.reader = SegmentReader(self.load, segment, path="keys.index")
+
+    def load(self, begin: int, length: int) -> memoryview:
+        self.loads.append((begin, length))
+        return memoryview(bytes(self.data[begin : begin + length]))
+
+
+def opened(hashes) -> Opened:
+    return Opened(encode_key_index(np.array(hashes, np.uint64)), num_keys=len(hashes))
+
+
+def index_of(*lists) -> KeyIndex:
+    return KeyIndex([opened(hashes).reader for hashes in lists if len(hashes)])
+
+
+def positions_of(hashes) -> dict[int, list[int]]:
+    found: dict[int, list[int]] = {}
+    for position, hashed in enumerate(hashes):
+        found.setdefault(hashed, []).append(position)
+    return found
+
+
+@given(st.lists(HASHES, max_size=40), st.lists(HASHES, max_size=20), st.lists(HASHES, max_size=5))
+def test_positions_are_those_of_a_dict(hashes, more, others):
+    index, expected = index_of(hashes, more), positions_of([*hashes, *more])
+    index.check()
+    for hashed in [*hashes, *more, *others]:
+        assert index.positions(hashed) == expected.get(hashed, [])
+
+
+@pytest.mark.parametrize("count", [1, 511, 512, 513, 1024, 1025, 5000])
+def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
+    keys = [b"k/%d" % i for i in range(count)]
+    index = index_of(hash_keys(keys, count))
+    assert [index.positions(hash_key(key)) for key in keys] == [[i] for i in range(count)]
+    assert all(index.positions(hash_key(b"no/%d" % i)) == [] for i in range(100))
+    assert index.positions(0) == index.positions(2**64 - 1) == []
+
+
+@given(st.lists(st.tuples(HASHES, st.integers(1, 600)), max_size=4), st.data())
+def test_unique_position_is_right_or_leaves_it_to_positions(runs, data):
+    hashes = data.draw(st.permutations([hashed for hashed, length in runs for _ in range(min(length, 3))]))
+    hashes += [hashed for hashed, length in runs for _ in range(length - 3)]
+    index = index_of(hashes)
+    for hashed in {*hashes, 3, 2**60}:
+        assert index.unique_position(hashed) == -1  # no page was read yet
+    expected = positions_of(hashes)
+    for hashed in {*hashes, 3, 2**60}:
+        found = index.positions(hashed)
+        assert index.unique_position(hashed) in (-1, *(found if len(found) == 1 else ()))
+        assert found == expected.get(hashed, [])
+
+
+def test_unique_position_finds_nearly_every_key_once_its_page_was_used():
+    keys = [b"k/%d" % i for i in range(5000)]
+    index = index_of(hash_keys(keys, 5000))
+    for key in keys:
+        index.positions(hash_key(key))
+    found = [index.unique_position(hash_key(key)) for key in keys]
+    assert all(position in (-1, i) for i, position in enumerate(found))
+    assert found.count(-1) <= 2 * 10, "left to `positions`: the first and last key of each page"
+
+
+@pytest.mark.parametrize("before", [0, 1, 500, 511, 512, 513])
+@pytest.mark.parametrize("run", [1, 2, 511, 512, 513, 1100])
+def test_runs_of_one_hash_over_the_ends_of_pages(before, run):
+    index = index_of([5] * before + [9] * run + [12] * 3)
+    assert index.positions(9) == list(range(before, before + run))
+    assert index.positions(12) == list(range(before + run, before + run + 3))
+    assert index.positions(10) == index.positions(4) == []
+
+
+def test_the_hash_is_xxh3_of_utf8_with_seed_0():
+    assert hash_key("é".encode()) == xxhash.xxh3_64_intdigest("é".encode(), seed=0)
+    assert hash_key(b"") == 0x2D06800538D394C2  # the vector of the XXH3 reference for an empty input
+    assert hash_keys([b"", b"a"], 2).tolist() == [hash_key(b""), hash_key(b"a")]
+
+
+@given(st.lists(FEW, max_size=20))
+def test_repeated_hashes_are_grouped(hashes):
+    expected = [p for _, group in sorted(positions_of(hashes).items()) if len(group) > 1 for p in group]
+    assert repeated_hashes(np.array(hashes, np.uint64)).tolist() == expected
+
+
+def test_a_look_up_reads_the_first_bytes_and_one_page():
+    keys = [b"k/%d" % i for i in range(300_000)]
+    whole = opened(hash_keys(keys, len(keys)))
+    assert whole.reader.positions(hash_key(b"k/77")) == [77]
+    assert [length for _, length in whole.loads] == [FIRST_BYTES, PAGE_BYTES]
+
+
+def test_many_keys_need_two_rounds():
+    keys = [b"k/%d" % i for i in range(300_000)]
+    whole = opened(hash_keys(keys, len(keys)))
+    index, hashes, rounds = KeyIndex([whole.reader]), hash_keys(keys[::3000], 100), 0
+    while wanted := index.needed(hashes):
+        rounds += 1
+        for segment, (begin, length) in wanted:
+            index.put(segment, begin, bytes(whole.data[begin : begin + length]))
+    assert rounds == 2
+    assert [index.positions(hashed) for hashed in hashes.tolist()] == [[i] for i in range(0, 300_000, 3000)]
+    assert whole.loads == []
+
+
+@given(st.lists(st.sampled_from([3, 4, 5]), min_size=1, max_size=1500))
+def test_what_is_needed_holds_runs_of_one_hash_too(hashes):
+    whole = opened(hashes)
+    index, wanted_hashes = KeyIndex([whole.reader]), np.array([2, 3, 4, 5, 6], np.uint64)
+    while wanted := index.needed(wanted_hashes):
+        for segment, (begin, length) in wanted:
+            index.put(segment, begin, bytes(whole.data[begin : begin + length]))
+    expected = positions_of(hashes)
+    assert [index.positions(h) for h in range(2, 7)] == [expected.get(h, []) for h in range(2, 7)]
+    assert whole.loads == []
+
+
+# --- What is refused ---------------------------------------------------------------------------
+
+
+def forged(entry) -> SegmentReader:
+    """A segment with entries that no writer writes, checksums made to fit."""
+    starts = range(0, len(entry), PAGE_ROWS)
+    directory = np.array(
+        [(entry[i, 0], crc32c(np.ascontiguousarray(entry[i : i + PAGE_ROWS]).data)) for i in starts], "<u8"
+    )
+    return Opened(encode_paged(SCHEMA, directory, entry, {"hash": "xxh3_64"}), num_keys=len(entry)).reader
+
+
+def entries(count: int = 1100) -> np.ndarray:
+    return np.stack([np.arange(count) * 5, np.arange(count)[::-1]], axis=1).astype("<u8")
+
+
+def test_a_forged_segment_is_fine_as_such():
+    forged(entries()).check()
+
+
+@pytest.mark.parametrize("position", [1100, 2**63, 2**64 - 1])
+def test_k5_position_beyond_the_dataset(position):
+    changed = entries()
+    changed[600, 1] = position
+    with pytest.raises(CorruptIndexError, match=f"points to position {position} of 1100"):
+        forged(changed).positions(3000)
+
+
+def swap(entry):
+    entry[[3, 4]] = entry[[4, 3]]
+
+
+def twice(entry):
+    entry[3, 1] = entry[4, 1]
+
+
+def same(entry):
+    entry[3] = entry[4]
+
+
+def over_pages(entry):
+    entry[511, 0] = entry[512, 0] + 1
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [(swap, "not sorted"), (twice, "every position once"), (same, "not sorted"), (over_pages, "not sorted")],
+)
+def test_k6_found_by_a_full_check(change, reason):
+    changed = entries()
+    change(changed)
+    with pytest.raises(CorruptIndexError, match=reason):
+        forged(changed).check()
+
+
+def test_k1_another_number_of_keys():
+    parts = encode_key_index(np.arange(600, dtype=np.uint64))
+    for count in (599, 601, 512, 1):
+        with pytest.raises(CorruptIndexError, match="does not match its dataset"):
+            Opened(parts, num_keys=count).reader.positions(3)
+
+
+def test_k2_another_hash_needs_a_newer_shardpack():
+    columns, metadata = container.parse(b"".join(encode_key_index(np.arange(9, dtype=np.uint64))), name="good")
+    parts = container.encode(columns, {**metadata, "hash": "xxh64"})
+    with pytest.raises(UnsupportedVersionError, match=r"'xxh64'.*upgrade shardpack"):
+        Opened(parts, num_keys=9).reader.positions(3)
+
+
+@given(st.data(), st.integers(0, 2**64 - 1))
+def test_damage_is_found(data, hashed):
+    whole = opened(hash_keys((b"k%d" % i for i in range(600)), 600))
+    at = data.draw(st.integers(0, len(whole.data) - 1))
+    whole.data[at] ^= 1 << data.draw(st.integers(0, 7))
+    try:
+        found = whole.reader.positions(hashed)
+    except CorruptIndexError:
+        found = []
+    assert found == []
+    with pytest.raises(CorruptIndexError):
+        whole.reader.check()
