@@ -26,7 +26,7 @@ from shardpack.format import key_index, manifest
 from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
 from shardpack.index.find import TarSet
 from shardpack.index.header_scan import IndexedTar
-from shardpack.read.shard_reader import load_index
+from shardpack.read.shard_checks import checked_index, fetch_index
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import is_followed
 from shardpack.storage.protocols import WritableStore
@@ -144,7 +144,7 @@ class Place:
             same = entry["version"] == self._version(name) and info.name == name and entry["made_by"] == __version__
             if not same or (checksums and info.crc32c is None):
                 return None
-            return IndexedTar(name, load_index(self.store, info), int(entry["ignored"])), info
+            return IndexedTar(name, checked_index(fetch_index(self.store, info), info), int(entry["ignored"])), info
         except (FormatError, ShardNotFoundError, ValueError, KeyError, TypeError):
             return None
 

@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from shardpack.errors import FieldNotFoundError, OptionError
 from shardpack.order.epoch import EpochOrder
-from shardpack.read.batches import fetch
-from shardpack.read.shard_cache import Shards
+from shardpack.read.read_many import read_samples
+from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, PREFETCHED_CHUNKS
 from shardpack.stream.stream import Stream
@@ -224,8 +224,8 @@ def _stretches(total: int, length: int, most: int) -> Integers:
 def _entropies(
     parts: list[Integers],
     size: int,
-    classes_of: Callable[[Shards, Integers, Callable[[int], None]], list[str | None]],
-    shards: Shards,
+    classes_of: Callable[[ShardCache, Integers, Callable[[int], None]], list[str | None]],
+    shards: ShardCache,
     progress: Progress,
 ) -> tuple[list[float], int]:
     """Return the mean class entropy of the batches of each part, 0 to 1, and the number of classes.
@@ -254,23 +254,23 @@ def _entropy(batches: Integers, kinds: int) -> float:
     return total / len(batches)
 
 
-def _key_classes(shards: Shards, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
+def _key_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
     classes: list[str | None] = []
     for number, begin, end in shards.runs(positions):
         shard = shards.get(number)
         for position in positions[begin:end].tolist():
-            folder, slash, _ = shard.key_at(position).partition("/")
+            folder, slash, _ = shard.keys.text_at(position).partition("/")
             classes.append(folder if slash else None)
         done(end)
     return classes
 
 
-def _json_classes(shards: Shards, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
+def _json_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
     if "json" not in shards.manifest.samples_per_field:
         raise FieldNotFoundError("no field 'json' to take classes from; use class_from=\"key\" (--class-from key)")
     classes: list[str | None] = []
     for begin in range(0, len(positions), LABELS_AT_ONCE):
-        for sample in fetch(shards, positions[begin : begin + LABELS_AT_ONCE], ("json",)):
+        for sample in read_samples(shards, positions[begin : begin + LABELS_AT_ONCE], ("json",)):
             value = sample.decode("json") if "json" in sample else None
             label = value.get("label") if isinstance(value, dict) else value
             classes.append(None if label is None else json.dumps(label, sort_keys=True))

@@ -35,7 +35,14 @@ from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex
 from shardpack.index.header_scan import index_tar
 from shardpack.index.range_scan import index_object
-from shardpack.read.shard_reader import check_length, headers_of, load_index, some_headers
+from shardpack.read.shard_checks import (
+    check_length,
+    checked_index,
+    fetch_index,
+    headers_of_rows,
+    some_headers,
+    spread_rows,
+)
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
@@ -196,7 +203,7 @@ def _verify_shard(task: Task, *, passed: Callable[[int], None] = lambda _: None)
     problems: list[Problem] = []
     index: ShardIndex | None = None
     try:
-        index = load_index(store, info)
+        index = checked_index(fetch_index(store, info), info)
     except ShardpackError as error:
         problems.append(_problem(error, info.index_name))
     try:
@@ -226,8 +233,7 @@ def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
     if store.remote:
         wanted = some_headers(index, PROBED_FAR_AWAY)
     else:
-        rows = np.unique(np.linspace(0, index.num_samples - 1, PROBED_SAMPLES, dtype=np.int64)).tolist()
-        wanted = headers_of(index, [member for row in rows for member in index.members(row)])
+        wanted = headers_of_rows(index, spread_rows(index, PROBED_SAMPLES))
     wanted.check(info.name, index, store.get_ranges(info.name, starts=wanted.starts, lengths=wanted.lengths))
 
 

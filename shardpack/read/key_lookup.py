@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from typing import Any
 
 import numpy as np
@@ -10,8 +9,8 @@ import numpy as np
 from shardpack.errors import CorruptIndexError, DuplicateKeyError, ShardNotFoundError, UnknownKeyError
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import FILE_NAME, KeyIndex, directory_end, hash_key
-from shardpack.read.shard_cache import Shards
-from shardpack.storage.local_file import drop_resident
+from shardpack.read.shard_cache import ShardCache
+from shardpack.storage.local import drop_resident
 
 TRIMMED_BYTES = 64 << 20  # smaller key indexes may stay mapped whole: faults cost more than they take
 LOOKUPS_PER_TRIM = 64  # each may map 2 MiB of a large key index, which then counts as memory of this process
@@ -23,7 +22,7 @@ class KeyLookup:
     Costs the key index's directory at first use; then one page of it and one key in a shard index.
     """
 
-    def __init__(self, shards: Shards) -> None:
+    def __init__(self, shards: ShardCache) -> None:
         self._shards = shards
         self._index: KeyIndex | None = None
         self._buffer: Any = b""
@@ -85,11 +84,7 @@ class KeyLookup:
         self._proven = True
 
     def _has_key(self, position: int, raw: bytes) -> bool:
-        shards = self._shards
-        number = bisect_right(shards.first, position) - 1
-        shard = shards.open[number] or shards.get(number)
-        row, ends = position - shard.first, shard.key_offsets
-        return bool(shard.key_heap[ends[row] : ends[row + 1]] == raw)
+        return self._shards.at(position).keys.key_at(position) == raw
 
     def _open(self) -> KeyIndex:
         manifest, store = self._shards.manifest, self._shards.store

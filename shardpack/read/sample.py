@@ -1,44 +1,61 @@
-"""`Sample`: what every way of reading hands out."""
+"""`Sample`: what every way of reading returns."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, FieldNotFoundError
 
 
-class _KeySource(Protocol):
-    def key_at(self, position: int) -> str: ...
+class KeySource(Protocol):
+    """What knows the keys of some positions without reading anything."""
+
+    def key_at(self, position: int) -> bytes:
+        """Return the key of a position, as UTF-8."""
+        ...
 
 
 class Sample(dict[str, Any]):
     """One sample: a dict from field name to payload bytes, fields in sorted order.
 
-    The bytes are the sample's own; it may be kept, changed, pickled and sent anywhere.
+    The bytes are the sample's own; it may be kept, changed, pickled and sent anywhere. One made by
+    hand, `Sample(jpg=...)`, has the key "" and the position -1 until they are set.
 
     Attributes:
         position: Its number in the dataset.
-        key: Its name; looked up in the index at first use.
         source: In a mix, the number of the dataset it is from; else None.
+        stored_key: The key as readers set it; `key` is what it says.
     """
 
-    __slots__ = ("_key", "_source", "position")
+    __slots__ = ("position", "source", "stored_key")
 
     position: int
-    _key: str | _KeySource
-    _source: int  # set by mixes only
+    source: int | None
+    stored_key: str | bytes | KeySource
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            """Return what an attribute is that nobody has set: readers set as few as they can."""
+            try:
+                return _UNSET[name]
+            except KeyError:
+                raise AttributeError(f"a Sample has no attribute {name!r}") from None
 
     @property
     def key(self) -> str:
-        key = self._key
-        if not isinstance(key, str):
-            key = self._key = key.key_at(self.position)
+        """Its name. Costs no read."""
+        key = self.stored_key
+        if isinstance(key, str):
+            return key
+        raw = key if isinstance(key, bytes) else key.key_at(self.position)
+        key = self.stored_key = raw.decode("utf-8", "surrogateescape")
         return key
 
-    @property
-    def source(self) -> int | None:
-        return getattr(self, "_source", None)
+    @key.setter
+    def key(self, key: str) -> None:
+        self.stored_key = key
 
     def decode(self, field: str) -> Any:
         """Return one field as a Python value; see `Dataset.decode`.
@@ -50,28 +67,29 @@ class Sample(dict[str, Any]):
         try:
             return decode_field(field, self[field])
         except DecodeError as error:
-            raise DecodeError(error.args[0], key=self.key) from error
+            raise DecodeError(error.args[0], key=self.key or None) from error
 
     def __missing__(self, field: str) -> Any:
         has = ", ".join(self) or "none"
-        raise FieldNotFoundError(f"no field {field!r}; the sample has: {has}", key=self.key)
+        raise FieldNotFoundError(f"no field {field!r}; the sample has: {has}", key=self.key or None)
 
     def __repr__(self) -> str:
-        which = f" {self.position} {self.key!r}" if hasattr(self, "_key") else ""  # none if made by hand
-        return f"<Sample{which}: {', '.join(map(_shown, self.items()))}>"
+        which = f" {self.position} {self.key!r}" if self.key else ""
+        return f"<Sample{which}: {', '.join(map(_described, self.items()))}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_rebuild, (self.key, self.position, dict(self), self.source))
 
 
-def _shown(field: tuple[str, Any]) -> str:
+_UNSET = {"position": -1, "source": None, "stored_key": ""}
+
+
+def _described(field: tuple[str, Any]) -> str:
     name, payload = field
     return f"{name}: {len(payload)} bytes" if isinstance(payload, bytes) else f"{name}: {type(payload).__name__}"
 
 
 def _rebuild(key: str, position: int, fields: dict[str, Any], source: int | None = None) -> Sample:
     sample = Sample(fields)
-    sample._key, sample.position = key, position
-    if source is not None:
-        sample._source = source
+    sample.stored_key, sample.position, sample.source = key, position, source
     return sample

@@ -1,164 +1,368 @@
-"""The shards of a dataset, opened when first needed; shared by the dataset and its views."""
+"""The shards that are open, kept within limits: parsed indexes by their bytes, maps by their number.
+
+    position --bisect--> reader of its shard: `cut` where the shard is mapped, else `ShardCache.read`
+
+Who was not used since the last look goes first (second chance), so that a look-up costs one flag. A sample that
+is kept holds the keys of its shard at most, never the shard.
+"""
 
 from __future__ import annotations
 
 import os
 import threading
+import weakref
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
-from itertools import islice
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import ShardpackError
-from shardpack.format.manifest import Manifest
-from shardpack.read.read_plan import read_sample
+from shardpack.format.manifest import Manifest, ShardInfo
+from shardpack.format.shard_index import ShardIndex
 from shardpack.read.sample import Sample
-from shardpack.read.shard_reader import OpenShard, check_unread, open_shard, parsed_index
-from shardpack.storage.local_file import drop_resident
-from shardpack.storage.protocols import Ranges, Store
+from shardpack.read.shard_checks import check_length, check_shards, checked_index, fetch_index
+from shardpack.read.shard_list import ShardList
+from shardpack.read.shard_reader import ShardReader
+from shardpack.storage.local import drop_resident
+from shardpack.storage.open_files import max_maps
+from shardpack.storage.protocols import RangeReader, Ranges
 
-MAX_OPEN_SHARDS = 256  # what an open shard holds: a mapped index, and a descriptor in a local store
 MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of
+_OBJECT_BYTES = 4 << 10  # what an open shard takes besides its index
+Integers = npt.NDArray[np.int64]
 
 
-class Shards:
-    """Shards by number and by position. Safe in threads; holds at most `MAX_OPEN_SHARDS` open.
+@dataclass(frozen=True, slots=True)
+class CacheLimits:
+    """What may be kept open.
+
+    A map saves a random read 0.5 us, which is much for small samples and little for large ones (2-core
+    VM). It also ties the process to the file: cutting a mapped file short kills its readers with SIGBUS. So
+    random reads map shards of small samples that are read often; streams map what is in the page cache.
 
     Attributes:
-        open: (shards) the open ones; None for the others. For the hot path, which saves a call.
-        first: (shards) position of each shard's first sample.
+        index_bytes: Memory of parsed indexes; those that are maps of a file count little.
+        maps: Shards that are mapped; None for a share of what the system allows this process.
+        map_after_reads: Random reads by range after which a shard of small samples is mapped.
+        map_sample_bytes: Mean size up to which samples are small.
     """
 
-    def __init__(self, store: Store, manifest: Manifest, *, verify: bool) -> None:
+    index_bytes: int = 256 << 20
+    maps: int | None = None
+    map_after_reads: int = 64
+    map_sample_bytes: int = 32 << 10
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Table:
+    """Which shard is open at each position; replaced as a whole, never changed.
+
+    Attributes:
+        bounds: Ascending positions; what holds position p is number `bisect_right(bounds, p)`.
+        readers: (bounds + 1) what returns the sample at a position.
+        shards: (bounds + 1) the open ones; None between them.
+    """
+
+    bounds: list[int]
+    readers: list[Callable[[int], Sample]]
+    shards: list[ShardReader | None]
+
+    def with_shard(self, shard: ShardReader, reader: Callable[[int], Sample]) -> _Table:
+        """Return a table with one shard more, whose positions are not in it yet."""
+        begin, end = shard.first, shard.first + len(shard)
+        at = bisect_right(self.bounds, begin)
+        before = begin > (self.bounds[at - 1] if at else 0)
+        after = at == len(self.bounds) or end < self.bounds[at]
+        bounds, readers, shards = self.bounds[:], self.readers[:], self.shards[:]
+        bounds[at:at] = [begin] * before + [end] * after
+        readers[at : at + 1] = [reader] * (before + 1 + after)
+        shards[at : at + 1] = [*[None] * before, shard, *[None] * after]
+        return _Table(bounds, readers, shards)
+
+    def without(self, shard: ShardReader, reader: Callable[[int], Sample]) -> _Table:
+        """Return a table with one shard less."""
+        at = bisect_right(self.bounds, shard.first)
+        first, last = at, at
+        if at and self.shards[at - 1] is None:
+            first -= 1
+        if at + 1 < len(self.shards) and self.shards[at + 1] is None:
+            last += 1
+        bounds, readers, shards = self.bounds[:], self.readers[:], self.shards[:]
+        del bounds[first:last]
+        readers[first : last + 1] = [reader]
+        shards[first : last + 1] = [None]
+        return _Table(bounds, readers, shards)
+
+
+_live: weakref.WeakSet[ShardCache] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """Give a forked child locks of its own: a thread that does not exist there may have held one."""
+    for cache in list(_live):
+        cache.renew_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
+
+
+class ShardCache:
+    """Shards by number and by position, opened when first needed. Safe in threads and after fork.
+
+    Attributes:
+        store, manifest, table: What is read; the shards of the manifest.
+        verify: Whether every payload is compared with its checksum.
+        open: What is open, for the hot path, which saves a call.
+    """
+
+    def __init__(
+        self, store: RangeReader, manifest: Manifest, *, verify: bool, limits: CacheLimits | None = None
+    ) -> None:
         self.store, self.manifest, self.verify = store, manifest, verify
-        self.first = manifest.starts[:-1]
-        self.open: list[OpenShard | None] = [None] * len(self.first)
-        self._opened: list[int] = []
-        self._mapped = 0
-        self._locks: dict[int, threading.Lock] = {}
-        self._locks_of = os.getpid()
+        self.table = ShardList(manifest)
+        self.limits = limits or CacheLimits()
+        self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
+        self._probed = bytearray(len(self.table))
+        self.renew_locks()
+        _live.add(self)
+        self._reset()
+
+    def _reset(self) -> None:
+        self.open = _Table([], [self.read], [None])
+        self._shards: dict[int, ShardReader] = {}  # the open ones, by number
+        self._held_bytes = 0  # by them
+        self._held: deque[int] = deque()  # their numbers, in the order of the next look
+        self._maps: deque[int] = deque()  # the same for those that are mapped
+        self._mapped_bytes = 0
+
+    def renew_locks(self) -> None:
+        """Replace the locks, in a child that may have inherited them locked."""
+        self._opening: dict[int, threading.Event] = {}  # shards that a thread is about to open
+        self._lock = threading.Lock()  # of what is open
 
     def __len__(self) -> int:
-        return len(self.first)
+        return len(self.table)
 
-    def get(self, number: int) -> OpenShard:
-        """Return a shard, opened; see `open_shard` for cost and errors."""
-        shard = self.open[number]
-        if shard is not None:
-            return shard
-        if not self.store.remote:  # no lock: two threads may open the same shard, and either copy serves
-            return self._opened_now(number)
-        with self._lock(number):
-            return self.open[number] or self._opened_now(number)
+    def close(self) -> None:
+        """Let go of all indexes and maps; a later read opens what it needs again."""
+        with self._lock:
+            self._reset()
 
-    def _opened_now(self, number: int) -> OpenShard:
-        shard = open_shard(self.store, self.manifest.shard(number), self.first[number], probe=not self.verify)
-        self._keep(number, shard)
-        return shard
+    # Opening
 
-    def _lock(self, number: int) -> threading.Lock:
-        """Return the lock under which a shard far away is opened, so that its index is fetched once."""
-        if self._locks_of != os.getpid():  # a forked child may have inherited them locked
-            self._locks_of, self._locks = os.getpid(), {}
-        return self._locks.setdefault(number, threading.Lock())
+    def at(self, position: int) -> ShardReader:
+        """Return the shard that holds a position, opened."""
+        table = self.open
+        shard = table.shards[bisect_right(table.bounds, position)]
+        return self.get(self.table.locate(position)) if shard is None else shard
 
-    def _keep(self, number: int, shard: OpenShard) -> None:
-        self.open[number] = shard
-        self._opened.append(number)
-        while len(self._opened) > MAX_OPEN_SHARDS:
-            with suppress(IndexError):
-                self.open[self._opened.pop(0)] = None
+    def get(self, number: int) -> ShardReader:
+        """Return a shard, opened.
 
-    def load(self, numbers: Iterable[int]) -> None:
-        """Open shards that will be needed, their indexes fetched all at once where that saves waiting."""
-        if not self.store.remote:
-            return
-        closed = list(islice((number for number in numbers if self.open[number] is None), MAX_OPEN_SHARDS))
-        ours = [number for number in closed if self._lock(number).acquire(blocking=False)]  # others are under way
+        Costs its index, checked against its CRC32C, and the first time, unless payloads are verified, the shard's
+        length and a few headers of it. Threads that want the same shard wait for the one that opens it.
+
+        Raises:
+            CorruptIndexError, StaleIndexError, CorruptShardError, ShardNotFoundError: See the names.
+        """
+        while True:
+            shard = self._shards.get(number)
+            if shard is not None:
+                shard.used = True
+                return shard
+            with self._lock:
+                under_way = self._opening.get(number)
+                if under_way is None:
+                    self._opening[number] = threading.Event()
+            if under_way is None:
+                break
+            under_way.wait()
         try:
-            if len(ours) > 1:
-                self._load([number for number in ours if self.open[number] is None])
+            return self._shards.get(number) or self._open_one(number)
+        finally:
+            self._opening.pop(number).set()
+
+    def load(self, numbers: Iterable[int]) -> list[ShardReader]:
+        """Return shards, opened; the indexes of all are fetched at once where that saves waiting.
+
+        They stay usable whatever the cache lets go of meanwhile.
+        """
+        wanted = list(numbers)
+        if not self.store.remote:
+            return [self.get(number) for number in wanted]
+        found = {number: self._shards.get(number) for number in wanted}
+        found.update(self._open_many([number for number, shard in found.items() if shard is None]))
+        return [found[number] or self.get(number) for number in wanted]
+
+    def _open_one(self, number: int) -> ShardReader:
+        info = self.table[number]
+        buffer = fetch_index(self.store, info)
+        index = checked_index(buffer, info)
+        if self._needs_probe(number, has_checksum=info.crc32c is not None):
+            check_shards(self.store, [(info, index)])
+        self._probed[number] = True
+        return self._keep(number, info, index, buffer)
+
+    def _open_many(self, numbers: list[int]) -> dict[int, ShardReader]:
+        """Open those of some shards that no other thread is opening, all at once; {} where one cannot be opened."""
+        with self._lock:
+            ours = [number for number in dict.fromkeys(numbers) if number not in self._opening]
+            if len(ours) < 2:
+                return {}
+            self._opening.update({number: threading.Event() for number in ours})
+        try:
+            infos = [self.table[number] for number in ours]
+            try:
+                buffers = self.store.get_many([Ranges(info.index_name, [0], [info.index_bytes]) for info in infos])
+            except ShardpackError:
+                return {}  # `get` says what is wrong, with the shard's own message
+            indexes = [checked_index(buffer, info) for info, (buffer,) in zip(infos, buffers, strict=True)]
+            pairs = list(zip(ours, infos, indexes, strict=True))
+            check_shards(
+                self.store,
+                [
+                    (info, index)
+                    for number, info, index in pairs
+                    if self._needs_probe(number, has_checksum=info.crc32c is not None)
+                ],
+            )
+            opened = {}
+            for (number, info, index), (buffer,) in zip(pairs, buffers, strict=True):
+                self._probed[number] = True
+                opened[number] = self._keep(number, info, index, buffer)
+            return opened
         finally:
             for number in ours:
-                self._lock(number).release()
+                self._opening.pop(number).set()
 
-    def _load(self, numbers: list[int]) -> None:
-        infos = [self.manifest.shard(number) for number in numbers]
-        try:
-            buffers = self.store.get_many([Ranges(info.index_name, [0], [info.index_bytes]) for info in infos])
-        except ShardpackError:
-            return  # `get` says what is wrong, with the shard's own message
-        indexes = [parsed_index(buffer, info) for info, (buffer,) in zip(infos, buffers, strict=True)]
-        pairs = list(zip(infos, indexes, strict=True))
-        check_unread(self.store, [pair for pair in pairs if not self.verify or pair[0].crc32c is None])
-        for number, (info, index) in zip(numbers, pairs, strict=True):
-            self._keep(number, OpenShard(self.store, info, index, self.first[number]))
+    def _needs_probe(self, number: int, *, has_checksum: bool) -> bool:
+        """Return whether to look at the shard itself: payloads that are verified tell as much, once they are read."""
+        return not self._probed[number] and not (self.verify and has_checksum)
 
-    def at(self, position: int) -> OpenShard:
-        """Return the shard that holds a position."""
-        return self.get(bisect_right(self.first, position) - 1)
+    # Keeping
+
+    def _keep(self, number: int, info: ShardInfo, index: ShardIndex, buffer: object) -> ShardReader:
+        shard = ShardReader(
+            self.store,
+            info,
+            index,
+            number=number,
+            first=self.table.first(number),
+            held_bytes=_OBJECT_BYTES + (len(buffer) if isinstance(buffer, bytes) else 0),
+        )
+        with self._lock:
+            self._shards[number] = shard
+            self._held.append(number)
+            self._held_bytes += shard.held_bytes
+            self.open = self.open.with_shard(shard, self.read)
+            while self._held_bytes > self.limits.index_bytes and len(self._held) > 1:
+                old = self._next_unused(self._held, keep=number)
+                self._held_bytes -= old.held_bytes
+                if old.map is not None:
+                    self._maps.remove(old.number)
+                del self._shards[old.number]
+                self.open = self.open.without(old, self.read)
+                old.keys.detach()
+            shard.used = True
+        return shard
+
+    def _next_unused(self, queue: deque[int], *, keep: int) -> ShardReader:
+        """Take a shard out of a queue of several: the first that was not used since the last look, and is not `keep`."""
+        while True:
+            number = queue.popleft()
+            shard = self._shards[number]
+            if number != keep and not shard.used:
+                return shard
+            shard.used = False
+            queue.append(number)
+
+    def map(self, shard: ShardReader) -> ShardReader:
+        """Return a shard mapped, where its store can; one that was not used of late may lose its map."""
+        if shard.map is not None or self._max_maps < 1:
+            return shard
+        mapped = self.store.map(shard.path)
+        if mapped is None:
+            return shard
+        check_length(shard.info, len(mapped))
+        with self._lock:
+            if self._shards.get(shard.number) is not shard:  # let go of meanwhile, or mapped
+                return self._shards.get(shard.number, shard)
+            self._maps.append(shard.number)
+            if len(self._maps) > self._max_maps:
+                old = self._next_unused(self._maps, keep=shard.number if self._max_maps > 1 else -1)
+                self._exchange(old.with_map(None))
+            shard = shard.with_map(mapped)
+            self._exchange(shard)
+        return shard
+
+    def _exchange(self, shard: ShardReader) -> None:
+        """Put a shard in its own place: mapped, or not any more. Whoever still reads from the old one may do so."""
+        self._shards[shard.number] = shard
+        table = self.open
+        at = bisect_right(table.bounds, shard.first)
+        table.shards[at] = shard
+        table.readers[at] = shard.cut if shard.map is not None and shard.dense else self.read
+
+    def count_mapped(self, num_bytes: int) -> None:
+        """Count bytes read through maps: now and then they are let go of, so that they do not pile up as ours."""
+        self._mapped_bytes += num_bytes
+        if self._mapped_bytes > MAX_MAPPED_BYTES:
+            self._mapped_bytes = 0
+            for shard in list(self._shards.values()):
+                drop_resident(shard.map)
+
+    # Reading
 
     def read(self, position: int) -> Sample:
         """Return one sample, with all of its fields. Costs a range, or none where its shard is mapped."""
         shard = self.at(position)
-        sample = Sample()
-        sample.position, sample._key = position, self
-        mapped = shard.map
-        if mapped is not None and shard.dense:
-            cell = (position - shard.first) * shard.width
-            for field in shard.fields:
-                start = shard.offsets[cell]
-                sample[field] = mapped[start : start + shard.sizes[cell]]
-                cell += 1
-            return sample
-        read_sample(shard, position - shard.first, sample, verify=self.verify)
-        if not self.verify:
-            shard.count_read()
+        if shard.map is not None and shard.dense:
+            return shard.cut(position)
+        sample = shard.read(position, verify=self.verify)
+        self.count_reads(shard)
         return sample
 
     def read_mapped(self, position: int) -> Sample:
         """Do what `read` does, after mapping the shard where the store can."""
-        shard = self.at(position)
-        if shard.map is None:
-            shard.keep_map()
-        return self.read(position)
+        shard = self.map(self.at(position))
+        return shard.cut(position) if shard.map is not None and shard.dense else self.read(position)
 
-    def count_mapped(self, num_bytes: int) -> None:
-        """Count bytes read through maps: now and then they are let go of, so that they do not pile up as ours."""
-        self._mapped += num_bytes
-        if self._mapped > MAX_MAPPED_BYTES:
-            self._mapped = 0
-            for shard in self.open:
-                if shard is not None:
-                    drop_resident(shard.map)
+    def count_reads(self, shard: ShardReader, num_samples: int = 1) -> None:
+        """Count samples read by range; map the shard once it proves hot and its samples are small."""
+        limits = self.limits
+        shard.used = True
+        before, shard.num_reads = shard.num_reads, shard.num_reads + num_samples
+        if before < limits.map_after_reads <= shard.num_reads and not self.verify:
+            info = shard.info
+            if info.num_bytes <= limits.map_sample_bytes * info.num_samples:
+                self.map(shard)
 
-    def key_at(self, position: int) -> str:
-        """Return the key of a position. Samples ask here: one that is kept must not keep its shard open."""
-        return self.at(position).key_at(position)
+    # Positions
 
-    def runs(self, ascending: npt.NDArray[np.int64]) -> Iterator[tuple[int, int, int]]:
+    def runs(self, ascending: Integers) -> Iterator[tuple[int, int, int]]:
         """Yield (shard number, begin, end): the runs of ascending positions that share a shard."""
-        begin, total, starts = 0, len(ascending), self.manifest.starts
+        begin, total = 0, len(ascending)
         while begin < total:
-            number = bisect_right(self.first, int(ascending[begin])) - 1
-            end = int(np.searchsorted(ascending, starts[number + 1]))
+            number = self.table.locate(int(ascending[begin]))
+            end = int(np.searchsorted(ascending, self.table.first(number + 1)))
             yield number, begin, end
             begin = end
 
-    def rows(self, positions: npt.NDArray[np.int64] | None) -> Iterator[tuple[int, npt.NDArray[np.int64]]]:
+    def rows(self, positions: Integers | None) -> Iterator[tuple[int, Integers]]:
         """Yield (shard number, rows) for positions in any order, or for all: runs that share a shard."""
-        starts = self.manifest.starts
+        first = self.table.first
         if positions is None:
             for number in range(len(self)):
-                yield number, np.arange(starts[number + 1] - starts[number])
+                yield number, np.arange(first(number + 1) - first(number))
             return
         if not len(positions):
             return
-        numbers = np.searchsorted(starts, positions, side="right") - 1
+        numbers = self.table.locate_many(positions)
         edges = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
         for begin, end in zip(edges, [*edges[1:], len(numbers)], strict=True):
             number = int(numbers[begin])
-            yield number, positions[begin:end] - starts[number]
+            yield number, positions[begin:end] - first(number)

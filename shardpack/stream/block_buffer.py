@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.read.read_plan import Wanted
-from shardpack.read.sample import Sample
-from shardpack.read.shard_cache import Shards
+from shardpack.read.payload import cut_sample, cut_samples
+from shardpack.read.read_plan import ReadPlan
+from shardpack.read.sample import KeySource, Sample
+from shardpack.read.shard_cache import ShardCache
 
 Integers = npt.NDArray[np.int64]
 
@@ -32,63 +33,64 @@ class PackedBlock:
         buffer: Bytes, or a map of the whole shard.
         bounds: (rows, 2 * fields) begin and end of each payload in `buffer`.
         fields: Names, in the order of the bounds.
+        keys: Of the shard.
     """
 
     buffer: Any
     bounds: Integers
     fields: tuple[str, ...]
+    keys: KeySource
 
     def __len__(self) -> int:
         return len(self.bounds)
 
-    def sample(self, shards: Shards, row: int, position: int) -> Sample:
+    def sample(self, row: int, position: int) -> Sample:
         """Return one sample; many at once are cut by `PackedBlocks`."""
         sample = Sample()
-        sample.position, sample._key = position, shards
+        sample.position, sample.stored_key = position, self.keys
         bounds = self.bounds[row].tolist()
-        for field, begin, end in zip(self.fields, bounds[::2], bounds[1::2], strict=True):
-            sample[field] = self.buffer[begin:end]
+        cut_sample(self.buffer, self.fields, bounds[::2], bounds[1::2], sample)
         return sample
 
 
-def read_packed(what: Wanted, *, verify: bool, max_bytes: int) -> PackedBlock | None:
+def read_packed(shards: ShardCache, plan: ReadPlan, *, max_bytes: int) -> PackedBlock | None:
     """Return samples as a packed block; None where they are better read in other ways.
 
     Costs nothing but a probe where the shard is mapped and in memory, else one request for all of
     the block.
 
     Raises:
-        CorruptShardError: With `verify`, a payload has not the checksum that the index holds.
+        CorruptShardError: A payload that is to be verified has not the checksum that the index holds.
     """
-    shard, store = what.shard, what.shard.store
-    if not what.columns or not shard.dense:
+    shard, store = plan.shard, plan.shard.store
+    if not plan.fields or not shard.dense:
         return None
-    fields = tuple(shard.fields[column] for column in what.columns)
-    start, end = int(what.starts.min()), int((what.starts + what.sizes).max())
-    if not store.remote and not verify:
-        shard.keep_map()
-        if shard.map is not None and store.is_cached(shard.path, start):
-            return PackedBlock(shard.map, _bounds(what, 0), fields)
-    if len(what.columns) != shard.width or end - start > max_bytes:
+    start, end = int(plan.starts.min()), int((plan.starts + plan.sizes).max())
+    if not store.remote and not shards.verify:
+        mapped = shards.map(shard).map
+        if mapped is not None and store.is_cached(shard.path, start):
+            return PackedBlock(mapped, _bounds(plan, 0), plan.fields, shard.keys)
+    if len(plan.fields) != shard.width or end - start > max_bytes:
         return None  # a long range would read unwanted fields, or more than a block should hold
-    if int(what.sizes.sum()) < (end - start) // 2:
+    if plan.num_bytes < (end - start) // 2:
         return None  # and here, unwanted samples
     buffer = store.get_range(shard.path, start=start, length=end - start)
-    store.stats.add_used(what.num_bytes)
-    block = PackedBlock(buffer, _bounds(what, start), fields)
-    if verify:
+    store.stats.add_used(plan.num_bytes)
+    if shards.verify:
         view = memoryview(buffer)
-        _, members = shard.index.pick(what.rows, what.columns)
-        for member, (begin, end_of_it) in zip(members.tolist(), block.bounds.reshape(-1, 2).tolist(), strict=True):
-            shard.check_payload(member, view[begin:end_of_it])
-    return block
+        for member, begin, size in zip(
+            plan.member.tolist(), (plan.starts - start).tolist(), plan.sizes.tolist(), strict=True
+        ):
+            shard.check_payload(member, view[begin : begin + size])
+    return PackedBlock(buffer, _bounds(plan, start), plan.fields, shard.keys)
 
 
-def _bounds(what: Wanted, start: int) -> Integers:
-    bounds = np.empty((len(what.starts), 2), np.int64)
-    np.subtract(what.starts, start, out=bounds[:, 0])
-    np.add(bounds[:, 0], what.sizes, out=bounds[:, 1])
-    return bounds.reshape(len(what.rows), -1)
+def _bounds(plan: ReadPlan, start: int) -> Integers:
+    width = len(plan.fields)
+    bounds = np.empty((len(plan.rows), 2 * width), np.int64)
+    np.subtract(plan.starts.reshape(-1, width), start, out=bounds[:, ::2])
+    np.add(bounds[:, ::2], plan.sizes.reshape(-1, width), out=bounds[:, 1::2])
+    return bounds
 
 
 class PackedBlocks:
@@ -130,29 +132,18 @@ class PackedBlocks:
         """Return (n) rows of the table for samples: `owner` tells which of `names` holds each, `row` where in it."""
         return np.array([self._place[name][0] for name in names], np.int64)[owner] + row
 
-    def cut(self, shards: Shards, buffers: Sequence[Any], rows: Integers, positions: Integers) -> Iterator[Sample]:
-        """Yield samples.
+    def cut(self, blocks: Sequence[PackedBlock], rows: Integers, positions: Integers) -> Iterator[Sample]:
+        """Return samples, each cut when it is asked for.
 
         Args:
-            shards: Tell a sample's key.
-            buffers: (n) of the blocks that hold them.
+            blocks: (n) that hold them.
             rows: (n) of the table; valid until the next `add`.
             positions: (n) of the samples in the dataset.
         """
-        columns = self._table[rows].T.tolist()
-        if len(self.fields) == 2:  # the usual two at once
-            one, two = self.fields
-            for position, buffer, a, b, c, d in zip(positions.tolist(), buffers, *columns, strict=True):
-                sample = Sample()
-                sample.position, sample._key = position, shards
-                sample[one], sample[two] = buffer[a:b], buffer[c:d]
-                yield sample
-                del sample  # so that the next one is cut into memory that the processor's caches still hold
-            return
-        for position, buffer, *bounds in zip(positions.tolist(), buffers, *columns, strict=True):
-            sample = Sample()
-            sample.position, sample._key = position, shards
-            for field, begin, end in zip(self.fields, bounds[::2], bounds[1::2], strict=True):
-                sample[field] = buffer[begin:end]
-            yield sample
-            del sample
+        return cut_samples(
+            self.fields,
+            [block.buffer for block in blocks],
+            self._table[rows].T.tolist(),
+            positions.tolist(),
+            [block.keys for block in blocks],
+        )

@@ -18,8 +18,8 @@ from itertools import chain
 import numpy as np
 
 from shardpack.errors import FormatError, ShardNotFoundError
-from shardpack.read.batches import fetch_parts, fetch_small
-from shardpack.read.read_plan import wanted
+from shardpack.read.read_many import read_parts, read_small
+from shardpack.read.read_plan import plan_read
 from shardpack.read.sample import Sample
 from shardpack.stream.block_buffer import PackedBlock, PackedBlocks, read_packed
 from shardpack.stream.chunk_reader import MAX_CHUNK_BYTES
@@ -150,12 +150,12 @@ class BlockReader:
         if packed is None or not all(name in packed for name in chunk.blocks) or not self._is_inside(chunk, contents):
             yield self._one_by_one(chunk, contents)
             return
-        buffers = [content.buffer for content in contents if isinstance(content, PackedBlock)]
+        blocks = [content for content in contents if isinstance(content, PackedBlock)]
         rows = packed.rows(chunk.blocks, chunk.owner, chunk.row)
         for at in range(0, len(rows), size):
             part = slice(at, at + size)
-            held = [buffers[owner] for owner in chunk.owner[part].tolist()]
-            yield packed.cut(self._shards, held, rows[part], chunk.positions[part])
+            held = [blocks[owner] for owner in chunk.owner[part].tolist()]
+            yield packed.cut(held, rows[part], chunk.positions[part])
         if not self._shards.store.remote:
             self._shards.count_mapped(MAX_CHUNK_BYTES * -(-len(rows) // size))
 
@@ -167,7 +167,7 @@ class BlockReader:
         """Yield a chunk's samples, those that no block holds read by themselves; raise at the one that cannot be."""
         held = list(zip(chunk.owner.tolist(), chunk.row.tolist(), chunk.positions.tolist(), strict=True))
         others = [position for owner, row, position in held if not 0 <= row < len(contents[owner])]
-        parts = fetch_parts(
+        parts = read_parts(
             self._shards, np.array(others, np.int64), self._source.fields, max_bytes=MAX_CHUNK_BYTES, streaming=False
         )
         rest = chain.from_iterable(parts)
@@ -176,7 +176,7 @@ class BlockReader:
             if not 0 <= row < len(content):
                 yield next(rest)
             elif isinstance(content, PackedBlock):
-                yield content.sample(self._shards, row, position)
+                yield content.sample(row, position)
             else:
                 yield content[row]
 
@@ -202,14 +202,14 @@ class BlockReader:
                 if (positions[1:] > positions[:-1]).all():
                     shard = self._shards.at(int(positions[0]))
                     block = read_packed(
-                        wanted(shard, positions - shard.first, self._source.fields),
-                        verify=self._shards.verify,
+                        self._shards,
+                        plan_read(shard, positions - shard.first, self._source.fields),
                         max_bytes=self._max_bytes,
                     )
                     if block is not None:
                         return block
                 return (
-                    fetch_small(self._shards, positions, self._source.fields, max_bytes=self._max_bytes, streaming=True)
+                    read_small(self._shards, positions, self._source.fields, max_bytes=self._max_bytes, streaming=True)
                     or []
                 )
             except (FormatError, ShardNotFoundError):

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from contextlib import closing
 
 from shardpack.errors import FormatError, ShardNotFoundError
-from shardpack.read.batches import fetch_parts, fetch_small
+from shardpack.read.read_many import read_parts, read_small
 from shardpack.read.sample import Sample
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.prefetch import Integers, Parts, Source
@@ -58,7 +58,7 @@ class ChunkReader:
         shard = shards.at(head)
         if shards.verify or self._fields is not None or not shard.has_large_samples():
             return False
-        return shards.store.is_cached(shard.path, shard.offsets[shard.index.members(head - shard.first)[0]])
+        return shard.store.is_cached(shard.path, shard.extent(head)[0])
 
     def _parts_far(self, places: Iterator[tuple[Integers, Integers]]) -> Parts:
         chunks = (self._positions(partition, offset) for partition, offset in places)
@@ -75,12 +75,12 @@ class ChunkReader:
         return self._source.sequence.at(self._source.order.items(partition, offset))
 
     def _read(self, positions: Integers) -> Iterator[Iterable[Sample]]:
-        return fetch_parts(self._shards, positions, self._fields, max_bytes=MAX_CHUNK_BYTES, streaming=self._neighbours)
+        return read_parts(self._shards, positions, self._fields, max_bytes=MAX_CHUNK_BYTES, streaming=self._neighbours)
 
     def _load(self, positions: Integers) -> list[Sample] | None:
         """Return the samples of a chunk; None if it must be read in parts, or one by one for the sake of an error."""
         try:
-            return fetch_small(
+            return read_small(
                 self._shards, positions, self._fields, max_bytes=MAX_FAR_BYTES, streaming=self._neighbours
             )
         except (FormatError, ShardNotFoundError):

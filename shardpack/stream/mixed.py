@@ -31,9 +31,9 @@ from shardpack.order.epoch import (
 from shardpack.order.mixture import Schedule, check_length, length_until, shares
 from shardpack.order.partitions import Partitioning, RankShare
 from shardpack.order.permutation import MIX_SEED, derive_key
-from shardpack.read.batches import fetch_parts, fetch_small
+from shardpack.read.read_many import read_parts, read_small
 from shardpack.read.sample import Sample
-from shardpack.read.shard_cache import Shards
+from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.chunk_reader import (
@@ -52,7 +52,7 @@ _NO_FINGERPRINT = "mix"  # in a state; each of its datasets has one there
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Member:
-    shards: Shards
+    shards: ShardCache
     sequence: sequence.Sequence
     shuffle: Shuffle
     fields: tuple[str, ...] | None
@@ -148,11 +148,11 @@ class MixedStream(Stream):
         """Yield samples of one dataset, a few MiB in memory at a time; an error comes at the very sample."""
         member = self._members[source]
         sequential = member.shuffle.mode in {"none", "shards"}
-        for part in fetch_parts(
+        for part in read_parts(
             member.shards, positions, member.fields, max_bytes=MAX_CHUNK_BYTES, streaming=sequential
         ):
             for sample in part:
-                sample._source = source
+                sample.source = source
                 yield sample
 
     def _load(self, chunk: _Chunk) -> dict[int, list[Sample] | None]:
@@ -161,11 +161,11 @@ class MixedStream(Stream):
         for source, positions in chunk[1].items():
             member = self._members[source]
             try:
-                loaded[source] = fetch_small(member.shards, positions, member.fields, max_bytes=MAX_FAR_BYTES)
+                loaded[source] = read_small(member.shards, positions, member.fields, max_bytes=MAX_FAR_BYTES)
             except (FormatError, ShardNotFoundError):
                 loaded[source] = None
             for sample in loaded[source] or ():
-                sample._source = source
+                sample.source = source
         return loaded
 
     def _chunk_samples(self) -> int:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from shardpack.order.epoch import EpochOrder
 from shardpack.order.partitions import Partitioning
 from shardpack.order.view import Sequence
+from shardpack.read.read_plan import plan_read
 from shardpack.read.sample import Sample
-from shardpack.read.shard_cache import Shards
-from shardpack.read.shard_reader import OpenShard
+from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_reader import ShardReader
 from shardpack.storage.coalesce import MergeLimits, coalesce
 
 Integers = npt.NDArray[np.int64]
@@ -35,7 +36,7 @@ class Source:
         fields: Read only these; None for all.
     """
 
-    shards: Shards
+    shards: ShardCache
     sequence: Sequence
     order: EpochOrder
     deal: Partitioning
@@ -76,12 +77,11 @@ class ReadAhead:
         """Announce a run of items, which all lie in one shard, unless the first is in memory."""
         head = self._sequence.at(np.array([first]))
         shard = self._shards.at(int(head[0]))
-        columns = shard.columns_of(self._fields)
-        starts, _ = _extents(shard, head - shard.first, columns)
+        starts, _ = _extents(shard, head - shard.first, self._fields)
         if len(starts) and self._shards.store.is_cached(shard.path, int(starts[0])):
             return
         positions = np.sort(self._sequence.at(np.arange(first, first + count)))
-        starts, ends = _extents(shard, positions - shard.first, columns)
+        starts, ends = _extents(shard, positions - shard.first, self._fields)
         plan = coalesce(starts, ends - starts, limits=_LIMITS)
         hints = [hint for run in zip(plan.starts.tolist(), plan.lengths.tolist(), strict=True) for hint in _cut(*run)]
         if hints:
@@ -108,15 +108,13 @@ def blocks_wanted(
     )
 
 
-def _extents(shard: OpenShard, rows: Integers, columns: list[int]) -> tuple[Integers, Integers]:
-    """Return where each row's payloads begin and end; rows that have none of the columns are left out."""
-    owner, members = shard.index.pick(rows, columns)
-    if not len(members):
-        return members, members
-    begin = shard.index.data_offset[members].astype(np.int64)
-    end = begin + shard.index.size[members].astype(np.int64)
-    edges = np.flatnonzero(np.diff(owner, prepend=-1))
-    return np.minimum.reduceat(begin, edges), np.maximum.reduceat(end, edges)
+def _extents(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None) -> tuple[Integers, Integers]:
+    """Return where each row's payloads begin and end; rows that have none of the fields are left out."""
+    plan = plan_read(shard, rows, fields)
+    if not len(plan.owner):
+        return plan.starts, plan.starts
+    heads = np.flatnonzero(np.diff(plan.owner, prepend=-1))
+    return np.minimum.reduceat(plan.starts, heads), np.maximum.reduceat(plan.starts + plan.sizes, heads)
 
 
 def _cut(start: int, length: int) -> Iterator[tuple[int, int]]:

@@ -24,7 +24,7 @@ from shardpack.order.epoch import EpochOrder, Shuffle
 from shardpack.order.partitions import Partitioning, RankShare
 from shardpack.order.view import Sequence
 from shardpack.read.sample import Sample
-from shardpack.read.shard_cache import Shards
+from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arguments import as_integer
 from shardpack.stream.block_reader import BlockReader
@@ -49,7 +49,7 @@ class Stream:
 
     def __init__(
         self,
-        shards: Shards,
+        shards: ShardCache,
         positions: npt.NDArray[np.int64] | None,
         shuffle: Shuffle,
         *,

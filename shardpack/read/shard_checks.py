@@ -1,0 +1,152 @@
+"""Checks that an index, its shard and what the manifest says of both belong together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError, StaleIndexError
+from shardpack.format.checksum import crc32c
+from shardpack.format.manifest import ShardInfo
+from shardpack.format.shard_index import ShardIndex, parse_index
+from shardpack.format.tar_parser import Member, TarParser
+from shardpack.storage.local import drop_resident
+from shardpack.storage.protocols import RangeReader, Ranges
+
+
+@dataclass(frozen=True, slots=True)
+class Headers:
+    """Where the headers of some members should be: the number of each, and byte ranges."""
+
+    members: list[int]
+    starts: list[int]
+    lengths: list[int]
+
+    def check(self, path: str, index: ShardIndex, found: Sequence[bytes]) -> None:
+        """Raise StaleIndexError unless these are the headers that the index tells of."""
+        for member, headers in zip(self.members, found, strict=True):
+            key, field = index.key(index.row_of(member)), index.field_of(member)
+            if not headers_match(headers, f"{key}.{field}", int(index.size[member]), path):
+                raise StaleIndexError(
+                    f"index does not match its shard: no header of field {field!r} where it should be; "
+                    'restore the shard, or if it was written anew, rebuild its index with "shardpack index --force"',
+                    shard=path,
+                    key=key,
+                    offset=int(index.data_offset[member]) - len(headers),
+                )
+
+
+def headers_of(index: ShardIndex, members: list[int]) -> Headers:
+    """Return where the headers of some members should be."""
+    lengths = index.header_bytes[members].tolist()
+    starts = [end - length for end, length in zip(index.data_offset[members].tolist(), lengths, strict=True)]
+    return Headers(members, starts, lengths)
+
+
+def headers_of_rows(index: ShardIndex, rows: Sequence[int]) -> Headers:
+    """Return where all headers of some samples should be."""
+    return headers_of(index, [member for row in rows for member in index.members(row)])
+
+
+def some_headers(index: ShardIndex, count: int = 4) -> Headers:
+    """Return one field's headers of a few samples, the first and the last among them."""
+    return headers_of(index, [index.members(row)[-1] for row in spread_rows(index, count)])
+
+
+def spread_rows(index: ShardIndex, count: int) -> list[int]:
+    """Return a few rows spread evenly over a shard, the first and the last among them."""
+    rows: list[int] = np.unique(np.linspace(0, index.num_samples - 1, count, dtype=np.int64)).tolist()
+    return rows
+
+
+def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
+    """Return whether these header blocks announce this member (extensions may differ in case)."""
+    try:
+        members = [event for event in TarParser(path).feed(headers) if isinstance(event, Member)]
+    except CorruptShardError:
+        return False
+    return (
+        len(members) == 1
+        and members[0].size == size
+        and members[0].header_bytes == len(headers)
+        and members[0].name.lower() == name.lower()
+    )
+
+
+def check_shards(store: RangeReader, shards: Sequence[tuple[ShardInfo, ShardIndex]]) -> None:
+    """Raise StaleIndexError unless shards of one store have the length and some headers that their indexes tell of.
+
+    Costs a few small ranges a shard, all at once: of one field of four samples where no checksum tells that the
+    shard is another one, else all of the first and the last sample.
+    """
+    wanted = [
+        some_headers(index)
+        if info.crc32c is None or store.remote
+        else headers_of_rows(index, sorted({0, index.num_samples - 1}))
+        for info, index in shards
+    ]
+    if not store.remote:  # the length first, as it costs nothing and says more
+        for info, _ in shards:
+            check_length(info, store.size(info.name))
+    found = store.get_many(
+        [Ranges(info.name, some.starts, some.lengths) for (info, _), some in zip(shards, wanted, strict=True)]
+    )
+    for (info, index), some, headers in zip(shards, wanted, found, strict=True):
+        if store.remote:
+            check_length(info, store.size(info.name))  # known from the responses
+        some.check(info.name, index, headers)
+
+
+def check_length(info: ShardInfo, num_bytes: int) -> None:
+    """Raise StaleIndexError unless the shard is as long as when it was indexed."""
+    if num_bytes != info.num_bytes:
+        raise StaleIndexError(
+            f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard, "
+            'or if it was written anew, rebuild its index with "shardpack index --force"',
+            shard=info.name,
+        )
+
+
+def fetch_index(store: RangeReader, info: ShardInfo) -> Any:
+    """Return the bytes of a shard's index, or a map of them, unchecked.
+
+    Raises:
+        ShardNotFoundError: It is missing.
+    """
+    try:
+        return store.buffer(info.index_name)
+    except ShardNotFoundError as error:
+        raise ShardNotFoundError(
+            'index is missing; restore it, or rebuild it with "shardpack index --force"', shard=info.index_name
+        ) from error
+
+
+def checked_index(buffer: Any, info: ShardInfo) -> ShardIndex:
+    """Return a shard's index, checked against all that the manifest says of index and shard; its length first.
+
+    Raises:
+        CorruptIndexError, StaleIndexError: See the names.
+    """
+    found = f"{len(buffer)} bytes"
+    if len(buffer) == info.index_bytes:
+        checksum = crc32c(buffer)
+        found = f"CRC32C {checksum:08x}"
+    if len(buffer) != info.index_bytes or checksum != info.index_crc32c:
+        raise CorruptIndexError(
+            f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
+            f"{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with \"shardpack index --force\"",
+            shard=info.index_name,
+        )
+    index = parse_index(buffer, name=info.index_name)
+    drop_resident(buffer)  # the checks went over all of it; reading needs a few pages
+    described = (index.num_samples, index.shard_bytes, index.shard_crc32c)
+    if described != (info.num_samples, info.num_bytes, info.crc32c):
+        raise StaleIndexError(
+            "index and manifest describe different shards; "
+            'restore the files that belong together, or rebuild with "shardpack index --force"',
+            shard=info.name,
+        )
+    return index
