@@ -28,10 +28,10 @@ from shardpack.errors import (
 from shardpack.format import manifest as manifest_format
 from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, as_shuffle
-from shardpack.read.read_many import read_samples
 from shardpack.read.key_lookup import KeyLookup
+from shardpack.read.read_many import read_samples
 from shardpack.read.sample import Sample
-from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_reader import Entry
 from shardpack.runtime.arguments import integer_or_none
 from shardpack.storage.overlay import Elsewhere, with_shards
@@ -342,8 +342,16 @@ def open_dataset(
     verify: bool | None = None,
     positions: npt.NDArray[np.int64] | None = None,
     elsewhere: Elsewhere | None = None,
+    limits: CacheLimits | None = None,
 ) -> Dataset:
     """Return the dataset in a store. Costs one read, the manifest.
+
+    Args:
+        store: Holds the manifest.
+        verify: See `shardpack.open`.
+        positions: Of a view; None for all.
+        elsewhere: How to read tars that are not beside the manifest.
+        limits: What may be kept open.
 
     Raises:
         DatasetNotFoundError: The store has no manifest.
@@ -358,5 +366,5 @@ def open_dataset(
         ) from error
     manifest = parse_manifest(text)
     store = with_shards(store, manifest.shards_at, elsewhere or Elsewhere())
-    shards = ShardCache(store, manifest, verify=store.checks_reads if verify is None else verify)
+    shards = ShardCache(store, manifest, verify=store.checks_reads if verify is None else verify, limits=limits)
     return Dataset(shards, verify=verify, positions=positions)

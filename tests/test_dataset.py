@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
+from shardpack.dataset import open_dataset
 from shardpack.errors import (
     DatasetNotFoundError,
     FieldNotFoundError,
@@ -18,7 +19,8 @@ from shardpack.errors import (
     PositionError,
     UnknownKeyError,
 )
-from shardpack.read import shard_reader as shard_module
+from shardpack.read.shard_cache import CacheLimits
+from shardpack.storage.local import LocalStore
 from tests.conftest import ROOT
 from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
 from tests.strategies import examples
@@ -67,42 +69,38 @@ def test_every_way_of_reading_gives_the_same(samples, per_shard, verify, data):
 def test_a_hot_shard_gives_the_same_bytes(samples, per_shard):
     store = CountingStore(packed(samples, max_shard_samples=per_shard))
     store.map = store._object  # as a local store would
-    ds = shardpack.open(store, verify=False)
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setattr(shard_module, "MAP_AFTER_READS", 2)
-        for _ in range(3):
-            assert as_dicts([ds[i] for i in range(len(ds))]) == expected(samples)
-            assert as_dicts(ds.get_many(range(len(ds)))) == expected(samples)
-        for shard in ds._shards.open:
-            assert shard.map is not None
-        store.taken()
-        assert as_dicts(ds.get_many(list(samples)[::-1], fields=["bin"] if "bin" in ds.fields else [])) == [
-            (key, position, {"bin": fields["bin"]} if "bin" in fields else {})
-            for key, position, fields in expected(samples)[::-1]
-        ]
+    ds = open_dataset(store, verify=False, limits=CacheLimits(map_after_reads=2))
+    for _ in range(3):
+        assert as_dicts([ds[i] for i in range(len(ds))]) == expected(samples)
+        assert as_dicts(ds.get_many(range(len(ds)))) == expected(samples)
+    assert all(shard.map is not None for shard in ds._shards.open_shards)
+    store.taken()
+    assert as_dicts(ds.get_many(list(samples)[::-1], fields=["bin"] if "bin" in ds.fields else [])) == [
+        (key, position, {"bin": fields["bin"]} if "bin" in fields else {})
+        for key, position, fields in expected(samples)[::-1]
+    ]
 
 
-def test_hot_local_shards_are_mapped_and_equal(folder, monkeypatch):
-    monkeypatch.setattr(shard_module, "MAP_AFTER_READS", 5)
-    ds = shardpack.open(folder)
+def test_hot_local_shards_are_mapped_and_equal(folder):
+    ds = open_dataset(LocalStore(folder), limits=CacheLimits(map_after_reads=5))
     before = as_dicts([ds[i] for i in range(4)])
-    assert ds._shards.open[0].map is None
+    assert ds._shards.at(0).map is None
     ds.get_many([0])
-    assert ds._shards.open[0].map is not None
+    assert ds._shards.at(0).map is not None
     requests = ds.stats().requests
     assert as_dicts([ds[i] for i in range(4)]) == before
     assert as_dicts(ds[:10]) == expected(SAMPLES, range(10))
     assert ds.stats().requests == requests, "a mapped shard costs no request"
     checked = shardpack.open(folder, verify=True)
     assert as_dicts([checked[i] for i in [0] * 20]) == expected(SAMPLES, [0] * 20)
-    assert checked._shards.open[0].map is None, "checked reads are never mapped"
+    assert checked._shards.at(0).map is None, "checked reads are never mapped"
 
 
-def test_large_samples_are_never_mapped(tmp_path, monkeypatch):
-    monkeypatch.setattr(shard_module, "MAP_AFTER_READS", 2)
-    ds = shardpack.open(write(tmp_path, {"a": {"bin": bytes(40_000)}, "b": {"bin": b"b" * 40_000}}))
+def test_large_samples_are_never_mapped(tmp_path):
+    folder = write(tmp_path, {"a": {"bin": bytes(40_000)}, "b": {"bin": b"b" * 40_000}})
+    ds = open_dataset(LocalStore(folder), limits=CacheLimits(map_after_reads=2))
     assert [ds[1]["bin"] for _ in range(5)] == [b"b" * 40_000] * 5
-    assert ds._shards.open[0].map is None
+    assert ds._shards.at(0).map is None
 
 
 @given(st.integers(-40, 40))

@@ -42,9 +42,7 @@ def cut_mapped(shard: MappedShard, position: int) -> Sample:
     return sample
 
 
-def cut_sample(
-    buffer: Any, fields: Iterable[str], begins: Iterable[int], ends: Iterable[int], sample: Sample
-) -> None:
+def cut_sample(buffer: Any, fields: Iterable[str], begins: Iterable[int], ends: Iterable[int], sample: Sample) -> None:
     """Put fields into a sample that lie in one buffer."""
     for field, begin, end in zip(fields, begins, ends, strict=True):
         sample[field] = buffer[begin:end]

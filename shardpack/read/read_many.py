@@ -1,7 +1,7 @@
 r"""Samples at many positions, over all shards: plans carried out. What `get_many` and the stream stand on.
 
-    positions --mapped shards--> cut, no request
-              \--the rest, by shard--> read plans --> all requests at once --> payloads into their samples
+positions --mapped shards--> cut, no request
+\--the rest, by shard--> read plans --> all requests at once --> payloads into their samples
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from shardpack.read.shard_reader import ShardReader
 
 MAX_SHARDS_AT_ONCE = 128  # planned together by a stream
 MAX_INDEX_BYTES_AT_ONCE = 128 << 20  # of the shards that are planned together
-FEW_SAMPLES = 8  # of a shard: planned faster one by one than together (20 us a shard, 2-core VM)
 PROBES = 4  # positions that tell whether a batch is in the page cache
 Integers = npt.NDArray[np.int64]
 
@@ -40,9 +39,13 @@ def read_samples(
         streaming: The positions are neighbours: read them in long ranges.
     """
     if fields is None and not shards.store.remote and not streaming:
-        samples = _cut_all(shards, positions.tolist())
-        if samples is not None:
-            return samples
+        return _cut_or_read(shards, positions)
+    return _read_planned(shards, positions, fields, streaming=streaming)
+
+
+def _read_planned(
+    shards: ShardCache, positions: Integers, fields: tuple[str, ...] | None, *, streaming: bool = False
+) -> list[Sample]:
     order = _ascending(positions)
     ascending = positions if order is None else positions[order]
     found: list[Sample] = []
@@ -50,7 +53,7 @@ def read_samples(
         found.extend(_read(shards, ascending, runs, _plan(shards, ascending, runs, fields), streaming=streaming))
     if order is None:
         return found
-    samples = [found[0]] * len(found)
+    samples = found[:]
     for at, sample in zip(order.tolist(), found, strict=True):
         samples[at] = sample
     return samples
@@ -121,21 +124,40 @@ def read_small(
     return samples
 
 
-# Mapped shards
+# Samples by themselves
 
 
-def _cut_all(shards: ShardCache, positions: list[int]) -> list[Sample] | None:
-    """Return samples cut from maps, and read one by one where few are wanted of a shard; None if planning pays."""
+def _cut_or_read(shards: ShardCache, positions: Integers) -> list[Sample]:
+    """Return samples, those of mapped shards cut, and what lies alone read alone; the others are planned together."""
     table = shards.open
     bounds, readers, open_shards = table.bounds, table.readers, table.shards
-    numbers = [bisect_right(bounds, position) for position in positions]
-    used = set(numbers)
-    if any((shard := open_shards[at]) is None or shard.map is None for at in used) and (
-        len(positions) > FEW_SAMPLES * len(used)
-    ):
-        return None
-    _announce(shards, positions)
-    return [readers[at](position) for at, position in zip(numbers, positions, strict=True)]
+    wanted = positions.tolist()
+    numbers = [bisect_right(bounds, position) for position in wanted]
+    _announce(shards, wanted)
+    if all((shard := open_shards[at]) is not None and shard.map is not None for at in set(numbers)):
+        return [readers[at](position) for at, position in zip(numbers, wanted, strict=True)]
+    together = _near_others(positions)
+    samples = [
+        Sample() if near and ((shard := open_shards[at]) is None or shard.map is None) else readers[at](position)
+        for near, at, position in zip(together.tolist(), numbers, wanted, strict=True)
+    ]
+    rest = [at for at, sample in enumerate(samples) if not sample]
+    for at, sample in zip(rest, _read_planned(shards, positions[rest], None), strict=True):
+        samples[at] = sample
+    return samples
+
+
+def _near_others(positions: Integers) -> npt.NDArray[np.bool_]:
+    """Return (n) which positions are near enough to others to be planned together with them: neighbours, or repeated.
+
+    A plan costs 20 us a shard (2-core VM), as much as many samples read alone.
+    """
+    order = np.argsort(positions, kind="stable")
+    near = np.diff(positions[order]) <= 1
+    found = np.zeros(len(positions), bool)
+    found[order[1:]] |= near
+    found[order[:-1]] |= near
+    return found
 
 
 def _announce(shards: ShardCache, positions: list[int]) -> None:
@@ -202,16 +224,22 @@ def _read(
 ) -> list[Sample]:
     """Return the samples of some plans, in order: from maps where there are some, the rest by requests made at once."""
     limits = [merge_limits(plan, streaming=streaming) for plan in plans]
-    from_map = [_is_cut_from_map(plan, merging, verify=shards.verify) for plan, merging in zip(plans, limits, strict=True)]
+    from_map = [
+        _is_cut_from_map(plan, merging, verify=shards.verify) for plan, merging in zip(plans, limits, strict=True)
+    ]
     wanted = [
         _whole(plan) if mapped else plan.requests(merging)
         for plan, mapped, merging in zip(plans, from_map, limits, strict=True)
     ]
-    fetched = iter(_fetch([
-        (plan.shard, requests)
-        for plan, requests, mapped in zip(plans, wanted, from_map, strict=True)
-        if not mapped and len(plan.member)
-    ]))
+    fetched = iter(
+        _fetch(
+            [
+                (plan.shard, requests)
+                for plan, requests, mapped in zip(plans, wanted, from_map, strict=True)
+                if not mapped and len(plan.member)
+            ]
+        )
+    )
     samples: list[Sample] = []
     for plan, requests, mapped, (_, begin, end) in zip(plans, wanted, from_map, runs, strict=True):
         if mapped:

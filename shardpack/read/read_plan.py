@@ -1,6 +1,6 @@
 """Which bytes of one shard to read for some of its samples, and where each payload will be in them: no I/O.
 
-    rows --index columns--> members --coalesce--> requests, and for each member its request and offset
+rows --index columns--> members --coalesce--> requests, and for each member its request and offset
 """
 
 from __future__ import annotations

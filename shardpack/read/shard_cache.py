@@ -147,6 +147,11 @@ class ShardCache:
     def __len__(self) -> int:
         return len(self.table)
 
+    @property
+    def open_shards(self) -> list[ShardReader]:
+        """The shards that are open now."""
+        return list(self._shards.values())
+
     def close(self) -> None:
         """Let go of all indexes and maps; a later read opens what it needs again."""
         with self._lock:
@@ -271,7 +276,7 @@ class ShardCache:
         return shard
 
     def _next_unused(self, queue: deque[int], *, keep: int) -> ShardReader:
-        """Take a shard out of a queue of several: the first that was not used since the last look, and is not `keep`."""
+        """Take a shard out of a queue of several: the first not used since the last look, and not `keep`."""
         while True:
             number = queue.popleft()
             shard = self._shards[number]

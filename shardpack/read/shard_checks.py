@@ -137,7 +137,7 @@ def checked_index(buffer: Any, info: ShardInfo) -> ShardIndex:
     if len(buffer) != info.index_bytes or checksum != info.index_crc32c:
         raise CorruptIndexError(
             f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
-            f"{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with \"shardpack index --force\"",
+            f'{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with "shardpack index --force"',
             shard=info.index_name,
         )
     index = parse_index(buffer, name=info.index_name)

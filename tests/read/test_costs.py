@@ -8,7 +8,7 @@ import pytest
 import shardpack
 from shardpack.format.shard_index import parse_index
 from shardpack.order.epoch import SHUFFLES
-from shardpack.read.shard_reader import MAP_AFTER_READS
+from shardpack.read.shard_cache import CacheLimits
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
 
 MANIFEST, KEYS = "shardpack.json", "keys.index"
@@ -169,7 +169,7 @@ def test_streaming_large_samples_from_memory_costs_no_request(tmp_path, mode):
 def test_a_local_sample_costs_one_read_until_its_shard_is_mapped(tmp_path):
     ds = shardpack.open(write(tmp_path, numbered(10)))
     ds[0]
-    for i in range(1, MAP_AFTER_READS):
+    for i in range(1, CacheLimits().map_after_reads):
         before = ds.stats().requests
         ds[i % 10]
         assert ds.stats().requests - before == 1

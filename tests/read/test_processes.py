@@ -17,9 +17,10 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from shardpack.read import shard_cache as shards_module
-from shardpack.read import shard_reader as shard_module
+from shardpack.dataset import open_dataset
+from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage import local as local_module
+from shardpack.storage.local import LocalStore
 from tests.conftest import ROOT
 from tests.read.datasets import as_dicts, descriptors, expected, numbered, write
 
@@ -34,9 +35,8 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def small_limits(monkeypatch):
     """Few shards open at a time, and mapped at once, so that all of it happens often."""
-    monkeypatch.setattr(shards_module, "MAX_OPEN_SHARDS", 3)
     monkeypatch.setattr(local_module, "_MAX_OPEN_FILES", 3)
-    monkeypatch.setattr(shard_module, "MAP_AFTER_READS", 2)
+    return CacheLimits(index_bytes=3 * 4096 + 4095, maps=2, map_after_reads=2)
 
 
 def check_at_random(ds, seed, rounds):
@@ -59,9 +59,8 @@ def check_at_random(ds, seed, rounds):
     return seed
 
 
-@pytest.mark.usefixtures("small_limits")
-def test_sixteen_threads_at_once(folder):
-    ds = shardpack.open(folder)
+def test_sixteen_threads_at_once(folder, small_limits):
+    ds = open_dataset(LocalStore(folder), limits=small_limits)
     interval = sys.getswitchinterval()
     sys.setswitchinterval(1e-5)
     try:
@@ -69,7 +68,7 @@ def test_sixteen_threads_at_once(folder):
             assert list(pool.map(lambda seed: check_at_random(ds, seed, 60), range(16))) == list(range(16))
     finally:
         sys.setswitchinterval(interval)
-    assert sum(shard is not None for shard in ds._shards.open) <= 3
+    assert len(ds._shards.open_shards) <= 3
 
 
 def test_threads_on_a_fresh_dataset(folder):
@@ -87,13 +86,12 @@ def test_threads_on_a_fresh_dataset(folder):
                 assert found.result() == expected(SAMPLES, [50, 51])
 
 
-@pytest.mark.usefixtures("small_limits")
-def test_open_shards_and_descriptors_are_bounded(folder):
-    ds = shardpack.open(folder)
+def test_open_shards_and_descriptors_are_bounded(folder, small_limits):
+    ds = open_dataset(LocalStore(folder), limits=small_limits)
     kept = []
     for position in range(len(ds)):
         kept.extend([ds[position], ds[position], ds[position]])
-        assert sum(shard is not None for shard in ds._shards.open) <= 3
+        assert len(ds._shards.open_shards) <= 3
         assert descriptors(folder) <= 3 + 3 + 3, "an index and a map a shard, and the files"
     assert as_dicts(kept[::3]) == expected(SAMPLES)
     for _ in range(3):
@@ -115,12 +113,12 @@ def test_thousands_of_shards_fit_the_usual_limit_of_descriptors(tmp_path):
     write(tmp_path, {f"{i:04d}": {"txt": b"%d" % i} for i in range(count)}, max_shard_samples=1)
     probe = f"""
 import resource, shardpack
-from shardpack.read import shard_cache as shards, shard_reader as shard
+from shardpack.dataset import open_dataset
+from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage import local
 resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
-shards.MAX_OPEN_SHARDS = local._MAX_OPEN_FILES = 80
-shard.MAP_AFTER_READS = 1
-ds = shardpack.open({str(tmp_path)!r})
+local._MAX_OPEN_FILES = 80
+ds = open_dataset(local.LocalStore({str(tmp_path)!r}), limits=CacheLimits(map_after_reads=1))
 kept = [ds[i] for i in range(len(ds))] + list(ds) + ds[:] + [ds[key] for key in ds.keys()]
 assert [sample["txt"] for sample in kept] == [b"%d" % i for i in range({count})] * 4
 assert [sample.key for sample in kept] == [f"{{i:04d}}" for i in range({count})] * 4
@@ -130,9 +128,8 @@ assert [sample.key for sample in kept] == [f"{{i:04d}}" for i in range({count})]
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-@pytest.mark.usefixtures("small_limits")
-def test_an_open_dataset_goes_on_after_fork(folder):
-    ds = shardpack.open(folder)
+def test_an_open_dataset_goes_on_after_fork(folder, small_limits):
+    ds = open_dataset(LocalStore(folder), limits=small_limits)
     check_at_random(ds, 1, 20)
     children = []
     for seed in range(4):
