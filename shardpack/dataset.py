@@ -165,7 +165,8 @@ class Dataset:
             else:
                 item = self._checked_position(item)
         table = self._shards.open
-        return table.readers[bisect_right(table.bounds, item)](item)
+        cut = table.readers[bisect_right(table.bounds, item)]
+        return self._shards.read(item) if cut is None else cut(item)
 
     def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:
         """Return samples in the order asked; reads are sorted, merged and announced together.

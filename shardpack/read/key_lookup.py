@@ -10,7 +10,7 @@ from shardpack.errors import CorruptIndexError, DuplicateKeyError, ShardNotFound
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import FILE_NAME, KeyIndex, directory_end, hash_key
 from shardpack.read.shard_cache import ShardCache
-from shardpack.storage.local import drop_resident
+from shardpack.storage.local_file import drop_resident
 
 TRIMMED_BYTES = 64 << 20  # smaller key indexes may stay mapped whole: faults cost more than they take
 LOOKUPS_PER_TRIM = 64  # each may map 2 MiB of a large key index, which then counts as memory of this process

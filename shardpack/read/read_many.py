@@ -129,20 +129,20 @@ def read_small(
 
 def _cut_or_read(shards: ShardCache, positions: Integers) -> list[Sample]:
     """Return samples, those of mapped shards cut, and what lies alone read alone; the others are planned together."""
-    table = shards.open
-    bounds, readers, open_shards = table.bounds, table.readers, table.shards
-    wanted = positions.tolist()
-    numbers = [bisect_right(bounds, position) for position in wanted]
+    wanted, table = positions.tolist(), shards.open
     _announce(shards, wanted)
-    if all((shard := open_shards[at]) is not None and shard.map is not None for at in set(numbers)):
-        return [readers[at](position) for at, position in zip(numbers, wanted, strict=True)]
-    together = _near_others(positions)
-    samples = [
-        Sample() if near and ((shard := open_shards[at]) is None or shard.map is None) else readers[at](position)
-        for near, at, position in zip(together.tolist(), numbers, wanted, strict=True)
-    ]
-    rest = [at for at, sample in enumerate(samples) if not sample]
-    for at, sample in zip(rest, _read_planned(shards, positions[rest], None), strict=True):
+    bounds, readers = table.bounds, table.readers
+    found = [readers[bisect_right(bounds, position)] for position in wanted]
+    if None not in found:
+        return [cut(position) for cut, position in zip(found, wanted, strict=True) if cut is not None]
+    samples, rest = [], []
+    for at, (cut, near, position) in enumerate(zip(found, _near_others(positions).tolist(), wanted, strict=True)):
+        if cut is None and near:
+            rest.append(at)
+            samples.append(Sample())
+        else:
+            samples.append(shards.read(position) if cut is None else cut(position))
+    for at, sample in zip(rest, _read_planned(shards, positions[rest], None) if rest else (), strict=True):
         samples[at] = sample
     return samples
 

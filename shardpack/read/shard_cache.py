@@ -1,6 +1,6 @@
 """The shards that are open, kept within limits: parsed indexes by their bytes, maps by their number.
 
-    position --bisect--> reader of its shard: `cut` where the shard is mapped, else `ShardCache.read`
+    position --bisect--> `cut` of its shard, where that is mapped, else `ShardCache.read`
 
 Who was not used since the last look goes first (second chance), so that a look-up costs one flag. A sample that
 is kept holds the keys of its shard at most, never the shard.
@@ -26,9 +26,9 @@ from shardpack.read.sample import Sample
 from shardpack.read.shard_checks import check_length, check_shards, checked_index, fetch_index
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
-from shardpack.storage.local import drop_resident
+from shardpack.storage.local_file import drop_resident
 from shardpack.storage.open_files import max_maps
-from shardpack.storage.protocols import RangeReader, Ranges
+from shardpack.storage.protocols import Ranges, Store
 
 MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of
 _OBJECT_BYTES = 4 << 10  # what an open shard takes besides its index
@@ -62,15 +62,15 @@ class _Table:
 
     Attributes:
         bounds: Ascending positions; what holds position p is number `bisect_right(bounds, p)`.
-        readers: (bounds + 1) what returns the sample at a position.
+        readers: (bounds + 1) what cuts the sample at a position from a map; None where `ShardCache.read` must read it.
         shards: (bounds + 1) the open ones; None between them.
     """
 
     bounds: list[int]
-    readers: list[Callable[[int], Sample]]
+    readers: list[Callable[[int], Sample] | None]
     shards: list[ShardReader | None]
 
-    def with_shard(self, shard: ShardReader, reader: Callable[[int], Sample]) -> _Table:
+    def with_shard(self, shard: ShardReader) -> _Table:
         """Return a table with one shard more, whose positions are not in it yet."""
         begin, end = shard.first, shard.first + len(shard)
         at = bisect_right(self.bounds, begin)
@@ -78,11 +78,11 @@ class _Table:
         after = at == len(self.bounds) or end < self.bounds[at]
         bounds, readers, shards = self.bounds[:], self.readers[:], self.shards[:]
         bounds[at:at] = [begin] * before + [end] * after
-        readers[at : at + 1] = [reader] * (before + 1 + after)
+        readers[at : at + 1] = [None] * (before + 1 + after)
         shards[at : at + 1] = [*[None] * before, shard, *[None] * after]
         return _Table(bounds, readers, shards)
 
-    def without(self, shard: ShardReader, reader: Callable[[int], Sample]) -> _Table:
+    def without(self, shard: ShardReader) -> _Table:
         """Return a table with one shard less."""
         at = bisect_right(self.bounds, shard.first)
         first, last = at, at
@@ -92,7 +92,7 @@ class _Table:
             last += 1
         bounds, readers, shards = self.bounds[:], self.readers[:], self.shards[:]
         del bounds[first:last]
-        readers[first : last + 1] = [reader]
+        readers[first : last + 1] = [None]
         shards[first : last + 1] = [None]
         return _Table(bounds, readers, shards)
 
@@ -119,9 +119,7 @@ class ShardCache:
         open: What is open, for the hot path, which saves a call.
     """
 
-    def __init__(
-        self, store: RangeReader, manifest: Manifest, *, verify: bool, limits: CacheLimits | None = None
-    ) -> None:
+    def __init__(self, store: Store, manifest: Manifest, *, verify: bool, limits: CacheLimits | None = None) -> None:
         self.store, self.manifest, self.verify = store, manifest, verify
         self.table = ShardList(manifest)
         self.limits = limits or CacheLimits()
@@ -132,7 +130,7 @@ class ShardCache:
         self._reset()
 
     def _reset(self) -> None:
-        self.open = _Table([], [self.read], [None])
+        self.open = _Table([], [None], [None])
         self._shards: dict[int, ShardReader] = {}  # the open ones, by number
         self._held_bytes = 0  # by them
         self._held: deque[int] = deque()  # their numbers, in the order of the next look
@@ -263,14 +261,14 @@ class ShardCache:
             self._shards[number] = shard
             self._held.append(number)
             self._held_bytes += shard.held_bytes
-            self.open = self.open.with_shard(shard, self.read)
+            self.open = self.open.with_shard(shard)
             while self._held_bytes > self.limits.index_bytes and len(self._held) > 1:
                 old = self._next_unused(self._held, keep=number)
                 self._held_bytes -= old.held_bytes
                 if old.map is not None:
                     self._maps.remove(old.number)
                 del self._shards[old.number]
-                self.open = self.open.without(old, self.read)
+                self.open = self.open.without(old)
                 old.keys.detach()
             shard.used = True
         return shard
@@ -310,7 +308,7 @@ class ShardCache:
         table = self.open
         at = bisect_right(table.bounds, shard.first)
         table.shards[at] = shard
-        table.readers[at] = shard.cut if shard.map is not None and shard.dense else self.read
+        table.readers[at] = shard.cut if shard.map is not None and shard.dense else None
 
     def count_mapped(self, num_bytes: int) -> None:
         """Count bytes read through maps: now and then they are let go of, so that they do not pile up as ours."""

@@ -13,8 +13,8 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.tar_parser import Member, TarParser
-from shardpack.storage.local import drop_resident
-from shardpack.storage.protocols import RangeReader, Ranges
+from shardpack.storage.local_file import drop_resident
+from shardpack.storage.protocols import Ranges, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +76,7 @@ def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
     )
 
 
-def check_shards(store: RangeReader, shards: Sequence[tuple[ShardInfo, ShardIndex]]) -> None:
+def check_shards(store: Store, shards: Sequence[tuple[ShardInfo, ShardIndex]]) -> None:
     """Raise StaleIndexError unless shards of one store have the length and some headers that their indexes tell of.
 
     Costs a few small ranges a shard, all at once: of one field of four samples where no checksum tells that the
@@ -110,7 +110,7 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
         )
 
 
-def fetch_index(store: RangeReader, info: ShardInfo) -> Any:
+def fetch_index(store: Store, info: ShardInfo) -> Any:
     """Return the bytes of a shard's index, or a map of them, unchecked.
 
     Raises:

@@ -13,7 +13,7 @@ from shardpack.format.shard_index import ShardIndex
 from shardpack.read.payload import cut_field, cut_mapped, cut_sample
 from shardpack.read.sample import Sample
 from shardpack.read.shard_keys import ShardKeys
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import Store
 
 LARGE_SAMPLE_BYTES = 64 << 10  # that read each by itself cost little more than in long requests
 
@@ -58,7 +58,7 @@ class ShardReader:
     )  # fmt: skip
 
     def __init__(
-        self, store: RangeReader, info: ShardInfo, index: ShardIndex, *, number: int, first: int, held_bytes: int
+        self, store: Store, info: ShardInfo, index: ShardIndex, *, number: int, first: int, held_bytes: int
     ) -> None:
         self.store, self.info, self.index = store, info, index
         self.number, self.first, self.path, self.held_bytes = number, first, info.name, held_bytes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -21,6 +22,9 @@ from shardpack.storage.local_file import LocalFile, open_regular
 _MERGE_LIMITS = MergeLimits(max_gap_bytes=1023, max_request_bytes=64 << 10)
 _MAX_OPEN_FILES = 256  # a quarter of the usual limit of 1024 descriptors a process
 _COPY_BYTES = 4 << 20
+# Before Python 3.13 each map holds a descriptor, of which a process has few; later it is an area of the address
+# space, of which Linux allows 65,530.
+MAP_FROM_BYTES = 64 << 10 if sys.version_info >= (3, 13) else 1 << 20
 
 
 class LocalStore(BaseStore):
@@ -62,11 +66,12 @@ class LocalStore(BaseStore):
         return self._file(path).size()
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        """Return the file memory-mapped, read-only; nothing is copied."""
+        """Return the file memory-mapped, read-only, so that nothing is copied; a small one is read."""
         with LocalFile(self._resolve(path), path) as file:
-            check_size(path, file.size(), max_bytes)
-            self.stats.add_requests(1, file.size())
-            return file.map()
+            size = file.size()
+            check_size(path, size, max_bytes)
+            self.stats.add_requests(1, size)
+            return file.read(0, size) if size < MAP_FROM_BYTES else file.map()
 
     def map(self, path: str) -> mmap.mmap | None:
         """Return the file memory-mapped for many small reads at random."""
