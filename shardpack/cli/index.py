@@ -18,6 +18,7 @@ from shardpack.cli.ui import (
     quiet_option,
     storage_option,
 )
+from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.runtime.sizes import format_bytes
 
 SHOWN = 3  # keys and tars named in a note
@@ -50,6 +51,14 @@ SHOWN = 3  # keys and tars named in a note
     show_default=True,
     help="Keys that name two samples: refuse, or index them as webdataset reads them.",
 )
+@click.option(
+    "--ignore",
+    multiple=True,
+    metavar="GLOB",
+    default=DEFAULT_IGNORE,
+    show_default=True,
+    help="Files in the tars to ignore, by their names without folders; repeat it for more patterns.",
+)
 @click.option("--force", is_flag=True, help="Replace indexes and a manifest that are already there.")
 @storage_option
 @options_of("--out-option", "the URL of --out, where it differs")
@@ -61,6 +70,7 @@ def command(
     jobs: int | None,
     checksums: bool | None,
     on_duplicate: Literal["raise", "keep"],
+    ignore: tuple[str, ...],
     force: bool,
     storage_options: dict[str, Any] | None,
     out_options: dict[str, Any] | None,
@@ -71,11 +81,11 @@ def command(
 
     TAR is a tar, a folder of tars, a pattern, or the URL of any of these. The tars stay as they are;
     members are grouped to samples as webdataset groups them. The manifest goes to the folder that
-    holds them all. With --force it also mends a dataset whose indexes are damaged or lost. Far away
-    only headers are read where payloads are large; such tars have no checksums.
+    holds them all. With --force it also repairs a dataset whose indexes are damaged or lost. Of remote
+    tars only headers are read where payloads are large; such tars have no checksums.
 
-    With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, ignored,
-    changed, without_checksums, resumed, bytes_fetched, seconds.
+    With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, without_key,
+    ignored, changed, without_checksums, resumed, bytes_fetched, seconds.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.index(
@@ -84,6 +94,7 @@ def command(
             jobs=jobs,
             checksums=checksums,
             on_duplicate=on_duplicate,
+            ignore=ignore,
             force=force,
             storage_options=storage_options,
             out_options=out_options,
@@ -105,9 +116,13 @@ def command(
             f"  {plural(report.without_checksums, 'tar')} without checksums: {format_bytes(report.bytes_fetched)} read",
             quiet=quiet,
         )
-    if report.ignored:
+    for pattern, count in report.ignored.items():
+        what = f"{pattern} (AppleDouble)" if pattern in DEFAULT_IGNORE else pattern
+        note(f"  ignored {plural(count, 'member')}: {what}", quiet=quiet)
+    if report.without_key:
         note(
-            f"  {plural(report.ignored, 'file')} without a key and a field in the name: part of no sample", quiet=quiet
+            f"  {plural(report.without_key, 'file')} without a key and a field in the name: part of no sample",
+            quiet=quiet,
         )
     for repeated in report.repeated[:SHOWN]:
         note(f"  key names two samples: {repeated}", quiet=quiet)

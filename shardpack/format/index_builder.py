@@ -24,6 +24,7 @@ def build_index(
     shard_bytes: int,
     shard_crc32c: int | None,
     end_of_data: int,
+    ignored: Sequence[str] = (),
     shard: str | None = None,
 ) -> ShardIndex:
     """Return the index of n samples from the columns of their m members, in any order.
@@ -35,6 +36,7 @@ def build_index(
         code: (m) number of the member's field in `fields`; no sample has one twice.
         data_offset, size, crc32c, header_bytes: (m) as in the index; no `crc32c` without `shard_crc32c`.
         shard_bytes, shard_crc32c, end_of_data: Of the shard.
+        ignored: Patterns of files that are in no sample for that, sorted.
         shard: Its name, for errors.
 
     Raises:
@@ -67,6 +69,7 @@ def build_index(
         shard_bytes=shard_bytes,
         shard_crc32c=shard_crc32c,
         end_of_data=end_of_data,
+        ignored=tuple(ignored),
     )
 
 

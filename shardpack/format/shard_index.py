@@ -32,7 +32,7 @@ SCHEMA = container.Schema(
         "field": "U16",
         "key_heap": "U8",
     },
-    metadata=frozenset(("fields", "shard_bytes", "shard_crc32c", "end_of_data")),
+    metadata=frozenset(("fields", "shard_bytes", "shard_crc32c", "end_of_data", "ignored")),
 )
 MAX_FIELDS = 1 << 16  # what a number in the column `field` can tell apart
 MAX_SHARD_BYTES = (1 << 63) - 1  # so that data_offset + size never overflows 64 bits
@@ -64,6 +64,7 @@ class ShardIndex:
     shard_bytes: int
     shard_crc32c: int | None
     end_of_data: int  # where the end-of-archive blocks begin
+    ignored: tuple[str, ...] = ()  # patterns that files of the shard matched, which are in no sample (SPEC 2.4)
 
     @property
     def num_samples(self) -> int:
@@ -163,7 +164,7 @@ def check_field_names(fields: Sequence[str], *, shard: str | None = None) -> Non
         what = f"has {len(fields)} names, limit {MAX_FIELDS}"
     raise FormatError(
         f"the list of different fields {what}: {', '.join(map(repr, fields[:3]))}, ...; "
-        "rename the members so that what differs stands before the first dot, or leave them out",
+        "rename the members so that what differs stands before the first dot, or leave them out (index: --ignore)",
         shard=shard,
     )
 
@@ -182,6 +183,8 @@ def encode_index(index: ShardIndex) -> list[bytes | memoryview]:
     )
     if index.shard_crc32c is not None:
         metadata["shard_crc32c"] = f"{index.shard_crc32c:08x}"
+    if index.ignored:
+        metadata["ignored"] = _encode_names(index.ignored)
     columns = {name: getattr(index, name) for name in SCHEMA.columns}
     return container.encode({name: column for name, column in columns.items() if column is not None}, metadata)
 
@@ -208,6 +211,7 @@ def parse_index(buffer: Any, *, name: str) -> ShardIndex:
         shard_bytes=_number(metadata, "shard_bytes", name),
         shard_crc32c=int(_text(metadata, "shard_crc32c", _CHECKSUM, name), 16) if checksums else None,
         end_of_data=_number(metadata, "end_of_data", name),
+        ignored=parse_names(metadata["ignored"], name, "ignored patterns") if "ignored" in metadata else (),
     )
     _check_keys(index, name)
     _check_fields(index, name)
@@ -215,19 +219,19 @@ def parse_index(buffer: Any, *, name: str) -> ShardIndex:
     return index
 
 
-def parse_names(text: str, name: str) -> tuple[str, ...]:
-    """Return the field names in a metadata value, checked to be sorted and different."""
+def parse_names(text: str, name: str, what: str = "field names") -> tuple[str, ...]:
+    """Return the field names, or other names, in a metadata value, checked to be sorted and different."""
     try:
-        fields = json.loads(text)
+        names = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _broken(f"has no list of field names: {error}", name) from error
-    if not isinstance(fields, list) or not all(isinstance(field, str) for field in fields):
-        raise _broken("has no list of field names", name)
-    if len(fields) > MAX_FIELDS:
-        raise _broken(f"has {len(fields)} fields, limit {MAX_FIELDS}", name)
-    if fields != sorted(set(fields)):
-        raise _broken("has fields that are not sorted, or stand twice", name)
-    return tuple(fields)
+        raise _broken(f"has no list of {what}: {error}", name) from error
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise _broken(f"has no list of {what}", name)
+    if len(names) > MAX_FIELDS:
+        raise _broken(f"has {len(names)} {what}, limit {MAX_FIELDS}", name)
+    if names != sorted(set(names)):
+        raise _broken(f"has {what} that are not sorted, or stand twice", name)
+    return tuple(names)
 
 
 def _text(metadata: dict[str, str], what: str, pattern: re.Pattern[str], name: str) -> str:

@@ -1,13 +1,14 @@
-"""From tars to their indexes: many at once, in processes near and in threads far away.
+"""From tars to their indexes: many at once, in processes or in threads.
 
-near  processes read whole tars (checksums take the processor)
-far   threads hop from header to header (each waits for the network)
+on the disk    processes read whole tars (checksums take the processor)
+remote         threads scan from header to header (each waits for the network)
 """
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from functools import partial
 from typing import Any, Literal, Protocol
@@ -22,16 +23,17 @@ from shardpack.format.key_index import hash_keys, repeated_hashes
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.index.find import TarSet
-from shardpack.index.header_scan import IndexedTar, index_tar
-from shardpack.index.range_scan import index_object
+from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
+from shardpack.index.header_scan import TarFile, index_tar
+from shardpack.index.range_scan import ScanLimits, index_object
 from shardpack.index.report import RepeatedKey
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 
 OnDuplicate = Literal["raise", "keep"]
 SHOWN = 3
-FAR_JOBS = 16  # tars indexed at the same time
-REQUESTS_AT_ONCE, MOST_LANES = 256, 64  # over all of them; within one
+REMOTE_JOBS = 16  # tars indexed at the same time
+REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all of them; within one
 
 
 class IndexPlace(Protocol):
@@ -83,48 +85,51 @@ class MemoryPlace:
 class Build:
     """What the indexes have told so far. Memory: one index a job, and 8 bytes a key."""
 
-    def __init__(self, found: TarSet, place: IndexPlace, *, force: bool = True) -> None:
-        self._found, self._place, self._force = found, place, force
+    def __init__(
+        self, found: TarSet, place: IndexPlace, *, force: bool = True, ignore: Sequence[str] = DEFAULT_IGNORE
+    ) -> None:
+        self._found, self._place, self._force, self._ignore = found, place, force, ignore
         self._shards: dict[str, ShardInfo] = {}
         self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.repeated: list[RepeatedKey] = []
-        self.ignored = self.resumed = self.bytes_fetched = 0
+        self.without_key = self.resumed = self.bytes_fetched = 0
+        self.ignored: Counter[str] = Counter()
 
     def add_all(
         self, *, jobs: int | None = None, checksums: bool | None = None, progress: Progress = no_progress
     ) -> None:
         """Index every tar, and write its index."""
         if self._found.on_disk and checksums is not False:
-            self._add_near(jobs, progress)
+            self._add_local(jobs, progress)
         else:
-            self._add_far(jobs, checksums, progress)
+            self._add_remote(jobs, checksums, progress)
 
-    def _add_near(self, jobs: int | None, progress: Progress) -> None:
+    def _add_local(self, jobs: int | None, progress: Progress) -> None:
         found = self._found
         sizes = [found.store.size(name) for name in found.names]
         total = sum(sizes)
         count = ByteProgress("index", total, progress)
-        tasks = [(found.folder, name) for name in found.names]
+        tasks = [TarFile(found.folder, name, self._ignore) for name in found.names]
         with start_workers(min(jobs or default_jobs(total), len(tasks))) as engine:
             if engine.jobs == 1:
                 for task in tasks:
-                    self._add(index_tar(task, passed=count.advance))
+                    self._add(index_tar(task, advance=count.advance))
             else:
                 for number, indexed in engine.map(index_tar, tasks):
                     self._add(indexed)
                     count.advance(sizes[number])
         self.bytes_fetched += total
 
-    def _add_far(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
+    def _add_remote(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
         found = self._found
         before = found.store.stats.snapshot().bytes_fetched
-        jobs = min(jobs or FAR_JOBS, len(found.names))
+        jobs = min(jobs or REMOTE_JOBS, len(found.names))
         with ThreadPoolExecutor(jobs, thread_name_prefix="shardpack-index") as threads:
             total = sum(threads.map(found.store.size, found.names))
-            lanes = min(REQUESTS_AT_ONCE // jobs or 1, MOST_LANES)
-            one = partial(self._add_one_far, checksums, lanes, ByteProgress("index", total, progress))
+            limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
+            one = partial(self._add_one_remote, checksums, limits, ByteProgress("index", total, progress))
             futures = [threads.submit(one, name) for name in found.names]
             try:
                 for future in as_completed(futures):
@@ -135,8 +140,8 @@ class Build:
                 raise
         self.bytes_fetched += found.store.stats.snapshot().bytes_fetched - before
 
-    def _add_one_far(self, checksums: bool | None, lanes: int, count: ByteProgress, name: str) -> None:
-        def passed(num_bytes: int) -> None:
+    def _add_one_remote(self, checksums: bool | None, limits: ScanLimits, count: ByteProgress, name: str) -> None:
+        def advance(num_bytes: int) -> None:
             if self._stop.is_set():
                 raise _StoppedError
             count.advance(num_bytes)
@@ -146,11 +151,15 @@ class Build:
             self._take(*done)
             with self._lock:
                 self.resumed += 1
-            passed(self._found.store.size(name))
+            advance(self._found.store.size(name))
             return
         if not self._force:
             self._place.refuse_foreign(manifest.index_name(name))
-        self._add(index_object(self._found.store, name, checksums=checksums, lanes=lanes, passed=passed))
+        self._add(
+            index_object(
+                self._found.store, name, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance
+            )
+        )
 
     def _add(self, indexed: IndexedTar) -> None:
         info, parts = encode_shard(indexed.name, indexed.index)
@@ -163,7 +172,8 @@ class Build:
         hashes = hash_keys((key.encode("utf-8", "surrogateescape") for key in keys), len(keys))
         with self._lock:
             self._shards[indexed.name], self._hashes[indexed.name] = info, hashes
-            self.ignored += indexed.ignored
+            self.without_key += indexed.without_key
+            self.ignored.update(indexed.ignored)
 
     def check_unique(self, on_duplicate: OnDuplicate) -> None:
         """Fill `repeated`, and raise if there are any and they are not wanted."""

@@ -13,6 +13,7 @@ from shardpack.format import manifest
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
+from shardpack.storage.adapter import can_adapt
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import is_url
 
@@ -29,12 +30,12 @@ class TarSet:
     @property
     def folder(self) -> str:
         """Where the names begin: an absolute path, or a URL without secrets."""
-        return self.store.location
+        return self.store.folder or self.store.location
 
     @property
     def on_disk(self) -> bool:
         """Whether the tars are files of this machine."""
-        return not is_url(self.folder)
+        return self.store.folder is not None
 
     def path(self, name: str) -> str:
         """Return where a tar, or what belongs beside it, is on the disk."""
@@ -81,10 +82,11 @@ def find_tars(tars: Any, options: Mapping[str, Any] | None = None) -> TarSet:
 def _paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple[Root, str]]:
     """Return what is named, as roots and paths; patterns are not looked up yet."""
     given, below = tars if isinstance(tars, tuple) and len(tars) == 2 else (tars, "")
-    if callable(getattr(given, "get_range", None)):
+    if can_adapt(given):
         if options:
             raise OptionError("storage_options are for URLs, and a store has its own; leave them out")
-        return [(StoreRoot(given), path.strip("/")) for path in _as_texts(below)]
+        root = StoreRoot(given)
+        return [(root, path.strip("/")) for path in _as_texts(below)]
     texts = _as_texts(tars)
     if not texts:
         raise OptionError("no tar is named; name tars, or a folder of tars")

@@ -29,7 +29,8 @@ class IndexReport:
         num_samples, num_shards, num_bytes: Totals.
         samples_per_field: How many samples have each field.
         repeated: Keys that name two samples, in the order found.
-        ignored: Files in the tars that belong to no sample.
+        without_key: Files in the tars that belong to no sample, by their names.
+        ignored: How many files each pattern of `ignore` made us ignore.
         changed: Tars that are not as the manifest before described them; only with `force`.
         without_checksums: Tars whose payloads were not read, so that nobody can check them.
         resumed: Tars whose index was there already, from a run that was cut off.
@@ -43,7 +44,8 @@ class IndexReport:
     num_bytes: int
     samples_per_field: dict[str, int] = field(default_factory=dict)
     repeated: Sequence[RepeatedKey] = ()
-    ignored: int = 0
+    without_key: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
     changed: Sequence[str] = ()
     without_checksums: int = 0
     resumed: int = 0

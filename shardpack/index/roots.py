@@ -11,11 +11,12 @@ import posixpath
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, cast
 from urllib.parse import quote, unquote
 
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.index.patterns import Glob
+from shardpack.storage.adapter import adapt
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import WritableStore
@@ -145,7 +146,7 @@ class StoreRoot:
         return names if glob is not None else [name for name in names if "/" not in name]
 
     def store(self, folder: str) -> tuple[WritableStore, str]:  # noqa: ARG002 - the store has no other beginning
-        return self.given, ""
+        return cast("WritableStore", adapt(self.given)), ""  # whether it can be written to, only writing asks
 
     def shown(self, path: str) -> str:
         return f"{getattr(self.given, 'location', '')}/{path}".strip("/") if path else repr(self.given)

@@ -12,6 +12,7 @@ from shardpack.errors import OptionError
 from shardpack.format.manifest import Manifest
 from shardpack.index.build import Build, MemoryPlace, OnDuplicate
 from shardpack.index.find import TarSet, find_tars
+from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
 from shardpack.index.report import IndexReport
 from shardpack.index.target import place_for
 from shardpack.runtime.arguments import as_jobs
@@ -28,6 +29,7 @@ def index(
     jobs: int | None = None,
     checksums: bool | None = None,
     on_duplicate: OnDuplicate = "raise",
+    ignore: Sequence[str] = DEFAULT_IGNORE,
     force: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     out_options: Mapping[str, Any] | None = None,
@@ -38,14 +40,14 @@ def index(
     Members are grouped as webdataset groups them. Tars on disk are read once, from end to end. In a
     bucket or on a server, payloads are skipped where that saves a quarter of the bytes; such tars
     have no checksums. A run that was cut off there continues: tars whose index is written, and that
-    have the same length and ETag, are not read again. With `force` it also mends a dataset whose
+    have the same length and ETag, are not read again. With `force` it also repairs a dataset whose
     indexes or manifest are damaged or lost: what the manifest before said of classes and packing is
     kept, if it is of the same tars.
 
     Args:
         tars: A folder, a pattern (`train-*.tar`, `train-{000000..000127}.tar`), a tar, the URL of
             any of these, or a list. A web server (`https://`) has no list of its files: name the
-            tars, or use braces.
+            tars, or use braces. Or a store, for the tars at its top, or (store, names or patterns).
         out: Folder or URL that indexes and manifest go to. None: where the tars are, in the folder
             that holds them all. The manifest then says where the tars are, so that it is enough to
             open `out`.
@@ -54,11 +56,14 @@ def index(
         checksums: True reads every payload; False skips them also on disk; None decides as above.
         on_duplicate: "raise" refuses tars in which a key names two samples; "keep" indexes them
             as webdataset would read them: by position, and by key only where it is unique.
+        ignore: Patterns of files in the tars that become part of no sample: of their names without
+            folders, or with a slash in the pattern, of whole names. Default: what macOS writes
+            beside each file (AppleDouble).
         force: Replace indexes and a manifest that are already there.
         storage_options: For URLs, as `open` takes them.
         out_options: The same for `out`. None: `storage_options`, if both have the same scheme.
-        progress: Called as progress("index", bytes done, bytes in all); skipped bytes count. Far
-            away it is called in threads, one call at a time.
+        progress: Called as progress("index", bytes done, bytes in all); skipped bytes count. For
+            remote tars it is called in threads, one call at a time.
 
     Raises:
         DuplicateKeyError: Keys repeat; the first few are named with shard and offsets.
@@ -80,7 +85,7 @@ def index(
     place = place_for(found, out, storage_options, out_options)
     place.refuse(force=force)
     before = place.before
-    built = Build(found, place, force=force)
+    built = Build(found, place, force=force, ignore=check_ignore(ignore))
     try:
         with storage_errors(f"write indexes to {place.location!r}"):
             built.add_all(jobs=jobs, checksums=checksums, progress=progress)
@@ -97,7 +102,8 @@ def index(
         num_bytes=whole.num_bytes,
         samples_per_field=whole.samples_per_field,
         repeated=tuple(built.repeated),
-        ignored=built.ignored,
+        without_key=built.without_key,
+        ignored=dict(sorted(built.ignored.items())),
         changed=_changed(before, whole),
         without_checksums=sum(record["crc32c"] is None for record in whole.records),
         resumed=built.resumed,

@@ -25,7 +25,7 @@ from shardpack.errors import FormatError, OptionError, OutputExistsError, ShardN
 from shardpack.format import key_index, manifest
 from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
 from shardpack.index.find import TarSet
-from shardpack.index.header_scan import IndexedTar
+from shardpack.index.grouping import IndexedTar
 from shardpack.read.shard_checks import checked_index, fetch_index
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import is_followed
@@ -144,7 +144,8 @@ class Place:
             same = entry["version"] == self._version(name) and info.name == name and entry["made_by"] == __version__
             if not same or (checksums and info.crc32c is None):
                 return None
-            return IndexedTar(name, checked_index(fetch_index(self.store, info), info), int(entry["ignored"])), info
+            index = checked_index(fetch_index(self.store, info), info)
+            return IndexedTar(name, index, int(entry["without_key"]), dict(entry["ignored"])), info
         except (FormatError, ShardNotFoundError, ValueError, KeyError, TypeError):
             return None
 
@@ -163,7 +164,12 @@ class Place:
         """Write the journal entry of a tar whose index is written."""
         version = self._version(indexed.name)
         if version is not None:
-            entry = {"version": version, "made_by": __version__, "ignored": indexed.ignored}
+            entry = {
+                "version": version,
+                "made_by": __version__,
+                "without_key": indexed.without_key,
+                "ignored": dict(indexed.ignored),
+            }
             text = json.dumps({**entry, "shard": manifest.record_of(info)})
             self.store.put(_journal_name(indexed.name), text.encode())
 

@@ -33,7 +33,7 @@ from shardpack.format.key_index import FILE_NAME as KEY_INDEX_NAME
 from shardpack.format.key_index import KeyIndex, encode_key_index, hash_keys
 from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex
-from shardpack.index.header_scan import index_tar
+from shardpack.index.header_scan import TarFile, index_tar
 from shardpack.index.range_scan import index_object
 from shardpack.read.shard_checks import (
     check_length,
@@ -241,10 +241,11 @@ def _compare(
     store: Store, info: ShardInfo, index: ShardIndex | None, passed: Callable[[int], None]
 ) -> Iterator[Problem]:
     """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
+    ignore = () if index is None else index.ignored
     if store.folder is not None:
-        found = index_tar((store.folder, info.name), passed=passed).index
+        found = index_tar(TarFile(store.folder, info.name, ignore), advance=passed).index
     else:
-        found = index_object(store, info.name, checksums=True, passed=passed).index
+        found = index_object(store, info.name, checksums=True, ignore=ignore, advance=passed).index
     if index is not None and not _same_places(found, index):
         yield Problem(
             "stale",

@@ -109,7 +109,7 @@ def test_index(run, packed, tmp_path):
     assert again.err.endswith("already holds shardpack.json; pass --force to index its tars again\n")
     assert run("index", tmp_path, "--force", "--quiet") == (0, "", "")
     report = run("index", *sorted(tmp_path.glob("*.tar")), "--force", "--json", "-j", "1").json
-    assert (report["num_samples"], report["repeated"], report["ignored"]) == (12, [], 0)
+    assert (report["num_samples"], report["repeated"], report["ignored"]) == (12, [], {})
     assert run("verify", tmp_path, "--full").code == 0
 
 

@@ -11,6 +11,7 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from unittest.mock import patch
 
@@ -158,9 +159,10 @@ def golden_dataset(out: Path) -> None:
 def elsewhere_dataset(golden: Path, out: Path) -> None:
     """Index the golden tars anew without reading a payload, to another folder."""
     import shardpack
-    from shardpack.index import range_scan as hopping
+    from shardpack.index.range_scan import ScanLimits
 
-    no_reading_on = patch.multiple(hopping, FIRST_BYTES=512, REQUEST_BYTES=0, MIN_SAVED=-1)
+    skip_all = partial(ScanLimits, first_bytes=512, request_bytes=0, min_saved=-1)
+    no_reading_on = patch("shardpack.index.build.ScanLimits", skip_all)
     with patch("shardpack.format.assemble.__version__", GOLDEN_VERSION), no_reading_on:
         shardpack.index(golden, out=out, checksums=False)
 

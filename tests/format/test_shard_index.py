@@ -27,7 +27,7 @@ def columns_of(index) -> dict[str, np.ndarray]:
     }
 
 
-_PLAIN = ("fields", "shard_bytes", "shard_crc32c", "end_of_data")
+_PLAIN = ("ignored", "fields", "shard_bytes", "shard_crc32c", "end_of_data")
 
 
 @given(MEMBERS)
@@ -82,6 +82,13 @@ def test_the_library_reads_it_too(samples):
     loaded = judge.load(b"".join(encode_index(index)))
     for name, column in columns_of(index).items():
         assert np.array_equal(loaded[name], column)
+
+
+def test_patterns_of_ignored_files_come_back():
+    _, index = small_shard(SAMPLES)
+    assert b"ignored" not in b"".join(encode_index(index))
+    index = dataclasses.replace(index, ignored=("*.txt", "._*"))
+    assert parse_index(b"".join(encode_index(index)), name="x").ignored == ("*.txt", "._*")
 
 
 def test_keys_that_are_no_utf8_come_back():
@@ -142,6 +149,8 @@ REFUSED = {
     "X1 object": (meta("fields", "{}"), "no list of field names"),
     "X1 number": (meta("fields", '["jpg",1,"x"]'), "no list of field names"),
     "X1 deep": (meta("fields", "[" * 100_000), "no list of field names"),
+    "X1 ignored": (meta("ignored", '"._*"'), "no list of ignored patterns"),
+    "X1 ignored not sorted": (meta("ignored", '["b","a"]'), "has ignored patterns that are not sorted"),
     "X1 unsorted": (meta("fields", '["json","jpg","seg.png"]'), "not sorted"),
     "X1 twice": (meta("fields", '["jpg","jpg","json"]'), "stand twice"),
     "X1 many": (

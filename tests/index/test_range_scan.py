@@ -14,10 +14,9 @@ from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError, FormatError, ShardNotFoundError
 from shardpack.format.checksum import crc32c
-from shardpack.index import header_scan
-from shardpack.index import range_scan as hopping
-from shardpack.index.header_scan import index_tar
-from shardpack.index.range_scan import index_object
+from shardpack.index import grouping
+from shardpack.index.header_scan import TarFile, index_tar
+from shardpack.index.range_scan import ScanLimits, index_object
 from shardpack.storage.local import LocalStore
 from tests.conformance.recipes import CORPUS, FOREIGN
 from tests.format.builders import GNU, block, entry, full, gnu_long, judge_module, pax
@@ -28,7 +27,7 @@ END = bytes(1024)
 COLUMNS = ("data_offset", "size", "header_bytes", "member_start", "field", "key_offset", "key_heap")
 
 
-class Far(CountingStore):
+class Remote(CountingStore):
     """Counts rounds: requests that wait for each other. Whatever is asked for at once is one."""
 
     remote = True
@@ -55,12 +54,7 @@ class Far(CountingStore):
         return self.stats.snapshot().bytes_fetched
 
 
-@pytest.fixture
-def no_reading_on(monkeypatch):
-    """However small: everything is hopped over."""
-    monkeypatch.setattr(hopping, "FIRST_BYTES", 512)
-    monkeypatch.setattr(hopping, "REQUEST_BYTES", 0)
-    monkeypatch.setattr(hopping, "MIN_SAVED", -1)
+SKIP_ALL = {"first_bytes": 512, "request_bytes": 0, "min_saved": -1}  # every payload, however small
 
 
 def whole(tmp_path_factory, data):
@@ -68,13 +62,13 @@ def whole(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("tar")
     (folder / "x.tar").write_bytes(data)
     try:
-        return index_tar((str(folder), "x.tar"))
+        return index_tar(TarFile(str(folder), "x.tar"))
     except FormatError as error:
         return error
 
 
 def same(found, expected):
-    assert found.ignored == expected.ignored
+    assert (found.without_key, found.ignored) == (expected.without_key, expected.ignored)
     a, b = found.index, expected.index
     assert (a.fields, a.shard_bytes, a.end_of_data) == (b.fields, b.shard_bytes, b.end_of_data)
     for name in COLUMNS:
@@ -110,11 +104,10 @@ def photos(count, *, mtime=0.0):
     )
 
 
-@pytest.mark.usefixtures("no_reading_on")
 @pytest.mark.parametrize("name", FOREIGN)
 def test_tars_of_every_tool(name, tmp_path_factory):
     data = (CORPUS / "foreign" / f"{name}.tar").read_bytes()
-    found = index_object(Far(data), "x.tar")
+    found = index_object(Remote(data), "x.tar", limits=ScanLimits(**SKIP_ALL))
     same(found, whole(tmp_path_factory, data))
     assert found.index.crc32c is None
 
@@ -127,36 +120,33 @@ def test_tars_of_every_tool(name, tmp_path_factory):
     how=st.tuples(st.sampled_from([0, 100_000]), st.sampled_from([1, 3, 16])),
 )
 def test_any_sizes(tmp_path_factory, sizes, kind, odd, how):
-    (long_names, mtime, tail), (gap, lanes) = odd, how
+    (long_names, mtime, tail), (gap, scanners) = odd, how
     stem = "long-name/" * 9 + "n" * 50 if long_names else "n"
     data = archive({f"{stem}{i // 2}.{'ab'[i % 2]}": size for i, size in enumerate([*sizes, 1])}, kind, mtime)
     data += bytes(tail)
     expected = whole(tmp_path_factory, data)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(hopping, "LANE_HOPS", 2)
-        patch.setattr(hopping, "FIRST_BYTES", 2048)
-        store = Far(data, gap=gap)
-        same(index_object(store, "x.tar", lanes=lanes), expected)
-        everything = index_object(Far(data), "x.tar", checksums=True)
-        same(everything, expected)
-        assert everything.index.shard_crc32c == crc32c(data)
+    limits = ScanLimits(scanners=scanners, min_headers=2, first_bytes=2048)
+    same(index_object(Remote(data, gap=gap), "x.tar", limits=limits), expected)
+    everything = index_object(Remote(data), "x.tar", checksums=True, limits=limits)
+    same(everything, expected)
+    assert everything.index.shard_crc32c == crc32c(data)
 
 
 @pytest.mark.parametrize("mtime", [0.0, 1.5], ids=["ustar", "pax"])
-@pytest.mark.parametrize("lanes", [1, 16])
-def test_large_members_are_hopped_over(tmp_path_factory, mtime, lanes):
+@pytest.mark.parametrize("scanners", [1, 16])
+def test_large_members_are_skipped(tmp_path_factory, mtime, scanners):
     data = photos(700, mtime=mtime)
-    store = Far(data)
-    found = index_object(store, "x.tar", lanes=lanes)
+    store = Remote(data)
+    found = index_object(store, "x.tar", limits=ScanLimits(scanners=scanners))
     same(found, whole(tmp_path_factory, data))
     assert found.index.crc32c is None
     assert store.fetched < 0.05 * len(data)
     assert store.stats.snapshot().requests < 1.1 * 700
-    assert store.rounds < (720 if lanes == 1 else 150), "lanes wait together"
+    assert store.rounds < (720 if scanners == 1 else 150), "scanners wait together"
 
 
-@pytest.mark.parametrize("lanes", [1, 16, 64])
-def test_of_a_gigabyte_of_photos_a_fortieth_is_fetched(tmp_path, lanes):
+@pytest.mark.parametrize("scanners", [1, 16, 64])
+def test_of_a_gigabyte_of_photos_a_fortieth_is_fetched(tmp_path, scanners):
     chance, count = random.Random(0), 0
     with open(tmp_path / "x.tar", "wb") as file:  # payloads are holes: they take no room, and nobody reads them
         while file.tell() < 1 << 30:
@@ -170,17 +160,17 @@ def test_of_a_gigabyte_of_photos_a_fortieth_is_fetched(tmp_path, lanes):
     rounds = []
     read = store.get_ranges
     store.get_ranges = lambda *args, **ranges: rounds.append(1) or read(*args, **ranges)
-    found = index_object(store, "x.tar", lanes=lanes)
+    found = index_object(store, "x.tar", limits=ScanLimits(scanners=scanners))
     assert (found.index.num_samples, found.index.fields) == (count, ("jpg", "json"))
     stats = store.stats.snapshot()
     assert stats.bytes_fetched < 0.025 * found.index.shard_bytes
     assert stats.requests < 1.05 * count
-    assert len(rounds) < 1.25 * count / lanes
+    assert len(rounds) < 1.25 * count / scanners
 
 
 def test_small_members_are_read_straight_through_and_get_checksums(tmp_path_factory):
     data = archive({f"{i}.{field}": 9000 for i in range(300) for field in ("a", "b")})
-    store = Far(data)
+    store = Remote(data)
     found = index_object(store, "x.tar")
     same(found, whole(tmp_path_factory, data))
     assert found.index.shard_crc32c == crc32c(data)
@@ -189,26 +179,26 @@ def test_small_members_are_read_straight_through_and_get_checksums(tmp_path_fact
 
 def test_a_store_with_dear_requests_reads_more():
     data = archive({f"{i}.a": 100_000 for i in range(50)})
-    assert index_object(Far(data, gap=200_000), "x.tar").index.crc32c is not None
-    assert index_object(Far(data), "x.tar").index.crc32c is None
+    assert index_object(Remote(data, gap=200_000), "x.tar").index.crc32c is not None
+    assert index_object(Remote(data), "x.tar").index.crc32c is None
 
 
 def test_a_few_large_members_among_small_ones_cost_no_checksums():
     data = archive({f"{i}.a": 300_000 if i == 40 else 20_000 for i in range(100)})
-    assert index_object(Far(data), "x.tar").index.crc32c is not None
+    assert index_object(Remote(data), "x.tar").index.crc32c is not None
 
 
 def test_long_runs_of_small_members_between_large_ones():
     sizes = [600_000] * 20 + [2000] * 400 + [600_000] * 20
-    store = Far(archive({f"{i:04d}.a": size for i, size in enumerate(sizes)}))
-    assert index_object(store, "x.tar", lanes=1).index.num_samples == len(sizes)
+    store = Remote(archive({f"{i:04d}.a": size for i, size in enumerate(sizes)}))
+    assert index_object(store, "x.tar", limits=ScanLimits(scanners=1)).index.num_samples == len(sizes)
     assert store.fetched < 4_500_000
     assert store.rounds < 70
 
 
 def test_what_follows_the_end_is_not_fetched():
     data = archive({f"{i}.a": 10 for i in range(10)}) + bytes(50_000_000)
-    store = Far(data)
+    store = Remote(data)
     assert index_object(store, "x.tar").index.shard_bytes == len(data)
     assert store.fetched < 100_000
 
@@ -216,7 +206,7 @@ def test_what_follows_the_end_is_not_fetched():
 def test_progress_ends_with_the_length():
     for data in (photos(100), archive({"a.a": 10}), archive({f"{i}.a": 9000 for i in range(50)})):
         steps = []
-        index_object(Far(data), "x.tar", passed=steps.append)
+        index_object(Remote(data), "x.tar", advance=steps.append)
         assert sum(steps) == len(data)
         assert min(steps) >= 0
 
@@ -227,7 +217,7 @@ def test_progress_ends_with_the_length():
 def test_tars_inside_payloads_are_not_believed(tmp_path_factory):
     inner = archive({f"lie{i}.jpg": 100_000 for i in range(40)})
     data = archive({f"{i}.{field}": what for i in range(12) for field, what in (("tar", inner), ("jpg", 90_000))})
-    store = Far(data)
+    store = Remote(data)
     found = index_object(store, "x.tar")
     same(found, whole(tmp_path_factory, data))
     assert not any("lie" in key for key in set(found.index.keys()))
@@ -245,7 +235,7 @@ def test_headers_inside_payloads_are_not_believed(tmp_path_factory, lie):
     }
     payload = (lies[lie] * 300)[: 100 * 1024]
     data = archive({f"{i:03d}.jpg": payload if i % 3 else 90_000 for i in range(400)})
-    store = Far(data)
+    store = Remote(data)
     found = index_object(store, "x.tar")
     same(found, whole(tmp_path_factory, data))
     assert store.fetched < len(data), "lies are given up"
@@ -253,7 +243,7 @@ def test_headers_inside_payloads_are_not_believed(tmp_path_factory, lie):
 
 def test_headers_that_no_search_finds(tmp_path_factory):
     data = b"".join(entry(b"%04d.jpg" % i, bytes(60_000), magic=bytes(8)) for i in range(600)) + END
-    store = Far(data)
+    store = Remote(data)
     same(index_object(store, "x.tar"), whole(tmp_path_factory, data))
     assert store.fetched < len(data) / 4
 
@@ -272,16 +262,14 @@ def test_headers_that_no_search_finds(tmp_path_factory):
 )
 def test_damaged_tars_give_the_error_that_reading_gives(tmp_path_factory, data):
     expected = whole(tmp_path_factory, data)
-    with pytest.MonkeyPatch.context() as patch:
-        for name, value in {"LANE_HOPS": 2, "FIRST_BYTES": 512, "REQUEST_BYTES": 0, "MIN_SAVED": -1}.items():
-            patch.setattr(hopping, name, value)
-        for lanes in (1, 4):
-            if isinstance(expected, FormatError):
-                with pytest.raises(type(expected)) as caught:
-                    index_object(Far(data), "x.tar", lanes=lanes)
-                assert str(caught.value) == str(expected)
-            else:
-                same(index_object(Far(data), "x.tar", lanes=lanes), expected)
+    for scanners in (1, 4):
+        limits = ScanLimits(scanners=scanners, min_headers=2, **SKIP_ALL)
+        if isinstance(expected, FormatError):
+            with pytest.raises(type(expected)) as caught:
+                index_object(Remote(data), "x.tar", limits=limits)
+            assert str(caught.value) == str(expected)
+        else:
+            same(index_object(Remote(data), "x.tar", limits=limits), expected)
 
 
 @pytest.mark.parametrize(
@@ -301,7 +289,7 @@ def test_damaged_tars_give_the_error_that_reading_gives(tmp_path_factory, data):
     ],
 )
 def test_what_is_refused(data, text):
-    store = Far(data)
+    store = Remote(data)
     with pytest.raises(CorruptShardError, match=text) as caught:
         index_object(store, "x.tar")
     assert caught.value.shard == "x.tar"
@@ -310,10 +298,10 @@ def test_what_is_refused(data, text):
 
 def test_a_tar_that_is_missing():
     with pytest.raises(ShardNotFoundError):
-        index_object(Far(b""), "y.tar")
+        index_object(Remote(b""), "y.tar")
 
 
-class Endless(Far):
+class Endless(Remote):
     """An object of 2^62 bytes: one header, over and over."""
 
     def __init__(self, piece):
@@ -333,9 +321,9 @@ class Endless(Far):
 
 @pytest.mark.parametrize("piece", [entry(b"a%d.jpg" % 1), entry(b"a.jpg", bytes(100_000))], ids=["empty", "large"])
 def test_members_without_end(monkeypatch, piece):
-    monkeypatch.setattr(header_scan, "MAX_MEMBERS", 20_000)
     keys = iter(range(1 << 40))
-    monkeypatch.setattr(header_scan, "split_name", lambda _: (str(next(keys)), "jpg"))
+    monkeypatch.setattr(grouping, "split_name", lambda _: (str(next(keys)), "jpg"))
+    monkeypatch.setattr(grouping.Grouping.__init__, "__kwdefaults__", {"max_members": 20_000, "max_fields": 10})
     with pytest.raises(CorruptShardError, match="tar has more than 20,000 members; make several of it"):
         index_object(Endless(piece), "x.tar")
 
@@ -347,7 +335,7 @@ def test_shards_of_webdatasets_writer(tmp_path, tmp_path_factory, capsys):
             writer.write({"__key__": f"{i:04d}", "jpg": random.Random(i).randbytes(80_000), "json": {"i": i}, "cls": i})
     capsys.readouterr()
     data = (tmp_path / "x.tar").read_bytes()
-    store = Far(data)
+    store = Remote(data)
     same(index_object(store, "x.tar"), whole(tmp_path_factory, data))
     assert store.fetched < 0.1 * len(data)
 
@@ -362,12 +350,12 @@ def test_sizes_in_pax_and_base_256(tmp_path_factory):
         + full(big)
         for i in range(30)
     )
-    same(index_object(Far(data + END), "x.tar"), whole(tmp_path_factory, data + END))
+    same(index_object(Remote(data + END), "x.tar"), whole(tmp_path_factory, data + END))
 
 
 def test_replacing_the_index_values_keeps_them_apart():
     """`same` would notice an offset that differs."""
-    found = index_object(Far(photos(3)), "x.tar")
+    found = index_object(Remote(photos(3)), "x.tar")
     moved = replace(found, index=replace(found.index, data_offset=found.index.data_offset + 512))
     with pytest.raises(AssertionError):
         same(moved, found)

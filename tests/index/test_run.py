@@ -69,7 +69,7 @@ def test_every_sample_is_webdatasets(name, tmp_path):
     assert [(sample.key, dict(sample)) for sample in ds[:]] == truth
     assert all(ds[key].position == i for i, (key, _) in enumerate(truth))
     assert (report.num_samples, report.num_shards) == (len(truth), 1)
-    assert report.ignored == (0 if name.startswith("webdataset") else 1)
+    assert report.without_key == (0 if name.startswith("webdataset") else 1)
     assert shardpack.verify(tmp_path, full=True).ok
 
 

@@ -1,0 +1,185 @@
+"""Members of a tar to samples, and those to the columns of its index: as webdataset groups them (SPEC 2.4)."""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import CorruptShardError, FormatError, OptionError
+from shardpack.format.checksum import crc32c
+from shardpack.format.index_builder import build_index
+from shardpack.format.naming import split_name
+from shardpack.format.shard_index import MAX_FIELDS, ShardIndex
+from shardpack.format.tar_parser import Member
+from shardpack.index.patterns import MemberPattern
+
+DEFAULT_IGNORE = ("._*",)  # AppleDouble: what macOS writes beside each file
+MAX_MEMBERS = 1 << 26  # 32 GiB of headers: a server that invents members for ever would fill the memory
+# webdataset writes these into each sample itself: it would fail, or lose the sample.
+_RESERVED_FIELDS = frozenset(("__bad__", "__key__", "__local_path__", "__url__"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class IndexedTar:
+    """What one pass over a tar gives.
+
+    Attributes:
+        name: Of the tar.
+        index: Its samples.
+        without_key: How many files belong to no sample, by their names.
+        ignored: How many files each pattern made us ignore; without those that did not match.
+    """
+
+    name: str
+    index: ShardIndex
+    without_key: int = 0
+    ignored: Mapping[str, int] = field(default_factory=dict)
+
+
+def check_ignore(ignore: Any) -> tuple[str, ...]:
+    """Return patterns of members to ignore as a tuple.
+
+    Raises:
+        OptionError: It is no list of patterns.
+    """
+    if isinstance(ignore, str) or not isinstance(ignore, Sequence):
+        raise OptionError(f"ignore is {ignore!r}, expected a list of patterns such as ['._*']")
+    if wrong := [pattern for pattern in ignore if not isinstance(pattern, str) or not pattern]:
+        raise OptionError(f"ignore holds {wrong[0]!r}, expected patterns such as '._*'")
+    return tuple(ignore)
+
+
+class Grouping:
+    """Takes the events of one tar's parser and returns its index. Memory: some 80 bytes a member, and the keys."""
+
+    def __init__(
+        self, name: str, ignore: Sequence[str] = (), *, max_members: int = MAX_MEMBERS, max_fields: int = MAX_FIELDS
+    ):
+        self._name, self._max_members, self._max_fields = name, max_members, max_fields
+        self._ignore = [(pattern, MemberPattern(pattern)) for pattern in ignore]
+        self._keys: list[str] = []
+        self._key: str | None = None
+        self._here: dict[str, int] = {}  # fields of the sample being grouped, with their offsets
+        self._fields: dict[str, int] = {}
+        self._row, self._code = array("q"), array("q")
+        self._data_offset, self._size = array("q"), array("q")
+        self._header_bytes, self._crc32c = array("q"), array("q")
+        self._without_key = 0
+        self._ignored: dict[str, int] = {}
+        self._checksum = -1  # of the payload being read; -1 for a member that belongs to no sample
+
+    def add(self, event: Member | memoryview) -> None:
+        """Take the next event of a parser: a member, or a piece of its payload.
+
+        Raises:
+            CorruptShardError: A sample has a field twice, or one that webdataset reserves; or too many members.
+            FormatError: There are more different fields than an index can hold.
+        """
+        if isinstance(event, Member):
+            self._end_payload()
+            self._begin(event)
+        elif self._checksum >= 0:
+            self._checksum = crc32c(event, self._checksum)
+
+    def _end_payload(self) -> None:
+        if self._checksum >= 0:
+            self._crc32c.append(self._checksum)
+            self._checksum = -1
+
+    def _begin(self, member: Member) -> None:
+        for pattern, compiled in self._ignore:
+            if compiled.matches(member.name):
+                self._ignored[pattern] = self._ignored.get(pattern, 0) + 1
+                return
+        cut = split_name(member.name)
+        if cut is None:
+            self._without_key += 1
+            return
+        key, name = cut
+        if key != self._key:
+            self._key = key
+            self._keys.append(key)
+            self._here = {}
+        self._check(key, name, member.member_offset)
+        self._here[name] = member.member_offset
+        self._row.append(len(self._keys) - 1)
+        self._code.append(self._fields.setdefault(name, len(self._fields)))
+        self._data_offset.append(member.data_offset)
+        self._size.append(member.size)
+        self._header_bytes.append(member.header_bytes)
+        self._checksum = 0
+
+    def _check(self, key: str, name: str, offset: int) -> None:
+        if name in _RESERVED_FIELDS:
+            raise CorruptShardError(
+                f"webdataset reserves the field {name!r} for itself; rename the file",
+                shard=self._name,
+                key=key,
+                offset=offset,
+            )
+        if name in self._here:
+            raise CorruptShardError(
+                f"sample has field {name!r} twice, first at {self._here[name]}; rename one of the files",
+                shard=self._name,
+                key=key,
+                offset=offset,
+            )
+        if len(self._row) >= self._max_members:
+            raise CorruptShardError(
+                f"tar has more than {self._max_members:,} members; make several of it", shard=self._name, offset=offset
+            )
+        if len(self._fields) >= self._max_fields and name not in self._fields:
+            raise FormatError(
+                f"tar has more than {self._max_fields:,} different fields, such as {name[:80]!r}; rename the members so "
+                'that what differs stands before the first dot, or ignore them: "shardpack index --ignore PATTERN"',
+                shard=self._name,
+                key=key,
+                offset=offset,
+            )
+
+    def finish(self, end_of_data: int, *, num_bytes: int, shard_crc32c: int | None) -> IndexedTar:
+        """Return the index. Without a checksum of the tar it has none of payloads either: not all was read.
+
+        Raises:
+            CorruptShardError: The tar has no samples.
+            FormatError: Its field names are too many or too long for an index.
+        """
+        self._end_payload()
+        if not self._keys:
+            raise self.no_samples()
+        index = build_index(
+            keys=self._keys,
+            fields=list(self._fields),
+            row=_view(self._row),
+            code=_view(self._code),
+            data_offset=_view(self._data_offset),
+            size=_view(self._size),
+            crc32c=None if shard_crc32c is None else _view(self._crc32c),
+            header_bytes=_view(self._header_bytes),
+            shard_bytes=num_bytes,
+            shard_crc32c=shard_crc32c,
+            end_of_data=end_of_data,
+            ignored=sorted(self._ignored),
+            shard=self._name,
+        )
+        return IndexedTar(self._name, index, self._without_key, dict(self._ignored))
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether no member so far belongs to a sample."""
+        return not self._keys
+
+    def no_samples(self) -> CorruptShardError:
+        """Return the error of a tar that ends without a sample."""
+        found = [f"{self._without_key} files without a key and a field"]
+        found += [f"{count} files that match {pattern!r} and are ignored" for pattern, count in self._ignored.items()]
+        return CorruptShardError(f"tar has no samples ({', '.join(found)}); leave this tar out", shard=self._name)
+
+
+def _view(values: array[int]) -> npt.NDArray[np.int64]:
+    return np.frombuffer(values, np.int64)
