@@ -135,7 +135,7 @@ class Grouping:
             )
         if len(self._fields) >= self._max_fields and name not in self._fields:
             raise FormatError(
-                f"tar has more than {self._max_fields:,} different fields, such as {name[:80]!r}; rename the members so "
+                f"tar has over {self._max_fields:,} different fields, such as {name[:80]!r}; rename the members so "
                 'that what differs stands before the first dot, or ignore them: "shardpack index --ignore PATTERN"',
                 shard=self._name,
                 key=key,

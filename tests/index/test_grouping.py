@@ -60,7 +60,7 @@ def test_patterns_are_checked(ignore, text):
 
 
 def test_too_many_fields_name_the_tar_the_key_and_the_way_out():
-    with pytest.raises(FormatError, match=r"more than 3 different fields, such as 'f3'; .* --ignore PATTERN") as caught:
+    with pytest.raises(FormatError, match=r"over 3 different fields, such as 'f3'; .* --ignore PATTERN") as caught:
         grouped([f"{i}.f{i}" for i in range(5)], max_fields=3)
     assert (caught.value.shard, caught.value.key, caught.value.offset) == ("x.tar", "3", 512 * 3)
 
