@@ -1,4 +1,10 @@
-"""What the benchmarks share: options, a work folder, tables, targets, a JSON file that names commit and machine."""
+"""What the benchmarks share: how a script is run, its options, tables, targets, a JSON file that names commit and machine.
+
+A script is a function `measure(report, root, args)` and its docstring:
+
+    if __name__ == "__main__":
+        sys.exit(run(measure, rounds=5))
+"""
 
 from __future__ import annotations
 
@@ -11,7 +17,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,6 +26,32 @@ from measure import QUIET, ratio, spread
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK_SCALE, QUICK_ROUNDS = 0.02, 2
+
+Measure = Callable[["Report", Path, argparse.Namespace], None]
+
+
+def run(measure: Measure, *, rounds: int, add: Callable[[argparse.ArgumentParser], None] | None = None) -> int:
+    """Run the script that `measure` stands in as its command line asks; return an exit code.
+
+    Args:
+        measure: Fills the report; generated data go into the folder.
+        rounds: How many, if nothing is said.
+        add: Adds the script's own options.
+    """
+    script = Path(sys.modules[measure.__module__].__file__ or "")
+    parser = options(sys.modules[measure.__module__].__doc__, rounds=rounds)
+    parser.add_argument("--beside", type=Path, metavar="DIR", help="measure another checkout of shardpack too, in turn")
+    if add is not None:
+        add(parser)
+    args = parser.parse_args()
+    if args.beside is not None:
+        from beside import compare  # it needs this module
+
+        return compare(script, args, sys.argv[1:])
+    report = Report(script.stem, args)
+    with work_folder(args) as root:
+        measure(report, root, args)
+    return report.finish()
 
 
 def options(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
@@ -51,12 +83,16 @@ def work_folder(args: argparse.Namespace) -> Iterator[Path]:
 
 
 def environment() -> dict[str, Any]:
-    """Return what a figure depends on besides the code: commit, interpreter, machine, load."""
+    """Return what a figure depends on: the commit of the shardpack that is measured, interpreter, machine, load."""
     import numpy as np
+
+    import shardpack
+
+    checkout = Path(shardpack.__file__).resolve().parents[1]
 
     def git(*arguments: str) -> str:
         command = ["git", "--no-optional-locks", *arguments]
-        return subprocess.run(command, cwd=ROOT, check=False, capture_output=True, text=True).stdout.strip()
+        return subprocess.run(command, cwd=checkout, check=False, capture_output=True, text=True).stdout.strip()
 
     changed = "+changes" if git("status", "--porcelain", "shardpack") else ""
     return {
@@ -135,8 +171,6 @@ class Report:
         for what in self.left_out:
             print(f"left out: {what}")
         print(f"runs disturbed by other processes: {QUIET['disturbed']}")
-        path = self._args.json or ROOT / "build" / "bench" / f"{self._name}.json"
-        path.parent.mkdir(parents=True, exist_ok=True)
         given = {name: str(value) for name, value in vars(self._args).items() if name not in {"json", "work_dir"}}
         head = {"benchmark": self._name, "environment": self._began, "options": given}
         measured = {
@@ -145,8 +179,14 @@ class Report:
             "left_out": self.left_out,
             "disturbed": QUIET["disturbed"],
         }
-        path.write_text(json.dumps({**head, **measured}, indent=1) + "\n")
+        write_json(self._args.json or ROOT / "build" / "bench" / f"{self._name}.json", {**head, **measured})
         return 0
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a result, and the folders it lies in."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(value, indent=1) + "\n")
 
 
 def print_table(rows: Sequence[Mapping[str, Any]]) -> None:

@@ -43,6 +43,14 @@ def run_process(command: Sequence[str | os.PathLike[str]]) -> float:
     return seconds
 
 
+def memory() -> dict[str, float]:
+    """Return what this process has in memory, in MB: in all, its own, and of mapped files; and the most so far."""
+    names = {"VmRSS": "resident", "RssAnon": "own", "RssFile": "files", "VmHWM": "peak"}
+    with open("/proc/self/status", encoding="ascii") as file:
+        lines = dict(line.split(":", 1) for line in file)
+    return {short: int(lines[name].split()[0]) * 1024 / 1e6 for name, short in names.items()}
+
+
 def run_json(command: Sequence[str | os.PathLike[str]]) -> Any:
     """Return what a process prints as JSON: for what needs a fresh process to be measured in."""
     return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)

@@ -26,8 +26,7 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from data import Work, packed
-from seek import lmdb_names, lmdb_of, spans
+from data import Work, members, once, packed
 from xxhash import xxh3_64_intdigest
 
 import shardpack
@@ -38,6 +37,7 @@ HOW_TO_INSTALL = (
     'pip install torch==2.13.0 (a CPU build will do), then pip install -e ".[bench-torch]"; or tools/bench/run --torch'
 )
 Epoch = Callable[[int], Iterable[Any]]
+Span = tuple[int, int, int, int, int]  # descriptor, offset and size of the image, offset and size of the label
 
 
 @dataclass(frozen=True)
@@ -124,9 +124,49 @@ def litdata_of(samples: Iterable[dict[str, bytes]], folder: Path) -> Path:
     return folder
 
 
-def fields_of(work: Work) -> Iterator[dict[str, bytes]]:
-    """Yield the samples of a work as their fields."""
-    return ({"jpg": picture, "json": label} for _, picture, label in work.samples())
+def lmdb_of(work: Work, root: Path) -> Path:
+    """Return an LMDB folder with the samples of a work, two entries each, made if it is not there yet."""
+
+    def make(folder: Path) -> None:
+        room = 2 * work.num_samples * (work.max_bytes + 8192)
+        with lmdb.open(str(folder), map_size=room) as env:
+            put_all(env, work.samples())
+
+    return once(root / f"{work.name}-{work.num_samples}-lmdb", make)
+
+
+def put_all(env: lmdb.Environment, samples: Iterable[tuple[str, bytes, bytes]]) -> None:
+    """Write samples that come sorted by key into LMDB, in one transaction."""
+    with env.begin(write=True) as txn:
+        for key, image, label in samples:
+            txn.put(f"{key}.jpg".encode(), image, append=True)
+            txn.put(f"{key}.json".encode(), label, append=True)
+
+
+def lmdb_names(keys: list[str]) -> list[tuple[bytes, bytes]]:
+    """Return the two LMDB keys of each sample."""
+    return [(f"{key}.jpg".encode(), f"{key}.json".encode()) for key in keys]
+
+
+def write_webdataset(samples: Iterable[tuple[str, bytes, bytes]], folder: Path, **mtime: float) -> None:
+    """Pack with webdataset's own writer, as its documentation shows it."""
+    import webdataset
+
+    folder.mkdir(parents=True, exist_ok=True)
+    with webdataset.ShardWriter(str(folder / "%06d.tar"), maxsize=64 << 20, verbose=0, **mtime) as writer:
+        for key, image, label in samples:
+            writer.write({"__key__": key, "jpg": image, "json": label})
+
+
+def spans(folder: Path) -> tuple[list[int], list[Span]]:
+    """Return (open descriptors, where image and label of each sample lie) for bare reads of our tars."""
+    descriptors, found = [], []
+    for tar in sorted(folder.glob("*.tar")):
+        descriptors.append(os.open(tar, os.O_RDONLY))
+        entries = members(tar)
+        for (_, image_at, image_size), (_, label_at, label_size) in zip(entries, entries, strict=True):
+            found.append((descriptors[-1], image_at, image_size, label_at, label_size))
+    return descriptors, found
 
 
 def folder_of(peer: str, work: Work, root: Path) -> Path:
@@ -136,7 +176,7 @@ def folder_of(peer: str, work: Work, root: Path) -> Path:
     if peer == "shardpack":
         return packed(work, root, max_shard_bytes=SHARD_BYTES)
     make = {"mds": mds_of, "litdata": litdata_of}[peer]
-    return make(fields_of(work), root / f"{work.name}-{work.num_samples}-{peer}")
+    return make((fields for _, fields in work.fields()), root / f"{work.name}-{work.num_samples}-{peer}")
 
 
 # Their readers: each at most once in a process
@@ -179,7 +219,7 @@ def read_lmdb(folder: Path, packed_folder: Path, *, permuted: bool) -> Reader:
 
 @cache
 def read_preads(folder: Path) -> Reader:
-    _, found = spans(shardpack.open(folder), folder)
+    _, found = spans(folder)
     where = [(fd, at + label_at - start, start, size, at - start) for fd, start, size, at, label_at in found]
     pread = os.pread
     return Reader(
