@@ -8,6 +8,7 @@ documentation advises for random reads. The bare loops know all offsets beforeha
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -18,10 +19,10 @@ from typing import Any
 
 import lmdb
 import numpy as np
-from common import Report, options, work_folder
+from common import Report, run
 from data import PHOTO, packed
 from measure import interleave, ratio
-from seek import lmdb_names, lmdb_of, spans
+from peers import lmdb_names, lmdb_of, spans
 
 import shardpack
 
@@ -32,7 +33,7 @@ READAHEAD = {"LMDB": True, "LMDB, readahead=False": False}
 def drop(*folders: Path) -> None:
     """Put all files of some folders out of the page cache: whatever no process maps."""
     for folder in folders:
-        for path in folder.iterdir():
+        for path in filter(Path.is_file, folder.rglob("*")):
             descriptor = os.open(path, os.O_RDONLY)
             os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
             os.close(descriptor)
@@ -71,69 +72,65 @@ def bare(where: list[Any], positions: list[int], *, hinted: bool) -> float:
     return time.perf_counter() - began
 
 
-def main() -> int:
-    args = options(__doc__, rounds=21).parse_args()
-    report = Report("cold", args)
-    with work_folder(args) as root:
-        work = PHOTO.scaled(args.scale)
-        folder, peer = packed(work, root, max_shard_bytes="256MiB"), lmdb_of(work, root)
-        os.sync()
-        ds = shardpack.open(folder)
-        keys = list(ds.keys())  # every shard's index is in memory from here on
-        names = lmdb_names(keys)
-        descriptors, where = spans(ds, folder)
-        rng = np.random.default_rng(2)
-        positions: list[int] = []
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
+    work = PHOTO.scaled(args.scale)
+    folder, peer = packed(work, root, max_shard_bytes="256MiB"), lmdb_of(work, root)
+    os.sync()
+    ds = shardpack.open(folder)
+    keys = list(ds.keys())  # every shard's index is in memory from here on
+    names = lmdb_names(keys)
+    descriptors, where = spans(folder)
+    rng = np.random.default_rng(2)
+    positions: list[int] = []
 
-        def cold(run: Callable[[], float]) -> Callable[[], float]:
-            def prepared() -> float:
-                positions[:] = rng.integers(len(ds), size=BATCH).tolist()
-                drop(folder, peer)
-                return run()
+    def cold(run: Callable[[], float]) -> Callable[[], float]:
+        def prepared() -> float:
+            positions[:] = rng.integers(len(ds), size=BATCH).tolist()
+            drop(folder, peer)
+            return run()
 
-            return prepared
+        return prepared
 
-        def from_lmdb(*, readahead: bool) -> float:
-            with opened(peer, readahead=readahead, keys_warm=True) as env:
-                began = time.perf_counter()
-                get_all(env, names, positions)
-                return time.perf_counter() - began
-
-        def from_lmdb_cold(*, readahead: bool) -> float:
+    def from_lmdb(*, readahead: bool) -> float:
+        with opened(peer, readahead=readahead, keys_warm=True) as env:
             began = time.perf_counter()
-            with opened(peer, readahead=readahead, keys_warm=False) as env:
-                get_all(env, names, positions)
-                return time.perf_counter() - began
-
-        def ours(open_first: shardpack.Dataset | None) -> float:
-            began = time.perf_counter()
-            (open_first or shardpack.open(folder)).get_many(positions)
+            get_all(env, names, positions)
             return time.perf_counter() - began
 
-        peers = {name: lambda flag=flag: from_lmdb(readahead=flag) for name, flag in READAHEAD.items()}
-        cases = {
-            **peers,
-            "posix_fadvise + pread": lambda: bare(where, positions, hinted=True),
-            "pread alone": lambda: bare(where, positions, hinted=False),
-            f"get_many({BATCH})": lambda: ours(ds),
-        }
-        warm_keys = interleave({name: cold(run) for name, run in cases.items()}, args.rounds)
-        report.add_cases("photo, keys in memory", warm_keys, per=BATCH, unit="samples", peer="LMDB")
-        del ds
-        cases = {name: lambda flag=flag: from_lmdb_cold(readahead=flag) for name, flag in READAHEAD.items()}
-        cases[f"open, get_many({BATCH})"] = lambda: ours(None)
-        ds = shardpack.open(folder)
-        all_cold = interleave({name: cold(run) for name, run in cases.items()}, args.rounds)
-        report.add_cases("photo, all cold", all_cold, per=BATCH, unit="samples", peer="LMDB")
-        for descriptor in descriptors:
-            os.close(descriptor)
+    def from_lmdb_cold(*, readahead: bool) -> float:
+        began = time.perf_counter()
+        with opened(peer, readahead=readahead, keys_warm=False) as env:
+            get_all(env, names, positions)
+            return time.perf_counter() - began
+
+    def ours(open_first: shardpack.Dataset | None) -> float:
+        began = time.perf_counter()
+        (open_first or shardpack.open(folder)).get_many(positions)
+        return time.perf_counter() - began
+
+    peers = {name: lambda flag=flag: from_lmdb(readahead=flag) for name, flag in READAHEAD.items()}
+    cases = {
+        **peers,
+        "posix_fadvise + pread": lambda: bare(where, positions, hinted=True),
+        "pread alone": lambda: bare(where, positions, hinted=False),
+        f"get_many({BATCH})": lambda: ours(ds),
+    }
+    warm_keys = interleave({name: cold(run) for name, run in cases.items()}, args.rounds)
+    report.add_cases("photo, keys in memory", warm_keys, per=BATCH, unit="samples", peer="LMDB")
+    del ds
+    cases = {name: lambda flag=flag: from_lmdb_cold(readahead=flag) for name, flag in READAHEAD.items()}
+    cases[f"open, get_many({BATCH})"] = lambda: ours(None)
+    ds = shardpack.open(folder)
+    all_cold = interleave({name: cold(run) for name, run in cases.items()}, args.rounds)
+    report.add_cases("photo, all cold", all_cold, per=BATCH, unit="samples", peer="LMDB")
+    for descriptor in descriptors:
+        os.close(descriptor)
     mine = warm_keys[f"get_many({BATCH})"]
     for name in READAHEAD:
         report.target(f"get_many({BATCH}) against {name}", ratio(warm_keys[name], mine), at_least=5)
     bare_loop = ratio(warm_keys["posix_fadvise + pread"], mine)
     report.target(f"get_many({BATCH}) against the hinted loop", bare_loop, at_least=0.8)
-    return report.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=21))

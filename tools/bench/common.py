@@ -48,6 +48,8 @@ def run(measure: Measure, *, rounds: int, add: Callable[[argparse.ArgumentParser
         from beside import compare  # it needs this module
 
         return compare(script, args, sys.argv[1:])
+    if args.no_wait:
+        QUIET["tries"] = 0
     report = Report(script.stem, args)
     with work_folder(args) as root:
         measure(report, root, args)
@@ -59,7 +61,8 @@ def options(description: str | None, *, rounds: int) -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=rounds, help=f"rounds of interleaved runs (default {rounds})")
     parser.add_argument("--scale", type=float, default=1.0, help="fraction of the full number of samples (default 1)")
-    quick = f"--scale {QUICK_SCALE} --rounds {QUICK_ROUNDS}: does it still run?"
+    quick = f"--scale {QUICK_SCALE} --rounds {QUICK_ROUNDS} --no-wait: does it still run?"
+    parser.add_argument("--no-wait", action="store_true", help="measure at once, however busy the machine is")
     parser.add_argument("--quick", action=_Quick, nargs=0, default=argparse.SUPPRESS, help=quick)
     parser.add_argument(
         "--work-dir", type=Path, help="keep generated data here for the next run (default a temp folder)"
@@ -106,10 +109,10 @@ def environment() -> dict[str, Any]:
 
 
 class _Quick(argparse.Action):
-    """Few samples, few rounds; options that follow may change either."""
+    """Few samples, few rounds, no waiting; options that follow may change the first two."""
 
     def __call__(self, parser: Any, namespace: Any, values: Any, option_string: Any = None) -> None:  # noqa: ARG002
-        namespace.scale, namespace.rounds = QUICK_SCALE, QUICK_ROUNDS
+        namespace.scale, namespace.rounds, namespace.no_wait = QUICK_SCALE, QUICK_ROUNDS, True
 
 
 class Report:

@@ -6,10 +6,12 @@ modules' files are in the page cache and compiled.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
+from pathlib import Path
 
-from common import Report, options
+from common import Report, run
 from measure import CLI, interleave, run_json, run_process, spread
 
 CASES = {
@@ -22,26 +24,20 @@ CASES = {
 _TIMED = "import time; began = time.perf_counter(); import {}; print(time.perf_counter() - began)"
 
 
-def main() -> int:
-    args = options(__doc__, rounds=21).parse_args()
-    report = Report("import_time", args)
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:  # noqa: ARG001 - it makes no data
     runs = {name: lambda command=command: run_process(command) for name, command in CASES.items()}
     imports = {
         name: lambda name=name: float(run_json([sys.executable, "-c", _TIMED.format(name)]))
         for name in ("numpy", "shardpack")
     }
-    for run in (*runs.values(), *imports.values()):
-        run()
+    for once in (*runs.values(), *imports.values()):
+        once()
     seconds = interleave({**runs, **imports}, args.rounds)
-    for name in runs:
-        median = statistics.median(seconds[name])
-        report.add(process=name, ms=round(1000 * median, 1), spread=spread(seconds[name]))
-    for name in imports:
-        median = statistics.median(seconds[name])
-        report.add(**{"import": name}, ms=round(1000 * median, 1), spread=spread(seconds[name]))
+    for kind, names in (("process", runs), ("import", imports)):
+        for name in names:
+            report.add(**{kind: name}, ms=round(1000 * statistics.median(seconds[name]), 1), spread=spread(seconds[name]))
     report.target("import shardpack, ms", 1000 * statistics.median(seconds["shardpack"]), below=150)
-    return report.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=21))

@@ -7,16 +7,17 @@ Page cache warm.
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
 
-from common import Report, options, work_folder
-from data import TINY, Work, warm
+from common import Report, run
+from data import TINY, Work, once, warm
 from measure import CLI, interleave, ratio, run_process, spread, timed
-from pack import write_webdataset
+from peers import write_webdataset
 
 import shardpack
 
@@ -25,13 +26,8 @@ MEMBERS = 2  # a sample
 
 def tars_of(work: Work, root: Path, **mtime: int) -> Path:
     """Return a folder of tars written by webdataset, made if it is not there yet."""
-    folder = root / f"{work.name}-{work.num_samples}-webdataset{'-mtime0' * bool(mtime)}"
-    done = folder.with_suffix(".done")
-    if not done.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        write_webdataset(work.samples(), folder, **mtime)
-        done.touch()
-    return folder
+    name = f"{work.name}-{work.num_samples}-webdataset{'-mtime0' * bool(mtime)}"
+    return once(root / name, lambda folder: write_webdataset(work.samples(), folder, **mtime))
 
 
 def stream_all(tar: Path) -> None:
@@ -71,25 +67,21 @@ def cases(folder: Path) -> dict[str, Callable[[], float]]:
     }
 
 
-def main() -> int:
-    args = options(__doc__, rounds=5).parse_args()
-    report = Report("index_foreign", args)
-    with work_folder(args) as root:
-        work = TINY.scaled(args.scale)
-        for name, mtime in (("mtime=0", {"mtime": 0}), ("default, pax headers", {})):
-            folder = tars_of(work, root, **mtime)
-            warm(folder)
-            seconds = interleave(cases(folder), args.rounds)
-            for case, found in seconds.items():
-                report.add(
-                    tars=name,
-                    case=case,
-                    us_a_member=round(1e6 * statistics.median(found) / work.num_samples / MEMBERS, 2),
-                    times=f"{ratio(seconds['tarfile getmembers'], found):.2f}",
-                    spread=spread(found),
-                )
-    return report.finish()
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
+    work = TINY.scaled(args.scale)
+    for name, mtime in (("mtime=0", {"mtime": 0}), ("default, pax headers", {})):
+        folder = tars_of(work, root, **mtime)
+        warm(folder)
+        seconds = interleave(cases(folder), args.rounds)
+        for case, found in seconds.items():
+            report.add(
+                tars=name,
+                case=case,
+                us_a_member=round(1e6 * statistics.median(found) / work.num_samples / MEMBERS, 2),
+                times=f"{ratio(seconds['tarfile getmembers'], found):.2f}",
+                spread=spread(found),
+            )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=5))

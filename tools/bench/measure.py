@@ -22,8 +22,8 @@ T = TypeVar("T")
 
 CLI = [sys.executable, "-m", "shardpack"]
 QUIET_SHARE = 0.1  # of all CPU time: what other processes may use while we measure
-QUIET_TRIES = 3
-QUIET = {"waits": 600, "disturbed": 0}  # how often we still wait 0.2 s for a quiet machine; runs that had none
+# How often a run is tried, 0 not to look; how often we still wait 0.2 s for a quiet machine; runs that had none.
+QUIET = {"tries": 3, "waits": 600, "disturbed": 0}
 
 
 def timed(function: Callable[[], Any]) -> float:
@@ -97,8 +97,10 @@ def interleave(
 
 def undisturbed(case: Callable[[], float]) -> float:
     """Return the seconds of a run during which the machine did little else, of some tries the calmest."""
+    if not QUIET["tries"]:
+        return case()
     best_share, best_seconds = float("inf"), 0.0  # a share can be 1 and more: clocks tick coarsely
-    for _ in range(QUIET_TRIES):
+    for _ in range(QUIET["tries"]):
         while QUIET["waits"] > 0 and _others_share(_cpu_seconds(), wait=0.2) > QUIET_SHARE:
             QUIET["waits"] -= 1
         before = _cpu_seconds()

