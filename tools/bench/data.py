@@ -98,7 +98,7 @@ def write_files(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
 def dataset(folder: Path, samples: Iterable[tuple[str, Mapping[str, bytes]]], **limits: int | str) -> Path:
     """Return a dataset of these samples, written if there is none that can be opened; `limits` go to `ShardWriter`."""
     with suppress(shardpack.ShardpackError):
-        shardpack.open(folder).close()
+        shardpack.open(folder)
         return folder
     with shardpack.ShardWriter(folder, force=True, **limits) as writer:
         for key, fields in samples:

@@ -10,6 +10,7 @@ when more of it is in use.
 
 from __future__ import annotations
 
+import argparse
 import os
 import shutil
 import statistics
@@ -20,15 +21,16 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-from common import Report, options, work_folder
-from data import warm
+from common import Report, run
+from data import dataset, once, warm, write_files
 from measure import interleave, spread, timed
-from seek import BATCH, shardpack_cases, spans
+from peers import spans
+from seek import BATCH, shardpack_cases
 
 import shardpack
 
 SIZES = (1_000, 10_000, 100_000, 1_000_000)
-PICTURE = bytes.fromhex("ffd8ff") + bytes(507) + bytes.fromhex("ffd9")
+IMAGE = bytes.fromhex("ffd8ff") + bytes(507) + bytes.fromhex("ffd9")
 READS = 20_480
 PER_FOLDER = 1_000
 SHARD_BYTES = "64MiB"
@@ -41,24 +43,15 @@ def key_of(i: int) -> str:
 
 def samples(count: int) -> Iterator[tuple[str, dict[str, bytes]]]:
     """Yield the samples as `shardpack.pack` takes them."""
-    fields = {"jpg": PICTURE, "json": b'{"label": 0, "class": "class00000"}'}
+    fields = {"jpg": IMAGE, "json": b'{"label": 0, "class": "class00000"}'}
     for i in range(count):
         yield key_of(i), fields
 
 
 def folder_of(count: int, root: Path) -> Path:
     """Return a folder of the first pictures as files, made if it is not there yet."""
-    folder = root / f"growth-{count}"
-    done = folder.with_suffix(".done")
-    if not done.exists():
-        for i in range(count):
-            if i % PER_FOLDER == 0:
-                (folder / key_of(i)).parent.mkdir(parents=True, exist_ok=True)
-            with open(f"{folder}/{key_of(i)}.jpg", "wb", buffering=0) as file:
-                file.write(PICTURE)
-        os.sync()
-        done.touch()
-    return folder
+    images = ((f"{key_of(i)}.jpg", IMAGE) for i in range(count))
+    return once(root / f"growth-{count}", lambda folder: write_files(folder, images))
 
 
 def pack_cases(sizes: tuple[int, ...], root: Path) -> dict[str, Callable[[], float]]:
@@ -114,24 +107,16 @@ def measure_packing(report: Report, sizes: tuple[int, ...], root: Path, rounds: 
         )
 
 
-def packed_of(count: int, root: Path) -> Path:
-    """Return a dataset of so many samples, packed if it is not there yet."""
-    folder = root / f"growth-{count}-packed"
-    if not (folder / "shardpack.json").exists():
-        shardpack.pack(samples(count), folder, max_shard_bytes=SHARD_BYTES, force=True)
-    return folder
-
-
 def measure_seeking(report: Report, sizes: tuple[int, ...], root: Path, rounds: int) -> None:
     """Report the cost of reading a random sample at each size."""
     rng = np.random.default_rng(4)
     cases: dict[str, Callable[[], float]] = {}
     with ExitStack() as opened:
         for count in sizes:
-            folder = packed_of(count, root)
+            folder = dataset(root / f"growth-{count}-packed", samples(count), max_shard_bytes=SHARD_BYTES)
             ds = shardpack.open(folder)
             keys = [key_of(i) for i in range(count)]
-            descriptors, where = spans(ds, folder)
+            descriptors, where = spans(folder)
             for descriptor in descriptors:
                 opened.callback(os.close, descriptor)
             for position in range(count):  # touch every page and every key
@@ -158,15 +143,11 @@ def measure_seeking(report: Report, sizes: tuple[int, ...], root: Path, rounds: 
         report.target(f"{name}: dearest size to cheapest", max(costs.values()) / min(costs.values()), below=1.2)
 
 
-def main() -> int:
-    args = options(__doc__, rounds=5).parse_args()
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
     sizes = tuple(max(10, round(count * args.scale)) for count in SIZES)
-    report = Report("growth", args)
-    with work_folder(args) as root:
-        measure_seeking(report, sizes, root, 4 * args.rounds)
-        measure_packing(report, sizes, root, args.rounds)
-    return report.finish()
+    measure_seeking(report, sizes, root, 4 * args.rounds)
+    measure_packing(report, sizes, root, args.rounds)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=5))

@@ -15,6 +15,7 @@ whole pictures must deliver the very same pixels, and so must all that reduce.
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import io
 import json
@@ -26,8 +27,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import ROOT, Report, options, work_folder
-from data import warm
+from common import ROOT, Report, run
+from data import dataset, once, warm, write_files
 from measure import interleave, ratio
 from peers import HOW_TO_INSTALL, import_mosaicml, litdata_of, mds_of, missing
 from PIL import Image
@@ -46,7 +47,7 @@ OURS: dict[str, dict[str, bool]] = {
 }
 
 
-def pictures(count: int) -> Iterable[bytes]:
+def images(count: int) -> Iterable[bytes]:
     """Yield photographs of 800 x 600, about 110 KB each: those of the examples, enlarged, with grain."""
     rng = np.random.default_rng(0)
     paths = sorted((ROOT / "examples" / "images").rglob("*.jpg"))
@@ -62,16 +63,20 @@ def pictures(count: int) -> Iterable[bytes]:
 
 
 def made(root: Path, count: int) -> tuple[Path, Path]:
-    """Return (a folder of class folders, a dataset) with the pictures, made if they are not there yet."""
-    folder, packed = root / f"loader-{count}", root / f"loader-{count}-even-packed"
-    if not (packed / "shardpack.json").exists():
-        for i, picture in enumerate(pictures(count)):
-            path = folder / f"class{i % CLASSES}" / f"{i:05d}.jpg"
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(picture)
-        # As many shards for every worker of webdataset, all alike.
-        shardpack.pack(folder, packed, max_shard_samples=count // (2 * CPUS), shuffle=True, force=True)
-    return folder, packed
+    """Return (a folder of class folders, a dataset) with the images, made if they are not there yet."""
+    files = ((f"class{i % CLASSES}/{i:05d}.jpg", image) for i, image in enumerate(images(count)))
+    folder = once(root / f"loader-{count}", lambda folder: write_files(folder, files))
+
+    def samples() -> Iterator[tuple[str, dict[str, bytes]]]:
+        paths = sorted(folder.rglob("*.jpg"))
+        for i in np.random.default_rng(0).permutation(len(paths)).tolist():
+            label = int(paths[i].parent.name.removeprefix("class"))
+            key = paths[i].relative_to(folder).with_suffix("").as_posix()
+            yield key, {"jpg": paths[i].read_bytes(), "json": b'{"label": %d}' % label}
+
+    # As many shards for every worker of webdataset, all alike.
+    shard_samples = count // (2 * CPUS)
+    return folder, dataset(root / f"loader-{count}-even-packed", samples(), max_shard_samples=shard_samples)
 
 
 def fields_of(packed: Path) -> Iterator[dict[str, bytes]]:
@@ -215,20 +220,17 @@ def check(loaders: dict[str, Any]) -> None:
             sys.exit(f"not the same pixels (samples, hash): { {name: found[name] for name in names} }")
 
 
-def main() -> int:
-    args = options(__doc__, rounds=4).parse_args()
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
     count = max(2, round(COUNT * args.scale / (BATCH * CPUS))) * BATCH * CPUS
-    report = Report("loader", args)
-    with work_folder(args) as root:
-        folder, packed = made(root, count)
-        warm(folder)
-        warm(packed)
-        ds = shardpack.open(packed)
-        loaders = peer_loaders(report, folder, packed)
-        loaders |= {name: ds.loader(BATCH, shuffle=True, decode="rgb8", size=SIDE, **how) for name, how in OURS.items()}
-        check(loaders)
-        os.sync()
-        seconds = interleave({name: epoch(loader, count) for name, loader in loaders.items()}, args.rounds)
+    folder, packed = made(root, count)
+    warm(folder)
+    warm(packed)
+    ds = shardpack.open(packed)
+    loaders = peer_loaders(report, folder, packed)
+    loaders |= {name: ds.loader(BATCH, shuffle=True, decode="rgb8", size=SIDE, **how) for name, how in OURS.items()}
+    check(loaders)
+    os.sync()
+    seconds = interleave({name: epoch(loader, count) for name, loader in loaders.items()}, args.rounds)
     first = next(iter(loaders))
     report.add_cases(f"photo, {count:,}", seconds, per=count, unit="samples", peer=first)
     whole = [name for name in loaders if name not in OURS and not name.endswith("draft")]
@@ -241,8 +243,7 @@ def main() -> int:
         if peers:
             against, fastest = min((ratio(seconds[peer], seconds[name]), peer) for peer in peers)
             report.target(f"{name} against {fastest}", against, at_least=wanted)
-    return report.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=4))

@@ -9,6 +9,7 @@ holds a twentieth of the samples; and one of 4 a hundredth.
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 from collections.abc import Iterable
@@ -17,8 +18,8 @@ from statistics import fmean
 
 import numpy as np
 import numpy.typing as npt
-from common import Report, options, work_folder
-from data import TINY, Work
+from common import Report, run
+from data import TINY, Work, once
 from measure import CLI, run_process
 
 import shardpack
@@ -32,12 +33,12 @@ Labels = npt.NDArray[np.int64]
 
 def packed(work: Work, root: Path, *, shuffle: bool) -> Path:
     """Return the folder's dataset, packed by the command line if it is not there yet."""
-    out = root / f"mixing-{work.num_samples}-{'shuffled' if shuffle else 'sorted'}"
-    if not (out / "shardpack.json").exists():
-        how = ["--shuffle", "0"] if shuffle else []
-        command = [*CLI, "pack", work.folder(root), out, "--max-shard-bytes", SHARD_BYTES, "--force", *how]
-        run_process(command)
-    return out
+    how = ["--shuffle", "0"] if shuffle else []
+
+    def pack(out: Path) -> None:
+        run_process([*CLI, "pack", work.folder(root), out, "--max-shard-bytes", SHARD_BYTES, *how])
+
+    return once(root / f"mixing-{work.num_samples}-{'shuffled' if shuffle else 'sorted'}", pack)
 
 
 def labels_of(samples: Iterable[shardpack.Sample]) -> Labels:
@@ -55,37 +56,33 @@ def entropy(labels: Labels) -> float:
     return fmean(found)
 
 
-def main() -> int:
-    args = options(__doc__, rounds=EPOCHS).parse_args()
-    report = Report("mixing", args)
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
     work = Work(TINY.name, max(4 * BATCH, round(SAMPLES * args.scale)), TINY.min_bytes, TINY.max_bytes)
-    with work_folder(args) as root:
-        for shuffled in (True, False):
-            ds = shardpack.open(packed(work, root, shuffle=shuffled))
-            stored = labels_of(ds.stream(fields=["json"]))
-            draws = [np.random.default_rng(epoch).permutation(stored) for epoch in range(args.rounds)]
-            true_shuffle = fmean(map(entropy, draws))
+    for shuffled in (True, False):
+        ds = shardpack.open(packed(work, root, shuffle=shuffled))
+        stored = labels_of(ds.stream(fields=["json"]))
+        draws = [np.random.default_rng(epoch).permutation(stored) for epoch in range(args.rounds)]
+        true_shuffle = fmean(map(entropy, draws))
 
-            def add(order: str, bits: float, true: float = true_shuffle, how: bool = shuffled) -> float:
-                name = "--shuffle 0" if how else "sorted by class"
-                row = {"packed": name, "order": order, "bits_a_batch": round(bits, 4)}
-                report.add(**row, of_true_shuffle=round(bits / true, 4))
-                return bits / true
+        def add(order: str, bits: float, true: float = true_shuffle, how: bool = shuffled) -> float:
+            name = "--shuffle 0" if how else "sorted by class"
+            row = {"packed": name, "order": order, "bits_a_batch": round(bits, 4)}
+            report.add(**row, of_true_shuffle=round(bits / true, 4))
+            return bits / true
 
-            add("a true shuffle", true_shuffle)
-            add("stored order", entropy(stored))
-            for window in WINDOWS:
-                mode = {"shuffle": "blocks", "block_bytes": BLOCK_BYTES, "window_blocks": window, "fields": ["json"]}
-                epochs = [labels_of(ds.stream(seed=epoch, batch_size=BATCH, **mode)) for epoch in range(args.rounds)]
-                if any(sorted(labels.tolist()) != sorted(stored.tolist()) for labels in epochs):
-                    sys.exit("an epoch does not hold each sample once")
-                mixed = add(f'"blocks", {window} in a window', fmean(map(entropy, epochs)))
-                if shuffled:
-                    report.target(
-                        f'packed with --shuffle, "blocks" of {window}: of a true shuffle', mixed, at_least=0.98
-                    )
-    return report.finish()
+        add("a true shuffle", true_shuffle)
+        add("stored order", entropy(stored))
+        for window in WINDOWS:
+            mode = {"shuffle": "blocks", "block_bytes": BLOCK_BYTES, "window_blocks": window, "fields": ["json"]}
+            epochs = [labels_of(ds.stream(seed=epoch, batch_size=BATCH, **mode)) for epoch in range(args.rounds)]
+            if any(sorted(labels.tolist()) != sorted(stored.tolist()) for labels in epochs):
+                sys.exit("an epoch does not hold each sample once")
+            mixed = add(f'"blocks", {window} in a window', fmean(map(entropy, epochs)))
+            if shuffled:
+                report.target(
+                    f'packed with --shuffle, "blocks" of {window}: of a true shuffle', mixed, at_least=0.98
+                )
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=EPOCHS))

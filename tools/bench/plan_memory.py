@@ -7,17 +7,18 @@ same kind: name, path, and a `stat_result` kept once it was asked for, as CPytho
 
 from __future__ import annotations
 
-import json
+import argparse
 import os
-import resource
 import sys
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from common import Report, options, work_folder
-from measure import run_json
+from common import Report, run
+from data import once, write_files
+from measure import fresh, memory
 
 import shardpack
 
@@ -99,49 +100,36 @@ def patch_system(count: int, *, flat: bool, pairs: bool) -> None:
     os.scandir, os.stat = scandir, stat
 
 
-def plan(task: dict[str, Any]) -> dict[str, Any]:
+def plan(task: dict[str, Any]) -> dict[str, float]:
     """Plan one folder in this (fresh) process; return peak memory and time."""
     if task["real"] is None:
         patch_system(task["files"], flat=task["flat"], pairs=task["pairs"])
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    before = memory()["peak"] * 1e6
     began = time.perf_counter()
-    report = shardpack.pack(task["real"] or ROOT_NAME, "/nowhere", dry_run=True, shuffle=task["shuffle"])
-    seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    return {"before": before, "peak": peak, "seconds": seconds, "samples": report.num_samples}
+    try:
+        shardpack.pack(task["real"] or ROOT_NAME, "/nowhere", dry_run=True, shuffle_seed=task["seed"])
+    except TypeError:  # version 0.1
+        shardpack.pack(task["real"] or ROOT_NAME, "/nowhere", dry_run=True, shuffle=task["seed"])
+    return {"before": before, "peak": memory()["peak"] * 1e6, "seconds": time.perf_counter() - began}
 
 
 def real_folder(root: Path, count: int, *, flat: bool) -> Path:
     """Return a folder of one-byte files with the same names."""
-    folder = root / f"plan-{count}-{'flat' if flat else 'classes'}"
-    done = folder.with_suffix(".done")
-    if not done.exists():
-        for i in range(count):
-            inner = folder if flat else folder / f"class{i // PER_FOLDER:05d}"
-            inner.mkdir(parents=True, exist_ok=True)
-            (inner / name_of(i, pairs=False)).write_bytes(b"x")
-        done.touch()
-    return folder
+    inner = "" if flat else "class{:05d}/"
+    files = ((inner.format(i // PER_FOLDER) + name_of(i, pairs=False), b"x") for i in range(count))
+    return once(root / f"plan-{count}-{'flat' if flat else 'classes'}", lambda folder: write_files(folder, files))
 
 
-def main() -> int:
-    parser = options(__doc__, rounds=1)
-    parser.add_argument("--plan", help="only plan this (JSON), and print what it took")
-    args = parser.parse_args()
-    if args.plan:
-        print(json.dumps(plan(json.loads(args.plan))))
-        return 0
-    report = Report("plan_memory", args)
-
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
     def add(source: str, **task: Any) -> float:
-        task = {"real": None, "flat": False, "pairs": False, "shuffle": None, **task}
-        found = run_json([sys.executable, __file__, "--plan", json.dumps(task)])
+        task = {"real": None, "flat": False, "pairs": False, "seed": None, **task}
+        found = fresh(partial(plan, task))
         grown = found["peak"] - found["before"]
         report.add(
             source=source,
             folders="one" if task["flat"] else f"{PER_FOLDER:,} files each",
-            sample="picture + json" if task["pairs"] else "picture",
-            shuffle="no" if task["shuffle"] is None else "yes",
+            sample="image + json" if task["pairs"] else "image",
+            shuffle="no" if task["seed"] is None else "yes",
             files=task["files"],
             bytes_a_file=round(grown / task["files"]),
             peak_GiB=round(found["peak"] / 2**30, 2),
@@ -149,19 +137,17 @@ def main() -> int:
         )
         return float(found["peak"] / 2**30)
 
-    with work_folder(args) as root:
-        count = max(100, round(REAL * args.scale))
-        for flat in (False, True):
-            add("real", files=count, flat=flat, real=str(real_folder(root, count, flat=flat)))
+    count = max(100, round(REAL * args.scale))
+    for flat in (False, True):
+        add("real", files=count, flat=flat, real=str(real_folder(root, count, flat=flat)))
     for files in (max(100, round(files * args.scale)) for files in SYNTHETIC):
-        for flat, pairs, shuffle in ((False, False, None), (True, False, None), (False, True, None), (False, False, 0)):
-            peak = add("synthetic", files=files, flat=flat, pairs=pairs, shuffle=shuffle)
+        for flat, pairs, seed in ((False, False, None), (True, False, None), (False, True, None), (False, False, 0)):
+            peak = add("synthetic", files=files, flat=flat, pairs=pairs, seed=seed)
             if files >= SYNTHETIC[-1]:
                 last = report.rows[-1]
                 what = f"10 million files, {last['folders']}, {last['sample']}, shuffle {last['shuffle']}: GiB"
                 report.target(what, peak, below=4)
-    return report.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=1))

@@ -14,6 +14,7 @@ what part of their bytes then came from there.
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 import time
@@ -25,7 +26,7 @@ from statistics import median
 from typing import Any
 
 from cold import drop
-from common import Report, options, work_folder
+from common import Report, run
 from data import PHOTO, TINY, Work, warm
 from measure import apart, fresh, interleave, ratio
 from peers import (
@@ -64,7 +65,7 @@ def check(processes: Processes) -> None:
         sys.exit(f"not the same payloads (samples, hash): {found}")
 
 
-def measure(report: Report, title: str, work: Work, makers: dict[str, Callable[[], Reader]], rounds: int) -> Seconds:
+def measure_epochs(report: Report, title: str, work: Work, makers: dict[str, Callable[[], Reader]], rounds: int) -> Seconds:
     """Report all cases against the first one; return their seconds."""
     with apart({name: partial(go, make) for name, make in makers.items()}) as processes:
         check(processes)
@@ -96,18 +97,24 @@ def torch_peers(report: Report, work: Work, root: Path) -> dict[str, Callable[[]
     return found
 
 
-def measure_stored(report: Report, work: Work, root: Path, rounds: int) -> None:
-    """Tiny samples in stored order."""
+def warm_folders(work: Work, root: Path) -> tuple[Path, Path]:
+    """Return the work as a dataset and as an LMDB, both in the page cache."""
     ours, peer = folder_of("shardpack", work, root), folder_of("lmdb", work, root)
     warm(ours)
     warm(peer)
+    return ours, peer
+
+
+def measure_stored(report: Report, work: Work, root: Path, rounds: int) -> None:
+    """Tiny samples in stored order."""
+    ours, peer = warm_folders(work, root)
     makers = {
         STORED: partial(read_shardpack, ours, "none"),
         CURSOR: partial(read_lmdb, peer, ours, permuted=False),
         WEBDATASET: partial(read_webdataset, ours),
         PREAD: partial(read_preads, ours),
     }
-    seconds = measure(report, f"{work.name}, stored order", work, makers, rounds)
+    seconds = measure_epochs(report, f"{work.name}, stored order", work, makers, rounds)
     for name, wanted in ((WEBDATASET, 40), (CURSOR, 1)):
         measured = ratio(seconds[name], seconds[STORED])
         report.target(f"{work.name}, stored order, against {name}", measured, at_least=wanted)
@@ -115,16 +122,14 @@ def measure_stored(report: Report, work: Work, root: Path, rounds: int) -> None:
 
 def measure_shuffled(report: Report, work: Work, root: Path, rounds: int, wanted: dict[str, float]) -> None:
     """Samples in shuffled order, against those that `wanted` names."""
-    ours, peer = folder_of("shardpack", work, root), folder_of("lmdb", work, root)
-    warm(ours)
-    warm(peer)
+    ours, peer = warm_folders(work, root)
     makers = {
         SHUFFLED: partial(read_shardpack, ours, "blocks"),
         STORED: partial(read_shardpack, ours, "none"),
         PERMUTED: partial(read_lmdb, peer, ours, permuted=True),
         **torch_peers(report, work, root),
     }
-    seconds = measure(report, f"{work.name}, shuffled", work, makers, rounds)
+    seconds = measure_epochs(report, f"{work.name}, shuffled", work, makers, rounds)
     for name in (name for name in wanted if name in seconds):
         measured = ratio(seconds[name], seconds[SHUFFLED])
         report.target(f"{work.name}, shuffled, against {name}", measured, at_least=wanted[name])
@@ -189,17 +194,13 @@ def measure_bandwidth(report: Report, work: Work, root: Path, rounds: int) -> No
     report.add(work=f"{work.name}, cold", from_disk=f"{100 * median(from_disk) / num_bytes:.0f} % of the shards' bytes")
 
 
-def main() -> int:
-    args = options(__doc__, rounds=5).parse_args()
-    report = Report("stream", args)
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
     tiny, photo = TINY.scaled(args.scale), PHOTO.scaled(args.scale)
-    with work_folder(args) as root:
-        measure_stored(report, tiny, root, args.rounds)
-        measure_shuffled(report, tiny, root, args.rounds, {STORED: 0.8, MOSAICML: 20, LITDATA: 3, PERMUTED: 1})
-        measure_shuffled(report, photo, root, args.rounds, {MOSAICML: 3, LITDATA: 3, PERMUTED: 1})
-        measure_bandwidth(report, photo, root, args.rounds)
-    return report.finish()
+    measure_stored(report, tiny, root, args.rounds)
+    measure_shuffled(report, tiny, root, args.rounds, {STORED: 0.8, MOSAICML: 20, LITDATA: 3, PERMUTED: 1})
+    measure_shuffled(report, photo, root, args.rounds, {MOSAICML: 3, LITDATA: 3, PERMUTED: 1})
+    measure_bandwidth(report, photo, root, args.rounds)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=5))
