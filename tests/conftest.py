@@ -24,6 +24,15 @@ for profile, count in (("shardpack", 100), ("ci", 25), ("nightly", 500)):
 settings.load_profile("shardpack")
 
 
+SERVERS = {"azurite_server", "nginx_for_class", "nginx_server", "s3_server"}
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
+            item.add_marker("servers")
+
+
 @functools.cache
 def make_jpeg(width: int = 32, height: int = 24, seed: int = 0) -> bytes:
     """Return a real JPEG of this size; equal arguments give equal bytes in one run."""

@@ -139,7 +139,9 @@ def killed(bucket, zygote, source, work, every):
         yield folder, request
 
 
-@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.mark.parametrize(
+    "every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
 def test_a_kill_at_any_put_is_healed_by_the_same_command(source, bucket, zygote, tmp_path, every):
     shardpack.pack(source, tmp_path / "whole", jobs=1, **OPTIONS)
     whole, work, seen = contents(tmp_path / "whole"), tmp_path / "work", set()

@@ -70,7 +70,10 @@ def without_work_folder(found):
     return {name: data for name, data in found.items() if not name.startswith(".shardpack")}
 
 
-@pytest.fixture(params=[3, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+SOME, ALL = pytest.mark.subset, pytest.mark.slow
+
+
+@pytest.fixture(params=[pytest.param(3, marks=SOME), pytest.param(1, marks=ALL)], ids=["some", "all"])
 def every(request):
     """How many steps to go from kill to kill, where other tests try every step."""
     return request.param
@@ -102,9 +105,9 @@ def reference(tmp_path, zygote, what, source, name="whole"):
     ("what", "every"),
     [
         pytest.param(PACK, 1, id="pack"),
-        pytest.param(WRITE, 3, id="writer-some"),
-        pytest.param(WRITE, 1, marks=pytest.mark.slow, id="writer-all"),
-        pytest.param(SHUFFLED, 1, marks=pytest.mark.slow, id="shuffled"),
+        pytest.param(WRITE, 3, marks=SOME, id="writer-some"),
+        pytest.param(WRITE, 1, marks=ALL, id="writer-all"),
+        pytest.param(SHUFFLED, 1, marks=ALL, id="shuffled"),
     ],
 )
 def test_the_same_command_ends_the_same(tmp_path, source, zygote, what, every):
