@@ -26,7 +26,7 @@ Figures = dict[tuple[str, str], float]
 
 
 def compare(script: Path, args: argparse.Namespace, arguments: list[str]) -> int:
-    """Run a script's work for two checkouts; print and write each figure of both, and the ratio; return an exit code."""
+    """Run a script's work for two checkouts; print and write both figures and their ratios; return an exit code."""
     checkouts = {"old": args.beside.resolve(), "new": ROOT}
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in checkouts}
     rounds = max(1, -(-args.rounds // TURNS))

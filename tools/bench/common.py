@@ -1,4 +1,4 @@
-"""What the benchmarks share: how a script is run, its options, tables, targets, a JSON file that names commit and machine.
+"""What the benchmarks share: how a script runs, its options, tables, targets, JSON that names commit and machine.
 
 A script is a function `measure(report, root, args)` and its docstring:
 

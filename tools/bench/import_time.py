@@ -35,7 +35,9 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:  # no
     seconds = interleave({**runs, **imports}, args.rounds)
     for kind, names in (("process", runs), ("import", imports)):
         for name in names:
-            report.add(**{kind: name}, ms=round(1000 * statistics.median(seconds[name]), 1), spread=spread(seconds[name]))
+            report.add(
+                **{kind: name}, ms=round(1000 * statistics.median(seconds[name]), 1), spread=spread(seconds[name])
+            )
     report.target("import shardpack, ms", 1000 * statistics.median(seconds["shardpack"]), below=150)
 
 

@@ -79,9 +79,7 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
                 sys.exit("an epoch does not hold each sample once")
             mixed = add(f'"blocks", {window} in a window', fmean(map(entropy, epochs)))
             if shuffled:
-                report.target(
-                    f'packed with --shuffle, "blocks" of {window}: of a true shuffle', mixed, at_least=0.98
-                )
+                report.target(f'packed with --shuffle, "blocks" of {window}: of a true shuffle', mixed, at_least=0.98)
 
 
 if __name__ == "__main__":

@@ -101,7 +101,9 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
         cpu_seconds: dict[str, list[float]] = {}
         seconds = interleave(cases(work, folder, out, args.max_shard_bytes, cpu_seconds), args.rounds)
         shutil.rmtree(out, ignore_errors=True)
-        report.add_cases(f"{work.name}, {num_bytes / 1e6:.0f} MB", seconds, per=work.num_samples, unit="samples", peer="tar cf")
+        report.add_cases(
+            f"{work.name}, {num_bytes / 1e6:.0f} MB", seconds, per=work.num_samples, unit="samples", peer="tar cf"
+        )
         for row in report.rows[-len(seconds) :]:
             part = FRACTION[work.name] if "ShardWriter" in row["case"] else 1
             row["cpu_seconds"] = round(part * statistics.median(cpu_seconds[row["case"]]), 3)

@@ -65,7 +65,9 @@ def check(processes: Processes) -> None:
         sys.exit(f"not the same payloads (samples, hash): {found}")
 
 
-def measure_epochs(report: Report, title: str, work: Work, makers: dict[str, Callable[[], Reader]], rounds: int) -> Seconds:
+def measure_epochs(
+    report: Report, title: str, work: Work, makers: dict[str, Callable[[], Reader]], rounds: int
+) -> Seconds:
     """Report all cases against the first one; return their seconds."""
     with apart({name: partial(go, make) for name, make in makers.items()}) as processes:
         check(processes)
