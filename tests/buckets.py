@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shardpack.storage import open as location
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.base import ReceivedBody, RequestError
 from shardpack.storage.protocols import Version
-from shardpack.storage.remote import RemoteLimits, RemoteStore
+from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
+from shardpack.storage.session import RemoteLimits
 
 
 class FakeBucket:
@@ -52,7 +53,7 @@ class FakeBucket:
             raise RequestError("beyond", "status 416")
         data = self.objects[path][start : None if length is None else start + length]
         self._ask("get", path, len(data))
-        return _Body(version, data)
+        return ReceivedBody(version, data)
 
     can_create = True
 
@@ -79,17 +80,6 @@ class FakeBucket:
     def fetched(self, suffix: str = ".tar") -> int:
         """Return the bytes of objects called so that were asked for."""
         return sum(length for _, name, length in self.asked if name.endswith(suffix))
-
-
-class _Body:
-    def __init__(self, version, data):
-        self.version, self._data = version, data
-
-    def close(self):
-        """Nothing is open."""
-
-    def chunks(self):
-        yield self._data
 
 
 def serve(monkeypatch, *buckets: FakeBucket) -> None:

@@ -13,8 +13,9 @@ from shardpack.storage.cache.store import CachedStore
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.protocols import Store, WritableStore
-from shardpack.storage.remote import RemoteLimits, RemoteStore
+from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
+from shardpack.storage.session import RemoteLimits
 from shardpack.storage.url import connection_to, is_url, positive
 
 MIN_CACHE_BYTES = 64 << 20  # a long range arrives in pieces of 8 to 16 MiB, and no entry takes more than half

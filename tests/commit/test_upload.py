@@ -10,8 +10,9 @@ from shardpack.commit import upload as transfer
 from shardpack.commit.upload import Sender, check_file, checked, read_object
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.format.checksum import crc32c
-from shardpack.storage.clients.base import Version
+from shardpack.storage.clients.base import ReceivedBody
 from shardpack.storage.memory import MemoryStore
+from shardpack.storage.protocols import Version
 from shardpack.storage.remote import RemoteStore
 from tests.commit.stores import WatchedStore
 
@@ -47,15 +48,8 @@ class FakeClient:
     def get(self, path, *, start, length, etag):
         del etag
         self.log.append("get")
-        self.version = Version(len(self.objects[path]), self.etag(self.objects[path]))
-        self.found = self.objects[path][start:][:length]
-        return self
-
-    def chunks(self):
-        yield self.found
-
-    def close(self):
-        pass
+        data = self.objects[path]
+        return ReceivedBody(Version(len(data), self.etag(data)), data[start:][:length])
 
 
 def md5(data):

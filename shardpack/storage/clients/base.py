@@ -6,7 +6,6 @@ library below says into a `RequestError` of a kind, because what to do next depe
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -53,13 +52,32 @@ class Response(Protocol):
 
     version: Version  # of the whole object
 
-    def chunks(self) -> Iterator[Any]:
-        """Yield the bytes as buffers; raises RequestError when the connection breaks."""
+    def readinto(self, view: memoryview) -> int:
+        """Receive the next bytes into the beginning of a view; return how many, 0 at the end of the body.
+
+        Raises:
+            RequestError: The connection broke, or brings more than the range asked for.
+        """
         ...
 
     def close(self) -> None:
         """Let go of the connection; of one that has not given all its bytes, for good."""
         ...
+
+
+class ReceivedBody:
+    """A body that is in memory already. See `Response`."""
+
+    def __init__(self, version: Version, data: Any) -> None:
+        self.version, self._data = version, memoryview(data)
+
+    def readinto(self, view: memoryview) -> int:
+        count = min(len(view), len(self._data))
+        view[:count], self._data = self._data[:count], self._data[count:]
+        return count
+
+    def close(self) -> None:
+        """Do nothing: all bytes are here."""
 
 
 class Client(Protocol):

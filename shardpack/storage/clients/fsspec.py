@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.base import ReceivedBody, RequestError
 from shardpack.storage.protocols import Version
 
 
@@ -38,7 +38,7 @@ class FsspecClient:
             raise _request_error(error) from None
         self._root = root.rstrip("/")
 
-    def get(self, path: str, *, start: int, length: int | None, etag: str) -> FsspecResponse:  # noqa: ARG002
+    def get(self, path: str, *, start: int, length: int | None, etag: str) -> ReceivedBody:  # noqa: ARG002
         version = self.head(path)
         if length is None:
             length = version.size - start
@@ -46,7 +46,7 @@ class FsspecClient:
             raise RequestError("beyond", f"{version.size} bytes")
         with _driver_errors():
             data = self._files.cat_file(self._full(path), start=start, end=min(start + length, version.size))
-        return FsspecResponse(version, data)
+        return ReceivedBody(version, data)
 
     def head(self, path: str) -> Version:
         with _driver_errors():
@@ -83,19 +83,6 @@ class FsspecClient:
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
-
-
-class FsspecResponse:
-    """See `Response`."""
-
-    def __init__(self, version: Version, data: bytes) -> None:
-        self.version, self._data = version, data
-
-    def chunks(self) -> Iterator[bytes]:
-        yield self._data
-
-    def close(self) -> None:
-        """Do nothing: all bytes are here."""
 
 
 @contextmanager

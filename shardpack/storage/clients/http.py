@@ -6,8 +6,9 @@ a store elsewhere, without our headers) and survives a fork.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
+from http.client import HTTPException
 from typing import Any, NoReturn
 from urllib.parse import quote
 
@@ -15,7 +16,8 @@ from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.clients.base import RequestError, kind_of_status
 from shardpack.storage.protocols import Version
 
-CHUNK_BYTES = 128 << 10  # what a broken connection may cost twice
+CHUNK_BYTES = 1 << 20  # what a broken connection may cost twice
+FIRST_CHUNK_BYTES = 128 << 10  # of a response; the next ones double, so that a bad connection makes some way
 _CONNECTIONS = 256  # kept for the next request; as many as a store has under way
 _MAX_REDIRECTS = 5
 
@@ -38,17 +40,19 @@ class HttpClient:
         """
         try:
             import urllib3
+
+            from shardpack.storage.clients.http_connection import body_of, new_pool
         except ImportError as error:
             raise MissingDependencyError(
                 'reading over HTTP needs an extra; install it with: pip install "shardpack[cloud]"'
             ) from error
-        self.urllib3 = urllib3
+        self.urllib3, self.body_of = urllib3, body_of
         for name, value in headers.items():
             if not isinstance(value, str) or not value.isascii() or not value.isprintable():
                 raise OptionError(f"storage_options: header {name!r} is no line of printable ASCII; strip its line end")
         self._url, self._query = url.rstrip("/"), f"?{query}" if query else ""
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "shardpack", **headers}
-        self._pool = urllib3.PoolManager(
+        self._pool = new_pool(
             maxsize=_CONNECTIONS,
             timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
             retries=urllib3.Retry(
@@ -139,31 +143,53 @@ class HttpResponse:
     """See `Response`."""
 
     def __init__(self, client: HttpClient, response: Any, start: int, *, asked: int | None) -> None:
-        self._client, self._response, self._finished = client, response, False
-        etag = response.headers.get("ETag", "")
-        if response.status == 206:
-            unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
-            extent, _, total = rest.partition("/")
-            if unit != "bytes" or extent.partition("-")[0] != str(start) or not total.isdecimal():
-                raise RequestError("failed", f"asked for bytes from {start}, got {unit} {rest}")
-            self.version = Version(int(total), etag)
-            return
-        length = response.headers.get("Content-Length", "")
-        if start or (asked is not None and length != str(asked)):
-            raise RequestError("refused", "the server does not serve ranges; choose another, or copy the files")
-        if not length.isdecimal():
-            raise RequestError("refused", "the server does not tell the length")
-        self.version = Version(int(length), etag)
+        self._client, self._response = client, response
+        self.version = _version(response, start, asked)
+        self._body = client.body_of(response)
+        self._step = FIRST_CHUNK_BYTES
 
-    def chunks(self) -> Iterator[bytes]:
+    def readinto(self, view: memoryview) -> int:
         try:
-            yield from self._response.stream(CHUNK_BYTES)
-        except self._client.urllib3.exceptions.HTTPError as error:
-            raise RequestError("failed", self._client.reason(error)) from None
-        self._finished = True
+            count = self._body.readinto(view[: self._step])
+        except TimeoutError:
+            raise RequestError("failed", "no bytes in time") from None
+        except (OSError, HTTPException):
+            raise RequestError("failed", "the connection broke") from None
+        self._step = min(2 * self._step, CHUNK_BYTES)
+        return count
 
     def close(self) -> None:
-        if self._finished:
+        if self._body.isclosed():  # read to its end: the connection is good for the next request
             self._response.release_conn()
         else:
             self._response.close()
+
+
+def _version(response: Any, start: int, asked: int | None) -> Version:
+    """Return an object's version, out of a response that brings the bytes asked for.
+
+    Raises:
+        RequestError: It brings others.
+    """
+    etag, length = response.headers.get("ETag", ""), response.headers.get("Content-Length", "")
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise RequestError("refused", "the server compresses what it was asked for as it is; switch that off there")
+    if response.status == 206:
+        unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
+        extent, _, total = rest.partition("/")
+        first, _, last = extent.partition("-")
+        if unit != "bytes" or first != str(start) or not total.isdecimal() or not last.isdecimal():
+            raise RequestError("failed", f"asked for bytes from {start}, got {unit} {rest}")
+        if asked is not None and int(last) - start >= asked:
+            raise RequestError("failed", "the server sent more than was asked for")
+        if length not in ("", str(int(last) - start + 1)):
+            raise RequestError("failed", f"got a range of {rest}, but a body of {length} bytes")
+        return Version(int(total), etag)
+    if start or (asked is not None and length != str(asked)):
+        raise RequestError(
+            "refused",
+            "the server does not serve ranges; download the files with another tool, such as wget, and open the folder",
+        )
+    if not length.isdecimal():
+        raise RequestError("refused", "the server does not tell the length")
+    return Version(int(length), etag)

@@ -26,7 +26,7 @@ from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.clients.base import Kind, RequestError, kind_of_status
 from shardpack.storage.protocols import Version
 
-CHUNK_BYTES = 1 << 20  # what a broken connection may cost twice
+CHUNK_BYTES = 256 << 10  # what a broken connection may cost twice
 PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 parts at most
 _SAID: dict[Kind, tuple[str, ...]] = {  # where the class tells nothing; the first is of obstore itself
     "beyond": ("Wanted range starting at", "Requested range was invalid"),
@@ -261,13 +261,21 @@ class ObstoreResponse:
     def __init__(self, client: ObstoreClient, result: Any) -> None:
         self.version = _version(result.meta)
         self._client, self._result = client, result
+        self._chunks: Iterator[Any] | None = None
 
-    def chunks(self) -> Iterator[Any]:
+    def readinto(self, view: memoryview) -> int:
         with self._client.request_errors():
-            yield from self._result.stream(min_chunk_size=CHUNK_BYTES)
+            if self._chunks is None:
+                self._chunks = iter(self._result.stream(min_chunk_size=CHUNK_BYTES))
+            chunk = next(self._chunks, b"")
+        count = len(chunk)
+        if count > len(view):
+            raise RequestError("failed", "the server sent more than was asked for")
+        view[:count] = memoryview(chunk)
+        return count
 
     def close(self) -> None:
-        self._result = None
+        self._result = self._chunks = None
 
 
 def _version(meta: Mapping[str, Any]) -> Version:

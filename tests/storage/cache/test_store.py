@@ -26,11 +26,11 @@ from shardpack.storage.cache import entries as cache_entries
 from shardpack.storage.cache import folder as cache_files
 from shardpack.storage.cache.folder import FOLDER_NAME
 from shardpack.storage.cache.store import CachedStore
-from shardpack.storage.clients.base import Version
+from shardpack.storage.clients.base import ReceivedBody
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.open import with_cache
-from shardpack.storage.protocols import Ranges
+from shardpack.storage.protocols import Ranges, Version
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.stats import Stats
 from tests.storage.contract import DATA, StoreContract
@@ -379,19 +379,8 @@ class Server:
 
     def get(self, path, *, start, length, etag):
         self.requests.append(("get", path, start, length, etag))
-        return Body(self.objects[path], start, length, f"v1-{path}")
-
-
-class Body:
-    def __init__(self, data, start, length, etag):
-        self.version = Version(len(data), etag)
-        self.data = data[start:] if length is None else data[start : start + length]
-
-    def close(self):
-        """Nothing is open."""
-
-    def chunks(self):
-        yield self.data
+        data = self.objects[path]
+        return ReceivedBody(Version(len(data), f"v1-{path}"), data[start:] if length is None else data[start:][:length])
 
 
 def test_with_a_real_remote_store(tmp_path):

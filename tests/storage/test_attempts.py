@@ -9,9 +9,7 @@ from email.utils import formatdate
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardNotFoundError, ShardpackError, StaleIndexError, StorageError
-from shardpack.storage.clients.base import RequestError
 from shardpack.storage.open import open_store
-from shardpack.storage.retry import BUSY_FACTOR, PROGRESS_BYTES, Retries, RetryLimits
 from tests.servers.faults import Fault
 
 pytest.importorskip("obstore")
@@ -71,7 +69,7 @@ def test_a_broken_transfer_goes_on_where_it_was(far, kind):
     assert store.get_range("a.bin", start=0, length=9_000_000) == DATA[:9_000_000]
     starts = [request.range[0] for request in between.requests]
     assert len(starts) == 2
-    assert 2_000_000 <= starts[1] <= 3_000_000
+    assert 3_000_000 - (1 << 20) <= starts[1] <= 3_000_000
 
 
 # obstore does not tell what Retry-After says; its pause is a longer one all the same.
@@ -167,7 +165,7 @@ def test_a_replaced_object_is_an_error_not_a_mixture(far, tmp_path):
         store.get_range("a.bin", start=5000, length=5)
 
 
-def test_many_requests_share_one_slow_down(far):
+def test_many_requests_share_one_backoff(far):
     """One told to wait holds all back: the server is not pressed on while it asks for less."""
     store, between = far
     store.size("a.bin")
@@ -189,40 +187,3 @@ def test_requests_are_bounded_and_overlap(tmp_path, nginx_server, proxy):
     assert between.max_in_flight <= 16
     assert between.max_in_flight >= 8
     assert time.monotonic() - began < 64 * 0.05
-
-
-# The decisions alone
-
-
-def failing(kind="failed", **options):
-    return RequestError(kind, "x", **options)
-
-
-def test_pauses_double_up_to_a_limit_and_are_drawn():
-    limits = RetryLimits(max_attempts=20, max_seconds=1e9, first_delay_seconds=1, max_delay_seconds=10)
-    least, most = (Retries(limits, draw=lambda share=share: share) for share in (0.0, 1.0))
-    assert [least.pause(failing(), progress=0, elapsed_seconds=0) for _ in range(6)] == [0.5, 1, 2, 4, 5, 5]
-    assert [most.pause(failing(), progress=0, elapsed_seconds=0) for _ in range(6)] == [1, 2, 4, 8, 10, 10]
-    busy = Retries(limits, draw=lambda: 1.0)
-    assert busy.pause(failing("busy"), progress=0, elapsed_seconds=0) == BUSY_FACTOR
-
-
-def test_retry_after_comes_on_top():
-    retries = Retries(RetryLimits(), draw=lambda: 1.0)
-    assert retries.pause(failing("busy", retry_after_seconds=7), progress=0, elapsed_seconds=0) > 7
-    assert (
-        Retries(RetryLimits(max_seconds=5)).pause(failing("busy", retry_after_seconds=7), progress=0, elapsed_seconds=0)
-        is None
-    )
-
-
-def test_attempts_end_but_progress_counts_as_a_fresh_start():
-    retries = Retries(RetryLimits(max_attempts=3, max_seconds=1e9))
-    pauses = [retries.pause(failing(), progress=n, elapsed_seconds=0) for n in (0, 0, PROGRESS_BYTES, 0, 10)]
-    assert [pause is None for pause in pauses] == [False, False, False, False, True]
-    assert retries.failures == 5
-
-
-@pytest.mark.parametrize("kind", ["missing", "denied", "changed", "beyond", "refused"])
-def test_what_will_not_go_away_is_not_tried_again(kind):
-    assert Retries(RetryLimits()).pause(failing(kind), progress=0, elapsed_seconds=0) is None

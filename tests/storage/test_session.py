@@ -1,0 +1,121 @@
+"""Threads, clients and pauses of a remote store in one process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from shardpack.errors import StorageError
+from shardpack.storage.clients.base import RequestError
+from shardpack.storage.remote import RemoteStore
+from shardpack.storage.retry import RetryLimits
+from shardpack.storage.session import RemoteLimits, Session
+from tests.buckets import FakeBucket
+from tests.conftest import ROOT
+
+DATA = bytes(range(256)) * 4
+
+
+def own_threads():
+    return [thread for thread in threading.enumerate() if thread.name.startswith("shardpack-requests")]
+
+
+def test_one_item_costs_no_thread():
+    session = Session(FakeBucket("s3://x"), RemoteLimits())
+    assert session.call_all(lambda item: (item, threading.current_thread()), [5]) == [(5, threading.current_thread())]
+    assert session.call_all(len, []) == []
+
+
+def test_closing_joins_the_threads_and_lets_go_of_the_client():
+    bucket = FakeBucket("s3://x", {"a": DATA})
+    closed = []
+    bucket.close = lambda: closed.append(True)
+    store = RemoteStore(bucket)
+    before = own_threads()
+    assert len(store.get_ranges("a", starts=range(40), lengths=[5] * 40)) == 40
+    started = [thread for thread in own_threads() if thread not in before]
+    assert started
+    store.close()
+    assert closed == [True]
+    assert not [thread for thread in started if thread.is_alive()]
+    assert store.get_ranges("a", starts=[0, 1], lengths=[5, 5]) == [DATA[:5], DATA[1:6]]
+    store.close()
+
+
+def test_a_first_error_stops_what_has_not_begun():
+    session = Session(FakeBucket("s3://x"), RemoteLimits(max_requests=2))
+    done = []
+
+    def work(item):
+        if item == 0:
+            raise ValueError("first")
+        time.sleep(0.02)
+        done.append(item)
+
+    with pytest.raises(ValueError, match="first"):
+        session.call_all(work, list(range(100)))
+    session.close()
+    assert len(done) < 20
+
+
+def test_closing_ends_a_pause():
+    bucket = FakeBucket("s3://x", {"a": DATA})
+
+    def busy(*_):
+        raise RequestError("busy", "status 503")
+
+    bucket.before = busy
+    retry = RetryLimits(first_delay_seconds=60, max_delay_seconds=600, max_seconds=1e6)
+    store = RemoteStore(bucket, RemoteLimits(retry=retry))
+    errors = []
+
+    def read():
+        try:
+            store.get_range("a", start=0, length=1)
+        except StorageError as error:
+            errors.append(str(error))
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    time.sleep(0.2)
+    store.close()
+    reader.join(5)
+    assert not reader.is_alive()
+    assert "503" in errors[0]
+
+
+ABANDONED = """
+import sys, threading, time
+from shardpack.storage.clients.base import RequestError
+from shardpack.storage.remote import RemoteStore
+from shardpack.storage.retry import RetryLimits
+from shardpack.storage.session import RemoteLimits
+from tests.buckets import FakeBucket
+
+bucket = FakeBucket("s3://x", {"a": bytes(100)})
+begun = threading.Event()
+
+def busy(*_):
+    begun.set()
+    raise RequestError("busy", "status 503")
+
+bucket.before = busy
+retry = RetryLimits(first_delay_seconds=60, max_delay_seconds=600, max_seconds=1e6)
+store = RemoteStore(bucket, RemoteLimits(retry=retry))
+threading.Thread(target=lambda: store.get_ranges("a", starts=[0, 1], lengths=[5, 5]), daemon=True).start()
+begun.wait()
+print("left", flush=True)
+"""
+
+
+def test_the_interpreter_does_not_wait_for_requests_that_would_be_tried_again():
+    began = time.monotonic()
+    done = subprocess.run(
+        [sys.executable, "-c", ABANDONED], cwd=ROOT, check=False, capture_output=True, text=True, timeout=30
+    )
+    assert done.stdout == "left\n"
+    assert time.monotonic() - began < 15
