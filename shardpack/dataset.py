@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.codecs.decode import decode_field
+from shardpack.codecs.decode import Decoder, decode_field
 from shardpack.errors import (
     DatasetNotFoundError,
     DecodeError,
@@ -27,17 +27,21 @@ from shardpack.errors import (
 )
 from shardpack.format import manifest as manifest_format
 from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, as_shuffle
+from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.read_many import read_samples
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_reader import Entry
-from shardpack.runtime.arguments import integer_or_none
+from shardpack.runtime.arguments import as_integer, integer_or_none
 from shardpack.storage.overlay import Elsewhere, with_shards
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
-from shardpack.stream.loader import open_loader
+from shardpack.stream.batch_builder import Transform
+from shardpack.stream.epochs import DatasetEpochs
+from shardpack.stream.loader import Loader
+from shardpack.stream.reader import DEFAULT_MEMORY_BYTES, read_limits
+from shardpack.stream.source import Source
 from shardpack.stream.stream import Stream
 
 
@@ -87,6 +91,11 @@ class Dataset:
     def shards(self) -> tuple[ShardInfo, ...]:
         """All shards of the dataset, in order; also for a view."""
         return self.manifest.shards
+
+    def shard_url(self, number: int) -> str:
+        """Return where a shard lies, which may be another place than its index: a path or a URL."""
+        store = self._shards.store
+        return f"{getattr(store, 'shards_location', store.location).rstrip('/')}/{self.shards[number].name}"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -220,8 +229,9 @@ class Dataset:
         tail: str = "pad",
         partitions: int | None = None,
         block_bytes: int | str = DEFAULT_BLOCK_BYTES,
-        window_blocks: int = DEFAULT_WINDOW_BLOCKS,
+        window_blocks: int | None = None,
         fields: Sequence[str] | None = None,
+        memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
     ) -> Stream:
         """Return an iterable over one rank's share of an epoch; it can be stopped and resumed anywhere.
 
@@ -235,32 +245,131 @@ class Dataset:
             seed: Any integer.
             rank, world_size: This process, of how many; they share the epoch.
             batch_size: Samples a rank takes in a step. None: as few as the partitions allow.
-            tail: What to do when samples and ranks do not divide: "pad" repeats a few so that all
-                ranks get the same number, "drop" leaves a few out, "exact" does neither (for
-                evaluation: each sample once, ranks may differ by one).
-            partitions: Spans that the order is cut into; None takes the world size. Choose a
-                multiple of every world size that a run may have: a resumed one keeps it.
+            tail: What ranks do that cannot share the last step alike: "pad" repeats a sample on
+                some so that all get the same number, "drop" leaves one out on some, "exact" does
+                neither (for evaluation: each sample once, ranks may differ by one).
+            partitions: Parts that the order is cut into: a run resumes at every world size that divides
+                them. By default as many up to 64 as the batch allows; the world size where samples come
+                as stored ("none", "shards").
             block_bytes: For "blocks": about how long a block is, in bytes or like "4MiB".
-            window_blocks: For "blocks": how many blocks are mixed at a time.
+            window_blocks: For "blocks": how many blocks are mixed at a time, over all partitions and
+                ranks; 32 times the world size by default. A resumed run keeps it.
             fields: Read only these.
+            memory_bytes: What of a remote dataset is held and under way at most, a rank, or one batch if
+                that is more. Blocks that do not fit are read sample by sample.
 
         Raises:
             OptionError: An option is out of range, or they do not fit together.
             FieldNotFoundError: No sample of the dataset has this field.
         """
         return Stream(
-            self._shards,
-            self._positions,
-            as_shuffle(shuffle, seed, block_bytes, window_blocks),
+            DatasetEpochs(
+                self.stream_source(fields),
+                as_shuffle(shuffle, seed, block_bytes, window_blocks, world_size=world_size),
+                read_limits(memory_bytes),
+            ),
             rank=rank,
             world_size=world_size,
             batch_size=batch_size,
             tail=tail,
             partitions=partitions,
-            fields=None if fields is None else self._checked_fields(fields),
+            fixed_window=window_blocks is not None,
         )
 
-    loader = open_loader  # a method: its long list of options is explained where it is
+    def stream_source(self, fields: Sequence[str] | None = None) -> Source:
+        """Return the samples as streams and mixes take them.
+
+        Raises:
+            FieldNotFoundError: No sample of the dataset has this field.
+        """
+        return Source(self._shards, self._positions, None if fields is None else self._checked_fields(fields))
+
+    def loader(
+        self,
+        batch_size: int,
+        *,
+        decode: str | Mapping[str, str | Decoder | None] | None = None,
+        size: int | tuple[int, int] | None = None,
+        min_size: int | tuple[int, int] | None = None,
+        reduced: bool = True,
+        exif_transpose: bool = False,
+        fast_jpeg: bool = True,
+        transform: Transform | None = None,
+        threads: int | None = None,
+        prefetch: int | None = None,
+        on_error: str = "raise",
+        drop_last: bool = False,
+        fields: Sequence[str] | None = None,
+        shuffle: str | bool = "none",
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        tail: str = "pad",
+        partitions: int | None = None,
+        block_bytes: int | str = DEFAULT_BLOCK_BYTES,
+        window_blocks: int | None = None,
+        memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
+    ) -> Loader:
+        """Return an iterable over decoded batches: threads read, decode, transform and stack ahead of you.
+
+        A batch is a dict: `"__key__"`, a list of keys, and the fields. Arrays, tensors and numbers that
+        are alike become one contiguous array (`cls`: int64); anything else a list, None where a sample
+        lacks the field. Order, ranks and resuming are those of `stream`. A mix has a loader too:
+        `shardpack.mix(..., batch_size=64).loader(decode="rgb8")`.
+
+        Args:
+            batch_size: Samples in a batch of this rank.
+            decode: None leaves bytes. A name of webdataset's for all images: "rgb8" (uint8 H x W x 3),
+                "rgb" (float32, 0..1), "torchrgb" (tensor 3 x H x W), "pil" (the mode as stored), and
+                "l8", "rgba8" and so on. Or a mapping from field to such a name, to a function of the
+                payload, or to None. Labels (json, txt, cls, npy) are then decoded too.
+            size: (height, width), or one number, to resize images to; decoded straight into the batch.
+            min_size: Leave images larger than this: for a transform that crops.
+            reduced: Let JPEGs be decoded at a half, a quarter, an eighth where `size` or `min_size` allow.
+            exif_transpose: Turn images as their EXIF data say; left as stored by default.
+            fast_jpeg: Use simplejpeg (the extra fast-jpeg) if it is installed.
+            transform: Function of one sample's decoded fields, a dict with "__key__" and "__seed__" (the
+                same in every run, for random numbers) to the dict that is stacked. Runs in threads.
+            threads: That decode; by default as many as CPUs, at most 8. One more reads.
+            prefetch: Batches made ahead of the one you hold; 2 by default, more for very small ones.
+            on_error: "raise" a DecodeError that names the sample; or "skip" it, and count it in `skipped`:
+                it is replaced by the next good sample of the batch, so that ranks stay equal (with
+                tail="exact" the batch is shorter). A transform may raise DecodeError to reject a sample.
+            drop_last: Leave out the last step if it is shorter, over all ranks.
+            fields: Read only these.
+            shuffle, seed, rank, world_size, tail, partitions, block_bytes, window_blocks, memory_bytes: See `stream`.
+
+        Raises:
+            OptionError: An option is out of range, or they do not fit together.
+            FieldNotFoundError: No sample of the dataset has this field.
+            MissingDependencyError: The decoding name needs torch, which is not installed.
+        """
+        stream = self.stream(
+            shuffle=shuffle,
+            seed=seed,
+            rank=rank,
+            world_size=world_size,
+            batch_size=as_integer("batch_size", batch_size, minimum=1),
+            tail=tail,
+            partitions=partitions,
+            block_bytes=block_bytes,
+            window_blocks=window_blocks,
+            fields=fields,
+            memory_bytes=memory_bytes,
+        )
+        return stream.loader(
+            decode=decode,
+            size=size,
+            min_size=min_size,
+            reduced=reduced,
+            exif_transpose=exif_transpose,
+            fast_jpeg=fast_jpeg,
+            transform=transform,
+            threads=threads,
+            prefetch=prefetch,
+            on_error=on_error,
+            drop_last=drop_last,
+        )
 
     # Lookup
 

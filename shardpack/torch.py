@@ -1,7 +1,6 @@
 """The PyTorch edge: datasets for `torch.utils.data.DataLoader`, by position or as a stream.
 
-Translates only: the order, the share of a rank and the resume point are the stream's. This is
-where rank and world size are found when they are not given.
+Translates only: the order, what of it a rank gets, and the resume point are the stream's.
 """
 
 from __future__ import annotations
@@ -11,18 +10,20 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
 from shardpack.codecs.decode import Decoder, field_decoders
 from shardpack.codecs.image import PictureOptions, as_pair
 from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
+from shardpack.order.epoch import DEFAULT_BLOCK_BYTES
 from shardpack.read.sample import Sample
 from shardpack.stream.mixed import mix
+from shardpack.stream.reader import DEFAULT_MEMORY_BYTES
 from shardpack.stream.stream import Stream
-from shardpack.stream.worker_shares import SplitStream, Worker
+from shardpack.stream.worker_shares import WorkerShares
 
 try:
-    import torch
     from torch.utils import data
 except ImportError as missing:
     raise MissingDependencyError('shardpack.torch needs PyTorch; run pip install "shardpack[torch]"') from missing
@@ -80,7 +81,7 @@ class MapDataset(data.Dataset[Any]):
 
 
 class StreamDataset(data.IterableDataset[Any]):
-    """One rank's share of an epoch: deterministic, equal on all ranks, exactly resumable.
+    """What one rank gets of an epoch: deterministic, equal on all ranks, exactly resumable.
 
     Give `batch_size` here and to the DataLoader alike:
 
@@ -107,8 +108,9 @@ class StreamDataset(data.IterableDataset[Any]):
     Args:
         dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one. Or
             datasets and their weights, as `shardpack.mix` takes them.
-        shuffle, seed, batch_size, fields, options: As for `Dataset.stream`, or `shardpack.mix`;
-            among the options are `tail`, `partitions`, `block_bytes` and `window_blocks`.
+        shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
+            `Dataset.stream`, or `shardpack.mix`.
+        stop: As for `shardpack.mix`, for datasets with weights.
         decode, size, min_size, exif_transpose, transform: As for `MapDataset`.
         batched: Yield lists of samples, a step each.
         rank, world_size: Give both or none. None asks torch.distributed if it is initialised, then
@@ -131,36 +133,44 @@ class StreamDataset(data.IterableDataset[Any]):
         batched: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
-        **options: Any,
+        tail: str = "pad",
+        partitions: int | None = None,
+        block_bytes: int | str = DEFAULT_BLOCK_BYTES,
+        window_blocks: int | None = None,
+        memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
+        stop: str | int | None = None,
     ) -> None:
-        rank, world_size = _place(rank, world_size)
-        options.update(rank=rank, world_size=world_size)
-        options.update(shuffle=shuffle, seed=seed, batch_size=batch_size, fields=fields)
+        rank, world_size = find_rank(rank, world_size)
+        options: dict[str, Any] = {
+            "shuffle": shuffle, "seed": seed, "batch_size": batch_size, "fields": fields, "rank": rank,
+            "world_size": world_size, "tail": tail, "partitions": partitions, "block_bytes": block_bytes,
+            "window_blocks": window_blocks, "memory_bytes": memory_bytes,
+        }  # fmt: skip
         make: Callable[..., Stream]
         if isinstance(dataset, Mapping):
-            make = partial(mix, tuple(dataset.items()), **options)
-            names = {name for one in dataset for name in one.fields}
+            make = partial(mix, tuple(dataset.items()), stop="first" if stop is None else stop, **options)
+        elif stop is not None:
+            raise OptionError("stop is for several datasets and their weights; an epoch of one ends by itself")
         else:
-            opened = _opened(dataset)
-            make, names = partial(opened.stream, **options), set(opened.fields)
-        self._split = SplitStream(make, _find_worker, counts_batches=batch_size is not None)
+            make = partial(_opened(dataset).stream, **options)
+        self._shares = WorkerShares(make, find_worker)
         pictures = _pictures(size, min_size, exif_transpose=exif_transpose)
-        self._prepare = _Prepare(sorted(fields or names), decode, pictures, transform)
+        self._prepare = _Prepare(self._shares.stream.fields, decode, pictures, transform)
         self._batched = batched
 
     def __len__(self) -> int:
         """Return how many samples (steps, if batched) this rank gets in a whole epoch: exact."""
-        return self._split.stream.num_steps if self._batched else len(self._split.stream)
+        return self._shares.stream.num_steps if self._batched else len(self._shares.stream)
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration gives."""
-        return self._split.epoch
+        return self._shares.epoch
 
     @property
     def batch_size(self) -> int:
         """Samples of this rank in a step."""
-        return self._split.stream.batch_size
+        return self._shares.stream.batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration; persistent workers see it too.
@@ -168,12 +178,12 @@ class StreamDataset(data.IterableDataset[Any]):
         Setting the epoch that is set already changes nothing, so that the usual loop may call it
         after `load_state_dict` and still resume in the middle.
         """
-        self._split.set_epoch(epoch)
+        self._shares.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:
         if self._batched:
-            return (list(map(self._prepare, step)) for step in self._split.steps())
-        return map(self._prepare, self._split.samples())
+            return (list(map(self._prepare, step)) for step in self._shares.steps())
+        return map(self._prepare, self._shares.samples())
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
         """Return the state when `num_batches` batches of the newest iteration have been seen.
@@ -184,7 +194,7 @@ class StreamDataset(data.IterableDataset[Any]):
         Raises:
             OptionError: There are fewer batches, or the dataset was not told the batch size.
         """
-        return self._split.state_after(num_batches)
+        return self._shares.state_after(num_batches)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state of the newest iterator: for loops without workers, and for StatefulDataLoader.
@@ -192,7 +202,7 @@ class StreamDataset(data.IterableDataset[Any]):
         Raises:
             OptionError: Workers are reading, and this is not one of them: use `state_after`.
         """
-        return self._split.state_dict()
+        return self._shares.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration, and only that, begin where a state was taken.
@@ -200,7 +210,7 @@ class StreamDataset(data.IterableDataset[Any]):
         Raises:
             OptionError: The state is of other data or options, or does not fit this world size.
         """
-        self._split.load_state_dict(state)
+        self._shares.load_state_dict(state)
 
 
 class _Prepare:
@@ -235,26 +245,3 @@ def _pictures(
 
 def _opened(dataset: Dataset | Location) -> Dataset:
     return dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-
-
-def _find_worker() -> Worker | None:
-    info = data.get_worker_info()
-    # All workers of an iteration get seed = base seed + id.
-    return None if info is None else Worker(info.id, info.num_workers, info.seed - info.id)
-
-
-def _place(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Return (rank, world_size): as given, else of torch.distributed, else of the environment, else (0, 1)."""
-    if rank is not None and world_size is not None:
-        return rank, world_size
-    if rank is not None or world_size is not None:
-        raise OptionError(f"rank is {rank} and world_size is {world_size}; give both or none")
-    if torch.distributed.is_available() and torch.distributed.is_initialized():
-        return torch.distributed.get_rank(), torch.distributed.get_world_size()
-    found = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-    if None in found:
-        return 0, 1
-    try:
-        return int(found[0] or ""), int(found[1] or "")
-    except ValueError as error:
-        raise OptionError(f"RANK is {found[0]!r} and WORLD_SIZE is {found[1]!r}; expected numbers") from error

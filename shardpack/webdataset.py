@@ -12,14 +12,17 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
 from shardpack.dataset import Dataset
 from shardpack.errors import InvalidKeyError, MissingDependencyError, OptionError
-from shardpack.stream.worker_shares import SplitStream, Worker
+from shardpack.order.epoch import DEFAULT_BLOCK_BYTES
+from shardpack.stream.reader import DEFAULT_MEMORY_BYTES
+from shardpack.stream.stream import Stream
+from shardpack.stream.worker_shares import WorkerShares
 from shardpack.write.shard_writer import ShardWriter as Writer
 
 try:
-    from webdataset.utils import pytorch_worker_info
     from webdataset.writer import make_encoder
 except ImportError as missing:
     raise MissingDependencyError(
@@ -31,7 +34,21 @@ __all__ = ["Samples", "ShardWriter", "samples", "urls"]
 Location = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
 
-def samples(dataset: Dataset | Location, **options: Any) -> Samples:
+def samples(
+    dataset: Dataset | Location,
+    *,
+    shuffle: str | bool = "none",
+    seed: int = 0,
+    rank: int | None = None,
+    world_size: int | None = None,
+    batch_size: int | None = None,
+    tail: str = "pad",
+    partitions: int | None = None,
+    block_bytes: int | str = DEFAULT_BLOCK_BYTES,
+    window_blocks: int | None = None,
+    fields: Sequence[str] | None = None,
+    memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
+) -> Samples:
     """Return the first stage of a `wds.DataPipeline`, in place of shard list, splitters and tar reader.
 
         stage = samples("out/", shuffle="blocks", seed=0, batch_size=64)
@@ -48,16 +65,25 @@ def samples(dataset: Dataset | Location, **options: Any) -> Samples:
 
     Args:
         dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one.
-        options: As for `Dataset.stream`. Without `rank` and `world_size`, webdataset says which
-            these are: RANK and WORLD_SIZE, or torch.distributed.
+        shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
+            `Dataset.stream`.
+        rank, world_size: Give both or none. None asks torch.distributed if it is initialised, then
+            the environment variables RANK and WORLD_SIZE; else there is one rank.
     """
-    return Samples(dataset if isinstance(dataset, Dataset) else open_dataset(dataset), options)
+    rank, world_size = find_rank(rank, world_size)
+    ds = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    make = partial(
+        ds.stream, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
+        partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
+        memory_bytes=memory_bytes,
+    )  # fmt: skip
+    return Samples(ds, make)
 
 
 def urls(dataset: Dataset | Location) -> list[str]:
     """Return the shards as `wds.WebDataset` takes them: all of them, in order; also of a view."""
     ds = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    return [f"{ds.location.rstrip('/')}/{shard.name}" for shard in ds.shards]
+    return [ds.shard_url(number) for number in range(len(ds.shards))]
 
 
 class Samples:
@@ -66,23 +92,17 @@ class Samples:
     Iterating, or calling, it begins the epoch, or goes on where a loaded state says. Made by `samples`.
     """
 
-    def __init__(self, dataset: Dataset, options: Mapping[str, Any]) -> None:
-        chosen = dict(options)
-        if ("rank" in chosen) != ("world_size" in chosen):
-            raise OptionError("only one of rank and world_size is given; give both or none")
-        if "rank" not in chosen:
-            chosen["rank"], chosen["world_size"], _, _ = pytorch_worker_info()
+    def __init__(self, dataset: Dataset, make_stream: Callable[[], Stream]) -> None:
         self._urls = urls(dataset)
         self._first = dataset.manifest.starts[:-1]
-        make = partial(dataset.stream, **chosen)
-        self._split = SplitStream(make, _find_worker, counts_batches=chosen.get("batch_size") is not None)
+        self._shares = WorkerShares(make_stream, find_worker)
 
     def __len__(self) -> int:
         """Return how many samples this rank gets in a whole epoch."""
-        return len(self._split.stream)
+        return len(self._shares.stream)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        return self._dicts(self._split.samples())
+        return self._dicts(self._shares.samples())
 
     def __call__(self) -> Iterator[dict[str, Any]]:
         """Return an iterator; how webdataset asks a first stage."""
@@ -95,7 +115,7 @@ class Samples:
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration, also in persistent workers; see `Stream.set_epoch`."""
-        self._split.set_epoch(epoch)
+        self._shares.set_epoch(epoch)
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
         """Return the state when `num_batches` batches of `batch_size` have been seen of the newest iteration.
@@ -106,11 +126,11 @@ class Samples:
         Raises:
             OptionError: There are fewer batches, or `samples` was not told the batch size.
         """
-        return self._split.state_after(num_batches)
+        return self._shares.state_after(num_batches)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration, and only that, begin where a state was taken; see `Stream.load_state_dict`."""
-        self._split.load_state_dict(state)
+        self._shares.load_state_dict(state)
 
 
 class ShardWriter:
@@ -174,12 +194,3 @@ class ShardWriter:
     def close(self) -> None:
         """Publish the dataset; see `shardpack.ShardWriter.close`."""
         self._writer.close()
-
-
-def _find_worker() -> Worker | None:
-    try:
-        from torch.utils.data import get_worker_info
-    except ImportError:
-        return None
-    info = get_worker_info()
-    return None if info is None else Worker(info.id, info.num_workers, info.seed - info.id)

@@ -24,8 +24,8 @@ from shardpack.cli.ui import (
 )
 from shardpack.dataset import Dataset
 from shardpack.errors import OutputExistsError
-from shardpack.inspect.order_stats import CLASS_FROM, Survey, path_through, survey
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, DEFAULT_WINDOW_BLOCKS, SHUFFLES
+from shardpack.inspect.order_stats import CLASS_FROM, OrderStats, compare_defaults, order_path, order_stats
+from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, SHUFFLES, WINDOW_BLOCKS_PER_RANK
 from shardpack.runtime.sizes import format_bytes
 from shardpack.storage.url import is_url
 from shardpack.stream.stream import Stream
@@ -48,7 +48,10 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 )
 @click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples that a rank takes in a step.")
 @click.option(
-    "--partitions", type=click.IntRange(min=1), metavar="N", help="Spans of the order. [default: the world size]"
+    "--partitions",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Parts of the order. [default: up to 64, as the batch allows]",
 )
 @click.option(
     "--block-bytes",
@@ -61,10 +64,8 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 @click.option(
     "--window-blocks",
     type=click.IntRange(min=1),
-    default=DEFAULT_WINDOW_BLOCKS,
-    show_default=True,
     metavar="N",
-    help="Blocks that are mixed at a time, in each partition.",
+    help=f"Blocks mixed at a time, over all partitions. [default: {WINDOW_BLOCKS_PER_RANK} times the world size]",
 )
 @click.option(
     "--class-from",
@@ -74,9 +75,12 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
     help="What tells the class of a sample: the first folder of its key, or the label in its json field.",
 )
 @click.option(
-    "--plot", type=click.Path(), metavar="FILE", help="Draw stored position against place in the epoch: a PNG."
+    "--plot", type=click.Path(), metavar="FILE", help="Draw stored position against number in the epoch: a PNG."
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option(
+    "--compare", is_flag=True, help="Show the default partitions beside one a rank, for 1, 8 and 64 ranks, and no more."
+)
 @storage_option
 @json_option
 @quiet_option
@@ -90,10 +94,11 @@ def command(
     batch_size: int | None,
     partitions: int | None,
     block_bytes: int,
-    window_blocks: int,
+    window_blocks: int | None,
     class_from: str,
     plot: str | None,
     force: bool,
+    compare: bool,
     storage_options: dict[str, Any] | None,
     as_json: bool,
     quiet: bool,
@@ -105,14 +110,18 @@ def command(
     classes than a true shuffle would give them, a warning says what helps.
 
     With --json: location, num_samples, the options, rank_samples, steps, rank_bytes, blocks,
-    block_bytes, requests, window_bytes, read_ahead_bytes, memory_bytes, neighbour_distance (1 is a
+    block_bytes, window_blocks, requests, window_bytes, read_ahead_bytes, memory_bytes, neighbour_distance (1 is a
     true shuffle's), measured_batches, measured_batch_size, num_classes, class_entropy (of a batch,
     0 to 1), class_entropy_stored, class_entropy_shuffled, class_mixing (1 is a true shuffle's),
-    poorly_mixed.
+    poorly_mixed. With --compare a list of these.
     """
     ds = shardpack.open(dataset, storage_options=storage_options)
     if plot is not None and os.path.exists(plot) and not force:
         raise OutputExistsError(f"{plot!r} is there already; choose another file, or replace it with --force")
+    if compare:
+        _compare(ds, shuffle=shuffle, seed=seed, batch_size=batch_size, block_bytes=block_bytes, class_from=class_from,
+                 as_json=as_json, quiet=quiet)  # fmt: skip
+        return
     stream = ds.stream(
         shuffle=shuffle,
         seed=seed,
@@ -125,18 +134,18 @@ def command(
     )
     stream.set_epoch(epoch)
     with progress_bar(quiet=quiet) as progress:
-        found = survey(stream, class_from=class_from, progress=progress)
+        found = order_stats(stream, class_from=class_from, progress=progress)
     if plot is not None:
         _draw(stream, found, plot)
     if as_json:
         print_json({"location": ds.location, **dataclasses.asdict(found), "poorly_mixed": found.poorly_mixed})
     else:
-        print_pairs(_lines(ds, found, class_from, window_blocks))
+        print_pairs(_lines(ds, found, class_from))
     if found.poorly_mixed:
-        note(_warning(found, window_blocks), quiet=quiet)
+        note(_warning(found), quiet=quiet)
 
 
-def _lines(ds: Dataset, found: Survey, class_from: str, window_blocks: int) -> list[tuple[str, str]]:
+def _lines(ds: Dataset, found: OrderStats, class_from: str) -> list[tuple[str, str]]:
     seeded = "" if found.shuffle == "none" else f", seed {found.seed}, epoch {found.epoch}"
     lines = [
         ("location", ds.location),
@@ -152,10 +161,9 @@ def _lines(ds: Dataset, found: Survey, class_from: str, window_blocks: int) -> l
         what = {"blocks": "block", "shards": "shard"}.get(found.shuffle, "run")
         lines.append(("in order of", f"{plural(found.blocks, what)} of {format_bytes(found.block_bytes)}"))
     if found.window_bytes:
-        each = "" if found.partitions == found.world_size else " of each partition"
         where = "in memory" if is_url(ds.location) else "in the page cache"
         lines += [
-            ("window", f"{plural(window_blocks, 'block')}{each}: {both_units(found.window_bytes)}"),
+            ("window", f"{plural(found.window_blocks, 'block')} over all ranks, here {both_units(found.window_bytes)}"),
             ("reads ahead", f"up to {both_units(found.read_ahead_bytes)}, {where}"),
         ]
     lines += [
@@ -174,10 +182,10 @@ def _lines(ds: Dataset, found: Survey, class_from: str, window_blocks: int) -> l
     return lines
 
 
-def _warning(found: Survey, window_blocks: int) -> str:
+def _warning(found: OrderStats) -> str:
     remedies = ['pack with "--shuffle SEED"']
     if found.shuffle == "blocks":
-        remedies.append(f"mix more blocks at a time (--window-blocks {4 * window_blocks}; window_blocks=...)")
+        remedies.append(f"mix more blocks at a time (--window-blocks {4 * found.window_blocks}; window_blocks=...)")
         remedies.append('use shuffle="global", at the price of a read for each sample')
     else:
         remedies.append('stream with shuffle="blocks" or "global"')
@@ -187,16 +195,31 @@ def _warning(found: Survey, window_blocks: int) -> str:
     )
 
 
-def _draw(stream: Stream, found: Survey, path: str) -> None:
+def _compare(ds: Dataset, *, class_from: str, as_json: bool, quiet: bool, **options: Any) -> None:
+    with progress_bar(quiet=quiet) as progress:
+        found = compare_defaults(lambda **more: ds.stream(**options, **more), class_from=class_from, progress=progress)
+    if as_json:
+        print_json([dataclasses.asdict(one) for one in found])
+        return
+    click.echo("ranks  partitions  blocks mixed by a rank  memory of a rank  class mixing")
+    for one in found:
+        mixing = "" if one.class_mixing is None else f"{one.class_mixing:.3f}"
+        mixed = -(-one.window_bytes // one.block_bytes) if one.block_bytes else 0
+        click.echo(
+            f"{one.world_size:5}  {one.partitions:10}  {mixed:22}  {format_bytes(one.memory_bytes):>16}  {mixing:>12}"
+        )
+
+
+def _draw(stream: Stream, found: OrderStats, path: str) -> None:
     from shardpack.inspect.plot import scatter_png
 
-    x, y = path_through(stream)
-    picture = scatter_png(
+    x, y = order_path(stream)
+    image = scatter_png(
         x,
         y,
         ends=(found.rank_samples, found.num_samples),
-        labels=(f"place in the epoch of rank {found.rank} of {found.world_size}", "stored position"),
+        labels=(f"number in the epoch of rank {found.rank} of {found.world_size}", "stored position"),
         title=f"shuffle={found.shuffle}, seed {found.seed}, epoch {found.epoch}",
     )
     with open(path, "wb") as file:
-        file.write(picture)
+        file.write(image)

@@ -18,6 +18,7 @@ class StreamState:
 
     Attributes:
         fingerprint: Of the dataset.
+        generation: Of the dataset when the state was taken; says where to find it, and decides nothing.
         view: Hash of the positions of a view; "" for the whole dataset.
         shuffle, seed, block_bytes, window_blocks, tail, partitions, global_batch: Options that
             shape the order.
@@ -28,6 +29,7 @@ class StreamState:
     """
 
     fingerprint: str
+    generation: int
     view: str
     shuffle: str
     seed: int
@@ -42,6 +44,7 @@ class StreamState:
     version: int = STATE_VERSION
 
     def as_dict(self) -> dict[str, Any]:
+        """Return the state as callers keep it."""
         return asdict(self)
 
 
@@ -55,20 +58,22 @@ def parse_state(state: Mapping[str, Any]) -> StreamState:
         raise OptionError(f"not a stream state: expected a mapping, got {type(state).__name__}")
     version = state.get("version")
     if type(version) is not int or version != STATE_VERSION:
-        raise OptionError(f"stream state has version {_shown(version)}, expected {STATE_VERSION}; start the epoch anew")
+        raise OptionError(f"stream state has version {shown(version)}, expected {STATE_VERSION}; start the epoch anew")
     kinds: dict[str, type] = {field.name: str if field.type == "str" else int for field in fields(StreamState)}
     if odd := set(state) ^ set(kinds):
-        raise OptionError(f"not a stream state: missing or unknown {', '.join(sorted(map(_shown, odd)))}")
+        raise OptionError(f"not a stream state: missing or unknown {', '.join(sorted(map(shown, odd)))}")
     for name, kind in kinds.items():
         value: Any = state[name]
         if type(value) is not kind or (name != "seed" and isinstance(value, int) and not 0 <= value < 2**63):
-            raise OptionError(f"stream state has a bad {name}: {_shown(value)}")
-    if not state["world_size"] or not state["partitions"] or not state["global_batch"]:
-        raise OptionError("stream state has a zero among world_size, partitions, global_batch")
+            raise OptionError(f"stream state has a bad {name}: {shown(value)}")
+    for name in ("window_blocks", "world_size", "partitions", "global_batch"):
+        if not state[name]:
+            raise OptionError(f"stream state has a {name} of 0")
     return StreamState(**state)
 
 
-def _shown(value: object) -> str:
+def shown(value: object) -> str:
+    """Return a value of a state for a message, however long it is."""
     try:
         return textwrap.shorten(repr(value), 60)
     except ValueError:  # an integer of thousands of digits
@@ -81,17 +86,25 @@ _MUST_AGREE = {
     "shuffle": "another order",
     "seed": "another order",
     "block_bytes": "another order",
-    "window_blocks": "another order",
     "tail": "another tail",
 }
 
 
 def check_same_order(found: StreamState, own: StreamState) -> None:
-    """Raise OptionError, with the reason, unless a state is of the data and order of this stream."""
+    """Raise OptionError, with the reason, unless a state is of the data and order of this stream.
+
+    What a state brings along (window_blocks, partitions, global_batch) is not compared.
+    """
     for name, what in _MUST_AGREE.items():
         theirs, ours = getattr(found, name), getattr(own, name)
-        if theirs != ours:
+        if theirs == ours or (name == "seed" and (theirs - ours) % 2**64 == 0):
+            continue
+        if name == "fingerprint" and found.generation != own.generation:
             raise OptionError(
-                f"state is of {what}: {name} is {_shown(theirs)} there, {_shown(ours)} here; "
-                "resume with the same, or start the epoch anew"
+                f"state is of generation {found.generation} of the dataset, this is generation {own.generation}; "
+                f"resume with open(generation={found.generation}), or start the epoch anew"
             )
+        raise OptionError(
+            f"state is of {what}: {name} is {shown(theirs)} there, {shown(ours)} here; "
+            "resume with the same, or start the epoch anew"
+        )

@@ -1,7 +1,7 @@
 """What an epoch would do, told beforehand: samples, requests, memory, and how well it mixes, by measure.
 
-    share, order --a sample of batches--> positions --keys or json--> classes --> entropy
-    the same places in a global shuffle  --> positions --> classes --> entropy       ratio of both
+    rank slice, order --a sample of batches--> positions --keys or json--> classes --> entropy
+    the same slots in a global shuffle       --> positions --> classes --> entropy       ratio of both
 
 Reads indexes; a payload only where labels are asked of the json field.
 """
@@ -21,7 +21,8 @@ from shardpack.order.epoch import EpochOrder
 from shardpack.read.read_many import read_samples
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_BYTES, PREFETCHED_CHUNKS
+from shardpack.stream.epochs import DatasetEpochs
+from shardpack.stream.reader import CHUNK_BYTES, MAX_PART_BYTES
 from shardpack.stream.stream import Stream
 
 BATCH = 256  # samples of a batch that is looked at, if the stream has no batch size
@@ -31,25 +32,28 @@ PLOTTED, NEIGHBOURS = 20_000, 10  # samples drawn, in stretches
 LABELS_AT_ONCE = 1024
 TRUE_SHUFFLE_DISTANCE = 1 - math.sqrt(0.5)  # median of |a - b| of two uniform numbers
 POORLY_MIXED = 0.95
+COMPARED_WORLD_SIZES = (1, 8, 64)
+THREADS = 16  # that read ahead from a remote store
 ORDER_BYTES = 72  # a block: four numbers of it, five of a window
 
 Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
-class Survey:
+class OrderStats:
     """One rank's epoch.
 
     Attributes:
         num_samples: Of the dataset or view.
         shuffle, seed, epoch, tail, rank, world_size, partitions, batch_size: The order, as asked for.
+        window_blocks: How many are mixed at a time, over all partitions and ranks.
         rank_samples, steps: What this rank gets.
-        rank_bytes: Bytes of the tars that it reads, estimated by its share of the samples.
+        rank_bytes: Bytes of the tars that it reads, estimated by its part of the samples.
         blocks: Runs of neighbours that it takes up whole, as the order has them; 0 for "global".
         block_bytes: Their mean.
         requests: Ranges that a reader of whole blocks asks for; one a sample for "global".
-        window_bytes: What is mixed at a time, over all partitions of the rank: must be near at hand.
-        read_ahead_bytes: Announced and not used yet, at most; waits in the page cache, far away in memory.
+        window_bytes: What is mixed at a time, over all partitions of the rank: held in memory or in the page cache.
+        read_ahead_bytes: Read ahead and not used yet, at most; waits in the page cache, of a remote dataset in memory.
         memory_bytes: What the iterator holds: payloads of a chunk, and the order.
         neighbour_distance: Median distance in stored samples between neighbours of the epoch; 1 is a true shuffle's.
         measured_batches, measured_batch_size: What the entropies are the means of.
@@ -68,6 +72,7 @@ class Survey:
     world_size: int
     partitions: int
     batch_size: int
+    window_blocks: int
     rank_samples: int
     steps: int
     rank_bytes: int
@@ -92,7 +97,7 @@ class Survey:
         return self.class_mixing is not None and self.class_mixing < POORLY_MIXED
 
 
-def survey(stream: Stream, *, class_from: str = "key", progress: Progress = no_progress) -> Survey:
+def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress = no_progress) -> OrderStats:
     """Return what the stream's epoch costs this rank and how well it mixes.
 
     Costs the indexes of the shards that the batches looked at lie in: 16,384 samples three times, at most.
@@ -108,36 +113,36 @@ def survey(stream: Stream, *, class_from: str = "key", progress: Progress = no_p
         FieldNotFoundError: The dataset has no json field.
         DecodeError: A json field is none.
     """
-    look = _Look(stream)
-    share, deal, shuffle = stream._share, stream._share.deal, stream._shuffle
-    size = min(len(share), BATCH if stream._batch_size is None else share.batch_size)
-    places = share.places_of(_stretches(len(share), size, min(max(LOOKED_AT // size, 16), MOST_BATCHES)))
-    true_shuffle = EpochOrder(look.segments, replace(shuffle, mode="global"), deal, stream.epoch)
-    items = look.order.items(*places)
-    stored = _stretches(deal.num_items, min(size, deal.num_items), len(items) // size)
+    look = _Looked(stream)
+    ours, parts, shuffle = stream.rank_slice, stream.rank_slice.partitioning, stream.shuffle
+    size = min(len(ours), ours.batch_size if stream.has_batch_size else BATCH)
+    slots = ours.locate(_stretches(len(ours), size, min(max(LOOKED_AT // size, 16), MOST_BATCHES)))
+    true_shuffle = EpochOrder(look.segments, replace(shuffle, mode="global"), parts, stream.epoch)
+    items = look.order.items(*slots)
+    stored = _stretches(parts.num_items, min(size, parts.num_items), len(items) // size)
     entropies, num_classes = _entropies(
-        [look.sequence.at(part) for part in (items, stored, true_shuffle.items(*places))],
+        [look.view.at(part) for part in (items, stored, true_shuffle.items(*slots))],
         size,
         _CLASS_FROM[class_from],
-        stream._shards,
+        look.source.shards,
         progress,
     )
     mixing = entropies[0] / entropies[2] if entropies and entropies[2] else None
     distance = np.median(np.abs(np.diff(items.reshape(-1, size), axis=1))) if size > 1 else 0.0
-    return Survey(
-        num_samples=deal.num_items,
+    return OrderStats(
+        num_samples=parts.num_items,
         shuffle=shuffle.mode,
         seed=shuffle.seed,
         epoch=stream.epoch,
-        tail=deal.tail,
-        rank=share.rank,
-        world_size=share.world_size,
-        partitions=deal.partitions,
-        batch_size=share.batch_size,
-        rank_samples=len(share),
-        steps=share.num_steps,
+        tail=parts.tail,
+        rank=ours.rank,
+        world_size=ours.world_size,
+        partitions=parts.partitions,
+        batch_size=ours.batch_size,
+        rank_samples=len(ours),
+        steps=ours.num_steps,
         **look.costs(),
-        neighbour_distance=float(distance) / (deal.num_items * TRUE_SHUFFLE_DISTANCE),
+        neighbour_distance=float(distance) / (parts.num_items * TRUE_SHUFFLE_DISTANCE),
         measured_batches=len(items) // size,
         measured_batch_size=size,
         num_classes=num_classes,
@@ -148,43 +153,65 @@ def survey(stream: Stream, *, class_from: str = "key", progress: Progress = no_p
     )
 
 
-def path_through(stream: Stream) -> tuple[Integers, Integers]:
-    """Return (place in this rank's epoch, place in the stored order) of some 20,000 samples, to draw."""
-    look, share = _Look(stream), stream._share
-    length = min(len(share), NEIGHBOURS)
-    numbers = _stretches(len(share), length, PLOTTED // length)
-    return numbers, look.order.items(*share.places_of(numbers))
+def compare_defaults(
+    make_stream: Callable[..., Stream], *, class_from: str = "key", progress: Progress = no_progress
+) -> list[OrderStats]:
+    """Return the figures of the default partitions and of one partition a rank, at 1, 8 and 64 ranks.
+
+    Args:
+        make_stream: Returns the stream of rank 0 for `world_size`, and `partitions` where they are given.
+        class_from, progress: As for `order_stats`.
+    """
+    found = []
+    for world_size in COMPARED_WORLD_SIZES:
+        for partitions in (None, world_size):
+            stream = make_stream(world_size=world_size, partitions=partitions)
+            found.append(order_stats(stream, class_from=class_from, progress=progress))
+    return found
 
 
-class _Look:
+def order_path(stream: Stream) -> tuple[Integers, Integers]:
+    """Return (number in this rank's epoch, place in the stored order) of some 20,000 samples, to draw."""
+    look, ours = _Looked(stream), stream.rank_slice
+    length = min(len(ours), NEIGHBOURS)
+    numbers = _stretches(len(ours), length, PLOTTED // length)
+    return numbers, look.order.items(*ours.locate(numbers))
+
+
+class _Looked:
     """The order of a stream's epoch, and the runs it is made of."""
 
     def __init__(self, stream: Stream) -> None:
+        if not isinstance(stream.epochs, DatasetEpochs):
+            raise OptionError("a mix has no order of its own; look at its datasets one by one")
         if not len(stream):
-            raise OptionError("there are no samples for this rank; choose another dataset, or fewer partitions")
-        self.sequence, self._share, self._shuffle = stream._sequence, stream._share, stream._shuffle
-        self._remote = stream._shards.store.remote
-        self.segments = self.sequence.segments()
-        self.order = EpochOrder(self.segments, self._shuffle, self._share.deal, stream.epoch)
+            raise OptionError("there are no samples for this rank; choose another dataset, or fewer ranks")
+        self.source = stream.epochs.source
+        self.view, self._slice, self._shuffle = self.source.view, stream.rank_slice, stream.shuffle
+        self._memory_bytes = stream.epochs.limits.memory_bytes
+        self.segments = self.view.segments()
+        self.order = EpochOrder(self.segments, self._shuffle, self._slice.partitioning, stream.epoch)
 
     def costs(self) -> dict[str, int]:
-        share, deal = self._share, self._share.deal
+        ours, parts = self._slice, self._slice.partitioning
         total = int(self.segments.num_bytes.sum())
-        rank_bytes = total * len(share) // deal.num_items
+        rank_bytes = total * len(ours) // parts.num_items
         blocks, in_all = self._runs()
         block_bytes = total // in_all if in_all else 0
         if self._shuffle.mode == "global":
-            requests = len(share)
+            requests = len(ours)
         elif self._shuffle.mode == "blocks":
             requests = blocks
         else:  # runs are read in long ranges
             requests = max(blocks, -(-rank_bytes // CHUNK_BYTES))
         window_bytes = read_ahead_bytes = 0
         if self._shuffle.mode == "blocks":
-            window_bytes = min(len(share.owned) * self._shuffle.window_blocks * block_bytes, rank_bytes)
+            each = -(-self._shuffle.window_blocks // parts.partitions)
+            window_bytes = min(len(ours.owned) * each * block_bytes, rank_bytes)
             read_ahead_bytes = min(2 * window_bytes, rank_bytes)
         return {
             "rank_bytes": rank_bytes,
+            "window_blocks": self._shuffle.window_blocks,
             "blocks": blocks,
             "block_bytes": block_bytes,
             "requests": requests,
@@ -194,23 +221,26 @@ class _Look:
         }
 
     def _held_bytes(self, read_ahead_bytes: int) -> int:
-        """Return how many bytes of samples a stream holds: near, what it reads ahead waits in the page cache."""
-        if not self._remote:
-            return MAX_CHUNK_BYTES
-        return read_ahead_bytes or PREFETCHED_CHUNKS * CHUNK_BYTES
+        """Return how many bytes of samples a stream holds: local, what it reads ahead waits in the page cache."""
+        if not self.source.is_remote:
+            return MAX_PART_BYTES
+        return min(read_ahead_bytes or THREADS * CHUNK_BYTES, self._memory_bytes)
 
     def _runs(self) -> tuple[int, int]:
         """Return how many runs this rank takes up, parts of one included, and how many there are in all."""
-        share, deal = self._share, self._share.deal
-        if self._shuffle.mode == "global":
+        parts, mode = self._slice.partitioning, self._shuffle.mode
+        if mode == "global":
             return 0, 0
-        found = self.order._blocks
-        ends = np.cumsum(self.segments.count if found is None else found.count)
-        owned = np.array(share.owned, np.int64)
-        start = deal.places(owned, np.zeros_like(owned))
-        last = start + np.array([deal.length(p) for p in share.owned], np.int64) - 1
-        first_run, last_run = np.searchsorted(ends, start, side="right"), np.searchsorted(ends, last, side="right")
-        return int((last_run - first_run + 1)[last >= start].sum()), len(ends)
+        owned = np.array(self._slice.owned, np.int64)
+        owned = owned[parts.lengths()[owned] > 0]
+        order = self.order
+        if mode == "none":  # the runs as they are stored are those of an arrangement that changes nothing
+            ends = np.cumsum(self.segments.count)
+            start, stop = (parts.slots(part, np.zeros_like(part)) for part in (owned, owned + 1))
+            first, last = (np.searchsorted(ends, slot, side="right") for slot in (start, stop - 1))
+            return int((last - first + 1).sum()), len(ends)
+        first, last = order.blocks_of(owned)
+        return int((last - first + 1).sum()), order.num_blocks
 
 
 def _stretches(total: int, length: int, most: int) -> Integers:

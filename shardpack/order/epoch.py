@@ -1,11 +1,11 @@
-"""The order of one epoch: from a place in a partition to an item, by arithmetic (SPEC 7.3).
+"""The order of one epoch: from a slot to an item, by arithmetic (SPEC 7.3).
 
     "none"     the sequence as it is
     "shards"   segments permuted, items inside as they are
     "blocks"   blocks permuted; the items of a window of blocks shuffled
     "global"   all items permuted, in constant memory
 
-Nothing is replayed: any place costs a bisection over the blocks, whatever came before it.
+Nothing is replayed: any slot costs a bisection over the blocks, whatever came before it.
 """
 
 from __future__ import annotations
@@ -25,8 +25,10 @@ from shardpack.runtime.sizes import parse_bytes
 
 SHUFFLES = ("none", "shards", "blocks", "global")
 DEFAULT_BLOCK_BYTES = 4 << 20
-DEFAULT_WINDOW_BLOCKS = 32
+WINDOW_BLOCKS_PER_RANK = 32  # the default: so many times the world size at the first start
 MAX_OPTION = 1 << 62  # so that sums fit 64 bits
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,15 +40,14 @@ class Shuffle:
         seed: Any integer; with the epoch it fixes the order.
         block_bytes: For "blocks": about how long a block is. Longer blocks make fewer, longer
             reads; shorter ones mix better.
-        window_blocks: For "blocks": how many blocks are mixed at a time. The window of each
-            partition, block_bytes * window_blocks, is what must be near at hand: in the page
-            cache for local files.
+        window_blocks: For "blocks": how many blocks are mixed at a time, over all partitions; each
+            gets an equal part, rounded up.
     """
 
     mode: str = "none"
     seed: int = 0
     block_bytes: int = DEFAULT_BLOCK_BYTES
-    window_blocks: int = DEFAULT_WINDOW_BLOCKS
+    window_blocks: int = WINDOW_BLOCKS_PER_RANK
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", as_integer("seed", self.seed))
@@ -56,18 +57,24 @@ class Shuffle:
             object.__setattr__(self, name, number)
 
 
-def as_shuffle(shuffle: str | bool, seed: int, block_bytes: int | str, window_blocks: int) -> Shuffle:
+def as_shuffle(
+    shuffle: str | bool, seed: int, block_bytes: int | str, window_blocks: int | None, *, world_size: int = 1
+) -> Shuffle:
     """Return a shuffle as callers write it: True for "blocks", False for "none", sizes also like "4MiB".
+
+    `window_blocks` is by default 32 times the world size.
 
     Raises:
         OptionError: An option is out of range.
     """
     mode = {True: "blocks", False: "none"}[shuffle] if isinstance(shuffle, bool) else shuffle
+    if window_blocks is None:
+        window_blocks = WINDOW_BLOCKS_PER_RANK * as_integer("world_size", world_size, minimum=1)
     return Shuffle(mode, seed, parse_bytes(block_bytes), window_blocks)
 
 
 class EpochOrder:
-    """The items of one epoch, by partition and offset. Immutable, safe in threads.
+    """The items of one epoch, by slot. Immutable, safe in threads.
 
     Set-up costs O(blocks) time and memory ("none" and "global": constant).
 
@@ -75,64 +82,71 @@ class EpochOrder:
         windows: For "blocks", what is mixed with what; else None.
     """
 
-    def __init__(self, segments: Segments, shuffle: Shuffle, deal: Partitioning, epoch: int) -> None:
-        self._deal = deal
-        self._blocks: Blocks | None = None  # in this epoch's order
+    def __init__(self, segments: Segments, shuffle: Shuffle, partitioning: Partitioning, epoch: int) -> None:
+        self._partitioning = partitioning
+        self._ends: Integers | None = None  # of each block, as a slot
         self._global_key: int | None = None
         self.windows: Windows | None = None
         if shuffle.mode == "shards":
             self._arrange(whole_segments(segments), derive_key(SHARD_ORDER, shuffle.seed, epoch))
         elif shuffle.mode == "blocks":
-            self._arrange(cut_blocks(segments, shuffle.block_bytes), derive_key(BLOCK_ORDER, shuffle.seed, epoch))
-            self.windows = Windows(self._ends, deal, shuffle.window_blocks, shuffle.seed, epoch)
+            ends = self._arrange(
+                cut_blocks(segments, shuffle.block_bytes), derive_key(BLOCK_ORDER, shuffle.seed, epoch)
+            )
+            self.windows = Windows(ends, partitioning, shuffle.window_blocks, shuffle.seed, epoch)
         elif shuffle.mode == "global":
             self._global_key = derive_key(GLOBAL_ORDER, shuffle.seed, epoch)
 
-    def _arrange(self, blocks: Blocks, key: int) -> None:
+    def _arrange(self, blocks: Blocks, key: int) -> Integers:
         order = permutation(len(blocks.first), key)
-        self._blocks = Blocks(blocks.first[order], blocks.count[order])
-        self._ends = np.cumsum(self._blocks.count)  # of each block, as a place
-        self._shift = self._blocks.first - (self._ends - self._blocks.count)  # from place to item
+        ends = self._ends = np.cumsum(blocks.count[order])
+        self._shift = blocks.first[order]  # from slot to item
+        self._shift[1:] -= ends[:-1]
+        return ends
 
-    def items(self, partition: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the items at some places: (n) partitions and offsets in them."""
-        place = self._deal.places(partition, offset)
+    def items(self, partition: Integers, offset: Integers) -> Integers:
+        """Return the items at (n) offsets in partitions."""
+        slot = self._partitioning.slots(partition, offset)
         if self._global_key is not None:
-            return shuffled(place, self._deal.num_items, self._global_key)
-        if self._blocks is None:
-            return place
+            return shuffled(slot, self._partitioning.num_items, self._global_key)
+        if self._ends is None:
+            return slot
         if self.windows is not None:
-            place = self.windows.mix(partition, place)
-        return place + self._shift[np.searchsorted(self._ends, place, side="right")]
+            slot = self.windows.mix(slot)
+        return slot + self._shift[np.searchsorted(self._ends, slot, side="right")]
 
     @property
     def num_blocks(self) -> int:
-        """Blocks of the epoch; for "shards" they are shards."""
-        return 0 if self._blocks is None else len(self._ends)
+        """Blocks of the epoch; for "shards" they are shards; 0 where there are none."""
+        return 0 if self._ends is None else len(self._ends)
 
-    def items_in_blocks(
-        self, partition: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]
-    ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return the items at some places, the blocks that hold them, and where their partition's part of those begins.
+    def blocks_of(self, partition: Integers) -> tuple[Integers, Integers]:
+        """Return (first, last) of the blocks that partitions have, whole or in part; they hold at least one item."""
+        assert self._ends is not None
+        start, stop = (self._partitioning.slots(part, np.zeros_like(part)) for part in (partition, partition + 1))
+        return np.searchsorted(self._ends, start, side="right"), np.searchsorted(self._ends, stop - 1, side="right")
 
-        Blocks are counted in this epoch's order; parts begin with an item. An item of padding may be of a
-        block of which its partition has nothing: it then lies outside of that part.
+    def items_in_blocks(self, partition: Integers, offset: Integers) -> tuple[Integers, Integers, Integers]:
+        """Return the items at some slots, the blocks that hold them, and where their partition's part of those begins.
+
+        Blocks are counted in this epoch's order; parts begin with an item.
         """
-        assert self._blocks is not None
+        assert self._ends is not None
         assert self.windows is not None
-        place = self.windows.mix(partition, self._deal.places(partition, offset))
-        block = np.searchsorted(self._ends, place, side="right")
-        start = self._deal.places(partition, np.zeros_like(partition))
-        first = np.maximum(self._ends[block] - self._blocks.count[block], start)
+        slot = self.windows.mix(self._partitioning.slots(partition, offset))
+        block = np.searchsorted(self._ends, slot, side="right")
+        start = self._partitioning.slots(partition, np.zeros_like(partition))
+        first = np.maximum(np.where(block > 0, self._ends[block - 1], 0), start)
         shift = self._shift[block]
-        return place + shift, block, first + shift
+        return slot + shift, block, first + shift
 
     def block_items(self, partition: int, begin: int, end: int) -> list[tuple[int, int]]:
         """Return (first item, count) of what a partition has of some blocks, counted in this epoch's order."""
-        assert self._blocks is not None
-        first = self._ends[begin:end] - self._blocks.count[begin:end]
-        start, stop = self._deal.start(partition), self._deal.start(partition + 1)
-        place = np.maximum(first, start)
-        count = np.minimum(self._ends[begin:end], stop) - place
-        items = place + self._shift[begin:end]
+        assert self._ends is not None
+        first = self._ends[max(0, begin - 1) : end - 1]
+        first = np.insert(first, 0, 0) if begin == 0 else first
+        start, stop = self._partitioning.start(partition), self._partitioning.start(partition + 1)
+        slot = np.maximum(first, start)
+        count = np.minimum(self._ends[begin:end], stop) - slot
+        items = slot + self._shift[begin:end]
         return [pair for pair in zip(items.tolist(), count.tolist(), strict=True) if pair[1] > 0]

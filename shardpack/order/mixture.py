@@ -16,6 +16,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Sequence
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
@@ -26,14 +27,16 @@ from shardpack.order.permutation import MIX_PHASE, derive_key, permutation
 SMALLEST_SHARE = 1e-6
 LONGEST = 1 << 60  # items of a partition
 
-_BITS = 32  # of a ratio and of a phase
+_BITS = 32  # of a share, a ratio and a phase
 _ONE = 1 << _BITS
 
 Integers = npt.NDArray[np.int64]
 
 
-def shares(weights: Sequence[float]) -> list[float]:
-    """Return the weights divided by their sum.
+def shares(weights: Sequence[float]) -> tuple[int, ...]:
+    """Return each weight's share of their sum in units of 2^-32, rounded to the nearest, halves to even.
+
+    Exact: a float stands for the very number it holds.
 
     Raises:
         OptionError: There are none, or one is no positive number, or too small beside the others.
@@ -45,13 +48,12 @@ def shares(weights: Sequence[float]) -> list[float]:
             raise OptionError(f"weight of dataset {number} is {weight!r}, expected a number")
         if not 0 < weight < math.inf:
             raise OptionError(f"weight of dataset {number} is {weight!r}, expected more than 0; leave it out instead")
-    largest = max(weights)  # first, so that the sum is finite
-    scaled = [float(weight / largest) for weight in weights]
-    total = math.fsum(scaled)
-    if min(scaled) / total < SMALLEST_SHARE:
-        number = scaled.index(min(scaled))
+    exact = [Fraction(weight.item() if isinstance(weight, np.generic) else weight) for weight in weights]
+    total = sum(exact)
+    if min(exact) < SMALLEST_SHARE * total:
+        number = exact.index(min(exact))
         raise OptionError(f"weight of dataset {number} is less than a millionth of all; leave it out instead")
-    return [weight / total for weight in scaled]
+    return tuple(round(_ONE * weight / total) for weight in exact)
 
 
 class Schedule:
@@ -60,7 +62,7 @@ class Schedule:
     Set-up costs O(partitions * datasets) time and memory.
     """
 
-    def __init__(self, weights: Sequence[float], *, seed: int, partitions: int) -> None:
+    def __init__(self, weights: Sequence[int], *, seed: int, partitions: int) -> None:
         """Take weights as `shares` gives them."""
         self.num_sources = len(weights)
         self._partitions = np.arange(partitions)
@@ -74,7 +76,7 @@ class Schedule:
             (left, _, first), (right, _, second) = heapq.heappop(branches), heapq.heappop(branches)
             fork = len(children)
             children.append((first, second))
-            ratios.append(round(left / (left + right) * _ONE))
+            ratios.append((2 * _ONE * left + left + right) // (2 * (left + right)))  # to the nearest, halves up
             depths[fork] = 1 + max(depths[first], depths[second])
             heapq.heappush(branches, (left + right, len(weights) + fork, fork))
         self._children = np.array(children, np.int64).reshape(-1, 2)
@@ -87,9 +89,9 @@ class Schedule:
             spread = permutation(partitions, key).astype(np.uint64) << np.uint64(_BITS)
             self._phase[fork] = (spread + np.uint64(key >> _BITS)) // np.uint64(partitions)
 
-    def items(self, partition: Integers, place: Integers) -> tuple[Integers, Integers]:
-        """Return (source, number within it) of the items at some places: (n) partitions and numbers in them."""
-        fork, number = np.full(len(place), self._root), place.astype(np.int64)
+    def items(self, partition: Integers, offset: Integers) -> tuple[Integers, Integers]:
+        """Return (source, number within it) of the items at (n) offsets in partitions."""
+        fork, number = np.full(len(offset), self._root), offset.astype(np.int64)
         for _ in range(self._depth):
             at = np.flatnonzero(fork >= 0)
             here, count, part = fork[at], number[at], partition[at]
@@ -99,10 +101,10 @@ class Schedule:
             fork[at] = self._children[here, np.where(goes_left, 0, 1)]
         return ~fork, number
 
-    def counts(self, end: int) -> Integers:
-        """Return (p, k) how many items n < end of each partition are from each source."""
+    def counts(self, end: Integers | int) -> Integers:
+        """Return (p, k) how many items n < end of each partition are from each source; `end` may differ for each."""
         found = np.empty((len(self._partitions), self.num_sources), np.int64)
-        waiting = [(self._root, np.full(len(self._partitions), end))]
+        waiting = [(self._root, np.zeros_like(self._partitions) + end)]
         while waiting:
             fork, count = waiting.pop()
             if fork < 0:
@@ -112,18 +114,18 @@ class Schedule:
             waiting += zip(self._children[fork].tolist(), (left, count - left), strict=True)
         return found
 
-    def places(self, source: int, number: int) -> list[int]:
-        """Return (p) where one source's item stands in the sequence of each partition."""
-        place = np.full(len(self._partitions), number, object)  # Python's integers: they do not overflow
+    def offsets(self, source: int, numbers: Integers) -> list[int]:
+        """Return (p) at which offset of each partition one source's item of a number stands: (p) numbers."""
+        offset = numbers.astype(object)  # Python's integers: they do not overflow
         branch = ~source
         while branch != self._root:
             ((fork, side),) = np.argwhere(self._children == branch).tolist()
             ratio, phase = int(self._ratio[fork]), self._phase[fork].astype(object)
             if side:  # what is left over is the evenest sequence of the other ratio
                 ratio, phase = _ONE - ratio, _ONE - 1 - phase
-            place = -(-((place + 1) * _ONE - phase) // ratio) - 1  # the first place where its count grows beyond it
+            offset = -(-((offset + 1) * _ONE - phase) // ratio) - 1  # the first at which its count grows beyond it
             branch = fork
-        return [int(found) for found in place]
+        return [int(found) for found in offset]
 
     def _left(self, fork: Integers, partition: Integers, count: Integers) -> Integers:
         """Return how many of the first `count` items of forks go left: (ratio * count + phase) >> 32."""
@@ -133,27 +135,27 @@ class Schedule:
         return ratio.astype(np.int64) * whole + part.astype(np.int64)
 
 
-def length_until(schedule: Schedule, stop: str, lengths: Sequence[int]) -> int:
+def length_until(schedule: Schedule, stop: str, lengths: Integers) -> int:
     """Return how many items each partition gives until a stop rule ends the epoch.
 
     Args:
         schedule: Of the mix.
         stop: "first" ends before any source would begin a second time, "all" once each has been
             through once, in every partition.
-        lengths: (k) items of each source in a partition.
+        lengths: (p, k) items of each source in each partition.
 
     Raises:
         OptionError: The epoch is out of reach of 64-bit integers.
     """
     if stop == "all":
-        length = max(max(schedule.places(k, length - 1)) for k, length in enumerate(lengths)) + 1
+        length = max(max(schedule.offsets(k, column - 1)) for k, column in enumerate(lengths.T)) + 1
     else:
-        length = min(min(schedule.places(k, length)) for k, length in enumerate(lengths))
+        length = min(min(schedule.offsets(k, column)) for k, column in enumerate(lengths.T))
     check_length(length)
     return length
 
 
 def check_length(length: int) -> None:
-    """Raise OptionError for places out of reach of 64-bit integers."""
+    """Raise OptionError for offsets out of reach of 64-bit integers."""
     if length > LONGEST:
         raise OptionError(f"mix would last {length} samples a partition; choose more even weights, or an earlier epoch")

@@ -1,17 +1,17 @@
 """Who gets which part of an epoch: partitions, ranks, steps, tails (SPEC 7.4). Integers only.
 
-An epoch of N items, in its order, is cut into `partitions` spans. One step takes `q` items from
-every span; that is a global batch. Rank r owns the spans p with p mod world_size = r.
+An epoch of N items, in its order, is cut into `partitions` parts. One step takes `q` slots from
+every part; that is a global batch. Rank r owns the partitions p with p mod world_size = r.
 
     partitions = 4, world_size = 2, q = 1        step 0      step 1
-    span 0  rank 0                               a0          a1
-    span 1  rank 1                               b0          b1
-    span 2  rank 0                               c0          c1
-    span 3  rank 1                               d0          d1
+    partition 0  rank 0                          a0          a1
+    partition 1  rank 1                          b0          b1
+    partition 2  rank 0                          c0          c1
+    partition 3  rank 1                          d0          d1
     rank 0 sees a0 c0 a1 c1 ..., rank 1 sees b0 d0 b1 d1 ...; at world size 1: a0 b0 c0 d0 a1 ...
 
-So the global batches do not depend on the world size, and after any step every span has given the
-same number of items: one number says where all ranks are.
+So the global batches do not depend on the world size, and after any full step every partition has
+given the same number of items: one number says where all ranks are.
 """
 
 from __future__ import annotations
@@ -26,18 +26,34 @@ from shardpack.errors import OptionError
 TAILS = ("pad", "drop", "exact")
 MAX_PARTITIONS = 1 << 20  # more than there are processes anywhere; bounds what a state can ask for
 MAX_BATCH = 1 << 40
+ELASTIC_PARTITIONS = 64  # that world sizes up to here divide, where the batch allows
+_NAMED_WORLD_SIZES = 16  # of those that fit, in an error
+
+Integers = npt.NDArray[np.int64]
+
+
+def elastic_partitions(world_size: int, batch_size: int | None, *, most: int = ELASTIC_PARTITIONS) -> int:
+    """Return the default number of partitions: as many as world sizes may want later.
+
+    The largest divisor of the global batch that is a multiple of the world size and at most
+    max(most, world_size); without a batch size the largest such multiple.
+    """
+    per_rank = max(1, most // world_size)
+    if batch_size is None:
+        return world_size * per_rank
+    return world_size * max(d for d in range(1, min(per_rank, batch_size) + 1) if batch_size % d == 0)
 
 
 @dataclass(frozen=True, slots=True)
 class Partitioning:
-    """How an epoch is dealt out, for all ranks alike.
+    """How an epoch is divided, for all ranks alike.
 
     Attributes:
         num_items: N, items of the epoch.
-        partitions: Spans; a multiple of every world size that takes part.
+        partitions: A multiple of every world size that takes part.
         global_batch: Items of one step over all ranks; a multiple of `partitions`.
-        tail: "pad" repeats up to partitions - 1 items, so that all ranks get the same number;
-            "drop" leaves out as many; "exact" does neither: ranks differ by one item at most.
+        tail: What happens where ranks cannot share the last step alike: "pad" repeats a sample on
+            some, "drop" leaves one out on some, "exact" does neither: ranks differ by one at most.
     """
 
     num_items: int
@@ -60,46 +76,60 @@ class Partitioning:
 
     @property
     def items_per_step(self) -> int:
-        """Items that one step takes from each partition."""
+        """Items that one full step takes from each partition."""
         return self.global_batch // self.partitions
 
     @property
     def shortest(self) -> int:
-        """Items of the shortest span."""
+        """Items of the shortest partition."""
         return self.num_items // self.partitions
 
     @property
     def longer(self) -> int:
-        """How many spans hold one item more than the shortest: the last ones."""
+        """How many partitions hold one item more than the shortest: the last ones."""
         return self.num_items % self.partitions
-
-    def start(self, partition: int) -> int:
-        """Return the place in the epoch's order where a partition begins."""
-        return partition * self.shortest + max(0, partition - self.partitions + self.longer)
-
-    def places(self, partition: npt.NDArray[np.int64], offset: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return places in the epoch's order, of offsets in partitions."""
-        return partition * self.shortest + np.maximum(0, partition - (self.partitions - self.longer)) + offset
-
-    def length(self, partition: int) -> int:
-        """Return how many items a partition gives in an epoch; padding takes the first of the next one."""
-        if self.tail == "pad":
-            return self.shortest + (self.longer > 0)
-        if self.tail == "drop":
-            return self.shortest
-        return self.start(partition + 1) - self.start(partition)
 
     @property
     def full_steps(self) -> int:
         """Steps in which every partition gives `items_per_step` items; one shorter step may follow."""
-        return self.length(0) // self.items_per_step
+        return self.shortest // self.items_per_step
+
+    def start(self, partition: int) -> int:
+        """Return the slot at which a partition begins."""
+        return partition * self.shortest + max(0, partition - self.partitions + self.longer)
+
+    def length(self, partition: int) -> int:
+        """Return how many slots a partition has."""
+        return self.shortest + (partition >= self.partitions - self.longer)
+
+    def lengths(self) -> Integers:
+        """Return (p) the slots of each partition."""
+        return self.shortest + (np.arange(self.partitions) >= self.partitions - self.longer).astype(np.int64)
+
+    def slots(self, partition: Integers, offset: Integers) -> Integers:
+        """Return the slots at some offsets in some partitions."""
+        return partition * self.shortest + np.maximum(0, partition - (self.partitions - self.longer)) + offset
+
+    def locate(self, slot: int) -> tuple[int, int]:
+        """Return (partition, offset in it) of a slot."""
+        border = (self.partitions - self.longer) * self.shortest  # behind it partitions are longer
+        if slot < border:
+            return divmod(slot, self.shortest)
+        partition, offset = divmod(slot - border, self.shortest + 1)
+        return partition + self.partitions - self.longer, offset
+
+    def fitting_world_sizes(self) -> str:
+        """Return the world sizes that divide the partitions, for an error to list."""
+        fitting = [n for n in range(1, min(self.partitions, 1 << 12) + 1) if self.partitions % n == 0]
+        named = fitting if len(fitting) <= _NAMED_WORLD_SIZES else [*fitting[:_NAMED_WORLD_SIZES], "..."]
+        return ", ".join(map(str, named))
 
 
 @dataclass(frozen=True, slots=True)
-class RankShare:
-    """What one rank gets of an epoch: its items are numbered from 0 in the order it sees them."""
+class RankSlice:
+    """What one rank gets of an epoch: its samples are numbered from 0 in the order it sees them."""
 
-    deal: Partitioning
+    partitioning: Partitioning
     rank: int
     world_size: int
 
@@ -108,80 +138,88 @@ class RankShare:
             raise OptionError(f"world_size is {self.world_size}, expected at least 1")
         if not 0 <= self.rank < self.world_size:
             raise OptionError(f"rank is {self.rank}, expected 0 <= rank < world_size ({self.world_size})")
-        if self.deal.partitions % self.world_size:
+        if self.partitioning.partitions % self.world_size:
             raise OptionError(
-                f"{self.deal.partitions} partitions cannot be shared by {self.world_size} ranks alike; "
-                "choose a world size that divides them"
+                f"{self.partitioning.partitions} partitions cannot be shared by {self.world_size} ranks alike; "
+                f"choose a world size that divides them: {self.partitioning.fitting_world_sizes()}"
             )
 
     @property
     def owned(self) -> range:
         """The partitions of this rank, ascending."""
-        return range(self.rank, self.deal.partitions, self.world_size)
+        return range(self.rank, self.partitioning.partitions, self.world_size)
 
     @property
     def batch_size(self) -> int:
-        """Items that this rank takes in a step."""
-        return self.deal.global_batch // self.world_size
+        """Samples that this rank takes in a full step."""
+        return self.partitioning.global_batch // self.world_size
 
     def __len__(self) -> int:
-        deal = self.deal
-        more = (deal.longer + self.rank) // self.world_size if deal.tail == "exact" else 0
-        return len(self.owned) * deal.length(0) + more
+        longer, world_size = self.partitioning.longer, self.world_size
+        more = {"pad": -(-longer // world_size), "drop": longer // world_size, "exact": self._longer_owned}
+        return len(self.owned) * self.partitioning.shortest + more[self.partitioning.tail]
+
+    @property
+    def _longer_owned(self) -> int:
+        return (self.partitioning.longer + self.rank) // self.world_size
 
     @property
     def end(self) -> int:
-        """The length of the longest share; taken as a number of items, the end of the epoch for every rank."""
-        return len(RankShare(self.deal, self.world_size - 1, self.world_size))
+        """Samples of the rank that has most; taken as a number of samples, the end of the epoch for every rank."""
+        return len(RankSlice(self.partitioning, self.world_size - 1, self.world_size))
 
     @property
     def num_steps(self) -> int:
         """Steps of this rank, the shorter last one included."""
-        return self.deal.full_steps + (len(self) > self.deal.full_steps * self.batch_size)
+        full = self.partitioning.full_steps
+        return full + (len(self) > full * self.batch_size)
 
     def step_bounds(self, step: int) -> tuple[int, int]:
-        """Return the numbers (begin, end) of the items of one step."""
+        """Return the numbers (begin, end) of the samples of one step."""
         begin = step * self.batch_size
         return begin, min(begin + self.batch_size, len(self))
 
     def samples_of(self, steps: range) -> int:
-        """Return how many items some ascending steps hold."""
+        """Return how many samples some ascending steps hold."""
         if not steps:
             return 0
         begin, end = self.step_bounds(steps[-1])
         return (len(steps) - 1) * self.batch_size + end - begin
 
-    def numbers_of(self, steps: range, numbers: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the numbers of items that are numbered among those of some steps."""
+    def numbers_of(self, steps: range, numbers: Integers) -> Integers:
+        """Return the numbers in the epoch of samples that are numbered among those of some steps."""
         step, within = np.divmod(numbers, self.batch_size)
         return (steps.start + step * steps.step) * self.batch_size + within
 
     def reached(self, taken: int) -> int:
-        """Return how many items this rank has taken, as a number that serves every rank.
+        """Return how many samples this rank has taken, as a number that serves every rank.
 
         In the last step of "exact" ranks differ: who is through with it says `end`.
         """
-        last_step = self.deal.full_steps * self.batch_size
+        last_step = self.partitioning.full_steps * self.batch_size
         return self.end if taken > len(self) or last_step < len(self) == taken else taken
 
-    def places(self, begin: int, end: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return (partition, offset in it) of the items begin <= n < end of this rank."""
-        return self.places_of(np.arange(begin, end))
-
-    def places_of(self, numbers: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return (partition, offset in it) of some items of this rank, by their numbers."""
-        q = self.deal.items_per_step
+    def locate(self, numbers: Integers) -> tuple[Integers, Integers]:
+        """Return (partition, offset in it) of some samples of this rank, by their numbers."""
+        q = self.partitioning.items_per_step
         step, within = np.divmod(numbers, self.batch_size)
-        slot, item = np.divmod(within, q)
-        partition, offset = self.rank + slot * self.world_size, step * q + item
-        late = np.flatnonzero(step >= self.deal.full_steps)
+        part, item = np.divmod(within, q)
+        partition, offset = self.rank + part * self.world_size, step * q + item
+        late = np.flatnonzero(step >= self.partitioning.full_steps)
         if len(late):
             last_partition, last_offset = self._last_step()
             partition[late], offset[late] = last_partition[within[late]], last_offset[within[late]]
         return partition, offset
 
-    def _last_step(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        taken = self.deal.full_steps * self.deal.items_per_step
-        left = np.array([self.deal.length(partition) - taken for partition in self.owned], np.int64)
-        partition = np.repeat(np.array(self.owned, np.int64), left)
-        return partition, taken + np.arange(len(partition)) - np.repeat(np.cumsum(left) - left, left)
+    def _last_step(self) -> tuple[Integers, Integers]:
+        """Return (partition, offset) of what full steps leave; padding comes last, and what is dropped would have."""
+        parts = self.partitioning
+        taken = parts.full_steps * parts.items_per_step
+        owned = np.array(self.owned, np.int64)
+        left = parts.shortest - taken + (owned >= parts.partitions - parts.longer)
+        partition = np.repeat(owned, left)
+        offset = taken + np.arange(len(partition)) - np.repeat(np.cumsum(left) - left, left)
+        if parts.tail == "pad" and self._longer_owned * self.world_size < parts.longer:
+            repeated = parts.partitions - parts.longer + self.rank % parts.longer  # of the last step, on another rank
+            partition, offset = np.append(partition, repeated), np.append(offset, parts.shortest)
+        return partition, offset

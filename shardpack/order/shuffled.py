@@ -8,6 +8,7 @@ with Arbitrary Finite Domains", section 3). A bijection for every key, whatever 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,47 +23,68 @@ Integers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 
-def shuffled(places: Integers, count: int, key: int) -> Integers:
-    """Return the elements at some places of the permutation of `count` numbers that `key` selects.
+def shuffled(slots: Integers, count: int, key: int) -> Integers:
+    """Return the elements at some slots of the permutation of `count` numbers that `key` selects.
 
     Args:
-        places: Any of 0 .. count - 1, in any order.
+        slots: Any of 0 .. count - 1, in any order.
         count: Size of the permutation.
         key: From `derive_key`.
 
-    Costs about 0.1 us a place in arrays of thousands; memory is that of `places`.
+    Costs about 0.1 us a slot in arrays of thousands; memory is that of `slots`.
     """
     if count <= SORTED_UP_TO:
-        return permutation(count, key)[places]
-    return _walk(places.astype(np.uint64), np.uint64(count), np.uint64(key), (count - 1).bit_length())
+        return permutation(count, key)[slots]
+    return _walk(slots.astype(np.uint64), np.uint64(count), np.uint64(key), (count - 1).bit_length())
 
 
-def shuffled_within(group: Integers, places: Integers, counts: Integers, keys: Words) -> Integers:
-    """Return the elements at some places of many permutations at once.
+class SortedPermutations:
+    """Small permutations that were sorted already, the newest up to so many numbers in all. Safe in threads."""
+
+    def __init__(self, max_numbers: int = 1 << 21) -> None:
+        self._max_numbers, self._numbers = max_numbers, 0
+        self._kept: dict[int, Integers] = {}
+
+    def get(self, count: int, key: int) -> Integers:
+        """Return `permutation(count, key)`."""
+        found = self._kept.get(key)
+        if found is None or len(found) != count:
+            if self._numbers > self._max_numbers:
+                self._kept, self._numbers = {}, 0
+            found = self._kept[key] = permutation(count, key)
+            self._numbers += count
+        return found
+
+
+def shuffled_within(
+    group: Integers, slots: Integers, counts: Integers, keys: Words, known: SortedPermutations
+) -> Integers:
+    """Return the elements at some slots of many permutations at once.
 
     Args:
-        group: (n) the permutation that is asked for each place.
-        places: (n) the places.
+        group: (n) the permutation that is asked for each slot.
+        slots: (n) the slots.
         counts, keys: (g) size and key of each permutation.
+        known: Small permutations that may be asked again.
     """
-    found = np.empty_like(places)
-    seen = np.zeros(len(counts), bool)
-    seen[group] = True
-    groups = np.flatnonzero(seen)
-    small = counts[groups] <= SORTED_UP_TO
-    for g in groups[small].tolist():
-        mine = np.flatnonzero(group == g)
-        found[mine] = permutation(int(counts[g]), int(keys[g]))[places[mine]]
-    groups = groups[~small]
-    if len(groups) == 1 and not small.any():  # the usual case, at two thirds of the cost
-        return shuffled(places, int(counts[groups[0]]), int(keys[groups[0]]))
-    if len(groups):
-        mine = np.flatnonzero(counts[group] > SORTED_UP_TO)
-        sizes = counts[group[mine]]
-        bits = np.zeros(len(counts), np.int64)
-        bits[groups] = [(count - 1).bit_length() for count in counts[groups].tolist()]
-        parameters = (keys[group[mine]], bits[group[mine]])
-        found[mine] = _walk(places[mine].astype(np.uint64), sizes.astype(np.uint64), *parameters)
+    if len(group) and (group == group[0]).all():  # the usual case of one partition
+        count, key = int(counts[group[0]]), int(keys[group[0]])
+        return known.get(count, key)[slots] if count <= SORTED_UP_TO else shuffled(slots, count, key)
+    found = np.empty_like(slots)
+    small = counts[group] <= SORTED_UP_TO
+    order = np.argsort(group, kind="stable")
+    order = order[small[order]]
+    edges = [*np.flatnonzero(np.diff(group[order], prepend=-1)).tolist(), len(order)]
+    for begin, end in pairwise(edges):
+        mine = order[begin:end]
+        g = int(group[mine[0]])
+        found[mine] = known.get(int(counts[g]), int(keys[g]))[slots[mine]]
+    large = np.flatnonzero(~small)
+    if len(large):
+        used, which = np.unique(group[large], return_inverse=True)
+        bits = np.array([(count - 1).bit_length() for count in counts[used].tolist()], np.int64)[which.reshape(-1)]
+        sizes = counts[group[large]].astype(np.uint64)
+        found[large] = _walk(slots[large].astype(np.uint64), sizes, keys[group[large]], bits)
     return found
 
 

@@ -1,8 +1,8 @@
-"""`Assembly`: one batch in the making, from a step's samples to stacked arrays.
+"""`BatchBuilder`: one batch in the making, from a step's samples to stacked arrays.
 
-    sample --decode--> fields --transform--> fields            `make(i)`: any thread, any order
-    pictures of known size are decoded into their slot          each i once
-    all made --replace what is bad--> --stack--> batch         `finish()`: once, after all of them
+    sample --decode--> fields --transform--> fields            `build_item(i)`: any thread, any order
+    images of known size are decoded into their place         each i once
+    all built --replace what is bad--> --stack--> batch         `build()`: once, after all of them
 
 Knows no threads; different `i` touch different memory.
 """
@@ -23,11 +23,11 @@ from shardpack.read.sample import Sample
 Fields = dict[str, Any]
 Transform = Callable[[Fields], Mapping[str, Any]]
 
-_SEED_PURPOSE = 64  # of `derive_key`: no order of plan/order.py has this number
+_SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has this number
 
 
 @dataclass(frozen=True, slots=True)
-class Recipe:
+class BatchSpec:
     """How batches are made of samples.
 
     Attributes:
@@ -50,40 +50,40 @@ class Recipe:
 
 
 @dataclass(slots=True)
-class Assembly:
+class BatchBuilder:
     """One batch in the making."""
 
-    recipe: Recipe
+    spec: BatchSpec
     samples: list[Sample | None]
-    made: list[Fields | Exception | None] = field(init=False)
+    items: list[Fields | Exception | None] = field(init=False)
     slots: dict[str, Any] = field(init=False)
     skipped: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         count = len(self.samples)
-        self.made = [None] * count
+        self.items = [None] * count
         self.slots = {}
-        if self.recipe.transform is None:  # a transform may give other shapes, so its results are stacked
-            for name, decode in self.recipe.decoders.items():
+        if self.spec.transform is None:  # a transform may give other shapes, so its results are stacked
+            for name, decode in self.spec.decoders.items():
                 if isinstance(decode, PictureDecoder) and (slots := decode.slots(count)) is not None:
                     self.slots[name] = slots
 
-    def make(self, i: int) -> None:
-        """Decode and transform one sample; what goes wrong waits for `finish`."""
+    def build_item(self, i: int) -> None:
+        """Decode and transform one sample; what goes wrong waits for `build`."""
         sample, self.samples[i] = self.samples[i], None  # its payloads are not needed any more
         assert sample is not None
         try:
-            self.made[i] = self._transformed(sample, self._decoded(sample, i))
+            self.items[i] = self._transformed(sample, self._decoded(sample, i))
         except DecodeError as error:
-            named = self.made[i] = DecodeError(error.args[0], key=sample.key)
+            named = self.items[i] = DecodeError(error.args[0], key=sample.key)
             named.__cause__ = error.__cause__
-        except Exception as error:  # noqa: BLE001 -- raised by `finish`, in the consumer's thread
-            self.made[i] = error
+        except Exception as error:  # noqa: BLE001 -- raised by `build`, in the consumer's thread
+            self.items[i] = error
 
     def _decoded(self, sample: Sample, i: int) -> Fields:
         fields: Fields = {"__key__": sample.key}
         for name, payload in sample.items():
-            decode = self.recipe.decoders.get(name)
+            decode = self.spec.decoders.get(name)
             if name in self.slots:
                 assert isinstance(decode, PictureDecoder)
                 fields[name] = decode(payload, self.slots[name][i])
@@ -92,48 +92,49 @@ class Assembly:
         return fields
 
     def _transformed(self, sample: Sample, fields: Fields) -> Fields:
-        transform = self.recipe.transform
+        transform = self.spec.transform
         if transform is None:
             return fields
-        fields["__seed__"] = derive_key(self.recipe.seed, self.recipe.epoch, _SEED_PURPOSE, sample.position)
+        which = (sample.position,) if sample.source is None else (sample.position, sample.source)
+        fields["__seed__"] = derive_key(self.spec.seed, self.spec.epoch, _SEED_PURPOSE, *which)
         result = transform(fields)
         if not isinstance(result, Mapping):
             raise OptionError(f"transform gave a {type(result).__name__}, expected a dict of fields", key=sample.key)
         return {"__key__": sample.key, **{name: value for name, value in result.items() if name != "__seed__"}}
 
-    def finish(self) -> dict[str, Any]:
+    def build(self) -> dict[str, Any]:
         """Return the batch.
 
         Raises:
             DecodeError: The first sample that is bad, or all of them are.
             Exception: What the transform raised, first sample first.
         """
-        bad = {i: made for i, made in enumerate(self.made) if isinstance(made, Exception)}
+        bad = {i: made for i, made in enumerate(self.items) if isinstance(made, Exception)}
         for error in bad.values():
-            if not (self.recipe.skip and isinstance(error, DecodeError)):
+            if not (self.spec.skip and isinstance(error, DecodeError)):
                 raise error
-        if len(bad) == len(self.made):
+        if len(bad) == len(self.items):
             first = bad[0]
             raise DecodeError(f"none of the {len(bad)} samples of a batch is good; the first: {first}") from first
         rows = self._rows(bad)
         if bad:
             self.skipped = [(str(getattr(error, "key", "")), str(error.args[0])) for error in bad.values()]
             self.slots = {name: slots[rows] for name, slots in self.slots.items()}
-        return self._collated([made for i in rows if isinstance(made := self.made[i], dict)])
+        return self._collated([made for i in rows if isinstance(made := self.items[i], dict)])
 
     def _rows(self, bad: Mapping[int, Exception]) -> list[int]:
         """Return which sample stands in each place: the next good one, cyclically, where it is bad."""
-        count = len(self.made)
-        if not self.recipe.replace:
+        count = len(self.items)
+        if not self.spec.replace:
             return [i for i in range(count) if i not in bad]
         return [next(j % count for j in range(i, i + count) if j % count not in bad) for i in range(count)]
 
     def _collated(self, rows: list[Fields]) -> dict[str, Any]:
-        names = ("__key__", *self.recipe.fields) if self.recipe.transform is None else dict.fromkeys(chain(*rows))
+        names = ("__key__", *self.spec.fields) if self.spec.transform is None else dict.fromkeys(chain(*rows))
         return {name: self._column(name, [fields.get(name) for fields in rows]) for name in names}
 
     def _column(self, name: str, values: list[Any]) -> Any:
-        decode = self.recipe.decoders.get(name)
+        decode = self.spec.decoders.get(name)
         if name not in self.slots or not isinstance(decode, PictureDecoder):
             return stacked(values)
         if any(value is None for value in values):

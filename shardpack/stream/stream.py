@@ -1,47 +1,43 @@
 """`Stream`: one rank's share of an epoch, in any order, resumable at any sample.
 
-    rank share --places--> (partition, offset) --epoch order--> items --view--> positions
-      --chunks of about 4 MiB--> `ChunkReader`, or for whole blocks `BlockReader` --> samples
+    numbers of samples --rank slice--> (partition, offset) --epoch order--> items --view--> positions
+      --planner--> chunks, and what to read for them --reader--> samples
 
-All but the last line is arithmetic in `plan/`; nothing is read to know the order, and nothing is
+All but the last arrow is arithmetic in `order/`; nothing is read to know the order, and nothing is
 replayed to resume.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from shardpack.codecs.decode import Decoder, field_decoders
+from shardpack.codecs.image import PictureOptions as ImageOptions
+from shardpack.codecs.image import as_pair
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import StreamState, check_same_order, parse_state
-from shardpack.order.epoch import EpochOrder, Shuffle
-from shardpack.order.partitions import Partitioning, RankShare
-from shardpack.order.view import Sequence
+from shardpack.order.epoch import Shuffle
+from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
-from shardpack.read.shard_cache import ShardCache
-from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arguments import as_integer
-from shardpack.stream.block_reader import BlockReader
-from shardpack.stream.chunk_reader import CHUNK_BYTES, MAX_CHUNK_SAMPLES, RUN_BYTES, ChunkReader
-from shardpack.stream.prefetch import Integers, Parts, Source
-
-PLANNED_SAMPLES = 8192  # whose order is worked out at once: 0.1 us each, 0.3 in runs of a tenth
+from shardpack.stream.batch_builder import Transform
+from shardpack.stream.epochs import Batches, Epochs
+from shardpack.stream.loader import Loader
+from shardpack.stream.reader import Parts
 
 
 class Stream:
     """An iterable over one rank's share of an epoch; made by `Dataset.stream`.
 
     Iterating again gives the same epoch again from its start, until `set_epoch`. `state_dict` says
-    how far the newest iterator is; `load_state_dict` lets the next one begin there. Memory:
-    near, one chunk of samples, about 4 MiB or the largest sample, and with "blocks" a window of what
-    is not in the page cache; far away two windows, or 64 MiB, read by up to 16 threads. An iterator
-    may be dropped at any point: its threads end with the requests that are under way.
+    how far the newest iterator is; `load_state_dict` lets the next one begin there. An iterator
+    may be dropped at any point: its threads end with the requests that are under way. Memory: of a
+    local dataset a chunk of samples, about 4 MiB or the largest sample, and with "blocks" what is not in
+    the page cache; of a remote one what is read ahead. `memory_bytes` bounds both.
 
     Callers that fetch before their consumer asks (workers, loaders) take `steps`, count what the
     consumer has seen, and let `state_at` make the state.
@@ -49,42 +45,40 @@ class Stream:
 
     def __init__(
         self,
-        shards: ShardCache,
-        positions: npt.NDArray[np.int64] | None,
-        shuffle: Shuffle,
+        epochs: Epochs,
         *,
         rank: int = 0,
         world_size: int = 1,
         batch_size: int | None = None,
         tail: str = "pad",
         partitions: int | None = None,
-        fields: tuple[str, ...] | None = None,
+        fixed_window: bool = False,
     ) -> None:
-        self._shards, self._shuffle, self._fields = shards, shuffle, fields
-        self._rank, self._world_size = as_integer("rank", rank), as_integer("world_size", world_size)
-        self._batch_size = None if batch_size is None else as_integer("batch_size", batch_size)
+        """Take what to iterate over. `fixed_window` refuses states of another `window_blocks`."""
+        self._epochs, self._fixed_window = epochs, fixed_window
+        self._rank, self._world_size = as_integer("rank", rank), as_integer("world_size", world_size, minimum=1)
+        self._batch_size = None if batch_size is None else as_integer("batch_size", batch_size, minimum=1)
         self._partitions_asked = None if partitions is None else as_integer("partitions", partitions)
-        self._sequence = Sequence(shards.manifest, positions)
-        if self._world_size < 1:
-            raise OptionError(f"world_size is {world_size}, expected at least 1")
-        if self._batch_size is not None and self._batch_size < 1:
-            raise OptionError(f"batch_size is {batch_size}, expected at least 1")
-        partitions = self._world_size if self._partitions_asked is None else self._partitions_asked
+        if self._partitions_asked is None:
+            partitions = epochs.default_partitions(self._world_size, self._batch_size)
+        else:
+            partitions = self._partitions_asked
         global_batch = max(partitions, 1) if self._batch_size is None else self._batch_size * self._world_size
-        self._share = self._shared(partitions, global_batch, tail)
+        self._slice = self._slice_of(partitions, global_batch, tail)
         self._epoch = 0
         self._progress = _Progress(0)  # of the newest iterator
         self._resume_at = 0  # where the next iterator begins
 
-    def _shared(self, partitions: int, global_batch: int, tail: str) -> RankShare:
-        deal = Partitioning(len(self._sequence), partitions, global_batch, tail)
-        return RankShare(deal, self._rank, self._world_size)
+    def _slice_of(self, partitions: int, global_batch: int, tail: str, epochs: Epochs | None = None) -> RankSlice:
+        return (epochs or self._epochs).slice_of(
+            partitions, global_batch, tail, rank=self._rank, world_size=self._world_size
+        )
 
     # What it gives
 
     def __len__(self) -> int:
         """Return how many samples this rank gets in an epoch: exact, the same for all ranks but with "exact"."""
-        return len(self._share)
+        return len(self._slice)
 
     @property
     def epoch(self) -> int:
@@ -94,12 +88,37 @@ class Stream:
     @property
     def batch_size(self) -> int:
         """Samples that this rank takes in a step."""
-        return self._share.batch_size
+        return self._slice.batch_size
+
+    @property
+    def epochs(self) -> Epochs:
+        """What it iterates over."""
+        return self._epochs
+
+    @property
+    def rank_slice(self) -> RankSlice:
+        """What of each epoch is this rank's."""
+        return self._slice
+
+    @property
+    def shuffle(self) -> Shuffle:
+        """How each epoch is shuffled."""
+        return self._epochs.shuffle
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that its samples may have, sorted."""
+        return self._epochs.fields
+
+    @property
+    def has_batch_size(self) -> bool:
+        """Whether it was told how many samples a rank takes in a step."""
+        return self._batch_size is not None
 
     @property
     def num_steps(self) -> int:
         """Steps of this rank in an epoch; the last one may be shorter."""
-        return self._share.num_steps
+        return self._slice.num_steps
 
     @property
     def resume_at(self) -> int:
@@ -109,7 +128,7 @@ class Stream:
     @property
     def resume_step(self) -> int:
         """The step in which the next iteration begins: its first `resume_at % batch_size` samples are left out."""
-        return self._resume_at // self._share.batch_size
+        return self._resume_at // self._slice.batch_size
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration, numbered from 0; it begins at its start.
@@ -131,18 +150,18 @@ class Stream:
     def __iter__(self) -> Iterator[Sample]:
         progress = self._progress = _Progress(self._resume_at)
         self._resume_at = 0
-        return self._counted(self._parts(self._epoch, self._share, progress.taken), self._share, progress)
+        return self._counted(self._parts(self._epoch, self._slice, progress.taken), self._slice, progress)
 
-    def _counted(self, parts: Parts, share: RankShare, progress: _Progress) -> Iterator[Sample]:
+    def _counted(self, parts: Parts, rank_slice: RankSlice, progress: _Progress) -> Iterator[Sample]:
         taken = progress.taken
         with closing(parts):  # with an error in a part, too
             for part in parts:
                 for taken, sample in enumerate(part, start=taken + 1):  # noqa: B020 - it goes on counting
                     progress.taken = taken
                     yield sample
-        progress.taken = share.end
+        progress.taken = rank_slice.end
 
-    def steps(self, first: int = 0, *, stride: int = 1) -> Iterator[list[Sample]]:
+    def steps(self, first: int = 0, *, stride: int = 1) -> Generator[list[Sample], None, None]:
         """Yield whole steps of this epoch, each a list: first, first + stride, and so on.
 
         Worker k of K takes `steps(stream.resume_step + k, stride=K)`. Counts nothing and forgets no
@@ -153,61 +172,58 @@ class Stream:
             stride: Distance to the next one, at least 1.
         """
         first, stride = as_integer("first", first, minimum=0), as_integer("stride", stride, minimum=1)
-        return self._steps(self._epoch, self._share, range(first, self.num_steps, stride))
+        return self._steps(self._epoch, self._slice, range(first, self.num_steps, stride))
 
-    def _steps(self, epoch: int, share: RankShare, steps: range) -> Iterator[list[Sample]]:
-        with closing(self._parts(epoch, share, 0, steps)) as parts:
+    def _steps(self, epoch: int, rank_slice: RankSlice, steps: range) -> Generator[list[Sample], None, None]:
+        with closing(self._parts(epoch, rank_slice, 0, steps)) as parts:
             samples = chain.from_iterable(parts)
-            while step := list(islice(samples, share.batch_size)):
+            while step := list(islice(samples, rank_slice.batch_size)):
                 yield step
 
-    def _parts(self, epoch: int, share: RankShare, begin: int, steps: range | None = None) -> Parts:
+    def _parts(self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None = None) -> Parts:
         """Yield this rank's samples from number `begin` on; those of some steps only, numbered among themselves."""
-        shards, sequence, deal = self._shards, self._sequence, share.deal
-        order = EpochOrder(sequence.segments(), self._shuffle, deal, epoch)
-        places = self._places(share, begin, steps)
-        source = Source(shards, sequence, order, deal, self._fields)
-        if self._takes_whole_blocks(1 if steps is None else steps.step):
-            epoch_reader: BlockReader | ChunkReader = BlockReader(source, block_bytes=self._shuffle.block_bytes)
-        else:
-            epoch_reader = ChunkReader(source, neighbours=self._sequential)
-        return epoch_reader.parts(places, self._chunk_samples())
+        stride = 1 if steps is None else steps.step
+        return self._epochs.parts(epoch, rank_slice, Batches(rank_slice, begin, steps), stride=stride)
 
-    def _places(self, share: RankShare, begin: int, steps: range | None) -> Iterator[tuple[Integers, Integers]]:
-        """Yield (partitions, offsets) in batches that are planned together: small ones first."""
-        size, end = self._chunk_samples(), len(share) if steps is None else share.samples_of(steps)
-        count = 1 if self._shuffle.mode == "blocks" or self._shards.store.remote else size
-        while begin < end:
-            numbers = np.arange(begin, min(begin + count, end))
-            yield share.places_of(numbers if steps is None else share.numbers_of(steps, numbers))
-            begin += count
-            count *= 4
-            if count > size:
-                count = size if self._shards.store.remote else max(size, min(8 * size, PLANNED_SAMPLES))
+    def loader(
+        self,
+        *,
+        decode: str | Mapping[str, str | Decoder | None] | None = None,
+        size: int | tuple[int, int] | None = None,
+        min_size: int | tuple[int, int] | None = None,
+        reduced: bool = True,
+        exif_transpose: bool = False,
+        fast_jpeg: bool = True,
+        transform: Transform | None = None,
+        threads: int | None = None,
+        prefetch: int | None = None,
+        on_error: str = "raise",
+        drop_last: bool = False,
+    ) -> Loader:
+        """Return an iterable over decoded batches, a step of this stream each; see `Dataset.loader`.
 
-    def _takes_whole_blocks(self, stride: int) -> bool:
-        """Return whether to take blocks whole, rather than the samples of a chunk where they are.
-
-        Of several workers each takes a part of every block: far away they ask for large samples one
-        by one.
+        Raises:
+            OptionError: The stream was not told a batch size, or an option is out of range.
+            MissingDependencyError: The decoding name needs torch, which is not installed.
         """
-        if self._shuffle.mode != "blocks":
-            return False
-        manifest = self._shards.manifest
-        is_small = manifest.num_bytes <= LARGE_SAMPLE_BYTES * manifest.num_samples
-        return stride == 1 or is_small or not self._shards.store.remote
-
-    @property
-    def _sequential(self) -> bool:
-        return self._shuffle.mode in {"none", "shards"}
-
-    def _chunk_samples(self) -> int:
-        manifest = self._shards.manifest
-        mean = max(1, manifest.num_bytes // max(1, manifest.num_samples))
-        if mean > LARGE_SAMPLE_BYTES and not self._shards.store.remote:
-            return max(1, 2 * CHUNK_BYTES // mean)  # no more than planned together, where they are in memory
-        near_run = self._sequential and not self._shards.store.remote
-        return min(max(1, (RUN_BYTES if near_run else CHUNK_BYTES) // mean), MAX_CHUNK_SAMPLES)
+        if self._batch_size is None:
+            raise OptionError("a loader needs to know how long batches are; give the stream a batch_size")
+        images = ImageOptions(
+            size=as_pair("size", size),
+            min_size=as_pair("min_size", min_size),
+            reduced=reduced,
+            exif_transpose=exif_transpose,
+            fast_jpeg=fast_jpeg,
+        )
+        return Loader(
+            self,
+            field_decoders(self._epochs.fields, decode, images),
+            transform=transform,
+            threads=threads,
+            prefetch=prefetch,
+            on_error=on_error,
+            drop_last=drop_last,
+        )
 
     # Resuming
 
@@ -229,27 +245,26 @@ class Stream:
         return self._state_at(as_integer("rank_samples", rank_samples, minimum=0)).as_dict()
 
     def _state_at(self, taken: int) -> StreamState:
-        deal, shuffle = self._share.deal, self._shuffle
+        partitioning, shuffle = self._slice.partitioning, self._epochs.shuffle
         return StreamState(
-            fingerprint=self._sequence.fingerprint,
-            view=self._sequence.view,
+            **self._epochs.identity(),
             shuffle=shuffle.mode,
             seed=shuffle.seed,
             block_bytes=shuffle.block_bytes,
             window_blocks=shuffle.window_blocks,
-            tail=deal.tail,
-            partitions=deal.partitions,
-            global_batch=deal.global_batch,
+            tail=partitioning.tail,
+            partitions=partitioning.partitions,
+            global_batch=partitioning.global_batch,
             epoch=self._epoch,
-            rank_samples=self._share.reached(taken),
+            rank_samples=self._slice.reached(taken),
             world_size=self._world_size,
         )
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration begin where a state was taken, by any rank, at any world size.
 
-        Partitions and the global batch are those of the state. At another world size the state
-        must be that of a whole step: all ranks have then taken whole batches.
+        Partitions, window and global batch are those of the state. At another world size, one that
+        divides the partitions, the state must be that of a whole step: all ranks have then taken whole batches.
 
         Raises:
             OptionError: The state is of other data or options, or does not fit this world size.
@@ -258,9 +273,11 @@ class Stream:
         found = parse_state(state)
         check_same_order(found, self._state_at(0))
         self._check_asked(found)
-        share = self._shared(found.partitions, found.global_batch, found.tail)
-        taken = self._translate(found, share)
-        self._share, self._epoch, self._progress, self._resume_at = share, found.epoch, _Progress(taken), taken
+        epochs = self._epochs.with_window(found.window_blocks)
+        rank_slice = self._slice_of(found.partitions, found.global_batch, found.tail, epochs)
+        taken = self._translate(found, rank_slice)
+        self._epochs, self._slice, self._epoch = epochs, rank_slice, found.epoch
+        self._progress, self._resume_at = _Progress(taken), taken
 
     def _check_asked(self, found: StreamState) -> None:
         if self._partitions_asked not in (None, found.partitions):
@@ -268,26 +285,32 @@ class Stream:
                 f"state has {found.partitions} partitions, asked for {self._partitions_asked}; "
                 "leave partitions out, or start the epoch anew"
             )
+        own = self._epochs.shuffle.window_blocks
+        if self._fixed_window and own != found.window_blocks:
+            raise OptionError(
+                f"state has window_blocks of {found.window_blocks}, asked for {own}; "
+                "leave window_blocks out, or start the epoch anew"
+            )
         if self._batch_size is not None and self._batch_size * self._world_size != found.global_batch:
             raise OptionError(
                 f"state has a global batch of {found.global_batch}, asked for {self._batch_size} * {self._world_size}; "
                 "choose batch_size so that the product is the same"
             )
 
-    def _translate(self, found: StreamState, share: RankShare) -> int:
+    def _translate(self, found: StreamState, rank_slice: RankSlice) -> int:
         """Return how many samples this rank has taken when every rank of `found` took `rank_samples`."""
-        then = replace(share, rank=0, world_size=found.world_size)
+        then = replace(rank_slice, rank=0, world_size=found.world_size)
         if found.rank_samples > then.end:
             raise OptionError(f"state is beyond the epoch: {found.rank_samples} samples of at most {then.end} taken")
         if found.world_size == self._world_size or found.rank_samples == then.end:
-            return min(found.rank_samples, len(share)) if found.rank_samples < then.end else len(share)
+            return min(found.rank_samples, len(rank_slice)) if found.rank_samples < then.end else len(rank_slice)
         step, within = divmod(found.rank_samples, then.batch_size)
         if within:
             raise OptionError(
                 f"state was taken within a step ({within} of {then.batch_size} samples); "
                 f"resume at world size {found.world_size}, or take states between batches"
             )
-        return share.step_bounds(step)[0]
+        return rank_slice.step_bounds(step)[0]
 
 
 class _Progress:

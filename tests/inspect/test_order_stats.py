@@ -13,13 +13,13 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
-from shardpack.inspect.order_stats import path_through, survey
+from shardpack.inspect.order_stats import order_path, order_stats
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from tests.read.datasets import CountingStore, numbered, packed, write
 from tests.strategies import examples
 
 SAMPLES, CLASSES = 4000, 40
-SMALL = {"block_bytes": "16KiB", "window_blocks": 8}  # 250 blocks of 16 samples, of one class or two
+SMALL = {"block_bytes": "16KiB", "window_blocks": 8, "partitions": 1}  # 250 blocks of 16 samples, of one class or two
 
 
 def by_class(order, *, samples=SAMPLES, classes=CLASSES):
@@ -58,8 +58,8 @@ def numbers(tmp_path_factory):
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_data_packed_with_a_shuffle_mixes_like_a_true_shuffle(stored_shuffled, seed):
-    for options in (SMALL, {"block_bytes": 512, "window_blocks": 1}, {}):
-        found = survey(stored_shuffled.stream(shuffle="blocks", seed=seed, **options))
+    for options in (SMALL, {"block_bytes": 512, "window_blocks": 1, "partitions": 1}, {}):
+        found = order_stats(stored_shuffled.stream(shuffle="blocks", seed=seed, **options))
         assert found.num_classes == CLASSES
         assert found.class_mixing == pytest.approx(1, abs=0.02)
         assert not found.poorly_mixed
@@ -67,14 +67,16 @@ def test_data_packed_with_a_shuffle_mixes_like_a_true_shuffle(stored_shuffled, s
 
 @pytest.mark.parametrize("seed", [0, 1, 2])
 def test_data_packed_by_class_does_not(stored_by_class, seed):
-    found = survey(stored_by_class.stream(shuffle="blocks", seed=seed, **SMALL))
+    found = order_stats(stored_by_class.stream(shuffle="blocks", seed=seed, **SMALL))
     assert found.class_mixing < 0.8
     assert found.poorly_mixed
     assert found.class_entropy_stored < 0.4
-    wider = survey(stored_by_class.stream(shuffle="blocks", seed=seed, block_bytes="16KiB", window_blocks=1000))
+    wider = order_stats(
+        stored_by_class.stream(shuffle="blocks", seed=seed, block_bytes="16KiB", window_blocks=1000, partitions=1)
+    )
     assert wider.class_mixing == pytest.approx(1, abs=0.02), "the remedies help"
-    assert survey(stored_by_class.stream(shuffle="global", seed=seed)).class_mixing == pytest.approx(1)
-    assert survey(stored_by_class.stream(shuffle="shards", seed=seed)).class_mixing < 0.4
+    assert order_stats(stored_by_class.stream(shuffle="global", seed=seed)).class_mixing == pytest.approx(1)
+    assert order_stats(stored_by_class.stream(shuffle="shards", seed=seed)).class_mixing < 0.4
 
 
 @pytest.mark.slow
@@ -92,7 +94,7 @@ def test_the_figure_that_is_promised(tmp_path):
         for ds in (good, bad):
             stream = ds.stream(seed=seed, **options)
             stream.set_epoch(epoch)
-            found = survey(stream)
+            found = order_stats(stream)
             assert found.num_classes == kinds
             ratios.append(found.class_mixing)
         assert abs(ratios[0] - 1) < 0.02
@@ -100,9 +102,17 @@ def test_the_figure_that_is_promised(tmp_path):
 
 
 def test_entropy_is_that_of_the_batches_a_rank_gets(stored_by_class):
-    options = {"shuffle": "blocks", "world_size": 2, "rank": 1, "batch_size": 100, "partitions": 4, **SMALL}
+    options = {
+        "shuffle": "blocks",
+        "world_size": 2,
+        "rank": 1,
+        "batch_size": 100,
+        **SMALL,
+        "partitions": 4,
+        "window_blocks": 32,
+    }
     stream = stored_by_class.stream(**options)
-    found = survey(stream)
+    found = order_stats(stream)
     assert (found.measured_batch_size, found.measured_batches) == (100, 20) == (stream.batch_size, stream.num_steps)
     entropies = []
     for step in stream.steps():
@@ -112,38 +122,40 @@ def test_entropy_is_that_of_the_batches_a_rank_gets(stored_by_class):
 
 
 def test_neighbours_are_as_far_apart_as_they_are(stored_by_class):
-    assert survey(stored_by_class.stream()).neighbour_distance == pytest.approx(1 / (SAMPLES * (1 - 0.5**0.5)))
-    assert survey(stored_by_class.stream(shuffle="shards")).neighbour_distance < 0.01
-    assert survey(stored_by_class.stream(shuffle="global")).neighbour_distance == pytest.approx(1, abs=0.1)
-    one_block = survey(stored_by_class.stream(shuffle="blocks", window_blocks=1, block_bytes="16KiB"))
+    assert order_stats(stored_by_class.stream()).neighbour_distance == pytest.approx(1 / (SAMPLES * (1 - 0.5**0.5)))
+    assert order_stats(stored_by_class.stream(shuffle="shards")).neighbour_distance < 0.01
+    assert order_stats(stored_by_class.stream(shuffle="global")).neighbour_distance == pytest.approx(1, abs=0.1)
+    one_block = order_stats(
+        stored_by_class.stream(shuffle="blocks", window_blocks=1, block_bytes="16KiB", partitions=1)
+    )
     assert one_block.neighbour_distance < 0.05
 
 
 def test_classes_from_the_json_field(stored_by_class):
-    by_key = survey(stored_by_class.stream(shuffle="blocks", **SMALL))
-    assert survey(stored_by_class.stream(shuffle="blocks", **SMALL), class_from="json") == by_key
+    by_key = order_stats(stored_by_class.stream(shuffle="blocks", **SMALL))
+    assert order_stats(stored_by_class.stream(shuffle="blocks", **SMALL), class_from="json") == by_key
 
 
 def test_labels_of_any_kind(tmp_path):
     labels = [b"3", b'"a"', b'{"label":[1,2]}', b'{"label":null}', b"{}", b'{"label":{"a":1}}']
     samples = {f"{i:03d}": {"json": labels[i % 6]} for i in range(60)} | {"x": {"txt": b"no json"}}
     ds = shardpack.open(write(tmp_path / "x", samples))
-    assert survey(ds.stream(shuffle="global"), class_from="json").num_classes == 4
-    assert survey(ds.stream(shuffle="global")).num_classes == 0, "keys without folders have no class"
+    assert order_stats(ds.stream(shuffle="global"), class_from="json").num_classes == 4
+    assert order_stats(ds.stream(shuffle="global")).num_classes == 0, "keys without folders have no class"
 
 
 def test_wrong_labels_are_named(tmp_path, numbers):
     with pytest.raises(FieldNotFoundError, match="--class-from key"):
-        survey(shardpack.open(write(tmp_path / "x", {"a/b": {"txt": b"x"}})).stream(), class_from="json")
+        order_stats(shardpack.open(write(tmp_path / "x", {"a/b": {"txt": b"x"}})).stream(), class_from="json")
     with pytest.raises(DecodeError, match="does not decode as json"):
-        survey(shardpack.open(write(tmp_path / "y", {"a/b": {"json": b"{"}})).stream(), class_from="json")
+        order_stats(shardpack.open(write(tmp_path / "y", {"a/b": {"json": b"{"}})).stream(), class_from="json")
     with pytest.raises(OptionError, match="no samples for this rank"):
-        survey(numbers.select([]).stream())
+        order_stats(numbers.select([]).stream())
 
 
 def test_nothing_is_known_of_data_without_classes(numbers):
     for ds in (numbers, numbers.select([3])):  # all of one folder
-        found = survey(ds.stream(shuffle="blocks"))
+        found = order_stats(ds.stream(shuffle="blocks"))
         assert found.num_classes == 1
         assert (found.class_entropy, found.class_mixing) == (None, None)
         assert not found.poorly_mixed
@@ -167,7 +179,7 @@ def test_counts_are_those_of_the_stream(numbers, shuffle, ranks, tail, block_byt
     stream.set_epoch(3)
     if not len(stream):
         return
-    found = survey(stream)
+    found = order_stats(stream)
     assert (found.rank_samples, found.steps) == (len(stream), stream.num_steps)
     assert found.num_samples == 61
     assert found.rank_bytes == numbers.manifest.num_bytes * len(stream) // 61
@@ -178,18 +190,22 @@ def test_counts_are_those_of_the_stream(numbers, shuffle, ranks, tail, block_byt
 
 
 def test_requests_of_blocks_are_their_number(numbers):
-    found = survey(numbers.stream(shuffle="blocks", block_bytes=1))
+    found = order_stats(numbers.stream(shuffle="blocks", block_bytes=1))
     assert found.requests == found.blocks == 61
-    assert survey(numbers.stream(shuffle="global")).requests == 61
-    assert survey(numbers.stream(shuffle="blocks", block_bytes="1GiB")).requests == len(numbers.shards)
-    whole = [survey(numbers.stream(shuffle="blocks", block_bytes="1GiB", rank=rank, world_size=4)) for rank in range(4)]
+    assert order_stats(numbers.stream(shuffle="global")).requests == 61
+    assert order_stats(numbers.stream(shuffle="blocks", block_bytes="1GiB", partitions=1)).requests == len(
+        numbers.shards
+    )
+    whole = [
+        order_stats(numbers.stream(shuffle="blocks", block_bytes="1GiB", rank=rank, world_size=4)) for rank in range(4)
+    ]
     assert len(numbers.shards) <= sum(found.blocks for found in whole) <= len(numbers.shards) + 4
 
 
 def test_reads_no_payload():
     store = CountingStore(packed(by_class(range(300), samples=300, classes=3), max_shard_samples=50))
     ds = shardpack.open(store)
-    survey(ds.stream(shuffle="blocks"))
+    order_stats(ds.stream(shuffle="blocks"))
     assert {path.rpartition(".")[2] for path in store.taken()} == {"json", "index"}
 
 
@@ -201,7 +217,7 @@ def test_reads_no_payload():
 def test_the_path_is_that_of_the_stream(numbers, shuffle, world_size, epoch):
     stream = numbers.stream(shuffle=shuffle, world_size=world_size, batch_size=2, block_bytes=3000)
     stream.set_epoch(epoch)
-    x, y = path_through(stream)
+    x, y = order_path(stream)
     positions = [sample.position for sample in stream]
     assert len(x) >= len(stream) - 10, "all of them but for a rest, where they are few"
     assert y.tolist() == [positions[place] for place in x.tolist()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any
 
 MASK = 2**64 - 1
 G = 0x9E3779B97F4A7C15
@@ -41,7 +43,7 @@ def shuffled(x: int, count: int, k: int) -> int:
             return x
 
 
-class Deal:
+class Plain:
     """Partitions, steps and ranks: SPEC 7.4."""
 
     def __init__(self, num_items: int, partitions: int, global_batch: int, tail: str):
@@ -52,28 +54,27 @@ class Deal:
     def start(self, p: int) -> int:
         return p * self.s + max(0, p - (self.partitions - self.l))
 
-    def length(self, p: int) -> int:
-        if self.tail == "pad":
-            return self.s + 1 if self.l > 0 else self.s
-        if self.tail == "drop":
-            return self.s
-        return self.start(p + 1) - self.start(p)
-
     def steps(self, rank: int, world_size: int) -> list[list[tuple[int, int]]]:
-        """For each step the (partition, place) of a rank."""
+        """For each step the (partition, slot) of a rank."""
         owned = [p for p in range(self.partitions) if p % world_size == rank]
-        full = self.length(0) // self.q
+        full = self.s // self.q
         steps = [
             [(p, self.start(p) + o) for p in owned for o in range(t * self.q, (t + 1) * self.q)] for t in range(full)
         ]
-        left = [(p, self.start(p) + o) for p in owned for o in range(full * self.q, self.length(p))]
+        left = [(p, slot) for p in owned for slot in range(self.start(p) + full * self.q, self.start(p + 1))]
+        longer = [p for p in owned if p >= self.partitions - self.l]
+        if self.tail == "pad" and len(longer) * world_size < self.l:
+            p = self.partitions - self.l + rank % self.l
+            left.append((p, self.start(p) + self.s))
+        if self.tail == "drop" and len(longer) * world_size > self.l:
+            left.pop()
         return steps + [left] * bool(left)
 
 
 def block_order(
-    segments: Sequence[tuple[int, int]], deal: Deal, *, seed: int, epoch: int, block_bytes: int, window_blocks: int
-) -> dict[tuple[int, int], int]:
-    """Items by (partition, place), SPEC 7.3; a segment is (items, bytes)."""
+    segments: Sequence[tuple[int, int]], plain: Plain, *, seed: int, epoch: int, block_bytes: int, window_blocks: int
+) -> dict[int, int]:
+    """Items by slot, SPEC 7.3; a segment is (items, bytes)."""
     blocks, first = [], 0
     for n, num_bytes in segments:
         b = min(n, max(1, (num_bytes + block_bytes // 2) // block_bytes))
@@ -84,39 +85,70 @@ def block_order(
         starts.append(len(arranged))
         arranged += blocks[i]
     found = {}
-    for p in range(deal.partitions):
-        begin, cut, end = deal.start(p), deal.start(p + 1), deal.start(p) + deal.length(p)
-        if begin == cut:
-            found.update({(p, place): arranged[place] for place in range(begin, end)})
+    each = -(-window_blocks // plain.partitions)
+    for p in range(plain.partitions):
+        begin, end = plain.start(p), plain.start(p + 1)
+        if plain.s == 0:
+            found.update({slot: arranged[slot] for slot in range(begin, end)})
             continue
         holding = max(i for i, start in enumerate(starts) if start <= begin)
-        windows = [begin] + [s for s in starts[holding + window_blocks :: window_blocks] if s < cut]
+        windows = [begin] + [s for s in starts[holding + each :: each] if s < end]
         for w, f in enumerate(windows):
             c = ([*windows, end])[w + 1] - f
             k = derive_key(4, seed, epoch, p, w)
-            found.update({(p, f + x): arranged[f + shuffled(x, c, k)] for x in range(c)})
+            found.update({f + x: arranged[f + shuffled(x, c, k)] for x in range(c)})
     return found
 
 
 def epoch_order(
     segments: Sequence[tuple[int, int]],
     mode: str,
-    deal: Deal,
+    plain: Plain,
     *,
     seed: int,
     epoch: int,
     block_bytes: int,
     window_blocks: int,
-) -> dict[tuple[int, int], int]:
-    """Items by (partition, place) for every mode."""
-    places = {(p, deal.start(p) + o) for p in range(deal.partitions) for o in range(deal.length(p))}
+) -> dict[int, int]:
+    """Items by slot for every mode."""
+    slots = range(plain.num_items)
     if mode == "none":
-        return {(p, n): n for p, n in places}
+        return {n: n for n in slots}
     if mode == "global":
-        return {(p, n): shuffled(n, deal.num_items, derive_key(5, seed, epoch)) for p, n in places}
+        return {n: shuffled(n, plain.num_items, derive_key(5, seed, epoch)) for n in slots}
     if mode == "shards":
         firsts = [sum(n for n, _ in segments[:i]) for i in range(len(segments))]
         order = permutation(len(segments), derive_key(2, seed, epoch))
         arranged = [firsts[i] + j for i in order for j in range(segments[i][0])]
-        return {(p, n): arranged[n] for p, n in places}
-    return block_order(segments, deal, seed=seed, epoch=epoch, block_bytes=block_bytes, window_blocks=window_blocks)
+        return {n: arranged[n] for n in slots}
+    return block_order(segments, plain, seed=seed, epoch=epoch, block_bytes=block_bytes, window_blocks=window_blocks)
+
+
+def mixture(weights: Sequence[Fraction], seed: int, partitions: int, items: int) -> list[list[tuple[int, int]]]:
+    """(dataset, number) of the first items of each partition: SPEC 7.6."""
+    shares = [round(2**32 * w / sum(weights)) for w in weights]
+    left: list[tuple[int, int, Any]] = [(u, k, k) for k, u in enumerate(shares)]  # weight, age, dataset or fork
+    forks = 0
+    while len(left) > 1:
+        a, b, *left = sorted(left, key=lambda branch: branch[:2])
+        ratio = (2**33 * a[0] + a[0] + b[0]) // (2 * (a[0] + b[0]))
+        k = derive_key(7, seed, forks)
+        phases = [(i * 2**32 + (k >> 32)) // partitions for i in permutation(partitions, k)]
+        left.append((a[0] + b[0], len(shares) + forks, (ratio, phases, a[2], b[2])))
+        forks += 1
+    found = []
+    for p in range(partitions):
+        numbers: dict[Any, int] = {}
+        sequence = []
+        for _ in range(items):
+            at = left[0][2]
+            while isinstance(at, tuple):
+                ratio, phases, first, second = at
+                m = numbers.get(id(at), 0)
+                numbers[id(at)] = m + 1
+                goes_left = (ratio * (m + 1) + phases[p]) // 2**32 > (ratio * m + phases[p]) // 2**32
+                at = first if goes_left else second
+            sequence.append((at, numbers.get(at, 0)))
+            numbers[at] = numbers.get(at, 0) + 1
+        found.append(sequence)
+    return found

@@ -1,4 +1,4 @@
-"""Streaming from far away: the same samples in the same order, blocks read once and ahead, nothing left behind."""
+"""Streaming from a remote store: the same samples in the same order, blocks read once, nothing left behind."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
-from shardpack.order.epoch import SHUFFLES
+from shardpack.order.epoch import SHUFFLES, Shuffle
 from shardpack.storage.memory import MemoryStore
+from shardpack.stream.epochs import DatasetEpochs
+from shardpack.stream.reader import ReadLimits
+from shardpack.stream.stream import Stream
 from tests.read.datasets import CountingStore, as_dicts, numbered, packed
 from tests.strategies import examples
 
@@ -23,7 +26,7 @@ FILES = packed(numbered(600, size=3000), max_shard_samples=150)
 TAR_BYTES = sum(len(data) for name, data in FILES.items() if name.endswith(".tar"))
 
 
-class FarStore(CountingStore):
+class RemoteStore(CountingStore):
     """A store whose requests take a while. `under_way` is how many there are now, `most_under_way` were at once."""
 
     remote = True
@@ -73,7 +76,7 @@ def wait_for_no_threads():
     view=st.booleans(),
     taken=st.integers(0, 40),
 )
-def test_far_and_near_streams_are_the_same(  # noqa: PLR0917 - hypothesis passes by keyword
+def test_remote_and_local_streams_are_the_same(  # noqa: PLR0917 - hypothesis passes by keyword
     mode, world_size, partitions, block_bytes, window_blocks, tail, view, taken
 ):
     samples = {
@@ -82,7 +85,7 @@ def test_far_and_near_streams_are_the_same(  # noqa: PLR0917 - hypothesis passes
     }
     files = packed(samples, max_shard_samples=13)
     found = []
-    for store in (MemoryStore(files), FarStore(files)):
+    for store in (MemoryStore(files), RemoteStore(files)):
         ds = shardpack.open(store)
         ds = ds.select(np.arange(49, 5, -2)) if view else ds
         for rank in range(world_size):
@@ -100,9 +103,9 @@ def test_far_and_near_streams_are_the_same(  # noqa: PLR0917 - hypothesis passes
 
 @pytest.mark.parametrize("mode", ["none", "shards", "blocks"])
 def test_every_byte_is_fetched_once_in_long_requests(mode):
-    store = FarStore(FILES)
+    store = RemoteStore(FILES)
     ds = shardpack.open(store)
-    assert len(list(ds.stream(shuffle=mode, block_bytes=100_000, window_blocks=4))) == 600
+    assert len(list(ds.stream(shuffle=mode, block_bytes=100_000, partitions=1))) == 600
     stats = ds.stats()
     fetched = sum(length for _, _, length in shard_calls(store))
     assert fetched <= TAR_BYTES * 1.01
@@ -114,7 +117,7 @@ def test_workers_share_large_samples_out_and_fetch_nothing_twice():
     files = packed({f"{i:03d}": {"bin": bytes([i]) * 70_000} for i in range(64)})
     used = 0
     for worker in range(2):
-        store = FarStore(files)
+        store = RemoteStore(files)
         stream = shardpack.open(store).stream(shuffle="blocks", block_bytes="1MiB", window_blocks=2, batch_size=4)
         steps = list(stream.steps(worker, stride=2))
         used += sum(len(step) for step in steps)
@@ -124,21 +127,20 @@ def test_workers_share_large_samples_out_and_fetch_nothing_twice():
 
 @pytest.mark.parametrize("mode", SHUFFLES)
 def test_requests_overlap_and_the_first_sample_is_out_before_the_read_ahead_is_full(mode):
-    store = FarStore(FILES, seconds=0.02)
-    stream = shardpack.open(store).stream(shuffle=mode, block_bytes=50_000, window_blocks=8)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("shardpack.stream.stream.MAX_CHUNK_SAMPLES", 32)
-        iterator = iter(stream)
-        next(iterator)
-        assert len(shard_calls(store)) <= 2
-        for _ in iterator:
-            pass
+    store = RemoteStore(FILES, seconds=0.02)
+    source = shardpack.open(store).stream_source()
+    stream = Stream(DatasetEpochs(source, Shuffle(mode, 0, 50_000, 8), ReadLimits(part_samples=32)))
+    iterator = iter(stream)
+    next(iterator)
+    assert len(shard_calls(store)) <= 2
+    for _ in iterator:
+        pass
     assert store.most_under_way >= 4
 
 
 @pytest.mark.parametrize("mode", SHUFFLES)
 def test_nothing_is_left_behind(mode):
-    store = FarStore(FILES, seconds=0.002)
+    store = RemoteStore(FILES, seconds=0.002)
     stream = shardpack.open(store).stream(shuffle=mode, block_bytes=50_000, window_blocks=4)
     for number in (1, 5, 300):
         for _ in itertools.islice(stream, number):
@@ -154,7 +156,7 @@ def test_nothing_is_left_behind(mode):
     wait_for_no_threads()
 
 
-class FailingStore(FarStore):
+class FailingStore(RemoteStore):
     """Fails for one range of bytes."""
 
     broken = (b"", 0)
@@ -190,7 +192,7 @@ def test_a_damaged_sample_is_named_and_all_before_it_come(mode):
     span = next(e for e in shardpack.open(MemoryStore(FILES)).entries() if e.position == 333)
     shard = bytearray(FILES[span.shard])
     shard[span.fields["bin"].data_offset + 9] ^= 1
-    ds = shardpack.open(FarStore({**FILES, span.shard: bytes(shard)}))
+    ds = shardpack.open(RemoteStore({**FILES, span.shard: bytes(shard)}))
     stream = ds.stream(shuffle=mode, block_bytes=50_000, window_blocks=4)
     whole = [
         s.position for s in shardpack.open(MemoryStore(FILES)).stream(shuffle=mode, block_bytes=50_000, window_blocks=4)
@@ -203,23 +205,22 @@ def test_a_damaged_sample_is_named_and_all_before_it_come(mode):
     assert seen == whole[: whole.index(333)]
 
 
-def test_mixes_are_the_same_and_read_ahead(monkeypatch):
-    monkeypatch.setattr("shardpack.stream.mixed.MAX_CHUNK_SAMPLES", 32)
-    near, far = MemoryStore(FILES), FarStore(FILES, seconds=0.005)
+def test_mixes_are_the_same_and_read_ahead():
+    local, remote = MemoryStore(FILES), RemoteStore(FILES, seconds=0.005)
     found = []
-    for store in (near, far):
+    for store in (local, remote):
         ds = shardpack.open(store)
         stream = shardpack.mix([(ds, 2), (ds.select(range(100)), 1)], seed=3, stop="all", block_bytes=50_000)
         found.append([(sample.source, *as_dicts([sample])) for sample in stream])
     assert found[0] == found[1]
-    assert far.most_under_way >= 2
+    assert remote.most_under_way >= 2
     wait_for_no_threads()
 
 
 def test_a_block_too_long_to_be_kept_costs_the_others_nothing():
     """A huge sample amid small ones is read by itself; its neighbours of other blocks still come from theirs."""
     samples = {**numbered(300, size=3000), "k/0100": {"bin": bytes(600_000), "json": b"{}"}}
-    store = FarStore(packed(samples, max_shard_samples=50), gap=0)
+    store = RemoteStore(packed(samples, max_shard_samples=50), gap=0)
     ds = shardpack.open(store)
     found = list(ds.stream(shuffle="blocks", block_bytes=50_000, window_blocks=6))
     assert sorted(sample.position for sample in found) == list(range(300))
@@ -234,7 +235,7 @@ def test_shards_of_other_fields_stream_too():
         found = [
             as_dicts(list(shardpack.open(store).stream(shuffle=mode, block_bytes=4000, window_blocks=5)))
             for files in [packed(samples, max_shard_samples=20)]
-            for store in (MemoryStore(files), FarStore(files))
+            for store in (MemoryStore(files), RemoteStore(files))
         ]
         assert found[0] == found[1]
         assert len(found[0]) == 100
@@ -242,7 +243,7 @@ def test_shards_of_other_fields_stream_too():
 
 @pytest.mark.parametrize("mode", SHUFFLES)
 def test_an_index_is_fetched_once_however_many_threads_want_it(mode):
-    store = FarStore(FILES, seconds=0.005)
+    store = RemoteStore(FILES, seconds=0.005)
     ds = shardpack.open(store)
     assert len(list(ds.stream(shuffle=mode, block_bytes=30_000, window_blocks=8))) == 600
     indexes = [path for path, _, _ in store.calls if path.endswith(".index")]
@@ -250,7 +251,7 @@ def test_an_index_is_fetched_once_however_many_threads_want_it(mode):
 
 
 def test_unwanted_fields_are_not_read():
-    store = FarStore(FILES)
+    store = RemoteStore(FILES)
     ds = shardpack.open(store)
     for _ in ds.stream(shuffle="blocks", fields=["json"], block_bytes=50_000, window_blocks=4):
         pass
@@ -266,6 +267,6 @@ def test_a_missing_shard_is_told_where_its_first_sample_would_come():
         whole = [s.position for s in shardpack.open(MemoryStore(FILES)).stream(shuffle=mode, block_bytes=50_000)]
         seen = []
         with pytest.raises(ShardNotFoundError):  # noqa: PT012
-            for sample in shardpack.open(FarStore(files)).stream(shuffle=mode, block_bytes=50_000):
+            for sample in shardpack.open(RemoteStore(files)).stream(shuffle=mode, block_bytes=50_000):
                 seen.append(sample.position)  # noqa: PERF401 - what came before the error counts
         assert seen == whole[: next(n for n, position in enumerate(whole) if 300 <= position < 450)]

@@ -18,8 +18,7 @@ import shardpack
 from shardpack.errors import CorruptShardError, OptionError
 from shardpack.order.epoch import SHUFFLES
 from shardpack.storage.memory import MemoryStore
-from shardpack.stream import stream as stream_module
-from shardpack.stream.chunk_reader import MAX_CHUNK_BYTES
+from shardpack.stream.reader import MAX_PART_BYTES
 from tests.read.datasets import CountingStore, as_dicts, collections, descriptors, expected, numbered, packed, write
 from tests.strategies import examples
 
@@ -168,7 +167,7 @@ def test_memory_is_one_chunk(tmp_path, mode):
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
-    assert peak < 2.5 * MAX_CHUNK_BYTES, "a chunk, and what it is cut from"
+    assert peak < 2.5 * MAX_PART_BYTES, "a chunk, and what it is cut from"
 
 
 @pytest.mark.parametrize("mode", SHUFFLES)
@@ -213,9 +212,7 @@ def test_the_first_sample_costs_no_window():
     ds = shardpack.open(store)
     assert next(iter(ds.stream())) is not None
     store.calls.clear()
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(stream_module, "MAX_CHUNK_SAMPLES", 16)
-        assert next(iter(ds.stream(shuffle="blocks", block_bytes=90_000))) is not None
+    assert next(iter(ds.stream(shuffle="blocks", block_bytes=90_000))) is not None
     assert sum(length for _, _, length in store.calls) < 100_000, "a block"
 
 

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import OptionError
-from shardpack.stream import worker_shares as split_module
-from shardpack.stream.worker_shares import SplitStream, Worker
+from shardpack.stream.worker_shares import MAX_WORKERS, Worker, WorkerShares
 from tests.read.datasets import CountingStore, numbered, packed
 from tests.strategies import examples
 
@@ -30,7 +29,7 @@ def find_worker():
 def make(**options):
     options = {"shuffle": "global", "seed": 1, "batch_size": 4, **options}
     make_stream = partial(shardpack.open(STORE).stream, **options)
-    return SplitStream(make_stream, find_worker, counts_batches=options["batch_size"] is not None)
+    return WorkerShares(make_stream, find_worker)
 
 
 def as_worker(number, of, iteration=8):
@@ -43,20 +42,17 @@ def in_main():
     as_worker(None, 0)
 
 
-def connected(split):
+def connected(shares):
     """Return what a DataLoader passes to a new worker: a copy on the same shared numbers."""
-    worker = object.__new__(SplitStream)
-    worker.__dict__.update(split.__dict__, stream=split._make_stream())
-    worker._follow()
-    return worker
+    return WorkerShares(shares.make_stream, find_worker, shares.shared)
 
 
 def run(workers, iteration=8, batches=None):
     """Return the batches that a DataLoader would give: from its workers in turn."""
     found, iterators = [], {}
-    for number, split in enumerate(workers):
+    for number, shares in enumerate(workers):
         as_worker(number, len(workers), iteration)
-        iterators[number] = split.steps()
+        iterators[number] = shares.steps()
     for number in cycle(range(len(workers))):
         if not iterators or len(found) == batches:
             break
@@ -71,8 +67,8 @@ def run(workers, iteration=8, batches=None):
     return found
 
 
-def steps_of(split):
-    return [[sample.position for sample in step] for step in split.stream.steps()]
+def steps_of(shares):
+    return [[sample.position for sample in step] for step in shares.stream.steps()]
 
 
 @examples(60)
@@ -85,25 +81,25 @@ def steps_of(split):
 )
 def test_workers_give_the_steps_in_order_and_resume_anywhere(num_workers, batch_size, tail, place, data):
     options = {"batch_size": batch_size * place[1], "tail": tail, "rank": place[0], "world_size": place[1]}
-    split = make(**options)
-    reference = steps_of(split)
-    assert run([connected(split) for _ in range(num_workers)]) == reference
+    shares = make(**options)
+    reference = steps_of(shares)
+    assert run([connected(shares) for _ in range(num_workers)]) == reference
     taken = data.draw(st.integers(0, len(reference)))
-    state = json.loads(json.dumps(split.state_after(taken)))
+    state = json.loads(json.dumps(shares.state_after(taken)))
     other = make(**options)
     other.load_state_dict(state)
     again = data.draw(st.integers(1, 6))
     assert run([connected(other) for _ in range(again)]) == reference[taken:]
     further = data.draw(st.integers(0, len(reference) - taken))
-    assert other.state_after(further)["rank_samples"] == split.state_after(taken + further)["rank_samples"]
+    assert other.state_after(further)["rank_samples"] == shares.state_after(taken + further)["rank_samples"]
 
 
 @pytest.mark.parametrize("num_workers", [1, 2, 3])
 def test_each_worker_resumes_from_its_own_state(num_workers):
-    split = make()
-    reference = steps_of(split)
+    shares = make()
+    reference = steps_of(shares)
     for taken in range(len(reference) + 1):
-        workers = [connected(split) for _ in range(num_workers)]
+        workers = [connected(shares) for _ in range(num_workers)]
         assert run(workers, batches=taken) == reference[:taken]
         states = []
         for number, worker in enumerate(workers):
@@ -125,62 +121,62 @@ def test_each_worker_resumes_from_its_own_state(num_workers):
 
 
 def test_a_state_is_used_once():
-    split = make()
-    reference = steps_of(split)
-    state = split.state_after(3)
-    workers = [connected(split) for _ in range(2)]
+    shares = make()
+    reference = steps_of(shares)
+    state = shares.state_after(3)
+    workers = [connected(shares) for _ in range(2)]
     for iteration in (8, 9):  # new workers for each iteration, then persistent ones
-        split.load_state_dict(state)
-        workers = [connected(split) for _ in range(2)]
+        shares.load_state_dict(state)
+        workers = [connected(shares) for _ in range(2)]
         assert run(workers, iteration) == reference[3:]
         assert run(workers, iteration) == reference, "the same processes again"
-        assert run([connected(split) for _ in range(3)], iteration + 10) == reference, "new ones"
-        assert [[s.position for s in step] for step in split.steps()] == reference, "none"
+        assert run([connected(shares) for _ in range(3)], iteration + 10) == reference, "new ones"
+        assert [[s.position for s in step] for step in shares.steps()] == reference, "none"
 
 
 def test_epochs_and_states_reach_workers_that_run():
-    split = make()
-    workers = [connected(split) for _ in range(2)]
+    shares = make()
+    workers = [connected(shares) for _ in range(2)]
     first = run(workers)
-    split.set_epoch(1)
-    assert split.epoch == 1
+    shares.set_epoch(1)
+    assert shares.epoch == 1
     second = run(workers)
-    assert second == steps_of(split) != first
-    state = split.state_after(2)
-    split.set_epoch(5)
-    split.load_state_dict(state)
-    split.set_epoch(1)  # as the usual loop does
+    assert second == steps_of(shares) != first
+    state = shares.state_after(2)
+    shares.set_epoch(5)
+    shares.load_state_dict(state)
+    shares.set_epoch(1)  # as the usual loop does
     assert run(workers) == second[2:]
-    split.set_epoch(1)
+    shares.set_epoch(1)
     assert run(workers) == second
-    split.load_state_dict(state)
-    split.set_epoch(0)
+    shares.load_state_dict(state)
+    shares.set_epoch(0)
     assert run(workers) == first
 
 
 def test_partitions_of_a_state_reach_workers_that_run():
     four = [make(world_size=4, rank=rank, batch_size=3, partitions=4) for rank in range(4)]
     state = four[0].state_after(2)
-    seen = [p for split in four for step in steps_of(split)[:2] for p in step]
+    seen = [p for shares in four for step in steps_of(shares)[:2] for p in step]
     rest = []
     for rank in range(2):
-        split = make(world_size=2, rank=rank, batch_size=6)
-        workers = [connected(split) for _ in range(2)]
+        shares = make(world_size=2, rank=rank, batch_size=6)
+        workers = [connected(shares) for _ in range(2)]
         run(workers)
-        split.load_state_dict(state)
+        shares.load_state_dict(state)
         rest += chain(*run(workers))
-        assert split.stream.state_dict()["partitions"] == 4
+        assert shares.stream.state_dict()["partitions"] == 4
     assert set(seen) | set(rest) == set(range(45))
-    assert len(seen) + len(rest) == 48, "padded to four partitions of twelve"
+    assert len(seen) + len(rest) == 46, "one sample repeated, so that two ranks have equally many"
 
 
 def test_without_workers_single_samples_count():
-    split = make()
-    reference = [p for step in steps_of(split) for p in step]
+    shares = make()
+    reference = [p for step in steps_of(shares) for p in step]
     for taken in range(len(reference) + 1):
-        found = split.samples()
+        found = shares.samples()
         assert [next(found).position for _ in range(taken)] == reference[:taken]
-        state = split.state_dict()
+        state = shares.state_dict()
         other = make()
         other.load_state_dict(state)
         assert other.state_dict() == state
@@ -188,33 +184,33 @@ def test_without_workers_single_samples_count():
 
 
 def test_a_state_within_a_step_needs_a_single_reader():
-    split = make()
-    found = split.samples()
+    shares = make()
+    found = shares.samples()
     for _ in range(6):
         next(found)
-    split.load_state_dict(split.state_dict())
+    shares.load_state_dict(shares.state_dict())
     with pytest.raises(OptionError, match=r"within a step \(2 of 4 samples\)"):
-        run([connected(split) for _ in range(2)])
-    one = run([connected(split)])
-    assert one == [steps_of(split)[1][2:], *steps_of(split)[2:]]
+        run([connected(shares) for _ in range(2)])
+    one = run([connected(shares)])
+    assert one == [steps_of(shares)[1][2:], *steps_of(shares)[2:]]
 
 
 def test_what_cannot_be_known_is_refused():
-    split = make()
+    shares = make()
     with pytest.raises(OptionError, match="num_batches is 13, but the iteration has 12 batches of 4"):
-        split.state_after(13)
+        shares.state_after(13)
     with pytest.raises(OptionError, match="give it batch_size"):
         make(batch_size=None).state_after(1)
-    worker = connected(split)
+    worker = connected(shares)
     run([worker], batches=2)
     with pytest.raises(OptionError, match=r"read ahead of what you have seen; call state_after"):
-        split.state_dict()
-    assert split.state_after(1)["rank_samples"] == 4
+        shares.state_dict()
+    assert shares.state_after(1)["rank_samples"] == 4
     as_worker(0, 1)
     state = worker.state_dict()
     as_worker(None, 0)
     with pytest.raises(OptionError, match="state of one DataLoader worker"):
-        split.load_state_dict(state)
+        shares.load_state_dict(state)
     as_worker(1, 2)
     with pytest.raises(OptionError, match="state is of worker 0 of 1, this is 1 of 2"):
         worker.load_state_dict(state)
@@ -223,25 +219,25 @@ def test_what_cannot_be_known_is_refused():
             worker.load_state_dict(wrong)
     as_worker(None, 0)
     with pytest.raises(OptionError, match="another order: seed"):
-        make(seed=2).load_state_dict(split.state_after(1))
+        make(seed=2).load_state_dict(shares.state_after(1))
 
 
 def test_what_was_the_end_of_an_epoch_does_not_undo_set_epoch():
     """A StatefulDataLoader without workers loads late: after set_epoch, when iteration begins."""
-    split = make()
-    ended = split.state_after(len(steps_of(split)))
-    split.set_epoch(4)
-    split.load_state_dict(ended)
-    assert list(split.steps()) == []
-    assert split.epoch == 4
-    assert [[s.position for s in step] for step in split.steps()] == steps_of(split)
+    shares = make()
+    ended = shares.state_after(len(steps_of(shares)))
+    shares.set_epoch(4)
+    shares.load_state_dict(ended)
+    assert list(shares.steps()) == []
+    assert shares.epoch == 4
+    assert [[s.position for s in step] for step in shares.steps()] == steps_of(shares)
 
 
 def test_a_worker_takes_the_state_of_a_main_process():
-    split = make()
-    reference = steps_of(split)
-    state = split.state_after(5)
-    workers = [connected(split) for _ in range(2)]
+    shares = make()
+    reference = steps_of(shares)
+    state = shares.state_after(5)
+    workers = [connected(shares) for _ in range(2)]
     for number, worker in enumerate(workers):
         as_worker(number, 2)
         worker.load_state_dict(state)
@@ -249,15 +245,41 @@ def test_a_worker_takes_the_state_of_a_main_process():
 
 
 @pytest.mark.parametrize(
-    "copied", [copy.deepcopy, lambda split: pickle.loads(pickle.dumps(split))], ids=["copy", "pickle"]
+    "copied", [copy.deepcopy, lambda shares: pickle.loads(pickle.dumps(shares))], ids=["copy", "pickle"]
 )
 def test_copies_go_their_own_way(copied):
-    split = make()
-    split.load_state_dict(split.state_after(2))
-    other = copied(split)
+    shares = make()
+    shares.load_state_dict(shares.state_after(2))
+    other = copied(shares)
     assert other.epoch == 0
     other.set_epoch(3)
-    assert split.epoch == 0
-    assert [len(step) for step in split.steps()] == [len(step) for step in steps_of(split)[2:]]
+    assert shares.epoch == 0
+    assert [len(step) for step in shares.steps()] == [len(step) for step in steps_of(shares)[2:]]
     assert [[s.position for s in step] for step in other.steps()] == steps_of(other)
-    assert len(copied(split)._shared) == len(split._shared) == split_module._USED_BY + 1
+
+
+def test_equal_seeds_do_not_resume_twice():
+    """A DataLoader seeded alike for each loop starts new workers that look like those before."""
+    shares = make()
+    reference = steps_of(shares)
+    shares.load_state_dict(shares.state_after(3))
+    assert run([connected(shares) for _ in range(2)], iteration=7) == reference[3:]
+    assert run([connected(shares) for _ in range(2)], iteration=7) == reference
+    assert run([connected(shares) for _ in range(3)], iteration=7) == reference, "more workers than have resumed"
+
+
+def test_too_many_workers_are_refused():
+    shares = make()
+    as_worker(0, MAX_WORKERS + 1)
+    with pytest.raises(OptionError, match="choose at most 4096"):
+        connected(shares).samples()
+
+
+def test_the_window_of_a_state_reaches_workers_that_run():
+    options = {"shuffle": "blocks", "block_bytes": 3000, "batch_size": 4}
+    state = make(**options, window_blocks=2).state_after(1)
+    shares = make(**options)
+    workers = [connected(shares) for _ in range(2)]
+    run(workers)
+    shares.load_state_dict(state)
+    assert run(workers) == steps_of(make(**options, window_blocks=2))[1:]

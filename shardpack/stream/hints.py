@@ -1,0 +1,46 @@
+"""Hints to a local store about what will be wanted soon: a probe a block, and nothing for what is in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from shardpack.order.view import Integers
+from shardpack.read.read_plan import plan_read
+from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_reader import ShardReader
+from shardpack.storage.coalesce import MergeLimits, coalesce
+
+# Linux takes no more of one hint than the read-ahead window of the disk, 128 KiB by default.
+HINT_BYTES = 128 << 10
+_LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=1 << 40)
+
+
+def prefetch(shards: ShardCache, positions: Integers, fields: tuple[str, ...] | None) -> None:
+    """Tell the store that some samples, which all lie in one shard, will be wanted, unless the first is in memory."""
+    shard = shards.at(int(positions[0]))
+    starts, _ = _extents(shard, positions[:1] - shard.first, fields)
+    if len(starts) and shard.store.is_cached(shard.path, int(starts[0])):
+        return
+    starts, ends = _extents(shard, np.sort(positions) - shard.first, fields)
+    plan = coalesce(starts, ends - starts, limits=_LIMITS)
+    hints = [hint for run in zip(plan.starts.tolist(), plan.lengths.tolist(), strict=True) for hint in _cut(*run)]
+    if hints:
+        hint_starts, hint_lengths = zip(*hints, strict=True)
+        shard.store.prefetch(shard.path, starts=hint_starts, lengths=hint_lengths)
+
+
+def _extents(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None) -> tuple[Integers, Integers]:
+    """Return where each row's payloads begin and end; rows that have none of the fields are left out."""
+    plan = plan_read(shard, rows, fields)
+    if not len(plan.owner):
+        return plan.starts, plan.starts
+    heads = np.flatnonzero(np.diff(plan.owner, prepend=-1))
+    return np.minimum.reduceat(plan.starts, heads), np.maximum.reduceat(plan.starts + plan.sizes, heads)
+
+
+def _cut(start: int, length: int) -> Iterator[tuple[int, int]]:
+    """Cut a range into hints."""
+    for at in range(start, start + length, HINT_BYTES):
+        yield at, min(HINT_BYTES, start + length - at)
