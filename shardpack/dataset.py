@@ -9,13 +9,13 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.codecs.decode import Decoder, decode_field
+from shardpack.codecs.decode import decode_field
 from shardpack.errors import (
     DatasetNotFoundError,
     DecodeError,
@@ -33,13 +33,12 @@ from shardpack.read.read_many import read_samples
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_reader import Entry
-from shardpack.runtime.arguments import as_integer, integer_or_none
+from shardpack.runtime.arguments import integer_or_none
 from shardpack.storage.overlay import Elsewhere, with_shards
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
-from shardpack.stream.batch_builder import Transform
 from shardpack.stream.epochs import DatasetEpochs
-from shardpack.stream.loader import Loader
+from shardpack.stream.open_loader import open_loader
 from shardpack.stream.reader import DEFAULT_MEMORY_BYTES, read_limits
 from shardpack.stream.source import Source
 from shardpack.stream.stream import Stream
@@ -284,92 +283,7 @@ class Dataset:
         """
         return Source(self._shards, self._positions, None if fields is None else self._checked_fields(fields))
 
-    def loader(
-        self,
-        batch_size: int,
-        *,
-        decode: str | Mapping[str, str | Decoder | None] | None = None,
-        size: int | tuple[int, int] | None = None,
-        min_size: int | tuple[int, int] | None = None,
-        reduced: bool = True,
-        exif_transpose: bool = False,
-        fast_jpeg: bool = True,
-        transform: Transform | None = None,
-        threads: int | None = None,
-        prefetch: int | None = None,
-        on_error: str = "raise",
-        drop_last: bool = False,
-        fields: Sequence[str] | None = None,
-        shuffle: str | bool = "none",
-        seed: int = 0,
-        rank: int = 0,
-        world_size: int = 1,
-        tail: str = "pad",
-        partitions: int | None = None,
-        block_bytes: int | str = DEFAULT_BLOCK_BYTES,
-        window_blocks: int | None = None,
-        memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
-    ) -> Loader:
-        """Return an iterable over decoded batches: threads read, decode, transform and stack ahead of you.
-
-        A batch is a dict: `"__key__"`, a list of keys, and the fields. Arrays, tensors and numbers that
-        are alike become one contiguous array (`cls`: int64); anything else a list, None where a sample
-        lacks the field. Order, ranks and resuming are those of `stream`. A mix has a loader too:
-        `shardpack.mix(..., batch_size=64).loader(decode="rgb8")`.
-
-        Args:
-            batch_size: Samples in a batch of this rank.
-            decode: None leaves bytes. A name of webdataset's for all images: "rgb8" (uint8 H x W x 3),
-                "rgb" (float32, 0..1), "torchrgb" (tensor 3 x H x W), "pil" (the mode as stored), and
-                "l8", "rgba8" and so on. Or a mapping from field to such a name, to a function of the
-                payload, or to None. Labels (json, txt, cls, npy) are then decoded too.
-            size: (height, width), or one number, to resize images to; decoded straight into the batch.
-            min_size: Leave images larger than this: for a transform that crops.
-            reduced: Let JPEGs be decoded at a half, a quarter, an eighth where `size` or `min_size` allow.
-            exif_transpose: Turn images as their EXIF data say; left as stored by default.
-            fast_jpeg: Use simplejpeg (the extra fast-jpeg) if it is installed.
-            transform: Function of one sample's decoded fields, a dict with "__key__" and "__seed__" (the
-                same in every run, for random numbers) to the dict that is stacked. Runs in threads.
-            threads: That decode; by default as many as CPUs, at most 8. One more reads.
-            prefetch: Batches made ahead of the one you hold; 2 by default, more for very small ones.
-            on_error: "raise" a DecodeError that names the sample; or "skip" it, and count it in `skipped`:
-                it is replaced by the next good sample of the batch, so that ranks stay equal (with
-                tail="exact" the batch is shorter). A transform may raise DecodeError to reject a sample.
-            drop_last: Leave out the last step if it is shorter, over all ranks.
-            fields: Read only these.
-            shuffle, seed, rank, world_size, tail, partitions, block_bytes, window_blocks, memory_bytes: See `stream`.
-
-        Raises:
-            OptionError: An option is out of range, or they do not fit together.
-            FieldNotFoundError: No sample of the dataset has this field.
-            MissingDependencyError: The decoding name needs torch, which is not installed.
-        """
-        stream = self.stream(
-            shuffle=shuffle,
-            seed=seed,
-            rank=rank,
-            world_size=world_size,
-            batch_size=as_integer("batch_size", batch_size, minimum=1),
-            tail=tail,
-            partitions=partitions,
-            block_bytes=block_bytes,
-            window_blocks=window_blocks,
-            fields=fields,
-            memory_bytes=memory_bytes,
-        )
-        return stream.loader(
-            decode=decode,
-            size=size,
-            min_size=min_size,
-            reduced=reduced,
-            exif_transpose=exif_transpose,
-            fast_jpeg=fast_jpeg,
-            transform=transform,
-            threads=threads,
-            prefetch=prefetch,
-            on_error=on_error,
-            drop_last=drop_last,
-        )
+    loader = open_loader  # a method: its long list of options is explained where it is
 
     # Lookup
 

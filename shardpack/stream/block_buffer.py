@@ -50,7 +50,9 @@ class BlockBuffer:
     def slice(self, rows: Integers, positions: Integers) -> Iterator[Sample]:
         """Return some samples, each cut when it is asked for; `BlockTable` cuts those of several blocks."""
         count, bounds = len(rows), self.bounds[rows].T.tolist()
-        return cut_samples(self.fields, repeat(self.buffer, count), bounds, positions.tolist(), repeat(self.keys, count))
+        return cut_samples(
+            self.fields, repeat(self.buffer, count), bounds, positions.tolist(), repeat(self.keys, count)
+        )
 
 
 class BlockTable:

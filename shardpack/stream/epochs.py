@@ -20,7 +20,6 @@ from shardpack.stream.reader import CHUNK_BYTES, RUN_BYTES, Parts, Reader, ReadL
 from shardpack.stream.source import Source
 
 
-
 class Epochs(Protocol):
     """What a stream iterates over: datasets, and how their samples are ordered."""
 

@@ -197,7 +197,8 @@ def test_requests_of_blocks_are_their_number(numbers):
         numbers.shards
     )
     whole = [
-        order_stats(numbers.stream(shuffle="blocks", block_bytes="1GiB", rank=rank, world_size=4)) for rank in range(4)
+        order_stats(numbers.stream(shuffle="blocks", block_bytes="1GiB", rank=rank, world_size=4, partitions=4))
+        for rank in range(4)
     ]
     assert len(numbers.shards) <= sum(found.blocks for found in whole) <= len(numbers.shards) + 4
 
