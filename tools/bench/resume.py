@@ -32,7 +32,7 @@ from open import memory
 import shardpack
 from shardpack.order.blocks import Segments
 from shardpack.order.epoch import EpochOrder, Shuffle
-from shardpack.order.partitions import Partitioning, RankShare
+from shardpack.order.partitions import Partitioning, RankSlice
 
 SAMPLES, SHARDS, BATCH, PART = 1_000_000, 100, 256, 0.9
 HUGE_SAMPLES, HUGE_SHARDS, HUGE_SHARD_BYTES = 100_000_000, 10_000, 256 << 20
@@ -134,10 +134,10 @@ def plan(mode: str, shards: int, shard_samples: int, *, traced: bool) -> dict[st
         tracemalloc.start()
     began = time.perf_counter()
     segments = Segments(np.full(shards, shard_samples), np.full(shards, HUGE_SHARD_BYTES))
-    deal = Partitioning(shards * shard_samples, WORLD_SIZE, BATCH * WORLD_SIZE)
-    order = EpochOrder(segments, Shuffle(mode), deal, 0)
+    partitioning = Partitioning(shards * shard_samples, WORLD_SIZE, BATCH * WORLD_SIZE)
+    order = EpochOrder(segments, Shuffle(mode), partitioning, 0)
     set_up = time.perf_counter() - began
-    items = order.items(*RankShare(deal, 0, WORLD_SIZE).places(0, PLANNED))
+    items = order.items(*RankSlice(partitioning, 0, WORLD_SIZE).locate(np.arange(PLANNED)))
     first_items = time.perf_counter() - began
     assert len(np.unique(items)) == len(items)
     peak = memory()["peak"]
