@@ -2,6 +2,9 @@
 
     requests    cold open and one sample, by position and by key; one sample more
     get_many    256 random samples, against the slowest single request and the bare transfer
+    keys        256 random samples by key beside 256 by position: round trips and requests
+    mix         a mix of two datasets beside the streams of each alone: requests
+    cpu         CPU seconds a GB of a stream, beside bare clients that fetch the very same ranges
     stream      an epoch shuffled by blocks, against a client that fetches the same bytes in ranges of
                 16 MiB, 16 at once, and parses nothing; then the first sample alone
     first       1,000 samples from a process that has done nothing: webdataset, MosaicML Streaming, LitData
@@ -16,13 +19,14 @@ that the proxy saw. Server, proxy and client share the CPUs, so bandwidths are t
 
 from __future__ import annotations
 
+import argparse
 import random
 import shutil
 import sys
 import tempfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from functools import cache, partial
 from itertools import count
 from pathlib import Path
@@ -30,12 +34,13 @@ from statistics import median
 from typing import Any
 
 import pytest
-from bucket_served import BUCKET, LATENCY, Place, Range, Served, import_servers, serve, watched
-from bucket_stream import client, measure_epochs, measure_first, measure_first_sample, warm_dataset
-from common import Report, options, work_folder
-from data import PHOTO, Work, warm
+from bucket_cost import measure_cpu, measure_keys, measure_mix
+from bucket_served import BUCKET, LATENCY, Prefix, Range, Served, import_servers, serve, watched
+from bucket_stream import client, measure_first, measure_streams, warm_dataset
+from common import Report, run
+from data import PHOTO, Work, dataset, once, warm
 from measure import apart, interleave, ratio, timed
-from peers import folder_of
+from peers import folder_of, spans
 
 import shardpack
 
@@ -44,7 +49,7 @@ NUM_KEYS, KEYS_PER_SHARD, KEYS_PER_CLASS = 1_000_000, 10_000, 1_000
 FOREIGN_BYTES = 10**9
 PACK_FRACTION, PACK_SHARD_BYTES, PACK_JOBS = 0.5, "64MiB", 2
 PART_BYTES = 16 << 20  # of an upload, as shardpack cuts it
-CASES = ("requests", "get_many", "stream", "first", "pack", "index")
+CASES = ("requests", "get_many", "keys", "mix", "cpu", "stream", "first", "pack", "index")
 
 
 # requests
@@ -55,37 +60,36 @@ def key_of(i: int) -> str:
     return f"class{i // KEYS_PER_CLASS:04d}/{i:08d}"
 
 
+def num_keys(scale: float) -> int:
+    """Return how many keys there are at a scale."""
+    return max(KEYS_PER_SHARD, round(NUM_KEYS * scale))
+
+
 def many_keys(root: Path, num_samples: int) -> Path:
     """Return a dataset of many keys with next to no payload, made if it is not there yet."""
-    folder = root / f"keys-{num_samples}-packed"
-    with suppress(shardpack.ShardpackError):
-        shardpack.open(folder)
-        return folder
-    with shardpack.ShardWriter(folder, max_shard_samples=KEYS_PER_SHARD, force=True) as writer:
-        for i in range(num_samples):
-            writer.write(key_of(i), {"cls": b"%d" % (i // KEYS_PER_CLASS)})
-    return folder
+    samples = ((key_of(i), {"cls": b"%d" % (i // KEYS_PER_CLASS)}) for i in range(num_samples))
+    return dataset(root / f"keys-{num_samples}-packed", samples, max_shard_samples=KEYS_PER_SHARD)
 
 
 def measure_requests(report: Report, served: Served, photo: Path, scale: float, rounds: int) -> None:
     """Single samples: how many requests, one after the other."""
-    num_keys = max(KEYS_PER_SHARD, round(NUM_KEYS * scale))
-    keys = many_keys(served.root, num_keys)
+    count = num_keys(scale)
+    keys = many_keys(served.root, count)
     random_from = random.Random(0).randrange  # noqa: S311 - not for secrets
     seen: dict[str, list[tuple[float, dict[str, int]]]] = {}
 
     def note(case: str, work: Callable[[], Any]) -> None:
-        seen.setdefault(case, []).append(watched(served.far, work))
+        seen.setdefault(case, []).append(watched(served.handshakes, work))
 
     def opened(folder: Path) -> shardpack.Dataset:
-        place = served.place(folder, served.far)
-        return shardpack.open(place.url, storage_options=place.options)
+        prefix = served.prefix(folder, served.handshakes)
+        return shardpack.open(prefix.url, storage_options=prefix.options)
 
     def cold_and_warm() -> None:
         ds = opened(photo)
-        position, other = random_from(len(ds)), random_from(num_keys)
+        position, other = random_from(len(ds)), random_from(count)
         note("cold: open, ds[position]", lambda: opened(photo)[position])
-        note(f"cold: open, ds[key] of {num_keys:,}", lambda: opened(keys)[key_of(other)])
+        note(f"cold: open, ds[key] of {count:,}", lambda: opened(keys)[key_of(other)])
         _ = ds[position]
         note("warm: ds[position]", lambda: ds[position ^ 1 if (position ^ 1) < len(ds) else 0])
 
@@ -106,21 +110,18 @@ def measure_requests(report: Report, served: Served, photo: Path, scale: float, 
 
 
 @cache
-def ranges_of(place: Place) -> list[Range]:
+def ranges_of(prefix: Prefix) -> list[Range]:
     """Return the range of each sample: both payloads, and what lies between them."""
-    found = []
-    for entry in warm_dataset(place).entries():
-        start = min(span.data_offset for span in entry.fields.values())
-        end = max(span.data_offset + span.size for span in entry.fields.values())
-        found.append((entry.shard, start, end - start))
-    return found
+    descriptors, where = spans(prefix.local)
+    names = dict(zip(descriptors, sorted(path.name for path in prefix.local.glob("*.tar")), strict=True))
+    return [(names[tar], start, label_at + label_size - start) for tar, start, _, label_at, label_size in where]
 
 
-def go_many(place: Place, case: str, number: int) -> tuple[float, int]:
+def go_many(prefix: Prefix, case: str, number: int) -> tuple[float, int]:
     """Return the seconds of a case, and the bytes it used. All cases draw the same positions."""
-    ds = warm_dataset(place)
+    ds = warm_dataset(prefix)
     drawn = random.Random(number).sample(range(len(ds)), min(BATCH, len(ds)))  # noqa: S311 - not for secrets
-    ranges, bare = [ranges_of(place)[at] for at in drawn], client(place, BATCH)
+    ranges, bare = [ranges_of(prefix)[at] for at in drawn], client(prefix, BATCH)
     before = ds.stats().bytes_used
     seconds = {
         "ours": lambda: timed(lambda: ds.get_many(drawn)),
@@ -133,7 +134,7 @@ def go_many(place: Place, case: str, number: int) -> tuple[float, int]:
 
 def measure_many(report: Report, served: Served, photo: Path, rounds: int) -> None:
     """Random samples, indexes in memory, connections open."""
-    place, batch = served.place(photo), min(BATCH, len(shardpack.open(photo)))
+    prefix, batch = served.prefix(photo, served.plain), min(BATCH, len(shardpack.open(photo)))
     names = {
         "bare": ("bare client, the same ranges at once", batch),
         "ours": (f"get_many({BATCH})", batch),
@@ -141,13 +142,13 @@ def measure_many(report: Report, served: Served, photo: Path, rounds: int) -> No
         "one by one": (f"{SINGLE} times ds[i]", SINGLE),
     }
     requests, fetched = [0], {"ours": [0.0], "one by one": [0.0]}
-    with apart({case: partial(go_many, place, case) for case in names}) as processes:
+    with apart({case: partial(go_many, prefix, case) for case in names}) as processes:
         numbers = {case: count(1) for case in names}
 
         def run(case: str) -> float:
-            served.near.clear()
+            served.plain.clear()
             seconds, used = processes[case](next(numbers[case]))
-            stats = served.near.stats()
+            stats = served.plain.stats()
             if case == "ours":
                 requests.append(stats["num_requests"])
             if case in fetched:
@@ -226,12 +227,13 @@ def upload(folder: Path, store: Any) -> None:
     def put(name: str) -> None:
         obstore.put(store, f"photo/{name}", folder / name, chunk_size=PART_BYTES)
 
-    names = [path.name for path in folder.iterdir() if path.is_file()]
-    names.remove("shardpack.json")
+    names = [path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()]
+    (manifest,) = (name for name in names if name in {"shardpack.json", ".shardpack/manifest.json"})
+    names.remove(manifest)
     with ThreadPoolExecutor(PACK_JOBS + 1) as threads:
         for _ in threads.map(put, sorted(names)):
             pass
-    put("shardpack.json")
+    put(manifest)
 
 
 def sweep(store: Any) -> None:
@@ -246,28 +248,27 @@ def sweep(store: Any) -> None:
 
 def foreign(root: Path, num_bytes: int, **mtime: int) -> Path:
     """Return one large tar that webdataset wrote, made if it is not there yet."""
-    import webdataset
 
-    path = root / f"foreign-{num_bytes}{'-mtime' * bool(mtime)}.tar"
-    if not path.exists():
-        part = path.with_suffix(".part")
-        with webdataset.TarWriter(str(part), **mtime) as writer:
-            for key, picture, label in PHOTO.samples(num_bytes * 2 // (PHOTO.min_bytes + PHOTO.max_bytes)):
-                writer.write({"__key__": key, "jpg": picture, "json": label})
-        part.rename(path)
-    return path
+    def make(path: Path) -> None:
+        import webdataset
+
+        with webdataset.TarWriter(str(path), **mtime) as writer:
+            for key, image, label in PHOTO.samples(num_bytes * 2 // (PHOTO.min_bytes + PHOTO.max_bytes)):
+                writer.write({"__key__": key, "jpg": image, "json": label})
+
+    return once(root / f"foreign-{num_bytes}{'-mtime' * bool(mtime)}.tar", make)
 
 
 def measure_index(report: Report, served: Served, scale: float) -> None:
     """One tar, of which the headers are wanted; once, for nothing but the seconds varies."""
-    place = served.place(served.root)
+    prefix = served.prefix(served.root, served.plain)
     for title, mtime in (("mtime=0", {"mtime": 0}), ("default, pax headers", {})):
         tar = foreign(served.root, round(FOREIGN_BYTES * scale), **mtime)
         with tempfile.TemporaryDirectory() as out:
-            given = {"out": out, "storage_options": place.options}
+            given = {"out": out, "storage_options": prefix.options}
             try:
                 work = partial(shardpack.index, [f"s3://{BUCKET}/{tar.name}"], **given)
-                seconds, stats = watched(served.near, work)
+                seconds, stats = watched(served.plain, work)
             except shardpack.ShardpackError as error:
                 report.leave_out(f"index: {error}")
                 return
@@ -279,34 +280,32 @@ def measure_index(report: Report, served: Served, scale: float) -> None:
         report.target(f"index, {title}: bytes fetched / bytes of the tar", fetched / size, below=0.05)
 
 
-def main() -> int:
-    parser = options(__doc__, rounds=5)
-    parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, help="some of the cases")
-    args = parser.parse_args()
-    report = Report("bucket", args)
-    with work_folder(args) as root, ExitStack() as stack:
-        work = PHOTO.scaled(args.scale)
-        photo = folder_of("shardpack", work, root)
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
+    work = PHOTO.scaled(args.scale)
+    photo = folder_of("shardpack", work, root)
+    with ExitStack() as stack:
         try:
             served = serve(root, stack)
+            cases: dict[str, Callable[[], None]] = {
+                "requests": lambda: measure_requests(report, served, photo, args.scale, args.rounds),
+                "get_many": lambda: measure_many(report, served, photo, args.rounds),
+                "keys": lambda: measure_keys(report, served, many_keys(root, num_keys(args.scale)), args.rounds),
+                "mix": lambda: measure_mix(report, served, args.scale),
+                "cpu": lambda: measure_cpu(report, served, photo, args.rounds),
+                "stream": lambda: measure_streams(report, served, photo, args.rounds),
+                "first": lambda: measure_first(report, served, work, args.rounds),
+                "pack": lambda: measure_pack(report, PHOTO.scaled(args.scale * PACK_FRACTION), root, args.rounds),
+                "index": lambda: measure_index(report, served, args.scale),
+            }
             for case in args.only:
-                if case == "requests":
-                    measure_requests(report, served, photo, args.scale, args.rounds)
-                elif case == "get_many":
-                    measure_many(report, served, photo, args.rounds)
-                elif case == "stream":
-                    measure_epochs(report, served, photo, args.rounds)
-                    measure_first_sample(report, served, photo, args.rounds)
-                elif case == "first":
-                    measure_first(report, served, work, args.rounds)
-                elif case == "pack":
-                    measure_pack(report, PHOTO.scaled(args.scale * PACK_FRACTION), root, args.rounds)
-                else:
-                    measure_index(report, served, args.scale)
+                cases[case]()
         except pytest.skip.Exception as reason:  # how the servers of tests/ say it
             report.leave_out(str(reason))
-    return report.finish()
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--only", nargs="+", choices=CASES, default=CASES, help="some of the cases")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=5, add=add_options))

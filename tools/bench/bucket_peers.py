@@ -21,18 +21,24 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import redirect_stdout
 from itertools import islice
+from pathlib import Path
 from typing import Any
 
-from bucket_served import BUCKET, REGION, Place
+from bucket_served import BUCKET, REGION, Prefix
 
 Start = Callable[[], Iterable[Mapping[str, Any]]]
+
+
+def prefix_of(args: argparse.Namespace) -> Prefix:
+    """Return where the samples are."""
+    return Prefix(args.endpoint, args.folder, Path())
 
 
 def start_shardpack(args: argparse.Namespace) -> Start:
     import shardpack
 
-    place = Place(args.endpoint, args.folder)
-    return lambda: shardpack.open(place.url, storage_options=place.options).stream(shuffle="blocks", seed=args.seed)
+    prefix = prefix_of(args)
+    return lambda: shardpack.open(prefix.url, storage_options=prefix.options).stream(shuffle="blocks", seed=args.seed)
 
 
 def start_webdataset(args: argparse.Namespace) -> Start:
@@ -45,7 +51,7 @@ def start_webdataset(args: argparse.Namespace) -> Start:
 def start_mosaicml(args: argparse.Namespace) -> Start:
     from peers import BATCH, import_mosaicml
 
-    where = {"remote": Place(args.endpoint, args.folder).url, "local": args.cache}
+    where = {"remote": prefix_of(args).url, "local": args.cache}
     streaming = import_mosaicml()
     return lambda: streaming.StreamingDataset(**where, shuffle=True, shuffle_seed=args.seed, batch_size=BATCH)
 
@@ -54,7 +60,7 @@ def start_litdata(args: argparse.Namespace) -> Start:
     import litdata
     from litdata.streaming import downloader
 
-    url = Place(args.endpoint, args.folder).url
+    url = prefix_of(args).url
     options = {"cache_dir": args.cache, "storage_options": {"endpoint_url": args.endpoint}}
     # It downloads with obstore, and has no public way to allow plain HTTP there.
     getattr(downloader, "_OBSTORE_CLIENT_OPTIONS", {})["allow_http"] = True
@@ -75,9 +81,9 @@ PEERS = {
 }
 
 
-def first_command(peer: str, place: Place, count: int, cache: str, **more: int) -> list[str]:
+def first_command(peer: str, prefix: Prefix, count: int, cache: str, **more: int) -> list[str]:
     """Return the command, to be run at once, whose output says how long a peer's first samples take."""
-    given = {"endpoint": place.endpoint, "folder": place.folder, "count": count, "cache": cache, **more}
+    given = {"endpoint": prefix.endpoint, "folder": prefix.name, "count": count, "cache": cache, **more}
     options = [f"--{name}={value}" for name, value in given.items()]
     return [sys.executable, __file__, peer, *options, f"--began={time.monotonic()}"]
 
@@ -94,16 +100,16 @@ def main(arguments: Sequence[str]) -> int:
     parser.add_argument("--began", type=float, required=True, help="when this process was started, monotonic clock")
     args = parser.parse_args(arguments)
     credentials = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}  # nginx asks for none
-    places = {"S3_ENDPOINT_URL": args.endpoint, "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"}
-    os.environ.update(credentials, **places)
+    where = {"S3_ENDPOINT_URL": args.endpoint, "AWS_DEFAULT_REGION": REGION, "AWS_EC2_METADATA_DISABLED": "true"}
+    os.environ.update(credentials, **where)
     with redirect_stdout(sys.stderr):  # some print
         start = PEERS[args.peer](args)
         imported = time.monotonic()
         labels, num_bytes = set(), 0
         for sample in islice(start(), args.count):
-            picture, label = sample["jpg"], sample["json"]
+            image, label = sample["jpg"], sample["json"]
             labels.add(label)
-            num_bytes += len(picture) + len(label)
+            num_bytes += len(image) + len(label)
         ended = time.monotonic()
     if len(labels) != args.count:
         sys.exit(f"{args.peer}: {len(labels)} different samples, expected {args.count}")

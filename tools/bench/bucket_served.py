@@ -21,6 +21,7 @@ from common import ROOT
 
 BUCKET, REGION = "bucket", "us-east-1"
 LATENCY = 0.03  # seconds
+TRIP = 0.3  # seconds: long beside what the processor takes, so that round trips can be counted
 GIGABIT = 125e6  # bytes a second
 CONNECTION = 90e6  # AWS, "Performance guidelines for Amazon S3": a request for each 85-90 MB/s that are wanted
 
@@ -28,20 +29,37 @@ Range = tuple[str, int, int]  # object, start, length
 
 
 @dataclass(frozen=True)
-class Place:
-    """A folder of the bucket, by way of one of the proxies. Pickles."""
+class Prefix:
+    """A folder of the bucket, by way of nginx itself or of one of the proxies. Pickles.
+
+    Attributes:
+        endpoint: URL of the server.
+        name: Of the folder, in the bucket.
+        local: The same folder on the disk.
+    """
 
     endpoint: str
-    folder: str
+    name: str
+    local: Path
 
     @property
     def url(self) -> str:
-        return f"s3://{BUCKET}/{self.folder}".rstrip("/")
+        return f"s3://{BUCKET}/{self.name}".rstrip("/")
+
+    @property
+    def http(self) -> str:
+        """The same folder as any web server's."""
+        return f"{self.endpoint}/{BUCKET}/{self.name}".rstrip("/")
 
     @property
     def options(self) -> dict[str, Any]:
         """What shardpack takes as `storage_options`."""
         return {"endpoint": self.endpoint, "skip_signature": True, "region": REGION}
+
+    def ranges(self, num_bytes: int) -> list[Range]:
+        """Return the shards, cut into ranges."""
+        sizes = [(path.name, path.stat().st_size) for path in sorted(self.local.glob("*.tar"))]
+        return [(name, at, min(num_bytes, size - at)) for name, size in sizes for at in range(0, size, num_bytes)]
 
 
 @dataclass(frozen=True)
@@ -50,27 +68,32 @@ class Served:
 
     Attributes:
         root: The folder.
-        near: Does nothing else.
-        far: Holds back new connections too, as a handshake does.
-        slow: Lets 1 Gbit/s through.
-        narrow: As `far`, and lets 90 MB/s through each connection.
+        direct: URL of the server itself.
+        plain: Does nothing else.
+        handshakes: Holds back new connections too, as a handshake does.
+        gigabit: Lets 1 Gbit/s through.
+        narrow: As `handshakes`, and lets 90 MB/s through each connection.
+        trips: Holds back requests, and nothing else, for 300 ms.
     """
 
     root: Path
-    near: Any
-    far: Any
-    slow: Any
+    direct: str
+    plain: Any
+    handshakes: Any
+    gigabit: Any
     narrow: Any
+    trips: Any
 
-    def place(self, folder: Path, proxy: Any = None) -> Place:
-        """Return a folder in `root`, or `root` itself, as seen through a proxy."""
-        return Place((proxy or self.near).url, folder.relative_to(self.root).as_posix().removeprefix("."))
+    def prefix(self, folder: Path, proxy: Any = None) -> Prefix:
+        """Return a folder in `root`, or `root` itself, as seen through a proxy; the server itself without one."""
+        name = folder.relative_to(self.root).as_posix().removeprefix(".")
+        return Prefix(self.direct if proxy is None else proxy.url, name, folder)
 
 
 def import_servers() -> None:
     """Let the servers of `tests/` be imported, which are no part of the package."""
     if str(ROOT) not in sys.path:
-        sys.path.insert(0, str(ROOT))
+        sys.path.append(str(ROOT))  # at the end: shardpack may come from another checkout
 
 
 def serve(root: Path, stack: ExitStack) -> Served:
@@ -84,9 +107,15 @@ def serve(root: Path, stack: ExitStack) -> Served:
     nginx = NginxServer(outside)
     stack.callback(nginx.stop)
     handshake = {"connect_latency_seconds": LATENCY}
-    kinds = ({}, handshake, {"bandwidth": GIGABIT}, {**handshake, "connection_bandwidth": CONNECTION})
-    proxies = (stack.enter_context(ProxyProcess(nginx.url, latency_seconds=LATENCY, **kind)) for kind in kinds)
-    return Served(root, *proxies)
+    kinds = (
+        {},
+        handshake,
+        {"bandwidth": GIGABIT},
+        {**handshake, "connection_bandwidth": CONNECTION},
+        {"latency_seconds": TRIP},
+    )
+    proxies = (stack.enter_context(ProxyProcess(nginx.url, **{"latency_seconds": LATENCY, **kind})) for kind in kinds)
+    return Served(root, nginx.url, *proxies)
 
 
 def watched(proxy: Any, work: Callable[[], Any]) -> tuple[float, dict[str, int]]:
@@ -100,12 +129,12 @@ def watched(proxy: Any, work: Callable[[], Any]) -> tuple[float, dict[str, int]]
 class Client:
     """Ranges of objects, in threads, and nothing else: what obstore does for one who does not parse."""
 
-    def __init__(self, place: Place, *, at_once: int):
+    def __init__(self, prefix: Prefix, *, at_once: int):
         import obstore
         from obstore.store import S3Store
 
-        options = {**place.options, "client_options": {"allow_http": True}}
-        store = S3Store(BUCKET, prefix=place.folder, **options)
+        options = {**prefix.options, "client_options": {"allow_http": True}}
+        store = S3Store(BUCKET, prefix=prefix.name, **options)
         self._get = lambda name, start, length: obstore.get_range(store, name, start=start, length=length)
         self._threads = ThreadPoolExecutor(at_once)
 

@@ -13,7 +13,7 @@ from statistics import median
 from typing import Any
 
 from bucket_peers import first_command
-from bucket_served import LATENCY, Client, Place, Served
+from bucket_served import LATENCY, Client, Prefix, Served
 from common import Report
 from data import Work, warm
 from measure import apart, interleave, ratio, run_json, timed
@@ -35,50 +35,46 @@ PEERS = {
 
 
 @cache
-def warm_dataset(place: Place) -> shardpack.Dataset:
+def warm_dataset(prefix: Prefix) -> shardpack.Dataset:
     """Return a dataset with every index in memory; one for a process."""
-    ds = shardpack.open(place.url, storage_options=place.options)
-    for _ in ds.entries():
-        pass
+    ds = shardpack.open(prefix.url, storage_options=prefix.options)
+    _ = list(ds.keys())
     return ds
 
 
 @cache
-def client(place: Place, at_once: int) -> Client:
+def client(prefix: Prefix, at_once: int) -> Client:
     """Return a client; one for a process."""
-    return Client(place, at_once=at_once)
+    return Client(prefix, at_once=at_once)
 
 
-def go_epoch(place: Place, case: str, number: int) -> tuple[float, int]:
+def go_epoch(prefix: Prefix, case: str, number: int) -> tuple[float, int]:
     """Return the seconds of an epoch, and its payload bytes."""
-    ds = warm_dataset(place)
+    ds = warm_dataset(prefix)
     if case == PLAIN:
-        cut = [
-            (info.name, at, min(RANGE_BYTES, info.num_bytes - at))
-            for info in ds.shards
-            for at in range(0, info.num_bytes, RANGE_BYTES)
-        ]
+        cut = prefix.ranges(RANGE_BYTES)
         random.Random(number).shuffle(cut)  # noqa: S311 - not for secrets
-        return client(place, RANGES_AT_ONCE).seconds(cut), sum(info.num_bytes for info in ds.shards)
+        return client(prefix, RANGES_AT_ONCE).seconds(cut), sum(size for _, _, size in cut)
     began, used = time.perf_counter(), 0
     if case == FROM_OPEN:
-        ds = shardpack.open(place.url, storage_options=place.options)
+        ds = shardpack.open(prefix.url, storage_options=prefix.options)
     for sample in ds.stream(shuffle="blocks", seed=number):
         used += len(sample["jpg"]) + len(sample["json"])
     return time.perf_counter() - began, used
 
 
-def measure_epochs(report: Report, served: Served, photo: Path, rounds: int) -> None:
-    """Epochs as fast as the machine allows, and as fast as a link does."""
-    measure_link(report, "stream", served.place(photo), served.near, rounds)
-    slow = served.place(photo, served.slow)
-    measure_link(report, "stream at 1 Gbit/s", slow, served.slow, min(rounds, SLOW_ROUNDS))
+def measure_streams(report: Report, served: Served, photo: Path, rounds: int) -> None:
+    """Epochs as fast as the machine allows, and as fast as a link does; then the first sample."""
+    measure_link(report, "stream", served.prefix(photo, served.plain), served.plain, rounds)
+    gigabit = served.prefix(photo, served.gigabit)
+    measure_link(report, "stream at 1 Gbit/s", gigabit, served.gigabit, min(rounds, SLOW_ROUNDS))
+    measure_first_sample(report, served, photo, rounds)
 
 
-def measure_link(report: Report, title: str, place: Place, proxy: Any, rounds: int) -> None:
+def measure_link(report: Report, title: str, prefix: Prefix, proxy: Any, rounds: int) -> None:
     """Epochs by way of one proxy."""
     fetched, seeds = [0.0], count(1)
-    with apart({case: partial(go_epoch, place, case) for case in (PLAIN, OURS, FROM_OPEN)}) as processes:
+    with apart({case: partial(go_epoch, prefix, case) for case in (PLAIN, OURS, FROM_OPEN)}) as processes:
 
         def run(case: str) -> float:
             proxy.clear()
@@ -90,7 +86,7 @@ def measure_link(report: Report, title: str, place: Place, proxy: Any, rounds: i
         for process in processes.values():
             process(0)
         seconds = interleave({case: partial(run, case) for case in processes}, rounds)
-    shards = warm_dataset(place).shards
+    shards = warm_dataset(prefix).shards
     samples, num_bytes = (sum(getattr(info, name) for info in shards) for name in ("num_samples", "num_bytes"))
     report.add_cases(title, seconds, per=samples, unit="samples", num_bytes=num_bytes, peer=PLAIN)
     report.target(f"{title}: bandwidth of {PLAIN}", ratio(seconds[PLAIN], seconds[OURS]), at_least=0.85)
@@ -99,18 +95,18 @@ def measure_link(report: Report, title: str, place: Place, proxy: Any, rounds: i
 
 def measure_first_sample(report: Report, served: Served, photo: Path, rounds: int) -> None:
     """From `shardpack.open` to the first sample."""
-    near, far = served.place(photo), served.place(photo, served.far)
+    plain, handshakes = served.prefix(photo, served.plain), served.prefix(photo, served.handshakes)
 
-    def first(place: Place) -> None:
-        next(iter(shardpack.open(place.url, storage_options=place.options).stream(shuffle="blocks")))
+    def first(prefix: Prefix) -> None:
+        next(iter(shardpack.open(prefix.url, storage_options=prefix.options).stream(shuffle="blocks")))
 
     def in_new_process() -> float:
-        return float(run_json(first_command("shardpack", far, 1, "-"))["seconds"])
+        return float(run_json(first_command("shardpack", handshakes, 1, "-"))["seconds"])
 
-    first(near)  # imports the client
+    first(plain)  # imports the client
     cases = {
-        "handshakes": lambda: timed(lambda: first(far)),
-        "no handshakes": lambda: timed(lambda: first(near)),
+        "handshakes": lambda: timed(lambda: first(handshakes)),
+        "no handshakes": lambda: timed(lambda: first(plain)),
         "handshakes, new process": in_new_process,
     }
     for case, found in interleave(cases, rounds).items():
@@ -124,23 +120,23 @@ def measure_first(report: Report, served: Served, work: Work, rounds: int) -> No
     """The first thousand samples, each run in a process that has done nothing."""
     folders = peer_folders(report, served, work)
     case = f"first {min(FIRST, work.num_samples):,}"
-    for title, proxy in ((case, served.far), (f"{case}, 90 MB/s a connection", served.narrow)):
-        places = {peer: served.place(folder, proxy) for peer, folder in folders.items()}
-        measure_start(report, title, places, min(FIRST, work.num_samples), rounds)
+    for title, proxy in ((case, served.handshakes), (f"{case}, 90 MB/s a connection", served.narrow)):
+        prefixes = {peer: served.prefix(folder, proxy) for peer, folder in folders.items()}
+        measure_start(report, title, prefixes, min(FIRST, work.num_samples), rounds)
 
 
-def measure_start(report: Report, title: str, places: dict[str, Place], wanted: int, rounds: int) -> None:
+def measure_start(report: Report, title: str, prefixes: dict[str, Prefix], wanted: int, rounds: int) -> None:
     """The first samples of all peers, by way of one proxy."""
-    found: dict[str, list[dict[str, Any]]] = {peer: [] for peer in places}
-    shards, seeds = len(warm_dataset(places["shardpack"]).shards), count(1)
+    found: dict[str, list[dict[str, Any]]] = {peer: [] for peer in prefixes}
+    shards, seeds = len(warm_dataset(prefixes["shardpack"]).shards), count(1)
 
     def run(peer: str) -> float:
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as empty:
-            command = first_command(peer, places[peer], wanted, empty, shards=shards, seed=next(seeds))
+            command = first_command(peer, prefixes[peer], wanted, empty, shards=shards, seed=next(seeds))
             found[peer].append(run_json(command))
         return float(found[peer][-1]["seconds"])
 
-    for peer in places:
+    for peer in prefixes:
         try:
             run(peer)  # writes compiled modules, and is not counted
         except subprocess.CalledProcessError:

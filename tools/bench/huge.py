@@ -1,7 +1,11 @@
-"""Make a dataset of many shards that holds nothing but its indexes: tars are sparse files.
+"""Make a dataset of very many shards that holds nothing but its tables and indexes: tars are sparse files.
 
-Every shard has the same columns but for its keys, which are all of one length. Of each tar only the
-headers of the first and the last sample are there, where a reader probes them; payloads read as zeros.
+Of a tar only the headers of the first and the last sample are there, where a reader looks; payloads read as
+zeros. With `keys`, every shard has an index with keys of its own, and the key index is whole. Without, all
+shards are links to one tar and one index, and the key index is a hole: a million shards of 10,000 samples
+then take the room of their table.
+
+The only benchmark that knows the library from inside: it encodes tables that no one could wait for.
 """
 
 from __future__ import annotations
@@ -18,17 +22,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.format import key_index, manifest
+from shardpack.format import assemble, manifest
 from shardpack.format import tar_header as tar
-from shardpack.format.checksum import crc32c
 from shardpack.format.index_builder import build_index
-from shardpack.format.key_index import encode_key_index, hash_keys
-from shardpack.format.manifest import Manifest, ShardInfo, encode_manifest, record_of
-from shardpack.format.shard_index import ShardIndex, encode_index
+from shardpack.format.key_index import KeySegment, hash_keys
+from shardpack.format.shard_index import ShardIndex
+from shardpack.format.shard_info import ShardInfo
 
 FIELDS, SIZES = ("jpg", "json"), (2500, 120)
 KEY_DIGITS = 12
 SHARD_CRC32C = 0  # nobody reads whole shards here
+LINKS = 60_000  # to one file; ext4 allows 65,000
 
 
 def key_of(position: int) -> str:
@@ -38,11 +42,12 @@ def key_of(position: int) -> str:
 
 @dataclass(frozen=True)
 class Huge:
-    """A synthetic dataset: `num_shards` shards of `shard_samples` samples each."""
+    """A synthetic dataset: `num_shards` shards of `shard_samples` samples each, with or without keys of their own."""
 
     folder: Path
     num_shards: int
     shard_samples: int
+    keys: bool
 
     @cached_property
     def template(self) -> ShardIndex:
@@ -64,56 +69,68 @@ class Huge:
             end_of_data=int(ends[-1]),
         )
 
-    def write_shard(self, number: int) -> tuple[dict[str, Any], npt.NDArray[np.uint64]]:
-        """Write one tar and its index; return its entry in the manifest and the hashes of its keys."""
+    def write_shard(self, number: int) -> tuple[ShardInfo, npt.NDArray[np.uint64]]:
+        """Write one tar and its index; return what the table says of it, and the hashes of its keys."""
         first = number * self.shard_samples
         positions = np.arange(first, first + self.shard_samples)
         powers = 10 ** np.arange(KEY_DIGITS - 1, -1, -1)
         heap = (positions[:, None] // powers % 10 + ord("0")).astype(np.uint8).reshape(-1)
         index = replace(self.template, key_heap=heap)
-        name = f"shard-{number:06d}.tar"
-        checksum = num_bytes = 0
-        with open(self.folder / manifest.index_name(name), "wb") as file:
-            for part in encode_index(index):
-                file.write(part)
-                checksum, num_bytes = crc32c(part, checksum), num_bytes + len(part)
-        self._write_tar(name, index)
-        text = heap.tobytes()
-        keys = (text[at : at + KEY_DIGITS] for at in range(0, len(text), KEY_DIGITS))
-        counts = dict.fromkeys(FIELDS, self.shard_samples)
-        info = ShardInfo(name, self.shard_samples, index.shard_bytes, SHARD_CRC32C, num_bytes, checksum, counts)
-        return record_of(info), hash_keys(keys, self.shard_samples)
-
-    def _write_tar(self, name: str, index: ShardIndex) -> None:
-        descriptor = os.open(self.folder / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
+        info, parts = assemble.encode_shard(f"shard-{number:06d}.tar", index)
+        self._write(manifest.index_path(info.name), parts)
+        descriptor = os.open(self.folder / info.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.truncate(descriptor, index.shard_bytes)
         for row in {0, self.shard_samples - 1}:
-            for member in index.members(row):
-                name = f"{index.key(row)}.{index.field_of(member)}"
-                header = tar.header(name.encode(), int(index.size[member]))
-                os.pwrite(descriptor, header, int(index.data_offset[member]) - len(header))
+            for column, field in enumerate(FIELDS):
+                header = tar.header(f"{index.key(row)}.{field}".encode(), SIZES[column])
+                os.pwrite(descriptor, header, int(index.data_offset[row * len(FIELDS) + column]) - len(header))
         os.close(descriptor)
+        text = heap.tobytes()
+        keys = (text[at : at + KEY_DIGITS] for at in range(0, len(text), KEY_DIGITS))
+        return info, hash_keys(keys, self.shard_samples)
 
     def write(self) -> None:
         """Write the whole dataset; the manifest last."""
         began = time.perf_counter()
-        self.folder.mkdir(parents=True, exist_ok=True)
-        hashes = np.empty(self.num_shards * self.shard_samples, np.uint64)
-        records = []
-        assert self.template.num_samples == self.shard_samples  # made once, before the processes part
-        with ProcessPoolExecutor() as pool:
-            results = pool.map(self.write_shard, range(self.num_shards), chunksize=32)
-            for number, (record, some) in enumerate(results):
-                records.append(record)
-                hashes[number * self.shard_samples : (number + 1) * self.shard_samples] = some
-        parts = encode_key_index(hashes)
-        checksum = 0
-        with open(self.folder / key_index.FILE_NAME, "wb") as file:
-            for part in parts:
-                file.write(part)
-                checksum = crc32c(part, checksum)
-        keys = {"name": key_index.FILE_NAME, "num_bytes": sum(map(len, parts)), "crc32c": f"{checksum:08x}"}
-        whole = Manifest(records, {**keys, "unique": True})
-        (self.folder / manifest.FILE_NAME).write_bytes(encode_manifest(whole))
+        (self.folder / manifest.index_path("shard.tar")).parent.mkdir(parents=True, exist_ok=True)
+        shards, hashes = self._write_shards() if self.keys else (self._link_shards(), np.empty(0, np.uint64))
+        whole, files = assemble.encode_dataset(shards, hashes, packed_with=assemble.recorded_options())
+        if not self.keys:
+            count = self.num_shards * self.shard_samples
+            hole = KeySegment("keys-000001-00000000.index", 16 * count, 0, 4096, 0, num_keys=count)
+            with open(self.folder / manifest.segment_path(hole), "wb") as file:
+                file.truncate(hole.num_bytes)
+            text = manifest.encode_manifest(replace(whole, keys=(hole,)))
+            files = [(path, [text] if path.endswith(".json") else parts) for path, parts in files]
+        for path, parts in files:
+            self._write(path, parts)
         os.sync()
         print(f"made {self.folder.name} in {time.perf_counter() - began:.0f} s", file=sys.stderr)
+
+    def _write_shards(self) -> tuple[list[ShardInfo], npt.NDArray[np.uint64]]:
+        hashes = np.empty(self.num_shards * self.shard_samples, np.uint64)
+        infos = []
+        assert self.template.num_samples == self.shard_samples  # made once, before the processes part
+        with ProcessPoolExecutor() as pool:
+            for number, (info, some) in enumerate(pool.map(self.write_shard, range(self.num_shards), chunksize=32)):
+                infos.append(info)
+                hashes[number * self.shard_samples : (number + 1) * self.shard_samples] = some
+        return infos, hashes
+
+    def _link_shards(self) -> list[ShardInfo]:
+        infos: list[ShardInfo] = []
+        for number in range(self.num_shards):
+            if number % LINKS == 0:
+                info, _ = self.write_shard(number)
+            else:
+                name = f"shard-{number:06d}.tar"
+                for path, linked in ((info.name, name), (manifest.index_path(info.name), manifest.index_path(name))):
+                    os.link(self.folder / path, self.folder / linked)
+            infos.append(info if number % LINKS == 0 else replace(infos[-1], name=name))
+        return infos
+
+    def _write(self, path: str, parts: Any) -> None:
+        target = self.folder / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with open(target, "wb") as file:
+            file.writelines(parts)

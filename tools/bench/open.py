@@ -7,38 +7,31 @@
 
 from __future__ import annotations
 
-import json
+import argparse
 import random
 import shutil
 import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import Report, options, work_folder
+from common import Report, run
 from data import Work, packed, warm
-from huge import Huge, key_of
-from measure import interleave, run_json, timed
+from measure import fresh, interleave, memory, timed
 
 import shardpack
-from shardpack.format.manifest import FILE_NAME
 
 LOOKUPS = 2_000
 
 
-def memory() -> dict[str, float]:
-    """Return what this process has in memory, in MB: in all, its own, and of mapped files; and the most so far."""
-    names = {"VmRSS": "resident", "RssAnon": "own", "RssFile": "files", "VmHWM": "peak"}
-    with open("/proc/self/status", encoding="ascii") as file:
-        lines = dict(line.split(":", 1) for line in file)
-    return {short: int(lines[name].split()[0]) * 1024 / 1e6 for name, short in names.items()}
-
-
-def probe(folder: str) -> dict[str, Any]:
+def probe(folder: Path) -> list[dict[str, Any]]:
     """Open a dataset in this (fresh) process and look samples up; return what it took, in ms and MB."""
+    from huge import key_of
+
     steps: list[dict[str, Any]] = []
 
     def step(name: str, seconds: list[float]) -> None:
@@ -63,61 +56,55 @@ def probe(folder: str) -> dict[str, Any]:
         assert look_up(positions[0]).position >= 0
         step(name, [timed(lambda position=position, call=look_up: call(position)) for position in positions])
     assert ds[key_of(len(ds) - 1)].position == len(ds) - 1
-    return {"steps": steps}
+    return steps
 
 
 def measure_huge(report: Report, folder: Path, scale: float) -> None:
     """Build the synthetic dataset if it is not there, and report what a fresh process finds."""
-    huge = Huge(folder, max(10, round(10_000 * scale)), 10_000)
-    if not (folder / FILE_NAME).exists():
+    from huge import Huge
+
+    huge = Huge(folder, max(10, round(10_000 * scale)), 10_000, keys=True)
+    if not folder.exists():
         huge.write()
-    for path in folder.glob("*.index"):
+    for path in folder.rglob("*.index"):
         path.read_bytes()
-    found = run_json([sys.executable, __file__, "--probe", str(folder)])
-    for row in found["steps"]:
+    found = fresh(partial(probe, folder))
+    for row in found:
         report.add(**row)
-    steps = {row["step"]: row for row in found["steps"]}
+    steps = {row["step"]: row for row in found}
     report.target("huge: open, ms", steps["open"]["median_ms"], below=100)
     report.target("huge: by key, median ms", steps["ds[key], any shard"]["median_ms"], below=1)
     report.target("huge: by key, p99 ms", steps["ds[key], any shard"]["p99_ms"], below=1)
-    report.target("huge: resident, MB", max(row["resident"] for row in steps.values()), below=200)
+    report.target("huge: resident, MB", max(row["resident"] for row in found), below=200)
 
 
-def main() -> int:
-    parser = options(__doc__, rounds=200)
+def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
+    work = Work("shards", 10_000, 2048, 3072).scaled(args.scale)
+    folder = packed(work, root, max_shard_samples=10)
+    warm(folder)
+    cases = {
+        "shardpack.open": lambda: timed(lambda: shardpack.open(folder)),
+        "shardpack.open, ds[0]": lambda: timed(lambda: shardpack.open(folder)[0]),
+        "shardpack.open, ds[key]": lambda: timed(lambda: shardpack.open(folder)["class000/00000000"]),
+    }
+    seconds = {name: np.array(found) for name, found in interleave(cases, args.rounds, patient=False).items()}
+    for name, found in seconds.items():
+        row = {"median_ms": float(np.median(found)), "p99_ms": float(np.quantile(found, 0.99))}
+        report.add(shards=work.num_samples // 10, case=name, **{k: round(1000 * v, 3) for k, v in row.items()})
+    report.target("open and first sample, ms", 1000 * float(np.median(seconds["shardpack.open, ds[0]"])), below=3)
+    if args.huge:
+        folder = root / f"huge-{args.scale:g}"
+        try:
+            measure_huge(report, folder, args.scale)
+        finally:
+            if not args.keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--huge", action="store_true", help="also open 100 million samples in 10,000 shards")
     parser.add_argument("--keep", action="store_true", help="keep the huge dataset in the work folder")
-    parser.add_argument("--probe", help="only open and probe this dataset, and print JSON")
-    args = parser.parse_args()
-    if args.probe:
-        print(json.dumps(probe(args.probe)))
-        return 0
-    report = Report("open", args)
-    with work_folder(args) as root:
-        work = Work("shards", 10_000, 2048, 3072).scaled(args.scale)
-        folder = packed(work, root, max_shard_samples=10)
-        warm(folder)
-        manifest = (folder / FILE_NAME).read_bytes()
-        cases = {
-            "json.loads(manifest)": lambda: timed(lambda: json.loads(manifest)),
-            "shardpack.open": lambda: timed(lambda: shardpack.open(folder)),
-            "shardpack.open, ds[0]": lambda: timed(lambda: shardpack.open(folder)[0]),
-            "shardpack.open, ds[key]": lambda: timed(lambda: shardpack.open(folder)["class000/00000000"]),
-        }
-        seconds = {name: np.array(found) for name, found in interleave(cases, args.rounds, patient=False).items()}
-        for name, found in seconds.items():
-            row = {"median_ms": float(np.median(found)), "p99_ms": float(np.quantile(found, 0.99))}
-            report.add(shards=work.num_samples // 10, case=name, **{k: round(1000 * v, 3) for k, v in row.items()})
-        report.target("open and first sample, ms", 1000 * float(np.median(seconds["shardpack.open, ds[0]"])), below=3)
-        if args.huge:
-            folder = root / f"huge-{args.scale:g}"
-            try:
-                measure_huge(report, folder, args.scale)
-            finally:
-                if not args.keep:
-                    shutil.rmtree(folder, ignore_errors=True)
-    return report.finish()
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run(measure, rounds=200, add=add_options))
