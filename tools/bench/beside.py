@@ -64,7 +64,7 @@ def figures_of(result: Mapping[str, Any]) -> Figures:
         last_text = max((at for at, name in enumerate(names) if isinstance(told[name], str)), default=0)
         what = ", ".join(str(told[name]) for name in names[: last_text + 1])
         for name in names[last_text + 1 :]:
-            if isinstance(told[name], (int, float)):
+            if isinstance(told[name], (int, float)) and not name.endswith("/s"):  # a rate is the seconds over again
                 figures[what, name] = told[name]
     return figures
 

@@ -61,7 +61,7 @@ def get_all(env: lmdb.Environment, names: list[tuple[bytes, bytes]], positions: 
 
 
 def bare(where: list[Any], positions: list[int], *, hinted: bool) -> float:
-    """Return the seconds of one read a sample, picture and label at once, ascending."""
+    """Return the seconds of one read a sample, image and label at once, ascending."""
     began = time.perf_counter()
     spans_wanted = sorted((where[position][0], where[position][1], sum(where[position][3:])) for position in positions)
     if hinted:

@@ -61,7 +61,7 @@ class Work:
 
     def fields(self) -> Iterator[tuple[str, dict[str, bytes]]]:
         """Yield the samples as `shardpack.pack` takes them."""
-        return ((key, {"jpg": picture, "json": label}) for key, picture, label in self.samples())
+        return ((key, {"jpg": image, "json": label}) for key, image, label in self.samples())
 
     def folder(self, root: Path) -> Path:
         """Return a folder with the samples as files, made if it is not there yet."""

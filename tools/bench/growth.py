@@ -1,6 +1,6 @@
 """Cost against size: packing and seeking at 1,000 to 1,000,000 samples, as microseconds a sample.
 
-Packed: a folder of class folders (one 512-byte picture a sample, the label is made of the folder's
+Packed: a folder of class folders (one 512-byte image a sample, the label is made of the folder's
 name), in this process with jobs=1; and the same samples from code, through `ShardWriter`. Files are
 synced, so every dataset costs some milliseconds however small it is: "more" is what a sample more
 costs, compared with the next smaller size, and that is what the targets look at. Sought: random positions, page cache
@@ -49,7 +49,7 @@ def samples(count: int) -> Iterator[tuple[str, dict[str, bytes]]]:
 
 
 def folder_of(count: int, root: Path) -> Path:
-    """Return a folder of the first pictures as files, made if it is not there yet."""
+    """Return a folder of the first images as files, made if it is not there yet."""
     images = ((f"{key_of(i)}.jpg", IMAGE) for i in range(count))
     return once(root / f"growth-{count}", lambda folder: write_files(folder, images))
 

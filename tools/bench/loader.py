@@ -7,10 +7,10 @@
     LitData           its own chunks, StreamingDataset
 
 The peers decode with Pillow in torch's DataLoader (LitData: its StreamingDataLoader) with as many
-worker processes as CPUs. They decode the whole picture, as their documentation shows; "draft" are the
+worker processes as CPUs. They decode the whole image, as their documentation shows; "draft" are the
 same with Pillow's reduced-scale decoding put in by hand. Workers persist: their start is not measured.
 A round is one epoch, from asking for the first batch to holding the last one. Before, all that decode
-whole pictures must deliver the very same pixels, and so must all that reduce.
+whole images must deliver the very same pixels, and so must all that reduce.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def fields_of(packed: Path) -> Iterator[dict[str, bytes]]:
 
 
 def decoded(file: Any, *, draft: bool) -> Any:
-    """Return a picture as users of Pillow and torch write it."""
+    """Return a image as users of Pillow and torch write it."""
     import torch
 
     with Image.open(file) as image:
@@ -125,7 +125,7 @@ def prepared(sample: Any) -> tuple[Any, int]:
 
 
 def prepared_draft(sample: Any) -> tuple[Any, int]:
-    """Return the same with the picture decoded at reduced scale."""
+    """Return the same with the image decoded at reduced scale."""
     return decoded(io.BytesIO(sample["jpg"]), draft=True), int(json.loads(bytes(sample["json"]))["label"])
 
 
@@ -191,8 +191,8 @@ def digest(loader: Any) -> tuple[int, int]:
     """Return (samples, sum of the hashes of their pixels) of an epoch, whatever its order; starts the workers."""
     count = total = 0
     for batch in loader:
-        for picture in np.asarray(batch["jpg"] if isinstance(batch, dict) else batch[0]):
-            count, total = count + 1, total + xxh3_64_intdigest(picture)
+        for image in np.asarray(batch["jpg"] if isinstance(batch, dict) else batch[0]):
+            count, total = count + 1, total + xxh3_64_intdigest(image)
     return count, total % 2**64
 
 

@@ -58,7 +58,7 @@ def cases(
         return timed(lambda: write_webdataset(read_files(folder, keys), out, **mtime)) * work.num_samples / count
 
     def just_write() -> float:
-        num_bytes = sum(tar_bytes(len(picture)) + tar_bytes(len(label)) for _, picture, label in work.samples())
+        num_bytes = sum(tar_bytes(len(image)) + tar_bytes(len(label)) for _, image, label in work.samples())
         return timed(lambda: write_zeros(out / "zeros", num_bytes))
 
     runs: dict[str, Callable[[], float]] = {
@@ -77,8 +77,8 @@ def cases(
 def read_files(folder: Path, keys: list[str]) -> Iterator[tuple[str, bytes, bytes]]:
     """Yield samples from their files, as a script that packs for webdataset would."""
     for key in keys:
-        with open(f"{folder}/{key}.jpg", "rb") as picture, open(f"{folder}/{key}.json", "rb") as label:
-            yield key, picture.read(), label.read()
+        with open(f"{folder}/{key}.jpg", "rb") as image, open(f"{folder}/{key}.json", "rb") as label:
+            yield key, image.read(), label.read()
 
 
 def tar_bytes(size: int) -> int:

@@ -46,7 +46,7 @@ class Reader:
 
     Attributes:
         epoch: Number of an epoch -> its samples, mappings of "jpg" and "json"; nothing is read before `iter`.
-        pairs: They are (picture, label) instead.
+        pairs: They are (image, label) instead.
     """
 
     epoch: Epoch
@@ -57,8 +57,8 @@ class Reader:
         samples = self.epoch(number)
         began = time.perf_counter()
         if self.pairs:
-            for picture, label in samples:
-                _ = picture, label
+            for image, label in samples:
+                _ = image, label
         else:
             for sample in samples:
                 _ = sample["jpg"], sample["json"]
@@ -68,9 +68,9 @@ class Reader:
         """Return (samples, sum of the hashes of their payloads), whatever their order."""
         count = total = 0
         for sample in self.epoch(number):
-            picture, label = sample if self.pairs else (sample["jpg"], sample["json"])
+            image, label = sample if self.pairs else (sample["jpg"], sample["json"])
             count += 1
-            total += xxh3_64_intdigest(label, seed=xxh3_64_intdigest(picture))
+            total += xxh3_64_intdigest(label, seed=xxh3_64_intdigest(image))
         return count, total % 2**64
 
 
@@ -211,8 +211,8 @@ def read_lmdb(folder: Path, packed_folder: Path, *, permuted: bool) -> Reader:
 
     def at_random(epoch: int) -> Iterator[tuple[bytes, bytes]]:
         order = np.random.default_rng(epoch).permutation(len(names)).tolist()
-        pictures, labels = ([names[i][side] for i in order] for side in (0, 1))
-        return zip(map(txn.get, pictures), map(txn.get, labels), strict=True)  # faster than a loop of two calls
+        images, labels = ([names[i][side] for i in order] for side in (0, 1))
+        return zip(map(txn.get, images), map(txn.get, labels), strict=True)  # faster than a loop of two calls
 
     return Reader(at_random, pairs=True)
 

@@ -30,7 +30,7 @@ _real_scandir, _real_stat = os.scandir, os.stat
 
 
 def name_of(i: int, *, pairs: bool) -> str:
-    """Return the name of file i: pictures, or pictures with a label each."""
+    """Return the name of file i: images, or images with a label each."""
     return f"img_{i // 2:08d}.{'json' if i % 2 else 'jpg'}" if pairs else f"img_{i:08d}.jpg"
 
 

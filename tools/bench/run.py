@@ -17,15 +17,18 @@ import time
 from contextlib import ExitStack
 from pathlib import Path
 
-from common import ROOT, options, print_table, work_folder
+from common import ROOT, options, print_table, work_folder, write_json
 
 HERE = Path(__file__).resolve().parent
 FOLDER = ROOT / "build" / "bench"
 BENCHES = (
     "pack",
+    "write",
     "seek",
+    "seek_scale",
     "cold",
     "open",
+    "million",
     "stream",
     "loader",
     "resume",
@@ -57,6 +60,7 @@ def main() -> int:
             path = FOLDER / f"{name}.json"
             command = [sys.executable, HERE / f"{name}.py", "--work-dir", shared, "--json", path, "--scale", args.scale]
             command += [] if args.rounds is None else ["--rounds", args.rounds]
+            command += ["--no-wait"] if args.no_wait else []
             began = time.perf_counter()
             done = subprocess.run([*map(str, command), *others], check=False)
             seconds = round(time.perf_counter() - began)
@@ -68,8 +72,7 @@ def main() -> int:
             met = [target["met"] for target in result["targets"]]
             summary.append({"benchmark": name, "seconds": seconds, "targets": len(met), "met": sum(met)})
     path = args.json or FOLDER / "all.json"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps({"benchmarks": results, "failed": failed}, indent=1) + "\n")
+    write_json(path, {"benchmarks": results, "failed": failed})
     print("\nall:")
     print_table(summary)
     print(f"written to {path}" + (f"; failed: {', '.join(failed)}" if failed else ""))

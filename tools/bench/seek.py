@@ -1,6 +1,6 @@
 """Random access, page cache warm: `ds[i]`, `ds[key]` and `get_many` against LMDB on the same samples.
 
-A sample is its picture and its label, both as bytes: two `txn.get` of py-lmdb, in one read
+A sample is its image and its label, both as bytes: two `txn.get` of py-lmdb, in one read
 transaction that lasts the whole run, with keys encoded beforehand. `os.pread` knows all offsets
 beforehand. webdataset cannot seek. Nothing here waits for anything, so the seconds are those of
 the CPU: what other processes take of it does not count.

@@ -75,7 +75,7 @@ def measure_epochs(
         epochs = count(1)
         cases = {name: lambda process=process: process(next(epochs)) for name, process in processes.items()}
         seconds = interleave(cases, rounds)
-    num_bytes = sum(len(picture) + len(label) for _, picture, label in work.samples())
+    num_bytes = sum(len(image) + len(label) for _, image, label in work.samples())
     first = next(iter(makers))
     report.add_cases(title, seconds, per=work.num_samples, unit="samples", peer=first, num_bytes=num_bytes)
     return seconds
