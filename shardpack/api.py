@@ -78,7 +78,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     """
     if index not in ("memory", None):
         raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
-    if index == "memory" and isinstance(location, (str, os.PathLike, Sequence)):
+    if index == "memory":
         found = find_tars(location, storage_options)
         base = with_cache(found.store, cache_dir, cache_bytes, storage_options)
         return index_in_memory(found, verify=verify, base=base)
