@@ -1,0 +1,185 @@
+"""The stores of one dataset: one for its sidecars, one for each place where it has tars.
+
+A manifest says with `locations` where its tars are (SPEC 6). It may come from a stranger, so its word is
+followed to few kinds of places, never from a bucket or server to this machine, to another bucket or host only
+if the user says so, and takes credentials to no other server.
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from typing import Any
+
+from shardpack.errors import OptionError
+from shardpack.storage.open import open_store, with_cache
+from shardpack.storage.protocols import Store
+from shardpack.storage.stats import Stats
+from shardpack.storage.url import BUCKET_SCHEMES, WEB_SCHEMES, is_url
+
+HERE = "."  # the location that is the dataset's own folder
+_FOLLOWED = BUCKET_SCHEMES | WEB_SCHEMES | {"hf", "memory"}  # no driver that reads this disk, or logs in by itself
+
+
+@dataclass(frozen=True, slots=True)
+class LocationOptions:
+    """How tars are read that are elsewhere than their manifest.
+
+    Attributes:
+        storage_options: Those given for a manifest on a server go along to the same server only; those
+            for a bucket to buckets of the same provider.
+        cache_dir, cache_bytes: See `with_cache`.
+        allow_locations: Whether a manifest of a bucket or server may point to other buckets or hosts;
+            or the URLs below which it may.
+    """
+
+    storage_options: Mapping[str, Any] | None = None
+    cache_dir: str | os.PathLike[str] | None = None
+    cache_bytes: int | str | None = None
+    allow_locations: bool | Sequence[str] = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DatasetStores:
+    """Where a dataset is read from. Safe in threads; pickles as its stores do.
+
+    Attributes:
+        sidecars: Holds the folder `.shardpack`.
+        shards: By location, the store that holds its tars.
+    """
+
+    sidecars: Store
+    shards: tuple[Store, ...]
+
+    @property
+    def location(self) -> str:
+        """Where the dataset was opened: the place of its own tars."""
+        return self.shards[0].location if self.shards else self.sidecars.location
+
+    @property
+    def remote(self) -> bool:
+        """Whether reading payloads may wait for a network."""
+        return any(store.remote for store in self.shards)
+
+    @property
+    def prefetch_depth(self) -> int:
+        """Requests worth having under way before their bytes are needed."""
+        return max((store.prefetch_depth for store in self.shards), default=0)
+
+    @property
+    def checks_reads(self) -> bool:
+        """Whether payload checksums are worth checking by default."""
+        return any(store.checks_reads for store in self.shards)
+
+    def stats(self) -> Stats:
+        """Return what reading has cost, all stores together."""
+        each = {id(store.stats): store.stats for store in (self.sidecars, *self.shards)}
+        return Stats(*map(sum, zip(*(astuple(stats.snapshot()) for stats in each.values()), strict=True)))
+
+    def close(self) -> None:
+        """Let go of threads, connections and descriptors; a later read opens what it needs again."""
+        for store in (self.sidecars, *self.shards):
+            store.close()
+
+
+def open_locations(
+    home: Store, locations: Sequence[str], options: LocationOptions, *, sidecars: Store | None = None
+) -> DatasetStores:
+    """Return the stores of a dataset; asks nothing of them yet.
+
+    Args:
+        home: The dataset's own folder, which locations are relative to.
+        locations: What its manifest says.
+        options: How to read those elsewhere.
+        sidecars: Holds `.shardpack`, where that is not in `home`.
+
+    Raises:
+        OptionError: The manifest names a place that is not followed; or there are options for a folder.
+    """
+    urls = [location for location in locations if is_url(location)]
+    if not (urls or any(is_url(store.location) for store in (home, sidecars) if store is not None)):
+        if options.storage_options:
+            raise OptionError(f"storage_options are for URLs, and {home.location!r} is a folder; leave them out")
+        if not options.cache_dir is options.cache_bytes is None:
+            raise OptionError("cache_dir and cache_bytes are for URLs; what is local is read in place, leave them out")
+    stores = tuple(home if location == HERE else _open(home, location, options) for location in locations)
+    return DatasetStores(sidecars or home, stores)
+
+
+def _open(home: Store, location: str, options: LocationOptions) -> Store:
+    place = resolve_location(home, location, options.allow_locations)
+    if not is_url(place):
+        return open_store(place)
+    given = options.storage_options if _may_know(home.location, place) else None
+    store = open_store(place, given)
+    return with_cache(store, options.cache_dir, options.cache_bytes, given) if store.remote else store
+
+
+def resolve_location(home: Store, location: str, allow: bool | Sequence[str] = False) -> str:
+    """Return the folder or URL that a location of a manifest stands for.
+
+    Args:
+        home: Holds the manifest.
+        location: A path from there, or a URL.
+        allow: See `LocationOptions.allow_locations`.
+
+    Raises:
+        OptionError: It is a place that is not followed.
+    """
+    if not is_url(home.location):
+        if not is_url(location):
+            return os.path.normpath(os.path.join(home.folder or home.location, location))
+        _check_scheme(home.location, location)
+        return location
+    if not is_url(location):
+        scheme, _, rest = home.location.partition("://")
+        host, _, folder = rest.partition("/")
+        path = posixpath.normpath(posixpath.join("/", folder, location))
+        climbs = posixpath.normpath(posixpath.join(folder, location)).startswith("..")
+        if location.startswith("/") or "\\" in location or climbs:
+            raise _refused(home.location, location, "a path of this machine, or outside of its bucket, is not followed")
+        location = f"{scheme}://{host}{path}".rstrip("/")
+    _check_scheme(home.location, location)
+    if allow is not True and _owner(location) != _owner(home.location):
+        allowed = () if allow is False else allow
+        if not any(_is_below(location, url) for url in allowed):
+            raise _refused(
+                home.location, location, f"another bucket or host: pass allow_locations=[{location!r}] if you trust it"
+            )
+    return location
+
+
+def _check_scheme(home: str, location: str) -> None:
+    scheme = location.partition("://")[0]
+    if scheme not in _FOLLOWED and not (is_url(home) and home.partition("://")[0] == scheme):
+        raise _refused(home, location, "a kind of place that is not followed")
+
+
+def _refused(home: str, location: str, why: str) -> OptionError:
+    return OptionError(
+        f"the manifest at {home!r} says that its tars are at {location!r}, {why}; "
+        'or index the tars where they are: "shardpack index"'
+    )
+
+
+def _owner(url: str) -> tuple[str, ...]:
+    """Return what tells places of different people apart: scheme and bucket or host; of Hugging Face the repository."""
+    scheme, _, rest = url.partition("://")
+    parts = rest.split("/")
+    return (scheme, *(parts[:3] if scheme == "hf" else parts[:1]))
+
+
+def _is_below(location: str, url: str) -> bool:
+    return location == url.rstrip("/") or location.startswith(url.rstrip("/") + "/")
+
+
+def _may_know(home: str, other: str) -> bool:
+    """Return whether the options for one place are meant for another one, too."""
+    if not is_url(home):
+        return True
+    (scheme, _, rest), (other_scheme, _, other_rest) = home.partition("://"), other.partition("://")
+    if scheme != other_scheme:
+        return False
+    return scheme in BUCKET_SCHEMES or scheme == "hf" or rest.partition("/")[0] == other_rest.partition("/")[0]
