@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -64,6 +65,9 @@ class KeyLookup:
             return self._find(index, key.encode("utf-8", "surrogateescape"))
         except UnicodeEncodeError:
             return []
+
+    def prepare(self, keys: Iterable[str]) -> None:
+        """Fetch together what looking up some keys needs."""
 
     def _find(self, index: KeyIndex, raw: bytes) -> list[int]:
         hashed = index.positions(hash_key(raw))

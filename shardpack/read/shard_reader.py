@@ -19,22 +19,29 @@ LARGE_SAMPLE_BYTES = 64 << 10  # that read each by itself cost little more than 
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Payload bytes of one field in its shard: half-open, `data_offset` and `size`."""
+class FieldLocation:
+    """Where the payload of one field lies: bytes `offset` to `offset + size` of an object.
 
-    data_offset: int
+    Attributes:
+        url: Path or URL of the shard.
+        offset, size: Bytes, from the shard's start.
+        crc32c: Of the payload; None if its shard was indexed without reading payloads.
+    """
+
+    url: str
+    offset: int
     size: int
-    crc32c: int | None  # None if its shard was indexed without reading payloads
+    crc32c: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One sample as the index knows it."""
+class SampleLocation:
+    """Where one sample lies, field by field; `shard` is the name of its shard."""
 
     key: str
     position: int
     shard: str
-    fields: dict[str, Span]
+    fields: dict[str, FieldLocation]
 
 
 class ShardReader:
@@ -146,10 +153,13 @@ class ShardReader:
         checksums = self.index.crc32c
         return None if checksums is None else int(checksums[member])
 
-    def entry(self, row: int) -> Entry:
+    def locate(self, row: int) -> SampleLocation:
         """Return where one sample lies."""
-        spans = {
-            self.index.field_of(member): Span(self.offsets[member], self.sizes[member], self.checksum_of(member))
+        url = f"{self.store.location.rstrip('/')}/{self.path}"
+        fields = {
+            self.index.field_of(member): FieldLocation(
+                url, self.offsets[member], self.sizes[member], self.checksum_of(member)
+            )
             for member in self.index.members(row)
         }
-        return Entry(self.index.key(row), self.first + row, self.path, spans)
+        return SampleLocation(self.index.key(row), self.first + row, self.path, fields)
