@@ -17,6 +17,7 @@ from shardpack.index.report import IndexReport
 from shardpack.index.run import index
 from shardpack.inspect.verify import VerifyReport, verify
 from shardpack.read.sample import Sample
+from shardpack.read.shard_reader import FieldLocation, SampleLocation
 from shardpack.storage.stats import Stats
 from shardpack.stream.mixed import mix
 from shardpack.stream.stream import Stream
@@ -26,9 +27,11 @@ from shardpack.write.shard_writer import ShardWriter
 __all__ = [
     "CopyReport",
     "Dataset",
+    "FieldLocation",
     "IndexReport",
     "PackReport",
     "Sample",
+    "SampleLocation",
     "ShardInfo",
     "ShardWriter",
     "ShardpackError",

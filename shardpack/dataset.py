@@ -1,9 +1,8 @@
-"""`Dataset`: samples by position and by key, from any store.
+"""`Dataset`: what users see of reading. It joins `read/`, which has the samples, and `stream/`, which orders them.
 
-    position --bisect--> shard --row--> offsets, sizes (index columns) --range--> bytes
-    key --XXH3--> key index --> positions --compare the key itself--> position
-
-`Shards` opens what is needed, `KeyLookup` finds keys, `gather` reads; this file is what users see.
+ds[12]      `ShardCache`: position --> shard --> payloads cut from its map, or read by range
+ds["key"]   `KeyLookup`: key --> position, and on as above
+ds.select   `Selection`: which samples a view has, and what users' positions and keys mean
 """
 
 from __future__ import annotations
@@ -16,25 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.codecs.decode import decode_field
-from shardpack.errors import (
-    DatasetNotFoundError,
-    DecodeError,
-    FieldNotFoundError,
-    OptionError,
-    PositionError,
-    ShardNotFoundError,
-    UnknownKeyError,
-)
+from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format import manifest as manifest_format
-from shardpack.format.manifest import Manifest, ShardInfo, parse_manifest
+from shardpack.format.manifest import Manifest
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
+from shardpack.read.open_shards import open_shards
 from shardpack.read.read_many import read_samples
 from shardpack.read.sample import Sample
-from shardpack.read.shard_cache import CacheLimits, ShardCache
-from shardpack.read.shard_reader import Entry
-from shardpack.runtime.arguments import integer_or_none
-from shardpack.storage.overlay import Elsewhere, with_shards
+from shardpack.read.selection import Selection
+from shardpack.read.shard_cache import CacheLimits
+from shardpack.read.shard_list import ShardList
+from shardpack.read.shard_reader import SampleLocation
+from shardpack.storage.overlay import Elsewhere
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
 from shardpack.stream.epochs import DatasetEpochs
@@ -43,36 +36,38 @@ from shardpack.stream.reader import DEFAULT_MEMORY_BYTES, read_limits
 from shardpack.stream.source import Source
 from shardpack.stream.stream import Stream
 
+Positions = npt.NDArray[np.int64] | range
+
 
 class Dataset:
     """A packed dataset, or a view of some of its samples, open for reading.
 
     Made by `shardpack.open`. Safe in threads and after fork; pickles as (store, options), so that
     worker processes open their own handles. Opening costs the manifest; a shard's index is read
-    when the shard is first needed, and at most 256 shards are kept open.
+    when the shard is first needed, and kept within a limit of memory.
     """
 
-    def __init__(
-        self,
-        shards: ShardCache,
-        *,
-        verify: bool | None = None,
-        positions: npt.NDArray[np.int64] | None = None,
-        lookup: KeyLookup | None = None,
-    ) -> None:
-        self._shards = shards
-        self._verify = verify
-        self._positions = positions
-        self._lookup = lookup or KeyLookup(shards)
-        self._total = shards.manifest.num_samples
-        self._plain_total = self._total if positions is None else 0  # positions that need no translation
+    def __init__(self, selection: Selection, *, verify: bool | None = None) -> None:
+        self._selection, self._shards, self._verify = selection, selection.shards, verify
+        self._plain_total = len(selection) if selection.positions is None else 0  # positions that need no translation
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self._shards.store, self._verify, self._positions, self.fingerprint))
+        return (_reopen, (self._shards.store, self._verify, self._selection.positions, self.fingerprint))
 
     def __repr__(self) -> str:
-        view = "" if self._positions is None else f" of {self._total}"
+        view = "" if self._selection.positions is None else f" of {self._selection.num_stored}"
         return f"<Dataset {self.location!r}: {len(self)}{view} samples, {len(self._shards)} shards>"
+
+    def __enter__(self) -> Dataset:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of threads, connections, maps and descriptors, those of views too; a later read opens them again."""
+        self._shards.close()
+        self._shards.store.close()
 
     # What is there
 
@@ -87,9 +82,9 @@ class Dataset:
         return self._shards.manifest
 
     @property
-    def shards(self) -> tuple[ShardInfo, ...]:
-        """All shards of the dataset, in order; also for a view."""
-        return self.manifest.shards
+    def shards(self) -> ShardList:
+        """All shards of the dataset, in order, also for a view: a sequence that makes each when it is asked for."""
+        return self._shards.table
 
     def shard_url(self, number: int) -> str:
         """Return where a shard lies, which may be another place than its index: a path or a URL."""
@@ -112,30 +107,40 @@ class Dataset:
         return manifest_format.fingerprint(self.manifest)
 
     def __len__(self) -> int:
-        return self._total if self._positions is None else len(self._positions)
+        return len(self._selection)
 
     def keys(self) -> Iterator[str]:
         """Yield the keys in order. Costs the index of each shard, and no payload."""
-        if self._positions is not None:
-            for position in self._positions.tolist():
-                yield self._shards.at(position).keys.text_at(position)
-            return
-        for number in range(len(self._shards)):
-            yield from self._shards.get(number).index.keys()
+        return self._selection.keys()
 
-    def entries(self) -> Iterator[Entry]:
-        """Yield where each sample lies, in order. Costs the index of each shard, and no payload."""
-        for number, rows in self._shards.rows(self._positions):
-            shard = self._shards.get(number)
-            for row in rows.tolist():
-                yield shard.entry(row)
+    def entries(self) -> Iterator[SampleLocation]:
+        """Yield where each sample lies, in order; see `locate`. Costs the index of each shard, and no payload."""
+        return self._selection.locations()
+
+    @overload
+    def locate(self, item: int | str) -> SampleLocation: ...
+
+    @overload
+    def locate(self, item: list[Any] | tuple[Any, ...] | range | npt.NDArray[Any]) -> list[SampleLocation]: ...
+
+    def locate(self, item: Any) -> SampleLocation | list[SampleLocation]:
+        """Return where each field of a sample lies: URL, offset, size, CRC32C. A list of them for many items.
+
+        Costs the index of each shard, all fetched together, and no payload.
+
+        Raises:
+            PositionError, UnknownKeyError: As for `ds[item]`.
+        """
+        if not isinstance(item, Iterable) or isinstance(item, str):
+            return self._selection.locate(self._selection.resolve([item]))[0]
+        return self._selection.locate(self._selection.resolve(item))
 
     def __contains__(self, key: object) -> bool:
         """Return whether a sample has this key. For integers: whether it is a position."""
         if isinstance(key, str):
-            return bool(self._positions_of(key))
+            return bool(self._selection.positions_of(key))
         try:
-            self._checked_position(key)
+            self._selection.position(key)
         except (OptionError, PositionError):
             return False
         return True
@@ -165,13 +170,13 @@ class Dataset:
         """
         if item.__class__ is not int or not 0 <= item < self._plain_total:
             if isinstance(item, str):
-                item = self.position_of(item)
+                item = self._selection.position_of(item)
             elif isinstance(item, slice):
                 return self.get_many(range(*item.indices(len(self))))
             elif isinstance(item, (list, tuple, range)) or (isinstance(item, np.ndarray) and item.ndim):
                 return self.get_many(item)
             else:
-                item = self._checked_position(item)
+                item = self._selection.position(item)
         table = self._shards.open
         cut = table.readers[bisect_right(table.bounds, item)]
         return self._shards.read(item) if cut is None else cut(item)
@@ -187,8 +192,8 @@ class Dataset:
             FieldNotFoundError: No sample of the dataset has this field.
             PositionError, UnknownKeyError: As for one sample, before anything is read.
         """
-        wanted = None if fields is None else self._checked_fields(fields)
-        return read_samples(self._shards, self._resolve(items), wanted)
+        wanted = None if fields is None else self._selection.check_fields(fields)
+        return read_samples(self._shards, self._selection.resolve(items), wanted)
 
     def decode(self, sample: Sample) -> dict[str, Any]:
         """Return the sample's fields as Python values: a new dict.
@@ -211,7 +216,7 @@ class Dataset:
 
         A sample of a view keeps the `position` it has in the whole dataset.
         """
-        return Dataset(self._shards, verify=self._verify, positions=self._resolve(items), lookup=self._lookup)
+        return Dataset(self._selection.select(items), verify=self._verify)
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in stored order; the same as `iter(ds.stream())`."""
@@ -281,7 +286,8 @@ class Dataset:
         Raises:
             FieldNotFoundError: No sample of the dataset has this field.
         """
-        return Source(self._shards, self._positions, None if fields is None else self._checked_fields(fields))
+        selection = self._selection
+        return Source(selection.shards, selection.array, None if fields is None else selection.check_fields(fields))
 
     loader = open_loader  # a method: its long list of options is explained where it is
 
@@ -294,66 +300,10 @@ class Dataset:
             UnknownKeyError: No sample (of this view) has it.
             DuplicateKeyError: Several samples have it (only in datasets that others wrote).
         """
-        if self._positions is None:
-            return self._lookup.position(key)
-        found = self._positions_of(key)
-        if not found:
-            raise UnknownKeyError(f"no such key in this view: {key!r}")
-        return found[0] if len(found) == 1 else self._lookup.position(key)
-
-    def _positions_of(self, key: str) -> list[int]:
-        found = self._lookup.positions(key)
-        if self._positions is not None and found:
-            return [position for position in found if bool((self._positions == position).any())]
-        return found
-
-    def _checked_position(self, item: Any) -> int:
-        position = integer_or_none(item)
-        if position is None:
-            raise OptionError(f"a sample is asked for by position (int) or key (str), got {type(item).__name__}")
-        size = len(self)
-        if not -size <= position < size:
-            raise self._out_of_range(position)
-        position += size if position < 0 else 0
-        return position if self._positions is None else int(self._positions[position])
-
-    def _resolve(self, items: Iterable[int | str]) -> npt.NDArray[np.int64]:
-        """Return positions in the whole dataset for positions in this view, and keys."""
-        if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
-            raise OptionError(f"expected a list of positions and keys, got {items!r}; write [{items!r}]")
-        if isinstance(items, np.ndarray) and items.dtype.kind in "iu" and items.dtype != np.uint64:
-            positions = items.astype(np.int64).reshape(-1)
-        else:
-            items = items.reshape(-1).tolist() if isinstance(items, np.ndarray) else list(items)
-            if set(map(type, items)) - {int}:
-                found = [self.position_of(i) if isinstance(i, str) else self._checked_position(i) for i in items]
-                return np.array(found, np.int64)
-            try:
-                positions = np.array(items, np.int64)
-            except OverflowError:
-                raise self._out_of_range(max(items, key=abs)) from None
-        size = len(self)
-        wrong = (positions < -size) | (positions >= size)
-        if wrong.any():
-            raise self._out_of_range(int(positions[wrong][0]))
-        positions = np.where(positions < 0, positions + size, positions)
-        return positions if self._positions is None else self._positions[positions]
-
-    def _out_of_range(self, position: int) -> PositionError:
-        what = "dataset" if self._positions is None else "view"
-        return PositionError(f"position {position} is out of range: the {what} has {len(self)} samples")
-
-    def _checked_fields(self, fields: Iterable[str]) -> tuple[str, ...]:
-        if isinstance(fields, str):
-            raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
-        wanted = set(fields)
-        for field in wanted:
-            if field not in self.manifest.samples_per_field:
-                raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(self.fields) or 'none'}")
-        return tuple(sorted(wanted))
+        return self._selection.position_of(key)
 
 
-def _reopen(store: Store, verify: bool | None, positions: npt.NDArray[np.int64] | None, fingerprint: str) -> Dataset:
+def _reopen(store: Store, verify: bool | None, positions: Positions | None, fingerprint: str) -> Dataset:
     dataset = open_dataset(store, verify=verify, positions=positions)
     if dataset.fingerprint != fingerprint:
         raise OptionError(f"the dataset at {store.location!r} has changed since this object was pickled; open it again")
@@ -364,7 +314,7 @@ def open_dataset(
     store: Store,
     *,
     verify: bool | None = None,
-    positions: npt.NDArray[np.int64] | None = None,
+    positions: Positions | None = None,
     elsewhere: Elsewhere | None = None,
     limits: CacheLimits | None = None,
 ) -> Dataset:
@@ -381,14 +331,5 @@ def open_dataset(
         DatasetNotFoundError: The store has no manifest.
         CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
     """
-    try:
-        text = bytes(store.buffer(manifest_format.FILE_NAME))
-    except ShardNotFoundError as error:
-        raise DatasetNotFoundError(
-            f"no dataset in {store.location!r}: {manifest_format.FILE_NAME} is missing; "
-            'pack one with "shardpack pack", or index tars with "shardpack index"'
-        ) from error
-    manifest = parse_manifest(text)
-    store = with_shards(store, manifest.shards_at, elsewhere or Elsewhere())
-    shards = ShardCache(store, manifest, verify=store.checks_reads if verify is None else verify, limits=limits)
-    return Dataset(shards, verify=verify, positions=positions)
+    shards = open_shards(store, verify=verify, elsewhere=elsewhere, limits=limits)
+    return Dataset(Selection(shards, KeyLookup(shards), positions), verify=verify)

@@ -29,7 +29,7 @@ def command(
 ) -> None:
     """List the samples of DS, one key a line, in stored order. Reads the indexes only.
 
-    With --json one object a line: key, position, shard, and fields, each with data_offset, size
+    With --json one object a line: key, position, shard, and fields, each with url, offset, size
     and crc32c (null where the shard was indexed without reading its payloads).
     """
     ds = shardpack.open(dataset, storage_options=storage_options)
@@ -40,10 +40,10 @@ def command(
     for entry in islice((entry for entry in ds.entries() if match is None or fnmatchcase(entry.key, match)), limit):
         if as_json:
             spans = {
-                field: {"data_offset": span.data_offset, "size": span.size, "crc32c": hexadecimal(span.crc32c)}
-                for field, span in entry.fields.items()
+                field: {"url": at.url, "offset": at.offset, "size": at.size, "crc32c": hexadecimal(at.crc32c)}
+                for field, at in entry.fields.items()
             }
             print_json({"key": entry.key, "position": entry.position, "shard": entry.shard, "fields": spans})
         else:
-            sizes = "  ".join(f"{field} {span.size}" for field, span in entry.fields.items())
+            sizes = "  ".join(f"{field} {at.size}" for field, at in entry.fields.items())
             emit(f"{entry.position:>9}  {entry.key}  {entry.shard}  {sizes}")

@@ -1,6 +1,6 @@
 """Which samples of a dataset are meant: all of them or those of a view, and what users ask for as positions.
 
-    what users ask: 12, -1, "key", slices, arrays --`resolve`--> stored positions --`read_many`--> samples
+what users ask: 12, -1, "key", slices, arrays --`resolve`--> stored positions --`read_many`--> samples
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ class Selection:
     def array(self) -> Integers | None:
         """Positions of a view as an array; None for all samples."""
         if isinstance(self.positions, range):
-            return np.arange(self.positions.start, self.positions.stop, self.positions.step, np.int64)
+            return np.arange(self.positions.start, self.positions.stop, self.positions.step, dtype=np.int64)
         return self.positions
 
     def select(self, items: Iterable[int | str]) -> Selection:

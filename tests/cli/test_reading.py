@@ -93,7 +93,7 @@ def test_ls_as_json_leads_to_the_bytes(run, packed):
         assert list(entry) == ["key", "position", "shard", "fields"]
         data = (packed / entry["shard"]).read_bytes()
         for field, span in entry["fields"].items():
-            payload = data[span["data_offset"] : span["data_offset"] + span["size"]]
+            payload = data[span["offset"] : span["offset"] + span["size"]]
             assert payload == ds[entry["position"]][field]
             assert len(span["crc32c"]) == 8
     assert lines(run("ls", packed, "--json", "-n", "1")) == found[:1]
@@ -173,7 +173,7 @@ def test_cat_of_a_key_that_looks_like_an_option(run, odd):
 
 def test_cat_checks_what_it_prints(run, dataset):
     entry = next(iter(shardpack.open(dataset).entries()))
-    flip(dataset / entry.shard, entry.fields["jpg"].data_offset + 100)
+    flip(dataset / entry.shard, entry.fields["jpg"].offset + 100)
     done = run("cat", dataset, entry.key, "jpg")
     assert (done.code, done.out) == (1, "")
     assert "field 'jpg' is damaged: expected CRC32C" in done.err

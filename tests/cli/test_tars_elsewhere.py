@@ -31,7 +31,8 @@ def test_from_indexing_to_verifying(run, tars, tmp_path):
     found = run("info", out, "--json", "--shards").json
     assert (found["shards_at"], found["without_checksums"], found["shards"][0]["crc32c"]) == ("../tars", 3, None)
     first = json.loads(run("ls", out, "--json", "-n", 1).out)
-    assert first["fields"]["jpg"] == {"data_offset": 512, "size": 70_000, "crc32c": None}
+    jpg = first["fields"]["jpg"]
+    assert jpg == {"url": str(tmp_path / "tars" / "0.tar"), "offset": 512, "size": 70_000, "crc32c": None}
     assert run("cat", out, "00012", "json").out == '{"i":12}'
     for options in ([], ["--full"]):
         done = run("verify", out, *options)

@@ -200,7 +200,7 @@ def test_verify_of_a_good_dataset(run, packed, how):
 
 def test_verify_of_a_damaged_dataset(run, dataset):
     entry = next(iter(shardpack.open(dataset).entries()))
-    flip(dataset / entry.shard, entry.fields["json"].data_offset)
+    flip(dataset / entry.shard, entry.fields["json"].offset)
     (dataset / "keys.index").unlink()
     (dataset / "shard-000099.tar").write_bytes(b"")
     quick = run("verify", dataset)
@@ -214,12 +214,12 @@ def test_verify_of_a_damaged_dataset(run, dataset):
     assert (full.code, full.err) == (1, "")
     first = full.out.splitlines()[0]
     assert first.startswith(
-        f"damaged: {entry.shard}, key 'dress/01', offset {entry.fields['json'].data_offset}: field 'json'"
+        f"damaged: {entry.shard}, key 'dress/01', offset {entry.fields['json'].offset}: field 'json'"
     )
     report = run("verify", dataset, "--full", "--json").json
     assert report["ok"] is False
     assert report["problems"][0]["key"] == "dress/01"
-    assert report["problems"][0]["offset"] == entry.fields["json"].data_offset
+    assert report["problems"][0]["offset"] == entry.fields["json"].offset
     assert [problem["kind"] for problem in report["problems"]] == ["damaged", "missing", "orphan"]
 
 

@@ -10,9 +10,11 @@ import shardpack
 PUBLIC = [
     "CopyReport",
     "Dataset",
+    "FieldLocation",
     "IndexReport",
     "PackReport",
     "Sample",
+    "SampleLocation",
     "ShardInfo",
     "ShardWriter",
     "ShardpackError",

@@ -55,7 +55,7 @@ def test_an_empty_dataset_is_good(tmp_path):
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_problems_come_in_the_order_of_the_dataset(folder, jobs):
     for number in (2, 0):
-        flip(folder / f"shard-{number:06d}.tar", span_of(folder, number * 120).data_offset)
+        flip(folder / f"shard-{number:06d}.tar", span_of(folder, number * 120).offset)
     problems = shardpack.verify(folder, full=True, jobs=jobs).problems
     assert [(problem.shard, problem.key) for problem in problems] == [
         ("shard-000000.tar", "k/0000"),
@@ -66,16 +66,16 @@ def test_problems_come_in_the_order_of_the_dataset(folder, jobs):
 def test_many_damaged_payloads_are_named_and_counted(folder):
     data = bytearray((folder / SHARD).read_bytes())
     for position in range(120, 240, 10):
-        data[span_of(folder, position).data_offset] ^= 1
+        data[span_of(folder, position).offset] ^= 1
     (folder / SHARD).write_bytes(data)
     problems = shardpack.verify(folder, full=True).problems
     assert [problem.key for problem in problems] == ["k/0120", "k/0130", "k/0140", "k/0150", "k/0160", None]
     assert problems[-1].message == "7 more fields are damaged; restore the shard"
     span = span_of(folder, 120)
-    assert problems[0].offset == span.data_offset
+    assert problems[0].offset == span.offset
     assert problems[0].message.startswith(f"field 'bin' is damaged: expected CRC32C {span.crc32c:08x}, got ")
     assert str(problems[0]).startswith(
-        f"damaged: {SHARD}, key 'k/0120', offset {span.data_offset}: field 'bin' is damaged"
+        f"damaged: {SHARD}, key 'k/0120', offset {span.offset}: field 'bin' is damaged"
     )
 
 
@@ -83,7 +83,7 @@ def test_a_lost_index_does_not_hide_what_is_wrong_with_its_shard(folder):
     (folder / index_name(SHARD)).unlink()
     (problem,) = shardpack.verify(folder, full=True).problems
     assert (problem.kind, problem.shard) == ("missing", index_name(SHARD))
-    flip(folder / SHARD, span_of(folder, 0).data_offset + 512 * 7)
+    flip(folder / SHARD, span_of(folder, 0).offset + 512 * 7)
     found = {(problem.kind, problem.shard) for problem in shardpack.verify(folder, full=True).problems}
     assert found == {("missing", index_name(SHARD)), ("damaged", SHARD)}
     (folder / SHARD).unlink()

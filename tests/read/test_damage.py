@@ -160,7 +160,7 @@ def test_flipped_bits_in_payloads(folder, original):
     """Unchecked local reads cannot see them; checked ones and the full verification do."""
     for key, field, span in [span for number in range(3) for span in _spans(original, number) if span[2].size]:
         (shard,) = [entry.shard for entry in shardpack.open(original).entries() if entry.key == key]
-        for at in {span.data_offset, span.data_offset + span.size - 1}:
+        for at in {span.offset, span.offset + span.size - 1}:
             flip(folder / shard, at, bit=at % 8)
             ds = shardpack.open(folder, verify=True)
             for read in (lambda: ds[key], lambda: ds.get_many([key]), lambda: list(ds), lambda: list(ds.select([key]))):  # noqa: B023
@@ -168,11 +168,11 @@ def test_flipped_bits_in_payloads(folder, original):
                     CorruptShardError, match=f'field {field!r} is damaged.*"shardpack verify --full"'
                 ) as found:
                     read()
-                assert (found.value.shard, found.value.key, found.value.offset) == (shard, key, span.data_offset)
+                assert (found.value.shard, found.value.key, found.value.offset) == (shard, key, span.offset)
             assert reported(folder, full=False) == ()
             (problem,) = reported(folder, full=True)
             assert (problem.kind, problem.shard, problem.key) == ("damaged", shard, key)
-            assert problem.offset == span.data_offset
+            assert problem.offset == span.offset
             assert repr(field) in problem.message
             shutil.copy(original / shard, folder)
 
@@ -180,7 +180,7 @@ def test_flipped_bits_in_payloads(folder, original):
 def test_flipped_bits_in_tar_headers_and_padding(folder, original):
     """They touch no payload, so reads may go on; the full verification finds every one."""
     size = (original / SHARDS[2]).stat().st_size
-    payload = {at for _, _, span in _spans(original, 2) for at in range(span.data_offset, span.data_offset + span.size)}
+    payload = {at for _, _, span in _spans(original, 2) for at in range(span.offset, span.offset + span.size)}
     for at in sorted(set(range(0, size, 97)) - payload):
         flip(folder / SHARDS[2], at, bit=at % 8)
         for verify in (False, True):
