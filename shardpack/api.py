@@ -8,8 +8,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from typing import Any, Literal, get_args
 
-from shardpack.commit.bucket import open_output
-from shardpack.commit.lease import refuse_taken
+from shardpack.commit.existing import check_writable
+from shardpack.commit.folder import FolderTarget
+from shardpack.commit.lease import unfinished_command
+from shardpack.commit.target import open_target
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.format import manifest
@@ -109,9 +111,8 @@ def _no_manifest(path: str) -> DatasetNotFoundError:
             f"not a folder: {path!r}; open the folder that holds {manifest.FILE_NAME}"
             + (', or index the tar with "shardpack index"' if path.endswith(".tar") else "")
         )
-    if os.path.isdir(work := os.path.join(path, manifest.WORK_FOLDER)):
-        names = os.listdir(work)
-        command = "index" if names and all(name.startswith("index-") for name in names) else "pack"
+    if os.path.isdir(os.path.join(path, manifest.WORK_FOLDER)):
+        command = unfinished_command(FolderTarget(path)) or "pack"
         return DatasetNotFoundError(
             f"the dataset in {path!r} is unfinished; "
             f"run the same {command} command again: it continues where it stopped"
@@ -187,7 +188,7 @@ def pack(
     limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
     jobs = as_jobs(jobs)
     one_of("check", check, (*get_args(Check), None))
-    output = open_output(out, storage_options, work_dir=work_dir)
+    target = open_target(out, storage_options, scratch_dir=work_dir)
     if shuffle is not None:
         shuffle = as_integer("shuffle", shuffle)
     if not isinstance(source, (str, os.PathLike)):
@@ -205,11 +206,11 @@ def pack(
             storage_options=storage_options,
             work_dir=work_dir,
         )
-        return _pack_samples(source, writer, output.location, began)
+        return _pack_samples(source, writer, target.location, began)
 
     if not dry_run:
-        with storage_errors(f"write to {output.location!r}"):
-            refuse_taken(output, force=force)  # before hours of listing and checking
+        with storage_errors(f"write to {target.location!r}"):
+            check_writable(target, "pack", force=force)  # before hours of listing and checking
     with ExitStack() as stack:
         # Workers that were asked for warm up while the folder is listed, and share the listing.
         engine = stack.enter_context(start_workers(jobs or 1))
@@ -243,10 +244,10 @@ def pack(
                 rename_keys=rename_keys or None,
             )
             options = PackOptions(force=force, classes=listing.classes, progress=progress, recorded=recorded)
-            resumed = pack_plan(plan, output, options, engine=engine, rejected=problems.rejected)
+            resumed = pack_plan(plan, target, options, engine=engine, rejected=problems.rejected)
     return PackReport(
         **_totals(plan),
-        out=output.location,
+        out=target.location,
         resumed_shards=resumed,
         layout=found.layout,
         classes=listing.classes,

@@ -1,173 +1,162 @@
 """A folder as the place of a dataset: temporary names, syncs and renames, under a lock that ends with its holder.
 
-OUT/.shardpack/shard-000003.tar.<pid>.tmp      being written; for the rest see `output.py`
+OUT/.shardpack/<name>.<pid>.tmp     being written
+OUT/.shardpack/shard-000003.tar     made, and not yet given its place
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
-from shardpack.commit.target import (
-    MARK_NAME,
-    DatasetOutput,
-    flat_name,
-    journal_entry,
-    journal_name,
-)
-from shardpack.format.assemble import encode_shard
-from shardpack.format.manifest import WORK_FOLDER, ShardInfo
-from shardpack.format.shard_index import ShardIndex
-from shardpack.storage.atomic import NewFile, sync_folder, write_file
+from shardpack.commit.lease import busy
+from shardpack.commit.scratch import ScratchDir, flat_name
+from shardpack.errors import OutputExistsError
+from shardpack.format.manifest import WORK_FOLDER
+from shardpack.storage.atomic import create_file, fsync_file, sync_folder, write_file
+from shardpack.storage.local_file import open_regular
 from shardpack.storage.lock import FolderLock
 
+# The workers of a killed packer end within milliseconds, but not before a write in the kernel does.
+SECONDS_TO_WAIT = 1.0
 
-@dataclass(frozen=True, slots=True)
-class Output(DatasetOutput):
-    """The folder a dataset is packed into. Whoever writes holds the lock of its work folder."""
 
-    path: str
+class FolderTarget:
+    """A folder, made when it is written to. See `Target`."""
 
-    @property
-    def location(self) -> str:
-        return self.path
+    takes_files = True
 
-    @property
-    def workplace(self) -> Output:
-        """The folder itself: shards are made where they will be."""
-        return self
+    def __init__(self, path: str, *, seconds_to_wait: float = SECONDS_TO_WAIT) -> None:
+        self.location = path
+        self._seconds_to_wait = seconds_to_wait
+        self._changed: set[str] = set()  # folders whose names are to be synced
 
     def join(self, *names: str) -> str:
-        return os.path.join(self.path, *names)
+        return os.path.join(self.location, *names)
 
-    def prepare(self) -> None:
-        os.makedirs(self.path, exist_ok=True)
+    @property
+    def scratch(self) -> ScratchDir:
+        """The work folder: what is made there is given its place by a rename."""
+        return ScratchDir(self.join(WORK_FOLDER))
 
-    def has_work_folder(self) -> bool:
-        return os.path.isdir(self.join(WORK_FOLDER))
+    def drop_scratch(self) -> None:
+        """Delete all but the journal from the work folder, and the folder itself if nothing is left."""
+        work = self.join(WORK_FOLDER)
+        for name in _listed(work):
+            if not name.endswith(".json"):
+                _remove(os.path.join(work, name))
+        with suppress(OSError):  # a journal is there
+            os.rmdir(work)
 
     def lock(self) -> FolderLock:
-        """Return the lock of the work folder, not yet taken; makes the folder."""
+        """See `Target.lock`."""
+        give_up = time.monotonic() + self._seconds_to_wait
         while True:
             os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
             with suppress(FileNotFoundError):  # its last owner removed it just now
-                return FolderLock(self.join(WORK_FOLDER))
+                lock = FolderLock(self.join(WORK_FOLDER))
+                if lock.take():
+                    if lock.is_current():
+                        return lock
+                elif time.monotonic() > give_up:
+                    lock.release()
+                    raise busy(self.location)
+                lock.release()
+            time.sleep(0.01)
 
-    def share(self) -> FolderLock:
-        """See `Workplace.share`."""
-        lock = FolderLock(self.join(WORK_FOLDER))
-        if not lock.take(shared=True):  # this worker's parent was killed, and another packer is there
-            raise self.busy()
-        return lock
-
-    def sweep(self) -> None:
-        """Delete what a packer was writing when it ended."""
-        for name in _listed(self.join(WORK_FOLDER)):
-            if name.endswith(".tmp"):
-                os.unlink(self.join(WORK_FOLDER, name))
+    def refresh(self) -> None:
+        """A folder is asked each time."""
 
     def names(self) -> list[str]:
-        """See `DatasetOutput.names`; without those in folders below."""
-        return [*_listed(self.path), *(f"{WORK_FOLDER}/{name}" for name in _listed(self.join(WORK_FOLDER)))]
+        """See `Target.names`; without those in other folders below."""
+        return [*_listed(self.location), *_below(self.location, WORK_FOLDER)]
+
+    def size(self, name: str) -> int | None:
+        """See `Target.size`."""
+        try:
+            status = os.stat(self.join(name))
+        except OSError:
+            return None
+        return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
     def read(self, name: str) -> bytes | None:
-        """See `DatasetOutput.read`; None also for a file that cannot be read."""
+        """See `Target.read`; None also for a file that cannot be read, and for what is no file."""
         try:
-            with open(self.join(name), "rb") as file:
+            with open(open_regular(self.join(name)), "rb") as file:
                 return file.read()
         except OSError:
             return None
 
-    def size(self, name: str) -> int | None:
-        try:
-            return os.path.getsize(self.join(name))
-        except OSError:
-            return None
+    def put(self, name: str, parts: Iterable[Any]) -> None:
+        """See `Target.put`."""
+        write_file(self._prepared(name), parts, temporary=self._temporary(name))
 
-    def write(self, name: str, parts: Iterable[Any]) -> None:
-        write_file(self.join(name), parts, temporary=self._temporary(os.path.basename(name)))
+    def create(self, name: str, parts: Iterable[Any]) -> None:
+        """See `Target.create`."""
+        create_file(self._prepared(name), parts, temporary=self._temporary(name))
 
-    def settle(self) -> None:
-        sync_folder(self.path)
+    def place(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:  # noqa: ARG002 - just written
+        """See `Target.place`. Synced and renamed."""
+        fsync_file(path)
+        os.replace(path, self._prepared(name))
 
     def delete(self, names: Iterable[str]) -> None:
+        """See `Target.delete`."""
         for name in names:
+            path = self.join(name)
+            try:
+                os.unlink(path)
+            except FileNotFoundError:
+                continue
+            except OSError:
+                if not os.path.isdir(path):
+                    raise
+                raise OutputExistsError(
+                    f"{path!r} is a folder, where a file of the dataset belongs; move it away"
+                ) from None
+            self._changed.add(os.path.dirname(path))
+
+    def fsync(self) -> None:
+        """See `Target.fsync`."""
+        while self._changed:
             with suppress(FileNotFoundError):
-                os.unlink(self.join(name))
+                sync_folder(self._changed.pop())
 
-    def new_shard(self, name: str, *, expected_bytes: int = 0) -> NewFile:
-        """See `Workplace.new_shard`."""
-        return NewFile(self._temporary(flat_name(name)), expected_bytes=expected_bytes)
-
-    def finish_shard(self, name: str, file: NewFile, index: ShardIndex, made_of: str) -> ShardInfo:
-        """Publish a written shard with its index and its journal entry."""
-        info, parts = encode_shard(name, index)
-        file.sync()
-        self.write(journal_name(name), [journal_entry(info, made_of)])
-        self.write(info.index_name, parts)
-        file.publish(self.join(name))
-        self.settle()
-        return info
-
-    def finish_copy(self, info: ShardInfo, file: NewFile, index: NewFile, made_of: str) -> None:
-        """Publish a shard and its index, both written as they are elsewhere, with a journal entry."""
-        folder = os.path.dirname(self.join(info.name))
+    def _prepared(self, name: str) -> str:
+        """Return the path of a file, whose folder is there from now on."""
+        path = self.join(name)
+        folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
-        file.sync()
-        self.write(journal_name(info.name), [journal_entry(info, made_of)])
-        index.publish(self.join(info.index_name))
-        file.publish(self.join(info.name))
-        sync_folder(folder)
-
-    def remove_work_folder(self) -> None:
-        """Delete the work folder, its mark last."""
-        mark = os.path.basename(MARK_NAME)
-        names = os.listdir(self.join(WORK_FOLDER))
-        self.delete(os.path.join(WORK_FOLDER, name) for name in names if name != mark)
-        shutil.rmtree(self.join(WORK_FOLDER))
-
-    def delivery(self, jobs: int) -> InPlace:  # noqa: ARG002 - the same for any number
-        return InPlace()
+        self._changed.add(folder)
+        return path
 
     def _temporary(self, name: str) -> str:
-        return self.join(WORK_FOLDER, f"{name}.{os.getpid()}.tmp")
-
-
-class InPlace:
-    """The delivery of shards that are made where they belong. See `Delivery`."""
-
-    def __init__(self) -> None:
-        self._arrived: list[ShardInfo] = []
-
-    def __enter__(self) -> InPlace:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        return None
-
-    def acquire(self) -> bool:
-        return True
-
-    def close(self) -> None:
-        return None
-
-    def submit(self, info: ShardInfo, made_of: str) -> None:  # noqa: ARG002 - the worker has written it down
-        self._arrived.append(info)
-
-    def arrived(self) -> list[ShardInfo]:
-        arrived, self._arrived = self._arrived, []
-        return arrived
-
-    def rest(self) -> Iterator[ShardInfo]:
-        yield from self.arrived()
+        return self.join(WORK_FOLDER, f"{flat_name(name)}.{os.getpid()}.tmp")
 
 
 def _listed(folder: str) -> list[str]:
     try:
         return os.listdir(folder)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return []
+
+
+def _below(folder: str, name: str) -> Iterator[str]:
+    """Yield the names of all files in a folder below another one."""
+    for path, _, files in os.walk(os.path.join(folder, name)):
+        below = os.path.relpath(path, folder).replace(os.sep, "/")
+        yield from (f"{below}/{file}" for file in files)
+
+
+def _remove(path: str) -> None:
+    if os.path.isdir(path) and not os.path.islink(path):
+        shutil.rmtree(path)
+    else:
+        with suppress(FileNotFoundError):
+            os.unlink(path)

@@ -1,157 +1,125 @@
-"""Who may write into a folder or bucket: one packer at a time, and over nothing but what a packer made.
+"""Who may write to a place: one process at a time, which says so in the work folder.
 
-    in OUT                              without force       with force
-    nothing of these                    a new dataset       a new dataset
-    work folder, no manifest            continue            continue
-    manifest                            refuse              replace what the manifest lists
-    manifest and work folder            as above, unless it is this very run, killed at its last step
-    shard files with neither            refuse              refuse: they may be anybody's
-    tars that `shardpack index` found   refuse              refuse: they are somebody's
+OUT/.shardpack/lease.json     {"command": "pack", "owner": "5f3a..."}
 
-A packer holds a lock on the work folder; its workers share it while they write. A bucket knows no locks:
-there the packer that began last goes on, and any other stops before it writes the next file (`bucket.py`).
+In a folder a lock keeps the second one out. A bucket has no locks: there the process that began last
+goes on, and any other finds another owner in the lease and stops before it writes the next file.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+import json
+import os
+import secrets
+from contextlib import suppress
+from typing import Literal, Protocol
 
-from shardpack.commit.target import OTHER_NAMES, DatasetOutput, Hold, is_packed, packer_names
-from shardpack.errors import FormatError, OutputExistsError
-from shardpack.format import manifest
+from shardpack.errors import OutputExistsError
+from shardpack.format.manifest import WORK_FOLDER
+from shardpack.storage.lock import FolderLock
 
-# The workers of a killed packer end within milliseconds, but not before a write in the kernel does.
-_SECONDS_TO_WAIT = 1.0
+LEASE_NAME = f"{WORK_FOLDER}/lease.json"
+
+Command = Literal["pack", "copy", "index"]
 
 
-class Claim:
-    """A place this process may pack into, until the claim is left. A context manager.
+class _Target(Protocol):
+    """What of a `Target` a lease needs."""
 
-    Attributes:
-        complete: The dataset is there already, whole, made by a run of the same input that was
-            killed before it could clean up. Nothing is left to do.
-    """
+    @property
+    def location(self) -> str: ...
 
-    def __init__(self, output: DatasetOutput, lock: Hold, *, complete: bool):
-        self._output, self._lock = output, lock
+    def lock(self) -> FolderLock | None: ...
+
+    def read(self, name: str) -> bytes | None: ...
+
+    def put(self, name: str, parts: list[bytes]) -> None: ...
+
+    def drop_scratch(self) -> None: ...
+
+
+class Lease:
+    """The right to write to a place, until it is released. Only for the process that acquired it."""
+
+    def __init__(self, target: _Target, lock: FolderLock | None, text: bytes) -> None:
+        self._target, self._lock, self._text = target, lock, text
+        self._process = os.getpid()
         self._released = False
-        self.complete = complete
 
-    def __enter__(self) -> Claim:
-        return self
+    def share(self) -> None:
+        """Let workers of this process write shards to the work folder."""
+        if self._lock is not None and not self._lock.take(shared=True):
+            raise busy(self._target.location)
 
-    def __exit__(self, *_: object) -> None:
-        self.release()
+    def check(self) -> None:
+        """Return if the place is still ours to write to.
+
+        Raises:
+            OutputExistsError: Another process has begun here, or ended; or this is a forked child.
+        """
+        if os.getpid() != self._process or self._target.read(LEASE_NAME) != self._text:
+            raise busy(self._target.location)
 
     def release(self) -> None:
-        """Give the place up. What was being written is dropped, what is finished stays. Safe to call twice."""
-        if self._released:
-            return
+        """Give the place up: what was being written is dropped, what is finished stays. Safe to call twice.
+
+        In a forked child nothing is dropped: it is the parent's.
+        """
+        if not self._released and os.getpid() == self._process:
+            with suppress(OSError):  # what is wrong with the folder has been reported by then
+                if self._lock is None or self._lock.is_current():
+                    self._target.drop_scratch()
         self._released = True
-        with suppress(OSError):  # what ails the folder has been told by then
-            if self._lock.is_current():
-                self._output.sweep()
-        self._lock.release()
+        if self._lock is not None:
+            self._lock.release()
 
 
-def claim(output: DatasetOutput, *, force: bool, is_same_run: Callable[[str], bool] = lambda _: False) -> Claim:
-    """Make a place ready for a new dataset, or for going on with an unfinished one.
-
-    Args:
-        output: The place; made if it is not there.
-        force: Replace a dataset that is there.
-        is_same_run: Called with the mark of the run that made the dataset that is there.
+def acquire(target: _Target, command: Command) -> Lease:
+    """Return the lease of a place.
 
     Raises:
-        OutputExistsError: There is something that this would overwrite, or another packer at work.
+        OutputExistsError: Another process is writing there, or was, and had begun something else.
     """
-    refuse_taken(output, force=force)
-    output.prepare()
-    with ExitStack() as held:
-        lock = held.enter_context(_locked_work_folder(output))
-        complete = False
-        if output.has_manifest():
-            mark = output.read_mark()
-            complete = mark is not None and is_same_run(mark)
-            if complete:
-                output.remove_work_folder()
-            else:
-                _replace(output, force=force)
-        if not complete:
-            output.sweep()
-            if not lock.take(shared=True):
-                raise output.busy()
-        held.pop_all()
-    return Claim(output, lock, complete=complete)
-
-
-def refuse_taken(output: DatasetOutput, *, force: bool) -> None:
-    """Raise OutputExistsError if the place holds what packing must not touch. Writes nothing.
-
-    `claim` asks again; a caller with hours of listing before it may ask first.
-    """
-    if output.has_work_folder():
-        return
-    if output.has_manifest():
-        _replaceable(output, force=force)
-    elif strays := output.files_like_ours():
-        raise OutputExistsError(
-            f"{output.location!r} holds files that a dataset would overwrite, and no manifest that says whose "
-            f"they are: {_shown(strays)}; move them away, or choose another folder"
-        )
-
-
-def _locked_work_folder(output: DatasetOutput) -> Hold:
-    """Return a lock on the work folder, which is made if need be."""
-    give_up = time.monotonic() + _SECONDS_TO_WAIT
-    while True:
-        lock = output.lock()
-        if lock.take():
-            if lock.is_current():
-                return lock
-        elif time.monotonic() > give_up:
+    lock = target.lock()
+    try:
+        refuse_other_work(target, command)
+        text = json.dumps({"command": command, "owner": secrets.token_hex(8)}).encode()
+        target.put(LEASE_NAME, [text])
+    except BaseException:
+        if lock is not None:
             lock.release()
-            raise output.busy()
-        lock.release()
-        time.sleep(0.01)
-
-
-def _replaceable(output: DatasetOutput, *, force: bool) -> list[str]:
-    """Return the files of the dataset that is there, if it may be replaced."""
-    if not force:
-        raise OutputExistsError(f"{output.location!r} already holds a dataset; choose another folder, or pass --force")
-    try:
-        whole = manifest.parse_manifest(output.read(manifest.FILE_NAME) or b"")
-    except FormatError as error:
-        raise OutputExistsError(
-            f"{output.location!r} holds a dataset, but not which files belong to it: {error}; "
-            "delete it, or choose another folder"
-        ) from error
-    if not is_packed(whole):
-        raise OutputExistsError(
-            f'{output.location!r} holds tars that "shardpack index" found there, and packing would delete them; '
-            "choose another folder"
-        )
-    listed = OTHER_NAMES | packer_names(whole)
-    if strays := sorted(set(output.files_like_ours()) - listed):
-        raise OutputExistsError(
-            f"{output.location!r} holds files that are named like shards, but are not in its manifest: "
-            f"{_shown(strays)}; move them away, or choose another folder"
-        )
-    return sorted(listed)
-
-
-def _replace(output: DatasetOutput, *, force: bool) -> None:
-    """Delete the dataset that is there: the manifest first, so that half of it never looks whole."""
-    try:
-        files = _replaceable(output, force=force)
-    except OutputExistsError:
-        output.remove_work_folder()  # of a packer that was killed when all was done
         raise
-    output.delete([manifest.FILE_NAME, *files])
+    return Lease(target, lock, text)
 
 
-def _shown(names: list[str]) -> str:
-    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+def unfinished_command(target: _Target) -> str | None:
+    """Return the command that began here and has not ended; None if there is none."""
+    try:
+        command = json.loads(target.read(LEASE_NAME) or b"")["command"]
+    except (ValueError, KeyError, TypeError):
+        return None
+    return command if isinstance(command, str) else None
+
+
+def refuse_other_work(target: _Target, command: Command) -> None:
+    """Raise if a command is unfinished here that made something else.
+
+    What was begun by `pack` or `copy` is the dataset's own, so that either may take it over. What `index`
+    has begun beside is about somebody's tars, which the others would delete.
+
+    Raises:
+        OutputExistsError: It is.
+    """
+    before = unfinished_command(target)
+    if before is not None and (before == "index") != (command == "index"):
+        raise OutputExistsError(
+            f"the dataset in {target.location!r} is unfinished; "
+            f"run the same {before} command again: it continues where it stopped"
+        )
+
+
+def busy(location: str) -> OutputExistsError:
+    """Return the error that another process is at work here."""
+    return OutputExistsError(
+        f"another process is packing into {location!r}; wait until it has ended, or choose another folder"
+    )

@@ -69,7 +69,7 @@ def check_file(path: Path, name: str, *, num_bytes: int, checksum: int | None) -
 class Sender:
     """Put objects into a store so that what arrived is known to be what was sent. Safe in threads.
 
-    Of every object the length is asked back, and the ETag where it is an MD5, as plain S3 has it.
+    Each is verified after upload: its length, and its ETag where it is an MD5, as plain S3 has it.
     A bucket that encrypts has ETags which only look like one: the first object that does not fit is
     read back, and if it is whole, ETags tell nothing about this store.
     """
@@ -78,14 +78,14 @@ class Sender:
         self._store = store
         self._etags_tell = True
 
-    def put(self, name: str, source: bytes | Path) -> None:
-        """Store bytes or a local file.
+    def put(self, name: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
+        """Store bytes or a local file; see `WritableStore.put`.
 
         Raises:
             StorageError: The store refused, or something else arrived, more than once.
         """
         for _ in range(ATTEMPTS):
-            self._store.put(name, source)
+            self._store.put(name, source, cache_control=cache_control)
             if self._arrived(name, source):
                 return
         self._store.delete(name)

@@ -1,6 +1,6 @@
-"""Shards on their way to a bucket: uploaded in threads while others are made, no more than there is room for.
+"""Shards on their way to their place: delivered in threads while others are made, no more than there is room for.
 
-acquire --room--> a worker makes the shard --submit--> a thread uploads it, checks, deletes it --room--> acquire
+acquire --room--> a worker makes the shard --submit--> a thread delivers it --room--> acquire
 """
 
 from __future__ import annotations
@@ -8,38 +8,43 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 
 from shardpack.format.manifest import ShardInfo
+from shardpack.runtime.threads import Threads
 
-Upload = Callable[[ShardInfo, str], None]
+Deliver = Callable[[ShardInfo, str], None]
 
 
-class Uploads:
-    """The delivery of shards from a local folder, which holds `jobs` + 1 of them at most. See `Delivery`.
+class UploadQueue:
+    """`jobs` + 1 shards at most between being begun and having arrived. A `Backpressure`, and a context manager.
 
-    Threads start with the first shard; leaving waits for the uploads under way.
+    Threads start with the first shard; leaving waits for the deliveries under way.
     """
 
-    def __init__(self, upload: Upload, *, jobs: int) -> None:
-        """Deliver with `upload(info, made_of)`, which is called in threads and deletes the local files."""
-        self._upload = upload
+    def __init__(self, deliver: Deliver, *, jobs: int) -> None:
+        """Deliver with `deliver(info, input_digest)`, which is called in threads and deletes the local files."""
+        self._deliver = deliver
         self._room = threading.Condition()
         self._free = self._slots = jobs + 1
         self._closed = False
         self._submitted = self._seen = 0
         self._ended: queue.SimpleQueue[tuple[ShardInfo, BaseException | None]] = queue.SimpleQueue()
-        self._threads: ThreadPoolExecutor | None = None
+        self._threads: Threads | None = None
 
-    def __enter__(self) -> Uploads:
+    def __enter__(self) -> UploadQueue:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Wait for the deliveries under way, and begin no other. Safe to call twice."""
         self.close()
         if self._threads is not None:
-            self._threads.shutdown(wait=True, cancel_futures=True)
+            self._threads.close()
 
     def acquire(self) -> bool:
+        """Wait until there is room for one more shard; False after `close`."""
         with self._room:
             self._room.wait_for(lambda: self._free or self._closed)
             if self._closed:
@@ -48,31 +53,35 @@ class Uploads:
             return True
 
     def close(self) -> None:
+        """Let nobody wait for room any more."""
         with self._room:
             self._closed = True
             self._room.notify_all()
 
-    def submit(self, info: ShardInfo, made_of: str) -> None:
+    def submit(self, info: ShardInfo, input_digest: str) -> None:
+        """Deliver a shard that was made after an `acquire`; does not wait for its arrival."""
         if self._threads is None:
-            self._threads = ThreadPoolExecutor(self._slots, thread_name_prefix="shardpack upload")
+            self._threads = Threads(self._slots, purpose="deliver")
         self._submitted += 1
-        self._threads.submit(self._deliver, info, made_of)
+        self._threads.start(self._run, info, input_digest)
 
-    def _deliver(self, info: ShardInfo, made_of: str) -> None:
+    def _run(self, info: ShardInfo, input_digest: str) -> None:
         failure: BaseException | None = None
         try:
-            self._upload(info, made_of)
-        except BaseException as error:  # noqa: BLE001 - the packer raises it
+            self._deliver(info, input_digest)
+        except BaseException as error:  # noqa: BLE001 - raised where the result is taken
             failure = error
         self._ended.put((info, failure))
         with self._room:
             self._free += 1
             self._room.notify()
 
-    def arrived(self) -> list[ShardInfo]:
+    def poll(self) -> list[ShardInfo]:
+        """Return the shards that have arrived since the last call; raises what went wrong with one."""
         return [self._next() for _ in range(self._ended.qsize())]
 
-    def rest(self) -> Iterator[ShardInfo]:
+    def drain(self) -> Iterator[ShardInfo]:
+        """Wait for all that was submitted, and yield each as it arrives."""
         while self._seen < self._submitted:
             yield self._next()
 

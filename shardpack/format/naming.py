@@ -26,8 +26,19 @@ _SAFE_KEY = re.compile(r"(?:[!-.0-~]+/)*[!-\-0-~]+")
 _SAFE_FIELD = re.compile(r"[!-\-0-@\[-~]+(?:\.[!-\-0-@\[-~]+)*")
 # The slashes that part two components, neither of them empty; any other slash is escaped.
 _SEPARATOR = re.compile(rb"(?<=[^/])/(?!\Z)")
+_SHARD_FILE = re.compile(r"shard-\d{6,}\.(tar|index)", re.ASCII)
 _ESCAPE_OR_UPPER = re.compile(r"%[0-9A-F]{2}|[A-Z]")
 _NEVER_ESCAPED = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%/").decode()
+
+
+def shard_name(number: int) -> str:
+    """Return the name that a packer gives a shard; numbers are without a gap."""
+    return f"shard-{number:06d}.tar"
+
+
+def is_packer_name(name: str) -> bool:
+    """Return whether a packer could have named a shard or its index so."""
+    return _SHARD_FILE.fullmatch(name) is not None
 
 
 def split_name(name: str) -> tuple[str, str] | None:

@@ -1,24 +1,26 @@
-"""From tars to their indexes: many at once, in processes or in threads.
-
-on the disk    processes read whole tars (checksums take the processor)
-remote         threads scan from header to header (each waits for the network)
-"""
+"""From tars to their indexes, many at once, by `commit/transaction.py`: each is finished once, whatever is killed."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import partial
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
+from shardpack._version import __version__
+from shardpack.commit.journal import Entry
+from shardpack.commit.target import Target
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import DuplicateKeyError
 from shardpack.format import manifest
 from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
+from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import hash_keys, repeated_hashes
 from shardpack.format.manifest import Manifest, ShardInfo
 from shardpack.format.shard_index import ShardIndex, parse_index
@@ -27,8 +29,10 @@ from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import TarFile, index_tar
 from shardpack.index.range_scan import ScanLimits, index_object
 from shardpack.index.report import RepeatedKey
+from shardpack.index.target import writing_indexes
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
+from shardpack.runtime.threads import Threads
 
 OnDuplicate = Literal["raise", "keep"]
 SHOWN = 3
@@ -36,59 +40,13 @@ REMOTE_JOBS = 16  # tars indexed at the same time
 REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all of them; within one
 
 
-class IndexPlace(Protocol):
-    """What takes finished indexes; `Place` for files and objects."""
-
-    def finished(self, name: str, *, checksums: bool | None) -> tuple[IndexedTar, ShardInfo] | None:
-        """Return a tar's index if it is there already."""
-        ...
-
-    def refuse_foreign(self, name: str) -> None:
-        """Raise if a file of this name must not be replaced."""
-        ...
-
-    def write(self, name: str, parts: Parts) -> None:
-        """Take a finished index."""
-        ...
-
-    def note(self, indexed: IndexedTar, info: ShardInfo) -> None:
-        """Note that a tar's index was taken."""
-        ...
-
-    def read(self, name: str) -> Any:
-        """Give an index back."""
-        ...
-
-
-class MemoryPlace:
-    """Indexes kept in a dict. See `IndexPlace`."""
-
-    def __init__(self) -> None:
-        self.objects: dict[str, bytes] = {}
-
-    def finished(self, name: str, *, checksums: bool | None) -> None:
-        """There never is one."""
-
-    def refuse_foreign(self, name: str) -> None:
-        """Nothing else is here."""
-
-    def write(self, name: str, parts: Parts) -> None:
-        self.objects[name] = b"".join(parts)
-
-    def note(self, indexed: IndexedTar, info: ShardInfo) -> None:
-        """A run that is cut off leaves nothing."""
-
-    def read(self, name: str) -> bytes:
-        return self.objects[name]
-
-
 class Build:
     """What the indexes have told so far. Memory: one index a job, and 8 bytes a key."""
 
     def __init__(
-        self, found: TarSet, place: IndexPlace, *, force: bool = True, ignore: Sequence[str] = DEFAULT_IGNORE
+        self, found: TarSet, target: Target, transaction: Transaction, *, ignore: Sequence[str] = DEFAULT_IGNORE
     ) -> None:
-        self._found, self._place, self._force, self._ignore = found, place, force, ignore
+        self._found, self._target, self._transaction, self._ignore = found, target, transaction, ignore
         self._shards: dict[str, ShardInfo] = {}
         self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
         self._lock = threading.Lock()
@@ -100,71 +58,93 @@ class Build:
     def add_all(
         self, *, jobs: int | None = None, checksums: bool | None = None, progress: Progress = no_progress
     ) -> None:
-        """Index every tar, and write its index."""
+        """Index every tar that an earlier run has not, and write its index."""
         if self._found.on_disk and checksums is not False:
-            self._add_local(jobs, progress)
+            self._add_whole(jobs, progress)
         else:
-            self._add_remote(jobs, checksums, progress)
+            self._add_headers(jobs, checksums, progress)
 
-    def _add_local(self, jobs: int | None, progress: Progress) -> None:
+    def _add_whole(self, jobs: int | None, progress: Progress) -> None:
+        """Index local tars that are read from end to end: in processes, as checksums take the processor."""
         found = self._found
-        sizes = [found.store.size(name) for name in found.names]
-        total = sum(sizes)
-        count = ByteProgress("index", total, progress)
-        tasks = [TarFile(found.folder, name, self._ignore) for name in found.names]
-        with start_workers(min(jobs or default_jobs(total), len(tasks))) as engine:
+        sizes = {name: found.store.size(name) for name in found.names}
+        count = ByteProgress("index", sum(sizes.values()), progress)
+        left = []
+        for name in found.names:
+            if self._take_finished(name, checksums=True):
+                count.advance(sizes[name])
+            else:
+                left.append(name)
+        total = sum(sizes[name] for name in left)
+        tasks = [TarFile(found.folder, name, self._ignore) for name in left]
+        with start_workers(max(1, min(jobs or default_jobs(total), len(tasks)))) as engine:
             if engine.jobs == 1:
                 for task in tasks:
                     self._add(index_tar(task, advance=count.advance))
             else:
                 for number, indexed in engine.map(index_tar, tasks):
                     self._add(indexed)
-                    count.advance(sizes[number])
+                    count.advance(sizes[left[number]])
         self.bytes_fetched += total
 
-    def _add_remote(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
+    def _add_headers(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
+        """Index tars by as little as is needed of them: in threads, which wait for the store."""
         found = self._found
         before = found.store.stats.snapshot().bytes_fetched
         jobs = min(jobs or REMOTE_JOBS, len(found.names))
-        with ThreadPoolExecutor(jobs, thread_name_prefix="shardpack-index") as threads:
-            total = sum(threads.map(found.store.size, found.names))
+        with Threads(jobs, purpose="index") as threads:
+            total = sum(future.result() for future in [threads.start(found.store.size, name) for name in found.names])
             limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
-            one = partial(self._add_one_remote, checksums, limits, ByteProgress("index", total, progress))
-            futures = [threads.submit(one, name) for name in found.names]
+            one = partial(self._add_by_headers, checksums, limits, ByteProgress("index", total, progress))
+            futures = [threads.start(one, name) for name in found.names]
             try:
                 for future in as_completed(futures):
                     future.result()
             except BaseException:
                 self._stop.set()
-                threads.shutdown(wait=False, cancel_futures=True)
+                threads.close()
                 raise
         self.bytes_fetched += found.store.stats.snapshot().bytes_fetched - before
 
-    def _add_one_remote(self, checksums: bool | None, limits: ScanLimits, count: ByteProgress, name: str) -> None:
+    def _add_by_headers(self, checksums: bool | None, limits: ScanLimits, count: ByteProgress, name: str) -> None:
         def advance(num_bytes: int) -> None:
             if self._stop.is_set():
                 raise _StoppedError
             count.advance(num_bytes)
 
-        done = self._place.finished(name, checksums=checksums)
-        if done is not None:
-            self._take(*done)
-            with self._lock:
-                self.resumed += 1
+        if self._take_finished(name, checksums=checksums):
             advance(self._found.store.size(name))
-            return
-        if not self._force:
-            self._place.refuse_foreign(manifest.index_name(name))
-        self._add(
-            index_object(
-                self._found.store, name, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance
-            )
+        else:
+            scan = partial(index_object, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
+            self._add(scan(self._found.store, name))
+
+    def _take_finished(self, name: str, *, checksums: bool | None) -> bool:
+        """Return whether a run that was cut off has indexed this very tar; if so, take its index."""
+        digest = self._input_digest(name)
+        entry = None if digest is None else self._transaction.finished(name, digest)
+        if entry is None or (checksums and entry.info.crc32c is None):
+            return False
+        data = self._target.read(entry.info.index_name)
+        if data is None or crc32c(data) != entry.info.index_crc32c:
+            return False
+        index = parse_index(data, name=entry.info.index_name)
+        self._take(
+            IndexedTar(name, index, int(entry.more.get("without_key", 0)), dict(entry.more.get("ignored", {}))),
+            entry.info,
         )
+        with self._lock:
+            self.resumed += 1
+        return True
 
     def _add(self, indexed: IndexedTar) -> None:
         info, parts = encode_shard(indexed.name, indexed.index)
-        self._place.write(info.index_name, parts)
-        self._place.note(indexed, info)
+        digest = self._input_digest(indexed.name)
+        more = {"without_key": indexed.without_key, "ignored": dict(indexed.ignored)}
+        with writing_indexes(self._target):
+            if digest is None:
+                self._transaction.put(info.index_name, parts)
+            else:
+                self._transaction.put_index(Entry(info, digest, more), parts)
         self._take(indexed, info)
 
     def _take(self, indexed: IndexedTar, info: ShardInfo) -> None:
@@ -175,12 +155,21 @@ class Build:
             self.without_key += indexed.without_key
             self.ignored.update(indexed.ignored)
 
+    def _input_digest(self, name: str) -> str | None:
+        """Return what tells a tar from one that takes its name later; None where the server does not say."""
+        made_by = f"index {__version__} {' '.join(self._ignore)}"
+        if self._found.on_disk:
+            status = os.stat(self._found.path(name))
+            return f"{made_by} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+        version = self._found.store.version(name)
+        return f"{made_by} {version.size} {version.etag}" if version.etag else None
+
     def check_unique(self, on_duplicate: OnDuplicate) -> None:
         """Fill `repeated`, and raise if there are any and they are not wanted."""
         first: dict[str, tuple[str, int]] = {}
         for name, rows in self._rows_with_repeated_hashes():
             index_name = manifest.index_name(name)
-            index = parse_index(self._place.read(index_name), name=index_name)
+            index = parse_index(self._target.read(index_name) or b"", name=index_name)
             for row in rows:
                 key, here = index.key(row), (name, _sample_offset(index, row))
                 if first.setdefault(key, here) != here:  # keys of one hash may still differ

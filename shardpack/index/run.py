@@ -7,14 +7,16 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from shardpack.commit.target import target_of
+from shardpack.commit.transaction import begin
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import OptionError
 from shardpack.format.manifest import Manifest
-from shardpack.index.build import Build, MemoryPlace, OnDuplicate
+from shardpack.index.build import Build, OnDuplicate
 from shardpack.index.find import TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
 from shardpack.index.report import IndexReport
-from shardpack.index.target import place_for
+from shardpack.index.target import check_writable, target_for, writing_indexes
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
@@ -82,21 +84,26 @@ def index(
         raise OptionError(f"checksums is {checksums!r}; choose True, False or None")
     jobs = as_jobs(jobs)
     found = find_tars(tars, storage_options)
-    place = place_for(found, out, storage_options, out_options)
-    place.refuse(force=force)
-    before = place.before
-    built = Build(found, place, force=force, ignore=check_ignore(ignore))
-    try:
-        with storage_errors(f"write indexes to {place.location!r}"):
-            built.add_all(jobs=jobs, checksums=checksums, progress=progress)
-            built.check_unique(on_duplicate)
-            whole, files = built.encode(before, place.shards_at)
-            place.finish(files)
-    except BaseException:
-        place.undo()
-        raise
+    ignore = check_ignore(ignore)
+    target, shards_at = target_for(found, out, storage_options, out_options)
+    with storage_errors(f"write indexes to {target.location!r}"):
+        before = check_writable(found, target, shards_at, force=force)
+        with writing_indexes(target):
+            transaction = begin(target, "index", replace=False)
+        with transaction:
+            built = Build(found, target, transaction, ignore=ignore)
+            try:
+                built.add_all(jobs=jobs, checksums=checksums, progress=progress)
+                built.check_unique(on_duplicate)
+                whole, files = built.encode(before, shards_at)
+                with writing_indexes(target):
+                    transaction.publish(files)
+            except BaseException:
+                if found.on_disk:  # quickly indexed again: somebody's folder is left as it was
+                    transaction.roll_back()
+                raise
     return IndexReport(
-        out=place.location,
+        out=target.location,
         num_samples=whole.num_samples,
         num_shards=len(whole.records),
         num_bytes=whole.num_bytes,
@@ -114,14 +121,16 @@ def index(
 
 def index_in_memory(found: TarSet, *, verify: bool | None = None, base: Store | None = None) -> Dataset:
     """Return a dataset over plain tars whose index lives in memory; `base` reads them, if not their own store."""
-    place = MemoryPlace()
-    built = Build(found, place)
-    built.add_all()
-    built.check_unique("keep")
-    _, files = built.encode()
-    for name, parts in files:
-        place.write(name, parts)
-    return open_dataset(MemoryStore(place.objects, base=base or found.store), verify=verify)
+    memory = MemoryStore({})
+    target = target_of(memory)
+    with begin(target, "index", replace=False) as transaction:
+        built = Build(found, target, transaction)
+        built.add_all()
+        built.check_unique("keep")
+        _, files = built.encode()
+        transaction.publish(files)
+    objects = {name: bytes(memory.buffer(name)) for name in memory.names()}
+    return open_dataset(MemoryStore(objects, base=base or found.store), verify=verify)
 
 
 def _changed(before: Manifest | None, after: Manifest) -> list[str]:

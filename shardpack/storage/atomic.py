@@ -124,13 +124,13 @@ def write_file(path: str, parts: Iterable[Any], *, temporary: str | None = None)
         raise
 
 
-def create_file(path: str, parts: Iterable[Any]) -> None:
+def create_file(path: str, parts: Iterable[Any], *, temporary: str | None = None) -> None:
     """Write a file under a name that is not taken; of two writers at once, one succeeds.
 
     Raises:
         OutputExistsError: There is such a file already; it is as it was.
     """
-    file = NewFile(f"{path}.{secrets.token_hex(4)}.tmp")
+    file = NewFile(temporary or f"{path}.{secrets.token_hex(4)}.tmp")
     try:
         for part in parts:
             file.write(part)
@@ -159,6 +159,15 @@ def _link_or_claim(temporary: str, path: str) -> None:
             raise
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o644))
         os.replace(temporary, path)
+
+
+def fsync_file(path: str | os.PathLike[str]) -> None:
+    """Put the bytes of a file on the disk, whoever wrote them."""
+    descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def sync_folder(path: str) -> None:

@@ -4,9 +4,23 @@ from __future__ import annotations
 
 import os
 import sys
+import weakref
 
 if sys.platform != "win32":
     import fcntl
+
+
+_live: weakref.WeakSet[FolderLock] = weakref.WeakSet()
+
+
+def _let_go() -> None:
+    """Leave the parent's locks to the parent: a child that lives longer would go on holding them."""
+    for lock in list(_live):
+        lock.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_let_go)
 
 
 class FolderLock:
@@ -21,6 +35,7 @@ class FolderLock:
         self._descriptor = -1
         if sys.platform != "win32":
             self._descriptor = os.open(path, os.O_RDONLY)
+            _live.add(self)
 
     def __enter__(self) -> FolderLock:
         return self

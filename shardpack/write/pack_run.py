@@ -17,16 +17,18 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
-from shardpack.commit.lease import claim
-from shardpack.commit.target import DatasetOutput, Workplace, shard_name
+from shardpack.commit.scratch import ScratchDir
+from shardpack.commit.target import Target
+from shardpack.commit.transaction import Transaction, begin
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import ShardInfo
+from shardpack.format.naming import shard_name
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.engine import HERE, Engine
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
-from shardpack.write.pack_shard import ShardTask, fingerprint, pack_shard
+from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
 from shardpack.write.report import PackOptions
 from shardpack.write.sharding import ShardLimits, cut_shards, sample_bytes
 
@@ -43,12 +45,17 @@ class PackPlan:
     def num_shards(self) -> int:
         return len(self.shard_bytes)
 
-    def tasks(self, workplace: Workplace) -> Iterator[ShardTask]:
-        """Yield what each shard takes, made when asked for: a task holds its part of the listing."""
+    def parts(self) -> Iterator[tuple[str, Listing, str]]:
+        """Yield (name, what it takes, digest of that) for each shard, made when asked for."""
         for number in range(self.num_shards):
             part = self.listing.slice(int(self.cuts[number]), int(self.cuts[number + 1]))
             name = shard_name(number)
-            yield ShardTask(workplace, name, part, int(self.shard_bytes[number]), fingerprint(name, part))
+            yield name, part, input_digest(name, part)
+
+    def tasks(self, scratch: ScratchDir) -> Iterator[ShardTask]:
+        """Yield what makes each shard."""
+        for (name, part, digest), num_bytes in zip(self.parts(), self.shard_bytes.tolist(), strict=True):
+            yield ShardTask(scratch, name, part, num_bytes, digest)
 
 
 def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
@@ -65,7 +72,7 @@ def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
 
 def pack_plan(
     plan: PackPlan,
-    output: DatasetOutput,
+    target: Target,
     options: PackOptions,
     *,
     engine: Engine = HERE,
@@ -75,7 +82,7 @@ def pack_plan(
 
     Args:
         plan: What goes where.
-        output: Where it is written to.
+        target: Where it is written to.
         options: What is to be recorded and reported.
         engine: What runs the tasks: a shard each.
         rejected: Samples that were left out; listed in a file beside the shards.
@@ -85,81 +92,75 @@ def pack_plan(
         SourceError: A file changed or vanished since it was listed.
         StorageError: The disk refused. What is finished stays; the same call continues.
     """
-    run = _Run(plan, output, options, rejected)
-    with storage_errors(f"write to {output.location!r}"):
-        claimed = claim(run.output, force=options.force, is_same_run=run.is_same)
-    with claimed:
-        if claimed.complete:
+    run = _Run(plan, options, rejected)
+    with begin(target, "pack", force=options.force, run_digest=run.digest) as transaction:
+        if transaction.complete:
             return plan.num_shards
-        run.pack(engine)
-        with storage_errors(f"write to {output.location!r}"):
-            run.complete()
+        run.pack(transaction, engine)
     return run.resumed
 
 
 class _Run:
     """One run: which shards are done already, and which are to do."""
 
-    def __init__(
-        self, plan: PackPlan, output: DatasetOutput, options: PackOptions, rejected: Sequence[tuple[str, str]]
-    ) -> None:
-        self._plan, self.output, self._options, self._rejected = plan, output, options, rejected
+    def __init__(self, plan: PackPlan, options: PackOptions, rejected: Sequence[tuple[str, str]]) -> None:
+        self._plan, self._options, self._rejected = plan, options, rejected
         self._infos: dict[str, ShardInfo] = {}
-        self._made_of: dict[str, str] = {}  # of the shards by name, in order
-        self._hashes: npt.NDArray[np.uint64]
+        self._digests: dict[str, str] = {}  # of what each shard is made of, in order
         self._total_bytes, self._bytes_done = int(plan.shard_bytes.sum()), 0
         self.resumed = 0
 
-    def is_same(self, mark: str) -> bool:
-        """Return whether a run with this mark had the same input and options."""
-        return mark == self._mark([task.made_of for task in self._plan.tasks(self.output.workplace)])
-
-    def _mark(self, made_of: list[str]) -> str:
+    def digest(self) -> str:
+        """Return what tells this run from one with other input or options."""
+        if len(self._digests) < self._plan.num_shards:
+            self._digests = {name: digest for name, _, digest in self._plan.parts()}
         classes = self._options.classes
-        input_ = [made_of, dict(self._options.recorded), classes and list(classes), list(self._rejected)]
+        input_ = [
+            list(self._digests.values()),
+            dict(self._options.recorded),
+            classes and list(classes),
+            list(self._rejected),
+        ]
         return xxh3_128_hexdigest(json.dumps(input_).encode())
 
-    def pack(self, engine: Engine) -> None:
-        """Write all shards that are not finished yet, and drop those that are not of this run."""
-        with storage_errors(f"write to {self.output.location!r}"):
-            self.output.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
+    def pack(self, transaction: Transaction, engine: Engine) -> None:
+        """Write all shards that are not finished yet, drop those that are not of this run, and publish."""
+        with storage_errors(f"write to {transaction.location!r}"):
+            transaction.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
+            tasks, deliveries = self._tasks(transaction, transaction.scratch), transaction.deliveries(engine.jobs)
         keys = self._plan.listing.keys
-        self._hashes = hash_keys((key.encode() for key in keys), len(keys))
-        tasks, delivery = self._tasks(), self.output.delivery(engine.jobs)
-        results = engine.map(pack_shard, tasks, backpressure=delivery)
-        with closing(results), delivery:  # so that, whatever happens here, no worker writes on
+        hashes = hash_keys((key.encode() for key in keys), len(keys))
+        results = engine.map(pack_shard, tasks, backpressure=deliveries)
+        with closing(results), deliveries:  # so that, whatever happens here, no worker writes on
             for _, made in results:
-                delivery.submit(made, self._made_of[made.name])
-                for info in delivery.arrived():
+                deliveries.submit(made, self._digests[made.name])
+                for info in deliveries.poll():
                     self._done(info)
-            for info in delivery.rest():
+            for info in deliveries.drain():
                 self._done(info)
+        _, files = encode_dataset(
+            [self._infos[shard_name(number)] for number in range(self._plan.num_shards)],
+            hashes,
+            classes=self._options.classes,
+            packed_with=self._options.recorded,
+            rejected=self._rejected,
+        )
+        transaction.publish(files)
 
-    def _tasks(self) -> Iterator[ShardTask]:
+    def _tasks(self, transaction: Transaction, scratch: ScratchDir) -> Iterator[ShardTask]:
         """Yield the tasks that are not done."""
-        for task in self._plan.tasks(self.output.workplace):
-            self._made_of[task.name] = task.made_of
-            info = self.output.finished_shard(task.name, task.made_of)
-            if info is not None:
+        for task in self._plan.tasks(scratch):
+            self._digests[task.name] = task.input_digest
+            finished = transaction.finished(task.name, task.input_digest)
+            if finished is not None:
                 self.resumed += 1
-                self._done(info)
+                self._done(finished.info)
             else:
-                with storage_errors(f"write to {self.output.location!r}"):
-                    self.output.drop_shard(task.name)
+                with storage_errors(f"write to {transaction.location!r}"):
+                    transaction.drop(task.name)
                 yield task
 
     def _done(self, info: ShardInfo) -> None:
         self._infos[info.name] = info
         self._bytes_done += info.num_bytes
         self._options.progress("pack", self._bytes_done, self._total_bytes)
-
-    def complete(self) -> None:
-        """Write what belongs to the whole dataset."""
-        _, files = encode_dataset(
-            [self._infos[shard_name(number)] for number in range(self._plan.num_shards)],
-            self._hashes,
-            classes=self._options.classes,
-            packed_with=self._options.recorded,
-            rejected=self._rejected,
-        )
-        self.output.publish(files, mark=self._mark(list(self._made_of.values())))

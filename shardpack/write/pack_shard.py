@@ -12,7 +12,7 @@ import numpy.typing as npt
 from xxhash import xxh3_128
 
 from shardpack._version import __version__
-from shardpack.commit.target import Workplace
+from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import SourceError
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.shard_index import ShardIndex
@@ -26,14 +26,14 @@ from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
 class ShardTask:
     """All that a worker needs to know. Pickles in about 150 bytes a member."""
 
-    workplace: Workplace
+    scratch: ScratchDir
     name: str
     listing: Listing
     num_bytes: int  # of the finished tar, as planned
-    made_of: str
+    input_digest: str
 
 
-def fingerprint(name: str, listing: Listing) -> str:
+def input_digest(name: str, listing: Listing) -> str:
     """Return a hash of what a shard is made of: keys, fields, paths, sizes, times and inline payloads.
 
     And of the version of this package, so that no dataset is finished by another one.
@@ -58,12 +58,12 @@ def pack_shard(task: ShardTask) -> ShardInfo:
         OutputExistsError: Another packer has taken the folder over.
     """
     listing = task.listing
-    with storage_errors(f"write {task.workplace.join(task.name)!r}"), task.workplace.share():
-        file = task.workplace.new_shard(task.name, expected_bytes=task.num_bytes)
+    with storage_errors(f"write {task.scratch.join(task.name)!r}"), task.scratch.share():
+        file = task.scratch.new_file(task.name, expected_bytes=task.num_bytes)
         try:
             with WriteBehind(file.write) as behind:
                 index = _assemble(ShardAssembler(behind.write, _chunk), listing)
-            return task.workplace.finish_shard(task.name, file, index, task.made_of)
+            return task.scratch.finish_shard(task.name, file, index)
         finally:
             file.discard()
 

@@ -11,14 +11,13 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.encode import encode_field
-from shardpack.commit.bucket import open_output
-from shardpack.commit.lease import claim
-from shardpack.commit.target import shard_name
+from shardpack.commit.target import open_target
+from shardpack.commit.transaction import begin
 from shardpack.errors import DuplicateKeyError, InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format import tar_header as tar
 from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.manifest import Manifest, ShardInfo
-from shardpack.format.naming import check_field, check_key, escape_key
+from shardpack.format.naming import check_field, check_key, escape_key, shard_name
 from shardpack.format.shard_index import ShardIndex
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.storage.atomic import NewFile, storage_errors
@@ -73,7 +72,7 @@ class ShardWriter:
         """
         self._limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
         self._rename_keys = rename_keys
-        self._output = open_output(out, storage_options, work_dir=work_dir)
+        self._target = open_target(out, storage_options, scratch_dir=work_dir)
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
         self._open: _OpenShard | None = None
@@ -81,12 +80,16 @@ class ShardWriter:
         self._failure: BaseException | None = None
         self.payload_bytes = 0  # of all fields written so far
         self.manifest: Manifest | None = None  # of the dataset, once closed
-        self._delivery = self._output.delivery(jobs=1)
-        with storage_errors(f"write to {self._output.location!r}"):
-            self._claim = claim(self._output, force=force)
-            self._output.keep_only([])
-        self._workplace = self._output.workplace
-        self._seen = SeenKeys(lambda name: self._output.read(name) or b"")
+        self._transaction = begin(self._target, "pack", force=force)
+        self._deliveries = self._transaction.deliveries(jobs=1)
+        try:
+            with storage_errors(f"write to {self._target.location!r}"):
+                self._transaction.keep_only([])
+                self._scratch = self._transaction.scratch
+        except BaseException:
+            self._transaction.release()
+            raise
+        self._seen = SeenKeys(self._transaction.read_index)
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -170,25 +173,25 @@ class ShardWriter:
     def _start_shard(self) -> _OpenShard:
         name = shard_name(len(self._shards))
         with self._writing():
-            self._delivery.acquire()
-            self._open = _OpenShard(name, self._workplace.new_shard(name), self._chunk)
+            self._deliveries.acquire()
+            self._open = _OpenShard(name, self._scratch.new_file(name), self._chunk)
             return self._open
 
     def _finish_shard(self, shard: _OpenShard) -> None:
         with self._writing():
             self._seen.add(shard.keys, shard.name)
             index = shard.finish()
-            info = self._workplace.finish_shard(shard.name, shard.file, index, made_of="code")
+            info = self._scratch.finish_shard(shard.name, shard.file, index)
             self._shards.append(info)
             self._open = None
-            self._delivery.submit(info, "code")
-            self._delivery.arrived()  # raises what went wrong with an earlier one
+            self._deliveries.submit(info, "code")
+            self._deliveries.poll()  # raises what went wrong with an earlier one
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
         """Close the writer if what is done here fails: the shard being written is not whole then."""
         try:
-            with storage_errors(f"write to {self._output.location!r}"):
+            with storage_errors(f"write to {self._target.location!r}"):
                 yield
         except BaseException as error:
             self._failure = error
@@ -220,13 +223,12 @@ class ShardWriter:
             rename_keys=self._rename_keys or None,
         )
         with self._writing():
-            for _ in self._delivery.rest():
+            for _ in self._deliveries.drain():
                 pass
-            self._delivery.__exit__(None, None, None)
+            self._deliveries.stop()
             self.manifest, files = encode_dataset(self._shards, self._seen.hashes(), packed_with=recorded)
-            self._output.publish(files)
+            self._transaction.publish(files)
         self._closed = True
-        self._claim.release()
 
     def abort(self) -> None:
         """Drop the shard being written and publish nothing. Safe to call twice, and after `close`."""
@@ -234,8 +236,8 @@ class ShardWriter:
         if self._open is not None:
             self._open.file.discard()
             self._open = None
-        self._delivery.__exit__(None, None, None)
-        self._claim.release()
+        self._deliveries.stop()
+        self._transaction.release()
 
 
 class _OpenShard:

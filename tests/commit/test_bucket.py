@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from shardpack.commit import bucket as bucket_module
-from shardpack.commit.bucket import BucketOutput, open_output
-from shardpack.commit.folder import Output
-from shardpack.commit.lease import claim, refuse_taken
-from shardpack.errors import OptionError, OutputExistsError, SourceError, StorageError
+from shardpack.commit.bucket import BucketTarget
+from shardpack.commit.existing import check_writable
+from shardpack.commit.transaction import begin
+from shardpack.errors import OutputExistsError, SourceError, StorageError
 from shardpack.format import manifest
+from shardpack.format.checksum import crc32c
 from shardpack.storage.memory import MemoryStore
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import contents, write_files
@@ -102,7 +102,7 @@ def test_files_come_in_an_order_that_survives_a_kill(source, store):
     pack(source, store)
     for name in ("shard-000000", "shard-000001", "shard-000002"):
         puts = [put for put in store.puts() if name in put]
-        assert puts == [f".shardpack/{name}.tar.json", f"{name}.index", f"{name}.tar"]
+        assert puts == [f".shardpack/{name}.tar.done.json", f"{name}.index", f"{name}.tar"]
     assert store.puts()[-3:] == ["keys.index", ".shardpack/run.json", "shardpack.json"]
     assert store.log[-1] == ("delete", ".shardpack/run.json")
     assert {name for what, name in store.log if what == "delete"} == {
@@ -130,7 +130,10 @@ def test_progress_counts_what_has_arrived(source, store):
 def test_a_dataset_is_kept_without_force(source, store, packer):
     pack(source, store)
     before, length = store.contents(), len(store.log)
-    with pytest.raises(OutputExistsError, match="already holds a dataset; choose another folder, or pass --force"):
+    with pytest.raises(
+        OutputExistsError,
+        match="already holds a dataset; choose another folder, or pass --force, which deletes its 5 samples",
+    ):
         packer(source, store)
     assert (store.contents(), len(store.log)) == (before, length)
 
@@ -170,8 +173,8 @@ def test_a_refusal_can_be_had_early_and_writes_nothing(source, store):
     pack(source, store)
     store.log.clear()
     with pytest.raises(OutputExistsError):
-        refuse_taken(BucketOutput(store), force=False)
-    refuse_taken(BucketOutput(store), force=True)
+        check_writable(BucketTarget(store), "pack", force=False)
+    check_writable(BucketTarget(store), "pack", force=True)
     assert not store.log
 
 
@@ -181,7 +184,7 @@ def test_a_refusal_can_be_had_early_and_writes_nothing(source, store):
 def finished(store):
     """Return the shards with their journal entry and their tar."""
     found = store.contents()
-    return {name for name in found if f".shardpack/{name}.json" in found}
+    return {name for name in found if f".shardpack/{name}.done.json" in found}
 
 
 def kills(source, packer=pack, *, every=1, prepare=lambda _: None, **options):
@@ -263,8 +266,8 @@ def test_a_tar_that_vanished_is_made_again(source, whole):
 
 def test_a_journal_that_is_nonsense_counts_for_nothing(source, whole):
     *_, store = (store for store in kills(source) if manifest.FILE_NAME not in store.contents())
-    store.put(".shardpack/shard-000000.tar.json", b"[]")
-    store.put(".shardpack/shard-000001.tar.json", b"{")
+    store.put(".shardpack/shard-000000.tar.done.json", b"[]")
+    store.put(".shardpack/shard-000001.tar.done.json", b"{")
     store.put(".shardpack/stray", b"")
     assert pack(source, store).resumed_shards == 1
     assert store.contents() == whole
@@ -336,16 +339,6 @@ def test_uploads_overlap(tmp_path, store):
     assert len(store.puts(".tar")) == 4
 
 
-def test_a_work_folder_is_for_buckets(source, tmp_path):
-    with pytest.raises(OptionError, match="work_dir is for buckets"):
-        pack(source, tmp_path / "out", work_dir=tmp_path)
-    with pytest.raises(OptionError, match="storage_options are for URLs"):
-        pack(source, tmp_path / "out", storage_options={"region": "x"})
-    with pytest.raises(OptionError, match="a web server takes no files; name a folder or a bucket"):
-        pack(source, "https://example.org/x")
-    assert isinstance(open_output(tmp_path), Output)
-
-
 def test_a_work_folder_that_cannot_be_made_is_told(source, store, tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="choose another folder"):
@@ -356,7 +349,7 @@ def test_a_work_folder_that_cannot_be_made_is_told(source, store, tmp_path):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
-@pytest.mark.parametrize("suffix", [".tar", ".index", ".tar.json", "keys.index", "shardpack.json"])
+@pytest.mark.parametrize("suffix", [".tar", ".index", ".tar.done.json", "keys.index", "shardpack.json"])
 def test_a_store_that_refuses_is_one_clear_error(source, whole, work_dir, suffix, jobs):
     store = WatchedStore()
 
@@ -422,7 +415,7 @@ def test_a_writer_left_by_an_error_publishes_nothing(store, work_dir):
 
     with pytest.raises(ZeroDivisionError):
         shardpack.pack(samples(), store.url, work_dir=work_dir)
-    assert set(store.contents()) == {".shardpack/packing.json"}
+    assert set(store.contents()) == {".shardpack/lease.json"}
     with shardpack.ShardWriter(store.url, work_dir=work_dir) as writer:
         writer.write("b", {"bin": b"1"})
     assert len(shardpack.open(store.url)) == 1
@@ -456,24 +449,20 @@ def test_what_never_arrives_whole_counts_for_nothing(source, store):
     assert "shard-000001.tar" not in store.contents()
 
 
-def test_a_shard_damaged_in_the_work_folder_is_not_sent(source, store, monkeypatch):
-    real = bucket_module.BucketOutput.deliver
-
-    def deliver(output, info, made_of):
-        path = Path(output.workplace.join(info.name))
-        path.write_bytes(path.read_bytes()[:-1] + b"x")
-        real(output, info, made_of)
-
-    monkeypatch.setattr(bucket_module.BucketOutput, "deliver", deliver)
+def test_a_shard_damaged_in_the_work_folder_is_not_sent(store, tmp_path):
+    target = BucketTarget(store)
+    (tmp_path / "shard-000000.tar").write_bytes(b"12")
     with pytest.raises(shardpack.ShardpackError, match=r"is damaged: expected .* with CRC32C"):
-        pack(source, store)
+        target.place("shard-000000.tar", tmp_path / "shard-000000.tar", num_bytes=2, crc32c=crc32c(b"13"))
     assert not store.puts(".tar")
 
 
-def test_long_files_go_through_the_work_folder(source, whole, store, work_dir, monkeypatch):
-    monkeypatch.setattr(bucket_module, "_SPOOL_BYTES", 10)
-    pack(source, store, work_dir=work_dir)
-    assert store.contents() == whole
+def test_long_files_go_through_the_work_folder(store, work_dir):
+    target = BucketTarget(store, str(work_dir), spool_bytes=10)
+    target.put("x", (b"%d" % i for i in range(20)))
+    assert store.contents()["x"] == b"".join(b"%d" % i for i in range(20))
+    assert os.listdir(work_dir)
+    target.drop_scratch()
 
 
 def test_what_is_there_is_asked_once():
@@ -487,8 +476,19 @@ def test_what_is_there_is_asked_once():
             return super().names()
 
     store = Counted({})
-    output = BucketOutput(store)
-    with claim(output, force=False):
-        assert not output.files_like_ours()
-        assert output.finished_shard("shard-000000.tar", "x") is None
+    with begin(BucketTarget(store), "pack") as transaction:
+        assert transaction.finished("shard-000000.tar", "x") is None
+        transaction.keep_only([])
     assert store.lists == 2  # before and after it said that it begins
+
+
+def test_a_bucket_that_may_not_be_listed_is_taken_for_empty_if_told_so():
+    class Unlisted(MemoryStore):
+        def names(self):
+            raise StorageError("cannot list: access denied")
+
+    with pytest.raises(StorageError):
+        BucketTarget(Unlisted({"x": b"1"})).names()
+    target = BucketTarget(Unlisted({"x": b"1"}), needs_list=False)
+    assert not target.names()
+    assert (target.read("x"), target.size("x"), target.size("y")) == (b"1", 1, None)

@@ -1,4 +1,4 @@
-"""Who may write into a folder: one at a time, and over nothing that a packer did not make."""
+"""One process at a time writes to a place, also after kills, forks and races."""
 
 from __future__ import annotations
 
@@ -12,235 +12,124 @@ import time
 import pytest
 
 import shardpack
-from shardpack.commit import lease as claim_module
-from shardpack.commit.folder import Output
-from shardpack.commit.lease import claim, refuse_taken
-from shardpack.errors import OutputExistsError, StorageError
+from shardpack.commit.bucket import BucketTarget
+from shardpack.commit.folder import FolderTarget
+from shardpack.commit.lease import LEASE_NAME, acquire, refuse_other_work, unfinished_command
+from shardpack.commit.transaction import begin
+from shardpack.errors import OutputExistsError
 from shardpack.storage.lock import FolderLock
-from shardpack.write.pack_run import pack_plan, plan_shards
-from shardpack.write.report import PackOptions
+from shardpack.storage.memory import MemoryStore
 from shardpack.write.shard_writer import ShardWriter
-from shardpack.write.sharding import ShardLimits
 from tests.conftest import ROOT
-from tests.fakes import contents, inline_listing
+from tests.fakes import contents
 
-OLD = {f"old-{i}": {"bin": b"old"} for i in range(6)}
-NEW = {f"new-{i}": {"bin": b"new"} for i in range(3)}
-
-
-def pack(out, samples, **options):
-    return pack_plan(
-        plan_shards(inline_listing(samples), ShardLimits(1 << 20, 2)), Output(str(out)), PackOptions(**options)
-    )
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+BUSY = r"another process is packing into .*; wait until it has ended"
 
 
-def write(out, samples, **options):
-    with ShardWriter(out, max_shard_samples=2, **options) as writer:
-        for key, fields in samples.items():
-            writer.write(key, fields)
+@pytest.fixture(params=["folder", "bucket"])
+def place(request, tmp_path):
+    """A function that makes targets of one place."""
+    if request.param == "folder":
+        return lambda: FolderTarget(str(tmp_path / "out"), seconds_to_wait=0.1)
+    store = MemoryStore({})
+    return lambda: BucketTarget(store, str(tmp_path))
 
 
-packers = pytest.mark.parametrize("packer", [pack, write])
+def test_a_lease_names_the_command_and_nothing_else(place):
+    lease = acquire(place(), "copy")
+    found = json.loads(place().read(LEASE_NAME))
+    assert set(found) == {"command", "owner"}
+    assert unfinished_command(place()) == found["command"] == "copy"
+    lease.release()
 
 
-@pytest.fixture(autouse=True)
-def be_quick(monkeypatch):
-    monkeypatch.setattr(claim_module, "_SECONDS_TO_WAIT", 0.1)
+@pytest.mark.parametrize("text", [b"", b"{", b"[]", b'{"command": 5}', b"\xff"])
+def test_a_lease_that_is_nonsense_names_no_command(place, text):
+    target = place()
+    target.lock()
+    target.put(LEASE_NAME, [text])
+    assert unfinished_command(target) is None
 
 
-@packers
-def test_a_dataset_is_kept_without_force(tmp_path, packer):
-    pack(tmp_path, OLD)
-    before = contents(tmp_path)
-    with pytest.raises(OutputExistsError, match="already holds a dataset; choose another folder, or pass --force"):
-        packer(tmp_path, NEW)
-    assert contents(tmp_path) == before
+def test_who_began_last_goes_on_where_there_are_no_locks():
+    store = MemoryStore({})
+    first = acquire(BucketTarget(store), "pack")
+    first.check()
+    second = acquire(BucketTarget(store), "pack")
+    second.check()
+    with pytest.raises(OutputExistsError, match=BUSY):
+        first.check()
 
 
-@packers
-def test_force_replaces_the_dataset_and_nothing_else(tmp_path, packer):
-    pack(tmp_path / "out", OLD)
-    packer(tmp_path / "new", NEW)
-    others = {"notes.txt": b"1", "shard.tar": b"2", "shard-1.tar": b"3", "x-000000.tar": b"4", "photos/a.jpg": b"5"}
-    for name, data in others.items():
-        (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
-        (tmp_path / "out" / name).write_bytes(data)
-    packer(tmp_path / "out", NEW, force=True)
-    assert contents(tmp_path / "out") == {**contents(tmp_path / "new"), **others, "photos": None}
+def test_a_lease_that_is_gone_is_not_ours(place):
+    target = place()
+    lease = acquire(target, "pack")
+    target.refresh()
+    target.delete([LEASE_NAME])
+    with pytest.raises(OutputExistsError, match=BUSY):
+        lease.check()
+    lease.release()
 
 
-@packers
-def test_force_is_fine_where_there_is_nothing(tmp_path, packer):
-    packer(tmp_path / "out", NEW, force=True)
-    assert len(shardpack.open(tmp_path / "out")) == 3
+@pytest.mark.parametrize(("before", "then"), [("index", "pack"), ("index", "copy"), ("pack", "index")])
+def test_a_command_goes_on_with_its_own_work_only(place, before, then):
+    """`index` writes about tars that are somebody's; the others delete tars that are in the way."""
+    acquire(place(), before).release()
+    with pytest.raises(OutputExistsError, match=f"unfinished; run the same {before} command again"):
+        acquire(place(), then)
+    refuse_other_work(place(), before)
+    acquire(place(), before).release()
 
 
-@packers
-@pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("name", ["shard-000000.tar", "shard-000007.index", "keys.index", "rejected.jsonl"])
-def test_files_of_unknown_origin_are_kept(tmp_path, packer, force, name):
-    """Webdataset's writers use such names too."""
-    (tmp_path / name).write_bytes(b"somebody's")
-    with pytest.raises(OutputExistsError, match=f"no manifest that says whose they are: '{name}'; move them away"):
-        packer(tmp_path, NEW, force=force)
-    assert contents(tmp_path) == {name: b"somebody's"}
+def test_pack_and_copy_take_over_from_each_other(place):
+    acquire(place(), "pack").release()
+    acquire(place(), "copy").release()
 
 
-@packers
-def test_a_shard_beside_the_dataset_is_kept(tmp_path, packer):
-    pack(tmp_path, OLD)
-    (tmp_path / "shard-000099.tar").write_bytes(b"somebody's")
-    before = contents(tmp_path)
-    with pytest.raises(OutputExistsError, match=r"not in its manifest: 'shard-000099\.tar'; move them away"):
-        packer(tmp_path, NEW, force=True)
-    assert contents(tmp_path) == before
+# Folders
 
 
-@packers
-def test_indexed_tars_are_kept(tmp_path, packer):
-    """Their names may be ours, but they are not."""
-    pack(tmp_path, OLD)
-    for path in tmp_path.iterdir():
-        if path.suffix != ".tar":
-            path.unlink()
-    shardpack.index(tmp_path)
-    before = contents(tmp_path)
-    with pytest.raises(OutputExistsError, match='tars that "shardpack index" found there, and packing would delete'):
-        packer(tmp_path, NEW, force=True)
-    assert contents(tmp_path) == before
+def test_a_second_process_is_refused(tmp_path):
+    first = acquire(FolderTarget(str(tmp_path)), "pack")
+    with pytest.raises(OutputExistsError, match=BUSY):
+        acquire(FolderTarget(str(tmp_path), seconds_to_wait=0.05), "pack")
+    first.check()
+    first.release()
+    acquire(FolderTarget(str(tmp_path), seconds_to_wait=0.05), "pack").release()
 
 
-@packers
-@pytest.mark.parametrize(
-    "change", [lambda text: text[:100], lambda text: text.replace(b'"version": 1', b'"version": 99')]
-)
-def test_what_a_manifest_lists_must_be_known(tmp_path, packer, change):
-    pack(tmp_path, OLD)
-    path = tmp_path / "shardpack.json"
-    path.write_bytes(change(path.read_bytes()))
-    before = contents(tmp_path)
-    with pytest.raises(OutputExistsError, match=r"but not which files belong to it: .*; delete it, or choose another"):
-        packer(tmp_path, NEW, force=True)
-    assert contents(tmp_path) == before
-
-
-def test_a_hostile_manifest_deletes_nothing_else(tmp_path):
-    """`force` deletes what a manifest lists only if a packer could have named it so."""
-    pack(tmp_path, OLD)
-    path = tmp_path / "shardpack.json"
-    path.write_bytes(path.read_bytes().replace(b"shard-000001.tar", b"thesis.tar"))
-    (tmp_path / "thesis.tar").write_bytes(b"years of work")
-    (tmp_path / "shard-000001.tar").unlink()
-    (tmp_path / "shard-000001.index").unlink()
-    pack(tmp_path, NEW, force=True)
-    assert (tmp_path / "thesis.tar").read_bytes() == b"years of work"
-
-
-def test_a_refusal_can_be_had_early_and_writes_nothing(tmp_path):
-    refuse_taken(Output(str(tmp_path / "nowhere")), force=False)
-    assert not (tmp_path / "nowhere").exists()
-    pack(tmp_path / "out", OLD)
-    with pytest.raises(OutputExistsError):
-        refuse_taken(Output(str(tmp_path / "out")), force=False)
-    refuse_taken(Output(str(tmp_path / "out")), force=True)
-
-
-@packers
-def test_a_refusal_needs_no_write_permission(tmp_path, packer, monkeypatch):
-    pack(tmp_path, OLD)
-
-    def refuse(*_, **__):
-        raise OSError(30, "Read-only file system")
-
-    for call in ("mkdir", "unlink", "rmdir"):
-        monkeypatch.setattr(os, call, refuse)
-    with pytest.raises(OutputExistsError):
-        packer(tmp_path, NEW)
-    with pytest.raises(StorageError, match="Read-only file system; choose another folder"):
-        packer(tmp_path, NEW, force=True)
-    monkeypatch.undo()
-    assert list(shardpack.open(tmp_path).keys()) == list(OLD)
-
-
-# Unfinished work
-
-
-def unfinished(out, samples):
-    """Leave what a packer leaves that fails after its second shard."""
-    calls = []
-
-    def stop(*_):
-        calls.append(None)
-        if len(calls) == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        pack(out, samples, progress=stop)
-    assert len(list(out.glob("*.tar"))) == 2
-
-
-@packers
-@pytest.mark.parametrize("force", [False, True])
-def test_unfinished_work_needs_no_force(tmp_path, packer, force):
-    unfinished(tmp_path / "out", OLD)
-    packer(tmp_path / "out", NEW, force=force)
-    packer(tmp_path / "new", NEW)
-    assert contents(tmp_path / "out") == contents(tmp_path / "new")
-
-
-def test_the_same_run_continues_also_with_force(tmp_path):
-    unfinished(tmp_path, OLD)
-    assert pack(tmp_path, OLD, force=True) == 2
-    assert pack(tmp_path, OLD, force=True) == 0  # it is complete now, and replaced
-
-
-@pytest.mark.parametrize("mark", [b"", b"{", b"[]", b'{"mark": "other"}'])
-def test_a_work_folder_beside_a_dataset_is_removed(tmp_path, mark):
-    pack(tmp_path, OLD)
-    before = contents(tmp_path)
-    (tmp_path / ".shardpack").mkdir()
-    (tmp_path / ".shardpack" / "run.json").write_bytes(mark)
-    (tmp_path / ".shardpack" / "shard-000000.tar.json").write_text("{}")
-    with pytest.raises(OutputExistsError):
-        pack(tmp_path, OLD)
-    assert contents(tmp_path) == before
-
-
-# Two at once
-
-
-@packers
-def test_a_second_packer_is_refused_and_harms_nothing(tmp_path, packer):
+def test_a_second_packer_is_refused_and_harms_nothing(tmp_path):
     first = ShardWriter(tmp_path)
     first.write("a", {"bin": b"1"})
     for force in (False, True):
-        with pytest.raises(OutputExistsError, match=r"another process is packing into .*; wait until it has ended"):
-            packer(tmp_path, NEW, force=force)
+        with pytest.raises(OutputExistsError, match=BUSY):
+            begin(FolderTarget(str(tmp_path), seconds_to_wait=0.05), "pack", force=force)
     first.close()
     assert list(shardpack.open(tmp_path).keys()) == ["a"]
 
 
-def test_a_packer_waits_for_the_workers_of_a_killed_one(tmp_path, monkeypatch):
-    monkeypatch.setattr(claim_module, "_SECONDS_TO_WAIT", 30)
-    unfinished(tmp_path, OLD)
-    worker = Output(str(tmp_path)).share()
+def test_the_next_one_waits_for_the_workers_of_a_killed_one(tmp_path):
+    acquire(FolderTarget(str(tmp_path)), "pack").release()
+    (tmp_path / ".shardpack").mkdir(exist_ok=True)
+    worker = FolderTarget(str(tmp_path)).scratch.share()
     timer = threading.Timer(0.1, worker.release)
     timer.start()
-    assert pack(tmp_path, OLD) == 2
+    acquire(FolderTarget(str(tmp_path), seconds_to_wait=30), "pack").release()
     timer.join()
 
 
 def test_a_worker_of_a_killed_packer_writes_no_more(tmp_path):
-    output = Output(str(tmp_path))
-    lock = output.lock()
-    assert lock.take()  # the next packer, getting the folder ready
-    with pytest.raises(OutputExistsError, match="another process"):
-        output.share()
-    lock.release()
-    output.share().release()
+    target = FolderTarget(str(tmp_path))
+    lease = acquire(target, "pack")  # the next one, getting the folder ready
+    with pytest.raises(OutputExistsError, match="another process has taken over"):
+        target.scratch.share()
+    lease.share()
+    target.scratch.share().release()
+    lease.release()
 
 
-def test_the_claim_goes_with_its_process(tmp_path):
+def test_a_lease_goes_with_its_process(tmp_path):
     script = "import sys, time, shardpack; w = shardpack.ShardWriter(sys.argv[1]); w.write('a', {'b': b'1'})"
     script += "; print(flush=True); time.sleep(60)"
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -248,40 +137,94 @@ def test_the_claim_goes_with_its_process(tmp_path):
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE) as other:
         other.stdout.readline()
         with pytest.raises(OutputExistsError, match="another process"):
-            pack(tmp_path, NEW)
+            acquire(FolderTarget(str(tmp_path), seconds_to_wait=0.05), "pack")
         other.kill()
         other.wait()
-    pack(tmp_path, NEW)
-    assert list(shardpack.open(tmp_path).keys()) == list(NEW)
+    acquire(FolderTarget(str(tmp_path)), "pack").release()
 
 
-def test_a_claim_given_up_late_does_not_sweep_the_next_one(tmp_path):
-    first = ShardWriter(tmp_path)
-    claimed = first._claim
-    release, claimed.release = claimed.release, lambda: None
-    first.close()
-    second = ShardWriter(tmp_path, force=True)
-    second.write("b", {"bin": b"2"})
-    release()
-    second.close()
-    assert list(shardpack.open(tmp_path).keys()) == ["b"]
+def test_a_lease_released_late_leaves_the_next_one_alone(tmp_path):
+    first = acquire(FolderTarget(str(tmp_path)), "pack")
+    (tmp_path / ".shardpack" / "lease.json").unlink()
+    (tmp_path / ".shardpack").rmdir()  # it has published
+    second = FolderTarget(str(tmp_path))
+    lease = acquire(second, "pack")
+    (tmp_path / ".shardpack" / "shard-000000.tar.1.tmp").write_bytes(b"1")
+    first.release()
+    assert (tmp_path / ".shardpack" / "shard-000000.tar.1.tmp").exists()
+    lease.check()
+    lease.release()
 
 
 @pytest.mark.parametrize("removals", [1, 3])
 def test_a_work_folder_that_vanishes_is_made_again(tmp_path, monkeypatch, removals):
     """Its owner removes it when it is done, perhaps while we wait for the lock."""
-    output = Output(str(tmp_path))
     real, left = FolderLock.take, [None] * removals
 
     def take(lock, **options):
         if left:
             left.pop()
-            output.remove_work_folder()
+            (tmp_path / ".shardpack").rmdir()
         return real(lock, **options)
 
     monkeypatch.setattr(FolderLock, "take", take)
-    with claim(output, force=False):
-        assert output.has_work_folder()
+    lease = acquire(FolderTarget(str(tmp_path)), "pack")
+    assert (tmp_path / ".shardpack" / "lease.json").exists()
+    lease.release()
+
+
+# Forks
+
+
+def in_child(function):
+    """Return what `function` returns in a forked child."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        try:
+            answer = str(function())
+        except BaseException as error:  # noqa: BLE001 - the child must end here
+            answer = type(error).__name__
+        os.write(writer, answer.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        answer = pipe.read()
+    os.waitpid(pid, 0)
+    return answer
+
+
+@needs_fork
+def test_a_forked_child_neither_writes_nor_cleans_up(place):
+    target = place()
+    transaction = begin(target, "pack")
+    with open(transaction.scratch.join("shard-000000.tar"), "wb") as file:
+        file.write(b"1")
+    assert in_child(lambda: transaction.put("x", [b"1"])) == "OutputExistsError"
+    assert in_child(transaction.release) == "None"
+    assert os.path.exists(transaction.scratch.join("shard-000000.tar"))
+    transaction.put("x", [b"1"])
+    transaction.release()
+
+
+@needs_fork
+def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
+    transaction = begin(FolderTarget(str(tmp_path)), "pack")
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(writer)
+        os.read(reader, 1)
+        os._exit(0)
+    transaction.release()
+    begin(FolderTarget(str(tmp_path), seconds_to_wait=0.5), "pack").release()
+    os.close(writer)
+    os.waitpid(pid, 0)
+    os.close(reader)
+
+
+# Many at once
 
 
 @pytest.mark.parametrize("force", [False, True])
@@ -317,6 +260,4 @@ except shardpack.ShardpackError as error:
     assert len({sample.key[0] for sample in ds}) == 1
     assert len(ds) == 300
     assert shardpack.verify(tmp_path, full=True).ok
-    assert not list(tmp_path.glob(".*"))
-    assert len(list(tmp_path.iterdir())) == 2 * 15 + 2
-    assert json.loads((tmp_path / "shardpack.json").read_text())["num_samples"] == 300
+    assert not [name for name in contents(tmp_path) if "tmp" in name or "lease" in name]

@@ -148,7 +148,7 @@ def test_a_run_that_was_cut_off_continues(bucket, tmp_path, on_disk):
         shardpack.index("memory://bucket", out=out, jobs=1)
     names = contents(out) if on_disk else bucket.objects
     assert "shardpack.json" not in names
-    journal = [name for name in names if re.fullmatch(r"\.shardpack/index-[0-9a-f]{16}\.json", name)]
+    journal = [name for name in names if re.fullmatch(r"\.shardpack/train-\d+\.tar\.done\.json", name)]
     assert len(journal) == 3
     bucket.before = lambda *_: None
     bucket.asked.clear()
@@ -216,14 +216,16 @@ def test_a_tar_that_is_replaced_meanwhile(bucket):
 
 def test_nothing_is_overwritten_unasked(bucket):
     bucket.objects["train-002.index"] = b"somebody else's"
-    with pytest.raises(OutputExistsError, match=r"memory://bucket/train-002.index' is no index of ours; move it away"):
+    with pytest.raises(
+        OutputExistsError, match=r"memory://bucket/train-002.index' is not a shardpack index; move it away"
+    ):
         shardpack.index("memory://bucket")
     assert bucket.objects["train-002.index"] == b"somebody else's"
     shardpack.index("memory://bucket", force=True)
     bucket.objects["train-009.tar"] = photo_tar(500, 1)
     with pytest.raises(OutputExistsError, match=r"has 1 more tar\(s\), such as 'train-003.tar'"):
         shardpack.index("memory://bucket/train-{000..002}.tar", force=True)
-    bucket.objects[".shardpack/run.json"] = b"{}"
+    bucket.objects[".shardpack/lease.json"] = b'{"command": "pack"}'
     with pytest.raises(OutputExistsError, match="unfinished; run the same pack command again"):
         shardpack.index("memory://bucket", force=True)
 

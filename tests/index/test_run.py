@@ -237,7 +237,7 @@ def test_a_bad_tar_among_good_ones(tmp_path, data, text, jobs):
 def test_nothing_is_overwritten_unasked(tmp_path):
     tars(tmp_path, x=A + END)
     (tmp_path / "x.index").write_text("somebody else's")
-    with pytest.raises(OutputExistsError, match=r"x.index' is no index of ours; move it away, or pass --force"):
+    with pytest.raises(OutputExistsError, match=r"x.index' is not a shardpack index; move it away, or pass --force"):
         shardpack.index(tmp_path)
     assert (tmp_path / "x.index").read_text() == "somebody else's"
     shardpack.index(tmp_path, force=True)

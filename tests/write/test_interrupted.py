@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from shardpack.commit.folder import Output
+from shardpack.commit.folder import FolderTarget
 from shardpack.errors import ShardpackError, StorageError
 from shardpack.format import manifest
 from shardpack.runtime.processes import start_workers
@@ -191,11 +191,11 @@ def test_a_worker_that_always_dies_never_publishes(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, start_workers(2) as pool:
         patch.setattr(run_module, "pack_shard", pack_but_die)
         with pytest.raises(ShardpackError, match="killed by signal 9"):
-            pack_plan(plan, Output(str(tmp_path)), PackOptions(), engine=pool)
+            pack_plan(plan, FolderTarget(str(tmp_path)), PackOptions(), engine=pool)
     assert not (tmp_path / manifest.FILE_NAME).exists()
     assert not list(tmp_path.rglob("*.tmp"))
     kept = len(finished(tmp_path))
-    assert pack_plan(plan, Output(str(tmp_path)), PackOptions()) == kept
+    assert pack_plan(plan, FolderTarget(str(tmp_path)), PackOptions()) == kept
 
 
 @contextmanager
@@ -239,13 +239,13 @@ class TestRealDisks:
             with mounted(tmp_path / f"{kilobytes}", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs") as disk:
                 plan = plan_shards(file_listing(source), ShardLimits(256 << 10))
                 try:
-                    pack_plan(plan, Output(str(disk / "out")), PackOptions())
+                    pack_plan(plan, FolderTarget(str(disk / "out")), PackOptions())
                 except StorageError as error:
                     assert "No space left on device; free some space" in str(error)  # noqa: PT017 - or none is raised
                     assert not (disk / "out" / manifest.FILE_NAME).exists()
                     before = finished(disk / "out")
                     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-                    assert pack_plan(plan, Output(str(disk / "out")), PackOptions()) == len(before)
+                    assert pack_plan(plan, FolderTarget(str(disk / "out")), PackOptions()) == len(before)
                 expected = expected or contents(disk / "out")
                 assert contents(disk / "out") == expected
 
@@ -264,7 +264,7 @@ class TestRealDisks:
 def test_a_folder_that_may_not_be_written(source, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="Permission denied; choose another folder, or change its permissions"):
-        pack_plan(plan_shards(file_listing(source), ShardLimits()), Output(str(tmp_path / "out")), PackOptions())
+        pack_plan(plan_shards(file_listing(source), ShardLimits()), FolderTarget(str(tmp_path / "out")), PackOptions())
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open", "posix_fallocate", "write", "fsync", "replace", "unlink", "rmdir"])
@@ -272,7 +272,7 @@ def test_a_folder_that_may_not_be_written(source, tmp_path):
 def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, call, after):
     """And the same call continues once the disk is well."""
     plan = plan_shards(inline_listing(SAMPLES), ShardLimits(512 << 10))
-    pack_plan(plan, Output(str(tmp_path / "whole")), PackOptions())
+    pack_plan(plan, FolderTarget(str(tmp_path / "whole")), PackOptions())
     if not hasattr(os, call):
         pytest.skip(f"no {call} here")
     out, real, calls = tmp_path / "out", getattr(os, call), iter(range(after))
@@ -285,13 +285,13 @@ def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, cal
     with monkeypatch.context() as patch:
         patch.setattr(os, call, refuse)
         try:
-            pack_plan(plan, Output(str(out)), PackOptions())
+            pack_plan(plan, FolderTarget(str(out)), PackOptions())
         except StorageError as error:
             assert "Input/output error; mend it, then run the same command" in str(error)  # noqa: PT017 - or none
         refused = next(calls, None) is None
     assert refused or call in {"mkdir", "rmdir", "posix_fallocate"}
     if (out / ".shardpack/run.json").exists() or not (out / manifest.FILE_NAME).exists():
-        pack_plan(plan, Output(str(out)), PackOptions())
+        pack_plan(plan, FolderTarget(str(out)), PackOptions())
     if (out / ".shardpack").exists():  # all was done but its removal
         assert call == "rmdir"
         (out / ".shardpack").rmdir()

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.commit.folder import Output
+from shardpack.commit.folder import FolderTarget
 from shardpack.errors import SourceError, StorageError
 from shardpack.format import manifest
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
@@ -21,7 +21,7 @@ from shardpack.runtime.processes import start_workers
 from shardpack.write import pack_shard
 from shardpack.write import pack_shard as shard_module
 from shardpack.write.pack_run import pack_plan, plan_shards
-from shardpack.write.pack_shard import chunks, fingerprint, member_names
+from shardpack.write.pack_shard import chunks, input_digest, member_names
 from shardpack.write.report import PackOptions, PackReport
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, file_listing, inline_listing, write_files
@@ -42,7 +42,7 @@ SAMPLES = {
 def pack(listing, out, *, limits=None, engine=HERE, progress=lambda *_: None, **options):
     """Pack a listing; return the folder's content and how many shards were there already."""
     plan = plan_shards(listing, limits or ShardLimits(SMALL))
-    resumed = pack_plan(plan, Output(str(out)), PackOptions(progress=progress), engine=engine, **options)
+    resumed = pack_plan(plan, FolderTarget(str(out)), PackOptions(progress=progress), engine=engine, **options)
     return contents(out), resumed
 
 
@@ -76,7 +76,7 @@ def test_the_folder_holds_a_dataset_and_nothing_else(whole):
 
 def test_the_cap_holds_and_the_plan_is_kept(source, tmp_path):
     plan = plan_shards(file_listing(source), ShardLimits(SMALL))
-    pack_plan(plan, Output(str(tmp_path)), PackOptions())
+    pack_plan(plan, FolderTarget(str(tmp_path)), PackOptions())
     lengths = [os.path.getsize(path) for path in sorted(tmp_path.glob("*.tar"))]
     assert lengths == plan.shard_bytes.tolist()
     assert max(lengths) <= SMALL
@@ -215,13 +215,11 @@ def test_a_run_that_failed_is_continued(source, whole, tmp_path):
     assert pack(file_listing(source), tmp_path) == (whole, 3)
 
 
-@pytest.mark.parametrize(
-    "damage", ["", "{", "[]", "{}", '{"made_of": 5, "shard": {}}', '{"shard": {"name": 7}}', "\xff"]
-)
+@pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"input": 5, "shard": {}}', '{"shard": {"name": 7}}', "\xff"])
 def test_a_damaged_journal_is_no_journal(source, whole, tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
         pack(file_listing(source), tmp_path, progress=interrupt)
-    (tmp_path / ".shardpack" / "shard-000000.tar.json").write_text(damage, encoding="latin-1")
+    (tmp_path / ".shardpack" / "shard-000000.tar.done.json").write_text(damage, encoding="latin-1")
     assert pack(file_listing(source), tmp_path) == (whole, 0)
 
 
@@ -244,18 +242,16 @@ def test_rejects_are_listed(tmp_path):
     assert [(line["name"], line["reason"]) for line in lines] == rejected
 
 
-def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path, monkeypatch):
-    real = Output.write
+def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path):
+    class Stopped(FolderTarget):
+        def put(self, name, parts):
+            if name == manifest.FILE_NAME:
+                raise KeyboardInterrupt
+            super().put(name, parts)
 
-    def write(output, name, parts):
-        if name == manifest.FILE_NAME:
-            raise KeyboardInterrupt
-        real(output, name, parts)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(Output, "write", write)
-        with pytest.raises(KeyboardInterrupt):
-            pack(inline_listing(SAMPLES), tmp_path, rejected=[("a", "b")])
+    plan = plan_shards(inline_listing(SAMPLES), ShardLimits(SMALL))
+    with pytest.raises(KeyboardInterrupt):
+        pack_plan(plan, Stopped(str(tmp_path)), PackOptions(), rejected=[("a", "b")])
     assert (tmp_path / "rejected.jsonl").exists()
     assert pack(inline_listing(SAMPLES), tmp_path)[0] == whole
 
@@ -280,14 +276,14 @@ def test_a_file_that_changes_is_named(tmp_path, jobs, change, says):
     plan = plan_shards(listing, ShardLimits(1 << 20, 1))
     out = tmp_path / "out"
     with start_workers(jobs) as engine, pytest.raises(SourceError, match=says) as caught:
-        pack_plan(plan, Output(str(out)), PackOptions(), engine=engine)
+        pack_plan(plan, FolderTarget(str(out)), PackOptions(), engine=engine)
     assert "\n" not in str(caught.value)
     assert not (out / manifest.FILE_NAME).exists()
     assert not list(out.rglob("*.tmp"))
 
 
 @given(st.data())
-def test_the_fingerprint_depends_on_everything(data):
+def test_the_digest_depends_on_everything(data):
     samples = {"a": {"jpg": b"12", "json": b"1"}, "b": {"jpg": b"3"}}
     listing = inline_listing(samples)
     changed = inline_listing(samples)
@@ -307,14 +303,14 @@ def test_the_fingerprint_depends_on_everything(data):
             changed = inline_listing({"a": samples["a"], "b": {"json": b"3"}})
         case "shift":
             changed = inline_listing({"a": {"jpg": b"12"}, "b": {"jpg": b"3", "json": b"1"}})
-    assert fingerprint("shard-000000.tar", listing) == fingerprint("shard-000000.tar", inline_listing(samples))
-    assert fingerprint(name, changed) != fingerprint("shard-000000.tar", listing)
+    assert input_digest("shard-000000.tar", listing) == input_digest("shard-000000.tar", inline_listing(samples))
+    assert input_digest(name, changed) != input_digest("shard-000000.tar", listing)
 
 
 def test_another_version_does_not_finish_a_dataset(monkeypatch):
-    before = fingerprint("a", inline_listing({}))
+    before = input_digest("a", inline_listing({}))
     monkeypatch.setattr(pack_shard, "__version__", "99.0.0")
-    assert fingerprint("a", inline_listing({})) != before
+    assert input_digest("a", inline_listing({})) != before
 
 
 def test_overhead_is_what_is_not_payload():

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.commit.folder import Output
+from shardpack.commit.folder import FolderTarget
 from shardpack.errors import (
     DuplicateKeyError,
     FormatError,
@@ -69,7 +69,9 @@ def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, 
     folder = new_folder()
     limits = ShardLimits(max_bytes, most, allow_oversized=True)
     recorded = recorded_options(max_shard_bytes=max_bytes, max_shard_samples=most, allow_oversized=True)
-    pack_plan(plan_shards(inline_listing(samples), limits), Output(str(folder / "a")), PackOptions(recorded=recorded))
+    pack_plan(
+        plan_shards(inline_listing(samples), limits), FolderTarget(str(folder / "a")), PackOptions(recorded=recorded)
+    )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer_module, "CHUNK_BYTES", chunk)
         options = {"max_shard_bytes": max_bytes, "max_shard_samples": most, "allow_oversized": True}

@@ -1,0 +1,110 @@
+"""What is in a place already, and whether a new dataset may take its room: never over what no packer made.
+
+in OUT                              without force       with force
+nothing of these                    a new dataset       a new dataset
+work folder of pack or copy         continue            continue
+manifest                            refuse              replace what the manifest lists
+manifest and work folder            as above, unless it is this very run, killed at its last step
+work folder of `shardpack index`    refuse              refuse: it is about somebody's tars
+shard files with none of these      refuse              refuse: they may be anybody's
+tars that `shardpack index` found   refuse              refuse: they are somebody's
+"""
+
+from __future__ import annotations
+
+from shardpack.commit.lease import Command, refuse_other_work, unfinished_command
+from shardpack.commit.target import Target
+from shardpack.errors import FormatError, OutputExistsError
+from shardpack.format import key_index, manifest
+from shardpack.format.assemble import REJECTED_NAME
+from shardpack.format.manifest import WORK_FOLDER, Manifest
+from shardpack.format.naming import is_packer_name
+
+OTHER_NAMES = frozenset({key_index.FILE_NAME, REJECTED_NAME})  # of a dataset, beside shards, indexes and manifest
+
+
+def check_writable(target: Target, command: Command, *, force: bool) -> None:
+    """Return if a new dataset may be written to a place; writes nothing.
+
+    `begin` asks again; a caller with hours of listing before it asks first.
+
+    Raises:
+        OutputExistsError: There is something that a new dataset must not touch; says what.
+    """
+    refuse_other_work(target, command)
+    unfinished = is_unfinished(target)
+    if has_manifest(target):
+        if not unfinished:  # `begin` knows whether it was this run
+            replaceable(target, force=force)
+    elif not (unfinished and unfinished_command(target)) and (strays := _files_like_ours(target)):
+        raise OutputExistsError(
+            f"{target.location!r} holds files that a dataset would overwrite, and no manifest that says whose "
+            f"they are: {_shown(strays)}; move them away, or choose another folder"
+        )
+
+
+def has_manifest(target: Target) -> bool:
+    """Return whether there is something with a manifest's name."""
+    return target.size(manifest.FILE_NAME) is not None
+
+
+def is_unfinished(target: Target) -> bool:
+    """Return whether a command has begun here and not ended."""
+    return any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
+
+
+def replaceable(target: Target, *, force: bool) -> list[str]:
+    """Return the files of the dataset that is there, but for the manifest, if it may be deleted.
+
+    Raises:
+        OutputExistsError: It may not.
+    """
+    try:
+        whole = manifest.parse_manifest(target.read(manifest.FILE_NAME) or b"")
+    except FormatError as error:
+        if not force:
+            raise OutputExistsError(
+                f"{target.location!r} already holds a dataset; choose another folder, or pass --force"
+            ) from None
+        raise OutputExistsError(
+            f"{target.location!r} holds a dataset, but not which files belong to it: {error}; "
+            "delete it, or choose another folder"
+        ) from error
+    if not force:
+        raise OutputExistsError(
+            f"{target.location!r} already holds a dataset; choose another folder, or pass --force, "
+            f"which deletes its {whole.num_samples:,} samples"
+        )
+    if not _is_packed(whole):
+        raise OutputExistsError(
+            f'{target.location!r} holds tars that "shardpack index" found there, and packing would delete them; '
+            "choose another folder"
+        )
+    listed = OTHER_NAMES | _packer_names(whole)
+    if strays := sorted(set(_files_like_ours(target)) - listed):
+        raise OutputExistsError(
+            f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
+            f"{_shown(strays)}; move them away, or choose another folder"
+        )
+    return sorted(listed)
+
+
+def _files_like_ours(target: Target) -> list[str]:
+    """Return the files here that have the name of a part of a dataset, other than the manifest."""
+    return sorted(name for name in target.names() if name in OTHER_NAMES or is_packer_name(name))
+
+
+def _packer_names(whole: Manifest) -> set[str]:
+    """Return the files of shards that a manifest lists, as far as they are named like a packer's."""
+    names = {record["name"] for record in whole.records}
+    return set(filter(is_packer_name, names | set(map(manifest.index_name, names))))
+
+
+def _is_packed(whole: Manifest) -> bool:
+    """Return whether a packer wrote these shards, rather than found them."""
+    options = whole.packed_with.get("options")
+    return not (isinstance(options, dict) and options.get("indexed"))
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -1,0 +1,97 @@
+"""What an unfinished run has done: an entry for each finished shard, in the work folder.
+
+OUT/.shardpack/shard-000003.tar.done.json    {"input": "9f0c...", "shard": {"name": "shard-000003.tar", ...}}
+OUT/.shardpack/run.json                      {"run": "77ab..."}: of what the whole dataset was made
+
+An entry counts only if its input digest is that of the run that asks, so that nothing is taken over
+that was made of something else. Digests and shards are all that is kept: no location, no option, no secret.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from shardpack.commit.scratch import flat_name
+from shardpack.format import manifest
+from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
+
+RUN_NAME = f"{WORK_FOLDER}/run.json"
+_ENDING = ".done.json"
+
+
+class _Target(Protocol):
+    """What of a `Target` a journal needs."""
+
+    def names(self) -> Iterable[str]: ...
+
+    def read(self, name: str) -> bytes | None: ...
+
+    def put(self, name: str, parts: list[bytes]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A finished shard.
+
+    Attributes:
+        info: What it is.
+        input_digest: Of what it was made.
+        more: What else the caller wants to know when it resumes; JSON values.
+    """
+
+    info: ShardInfo
+    input_digest: str
+    more: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Journal:
+    """The entries of a place."""
+
+    def __init__(self, target: _Target) -> None:
+        self._target = target
+
+    def add(self, entry: Entry) -> None:
+        """Write an entry; it replaces an earlier one of the same shard."""
+        value = {"input": entry.input_digest, "shard": manifest.record_of(entry.info), "more": dict(entry.more)}
+        self._target.put(entry_name(entry.info.name), [json.dumps(value).encode()])
+
+    def find(self, name: str) -> Entry | None:
+        """Return the entry of a shard, or None."""
+        entry = self._entry(entry_name(name))
+        return entry if entry is not None and entry.info.name == name else None
+
+    def shard_names(self) -> Iterator[str]:
+        """Yield the shards that entries tell of."""
+        for name in self._target.names():
+            entry = self._entry(name) if name.startswith(f"{WORK_FOLDER}/") and name.endswith(_ENDING) else None
+            if entry is not None and entry_name(entry.info.name) == name:
+                yield entry.info.name
+
+    def _entry(self, name: str) -> Entry | None:
+        try:
+            value = json.loads(self._target.read(name) or b"")
+            info = Manifest([value["shard"]], {}).shard(0)
+            if manifest.shard_name_problem(info.name) is None:
+                return Entry(info, str(value["input"]), dict(value["more"]))
+        except (ValueError, KeyError, TypeError, AttributeError):
+            pass  # a run that was killed may leave half an entry
+        return None
+
+    def write_run_digest(self, run_digest: str) -> None:
+        """Say of what the whole dataset was made; comes before its manifest."""
+        self._target.put(RUN_NAME, [json.dumps({"run": run_digest}).encode()])
+
+    def run_digest(self) -> str | None:
+        """Return of what the dataset was made whose manifest was about to be written; None if no run came so far."""
+        try:
+            return str(json.loads(self._target.read(RUN_NAME) or b"")["run"])
+        except (ValueError, KeyError, TypeError):
+            return None
+
+
+def entry_name(name: str) -> str:
+    """Return the name of a shard's entry."""
+    return f"{WORK_FOLDER}/{flat_name(name)}{_ENDING}"

@@ -1,0 +1,257 @@
+"""`begin` -> add shards -> `publish`: the order of writes that survives a kill at any moment, wherever they go.
+
+    .shardpack/lease.json                  who writes here (`lease.py`)
+    .shardpack/shard-000003.tar.done.json  journal: what the finished shard is, and of what it was made (`journal.py`)
+    shard-000003.index, .tar               a shard is finished when its journal entry and its tar are there
+    .shardpack/run.json                    journal: of what the whole dataset was made
+    keys.index, ..., shardpack.json        last
+
+A shard's journal entry is there before its tar gets its name, and an older tar of that name is gone
+before that. So a tar with its name and a matching entry is whole, and everything else can be written
+again without a loss. `run.json` is there before the manifest, and is removed after all else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Any
+
+from shardpack.commit.existing import OTHER_NAMES, check_writable, has_manifest, replaceable
+from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
+from shardpack.commit.lease import Command, Lease, acquire
+from shardpack.commit.scratch import ScratchDir
+from shardpack.commit.target import Target
+from shardpack.commit.upload_queue import UploadQueue
+from shardpack.errors import OutputExistsError
+from shardpack.format import manifest
+from shardpack.format.manifest import WORK_FOLDER, ShardInfo
+from shardpack.format.naming import is_packer_name
+from shardpack.storage.atomic import storage_errors
+
+
+def begin(
+    target: Target,
+    command: Command,
+    *,
+    force: bool = False,
+    replace: bool = True,
+    run_digest: Callable[[], str] | None = None,
+) -> Transaction:
+    """Return a transaction: a new one, or the continuation of one that was cut off.
+
+    Args:
+        target: The place; made if it is not there.
+        command: What is done, for the error that another command meets.
+        force: Delete a dataset that is there.
+        replace: Make a new dataset, in a place where nothing is in its way. Otherwise the one that is
+            there stays as it is, until a new manifest takes the place of its own.
+        run_digest: Called for a digest of all that makes the dataset what it is, when it is needed.
+
+    Raises:
+        OutputExistsError: There is something that this would overwrite, or another process at work.
+        StorageError: The place refused.
+    """
+    with storage_errors(f"write to {target.location!r}"):
+        if replace:
+            check_writable(target, command, force=force)
+        lease = acquire(target, command)
+        with ExitStack() as on_error:
+            on_error.callback(lease.release)
+            transaction = Transaction(
+                target, lease, replace=replace, owns_tars=command != "index", run_digest=run_digest
+            )
+            transaction.prepare(force=force)
+            on_error.pop_all()
+    return transaction
+
+
+class Transaction:
+    """A place that this process may write to, until the transaction is left. A context manager.
+
+    Attributes:
+        complete: The dataset is there already, whole, made by a run of the same digest that was killed
+            before it could clean up. Nothing is left to do.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        lease: Lease,
+        *,
+        replace: bool = True,
+        owns_tars: bool = True,
+        run_digest: Callable[[], str] | None = None,
+    ) -> None:
+        self._target, self._lease = target, lease
+        self._replace, self._owns_tars, self._run_digest = replace, owns_tars, run_digest
+        self._journal = Journal(target)
+        self._new: list[str] = []
+        self.complete = False
+
+    def __enter__(self) -> Transaction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def location(self) -> str:
+        """The place, for people."""
+        return self._target.location
+
+    @property
+    def takes_files(self) -> bool:
+        """Whether delivered files are moved; if not, they may be anywhere, and stay."""
+        return self._target.takes_files
+
+    @property
+    def scratch(self) -> ScratchDir:
+        """Where shards are made that are delivered."""
+        return self._target.scratch
+
+    def prepare(self, *, force: bool) -> None:
+        """Make the place ready: delete what is replaced, and what was being written when a run was killed."""
+        self._target.refresh()
+        if self._replace and has_manifest(self._target):
+            before = self._journal.run_digest()
+            self.complete = before is not None and self._run_digest is not None and before == self._run_digest()
+            if self.complete:
+                self._end()
+                return
+            self._delete_dataset(force=force)
+        self._target.drop_scratch()
+        self._lease.share()
+
+    def _delete_dataset(self, *, force: bool) -> None:
+        """Delete the dataset that is there: the manifest first, so that half of it never looks whole."""
+        try:
+            files = replaceable(self._target, force=force)
+        except OutputExistsError:
+            self._end()  # the work folder is of a run that was killed when all was done
+            raise
+        self._target.delete([manifest.FILE_NAME, *files])
+
+    # Shards
+
+    def finished(self, name: str, input_digest: str) -> Entry | None:
+        """Return the entry of a shard that an earlier run finished from the same input, if there is one."""
+        return finished_shard(self._target, name, input_digest, owns_tar=self._owns_tars)
+
+    def keep_only(self, names: Iterable[str]) -> None:
+        """Delete all shards that an earlier run left, but for those named."""
+        found = {name.rpartition(".")[0] + ".tar" for name in self._target.names() if is_packer_name(name)}
+        for name in sorted(found.union(self._journal.shard_names()).difference(names)):
+            self.drop(name)
+
+    def drop(self, name: str) -> None:
+        """Delete what there is of a shard: its journal entry first, so that the rest counts for nothing."""
+        tar = [name] if self._owns_tars else []
+        self._target.delete([entry_name(name), *tar, manifest.index_name(name)])
+
+    def deliver(self, info: ShardInfo, input_digest: str, *, files: tuple[Path, Path] | None = None) -> None:
+        """Give a shard that was made in `scratch` its place, with its index and its journal entry. Safe in threads.
+
+        Args:
+            info: What the files must be.
+            input_digest: Of what the shard was made.
+            files: Where tar and index are, if not in `scratch`; only for a target that leaves them there.
+
+        Raises:
+            CorruptShardError: A local file is not what `info` says.
+            OutputExistsError: Another process has begun here.
+            StorageError: The place refused.
+        """
+        tar, index = files or self.scratch.files(info)
+        try:
+            with storage_errors(f"write {info.name!r} to {self.location!r}"):
+                self._lease.check()
+                self._journal.add(Entry(info, input_digest))
+                self._target.place(info.index_name, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
+                self._target.place(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
+        finally:
+            if files is None:
+                self.scratch.delete([info.name, info.index_name])
+
+    def deliveries(self, jobs: int) -> UploadQueue:
+        """Return a queue that delivers shards in threads, while `jobs` more are being made."""
+        return UploadQueue(self.deliver, jobs=jobs)
+
+    def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
+        """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads."""
+        if self._target.size(entry.info.index_name) is None:
+            self._new.append(entry.info.index_name)
+        self.put(entry.info.index_name, parts)
+        self._journal.add(entry)
+
+    def read_index(self, name: str) -> bytes:
+        """Return the index file of a shard that was delivered, or is on its way."""
+        path = Path(self.scratch.join(name))
+        with suppress(FileNotFoundError):
+            return path.read_bytes()
+        return self._target.read(name) or b""
+
+    # The whole dataset
+
+    def put(self, name: str, parts: Iterable[Any]) -> None:
+        """Write another file of the dataset."""
+        self._lease.check()
+        self._target.put(name, parts)
+
+    def publish(self, files: Sequence[tuple[str, Iterable[Any]]]) -> None:
+        """Write what belongs to the whole dataset, and end the transaction.
+
+        Args:
+            files: (name, parts) in the order in which they are written, as `encode_dataset` returns
+                them: the manifest is the last.
+        """
+        with storage_errors(f"write to {self.location!r}"):
+            *others, (manifest_name, manifest_parts) = files
+            if self._replace:
+                self._target.delete(OTHER_NAMES.difference(dict(others)))  # of an earlier run
+            for name, parts in others:
+                self.put(name, parts)
+            self._lease.check()
+            self._journal.write_run_digest("" if self._run_digest is None else self._run_digest())
+            self._target.fsync()
+            self.put(manifest_name, manifest_parts)
+            self._target.fsync()
+            self._end()
+        self.release()
+
+    def roll_back(self) -> None:
+        """Delete the indexes that this transaction has written where none were, and end it."""
+        with suppress(OutputExistsError):  # somebody else goes on with them
+            self._lease.check()
+            self._target.delete(self._new)
+            self._end()
+        self.release()
+
+    def _end(self) -> None:
+        """Delete the work folder, the run's digest last."""
+        found = [name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/") and name != RUN_NAME]
+        self._target.delete(found)
+        self._target.delete([RUN_NAME])
+        self._target.drop_scratch()
+
+    def release(self) -> None:
+        """Give the place up; what is finished stays, for the same command to continue. Safe to call twice."""
+        self._lease.release()
+
+
+def finished_shard(target: Target, name: str, input_digest: str, *, owns_tar: bool) -> Entry | None:
+    """Return the journal entry of a shard that was finished from the same input, if it is still there.
+
+    Args:
+        target: The place.
+        name: The shard's.
+        input_digest: Of what it must have been made.
+        owns_tar: Whether the tar is in this place too, and not only its index.
+    """
+    entry = Journal(target).find(name)
+    if entry is None or entry.input_digest != input_digest:
+        return None
+    info = entry.info
+    whole = target.size(info.index_name) == info.index_bytes and (not owns_tar or target.size(name) == info.num_bytes)
+    return entry if whole else None

@@ -1,0 +1,51 @@
+"""Which kind of place a location is; and what both kinds have in common."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from shardpack.commit.bucket import BucketTarget
+from shardpack.commit.folder import FolderTarget
+from shardpack.commit.target import open_target, target_of
+from shardpack.errors import OptionError
+from shardpack.storage.local import LocalStore
+from shardpack.storage.memory import MemoryStore
+
+
+def test_a_location_or_a_store(tmp_path):
+    assert isinstance(open_target(tmp_path), FolderTarget)
+    assert isinstance(target_of(LocalStore(tmp_path)), FolderTarget)
+    assert isinstance(open_target("memory://x"), BucketTarget)
+    assert isinstance(target_of(MemoryStore({})), BucketTarget)
+    with pytest.raises(OptionError, match="work_dir is for buckets"):
+        open_target(tmp_path, scratch_dir=tmp_path)
+    with pytest.raises(OptionError, match="storage_options are for URLs"):
+        open_target(tmp_path, {"region": "x"})
+    with pytest.raises(OptionError, match="a web server takes no files; name a folder or a bucket"):
+        open_target("https://example.org/x")
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def target(request, tmp_path):
+    (tmp_path / ".shardpack").mkdir()
+    return target_of(LocalStore(tmp_path) if request.param == "folder" else MemoryStore({}))
+
+
+def test_every_verb(target):
+    target.refresh()
+    target.put("a.index", [b"12", memoryview(b"3")])
+    assert target.read("a.index") == b"123"
+    assert target.size("a.index") == 3
+    assert "a.index" in target.names()
+    with open(target.scratch.join("made"), "wb") as file:
+        file.write(b"tar")
+    target.place("x.tar", Path(target.scratch.join("made")), num_bytes=3, crc32c=None)
+    assert target.read("x.tar") == b"tar"
+    target.delete(["a.index", "nothing"])
+    target.delete([])
+    assert (target.read("a.index"), target.size("a.index")) == (None, None)
+    target.fsync()
+    target.drop_scratch()
+    target.drop_scratch()
