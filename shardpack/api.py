@@ -10,7 +10,7 @@ from typing import Any, Literal, get_args
 
 from shardpack.commit.existing import check_writable
 from shardpack.commit.folder import FolderTarget
-from shardpack.commit.lease import unfinished_command
+from shardpack.commit.lease import how_to_continue, unfinished_command
 from shardpack.commit.target import open_target
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
@@ -112,10 +112,9 @@ def _no_manifest(path: str) -> DatasetNotFoundError:
             + (', or index the tar with "shardpack index"' if path.endswith(".tar") else "")
         )
     if os.path.isdir(os.path.join(path, manifest.WORK_FOLDER)):
-        command = unfinished_command(FolderTarget(path)) or "pack"
+        then = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
         return DatasetNotFoundError(
-            f"the dataset in {path!r} is unfinished; "
-            f"run the same {command} command again: it continues where it stopped"
+            f"the dataset in {path!r} is unfinished; {then}"
         )
     tars = sum(name.endswith(".tar") for name in os.listdir(path))
     if tars:

@@ -20,7 +20,8 @@ from shardpack.storage.lock import FolderLock
 
 LEASE_NAME = f"{WORK_FOLDER}/lease.json"
 
-Command = Literal["pack", "copy", "index"]
+Command = Literal["pack", "write", "copy", "index"]  # "write" is a ShardWriter
+
 
 
 class _Target(Protocol):
@@ -104,7 +105,7 @@ def unfinished_command(target: _Target) -> str | None:
 def refuse_other_work(target: _Target, command: Command) -> None:
     """Raise if a command is unfinished here that made something else.
 
-    What was begun by `pack` or `copy` is the dataset's own, so that either may take it over. What `index`
+    What was begun by `pack`, `copy` or a ShardWriter is the dataset's own, so that any may take it over. What `index`
     has begun beside is about somebody's tars, which the others would delete.
 
     Raises:
@@ -113,9 +114,13 @@ def refuse_other_work(target: _Target, command: Command) -> None:
     before = unfinished_command(target)
     if before is not None and (before == "index") != (command == "index"):
         raise OutputExistsError(
-            f"the dataset in {target.location!r} is unfinished; "
-            f"run the same {before} command again: it continues where it stopped"
+            f"the dataset in {target.location!r} is unfinished; {how_to_continue(before)}"
         )
+
+
+def how_to_continue(command: str) -> str:
+    """Return what makes a dataset of one that `command` has begun and not finished."""
+    return "write all samples again" if command == "write" else f"run the same {command} command again: it continues where it stopped"
 
 
 def busy(location: str) -> OutputExistsError:

@@ -20,7 +20,7 @@ from typing import Any
 
 from shardpack.commit.existing import OTHER_NAMES, check_writable, has_manifest, replaceable
 from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
-from shardpack.commit.lease import Command, Lease, acquire
+from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.upload_queue import UploadQueue
@@ -53,14 +53,15 @@ def begin(
         OutputExistsError: There is something that this would overwrite, or another process at work.
         StorageError: The place refused.
     """
-    with storage_errors(f"write to {target.location!r}"):
+    then = how_to_continue(command)
+    with storage_errors(f"write to {target.location!r}", then=then):
         if replace:
             check_writable(target, command, force=force)
         lease = acquire(target, command)
         with ExitStack() as on_error:
             on_error.callback(lease.release)
             transaction = Transaction(
-                target, lease, replace=replace, owns_tars=command != "index", run_digest=run_digest
+                target, lease, then=then, replace=replace, owns_tars=command != "index", run_digest=run_digest
             )
             transaction.prepare(force=force)
             on_error.pop_all()
@@ -80,11 +81,12 @@ class Transaction:
         target: Target,
         lease: Lease,
         *,
+        then: str,
         replace: bool = True,
         owns_tars: bool = True,
         run_digest: Callable[[], str] | None = None,
     ) -> None:
-        self._target, self._lease = target, lease
+        self._target, self._lease, self._then = target, lease, then
         self._replace, self._owns_tars, self._run_digest = replace, owns_tars, run_digest
         self._journal = Journal(target)
         self._new: list[str] = []
@@ -165,7 +167,7 @@ class Transaction:
         """
         tar, index = files or self.scratch.files(info)
         try:
-            with storage_errors(f"write {info.name!r} to {self.location!r}"):
+            with storage_errors(f"write to {self.location!r}", then=self._then):
                 self._lease.check()
                 self._journal.add(Entry(info, input_digest))
                 self._target.place(info.index_name, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
@@ -182,7 +184,7 @@ class Transaction:
         """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads."""
         if self._target.size(entry.info.index_name) is None:
             self._new.append(entry.info.index_name)
-        self.put(entry.info.index_name, parts)
+        self._target.put(entry.info.index_name, parts)  # no look at the lease: any run writes the same
         self._journal.add(entry)
 
     def read_index(self, name: str) -> bytes:
@@ -206,7 +208,7 @@ class Transaction:
             files: (name, parts) in the order in which they are written, as `encode_dataset` returns
                 them: the manifest is the last.
         """
-        with storage_errors(f"write to {self.location!r}"):
+        with storage_errors(f"write to {self.location!r}", then=self._then):
             *others, (manifest_name, manifest_parts) = files
             if self._replace:
                 self._target.delete(OTHER_NAMES.difference(dict(others)))  # of an earlier run

@@ -30,6 +30,7 @@ from shardpack.read.open_manifest import load_manifest
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import Threads, call_all
+from shardpack.storage.adapter import adapt
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import Elsewhere, with_shards

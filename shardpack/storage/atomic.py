@@ -17,22 +17,27 @@ _LARGE_BYTES = 1 << 20  # smaller writes are left for the kernel to gather
 
 
 @contextmanager
-def storage_errors(action: str) -> Iterator[None]:
-    """Turn the system's errors of a write into one line that says what to do next."""
+def storage_errors(action: str, *, then: str = "run the same command: it continues where it stopped") -> Iterator[None]:
+    """Turn the system's errors of a write into one line that says what to do next.
+
+    Args:
+        action: What is done.
+        then: What is to be done once the reason is gone.
+    """
     try:
         yield
     except ShardpackError:
         raise  # some of ours are OSErrors too
     except OSError as error:
         what_next = {
-            errno.ENOSPC: "free some space, then run the same command: it continues where it stopped",
-            errno.EDQUOT: "free some of the quota, then run the same command: it continues where it stopped",
+            errno.ENOSPC: f"free some space, then {then}",
+            errno.EDQUOT: f"free some of the quota, then {then}",
             errno.EACCES: "choose another folder, or change its permissions",
             errno.EPERM: "choose another folder, or change its permissions",
             errno.EROFS: "choose another folder",
             errno.EEXIST: "choose another folder",
             errno.ENOTDIR: "choose another folder",
-        }.get(error.errno or 0, "repair it, then run the same command: it continues where it stopped")
+        }.get(error.errno or 0, f"repair it, then {then}")
         raise StorageError(f"cannot {action}: {error.strerror or error}; {what_next}") from error
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.encode import encode_field
+from shardpack.commit.lease import how_to_continue
 from shardpack.commit.target import open_target
 from shardpack.commit.transaction import begin
 from shardpack.errors import DuplicateKeyError, InvalidKeyError, OptionError, SourceError, StorageError
@@ -80,10 +81,10 @@ class ShardWriter:
         self._failure: BaseException | None = None
         self.payload_bytes = 0  # of all fields written so far
         self.manifest: Manifest | None = None  # of the dataset, once closed
-        self._transaction = begin(self._target, "pack", force=force)
+        self._transaction = begin(self._target, "write", force=force)
         self._deliveries = self._transaction.deliveries(jobs=1)
         try:
-            with storage_errors(f"write to {self._target.location!r}"):
+            with storage_errors(f"write to {self._target.location!r}", then=how_to_continue("write")):
                 self._transaction.keep_only([])
                 self._scratch = self._transaction.scratch
         except BaseException:
@@ -191,7 +192,7 @@ class ShardWriter:
     def _writing(self) -> Iterator[None]:
         """Close the writer if what is done here fails: the shard being written is not whole then."""
         try:
-            with storage_errors(f"write to {self._target.location!r}"):
+            with storage_errors(f"write to {self._target.location!r}", then=how_to_continue("write")):
                 yield
         except BaseException as error:
             self._failure = error
