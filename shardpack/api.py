@@ -113,9 +113,7 @@ def _no_manifest(path: str) -> DatasetNotFoundError:
         )
     if os.path.isdir(os.path.join(path, manifest.WORK_FOLDER)):
         then = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
-        return DatasetNotFoundError(
-            f"the dataset in {path!r} is unfinished; {then}"
-        )
+        return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {then}")
     tars = sum(name.endswith(".tar") for name in os.listdir(path))
     if tars:
         return DatasetNotFoundError(

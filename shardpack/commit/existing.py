@@ -50,7 +50,8 @@ def has_manifest(target: Target) -> bool:
 
 def is_unfinished(target: Target) -> bool:
     """Return whether a command has begun here and not ended."""
-    return any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
+    there = target.size(WORK_FOLDER) is not None  # a folder that its owner was about to remove
+    return there or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
 
 
 def replaceable(target: Target, *, force: bool) -> list[str]:

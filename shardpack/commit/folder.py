@@ -149,9 +149,9 @@ def _listed(folder: str) -> list[str]:
 
 def _below(folder: str, name: str) -> Iterator[str]:
     """Yield the names of all files in a folder below another one."""
-    for path, _, files in os.walk(os.path.join(folder, name)):
-        below = os.path.relpath(path, folder).replace(os.sep, "/")
-        yield from (f"{below}/{file}" for file in files)
+    for entry in _listed(os.path.join(folder, name)):
+        path = f"{name}/{entry}"
+        yield from _below(folder, path) if os.path.isdir(os.path.join(folder, path)) else [path]
 
 
 def _remove(path: str) -> None:

@@ -23,7 +23,6 @@ LEASE_NAME = f"{WORK_FOLDER}/lease.json"
 Command = Literal["pack", "write", "copy", "index"]  # "write" is a ShardWriter
 
 
-
 class _Target(Protocol):
     """What of a `Target` a lease needs."""
 
@@ -113,14 +112,16 @@ def refuse_other_work(target: _Target, command: Command) -> None:
     """
     before = unfinished_command(target)
     if before is not None and (before == "index") != (command == "index"):
-        raise OutputExistsError(
-            f"the dataset in {target.location!r} is unfinished; {how_to_continue(before)}"
-        )
+        raise OutputExistsError(f"the dataset in {target.location!r} is unfinished; {how_to_continue(before)}")
 
 
 def how_to_continue(command: str) -> str:
     """Return what makes a dataset of one that `command` has begun and not finished."""
-    return "write all samples again" if command == "write" else f"run the same {command} command again: it continues where it stopped"
+    return (
+        "write all samples again"
+        if command == "write"
+        else f"run the same {command} command again: it continues where it stopped"
+    )
 
 
 def busy(location: str) -> OutputExistsError:

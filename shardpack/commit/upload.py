@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
-from shardpack.errors import CorruptShardError, StorageError
+from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.format.checksum import crc32c
 from shardpack.storage.clients.obstore import PART_BYTES
 from shardpack.storage.protocols import Store, WritableStore
@@ -61,9 +61,17 @@ def checked(pieces: Iterable[Any], name: str, *, num_bytes: int, checksum: int |
 
 
 def check_file(path: Path, name: str, *, num_bytes: int, checksum: int | None) -> None:
-    """Raise CorruptShardError unless a local file is as the manifest says."""
-    for _ in checked(read_file(path), name, num_bytes=num_bytes, checksum=checksum, whose=str(path.parent)):
-        pass
+    """Return if a local file is as the manifest says.
+
+    Raises:
+        CorruptShardError: It is not.
+        ShardNotFoundError: There is none.
+    """
+    try:
+        for _ in checked(read_file(path), name, num_bytes=num_bytes, checksum=checksum, whose=str(path.parent)):
+            pass
+    except FileNotFoundError as error:
+        raise ShardNotFoundError(f"a file of the dataset is missing: {str(path)!r}; restore it", shard=name) from error
 
 
 class Sender:

@@ -181,7 +181,7 @@ def test_a_killed_worker_is_one_clear_error(source, whole, tmp_path):
 def pack_but_die(task):
     """Stand in for `pack_shard` in a worker: die at one shard, in the midst of writing it."""
     if task.name == "shard-000002.tar":
-        task.workplace.new_shard(task.name, expected_bytes=1000).write(b"half")
+        task.scratch.new_file(task.name, expected_bytes=1000).write(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
     return pack_shard(task)
 
@@ -287,7 +287,7 @@ def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, cal
         try:
             pack_plan(plan, FolderTarget(str(out)), PackOptions())
         except StorageError as error:
-            assert "Input/output error; mend it, then run the same command" in str(error)  # noqa: PT017 - or none
+            assert "Input/output error; repair it, then run the same" in str(error)  # noqa: PT017 - or none
         refused = next(calls, None) is None
     assert refused or call in {"mkdir", "rmdir", "posix_fallocate"}
     if (out / ".shardpack/run.json").exists() or not (out / manifest.FILE_NAME).exists():

@@ -1,0 +1,208 @@
+"""Begin, add shards, publish: what is finished stays, what is not does not count, and nobody's files are touched."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+
+import shardpack
+from shardpack.commit.bucket import BucketTarget
+from shardpack.commit.folder import FolderTarget
+from shardpack.commit.journal import Entry
+from shardpack.commit.transaction import begin
+from shardpack.errors import OutputExistsError
+from shardpack.format import manifest
+from shardpack.format.assemble import encode_dataset, recorded_options
+from shardpack.format.key_index import hash_keys
+from shardpack.storage.open import open_store
+from tests.commit.stores import WatchedStore
+from tests.fakes import contents
+
+
+@pytest.fixture
+def made(tmp_path):
+    """A dataset of three shards, to take shards from."""
+    with shardpack.ShardWriter(tmp_path / "made", max_shard_samples=1) as writer:
+        for key in "abc":
+            writer.write(key, {"bin": key.encode() * 100})
+    return tmp_path / "made"
+
+
+class Place:
+    """A folder or a bucket, made anew by each run."""
+
+    def __init__(self, kind, tmp_path):
+        self.kind, self.path, self.store = kind, tmp_path / "out", WatchedStore()
+        self.scratch = tmp_path / "scratch"
+
+    def target(self):
+        if self.kind == "folder":
+            return FolderTarget(str(self.path), seconds_to_wait=0.1)
+        return BucketTarget(self.store, str(self.scratch))
+
+    @property
+    def location(self):
+        return self.path if self.kind == "folder" else self.store.url
+
+    def contents(self):
+        return contents(self.path) if self.kind == "folder" else self.store.contents()
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def place(request, tmp_path):
+    return Place(request.param, tmp_path)
+
+
+def infos(made):
+    return list(shardpack.open(made).shards)
+
+
+def deliver(transaction, made, info, digest="digest"):
+    for name in (info.name, info.index_name):
+        with open(transaction.scratch.join(name), "wb") as file:
+            file.write((made / name).read_bytes())
+    transaction.deliver(info, digest)
+
+
+def dataset(made, shards):
+    keys = [key.encode() for key in shardpack.open(made).keys()][: len(shards)]  # noqa: SIM118 - no dict
+    recorded = recorded_options(max_shard_bytes=256 << 20, max_shard_samples=1)
+    return encode_dataset(shards, hash_keys(keys, len(keys)), packed_with=recorded)
+
+
+def files_of(made, shards):
+    return dataset(made, shards)[1]
+
+
+def test_shards_and_a_manifest_make_a_dataset(place, made):
+    shards = infos(made)
+    with begin(place.target(), "pack") as transaction:
+        for info in shards:
+            deliver(transaction, made, info)
+        transaction.publish(files_of(made, shards))
+    found = place.contents()
+    assert found == contents(made), "and nothing else is left"
+    assert list(shardpack.open(place.location).keys()) == list("abc")
+    assert not place.scratch.exists() or not os.listdir(place.scratch)
+
+
+def test_what_was_delivered_is_finished_for_the_same_input_only(place, made):
+    first, second, _ = infos(made)
+    with begin(place.target(), "pack") as transaction:
+        deliver(transaction, made, first)
+    with begin(place.target(), "pack") as transaction:
+        assert transaction.finished(first.name, "digest") == Entry(first, "digest")
+        assert transaction.finished(first.name, "other") is None
+        assert transaction.finished(second.name, "digest") is None
+
+
+def test_a_shard_that_changed_since_is_not_finished(place, made):
+    first, *_ = infos(made)
+    for name in (first.name, first.index_name):
+        with begin(place.target(), "pack") as transaction:
+            deliver(transaction, made, first)
+            transaction.put(name, [b"short"])
+        with begin(place.target(), "pack") as transaction:
+            assert transaction.finished(first.name, "digest") is None
+
+
+def test_dropped_shards_are_gone(place, made):
+    shards = infos(made)
+    with begin(place.target(), "pack") as transaction:
+        for info in shards:
+            deliver(transaction, made, info)
+        transaction.drop(shards[0].name)
+        transaction.keep_only([shards[0].name, shards[1].name])
+        assert {name for name in place.contents() if name.startswith("shard-")} == {
+            shards[1].name,
+            shards[1].index_name,
+        }
+
+
+def test_left_without_publishing_it_is_no_dataset(place, made):
+    with begin(place.target(), "pack") as transaction:
+        deliver(transaction, made, infos(made)[0])
+    assert manifest.FILE_NAME not in place.contents()
+    with pytest.raises(shardpack.ShardpackError):
+        shardpack.open(place.location)
+
+
+def test_a_run_that_was_killed_at_its_last_step_is_complete(place, made):
+    shards = infos(made)
+    with begin(place.target(), "pack", run_digest=lambda: "run") as transaction:
+        for info in shards:
+            deliver(transaction, made, info)
+        files = files_of(made, shards)
+        transaction.publish(files)
+    target = place.target()
+    if place.kind == "folder":
+        (place.path / manifest.WORK_FOLDER).mkdir()
+    target.put(f"{manifest.WORK_FOLDER}/run.json", [json.dumps({"run": "run"}).encode()])
+    with begin(place.target(), "pack", run_digest=lambda: "run") as transaction:
+        assert transaction.complete
+    assert place.contents() == contents(made)
+    with pytest.raises(OutputExistsError, match="already holds a dataset"):
+        begin(place.target(), "pack", run_digest=lambda: "run")
+
+
+def test_published_files_come_in_order_with_the_manifest_last(made):
+    place = WatchedStore()
+    shards = infos(made)
+    with begin(BucketTarget(place), "pack") as transaction:
+        for info in shards:
+            deliver(transaction, made, info)
+        place.log.clear()
+        transaction.publish([("a", [b"1"]), ("b", [b"2"]), (manifest.FILE_NAME, [b"3"])])
+    names = [name for what, name in place.log if what == "put"]
+    assert names == ["a", "b", f"{manifest.WORK_FOLDER}/run.json", manifest.FILE_NAME]
+
+
+# Tars that are somebody's
+
+
+def test_tars_of_an_index_run_are_never_deleted(place, made):
+    """`index` was killed; then somebody packs into the same place."""
+    for name in ("shard-000000.tar", "shard-000001.tar"):
+        if place.kind == "folder":
+            place.path.mkdir(exist_ok=True)
+            (place.path / name).write_bytes((made / name).read_bytes())
+        else:
+            place.store.put(name, (made / name).read_bytes())
+    first, *_ = infos(made)
+    with begin(place.target(), "index", replace=False) as transaction:
+        transaction.put_index(Entry(first, "digest"), [(made / first.index_name).read_bytes()])
+    before = {name: data for name, data in place.contents().items() if name.endswith(".tar")}
+    for force in (False, True):
+        with pytest.raises(OutputExistsError, match="run the same index command again"):
+            shardpack.pack([("x", {"bin": b"1"})], place.location, force=force)
+    assert {name: data for name, data in place.contents().items() if name.endswith(".tar")} == before
+    shardpack.index(place.location)
+    assert shardpack.verify(place.location, full=True).ok
+
+
+def test_rolled_back_nothing_is_left(place, made):
+    first, *_ = infos(made)
+    with begin(place.target(), "index", replace=False) as transaction:
+        transaction.put_index(Entry(first, "digest"), [b"1"])
+        transaction.roll_back()
+    assert not place.contents()
+
+
+# Secrets
+
+
+def test_no_secret_is_written(tmp_path):
+    """Whatever a location or an option holds, nothing of it goes into lease, journal or manifest."""
+    store = WatchedStore()
+    written = []
+    store.changed = lambda name, data: written.append((name, data)) or data
+    source = tmp_path / "secret-source"
+    source.mkdir()
+    (source / "a.jpg").write_bytes(b"1")
+    shardpack.pack(source, store.url, layout="files", jobs=1)
+    shardpack.copy(store.url, tmp_path / "copy")
+    assert any("lease" in name for name, _ in written)
+    assert not [name for name, data in written if b"secret" in data]
+    assert open_store(store.url) is store
