@@ -41,6 +41,7 @@ _ZERO_BLOCK = bytes(BLOCK)
 _FILES = frozenset((b"0", b"\0", b"7"))
 _OLD_FILE = b"\0"  # v7: a folder, if its name ends with a slash
 _SPARSE = b"S"
+_LABEL = b"V"
 # Links, devices, folders, fifos, volume labels. They have no payload; whether a size of theirs says that bytes
 # follow, no two readers agree on.
 _BARE = frozenset((b"1", b"2", b"3", b"4", b"5", b"6", b"V"))
@@ -180,6 +181,12 @@ class TarParser:
         headers, self._headers = self._headers, ExtendedHeaders()
         member_offset, self._member_offset = self._member_offset, None
         name = headers.name or self._header_name(block)
+        if kind == _LABEL and headers.name:
+            raise self._error(
+                "tar has a long name before a volume label; tar readers do not agree whose it is",
+                offset,
+                "make it anew",
+            )
         if headers.is_sparse:
             raise self._sparse(name, offset)
         self._check_slash(kind, headers, block, offset)

@@ -23,7 +23,7 @@ from dataclasses import dataclass
 from shardpack.format.checksum import crc32c
 from shardpack.format.tar_header import padded
 from shardpack.format.tar_parser import Member, TarParser
-from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
+from shardpack.index.grouping import DEFAULT_IGNORE, MAX_MEMBERS, Grouping, IndexedTar
 from shardpack.index.scanner import Scanner, Tar, end_of
 from shardpack.storage.protocols import Store
 
@@ -44,6 +44,7 @@ class ScanLimits:
         min_headers, max_headers: Of a stretch: enough for the search to pay, not too many for memory.
         max_stride_bytes: Between headers; beyond that a search would read more than it saves time.
         searched_strides: How far a scanner looks for its first header.
+        max_members: Of a tar.
     """
 
     scanners: int = 16
@@ -56,6 +57,7 @@ class ScanLimits:
     max_headers: int = 4096
     max_stride_bytes: int = 4 << 20
     searched_strides: int = 4
+    max_members: int = MAX_MEMBERS
 
 
 USUAL_LIMITS = ScanLimits()
@@ -89,7 +91,7 @@ def index_object(
     """
     size = store.size(name)
     tar = Tar(name, size, max(limits.request_bytes, store.merge_limits.max_gap_bytes))
-    parser, grouping = TarParser(name), Grouping(name, ignore)
+    parser, grouping = TarParser(name), Grouping(name, ignore, max_members=limits.max_members)
     checksum, saved, extent, length = 0, 0, 0, limits.first_bytes
     position, ended = 0, False
     while position < size:

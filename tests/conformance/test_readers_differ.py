@@ -7,11 +7,13 @@ import subprocess
 import tarfile
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError
 from shardpack.format import tar_header as tar
 from tests.conftest import judge
-from tests.format.builders import GNU, V7, block, entry, full, gnu_long, judge_module, names, pax
+from tests.format.builders import GNU, POSIX, V7, block, entry, full, gnu_long, judge_module, names, pax
 
 END = bytes(1024)
 A, C = entry(b"a.jpg", b"1"), entry(b"c.jpg", b"3")
@@ -37,6 +39,7 @@ REFUSED = {
     "pax path that ends in a slash": pax([(b"path", b"b.jpg/")]) + entry(b"b.jpg"),
     "pax path that ends in a slash, v7": pax([(b"path", b"b.jpg/")]) + entry(b"b.jpg", b"", b"\0"),
     "v7 name cut at a slash": gnu_long(b"bbb.jpg") + entry(b"b/", b"2", b"\0", magic=GNU),
+    "label with a long name": gnu_long(b"b.jpg") + block(b"l", 0, b"V", magic=GNU),
     "long name beyond its size": extended(b"L", 3, b"bbb-b.jpg\0") + entry(b"z", b"2", magic=GNU),
     "long name of nothing": extended(b"L", 0, b"") + entry(b"b.jpg", b"2", magic=GNU),
     "pax records beyond their size": extended(b"x", len(COMMENT), COMMENT + PATH) + entry(b"b.jpg", b"2"),
@@ -90,3 +93,45 @@ def test_what_is_read_is_what_all_readers_read(middle, tmp_path):
     data = A + middle + C + END
     for judged, files in opinions(data, tmp_path / "x.tar").items():
         assert files == names(data), judged
+
+
+NAMES = st.sampled_from(
+    [b"b.jpg", b"c/d.jpg", b"e/", b"f", b"n" * 100, b"", b"./g.jpg", b"/h.jpg", b"i//j.jpg", b"\xff.jpg"]
+)
+LONG = st.sampled_from([b"q.jpg", b"r/s.jpg", b"t/", b"long/" * 30 + b"u.jpg", b"600", b"0", b" 5", b"-1", b"x=y"])
+SLIPS = st.sampled_from([0] * 8 + [-1, 1, 5])  # in the size that an extended header claims
+
+
+@st.composite
+def headers_before(draw):
+    """Zero to two extended headers, some with a size that is wrong."""
+    parts = []
+    for kind in draw(st.lists(st.sampled_from([b"x", b"X", b"g", b"L", b"K"]), max_size=2)):
+        if kind in b"LK":
+            content = draw(LONG) + draw(st.sampled_from([b"", b"\0", b"\0\0"]))
+        else:
+            keywords = st.sampled_from([b"path", b"size", b"mtime", b"comment", b"linkpath"])
+            content = b"".join(tar.pax_record(draw(keywords), draw(LONG)) for _ in range(draw(st.integers(0, 2))))
+        parts.append(extended(kind, max(0, len(content) + draw(SLIPS)), content))
+    return b"".join(parts)
+
+
+@st.composite
+def members(draw):
+    """One member of any kind, whatever it claims."""
+    payload = b"p" * draw(st.sampled_from([0, 0, 0, 1, 512, 600]))
+    prefix = draw(st.sampled_from([b"", b"", b"pre"]))
+    magic = POSIX if prefix else draw(st.sampled_from([GNU, POSIX, V7]))
+    kind = draw(st.sampled_from([b"0", b"0", b"0", b"\0", b"7", b"1", b"2", b"3", b"5", b"6", b"V", b"D", b"S"]))
+    return draw(headers_before()) + block(draw(NAMES), len(payload), kind, magic=magic, prefix=prefix) + full(payload)
+
+
+@given(st.lists(members(), min_size=1, max_size=3))
+def test_whatever_is_read_is_what_tarfile_reads(between):
+    data = A + b"".join(between) + C + END
+    try:
+        ours = [name for name in names(data) if not name.endswith("/")]
+    except CorruptShardError:
+        return
+    with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        assert ours == [m.name for m in archive if m.isreg() and not m.name.endswith("/")]

@@ -278,6 +278,11 @@ REFUSED = {
     "T15 pax": (pax([(b"path", b"b.jpg/")]) + entry(b"b.jpg"), "a file to some tar readers and a folder to", 1024),
     "T15 pax and header": (pax([(b"path", b"b.jpg/")]) + entry(b"b.jpg/"), "a folder to others", 1024),
     "T15 v7": (gnu_long(b"b.jpg") + entry(b"b/", b"1", b"\0", magic=GNU), "a folder to others", 1024),
+    "T15 label": (
+        A + gnu_long(b"b.jpg") + block(b"l", 0, b"V", magic=GNU) + A,
+        "a long name before a volume",
+        3072 - 1024,
+    ),
     "T16 long name": (A + block(b"x", 3, b"L", magic=GNU) + full(b"b.jpg\0") + A, "goes on beyond its size", 1024),
     "T16 pax": (block(b"x", 13, b"x") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "goes on beyond its size", 0),
     "T16 global": (block(b"x", 13, b"g") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "goes on beyond its", 0),
