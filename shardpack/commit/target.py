@@ -104,17 +104,21 @@ class Target(Protocol):
 
 
 def open_target(
-    location: str | os.PathLike[str],
+    location: str | os.PathLike[str] | WritableStore,
     storage_options: Mapping[str, Any] | None = None,
     *,
     scratch_dir: str | os.PathLike[str] | None = None,
 ) -> Target:
-    """Return the place at a location; asks nothing of it yet.
+    """Return the place at a location, or that a store is; asks nothing of it yet.
 
     Raises:
         OptionError: It is no place to write to, or an option makes no sense there.
     """
-    return target_of(open_store(location, storage_options), scratch_dir=scratch_dir)
+    if isinstance(location, (str, os.PathLike)):
+        location = open_store(location, storage_options)
+    elif storage_options:
+        raise OptionError("storage_options are for URLs; a store has its own")
+    return target_of(location, scratch_dir=scratch_dir)
 
 
 def target_of(

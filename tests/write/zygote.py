@@ -77,7 +77,12 @@ def write(source, out, **options):
             writer.write(key, fields)
 
 
-ACTIONS = {"pack": lambda source, out, **options: shardpack.pack(source, out, jobs=1, **options), "write": write}
+ACTIONS = {
+    "pack": lambda source, out, **options: shardpack.pack(source, out, jobs=1, **options),
+    "write": write,
+    "copy": shardpack.copy,
+    "index": lambda source, out, **options: shardpack.index(out, jobs=1, **options),  # noqa: ARG005 - where the tars are
+}
 
 
 def child(request):
