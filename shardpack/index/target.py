@@ -95,7 +95,17 @@ def target_for(
                 f"cannot write to {found.folder!r}: a web server takes no files; "
                 "name a folder or bucket for the indexes: --out (out=)"
             )
+        if not (callable(getattr(found.store, "put", None)) and callable(getattr(found.store, "names", None))):
+            raise OptionError(
+                f"cannot write to {found.folder!r}: this store takes no objects, or does not list them; "
+                'open its tars with index="memory"'
+            )
         return target_of(found.store, needs_list=False), None
+    if not found.on_disk and not is_url(found.folder):
+        raise OptionError(
+            f"tars in {found.folder!r} are not found from elsewhere: it has no URL; write the indexes beside them, "
+            'or open the tars with index="memory"'
+        )
     out = os.fspath(out)
     if is_url(out):
         if out.partition("://")[0] in WEB_SCHEMES:

@@ -26,6 +26,7 @@ from shardpack.errors import (
     StaleIndexError,
     StorageError,
 )
+from shardpack.storage.memory import MemoryStore
 from tests.conformance.recipes import CORPUS, FOREIGN
 from tests.conftest import judge, make_jpeg
 from tests.fakes import contents, write_files
@@ -285,6 +286,38 @@ def test_an_index_in_memory_writes_nothing(tmp_path):
     assert as_dicts(list(pickle.loads(pickle.dumps(ds)))) == as_dicts(list(ds))
     assert shardpack.open([tmp_path / "y.tar"], index="memory", verify=True)["c"]["json"] == b"{}"
     assert contents(tmp_path) == before
+
+
+class Bare:
+    """A store that can be read, and no more."""
+
+    def __init__(self, objects):
+        self.objects = objects
+
+    def get_range(self, path, *, start, length):
+        return self.objects[path][start : start + length]
+
+    def get_ranges(self, path, *, starts, lengths):
+        return [self.get_range(path, start=a, length=b) for a, b in zip(starts, lengths, strict=True)]
+
+    def size(self, path):
+        return len(self.objects[path])
+
+
+def test_tars_in_a_store_of_the_caller(tmp_path):
+    objects = {"x.tar": A + B + END, "y.tar": C + END}
+    store = MemoryStore(objects, location="memory://mine")
+    report = shardpack.index(store)
+    assert (report.num_samples, report.out) == (3, "memory://mine")
+    assert [sample.key for sample in shardpack.open(store)] == ["a", "b", "c"]
+    for tars in (MemoryStore(objects), (Bare(objects), "{x,y}.tar")):
+        assert [sample.key for sample in shardpack.open(tars, index="memory")] == ["a", "b", "c"]
+    with pytest.raises(
+        OptionError, match=r"takes no objects, or does not list them; open its tars with index=.memory."
+    ):
+        shardpack.index((Bare(objects), "x.tar"))
+    with pytest.raises(OptionError, match="are not found from elsewhere: it has no URL"):
+        shardpack.index((Bare(objects), "x.tar"), out=tmp_path / "out")
 
 
 def test_a_tar_that_changed_after_indexing_is_noticed(tmp_path):

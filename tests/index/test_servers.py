@@ -11,6 +11,7 @@ import time
 import pytest
 
 import shardpack
+from shardpack.commit.journal import entry_name
 from shardpack.errors import DatasetNotFoundError, StorageError
 from tests.conftest import ROOT
 from tests.index.test_remote import TARS, labels
@@ -67,12 +68,13 @@ def test_a_killed_run_continues(tmp_path, nginx_server, proxy):
     front = proxy(nginx_server(tmp_path / "www").url, latency_seconds=0.03)
     pattern, out = f"{front.url}/train-{{000..003}}.tar", tmp_path / "idx"
     command = [sys.executable, "-c", INDEX, pattern, str(out)]
+    entries = [out / entry_name(name) for name in TARS]
     with subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) as child:
-        while child.poll() is None and not list(out.glob(".shardpack/index-*.json")):
+        while child.poll() is None and not any(entry.exists() for entry in entries):
             time.sleep(0.005)
         child.kill()
     assert child.returncode == -signal.SIGKILL
-    done = len(list(out.glob(".shardpack/index-*.json")))
+    done = sum(entry.exists() for entry in entries)
     assert 0 < done < 4
     with pytest.raises(DatasetNotFoundError, match="unfinished; run the same index command again: it continues"):
         shardpack.open(out)
