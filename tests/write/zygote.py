@@ -56,10 +56,10 @@ class BucketKiller(Killer):
     def wrap(self, name):
         real = getattr(RemoteStore, name)
 
-        def change(*arguments):
+        def change(*arguments, **options):
             with self._lock:
                 self.step()
-            real(*arguments)
+            real(*arguments, **options)
             with self._lock:
                 self.step()
 
