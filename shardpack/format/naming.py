@@ -45,7 +45,7 @@ def split_name(name: str) -> tuple[str, str] | None:
     """Return (key, field) of a member name, or None if the member belongs to no sample.
 
     The field is lower case. Names whose first component is `__something__` are metadata,
-    and names with no dot in the last component are nobody's.
+    and names with no dot in the last component belong to no sample.
     """
     match = _SPLIT.fullmatch(name)
     if match is None or (name.startswith("__") and _META.match(name)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import as_completed
 from functools import partial
 from typing import Literal
@@ -33,6 +33,7 @@ from shardpack.index.target import writing_indexes
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import Threads
+from shardpack.storage.protocols import Store
 
 OnDuplicate = Literal["raise", "keep"]
 SHOWN = 3
@@ -93,7 +94,9 @@ class Build:
         before = found.store.stats.snapshot().bytes_fetched
         jobs = min(jobs or REMOTE_JOBS, len(found.names))
         with Threads(jobs, purpose="index") as threads:
-            total = sum(future.result() for future in [threads.start(found.store.size, name) for name in found.names])
+            asked = ByteProgress("sizes", len(found.names), progress)
+            sizes = [threads.start(_size, found.store, name, asked.advance) for name in found.names]
+            total = sum(future.result() for future in sizes)
             limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
             one = partial(self._add_by_headers, checksums, limits, ByteProgress("index", total, progress))
             futures = [threads.start(one, name) for name in found.names]
@@ -217,6 +220,12 @@ class Build:
 
 class _StoppedError(Exception):
     """Another tar has failed, and this one is not needed any more."""
+
+
+def _size(store: Store, name: str, advance: Callable[[int], None]) -> int:
+    size = store.size(name)
+    advance(1)
+    return size
 
 
 def _sample_offset(index: ShardIndex, row: int) -> int:

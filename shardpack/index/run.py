@@ -65,7 +65,8 @@ def index(
         storage_options: For URLs, as `open` takes them.
         out_options: The same for `out`. None: `storage_options`, if both have the same scheme.
         progress: Called as progress("index", bytes done, bytes in all); skipped bytes count. For
-            remote tars it is called in threads, one call at a time.
+            remote tars it is called in threads, one call at a time; before that as
+            progress("sizes", tars, tars in all).
 
     Raises:
         DuplicateKeyError: Keys repeat; the first few are named with shard and offsets.

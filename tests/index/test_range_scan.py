@@ -91,7 +91,7 @@ def archive(payloads, kind=tarfile.PAX_FORMAT, mtime=0.0):
 
 
 def photos(count, *, mtime=0.0):
-    """Return a tar of pictures of 60 to 160 KB, and a label each."""
+    """Return a tar of images of 60 to 160 KB, and a label each."""
     chance = random.Random(1)
     return archive(
         {

@@ -30,7 +30,7 @@ END = bytes(1024)
 
 
 def photo_tar(first, count, size=70_000):
-    """Return a tar of pictures large enough to hop over, and labels."""
+    """Return a tar of images large enough to skip, and labels."""
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for i in range(first, first + count):
@@ -277,6 +277,7 @@ def test_progress_is_told_from_one_thread_at_a_time():
     seen = []
     shardpack.index("memory://bucket", progress=lambda *call: seen.append(call))
     total = sum(map(len, TARS.values()))
+    assert seen[:4] == [("sizes", count, 4) for count in (1, 2, 3, 4)], "no silent phase"
     assert seen[-1] == ("index", total, total)
     assert [done for _, done, _ in seen] == sorted(done for _, done, _ in seen)
 
