@@ -31,7 +31,7 @@ from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import open_store, with_cache
 from shardpack.storage.overlay import Elsewhere
 from shardpack.storage.protocols import RangeReader
-from shardpack.storage.url import is_url
+from shardpack.storage.url import is_url, local_path
 from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards
 from shardpack.write.report import Check, PackOptions, PackReport
 from shardpack.write.shard_writer import ShardWriter
@@ -86,7 +86,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
         return index_in_memory(found, verify=verify, base=base)
     elsewhere = Elsewhere(storage_options, cache_dir, cache_bytes)
     if isinstance(location, (str, os.PathLike)):
-        path = os.fspath(location)
+        path = local_path(os.fspath(location)) or os.fspath(location)
         if is_url(path):
             store = with_cache(open_store(path, storage_options), cache_dir, cache_bytes, storage_options)
             return open_dataset(store, verify=verify, elsewhere=elsewhere)

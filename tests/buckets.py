@@ -27,6 +27,8 @@ class FakeBucket:
     def connect(self):
         return self
 
+    advice = "check the credentials"
+
     def redact(self, text):
         return text
 

@@ -87,7 +87,7 @@ class Attempts:
             )
         elif error.kind == "denied":
             failure = StorageError(
-                f"cannot {action} {where!r}: access denied ({reason}); check the credentials, or pass storage_options",
+                f"cannot {action} {where!r}: access denied ({reason}); {self._connection.advice}",
                 shard=path,
             )
         else:

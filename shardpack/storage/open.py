@@ -16,7 +16,7 @@ from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
 from shardpack.storage.session import RemoteLimits
-from shardpack.storage.url import connection_to, is_url, positive
+from shardpack.storage.url import connection_to, local_path, positive
 
 MIN_CACHE_BYTES = 64 << 20  # a long range arrives in pieces of 8 to 16 MiB, and no entry takes more than half
 # Options that belong to the address of an object as its URL does.
@@ -32,8 +32,8 @@ def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | No
     """Return the store at a location; asks nothing of it yet.
 
     Args:
-        location: A folder; `s3://`, `gs://`, `az://`, `http(s)://`; `memory://`, which lives as long
-            as this process; or a URL that fsspec has a driver for.
+        location: A folder, or `file:///folder`; `s3://`, `gs://`, `az://`, `http(s)://`; `memory://`,
+            which lives as long as this process; or a URL that fsspec has a driver for.
         options: Endpoint, region, credentials and what else the provider takes; besides
             `max_requests`, `max_attempts`, `max_seconds`, `connect_timeout_seconds` and
             `read_timeout_seconds`.
@@ -42,10 +42,11 @@ def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | No
         OptionError: The URL or an option makes no sense.
     """
     location = os.fspath(location)
-    if not is_url(location):
+    folder = local_path(location)
+    if folder is not None:
         if options:
             raise OptionError(f"storage_options are for URLs, and {location!r} is a folder; leave them out")
-        return LocalStore(location)
+        return LocalStore(folder)
     if location.startswith("memory://"):
         name = location.rstrip("/")
         return _in_memory.setdefault(name, MemoryStore({}, location=name))

@@ -29,6 +29,8 @@ class FakeClient:
     def connect(self):
         return self
 
+    advice = "check the credentials"
+
     def redact(self, text):
         return text
 

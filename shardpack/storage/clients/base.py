@@ -126,6 +126,11 @@ class Connection(Protocol):
         """The URL, for people: without secrets."""
         ...
 
+    @property
+    def advice(self) -> str:
+        """What to do when access is denied."""
+        ...
+
     def connect(self) -> Client:
         """Return a client of this process; imports the library that it stands on."""
         ...

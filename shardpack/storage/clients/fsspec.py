@@ -5,101 +5,150 @@ Drivers differ; this file asks only for what all have: a byte range, a length, p
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+import ftplib
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import ReceivedBody, RequestError
+from shardpack.storage.clients.base import Kind, ReceivedBody, RequestError
+from shardpack.storage.clients.driver import Drivers
 from shardpack.storage.protocols import Version
+
+_SLOWEST_BYTES_PER_SECOND = 100_000  # a transfer slower than this counts as hung
 
 
 class FsspecClient:
-    """One folder of a file system. See `Client`."""
+    """One folder of a file system. See `Client`.
+
+    Drivers have no conditional reads: an object's version is asked for once, and trusted.
+    """
 
     can_create = False
 
-    def __init__(self, url: str, options: Mapping[str, Any]) -> None:
-        try:
-            import fsspec
-        except ImportError as error:
-            raise MissingDependencyError(
-                f'{url.partition("://")[0]}:// needs an extra; install it with: pip install "shardpack[cloud]"'
-            ) from error
+    def __init__(self, url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float) -> None:
+        """Connect once, for the errors.
+
+        Args:
+            url: Of the folder.
+            options: As the driver takes them.
+            connect_seconds, read_seconds: Time limits, for a connection and for each call; transfers
+                are given more, in proportion to their bytes.
+
+        Raises:
+            MissingDependencyError: fsspec, or what the driver stands on, is not installed.
+            OptionError: There is no such driver, or it does not take these options.
+        """
         scheme = url.partition("://")[0]
         try:
-            self._files, root = fsspec.core.url_to_fs(url, **options)
+            import fsspec
+
+            kind = fsspec.get_filesystem_class(scheme)
         except ImportError as error:
-            raise MissingDependencyError(f"{scheme}:// needs another package: {error}") from error
+            raise MissingDependencyError(
+                f'{scheme}:// needs an extra; install it with: pip install "shardpack[cloud]" ({error})'
+            ) from error
         except ValueError as error:
             raise OptionError(f"cannot open {scheme}://: {error}") from None
-        except OSError as error:  # of drivers that connect at once
-            raise _request_error(error) from None
-        self._root = root.rstrip("/")
+        shared = bool(getattr(kind, "async_impl", False))
+        own = {} if shared else {"skip_instance_cache": True}
+        self._seconds = connect_seconds + read_seconds
+        self._versions: dict[str, Version] = {}
+        self._drivers = Drivers(lambda: fsspec.core.url_to_fs(url, **own, **options), shared=shared)
+        try:
+            _, root = self._drivers.call(lambda made: made, self._seconds)
+        except ImportError as error:
+            raise MissingDependencyError(f"{scheme}:// needs another package: {error}") from error
+        except RequestError:
+            raise
+        except Exception as error:  # noqa: BLE001 - drivers raise what they like
+            known = _request_error(error)
+            if known.kind == "refused" and not isinstance(error, OSError):
+                raise OptionError(f"cannot open {scheme}://: {error}; check the storage_options") from None
+            raise known from None  # of drivers that connect at once
+        self._root = str(root).rstrip("/")
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> ReceivedBody:  # noqa: ARG002
-        version = self.head(path)
+        version = self._versions.get(path) or self.head(path)
         if length is None:
             length = version.size - start
         if start >= version.size and length:
             raise RequestError("beyond", f"{version.size} bytes")
-        with _driver_errors():
-            data = self._files.cat_file(self._full(path), start=start, end=min(start + length, version.size))
+        length = min(length, version.size - start)
+        full = self._full(path)
+        data = self._call(lambda files: files.cat_file(full, start=start, end=start + length), length)
+        if len(data) > length:
+            raise RequestError("failed", "the driver returned more than was asked for")
+        if len(data) < length and self.head(path) != version:
+            raise RequestError("changed", f"it had {version.size} bytes")
         return ReceivedBody(version, data)
 
     def head(self, path: str) -> Version:
-        with _driver_errors():
-            info = self._files.info(self._full(path))
+        full = self._full(path)
+        info = self._call(lambda files: files.info(full))
         if info.get("type") == "directory" or info.get("size") is None:
             raise RequestError("missing", "not a file")
         marks = (str(info[name]) for name in ("ETag", "etag", "blob_id", "mtime", "created") if info.get(name))
-        return Version(int(info["size"]), next(marks, ""))
+        self._versions[path] = version = Version(int(info["size"]), next(marks, ""))
+        return version
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:  # noqa: ARG002
         full = self._full(path)
-        with _driver_errors():
-            self._files.makedirs(full.rpartition("/")[0], exist_ok=True)
-            if isinstance(source, Path):
-                self._files.put_file(str(source), full)
-            else:
-                self._files.pipe_file(full, source)
+        self._versions.pop(path, None)
+        self._call(lambda files: files.makedirs(full.rpartition("/")[0], exist_ok=True))
+        if isinstance(source, Path):
+            self._call(lambda files: files.put_file(str(source), full), source.stat().st_size)
+        else:
+            self._call(lambda files: files.pipe_file(full, source), len(source))
 
     def create(self, path: str, source: bytes | Path) -> NoReturn:  # noqa: ARG002
         raise RequestError("refused", "nothing here makes sure that an object is not replaced")
 
     def delete(self, path: str) -> None:
-        with _driver_errors(), suppress(FileNotFoundError):
-            self._files.rm_file(self._full(path))
+        full = self._full(path)
+        self._versions.pop(path, None)
+        try:
+            self._call(lambda files: files.rm_file(full))
+        except RequestError as error:
+            if error.kind != "missing":
+                raise
 
     def names(self) -> list[str]:
-        found: list[str] = []
-        with _driver_errors(), suppress(FileNotFoundError):
-            found = self._files.find(self._root)
+        try:
+            found: list[str] = self._call(lambda files: files.find(self._root))
+        except RequestError as error:
+            if error.kind != "missing":
+                raise
+            return []
         return [name[len(self._root) :].lstrip("/") for name in found]
 
     def close(self) -> None:
-        """Do nothing: connections are the driver's business."""
+        self._drivers.close()
 
     def _full(self, path: str) -> str:
         return f"{self._root}/{path}"
 
-
-@contextmanager
-def _driver_errors() -> Iterator[None]:
-    try:
-        yield
-    except Exception as error:  # noqa: BLE001 - drivers raise what they like
-        raise _request_error(error) from None  # their text may hold secrets
+    def _call(self, function: Callable[[Any], Any], num_bytes: int = 0) -> Any:
+        try:
+            seconds = self._seconds + num_bytes / _SLOWEST_BYTES_PER_SECOND
+            return self._drivers.call(lambda made: function(made[0]), seconds)
+        except RequestError:
+            raise
+        except Exception as error:  # noqa: BLE001 - drivers raise what they like
+            raise _request_error(error) from None  # their text may hold secrets
 
 
 def _request_error(error: Exception) -> RequestError:
     """Return what a driver's error means: only the classes that Python has are common to all."""
     message = f"{type(error).__name__}: {error}"
+    if isinstance(error, ftplib.error_perm):  # RFC 959, section 4.2
+        kinds: dict[str, Kind] = {"530": "denied", "532": "denied", "550": "missing"}
+        return RequestError(kinds.get(str(error)[:3], "refused"), message)
     if isinstance(error, (FileNotFoundError, IsADirectoryError, NotADirectoryError)):
         return RequestError("missing", message)
-    if isinstance(error, PermissionError):
+    if isinstance(error, PermissionError) or "Authentication" in type(error).__name__:
         return RequestError("denied", message)
-    if isinstance(error, (NotImplementedError, TypeError, AttributeError)):
+    hopeless = (NotImplementedError, TypeError, AttributeError, ValueError, LookupError, ImportError)
+    if isinstance(error, hopeless) or "libhdfs" in message:
         return RequestError("refused", message)
     return RequestError("failed", message)

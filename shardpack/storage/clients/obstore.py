@@ -31,7 +31,15 @@ PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 parts at most
 _SAID: dict[Kind, tuple[str, ...]] = {  # where the class tells nothing; the first is of obstore itself
     "beyond": ("Wanted range starting at", "Requested range was invalid"),
     "missing": ("(os error 20)",),  # a file where the name has a folder
+    "refused": ("builder error",),  # such as a URL of http where only https is allowed
 }
+_CLIENT_OPTIONS = frozenset((
+    "allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type", "default_headers",
+    "http1_only", "http2_keep_alive_interval", "http2_keep_alive_timeout", "http2_keep_alive_while_idle", "http2_only",
+    "pool_idle_timeout", "pool_max_idle_per_host", "proxy_ca_certificate", "proxy_excludes", "proxy_url",
+    "randomize_addresses", "read_timeout", "root_certificate", "timeout", "user_agent",
+))  # fmt: skip
+_PROVIDER = re.compile("^(aws|azure|google)_")
 _STATUS = re.compile(r"status code: (\d{3})")
 _PERFORMING = re.compile(r"^.*Error performing \S+ \S+ in \S+(, after \d+ retries.*?)? - |: <\?xml.*$")
 
@@ -118,11 +126,13 @@ def _new_store(url: str, options: Mapping[str, Any], *, connect_seconds: float, 
         OptionError: An option is not known, or makes no sense.
     """
     config = dict(options)
+    endpoint = str(config.get("endpoint", config.get("endpoint_url", "")))
     client_options = {
         "connect_timeout": timedelta(seconds=connect_seconds),
         "read_timeout": timedelta(seconds=read_seconds),
         "timeout": timedelta(days=1),  # of whole requests: what matters is that bytes keep coming
-        "allow_http": str(config.get("endpoint", config.get("endpoint_url", ""))).startswith("http://"),
+        "allow_http": not endpoint.startswith("https://"),  # the environment may name an endpoint, too
+        **_take_client_options(config),
         **config.pop("client_options", {}),
     }
     retry = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}  # `RemoteStore` tries again itself
@@ -130,9 +140,36 @@ def _new_store(url: str, options: Mapping[str, Any], *, connect_seconds: float, 
     given = {} if provider is None else {"credential_provider": provider}
     loaded = library()
     try:
-        return loaded.store.from_url(url, config=config, client_options=client_options, retry_config=retry, **given)
-    except (loaded.exceptions.BaseError, OSError, ValueError, TypeError) as error:
+        with _no_panic():
+            return loaded.store.from_url(url, config=config, client_options=client_options, retry_config=retry, **given)
+    except (loaded.exceptions.BaseError, OSError, ValueError, TypeError, RequestError) as error:
         raise OptionError(f"storage_options do not fit: {_reason(error)}") from None
+
+
+def _take_client_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Take those options out that obstore wants apart, as whoever writes a command line cannot give them."""
+    taken = {}
+    for name in list(config):
+        short = _PROVIDER.sub("", name)
+        if short in _CLIENT_OPTIONS:
+            value = config.pop(name)
+            if isinstance(value, (int, float)) and not isinstance(value, bool):
+                value = f"{value} seconds" if short.endswith(("timeout", "interval")) else str(value)
+            elif short.endswith(("timeout", "interval")) and str(value).isdecimal():
+                value = f"{value} seconds"
+            taken[short] = value
+    return taken
+
+
+@contextmanager
+def _no_panic() -> Iterator[None]:
+    """Turn a panic of the library below into a RequestError; no `except Exception` would see it."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise RequestError("refused", f"obstore stopped: {error}") from None
 
 
 class ObstoreClient:
@@ -200,7 +237,8 @@ class ObstoreClient:
     def request_errors(self) -> Iterator[None]:
         """Turn what obstore raises into a RequestError."""
         try:
-            yield
+            with _no_panic():
+                yield
         except self._errors as error:
             raise self._request_error(error) from None  # its text may hold a signature
 
@@ -249,6 +287,11 @@ class StoreConnection:
         if os.getpid() != self._process:
             raise OptionError("a store of obstore does not survive a fork; open the dataset by its URL, or use spawn")
         return ObstoreClient(self._store)
+
+    @property
+    def advice(self) -> str:
+        """See `Connection.advice`."""
+        return "check the credentials of the store that was passed"
 
     def redact(self, text: str) -> str:
         """Return the text: what is secret in it, only the store knows, and it quotes nothing."""

@@ -370,6 +370,8 @@ class Server:
     def connect(self):
         return self
 
+    advice = "check the credentials"
+
     def redact(self, text):
         return text
 
