@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from typing import Any
@@ -68,11 +69,9 @@ class _FileWriter:
     """Write the fields of samples as files below one folder, and nowhere else."""
 
     def __init__(self, target: str, *, force: bool) -> None:
-        self._target = target
+        self._target, self._force = target, force
         self._folders = {target}  # made, and known to lie inside
         self.written: set[str] | None = None  # paths, where two samples may want the same one
-        self._flags = os.O_WRONLY | os.O_CREAT | (os.O_TRUNC if force else os.O_EXCL)
-        self._flags |= getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
     def write(self, stem: str, sample: Sample) -> int:
         """Write `<stem>.<field>` for each field; return how many."""
@@ -92,39 +91,70 @@ class _FileWriter:
             return
         if os.path.commonpath([self._target, os.path.realpath(folder)]) != self._target:
             raise InvalidKeyError("key leads outside the folder through a link; choose an empty folder", key=stem)
-        try:
-            os.makedirs(folder, exist_ok=True)
-        except OSError as error:
-            raise _refused("make the folder", folder, error) from error
-        self._folders.add(folder)
+        missing = []  # a key may have thousands of components: no recursion
+        while folder not in self._folders:
+            missing.append(folder)
+            folder = os.path.dirname(folder)
+        for path in reversed(missing):
+            try:
+                os.mkdir(path)
+            except OSError as error:
+                if not (isinstance(error, FileExistsError) and os.path.isdir(path)):
+                    raise _refused("make the folder", path, error) from error
+            self._folders.add(path)
 
     def _write_file(self, path: str, payload: Any) -> None:
+        """Write a new file; with `force`, put it in the place of one that is there, which is not written into."""
         try:
-            descriptor = os.open(path, self._flags, 0o644)
-        except FileExistsError as error:
-            raise OutputExistsError(f"file exists: {path!r}; choose an empty folder, or pass --force") from error
+            try:
+                _write_new(path, payload)
+            except FileExistsError as error:
+                if not self._force:
+                    raise OutputExistsError(f"file exists: {path!r}; choose an empty folder, or pass --force") from error
+                if os.path.islink(path):
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+                _replace(path, payload)
+        except OutputExistsError:
+            raise  # an OSError, too
         except OSError as error:
             raise _refused("write", path, error) from error
-        try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(payload)
-        except BaseException as error:
-            with suppress(OSError):
-                os.unlink(path)  # rather none than half of one
-            if isinstance(error, OSError):
-                raise _refused("write", path, error) from error
-            raise
 
 
-def _refused(doing: str, path: str, error: OSError) -> StorageError:
+def _write_new(path: str, payload: Any) -> None:
+    """Write a file that was not there: never through a link, and rather none than half of one."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    descriptor = os.open(path, flags, 0o644)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(payload)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(path)
+        raise
+
+
+def _replace(path: str, payload: Any) -> None:
+    """Write a file beside another, then give it the other's name: whoever else holds that one keeps it as it was."""
+    temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
+    _write_new(temporary, payload)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(temporary)
+        raise
+
+
+def _refused(action: str, path: str, error: OSError) -> StorageError:
     what_next = {
         errno.ENOSPC: "free some space, then run the same command with --force",
         errno.ELOOP: "a link stands in its place; choose an empty folder",
         errno.ENOTDIR: "a file stands where a folder is needed; choose an empty folder",
         errno.EEXIST: "a file stands where a folder is needed; choose an empty folder",
+        errno.EISDIR: "a folder stands in its place; choose an empty folder",
         errno.ENAMETOOLONG: 'the name is too long for this disk; write it with "shardpack cat"',
     }.get(error.errno or 0, "choose another folder")
-    return StorageError(f"cannot {doing} {path!r}: {error.strerror}; {what_next}")
+    return StorageError(f"cannot {action} {path!r}: {error.strerror}; {what_next}")
 
 
 def _parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> list[str]:

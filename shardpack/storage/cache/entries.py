@@ -1,7 +1,7 @@
 """The entries of a cache: the ranges kept of one version of an object, a file each.
 
 A file holds the bytes and then a CRC32C for each 64 KiB of them, as little-endian 32-bit numbers. It
-is written once and renamed (`cache_files.py`), so that reading takes no lock; one that is deleted
+is written once and renamed (`folder.py`), so that reading takes no lock; one that is deleted
 meanwhile is a miss, or is read to its end.
 """
 
@@ -16,9 +16,12 @@ from typing import Any
 
 from shardpack.format.checksum import crc32c
 from shardpack.storage.cache.spans import Spans
+from shardpack.storage.exact_buffer import ExactBuffer
+from shardpack.storage.local_file import open_regular
 
 ENTRY_NAME = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,15})")
 _PIECE_BYTES = 64 << 10  # has a checksum of its own: a sample from the middle of a block reads little more
+_ONE_READ_BYTES = 1 << 30  # one call reads 2 GiB at most
 _TOUCH_SECONDS = 60.0
 _RELIST_SECONDS = 1.0
 
@@ -102,7 +105,7 @@ class Entries:
         """Return `wanted` bytes from `offset` of the entry of a range; None if it is not there or damaged."""
         path = self.entry(start, length)
         try:
-            descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0))
+            descriptor = open_regular(path)
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
@@ -133,13 +136,13 @@ def file_bytes(length: int) -> int:
 def _read_at(descriptor: int, start: int, length: int) -> bytes:
     """Return up to `length` bytes of a file that nobody else reads through this descriptor."""
     os.lseek(descriptor, start, os.SEEK_SET)
-    data = os.read(descriptor, length)
-    while len(data) < length:  # one call reads 2 GiB at most
-        more = os.read(descriptor, length - len(data))
-        if not more:
-            break
-        data += more
-    return data
+    if length <= _ONE_READ_BYTES:
+        return os.read(descriptor, length)
+    buffer, got = ExactBuffer(length), 0
+    with open(descriptor, "rb", buffering=0, closefd=False) as file:
+        while count := file.readinto(buffer.view[got : got + _ONE_READ_BYTES]):
+            got += count
+    return buffer.take() if got == length else b""
 
 
 def _changed(folder: str) -> int:

@@ -37,6 +37,7 @@ import numpy as np
 from shardpack.errors import StorageError
 from shardpack.storage.atomic import NewFile
 from shardpack.storage.cache.entries import ENTRY_NAME, Entries, file_bytes
+from shardpack.storage.local_file import open_regular
 from shardpack.storage.lock import FolderLock
 
 FOLDER_NAME = "shardpack-cache-v1"
@@ -45,6 +46,8 @@ _MARKER = (  # the first line is what https://bford.info/cachedir/ asks for
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
     b"# A cache of shardpack. It may be deleted at any time, as a whole or in part.\n"
 )
+_FOLDER_MODE, _FILE_MODE = 0o700, 0o600  # what a bucket shows to its owner alone, a cache does not show to others
+_BINARY, _NO_WAIT = getattr(os, "O_BINARY", 0), getattr(os, "O_NONBLOCK", 0)  # a pipe is refused at once
 _HASHED = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = re.compile(r"[0-9a-f]{16}\.tmp")
 
@@ -100,7 +103,7 @@ class CacheFolder:
         final = entries.entry(start, length)
         if os.path.exists(final) or not self._take_room(_taken(file_bytes(length))):
             return
-        file = NewFile(os.path.join(self._temporary, f"{secrets.token_hex(8)}.tmp"))
+        file = NewFile(os.path.join(self._temporary, f"{secrets.token_hex(8)}.tmp"), mode=_FILE_MODE)
         try:
             file.write(data)
             file.write(entries.checksums(start, length, data))
@@ -119,14 +122,14 @@ class CacheFolder:
     def _make(self) -> None:
         """Make the folders and the marker, where they are missing; sweep what others left unfinished."""
         if not self._made:
-            os.makedirs(self.folder, exist_ok=True)
+            os.makedirs(self.folder, mode=_FOLDER_MODE, exist_ok=True)
         _make_folder(self.root)
         marker = os.path.join(self.root, MARKER_NAME)
         if not os.path.exists(marker):
             found = os.listdir(self.root)
             if found and MARKER_NAME not in found:
                 raise StorageError(f"{FOLDER_NAME} in it is not a cache: it has no {MARKER_NAME}")
-            with open(marker, "wb") as file:
+            with open(os.open(marker, os.O_WRONLY | os.O_CREAT | _BINARY, _FILE_MODE), "wb") as file:
                 file.write(_MARKER)
         _make_folder(self._temporary)
         self._made = True
@@ -165,14 +168,14 @@ class CacheFolder:
     def _used(self) -> int | None:
         """Return how many bytes are taken; None if that is not known."""
         try:
-            with open(self._used_path, "rb", buffering=0) as file:
+            with open(open_regular(self._used_path), "rb", buffering=0) as file:
                 text = file.read(20)
         except FileNotFoundError:
             return None
         return int(text) if len(text) == 20 and text.isdigit() else None
 
     def _set_used(self, num_bytes: int) -> None:
-        descriptor = os.open(self._used_path, os.O_WRONLY | os.O_CREAT | getattr(os, "O_BINARY", 0), 0o644)
+        descriptor = os.open(self._used_path, os.O_WRONLY | os.O_CREAT | _NO_WAIT | _BINARY, _FILE_MODE)
         try:
             os.write(descriptor, b"%020d" % num_bytes)
         finally:
@@ -230,7 +233,7 @@ class CacheFolder:
 def _make_folder(path: str) -> None:
     """Make one folder, unless it is there; the one above must be."""
     with suppress(FileExistsError):
-        os.mkdir(path)
+        os.mkdir(path, _FOLDER_MODE)
 
 
 def _remove_unused(folder: str) -> None:

@@ -3,8 +3,8 @@ r"""A store whose ranges are kept on a local disk: a wrapper that offers what th
     get_many --found on disk?--> bytes, checked
              \--the rest, at once--> store --> bytes, kept for the next time
 
-What is kept is exactly what was asked for, one file a range (`cache_files.py`). Fixed pieces would
-read more than is wanted of a bucket (64 KiB pieces half as much again for a picture of 110 KB) or
+What is kept is exactly what was asked for, one file a range (`folder.py`). Fixed pieces would
+read more than is wanted of a bucket (64 KiB pieces half as much again for an image of 110 KB) or
 need a table of pieces that processes change in place; a file that is written once and renamed needs
 no agreement between them. A range that lies within a kept one is served from it: single samples from
 blocks that were streamed, a sample from those it was fetched with. Ranges are never put together
@@ -26,7 +26,6 @@ import os
 import time
 import warnings
 from collections.abc import Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from hashlib import sha256
 from typing import Any
@@ -34,6 +33,7 @@ from typing import Any
 from shardpack.errors import ShardpackError
 from shardpack.format import manifest
 from shardpack.runtime.sizes import format_bytes
+from shardpack.runtime.threads import call_all
 from shardpack.storage.base import BaseStore, check_size
 from shardpack.storage.cache.entries import Entries
 from shardpack.storage.cache.folder import CacheFolder
@@ -42,7 +42,7 @@ from shardpack.storage.protocols import Ranges, Store, Version
 _FRESH = frozenset((manifest.FILE_NAME,))  # may be replaced at any time, and is where everything begins
 _MAX_OBJECTS = 1024  # whose listings are remembered
 _MAX_ASKED_AT_ONCE = 64
-_PAUSE_SECONDS = 60.0  # after the disk refused: it may have been mended
+_PAUSE_SECONDS = 60.0  # after the disk refused: it may have been repaired
 
 
 class CachedStore(BaseStore):
@@ -138,13 +138,8 @@ class CachedStore(BaseStore):
 
     def _ask_versions(self, wanted: Iterable[Ranges]) -> None:
         """Learn the versions of objects that were not read yet, where the answer may save reading."""
-        paths = list({ranges.path for ranges in wanted if self._may_hold(ranges)})
-        if len(paths) < 2:
-            for path in paths:
-                self._learn_version(path)
-            return
-        with ThreadPoolExecutor(min(len(paths), _MAX_ASKED_AT_ONCE), thread_name_prefix="shardpack ask") as threads:
-            list(threads.map(self._learn_version, paths))
+        paths = {ranges.path for ranges in wanted if self._may_hold(ranges)}
+        call_all(self._learn_version, paths, limit=_MAX_ASKED_AT_ONCE, purpose="versions")
 
     def _may_hold(self, wanted: Ranges) -> bool:
         """Return whether the disk holds some of this, of a version that is not known to be the right one."""
