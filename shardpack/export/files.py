@@ -7,10 +7,10 @@ import os
 import secrets
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Protocol
 
-from shardpack.dataset import Dataset
 from shardpack.errors import DuplicateKeyError, InvalidKeyError, OutputExistsError, StorageError
+from shardpack.format.manifest import Manifest
 from shardpack.format.naming import unescape_key
 from shardpack.read.sample import Sample
 from shardpack.runtime.progress import Progress, no_progress
@@ -19,8 +19,25 @@ from shardpack.storage.atomic import storage_errors
 PROGRESS_SAMPLES = 100
 
 
+class Samples(Protocol):
+    """What is asked of a dataset, or a view of one."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    def __len__(self) -> int: ...
+
+    def select(self, items: Iterable[Any]) -> Samples:
+        """Return a view of some positions or keys."""
+        ...
+
+    def stream(self, *, fields: Sequence[str] | None) -> Iterable[Sample]:
+        """Return the samples in order."""
+        ...
+
+
 def extract(
-    dataset: Dataset,
+    dataset: Samples,
     out: str | os.PathLike[str],
     *,
     keys: Iterable[str | int] | None = None,
@@ -110,7 +127,9 @@ class _FileWriter:
                 _write_new(path, payload)
             except FileExistsError as error:
                 if not self._force:
-                    raise OutputExistsError(f"file exists: {path!r}; choose an empty folder, or pass --force") from error
+                    raise OutputExistsError(
+                        f"file exists: {path!r}; choose an empty folder, or pass --force"
+                    ) from error
                 if os.path.islink(path):
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
                 _replace(path, payload)

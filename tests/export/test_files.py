@@ -286,3 +286,43 @@ def test_an_unfinished_dataset_is_not_indexed(tmp_path):
         shardpack.index(tmp_path)
     writer.abort()
     writer.abort()
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_the_place_of_a_file_is_replaced(ds, tmp_path):
+    (tmp_path / "a").mkdir()
+    os.mkfifo(tmp_path / "a" / "2.bin")
+    with pytest.raises(OutputExistsError):
+        shardpack.extract(ds, tmp_path)
+    shardpack.extract(ds, tmp_path, force=True)
+    assert (tmp_path / "a" / "2.bin").read_bytes() == ds["a/2"]["bin"]
+
+
+def test_a_hard_link_in_the_place_of_a_file_is_not_written_through(ds, tmp_path):
+    outside, out = tmp_path / "outside", tmp_path / "out"
+    outside.write_bytes(b"precious")
+    (out / "a").mkdir(parents=True)
+    os.link(outside, out / "a" / "2.bin")
+    shardpack.extract(ds, out, force=True)
+    assert outside.read_bytes() == b"precious"
+    assert (out / "a" / "2.bin").read_bytes() == ds["a/2"]["bin"]
+    assert not [name for name in os.listdir(out / "a") if name.endswith(".tmp")]
+
+
+def test_a_folder_in_the_place_of_a_file_stays(ds, tmp_path):
+    (tmp_path / "a" / "2.bin").mkdir(parents=True)
+    with pytest.raises(StorageError, match="a folder stands in its place"):
+        shardpack.extract(ds, tmp_path, force=True)
+    assert not [name for name in os.listdir(tmp_path / "a") if name.endswith(".tmp")]
+
+
+def test_keys_of_very_many_components(tmp_path):
+    key = "a/" * 1100 + "x"
+    ds = shardpack.open(write(tmp_path / "ds", {key: {"txt": b"hi"}}))
+    assert shardpack.extract(ds, tmp_path / "out") == 1
+    assert (tmp_path / "out" / f"{key}.txt").read_bytes() == b"hi"
+    folder = tmp_path / "out"
+    for _ in range(1100):  # pytest's own removal is recursive
+        (folder / "a").rename(tmp_path / "next") if (folder / "a").exists() else None
+        folder.rmdir()
+        folder = (tmp_path / "next").rename(tmp_path / "out")

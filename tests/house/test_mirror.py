@@ -34,8 +34,7 @@ MISSING = {
     "index/build.py", "index/report.py", "index/target.py", "order/view.py", "order/windows.py", "read/payload.py",
     "read/read_many.py", "read/read_plan.py", "read/shard_cache.py", "read/shard_checks.py", "read/shard_keys.py",
     "read/open_shards.py", "read/selection.py", "read/shard_list.py", "read/shard_reader.py", "sources/rejects.py", "sources/table_formats.py",
-    "storage/cache/entries.py", "storage/clients/base.py", "storage/clients/fsspec.py", "storage/clients/obstore.py",
-    "storage/open.py", "storage/open_files.py", "storage/url.py", "stream/batch_builder.py", "stream/block_buffer.py",
+    "storage/open_files.py", "stream/batch_builder.py", "stream/block_buffer.py",
     "stream/epochs.py", "stream/open_loader.py", "stream/plan.py", "stream/reader.py", "stream/source.py",
     "write/duplicate_keys.py", "write/pack_shard.py", "write/report.py",
 }  # fmt: skip

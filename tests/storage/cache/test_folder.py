@@ -254,3 +254,25 @@ def test_threads_share_a_folder(make):
         list(pool.map(work, range(8)))
     assert len(kept(folder)) <= 20 + 8
     assert list(Path(folder.root, "tmp").iterdir()) == []
+
+
+@pytest.mark.skipif(os.name == "nt", reason="permissions are another matter there")
+def test_nobody_else_may_read_it(make):
+    before = os.umask(0)
+    try:
+        folder = make()
+        keep(folder, 7)
+    finally:
+        os.umask(before)
+    for path in [Path(folder.folder), *Path(folder.folder).rglob("*")]:
+        assert path.stat().st_mode & 0o777 == (0o700 if path.is_dir() else 0o600), path
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes here")
+def test_a_pipe_in_the_place_of_its_account_is_an_error_at_once(make):
+    folder = make()
+    keep(folder, 7)
+    Path(folder.root, "used").unlink()
+    os.mkfifo(Path(folder.root, "used"))
+    with pytest.raises(OSError, match="expected a file, got a pipe"):
+        keep(folder, 8)
