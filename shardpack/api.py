@@ -1,43 +1,30 @@
-"""The front door: `open` and `pack` join the layers below and decide nothing else."""
+"""The front door: `open` and `pack`, their signatures and what they promise."""
 
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
-from typing import Any, Literal, get_args
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
-from shardpack.commit.existing import check_writable
 from shardpack.commit.folder import FolderTarget
 from shardpack.commit.lease import how_to_continue, unfinished_command
-from shardpack.commit.target import open_target
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.format import manifest
-from shardpack.format.assemble import recorded_options
 from shardpack.index.find import find_tars
 from shardpack.index.run import index_in_memory
-from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
-from shardpack.runtime.arguments import as_integer, as_jobs, one_of
-from shardpack.runtime.processes import start_workers
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.runtime.sizes import parse_bytes
-from shardpack.sources.detect import Layout, open_source
-from shardpack.sources.listing import Listing
-from shardpack.sources.listing_check import check_listing
+from shardpack.sources.detect import Layout
+from shardpack.sources.image_check import ImageCheck
 from shardpack.storage.adapter import adapt, can_adapt
-from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import open_store, with_cache
 from shardpack.storage.overlay import Elsewhere
 from shardpack.storage.protocols import RangeReader
 from shardpack.storage.url import is_url, local_path
-from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards
-from shardpack.write.report import Check, PackOptions, PackReport
-from shardpack.write.shard_writer import ShardWriter
-from shardpack.write.sharding import ShardLimits
+from shardpack.write.pack import Packable, pack_source
+from shardpack.write.report import PackReport
+from shardpack.write.request import PackRequest
 
-Samples = Iterable[tuple[str, Mapping[str, Any]]]
 
 
 def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names it
@@ -126,18 +113,19 @@ def _no_manifest(path: str) -> DatasetNotFoundError:
 
 
 def pack(
-    source: str | os.PathLike[str] | Samples,
+    source: Packable,
     out: str | os.PathLike[str],
     *,
     max_shard_bytes: int | str = "256MiB",
     max_shard_samples: int | None = None,
     allow_oversized: bool = False,
     jobs: int | None = None,
-    shuffle: int | None = None,
-    check: Check | None = None,
+    shuffle_seed: int | None = None,
+    check_images: ImageCheck | None = None,
     on_error: OnError = "raise",
     layout: Layout = "auto",
     annotations: str | os.PathLike[str] | None = None,
+    classes: Sequence[str] | None = None,
     rename_keys: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -145,27 +133,29 @@ def pack(
     work_dir: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
 ) -> PackReport:
-    """Pack pictures and labels into a dataset; return what was done.
+    """Pack images and labels into a dataset; return what was done.
 
     The output is the same, byte for byte, for any `jobs`, on any machine, and after any number
     of kills: the same call continues where a killed one stopped.
 
     Args:
-        source: A folder (class folders, sidecar files, a metadata table, or COCO), or any iterable
-            of (key, fields) as `ShardWriter.write` takes them; an iterable is packed by this
-            process, one sample at a time, and starts over after a kill.
+        source: A folder (class folders, sidecar files, a metadata table, or COCO); a dataset or view, whose
+            samples are copied by their bytes, in its order; or any iterable of (key, fields) as
+            `ShardWriter.write` takes them, or of samples, such as a stream: an iterable is packed by
+            this process, one sample at a time, and starts over after a kill.
         out: Folder for the dataset, or its URL: `s3://`, `gs://`, `az://`, `memory://`, or what fsspec
             has a driver for. A bucket has no locks: let one packer at a time write to a place.
         max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
         max_shard_samples: Cap on the samples in a shard; the first cap reached wins.
         allow_oversized: Give a sample beyond the cap a shard of its own instead of an error.
-        jobs: Worker processes; None takes one a core, but no more than there are shards.
-        shuffle: Pack in an order drawn from this seed.
-        check: "signature" looks at each picture's first bytes, "decode" decodes it whole.
+        jobs: Worker processes; None takes one a core, but no more than there are shards. Not for an iterable.
+        shuffle_seed: Pack in an order drawn from this seed; None keeps that of the source.
+        check_images: "signature" looks at each image's first bytes, "decode" decodes it whole.
         on_error: "raise", or "skip" to leave samples with problems out; they are listed in the
             report and in `rejected.jsonl`.
         layout: How to read the folder: "auto", "classes", "files", "table" or "coco".
         annotations: COCO annotation file; implies `layout="coco"`.
+        classes: Names of the classes in the order of their labels, for a source that has no list of its own.
         rename_keys: Escape unsafe keys reversibly instead of refusing them.
         force: Replace a dataset that is already there.
         dry_run: Plan only; write nothing.
@@ -174,121 +164,32 @@ def pack(
         work_dir: With a URL: where shards are made, which are uploaded and deleted while the next
             ones are made; `jobs` + 1 of them must find room. None takes the temporary folder.
         progress: Called as progress(phase, done, total) with phases "list" (files), "check"
-            (samples) and "pack" (bytes).
+            (samples) and "pack" (bytes); the total is 0 where it is not known.
 
     Raises:
         SourceError: The source has problems: the first few are named, all are counted.
         OutputExistsError: `out` already holds a dataset.
         StorageError: The disk or the bucket refused; what was finished is kept for the next call.
     """
-    began = time.perf_counter()
-    limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
-    jobs = as_jobs(jobs)
-    one_of("check", check, (*get_args(Check), None))
-    target = open_target(out, storage_options, scratch_dir=work_dir)
-    if shuffle is not None:
-        shuffle = as_integer("shuffle", shuffle)
-    if not isinstance(source, (str, os.PathLike)):
-        if dry_run or shuffle is not None or check is not None:
-            raise OptionError("an iterable cannot be planned, checked or shuffled; pack a folder for that")
-        if layout != "auto" or annotations is not None or on_error != "raise":
-            raise OptionError("layout, annotations and on_error are for a folder; leave them out, or pack a folder")
-        writer = ShardWriter(
-            out,
-            max_shard_bytes=limits.max_bytes,
-            max_shard_samples=limits.max_samples,
-            allow_oversized=limits.allow_oversized,
+    return pack_source(
+        source,
+        out,
+        PackRequest(
+            max_shard_bytes=max_shard_bytes,
+            max_shard_samples=max_shard_samples,
+            allow_oversized=allow_oversized,
+            jobs=jobs,
+            shuffle_seed=shuffle_seed,
+            check_images=check_images,
+            on_error=on_error,
+            layout=layout,
+            annotations=annotations,
+            classes=classes,
             rename_keys=rename_keys,
             force=force,
+            dry_run=dry_run,
             storage_options=storage_options,
             work_dir=work_dir,
-        )
-        return _pack_samples(source, writer, target.location, began)
-
-    if not dry_run:
-        with storage_errors(f"write to {target.location!r}"):
-            check_writable(target, "pack", force=force)  # before hours of listing and checking
-    with ExitStack() as stack:
-        # Workers that were asked for warm up while the folder is listed, and share the listing.
-        engine = stack.enter_context(start_workers(jobs or 1))
-        found = open_source(
-            os.fspath(source),
-            layout=layout,
-            annotations=None if annotations is None else os.fspath(annotations),
-            rename_keys=rename_keys,
-            on_error=on_error,
-            progress=lambda count: progress("list", count, 0),
-            engine=engine,
-        )
-        listing, problems = found.listing, found.problems
-        if jobs is None and (check is not None or not dry_run):
-            engine = stack.enter_context(start_workers(_default_jobs(listing, limits)))
-        if check is not None:
-            listing = check_listing(listing, problems, check, engine=engine, on_error=on_error, progress=progress)
-        if shuffle is not None:
-            listing = listing.take(permutation(listing.num_samples, derive_key(PACK_ORDER, shuffle)))
-        plan = plan_shards(listing, limits)
-        resumed = 0
-        if not dry_run:
-            recorded = recorded_options(
-                layout=found.layout,
-                max_shard_bytes=limits.max_bytes,
-                max_shard_samples=max_shard_samples,
-                allow_oversized=allow_oversized or None,
-                shuffle=shuffle,
-                check=check,
-                on_error=on_error,
-                rename_keys=rename_keys or None,
-            )
-            options = PackOptions(force=force, classes=listing.classes, progress=progress, recorded=recorded)
-            resumed = pack_plan(plan, target, options, engine=engine, rejected=problems.rejected)
-    return PackReport(
-        **_totals(plan),
-        out=target.location,
-        resumed_shards=resumed,
-        layout=found.layout,
-        classes=listing.classes,
-        by_class=listing.by_class and shuffle is None,
-        rejected=tuple(problems.rejected),
-        left_out=dict(problems.left_out),
-        seconds=time.perf_counter() - began,
-        dry_run=dry_run,
-    )
-
-
-def _default_jobs(listing: Listing, limits: ShardLimits) -> int:
-    """Return a worker a core, but no more than there are shards: starting one takes 0.2 s."""
-    shards = int(listing.size.sum()) // limits.max_bytes + 1
-    if limits.max_samples is not None:
-        shards = max(shards, -(-listing.num_samples // limits.max_samples))
-    return min(os.cpu_count() or 1, shards)
-
-
-def _totals(plan: PackPlan) -> dict[str, Any]:
-    listing = plan.listing
-    return {
-        "num_samples": listing.num_samples,
-        "num_shards": plan.num_shards,
-        "num_bytes": int(plan.shard_bytes.sum()),
-        "payload_bytes": int(listing.size.sum()),
-        "largest_shard_bytes": int(plan.shard_bytes.max(initial=0)),
-        "samples_per_field": listing.samples_per_field(),
-    }
-
-
-def _pack_samples(samples: Samples, writer: ShardWriter, out: str, began: float) -> PackReport:
-    with writer:
-        for key, fields in samples:
-            writer.write(key, fields)
-    done = writer.manifest
-    assert done is not None
-    return PackReport(
-        out=out,
-        num_samples=done.num_samples,
-        num_shards=len(done.records),
-        num_bytes=done.num_bytes,
-        payload_bytes=writer.payload_bytes,
-        largest_shard_bytes=max((record["num_bytes"] for record in done.records), default=0),
-        samples_per_field=done.samples_per_field,
-        seconds=time.perf_counter() - began,
+            progress=progress,
+        ),
     )

@@ -27,6 +27,8 @@ from shardpack.read.selection import Selection
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import SampleLocation
+from shardpack.sources.datasets import list_samples
+from shardpack.sources.listing import Listing
 from shardpack.storage.overlay import Elsewhere
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
@@ -134,6 +136,10 @@ class Dataset:
         if not isinstance(item, Iterable) or isinstance(item, str):
             return self._selection.locate(self._selection.resolve([item]))[0]
         return self._selection.locate(self._selection.resolve(item))
+
+    def listing(self) -> Listing:
+        """Return the samples as `shardpack.pack` takes them: where their bytes lie. Costs the index of each shard."""
+        return list_samples(self._selection.stored(), location=self.location, classes=self.classes)
 
     def __contains__(self, key: object) -> bool:
         """Return whether a sample has this key. For integers: whether it is a position."""

@@ -42,7 +42,7 @@ def make_jpeg(width: int = 32, height: int = 24, seed: int = 0) -> bytes:
     return buffer.getvalue()
 
 
-def picture_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), per_class: int = 3) -> Path:
+def image_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), per_class: int = 3) -> Path:
     """Fill `folder` with class folders, `cat/0000.jpg` and so on, all different; return it."""
     for number, name in enumerate(classes):
         (folder / name).mkdir(parents=True)

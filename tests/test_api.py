@@ -20,7 +20,7 @@ from shardpack.errors import (
 )
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.storage.local import LocalStore
-from tests.conftest import make_jpeg, picture_folder
+from tests.conftest import image_folder, make_jpeg
 from tests.fakes import contents, write_files
 
 SAMPLES = {f"{i:03d}": {"jpg": make_jpeg(seed=i), "json": b'{"label":%d}' % i} for i in range(12)}
@@ -33,7 +33,7 @@ def source(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def classes(tmp_path_factory):
-    return picture_folder(tmp_path_factory.mktemp("classes") / "photos", ("dog", "cat"), per_class=7)
+    return image_folder(tmp_path_factory.mktemp("classes") / "photos", ("dog", "cat"), per_class=7)
 
 
 def tars(out):
@@ -62,7 +62,7 @@ def test_class_folders_get_labels(classes, tmp_path):
     assert ds.classes == ("cat", "dog")
     assert ds["dog/0003"].decode("json")["label"] == 1
     assert (report.layout, report.by_class) == ("classes", True)
-    assert not shardpack.pack(classes, tmp_path / "mixed", shuffle=0).by_class
+    assert not shardpack.pack(classes, tmp_path / "mixed", shuffle_seed=0).by_class
 
 
 class ShuffledEntries:
@@ -82,7 +82,7 @@ class ShuffledEntries:
 
 def test_jobs_place_and_listing_order_change_no_byte(source, classes, tmp_path, monkeypatch):
     for number, folder in enumerate((source, classes)):
-        options = {"max_shard_bytes": 8192, "shuffle": 1 if number else None}
+        options = {"max_shard_bytes": 8192, "shuffle_seed": 1 if number else None}
         shardpack.pack(folder, tmp_path / f"{number}-one", jobs=1, **options)
         expected = contents(tmp_path / f"{number}-one")
         assert sum(name.endswith(".tar") for name in expected) > 2
@@ -97,10 +97,10 @@ def test_jobs_place_and_listing_order_change_no_byte(source, classes, tmp_path, 
 
 
 def test_shuffle_is_the_order_of_the_specification(source, tmp_path):
-    shardpack.pack(source, tmp_path / "a", shuffle=7)
+    shardpack.pack(source, tmp_path / "a", shuffle_seed=7)
     order = permutation(len(SAMPLES), derive_key(PACK_ORDER, 7)).tolist()
     assert list(shardpack.open(tmp_path / "a").keys()) == [sorted(SAMPLES)[i] for i in order]
-    shardpack.pack(source, tmp_path / "b", shuffle=np.int64(7))
+    shardpack.pack(source, tmp_path / "b", shuffle_seed=np.int64(7))
     assert tars(tmp_path / "b") == tars(tmp_path / "a")
 
 
@@ -137,7 +137,7 @@ def test_an_iterable_that_fails_publishes_nothing(tmp_path):
 def test_nothing_to_pack(tmp_path):
     """An empty folder is a mistake; an empty iterable makes an empty dataset."""
     (tmp_path / "source").mkdir()
-    with pytest.raises(SourceError, match="no pictures to pack"):
+    with pytest.raises(SourceError, match="no images to pack"):
         shardpack.pack(tmp_path / "source", tmp_path / "out")
     assert not (tmp_path / "out").exists()
     report = shardpack.pack([], tmp_path / "out")
@@ -157,13 +157,13 @@ def test_keys_are_renamed_reversibly(tmp_path):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 @pytest.mark.parametrize("check", ["signature", "decode"])
-def test_bad_pictures(tmp_path, check, jobs):
-    source = picture_folder(tmp_path / "source", per_class=5)
-    (source / "cat" / "0002.jpg").write_bytes(b"no picture" if check == "signature" else make_jpeg()[:-300])
+def test_bad_images(tmp_path, check, jobs):
+    source = image_folder(tmp_path / "source", per_class=5)
+    (source / "cat" / "0002.jpg").write_bytes(b"no image" if check == "signature" else make_jpeg()[:-300])
     with pytest.raises(SourceError, match=r"cat/0002\.jpg"):
-        shardpack.pack(source, tmp_path / "out", check=check, jobs=jobs)
+        shardpack.pack(source, tmp_path / "out", check_images=check, jobs=jobs)
     assert not (tmp_path / "out").exists()
-    report = shardpack.pack(source, tmp_path / "out", check=check, jobs=jobs, on_error="skip")
+    report = shardpack.pack(source, tmp_path / "out", check_images=check, jobs=jobs, on_error="skip")
     assert report.num_samples == 9
     ((name, reason),) = report.rejected
     assert name == "cat/0002.jpg"
@@ -192,7 +192,7 @@ def test_a_dataset_is_refused_before_the_source_is_listed(source, tmp_path):
 def test_progress_of_all_phases(source, tmp_path):
     calls = []
     shardpack.pack(
-        source, tmp_path / "out", check="decode", max_shard_bytes=8192, progress=lambda *call: calls.append(call)
+        source, tmp_path / "out", check_images="decode", max_shard_bytes=8192, progress=lambda *call: calls.append(call)
     )
     assert [phase for phase, _, _ in calls] == sorted(
         (phase for phase, _, _ in calls), key=["list", "check", "pack"].index
@@ -210,8 +210,8 @@ def test_progress_of_all_phases(source, tmp_path):
         ({"max_shard_samples": 0}, "max_shard_samples is 0, expected an integer of at least 1"),
         ({"jobs": 0}, "jobs is 0, expected an integer of at least 1"),
         ({"jobs": 1.5}, "jobs is 1.5, expected an integer of at least 1"),
-        ({"shuffle": "7"}, "shuffle is '7', expected an integer"),
-        ({"check": "thoroughly"}, "check is 'thoroughly'; choose 'signature' or 'decode'"),
+        ({"shuffle_seed": "7"}, "shuffle_seed is '7', expected an integer"),
+        ({"check_images": "thoroughly"}, "check_images is 'thoroughly'; choose 'signature' or 'decode'"),
         ({"on_error": "ignore"}, "on_error is 'ignore'"),
         ({"layout": "nice"}, "layout is 'nice'"),
         ({"layout": "files", "annotations": "x.json"}, "annotations are for the layout 'coco'"),
@@ -227,8 +227,8 @@ def test_wrong_options_of_a_folder(source, tmp_path, options, says):
     "options",
     [
         {"dry_run": True},
-        {"shuffle": 0},
-        {"check": "decode"},
+        {"shuffle_seed": 0},
+        {"check_images": "decode"},
         {"layout": "files"},
         {"annotations": "x"},
         {"on_error": "skip"},

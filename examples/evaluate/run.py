@@ -23,7 +23,7 @@ def colors(ds: shardpack.Dataset, keys: list[str]) -> np.ndarray:
 
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
-        shardpack.pack(IMAGES, folder, max_shard_bytes="128KiB", shuffle=1)
+        shardpack.pack(IMAGES, folder, max_shard_bytes="128KiB", shuffle_seed=1)
         ds = shardpack.open(folder)
 
         # Questions come from elsewhere, as keys: which of two images is of the class of the first?

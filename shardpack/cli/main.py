@@ -1,6 +1,6 @@
 """`shardpack`: find the command, run it, turn errors into one line and an exit code.
 
-Exit 0 fine, 1 a problem was found or the work failed, 2 wrong usage.
+Exit 0 fine, 1 a problem was found or the work failed, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from shardpack.errors import OptionError, ShardpackError
 # Command -> one line of help. Modules are imported when their command is asked for: `cat` need
 # not wait for what `pack` imports.
 COMMANDS = {
-    "pack": "Pack pictures and labels into tar shards with an offset index.",
+    "pack": "Pack images and labels into tar shards with an offset index.",
     "copy": "Copy a dataset to another folder or bucket, checked on the way.",
     "index": "Make indexes for tars that others wrote.",
     "info": "Show what a dataset holds.",
@@ -33,6 +33,9 @@ COMMANDS = {
     "order": "Show what an epoch would read, and how well it mixes.",
     "bench": "Measure how fast a dataset is read here.",
 }
+
+
+INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
 
 
 class _PipeClosedError(Exception):
@@ -115,7 +118,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             else ""
         )
         _complain("interrupted" + kept)
-        return 1
+        return INTERRUPTED
     except (BrokenPipeError, _PipeClosedError):  # as `| head` does: not an error, and no reason for noise
         _drop_unwritten()
     except (ShardpackError, OSError) as error:

@@ -183,7 +183,7 @@ def _lines(ds: Dataset, found: OrderStats, class_from: str) -> list[tuple[str, s
 
 
 def _warning(found: OrderStats) -> str:
-    remedies = ['pack with "--shuffle SEED"']
+    remedies = ['pack with "--shuffle-seed SEED"']
     if found.shuffle == "blocks":
         remedies.append(f"mix more blocks at a time (--window-blocks {4 * found.window_blocks}; window_blocks=...)")
         remedies.append('use shuffle="global", at the price of a read for each sample')

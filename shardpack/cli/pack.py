@@ -29,19 +29,19 @@ CHECKS = ("signature", "decode")
 
 class _Pack(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # To click, `--check SRC` would be a check called SRC.
+        # To click, `--check-images SRC` would be a check called SRC.
         for i, (argument, following) in enumerate(zip(args, [*args[1:], ""], strict=True)):
             if argument == "--":
                 break
-            if argument == "--check" and following not in CHECKS:
-                args[i] = "--check=signature"
+            if argument == "--check-images" and following not in CHECKS:
+                args[i] = "--check-images=signature"
         return super().parse_args(ctx, args)
 
 
 @click.command(
     "pack",
     cls=_Pack,
-    epilog="Example: shardpack pack photos/ out/ --max-shard-bytes 256MiB --shuffle 0 --jobs 8",
+    epilog="Example: shardpack pack photos/ out/ --max-shard-bytes 256MiB --shuffle-seed 0 --jobs 8",
 )
 @click.argument("source", metavar="SRC", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
@@ -61,13 +61,13 @@ class _Pack(click.Command):
 )
 @click.option("--allow-oversized", is_flag=True, help="Give a sample beyond the cap a shard of its own.")
 @jobs_option
-@click.option("--shuffle", type=int, metavar="SEED", help="Pack in an order drawn from this seed.")
+@click.option("--shuffle-seed", type=int, metavar="SEED", help="Pack in an order drawn from this seed.")
 @click.option(
-    "--check",
+    "--check-images",
     is_flag=False,
     flag_value="signature",
     type=click.Choice(CHECKS),
-    help="Look at every picture first: its first bytes, or --check=decode all of it.",
+    help="Look at every image first: its first bytes, or --check-images=decode all of it.",
 )
 @click.option(
     "--on-error",
@@ -92,10 +92,10 @@ class _Pack(click.Command):
 @json_option
 @quiet_option
 def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Pack the pictures in the folder SRC, and what lies beside them, into a dataset in OUT.
+    """Pack the images in the folder SRC, and what lies beside them, into a dataset in OUT.
 
-    SRC is read as class folders (<class>/<name>.jpg becomes a JSON label), as pictures with sidecar
-    files of the same stem (.json, .txt, .cls, .seg.png, ...), as pictures with a metadata.csv,
+    SRC is read as class folders (<class>/<name>.jpg becomes a JSON label), as images with sidecar
+    files of the same stem (.json, .txt, .cls, .seg.png, ...), as images with a metadata.csv,
     .jsonl or .parquet table, or as COCO instances, whichever fits.
 
     OUT is a folder, or the URL of one in a bucket: s3://, gs://, az://. There shards are made in the
@@ -144,4 +144,7 @@ def _show(report: PackReport) -> None:
     if report.classes and _SPLITS.issuperset(map(str.lower, report.classes)):
         note("  the classes look like splits: pack each of these folders by itself")
     elif report.by_class:
-        note("  samples are sorted by class, so readers that shuffle locally see few at a time: consider --shuffle 0")
+        note(
+            "  samples are sorted by class, so readers that shuffle locally see few at a time: "
+            "consider --shuffle-seed 0"
+        )

@@ -1,4 +1,4 @@
-"""What a field name says about its payload: which are pictures, how they begin, what is wrong with them."""
+"""What a field name says about its payload: which are images, how they begin, what is wrong with them."""
 
 from __future__ import annotations
 
@@ -40,26 +40,26 @@ LABEL_FIELDS = frozenset({"json", "cls", "txt"})
 
 
 def is_image(field: str) -> bool:
-    """Return whether a field holds a picture: "jpg", but also "seg.png"."""
+    """Return whether a field holds an image: "jpg", but also "seg.png"."""
     return field.rpartition(".")[2] in IMAGE_EXTENSIONS
 
 
 def signature_problem(field: str, head: bytes) -> str | None:
-    """Return what is wrong with a picture that begins with `head`, or None.
+    """Return what is wrong with an image that begins with `head`, or None.
 
     Args:
-        field: Field name; others than pictures are never wrong.
+        field: Field name; others than images are never wrong.
         head: The first `SIGNATURE_BYTES` of the payload, or all if it is shorter.
     """
     extension = field.rpartition(".")[2]
     if extension not in IMAGE_EXTENSIONS:
         return None
     if not head:
-        return "an empty picture"
+        return "an empty image"
     if _begins_like(extension, head):
         return None
     seen = next((other for other in SIGNATURES if _begins_like(other, head)), None)
-    return f"does not begin like a {extension} picture" + (f", but like a {seen}" if seen else "")
+    return f"does not begin like a {extension} image" + (f", but like a {seen}" if seen else "")
 
 
 def _begins_like(extension: str, head: bytes) -> bool:
@@ -71,13 +71,13 @@ def _begins_like(extension: str, head: bytes) -> bool:
 
 
 def decode_problem(field: str, payload: bytes) -> str | None:
-    """Return why a picture does not decode with Pillow, first frame and whole, or None.
+    """Return why an image does not decode with Pillow, first frame and whole, or None.
 
     Pictures in a format that the installed Pillow cannot read count as good. More pixels than
     `PIL.Image.MAX_IMAGE_PIXELS` are a problem, and are not decoded. Costs what decoding costs.
 
     Args:
-        field: Field name; others than pictures are never wrong.
+        field: Field name; others than images are never wrong.
         payload: The whole payload.
     """
     from PIL import Image, UnidentifiedImageError

@@ -24,6 +24,11 @@ _META = re.compile(r"__[^/]*__($|/)")
 # Printable ASCII without the space; DALI's text index breaks at blanks and outside ASCII.
 _SAFE_KEY = re.compile(r"(?:[!-.0-~]+/)*[!-\-0-~]+")
 _SAFE_FIELD = re.compile(r"[!-\-0-@\[-~]+(?:\.[!-\-0-@\[-~]+)*")
+# Safe and unchanged by escaping: printable ASCII but "%", no component that begins with "." or "_",
+# no dot in the last. Says yes to nearly all keys at 0.2 us each, and never to one that `key_problem` minds.
+PLAIN_KEY = re.compile(
+    rf"(?!.{{{MAX_KEY_BYTES + 1}}})" + r"(?:[!-$&-\-0-^`-~][!-$&-.0-~]*/)*[!-$&-\-0-^`-~][!-$&-\-0-~]*"
+)
 # The slashes that part two components, neither of them empty; any other slash is escaped.
 _SEPARATOR = re.compile(rb"(?<=[^/])/(?!\Z)")
 _SHARD_FILE = re.compile(r"shard-\d{6,}\.(tar|index)", re.ASCII)

@@ -17,6 +17,7 @@ from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import SampleLocation, ShardReader
 from shardpack.runtime.arguments import integer_or_none
+from shardpack.storage.protocols import Store
 
 SHARDS_AT_ONCE = 64  # whose indexes are fetched together where all of them are gone through
 Integers = npt.NDArray[np.int64]
@@ -179,6 +180,12 @@ class Selection:
         for shard, rows in self._rows():
             for row in rows.tolist():
                 yield shard.locate(row)
+
+    def stored(self) -> Iterator[tuple[Store, SampleLocation]]:
+        """Yield where each sample lies, and the store that has it, in order; costs as `keys`."""
+        for shard, rows in self._rows():
+            for row in rows.tolist():
+                yield shard.store, shard.locate(row)
 
     def locate(self, positions: Integers) -> list[SampleLocation]:
         """Return where samples at stored positions lie, their indexes fetched together."""

@@ -1,1 +1,1 @@
-"""Where samples come from: folders, tables, COCO. Each returns a `Listing` and reads no picture."""
+"""Where samples come from: folders, tables, COCO. Each returns a `Listing` and reads no image."""

@@ -1,4 +1,4 @@
-"""Class folders: the first folder of each picture is its class.
+"""Class folders: the first folder of each image is its class.
 
 cat/0001.jpg, dog/deep/0002.jpg    labels {"label":0,"class":"cat"} and {"label":1,"class":"dog"}
 """
@@ -23,7 +23,7 @@ def in_class_folders(listing: Listing) -> bool:
 def add_class_labels(listing: Listing, problems: Problems) -> Listing:
     """Return the samples with a JSON field {"label": number, "class": name} from each first folder.
 
-    Classes are numbered in ascending order of their names. Pictures in no folder, and those
+    Classes are numbered in ascending order of their names. Images in no folder, and those
     with a .json file of their own, are rejected. A folder whose name is not UTF-8 gives its
     class the name as `escape_key` writes it, so that the label is JSON.
 

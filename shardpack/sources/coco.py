@@ -1,4 +1,4 @@
-"""COCO annotations: one JSON file that describes many pictures.
+"""COCO annotations: one JSON file that describes many images.
 
     {"images": [{"id": 7, "file_name": "a.jpg", "width": 640, "height": 480}],
      "annotations": [{"id": 1, "image_id": 7, "category_id": 18, "bbox": [1, 2, 30, 40]}],
@@ -21,7 +21,7 @@ from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, SourceError
-from shardpack.sources.json_labels import Pictures, attach_labels, compact_json
+from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
 from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
@@ -59,21 +59,21 @@ def read_annotations(path: str) -> Annotations:
         raise SourceError(f"cannot read the annotations {path!r}: {error.strerror}; name a COCO file") from error
     except DecodeError as error:
         raise SourceError(
-            f"cannot read the annotations {path!r}: {error}; mend it, or choose a layout that does without"
+            f"cannot read the annotations {path!r}: {error}; repair it, or choose a layout that does without"
         ) from error
 
 
 def list_coco(files: Files, annotations: Annotations, problems: Problems, *, rename_keys: bool = False) -> Listing:
-    """Return the annotated pictures, each with its image record and annotations as its JSON label.
+    """Return the annotated images, each with its record and annotations as its JSON label.
 
     A label is the image's record without `file_name`, and the list "annotations", in the file's
     order and empty if there are none. Each keeps all its names but `image_id`, and gets
     `category_name`. `classes` are the category names in the order of their ids. `file_name` is
     relative to the source, else to the folder of the annotation file.
 
-    Left out and counted: pictures that no image names. Rejected: images without a picture, two
-    images for one picture or with one id, annotations of unknown images or categories, and a
-    .json file beside a picture.
+    Left out and counted: image files that no record names. Rejected: records without a file, two
+    records for one file or with one id, annotations of unknown images or categories, and a
+    .json file beside an image.
 
     Args:
         files: What `scan` found.
@@ -87,7 +87,7 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
     images, records, categories = _parts(annotations)
     own_name, places = _places(files.root, annotations.path)
     listing = group_files(files.without({own_name}), problems, rename_keys=rename_keys)
-    pictures = Pictures(listing, files, problems)
+    image_files = ImageFiles(listing, files, problems)
     uses = Counter(image["id"] for image in images)
     found_in: dict[Any, list[Object]] = {image_id: [] for image_id in uses}
     for number, record in enumerate(records):
@@ -96,12 +96,12 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
         else:
             problems.reject(
                 f"{annotations.path}: annotations[{number}]",
-                f"its image_id {record['image_id']!r} is no image's id; mend it, or remove the annotation",
+                f"its image_id {record['image_id']!r} is no image's id; repair it, or remove the annotation",
             )
     labels: list[bytes | None] = [None] * listing.num_samples
     refused: dict[int, str] = {}
     for number, image in enumerate(images):
-        found = pictures.find(image["file_name"], places(image["file_name"]))
+        found = image_files.find(image["file_name"], places(image["file_name"]))
         if isinstance(found, str):
             problems.reject(f"{annotations.path}: images[{number}]", found)
         elif found is None:
@@ -109,13 +109,13 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
         elif uses[image["id"]] > 1:
             refused[found] = f"shares its image id {image['id']!r} with another image; give each its own"
         elif labels[found] is not None:
-            refused[found] = f"is named by two images, one of them images[{number}]; keep one"
+            refused[found] = f"is named by two records, one of them images[{number}]; keep one"
         else:
             try:
                 labels[found] = _label(image, found_in[image["id"]], categories)
             except SourceError as error:
                 refused[found] = str(error)
-    listing = attach_labels(listing, labels, problems, refused=refused, missing="a picture that no image names")
+    listing = attach_labels(listing, labels, problems, refused=refused, missing="an image that no record names")
     return listing if categories is None else replace(listing, classes=tuple(categories.values()))
 
 
@@ -128,7 +128,7 @@ def _label(image: Object, records: list[Object], categories: Mapping[Any, str] |
                 annotation[name] = value
             if name == "category_id" and categories is not None:
                 if not isinstance(value, (int, str)) or value not in categories:
-                    raise SourceError(f"its category_id {value!r} is no category's id; mend the annotation")
+                    raise SourceError(f"its category_id {value!r} is no category's id; correct the annotation")
                 annotation["category_name"] = categories[value]
         annotations.append(annotation)
     kept = {name: value for name, value in image.items() if name != "file_name"}
@@ -163,7 +163,7 @@ def _parts(annotations: Annotations) -> tuple[list[Object], list[Object], dict[A
     categories = _objects(path, content, "categories", {"id": (int, str), "name": str})
     ids = [category["id"] for category in categories]
     if len(set(ids)) != len(ids) or len({type(category_id) for category_id in ids}) > 1:
-        raise SourceError(f"{path} is no COCO file: category ids must be different, and of one type; mend it")
+        raise SourceError(f"{path} is no COCO file: category ids must be different, and of one type; repair it")
     return images, records, {c["id"]: c["name"] for c in sorted(categories, key=lambda category: category["id"])}
 
 
@@ -177,11 +177,11 @@ def _objects(path: str, content: Object, part: str, needed: Mapping[str, Any]) -
     for number, value in enumerate(objects):
         if not isinstance(value, dict):
             raise SourceError(
-                f"{path} is no COCO file: {part}[{number}] is a {type(value).__name__}, expected an object; mend it"
+                f"{path} is no COCO file: {part}[{number}] is a {type(value).__name__}, expected an object; repair it"
             )
         for name, types in needed.items():
             if not isinstance(value.get(name), types):
                 raise SourceError(
-                    f"{path} is no COCO file: {part}[{number}] needs a {name!r}, got {value.get(name)!r}; mend it"
+                    f"{path} is no COCO file: {part}[{number}] needs a {name!r}, got {value.get(name)!r}; repair it"
                 )
     return objects

@@ -9,6 +9,7 @@ from typing import Literal, get_args
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
 from shardpack.errors import OnError, OptionError, SourceError
+from shardpack.runtime.arguments import one_of
 from shardpack.runtime.engine import HERE, Engine
 from shardpack.sources.class_folders import add_class_labels, in_class_folders
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
@@ -17,24 +18,31 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files, scan
 from shardpack.sources.sidecars import group_files
+from shardpack.sources.source import Listed, ListOptions
 from shardpack.sources.table import find_tables, list_table
 
 Layout = Literal["auto", "classes", "files", "table", "coco"]
 
 
 @dataclass(frozen=True, slots=True)
-class Source:
-    """A folder, listed.
+class FolderSource:
+    """A folder to pack; see `open_source`."""
 
-    Attributes:
-        listing: What to pack, ascending by key.
-        layout: How the folder was read: "classes", "files", "table" or "coco".
-        problems: What was rejected, and what was left out.
-    """
+    path: str | os.PathLike[str]
+    layout: Layout = "auto"
+    annotations: str | os.PathLike[str] | None = None
 
-    listing: Listing
-    layout: str
-    problems: Problems
+    def list(self, options: ListOptions) -> Listed:
+        """Return its samples, ascending by key; see `Source.list`."""
+        return open_source(
+            self.path,
+            layout=self.layout,
+            annotations=self.annotations,
+            rename_keys=options.rename_keys,
+            on_error=options.on_error,
+            progress=options.progress,
+            engine=options.engine,
+        )
 
 
 def open_source(
@@ -46,12 +54,12 @@ def open_source(
     on_error: OnError = "raise",
     progress: Callable[[int], None] | None = None,
     engine: Engine = HERE,
-) -> Source:
-    """Return the samples of a folder, their names checked; no picture is opened.
+) -> Listed:
+    """Return the samples of a folder, their names checked; no image is opened.
 
     "auto" takes "coco" if `annotations` is given; "table" if there is a metadata.csv, .jsonl or
     .parquet in any folder; "coco" if the root has annotations of that kind; "classes" if every
-    picture lies in a folder and none has a label (json, txt or cls) of its own; else "files".
+    image lies in a folder and none has a label (json, txt or cls) of its own; else "files".
 
     Costs one `stat` a file, about 3 us more, and the reading of tables or annotations. The
     result does not depend on the order in which the disk lists its files.
@@ -66,15 +74,13 @@ def open_source(
         engine: Shares the listing of folders among its workers; the result is the same.
 
     Raises:
-        SourceError: No pictures, unreadable labels, or rejected samples: the first few are
+        SourceError: No images, unreadable labels, or rejected samples: the first few are
             named, all are counted.
         MissingDependencyError: A Parquet table, and pyarrow is not installed.
         OptionError: An option has another value, or they contradict each other.
     """
-    if layout not in get_args(Layout):
-        raise OptionError(f"layout is {layout!r}, expected one of {', '.join(map(repr, get_args(Layout)))}")
-    if on_error not in get_args(OnError):
-        raise OptionError(f"on_error is {on_error!r}, expected 'raise' or 'skip'")
+    one_of("layout", layout, get_args(Layout))
+    one_of("on_error", on_error, get_args(OnError))
     if annotations is not None and layout not in ("auto", "coco"):
         raise OptionError(f"annotations are for the layout 'coco', got layout {layout!r}; leave one of them out")
     problems = Problems()
@@ -85,7 +91,7 @@ def open_source(
         problems.raise_if_any()
     if not listing.num_samples:
         raise SourceError(_nothing(files, problems))
-    return Source(listing, layout, problems)
+    return Listed(listing, layout, problems)
 
 
 def _list(
@@ -150,4 +156,4 @@ def _nothing(files: Files, problems: Problems) -> str:
         name, reason = problems.rejected[0]
         found.append(f"{len(problems.rejected)} rejected, such as {name!r}: {reason}")
     kinds = ", ".join("." + extension for extension in sorted(IMAGE_EXTENSIONS))
-    return f"no pictures to pack in {files.root!r}: looked for {kinds}; found {'; '.join(found)}"
+    return f"no images to pack in {files.root!r}: looked for {kinds}; found {'; '.join(found)}"

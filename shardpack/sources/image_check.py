@@ -1,40 +1,82 @@
-"""Look into the pictures and JSON files of a listing before they are packed.
+"""Look into the images and JSON files of a listing before they are packed.
 
-Knows which files to read and how much of them; what is wrong with a payload is decided in
-`codecs/kinds.py`.
+Knows which payloads to read and how much of them; what is wrong with one is decided in
+`codecs/field_types.py`.
 """
 
 from __future__ import annotations
 
-import os
-from typing import Literal
+from contextlib import closing
+from typing import Literal, get_args
 
 import numpy as np
 
 from shardpack.codecs.field_types import SIGNATURE_BYTES, decode_problem, is_image, parse_json, signature_problem
-from shardpack.errors import DecodeError, OptionError
+from shardpack.errors import DecodeError, OnError, SourceError
+from shardpack.runtime.arguments import one_of
+from shardpack.runtime.engine import Engine
+from shardpack.runtime.progress import Progress
 from shardpack.sources.listing import Listing
+from shardpack.sources.payloads import read_payload
+from shardpack.sources.rejects import Problems
 
-Mode = Literal["signature", "decode"]
+ImageCheck = Literal["signature", "decode"]
+
+SAMPLES_PER_TASK = 500
 
 
-def check_range(listing: Listing, mode: Mode) -> list[tuple[int, str]]:
+def check_images(
+    listing: Listing,
+    problems: Problems,
+    mode: ImageCheck,
+    *,
+    engine: Engine,
+    on_error: OnError,
+    progress: Progress,
+    samples_per_task: int = SAMPLES_PER_TASK,
+) -> Listing:
+    """Return the listing without the samples whose images or JSON files are bad; they join the problems.
+
+    Raises:
+        SourceError: There are bad ones and `on_error` is "raise", or there are no others.
+    """
+    total, step = listing.num_samples, samples_per_task
+    starts = range(0, total, step)
+    tasks = ((listing.slice(first, min(first + step, total)), mode) for first in starts)
+    bad: dict[int, str] = {}
+    with closing(engine.map(_check_task, tasks)) as results:
+        for done, (number, found) in enumerate(results, start=1):
+            bad.update({starts[number] + sample: reason for sample, reason in found})
+            progress("check", min(done * step, total), total)
+    good = problems.reject_samples(listing, bad)
+    if bad and on_error == "raise":
+        problems.raise_if_any()
+    if bad and not good.num_samples:
+        name, reason = problems.rejected[-1]
+        raise SourceError(f"none of {total} samples is good, such as {name!r}: {reason}; replace them")
+    return good
+
+
+def _check_task(task: tuple[Listing, ImageCheck]) -> list[tuple[int, str]]:
+    return check_range(*task)
+
+
+def check_range(listing: Listing, mode: ImageCheck) -> list[tuple[int, str]]:
     """Return (sample, reason) of each bad sample, ascending; the reason names its first bad field.
 
     A pure function of the files that can run in another process: check slices of a listing side
     by side, and add each slice's first sample number. Every `.json` field must parse, whatever
-    the mode. Costs one open and one read a picture or JSON file.
+    the mode. Costs one open and one read an image or JSON file.
 
     Args:
         listing: Samples, such as `Listing.slice` gives.
-        mode: "signature" reads the first 12 bytes of each picture; "decode" reads and decodes
+        mode: "signature" reads the first 12 bytes of each image; "decode" reads and decodes
             it whole, where the installed Pillow knows the format.
 
     Raises:
         OptionError: Another mode.
     """
-    if mode not in ("signature", "decode"):
-        raise OptionError(f"check is {mode!r}, expected 'signature' or 'decode'")
+    one_of("check_images", mode, get_args(ImageCheck))
     looked_at = np.array([is_image(field) or _is_json(field) for field in listing.fields], bool)
     members = np.flatnonzero(looked_at[listing.field_code])
     owners = np.searchsorted(listing.start, members, side="right") - 1
@@ -44,7 +86,7 @@ def check_range(listing: Listing, mode: Mode) -> list[tuple[int, str]]:
             continue
         field = listing.fields[listing.field_code[member]]
         try:
-            problem = _problem(listing, field, listing.payload[member], mode)
+            problem = _problem(listing, member, field, mode)
         except OSError as error:
             problem = f"unreadable: {error.strerror}"
         if problem is not None:
@@ -52,26 +94,18 @@ def check_range(listing: Listing, mode: Mode) -> list[tuple[int, str]]:
     return list(bad.items())
 
 
-def _problem(listing: Listing, field: str, payload: str | bytes, mode: Mode) -> str | None:
+def _problem(listing: Listing, member: int, field: str, mode: ImageCheck) -> str | None:
     if _is_json(field):
         try:
-            parse_json(_read(listing.root, payload, None))
+            parse_json(read_payload(listing, member))
         except DecodeError as error:
             return str(error)
         return None
     if mode == "signature":
-        return signature_problem(field, _read(listing.root, payload, SIGNATURE_BYTES))
-    content = _read(listing.root, payload, None)
+        return signature_problem(field, read_payload(listing, member, SIGNATURE_BYTES))
+    content = read_payload(listing, member)
     return signature_problem(field, content[:SIGNATURE_BYTES]) or decode_problem(field, content)
 
 
 def _is_json(field: str) -> bool:
     return field.rpartition(".")[2] == "json"
-
-
-def _read(root: str, payload: str | bytes, num_bytes: int | None) -> bytes:
-    """Return the first `num_bytes` of a payload, or all of it."""
-    if isinstance(payload, bytes):
-        return payload[:num_bytes]
-    with open(os.path.join(root, payload), "rb", buffering=0 if num_bytes else -1) as file:
-        return file.read(-1 if num_bytes is None else num_bytes)

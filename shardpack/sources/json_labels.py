@@ -1,6 +1,6 @@
 """JSON labels that shardpack makes: from class folders, from tables, from COCO annotations.
 
-Decides how such a label is written, and what happens to pictures without one, or with one too
+Decides how such a label is written, and what happens to images without one, or with one too
 many. Labels are compact UTF-8 JSON, as RFC 8259 has it: neither NaN nor Infinity.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import SourceError
-from shardpack.sources.listing import Listing
+from shardpack.sources.listing import Listing, Payload
 from shardpack.sources.rejects import Problems, name_of, without
 from shardpack.sources.scan import Files
 
@@ -45,8 +45,8 @@ def compact_json(value: object, *, default: Callable[[object], object] | None = 
         return json.dumps(value, separators=(",", ":"), default=default).encode("ascii")
 
 
-class Pictures:
-    """Which sample each picture starts, for labels that name pictures by their paths."""
+class ImageFiles:
+    """Which sample each image starts, for labels that name images by their paths."""
 
     def __init__(self, listing: Listing, files: Files, problems: Problems):
         starts_sample = np.array([field in IMAGE_EXTENSIONS for field in listing.fields], bool)
@@ -58,7 +58,7 @@ class Pictures:
         self._reported = {name for name, _ in problems.rejected}
 
     def find(self, file_name: str, places: Sequence[str]) -> int | str | None:
-        """Return the sample of the picture `file_name`, else why there is none, else None if that is known.
+        """Return the sample of the image `file_name`, else why there is none, else None if that is known.
 
         Args:
             file_name: As the label has it.
@@ -72,11 +72,11 @@ class Pictures:
             if place in self._sample_of:
                 return self._sample_of[place]
         if not inside:
-            return f"names {file_name!r}, which leads out of the source; name a picture in it"
+            return f"names {file_name!r}, which leads out of the source; name an image in it"
         if not self._reported.isdisjoint(inside):
             return None
         if not self._names.isdisjoint(inside):
-            return f"names {file_name!r}, which is no picture of its own; name a picture"
+            return f"names {file_name!r}, which is no image of its own; name an image"
         return f"names {file_name!r}, which is not there; restore it, or remove this entry"
 
 
@@ -131,7 +131,7 @@ def _insert_field(listing: Listing, field: str, payloads: Sequence[bytes]) -> Li
     owner = np.repeat(np.arange(listing.num_samples), np.diff(listing.start))
     before = np.bincount(owner[codes < code], minlength=listing.num_samples)
     at = listing.start[:-1] + before
-    member_payloads: list[str | bytes] = []
+    member_payloads: list[Payload] = []
     reached = 0
     for position, payload in zip(at.tolist(), payloads, strict=True):
         member_payloads.extend(listing.payload[reached:position])

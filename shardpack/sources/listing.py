@@ -1,7 +1,7 @@
 """What a source found, in columns: the input of planning and packing.
 
 Columns, because ten million Python objects would not fit: a member costs 26 bytes plus its path,
-a sample 8 bytes plus its key (with CPython's 49-byte strings: about 210 bytes for a picture of
+a sample 8 bytes plus its key (with CPython's 49-byte strings: about 210 bytes for an image of
 one file with a 40-character path).
 """
 
@@ -10,9 +10,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+
+from shardpack.storage.protocols import RangeReader
+
+
+class Reference(NamedTuple):
+    """Where a payload lies in an object of a store; its length is the listing's `size`."""
+
+    store: int  # a number into `Listing.stores`
+    path: str
+    start: int
+
+
+Payload = str | bytes | Reference
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +41,9 @@ class Listing:
         field_code: (m) ascending within a sample, so that fields are sorted there.
         size: (m) payload bytes.
         mtime_ns: (m) of the file when it was listed; 0 for inline payloads.
-        payload: (m) a path relative to `root` (str), or the payload itself (bytes).
+        payload: (m) a path relative to `root` (str), a range of an object (Reference), or the payload itself (bytes).
+        stores: What references point into.
+        crc32c: (m) checksums that the payloads must have, where the source knows them.
         classes: Class names in label order, where the source has classes.
         by_class: Whether neighbours share a class, so that a reader should want them shuffled.
     """
@@ -39,7 +55,9 @@ class Listing:
     field_code: npt.NDArray[np.uint16]
     size: npt.NDArray[np.int64]
     mtime_ns: npt.NDArray[np.int64]
-    payload: Sequence[str | bytes]
+    payload: Sequence[Payload]
+    stores: tuple[RangeReader, ...] = ()
+    crc32c: npt.NDArray[np.uint32] | None = None
     classes: tuple[str, ...] | None = None
     by_class: bool = False
 
@@ -68,6 +86,7 @@ class Listing:
             size=self.size[members],
             mtime_ns=self.mtime_ns[members],
             payload=[payload[member] for member in members.tolist()],
+            crc32c=None if self.crc32c is None else self.crc32c[members],
         )
 
     def slice(self, first: int, stop: int) -> Listing:
@@ -81,6 +100,7 @@ class Listing:
             size=self.size[a:b],
             mtime_ns=self.mtime_ns[a:b],
             payload=self.payload[a:b],
+            crc32c=None if self.crc32c is None else self.crc32c[a:b],
         )
 
 
@@ -94,9 +114,9 @@ class ListingBuilder:
         self._field: list[str] = []
         self._size: list[int] = []
         self._mtime_ns: list[int] = []
-        self._payload: list[str | bytes] = []
+        self._payload: list[Payload] = []
 
-    def add(self, key: str, members: Sequence[tuple[str, str | bytes, int, int]]) -> None:
+    def add(self, key: str, members: Sequence[tuple[str, Payload, int, int]]) -> None:
         """Add one sample; a member is (field, path or payload, size, mtime_ns), in any order."""
         self._keys.append(key)
         for field, payload, size, mtime_ns in sorted(members, key=lambda member: member[0]):

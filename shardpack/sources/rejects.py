@@ -44,7 +44,7 @@ class Problems:
             self.left_out_examples.setdefault(reason, name)
 
     def reject_samples(self, listing: Listing, reasons: Mapping[int, str]) -> Listing:
-        """Return the listing without the samples `reasons` numbers, each noted under its picture's path."""
+        """Return the listing without the samples `reasons` numbers, each noted under its image's path."""
         for sample in sorted(reasons):
             self.reject(name_of(listing, sample), reasons[sample])
         return without(listing, reasons)
@@ -59,12 +59,12 @@ class Problems:
         count = len(self.rejected)
         raise SourceError(
             f"{count} problem{'s' if count > 1 else ''} in the source: {shown}{rest}; "
-            "mend them, or leave them out with on_error='skip' (--on-error skip)"
+            "correct them, or leave them out with on_error='skip' (--on-error skip)"
         )
 
 
 def name_of(listing: Listing, sample: int) -> str:
-    """Return what a person finds a sample by: the path of its picture, else its key."""
+    """Return what a person finds a sample by: the path of its image, else its key."""
     for member in range(int(listing.start[sample]), int(listing.start[sample + 1])):
         payload = listing.payload[member]
         if isinstance(payload, str) and listing.fields[listing.field_code[member]] in IMAGE_EXTENSIONS:

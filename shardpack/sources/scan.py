@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from array import array
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
@@ -127,7 +128,7 @@ def _scan_folder(
     except OSError as error:
         if not folder:
             raise _root_error(files.root, error) from error
-        problems.reject(folder, f"unreadable: {error.strerror}; mend it, or remove it")
+        problems.reject(folder, f"unreadable: {error.strerror}; change its permissions, or remove it")
         return []
     if identity in above:
         problems.reject(folder, "a link to a folder above itself; remove it")
@@ -142,7 +143,7 @@ def _scan_folder(
 
 def _root_error(root: str, error: OSError) -> SourceError:
     if isinstance(error, NotADirectoryError):
-        return SourceError(f"not a folder: {root!r}; name the folder that holds the pictures")
+        return SourceError(f"not a folder: {root!r}; name the folder that holds the images")
     return SourceError(f"cannot read the source: {error.strerror}: {root!r}; name a folder that you may read")
 
 
@@ -169,6 +170,9 @@ def _add_entries(files: Files, prefix: str, entries: list[os.DirEntry[str]], pro
         try:
             if entry.is_file():
                 status = entry.stat()
+                if not status.st_mode & stat.S_IROTH and not os.access(entry.path, os.R_OK):  # asked where it may be so
+                    problems.reject(name, "unreadable: permission denied; change its permissions, or remove it")
+                    continue
                 add_size(status.st_size)
                 add_time(status.st_mtime_ns)
                 add_name(name)
@@ -179,5 +183,5 @@ def _add_entries(files: Files, prefix: str, entries: list[os.DirEntry[str]], pro
             else:
                 problems.leave_out(name, "neither file nor folder")
         except OSError as error:
-            problems.reject(name, f"unreadable: {error.strerror}; mend it, or remove it")
+            problems.reject(name, f"unreadable: {error.strerror}; change its permissions, or remove it")
     return folders

@@ -1,4 +1,4 @@
-"""A folder of pictures and whatever lies beside them, as samples.
+"""A folder of images and whatever lies beside them, as samples.
 
     cat/0001.jpg, cat/0001.json, cat/0001.seg.png   one sample "cat/0001", three fields
 
@@ -20,22 +20,22 @@ from shardpack.sources.listing import Listing, sorted_by_key
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
 
-NO_PICTURE = "no picture of this name"
-# An index has columns for every field, so a field per picture would make it grow by the square.
+NO_IMAGE = "no image of this name"
+# An index has columns for every field, so a field per image would make it grow by the square.
 _MAX_FIELDS = 1024
 
 
 def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:
-    """Return the pictures of `files` with their sidecars, one sample a stem, ascending by key.
+    """Return the images of `files` with their sidecars, one sample a stem, ascending by key.
 
     Keys are the names as the disk has them: not yet checked, nor escaped. Files that share a
-    stem with no picture are left out and counted. Costs about 1 us a file.
+    stem with no image are left out and counted. Costs about 1 us a file.
 
     Args:
         files: What `scan` found.
         problems: Takes what is rejected or left out.
         rename_keys: Whether a key may hold dots, because it will be escaped: "a.b.jpg" is then
-            a picture of its own, unless there is "a.<picture>", of which it is the field "b.jpg".
+            an image of its own, unless there is "a.<image>", of which it is the field "b.jpg".
 
     Raises:
         SourceError: There are more than 1024 different fields.
@@ -86,21 +86,21 @@ def _runs(names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
 
 
 def _dotted_runs(names: Sequence[str], stem: str, first: int, stop: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the runs within a run if keys may hold dots: each key the shortest that names a picture.
+    """Yield the runs within a run if keys may hold dots: each key the shortest that names an image.
 
     They are neighbours still: all that begin with "a.b." belong together, or to a shorter key.
     """
     cut = len(stem) + 1
     cuts = [name.rpartition(".") for name in names[first:stop]]
-    pictures = {key for key, _, extension in cuts if extension.lower() in IMAGE_EXTENSIONS}
-    if stem in pictures or not pictures:
+    images = {key for key, _, extension in cuts if extension.lower() in IMAGE_EXTENSIONS}
+    if stem in images or not images:
         yield stem, first, stop
         return
     current, start = stem, first
     for i in range(first, stop):
         name = names[i]
         dots = [dot for dot in range(cut, len(name)) if name[dot] == "."]
-        key = next((name[:dot] for dot in dots if name[:dot] in pictures), stem)
+        key = next((name[:dot] for dot in dots if name[:dot] in images), stem)
         if key != current:
             if i > start:
                 yield current, start, i
@@ -163,12 +163,12 @@ def _refuse(stem: str, names: Sequence[str], problems: Problems) -> None:
     """Note why files that share a stem are no sample."""
     cut = len(stem) + 1
     fields = [name[cut:].lower() for name in names] if stem else []
-    pictures = [i for i, field in enumerate(fields) if is_image(field)]
-    if not pictures:
+    images = [i for i, field in enumerate(fields) if is_image(field)]
+    if not images:
         for name in names:
-            problems.leave_out(name, NO_PICTURE)
+            problems.leave_out(name, NO_IMAGE)
     elif IMAGE_EXTENSIONS.isdisjoint(fields):
-        for i in pictures:
+        for i in images:
             problems.reject(
                 names[i],
                 f"readers cut names at the first dot: key {stem!r}, field {fields[i]!r}; "
@@ -176,15 +176,15 @@ def _refuse(stem: str, names: Sequence[str], problems: Problems) -> None:
             )
     else:
         one, other = next((fields.index(field), i) for i, field in enumerate(fields) if field in fields[:i])
-        picture = next(i for i in pictures if fields[i] in IMAGE_EXTENSIONS)
+        image = next(i for i in images if fields[i] in IMAGE_EXTENSIONS)
         problems.reject(
-            names[picture],
+            names[image],
             f"{names[one]!r} and {names[other]!r} differ in the case of their extension only; rename one",
         )
 
 
 def _reject_empty(listing: Listing, problems: Problems) -> Listing:
-    """Return the listing without the samples that have an empty picture or label."""
+    """Return the listing without the samples that have an empty image or label."""
     suspects = np.flatnonzero(listing.size == 0)
     must_have = [is_image(field) or field.rpartition(".")[2] == "json" for field in listing.fields]
     members = [member for member in suspects.tolist() if must_have[listing.field_code[member]]]

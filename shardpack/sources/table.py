@@ -1,10 +1,10 @@
-"""Metadata tables beside pictures, as Hugging Face's ImageFolder has them.
+"""Metadata tables beside images, as Hugging Face's ImageFolder has them.
 
     metadata.csv             file_name,label,caption
     cat/0001.jpg             cat/0001.jpg,3,a cat          -> json {"label":3,"caption":"a cat"}
 
 A table may lie in any folder of the source; `file_name` is relative to the table's folder.
-Decides which picture a row belongs to; `table_formats.py` decides what a cell means.
+Decides which image a row belongs to; `table_formats.py` decides what a cell means.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from shardpack.errors import SourceError
-from shardpack.sources.json_labels import Pictures, attach_labels, compact_json
+from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
 from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
@@ -32,12 +32,12 @@ def find_tables(files: Files) -> list[str]:
 
 
 def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:
-    """Return the pictures that have a row, each with the row's other columns as its JSON label.
+    """Return the images that have a row, each with the row's other columns as its JSON label.
 
-    The other files of a picture stay fields. Columns keep their order; `csv_records` says
-    how cells become values. Left out and counted: pictures without a row. Rejected: rows without a
-    picture, two rows for one sample, a file name that leads out of the source, a malformed
-    row, and a .json file beside a picture that has a row.
+    The other files of an image stay fields. Columns keep their order; `csv_records` says
+    how cells become values. Left out and counted: images without a row. Rejected: rows without a
+    image, two rows for one sample, a file name that leads out of the source, a malformed
+    row, and a .json file beside an image that has a row.
 
     Args:
         files: What `scan` found.
@@ -53,7 +53,7 @@ def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -
         raise SourceError(f"no table in {files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]}")
     _check_one_a_folder(tables)
     listing = group_files(files.without(set(tables)), problems, rename_keys=rename_keys)
-    pictures = Pictures(listing, files, problems)
+    image_files = ImageFiles(listing, files, problems)
     labels: list[bytes | None] = [None] * listing.num_samples
     first_row: dict[int, str] = {}
     twice: dict[int, str] = {}
@@ -63,7 +63,7 @@ def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -
         if row is None:
             continue
         file_name, label = row
-        found = pictures.find(file_name, [table[: table.rfind("/") + 1] + file_name])
+        found = image_files.find(file_name, [table[: table.rfind("/") + 1] + file_name])
         if isinstance(found, str):
             problems.reject(where, found)
         elif found is not None:
@@ -71,7 +71,7 @@ def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -
             if other != where:
                 twice.setdefault(found, f"is described by {other} and by {where}; keep one of the rows")
             labels[found] = label
-    return attach_labels(listing, labels, problems, refused=twice, missing="a picture without a row")
+    return attach_labels(listing, labels, problems, refused=twice, missing="an image without a row")
 
 
 def _check_one_a_folder(tables: Sequence[str]) -> None:
@@ -94,7 +94,7 @@ def _records(root: str, tables: Sequence[str], problems: Problems) -> Iterator[R
 def _file_and_label(where: str, values: dict[str, Any], problems: Problems) -> tuple[str, bytes] | None:
     file_name = values.pop(FILE_NAME, None)
     if not isinstance(file_name, str) or not file_name:
-        problems.reject(where, f"has no {FILE_NAME}; write the picture's path, or remove the row")
+        problems.reject(where, f"has no {FILE_NAME}; write the image's path, or remove the row")
         return None
     try:
         return file_name, compact_json(values, default=_plain)

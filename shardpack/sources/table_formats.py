@@ -1,6 +1,6 @@
 """Records of CSV, JSON Lines and Parquet tables: what a cell or a line means.
 
-Knows no picture. A line that cannot be used is rejected by file and line number, and the rest
+Knows no image. A line that cannot be used is rejected by file and line number, and the rest
 goes on; a file that cannot be read as a table at all is a SourceError.
 """
 
@@ -46,7 +46,7 @@ def _read_bytes(root: str, table: str) -> bytes:
         with open(os.path.join(root, table), "rb") as file:
             return file.read()
     except OSError as error:
-        raise SourceError(f"cannot read {table}: {error.strerror}; mend its permissions, or remove it") from error
+        raise SourceError(f"cannot read {table}: {error.strerror}; make it readable, or remove it") from error
 
 
 # -- CSV ------------------------------------------------------------------------------------------
@@ -111,13 +111,14 @@ def _parse_csv(root: str, table: str, problems: Problems) -> _CsvTable:
                 _check_columns(table, columns)
             elif cells and len(cells) != len(columns):
                 problems.reject(
-                    f"{table}:{line}", f"malformed CSV: expected {len(columns)} cells, got {len(cells)}; mend the line"
+                    f"{table}:{line}",
+                    f"malformed CSV: expected {len(columns)} cells, got {len(cells)}; correct the line",
                 )
             elif cells:
                 rows.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise SourceError(f"{table}:{line}: malformed CSV: {error}; mend it, or use metadata.jsonl") from error
+        raise SourceError(f"{table}:{line}: malformed CSV: {error}; repair it, or use metadata.jsonl") from error
     if not columns:
         raise SourceError(f"{table} is empty; expected a header line with a column {FILE_NAME!r}")
     return _CsvTable(table, columns, rows)
@@ -140,10 +141,12 @@ def jsonl_records(root: str, table: str, problems: Problems) -> Iterator[Record]
         try:
             record = parse_json(line)
         except DecodeError as error:
-            problems.reject(f"{table}:{number}", f"{error}; mend the line")
+            problems.reject(f"{table}:{number}", f"{error}; correct the line")
             continue
         if not isinstance(record, dict):
-            problems.reject(f"{table}:{number}", f"expected a JSON object, got {type(record).__name__}; mend the line")
+            problems.reject(
+                f"{table}:{number}", f"expected a JSON object, got {type(record).__name__}; correct the line"
+            )
             continue
         if not seen:
             _check_columns(table, list(record))

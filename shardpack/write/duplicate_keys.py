@@ -1,4 +1,7 @@
-"""Find a key that was written before, at 16 bytes a key: by hashes, settled by the keys themselves."""
+"""Find a key that was written before, at 16 bytes a key: by hashes, settled by the keys themselves.
+
+Keys that differ in case only count as the same: a file system that folds case would unpack one over the other.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import index_name
 from shardpack.format.shard_index import parse_index
 
+Hashes = npt.NDArray[np.uint64]
+
 
 class SeenKeys:
     """Hashes of the keys of all finished shards.
@@ -23,8 +28,9 @@ class SeenKeys:
         """Args: read: Returns a file of the dataset, for the index of an earlier shard."""
         self._read = read
         self._shards: list[str] = []
-        self._hashes: list[npt.NDArray[np.uint64]] = []  # of each shard, in order
-        self._runs: list[npt.NDArray[np.uint64]] = []
+        self._hashes: list[Hashes] = []  # of each shard, in order
+        self._folded: list[Hashes] = []  # the same of the keys in lower case: most often the same array
+        self._runs: list[Hashes] = []  # those, sorted
 
     def add(self, keys: Sequence[str], shard: str) -> None:
         """Add the keys of one more shard, which differ from one another.
@@ -32,29 +38,42 @@ class SeenKeys:
         Raises:
             DuplicateKeyError: One of them is in an earlier shard; the first such is named.
         """
-        hashes = hash_keys((key.encode() for key in keys), len(keys))
+        hashes = folded = _hashes_of(keys)
+        lower = [key.lower() for key in keys]
+        if lower != [*keys]:
+            folded = _hashes_of(lower)
         again = np.zeros(len(keys), bool)
         for run in self._runs:
-            again |= run[np.minimum(np.searchsorted(run, hashes), len(run) - 1)] == hashes
+            again |= run[np.minimum(np.searchsorted(run, folded), len(run) - 1)] == folded
         for row in np.flatnonzero(again).tolist():
-            self._compare(keys[row], hashes[row], shard)
+            self._compare(keys[row], folded[row], shard)
         self._shards.append(shard)
         self._hashes.append(hashes)
-        self._runs.append(np.sort(hashes))
+        self._folded.append(folded)
+        self._runs.append(np.sort(folded))
         while len(self._runs) > 1 and len(self._runs[-2]) < 2 * len(self._runs[-1]):
             self._runs.append(np.sort(np.concatenate((self._runs.pop(), self._runs.pop()))))
 
     def _compare(self, key: str, hashed: np.uint64, shard: str) -> None:
         """Raise if an earlier key is not just of the same hash but the same."""
-        for earlier, hashes in zip(self._shards, self._hashes, strict=True):
+        for earlier, hashes in zip(self._shards, self._folded, strict=True):
             rows = np.flatnonzero(hashes == hashed).tolist()
-            if rows:
-                index = parse_index(self._read(index_name(earlier)), name=index_name(earlier))
-                if any(index.key(row) == key for row in rows):
+            index = parse_index(self._read(index_name(earlier)), name=index_name(earlier)) if rows else None
+            for row in rows:
+                assert index is not None
+                other = index.key(row)
+                if other.lower() == key.lower():
+                    alike = "is" if other == key else f"differs in case only from {other!r}, which is"
                     raise DuplicateKeyError(
-                        f"key is in {earlier!r} already; keys name one sample each", shard=shard, key=key
+                        f"key {alike} in {earlier!r} already; keys name one sample each, also where case is not told",
+                        shard=shard,
+                        key=key,
                     )
 
-    def hashes(self) -> npt.NDArray[np.uint64]:
+    def hashes(self) -> Hashes:
         """Return the hashes of all samples, in their order."""
         return np.concatenate(self._hashes) if self._hashes else np.zeros(0, np.uint64)
+
+
+def _hashes_of(keys: Sequence[str]) -> Hashes:
+    return hash_keys((key.encode() for key in keys), len(keys))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 
@@ -13,12 +13,12 @@ from xxhash import xxh3_128
 
 from shardpack._version import __version__
 from shardpack.commit.scratch import ScratchDir
-from shardpack.errors import SourceError
 from shardpack.format.manifest import ShardInfo
 from shardpack.format.shard_index import ShardIndex
 from shardpack.runtime.write_behind import WriteBehind
 from shardpack.sources.listing import Listing
-from shardpack.storage.atomic import read_exactly_into, storage_errors
+from shardpack.sources.payloads import check_payloads, read_into
+from shardpack.storage.atomic import storage_errors
 from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
 
 
@@ -41,8 +41,9 @@ def input_digest(name: str, listing: Listing) -> str:
     hashed = xxh3_128("\0".join((__version__, name, os.path.realpath(listing.root))).encode("utf-8", "surrogateescape"))
     for text in (listing.keys, listing.fields, map(str, listing.payload)):
         hashed.update("\0".join(text).encode("utf-8", "surrogateescape") + b"\0\0")
-    for column in (listing.start, listing.field_code, listing.size, listing.mtime_ns):
-        hashed.update(np.ascontiguousarray(column).data)
+    for column in (listing.start, listing.field_code, listing.size, listing.mtime_ns, listing.crc32c):
+        if column is not None:
+            hashed.update(np.ascontiguousarray(column).data)
     return hashed.hexdigest()
 
 
@@ -54,6 +55,7 @@ def pack_shard(task: ShardTask) -> ShardInfo:
 
     Raises:
         SourceError: A file changed its size or vanished since it was listed; names it.
+        CorruptShardError: A payload of another dataset is damaged.
         StorageError: The disk refused.
         OutputExistsError: Another packer has taken the folder over.
     """
@@ -62,17 +64,18 @@ def pack_shard(task: ShardTask) -> ShardInfo:
         file = task.scratch.new_file(task.name, expected_bytes=task.num_bytes)
         try:
             with WriteBehind(file.write) as behind:
-                index = _assemble(ShardAssembler(behind.write, _chunk), listing)
+                index = assemble(ShardAssembler(behind.write, _chunk), listing)
             return task.scratch.finish_shard(task.name, file, index)
         finally:
             file.discard()
 
 
-def _assemble(assembler: ShardAssembler, listing: Listing) -> ShardIndex:
+def assemble(assembler: ShardAssembler, listing: Listing, *, chunk_bytes: int = CHUNK_BYTES) -> ShardIndex:
+    """Lay out all samples of a listing; return their index."""
     names = member_names(listing)
-    for first, stop in chunks(listing.size):
-        fill = partial(_fill, listing.root, listing.payload[first:stop])
-        assembler.append(names[first:stop], listing.size[first:stop], fill)
+    for first, stop in chunks(listing.size, chunk_bytes):
+        fill = partial(read_into, listing, first)
+        check_payloads(listing, first, assembler.append(names[first:stop], listing.size[first:stop], fill))
     return assembler.finish(listing.keys, listing.start, listing.field_code, listing.fields, listing.size)
 
 
@@ -86,32 +89,12 @@ def member_names(listing: Listing) -> list[bytes]:
     return [(key + fields[code]).encode() for key, code in zip(keys, listing.field_code.tolist(), strict=True)]
 
 
-def chunks(sizes: npt.NDArray[np.int64]) -> Iterator[tuple[int, int]]:
+def chunks(sizes: npt.NDArray[np.int64], num_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, int]]:
     """Yield (first, stop) of runs of members that fill a chunk; a larger member is a run of its own."""
     ends = np.cumsum(sizes + 1024)  # payload, header, and padding at the most
     first = 0
     while first < len(sizes):
         before = int(ends[first - 1]) if first else 0
-        stop = max(first + 1, int(np.searchsorted(ends, before + CHUNK_BYTES, side="right")))
+        stop = max(first + 1, int(np.searchsorted(ends, before + num_bytes, side="right")))
         yield first, stop
         first = stop
-
-
-def _fill(root: str, payloads: Sequence[str | bytes], views: Sequence[memoryview]) -> None:
-    """Load payloads to their places: inline ones, and files below `root`."""
-    payload: str | bytes = b""
-    try:
-        for payload, view in zip(payloads, views, strict=True):
-            if isinstance(payload, bytes):
-                view[:] = payload
-            elif off := read_exactly_into(f"{root}/{payload}", view):
-                got = "more" if off > 0 else len(view) + off
-                raise SourceError(
-                    f"source changed while packing: expected {len(view)} bytes in "
-                    f"{os.path.join(root, payload)!r}, got {got}; run the same command again"
-                )
-    except OSError as error:
-        raise SourceError(
-            f"cannot read {os.path.join(root, str(payload))!r}: {error.strerror}; "
-            "mend it, then run the same command: it continues where it stopped"
-        ) from error

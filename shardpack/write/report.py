@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 from shardpack.runtime.progress import Progress, no_progress
-
-Check = Literal["signature", "decode"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +38,7 @@ class PackReport:
         largest_shard_bytes: Of the largest tar.
         resumed_shards: Shards that an earlier, unfinished run had already written.
         samples_per_field: How many samples have each field.
-        layout: How the source was read: "classes", "files", "table", "coco" or "samples".
+        layout: How the source was read: "classes", "files", "table", "coco", "dataset" or "samples".
         classes: Class names in label order, where the source has classes.
         by_class: Whether neighbours in the dataset share a class: shuffle, or pack with a seed.
         rejected: (name, reason) of samples left out because of `on_error="skip"`.

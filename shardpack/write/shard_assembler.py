@@ -40,8 +40,8 @@ class ShardAssembler:
         self._header_bytes: list[npt.NDArray[np.int64]] = []
         self._payload_crc32c: list[int] = []
 
-    def append(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], fill: Fill) -> None:
-        """Append members in order; `fill(views)` must fill each view with its payload, whole."""
+    def append(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], fill: Fill) -> list[int]:
+        """Append members in order; return the CRC32C of each payload. `fill(views)` must fill each view, whole."""
         header_bytes = np.full(len(names), tar.BLOCK, np.int64)
         unusual = _unusual(names, sizes)
         for i in unusual:
@@ -51,7 +51,8 @@ class ShardAssembler:
         view = self._chunk.take(int(ends[-1]))
         payloads = [view[a:b] for a, b in zip(data_starts.tolist(), (data_starts + sizes).tolist(), strict=True)]
         fill(payloads)
-        self._payload_crc32c.extend(map(crc32c, payloads))
+        checksums = list(map(crc32c, payloads))
+        self._payload_crc32c += checksums
         blocks = np.frombuffer(view, np.uint8).reshape(-1, tar.BLOCK)
         blocks[data_starts // tar.BLOCK - 1] = tar.plain_headers(names, sizes)
         for i in unusual:
@@ -60,6 +61,7 @@ class ShardAssembler:
         self._data_offset.append(data_starts + self.num_bytes)
         self._header_bytes.append(header_bytes)
         self._put(view)
+        return checksums
 
     def _put(self, view: memoryview) -> None:
         self._crc32c = crc32c(view, self._crc32c)
@@ -103,16 +105,18 @@ class ShardAssembler:
 class Chunk:
     """Two zeroed buffers to assemble in, by turns: one is filled while the other is being written."""
 
-    def __init__(self) -> None:
+    def __init__(self, num_bytes: int = CHUNK_BYTES) -> None:
+        """Args: num_bytes: How many are laid out and written at once."""
+        self.num_bytes = num_bytes
         self._buffer = self._other = np.zeros(0, np.uint8)
 
     def take(self, num_bytes: int) -> memoryview:
         """Return `num_bytes` zero bytes. The chunk before the last one must be done with."""
         self._buffer, self._other = self._other, self._buffer
-        if num_bytes > CHUNK_BYTES:
+        if num_bytes > self.num_bytes:
             return memoryview(np.zeros(num_bytes, np.uint8))  # a large sample; not kept
         if not len(self._buffer):
-            self._buffer = np.zeros(CHUNK_BYTES, np.uint8)
+            self._buffer = np.zeros(self.num_bytes, np.uint8)
         self._buffer[:num_bytes] = 0
         return memoryview(self._buffer)[:num_bytes]
 

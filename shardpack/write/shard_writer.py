@@ -4,27 +4,29 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
-import numpy as np
-
-from shardpack.codecs.encode import encode_field
 from shardpack.commit.lease import how_to_continue
 from shardpack.commit.target import open_target
 from shardpack.commit.transaction import begin
-from shardpack.errors import DuplicateKeyError, InvalidKeyError, OptionError, SourceError, StorageError
-from shardpack.format import tar_header as tar
+from shardpack.errors import InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.manifest import Manifest, ShardInfo
-from shardpack.format.naming import check_field, check_key, escape_key, shard_name
-from shardpack.format.shard_index import ShardIndex
+from shardpack.format.naming import PLAIN_KEY, check_key, shard_name
+from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.sizes import parse_bytes
-from shardpack.storage.atomic import NewFile, storage_errors
+from shardpack.runtime.threads import Threads
+from shardpack.storage.atomic import storage_errors
 from shardpack.write.duplicate_keys import SeenKeys
-from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
+from shardpack.write.open_shard import OpenShard
+from shardpack.write.request import as_classes
+from shardpack.write.sample_shape import SampleShape, shape_of
+from shardpack.write.shard_assembler import Chunk
 from shardpack.write.sharding import ShardLimits
+from shardpack.write.transform import Transform, rename_key
 
 
 class ShardWriter:
@@ -48,6 +50,7 @@ class ShardWriter:
         max_shard_bytes: int | str = "256MiB",
         max_shard_samples: int | None = None,
         allow_oversized: bool = False,
+        classes: Sequence[str] | None = None,
         rename_keys: bool = False,
         force: bool = False,
         storage_options: Mapping[str, Any] | None = None,
@@ -61,6 +64,7 @@ class ShardWriter:
             max_shard_bytes: Hard cap on a finished tar, as a number or like "256MiB".
             max_shard_samples: Cap on the samples in a shard.
             allow_oversized: Give a sample beyond the cap a shard of its own.
+            classes: Names of the classes in the order of their labels, kept with the dataset.
             rename_keys: Escape unsafe keys reversibly instead of refusing them.
             force: Replace a dataset that is already there; it is deleted now.
             storage_options: Of the URL: region, endpoint, credentials, and what else the provider takes.
@@ -73,10 +77,16 @@ class ShardWriter:
         """
         self._limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
         self._rename_keys = rename_keys
+        self._transform: Transform | None = rename_key if rename_keys else None
+        self._classes = as_classes(classes)
         self._target = open_target(out, storage_options, scratch_dir=work_dir)
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
-        self._open: _OpenShard | None = None
+        self._shapes: dict[tuple[Any, ...], SampleShape] = {}
+        self._open: OpenShard | None = None
+        self._num_shards = self._num_finished = 0
+        self._finisher = Threads(1, purpose="finish")
+        self._finishing: Future[ShardInfo] | None = None
         self._closed = False
         self._failure: BaseException | None = None
         self.payload_bytes = 0  # of all fields written so far
@@ -104,7 +114,12 @@ class ShardWriter:
     @property
     def num_samples(self) -> int:
         """Samples written so far."""
-        return sum(info.num_samples for info in self._shards) + (len(self._open.keys) if self._open else 0)
+        return self._num_finished + (len(self._open.keys) if self._open else 0)
+
+    @property
+    def location(self) -> str:
+        """The dataset's folder, or its URL without secrets."""
+        return self._target.location
 
     def write(self, key: str, fields: Mapping[str, Any]) -> None:
         """Add one sample. Its payloads may be changed afterwards.
@@ -128,63 +143,64 @@ class ShardWriter:
         if self._closed:
             self._raise_failure()
             raise OptionError("the writer is closed; open another one")
-        key, names = self._checked_names(key, fields)
-        used = sorted(fields)
-        payloads = [encode_field(field, fields[field]) for field in used]
-        needed = sum(
-            tar.header_length(name, len(payload)) + tar.padded(len(payload))
-            for name, payload in zip(names, payloads, strict=True)
-        )
-        shard = self._open
-        if shard is not None and key in shard.seen:
-            raise DuplicateKeyError("key was written twice; keys name one sample each", shard=shard.name, key=key)
-        room = self._limits.max_bytes - len(tar.END_OF_ARCHIVE)
-        if needed > room and not self._limits.allow_oversized:
+        if self._transform is None:
+            self._write(key, fields)
+        else:
+            for new_key, new_fields in self._transform(key, fields):
+                self._write(new_key, new_fields)
+
+    def _write(self, key: str, fields: Mapping[str, Any]) -> None:
+        if not (type(key) is str and PLAIN_KEY.fullmatch(key)):
+            _check_key(key)
+        names = tuple(fields)
+        shape = self._shapes.get(names)
+        if shape is None:
+            shape = self._shapes[names] = shape_of(names, key=key)
+        payloads = shape.payloads(fields)
+        needed = shape.tar_bytes(key, payloads)
+        shard, limits = self._open, self._limits
+        room = limits.max_bytes - len(END_OF_ARCHIVE)
+        if needed > room and not limits.allow_oversized:
             raise SourceError(
-                f"sample takes {needed} bytes of a shard of {self._limits.max_bytes}; "
+                f"sample takes {needed} bytes of a shard of {limits.max_bytes}; "
                 "raise max_shard_bytes, or pass allow_oversized=True",
                 key=key,
             )
-        if shard is not None and (shard.num_bytes + needed > room or len(shard.keys) == self._limits.max_samples):
+        if shard is not None and (shard.num_bytes + needed > room or len(shard.keys) == limits.max_samples):
             self._finish_shard(shard)
             shard = None
         if shard is None:
             shard = self._start_shard()
-        shard.add(key, used, names, payloads, needed)
+        full = shard.add(key, shape, payloads, needed)
         self.payload_bytes += sum(map(len, payloads))
-        if shard.waiting_bytes >= CHUNK_BYTES:
+        if full:
             with self._writing():
                 shard.flush()
 
-    def _checked_names(self, key: str, fields: Mapping[str, Any]) -> tuple[str, list[bytes]]:
-        """Return the key as it will be stored, and the member names, fields sorted."""
-        if not isinstance(key, str):
-            raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
-        if self._rename_keys:
-            key = escape_key(key)
-        check_key(key)
-        if not fields:
-            raise InvalidKeyError("a sample without any field; give it at least one", key=key)
-        for field in fields:
-            if not isinstance(field, str):
-                raise InvalidKeyError(f"field name is a {type(field).__name__}, expected a str", key=key)
-            check_field(field, key=key)
-        return key, [f"{key}.{field}".encode() for field in sorted(fields)]
-
-    def _start_shard(self) -> _OpenShard:
-        name = shard_name(len(self._shards))
+    def _start_shard(self) -> OpenShard:
+        name = shard_name(self._num_shards)
         with self._writing():
             self._deliveries.acquire()
-            self._open = _OpenShard(name, self._scratch.new_file(name), self._chunk)
+            self._open = OpenShard(name, self._scratch.new_file(name), self._chunk)
+            self._num_shards += 1
             return self._open
 
-    def _finish_shard(self, shard: _OpenShard) -> None:
+    def _finish_shard(self, shard: OpenShard) -> None:
+        """Sync and name the shard in a thread, while the next one is filled."""
         with self._writing():
+            self._await_finished()
             self._seen.add(shard.keys, shard.name)
             index = shard.finish()
-            info = self._scratch.finish_shard(shard.name, shard.file, index)
-            self._shards.append(info)
             self._open = None
+            self._finishing = self._finisher.start(self._scratch.finish_shard, shard.name, shard.file, index)
+            self._num_finished += len(shard.keys)
+
+    def _await_finished(self) -> None:
+        """Wait for the shard before, and deliver it."""
+        finishing, self._finishing = self._finishing, None
+        if finishing is not None:
+            info = finishing.result()
+            self._shards.append(info)
             self._deliveries.submit(info, "code")
             self._deliveries.poll()  # raises what went wrong with an earlier one
 
@@ -217,6 +233,8 @@ class ShardWriter:
             return
         if self._open is not None:
             self._finish_shard(self._open)
+        with self._writing():
+            self._await_finished()
         recorded = recorded_options(
             max_shard_bytes=self._limits.max_bytes,
             max_shard_samples=self._limits.max_samples,
@@ -224,10 +242,13 @@ class ShardWriter:
             rename_keys=self._rename_keys or None,
         )
         with self._writing():
+            self._finisher.close()
             for _ in self._deliveries.drain():
                 pass
             self._deliveries.stop()
-            self.manifest, files = encode_dataset(self._shards, self._seen.hashes(), packed_with=recorded)
+            self.manifest, files = encode_dataset(
+                self._shards, self._seen.hashes(), classes=self._classes, packed_with=recorded
+            )
             self._transaction.publish(files)
         self._closed = True
 
@@ -235,55 +256,14 @@ class ShardWriter:
         """Drop the shard being written and publish nothing. Safe to call twice, and after `close`."""
         self._closed = True
         if self._open is not None:
-            self._open.file.discard()
+            self._open.discard()
             self._open = None
+        self._finisher.close()
         self._deliveries.stop()
         self._transaction.release()
 
 
-class _OpenShard:
-    """A shard being written: samples wait until they fill a chunk."""
-
-    def __init__(self, name: str, file: NewFile, chunk: Chunk):
-        self.name, self.file = name, file
-        self.num_bytes = 0  # planned, without the end blocks
-        self.keys: list[str] = []
-        self.seen: set[str] = set()
-        self._assembler = ShardAssembler(file.write, chunk)
-        self._start = [0]
-        self._fields: list[str] = []
-        self._sizes: list[int] = []
-        self._names: list[bytes] = []
-        self._waiting: list[bytes] = []
-        self.waiting_bytes = 0
-
-    def add(self, key: str, fields: list[str], names: list[bytes], payloads: list[bytes], num_bytes: int) -> None:
-        self.num_bytes += num_bytes
-        self.waiting_bytes += num_bytes
-        self.seen.add(key)
-        self.keys.append(key)
-        self._fields.extend(fields)
-        self._sizes.extend(map(len, payloads))
-        self._start.append(len(self._fields))
-        self._names.extend(names)
-        self._waiting.extend(payloads)
-
-    def flush(self) -> None:
-        waiting = self._waiting
-        if not waiting:
-            return
-
-        def fill(views: Sequence[memoryview]) -> None:
-            for payload, view in zip(waiting, views, strict=True):
-                view[:] = payload
-
-        self._assembler.append(self._names, np.array(self._sizes[-len(waiting) :], np.int64), fill)
-        self._names, self._waiting, self.waiting_bytes = [], [], 0
-
-    def finish(self) -> ShardIndex:
-        self.flush()
-        fields = sorted(set(self._fields))
-        code = {field: number for number, field in enumerate(fields)}
-        codes = np.array([code[field] for field in self._fields], np.int64)
-        sizes = np.array(self._sizes, np.int64)
-        return self._assembler.finish(self.keys, np.array(self._start, np.int64), codes, fields, sizes)
+def _check_key(key: object) -> None:
+    if not isinstance(key, str):
+        raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
+    check_key(key)

@@ -84,7 +84,7 @@ def test_a_dataset_stored_by_class_is_warned_of_with_the_remedy(run, sorted_by_c
     assert done.code == 0
     (warning,) = done.err.splitlines()
     assert warning.startswith("warning: batches hold fewer classes")
-    for remedy in ('pack with "--shuffle SEED"', "--window-blocks 8", 'shuffle="global"'):
+    for remedy in ('pack with "--shuffle-seed SEED"', "--window-blocks 8", 'shuffle="global"'):
         assert remedy in warning
     assert "warning" not in done.out
     assert 'shuffle="blocks"' in run("order", sorted_by_class, "--shuffle", "shards").err
@@ -110,7 +110,7 @@ def test_packing_with_a_shuffle_is_the_remedy_it_is_said_to_be(run, tmp_path):
         folder.mkdir(parents=True, exist_ok=True)
         (folder / f"{i:03d}.jpg").write_bytes(b"never looked at")
     options = (*SMALL, "--batch-size", 50)
-    for packing, mixed in (((), False), (("--shuffle", 1), True)):
+    for packing, mixed in (((), False), (("--shuffle-seed", 1), True)):
         out = tmp_path / f"out-{mixed}"
         assert run("pack", photos, out, "--layout", "files", "--jobs", 1, "--quiet", *packing).code == 0
         assert (run("order", out, *options).err == "") is mixed

@@ -236,7 +236,7 @@ def test_a_full_disk_behind_stdout(many):
     assert done.stderr == "shardpack: [Errno 28] No space left on device\n"
 
 
-def test_ctrl_c_is_one_line_and_exit_1(many):
+def test_ctrl_c_is_one_line_and_exit_130(many):
     code, shown = on_terminal("bench", many, "--seconds", "30", interrupt_at="bench")
-    assert code == 1
+    assert code == 130
     assert plain(shown).splitlines()[-1] == "shardpack: interrupted"

@@ -24,13 +24,13 @@ def test_pack(run, pictures, packed, tmp_path):
     assert "  payload " in done.err
     assert "layout: classes, 3 classes" in done.err
     assert done.err.endswith(
-        "samples are sorted by class, so readers that shuffle locally see few at a time: consider --shuffle 0\n"
+        "samples are sorted by class, so readers that shuffle locally see few at a time: consider --shuffle-seed 0\n"
     )
     assert files_of(tmp_path / "out") == files_of(packed)
 
 
 def test_pack_as_json_and_quiet(run, pictures, tmp_path):
-    done = run("pack", pictures, tmp_path / "a", "--json", "--shuffle", "7", "--max-shard-samples", "5")
+    done = run("pack", pictures, tmp_path / "a", "--json", "--shuffle-seed", "7", "--max-shard-samples", "5")
     assert (done.code, done.err) == (0, "")
     report = done.json
     assert (report["num_samples"], report["num_shards"], report["dry_run"]) == (12, 3, False)
@@ -56,7 +56,7 @@ def test_pack_takes_sizes_as_people_write_them(run, pictures, tmp_path, size, nu
     assert recorded["max_shard_bytes"] == num_bytes
 
 
-@pytest.mark.parametrize("check", [["--check"], ["--check", "decode"], ["--check=signature"]])
+@pytest.mark.parametrize("check", [["--check-images"], ["--check-images", "decode"], ["--check-images=signature"]])
 def test_pack_check_needs_no_value(run, pictures, tmp_path, check):
     source = shutil.copytree(pictures, tmp_path / "photos")
     assert run("pack", *check, source, tmp_path / "good").code == 0

@@ -74,9 +74,7 @@ def test_many_damaged_payloads_are_named_and_counted(folder):
     span = span_of(folder, 120)
     assert problems[0].offset == span.offset
     assert problems[0].message.startswith(f"field 'bin' is damaged: expected CRC32C {span.crc32c:08x}, got ")
-    assert str(problems[0]).startswith(
-        f"damaged: {SHARD}, key 'k/0120', offset {span.offset}: field 'bin' is damaged"
-    )
+    assert str(problems[0]).startswith(f"damaged: {SHARD}, key 'k/0120', offset {span.offset}: field 'bin' is damaged")
 
 
 def test_a_lost_index_does_not_hide_what_is_wrong_with_its_shard(folder):

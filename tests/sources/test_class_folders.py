@@ -54,7 +54,7 @@ def test_a_folder_that_is_not_utf8_gives_its_class_the_escaped_name():
         add_class_labels(listing_of(["caf\udce9/1", "caf%E9/1"]), Problems())
 
 
-def test_pictures_in_no_folder_or_with_a_label_are_rejected():
+def test_images_in_no_folder_or_with_a_label_are_rejected():
     problems = Problems()
     listing = add_class_labels(listing_of({"1": ["jpg"], "a/1": ["jpg", "json"], "a/2": ["jpg", "txt"]}), problems)
     assert list(listing.keys) == ["a/2"]

@@ -1,4 +1,4 @@
-"""Annotations reach their pictures, none is lost, and each misfit is named."""
+"""Annotations reach their images, none is lost, and each misfit is named."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def listed(folder, content=None, *, path="annotations.json", rename_keys=False):
 
 
 @pytest.fixture(scope="module")
-def pictures(tmp_path_factory):
+def images(tmp_path_factory):
     return write_tree(tmp_path_factory.mktemp("coco"), [f"{number}.jpg" for number in range(6)])
 
 
@@ -50,9 +50,9 @@ boxes = st.fixed_dictionaries(
 
 @examples(50)
 @given(st.permutations(range(6)), st.lists(boxes, max_size=8))
-def test_every_annotation_lands_once_in_its_own_picture(pictures, order, annotations):
-    images = [image(number, f"{number}.jpg") for number in order]
-    labels, listing, problems = listed(pictures, coco(images, annotations))
+def test_every_annotation_lands_once_in_its_own_image(images, order, annotations):
+    records = [image(number, f"{number}.jpg") for number in order]
+    labels, listing, problems = listed(images, coco(records, annotations))
     assert list(labels) == [str(number) for number in range(6)]
     for number in range(6):
         label = labels[str(number)]
@@ -120,16 +120,16 @@ def test_each_misfit_is_rejected(tmp_path):
     assert reasons.pop("images[6]").startswith("names 'missing.jpg', which is not there")
     assert reasons.pop("images[7]").startswith("names '../0.jpg', which leads out of the source")
     assert reasons.pop("images[12]").startswith("names '/0.jpg', which leads out of the source")
-    assert reasons.pop("images[9]").startswith("names 'notes.txt', which is no picture of its own")
+    assert reasons.pop("images[9]").startswith("names 'notes.txt', which is no image of its own")
     assert reasons.pop("1.jpg").startswith("has a label of its own in a .json file")
     assert reasons.pop("2.jpg").startswith("shares its image id 2 with another image")
     assert reasons.pop("3.jpg").startswith("shares its image id 2 with another image")
-    assert reasons.pop("4.jpg").startswith("is named by two images, one of them images[5]")
+    assert reasons.pop("4.jpg").startswith("is named by two records, one of them images[5]")
     assert "category_id 5 is no category's id" in reasons.pop("5.jpg")
     assert reasons.pop("6.jpg").startswith("JSON has no form for a value: Out of range float")
     assert reasons.pop("empty.jpg").startswith("an empty file")  # once, not again by images[11]
     assert not reasons
-    assert problems.left_out == {"a picture that no image names": 1, "no picture of this name": 1}
+    assert problems.left_out == {"an image that no record names": 1, "no image of this name": 1}
 
 
 def test_without_categories(tmp_path):
@@ -155,7 +155,7 @@ def test_dotted_names_with_rename_keys(tmp_path):
         ("{}", r"expected a list 'images', got NoneType; it has nothing"),
         ('{"images": [], "annotations": {}}', r"expected a list 'annotations', got dict"),
         ('{"images": [1], "annotations": []}', r"images\[0\] is a int, expected an object"),
-        ('{"images": [{"id": 1}], "annotations": []}', r"images\[0\] needs a 'file_name', got None; mend it"),
+        ('{"images": [{"id": 1}], "annotations": []}', r"images\[0\] needs a 'file_name', got None; repair it"),
         ('{"images": [{"id": [], "file_name": "1.jpg"}], "annotations": []}', r"images\[0\] needs a 'id', got \[\]"),
         ('{"images": [], "annotations": [{}]}', r"annotations\[0\] needs a 'image_id', got None"),
         ('{"images": [], "annotations": [], "categories": [{"id": 1}]}', r"categories\[0\] needs a 'name'"),

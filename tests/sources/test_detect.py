@@ -9,7 +9,7 @@ import pytest
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.sources.detect import open_source
-from tests.conftest import picture_folder
+from tests.conftest import image_folder
 from tests.sources.trees import fake_scandir, needs_byte_names, samples_of, write_tree
 
 COCO = json.dumps({"images": [{"id": 1, "file_name": "a/1.jpg"}], "annotations": []})
@@ -17,7 +17,7 @@ COCO = json.dumps({"images": [{"id": 1, "file_name": "a/1.jpg"}], "annotations":
 # name -> (files, the layout that "auto" finds, keys)
 SOURCES = {
     "class folders": (["a/1.jpg", "b/2.jpg", "b/c/3.jpg"], "classes", ["a/1", "b/2", "b/c/3"]),
-    "one picture in no folder": (["a/1.jpg", "2.jpg"], "files", ["2", "a/1"]),
+    "one image in no folder": (["a/1.jpg", "2.jpg"], "files", ["2", "a/1"]),
     "sidecars": (["a/1.jpg", "a/1.json", "b/2.jpg"], "files", ["a/1", "b/2"]),
     "captions": (["a/1.jpg", "a/1.txt"], "files", ["a/1"]),
     "masks are no labels": (["a/1.jpg", "a/1.seg.png"], "classes", ["a/1"]),
@@ -109,7 +109,7 @@ def test_coco_without_annotations(tmp_path):
     ],
 )
 def test_options_are_checked_before_the_disk_is_touched(options):
-    with pytest.raises(OptionError, match=r"expected|leave one of them out"):
+    with pytest.raises(OptionError, match=r"choose|leave one of them out"):
         open_source("/nowhere", **options)
 
 
@@ -117,7 +117,9 @@ def test_all_problems_in_one_error_or_skipped(tmp_path):
     write_tree(tmp_path, ["a/1.jpg", "a/A B.jpg", "a/v.2.jpg", "a/3.jpg", "a/3.my mask.png"])
     write_tree(tmp_path, {"a/4.jpg": b"", "a/5.jpg": b"x", "notes.txt": "x"})
     os.symlink("nowhere", tmp_path / "a" / "6.jpg")
-    with pytest.raises(SourceError, match=r"^5 problems in the source: .*; and 2 more; mend them, or leave them out"):
+    with pytest.raises(
+        SourceError, match=r"^5 problems in the source: .*; and 2 more; correct them, or leave them out"
+    ):
         open_source(tmp_path)
     source = open_source(tmp_path, on_error="skip")
     assert list(source.listing.keys) == ["a/1", "a/5"]
@@ -129,7 +131,7 @@ def test_all_problems_in_one_error_or_skipped(tmp_path):
         "a/A B.jpg",
         "a/v.2.jpg",
     ]
-    assert source.problems.left_out == {"no picture of this name": 1}
+    assert source.problems.left_out == {"no image of this name": 1}
 
 
 @needs_byte_names
@@ -159,12 +161,12 @@ def test_rename_keys_packs_whatever_the_disk_can_name(tmp_path):
 
 
 def test_an_empty_source_says_what_was_looked_for_and_what_was_found(tmp_path):
-    with pytest.raises(SourceError, match=r"no pictures to pack in .*: looked for .*\.jpg, .*; found 0 files$"):
+    with pytest.raises(SourceError, match=r"no images to pack in .*: looked for .*\.jpg, .*; found 0 files$"):
         open_source(tmp_path)
     write_tree(tmp_path, ["a.json", "b.json", ".c.jpg"])
     with pytest.raises(
         SourceError,
-        match=r"found 2 files; 1 left out: hidden \(such as '.c.jpg'\); 2 left out: no picture of this name",
+        match=r"found 2 files; 1 left out: hidden \(such as '.c.jpg'\); 2 left out: no image of this name",
     ):
         open_source(tmp_path)
     write_tree(tmp_path, ["x y.jpg"])
@@ -174,15 +176,15 @@ def test_an_empty_source_says_what_was_looked_for_and_what_was_found(tmp_path):
 
 def test_progress_reaches_the_number_of_files(tmp_path):
     counts = []
-    picture_folder(tmp_path)
+    image_folder(tmp_path)
     source = open_source(tmp_path, progress=counts.append)
     assert counts[-1] == 6
     assert source.listing.num_samples == 6
     assert source.listing.by_class
 
 
-def test_no_picture_is_opened(tmp_path, monkeypatch):
-    picture_folder(tmp_path)
+def test_no_image_is_opened(tmp_path, monkeypatch):
+    image_folder(tmp_path)
 
     def refuse(*args, **_):
         raise AssertionError(args)

@@ -1,4 +1,4 @@
-"""Bad pictures and labels are found, good ones are not, and no warning escapes."""
+"""Bad images and labels are found, good ones are not, and no warning escapes."""
 
 from __future__ import annotations
 
@@ -21,20 +21,23 @@ from shardpack.codecs.field_types import (
     parse_json,
     signature_problem,
 )
-from shardpack.errors import DecodeError, OptionError
-from shardpack.sources.image_check import check_range
+from shardpack.errors import DecodeError, OptionError, SourceError
+from shardpack.runtime.processes import start_workers
+from shardpack.runtime.progress import no_progress
+from shardpack.sources.image_check import check_images, check_range
 from shardpack.sources.listing import ListingBuilder
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from shardpack.sources.sidecars import group_files
 from tests.conftest import make_jpeg
+from tests.fakes import file_listing, inline_listing
 from tests.sources.trees import write_tree
 from tests.strategies import examples
 
 FORMATS = {"jpg": "JPEG", "png": "PNG", "gif": "GIF", "webp": "WEBP", "bmp": "BMP", "tif": "TIFF", "ppm": "PPM"}
 
 
-def make_picture(extension):
+def make_image(extension):
     buffer = io.BytesIO()
     Image.open(io.BytesIO(make_jpeg())).save(buffer, FORMATS[extension])
     return buffer.getvalue()
@@ -46,20 +49,20 @@ def check_folder(folder, mode):
 
 
 @pytest.mark.parametrize("extension", FORMATS)
-def test_real_pictures_are_good(extension):
-    picture = make_picture(extension)
-    assert signature_problem(extension, picture[:SIGNATURE_BYTES]) is None
-    assert decode_problem(extension, picture) is None
-    assert decode_problem(f"seg.{extension}", picture) is None
+def test_real_images_are_good(extension):
+    image = make_image(extension)
+    assert signature_problem(extension, image[:SIGNATURE_BYTES]) is None
+    assert decode_problem(extension, image) is None
+    assert decode_problem(f"seg.{extension}", image) is None
 
 
 @pytest.mark.parametrize("extension", FORMATS)
 @examples(15)
 @given(data=st.data())
-def test_truncated_pictures_are_bad(extension, data):
-    picture = make_picture(extension)
-    kept = data.draw(st.integers(0, len(picture) // 2))
-    assert decode_problem(extension, picture[:kept])
+def test_truncated_images_are_bad(extension, data):
+    image = make_image(extension)
+    kept = data.draw(st.integers(0, len(image) // 2))
+    assert decode_problem(extension, image[:kept])
 
 
 @given(st.sampled_from(sorted(IMAGE_EXTENSIONS)), st.binary(max_size=64))
@@ -72,13 +75,13 @@ def test_garbage_is_never_an_exception(extension, garbage):
 
 
 def test_signature_says_what_it_looks_like_instead():
-    assert signature_problem("jpg", make_picture("png")[:12]) == "does not begin like a jpg picture, but like a png"
-    assert signature_problem("seg.png", b"no picture") == "does not begin like a png picture"
-    assert signature_problem("jpg", b"") == "an empty picture"
+    assert signature_problem("jpg", make_image("png")[:12]) == "does not begin like a jpg image, but like a png"
+    assert signature_problem("seg.png", b"no image") == "does not begin like a png image"
+    assert signature_problem("jpg", b"") == "an empty image"
 
 
 def test_too_many_pixels_are_a_problem_and_not_decoded(monkeypatch):
-    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # the picture has 768: a warning for Pillow
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # the image has 768: a warning for Pillow
     assert decode_problem("jpg", make_jpeg()) == "has 32 x 24 pixels, more than Pillow's limit of 600"
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # an error for Pillow
     assert "DecompressionBombError" in decode_problem("jpg", make_jpeg())
@@ -87,7 +90,7 @@ def test_too_many_pixels_are_a_problem_and_not_decoded(monkeypatch):
 
 
 def test_only_the_named_format_is_tried():
-    assert decode_problem("jpg", make_picture("png")) == "does not decode: not a jpg that Pillow knows"
+    assert decode_problem("jpg", make_image("png")) == "does not decode: not a jpg that Pillow knows"
 
 
 def test_formats_that_pillow_lacks_count_as_good(monkeypatch):
@@ -122,11 +125,11 @@ def test_what_is_no_json(text, why):
 def test_each_mode_finds_its_kind_of_bad_file(tmp_path):
     good = make_jpeg()
     write_tree(tmp_path, {"good.jpg": good, "good.json": "{}", "good.txt": "{", "cut.jpg": good[:200]})
-    write_tree(tmp_path, {"fake.jpg": make_picture("png"), "label.jpg": good, "label.json": '{"a": '})
+    write_tree(tmp_path, {"fake.jpg": make_image("png"), "label.jpg": good, "label.json": '{"a": '})
     write_tree(tmp_path, {"mask.jpg": good, "mask.seg.png": good, "mask.meta.json": "nonsense"})
     signature = check_folder(tmp_path, "signature")
     assert signature == {
-        "fake": "jpg: does not begin like a jpg picture, but like a png",
+        "fake": "jpg: does not begin like a jpg image, but like a png",
         "label": signature["label"],
         "mask": signature["mask"],
     }
@@ -197,12 +200,79 @@ def test_no_warning_escapes(tmp_path):
     palette.info["transparency"] = b"\0" * 256
     buffer = io.BytesIO()
     palette.save(buffer, "PNG")
-    write_tree(tmp_path, {"a.png": buffer.getvalue(), "b.tif": make_picture("tif")[:60]})
+    write_tree(tmp_path, {"a.png": buffer.getvalue(), "b.tif": make_image("tif")[:60]})
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert check_folder(tmp_path, "decode").keys() == {"b"}
 
 
 def test_other_modes_are_refused():
-    with pytest.raises(OptionError, match="check is 'full', expected 'signature' or 'decode'"):
+    with pytest.raises(OptionError, match="check_images is 'full'; choose 'signature' or 'decode'"):
         check_range(ListingBuilder("/").build(), "full")
+
+
+# A whole listing, in parallel: the same verdict as one by one, in the listing's order.
+
+GOOD, BAD = make_jpeg(), b"no image"
+
+
+def samples(bad, count=23):
+    return {f"{i:02d}": {"jpg": BAD if i in bad else GOOD, "txt": b"x"} for i in range(count)}
+
+
+def check(listing, *, jobs=1, on_error="skip", progress=no_progress, mode="signature"):
+    problems = Problems()
+    with start_workers(jobs) as engine:
+        good = check_images(
+            listing, problems, mode, engine=engine, on_error=on_error, progress=progress, samples_per_task=4
+        )
+    return good, problems
+
+
+@pytest.mark.parametrize(
+    ("bad", "jobs"),
+    [(set(), 1), ({0}, 1), ({22}, 1), ({3, 4, 5, 11}, 1), ({3, 4, 5, 11}, 3), (set(range(0, 23, 2)), 2)],
+)
+def test_the_bad_ones_are_left_out_in_order(tmp_path, jobs, bad):
+    listing = file_listing(tmp_path, samples(bad))
+    good, problems = check(listing, jobs=jobs)
+    assert list(good.keys) == [f"{i:02d}" for i in range(23) if i not in bad]
+    assert [name for name, _ in problems.rejected] == [f"{i:02d}.jpg" for i in sorted(bad)]
+    assert all(reason == "jpg: does not begin like a jpg image" for _, reason in problems.rejected)
+    if not bad:
+        assert good is listing
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_adds_up(jobs):
+    calls = []
+    check(inline_listing(samples({5})), jobs=jobs, progress=lambda *call: calls.append(call))
+    assert calls == [("check", done, 23) for done in (4, 8, 12, 16, 20, 23)]
+
+
+def test_without_skipping_all_are_counted_in_one_error():
+    with pytest.raises(SourceError, match=r"^4 problems in the source: '00'.*; and 1 more; correct them"):
+        check(inline_listing(samples({0, 1, 2, 3})), on_error="raise")
+
+
+def test_nothing_good_is_an_error_also_when_skipping():
+    with pytest.raises(SourceError, match=r"none of 5 samples is good, such as '04': .*; replace them"):
+        check(inline_listing(samples(set(range(5)), count=5)))
+
+
+def test_fields_that_only_bad_samples_had_are_gone():
+    listing = inline_listing({"a": {"jpg": GOOD}, "b": {"png": BAD}})
+    good, _ = check(listing)
+    assert good.fields == ("jpg",)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_another_mode_is_refused(jobs):
+    with pytest.raises(OptionError, match="check_images is 'x'"):
+        check(inline_listing(samples(set())), jobs=jobs, mode="x")
+
+
+def test_no_samples():
+    good, problems = check(inline_listing({}))
+    assert good.num_samples == 0
+    assert problems.rejected == []

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import SourceError
-from shardpack.sources.json_labels import Pictures, attach_labels, compact_json
+from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
 from shardpack.sources.rejects import Problems
 from shardpack.sources.sidecars import group_files
 from tests.sources.trees import files_of, listing_of, samples_of
@@ -73,17 +73,17 @@ def test_made_labels_have_their_length_and_no_time():
     assert listing.mtime_ns.tolist() == [0, 0, 0, 0]
 
 
-def test_names_lead_to_pictures_or_to_a_reason():
+def test_names_lead_to_images_or_to_a_reason():
     problems = Problems()
     files = files_of(["d/1.jpg", "d/1.seg.png", "d/2.jpg", "notes.txt"], sizes={"d/2.jpg": 0})
-    pictures = Pictures(group_files(files, problems), files, problems)
+    images = ImageFiles(group_files(files, problems), files, problems)
     for good in ("d/1.jpg", "./d/1.jpg", "d//1.jpg", "x/../d/1.jpg"):
-        assert pictures.find(good, [good]) == 0
-    assert pictures.find("1.jpg", ["1.jpg", "d/1.jpg"]) == 0
-    assert pictures.find("d/2.jpg", ["d/2.jpg"]) is None  # an empty file, which is known already
+        assert images.find(good, [good]) == 0
+    assert images.find("1.jpg", ["1.jpg", "d/1.jpg"]) == 0
+    assert images.find("d/2.jpg", ["d/2.jpg"]) is None  # an empty file, which is known already
     for outside in ("../d/1.jpg", "/d/1.jpg", "d/../../1.jpg", ".."):
-        assert "which leads out of the source" in pictures.find(outside, [outside])
-    assert "which leads out of the source" in pictures.find("/1.jpg", ["/1.jpg", "d//1.jpg"])
-    assert "which is no picture of its own" in pictures.find("notes.txt", ["notes.txt"])
-    assert "which is no picture of its own" in pictures.find("d/1.seg.png", ["d/1.seg.png"])
-    assert "which is not there" in pictures.find("d/3.jpg", ["d/3.jpg"])
+        assert "which leads out of the source" in images.find(outside, [outside])
+    assert "which leads out of the source" in images.find("/1.jpg", ["/1.jpg", "d//1.jpg"])
+    assert "which is no image of its own" in images.find("notes.txt", ["notes.txt"])
+    assert "which is no image of its own" in images.find("d/1.seg.png", ["d/1.seg.png"])
+    assert "which is not there" in images.find("d/3.jpg", ["d/3.jpg"])

@@ -8,8 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.format.naming import check_key, escape_key, key_problem, unescape_key
-from shardpack.sources.keys import _PLAIN_KEY, check_names
+from shardpack.format.naming import PLAIN_KEY, check_key, escape_key, key_problem, unescape_key
+from shardpack.sources.keys import check_names
 from shardpack.sources.rejects import Problems
 from tests.sources.trees import listing_of, samples_of
 
@@ -24,7 +24,7 @@ key_lists = st.lists(disk_keys, max_size=8, unique=True)
 
 @given(st.text("aA0._-%/ \té!~", max_size=6))
 def test_plain_keys_are_safe_and_not_changed_by_escaping(key):
-    if _PLAIN_KEY.fullmatch(key):
+    if PLAIN_KEY.fullmatch(key):
         assert key_problem(key) is None
         assert escape_key(key) == key
     elif key_problem(key) is None:

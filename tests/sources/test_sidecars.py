@@ -12,7 +12,7 @@ from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image
 from shardpack.errors import SourceError
 from shardpack.format.naming import split_name
 from shardpack.sources.rejects import Problems
-from shardpack.sources.sidecars import NO_PICTURE, group_files
+from shardpack.sources.sidecars import NO_IMAGE, group_files
 from tests.sources.trees import files_of, samples_of
 
 stems = st.text("ab", min_size=1, max_size=2)
@@ -32,10 +32,10 @@ def definition(tree, *, rename_keys):
         cuts[name] = [(folder + slash + last[:dot], last[dot + 1 :]) for dot in dots]
         if not rename_keys:
             cuts[name] = cuts[name][:1]
-    pictured = {key for options in cuts.values() for key, field in options if field.lower() in IMAGE_EXTENSIONS}
+    imaged = {key for options in cuts.values() for key, field in options if field.lower() in IMAGE_EXTENSIONS}
     samples, nobody = {}, []
     for name, options in cuts.items():
-        key, field = next(((key, field) for key, field in options if key in pictured), (None, None))
+        key, field = next(((key, field) for key, field in options if key in imaged), (None, None))
         if key is None:
             nobody.append(name)
         else:
@@ -73,7 +73,7 @@ def test_safe_names_are_cut_as_readers_cut_them(tree):
             assert split_name(path) == (key, field)
 
 
-def test_sidecars_join_their_picture():
+def test_sidecars_join_their_image():
     listing = group_files(files_of(["d/1.jpg", "d/1.json", "d/1.seg.png", "d/2.PNG", "d/2.Txt"]), Problems())
     assert samples_of(listing) == {
         "d/1": {"jpg": "d/1.jpg", "json": "d/1.json", "seg.png": "d/1.seg.png"},
@@ -89,11 +89,11 @@ def test_a_dotted_folder_between_the_files_of_a_sample():
     }
 
 
-def test_files_without_a_picture_are_left_out_and_counted():
+def test_files_without_a_image_are_left_out_and_counted():
     problems = Problems()
     listing = group_files(files_of(["README", "1.jpg", "2.json", "d/notes.txt", "xjpg", "jpg"]), problems)
     assert list(listing.keys) == ["1"]
-    assert problems.left_out == {NO_PICTURE: 5}
+    assert problems.left_out == {NO_IMAGE: 5}
     assert not problems.rejected
 
 
@@ -116,7 +116,7 @@ def test_dotted_keys_with_rename_keys():
         "w": {"jpg": "w.jpg", "x.jpg": "w.x.jpg"},
         "z.": {"jpg": "z..jpg"},
     }
-    assert problems.left_out == {NO_PICTURE: 1}
+    assert problems.left_out == {NO_IMAGE: 1}
 
 
 def test_extensions_that_differ_in_case_only():
@@ -128,7 +128,7 @@ def test_extensions_that_differ_in_case_only():
 
 
 @pytest.mark.parametrize("empty", ["a.jpg", "a.json", "a.seg.png"])
-def test_empty_pictures_and_labels_are_rejected(empty):
+def test_empty_images_and_labels_are_rejected(empty):
     problems = Problems()
     tree = ["a.jpg", "a.json", "a.seg.png", "a.txt", "b.jpg"]
     listing = group_files(files_of(tree, sizes={empty: 0, "a.txt": 0}), problems)

@@ -1,4 +1,4 @@
-"""A row becomes its picture's label, and whatever does not fit is named by file and line."""
+"""A row becomes its image's label, and whatever does not fit is named by file and line."""
 
 from __future__ import annotations
 
@@ -114,7 +114,7 @@ def test_jsonl_labels_are_the_lines_without_the_file_name(shared, records, escap
     labels, problems = listed(folder)
     assert list(labels.values()) == records
     assert [list(label) for label in labels.values()] == [list(record) for record in records]  # order kept
-    assert problems.left_out["a picture without a row"] == 4 - len(records)
+    assert problems.left_out["an image without a row"] == 4 - len(records)
 
 
 def test_the_three_formats_agree(tmp_path):
@@ -182,14 +182,14 @@ def test_each_misfit_is_rejected_by_file_and_line(tmp_path):
     assert reasons.pop("metadata.csv:4").startswith("names 'missing.jpg', which is not there")
     assert reasons.pop("metadata.csv:5").startswith("names '../1.jpg', which leads out of the source")
     assert reasons.pop("metadata.csv:6").startswith(f"names '{tmp_path}/1.jpg', which leads out of the source")
-    assert reasons.pop("metadata.csv:7") == "malformed CSV: expected 2 cells, got 3; mend the line"
+    assert reasons.pop("metadata.csv:7") == "malformed CSV: expected 2 cells, got 3; correct the line"
     assert reasons.pop("metadata.csv:8").startswith("has no file_name")
-    assert reasons.pop("metadata.csv:9").startswith("names '4.seg.png', which is no picture of its own")
+    assert reasons.pop("metadata.csv:9").startswith("names '4.seg.png', which is no image of its own")
     assert reasons.pop("1.jpg").startswith("is described by metadata.csv:2 and by metadata.csv:12")
     assert reasons.pop("2.jpg").startswith("has a label of its own in a .json file")
     assert reasons.pop("5.jpg").startswith("is described by metadata.csv:10 and by metadata.csv:11")
     assert not reasons
-    assert problems.left_out == {"a picture without a row": 2}
+    assert problems.left_out == {"an image without a row": 2}
 
 
 def test_file_names_stay_text(tmp_path):
@@ -216,13 +216,13 @@ def test_malformed_lines_of_jsonl(tmp_path):
     assert [name for name, _ in problems.rejected] == [f"metadata.jsonl:{line}" for line in (2, 3, 5, 6, 7, 8, 10)]
     reasons = [reason for _, reason in problems.rejected]
     assert reasons[0].startswith("not JSON: ")
-    assert reasons[1] == "expected a JSON object, got list; mend the line"
-    assert reasons[4] == "not JSON: NaN is no number of JSON, write null; mend the line"
+    assert reasons[1] == "expected a JSON object, got list; correct the line"
+    assert reasons[4] == "not JSON: NaN is no number of JSON, write null; correct the line"
     assert reasons[5].startswith("JSON has no form for a value: ")
     assert reasons[6].startswith("not UTF-8 at byte 15")
 
 
-def test_a_picture_that_is_bad_anyway_is_reported_once(tmp_path):
+def test_a_image_that_is_bad_anyway_is_reported_once(tmp_path):
     write_tree(tmp_path, {"1.jpg": b"", "1.cls": b"3", "metadata.csv": "file_name\n1.jpg\n"})
     _, problems = listed(tmp_path)
     assert [name for name, _ in problems.rejected] == ["1.jpg"]

@@ -15,11 +15,11 @@ from shardpack.sources.scan import Files
 
 needs_byte_names = pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="file names are no bytes here")
 
-PICTURE = b"\xff\xd8\xff\xe0 a picture, as far as its first bytes tell"
+PICTURE = b"\xff\xd8\xff\xe0 an image, as far as its first bytes tell"
 
 
 def write_tree(folder: Path, files: dict[str, bytes | str] | list[str]) -> Path:
-    """Write files below `folder`; a list of names gets a picture's first bytes as content."""
+    """Write files below `folder`; a list of names gets an image's first bytes as content."""
     contents = files if isinstance(files, dict) else dict.fromkeys(files, PICTURE)
     for name, content in contents.items():
         path = folder / name

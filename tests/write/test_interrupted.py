@@ -157,7 +157,7 @@ def test_ctrl_c(source, whole, tmp_path, jobs):
         stdout, stderr = packer.communicate()
     assert stdout == ""
     assert stderr.strip("\n") == "shardpack: interrupted; what was finished is kept: run the same command to continue"
-    assert packer.returncode == 1
+    assert packer.returncode == 130
     assert not (out / manifest.FILE_NAME).exists()
     assert not list(out.rglob("*.tmp"))
     assert_continues(source, out, whole, jobs)

@@ -1,4 +1,4 @@
-"""Packs of real pictures, read by programs that are not ours: sample for sample, byte for byte."""
+"""Packs of real images, read by programs that are not ours: sample for sample, byte for byte."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def out(request, tmp_path_factory):
         shardpack.pack(((sample.key, dict(sample)) for sample in ds), out, max_shard_bytes="150KiB")
     else:
         shuffle = 5 if request.param == "shuffled" else None
-        shardpack.pack(IMAGES, out, max_shard_bytes="150KiB", shuffle=shuffle)
+        shardpack.pack(IMAGES, out, max_shard_bytes="150KiB", shuffle_seed=shuffle)
     return out
 
 
@@ -46,7 +46,7 @@ def members(out):
     return [(f"{sample.key}.{field}", payload) for sample in shardpack.open(out) for field, payload in sample.items()]
 
 
-def test_our_own_reader_has_the_pictures(out, members):
+def test_our_own_reader_has_the_images(out, members):
     assert {name[:-4]: payload for name, payload in members if name.endswith(".jpg")} == SOURCE
     ds = shardpack.open(out)
     assert ds.classes == tuple(CLASSES) or ds.classes is None
@@ -99,7 +99,7 @@ def test_webdataset(tars, members):
     assert len(found) == len(SOURCE)
 
 
-def test_webdataset_decodes_the_pictures(tars):
+def test_webdataset_decodes_the_images(tars):
     wds = pytest.importorskip("webdataset")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -19,10 +19,10 @@ from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import HERE
 from shardpack.runtime.processes import start_workers
 from shardpack.write import pack_shard
-from shardpack.write import pack_shard as shard_module
 from shardpack.write.pack_run import pack_plan, plan_shards
-from shardpack.write.pack_shard import chunks, input_digest, member_names
+from shardpack.write.pack_shard import assemble, chunks, input_digest, member_names
 from shardpack.write.report import PackOptions, PackReport
+from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, file_listing, inline_listing, write_files
 from tests.strategies import examples, payloads, safe_fields
@@ -136,13 +136,17 @@ def test_oversized_samples_get_a_shard_of_their_own(tmp_path):
     assert [info.num_samples for info in shardpack.open(tmp_path).shards] == [3, 1, 2]
 
 
-def test_members_larger_than_a_chunk(tmp_path, monkeypatch):
+def test_members_larger_than_a_chunk():
     """The chunk is no limit, and where it ends changes no byte."""
     samples = {f"{i:02d}": {"bin": rng.randbytes(size)} for i, size in enumerate([10, 40_000, 0, 5000, 70_000, 512])}
-    expected, _ = pack(inline_listing(samples), tmp_path / "one", limits=ShardLimits(1 << 20))
-    for size in (1, 2000, 50_000):
-        monkeypatch.setattr(shard_module, "CHUNK_BYTES", size)
-        assert pack(inline_listing(samples), tmp_path / str(size), limits=ShardLimits(1 << 20))[0] == expected
+    listing = inline_listing(samples)
+
+    def assembled(size):
+        written = bytearray()
+        assemble(ShardAssembler(written.extend, Chunk(size)), listing, chunk_bytes=size)
+        return written
+
+    assert all(assembled(size) == assembled(4 << 20) for size in (1, 2000, 50_000))
 
 
 @given(st.lists(st.integers(0, 6 << 20), max_size=40))
@@ -151,7 +155,7 @@ def test_chunks_take_every_member_once_and_stay_small(sizes):
     assert [i for first, stop in runs for i in range(first, stop)] == list(range(len(sizes)))
     for first, stop in runs:
         assert first < stop
-        assert stop - first == 1 or sum(sizes[first:stop]) + 1024 * (stop - first) <= shard_module.CHUNK_BYTES
+        assert stop - first == 1 or sum(sizes[first:stop]) + 1024 * (stop - first) <= CHUNK_BYTES
 
 
 @given(st.dictionaries(st.text("ab", min_size=1), st.sets(st.sampled_from(["jpg", "json", "x.y"]), min_size=1)))
@@ -265,7 +269,10 @@ def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path):
 @pytest.mark.parametrize(
     ("change", "says"),
     [
-        (lambda path: path.unlink(), r"cannot read '.*b/0004\.json': No such file or directory; mend it, then run"),
+        (
+            lambda path: path.unlink(),
+            r"cannot read '.*b/0004\.json': No such file or directory; make it readable, then run",
+        ),
         (lambda path: path.write_bytes(b"{}"), r"expected 12 bytes in '.*b/0004\.json', got 2; run the same command"),
         (lambda path: path.write_bytes(bytes(50)), r"expected 12 bytes in '.*b/0004\.json', got more; run"),
         (lambda path: (path.unlink(), path.mkdir()), r"cannot read '.*b/0004\.json': Is a directory"),

@@ -1,6 +1,6 @@
 """How well "blocks" mixes: the classes in a batch, beside those of a true shuffle of the same labels.
 
-A folder of 100 classes is packed twice: sorted by class, as listed, and with `--shuffle`. Of every
+A folder of 100 classes is packed twice: sorted by class, as listed, and with `--shuffle-seed`. Of every
 batch of 256 the entropy of its labels is taken, and its mean beside the mean over batches cut from
 a random permutation of all labels: 1 is as good as a true shuffle. Blocks and windows are small
 beside the data, as they are in datasets that do not fit in memory: a window of 16 blocks of 256 KiB
@@ -33,7 +33,7 @@ Labels = npt.NDArray[np.int64]
 
 def packed(work: Work, root: Path, *, shuffle: bool) -> Path:
     """Return the folder's dataset, packed by the command line if it is not there yet."""
-    how = ["--shuffle", "0"] if shuffle else []
+    how = ["--shuffle-seed", "0"] if shuffle else []
 
     def pack(out: Path) -> None:
         run_process([*CLI, "pack", work.folder(root), out, "--max-shard-bytes", SHARD_BYTES, *how])
@@ -65,7 +65,7 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
         true_shuffle = fmean(map(entropy, draws))
 
         def add(order: str, bits: float, true: float = true_shuffle, how: bool = shuffled) -> float:
-            name = "--shuffle 0" if how else "sorted by class"
+            name = "--shuffle-seed 0" if how else "sorted by class"
             row = {"packed": name, "order": order, "bits_a_batch": round(bits, 4)}
             report.add(**row, of_true_shuffle=round(bits / true, 4))
             return bits / true

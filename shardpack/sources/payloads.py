@@ -1,0 +1,99 @@
+"""Read the payloads of a listing, wherever they are: files, ranges of objects in stores, or inline bytes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from itertools import groupby
+
+from shardpack.errors import CorruptShardError, SourceError
+from shardpack.sources.listing import Listing, Payload, Reference
+from shardpack.storage.atomic import read_exactly_into
+
+
+def read_payload(listing: Listing, member: int, num_bytes: int | None = None) -> bytes:
+    """Return the first `num_bytes` of a payload, or all of it.
+
+    Raises:
+        OSError: A file cannot be read.
+        ShardpackError: A store cannot be read.
+    """
+    payload = listing.payload[member]
+    if isinstance(payload, bytes):
+        return payload[:num_bytes]
+    if isinstance(payload, Reference):
+        size = int(listing.size[member])
+        length = size if num_bytes is None else min(num_bytes, size)
+        return bytes(listing.stores[payload.store].get_range(payload.path, start=payload.start, length=length))
+    with open(os.path.join(listing.root, payload), "rb", buffering=0 if num_bytes else -1) as file:
+        return file.read(-1 if num_bytes is None else num_bytes)
+
+
+def read_into(listing: Listing, first: int, views: Sequence[memoryview]) -> None:
+    """Fill each view with a payload, whole: those of the members from `first` on.
+
+    Ranges of one object are asked for together, so that its store merges neighbours.
+
+    Raises:
+        SourceError: A file has another size than it was listed with, or cannot be read.
+        CorruptShardError: A payload has another checksum than its source says.
+    """
+    payloads = listing.payload[first : first + len(views)]
+    if listing.stores:
+        _read_ranges(listing, payloads, views)
+    payload: Payload = b""
+    root = listing.root
+    try:
+        for payload, view in zip(payloads, views, strict=True):
+            if isinstance(payload, str):
+                if off := read_exactly_into(f"{root}/{payload}", view):
+                    got = "more" if off > 0 else len(view) + off
+                    raise SourceError(
+                        f"source changed while packing: expected {len(view)} bytes in "
+                        f"{os.path.join(root, payload)!r}, got {got}; run the same command again"
+                    )
+            elif isinstance(payload, bytes):
+                view[:] = payload
+    except OSError as error:
+        raise SourceError(
+            f"cannot read {os.path.join(root, str(payload))!r}: {error.strerror}; "
+            "make it readable, then run the same command: it continues where it stopped"
+        ) from error
+
+
+def _read_ranges(listing: Listing, payloads: Sequence[Payload], views: Sequence[memoryview]) -> None:
+    wanted = [(payload, view) for payload, view in zip(payloads, views, strict=True) if isinstance(payload, Reference)]
+    for (number, path), group in groupby(wanted, key=lambda pair: pair[0][:2]):
+        places = list(group)
+        starts, lengths = [place.start for place, _ in places], [len(view) for _, view in places]
+        found = listing.stores[number].get_ranges(path, starts=starts, lengths=lengths)
+        for (_, view), data in zip(places, found, strict=True):
+            view[:] = data
+
+
+def check_payloads(listing: Listing, first: int, checksums: Sequence[int]) -> None:
+    """Compare the checksums of payloads that were read with those that their source says.
+
+    Raises:
+        CorruptShardError: One differs; its sample is named.
+    """
+    if listing.crc32c is None:
+        return
+    for member, (expected, got) in enumerate(
+        zip(listing.crc32c[first : first + len(checksums)].tolist(), checksums, strict=True), start=first
+    ):
+        if expected != got:
+            raise _damaged(listing, member)
+
+
+def _damaged(listing: Listing, member: int) -> CorruptShardError:
+    sample = int(listing.start.searchsorted(member, side="right")) - 1
+    payload, field = listing.payload[member], listing.fields[listing.field_code[member]]
+    where = payload if isinstance(payload, Reference) else None
+    return CorruptShardError(
+        f"field {field!r} does not have the checksum that its index says; "
+        'verify the source with "shardpack verify --full"',
+        shard=where.path if where else None,
+        key=listing.keys[sample],
+        offset=where.start if where else None,
+    )

@@ -1,0 +1,74 @@
+"""Pack samples that come one after the other, of which nothing is known beforehand: by `ShardWriter`."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from shardpack.errors import OptionError
+from shardpack.write.report import PackReport
+from shardpack.write.request import PackRequest
+from shardpack.write.shard_writer import ShardWriter
+
+PROGRESS_SAMPLES = 256  # between two reports
+
+
+def pack_samples(samples: Iterable[Any], out: str | os.PathLike[str], request: PackRequest) -> PackReport:
+    """Write the dataset of samples in their order: (key, fields), or what reading and streaming give.
+
+    Raises:
+        OptionError: An option needs to know the samples beforehand; or an item is no sample.
+    """
+    began = time.perf_counter()
+    if request.jobs not in (None, 1):
+        raise OptionError(
+            "jobs is not for an iterable, which only this process can walk through; leave it out, or pack a folder"
+        )
+    kind = "an iterable, which cannot be listed beforehand"
+    request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, on_error="raise")
+    request.refuse_but_for(kind, layout="auto", annotations=None)
+    writer = ShardWriter(
+        out,
+        max_shard_bytes=request.max_shard_bytes,
+        max_shard_samples=request.max_shard_samples,
+        allow_oversized=request.allow_oversized,
+        classes=request.classes,
+        rename_keys=request.rename_keys,
+        force=request.force,
+        storage_options=request.storage_options,
+        work_dir=request.work_dir,
+    )
+    with writer:
+        for number, (key, fields) in enumerate(_pairs(samples), start=1):
+            writer.write(key, fields)
+            if not number % PROGRESS_SAMPLES:
+                request.progress("pack", writer.payload_bytes, 0)
+        request.progress("pack", writer.payload_bytes, 0)
+    done = writer.manifest
+    assert done is not None
+    return PackReport(
+        out=writer.location,
+        num_samples=done.num_samples,
+        num_shards=len(done.shards),
+        num_bytes=done.num_bytes,
+        payload_bytes=writer.payload_bytes,
+        largest_shard_bytes=max((shard.num_bytes for shard in done.shards), default=0),
+        samples_per_field=done.samples_per_field,
+        classes=request.classes,
+        seconds=time.perf_counter() - began,
+    )
+
+
+def _pairs(samples: Iterable[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Yield (key, fields), also of samples as reading gives them."""
+    for number, sample in enumerate(samples):
+        if isinstance(sample, tuple) and len(sample) == 2:
+            yield sample
+        elif isinstance(sample, Mapping) and isinstance(key := getattr(sample, "key", None), str):
+            yield key, sample
+        else:
+            raise OptionError(
+                f"item {number} of the iterable is a {type(sample).__name__}, expected (key, fields) or a sample"
+            )

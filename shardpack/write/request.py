@@ -1,0 +1,100 @@
+"""What `pack` is asked for, checked once."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, get_args
+
+from shardpack.errors import OnError, OptionError
+from shardpack.format.assemble import recorded_options
+from shardpack.runtime.arguments import as_integer, as_jobs, one_of
+from shardpack.runtime.progress import Progress
+from shardpack.runtime.sizes import parse_bytes
+from shardpack.sources.detect import Layout
+from shardpack.sources.image_check import ImageCheck
+from shardpack.write.sharding import ShardLimits
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PackRequest:
+    """The options of `shardpack.pack`, which documents them.
+
+    Raises:
+        OptionError: One is out of range, or of another type.
+    """
+
+    max_shard_bytes: int | str
+    max_shard_samples: int | None
+    allow_oversized: bool
+    jobs: int | None
+    shuffle_seed: int | None
+    check_images: ImageCheck | None
+    on_error: OnError
+    layout: Layout
+    annotations: str | os.PathLike[str] | None
+    classes: Sequence[str] | None
+    rename_keys: bool
+    force: bool
+    dry_run: bool
+    storage_options: Mapping[str, Any] | None
+    work_dir: str | os.PathLike[str] | None
+    progress: Progress
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "max_shard_bytes", self.limits.max_bytes)
+        object.__setattr__(self, "max_shard_samples", self.limits.max_samples)
+        object.__setattr__(self, "jobs", as_jobs(self.jobs))
+        if self.shuffle_seed is not None:
+            object.__setattr__(self, "shuffle_seed", as_integer("shuffle_seed", self.shuffle_seed))
+        object.__setattr__(self, "classes", as_classes(self.classes))
+        one_of("check_images", self.check_images, (*get_args(ImageCheck), None))
+        one_of("on_error", self.on_error, get_args(OnError))
+        one_of("layout", self.layout, get_args(Layout))
+
+    @property
+    def limits(self) -> ShardLimits:
+        return ShardLimits(parse_bytes(self.max_shard_bytes), self.max_shard_samples, self.allow_oversized)
+
+    def recorded(self, layout: str) -> dict[str, Any]:
+        """Return what the manifest keeps of the options: those that shape the output."""
+        return recorded_options(
+            layout=layout,
+            max_shard_bytes=self.max_shard_bytes,
+            max_shard_samples=self.max_shard_samples,
+            allow_oversized=self.allow_oversized or None,
+            shuffle_seed=self.shuffle_seed,
+            check_images=self.check_images,
+            on_error=self.on_error,
+            rename_keys=self.rename_keys or None,
+        )
+
+    def refuse_but_for(self, kind: str, **usual: Any) -> None:
+        """Refuse options that mean nothing for such a source, instead of passing them over.
+
+        Raises:
+            OptionError: One of them differs from its usual value; says so.
+        """
+        for name, value in usual.items():
+            if getattr(self, name) != value:
+                raise OptionError(f"{name} is not for {kind}; leave it out, or pack a folder")
+
+
+def as_classes(classes: Any) -> tuple[str, ...] | None:
+    """Return a list of class names, checked; None if there is none.
+
+    Raises:
+        OptionError: It is no list of different names.
+    """
+    if classes is None:
+        return None
+    if isinstance(classes, (str, bytes)) or not isinstance(classes, (Sequence, tuple)):
+        raise OptionError(f"classes is {classes!r}, expected a list of names in the order of their labels")
+    for number, name in enumerate(classes):
+        if not isinstance(name, str):
+            raise OptionError(f"classes[{number}] is {name!r}, expected a name")
+    if len(set(classes)) < len(classes):
+        twice = next(name for number, name in enumerate(classes) if name in classes[:number])
+        raise OptionError(f"classes name {twice!r} twice; a class has one number")
+    return tuple(classes)

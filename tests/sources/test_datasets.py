@@ -1,0 +1,89 @@
+"""Datasets and views as sources: bytes, keys, order and classes are kept, and no damage is copied."""
+
+from __future__ import annotations
+
+import pytest
+
+import shardpack
+from shardpack.errors import CorruptShardError, OptionError, SourceError
+from shardpack.sources.datasets import DatasetSource
+from shardpack.sources.source import ListOptions
+from tests.conftest import image_folder
+from tests.fakes import contents
+
+SAMPLES = {f"{i:03d}": {"jpg": bytes([i]) * (100 + i), **({"json": b"{}"} if i % 3 else {})} for i in range(20)}
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "source", max_shard_samples=6, classes=["cat", "dog"]) as writer:
+        for key, fields in SAMPLES.items():
+            writer.write(key, fields)
+    return shardpack.open(tmp_path / "source")
+
+
+def read(path):
+    return [(sample.key, dict(sample)) for sample in shardpack.open(path)]
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_view_is_packed_in_its_order(dataset, tmp_path, jobs):
+    order = [19, 3, 4, 0, 11, 12, 13]
+    report = shardpack.pack(dataset.select(order), tmp_path / "out", max_shard_samples=3, jobs=jobs)
+    assert read(tmp_path / "out") == [list(SAMPLES.items())[i] for i in order]
+    assert (report.layout, report.num_samples, report.num_shards) == ("dataset", 7, 3)
+    assert shardpack.open(tmp_path / "out").classes == ("cat", "dog")
+    assert shardpack.verify(tmp_path / "out", full=True).ok
+
+
+def test_a_dataset_packs_to_the_same_bytes(tmp_path):
+    folder = image_folder(tmp_path / "photos", per_class=3)
+    shardpack.pack(folder, tmp_path / "a", max_shard_bytes="16KiB", jobs=1)
+    shardpack.pack(shardpack.open(tmp_path / "a"), tmp_path / "b", max_shard_bytes="16KiB", jobs=1)
+    a, b = contents(tmp_path / "a"), contents(tmp_path / "b")
+    assert {name: data for name, data in a.items() if name.endswith(".tar")} == {
+        name: data for name, data in b.items() if name.endswith(".tar")
+    }
+
+
+def test_a_stream_is_packed_as_it_comes(dataset, tmp_path):
+    stream = dataset.stream(shuffle="global", seed=3)
+    report = shardpack.pack(stream, tmp_path / "out")
+    assert [key for key, _ in read(tmp_path / "out")] == [sample.key for sample in stream]
+    assert report.layout == "samples"
+
+
+def test_damage_is_not_copied(dataset, tmp_path):
+    shard = tmp_path / "source" / "shard-000001.tar"
+    whole = bytearray(shard.read_bytes())
+    entry = next(entry for entry in dataset.entries() if entry.shard == shard.name)
+    whole[entry.fields["jpg"].offset] ^= 1
+    shard.write_bytes(whole)
+    with pytest.raises(CorruptShardError, match="verify the source") as caught:
+        shardpack.pack(shardpack.open(tmp_path / "source"), tmp_path / "out", jobs=1)
+    assert (caught.value.shard, caught.value.key) == (shard.name, entry.key)
+
+
+def test_repeated_samples_are_refused(dataset, tmp_path):
+    with pytest.raises(SourceError, match="its key '001' is also that of '001'"):
+        shardpack.pack(dataset.select([1, 1]), tmp_path / "out")
+
+
+def test_images_of_a_dataset_can_be_checked(dataset, tmp_path):
+    with pytest.raises(SourceError, match="does not begin like a jpg"):
+        shardpack.pack(dataset, tmp_path / "out", check_images="signature")
+
+
+def test_options_of_folders_are_refused(dataset, tmp_path):
+    with pytest.raises(OptionError, match="layout is not for a dataset as source"):
+        shardpack.pack(dataset, tmp_path / "out", layout="files")
+    with pytest.raises(OptionError, match="the source has classes of its own"):
+        shardpack.pack(dataset, tmp_path / "out", classes=["x"])
+
+
+def test_listing_reads_no_payload(dataset):
+    before = dataset.stats().bytes_used
+    listed = DatasetSource(dataset).list(ListOptions())
+    assert listed.listing.num_samples == 20
+    assert listed.listing.crc32c is not None
+    assert dataset.stats().bytes_used == before

@@ -1,0 +1,85 @@
+"""A shard in the making: any chunk gives the same bytes, refused samples leave no trace, its thread ends."""
+
+from __future__ import annotations
+
+import threading
+
+import pytest
+
+from shardpack.errors import DuplicateKeyError, FormatError
+from shardpack.write.open_shard import OpenShard
+from shardpack.write.sample_shape import shape_of
+from shardpack.write.shard_assembler import Chunk
+
+
+class Written:
+    """Takes what a shard writes."""
+
+    def __init__(self):
+        self.content = b""
+
+    def write(self, view):
+        self.content += bytes(view)
+
+    def discard(self):
+        self.content = None
+
+
+def shard_of(samples, chunk_bytes=4 << 20):
+    file = Written()
+    shard = OpenShard("s.tar", file, Chunk(chunk_bytes))
+    for key, fields in samples.items():
+        shape = shape_of(tuple(fields), key=key)
+        payloads = shape.payloads(fields)
+        if shard.add(key, shape, payloads, shape.tar_bytes(key, payloads)):
+            shard.flush()
+    return shard.finish(), file.content
+
+
+SAMPLES = {f"{i}": {"bin": bytes([i]) * 700 * i, **({"x.txt": b"x"} if i % 2 else {})} for i in range(8)}
+
+
+@pytest.mark.parametrize("chunk_bytes", [1, 5000])
+def test_where_chunks_end_changes_nothing(chunk_bytes):
+    index, content = shard_of(SAMPLES, chunk_bytes)
+    assert content == shard_of(SAMPLES)[1]
+    assert index.keys() == list(SAMPLES)
+    assert index.fields == ("bin", "x.txt")
+
+
+@pytest.mark.parametrize(("again", "says"), [("a", "written twice"), ("A", "differs in case only from 'a'")])
+def test_a_key_is_refused_twice_also_in_another_case(again, says):
+    shape = shape_of(("bin",), key="a")
+    shard = OpenShard("s.tar", Written(), Chunk())
+    shard.add("a", shape, [b""], 512)
+    with pytest.raises(DuplicateKeyError, match=says) as caught:
+        shard.add(again, shape, [b""], 512)
+    assert (caught.value.shard, caught.value.key) == ("s.tar", again)
+    shard.discard()
+
+
+def test_the_same_string_twice_is_found():
+    key = "a" * 3
+    shape = shape_of(("bin",), key=key)
+    shard = OpenShard("s.tar", Written(), Chunk())
+    shard.add(key, shape, [b""], 512)
+    with pytest.raises(DuplicateKeyError):
+        shard.add(key, shape, [b""], 512)
+    shard.discard()
+
+
+def test_a_sample_with_too_many_fields_leaves_no_trace():
+    shard = OpenShard("s.tar", Written(), Chunk())
+    many = shape_of(tuple(f"f{i}" for i in range(70_000)), key="a")
+    with pytest.raises(FormatError, match="limit"):
+        shard.add("a", many, [b""] * 70_000, 512)
+    shard.add("a", shape_of(("bin",), key="a"), [b""], 512)
+    assert shard.finish().fields == ("bin",)
+
+
+def test_discarding_leaves_nothing():
+    before, file = threading.active_count(), Written()
+    shard = OpenShard("s.tar", file, Chunk())
+    shard.discard()
+    assert file.content is None
+    assert threading.active_count() == before

@@ -1,0 +1,41 @@
+"""Which sources `pack` takes, and what it says of those it does not."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import shardpack
+from shardpack.errors import OptionError, SourceError
+from tests.conftest import image_folder
+
+
+@pytest.mark.parametrize("source", [3, None, object()])
+def test_what_is_no_source_is_refused(tmp_path, source):
+    with pytest.raises(OptionError, match=r"cannot pack .*: expected a folder, a dataset, or an iterable"):
+        shardpack.pack(source, tmp_path / "out")
+
+
+@pytest.mark.parametrize("mode", [None, "decode"])
+def test_unreadable_files_are_skipped_and_counted(tmp_path, monkeypatch, mode):
+    """As its permissions say; this may run as root, who can read all files."""
+    source = image_folder(tmp_path / "photos", per_class=3)
+    locked = source / "cat" / "0001.jpg"
+    locked.chmod(0)
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda path, how: os.fspath(path) != str(locked) and real(path, how))
+    with pytest.raises(SourceError, match="unreadable: permission denied; change its permissions"):
+        shardpack.pack(source, tmp_path / "out", check_images=mode)
+    report = shardpack.pack(source, tmp_path / "out", check_images=mode, on_error="skip")
+    assert [name for name, _ in report.rejected] == ["cat/0001.jpg"]
+    assert len(shardpack.open(tmp_path / "out")) == report.num_samples == 5
+
+
+def test_classes_for_a_source_without(tmp_path):
+    (tmp_path / "photos").mkdir()
+    image_folder(tmp_path / "photos", per_class=1)
+    shardpack.pack(tmp_path / "photos", tmp_path / "out", layout="files", classes=["x", "y"])
+    assert shardpack.open(tmp_path / "out").classes == ("x", "y")
+    with pytest.raises(OptionError, match="the source has classes of its own"):
+        shardpack.pack(tmp_path / "photos", tmp_path / "other", classes=["x"])

@@ -1,0 +1,43 @@
+"""Iterables: what they can have, what is refused and why, and progress."""
+
+from __future__ import annotations
+
+import pytest
+
+import shardpack
+from shardpack.errors import OptionError
+
+SAMPLES = [(f"{i:04d}", {"bin": bytes(100)}) for i in range(600)]
+
+
+def test_progress_is_told(tmp_path):
+    calls = []
+    report = shardpack.pack(SAMPLES, tmp_path / "out", progress=lambda *call: calls.append(call))
+    assert calls == [("pack", 25_600, 0), ("pack", 51_200, 0), ("pack", 60_000, 0)]
+    assert (report.num_samples, report.payload_bytes, report.out) == (600, 60_000, str(tmp_path / "out"))
+
+
+def test_jobs_are_refused_with_a_reason(tmp_path):
+    with pytest.raises(OptionError, match="jobs is not for an iterable, which only this process can walk through"):
+        shardpack.pack(SAMPLES, tmp_path / "out", jobs=4)
+    shardpack.pack(SAMPLES[:1], tmp_path / "out", jobs=1)
+
+
+def test_classes_are_kept(tmp_path):
+    report = shardpack.pack(SAMPLES[:3], tmp_path / "out", classes=["a", "b"])
+    assert report.classes == shardpack.open(tmp_path / "out").classes == ("a", "b")
+
+
+@pytest.mark.parametrize(
+    ("items", "says"),
+    [
+        ([("a", {"bin": b""}), "b"], "item 1 of the iterable is a str, expected"),
+        ([{"bin": b""}], "item 0 of the iterable is a dict"),
+        ([("a", {"bin": b""}, 3)], "item 0 of the iterable is a tuple"),
+    ],
+)
+def test_what_is_no_sample_is_named(tmp_path, items, says):
+    with pytest.raises(OptionError, match=says):
+        shardpack.pack(items, tmp_path / "out")
+    with pytest.raises(shardpack.ShardpackError):
+        shardpack.open(tmp_path / "out")

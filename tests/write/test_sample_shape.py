@@ -1,0 +1,38 @@
+"""What is found out once for all samples of a shape is what each of them would have got."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.errors import InvalidKeyError, OptionError
+from shardpack.format import tar_header as tar
+from shardpack.write.sample_shape import shape_of
+
+
+@given(st.integers(1, 300), st.lists(st.sampled_from([0, 1, 511, 512, 513, 1024, 5000]), min_size=2, max_size=2))
+def test_bytes_in_a_tar(length, sizes):
+    key, shape = "k" * length, shape_of(("json", "jpg"), key="k")
+    payloads = [bytes(size) for size in sizes]
+    expected = sum(
+        len(tar.header(f"{key}.{field}".encode(), size)) + tar.padded(size)
+        for field, size in zip(("jpg", "json"), sizes, strict=True)
+    )
+    assert shape.tar_bytes(key, payloads) == expected
+
+
+def test_payloads_come_in_the_order_of_fields():
+    shape = shape_of(("txt", "jpg", "json"), key="k")
+    assert shape.fields == ("jpg", "json", "txt")
+    assert shape.payloads({"txt": "t", "jpg": b"j", "json": {"a": 1}}) == [b"j", b'{"a":1}', b"t"]
+    with pytest.raises(OptionError, match="field 'jpg' got a int"):
+        shape.payloads({"txt": "t", "jpg": 3, "json": {}})
+
+
+@pytest.mark.parametrize(
+    ("fields", "says"), [((), "without any field"), ((3,), "field name is a int"), (("A",), "unsafe field name 'A'")]
+)
+def test_wrong_fields(fields, says):
+    with pytest.raises(InvalidKeyError, match=says):
+        shape_of(fields, key="k")
