@@ -26,7 +26,6 @@ from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
 
 
-
 def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names it
     location: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | RangeReader,
     *,
