@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, TextIO, TypeVar
 
 import click
@@ -17,6 +18,7 @@ from shardpack.errors import OptionError
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import format_bytes, parse_bytes
 
+COUNTED = 12  # names that `counted` shows
 _BYTE_PHASES = {"pack", "verify", "index", "copy"}
 # Options of stores that are numbers. All others are texts: a key may well consist of digits.
 _NUMBERS = frozenset(("max_requests", "max_attempts", "max_seconds", "connect_timeout_seconds", "read_timeout_seconds"))
@@ -148,8 +150,11 @@ def plural(count: int, what: str) -> str:
 
 
 def counted(numbers: Mapping[str, int]) -> str:
-    """Return "jpg 12, json 12"."""
-    return ", ".join(f"{name} {count:,}" for name, count in numbers.items()) or "none"
+    """Return "jpg 12, json 12"; of many names the first ones, and how many more there are."""
+    shown = [f"{name} {count:,}" for name, count in islice(numbers.items(), COUNTED)]
+    if len(numbers) > COUNTED:
+        shown.append(f"and {len(numbers) - COUNTED:,} more")
+    return ", ".join(shown) or "none"
 
 
 @contextmanager

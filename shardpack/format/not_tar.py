@@ -78,7 +78,7 @@ def what_it_is(start: bytes, name: str) -> tuple[str, str]:
     """
     compression = compression_of(start, name) if start else None
     if compression is not None:
-        return f"{compression.name}-compressed, which does not allow random access", advice_for(compression, name)
+        return f"compressed with {compression.name}, which does not allow random access", advice_for(compression, name)
     for magic, kind in _ARCHIVES.items():
         if start.startswith(magic):
             return f"not a tar but {kind}", "unpack it, then pack the files with tar"
@@ -88,7 +88,11 @@ def what_it_is(start: bytes, name: str) -> tuple[str, str]:
 
 def advice_for(compression: Compression, name: str) -> str:
     """Return what to do about a compressed tar of this name."""
-    return f'decompress it to a plain tar: "{compression.command} {name.rpartition("/")[2]}"'
+    own = name.rpartition("/")[2]
+    if own.endswith(compression.suffixes):
+        return f'decompress it to a plain tar: "{compression.command} {own}"'
+    plain = f"plain-{own}"  # the programs take files of their own suffix only
+    return f'decompress it to a plain tar: "{compression.command} < {own} > {plain}"'
 
 
 _BY_NAME = {compression.name: compression for compression in COMPRESSIONS}

@@ -147,7 +147,7 @@ def _matching(root: Root, pattern: str) -> list[str]:
 def _in_folder(root: Root, folder: str) -> list[str]:
     if (compression := compression_by_name(folder)) is not None:  # no folder, where nothing tells what is there
         raise ShardNotFoundError(
-            f"{root.shown(folder)!r} is {compression.name}-compressed, which does not allow random access; "
+            f"{root.shown(folder)!r} is compressed with {compression.name}, which does not allow random access; "
             f"{advice_for(compression, folder)}"
         )
     names = sorted(root.names(folder))

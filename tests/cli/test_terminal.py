@@ -87,6 +87,12 @@ def strange(tmp_path_factory):
     return folder
 
 
+def test_many_names_are_counted_not_listed():
+    assert ui.counted({}) == "none"
+    assert ui.counted({"jpg": 1200, "json": 3}) == "jpg 1,200, json 3"
+    assert ui.counted({f"{i:02d}": 1 for i in range(2012)}).endswith("10 1, 11 1, and 2,000 more")
+
+
 @pytest.mark.parametrize("options", ["", "-l", "--json"])
 def test_head_closes_the_pipe_without_noise(many, options):
     done = shell(f"shardpack ls {many} {options} | head -n 2")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import bz2
 import gzip
 import lzma
+import subprocess
 
 import pytest
 
@@ -40,7 +41,7 @@ SKIPPED = b"\x53\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
 @pytest.mark.parametrize("length", [100, 512, 1 << 20])
 def test_compressed_tars_are_named_with_the_command_that_helps(name, data, length):
     command = next(one.command for one in COMPRESSIONS if one.name == name)
-    text = f'{name}-compressed, which does not allow random access; decompress it to a plain tar: "{command} x.tar"'
+    text = f'compressed with {name}, which does not allow random access; decompress it to a plain tar: "{command} < x.tar > plain-x.tar"'
     with pytest.raises(CorruptShardError) as caught:
         parse([data[:length]], "deep/x.tar")
     assert str(caught.value).startswith(text)
@@ -48,9 +49,9 @@ def test_compressed_tars_are_named_with_the_command_that_helps(name, data, lengt
 
 
 def test_what_has_no_magic_number_is_known_by_its_name():
-    assert what_it_is(b"\x0b\x02\x80" * 30, "x.tar.br")[0].startswith("brotli-compressed")
-    assert what_it_is(SKIPPED[:4] + b"\xff" * 20, "x.tar.lz4")[0].startswith("lz4-compressed")
-    assert what_it_is(SKIPPED[:4] + b"\xff" * 20, "x.tar")[0].startswith("zstd-compressed")
+    assert what_it_is(b"\x0b\x02\x80" * 30, "x.tar.br")[0].startswith("compressed with brotli")
+    assert what_it_is(SKIPPED[:4] + b"\xff" * 20, "x.tar.lz4")[0].startswith("compressed with lz4")
+    assert what_it_is(SKIPPED[:4] + b"\xff" * 20, "x.tar")[0].startswith("compressed with zstd")
 
 
 @pytest.mark.parametrize(
@@ -66,6 +67,16 @@ def test_what_has_no_magic_number_is_known_by_its_name():
 def test_other_archives_are_named(start, kind):
     with pytest.raises(CorruptShardError, match=f"not a tar but {kind}; unpack it, then pack the files with tar"):
         parse([start + bytes(600)])
+
+
+@pytest.mark.parametrize("name", ["x.tar", "x.tar.gz"])
+def test_the_command_works_as_it_is_told(name, tmp_path):
+    (tmp_path / name).write_bytes(gzip.compress(TAR))
+    with pytest.raises(CorruptShardError) as caught:
+        parse([(tmp_path / name).read_bytes()], f"deep/{name}")
+    command = str(caught.value).split('"')[1]
+    subprocess.run(command, shell=True, check=True, cwd=tmp_path)
+    assert [path.read_bytes() for path in tmp_path.iterdir() if path.name != name] == [TAR]
 
 
 def test_what_is_nothing_known():

@@ -69,7 +69,7 @@ def test_what_urls_stand_for(urls, folder, names):
         (
             "memory://b/z.tar.gz",
             ShardNotFoundError,
-            "is gzip-compressed, which does not allow random access; decompress it",
+            "is compressed with gzip, which does not allow random access; decompress it",
         ),
         (
             "https://h/d/*.tar",

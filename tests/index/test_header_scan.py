@@ -85,8 +85,8 @@ def test_a_key_that_comes_back_begins_another_sample(indexed):
     ("data", "text", "key", "offset"),
     [
         (b"", "not a tar: the file is empty", None, 0),
-        (b"\x1f\x8b" + bytes(600), "gzip-compressed, which does not allow random access; decompress it", None, 0),
-        (b"\x28\xb5\x2f\xfd" + bytes(600), "zstd-compressed", None, 0),
+        (b"\x1f\x8b" + bytes(600), "compressed with gzip, which does not allow random access; decompress it", None, 0),
+        (b"\x28\xb5\x2f\xfd" + bytes(600), "compressed with zstd", None, 0),
         (b"x" * 600, "not a tar: the first block is not a header", None, 0),
         (END, r"tar has no samples \(0 files without a key and a field\); leave this tar out", None, None),
         (entry(b"a", b"1") + END, r"tar has no samples \(1 files", None, None),

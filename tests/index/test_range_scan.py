@@ -275,7 +275,7 @@ def test_damaged_tars_give_the_error_that_reading_gives(tmp_path_factory, data):
     ("data", "text"),
     [
         (b"", "the file is empty"),
-        (b"\x1f\x8b" + bytes(100_000), "gzip-compressed, which does not allow random access"),
+        (b"\x1f\x8b" + bytes(100_000), "compressed with gzip, which does not allow random access"),
         (b"x" * 100_000, "the first block is not a header"),
         (END, "tar has no samples"),
         (entry(b"a.jpg", b"1") + block(b"b.jpg", 1 << 40), "tar is truncated: it ends inside a member"),

@@ -218,7 +218,7 @@ def test_two_tars_that_would_share_an_index(tmp_path):
 @pytest.mark.parametrize(
     ("data", "text"),
     [
-        (gzip.compress(A + END), "gzip-compressed, which does not allow random access; decompress it"),
+        (gzip.compress(A + END), "compressed with gzip, which does not allow random access; decompress it"),
         (A[:-1], "tar is truncated"),
         (A + b"x" * 512, "tar is damaged: expected a header"),
         (END, "tar has no samples"),
