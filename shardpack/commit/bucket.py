@@ -154,6 +154,10 @@ class BucketTarget:
         finally:
             path.unlink(missing_ok=True)
 
+    def note(self, name: str, data: bytes) -> None:
+        """See `Target.note`."""
+        self._put(name, data)
+
     def create(self, name: str, parts: Iterable[Any]) -> None:
         """See `Target.create`."""
         self._store.create(name, b"".join(parts))

@@ -97,6 +97,13 @@ class FolderTarget:
         """See `Target.put`."""
         write_file(self._prepared(name), parts, temporary=self._temporary(name))
 
+    def note(self, name: str, data: bytes) -> None:
+        """See `Target.note`. Not synced."""
+        temporary = self._temporary(name)
+        with open(temporary, "wb") as file:
+            file.write(data)
+        os.replace(temporary, self.join(name))
+
     def create(self, name: str, parts: Iterable[Any]) -> None:
         """See `Target.create`."""
         create_file(self._prepared(name), parts, temporary=self._temporary(name))

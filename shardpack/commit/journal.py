@@ -31,6 +31,8 @@ class _Target(Protocol):
 
     def put(self, name: str, parts: list[bytes]) -> None: ...
 
+    def note(self, name: str, data: bytes) -> None: ...
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -56,7 +58,7 @@ class Journal:
     def add(self, entry: Entry) -> None:
         """Write an entry; it replaces an earlier one of the same shard."""
         value = {"input": entry.input_digest, "shard": manifest.record_of(entry.info), "more": dict(entry.more)}
-        self._target.put(entry_name(entry.info.name), [json.dumps(value).encode()])
+        self._target.note(entry_name(entry.info.name), json.dumps(value).encode())
 
     def find(self, name: str) -> Entry | None:
         """Return the entry of a shard, or None."""

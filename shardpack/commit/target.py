@@ -73,6 +73,10 @@ class Target(Protocol):
         """Write a file that is whole under its name, or not there; replaces what was there."""
         ...
 
+    def note(self, name: str, data: bytes) -> None:
+        """Write a small file as `put` does; a power cut may take it, or leave anything in its place."""
+        ...
+
     def create(self, name: str, parts: Iterable[Any]) -> None:
         """Write a small file whose name is not taken.
 

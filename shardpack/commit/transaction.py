@@ -178,7 +178,8 @@ class Transaction:
 
     def deliveries(self, jobs: int) -> UploadQueue:
         """Return a queue that delivers shards in threads, while `jobs` more are being made."""
-        return UploadQueue(self.deliver, jobs=jobs)
+        # What is copied takes room in the scratch folder; what stays only waits for its sync.
+        return UploadQueue(self.deliver, room=jobs + (4 if self._target.takes_files else 1))
 
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
         """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads."""

@@ -16,16 +16,16 @@ Deliver = Callable[[ShardInfo, str], None]
 
 
 class UploadQueue:
-    """`jobs` + 1 shards at most between being begun and having arrived. A `Backpressure`, and a context manager.
+    """`room` shards at most between being begun and having arrived. A `Backpressure`, and a context manager.
 
     Threads start with the first shard; leaving waits for the deliveries under way.
     """
 
-    def __init__(self, deliver: Deliver, *, jobs: int) -> None:
+    def __init__(self, deliver: Deliver, *, room: int) -> None:
         """Deliver with `deliver(info, input_digest)`, which is called in threads and deletes the local files."""
         self._deliver = deliver
-        self._room = threading.Condition()
-        self._free = self._slots = jobs + 1
+        self._changed = threading.Condition()
+        self._free = self._room = room
         self._closed = False
         self._submitted = self._seen = 0
         self._ended: queue.SimpleQueue[tuple[ShardInfo, BaseException | None]] = queue.SimpleQueue()
@@ -45,8 +45,8 @@ class UploadQueue:
 
     def acquire(self) -> bool:
         """Wait until there is room for one more shard; False after `close`."""
-        with self._room:
-            self._room.wait_for(lambda: self._free or self._closed)
+        with self._changed:
+            self._changed.wait_for(lambda: self._free or self._closed)
             if self._closed:
                 return False
             self._free -= 1
@@ -54,14 +54,14 @@ class UploadQueue:
 
     def close(self) -> None:
         """Let nobody wait for room any more."""
-        with self._room:
+        with self._changed:
             self._closed = True
-            self._room.notify_all()
+            self._changed.notify_all()
 
     def submit(self, info: ShardInfo, input_digest: str) -> None:
         """Deliver a shard that was made after an `acquire`; does not wait for its arrival."""
         if self._threads is None:
-            self._threads = Threads(self._slots, purpose="deliver")
+            self._threads = Threads(self._room, purpose="deliver")
         self._submitted += 1
         self._threads.start(self._run, info, input_digest)
 
@@ -72,9 +72,9 @@ class UploadQueue:
         except BaseException as error:  # noqa: BLE001 - raised where the result is taken
             failure = error
         self._ended.put((info, failure))
-        with self._room:
+        with self._changed:
             self._free += 1
-            self._room.notify()
+            self._changed.notify()
 
     def poll(self) -> list[ShardInfo]:
         """Return the shards that have arrived since the last call; raises what went wrong with one."""
