@@ -15,7 +15,7 @@ from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
 from shardpack.storage.adapter import can_adapt
 from shardpack.storage.protocols import WritableStore
-from shardpack.storage.url import is_url
+from shardpack.storage.url import is_url, local_path
 
 SUFFIX = ".tar"
 
@@ -87,7 +87,7 @@ def _paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple[Root, str
             raise OptionError("storage_options are for URLs, and a store has its own; leave them out")
         root = StoreRoot(given)
         return [(root, path.strip("/")) for path in _as_texts(below)]
-    texts = _as_texts(tars)
+    texts = [local_path(text) or text for text in _as_texts(tars)]
     if not texts:
         raise OptionError("no tar is named; name tars, or a folder of tars")
     urls = [text for text in texts if is_url(text)]

@@ -41,7 +41,8 @@ SKIPPED = b"\x53\x2a\x4d\x18" + (5).to_bytes(4, "little") + b"hello"
 @pytest.mark.parametrize("length", [100, 512, 1 << 20])
 def test_compressed_tars_are_named_with_the_command_that_helps(name, data, length):
     command = next(one.command for one in COMPRESSIONS if one.name == name)
-    text = f'compressed with {name}, which does not allow random access; decompress it to a plain tar: "{command} < x.tar > plain-x.tar"'
+    text = f"compressed with {name}, which does not allow random access; decompress it to a plain tar: "
+    text += f'"{command} < x.tar > plain-x.tar"'
     with pytest.raises(CorruptShardError) as caught:
         parse([data[:length]], "deep/x.tar")
     assert str(caught.value).startswith(text)

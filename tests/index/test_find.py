@@ -162,6 +162,13 @@ def test_a_pattern_lists_only_folders_that_may_hold_matches(tmp_path, monkeypatc
     assert sorted(listed) == ["a", "a/x", "a/y"]
 
 
+def test_file_urls_are_paths(tmp_path):
+    (tmp_path / "a b.tar").write_bytes(b"")
+    for meant in (tmp_path.as_uri(), f"file:{tmp_path}/*.tar", (tmp_path / "a b.tar").as_uri(), f"file://{tmp_path}/"):
+        found = find_tars(meant)
+        assert (found.folder, found.names, found.on_disk) == (str(tmp_path), ("a b.tar",), True)
+
+
 # In a store
 
 
