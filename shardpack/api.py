@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, Literal
 
 from shardpack.commit.folder import FolderTarget
@@ -17,9 +17,9 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.sources.detect import Layout
 from shardpack.sources.image_check import ImageCheck
 from shardpack.storage.adapter import adapt, can_adapt
+from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store, with_cache
-from shardpack.storage.overlay import Elsewhere
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import RangeReader, Store
 from shardpack.storage.url import is_url, local_path
 from shardpack.write.pack import Packable, pack_source
 from shardpack.write.report import PackReport
@@ -34,6 +34,8 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     storage_options: Mapping[str, Any] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     cache_bytes: int | str | None = None,
+    sidecars: str | os.PathLike[str] | RangeReader | None = None,
+    allow_locations: bool | Sequence[str] = False,
 ) -> Dataset:
     """Return the dataset at a location. Costs one read, the manifest.
 
@@ -53,6 +55,10 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
             for other processes. With `cache_bytes`.
         cache_bytes: The limit of that folder: a number of bytes, or like "50GB"; the least recently
             used goes first.
+        sidecars: Folder, URL or store that holds manifest and indexes, where that is not `location`: tars
+            whose sidecars got lost on the way, or may not be written beside them.
+        allow_locations: Whether the manifest of a bucket or server may say that tars are in other buckets or on
+            other hosts; or a list of URLs below which they may be. Within its own it may.
 
     Raises:
         DatasetNotFoundError: There is no manifest; says how to make one.
@@ -66,27 +72,38 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     """
     if index not in ("memory", None):
         raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
+    if isinstance(location, (Mapping, Set)):
+        raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
     if index == "memory":
         found = find_tars(location, storage_options)
         base = with_cache(found.store, cache_dir, cache_bytes, storage_options)
         return index_in_memory(found, verify=verify, base=base)
-    elsewhere = Elsewhere(storage_options, cache_dir, cache_bytes)
+    options = LocationOptions(storage_options, cache_dir, cache_bytes, allow_locations)
+    beside = None if sidecars is None else _sidecars(sidecars, options)
     if isinstance(location, (str, os.PathLike)):
         path = local_path(os.fspath(location)) or os.fspath(location)
         if is_url(path):
             store = with_cache(open_store(path, storage_options), cache_dir, cache_bytes, storage_options)
-            return open_dataset(store, verify=verify, elsewhere=elsewhere)
-        if not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
+            return open_dataset(store, verify=verify, sidecars=beside, options=options)
+        if beside is None and not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
             open_store(path, storage_options)  # refuses options
             raise _no_manifest(path)
-        return open_dataset(open_store(path), verify=verify, elsewhere=elsewhere)
+        return open_dataset(open_store(path), verify=verify, sidecars=beside, options=options)
     if isinstance(location, (list, tuple)):
         raise DatasetNotFoundError(
             'a list of tars has no index; make one with "shardpack index TAR...", or pass index="memory"'
         )
     if isinstance(location, Sequence) or not can_adapt(location):
         raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
-    return open_dataset(adapt(location), verify=verify, elsewhere=elsewhere)
+    return open_dataset(adapt(location), verify=verify, sidecars=beside, options=options)
+
+
+def _sidecars(place: str | os.PathLike[str] | RangeReader, options: LocationOptions) -> Store:
+    if not isinstance(place, (str, os.PathLike)):
+        return adapt(place)
+    given = options.storage_options if is_url(place) else None
+    store = open_store(place, given)
+    return with_cache(store, options.cache_dir, options.cache_bytes, given) if store.remote else store
 
 
 def _no_manifest(path: str) -> DatasetNotFoundError:

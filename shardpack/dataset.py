@@ -20,16 +20,16 @@ from shardpack.format import manifest as manifest_format
 from shardpack.format.manifest import Manifest
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_shards import open_shards
+from shardpack.read.open_shards import load_manifest, open_shards
 from shardpack.read.read_many import read_samples
 from shardpack.read.sample import Sample
 from shardpack.read.selection import Selection
-from shardpack.read.shard_cache import CacheLimits
+from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import SampleLocation
 from shardpack.sources.datasets import list_samples
 from shardpack.sources.listing import Listing
-from shardpack.storage.overlay import Elsewhere
+from shardpack.storage.locations import DatasetStores, LocationOptions
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
 from shardpack.stream.epochs import DatasetEpochs
@@ -54,7 +54,7 @@ class Dataset:
         self._plain_total = len(selection) if selection.positions is None else 0  # positions that need no translation
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self._shards.store, self._verify, self._selection.positions, self.fingerprint))
+        return (_reopen, (self._shards.stores, self._verify, self._selection.positions, self.fingerprint))
 
     def __repr__(self) -> str:
         view = "" if self._selection.positions is None else f" of {self._selection.num_stored}"
@@ -69,14 +69,14 @@ class Dataset:
     def close(self) -> None:
         """Let go of threads, connections, maps and descriptors, those of views too; a later read opens them again."""
         self._shards.close()
-        self._shards.store.close()
+        self._shards.stores.close()
 
     # What is there
 
     @property
     def location(self) -> str:
         """Where the dataset was opened."""
-        return self._shards.store.location
+        return self._shards.stores.location
 
     @property
     def manifest(self) -> Manifest:
@@ -90,8 +90,7 @@ class Dataset:
 
     def shard_url(self, number: int) -> str:
         """Return where a shard lies, which may be another place than its index: a path or a URL."""
-        store = self._shards.store
-        return f"{getattr(store, 'shards_location', store.location).rstrip('/')}/{self.shards[number].name}"
+        return self._shards.stores.url(self.shards[number])
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -153,7 +152,7 @@ class Dataset:
 
     def stats(self) -> Stats:
         """Return what reading has cost so far: requests and bytes."""
-        return self._shards.store.stats.snapshot()
+        return self._shards.stores.stats()
 
     # Samples
 
@@ -309,10 +308,14 @@ class Dataset:
         return self._selection.position_of(key)
 
 
-def _reopen(store: Store, verify: bool | None, positions: Positions | None, fingerprint: str) -> Dataset:
-    dataset = open_dataset(store, verify=verify, positions=positions)
+def _reopen(stores: DatasetStores, verify: bool | None, positions: Positions | None, fingerprint: str) -> Dataset:
+    manifest = load_manifest(stores.sidecars)
+    shards = ShardCache(stores, manifest, verify=stores.checks_reads if verify is None else verify)
+    dataset = Dataset(Selection(shards, KeyLookup(shards), positions), verify=verify)
     if dataset.fingerprint != fingerprint:
-        raise OptionError(f"the dataset at {store.location!r} has changed since this object was pickled; open it again")
+        raise OptionError(
+            f"the dataset at {dataset.location!r} has changed since this object was pickled; open it again"
+        )
     return dataset
 
 
@@ -320,22 +323,10 @@ def open_dataset(
     store: Store,
     *,
     verify: bool | None = None,
-    positions: Positions | None = None,
-    elsewhere: Elsewhere | None = None,
+    sidecars: Store | None = None,
+    options: LocationOptions | None = None,
     limits: CacheLimits | None = None,
 ) -> Dataset:
-    """Return the dataset in a store. Costs one read, the manifest.
-
-    Args:
-        store: Holds the manifest.
-        verify: See `shardpack.open`.
-        positions: Of a view; None for all.
-        elsewhere: How to read tars that are not beside the manifest.
-        limits: What may be kept open.
-
-    Raises:
-        DatasetNotFoundError: The store has no manifest.
-        CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
-    """
-    shards = open_shards(store, verify=verify, elsewhere=elsewhere, limits=limits)
-    return Dataset(Selection(shards, KeyLookup(shards), positions), verify=verify)
+    """Return the dataset in a store; see `open_shards`, whose arguments and errors it has."""
+    shards = open_shards(store, verify=verify, sidecars=sidecars, options=options, limits=limits)
+    return Dataset(Selection(shards, KeyLookup(shards)), verify=verify)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import pickle
+
 import pytest
 
 import shardpack
 from shardpack.errors import DatasetNotFoundError, OptionError
+from shardpack.storage.local import LocalStore
+from tests.read.datasets import as_dicts, expected, numbered, write
 
 
 @pytest.mark.parametrize("location", [5, None, b"bytes", 1.5, {"a": 1}, {"a"}, object(), range(3)])
@@ -33,3 +37,15 @@ def test_jobs_of_index(tmp_path, jobs):
     (tmp_path / "x.tar").write_bytes(b"")
     with pytest.raises(OptionError, match=r"jobs is .*, expected .*at least 1"):
         shardpack.index(tmp_path, jobs=jobs)
+
+
+def test_sidecars_from_elsewhere(tmp_path):
+    folder = write(tmp_path / "ds", numbered(6), max_shard_samples=2)
+    (tmp_path / "tars").mkdir()
+    for tar in folder.glob("*.tar"):
+        tar.rename(tmp_path / "tars" / tar.name)
+    for place in (folder, LocalStore(folder)):
+        ds = shardpack.open(tmp_path / "tars", sidecars=place)
+        assert as_dicts(ds[:]) == as_dicts(pickle.loads(pickle.dumps(ds))[:]) == expected(numbered(6))
+        assert ds.locate(3).fields["bin"].url == str(tmp_path / "tars" / "shard-000001.tar")
+        assert ds.location == str(tmp_path / "tars")

@@ -47,6 +47,7 @@ class ShardInfo:
     index_bytes: int
     index_crc32c: int
     samples_per_field: Mapping[str, int]
+    location: int = 0
 
     @property
     def index_name(self) -> str:

@@ -46,8 +46,9 @@ from shardpack.read.shard_checks import (
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
+from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store
-from shardpack.storage.overlay import Elsewhere
+from shardpack.storage.overlay import Elsewhere, with_shards
 from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import is_url
 
@@ -138,8 +139,9 @@ def verify(
     began = time.perf_counter()
     jobs = as_jobs(jobs)
     store = open_store(location, storage_options if is_url(location) else None)
-    dataset = open_dataset(store, elsewhere=Elsewhere(storage_options))
-    reader, whole = dataset._shards.store, dataset.manifest
+    dataset = open_dataset(store, options=LocationOptions(storage_options))
+    whole = dataset.manifest
+    reader = with_shards(store, whole.shards_at, Elsewhere(storage_options))
     count = ByteProgress("verify", whole.num_bytes, progress)
     tasks = [(reader, info, full) for info in whole.shards]
     found: dict[int, list[Problem]] = {}

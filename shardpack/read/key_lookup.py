@@ -91,7 +91,7 @@ class KeyLookup:
         return self._shards.at(position).keys.key_at(position) == raw
 
     def _open(self) -> KeyIndex:
-        manifest, store = self._shards.manifest, self._shards.store
+        manifest, store = self._shards.manifest, self._shards.stores.sidecars
         if store.remote:
             return self._open_in_pages()
         try:
@@ -107,7 +107,7 @@ class KeyLookup:
 
     def _open_in_pages(self) -> KeyIndex:
         """Open a key index far away: its directory now, one request; a page when a key falls in it, one each."""
-        manifest, store = self._shards.manifest, self._shards.store
+        manifest, store = self._shards.manifest, self._shards.stores.sidecars
         num_bytes = manifest.keys["num_bytes"]
         head = directory_end(manifest.num_samples, num_bytes)
         if head <= 0:

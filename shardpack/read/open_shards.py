@@ -3,27 +3,41 @@
 from __future__ import annotations
 
 from shardpack.errors import DatasetNotFoundError, ShardNotFoundError
-from shardpack.format.manifest import FILE_NAME, parse_manifest
+from shardpack.format.manifest import FILE_NAME, Manifest, parse_manifest
 from shardpack.read.shard_cache import CacheLimits, ShardCache
-from shardpack.storage.overlay import Elsewhere, with_shards
+from shardpack.storage.locations import HERE, LocationOptions, open_locations
 from shardpack.storage.protocols import Store
 
 
 def open_shards(
-    store: Store, *, verify: bool | None = None, elsewhere: Elsewhere | None = None, limits: CacheLimits | None = None
+    store: Store,
+    *,
+    verify: bool | None = None,
+    sidecars: Store | None = None,
+    options: LocationOptions | None = None,
+    limits: CacheLimits | None = None,
 ) -> ShardCache:
     """Return the shards of the dataset in a store, none of them open yet. Costs one read, the manifest.
 
     Args:
-        store: Holds the manifest.
+        store: Of the dataset's own folder.
         verify: Compare each payload with its checksum; None leaves it to the store.
-        elsewhere: How to read tars that are not beside the manifest.
+        sidecars: Holds the manifest and all else that is ours, where that is not in `store`.
+        options: How to read tars that are not in `store`.
         limits: What may be kept open.
 
     Raises:
         DatasetNotFoundError: The store has no manifest.
         CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
     """
+    manifest = load_manifest(sidecars or store)
+    locations = [HERE if manifest.shards_at is None else manifest.shards_at]
+    stores = open_locations(store, locations, options or LocationOptions(), sidecars=sidecars)
+    return ShardCache(stores, manifest, verify=stores.checks_reads if verify is None else verify, limits=limits)
+
+
+def load_manifest(store: Store) -> Manifest:
+    """Return the manifest in a store; raises as `open_shards`."""
     try:
         text = bytes(store.buffer(FILE_NAME))
     except ShardNotFoundError as error:
@@ -31,6 +45,4 @@ def open_shards(
             f"no dataset in {store.location!r}: {FILE_NAME} is missing; "
             'pack one with "shardpack pack", or index tars with "shardpack index"'
         ) from error
-    manifest = parse_manifest(text)
-    store = with_shards(store, manifest.shards_at, elsewhere or Elsewhere())
-    return ShardCache(store, manifest, verify=store.checks_reads if verify is None else verify, limits=limits)
+    return parse_manifest(text)

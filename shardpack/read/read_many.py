@@ -38,7 +38,7 @@ def read_samples(
         fields: Read only these; all of them by default.
         streaming: The positions are neighbours: read them in long ranges.
     """
-    if fields is None and not shards.store.remote and not streaming:
+    if fields is None and not shards.stores.remote and not streaming:
         return _cut_or_read(shards, positions)
     return _read_planned(shards, positions, fields, streaming=streaming)
 

@@ -27,8 +27,9 @@ from shardpack.read.shard_checks import check_length, check_shards, checked_inde
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
 from shardpack.storage.local_file import drop_resident
+from shardpack.storage.locations import DatasetStores
 from shardpack.storage.open_files import max_maps
-from shardpack.storage.protocols import Ranges, Store
+from shardpack.storage.protocols import Ranges
 
 MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of
 _OBJECT_BYTES = 4 << 10  # what an open shard takes besides its index
@@ -114,13 +115,15 @@ class ShardCache:
     """Shards by number and by position, opened when first needed. Safe in threads and after fork.
 
     Attributes:
-        store, manifest, table: What is read; the shards of the manifest.
+        stores, manifest, table: What is read; the shards of the manifest.
         verify: Whether every payload is compared with its checksum.
         open: What is open, for the hot path, which saves a call.
     """
 
-    def __init__(self, store: Store, manifest: Manifest, *, verify: bool, limits: CacheLimits | None = None) -> None:
-        self.store, self.manifest, self.verify = store, manifest, verify
+    def __init__(
+        self, stores: DatasetStores, manifest: Manifest, *, verify: bool, limits: CacheLimits | None = None
+    ) -> None:
+        self.stores, self.manifest, self.verify = stores, manifest, verify
         self.table = ShardList(manifest)
         self.limits = limits or CacheLimits()
         self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
@@ -195,7 +198,7 @@ class ShardCache:
         They stay usable whatever the cache lets go of meanwhile.
         """
         wanted = list(numbers)
-        if not self.store.remote:
+        if not self.stores.sidecars.remote:
             return [self.get(number) for number in wanted]
         found = {number: self._shards.get(number) for number in wanted}
         found.update(self._open_many([number for number, shard in found.items() if shard is None]))
@@ -203,10 +206,10 @@ class ShardCache:
 
     def _open_one(self, number: int) -> ShardReader:
         info = self.table[number]
-        buffer = fetch_index(self.store, info)
+        buffer = fetch_index(self.stores.sidecars, info)
         index = checked_index(buffer, info)
         if self._needs_probe(number, has_checksum=info.crc32c is not None):
-            check_shards(self.store, [(info, index)])
+            check_shards(self.stores.of(info), [(info, index)])
         self._probed[number] = True
         return self._keep(number, info, index, buffer)
 
@@ -220,19 +223,19 @@ class ShardCache:
         try:
             infos = [self.table[number] for number in ours]
             try:
-                buffers = self.store.get_many([Ranges(info.index_name, [0], [info.index_bytes]) for info in infos])
+                buffers = self.stores.sidecars.get_many(
+                    [Ranges(info.index_name, [0], [info.index_bytes]) for info in infos]
+                )
             except ShardpackError:
                 return {}  # `get` says what is wrong, with the shard's own message
             indexes = [checked_index(buffer, info) for info, (buffer,) in zip(infos, buffers, strict=True)]
             pairs = list(zip(ours, infos, indexes, strict=True))
-            check_shards(
-                self.store,
-                [
-                    (info, index)
-                    for number, info, index in pairs
-                    if self._needs_probe(number, has_checksum=info.crc32c is not None)
-                ],
-            )
+            by_store: dict[int, list[tuple[ShardInfo, ShardIndex]]] = {}
+            for number, info, index in pairs:
+                if self._needs_probe(number, has_checksum=info.crc32c is not None):
+                    by_store.setdefault(id(self.stores.of(info)), []).append((info, index))
+            for unknown in by_store.values():
+                check_shards(self.stores.of(unknown[0][0]), unknown)
             opened = {}
             for (number, info, index), (buffer,) in zip(pairs, buffers, strict=True):
                 self._probed[number] = True
@@ -250,7 +253,7 @@ class ShardCache:
 
     def _keep(self, number: int, info: ShardInfo, index: ShardIndex, buffer: object) -> ShardReader:
         shard = ShardReader(
-            self.store,
+            self.stores.of(info),
             info,
             index,
             number=number,
@@ -287,7 +290,7 @@ class ShardCache:
         """Return a shard mapped, where its store can; one that was not used of late may lose its map."""
         if shard.map is not None or self._max_maps < 1:
             return shard
-        mapped = self.store.map(shard.path)
+        mapped = shard.store.map(shard.path)
         if mapped is None:
             return shard
         check_length(shard.info, len(mapped))

@@ -155,7 +155,7 @@ class ShardReader:
 
     def locate(self, row: int) -> SampleLocation:
         """Return where one sample lies."""
-        url = f"{getattr(self.store, 'shards_location', self.store.location).rstrip('/')}/{self.path}"
+        url = f"{self.store.location.rstrip('/')}/{self.path}"
         fields = {
             self.index.field_of(member): FieldLocation(
                 url, self.offsets[member], self.sizes[member], self.checksum_of(member)

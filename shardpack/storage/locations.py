@@ -11,7 +11,7 @@ import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from shardpack.errors import OptionError
 from shardpack.storage.open import open_store, with_cache
@@ -41,6 +41,16 @@ class LocationOptions:
     allow_locations: bool | Sequence[str] = False
 
 
+class Located(Protocol):
+    """A shard, as far as its place is concerned."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def location(self) -> int: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DatasetStores:
     """Where a dataset is read from. Safe in threads; pickles as its stores do.
@@ -52,6 +62,14 @@ class DatasetStores:
 
     sidecars: Store
     shards: tuple[Store, ...]
+
+    def of(self, shard: Located) -> Store:
+        """Return the store that holds a shard's tar."""
+        return self.shards[shard.location]
+
+    def url(self, shard: Located) -> str:
+        """Return where a shard's tar is: a path or a URL."""
+        return f"{self.of(shard).location.rstrip('/')}/{shard.name}"
 
     @property
     def location(self) -> str:
@@ -168,7 +186,8 @@ def _owner(url: str) -> tuple[str, ...]:
     """Return what tells places of different people apart: scheme and bucket or host; of Hugging Face the repository."""
     scheme, _, rest = url.partition("://")
     parts = rest.split("/")
-    return (scheme, *(parts[:3] if scheme == "hf" else parts[:1]))
+    parts = {"hf": parts[:3], "memory": []}.get(scheme, parts[:1])  # memory is this process's own
+    return (scheme, *parts)
 
 
 def _is_below(location: str, url: str) -> bool:

@@ -59,12 +59,12 @@ class Source:
     @property
     def prefetch_depth(self) -> int:
         """Requests worth having under way before their bytes are needed; 0 where the kernel reads ahead."""
-        return self.shards.store.prefetch_depth
+        return self.shards.stores.prefetch_depth
 
     @property
     def is_remote(self) -> bool:
         """Whether reading waits for a network, so that it pays to read ahead."""
-        return self.shards.store.remote
+        return self.shards.stores.remote
 
 
 @runtime_checkable

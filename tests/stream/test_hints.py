@@ -49,7 +49,7 @@ class Watch:
 
     def __init__(self, store, view=None, **options):
         self.store, self.ds = store, shardpack.open(store)
-        self.at = {(e.shard, e.fields["bin"].data_offset): e.position for e in self.ds.entries()}
+        self.at = {(e.shard, e.fields["bin"].offset): e.position for e in self.ds.entries()}
         self.stream = stream_of(self.ds if view is None else self.ds.select(view), **options)
         self.hinted = Counter()
 

@@ -191,7 +191,7 @@ def test_a_broken_network_is_an_error_and_the_stream_goes_on_from_there(mode):
 def test_a_damaged_sample_is_named_and_all_before_it_come(mode):
     span = next(e for e in shardpack.open(MemoryStore(FILES)).entries() if e.position == 333)
     shard = bytearray(FILES[span.shard])
-    shard[span.fields["bin"].data_offset + 9] ^= 1
+    shard[span.fields["bin"].offset + 9] ^= 1
     ds = shardpack.open(RemoteStore({**FILES, span.shard: bytes(shard)}))
     stream = ds.stream(shuffle=mode, block_bytes=50_000, window_blocks=4)
     whole = [

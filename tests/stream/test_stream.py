@@ -188,7 +188,7 @@ def test_a_damaged_sample_stops_the_stream_there_and_the_rest_can_be_had():
     position = 21
     span = next(e for e in shardpack.open(MemoryStore(files)).entries() if e.position == position)
     shard = bytearray(files[span.shard])
-    shard[span.fields["bin"].data_offset] ^= 1
+    shard[span.fields["bin"].offset] ^= 1
     ds = shardpack.open(CountingStore({**files, span.shard: bytes(shard)}))
     for mode in SHUFFLES:
         options = {"shuffle": mode, "block_bytes": 4096, "window_blocks": 2}
