@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from shardpack.commit.folder import FolderTarget
@@ -72,7 +72,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     """
     if index not in ("memory", None):
         raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
-    if isinstance(location, (Mapping, Set)):
+    if isinstance(location, (Mapping, set, frozenset)):
         raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
     if index == "memory":
         found = find_tars(location, storage_options)
