@@ -126,19 +126,29 @@ class EpochOrder:
         start, stop = (self._partitioning.slots(part, np.zeros_like(part)) for part in (partition, partition + 1))
         return np.searchsorted(self._ends, start, side="right"), np.searchsorted(self._ends, stop - 1, side="right")
 
-    def items_in_blocks(self, partition: Integers, offset: Integers) -> tuple[Integers, Integers, Integers]:
-        """Return the items at some slots, the blocks that hold them, and where their partition's part of those begins.
+    def items_in_blocks(
+        self, partition: Integers, offset: Integers, *, whole: bool = False
+    ) -> tuple[Integers, Integers, Integers]:
+        """Return the items at some slots, the blocks that hold them, and the items with which those begin.
 
-        Blocks are counted in this epoch's order; parts begin with an item.
+        Blocks are counted in this epoch's order, and begin where their partition's part of them does unless
+        they are taken as a `whole`.
         """
         assert self._ends is not None
         assert self.windows is not None
         slot = self.windows.mix(self._partitioning.slots(partition, offset))
         block = np.searchsorted(self._ends, slot, side="right")
-        start = self._partitioning.slots(partition, np.zeros_like(partition))
-        first = np.maximum(np.where(block > 0, self._ends[block - 1], 0), start)
+        first = np.where(block > 0, self._ends[block - 1], 0)
+        if not whole:
+            first = np.maximum(first, self._partitioning.slots(partition, np.zeros_like(partition)))
         shift = self._shift[block]
         return slot + shift, block, first + shift
+
+    def whole_block(self, number: int) -> tuple[int, int]:
+        """Return (first item, count) of a block, counted in this epoch's order."""
+        assert self._ends is not None
+        begin, end = int(self._ends[number - 1]) if number else 0, int(self._ends[number])
+        return begin + int(self._shift[number]), end - begin
 
     def block_items(self, partition: int, begin: int, end: int) -> list[tuple[int, int]]:
         """Return (first item, count) of what a partition has of some blocks, counted in this epoch's order."""

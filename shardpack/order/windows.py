@@ -23,11 +23,15 @@ class Windows:
     """The windows of an epoch, ascending; those of a partition are counted from the block that holds its start.
 
     Immutable, safe in threads. Costs O(windows) time and memory.
+
+    Attributes:
+        hold_everything: Whether as many blocks are mixed at a time as there are.
     """
 
     def __init__(self, ends: Integers, partitioning: Partitioning, window_blocks: int, seed: int, epoch: int) -> None:
         """Take the slots at which blocks end, and how many blocks are mixed over all partitions."""
         each = -(-window_blocks // partitioning.partitions)
+        self.hold_everything = len(ends) <= each * partitioning.partitions
         self._window_blocks = min(each, len(ends) + 1)
         count = partitioning.partitions if partitioning.shortest else 0  # of one item there is nothing to mix
         edges = partitioning.slots(np.arange(count + 1), np.zeros(count + 1, np.int64))

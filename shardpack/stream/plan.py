@@ -123,8 +123,16 @@ class Planner:
         partition, epoch, number = name
         if partition == _NO_PARTITION:
             return self._once.pop(name)
-        ((first, count),) = self.order(epoch).block_items(partition, number, number + 1)
+        order = self.order(epoch)
+        if self._is_shared(order):
+            first, count = order.whole_block(number)
+        else:
+            ((first, count),) = order.block_items(partition, number, number + 1)
         return Load(name, self._view.at(np.arange(first, first + count)))
+
+    def _is_shared(self, order: EpochOrder) -> bool:
+        """Return whether partitions share the blocks that they cut: all are this rank's, and all blocks wanted at a time."""
+        return self._slice.world_size == 1 and order.windows is not None and order.windows.hold_everything
 
     def _of_run(self, positions: Integers) -> Chunk:
         rows = np.arange(len(positions))
@@ -145,14 +153,19 @@ class Planner:
             return _joined(len(partition), [(at, mine), (loose, Chunk(positions, nowhere, nowhere, []))])
         if not len(partition):
             return Chunk(partition, partition, partition, [])
-        item, number, first_item = order.items_in_blocks(partition, offset)
-        key = partition * order.num_blocks + number
+        shared = self._is_shared(order)
+        item, number, first_item = order.items_in_blocks(partition, offset, whole=shared)
+        owner = np.zeros_like(partition) if shared else partition
+        key = owner * order.num_blocks + number
         _, first_use, block = np.unique(key, return_index=True, return_inverse=True)
         rank = np.empty_like(first_use)
         rank[np.argsort(first_use)] = np.arange(len(first_use))
         used = np.sort(first_use)
-        names = [(p, epoch, n) for p, n in zip(partition[used].tolist(), number[used].tolist(), strict=True)]
-        begin, ahead = self._wanted(order, epoch, partition, offset)
+        names = [(p, epoch, n) for p, n in zip(owner[used].tolist(), number[used].tolist(), strict=True)]
+        if shared:
+            begin, ahead = {0: (epoch, 0)}, [(0, epoch, 0, order.num_blocks)]
+        else:
+            begin, ahead = self._wanted(order, epoch, partition, offset)
         return Chunk(self._view.at(item), rank[block.reshape(-1)], item - first_item, names, begin, ahead)
 
     def _wanted(

@@ -105,7 +105,7 @@ def test_remote_and_local_streams_are_the_same(  # noqa: PLR0917 - hypothesis pa
 def test_every_byte_is_fetched_once_in_long_requests(mode):
     store = RemoteStore(FILES)
     ds = shardpack.open(store)
-    assert len(list(ds.stream(shuffle=mode, block_bytes=100_000, partitions=1))) == 600
+    assert len(list(ds.stream(shuffle=mode, block_bytes=100_000))) == 600
     stats = ds.stats()
     fetched = sum(length for _, _, length in shard_calls(store))
     assert fetched <= TAR_BYTES * 1.01
