@@ -64,5 +64,5 @@ def permutation(count: int, key: int) -> npt.NDArray[np.int64]:
     ranks = np.arange(1, count + 1, dtype=np.uint64)
     ranks *= np.uint64(GOLDEN)
     ranks += np.uint64(key)
-    order: npt.NDArray[Any] = np.argsort(mix64(ranks), kind="stable")
+    order: npt.NDArray[Any] = np.argsort(mix64(ranks))  # whatever the kind of sort, as ranks never tie
     return order.astype(np.int64, copy=False)

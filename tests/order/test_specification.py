@@ -1,0 +1,121 @@
+"""The vectors of SPEC 7, read out of its text, hold for the plain reference and for the arrays."""
+
+from __future__ import annotations
+
+import re
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from shardpack.order import permutation as numbers
+from shardpack.order.blocks import Segments, cut_blocks
+from shardpack.order.epoch import EpochOrder, Shuffle
+from shardpack.order.mixture import Schedule, shares
+from shardpack.order.partitions import Partitioning, RankSlice
+from shardpack.order.shuffled import shuffled
+from tests.conftest import ROOT
+from tests.order import reference
+
+TEXT = (ROOT / "shardpack" / "format" / "SPEC.md").read_text(encoding="utf-8")
+SECTION = TEXT[TEXT.index("## 7. ") : TEXT.index("## 8. ")]
+VECTORS = [
+    line.split(" = ")
+    for block in re.findall(r"```vectors\n(.*?)```", SECTION, re.DOTALL)
+    for line in block.strip().splitlines()
+]
+SEGMENTS = [(6, 600), (4, 400)]
+PARTS = Partitioning(10, 3, 3)
+OPTIONS = {"block_bytes": 150, "window_blocks": 6}
+
+
+def grouped(text):
+    return [[int(number) for number in group.split()] for group in text.split("|")]
+
+
+def arrays():
+    """Return the example of 7.3 as segments and the order of its epoch."""
+    segments = Segments(*(np.array(column) for column in zip(*SEGMENTS, strict=True)))
+    return segments, EpochOrder(segments, Shuffle("blocks", 0, **OPTIONS), PARTS, 0)
+
+
+def blocks():
+    found = cut_blocks(arrays()[0], OPTIONS["block_bytes"])
+    return [list(range(a, a + n)) for a, n in zip(found.first.tolist(), found.count.tolist(), strict=True)]
+
+
+def arranged():
+    return [blocks()[i] for i in reference.permutation(7, reference.derive_key(3, 0, 0))]
+
+
+def items(of=reference):
+    if of is reference:
+        found = reference.epoch_order(SEGMENTS, "blocks", reference.Plain(10, 3, 3, "pad"), seed=0, epoch=0, **OPTIONS)
+        return [found[slot] for slot in range(10)]
+    where = zip(*(PARTS.locate(slot) for slot in range(10)), strict=True)
+    return arrays()[1].items(*(np.array(column) for column in where)).tolist()
+
+
+NAMES = {
+    "mix64": reference.mix64, "derive_key": reference.derive_key, "permutation": reference.permutation,
+    "shuffled": reference.shuffled, "__builtins__": {},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("expression", "value"), [v for v in VECTORS if "(" in v[0]])
+def test_functions(expression, value):
+    found = eval(expression, NAMES)
+    assert found == ([int(x, 0) for x in value.split()] if isinstance(found, list) else int(value, 0))
+    arrays = {
+        "mix64": lambda v: int(numbers.mix64(np.array([v], np.uint64))[0]),
+        "derive_key": numbers.derive_key,
+        "permutation": lambda count, key: numbers.permutation(count, key).tolist(),
+        "shuffled": lambda x, count, key: int(shuffled(np.array([x]), count, key)[0]),
+        "__builtins__": {},
+    }
+    assert eval(expression, arrays) == found
+
+
+def test_the_example_of_blocks():
+    found = dict(VECTORS)
+    assert grouped(found["blocks"]) == blocks()
+    assert grouped(found["arranged"]) == arranged()
+    flat = [item for block in arranged() for item in block]
+    starts = [PARTS.start(p) for p in range(4)]
+    assert grouped(found["partitions"]) == [flat[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    assert [item for window in grouped(found["windows"]) for item in window] == flat
+    assert grouped(found["items"]) == [items()] == [items(of=arrays)]
+    for window in grouped(found["windows"]):  # items stay within their window
+        at = flat.index(window[0])
+        assert sorted(items()[at : at + len(window)]) == sorted(window)
+
+
+@pytest.mark.parametrize(("name", "value"), [v for v in VECTORS if v[0].startswith("rank ")])
+def test_the_example_of_ranks(name, value):
+    rank, world_size = map(int, re.findall(r"\d+", name))
+    plain = reference.Plain(10, 3, 3, "pad").steps(rank, world_size)
+    assert grouped(value) == [[items()[slot] for _, slot in step] for step in plain]
+    ours = RankSlice(PARTS, rank, world_size)
+    found = arrays()[1].items(*ours.locate(np.arange(len(ours)))).tolist()
+    assert found == [item for step in grouped(value) for item in step]
+
+
+@pytest.mark.parametrize(("name", "value"), [v for v in VECTORS if " of 4 2 1" in v[0]])
+def test_the_example_of_a_mix(name, value):
+    expected, weights = [int(x) for x in value.split()], [4, 2, 1]
+    if name.startswith("weights"):
+        assert list(shares(weights)) == expected
+        return
+    partition, column = int(re.findall(r"partition (\d)", name)[0]), name.startswith("numbers")
+    plain = reference.mixture([Fraction(weight) for weight in weights], 0, 2, len(expected))[partition]
+    assert [pair[column] for pair in plain] == expected
+    schedule = Schedule(shares(weights), seed=0, partitions=2)
+    found = schedule.items(np.full(len(expected), partition), np.arange(len(expected)))
+    assert found[column].tolist() == expected
+
+
+def test_every_vector_is_checked():
+    kinds = {"blocks", "arranged", "partitions", "windows", "items"}
+    rest = [name for name, _ in VECTORS if "(" not in name and not name.startswith("rank ") and " of 4 2 1" not in name]
+    assert set(rest) == kinds
+    assert len(VECTORS) == 31
