@@ -131,7 +131,7 @@ class Planner:
         return Load(name, self._view.at(np.arange(first, first + count)))
 
     def _is_shared(self, order: EpochOrder) -> bool:
-        """Return whether partitions share the blocks that they cut: all are this rank's, and all blocks wanted at a time."""
+        """Return whether partitions share the blocks they cut: all are this rank's, and all blocks wanted at a time."""
         return self._slice.world_size == 1 and order.windows is not None and order.windows.hold_everything
 
     def _of_run(self, positions: Integers) -> Chunk:

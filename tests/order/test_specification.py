@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_the_example_of_blocks():
     assert grouped(found["arranged"]) == arranged()
     flat = [item for block in arranged() for item in block]
     starts = [PARTS.start(p) for p in range(4)]
-    assert grouped(found["partitions"]) == [flat[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+    assert grouped(found["partitions"]) == [flat[a:b] for a, b in pairwise(starts)]
     assert [item for window in grouped(found["windows"]) for item in window] == flat
     assert grouped(found["items"]) == [items()] == [items(of=arrays)]
     for window in grouped(found["windows"]):  # items stay within their window

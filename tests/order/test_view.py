@@ -1,0 +1,49 @@
+"""What is ordered: all positions, or those of a view, as runs within shards."""
+
+from __future__ import annotations
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.order.view import SampleView
+
+STARTS, BYTES = np.array([0, 4, 5, 9]), np.array([400, 90, 410])
+
+
+def runs(view):
+    segments = view.segments()
+    return list(zip(segments.count.tolist(), segments.num_bytes.tolist(), strict=True))
+
+
+def test_all_positions_are_the_shards():
+    view = SampleView(STARTS, BYTES)
+    assert (len(view), view.digest, runs(view)) == (9, "", [(4, 400), (1, 90), (4, 410)])
+    assert view.at(np.array([3, 0])).tolist() == [3, 0]
+
+
+def test_a_view_that_lists_all_positions_is_all_positions():
+    view = SampleView(STARTS, BYTES, np.arange(9))
+    assert (view.positions, view.digest, runs(view)) == (None, "", [(4, 400), (1, 90), (4, 410)])
+    for other in (np.arange(9)[::-1], np.arange(8), np.zeros(9, np.int64)):
+        assert SampleView(STARTS, BYTES, other).digest != ""
+
+
+@given(st.lists(st.integers(0, 8), max_size=20))
+def test_runs_of_a_view_follow_one_another(positions):
+    view = SampleView(STARTS, BYTES, np.array(positions, np.int64))
+    assert len(view) == len(positions)
+    assert sum(count for count, _ in runs(view)) == len(positions)
+    at = 0
+    for count, num_bytes in runs(view):
+        shards = {int(np.searchsorted(STARTS, p, side="right")) - 1 for p in positions[at : at + count]}
+        assert len(shards) == 1
+        shard = shards.pop()
+        assert num_bytes == count * (int(BYTES[shard]) // int(STARTS[shard + 1] - STARTS[shard]))
+        at += count
+
+
+def test_the_order_of_a_view_is_in_its_digest():
+    a, b = (SampleView(STARTS, BYTES, np.array(positions)) for positions in ([1, 2, 3], [1, 3, 2]))
+    assert a.digest != b.digest
+    assert a.digest == SampleView(STARTS, BYTES, np.array([1, 2, 3])).digest

@@ -1,0 +1,93 @@
+"""Plans name what to read: every sample in one load, loads shared by chunks, nothing of another rank's blocks."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.order.epoch import SHUFFLES, Shuffle
+from shardpack.order.partitions import Partitioning, RankSlice
+from shardpack.order.view import SampleView
+from shardpack.stream.plan import Planner
+
+STARTS = np.array([0, 20, 27, 60])
+VIEW = SampleView(STARTS, np.array([2000, 700, 3300]))
+
+
+def planned(mode, rank_slice, *, epochs=0, size=7, whole_blocks=None, block_bytes=300, window_blocks=4):
+    """Return the chunks of a rank, their loads, and the positions in their rows; -1 for samples read alone."""
+    whole_blocks = mode == "blocks" if whole_blocks is None else whole_blocks
+    shuffle = Shuffle(mode, 3, block_bytes, window_blocks)
+    planner = Planner(VIEW, shuffle, rank_slice, whole_blocks=whole_blocks)
+    partition, offset = rank_slice.locate(np.arange(len(rank_slice)))
+    chunks = list(planner.chunks(epochs, partition, offset, size))
+    loads = {name: planner.load(name) for chunk in chunks for name in dict.fromkeys(chunk.names)}
+    found = [
+        [int(loads[chunk.names[o]].positions[r]) if o >= 0 else -1 for o, r in zip(chunk.owner, chunk.row, strict=True)]
+        for chunk in chunks
+    ]
+    return chunks, loads, found
+
+
+@given(
+    st.sampled_from(SHUFFLES), st.sampled_from([(0, 1), (0, 2), (1, 2), (3, 4)]), st.sampled_from(["pad", "drop", "exact"]),
+    st.integers(1, 9), st.sampled_from([100, 300, 10_000]),
+)  # fmt: skip
+def test_rows_of_loads_are_the_samples(mode, place, tail, window_blocks, block_bytes):
+    rank_slice = RankSlice(Partitioning(60, 8, 8, tail), *place)
+    chunks, _, found = planned(mode, rank_slice, window_blocks=window_blocks, block_bytes=block_bytes)
+    for chunk, positions in zip(chunks, found, strict=True):
+        loose = [p for p, known in zip(chunk.positions.tolist(), positions, strict=True) if known < 0]
+        assert len(loose) <= 1, "what a rank repeats of another's"
+        assert all(a in {b, -1} for a, b in zip(positions, chunk.positions.tolist(), strict=True))
+    assert sum(len(chunk.positions) for chunk in chunks) == len(rank_slice)
+
+
+def test_blocks_are_named_once_and_others_are_read_as_asked():
+    rank_slice = RankSlice(Partitioning(60, 2, 2), 0, 1)
+    (chunk,), loads, _ = planned("blocks", rank_slice)
+    assert len(chunk.names) == len(set(chunk.names)) == len(loads)
+    assert sum(len(load.positions) for load in loads.values()) == 60
+    chunks, _, _ = planned("global", rank_slice, size=25)
+    assert [len(chunk.positions) for chunk in chunks] == [25, 25, 10]
+    chunks, _, _ = planned("blocks", rank_slice, size=25, whole_blocks=False)
+    assert [len(chunk.names) for chunk in chunks] == [1, 1, 1]
+
+
+def test_partitions_share_blocks_where_one_rank_holds_them_all():
+    sizes = {}
+    for world_size, window_blocks in ((1, 64), (1, 1), (2, 64)):
+        rank_slice = RankSlice(Partitioning(60, 4, 4), 0, world_size)
+        _, loads, _ = planned("blocks", rank_slice, window_blocks=window_blocks, block_bytes=1000)
+        sizes[world_size, window_blocks] = len(loads)
+    assert sizes[1, 64] == 6, "2 + 1 + 3 blocks"
+    assert sizes[1, 1] > 6, "cut by four partitions"
+    assert sizes[2, 64] > 3
+
+
+def test_epochs_may_come_together():
+    rank_slice = RankSlice(Partitioning(60, 2, 2), 0, 1)
+    planner = Planner(VIEW, Shuffle("blocks", 0, 300, 4), rank_slice, whole_blocks=True)
+    partition, offset = rank_slice.locate(np.arange(60))
+    epochs = np.where(np.arange(60) < 30, 4, 5)
+    (chunk,) = planner.chunks(epochs, partition, offset, 7)
+    for at, epoch in ((slice(0, 30), 4), (slice(30, 60), 5)):
+        (alone,) = planner.chunks(epoch, partition[at], offset[at], 7)
+        assert chunk.positions[at].tolist() == alone.positions.tolist()
+    for owner, row, position in itertools.islice(zip(chunk.owner, chunk.row, chunk.positions, strict=True), 60):
+        assert planner.load(chunk.names[owner]).positions[row] == position
+    planner.forget(5)
+    assert planner.load(chunk.names[0]).positions.tolist(), "an order is worked out again if need be"
+
+
+@pytest.mark.parametrize("mode", SHUFFLES)
+def test_nothing_is_planned_for_nothing(mode):
+    rank_slice = RankSlice(Partitioning(60, 2, 2), 0, 1)
+    planner = Planner(VIEW, Shuffle(mode), rank_slice, whole_blocks=mode == "blocks")
+    nothing = np.zeros(0, np.int64)
+    (chunk,) = planner.chunks(0, nothing, nothing, 7)
+    assert (len(chunk.positions), chunk.names) == (0, [])

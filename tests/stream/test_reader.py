@@ -1,0 +1,103 @@
+"""The reader: bounded in bytes, ahead as far as the store says, the same samples whatever the limits."""
+
+from __future__ import annotations
+
+import threading
+import time
+import tracemalloc
+
+import pytest
+
+import shardpack
+from shardpack.errors import OptionError
+from shardpack.order.epoch import SHUFFLES, Shuffle
+from shardpack.stream.epochs import DatasetEpochs
+from shardpack.stream.reader import MAX_PART_BYTES, ReadLimits, read_limits
+from shardpack.stream.stream import Stream
+from tests.read.datasets import CountingStore, as_dicts, numbered, packed
+
+FILES = packed(numbered(800, size=5000), max_shard_samples=200)
+
+
+class RemoteStore(CountingStore):
+    """A store that is worth reading ahead from; `most_threads` read at once."""
+
+    remote, prefetch_depth = True, 4
+
+    def __init__(self, objects):
+        super().__init__(objects, gap=4096)
+        self.reading = self.most_threads = 0
+        self.lock = threading.Lock()
+
+    def get_range(self, path, *, start, length):
+        with self.lock:
+            self.reading += 1
+            self.most_threads = max(self.most_threads, self.reading)
+        try:
+            time.sleep(0.001)
+            return super().get_range(path, start=start, length=length)
+        finally:
+            with self.lock:
+                self.reading -= 1
+
+
+def shard_bytes(store):
+    return sum(length for path, _, length in store.calls if path.endswith(".tar"))
+
+
+@pytest.mark.parametrize("mode", SHUFFLES)
+@pytest.mark.parametrize("memory_bytes", [1, 100_000, 1 << 30])
+@pytest.mark.parametrize("store", [CountingStore, RemoteStore])
+def test_limits_change_no_sample(mode, memory_bytes, store):
+    expected = as_dicts(list(shardpack.open(CountingStore(FILES)).stream(shuffle=mode, block_bytes=40_000)))
+    ds = shardpack.open(store(FILES))
+    found = ds.stream(shuffle=mode, block_bytes=40_000, memory_bytes=memory_bytes)
+    assert as_dicts(list(found)) == expected
+
+
+def test_memory_is_bounded_however_many_partitions_and_blocks_are_mixed():
+    """64 partitions of 64 blocks each hold everything if they may."""
+    files, peaks = packed(numbered(3000, size=6000), max_shard_samples=1000), {}
+    for memory_bytes in (1 << 20, 1 << 30):
+        ds = shardpack.open(RemoteStore(files))
+        stream = ds.stream(
+            shuffle="blocks", block_bytes=20_000, partitions=64, window_blocks=4096, memory_bytes=memory_bytes
+        )
+        for _ in stream:  # indexes are open from now on
+            pass
+        tracemalloc.start()
+        try:
+            for _ in stream:
+                pass
+            peaks[memory_bytes] = tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+    assert peaks[1 << 20] < (1 << 20) + 2.5 * MAX_PART_BYTES < 16e6 < peaks[1 << 30]
+
+
+def test_a_load_beyond_the_budget_is_read_all_the_same_if_it_is_alone():
+    store = RemoteStore(packed({"a": {"bin": bytes(300_000)}, "b": {"bin": b"b"}}))
+    found = list(shardpack.open(store).stream(shuffle="blocks", memory_bytes=1))
+    assert sorted(len(sample["bin"]) for sample in found) == [1, 300_000]
+
+
+def test_a_store_says_how_many_threads_read():
+    store = RemoteStore(FILES)
+    assert len(list(shardpack.open(store).stream(shuffle="blocks", block_bytes=20_000, partitions=1))) == 800
+    assert 1 < store.most_threads <= 4
+    ds = shardpack.open(RemoteStore(FILES))
+    epochs = DatasetEpochs(ds.stream_source(), Shuffle("blocks", 0, 20_000), ReadLimits(threads=1))
+    assert len(list(Stream(epochs))) == 800
+    assert ds.stream_source().shards.store.most_threads == 1
+
+
+def test_every_block_is_read_once():
+    store = RemoteStore(FILES)
+    assert len(list(shardpack.open(store).stream(shuffle="blocks", block_bytes=20_000, partitions=8))) == 800
+    assert shard_bytes(store) < 1.01 * sum(len(data) for name, data in FILES.items() if name.endswith(".tar"))
+
+
+def test_sizes_are_checked_at_once():
+    assert read_limits("2MiB").memory_bytes == 2 << 20
+    with pytest.raises(OptionError, match="not a size"):
+        shardpack.open(CountingStore(FILES)).stream(memory_bytes="much")

@@ -1,0 +1,29 @@
+"""What streams are made of: datasets and views offer it, nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+import shardpack
+from shardpack.errors import FieldNotFoundError
+from shardpack.stream.source import Streamable
+from tests.read.datasets import CountingStore, numbered, packed
+
+DS = shardpack.open(CountingStore(packed(numbered(20, size=100), max_shard_samples=6)))
+
+
+def test_datasets_and_views_are_streamable_and_paths_are_not():
+    assert isinstance(DS, Streamable)
+    assert isinstance(DS.select([3]), Streamable)
+    assert not isinstance("out/", Streamable)
+
+
+def test_a_source_knows_its_samples():
+    source = DS.stream_source()
+    assert (len(source.view), source.names, source.fields, source.prefetch_depth) == (20, ("bin", "json"), None, 0)
+    assert source.fingerprint == DS.fingerprint
+    assert source.mean_bytes == sum(shard.num_bytes for shard in DS.shards) // 20
+    view = DS.select([3, 1]).stream_source(["json"])
+    assert (len(view.view), view.names, view.fields) == (2, ("json",), ("json",))
+    with pytest.raises(FieldNotFoundError, match="no field 'jpg'"):
+        DS.stream_source(["jpg"])
