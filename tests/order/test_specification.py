@@ -22,7 +22,7 @@ TEXT = (ROOT / "shardpack" / "format" / "SPEC.md").read_text(encoding="utf-8")
 SECTION = TEXT[TEXT.index("## 7. ") : TEXT.index("## 8. ")]
 VECTORS = [
     line.split(" = ")
-    for block in re.findall(r"```vectors\n(.*?)```", SECTION, re.DOTALL)
+    for block in re.findall(r"```text\n(.*?)```", SECTION, re.DOTALL)
     for line in block.strip().splitlines()
 ]
 SEGMENTS = [(6, 600), (4, 400)]

@@ -252,7 +252,7 @@ def test_an_error_comes_at_the_very_sample(tmp_path):
     stream = shardpack.mix([(whole, 1), (whole, 1)])
     before = seen(stream)
     span = next(entry for entry in whole.entries() if entry.position == 17).fields["bin"]
-    flip(folder / "shard-000000.tar", span.data_offset)
+    flip(folder / "shard-000000.tar", span.offset)
     checked = shardpack.open(folder, verify=True)
     stream = shardpack.mix([(checked, 1), (checked, 1)])
     found = []

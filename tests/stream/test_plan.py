@@ -34,8 +34,8 @@ def planned(mode, rank_slice, *, epochs=0, size=7, whole_blocks=None, block_byte
 
 
 @given(
-    st.sampled_from(SHUFFLES), st.sampled_from([(0, 1), (0, 2), (1, 2), (3, 4)]), st.sampled_from(["pad", "drop", "exact"]),
-    st.integers(1, 9), st.sampled_from([100, 300, 10_000]),
+    st.sampled_from(SHUFFLES), st.sampled_from([(0, 1), (0, 2), (1, 2), (3, 4)]),
+    st.sampled_from(["pad", "drop", "exact"]), st.integers(1, 9), st.sampled_from([100, 300, 10_000]),
 )  # fmt: skip
 def test_rows_of_loads_are_the_samples(mode, place, tail, window_blocks, block_bytes):
     rank_slice = RankSlice(Partitioning(60, 8, 8, tail), *place)
