@@ -9,6 +9,7 @@ import pytest
 
 import shardpack
 from tests.fakes import contents
+from tests.format.builders import entry
 from tests.read.damage import flip
 
 
@@ -111,6 +112,16 @@ def test_index(run, packed, tmp_path):
     report = run("index", *sorted(tmp_path.glob("*.tar")), "--force", "--json", "-j", "1").json
     assert (report["num_samples"], report["repeated"], report["ignored"]) == (12, [], {})
     assert run("verify", tmp_path, "--full").code == 0
+
+
+def test_index_tells_what_it_ignored(run, tmp_path):
+    data = b"".join(entry(b"a/%s%d.jpg" % (dot, i), b"1") for i in range(1200) for dot in (b"._", b""))
+    (tmp_path / "x.tar").write_bytes(data + entry(b"README", b"1") + bytes(1024))
+    done = run("index", tmp_path)
+    assert "\n  ignored 1,200 members: ._* (AppleDouble)\n  1 file without a key and a field in the name" in done.err
+    done = run("index", tmp_path, "--force", "--ignore", "._*", "--ignore", "*9.jpg", "--ignore", "*.txt", "--json")
+    assert (done.json["ignored"], done.json["without_key"]) == ({"*9.jpg": 120, "._*": 1200}, 1)
+    assert run("index", tmp_path, "--force", "--ignore", "").err.endswith("expected patterns such as '._*'\n")
 
 
 def test_index_of_keys_that_come_back(run, packed, tmp_path):
