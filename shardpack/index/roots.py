@@ -7,9 +7,9 @@ Paths below a root have slashes; those of the disk are absolute.
 from __future__ import annotations
 
 import os
-import posixpath
 import stat
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol, cast
 from urllib.parse import quote, unquote
@@ -64,13 +64,10 @@ class DiskRoot:
         return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "special"
 
     def names(self, folder: str, glob: Glob | None = None) -> list[str]:
-        found: list[str] = []
-        for parent, folders, names in os.walk(folder):
-            below = posixpath.relpath(_slashed(parent), _slashed(folder))
-            prefix = "" if below == "." else f"{below}/"
-            found += [prefix + name for name in names]
-            folders[:] = [name for name in folders if glob is not None and glob.may_hold(prefix + name)]
-        return found
+        try:
+            return list(_files(folder, "", glob, ()))
+        except OSError as error:
+            raise StorageError(f"cannot list {folder!r}: {error.strerror}; check its permissions") from error
 
     def store(self, folder: str) -> tuple[WritableStore, str]:
         return LocalStore(folder), folder
@@ -152,5 +149,16 @@ class StoreRoot:
         return f"{getattr(self.given, 'location', '')}/{path}".strip("/") if path else repr(self.given)
 
 
-def _slashed(path: str) -> str:
-    return path.replace(os.sep, "/")
+def _files(folder: str, below: str, glob: Glob | None, parents: tuple[tuple[int, int], ...]) -> Iterator[str]:
+    """Yield names of files; follows links to folders, as shells do, but not to one that they lie in."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            name = below + entry.name
+            if not entry.is_dir():
+                yield name
+            elif glob is not None and glob.may_hold(name):
+                status = entry.stat()
+                identity = (status.st_dev, status.st_ino)
+                if identity not in parents:
+                    with suppress(PermissionError):  # shells pass over what they may not list
+                        yield from _files(entry.path, f"{name}/", glob, (*parents, identity))

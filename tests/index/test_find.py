@@ -162,6 +162,22 @@ def test_a_pattern_lists_only_folders_that_may_hold_matches(tmp_path, monkeypatc
     assert sorted(listed) == ["a", "a/x", "a/y"]
 
 
+def test_links_to_folders_are_followed_and_end(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.tar").write_bytes(b"")
+    (tmp_path / "b").symlink_to("a")
+    (tmp_path / "a" / "loop").symlink_to("..")
+    assert find_tars(tmp_path / "*" / "*.tar").names == ("a/x.tar", "b/x.tar")
+    assert {"a/x.tar", "b/x.tar"} <= set(find_tars(tmp_path / "**" / "x.tar").names)
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="the superuser may list anything")
+def test_a_folder_that_may_not_be_listed(tmp_path):
+    (tmp_path / "closed").mkdir(mode=0o300)
+    with pytest.raises(StorageError, match=r"cannot list '.*closed': Permission denied; check its permissions"):
+        find_tars(tmp_path / "closed")
+
+
 def test_file_urls_are_paths(tmp_path):
     (tmp_path / "a b.tar").write_bytes(b"")
     for meant in (tmp_path.as_uri(), f"file:{tmp_path}/*.tar", (tmp_path / "a b.tar").as_uri(), f"file://{tmp_path}/"):
