@@ -21,7 +21,7 @@ def find_rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
     """Return (rank, world_size): as given, else of torch.distributed, else of the environment, else (0, 1).
 
     Raises:
-        OptionError: Only one of the two is known.
+        OptionError: Only one of the two is given, or the environment knows the rank but not of how many.
     """
     if rank is not None and world_size is not None:
         return rank, world_size
@@ -31,12 +31,11 @@ def find_rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
     if distributed is not None and distributed.is_available() and distributed.is_initialized():
         return distributed.get_rank(), distributed.get_world_size()
     found = os.environ.get("RANK"), os.environ.get("WORLD_SIZE")
-    if found == (None, None):
+    if found[0] is None:
         return 0, 1
-    if found[0] is None or found[1] is None:
-        known, missing = ("WORLD_SIZE", "RANK") if found[0] is None else ("RANK", "WORLD_SIZE")
+    if found[1] is None:
         raise OptionError(
-            f"the environment variable {known} is set but {missing} is not, so this process cannot tell its part; "
+            "the environment variable RANK is set but WORLD_SIZE is not, so this process cannot tell its part; "
             "set both, as torchrun does, or give rank and world_size"
         )
     try:

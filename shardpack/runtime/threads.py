@@ -2,15 +2,19 @@
 
 Both cancel what has not begun and join their threads before they are left: at the end, by an error, and when an
 iterator is closed or dropped. Only Ctrl-C does not wait for work under way, which may hang: that ends by itself.
-Every thread is called "shardpack-..." after what it does. For other shapes of work there is `Threads`.
+Every thread is called "shardpack-..." after what it does. For other shapes of work there is `Threads`,
+and for functions of callers, which may never return, `DaemonThreads`.
 """
 
 from __future__ import annotations
 
+import queue
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
+from contextlib import suppress
 from itertools import islice
 from types import TracebackType
 from typing import Any, TypeVar
@@ -48,6 +52,70 @@ class Threads:
         """Cancel what has not begun, and wait for the threads unless told not to. Safe to call twice."""
         # The garbage collector may drop an iterator in one of its own threads, which cannot wait for itself.
         self._pool.shutdown(wait=wait and threading.get_ident() not in self._members, cancel_futures=True)
+
+
+class DaemonThreads:
+    """As `Threads`, for calls of functions that are not ours: one that never returns does not keep the program alive.
+
+    `Threads` would be joined when the interpreter ends. Do not call what must not be cut short.
+    """
+
+    def __init__(self, limit: int, *, purpose: str) -> None:
+        self._limit, self._name = limit, f"shardpack-{purpose}"
+        self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
+        self._idle = threading.Semaphore(0)
+        self._threads: list[threading.Thread] = []
+        weakref.finalize(self, self._calls.put, None).atexit = False  # dropped unclosed: the threads end by themselves
+
+    def __enter__(self) -> DaemonThreads:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close(wait=not isinstance(error, KeyboardInterrupt))
+
+    def start(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
+        """Return the future of a call; see `Threads.start`. To be called from one thread at a time."""
+        future: Future[Result] = Future()
+        self._calls.put((future, function, arguments))
+        if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
+            name = f"{self._name}_{len(self._threads)}"
+            thread = threading.Thread(target=_serve, args=(self._calls, self._idle), name=name, daemon=True)
+            self._threads.append(thread)
+            thread.start()
+        return future
+
+    def close(self, *, wait: bool = True) -> None:
+        """Cancel what has not begun, and wait for the threads unless told not to. Safe to call twice."""
+        with suppress(queue.Empty):
+            while True:
+                if (call := self._calls.get_nowait()) is not None:
+                    call[0].cancel()
+        self._calls.put(None)
+        for thread in self._threads if wait else ():
+            if thread is not threading.current_thread():
+                thread.join()
+
+
+_Call = tuple[Future[Any], Callable[..., Any], tuple[Any, ...]]
+
+
+def _serve(calls: queue.SimpleQueue[_Call | None], idle: threading.Semaphore) -> None:
+    while True:
+        try:
+            call = calls.get_nowait()
+        except queue.Empty:
+            idle.release()
+            call = calls.get()
+        if call is None:
+            break
+        future, function, arguments = call
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(function(*arguments))
+            except BaseException as error:  # noqa: BLE001 - raised by whoever asks for the result
+                future.set_exception(error)
+        del call, future, function, arguments  # before the next one is waited for
+    calls.put(None)  # for the next thread
 
 
 def ordered_map(

@@ -26,7 +26,7 @@ from shardpack.order.epoch import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer, one_of
-from shardpack.runtime.threads import Threads
+from shardpack.runtime.threads import DaemonThreads, Threads
 from shardpack.stream.batch_builder import BatchBuilder, BatchSpec, Transform
 
 Batch = dict[str, Any]
@@ -173,7 +173,7 @@ class Loader:
         under_way: deque[Future[Future[tuple[Batch, BatchBuilder]]]] = deque()
         with (
             closing(steps),
-            Threads(self._threads, purpose="decode") as decoders,
+            DaemonThreads(self._threads, purpose="decode") as decoders,
             Threads(1, purpose="read") as reader,
         ):
 
@@ -194,7 +194,7 @@ class Loader:
                 yield batch
                 del batch
 
-    def _start(self, builder: BatchBuilder, threads: Threads) -> Future[tuple[Batch, BatchBuilder]]:
+    def _start(self, builder: BatchBuilder, threads: DaemonThreads) -> Future[tuple[Batch, BatchBuilder]]:
         """Let the threads build a batch; whoever builds its last part stacks it."""
         count, step = len(builder.samples), self._task_samples
         firsts = range(0, count, step) or range(1)

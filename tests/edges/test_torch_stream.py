@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import json
 import multiprocessing
 from itertools import chain, islice
@@ -171,6 +172,34 @@ def test_rank_and_world_size(folder, ds, monkeypatch):
         StreamDataset(folder, **OPTIONS)
     monkeypatch.delenv("RANK")
     assert list(loader_of(StreamDataset(folder, **OPTIONS))) == steps(ds)
+
+
+def test_half_a_rank_is_refused(folder, monkeypatch):
+    """Or every rank would read everything."""
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(OptionError, match="RANK is set but WORLD_SIZE is not"):
+        StreamDataset(folder)
+
+
+def test_equal_seeds_do_not_resume_twice(folder, ds):
+    """Seeding before each loop makes a DataLoader's workers look alike."""
+    dataset = StreamDataset(folder, **OPTIONS)
+    dataset.load_state_dict(dataset.state_after(3))
+    loader = loader_of(dataset)
+    for expected in (steps(ds)[3:], steps(ds), steps(ds)):
+        torch.manual_seed(0)
+        assert list(loader) == expected
+
+
+def test_options_are_those_of_streams():
+    taken = inspect.signature(StreamDataset).parameters
+    offered = inspect.signature(shardpack.Dataset.stream).parameters
+    assert offered.keys() - {"self"} <= taken.keys()
+    for name in offered.keys() - {"self", "rank", "world_size"}:
+        assert taken[name].default == offered[name].default
+    with pytest.raises(TypeError, match="shufle"):
+        StreamDataset("out/", shufle=True)
 
 
 def test_errors_come_through_workers_as_they_are(tmp_path):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import inspect
 import json
+import os
 import pickle
 import subprocess
 import sys
@@ -60,6 +62,33 @@ def test_samples_of_tars_that_others_wrote(tmp_path):
     ds = shardpack.open(paths, index="memory")
     assert urls(ds) == paths
     assert list(samples(ds)()) == judged(paths)
+
+
+def test_urls_are_those_of_the_tars_where_indexes_lie_elsewhere(tmp_path):
+    """Indexes of tars in another folder: what is named must be there."""
+    tars = tmp_path / "tars"
+    write(tars, numbered(12), max_shard_samples=5)
+    shardpack.index(str(tars), out=str(tmp_path / "indexes"))
+    ds = shardpack.open(tmp_path / "indexes")
+    assert [os.path.realpath(url) for url in urls(ds)] == sorted(os.path.realpath(path) for path in tars.glob("*.tar"))
+    assert list(wds.DataPipeline(samples(ds))) == judged(urls(ds))
+    assert all(os.path.isfile(sample["__url__"]) for sample in samples(ds))
+
+
+def test_options_are_those_of_streams():
+    taken = inspect.signature(samples).parameters
+    offered = inspect.signature(shardpack.Dataset.stream).parameters
+    assert taken.keys() - {"dataset"} == offered.keys() - {"self"}
+    assert all(
+        taken[name].default == offered[name].default for name in taken.keys() - {"dataset", "rank", "world_size"}
+    )
+
+
+def test_half_a_rank_is_refused(folder, monkeypatch):
+    monkeypatch.setenv("RANK", "1")
+    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    with pytest.raises(OptionError, match="RANK is set but WORLD_SIZE is not"):
+        samples(folder)
 
 
 def test_stages_after_it(folder):

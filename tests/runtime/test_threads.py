@@ -15,7 +15,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from shardpack.runtime.threads import Threads, call_all, ordered_map
+from shardpack.runtime.threads import DaemonThreads, Threads, call_all, ordered_map
 from tests.conftest import ROOT
 
 
@@ -237,3 +237,77 @@ def test_closing_twice_is_harmless():
     with closing(ordered_map(range(3), abs, depth=1)) as results:
         next(results)
         results.close()
+
+
+# Functions of callers
+
+
+def test_daemon_threads_do_calls_in_order_and_at_most_so_many_at_once():
+    running, most, lock = set(), [0], threading.Lock()
+
+    def work(i):
+        with lock:
+            running.add(i)
+            most[0] = max(most[0], len(running))
+        time.sleep(0.002)
+        with lock:
+            running.discard(i)
+        return i * i
+
+    with DaemonThreads(3, purpose="daemon") as threads:
+        futures = [threads.start(work, i) for i in range(20)]
+        assert [future.result() for future in futures] == [i * i for i in range(20)]
+        assert most[0] == 3
+    assert not ours("daemon")
+
+
+def test_daemon_threads_hand_on_errors_and_cancel_what_has_not_begun():
+    release = threading.Event()
+
+    def fail():
+        raise ZeroDivisionError
+
+    with DaemonThreads(1, purpose="daemon") as threads:
+        with pytest.raises(ZeroDivisionError):
+            threads.start(fail).result()
+        first, second = threads.start(release.wait), threads.start(release.wait)
+        while not first.running():
+            time.sleep(0.001)
+        release.set()
+        threads.close()
+    threads.close()
+    assert first.result() is True
+    assert second.cancelled() or second.result() is True
+    assert not ours("daemon")
+
+
+def test_daemon_threads_that_are_dropped_end_by_themselves():
+    threads = DaemonThreads(2, purpose="dropped")
+    assert [threads.start(abs, -i).result() for i in range(3)] == [0, 1, 2]
+    del threads
+    gc.collect()
+    for _ in range(200):
+        if not ours("dropped"):
+            break
+        time.sleep(0.01)
+    assert not ours("dropped")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sends a signal")
+def test_the_first_interrupt_leaves_though_a_call_hangs():
+    code = (
+        "import threading, time\n"
+        "from shardpack.runtime.threads import DaemonThreads\n"
+        "with DaemonThreads(1, purpose='hang') as threads:\n"
+        "    future = threads.start(lambda: print('hangs', flush=True) or time.sleep(1000))\n"
+        "    future.result()\n"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        assert child.stdout.readline() == b"hangs\n"
+        child.send_signal(signal.SIGINT)
+        _, errors = child.communicate(timeout=30)
+        assert b"KeyboardInterrupt" in errors
+    finally:
+        child.kill()
+        child.wait()
