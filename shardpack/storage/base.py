@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from shardpack.errors import CorruptShardError
 from shardpack.runtime.sizes import format_bytes
 from shardpack.storage.coalesce import MergeLimits
+from shardpack.storage.lending import Lent
 from shardpack.storage.protocols import Ranges, Version
 from shardpack.storage.stats import ReadStats
 
@@ -42,6 +43,10 @@ class BaseStore:
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
         """See `Store.get_many`. One object after the other."""
         return [self.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths) for ranges in wanted]
+
+    def lend_range(self, path: str, *, start: int, length: int) -> bytes | Lent:
+        """See `Store.lend_range`. The range as it is."""
+        return self.get_range(path, start=start, length=length)
 
     def version(self, path: str) -> Version:
         """See `Store.version`. The length is all there is."""

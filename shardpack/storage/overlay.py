@@ -13,6 +13,7 @@ from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.format.manifest import FILE_NAME
+from shardpack.storage.lending import Lent
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store, with_cache
 from shardpack.storage.protocols import Ranges, Store, Version
@@ -58,6 +59,10 @@ class SplitStore:
     def size(self, path: str) -> int:
         """See `Store.size`."""
         return self._store(path).size(path)
+
+    def lend_range(self, path: str, *, start: int, length: int) -> bytes | Lent:
+        """See `Store.lend_range`."""
+        return self._store(path).lend_range(path, start=start, length=length)
 
     def version(self, path: str) -> Version:
         """See `Store.version`."""

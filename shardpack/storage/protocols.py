@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from shardpack.storage.coalesce import MergeLimits
+from shardpack.storage.lending import Lent
 from shardpack.storage.stats import ReadStats
 
 
@@ -92,6 +93,13 @@ class Store(RangeReader, Protocol):
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
         """Return the ranges of several objects, in the order asked; the store may read them all at once."""
+        ...
+
+    def lend_range(self, path: str, *, start: int, length: int) -> bytes | Lent:
+        """Return a range as a buffer whose slices are `bytes`; its memory may be used again once it is let go of.
+
+        For blocks that many payloads are cut out of. Raises as `get_range`.
+        """
         ...
 
     def version(self, path: str) -> Version:

@@ -18,6 +18,7 @@ from shardpack.storage.base import BaseStore, check_size, raise_truncated
 from shardpack.storage.clients.base import Client, Connection, RequestError
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.exact_buffer import ExactBuffer
+from shardpack.storage.lending import Lender, Lent
 from shardpack.storage.protocols import Ranges, Version
 from shardpack.storage.session import RemoteLimits, Session
 
@@ -31,24 +32,39 @@ _PIECE_BYTES = 8 << 20
 class _Whole:
     """A range, or an object, and the buffer that it is received into; made when its length is certain."""
 
-    def __init__(self, path: str, start: int, length: int | None, max_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str,
+        start: int,
+        length: int | None,
+        *,
+        max_bytes: int | None = None,
+        lender: Lender | None = None,
+    ) -> None:
         self.path, self.start, self.length, self.max_bytes = path, start, length, max_bytes
         self.buffer: ExactBuffer | None = None
+        self.lent: Lent | None = None
+        self._lender = lender
 
-    def room(self, size: int) -> ExactBuffer:
+    def room(self, size: int) -> memoryview:
         """Return the buffer, now that the object's size is known.
 
         Raises:
             CorruptShardError: The range ends beyond the object, or the object is larger than allowed.
         """
+        if self.lent is not None:
+            return self.lent.view
         if self.buffer is None:
             if self.length is None:
                 check_size(self.path, size, self.max_bytes)
                 self.length = size
             if self.start + self.length > size:
                 raise_truncated(self.path, self.start, self.length, size)
+            if self._lender is not None and (lent := self._lender.lend(self.length)) is not None:
+                self.lent = lent
+                return lent.view
             self.buffer = ExactBuffer(self.length)
-        return self.buffer
+        return self.buffer.view
 
     def take(self) -> bytes:
         return b"" if self.buffer is None else self.buffer.take()
@@ -72,6 +88,7 @@ class RemoteStore(BaseStore):
         self._connection, self._limits = connection, limits or RemoteLimits()
         self._versions: dict[str, Version] = {}
         self._session = Session(connection, self._limits)
+        self._lender = Lender()
         self._attempts = Attempts(connection, self._session, self._limits.retry, self.stats)
 
     def __reduce__(self) -> tuple[type[RemoteStore], tuple[Connection, RemoteLimits]]:
@@ -96,6 +113,12 @@ class RemoteStore(BaseStore):
         self._session.call_all(self._fetch, [piece for of in wholes for whole in of for piece in self._pieces(whole)])
         return [[whole.take() for whole in of] for of in wholes]
 
+    def lend_range(self, path: str, *, start: int, length: int) -> bytes | Lent:
+        """See `Store.lend_range`. Received into memory that was used before."""
+        whole = _Whole(path, start, length, lender=self._lender)
+        self._session.call_all(self._fetch, self._pieces(whole))
+        return whole.take() if whole.lent is None else whole.lent
+
     def size(self, path: str) -> int:
         """See `RangeReader.size`. One request, unless the object was read before."""
         return self.version(path).size
@@ -110,7 +133,7 @@ class RemoteStore(BaseStore):
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
         """See `Store.buffer`. One request, given up when the response tells that the object is too long."""
-        whole = _Whole(path, 0, None, max_bytes)
+        whole = _Whole(path, 0, None, max_bytes=max_bytes)
         self._fetch((whole, 0, None))
         return whole.take()
 
@@ -148,7 +171,7 @@ class RemoteStore(BaseStore):
             known = self._versions.setdefault(path, response.version)
             if response.version != known:
                 raise RequestError("changed", f"expected {_described(known)}, got {_described(response.version)}")
-            view = whole.room(known.size).view
+            view = whole.room(known.size)
             end = len(view) if length is None else begin + length
             at = begin + got
             while at < end:
@@ -161,6 +184,7 @@ class RemoteStore(BaseStore):
     def close(self) -> None:
         """See `Store.close`."""
         self._session.close()
+        self._lender.clear()
 
     # Writing
 

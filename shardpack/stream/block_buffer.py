@@ -22,6 +22,7 @@ from shardpack.read.payload import cut_samples
 from shardpack.read.read_plan import ReadPlan
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.storage.lending import view_of
 
 Integers = npt.NDArray[np.int64]
 
@@ -31,7 +32,7 @@ class BlockBuffer:
     """Samples of one shard in one buffer.
 
     Attributes:
-        buffer: Bytes, or a map of the whole shard.
+        buffer: What slices of are bytes: bytes, lent memory, or a map of the whole shard.
         bounds: (rows, 2 * fields) begin and end of each payload in `buffer`.
         fields: Names, in the order of the bounds.
         num_bytes: Memory that the buffer takes; 0 for a map.
@@ -138,10 +139,10 @@ def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bo
         return None  # a long range would read unwanted fields, or more than a block should hold
     if plan.num_bytes < (end - start) // 2:
         return None  # and here, unwanted samples
-    buffer = store.get_range(shard.path, start=start, length=end - start)
+    buffer = store.lend_range(shard.path, start=start, length=end - start)
     store.stats.add_used(plan.num_bytes)
     if shards.verify:
-        view, begins = memoryview(buffer), plan.starts - start
+        view, begins = view_of(buffer), plan.starts - start
         for member, begin, size in zip(plan.member.tolist(), begins.tolist(), plan.sizes.tolist(), strict=True):
             shard.check_payload(member, view[begin : begin + size])
     return BlockBuffer(buffer, _bounds(plan, start), plan.fields, end - start, shard.keys)

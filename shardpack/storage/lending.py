@@ -1,0 +1,82 @@
+"""Memory that blocks are received into, used again once nobody holds it.
+
+Fresh memory costs more than the bytes that are received into it: the system clears each page of it
+first. A stream holds some dozens of blocks and lets go of one as it takes another; what it is lent
+stays warm (0.6 s of CPU a GB less, 2-core VM).
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+from typing import Any
+
+_STEP_BYTES = 1 << 20  # sizes are rounded up, so that blocks of much the same length share memory
+_LEAST_BYTES = 256 << 10  # shorter ranges: the usual allocator keeps such memory by itself
+_MOST_BYTES = 16 << 20
+_MAX_IDLE_BYTES = 128 << 20  # between two epochs; within one, what is given back is lent again at once
+
+
+class Lent:
+    """A read-only buffer whose slices are `bytes`; its memory goes back when this object does."""
+
+    __slots__ = ("_lender", "_length", "_map", "view")
+
+    def __init__(self, lender: Lender, memory: mmap.mmap, length: int) -> None:
+        self._lender, self._map, self._length = lender, memory, length
+        self.view = memoryview(memory)[:length]
+
+    def __len__(self) -> int:
+        return self._length
+
+    def __getitem__(self, key: slice) -> bytes:
+        return self._map[key]
+
+    def __del__(self) -> None:
+        self.view.release()
+        self._lender.give_back(self._map)
+
+
+class Lender:
+    """Lends memory and takes it back. Safe in threads, and wherever the garbage collector may run: without a lock."""
+
+    def __init__(self) -> None:
+        self._idle: dict[int, list[mmap.mmap]] = {}
+        self._idle_bytes = 0  # about: what two threads do at once may count for one
+
+    def lend(self, length: int) -> Lent | None:
+        """Return memory for a block; None for a length that ordinary memory is as good for."""
+        if not _LEAST_BYTES <= length <= _MOST_BYTES:
+            return None
+        size = -(-length // _STEP_BYTES) * _STEP_BYTES
+        for fitting in (size, size + _STEP_BYTES):
+            try:
+                memory = self._idle[fitting].pop()
+            except (KeyError, IndexError):
+                continue
+            self._idle_bytes -= fitting
+            return Lent(self, memory, length)
+        return Lent(self, _new_memory(size), length)
+
+    def give_back(self, memory: mmap.mmap) -> None:
+        """Keep memory for the next block, unless enough is kept."""
+        size = len(memory)
+        if self._idle_bytes + size <= _MAX_IDLE_BYTES:
+            self._idle_bytes += size
+            self._idle.setdefault(size, []).append(memory)
+
+    def clear(self) -> None:
+        """Let go of what is kept."""
+        self._idle, self._idle_bytes = {}, 0
+
+
+def view_of(buffer: bytes | Lent) -> memoryview:
+    """Return a view of what a store has read; not to be kept longer than the buffer."""
+    return buffer.view if isinstance(buffer, Lent) else memoryview(buffer)
+
+
+def _new_memory(size: int) -> mmap.mmap:
+    options: dict[str, Any] = {}
+    if os.name != "nt":
+        options["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child has a copy of its own
+    return mmap.mmap(-1, size, **options)
