@@ -131,10 +131,12 @@ class _FileWriter:
                         f"file exists: {path!r}; choose an empty folder, or pass --force"
                     ) from error
                 if os.path.islink(path):
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP)) from error
+                    raise StorageError(
+                        f"cannot write {path!r}: a link stands in its place; choose an empty folder"
+                    ) from error
                 _replace(path, payload)
-        except OutputExistsError:
-            raise  # an OSError, too
+        except (OutputExistsError, StorageError):
+            raise  # OSErrors, too
         except OSError as error:
             raise _refused("write", path, error) from error
 
