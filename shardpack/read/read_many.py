@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain, islice, repeat
 from typing import Any
 
 import numpy as np
@@ -23,7 +23,7 @@ from shardpack.read.shard_reader import ShardReader
 
 MAX_SHARDS_AT_ONCE = 128  # planned together by a stream
 MAX_INDEX_BYTES_AT_ONCE = 128 << 20  # of the shards that are planned together
-PROBES = 4  # positions that tell whether a batch is in the page cache
+PROBES = 2  # positions that tell whether a batch is in the page cache
 Integers = npt.NDArray[np.int64]
 
 
@@ -131,8 +131,7 @@ def _cut_or_read(shards: ShardCache, positions: Integers) -> list[Sample]:
     """Return samples, those of mapped shards cut, and what lies alone read alone; the others are planned together."""
     wanted, table = positions.tolist(), shards.open
     _announce(shards, wanted)
-    bounds, readers = table.bounds, table.readers
-    found = [readers[bisect_right(bounds, position)] for position in wanted]
+    found = list(map(table.readers.__getitem__, map(bisect_right, repeat(table.bounds), wanted)))
     if None not in found:
         return [cut(position) for cut, position in zip(found, wanted, strict=True) if cut is not None]
     samples, rest = [], []
@@ -164,7 +163,7 @@ def _announce(shards: ShardCache, positions: list[int]) -> None:
     """Tell the store what will be read, if a few probes say that it is not in memory: faults and reads overlap then."""
     if len(positions) < 2:
         return
-    probes = positions[:: max(1, len(positions) // PROBES)]
+    probes = positions[:: len(positions) // PROBES][:PROBES]
     if all(_is_cached(shards.at(position), position) for position in probes):
         return
     wanted: dict[int, tuple[ShardReader, list[int], list[int]]] = {}

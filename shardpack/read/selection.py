@@ -139,10 +139,11 @@ class Selection:
             except OverflowError:
                 raise self._out_of_range(max(items, key=abs)) from None
         size = len(self)
-        wrong = (numbers < -size) | (numbers >= size)
-        if wrong.any():
-            raise self._out_of_range(int(numbers[wrong][0]))
-        numbers = np.where(numbers < 0, numbers + size, numbers)
+        if len(numbers) and not (numbers.min() >= 0 and numbers.max() < size):
+            wrong = (numbers < -size) | (numbers >= size)
+            if wrong.any():
+                raise self._out_of_range(int(numbers[wrong][0]))
+            numbers = np.where(numbers < 0, numbers + size, numbers)
         if isinstance(self.positions, range):
             return self.positions.start + self.positions.step * numbers
         return numbers if self.positions is None else self.positions[numbers]
