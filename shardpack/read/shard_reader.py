@@ -13,6 +13,7 @@ from shardpack.format.shard_index import ShardIndex
 from shardpack.read.payload import cut_field, cut_mapped, cut_sample
 from shardpack.read.sample import Sample
 from shardpack.read.shard_keys import ShardKeys
+from shardpack.storage.locations import url_of
 from shardpack.storage.protocols import Store
 
 LARGE_SAMPLE_BYTES = 64 << 10  # that read each by itself cost little more than in long requests
@@ -155,7 +156,7 @@ class ShardReader:
 
     def locate(self, row: int) -> SampleLocation:
         """Return where one sample lies."""
-        url = f"{self.store.location.rstrip('/')}/{self.path}"
+        url = url_of(self.store, self.path)
         fields = {
             self.index.field_of(member): FieldLocation(
                 url, self.offsets[member], self.sizes[member], self.checksum_of(member)

@@ -69,7 +69,7 @@ class DatasetStores:
 
     def url(self, shard: Located) -> str:
         """Return where a shard's tar is: a path or a URL."""
-        return f"{self.of(shard).location.rstrip('/')}/{shard.name}"
+        return url_of(self.of(shard), shard.name)
 
     @property
     def location(self) -> str:
@@ -100,6 +100,12 @@ class DatasetStores:
         """Let go of threads, connections and descriptors; a later read opens what it needs again."""
         for store in (self.sidecars, *self.shards):
             store.close()
+
+
+def url_of(store: Store, path: str) -> str:
+    """Return where an object of a store is: a path or a URL."""
+    location = store.location
+    return location + path if location.endswith("/") else f"{location}/{path}"
 
 
 def open_locations(

@@ -145,3 +145,17 @@ def test_a_kept_sample_is_ordinary_data(ds):
     assert sorted(sample) == sorted([*GOOD, "extra"])
     assert "extra: int" in repr(sample)
     assert ds["good"] == GOOD
+
+
+def test_a_sample_made_by_hand():
+    sample = shardpack.Sample(jpg=b"1", label=1)
+    assert (sample.key, sample.position, sample.source) == ("", -1, None)
+    again = pickle.loads(pickle.dumps(sample))
+    assert (again, again.key, again.position, again.source) == (sample, "", -1, None)
+    with pytest.raises(FieldNotFoundError, match="no field 'png'; the sample has: jpg, label"):
+        sample["png"]
+    sample.key, sample.position = "mine", 3
+    assert repr(sample) == "<Sample 3 'mine': jpg: 1 bytes, label: int>"
+    assert pickle.loads(pickle.dumps(sample)).key == "mine"
+    with pytest.raises(AttributeError, match="no attribute 'jpeg'"):
+        _ = sample.jpeg

@@ -1,0 +1,34 @@
+"""From a store to its shards: one read, or a clear word."""
+
+from __future__ import annotations
+
+import pytest
+
+from shardpack.errors import DatasetNotFoundError
+from shardpack.read.open_shards import open_shards
+from shardpack.read.shard_cache import CacheLimits
+from shardpack.storage.memory import MemoryStore
+from tests.read.datasets import CountingStore, numbered, packed
+
+FILES = packed(numbered(12), max_shard_samples=4)
+
+
+def test_opening_costs_one_read():
+    store = CountingStore(FILES)
+    shards = open_shards(store, limits=CacheLimits(index_bytes=5))
+    assert (len(shards), shards.verify, shards.limits.index_bytes) == (3, True, 5)
+    assert len(store.taken()) == 1
+    assert not open_shards(store, verify=False).verify
+
+
+def test_nothing_there():
+    for found in ({}, {"sidecars": MemoryStore({}, location="memory://other")}):
+        with pytest.raises(DatasetNotFoundError, match=r"no dataset in 'memory://.* is missing; pack one with"):
+            open_shards(MemoryStore(FILES if found else {}, location="memory://here"), **found)
+
+
+def test_sidecars_of_another_store():
+    tars = {name: data for name, data in FILES.items() if name.endswith(".tar")}
+    rest = {name: data for name, data in FILES.items() if name not in tars}
+    shards = open_shards(MemoryStore(tars), sidecars=MemoryStore(rest))
+    assert shards.read(7).key == "k/0007"
