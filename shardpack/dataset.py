@@ -203,7 +203,7 @@ class Dataset:
     def decode(self, sample: Sample) -> dict[str, Any]:
         """Return the sample's fields as Python values: a new dict.
 
-        `json` as JSON gives it, `txt` str, `cls` int, `npy` array, pictures as PIL images, unchanged
+        `json` as JSON gives it, `txt` str, `cls` int, `npy` array, images as PIL images, unchanged
         in mode, depth and orientation; anything else stays bytes.
 
         Raises:

@@ -13,7 +13,7 @@ from typing import Any
 from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
 from shardpack.codecs.decode import Decoder, field_decoders
-from shardpack.codecs.image import PictureOptions, as_pair
+from shardpack.codecs.image import ImageOptions, as_pair
 from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES
@@ -217,7 +217,7 @@ class _Prepare:
     """Sample -> what the DataLoader collates. Pickles as options: decoders hold modules and closures."""
 
     def __init__(
-        self, fields: Sequence[str], decode: Decode, pictures: PictureOptions, transform: Transform | None
+        self, fields: Sequence[str], decode: Decode, pictures: ImageOptions, transform: Transform | None
     ) -> None:
         self._how, self._transform = (fields, decode, pictures), transform
         self._decoders = field_decoders(*self._how)
@@ -238,9 +238,9 @@ class _Prepare:
 
 def _pictures(
     size: int | tuple[int, int] | None, min_size: int | tuple[int, int] | None, *, exif_transpose: bool
-) -> PictureOptions:
+) -> ImageOptions:
     size, min_size = as_pair("size", size), as_pair("min_size", min_size)
-    return PictureOptions(size=size, min_size=min_size, exif_transpose=exif_transpose)
+    return ImageOptions(size=size, min_size=min_size, exif_transpose=exif_transpose)
 
 
 def _opened(dataset: Dataset | Location) -> Dataset:

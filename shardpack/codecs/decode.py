@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
-from shardpack.codecs.image import Form, PictureOptions, Pixels, decode_with_pillow, form_of, is_turned, open_picture
+from shardpack.codecs.image import Form, ImageOptions, Pixels, decode_with_pillow, form_of, is_turned, open_image
 from shardpack.codecs.jpeg_turbo import decode_jpeg, installed
 from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
 
@@ -20,7 +20,7 @@ def decode_field(field: str, payload: bytes) -> Any:
     """Return a payload as a Python value.
 
     `json` gives what JSON gives, `txt` a str, `cls` an int, `npy` a numpy array (no pickle),
-    pictures a loaded `PIL.Image.Image` in the mode, depth and orientation they are stored in
+    images a loaded `PIL.Image.Image` in the mode, depth and orientation they are stored in
     (also a PNG named jpg: what it is decides, not what it is called). Anything else, `.pkl` and
     `.pth` among it, stays bytes: nothing here can run code.
 
@@ -45,7 +45,7 @@ def _decode_error(field: str, what: str, error: Exception) -> DecodeError:
 
 
 def _image(payload: bytes) -> Any:
-    image = open_picture(payload)
+    image = open_image(payload)
     image.load()
     return image
 
@@ -65,8 +65,8 @@ _LABELS: dict[str, Decoder] = {
 _DECODERS: dict[str, Decoder] = {**_LABELS, **dict.fromkeys(IMAGE_EXTENSIONS, _image)}
 
 
-class PictureDecoder:
-    """Decodes the pictures of one field into one form; safe in threads.
+class ImageDecoder:
+    """Decodes the images of one field into one form; safe in threads.
 
     Args:
         field: For error messages.
@@ -78,21 +78,21 @@ class PictureDecoder:
         MissingDependencyError: The name needs torch, which is not installed.
     """
 
-    def __init__(self, field: str, name: str, options: PictureOptions) -> None:
+    def __init__(self, field: str, name: str, options: ImageOptions) -> None:
         self.form: Form = form_of(name)
         self._field, self._name, self._options = field, name, options
         self._simplejpeg = installed() if options.fast_jpeg and self.form.kind != "pil" else None
 
     def slots(self, count: int) -> Pixels | None:
-        """Return memory for a batch of pictures; None if their shapes are not known beforehand."""
+        """Return memory for a batch of images; None if their shapes are not known beforehand."""
         size = self._options.size
         return None if size is None or self.form.kind == "pil" else self.form.empty(*size, count)
 
     def __call__(self, payload: bytes, out: Pixels | None = None) -> Any:
-        """Return the picture; what is given as `out`, a slot of `slots`, holds it then.
+        """Return the image; what is given as `out`, a slot of `slots`, holds it then.
 
         Raises:
-            DecodeError: The payload is no picture, or not one that fits the form.
+            DecodeError: The payload is no image, or not one that fits the form.
         """
         try:
             if self.form.kind == "pil":
@@ -133,17 +133,17 @@ def _placed(pixels: Pixels, form: Form, out: Pixels | None) -> Any:
 
 
 def field_decoders(
-    fields: Iterable[str], decode: str | Mapping[str, str | Decoder | None] | None, options: PictureOptions
+    fields: Iterable[str], decode: str | Mapping[str, str | Decoder | None] | None, options: ImageOptions
 ) -> dict[str, Decoder]:
     """Return what decodes each field; fields that stay bytes are missing from it.
 
     Args:
         fields: All there are.
-        decode: None leaves all as bytes. A decoding name is for all pictures. A mapping names fields:
+        decode: None leaves all as bytes. A decoding name is for all images. A mapping names fields:
             a decoding name, a function of the payload (its errors become DecodeErrors), or None;
-            pictures that it does not name stay bytes. Labels (json, txt, cls, npy) that are not named
+            images that it does not name stay bytes. Labels (json, txt, cls, npy) that are not named
             are decoded as `decode_field` does.
-        options: For the pictures that are decoded by name.
+        options: For the images that are decoded by name.
 
     Raises:
         OptionError: There is no such decoding name.
@@ -153,7 +153,7 @@ def field_decoders(
     if decode is None:
         return {}
     if isinstance(decode, str):
-        form_of(decode)  # a wrong name is an error also where there are no pictures
+        form_of(decode)  # a wrong name is an error also where there are no images
         decode = {field: decode for field in fields if field.rpartition(".")[2] in IMAGE_EXTENSIONS}
     if not isinstance(decode, Mapping):
         raise OptionError(f"decode is {decode!r}; expected a decoding name, or a mapping from field to one")
@@ -165,11 +165,11 @@ def field_decoders(
     return {field: function for field, function in found.items() if function is not None}
 
 
-def _chosen(field: str, how: Any, options: PictureOptions) -> Decoder | None:
+def _chosen(field: str, how: Any, options: ImageOptions) -> Decoder | None:
     if how is None:
         return None
     if not callable(how):
-        return PictureDecoder(field, how, options)
+        return ImageDecoder(field, how, options)
 
     def guarded(payload: bytes) -> Any:
         try:

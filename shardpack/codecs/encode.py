@@ -33,4 +33,4 @@ def encode_field(field: str, value: Any) -> bytes:
         raise OptionError(f"field {field!r} cannot be stored: {error}; change the value") from error
     if kind == "cls" and isinstance(value, SupportsIndex) and not isinstance(value, bool):
         return b"%d" % operator.index(value)  # numpy's integers too
-    raise OptionError(f"field {field!r} got a {type(value).__name__}; expected bytes (pictures are not encoded here)")
+    raise OptionError(f"field {field!r} got a {type(value).__name__}; expected bytes (images are not encoded here)")

@@ -73,7 +73,7 @@ def _begins_like(extension: str, head: bytes) -> bool:
 def decode_problem(field: str, payload: bytes) -> str | None:
     """Return why an image does not decode with Pillow, first frame and whole, or None.
 
-    Pictures in a format that the installed Pillow cannot read count as good. More pixels than
+    Images in a format that the installed Pillow cannot read count as good. More pixels than
     `PIL.Image.MAX_IMAGE_PIXELS` are a problem, and are not decoded. Costs what decoding costs.
 
     Args:
@@ -117,7 +117,7 @@ def parse_json(payload: bytes) -> Any:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise DecodeError(f"{text} is no number of JSON, write null")
+    raise DecodeError(f"{text} is not a JSON number; write null")
 
 
 _decode_json = json.JSONDecoder(parse_constant=_refuse_constant).decode

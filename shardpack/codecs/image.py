@@ -1,4 +1,4 @@
-"""Pictures to arrays, tensors and PIL images, by webdataset's decoding names.
+"""Images to arrays, tensors and PIL images, by webdataset's decoding names.
 
     pil                      PIL image in the mode it is stored in (webdataset's turns all into RGB)
     pill pilrgb pilrgba      PIL image in mode L, RGB, RGBA
@@ -6,16 +6,16 @@
     l rgb rgba               the same as float32, 0..1: divided by 255
     torchl8 torchrgb8 ...    tensors, channels first: H x W, 3 x H x W, 4 x H x W; `torch` is `torchrgb`
 
-What happens to odd pictures, everywhere in shardpack:
+What happens to odd images, everywhere in shardpack:
 
 - Orientation: EXIF is not applied unless asked (`exif_transpose`): labels made for the stored pixels still fit.
 - 16-bit grey becomes 8-bit by its upper byte, as 16-bit colour does inside Pillow; `pil` keeps all 16.
   32-bit integers and floats have no agreed range: a DecodeError, but for `pil`.
-- Alpha is dropped, not blended, where the name has no alpha; opaque where the picture has none. So is a transparent
+- Alpha is dropped, not blended, where the name has no alpha; opaque where the image has none. So is a transparent
   colour of a palette or PNG.
-- CMYK, YCCK: Pillow's plain conversion, no ICC profile is applied to any picture.
+- CMYK, YCCK: Pillow's plain conversion, no ICC profile is applied to any image.
 - Animations and many-page files: the first frame.
-- A picture is what its bytes say, not what it is called, among the formats of `kinds.py` only: an EPS in disguise
+- An image is what its bytes say, not what it is called, among the formats of `field_types.py` only: an EPS in disguise
   would start Ghostscript. More pixels than `PIL.Image.MAX_IMAGE_PIXELS` are a DecodeError before they are decoded.
 """
 
@@ -51,18 +51,18 @@ class Form:
     floats: bool = False
 
     def shape(self, height: int, width: int) -> tuple[int, ...]:
-        """Return the shape of a picture in this form."""
+        """Return the shape of an image in this form."""
         if self.mode == "L":
             return (height, width)
         channels = len(self.mode or "")
         return (channels, height, width) if self.kind == "torch" else (height, width, channels)
 
     def empty(self, height: int, width: int, *batch: int) -> Pixels:
-        """Return memory for a picture, or for a batch of them."""
+        """Return memory for an image, or for a batch of them."""
         return np.empty((*batch, *self.shape(height, width)), np.float32 if self.floats else np.uint8)
 
     def channels_last(self, array: Pixels) -> Pixels:
-        """Return a view of a picture in this form as Pillow lays it out."""
+        """Return a view of an image in this form as Pillow lays it out."""
         return array.transpose(1, 2, 0) if self.kind == "torch" and array.ndim == 3 else array
 
     def finished(self, array: Pixels) -> Any:
@@ -82,15 +82,15 @@ FORMS = {
 
 
 @dataclass(frozen=True, slots=True)
-class PictureOptions:
-    """How large and which way up pictures are wanted.
+class ImageOptions:
+    """How large and which way up images are wanted.
 
     Attributes:
         size: (height, width) to resize to, bilinear with antialiasing, stretching; as decoded without it.
-        min_size: (height, width) below which a picture is not decoded; it is not resized after that.
+        min_size: (height, width) below which an image is not decoded; it is not resized after that.
         reduced: Let the JPEG decoder make a half, a quarter or an eighth of width and height where that
             is no less than `size` or `min_size`: it then computes only what is left.
-        exif_transpose: Turn the picture as its EXIF orientation says, before resizing.
+        exif_transpose: Turn the image as its EXIF orientation says, before resizing.
         fast_jpeg: Use simplejpeg where it is installed and can do the file.
     """
 
@@ -138,20 +138,20 @@ def form_of(name: str) -> Form:
     """
     form = FORMS.get(name) if isinstance(name, str) else None
     if form is None:
-        raise OptionError(f"no way to decode pictures is called {name!r}; choose one of {', '.join(FORMS)}")
+        raise OptionError(f"no way to decode images is called {name!r}; choose one of {', '.join(FORMS)}")
     if form.kind == "torch":
         _torch()
     return form
 
 
-def decode_with_pillow(payload: bytes, form: Form, options: PictureOptions) -> Any:
-    """Return the picture as a loaded PIL image: of the form's mode, the right way up, of the asked size.
+def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions) -> Any:
+    """Return the image as a loaded PIL image: of the form's mode, the right way up, of the asked size.
 
     Raises:
         DecodeError: It has too many pixels, or a kind of pixels that the mode cannot hold.
         Exception: Whatever Pillow raises at garbage.
     """
-    image = open_picture(payload)
+    image = open_image(payload)
     turn, swaps = _turn(image) if options.exif_transpose else (None, False)
     wanted = options.size[::-1] if swaps and options.size is not None else options.size
     height, width = image.height, image.width
@@ -181,7 +181,7 @@ def resized(image: Any, wanted: tuple[int, int], height: float, width: float) ->
     return image.resize(wanted[::-1], Image.Resampling.BILINEAR, box=(0, 0, width, height))
 
 
-def open_picture(payload: bytes) -> Any:
+def open_image(payload: bytes) -> Any:
     """Return an opened PIL image, not loaded yet.
 
     Raises:
@@ -197,18 +197,18 @@ def open_picture(payload: bytes) -> Any:
     if limit is not None and image.width * image.height > limit:
         raise DecodeError(
             f"{image.width} x {image.height} pixels are more than Pillow's limit of {limit}; "
-            "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the picture"
+            "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the image"
         )
     return image
 
 
 def is_turned(payload: bytes) -> bool:
     """Return whether a JPEG's EXIF data ask for turning it."""
-    return b"Exif\0" in payload and _turn(open_picture(payload))[0] is not None
+    return b"Exif\0" in payload and _turn(open_image(payload))[0] is not None
 
 
 def _turn(image: Any) -> tuple[Any, bool]:
-    """Return what brings a picture upright, or None, and whether that swaps width and height."""
+    """Return what brings an image upright, or None, and whether that swaps width and height."""
     from PIL.Image import Transpose
 
     turns = {

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from shardpack.codecs.image import Form, PictureOptions, Pixels, resized
+from shardpack.codecs.image import Form, ImageOptions, Pixels, resized
 
 _COLORSPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGBA"}
 _RESIZED = {"L": "GRAY", "RGB": "RGBX", "RGBA": "RGBX"}  # as Pillow keeps pixels: it need not copy them
@@ -27,12 +27,12 @@ def installed() -> Any:
     return simplejpeg
 
 
-def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: PictureOptions, out: Pixels | None) -> Any:
+def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptions, out: Pixels | None) -> Any:
     """Return a JPEG's pixels, H x W or H x W x channels, uint8; None if Pillow should do it.
 
     Args:
         simplejpeg: The module.
-        payload: Any picture.
+        payload: Any image.
         form: Its mode counts.
         options: All but `exif_transpose`, which is for the caller to see to.
         out: Where pixels may be put if they need not be resized: contiguous, of the shape they have.

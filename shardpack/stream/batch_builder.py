@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any
 
 from shardpack.codecs.collate import stacked
-from shardpack.codecs.decode import Decoder, PictureDecoder
+from shardpack.codecs.decode import Decoder, ImageDecoder
 from shardpack.errors import DecodeError, OptionError
 from shardpack.order.permutation import derive_key
 from shardpack.read.sample import Sample
@@ -65,7 +65,7 @@ class BatchBuilder:
         self.slots = {}
         if self.spec.transform is None:  # a transform may give other shapes, so its results are stacked
             for name, decode in self.spec.decoders.items():
-                if isinstance(decode, PictureDecoder) and (slots := decode.slots(count)) is not None:
+                if isinstance(decode, ImageDecoder) and (slots := decode.slots(count)) is not None:
                     self.slots[name] = slots
 
     def build_item(self, i: int) -> None:
@@ -85,7 +85,7 @@ class BatchBuilder:
         for name, payload in sample.items():
             decode = self.spec.decoders.get(name)
             if name in self.slots:
-                assert isinstance(decode, PictureDecoder)
+                assert isinstance(decode, ImageDecoder)
                 fields[name] = decode(payload, self.slots[name][i])
             else:
                 fields[name] = payload if decode is None else decode(payload)
@@ -135,7 +135,7 @@ class BatchBuilder:
 
     def _column(self, name: str, values: list[Any]) -> Any:
         decode = self.spec.decoders.get(name)
-        if name not in self.slots or not isinstance(decode, PictureDecoder):
+        if name not in self.slots or not isinstance(decode, ImageDecoder):
             return stacked(values)
         if any(value is None for value in values):
             return [None if value is None else decode.form.finished(value) for value in values]

@@ -84,7 +84,7 @@ def test_json_is_compact_utf8_in_the_order_given():
         ("txt", "\ud800", "'txt' cannot be stored: .*surrogate"),
         ("cls", True, "'cls' got a bool; expected bytes"),
         ("cls", 1.0, "'cls' got a float"),
-        ("jpg", 5, r"'jpg' got a int; expected bytes \(pictures are not encoded here\)"),
+        ("jpg", 5, r"'jpg' got a int; expected bytes \(images are not encoded here\)"),
         ("jpg", None, "NoneType"),
         ("jpg", np.zeros((2, 2, 3), np.uint8), "got a ndarray"),
         ("npy", [1, 2], "got a list"),

@@ -1,4 +1,4 @@
-"""Decoding names, and every odd kind of picture: what comes out is stated, not left to chance."""
+"""Decoding names, and every odd kind of image: what comes out is stated, not left to chance."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from shardpack.codecs import image as images
-from shardpack.codecs.decode import PictureDecoder, field_decoders
-from shardpack.codecs.image import FORMS, PictureOptions
+from shardpack.codecs.decode import ImageDecoder, field_decoders
+from shardpack.codecs.image import FORMS, ImageOptions
 from shardpack.errors import DecodeError, FieldNotFoundError, MissingDependencyError, OptionError
 from tests.conftest import make_jpeg
 
@@ -30,7 +30,7 @@ def saved(image, kind="PNG", **options):
 
 
 def decoded(payload, name="rgb8", **options):
-    return PictureDecoder("jpg", name, PictureOptions(**options))(payload)
+    return ImageDecoder("jpg", name, ImageOptions(**options))(payload)
 
 
 @pytest.fixture(params=[False, True], ids=["Pillow", "simplejpeg"])
@@ -74,7 +74,7 @@ def test_names_of_tensors():
 def test_tensors_need_torch(monkeypatch):
     monkeypatch.setitem(__import__("sys").modules, "torch", None)
     with pytest.raises(MissingDependencyError, match=r"shardpack\[torch\]"):
-        PictureDecoder("jpg", "torchrgb", PictureOptions())
+        ImageDecoder("jpg", "torchrgb", ImageOptions())
 
 
 @pytest.mark.parametrize("name", FORMS)
@@ -234,7 +234,7 @@ def test_reduced_pictures_are_no_smaller_than_asked(side, expected, fast_jpeg):
 
 @given(st.integers(32, 90), st.integers(32, 90), st.integers(4, 40), st.integers(4, 40))
 def test_reduced_is_near_the_whole(width, height, tall, wide):
-    """Where a picture is smooth; on photographs of 800 x 600 brought to 224 x 224 the mean is 0.6 of 255."""
+    """Where an image is smooth; on photographs of 800 x 600 brought to 224 x 224 the mean is 0.6 of 255."""
     down, across = np.mgrid[0 : 250 : 1j * height, 0 : 250 : 1j * width]
     payload = saved(Image.fromarray(np.dstack((down, across, 250 - down)).astype(np.uint8)), "JPEG", quality=95)
     least = decoded(payload, min_size=(tall, wide))
@@ -266,7 +266,7 @@ def test_simplejpeg_is_within_two_steps_of_pillow(name, options, made, width):
 def test_slots_hold_what_is_decoded(name, size, fast_jpeg):
     if name.startswith("torch"):
         pytest.importorskip("torch")
-    decode = PictureDecoder("jpg", name, PictureOptions(size=size, fast_jpeg=fast_jpeg))
+    decode = ImageDecoder("jpg", name, ImageOptions(size=size, fast_jpeg=fast_jpeg))
     slots = decode.slots(3)
     slots[:] = 77
     decode(make_jpeg(), slots[1])
@@ -276,8 +276,8 @@ def test_slots_hold_what_is_decoded(name, size, fast_jpeg):
 
 
 def test_there_are_slots_only_where_shapes_are_known():
-    assert PictureDecoder("jpg", "rgb8", PictureOptions(min_size=5)).slots(3) is None
-    assert PictureDecoder("jpg", "pil", PictureOptions(size=5)).slots(3) is None
+    assert ImageDecoder("jpg", "rgb8", ImageOptions(min_size=5)).slots(3) is None
+    assert ImageDecoder("jpg", "pil", ImageOptions(size=5)).slots(3) is None
 
 
 @pytest.mark.parametrize(
@@ -293,11 +293,11 @@ def test_there_are_slots_only_where_shapes_are_known():
 )
 def test_options_are_checked(options, text):
     with pytest.raises(OptionError, match=text):
-        PictureOptions(**options)
+        ImageOptions(**options)
 
 
 def test_field_decoders():
-    fields, options = ("bin", "cls", "jpg", "json", "seg.png"), PictureOptions()
+    fields, options = ("bin", "cls", "jpg", "json", "seg.png"), ImageOptions()
     assert field_decoders(fields, None, options) == {}
     assert set(field_decoders(fields, "rgb8", options)) == {"cls", "jpg", "json", "seg.png"}
     chosen = field_decoders(fields, {"jpg": "rgb8", "bin": len, "json": None}, options)
@@ -318,5 +318,5 @@ def test_only_known_formats_are_tried(monkeypatch):
     asked = []
     real = Image.open
     monkeypatch.setattr(Image, "open", lambda *a, formats, **k: asked.extend(formats) or real(*a, formats=formats, **k))
-    images.open_picture(make_jpeg())
+    images.open_image(make_jpeg())
     assert not {"EPS", "WMF", "PDF", "PSD"} & set(asked)

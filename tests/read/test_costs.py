@@ -119,8 +119,8 @@ def test_fields_read_no_other_byte(files):
     assert ds.stats().bytes_used == sum(stop - start for _, start, stop in touched) == size
 
 
-def test_fields_of_local_samples_read_no_picture(tmp_path):
-    """Where pictures are longer than a gap that is worth reading over (4 KiB)."""
+def test_fields_of_local_samples_read_no_image(tmp_path):
+    """Where images are longer than a gap that is worth reading over (4 KiB)."""
     samples = {f"{i:02d}": {"json": b"%d" % i, "jpg": bytes(5000)} for i in range(20)}
     ds = shardpack.open(write(tmp_path, samples))
     ds.get_many([0], fields=["json"])

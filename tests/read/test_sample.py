@@ -42,7 +42,7 @@ GOOD = {
 }
 BROKEN = {
     "jpg": make_jpeg()[:100],
-    "png": b"not a picture",
+    "png": b"not an image",
     "json": b'{"label": ',
     "a.json": b"\xff\xfe",
     "txt": b"\xff",

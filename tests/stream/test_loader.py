@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.codecs.image import PictureOptions
+from shardpack.codecs.image import ImageOptions
 from shardpack.errors import CorruptShardError, DecodeError, FieldNotFoundError, OptionError
 from shardpack.stream.loader import KEPT_REASONS, Skipped
 from tests.conftest import ROOT, make_jpeg
@@ -440,4 +440,4 @@ def test_fields_are_checked_at_once(ds):
 
 
 def test_picture_options_have_the_defaults_of_the_loader():
-    assert PictureOptions() == PictureOptions(None, None, True, False, True)
+    assert ImageOptions() == ImageOptions(None, None, True, False, True)
