@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from shardpack.format import assemble, manifest
 from shardpack.format import tar_header as tar
+from shardpack.format.checksum import crc32c
 from shardpack.format.index_builder import build_index
 from shardpack.format.key_index import KeySegment, hash_keys
 from shardpack.format.shard_index import ShardIndex
@@ -62,7 +63,7 @@ class Huge:
             code=np.tile(np.arange(len(FIELDS)), self.shard_samples),
             data_offset=ends - np.tile(steps, self.shard_samples) + tar.BLOCK,
             size=np.tile(SIZES, self.shard_samples),
-            crc32c=np.zeros(len(row), np.uint32),
+            crc32c=np.tile(np.array([crc32c(bytes(size)) for size in SIZES], np.uint32), self.shard_samples),
             header_bytes=np.full(len(row), tar.BLOCK),
             shard_bytes=int(ends[-1]) + len(tar.END_OF_ARCHIVE),
             shard_crc32c=SHARD_CRC32C,
@@ -77,7 +78,7 @@ class Huge:
         heap = (positions[:, None] // powers % 10 + ord("0")).astype(np.uint8).reshape(-1)
         index = replace(self.template, key_heap=heap)
         info, parts = assemble.encode_shard(f"shard-{number:06d}.tar", index)
-        self._write(manifest.index_path(info.name), parts)
+        self._write(info.index_path, parts)
         descriptor = os.open(self.folder / info.name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
         os.truncate(descriptor, index.shard_bytes)
         for row in {0, self.shard_samples - 1}:
@@ -92,7 +93,6 @@ class Huge:
     def write(self) -> None:
         """Write the whole dataset; the manifest last."""
         began = time.perf_counter()
-        (self.folder / manifest.index_path("shard.tar")).parent.mkdir(parents=True, exist_ok=True)
         shards, hashes = self._write_shards() if self.keys else (self._link_shards(), np.empty(0, np.uint64))
         whole, files = assemble.encode_dataset(shards, hashes, packed_with=assemble.recorded_options())
         if not self.keys:
@@ -121,12 +121,12 @@ class Huge:
         infos: list[ShardInfo] = []
         for number in range(self.num_shards):
             if number % LINKS == 0:
-                info, _ = self.write_shard(number)
+                made, _ = self.write_shard(number)
+                infos.append(made)
             else:
-                name = f"shard-{number:06d}.tar"
-                for path, linked in ((info.name, name), (manifest.index_path(info.name), manifest.index_path(name))):
-                    os.link(self.folder / path, self.folder / linked)
-            infos.append(info if number % LINKS == 0 else replace(infos[-1], name=name))
+                infos.append(replace(made, name=f"shard-{number:06d}.tar"))
+                for path, link in ((made.name, infos[-1].name), (made.index_path, infos[-1].index_path)):
+                    os.link(self.folder / path, self.folder / link)
         return infos
 
     def _write(self, path: str, parts: Any) -> None:

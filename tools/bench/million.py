@@ -22,7 +22,7 @@ from pathlib import Path
 from statistics import median
 
 import pytest
-from bucket_served import LATENCY, TRIP, Place, import_servers, serve, watched
+from bucket_served import LATENCY, TRIP, Prefix, import_servers, serve, watched
 from common import Report, run
 from huge import Huge
 from measure import fresh, memory
@@ -85,10 +85,10 @@ def measure_order(report: Report, huge: Huge) -> None:
 def measure_bucket(report: Report, huge: Huge, rounds: int) -> None:
     with ExitStack() as stack:
         served = serve(huge.folder.parent, stack)
-        for title, proxy, latency in (("30 ms", served.near, LATENCY), ("300 ms", served.trips, TRIP)):
-            place = served.place(huge.folder, proxy)
-            first_sample(place)  # imports the client
-            runs = [watched(proxy, partial(first_sample, place)) for _ in range(rounds)]
+        for title, proxy, latency in (("30 ms", served.plain, LATENCY), ("300 ms", served.trips, TRIP)):
+            prefix = served.prefix(huge.folder, proxy)
+            first_sample(prefix)  # imports the client
+            runs = [watched(proxy, partial(first_sample, prefix)) for _ in range(rounds)]
             trips = median(seconds for seconds, _ in runs) / latency
             stats = runs[-1][1]
             report.add(
@@ -102,9 +102,9 @@ def measure_bucket(report: Report, huge: Huge, rounds: int) -> None:
         report.target("bucket: MB", stats["num_bytes"] / 1e6, below=2)
 
 
-def first_sample(place: Place) -> None:
+def first_sample(prefix: Prefix) -> None:
     """Open a dataset in the bucket and take one sample from its middle."""
-    ds = shardpack.open(place.url, storage_options=place.options)
+    ds = shardpack.open(prefix.url, storage_options=prefix.options)
     _ = ds[len(ds) // 2 + 1]["json"]
 
 
