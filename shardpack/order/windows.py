@@ -1,10 +1,11 @@
 """Windows: runs of blocks whose items are shuffled among themselves (SPEC 7.3).
 
-Three partitions, windows of two blocks; a cut may split a block, so that it is of two windows:
+Two partitions, windows of two blocks; a cut may split a block, so that it is of two windows, and the last
+window of a partition takes in what would be too short by itself:
 
-    blocks, in the epoch's order   |   |     |  |    |   |    |   |  |     |
-    partitions (3)                 |              |              |         |
-    windows (2 blocks each)        |         |    |       |      |  |      |
+    blocks, in the epoch's order   |   |     |  |    |      |      |   |  |     |
+    partitions (2)                 |                     |                      |
+    windows (2 blocks at least)    |         |           |         |            |
 """
 
 from __future__ import annotations
@@ -38,10 +39,12 @@ class Windows:
         start, stop = edges[:-1], edges[1:]
         first_block = np.searchsorted(ends, start, side="right")
         self._last_block = np.searchsorted(ends, stop, side="left")
-        windows = (self._last_block - first_block) // self._window_blocks + 1
+        windows = np.maximum(1, (self._last_block + 1 - first_block) // self._window_blocks)
         owner = np.repeat(np.arange(count), windows)
         number = np.arange(len(owner)) - np.repeat(np.cumsum(windows) - windows, windows)
         self._block = first_block[owner] + number * self._window_blocks
+        self._stop_block = np.append(self._block[1:], 0)[: len(owner)]
+        self._stop_block[np.cumsum(windows) - 1] = self._last_block + 1
         self._first = np.where(number == 0, start[owner], ends[self._block - 1])
         self._count = np.append(self._first[1:], partitioning.num_items)[: len(self._first)] - self._first
         self._sorted = SortedPermutations()
@@ -63,10 +66,9 @@ class Windows:
         if not len(self._first):
             return np.zeros_like(slot), np.zeros_like(slot)
         window = self._at(slot)
-        begin = self._block[window]
+        begin, end = self._block[window], self._stop_block[window]
         part = (slot - self._first[window] + 1) * self._window_blocks // np.maximum(1, self._count[window])
-        end = begin + self._window_blocks + part
-        return begin, np.minimum(end, self._last_block[partition] + 1)
+        return begin, np.minimum(end + part, self._last_block[partition] + 1)
 
     def _at(self, slot: Integers) -> Integers:
         """Return the windows of slots."""

@@ -93,6 +93,9 @@ def block_order(
             continue
         holding = max(i for i, start in enumerate(starts) if start <= begin)
         windows = [begin] + [s for s in starts[holding + each :: each] if s < end]
+        pieces = sum(s < end for s in starts[holding:])
+        if pieces % each and len(windows) > 1:
+            windows.pop()  # too short by itself
         for w, f in enumerate(windows):
             c = ([*windows, end])[w + 1] - f
             k = derive_key(4, seed, epoch, p, w)

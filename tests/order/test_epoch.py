@@ -100,7 +100,7 @@ def test_a_slot_is_prefetched_before_it_is_reached(given_epoch):
         part = np.full(len(offsets), p)
         begin, end = order.windows.blocks_wanted(part, parts.slots(part, offsets))
         assert (np.diff(end) >= 0).all()
-        assert (end - begin <= 2 * each).all()
+        assert (end - begin < 3 * each).all(), "the last window may be nearly twice as long"
         prefetched = set()
         for offset, item in enumerate(order.items(part, offsets).tolist()):
             for first, count in order.block_items(p, int(begin[offset]), int(end[offset])):
@@ -153,8 +153,8 @@ def test_golden_orders():
 GOLDEN = {
     "none": [0, 1, 13, 14, 2, 3, 15, 16, 4, 5, 17, 18, 6, 7, 19, 20, 8, 9, 21, 22, 10, 11, 23, 24, 12, 25],
     "shards": [5, 19, 7, 8, 20, 21, 9, 10, 22, 23, 11, 12, 24, 25, 13, 14, 15, 16, 0, 1, 17, 18, 2, 3, 6, 4],
-    "blocks": [6, 20, 1, 3, 19, 0, 22, 2, 7, 9, 4, 21, 13, 8, 24, 23, 12, 14, 16, 15, 5, 17, 10, 11, 18, 25],
-    "blocks -1 7": [6, 10, 21, 1, 7, 16, 20, 2, 11, 15, 22, 9, 3, 24, 17, 5, 23, 4, 8, 18, 25, 0, 13, 14, 19, 12],
+    "blocks": [6, 20, 1, 3, 19, 0, 22, 2, 7, 9, 4, 21, 13, 8, 24, 23, 12, 17, 16, 15, 18, 14, 10, 11, 5, 25],
+    "blocks -1 7": [6, 10, 21, 1, 7, 16, 20, 2, 11, 15, 22, 14, 3, 24, 13, 12, 23, 4, 9, 17, 25, 19, 5, 8, 0, 18],
     "global": [21, 3, 6, 17, 13, 7, 24, 5, 20, 19, 9, 4, 8, 11, 18, 22, 2, 16, 10, 15, 1, 12, 14, 23, 25, 0],
 }
 

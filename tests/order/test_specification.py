@@ -27,7 +27,7 @@ VECTORS = [
 ]
 SEGMENTS = [(6, 600), (4, 400)]
 PARTS = Partitioning(10, 3, 3)
-OPTIONS = {"block_bytes": 150, "window_blocks": 6}
+OPTIONS = {"block_bytes": 120, "window_blocks": 6}
 
 
 def grouped(text):
@@ -46,7 +46,7 @@ def blocks():
 
 
 def arranged():
-    return [blocks()[i] for i in reference.permutation(7, reference.derive_key(3, 0, 0))]
+    return [blocks()[i] for i in reference.permutation(8, reference.derive_key(3, 0, 0))]
 
 
 def items(of=reference):
