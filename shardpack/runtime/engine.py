@@ -9,12 +9,15 @@ Callers do not ask which: they hand in a module-level function and picklable tas
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 Results = Generator[tuple[int, Result], None, None]
+Advance = Callable[[int, int], None]  # (task number, how much of it was done since the last call)
+Report = Callable[[int], None]  # what a task calls
 
 
 class Backpressure(Protocol):
@@ -37,19 +40,22 @@ class Engine(Protocol):
 
     def map(
         self,
-        function: Callable[[Task], Result],
+        function: Callable[..., Result],
         tasks: Iterable[Task],
         *,
         backpressure: Backpressure | None = None,
+        advance: Advance | None = None,
     ) -> Results[Result]:
         """Return an iterator of (task number, result), as they finish. The first error ends it.
 
         Closing the iterator ends what runs and begins nothing more.
 
         Args:
-            function: A module-level function; it may run in another process.
+            function: A module-level function; it may run in another process. Called as function(task), or with
+                `advance` as function(task, report), which may call report(amount) while it works.
             tasks: Drawn in the caller's thread, a few ahead of the results, so they need not all exist at once.
             backpressure: Acquired before each task begins.
+            advance: Called in the caller's thread with what tasks report, before their results.
         """
         ...
 
@@ -60,13 +66,18 @@ class InProcess:
     jobs = 1
 
     def map(
-        self, function: Callable[[Any], Any], tasks: Iterable[Any], *, backpressure: Backpressure | None = None
+        self,
+        function: Callable[..., Any],
+        tasks: Iterable[Any],
+        *,
+        backpressure: Backpressure | None = None,
+        advance: Advance | None = None,
     ) -> Results[Any]:
         """Yield (task number, result) in order; see `Engine.map`."""
         for number, task in enumerate(tasks):
             if backpressure is not None and not backpressure.acquire():
                 return
-            yield number, function(task)
+            yield number, function(task) if advance is None else function(task, partial(advance, number))
 
 
 HERE = InProcess()

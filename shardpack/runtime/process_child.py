@@ -1,7 +1,8 @@
 """The child's side of `workers.py`: serve functions until the parent closes the pipe or dies.
 
-A frame is eight bytes of length, little-endian, and a pickle: a request (function, task), or an
-answer (True, result, "") or (False, error, traceback).
+A frame is eight bytes of length, little-endian, and a pickle: a request (function, task, whether it
+reports), or an answer (True, result, "") or (False, error, traceback), before which there may be
+reports (None, amount, "").
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ import queue
 import sys
 import threading
 import traceback
+from collections.abc import Callable
+from functools import partial
 from typing import IO
 
 _LENGTH_BYTES = 8
@@ -52,7 +55,7 @@ def main() -> None:
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
     while True:
-        write_frame(answers, _answer(requests.get()))
+        write_frame(answers, _answer(requests.get(), partial(_report, answers)))
 
 
 def _receive(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
@@ -64,10 +67,15 @@ def _receive(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
             os._exit(1)
 
 
-def _answer(request: bytes) -> bytes:
+def _report(answers: IO[bytes], amount: int) -> None:
+    write_frame(answers, pickle.dumps((None, amount, ""), pickle.HIGHEST_PROTOCOL))
+
+
+def _answer(request: bytes, report: Callable[[int], None]) -> bytes:
     try:
-        function, task = pickle.loads(request)
-        return pickle.dumps((True, function(task), ""), pickle.HIGHEST_PROTOCOL)
+        function, task, reports = pickle.loads(request)
+        result = function(task, report) if reports else function(task)
+        return pickle.dumps((True, result, ""), pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it
         return _failure(error)
 

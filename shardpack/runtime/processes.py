@@ -19,11 +19,12 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from functools import partial
 from itertools import islice
 from typing import IO, Any
 
 from shardpack.errors import ShardpackError
-from shardpack.runtime.engine import HERE, Backpressure, Engine, Result, Results, Task
+from shardpack.runtime.engine import HERE, Advance, Backpressure, Engine, Report, Result, Results, Task
 from shardpack.runtime.process_child import read_frame, write_frame
 
 BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
@@ -45,8 +46,8 @@ class WorkerPool:
 
     def __init__(self, jobs: int):
         self.jobs = jobs
-        self._tasks: queue.SimpleQueue[tuple[int, Any, Any, Any] | None] = queue.SimpleQueue()
-        self._results: queue.SimpleQueue[tuple[int, bool, Any]] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[tuple[int, Any, Any] | None] = queue.SimpleQueue()
+        self._results: queue.SimpleQueue[tuple[int, bool | None, Any]] = queue.SimpleQueue()
         self._children: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
         try:
@@ -85,27 +86,25 @@ class WorkerPool:
 
     def map(
         self,
-        function: Callable[[Task], Result],
+        function: Callable[..., Result],
         tasks: Iterable[Task],
         *,
         backpressure: Backpressure | None = None,
+        advance: Advance | None = None,
     ) -> Results[Result]:
-        """Return an iterator of (task number, result), as they finish; the work starts at once.
+        """Return an iterator of (task number, result), as they finish; the work starts at once. See `Engine.map`.
 
-        The first error ends it, and with it the workers; so does leaving the iterator early.
-
-        Args:
-            function: A module-level function; runs in the child.
-            tasks: Drawn in the caller's thread, two a worker ahead, so they need not all exist at once.
-            backpressure: Holds tasks back until there is room for what they make.
+        The first error ends it, and with it the workers; so does leaving the iterator early. Tasks are
+        drawn two a worker ahead.
         """
         if not self._children:
             raise ShardpackError("the workers have ended; start others")
         numbered = enumerate(tasks)
         ahead = list(islice(numbered, 2 * len(self._children)))
+        reports = advance is not None
         for number, task in ahead:
-            self._tasks.put((number, function, task, backpressure))
-        return self._collect(function, numbered, len(ahead), backpressure)
+            self._tasks.put((number, (function, task, reports), backpressure))
+        return self._collect(function, numbered, len(ahead), backpressure, advance)
 
     def _collect(
         self,
@@ -113,15 +112,20 @@ class WorkerPool:
         tasks: Iterator[tuple[int, Any]],
         pending: int,
         backpressure: Backpressure | None,
+        advance: Advance | None,
     ) -> Results[Any]:
         try:
             while pending:
                 number, fine, result = self._results.get()
+                if fine is None:  # a report of a task that goes on
+                    assert advance is not None
+                    advance(number, result)
+                    continue
                 pending -= 1
                 if not fine:
                     raise result
                 for following, task in islice(tasks, 1):
-                    self._tasks.put((following, function, task, backpressure))
+                    self._tasks.put((following, (function, task, advance is not None), backpressure))
                     pending += 1
                 yield number, result
         finally:
@@ -179,28 +183,34 @@ def _serve(child: subprocess.Popen[bytes], tasks: queue.SimpleQueue[Any], result
     assert child.stdin is not None
     assert child.stdout is not None
     while (item := tasks.get()) is not None:
-        number, function, task, backpressure = item
+        number, request, backpressure = item
         if backpressure is not None and not backpressure.acquire():
             continue
-        fine, result = _ask(child, child.stdin, child.stdout, function, task)
+        fine, result = _ask(child, child.stdin, child.stdout, request, partial(_put_report, results, number))
         results.put((number, fine, result))
+
+
+def _put_report(results: queue.SimpleQueue[Any], number: int, amount: int) -> None:
+    results.put((number, None, amount))
 
 
 def _ask(
     child: subprocess.Popen[bytes],
     requests: IO[bytes],
     answers: IO[bytes],
-    function: Callable[[Any], Any],
-    task: object,
+    request: tuple[Callable[..., Any], object, bool],
+    report: Report,
 ) -> tuple[bool, Any]:
-    """Return (True, result) or (False, error)."""
+    """Return (True, result) or (False, error), after handing on what the task reports."""
     try:
-        request = pickle.dumps((function, task), pickle.HIGHEST_PROTOCOL)
+        frame = pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
     except Exception as error:  # noqa: BLE001 - belongs to the caller, not to this thread
         return False, error
     try:
-        write_frame(requests, request)
-        fine, result, trace = pickle.loads(read_frame(answers))
+        write_frame(requests, frame)
+        while (answer := pickle.loads(read_frame(answers)))[0] is None:
+            report(answer[1])
+        fine, result, trace = answer
     except (EOFError, OSError):
         return False, _death(child)
     except Exception as error:  # noqa: BLE001 - an answer that this process cannot rebuild

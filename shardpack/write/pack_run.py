@@ -107,6 +107,8 @@ class _Run:
         self._plan, self._options, self._rejected = plan, options, rejected
         self._infos: dict[str, ShardInfo] = {}
         self._digests: dict[str, str] = {}  # of what each shard is made of, in order
+        self._begun: list[str] = []  # names of the shards by number of their tasks
+        self._written: dict[str, int] = {}  # bytes of those that are not finished
         self._total_bytes, self._bytes_done = int(plan.shard_bytes.sum()), 0
         self.resumed = 0
 
@@ -130,7 +132,7 @@ class _Run:
             tasks, deliveries = self._tasks(transaction, transaction.scratch), transaction.deliveries(engine.jobs)
         keys = self._plan.listing.keys
         hashes = hash_keys((key.encode() for key in keys), len(keys))
-        results = engine.map(pack_shard, tasks, backpressure=deliveries)
+        results = engine.map(pack_shard, tasks, backpressure=deliveries, advance=self._advance)
         with closing(results), deliveries:  # so that, whatever happens here, no worker writes on
             for _, made in results:
                 deliveries.submit(made, self._digests[made.name])
@@ -158,9 +160,19 @@ class _Run:
             else:
                 with storage_errors(f"write to {transaction.location!r}"):
                     transaction.drop(task.name)
+                self._begun.append(task.name)
                 yield task
+
+    def _advance(self, number: int, num_bytes: int) -> None:
+        """Count what is written of a shard, before it is finished."""
+        name = self._begun[number]
+        self._written[name] = self._written.get(name, 0) + num_bytes
+        self._progress(num_bytes)
 
     def _done(self, info: ShardInfo) -> None:
         self._infos[info.name] = info
-        self._bytes_done += info.num_bytes
+        self._progress(info.num_bytes - self._written.pop(info.name, 0))
+
+    def _progress(self, num_bytes: int) -> None:
+        self._bytes_done += num_bytes
         self._options.progress("pack", self._bytes_done, self._total_bytes)

@@ -79,3 +79,30 @@ def test_every_task_waits_for_room(engine):
 
 def test_no_room_ends_this_process():
     assert list(HERE.map(double, range(5), backpressure=Room(2))) == [(0, 0), (1, 2)]
+
+
+def reporting(task, report):
+    for _ in range(task):
+        report(10)
+    return task
+
+
+def test_reports_come_in_the_callers_thread_before_the_result(engine):
+    seen, threads = [], set()
+
+    def advance(number, amount):
+        seen.append((number, amount))
+        threads.add(threading.get_ident())
+
+    for number, task in engine.map(reporting, [3, 0, 2], advance=advance):
+        assert seen.count((number, 10)) == task
+    assert sorted(seen) == [(0, 10)] * 3 + [(2, 10)] * 2
+    assert threads == {threading.get_ident()}
+
+
+def test_an_error_of_advance_is_the_callers(engine):
+    def broken(*_):
+        raise BrokenPipeError(32, "Broken pipe")
+
+    with pytest.raises(BrokenPipeError):
+        list(engine.map(reporting, [1] * 20, advance=broken))

@@ -190,6 +190,20 @@ def test_progress_adds_up(source, tmp_path, jobs):
 
 
 @pytest.mark.parametrize("jobs", [1, 2])
+def test_progress_within_a_shard(tmp_path, jobs):
+    """One shard of many chunks is no silent phase."""
+    calls = []
+    samples = {f"{i:02d}": {"bin": bytes(3 << 20)} for i in range(8)}
+    with start_workers(jobs) as engine:
+        limits = ShardLimits(64 << 20)
+        pack(inline_listing(samples), tmp_path, limits=limits, engine=engine, progress=lambda *c: calls.append(c))
+    done = [done for _, done, _ in calls]
+    assert len(done) == 8
+    assert done == sorted(done)
+    assert done[-1] == calls[-1][2] == (tmp_path / "shard-000000.tar").stat().st_size
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_in_the_progress_callback_is_the_callers(source, tmp_path, jobs):
     """An OSError of the caller once came out as a full disk."""
 
