@@ -11,6 +11,7 @@ from shardpack.commit.lease import how_to_continue, unfinished_command
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.format import manifest
+from shardpack.format.naming import is_packer_name
 from shardpack.index.find import find_tars
 from shardpack.index.run import index_in_memory
 from shardpack.runtime.progress import Progress, no_progress
@@ -117,10 +118,16 @@ def _no_manifest(path: str) -> DatasetNotFoundError:
     if os.path.isdir(os.path.join(path, manifest.WORK_FOLDER)):
         then = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
         return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {then}")
-    tars = sum(name.endswith(".tar") for name in os.listdir(path))
+    tars = [name for name in os.listdir(path) if name.endswith(".tar")]
+    if tars and all(map(is_packer_name, tars)):
+        return DatasetNotFoundError(
+            f"{path!r} holds {len(tars)} shard(s), but {manifest.FILE_NAME} and their indexes are missing, as after a "
+            "copy that left them out; copy them as well, pass sidecars= where they are elsewhere, or make them anew: "
+            f'"shardpack index {os.path.join(path, "*.tar")}"'
+        )
     if tars:
         return DatasetNotFoundError(
-            f"{path!r} holds {tars} tar(s) without an index; make one with "
+            f"{path!r} holds {len(tars)} tar(s) without an index; make one with "
             f'"shardpack index {os.path.join(path, "*.tar")}", or open with index="memory"'
         )
     return DatasetNotFoundError(

@@ -261,7 +261,7 @@ def test_open_of_plain_tars(source, tmp_path):
     for path in tmp_path.glob("out/*"):
         if path.suffix != ".tar":
             path.unlink()
-    with pytest.raises(DatasetNotFoundError, match=r'holds 3 tar.*without an index; make one with "shardpack index'):
+    with pytest.raises(DatasetNotFoundError, match=r'holds 3 shard.* are missing.* sidecars=.* "shardpack index'):
         shardpack.open(tmp_path / "out")
     with pytest.raises(DatasetNotFoundError, match=r"open the folder that holds .*, or index the tar"):
         shardpack.open(tmp_path / "out" / "shard-000000.tar")

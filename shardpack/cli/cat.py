@@ -11,7 +11,7 @@ import click
 import shardpack
 from shardpack.cli.ui import dataset_argument, json_option, plural, print_json, print_pairs, storage_option
 from shardpack.codecs.field_types import LABEL_FIELDS
-from shardpack.errors import DecodeError, OptionError
+from shardpack.errors import DecodeError, OptionError, StorageError
 
 SHOWN = 200  # characters of a label where only an overview was asked for
 
@@ -78,7 +78,9 @@ def _overview(sample: shardpack.Sample, field: str) -> str:
 
 
 def _write(payload: bytes, field: str) -> None:
-    on_terminal = sys.stdout is not None and sys.stdout.isatty()
+    if sys.stdout is None:  # closed by the caller: `>&-`
+        raise StorageError("cannot write: standard output is closed; send it to a file or another program")
+    on_terminal = sys.stdout.isatty()
     if on_terminal and not _is_label(field):
         raise OptionError(f"field {field!r} is binary; send it to a file: shardpack cat ... > sample.{field}")
     click.echo(payload, nl=on_terminal and not payload.endswith(b"\n"))

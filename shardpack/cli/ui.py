@@ -23,7 +23,8 @@ _BYTE_PHASES = {"pack", "verify", "index", "copy"}
 # Options of stores that are numbers. All others are texts: a key may well consist of digits.
 _NUMBERS = frozenset(("max_requests", "max_attempts", "max_seconds", "connect_timeout_seconds", "read_timeout_seconds"))
 _Function = TypeVar("_Function", bound=Callable[..., Any] | click.Command)
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+# Control characters, line separators, and what changes the direction or the look of the text around it.
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
 def size(text: str) -> int:

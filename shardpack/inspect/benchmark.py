@@ -7,12 +7,14 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import accumulate, chain, islice, repeat
+from typing import Any, Protocol
 
 import numpy as np
 
-from shardpack.dataset import Dataset
 from shardpack.errors import DuplicateKeyError, OptionError
+from shardpack.format.manifest import Manifest
 from shardpack.read.sample import Sample
+from shardpack.read.shard_reader import SampleLocation
 from shardpack.runtime.progress import Progress, no_progress
 
 BATCH = 256  # samples a `get_many`, unless they are large
@@ -22,6 +24,19 @@ TICK_SECONDS = 1e-3  # between looks at the clock: rarely enough not to count
 
 Item = Sample | list[Sample]
 Pass = Callable[[], Iterable[Item]]  # one pass over the same samples in the same order, every time
+
+
+class Readable(Protocol):
+    """What is measured: a dataset, or a view of one."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+    def __len__(self) -> int: ...
+    def __getitem__(self, item: Any) -> Any: ...
+    def get_many(self, items: Iterable[int | str]) -> list[Sample]: ...
+    def locate(self, item: list[int]) -> list[SampleLocation]: ...
+    def position_of(self, key: str) -> int: ...
+    def stream(self, *, shuffle: str = ..., seed: int = ...) -> Iterable[Sample]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +65,7 @@ class Speed:
         return self.num_bytes / self.seconds
 
 
-def measure(dataset: Dataset, *, seconds: float = 2.0, progress: Progress = no_progress) -> Iterator[Speed]:
+def measure(dataset: Readable, *, seconds: float = 2.0, progress: Progress = no_progress) -> Iterator[Speed]:
     """Yield figures for streaming and random reads, one after the other.
 
     Each kind of read first touches its samples for up to `seconds`, which opens what it needs and
@@ -89,12 +104,14 @@ def measure(dataset: Dataset, *, seconds: float = 2.0, progress: Progress = no_p
     progress("bench", len(passes), len(passes))
 
 
-def _keys_at(dataset: Dataset, positions: list[int], seconds: float) -> list[str]:
+def _keys_at(dataset: Readable, positions: list[int], seconds: float) -> list[str]:
     """Return the keys of these samples, as many as are found in time, without those that name two samples."""
     keys: list[str] = []
     until = time.perf_counter() + seconds
-    for position in positions:
-        key = dataset.select([position])[0].key
+    for at in range(len(positions)):
+        if at % BATCH == 0:
+            located = dataset.locate(positions[at : at + BATCH])
+        key = located[at % BATCH].key
         try:
             dataset.position_of(key)
             keys.append(key)

@@ -16,7 +16,7 @@ from itertools import chain, islice
 from typing import Any
 
 from shardpack.codecs.decode import Decoder, field_decoders
-from shardpack.codecs.image import ImageOptions as ImageOptions
+from shardpack.codecs.image import ImageOptions
 from shardpack.codecs.image import as_pair
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import StreamState, check_same_order, parse_state

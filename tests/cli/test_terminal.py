@@ -230,9 +230,10 @@ def test_keys_come_out_as_the_bytes_they_are(monkeypatch, strange, capsys):
 
 
 def test_closed_streams(packed):
-    for command in (f"ls {packed}", f"cat {packed} hat/01 jpg", f"verify {packed}", f"info {packed} --json"):
+    for command in (f"ls {packed}", f"verify {packed}", f"info {packed} --json"):
         assert shell(f"shardpack {command} >&- 2>&-").returncode == 0
-    assert shell("shardpack ls nowhere >&- 2>&-").returncode == 1
+    for command in (f"cat {packed} hat/01 jpg", "ls nowhere"):
+        assert shell(f"shardpack {command} >&- 2>&-").returncode == 1
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full here")
@@ -246,3 +247,19 @@ def test_ctrl_c_is_one_line_and_exit_130(many):
     code, shown = on_terminal("bench", many, "--seconds", "30", interrupt_at="bench")
     assert code == 130
     assert plain(shown).splitlines()[-1] == "shardpack: interrupted"
+
+
+def test_a_payload_that_cannot_be_written_is_no_success(packed):
+    done = shell(f"shardpack cat {packed} hat/01 jpg >&-")
+    assert done.returncode == 1
+    assert "standard output is closed" in done.stderr
+
+
+@pytest.mark.parametrize("code", [0x202E, 0x2066, 0x200F, 0x061C, 0xFEFF, 0x85, 0x2028])
+def test_no_character_of_a_key_changes_the_look_of_a_line(code, capsys):
+    ui.emit(f"cat{chr(code)}gnp.exe")
+    out = capsys.readouterr().out
+    assert chr(code) not in out
+    assert f"{code:x}" in out
+    ui.emit("漢 é ü\u3000x")
+    assert capsys.readouterr().out == "漢 é ü\u3000x\n"
