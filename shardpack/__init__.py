@@ -19,7 +19,8 @@ from shardpack.inspect.verify import VerifyReport, verify
 from shardpack.read.sample import Sample
 from shardpack.read.shard_reader import FieldLocation, SampleLocation
 from shardpack.storage.stats import Stats
-from shardpack.stream.mixed import mix
+from shardpack.stream.loader import Loader
+from shardpack.stream.mixed import MixedStream, mix
 from shardpack.stream.stream import Stream
 from shardpack.write.report import PackReport
 from shardpack.write.shard_writer import ShardWriter
@@ -29,6 +30,8 @@ __all__ = [
     "Dataset",
     "FieldLocation",
     "IndexReport",
+    "Loader",
+    "MixedStream",
     "PackReport",
     "Sample",
     "SampleLocation",

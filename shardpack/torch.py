@@ -45,7 +45,7 @@ class MapDataset(data.Dataset[Any]):
         dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one.
         fields: Read only these.
         decode, size, min_size, exif_transpose: As for `Dataset.loader`: None leaves payloads as
-            bytes; "torchrgb", "rgb8", "pil" and so on decode pictures so, and labels too.
+            bytes; "torchrgb", "rgb8", "pil" and so on decode images so, and labels too.
         transform: Function of an item, decoded, to what the DataLoader shall collate.
     """
 
@@ -63,8 +63,8 @@ class MapDataset(data.Dataset[Any]):
         self.dataset = _opened(dataset)
         self.dataset.get_many([], fields=fields)  # complains about unknown fields now
         self._fields = None if fields is None else tuple(fields)
-        pictures = _pictures(size, min_size, exif_transpose=exif_transpose)
-        self._prepare = _Prepare(self._fields or self.dataset.fields, decode, pictures, transform)
+        images = _images(size, min_size, exif_transpose=exif_transpose)
+        self._prepare = _Prepare(self._fields or self.dataset.fields, decode, images, transform)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -154,8 +154,8 @@ class StreamDataset(data.IterableDataset[Any]):
         else:
             make = partial(_opened(dataset).stream, **options)
         self._shares = WorkerShares(make, find_worker)
-        pictures = _pictures(size, min_size, exif_transpose=exif_transpose)
-        self._prepare = _Prepare(self._shares.stream.fields, decode, pictures, transform)
+        images = _images(size, min_size, exif_transpose=exif_transpose)
+        self._prepare = _Prepare(self._shares.stream.fields, decode, images, transform)
         self._batched = batched
 
     def __len__(self) -> int:
@@ -217,9 +217,9 @@ class _Prepare:
     """Sample -> what the DataLoader collates. Pickles as options: decoders hold modules and closures."""
 
     def __init__(
-        self, fields: Sequence[str], decode: Decode, pictures: ImageOptions, transform: Transform | None
+        self, fields: Sequence[str], decode: Decode, images: ImageOptions, transform: Transform | None
     ) -> None:
-        self._how, self._transform = (fields, decode, pictures), transform
+        self._how, self._transform = (fields, decode, images), transform
         self._decoders = field_decoders(*self._how)
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -236,7 +236,7 @@ class _Prepare:
         return item if self._transform is None else self._transform(item)
 
 
-def _pictures(
+def _images(
     size: int | tuple[int, int] | None, min_size: int | tuple[int, int] | None, *, exif_transpose: bool
 ) -> ImageOptions:
     size, min_size = as_pair("size", size), as_pair("min_size", min_size)

@@ -171,7 +171,7 @@ def compare_defaults(
 
 
 def order_path(stream: Stream) -> tuple[Integers, Integers]:
-    """Return (number in this rank's epoch, place in the stored order) of some 20,000 samples, to draw."""
+    """Return (number in this rank's epoch, stored position) of some 20,000 samples, to draw."""
     look, ours = _Looked(stream), stream.rank_slice
     length = min(len(ours), NEIGHBOURS)
     numbers = _stretches(len(ours), length, PLOTTED // length)
@@ -278,9 +278,9 @@ def _entropy(batches: Integers, kinds: int) -> float:
     """Return the mean entropy in nats of the rows."""
     total = 0.0
     for batch in batches:
-        share = np.bincount(batch, minlength=kinds) / len(batch)
-        share = share[share > 0]
-        total -= float((share * np.log(share)).sum())
+        parts = np.bincount(batch, minlength=kinds) / len(batch)
+        parts = parts[parts > 0]
+        total -= float((parts * np.log(parts)).sum())
     return total / len(batches)
 
 

@@ -1,7 +1,7 @@
 """`BatchBuilder`: one batch in the making, from a step's samples to stacked arrays.
 
     sample --decode--> fields --transform--> fields            `build_item(i)`: any thread, any order
-    images of known size are decoded into their place         each i once
+    images of known size are decoded into the batch itself     each i once
     all built --replace what is bad--> --stack--> batch         `build()`: once, after all of them
 
 Knows no threads; different `i` touch different memory.
@@ -35,7 +35,7 @@ class BatchSpec:
         decoders: By field; others stay bytes.
         transform: Of the decoded fields, or None.
         skip: Bad samples are no error.
-        replace: A bad sample gives its place to a good one of its batch; False leaves it out.
+        replace: A bad sample is replaced by a good one of its batch; False leaves it out.
         seed: With the epoch and the sample's position it makes the seed of the transform.
         epoch: Of the stream.
     """
@@ -123,7 +123,7 @@ class BatchBuilder:
         return self._collated([made for i in rows if isinstance(made := self.items[i], dict)])
 
     def _rows(self, bad: Mapping[int, Exception]) -> list[int]:
-        """Return which sample stands in each place: the next good one, cyclically, where it is bad."""
+        """Return which sample stands in each row: the next good one, cyclically, where it is bad."""
         count = len(self.items)
         if not self.spec.replace:
             return [i for i in range(count) if i not in bad]

@@ -190,7 +190,7 @@ class Planner:
 
 
 def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:
-    """Return one chunk of several, whose samples stand at some of its `total` places each."""
+    """Return one chunk of `total` samples, made of several whose samples stand at some of its rows each."""
     positions, owner, row = (np.empty(total, np.int64) for _ in range(3))
     names: list[Name] = []
     begin: dict[int, tuple[int, int]] = {}

@@ -1,4 +1,4 @@
-"""`Stream`: one rank's share of an epoch, in any order, resumable at any sample.
+"""`Stream`: what one rank gets of an epoch, in any order, resumable at any sample.
 
     numbers of samples --rank slice--> (partition, offset) --epoch order--> items --view--> positions
       --planner--> chunks, and what to read for them --reader--> samples
@@ -16,8 +16,7 @@ from itertools import chain, islice
 from typing import Any
 
 from shardpack.codecs.decode import Decoder, field_decoders
-from shardpack.codecs.image import ImageOptions
-from shardpack.codecs.image import as_pair
+from shardpack.codecs.image import ImageOptions, as_pair
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import StreamState, check_same_order, parse_state
 from shardpack.order.epoch import Shuffle
@@ -31,7 +30,7 @@ from shardpack.stream.reader import Parts
 
 
 class Stream:
-    """An iterable over one rank's share of an epoch; made by `Dataset.stream`.
+    """An iterable over what one rank gets of an epoch; made by `Dataset.stream`.
 
     Iterating again gives the same epoch again from its start, until `set_epoch`. `state_dict` says
     how far the newest iterator is; `load_state_dict` lets the next one begin there. An iterator

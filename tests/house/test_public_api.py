@@ -12,6 +12,8 @@ PUBLIC = [
     "Dataset",
     "FieldLocation",
     "IndexReport",
+    "Loader",
+    "MixedStream",
     "PackReport",
     "Sample",
     "SampleLocation",
