@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from shardpack.errors import DatasetNotFoundError, ShardNotFoundError
-from shardpack.format.manifest import FILE_NAME, Manifest, parse_manifest
+from shardpack.errors import CorruptManifestError, CorruptShardError, DatasetNotFoundError, ShardNotFoundError
+from shardpack.format.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.storage.locations import HERE, LocationOptions, open_locations
 from shardpack.storage.protocols import Store
@@ -39,7 +39,9 @@ def open_shards(
 def load_manifest(store: Store) -> Manifest:
     """Return the manifest in a store; raises as `open_shards`."""
     try:
-        text = bytes(store.buffer(FILE_NAME))
+        text = bytes(store.buffer(FILE_NAME, max_bytes=MAX_MANIFEST_BYTES))
+    except CorruptShardError as error:  # too long: none of it was read into memory
+        raise CorruptManifestError(error.args[0], shard=FILE_NAME) from error
     except ShardNotFoundError as error:
         raise DatasetNotFoundError(
             f"no dataset in {store.location!r}: {FILE_NAME} is missing; "

@@ -111,13 +111,16 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
 
 
 def fetch_index(store: Store, info: ShardInfo) -> Any:
-    """Return the bytes of a shard's index, or a map of them, unchecked.
+    """Return the bytes of a shard's index, or a map of them, unchecked but for their number.
 
     Raises:
         ShardNotFoundError: It is missing.
+        CorruptIndexError: It is longer than the manifest says; none of it was read into memory.
     """
     try:
-        return store.buffer(info.index_name)
+        return store.buffer(info.index_name, max_bytes=info.index_bytes)
+    except CorruptShardError:
+        raise _not_ours(info, f"{store.size(info.index_name)} bytes") from None
     except ShardNotFoundError as error:
         raise ShardNotFoundError(
             'index is missing; restore it, or rebuild it with "shardpack index --force"', shard=info.index_name
@@ -135,18 +138,22 @@ def checked_index(buffer: Any, info: ShardInfo) -> ShardIndex:
         checksum = crc32c(buffer)
         found = f"CRC32C {checksum:08x}"
     if len(buffer) != info.index_bytes or checksum != info.index_crc32c:
-        raise CorruptIndexError(
-            f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
-            f'{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with "shardpack index --force"',
-            shard=info.index_name,
-        )
+        raise _not_ours(info, found)
     index = parse_index(buffer, name=info.index_name)
     drop_resident(buffer)  # the checks went over all of it; reading needs a few pages
-    described = (index.num_samples, index.shard_bytes, index.shard_crc32c)
-    if described != (info.num_samples, info.num_bytes, info.crc32c):
+    described = (index.num_samples, index.shard_bytes, index.shard_crc32c, index.samples_per_field())
+    if described != (info.num_samples, info.num_bytes, info.crc32c, dict(info.samples_per_field)):
         raise StaleIndexError(
             "index and manifest describe different shards; "
             'restore the files that belong together, or rebuild with "shardpack index --force"',
             shard=info.name,
         )
     return index
+
+
+def _not_ours(info: ShardInfo, found: str) -> CorruptIndexError:
+    return CorruptIndexError(
+        f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
+        f'{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with "shardpack index --force"',
+        shard=info.index_name,
+    )

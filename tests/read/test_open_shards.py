@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.errors import DatasetNotFoundError
+from shardpack.errors import CorruptManifestError, DatasetNotFoundError
+from shardpack.format.manifest import FILE_NAME
 from shardpack.read.open_shards import open_shards
 from shardpack.read.shard_cache import CacheLimits
+from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from tests.read.datasets import CountingStore, numbered, packed
 
@@ -32,3 +34,11 @@ def test_sidecars_of_another_store():
     rest = {name: data for name, data in FILES.items() if name not in tars}
     shards = open_shards(MemoryStore(tars), sidecars=MemoryStore(rest))
     assert shards.read(7).key == "k/0007"
+
+
+def test_a_manifest_beyond_all_measure_is_not_read(tmp_path):
+    (tmp_path / "ds").mkdir()
+    with (tmp_path / "ds" / FILE_NAME).open("wb") as file:
+        file.truncate(200 << 30)
+    with pytest.raises(CorruptManifestError, match="too large"):
+        open_shards(LocalStore(tmp_path / "ds"))

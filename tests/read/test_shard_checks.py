@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from shardpack.dataset import open_dataset
@@ -75,3 +77,19 @@ def test_some_headers_are_of_the_first_and_the_last(opened):
     _, _, index = opened
     wanted = some_headers(index)
     assert [index.row_of(member) for member in wanted.members] == [0, 4, 9, 14]
+
+
+def test_an_index_that_is_too_long_is_not_fetched(opened):
+    store, info, _ = opened
+    store.put(INDEX, FILES[INDEX] + bytes(5000))
+    store.taken()
+    with pytest.raises(CorruptIndexError, match=rf"expected {info.index_bytes} bytes .*got {info.index_bytes + 5000}"):
+        fetch_index(store, info)
+    assert not [call for call in store.calls if call[2]], "its length was asked for, and no byte of it"
+
+
+def test_an_index_that_contradicts_the_counts_of_fields(opened):
+    _, info, _ = opened
+    for counts in ({"bin": 15}, {"bin": 15, "json": 14}, {"bin": 15, "jpg": 15}):
+        with pytest.raises(StaleIndexError, match="describe different shards"):
+            checked_index(FILES[INDEX], replace(info, samples_per_field=counts))
