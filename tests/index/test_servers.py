@@ -12,7 +12,7 @@ import pytest
 
 import shardpack
 from shardpack.commit.journal import entry_name
-from shardpack.errors import DatasetNotFoundError, StorageError
+from shardpack.errors import DatasetNotFoundError, OptionError, StorageError
 from tests.conftest import ROOT
 from tests.index.test_remote import TARS, labels
 from tests.servers.faults import Fault
@@ -42,7 +42,10 @@ def test_a_bucket_from_indexing_to_streaming(request, tmp_path):
     assert labels(ds) == list(range(80))
     other = f"s3://{s3_server.new_bucket()}/idx"
     shardpack.index(f"s3://{bucket}/set/train-{{000..002}}.tar", out=other, storage_options=options)
-    assert labels(shardpack.open(other, storage_options=options)) == list(range(60))
+    with pytest.raises(OptionError, match=f"another bucket or host: pass allow_locations=.'s3://{bucket}/set'."):
+        shardpack.open(other, storage_options=options)
+    allowed = shardpack.open(other, storage_options=options, allow_locations=[f"s3://{bucket}/set"])
+    assert labels(allowed) == list(range(60))
 
 
 def test_a_web_server_with_indexes_elsewhere(tmp_path, nginx_server):
