@@ -16,13 +16,12 @@ import numpy.typing as npt
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image
 from shardpack.errors import SourceError
+from shardpack.format.shard_index import MAX_FIELDS
 from shardpack.sources.listing import Listing, sorted_by_key
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
 
 NO_IMAGE = "no image of this name"
-# An index has columns for every field, so a field per image would make it grow by the square.
-_MAX_FIELDS = 1024
 
 
 def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:
@@ -38,7 +37,7 @@ def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) 
             an image of its own, unless there is "a.<image>", of which it is the field "b.jpg".
 
     Raises:
-        SourceError: There are more than 1024 different fields.
+        SourceError: There are more different fields than an index may have.
     """
     names = files.names
     shapes = _Shapes()
@@ -141,9 +140,9 @@ class _Shapes:
     ) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
         """Return (fields, start, member, field_code) of samples; `member` numbers their files."""
         fields = tuple(sorted(self._code_of))
-        if len(fields) > _MAX_FIELDS:
+        if len(fields) > MAX_FIELDS:
             raise SourceError(
-                f"{len(fields)} different fields, expected at most {_MAX_FIELDS}: {fields[0]!r}, {fields[1]!r}, ...; "
+                f"{len(fields)} different fields, expected at most {MAX_FIELDS}: {fields[0]!r}, {fields[1]!r}, ...; "
                 "a field is what follows the first dot of a file's name, so rename the files"
             )
         # Shapes one after another: shape s fills the rows shape_start[s]:shape_start[s + 1].

@@ -1,6 +1,6 @@
 """What samples come from: a `Source` lists its samples before any payload is read.
 
-    folder                FolderSource     files, and labels made from the layout       detect.py
+    folder                FolderSource     files, and labels made from the layout       registry.py
     dataset, view         DatasetSource    ranges of its shards                         datasets.py
     (key, fields), ...    no Source: nothing is known of what an iterable will give     write/pack_samples.py
 

@@ -109,7 +109,7 @@ def test_json_is_read_as_written(value):
     [
         (b"{", "not JSON: "),
         (b"", "not JSON: "),
-        (b"[NaN]", "not JSON: NaN is no number of JSON, write null"),
+        (b"[NaN]", "not JSON: NaN is not a JSON number; write null"),
         (b"-Infinity", "not JSON: -Infinity is"),
         (b'\xef\xbb\xbf{"a": 1}', "not JSON: "),
         ('{"a": "é"}'.encode("latin-1"), "not UTF-8 at byte 7"),

@@ -11,8 +11,8 @@ import shardpack
 from shardpack.errors import SourceError
 from shardpack.runtime.processes import start_workers
 from shardpack.sources.datasets import DatasetSource
-from shardpack.sources.detect import FolderSource
 from shardpack.sources.payloads import read_payload
+from shardpack.sources.registry import FolderSource
 from shardpack.sources.source import ListOptions
 from tests.conftest import image_folder
 

@@ -217,7 +217,7 @@ def test_malformed_lines_of_jsonl(tmp_path):
     reasons = [reason for _, reason in problems.rejected]
     assert reasons[0].startswith("not JSON: ")
     assert reasons[1] == "expected a JSON object, got list; correct the line"
-    assert reasons[4] == "not JSON: NaN is no number of JSON, write null; correct the line"
+    assert reasons[4] == "not JSON: NaN is not a JSON number; write null; correct the line"
     assert reasons[5].startswith("JSON has no form for a value: ")
     assert reasons[6].startswith("not UTF-8 at byte 15")
 

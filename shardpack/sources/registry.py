@@ -1,10 +1,11 @@
-"""Find out how a folder holds its dataset, and list it that way: the one door to all sources."""
+"""Folders as sources: every layout by its name, and which of them a folder has."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
@@ -85,64 +86,74 @@ def open_source(
         raise OptionError(f"annotations are for the layout 'coco', got layout {layout!r}; leave one of them out")
     problems = Problems()
     files = scan(path, problems, progress=progress, engine=engine)
-    listing, layout = _list(files, layout, annotations, problems, rename_keys=rename_keys)
-    listing = check_names(listing, problems, rename_keys=rename_keys)
+    folder = _Folder(files, annotations, problems, rename_keys=rename_keys)
+    name = _detect(folder) if layout == "auto" else layout
+    listing = check_names(LAYOUTS[name](folder), problems, rename_keys=rename_keys)
     if on_error == "raise":
         problems.raise_if_any()
     if not listing.num_samples:
         raise SourceError(_nothing(files, problems))
-    return Listed(listing, layout, problems)
+    return Listed(listing, name, problems)
 
 
-def _list(
-    files: Files,
-    layout: Layout,
-    annotations: str | os.PathLike[str] | None,
-    problems: Problems,
-    *,
-    rename_keys: bool,
-) -> tuple[Listing, Layout]:
-    coco = None
-    if annotations is not None:
-        layout = "coco"
-    elif layout == "auto" and find_tables(files):
-        layout = "table"
-    if layout == "coco":
-        coco = read_annotations(_locate(files, annotations))
-    elif layout == "auto":
-        coco = _find_coco(files)
-    if coco is not None:
-        return list_coco(files, coco, problems, rename_keys=rename_keys), "coco"
-    if layout == "table":
-        return list_table(files, problems, rename_keys=rename_keys), "table"
-    listing = group_files(files, problems, rename_keys=rename_keys)
-    if layout == "auto":
-        layout = "classes" if in_class_folders(listing) and LABEL_FIELDS.isdisjoint(listing.fields) else "files"
-    return (add_class_labels(listing, problems) if layout == "classes" else listing), layout
+class _Folder:
+    """A scanned folder, and what is found out about it, once."""
+
+    def __init__(
+        self, files: Files, annotations: str | os.PathLike[str] | None, problems: Problems, *, rename_keys: bool
+    ) -> None:
+        self.files, self.given, self.problems, self.rename_keys = files, annotations, problems, rename_keys
+
+    @cached_property
+    def grouped(self) -> Listing:
+        """Images with their sidecar files."""
+        return group_files(self.files, self.problems, rename_keys=self.rename_keys)
+
+    @cached_property
+    def annotations(self) -> Annotations:
+        """The annotation file, given or by its usual name."""
+        if self.given is None:
+            in_root = [name for name in COCO_NAMES if name in self.files.names]
+            if not in_root:
+                raise SourceError(
+                    f"no annotations in {self.files.root!r}: expected {' or '.join(COCO_NAMES)}; "
+                    "name the file with annotations (--annotations)"
+                )
+            return read_annotations(os.path.join(self.files.root, in_root[0]))
+        given = os.fspath(self.given)
+        within = os.path.join(self.files.root, given)
+        return read_annotations(given if os.path.exists(given) or not os.path.exists(within) else within)
+
+    def holds_coco(self) -> bool:
+        """Return whether the root has annotations under a usual name that are COCO's."""
+        for name in COCO_NAMES:
+            if name in self.files.names:
+                found = read_annotations(os.path.join(self.files.root, name))
+                if found.is_coco():
+                    self.annotations = found
+                    return True
+        return False
 
 
-def _locate(files: Files, annotations: str | os.PathLike[str] | None) -> str:
-    """Return where the annotation file is, given or by its usual name."""
-    if annotations is None:
-        in_root = [name for name in COCO_NAMES if name in files.names]
-        if not in_root:
-            raise SourceError(
-                f"no annotations in {files.root!r}: expected {' or '.join(COCO_NAMES)}; "
-                "name the file with annotations (--annotations)"
-            )
-        return os.path.join(files.root, in_root[0])
-    given = os.fspath(annotations)
-    within = os.path.join(files.root, given)
-    return given if os.path.exists(given) or not os.path.exists(within) else within
+# How a folder is listed, by the name of its layout.
+LAYOUTS: dict[str, Callable[[_Folder], Listing]] = {
+    "classes": lambda folder: add_class_labels(folder.grouped, folder.problems),
+    "files": lambda folder: folder.grouped,
+    "table": lambda folder: list_table(folder.files, folder.problems, rename_keys=folder.rename_keys),
+    "coco": lambda folder: list_coco(folder.files, folder.annotations, folder.problems, rename_keys=folder.rename_keys),
+}
 
 
-def _find_coco(files: Files) -> Annotations | None:
-    for name in COCO_NAMES:
-        if name in files.names:
-            found = read_annotations(os.path.join(files.root, name))
-            if found.is_coco():
-                return found
-    return None
+def _detect(folder: _Folder) -> str:
+    """Return the layout that fits; see `open_source`."""
+    if folder.given is not None:
+        return "coco"
+    if find_tables(folder.files):
+        return "table"
+    if folder.holds_coco():
+        return "coco"
+    in_classes = in_class_folders(folder.grouped) and LABEL_FIELDS.isdisjoint(folder.grouped.fields)
+    return "classes" if in_classes else "files"
 
 
 def _nothing(files: Files, problems: Problems) -> str:
