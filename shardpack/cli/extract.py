@@ -19,7 +19,7 @@ from shardpack.cli.ui import (
     storage_option,
 )
 from shardpack.errors import OptionError
-from shardpack.storage.url import is_url
+from shardpack.storage.url import local_path
 
 
 @click.command("extract", epilog="Example: shardpack extract out/ photos/ --match 'cat/*' --field json")
@@ -52,7 +52,8 @@ def command(
     Checks each payload against its checksum. With both --key and --match, what either names. With
     --json: out, num_samples, num_files, dry_run.
     """
-    if is_url(out):
+    folder = local_path(out)
+    if folder is None:
         raise OptionError("extract writes to a folder; to fill a bucket, use: shardpack copy")
     ds = shardpack.open(dataset, verify=True, storage_options=storage_options)
     if keys or match is not None:
@@ -63,7 +64,9 @@ def command(
         files = sum(len(entry.fields.keys() & set(fields) if fields else entry.fields) for entry in ds.entries())
     else:
         with progress_bar(quiet=quiet) as progress:
-            files = shardpack.extract(ds, out, fields=fields or None, unescape=unescape, force=force, progress=progress)
+            files = shardpack.extract(
+                ds, folder, fields=fields or None, unescape=unescape, force=force, progress=progress
+            )
     if as_json:
         print_json({"out": out, "num_samples": len(ds), "num_files": files, "dry_run": dry_run})
     else:

@@ -8,8 +8,10 @@ import threading
 
 import pytest
 
+from shardpack.errors import CorruptShardError
 from shardpack.storage.open import open_store
 from shardpack.storage.remote import RemoteStore
+from tests.buckets import FakeBucket
 from tests.storage.contract import DATA, StoreContract, WritableContract
 
 pytest.importorskip("obstore")
@@ -187,3 +189,27 @@ def test_threads_end_with_the_store(s3_server):
     for thread in threads:
         thread.join(5)
         assert not thread.is_alive()
+
+
+def test_what_is_too_long_is_not_fetched():
+    """A server may answer with any amount: the length is looked at before a byte is received."""
+    url = "memory://long"
+    bucket = FakeBucket(url, {"shard-000000.index": bytes(50 << 20)})
+    received = []
+    usual = bucket.get
+
+    def get(*arguments, **options):
+        body = usual(*arguments, **options)
+        readinto = body.readinto
+
+        def counted(view):
+            received.append(len(view))
+            return readinto(view)
+
+        body.readinto = counted
+        return body
+
+    bucket.get = get
+    with pytest.raises(CorruptShardError, match="too large"):
+        RemoteStore(bucket).buffer("shard-000000.index", max_bytes=1000)
+    assert not received
