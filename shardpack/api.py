@@ -46,8 +46,8 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
             plain tars, named as `shardpack.index` takes them: a folder, a pattern, URLs, a list.
         verify: Check the CRC32C of every payload that is read. None leaves it to the store: off
             for local files, on for what comes over a network.
-        index: "memory" indexes plain tars now, for this object only: reads each tar once, or far away
-            its headers, where payloads are large.
+        index: "memory" indexes plain tars now, for this object only: reads each tar once, or of remote
+            ones their headers, where payloads are large.
         storage_options: For URLs: region, endpoint, credentials, and what else the provider takes.
             Without them it finds its own: environment, instance role, and so on. Secrets among
             them are not pickled: in a spawned process the provider must find its own. Where the
