@@ -15,8 +15,8 @@ from shardpack.format.naming import is_packer_name
 from shardpack.index.find import find_tars
 from shardpack.index.run import index_in_memory
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.sources.registry import Layout
 from shardpack.sources.image_check import ImageCheck
+from shardpack.sources.registry import Layout
 from shardpack.storage.adapter import adapt, can_adapt
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store, with_cache

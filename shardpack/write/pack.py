@@ -18,9 +18,9 @@ from shardpack.errors import OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.processes import start_workers
 from shardpack.sources.datasets import DatasetSource, Listable
-from shardpack.sources.registry import FolderSource
 from shardpack.sources.image_check import check_images
 from shardpack.sources.listing import Listing
+from shardpack.sources.registry import FolderSource
 from shardpack.sources.source import ListOptions, Source
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards

@@ -6,7 +6,6 @@ import json
 import os
 import random
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -18,11 +17,8 @@ from shardpack.format import manifest
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import HERE
 from shardpack.runtime.processes import start_workers
-from shardpack.write import pack_shard
 from shardpack.write.pack_run import pack_plan, plan_shards
-from shardpack.write.pack_shard import assemble, chunks, input_digest, member_names
-from shardpack.write.report import PackOptions, PackReport
-from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
+from shardpack.write.report import PackOptions
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, file_listing, inline_listing, write_files
 from tests.strategies import examples, payloads, safe_fields
@@ -134,35 +130,6 @@ def test_oversized_samples_get_a_shard_of_their_own(tmp_path):
         plan_shards(inline_listing(samples), limits)
     pack(inline_listing(samples), tmp_path, limits=ShardLimits(6000, allow_oversized=True))
     assert [info.num_samples for info in shardpack.open(tmp_path).shards] == [3, 1, 2]
-
-
-def test_members_larger_than_a_chunk():
-    """The chunk is no limit, and where it ends changes no byte."""
-    samples = {f"{i:02d}": {"bin": rng.randbytes(size)} for i, size in enumerate([10, 40_000, 0, 5000, 70_000, 512])}
-    listing = inline_listing(samples)
-
-    def assembled(size):
-        written = bytearray()
-        assemble(ShardAssembler(written.extend, Chunk(size)), listing, chunk_bytes=size)
-        return written
-
-    assert all(assembled(size) == assembled(4 << 20) for size in (1, 2000, 50_000))
-
-
-@given(st.lists(st.integers(0, 6 << 20), max_size=40))
-def test_chunks_take_every_member_once_and_stay_small(sizes):
-    runs = list(chunks(np.array(sizes, np.int64)))
-    assert [i for first, stop in runs for i in range(first, stop)] == list(range(len(sizes)))
-    for first, stop in runs:
-        assert first < stop
-        assert stop - first == 1 or sum(sizes[first:stop]) + 1024 * (stop - first) <= CHUNK_BYTES
-
-
-@given(st.dictionaries(st.text("ab", min_size=1), st.sets(st.sampled_from(["jpg", "json", "x.y"]), min_size=1)))
-def test_member_names(samples):
-    listing = inline_listing({key: dict.fromkeys(fields, b"") for key, fields in samples.items()})
-    expected = [f"{key}.{field}".encode() for key in sorted(samples) for field in sorted(samples[key])]
-    assert member_names(listing) == expected
 
 
 def test_no_samples_make_an_empty_dataset(tmp_path):
@@ -303,41 +270,6 @@ def test_a_file_that_changes_is_named(tmp_path, jobs, change, says):
     assert "\n" not in str(caught.value)
     assert not (out / manifest.FILE_NAME).exists()
     assert not list(out.rglob("*.tmp"))
-
-
-@given(st.data())
-def test_the_digest_depends_on_everything(data):
-    samples = {"a": {"jpg": b"12", "json": b"1"}, "b": {"jpg": b"3"}}
-    listing = inline_listing(samples)
-    changed = inline_listing(samples)
-    name = "shard-000000.tar"
-    match data.draw(st.sampled_from(["name", "size", "time", "payload", "key", "field", "shift"])):
-        case "name":
-            name = "shard-000001.tar"
-        case "size":
-            changed.size[data.draw(st.integers(0, 2))] += 1
-        case "time":
-            changed.mtime_ns[data.draw(st.integers(0, 2))] += 1
-        case "payload":
-            changed = inline_listing({**samples, "b": {"jpg": b"4"}})
-        case "key":
-            changed = inline_listing({"a": samples["a"], "c": samples["b"]})
-        case "field":
-            changed = inline_listing({"a": samples["a"], "b": {"json": b"3"}})
-        case "shift":
-            changed = inline_listing({"a": {"jpg": b"12"}, "b": {"jpg": b"3", "json": b"1"}})
-    assert input_digest("shard-000000.tar", listing) == input_digest("shard-000000.tar", inline_listing(samples))
-    assert input_digest(name, changed) != input_digest("shard-000000.tar", listing)
-
-
-def test_another_version_does_not_finish_a_dataset(monkeypatch):
-    before = input_digest("a", inline_listing({}))
-    monkeypatch.setattr(pack_shard, "__version__", "99.0.0")
-    assert input_digest("a", inline_listing({})) != before
-
-
-def test_overhead_is_what_is_not_payload():
-    assert PackReport(out="x", num_samples=1, num_shards=1, num_bytes=3000, payload_bytes=1000).overhead_bytes == 2000
 
 
 def test_a_file_in_the_way_of_the_folder(tmp_path):

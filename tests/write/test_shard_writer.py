@@ -208,17 +208,6 @@ def test_keys_of_one_hash_are_told_apart(tmp_path, monkeypatch):
         write_pairs(tmp_path / "b", [*samples.items(), ("004", {"bin": b""})], max_shard_samples=3)
 
 
-def test_merged_runs_of_hashes_forget_nothing(tmp_path):
-    seen = seen_keys.SeenKeys(lambda name: (tmp_path / name).read_bytes())
-    for shard in range(70):
-        seen.add([f"{shard}-{i}" for i in range(1 + shard * 7 % 13)], f"shard-{shard:06d}.tar")
-    assert len(seen._runs) < 10
-    assert sum(map(len, seen._runs)) == len(seen.hashes())
-    for shard in range(70):
-        with pytest.raises(FileNotFoundError, match=f"shard-{shard:06d}.index"):  # where it looks for the key itself
-            seen.add([f"{shard}-0"], "new.tar")
-
-
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
 @pytest.mark.parametrize("after", [3, 5, 8])
 def test_a_failing_disk_publishes_nothing_even_if_the_caller_goes_on(tmp_path, monkeypatch, call, after):
