@@ -131,7 +131,7 @@ def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bo
     if not plan.fields or not shard.dense:
         return None
     start, end = span(plan)
-    if mapped:
+    if mapped and end - start <= max_bytes:
         map_ = shards.map(shard).map
         if map_ is not None and store.is_cached(shard.path, start):
             return BlockBuffer(map_, _bounds(plan, 0), plan.fields, 0, shard.keys)

@@ -39,6 +39,7 @@ CHUNK_BYTES = 4 << 20  # of the shard, by the mean of the dataset
 RUN_BYTES = 2 << 20  # the same for neighbours, read in one go: a third faster than 4 MiB, as it stays in the cache
 MAX_PART_BYTES = 4 << 20  # of payloads that are made into samples at once; a larger sample comes alone
 MAX_LOAD_BLOCKS = 4  # a load of so many times the usual bytes is read sample by sample
+MAX_CUT_BYTES = 64 << 20  # of a sample that is cut from a map
 PROBES = 4  # samples of a chunk that tell whether it is in memory
 DEFAULT_MEMORY_BYTES = 1 << 30  # of loads, a rank
 
@@ -353,6 +354,11 @@ def _cut_alone(shards: ShardCache, positions: list[int], *, keep_maps: bool) -> 
     """Yield samples, each cut from the map of its shard when it is asked for, or read."""
     read = shards.read_mapped if keep_maps else shards.read
     for position in positions:
+        if keep_maps:
+            shard = shards.at(position)
+            if shard.extent(position)[1] > MAX_CUT_BYTES:  # its pages would count as memory as well
+                yield shard.read(position, verify=False)
+                continue
         table = shards.open
         cut = table.readers[bisect_right(table.bounds, position)]
         yield read(position) if cut is None else cut(position)

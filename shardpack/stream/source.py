@@ -7,8 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-import numpy as np
-
 from shardpack.format.manifest import fingerprint
 from shardpack.order.view import Integers, SampleView
 from shardpack.read.shard_cache import ShardCache
@@ -31,9 +29,8 @@ class Source:
     @cached_property
     def view(self) -> SampleView:
         """The samples as the order of an epoch sees them."""
-        manifest = self.shards.manifest
-        num_bytes = np.array([record["num_bytes"] for record in manifest.records], np.int64)
-        return SampleView(np.array(manifest.starts, np.int64), num_bytes, self.positions)
+        columns = self.shards.table.columns
+        return SampleView(columns.starts, columns.num_bytes, self.positions)
 
     @cached_property
     def fingerprint(self) -> str:
