@@ -85,10 +85,11 @@ def test_a_store_says_how_many_threads_read():
     store = RemoteStore(FILES)
     assert len(list(shardpack.open(store).stream(shuffle="blocks", block_bytes=20_000, partitions=1))) == 800
     assert 1 < store.most_threads <= 4
-    ds = shardpack.open(RemoteStore(FILES))
+    store = RemoteStore(FILES)
+    ds = shardpack.open(store)
     epochs = DatasetEpochs(ds.stream_source(), Shuffle("blocks", 0, 20_000), ReadLimits(threads=1))
     assert len(list(Stream(epochs))) == 800
-    assert ds.stream_source().shards.store.most_threads == 1
+    assert store.most_threads == 1
 
 
 def test_every_block_is_read_once():
