@@ -73,8 +73,9 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
         add("a true shuffle", true_shuffle)
         add("stored order", entropy(stored))
         for window in WINDOWS:
-            mode = {"shuffle": "blocks", "block_bytes": BLOCK_BYTES, "window_blocks": window, "fields": ["json"]}
-            epochs = [labels_of(ds.stream(seed=epoch, batch_size=BATCH, **mode)) for epoch in range(args.rounds)]
+            mode = {"shuffle": "blocks", "block_bytes": BLOCK_BYTES, "window_blocks": window, "partitions": 1}
+            mode |= {"fields": ["json"], "batch_size": BATCH}
+            epochs = [labels_of(ds.stream(seed=epoch, **mode)) for epoch in range(args.rounds)]
             if any(sorted(labels.tolist()) != sorted(stored.tolist()) for labels in epochs):
                 sys.exit("an epoch does not hold each sample once")
             mixed = add(f'"blocks", {window} in a window', fmean(map(entropy, epochs)))
