@@ -20,7 +20,7 @@ QUICK = {"read_timeout_seconds": 0.3, "connect_timeout_seconds": 0.5, "max_attem
 
 
 @pytest.fixture(params=["http", "s3"])
-def far(request, tmp_path, nginx_server, proxy):
+def remote(request, tmp_path, nginx_server, proxy):
     """Return (store, proxy before its server)."""
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "a.bin").write_bytes(DATA)
@@ -49,8 +49,8 @@ HEALED = [
 
 
 @pytest.mark.parametrize("fault", HEALED, ids=lambda fault: f"{fault.kind}-{fault.after_bytes}-{fault.status}")
-def test_passing_faults_are_healed_and_counted(far, fault):
-    store, between = far
+def test_passing_faults_are_healed_and_counted(remote, fault):
+    store, between = remote
     assert store.get_range("a.bin", start=7, length=9) == DATA[7:16]  # connected, the object's version pinned
     between.clear()
     fault = Fault(**{**vars(fault), "times": fault.times, "skip": 0})
@@ -61,8 +61,8 @@ def test_passing_faults_are_healed_and_counted(far, fault):
 
 
 @pytest.mark.parametrize("kind", ["reset", "truncate", "stall"])
-def test_a_broken_transfer_goes_on_where_it_was(far, kind):
-    store, between = far
+def test_a_broken_transfer_goes_on_where_it_was(remote, kind):
+    store, between = remote
     store.size("a.bin")
     between.clear()
     between.faults.append(Fault(kind, after_bytes=3_000_000, seconds=30.0))
@@ -73,13 +73,13 @@ def test_a_broken_transfer_goes_on_where_it_was(far, kind):
 
 
 # obstore does not tell what Retry-After says; its pause is a longer one all the same.
-tells_retry_after = pytest.mark.parametrize("far", ["http"], indirect=True)
+tells_retry_after = pytest.mark.parametrize("remote", ["http"], indirect=True)
 
 
 @tells_retry_after
 @pytest.mark.parametrize("retry_after", [1, "date"])
-def test_the_server_is_given_the_time_it_asks_for(far, retry_after):
-    store, between = far
+def test_the_server_is_given_the_time_it_asks_for(remote, retry_after):
+    store, between = remote
     store.size("a.bin")
     value = retry_after
     if retry_after == "date":
@@ -91,8 +91,8 @@ def test_the_server_is_given_the_time_it_asks_for(far, retry_after):
 
 
 @tells_retry_after
-def test_a_wait_that_is_too_long_is_an_error_at_once(far):
-    store, between = far
+def test_a_wait_that_is_too_long_is_an_error_at_once(remote):
+    store, between = remote
     store.size("a.bin")
     between.faults.append(Fault("status", status=429, retry_after=3600, times=None))
     began = time.monotonic()
@@ -122,8 +122,8 @@ LASTING = [
 @pytest.mark.parametrize(
     ("fault", "kind", "says"), LASTING, ids=[f"{fault.kind}-{fault.status}" for fault, *_ in LASTING]
 )
-def test_lasting_faults_are_clear_errors_in_time(far, fault, kind, says):
-    store, between = far
+def test_lasting_faults_are_clear_errors_in_time(remote, fault, kind, says):
+    store, between = remote
     assert store.get_range("a.bin", start=0, length=5) == DATA[:5]
     between.faults.append(Fault(**vars(fault)))
     began = time.monotonic()
@@ -136,23 +136,23 @@ def test_lasting_faults_are_clear_errors_in_time(far, fault, kind, says):
         assert "bytes 1000 to 501000" in str(caught.value)
 
 
-def test_a_server_that_is_gone_is_an_error_and_is_found_again(far):
-    store, between = far
+def test_a_server_that_is_gone_is_an_error_and_is_found_again(remote):
+    store, between = remote
     assert store.get_range("a.bin", start=0, length=5) == DATA[:5]
     with between.down(), pytest.raises(StorageError, match="after 3 attempts"):
         store.get_range("a.bin", start=0, length=5)
     assert store.get_range("a.bin", start=0, length=5) == DATA[:5]
 
 
-def test_ignored_ranges_never_give_wrong_bytes(far):
-    store, between = far
+def test_ignored_ranges_never_give_wrong_bytes(remote):
+    store, between = remote
     between.faults.append(Fault("ignore-range", times=None))
     with pytest.raises(ShardpackError):
         store.get_range("a.bin", start=1000, length=5)
 
 
-def test_a_replaced_object_is_an_error_not_a_mixture(far, tmp_path):
-    store, _ = far
+def test_a_replaced_object_is_an_error_not_a_mixture(remote, tmp_path):
+    store, _ = remote
     assert store.get_range("a.bin", start=0, length=5) == DATA[:5]
     other = tmp_path / "data" / "other"
     other.write_bytes(DATA[::-1])
@@ -165,9 +165,9 @@ def test_a_replaced_object_is_an_error_not_a_mixture(far, tmp_path):
         store.get_range("a.bin", start=5000, length=5)
 
 
-def test_many_requests_share_one_backoff(far):
+def test_many_requests_share_one_backoff(remote):
     """One told to wait holds all back: the server is not pressed on while it asks for less."""
-    store, between = far
+    store, between = remote
     store.size("a.bin")
     between.clear()
     between.faults.append(Fault("status", status=503, times=3))

@@ -8,7 +8,8 @@ import threading
 
 import pytest
 
-from shardpack.errors import CorruptShardError
+from shardpack.errors import CorruptShardError, OutputExistsError
+from shardpack.storage.clients.base import RequestError
 from shardpack.storage.open import open_store
 from shardpack.storage.remote import RemoteStore
 from tests.buckets import FakeBucket
@@ -213,3 +214,36 @@ def test_what_is_too_long_is_not_fetched():
     with pytest.raises(CorruptShardError, match="too large"):
         RemoteStore(bucket).buffer("shard-000000.index", max_bytes=1000)
     assert not received
+
+
+def losing_the_first_answer(bucket):
+    """Let the first `create` be done, and its answer be lost."""
+    usual = bucket.create
+
+    def create(path, source):
+        usual(path, source)
+        bucket.create = usual
+        raise RequestError("failed", "the connection broke")
+
+    bucket.create = create
+    return RemoteStore(bucket)
+
+
+def test_an_object_whose_creation_was_not_confirmed_is_ours():
+    bucket = FakeBucket("s3://b")
+    losing_the_first_answer(bucket).create("a", b"ours")
+    assert bucket.objects == {"a": b"ours"}
+
+
+def test_an_object_of_another_is_not_taken_for_ours():
+    bucket = FakeBucket("s3://b")
+    usual = bucket.create
+
+    def create(*_):
+        bucket.objects["a"], bucket.create = b"theirs", usual  # the other's arrives, ours is lost
+        raise RequestError("failed", "the connection broke")
+
+    bucket.create = create
+    with pytest.raises(OutputExistsError):
+        RemoteStore(bucket).create("a", b"ours")
+    assert bucket.objects == {"a": b"theirs"}

@@ -111,3 +111,50 @@ def test_redirects_without_end(serve):
     with pytest.raises(StorageError, match="too many redirects") as caught:
         open_store(hub.url, {**OPTIONS, "max_attempts": 1}).get_range("a.tar", start=0, length=9)
     assert "secret" not in str(caught.value)
+
+
+def answer_with(status, body=DATA, **headers):
+    def answer(handler):
+        handler.send_response(status)
+        for name, value in {"Content-Length": str(len(body)), **headers}.items():
+            handler.send_header(name.replace("_", "-"), value)
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    return answer
+
+
+def test_a_server_without_ranges_is_told_and_what_to_do(serve):
+    server = serve(answer_with(200))
+    with pytest.raises(StorageError, match="does not serve ranges; download the files with another tool") as caught:
+        open_store(server.url).get_range("a.tar", start=0, length=9)
+    assert "attempts" not in str(caught.value)
+    assert open_store(server.url).buffer("a.tar") == DATA, "whole objects need no ranges"
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        (answer_with(206, DATA[:9], Content_Range=f"bytes 0-9/{len(DATA)}"), "more than was asked for"),
+        (answer_with(206, DATA[:5], Content_Range=f"bytes 0-8/{len(DATA)}"), "a body of 5 bytes"),
+        (answer_with(206, DATA[:9], Content_Range=f"bytes 1-9/{len(DATA)}"), "asked for bytes from 0"),
+        (answer_with(206, DATA[:9], Content_Range="bytes 0-8/*"), "asked for bytes from 0"),
+        (answer_with(206, DATA[:9], Content_Range=f"bytes 0-8/{len(DATA)}", Content_Encoding="gzip"), "compresses"),
+    ],
+)
+def test_answers_that_do_not_fit_are_refused(serve, answer, says):
+    with pytest.raises(StorageError, match=says):
+        open_store(serve(answer).url, {"max_attempts": 1}).get_range("a.tar", start=0, length=9)
+
+
+def test_connections_are_used_again(serve):
+    connections = set()
+
+    def answer(handler):
+        connections.add(handler.client_address)
+        send_bytes(handler)
+
+    store = open_store(serve(answer).url)
+    for start in range(0, 100, 10):
+        assert store.get_range("a.tar", start=start, length=10) == DATA[start : start + 10]
+    assert len(connections) == 1
