@@ -11,8 +11,8 @@ from shardpack.dataset import Dataset
 from shardpack.edit.copy import CopyReport, copy
 from shardpack.errors import ShardpackError
 from shardpack.export.files import extract
-from shardpack.format.manifest import ShardInfo
 from shardpack.format.naming import unescape_key
+from shardpack.format.shard_info import ShardInfo
 from shardpack.index.report import IndexReport
 from shardpack.index.run import index
 from shardpack.inspect.verify import VerifyReport, verify

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, OptionError, PositionError
-from shardpack.format import manifest as manifest_format
 from shardpack.format.manifest import Manifest
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
@@ -100,12 +99,12 @@ class Dataset:
     @property
     def classes(self) -> tuple[str, ...] | None:
         """Class names in label order, where the source had classes."""
-        return None if self.manifest.classes is None else tuple(self.manifest.classes)
+        return self.manifest.classes
 
     @property
     def fingerprint(self) -> str:
-        """A hash of the content of all shards, in their order (SPEC 6.2)."""
-        return manifest_format.fingerprint(self.manifest)
+        """A hash of the content of all shards, in their order (SPEC 6.3)."""
+        return self.manifest.fingerprint
 
     def __len__(self) -> int:
         return len(self._selection)

@@ -4,7 +4,7 @@
     ├── FormatError (ValueError)            bytes or names that break a rule of SPEC.md
     │   ├── CorruptShardError               a tar is damaged, truncated or not a tar
     │   ├── CorruptIndexError               a sidecar index or key index is damaged
-    │   ├── CorruptManifestError            shardpack.json is damaged
+    │   ├── CorruptManifestError            the manifest is damaged
     │   ├── StaleIndexError                 a shard is not the one its index describes
     │   ├── UnsupportedVersionError         written by a newer format version
     │   ├── InvalidKeyError                 a name that readers would cut differently

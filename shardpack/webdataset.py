@@ -7,7 +7,6 @@ webdataset's to say; order, shares and resume points are the stream's.
 from __future__ import annotations
 
 import os
-from bisect import bisect_right
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -94,7 +93,7 @@ class Samples:
 
     def __init__(self, dataset: Dataset, make_stream: Callable[[], Stream]) -> None:
         self._urls = urls(dataset)
-        self._first = dataset.manifest.starts[:-1]
+        self._shards = dataset.shards
         self._shares = WorkerShares(make_stream, find_worker)
 
     def __len__(self) -> int:
@@ -110,7 +109,7 @@ class Samples:
 
     def _dicts(self, found: Iterator[Any]) -> Iterator[dict[str, Any]]:
         for sample in found:
-            url = self._urls[bisect_right(self._first, sample.position) - 1]
+            url = self._urls[self._shards.locate(sample.position)]
             yield {"__key__": sample.key, "__url__": url, **sample}
 
     def set_epoch(self, epoch: int) -> None:

@@ -40,6 +40,11 @@ def contents(folder: Path) -> dict[str, bytes | None]:
     return found
 
 
+def file_contents(folder: Path) -> dict[str, bytes]:
+    """What the files below a folder hold, by path: as a store has them, which knows no folders."""
+    return {name: data for name, data in contents(folder).items() if data is not None}
+
+
 class FakeReader:
     """Range reads from one byte string; remembers each."""
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 
 import numpy as np
 import pytest
@@ -38,7 +39,7 @@ def classes(tmp_path_factory):
 
 def tars(out):
     """Return all that does not tell how it was packed."""
-    return {name: data for name, data in contents(out).items() if name != "shardpack.json"}
+    return {name: data for name, data in contents(out).items() if not name.endswith(".json")}
 
 
 # pack
@@ -77,6 +78,17 @@ class ShuffledEntries:
         return iter(self.entries)
 
     def __exit__(self, *_):
+        pass
+
+    def __iter__(self):
+        return self
+
+    def __next__(self):
+        if not self.entries:
+            raise StopIteration
+        return self.entries.pop()
+
+    def close(self):
         pass
 
 
@@ -167,7 +179,7 @@ def test_bad_images(tmp_path, check, jobs):
     assert report.num_samples == 9
     ((name, reason),) = report.rejected
     assert name == "cat/0002.jpg"
-    lines = (tmp_path / "out" / "rejected.jsonl").read_text()
+    lines = (tmp_path / "out" / ".shardpack/rejected.jsonl").read_text()
     assert lines.count("\n") == 1
     assert "cat/0002.jpg" in lines
     assert reason in lines.replace("\\", "")
@@ -258,9 +270,7 @@ def test_open_takes_paths_and_stores(source, tmp_path, monkeypatch):
 
 def test_open_of_plain_tars(source, tmp_path):
     shardpack.pack(source, tmp_path / "out", max_shard_samples=5)
-    for path in tmp_path.glob("out/*"):
-        if path.suffix != ".tar":
-            path.unlink()
+    shutil.rmtree(tmp_path / "out" / ".shardpack")
     with pytest.raises(DatasetNotFoundError, match=r'holds 3 shard.* are missing.* sidecars=.* "shardpack index'):
         shardpack.open(tmp_path / "out")
     with pytest.raises(DatasetNotFoundError, match=r"open the folder that holds .*, or index the tar"):
@@ -277,15 +287,15 @@ def test_open_of_plain_tars(source, tmp_path):
     ("name", "says"),
     [
         ("nowhere", "no such folder: .*; check the path"),
-        ("file", "not a folder: .*; open the folder that holds shardpack.json"),
-        ("empty", 'no dataset in .*: it has no shardpack.json; make one with "shardpack pack"'),
+        ("file", "not a folder: .*; open the folder that holds .shardpack/manifest.json"),
+        ("empty", 'no dataset in .*: it has no .shardpack/manifest.json; make one with "shardpack pack"'),
         ("unfinished", "is unfinished; run the same pack command again: it continues where it stopped"),
     ],
 )
 def test_open_says_what_is_missing(tmp_path, name, says):
     (tmp_path / "file").write_text("")
     (tmp_path / "empty").mkdir()
-    (tmp_path / "unfinished" / ".shardpack").mkdir(parents=True)
+    (tmp_path / "unfinished" / ".shardpack" / "tmp").mkdir(parents=True)
     with pytest.raises(DatasetNotFoundError, match=says):
         shardpack.open(tmp_path / name)
 

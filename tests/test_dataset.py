@@ -266,7 +266,7 @@ def test_an_empty_dataset(tmp_path):
 def test_opening_says_what_is_missing(tmp_path):
     for path, text in [
         (tmp_path / "nowhere", "no such folder: .*nowhere'; check the path"),
-        (tmp_path, 'no dataset in .*: it has no shardpack.json; make one with "shardpack pack"'),
+        (tmp_path, 'no dataset in .*: it has no .shardpack/manifest.json; make one with "shardpack pack"'),
     ]:
         with pytest.raises(DatasetNotFoundError, match=text):
             shardpack.open(path)
@@ -280,7 +280,7 @@ def test_opening_says_what_is_missing(tmp_path):
     with pytest.raises(DatasetNotFoundError, match=r'a list of tars has no index; .*index="memory"'):
         shardpack.open([tmp_path / "a.tar"])
     (tmp_path / "a.tar").unlink()
-    (tmp_path / ".shardpack").mkdir()
+    (tmp_path / ".shardpack" / "tmp").mkdir(parents=True)
     with pytest.raises(DatasetNotFoundError, match="unfinished; run the same pack command again"):
         shardpack.open(tmp_path)
 

@@ -19,7 +19,8 @@ from shardpack.cli.ui import (
     print_pairs,
     storage_option,
 )
-from shardpack.format.manifest import record_of
+from shardpack.format.manifest import HERE
+from shardpack.format.shard_info import record_of
 
 SHOWN = 8  # class names
 
@@ -33,27 +34,29 @@ def command(dataset: str, shards: bool, storage_options: dict[str, Any] | None, 
     """Show what the dataset DS holds: counts, sizes, fields, classes, and how it was packed.
 
     With --json: location, num_samples, num_shards, num_bytes, index_bytes, samples_per_field,
-    unique_keys, classes, fingerprint, packed_with, shards_at, without_checksums; with --shards also
-    shards, as in the manifest.
+    unique_keys, classes, fingerprint, generation, packed_with, locations, without_checksums; with
+    --shards also shards.
     """
     ds = shardpack.open(dataset, storage_options=storage_options)
     whole = ds.manifest
-    index_bytes = sum(record["index_bytes"] for record in whole.records) + whole.keys["num_bytes"]
-    without_checksums = sum(record["crc32c"] is None for record in whole.records)
+    index_bytes = int(ds.shards.columns.index_bytes.sum())
+    index_bytes += sum(segment.num_bytes for segment in (*whole.shards, *whole.keys))
+    without_checksums = int(ds.shards.columns.of_index.sum())
     if as_json:
         print_json(
             {
                 "location": ds.location,
                 "num_samples": len(ds),
-                "num_shards": len(whole.records),
+                "num_shards": whole.num_shards,
                 "num_bytes": whole.num_bytes,
                 "index_bytes": index_bytes,
                 "samples_per_field": whole.samples_per_field,
-                "unique_keys": whole.keys["unique"],
+                "unique_keys": whole.unique_keys,
                 "classes": whole.classes,
                 "fingerprint": ds.fingerprint,
+                "generation": whole.generation,
                 "packed_with": dict(whole.packed_with),
-                "shards_at": whole.shards_at,
+                "locations": whole.locations,
                 "without_checksums": without_checksums,
                 **({"shards": [record_of(info) for info in ds.shards]} if shards else {}),
             }
@@ -63,20 +66,20 @@ def command(dataset: str, shards: bool, storage_options: dict[str, Any] | None, 
         ("location", ds.location),
         ("samples", f"{len(ds):,}"),
         ("fields", counted(whole.samples_per_field)),
-        ("shards", f"{len(whole.records):,}"),
+        ("shards", f"{whole.num_shards:,}"),
         ("tar bytes", both_units(whole.num_bytes)),
         ("index bytes", both_units(index_bytes)),
         ("fingerprint", ds.fingerprint),
     ]
-    if whole.shards_at is not None:
-        pairs.insert(1, ("tars at", whole.shards_at))
+    if whole.locations != (HERE,):
+        pairs.insert(1, ("tars at", ", ".join(whole.locations)))
     if without_checksums:
         how = 'indexed without reading payloads; run "shardpack index --checksums --force" on the tars'
         pairs.append(("no checksums", f"{plural(without_checksums, 'shard')}: {how}"))
     if whole.classes is not None:
         names = ", ".join(whole.classes[:SHOWN]) + (", ..." if len(whole.classes) > SHOWN else "")
         pairs.append(("classes", f"{len(whole.classes):,}: {names}"))
-    if not whole.keys["unique"]:
+    if not whole.unique_keys:
         pairs.append(("keys", "some name two samples: look those up by position"))
     options = whole.packed_with.get("options")
     if isinstance(options, dict):

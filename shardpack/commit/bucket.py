@@ -12,7 +12,8 @@ from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.scratch import ScratchDir, new_scratch
 from shardpack.commit.upload import Sender, check_file
 from shardpack.errors import ShardNotFoundError, StaleIndexError, StorageError
-from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, index_name
+from shardpack.format.manifest import FILE_NAME, WORK_FOLDER
+from shardpack.format.shard_info import index_path
 from shardpack.runtime.threads import call_all
 from shardpack.storage.lock import FolderLock
 from shardpack.storage.protocols import WritableStore
@@ -80,7 +81,7 @@ class BucketTarget:
         names = self._names = self._list()
         journal = [name for name in names if name.startswith(f"{WORK_FOLDER}/") and name != LEASE_NAME]
         shards = [name for name in names if entry_name(name) in names]
-        sized = [*shards, *names.intersection(map(index_name, shards))]
+        sized = [*shards, *names.intersection(map(index_path, shards))]
         self._read = dict(zip(journal, self._all(self._fetch, journal), strict=True))
         self._sizes = dict(zip(sized, self._all(self._store.size, sized), strict=True))
 
@@ -160,6 +161,9 @@ class BucketTarget:
 
     def create(self, name: str, parts: Iterable[Any]) -> None:
         """See `Target.create`."""
+        if not self._store.can_create:
+            self.put(name, parts)
+            return
         self._store.create(name, b"".join(parts))
         self._known().add(name)
 

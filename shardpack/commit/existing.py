@@ -15,12 +15,9 @@ from __future__ import annotations
 from shardpack.commit.lease import Command, refuse_other_work, unfinished_command
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OutputExistsError
-from shardpack.format import key_index, manifest
-from shardpack.format.assemble import REJECTED_NAME
-from shardpack.format.manifest import WORK_FOLDER, Manifest
+from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, Manifest, parse_manifest
 from shardpack.format.naming import is_packer_name
-
-OTHER_NAMES = frozenset({key_index.FILE_NAME, REJECTED_NAME})  # of a dataset, beside shards, indexes and manifest
+from shardpack.format.sidecars import REJECTED_PATH, generation_of, whole_table
 
 
 def check_writable(target: Target, command: Command, *, force: bool) -> None:
@@ -45,7 +42,7 @@ def check_writable(target: Target, command: Command, *, force: bool) -> None:
 
 def has_manifest(target: Target) -> bool:
     """Return whether there is something with a manifest's name."""
-    return target.size(manifest.FILE_NAME) is not None
+    return target.size(FILE_NAME) is not None
 
 
 def is_unfinished(target: Target) -> bool:
@@ -61,7 +58,8 @@ def replaceable(target: Target, *, force: bool) -> list[str]:
         OutputExistsError: It may not.
     """
     try:
-        whole = manifest.parse_manifest(target.read(manifest.FILE_NAME) or b"")
+        whole = parse_manifest(target.read(FILE_NAME) or b"")
+        packed = _packer_names(whole, target) if force else set()
     except FormatError as error:
         if not force:
             raise OutputExistsError(
@@ -81,24 +79,27 @@ def replaceable(target: Target, *, force: bool) -> list[str]:
             f'{target.location!r} holds tars that "shardpack index" found there, and packing would delete them; '
             "choose another folder"
         )
-    listed = OTHER_NAMES | _packer_names(whole)
-    if strays := sorted(set(_files_like_ours(target)) - listed):
+    here = set(_files_like_ours(target))
+    if strays := sorted(name for name in here - packed if is_packer_name(name)):
         raise OutputExistsError(
             f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
             f"{_shown(strays)}; move them away, or choose another folder"
         )
-    return sorted(listed)
+    return sorted(packed | here - {FILE_NAME})
 
 
 def _files_like_ours(target: Target) -> list[str]:
-    """Return the files here that have the name of a part of a dataset, other than the manifest."""
-    return sorted(name for name in target.names() if name in OTHER_NAMES or is_packer_name(name))
+    """Return the files here that have the name of a part of a dataset, other than the newest manifest."""
+    return sorted(
+        name for name in target.names() if is_packer_name(name) or generation_of(name) or name == REJECTED_PATH
+    )
 
 
-def _packer_names(whole: Manifest) -> set[str]:
+def _packer_names(whole: Manifest, target: Target) -> set[str]:
     """Return the files of shards that a manifest lists, as far as they are named like a packer's."""
-    names = {record["name"] for record in whole.records}
-    return set(filter(is_packer_name, names | set(map(manifest.index_name, names))))
+    table = whole_table(whole, target.read)
+    infos = map(table.shard, range(len(table)))
+    return set(filter(is_packer_name, (name for info in infos for name in (info.name, info.index_path))))
 
 
 def _is_packed(whole: Manifest) -> bool:

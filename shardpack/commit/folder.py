@@ -1,7 +1,7 @@
 """A folder as the place of a dataset: temporary names, syncs and renames, under a lock that ends with its holder.
 
-OUT/.shardpack/<name>.<pid>.tmp     being written
-OUT/.shardpack/shard-000003.tar     made, and not yet given its place
+OUT/.shardpack/tmp/<name>.<pid>.tmp     being written
+OUT/.shardpack/tmp/shard-000003.tar     made, and not yet given its place
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from shardpack.commit.lease import busy
 from shardpack.commit.scratch import ScratchDir, flat_name
 from shardpack.errors import OutputExistsError
 from shardpack.format.manifest import WORK_FOLDER
+from shardpack.format.shard_info import FOLDER
 from shardpack.storage.atomic import create_file, fsync_file, sync_folder, write_file
 from shardpack.storage.local_file import open_regular
 from shardpack.storage.lock import FolderLock
@@ -51,8 +52,9 @@ class FolderTarget:
         for name in _listed(work):
             if not name.endswith(".json"):
                 _remove(os.path.join(work, name))
-        with suppress(OSError):  # a journal is there
-            os.rmdir(work)
+        for path, _, _ in os.walk(self.join(FOLDER), topdown=False):
+            with suppress(OSError):  # something is there
+                os.rmdir(path)
 
     def lock(self) -> FolderLock:
         """See `Target.lock`."""
@@ -75,7 +77,7 @@ class FolderTarget:
 
     def names(self) -> list[str]:
         """See `Target.names`; without those in other folders below."""
-        return [*_listed(self.location), *_below(self.location, WORK_FOLDER)]
+        return [*_listed(self.location), *_below(self.location, FOLDER)]
 
     def size(self, name: str) -> int | None:
         """See `Target.size`."""

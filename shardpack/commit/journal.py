@@ -1,7 +1,7 @@
 """What an unfinished run has done: an entry for each finished shard, in the work folder.
 
-OUT/.shardpack/shard-000003.tar.done.json    {"input": "9f0c...", "shard": {"name": "shard-000003.tar", ...}}
-OUT/.shardpack/run.json                      {"run": "77ab..."}: of what the whole dataset was made
+OUT/.shardpack/tmp/shard-000003.tar.done.json    {"input": "9f0c...", "shard": {"name": "shard-000003.tar", ...}}
+OUT/.shardpack/tmp/run.json                  {"run": "77ab..."}: of what the whole dataset was made
 
 An entry counts only if its input digest is that of the run that asks, so that nothing is taken over
 that was made of something else. Digests and shards are all that is kept: no location, no option, no secret.
@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from shardpack.commit.scratch import flat_name
-from shardpack.format import manifest
-from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
+from shardpack.format.manifest import WORK_FOLDER
+from shardpack.format.shard_info import ShardInfo, info_of, record_of
 
 RUN_NAME = f"{WORK_FOLDER}/run.json"
 _ENDING = ".done.json"
@@ -57,7 +57,7 @@ class Journal:
 
     def add(self, entry: Entry) -> None:
         """Write an entry; it replaces an earlier one of the same shard."""
-        value = {"input": entry.input_digest, "shard": manifest.record_of(entry.info), "more": dict(entry.more)}
+        value = {"input": entry.input_digest, "shard": record_of(entry.info), "more": dict(entry.more)}
         self._target.note(entry_name(entry.info.name), json.dumps(value).encode())
 
     def find(self, name: str) -> Entry | None:
@@ -75,9 +75,7 @@ class Journal:
     def _entry(self, name: str) -> Entry | None:
         try:
             value = json.loads(self._target.read(name) or b"")
-            info = Manifest([value["shard"]], {}).shard(0)
-            if manifest.shard_name_problem(info.name) is None:
-                return Entry(info, str(value["input"]), dict(value["more"]))
+            return Entry(info_of(value["shard"]), str(value["input"]), dict(value["more"]))
         except (ValueError, KeyError, TypeError, AttributeError):
             pass  # a run that was killed may leave half an entry
         return None

@@ -1,6 +1,6 @@
 """Who may write to a place: one process at a time, which says so in the work folder.
 
-OUT/.shardpack/lease.json     {"command": "pack", "owner": "5f3a..."}
+OUT/.shardpack/tmp/lease.json     {"command": "pack", "owner": "5f3a..."}
 
 In a folder a lock keeps the second one out. A bucket has no locks: there the process that began last
 goes on, and any other finds another owner in the lease and stops before it writes the next file.

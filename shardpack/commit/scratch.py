@@ -21,8 +21,8 @@ from xxhash import xxh3_64_hexdigest
 
 from shardpack.errors import OutputExistsError
 from shardpack.format.assemble import encode_shard
-from shardpack.format.manifest import ShardInfo, index_name
 from shardpack.format.shard_index import ShardIndex
+from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import NewFile
 from shardpack.storage.lock import FolderLock
 
@@ -62,14 +62,14 @@ class ScratchDir:
     def finish_shard(self, name: str, file: NewFile, index: ShardIndex) -> ShardInfo:
         """Give a shard that is written its name here, and write its index; return what it is."""
         info, parts = encode_shard(name, index)
-        with open(self.join(index_name(name)), "wb") as index_file:
+        with open(self.join(info.index_path), "wb") as index_file:
             index_file.writelines(parts)
         self.finish_file(name, file)
         return info
 
     def files(self, info: ShardInfo) -> tuple[Path, Path]:
         """Return where a shard and its index are."""
-        return Path(self.join(info.name)), Path(self.join(info.index_name))
+        return Path(self.join(info.name)), Path(self.join(info.index_path))
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete files, as far as they are there."""

@@ -1,10 +1,13 @@
 """`begin` -> add shards -> `publish`: the order of writes that survives a kill at any moment, wherever they go.
 
-    .shardpack/lease.json                  who writes here (`lease.py`)
-    .shardpack/shard-000003.tar.done.json  journal: what the finished shard is, and of what it was made (`journal.py`)
-    shard-000003.index, .tar               a shard is finished when its journal entry and its tar are there
-    .shardpack/run.json                    journal: of what the whole dataset was made
-    keys.index, ..., shardpack.json        last
+    .shardpack/tmp/lease.json                  who writes here (`lease.py`)
+    .shardpack/tmp/shard-000003.tar.done.json  journal: what the finished shard is, and of what it was made
+    .shardpack/index/shard-000003.index        of a shard, which is finished when its journal entry
+    shard-000003.tar                           and its tar are there
+    .shardpack/tmp/run.json                    journal: of what the whole dataset was made
+    .shardpack/shards-..., keys-...            of all shards together
+    .shardpack/manifests/000001.json           created only if absent
+    .shardpack/manifest.json                   a copy of it; last
 
 A shard's journal entry is there before its tar gets its name, and an older tar of that name is gone
 before that. So a tar with its name and a matching entry is whole, and everything else can be written
@@ -13,21 +16,22 @@ again without a loss. `run.json` is there before the manifest, and is removed af
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import ExitStack, suppress
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shardpack.commit.existing import OTHER_NAMES, check_writable, has_manifest, replaceable
+from shardpack.commit.existing import check_writable, has_manifest, replaceable
 from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
 from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.upload_queue import UploadQueue
 from shardpack.errors import OutputExistsError
-from shardpack.format import manifest
-from shardpack.format.manifest import WORK_FOLDER, ShardInfo
+from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, parse_manifest
 from shardpack.format.naming import is_packer_name
+from shardpack.format.shard_info import ShardInfo, index_path
+from shardpack.format.sidecars import REJECTED_PATH, generation_of, sidecar_paths
 from shardpack.storage.atomic import storage_errors
 
 
@@ -133,7 +137,7 @@ class Transaction:
         except OutputExistsError:
             self._end()  # the work folder is of a run that was killed when all was done
             raise
-        self._target.delete([manifest.FILE_NAME, *files])
+        self._target.delete([FILE_NAME, *files])
 
     # Shards
 
@@ -143,14 +147,14 @@ class Transaction:
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Delete all shards that an earlier run left, but for those named."""
-        found = {name.rpartition(".")[0] + ".tar" for name in self._target.names() if is_packer_name(name)}
+        found = {f"{PurePosixPath(name).stem}.tar" for name in self._target.names() if is_packer_name(name)}
         for name in sorted(found.union(self._journal.shard_names()).difference(names)):
             self.drop(name)
 
     def drop(self, name: str) -> None:
         """Delete what there is of a shard: its journal entry first, so that the rest counts for nothing."""
         tar = [name] if self._owns_tars else []
-        self._target.delete([entry_name(name), *tar, manifest.index_name(name)])
+        self._target.delete([entry_name(name), *tar, index_path(name)])
 
     def deliver(self, info: ShardInfo, input_digest: str, *, files: tuple[Path, Path] | None = None) -> None:
         """Give a shard that was made in `scratch` its place, with its index and its journal entry. Safe in threads.
@@ -170,11 +174,11 @@ class Transaction:
             with storage_errors(f"write to {self.location!r}", then=self._then):
                 self._lease.check()
                 self._journal.add(Entry(info, input_digest))
-                self._target.place(info.index_name, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
+                self._target.place(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
                 self._target.place(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
         finally:
             if files is None:
-                self.scratch.delete([info.name, info.index_name])
+                self.scratch.delete([info.name, info.index_path])
 
     def deliveries(self, jobs: int) -> UploadQueue:
         """Return a queue that delivers shards in threads, while `jobs` more are being made."""
@@ -183,9 +187,9 @@ class Transaction:
 
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
         """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads."""
-        if self._target.size(entry.info.index_name) is None:
-            self._new.append(entry.info.index_name)
-        self._target.put(entry.info.index_name, parts)  # no look at the lease: any run writes the same
+        if self._target.size(entry.info.index_path) is None:
+            self._new.append(entry.info.index_path)
+        self._target.put(entry.info.index_path, parts)  # no look at the lease: any run writes the same
         self._journal.add(entry)
 
     def read_index(self, name: str) -> bytes:
@@ -207,21 +211,33 @@ class Transaction:
 
         Args:
             files: (name, parts) in the order in which they are written, as `encode_dataset` returns
-                them: the manifest is the last.
+                them: the manifest is the last, under the name of its generation and then under its own.
         """
         with storage_errors(f"write to {self.location!r}", then=self._then):
-            *others, (manifest_name, manifest_parts) = files
+            *others, (own_name, text), (manifest_name, manifest_parts) = files
+            unnamed = self._unnamed(b"".join(text), dict(others))
             if self._replace:
-                self._target.delete(OTHER_NAMES.difference(dict(others)))  # of an earlier run
+                self._target.delete([own_name, *unnamed])  # of an earlier run, or killed
             for name, parts in others:
                 self.put(name, parts)
             self._lease.check()
+            (self._target.create if self._replace else self._target.put)(own_name, text)
             self._journal.write_run_digest("" if self._run_digest is None else self._run_digest())
             self._target.fsync()
             self.put(manifest_name, manifest_parts)
+            self._target.delete(unnamed)
             self._target.fsync()
             self._end()
         self.release()
+
+    def _unnamed(self, text: bytes, written: Collection[str]) -> list[str]:
+        """Return the files here that are of this generation, or a later one, but that its manifest does not name."""
+        whole = parse_manifest(text)
+        named = {*sidecar_paths(whole), *written}
+        found = [name for name in self._target.names() if generation_of(name) >= whole.generation]
+        if self._replace and REJECTED_PATH not in written:
+            return [REJECTED_PATH, *(name for name in found if name not in named)]
+        return [name for name in found if name not in named]
 
     def roll_back(self) -> None:
         """Delete the indexes that this transaction has written where none were, and end it."""
@@ -256,5 +272,5 @@ def finished_shard(target: Target, name: str, input_digest: str, *, owns_tar: bo
     if entry is None or entry.input_digest != input_digest:
         return None
     info = entry.info
-    whole = target.size(info.index_name) == info.index_bytes and (not owns_tar or target.size(name) == info.num_bytes)
+    whole = target.size(info.index_path) == info.index_bytes and (not owns_tar or target.size(name) == info.num_bytes)
     return entry if whole else None

@@ -9,7 +9,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator
 
-from shardpack.format.manifest import ShardInfo
+from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.threads import Threads
 
 Deliver = Callable[[ShardInfo, str], None]

@@ -22,11 +22,13 @@ from shardpack.commit.target import Target, target_of
 from shardpack.commit.transaction import Transaction, begin, finished_shard
 from shardpack.commit.upload import checked, read_object
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
-from shardpack.format import key_index, manifest
-from shardpack.format.assemble import REJECTED_NAME
-from shardpack.format.manifest import Manifest, ShardInfo
+from shardpack.format import manifest
+from shardpack.format.manifest import HERE, Manifest, manifest_path, segment_path
 from shardpack.format.naming import is_packer_name
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.sidecars import REJECTED_PATH
 from shardpack.read.open_manifest import load_manifest
+from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import Threads, call_all
@@ -116,11 +118,13 @@ def copy(
     if _canonical(store.location) == _canonical(place.location):
         raise OptionError(f"source and target are the same place: {place.location!r}; name another target")
     text, whole = load_manifest(store)
-    reader = with_shards(store, whole.shards_at, Elsewhere(storage_options))
-    if whole.shards_at is not None:
-        whole = replace(whole, shards_at=None)
+    reader = with_shards(store, whole.locations, Elsewhere(storage_options))
+    if whole.locations != (HERE,):
+        whole = replace(whole, locations=(HERE,))
         text = manifest.encode_manifest(whole)
-    run = _Copying(_Source(reader, whole, text), JOBS if jobs is None else jobs, progress)
+    run = _Copying(
+        _Source(reader, whole, tuple(ShardList(reader, whole)), text), JOBS if jobs is None else jobs, progress
+    )
     with storage_errors(f"write to {place.location!r}"):
         if place.read(manifest.FILE_NAME) == text:
             missing = _repair(run, place, there, every_byte=force, dry_run=dry_run)
@@ -134,7 +138,7 @@ def copy(
         source=store.location,
         target=place.location,
         num_samples=whole.num_samples,
-        num_shards=len(whole.records),
+        num_shards=whole.num_shards,
         num_bytes=whole.num_bytes,
         copied_shards=len(missing),
         copied_bytes=sum(map(_num_bytes, missing)),
@@ -160,7 +164,7 @@ def _input_digest(info: ShardInfo) -> str:
 
 def _sidecars(whole: Manifest) -> list[_File]:
     """Return the files of a dataset that are of all shards together, but for the manifest."""
-    return [(key_index.FILE_NAME, whole.keys["num_bytes"], int(whole.keys["crc32c"], 16))]
+    return [(segment_path(file), file.num_bytes, file.crc32c) for file in (*whole.shards, *whole.keys)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +173,12 @@ class _Source:
 
     store: Store
     whole: Manifest
+    shards: tuple[ShardInfo, ...]
     manifest_text: bytes
+
+    def manifests(self) -> list[tuple[str, list[bytes]]]:
+        """Return the last files to be published."""
+        return [(name, [self.manifest_text]) for name in (manifest_path(self.whole.generation), manifest.FILE_NAME)]
 
     def pieces(self, file: _File, stop: threading.Event) -> Iterator[Any]:
         """Yield a file, checked as `upload.checked` does, and its length first."""
@@ -185,13 +194,13 @@ class _Source:
         options = self.whole.packed_with.get("options")
         if isinstance(options, dict) and options.get("on_error") == "skip":
             with suppress(FileNotFoundError, StorageError):  # none, or no right to know that there is none
-                return bytes(self.store.buffer(REJECTED_NAME))
+                return bytes(self.store.buffer(REJECTED_PATH))
         return b""
 
     def local_files(self, info: ShardInfo) -> tuple[Path, Path] | None:
         """Return a shard and its index, if they are files of this machine."""
         folder = self.store.folder
-        return None if folder is None else (Path(folder, info.name), Path(folder, info.index_name))
+        return None if folder is None else (Path(folder, info.name), Path(folder, info.index_path))
 
 
 def _missing(source: _Source, target: Target) -> list[ShardInfo]:
@@ -203,12 +212,12 @@ def _missing(source: _Source, target: Target) -> list[ShardInfo]:
     replaced = has_manifest(target)
     missing = [
         info
-        for info in source.whole.shards
+        for info in source.shards
         if replaced or finished_shard(target, info.name, _input_digest(info), owns_tar=True) is None
     ]
     journal = Journal(target)
     for info in missing:
-        there = [name for name in (info.name, info.index_name) if target.size(name) is not None]
+        there = [name for name in (info.name, info.index_path) if target.size(name) is not None]
         if there and not is_packer_name(info.name) and journal.find(info.name) is None:
             raise OutputExistsError(
                 f"{target.location!r} holds {there[0]!r}, which is of another origin; "
@@ -222,14 +231,14 @@ def _copy_all(run: _Copying, target: Target, *, force: bool) -> list[ShardInfo]:
     source = run.source
     with begin(target, "copy", force=force) as transaction:
         missing = _missing(source, target)
-        transaction.keep_only([info.name for info in source.whole.shards])
+        transaction.keep_only([info.name for info in source.shards])
         for info in missing:
             transaction.drop(info.name)
         run.copy_shards(transaction, missing)
         files: list[tuple[str, Any]] = [(file[0], run.pieces(file)) for file in _sidecars(source.whole)]
         if rejected := source.rejected():
-            files.insert(0, (REJECTED_NAME, [rejected]))
-        transaction.publish([*files, (manifest.FILE_NAME, [source.manifest_text])])
+            files.insert(0, (REJECTED_PATH, [rejected]))
+        transaction.publish([*files, *source.manifests()])
     return missing
 
 
@@ -239,7 +248,7 @@ def _repair(run: _Copying, target: Target, there: WritableStore, *, every_byte: 
     def is_sound(files: list[_File]) -> bool:
         return _are_sound(there, files, every_byte=every_byte)
 
-    shards, sidecars = list(run.source.whole.shards), _sidecars(run.source.whole)
+    shards, sidecars = list(run.source.shards), _sidecars(run.source.whole)
     sound = call_all(
         is_sound, [*map(_files_of, shards), *([file] for file in sidecars)], limit=run.jobs, purpose="check"
     )
@@ -249,7 +258,7 @@ def _repair(run: _Copying, target: Target, there: WritableStore, *, every_byte: 
         with begin(target, "copy", replace=False) as transaction:
             run.copy_shards(transaction, missing)
             files = [(file[0], run.pieces(file)) for file in damaged]
-            transaction.publish([*files, (manifest.FILE_NAME, [run.source.manifest_text])])
+            transaction.publish([*files, *run.source.manifests()])
     return missing
 
 
@@ -258,7 +267,7 @@ class _Copying:
 
     def __init__(self, source: _Source, jobs: int, progress: Progress) -> None:
         self.source, self.jobs = source, jobs
-        self._total = sum(map(_num_bytes, source.whole.shards))
+        self._total = sum(map(_num_bytes, source.shards))
         self._progress = ByteProgress("copy", self._total, progress)
         self._stop = threading.Event()
 
@@ -303,7 +312,7 @@ class _Copying:
 
 
 def _files_of(info: ShardInfo) -> list[_File]:
-    return [(info.index_name, info.index_bytes, info.index_crc32c), (info.name, info.num_bytes, info.crc32c)]
+    return [(info.index_path, info.index_bytes, info.index_crc32c), (info.name, info.num_bytes, info.crc32c)]
 
 
 def _are_sound(there: WritableStore, files: Sequence[_File], *, every_byte: bool) -> bool:

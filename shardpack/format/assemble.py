@@ -1,7 +1,7 @@
 """From finished shards to the files of a dataset, all but the tars: values in, bytes out.
 
 ShardIndex  -> encode_shard   -> ShardInfo, parts of the index file
-[ShardInfo] -> encode_dataset -> Manifest, [(name, parts), ...] in the order of publication, the manifest last
+[ShardInfo] -> encode_dataset -> Manifest, [(path, parts), ...] in the order of publication, the manifest last
 """
 
 from __future__ import annotations
@@ -14,18 +14,29 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack._version import __version__
-from shardpack.format import key_index, manifest
+from shardpack.errors import FormatError
 from shardpack.format.checksum import crc32c
-from shardpack.format.manifest import Manifest, ShardInfo
+from shardpack.format.fingerprint import chain, fingerprint_text
+from shardpack.format.key_index import KeySegment, encode_key_index
+from shardpack.format.manifest import (
+    FILE_NAME,
+    HERE,
+    AnySegment,
+    Manifest,
+    encode_manifest,
+    manifest_path,
+    segment_path,
+)
 from shardpack.format.shard_index import ShardIndex, encode_index
-
-REJECTED_NAME = "rejected.jsonl"
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_segment import TableSegment, encode_shard_table
+from shardpack.format.sidecars import REJECTED_PATH
 
 Parts = Sequence[bytes | memoryview]  # a file, piece by piece
 
 
-def encode_shard(name: str, index: ShardIndex) -> tuple[ShardInfo, Parts]:
-    """Return what the manifest says of a finished shard, and the parts of its index file."""
+def encode_shard(name: str, index: ShardIndex, *, location: int = 0) -> tuple[ShardInfo, Parts]:
+    """Return what the shard table says of a finished shard, and the parts of its index file."""
     parts = encode_index(index)
     num_bytes, checksum = _length_and_crc32c(parts)
     info = ShardInfo(
@@ -36,6 +47,7 @@ def encode_shard(name: str, index: ShardIndex) -> tuple[ShardInfo, Parts]:
         index_bytes=num_bytes,
         index_crc32c=checksum,
         samples_per_field=index.samples_per_field(),
+        location=location,
     )
     return info, parts
 
@@ -44,10 +56,11 @@ def encode_dataset(
     shards: Sequence[ShardInfo],
     hashes: npt.NDArray[np.uint64],
     *,
+    generation: int = 1,
+    locations: Sequence[str] = (HERE,),
     unique_keys: bool = True,
     classes: Sequence[str] | None = None,
     packed_with: Mapping[str, Any],
-    shards_at: str | None = None,
     rejected: Iterable[tuple[str, str]] = (),
 ) -> tuple[Manifest, list[tuple[str, Parts]]]:
     """Return the manifest, and all files but tars and shard indexes in the order in which they are published.
@@ -55,25 +68,85 @@ def encode_dataset(
     Args:
         shards: All of them, in order.
         hashes: Of all keys, in order (`key_index.hash_keys`).
+        generation: Number of this manifest.
+        locations: Where the tars are; each shard holds a number into it.
         unique_keys: Whether no key names two samples.
         classes: Class names in label order, where the source has classes.
         packed_with: See `recorded_options`.
-        shards_at: Where the tars are, if not beside the manifest.
-        rejected: (name, reason) of samples left out, for a list beside the shards.
+        rejected: (name, reason) of samples left out, for a list beside the manifest.
+
+    Raises:
+        FormatError: Two shards have one name, or one index; or all their field names are too many.
     """
-    parts = key_index.encode_key_index(hashes)
-    num_bytes, checksum = _length_and_crc32c(parts)
-    keys = {"name": key_index.FILE_NAME, "num_bytes": num_bytes, "crc32c": f"{checksum:08x}", "unique": unique_keys}
-    whole = Manifest([manifest.record_of(info) for info in shards], keys, classes, packed_with, shards_at)
+    _check_names(shards)
+    files: list[tuple[str, Parts]] = []
+    table: list[TableSegment] = []
+    keys: list[KeySegment] = []
+    if shards:
+        parts = encode_shard_table(shards)
+        numbers = {"num_shards": len(shards), "num_samples": sum(info.num_samples for info in shards)}
+        table.append(_segment(TableSegment, "shards", generation, parts, **numbers))
+        files.append((segment_path(table[0]), parts))
+    if len(hashes):
+        parts = encode_key_index(hashes)
+        keys.append(_segment(KeySegment, "keys", generation, parts, num_keys=len(hashes)))
+        files.append((segment_path(keys[0]), parts))
+    manifest = Manifest(
+        generation=generation,
+        fingerprint=fingerprint_text(chain(shards)),
+        num_samples=sum(info.num_samples for info in shards),
+        num_bytes=sum(info.num_bytes for info in shards),
+        num_shards=len(shards),
+        samples_per_field=_totals(shards),
+        locations=tuple(locations),
+        shards=tuple(table),
+        keys=tuple(keys),
+        unique_keys=unique_keys,
+        classes=None if classes is None else tuple(classes),
+        packed_with=packed_with,
+    )
     lines = [json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in rejected]
-    files: list[tuple[str, Parts]] = [(REJECTED_NAME, ["".join(lines).encode()])] if lines else []
-    files += [(key_index.FILE_NAME, parts), (manifest.FILE_NAME, [manifest.encode_manifest(whole)])]
-    return whole, files
+    if lines:
+        files.append((REJECTED_PATH, ["".join(lines).encode()]))
+    text = encode_manifest(manifest)
+    return manifest, [*files, (manifest_path(generation), [text]), (FILE_NAME, [text])]
 
 
 def recorded_options(**options: Any) -> dict[str, Any]:
     """Return what the manifest keeps of how it was packed: options that differ from None."""
     return {"shardpack": __version__, "options": {k: v for k, v in options.items() if v is not None}}
+
+
+def _check_names(shards: Sequence[ShardInfo]) -> None:
+    seen: set[str] = set()
+    for info in shards:
+        if info.index_path in seen:
+            raise FormatError("two shards have one name, or one name but for .tar; rename one", shard=info.name)
+        seen.add(info.index_path)
+
+
+def _totals(shards: Sequence[ShardInfo]) -> dict[str, int]:
+    totals: dict[str, int] = {}
+    for info in shards:
+        for name, count in info.samples_per_field.items():
+            totals[name] = totals.get(name, 0) + count
+    return dict(sorted(totals.items()))
+
+
+def _segment(
+    kind: type[AnySegment], what: str, generation: int, parts: Sequence[bytes | memoryview], **numbers: int
+) -> AnySegment:
+    """Return how the manifest names a segment; its head is the header and the chapters, the first two parts."""
+    num_bytes, checksum = _length_and_crc32c(parts)
+    head_bytes, head_checksum = _length_and_crc32c(parts[:2])
+    return kind(
+        name=f"{what}-{generation:06d}-{checksum:08x}.index",
+        num_bytes=num_bytes,
+        crc32c=checksum,
+        head_bytes=head_bytes,
+        head_crc32c=head_checksum,
+        **numbers,
+    )
 
 
 def _length_and_crc32c(parts: Parts) -> tuple[int, int]:

@@ -1,4 +1,4 @@
-"""The fingerprint: what tells one dataset from another, as a chain that grows with it (SPEC 6.4)."""
+"""The fingerprint: what tells one dataset from another, as a chain that grows with it (SPEC 6.3)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_table import ShardColumns
+from shardpack.format.shard_segment import ShardColumns
 
 _LINK = struct.Struct("<5Q")
 OF_SHARD, OF_INDEX = 0, 1  # which checksum a link holds

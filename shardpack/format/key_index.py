@@ -1,9 +1,7 @@
-"""The key index: which position a key has, in one file for the whole dataset (SPEC 5).
+"""The key index: which positions a key may have, in segments of checksummed pages (SPEC 5.3).
 
-Two levels, so that a key costs one bisection in memory and one page of 8 KiB, on disk or by a range:
-
-    directory  (pages, 2)  first hash of each page, CRC32C of the page
-    entry      (n, 2)      hash, position; sorted by hash, then position
+    chapter, directory   first hash and CRC32C of what is below: see `paged`
+    entry    (n, 2)      hash, position; sorted by hash, then position; 512 a page
 
 Hashes only narrow the search: whoever looks a key up compares the key itself.
 """
@@ -11,27 +9,37 @@ Hashes only narrow the search: whoever looks a key up compares the key itself.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
-from shardpack.errors import CorruptIndexError
+from shardpack.errors import UnsupportedVersionError
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
+from shardpack.format.paged import PAGE_ROWS, Load, PagedFile, Range, Segment, encode_paged, merged
 
-FILE_NAME = "keys.index"
+HASH_NAME = "xxh3_64"
 SCHEMA = container.Schema(
     "shardpack-keys",
-    columns={"directory": "U64", "entry": "U64"},
-    metadata=frozenset(("hash", "page_entries", "directory_crc32c")),
+    columns={"chapter": "U64", "directory": "U64", "entry": "U64"},
+    metadata=frozenset(("hash", "page_rows", "chapter_rows")),
 )
-HASH_NAME = "xxh3_64"
-PAGE_ENTRIES = 512  # 8 KiB
+PAGE_BYTES = 16 * PAGE_ROWS
+MAX_PAGES_KEPT = 4096  # of a segment: 32 MiB
 
 hash_key = xxh3_64_intdigest  # XXH3, 64 bits, seed 0, of the key's UTF-8
+
+
+@dataclass(frozen=True, slots=True)
+class KeySegment(Segment):
+    """One segment of the key index, as the manifest names it."""
+
+    num_keys: int
 
 
 def hash_keys(keys: Iterable[bytes], count: int) -> npt.NDArray[np.uint64]:
@@ -40,7 +48,7 @@ def hash_keys(keys: Iterable[bytes], count: int) -> npt.NDArray[np.uint64]:
 
 
 def encode_key_index(hashes: npt.NDArray[np.uint64]) -> list[bytes | memoryview]:
-    """Return the key index of a dataset as buffers; `hashes[i]` belongs to position i.
+    """Return a segment as buffers; `hashes[i]` belongs to position i of the segment.
 
     Memory: 24 bytes a key on top of `hashes`.
     """
@@ -48,107 +56,69 @@ def encode_key_index(hashes: npt.NDArray[np.uint64]) -> list[bytes | memoryview]
     entry = np.empty((len(hashes), 2), "<u8")
     np.take(hashes, order, out=entry[:, 0])
     entry[:, 1] = order
-    starts = range(0, len(entry), PAGE_ENTRIES)
+    starts = range(0, len(entry), PAGE_ROWS)
     directory = np.empty((len(starts), 2), "<u8")
-    directory[:, 0] = entry[::PAGE_ENTRIES, 0]
-    directory[:, 1] = [crc32c(entry[start : start + PAGE_ENTRIES].data) for start in starts]
-    metadata = container.metadata_of(
-        SCHEMA, hash=HASH_NAME, page_entries=str(PAGE_ENTRIES), directory_crc32c=f"{crc32c(directory.data):08x}"
-    )
-    return container.encode({"directory": directory, "entry": entry}, metadata)
+    directory[:, 0] = entry[::PAGE_ROWS, 0]
+    directory[:, 1] = [crc32c(entry[start : start + PAGE_ROWS].data) for start in starts]
+    return encode_paged(SCHEMA, directory, entry, {"hash": HASH_NAME})
 
 
-class KeyIndex:
-    """Look hashes up in a key index held in memory or memory-mapped. Safe in threads.
+class SegmentReader:
+    """One segment of the key index. Safe in threads."""
 
-    Opening costs one pass over the directory, 1/512 of the file. Each page is checked against
-    its CRC32C when it is first used.
-    """
-
-    def __init__(
-        self, buffer: Any, *, num_samples: int, name: str = FILE_NAME, load: Callable[[int, int], bytes] | None = None
-    ) -> None:
-        """Check the container and the directory.
-
-        Args:
-            buffer: The whole file; with `load`, writable, and filled up to `directory_end`.
-            num_samples: Keys that it must have.
-            name: For errors.
-            load: Returns a range of the file, by start and length: each page is fetched when first used.
-
-        Raises:
-            CorruptIndexError: Any rule of SPEC 3 or 5 is broken, or another number of keys.
-            UnsupportedVersionError: The file is from a newer format version.
-        """
-        self._name = name
-        columns, metadata = container.parse(buffer, name=name, schema=SCHEMA)
-        num_pages = -(-num_samples // PAGE_ENTRIES)
-        expected = {"directory": (num_pages, 2), "entry": (num_samples, 2)}
-        found = {column: array.shape for column, array in columns.items()}
-        if found != expected:
-            raise self._broken(f"does not match its dataset: expected U64 columns {expected}, got {found}")
-        if (metadata.get("hash"), metadata.get("page_entries")) != (HASH_NAME, str(PAGE_ENTRIES)):
-            raise self._broken(f"has no {HASH_NAME} hashes in pages of {PAGE_ENTRIES}")
-        directory, entry = columns["directory"], columns["entry"]
-        checksum = f"{crc32c(directory.data):08x}"
-        if metadata.get("directory_crc32c") != checksum:
-            raise self._broken(f"has a damaged directory: CRC32C is {checksum}")
-        self._first_hashes: list[int] = directory[:, 0].tolist()
-        self._checksums: list[int] = directory[:, 1].tolist()
-        self._entry, self._buffer, self._load = entry, memoryview(buffer), load
-        self._entries_at = len(buffer) - entry.nbytes  # the last column, to the end of the file (SPEC 3)
-        # Views for scalar access: an item takes 40 ns, a third of numpy's.
-        self._hashes, self._positions = entry[:, 0].data, entry[:, 1].data
-        self._checked = bytearray(num_pages)
-        self._num_keys = num_samples
+    def __init__(self, load: Load, segment: KeySegment, *, path: str) -> None:
+        self.segment = segment
+        self._file = PagedFile(load, segment, SCHEMA, num_rows=segment.num_keys, path=path)
+        self._pages: dict[int, tuple[memoryview, memoryview]] = {}  # hashes, positions
 
     def unique_position(self, hashed: int) -> int:
         """Return the position of the only key with this hash, or -1 where `positions` must tell.
 
-        The hot path of a look-up by key: 0.4 us, half of what `positions` takes (2-core VM).
+        The hot path of a look-up by key: half of what `positions` takes.
         """
-        page = bisect_left(self._first_hashes, hashed) - 1
-        if page < 0 or not self._checked[page]:
+        if not self._pages:
             return -1
-        start = page * PAGE_ENTRIES
-        hashes, stop = self._hashes, start + PAGE_ENTRIES
-        if stop >= self._num_keys:
+        number = self._file.page_of(hashed)
+        page = self._pages.get(number)
+        if page is None:
             return -1
-        row = bisect_left(hashes, hashed, start, stop)
-        # Equal hashes at the end of a page may go on in the next, which is not checked here.
-        if row + 1 >= stop or hashes[row] != hashed or hashes[row + 1] == hashed:
+        hashes, positions = page
+        row = bisect_left(hashes, hashed)
+        # Equal hashes at the end of a page may go on in the next.
+        if row + 1 >= len(hashes) or hashes[row] != hashed or hashes[row + 1] == hashed:
             return -1
-        position = self._positions[row]
-        return position if position < self._num_keys else -1
+        position: int = positions[row]
+        return position
 
     def positions(self, hashed: int) -> list[int]:
         """Return all positions whose key has this hash, ascending; usually none or one.
 
-        Costs one page; one more where equal hashes reach over the end of a page.
-
         Raises:
-            CorruptIndexError: A page is damaged, or points beyond the dataset.
+            CorruptIndexError, UnsupportedVersionError: The segment is damaged, or newer than this code.
         """
         found: list[int] = []
-        num_keys, hashes = self._num_keys, self._hashes
-        # A run of equal hashes may begin on the page before the one that starts with it.
-        page = max(bisect_left(self._first_hashes, hashed) - 1, 0)
-        row = page * PAGE_ENTRIES
-        if row < num_keys:
-            if not self._checked[page]:
-                self._check(page)
-            row = bisect_left(hashes, hashed, row, min(row + PAGE_ENTRIES, num_keys))
-        while row < num_keys:
-            if not self._checked[row // PAGE_ENTRIES]:
-                self._check(row // PAGE_ENTRIES)
-            if hashes[row] != hashed:
-                break
-            position = self._positions[row]
-            if position >= num_keys:
-                raise self._broken(f"points to position {position} of {num_keys}")
-            found.append(position)
-            row += 1
+        for number in self._pages_of(hashed):
+            hashes, positions = self._page(number)
+            row = bisect_left(hashes, hashed)
+            while row < len(hashes) and hashes[row] == hashed:
+                found.append(positions[row])
+                row += 1
         return found
+
+    def needed(self, hashes: npt.NDArray[np.uint64]) -> list[Range]:
+        """Return which ranges of the file to fetch and `put` before these hashes are looked up.
+
+        What is returned is the next step only: ask again, until nothing is.
+        """
+        if wanted := self._file.directory_needed(hashes):
+            return wanted
+        pages = {page for hashed in hashes.tolist() for page in self._pages_of(hashed)}
+        ranges = (self._file.page_range(*self._extent(page)) for page in pages if page not in self._pages)
+        return merged(wanted for wanted in ranges if not self._file.is_held(*wanted))
+
+    def put(self, begin: int, data: Any) -> None:
+        """Take a range that was `needed`."""
+        self._file.put(begin, data)
 
     def check(self) -> None:
         """Check every page, and that each position stands there once, hashes and positions ascending.
@@ -156,33 +126,103 @@ class KeyIndex:
         Raises:
             CorruptIndexError: One of these does not hold.
         """
-        for page in range(len(self._checked)):
-            self._check(page)
-        hashes, positions = self._entry[:, 0], self._entry[:, 1]
-        ascending = (hashes[1:] > hashes[:-1]) | ((hashes[1:] == hashes[:-1]) & (positions[1:] > positions[:-1]))
-        if not ascending.all() or hashes[::PAGE_ENTRIES].tolist() != self._first_hashes:
-            raise self._broken("is not sorted")
-        if not np.array_equal(np.sort(positions), np.arange(self._num_keys, dtype=np.uint64)):
-            raise self._broken("does not hold every position once")
+        seen = np.zeros(self.segment.num_keys, bool)
+        last: tuple[int, int] | None = None
+        for page in range(self._file.num_pages):
+            hashes, positions = (np.array(column, np.uint64) for column in self._parsed(page))
+            ascending = (hashes[1:] > hashes[:-1]) | ((hashes[1:] == hashes[:-1]) & (positions[1:] > positions[:-1]))
+            first = int(hashes[0]), int(positions[0])
+            if not ascending.all() or self._file.first_of(page) != first[0] or (last is not None and first <= last):
+                raise self._file.broken("is not sorted")
+            last = int(hashes[-1]), int(positions[-1])
+            seen[positions] = True
+        if not seen.all():
+            raise self._file.broken("does not hold every position once")
 
-    def _check(self, page: int) -> None:
-        start = page * PAGE_ENTRIES
-        if self._load is not None:
-            begin = self._entries_at + 16 * start
-            length = min(16 * PAGE_ENTRIES, len(self._buffer) - begin)
-            self._buffer[begin : begin + length] = self._load(begin, length)
-        checksum = crc32c(self._entry[start : start + PAGE_ENTRIES].data)
-        if checksum != self._checksums[page]:
-            raise self._broken(f"has a damaged page {page}: CRC32C is {checksum:08x}")
-        self._checked[page] = 1
+    def _pages_of(self, hashed: int) -> Iterator[int]:
+        """Yield the pages on which a hash may stand: a run of equal ones may go on over their ends."""
+        page = self._file.page_of(hashed)
+        yield page
+        while page + 1 < self._file.num_pages and self._file.first_of(page + 1) == hashed:
+            page += 1
+            yield page
 
-    def _broken(self, what: str) -> CorruptIndexError:
-        return CorruptIndexError(f'key index {what}; rebuild it with "shardpack index --force"', shard=self._name)
+    def _extent(self, page: int) -> Range:
+        begin = page * PAGE_BYTES
+        return begin, min(PAGE_BYTES, 16 * self.segment.num_keys - begin)
+
+    def _page(self, number: int) -> tuple[memoryview, memoryview]:
+        page = self._pages.get(number)
+        if page is None:
+            page = self._parsed(number)
+            while len(self._pages) >= MAX_PAGES_KEPT:
+                self._pages.pop(next(iter(self._pages)), None)
+            self._pages[number] = page
+        return page
+
+    def _parsed(self, number: int) -> tuple[memoryview, memoryview]:
+        self._check_layout()
+        entry = np.frombuffer(self._file.page(number, *self._extent(number)), "<u8").reshape(-1, 2)
+        beyond = int(entry[:, 1].max())
+        if beyond >= self.segment.num_keys:
+            raise self._file.broken(f"points to position {beyond} of {self.segment.num_keys}")
+        # Views for scalar access: an item takes 40 ns, a third of numpy's.
+        return memoryview(entry[:, 0]), memoryview(entry[:, 1])
+
+    def _check_layout(self) -> None:
+        layout = self._file.layout()
+        if layout.metadata.get("hash") != HASH_NAME:
+            raise UnsupportedVersionError(
+                f"key index has hashes of the kind {layout.metadata.get('hash', '')[:20]!r}, which this version of "
+                "shardpack does not know; upgrade shardpack to the version that wrote it, or later",
+                shard=self._file.path,
+            )
+        if layout.columns["entry"].shape != (self.segment.num_keys, 2):
+            raise self._file.broken(
+                f"does not match its dataset: expected {self.segment.num_keys} keys, "
+                f"got a column of shape {layout.columns['entry'].shape}"
+            )
 
 
-def directory_end(num_samples: int, num_bytes: int) -> int:
-    """Return how much of a key index of `num_bytes` must be there to open it page by page."""
-    return num_bytes - 16 * num_samples
+class KeyIndex:
+    """All segments of a dataset's key index as one: a look-up probes each. Safe in threads.
+
+    `needed` and `put` name a segment by its number, beside the range.
+    """
+
+    def __init__(self, segments: Sequence[SegmentReader]) -> None:
+        self._segments = tuple(segments)
+        self._starts = list(accumulate((s.segment.num_keys for s in segments), initial=0))
+        # With several segments, "not in this one" and "not known" look alike: `positions` must tell.
+        self._only = self._segments[0] if len(self._segments) == 1 else None
+
+    def unique_position(self, hashed: int) -> int:
+        """Return the stored position of the only key with this hash, or -1 where `positions` must tell."""
+        return -1 if self._only is None else self._only.unique_position(hashed)
+
+    def positions(self, hashed: int) -> list[int]:
+        """Return all stored positions whose key has this hash, ascending; usually none or one."""
+        return [
+            start + position
+            for start, segment in zip(self._starts, self._segments, strict=False)
+            for position in segment.positions(hashed)
+        ]
+
+    def needed(self, hashes: npt.NDArray[np.uint64]) -> list[tuple[int, Range]]:
+        """Return (segment number, range) of what to fetch together and `put` before these hashes are looked up.
+
+        What is returned is the next step only: ask again, until nothing is.
+        """
+        return [(n, wanted) for n, segment in enumerate(self._segments) for wanted in segment.needed(hashes)]
+
+    def put(self, segment: int, begin: int, data: Any) -> None:
+        """Take a range that was `needed`."""
+        self._segments[segment].put(begin, data)
+
+    def check(self) -> None:
+        """Check every page of every segment; see `SegmentReader.check`."""
+        for segment in self._segments:
+            segment.check()
 
 
 def repeated_hashes(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:

@@ -31,7 +31,7 @@ PLAIN_KEY = re.compile(
 )
 # The slashes that part two components, neither of them empty; any other slash is escaped.
 _SEPARATOR = re.compile(rb"(?<=[^/])/(?!\Z)")
-_SHARD_FILE = re.compile(r"shard-\d{6,}\.(tar|index)", re.ASCII)
+_SHARD_FILE = re.compile(r"shard-\d{6,}\.tar|\.shardpack/index/shard-\d{6,}\.index", re.ASCII)
 _ESCAPE_OR_UPPER = re.compile(r"%[0-9A-F]{2}|[A-Z]")
 _NEVER_ESCAPED = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%/").decode()
 
@@ -42,7 +42,7 @@ def shard_name(number: int) -> str:
 
 
 def is_packer_name(name: str) -> bool:
-    """Return whether a packer could have named a shard or its index so."""
+    """Return whether this is the path that a packer gives a shard, or its index."""
     return _SHARD_FILE.fullmatch(name) is not None
 
 

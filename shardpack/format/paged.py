@@ -185,7 +185,10 @@ class PagedFile:
         prefix = self.read(begin, length)
         found = crc32c(prefix[: segment.head_bytes])
         if found != segment.head_crc32c:
-            raise self.broken(f"has a damaged head: expected CRC32C {segment.head_crc32c:08x}, got {found:08x}")
+            raise self.broken(
+                "is damaged or not of this dataset: "
+                f"expected a head with CRC32C {segment.head_crc32c:08x}, got {found:08x}"
+            )
         head = prefix[: segment.head_bytes]
         layout = container.parse_layout(head, name=self.path, num_bytes=segment.num_bytes, schema=self._schema)
         self._check(layout)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from shardpack.errors import FormatError
 
 MAX_NAME_LENGTH = 1024
 MAX_COUNT = (1 << 63) - 1  # of bytes or samples, in a shard and in all
@@ -13,7 +16,10 @@ MAX_COUNT = (1 << 63) - 1  # of bytes or samples, in a shard and in all
 # none of them empty, and none that ends in a dot or a blank (Windows drops these, so that ".. "
 # would be ".."); no drive letter, backslash, control character or lone surrogate.
 _COMPONENT = r"[^/\\\x00-\x1f\x7f\ud800-\udfff]*[^/\\\x00-\x20\x7f\ud800-\udfff.]"
-_SHARD_NAME = re.compile(rf"(?!.:){_COMPONENT}(?:/{_COMPONENT})*")
+# Our own folder is no place for shards, however it is spelled on a system that folds case.
+_SHARD_NAME = re.compile(rf"(?!.:)(?!(?i:\.shardpack)(?:/|$)){_COMPONENT}(?:/{_COMPONENT})*")
+
+FOLDER = ".shardpack"  # where all files are that are not shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +36,46 @@ class ShardInfo:
     location: int = 0  # where the tar is: a number into the manifest's list
 
     @property
-    def index_name(self) -> str:
-        """Name of the sidecar index."""
-        return index_name(self.name)
+    def index_path(self) -> str:
+        """Path of the shard's index."""
+        return index_path(self.name, self.location)
 
 
-def index_name(shard: str) -> str:
-    """Return the name of a shard's sidecar: `x.tar` has `x.index`."""
-    return shard.removesuffix(".tar") + ".index"
+def index_path(shard: str, location: int = 0) -> str:
+    """Return the path of a shard's index; two shards share one only if they are called alike but for ".tar"."""
+    name = shard.removesuffix(".tar") + ".index"
+    first, slash, _ = name.partition("/")
+    # Folders called like a number belong to the other locations.
+    folder = f"{location}/" if location or (slash and first.isascii() and first.isdecimal()) else ""
+    return f"{FOLDER}/index/{folder}{name}"
+
+
+def record_of(info: ShardInfo) -> dict[str, Any]:
+    """Return a shard as a JSON object: checksums in hexadecimal."""
+    record = asdict(info)
+    record["crc32c"] = None if info.crc32c is None else f"{info.crc32c:08x}"
+    record["index_crc32c"] = f"{info.index_crc32c:08x}"
+    return record
+
+
+def info_of(record: Mapping[str, Any]) -> ShardInfo:
+    """Return the shard that a JSON object tells of.
+
+    Raises:
+        FormatError, ValueError, TypeError: It is no such object.
+    """
+    checksum = record.get("crc32c")
+    info = ShardInfo(
+        **{
+            **record,
+            "crc32c": None if checksum is None else int(checksum, 16),
+            "index_crc32c": int(record.get("index_crc32c", ""), 16),
+        }
+    )
+    numbers = (info.num_samples, info.num_bytes, info.index_bytes, info.location, *info.samples_per_field.values())
+    if not is_shard_name(info.name) or not all(type(number) is int and number >= 0 for number in numbers):
+        raise FormatError("a journal entry tells of no shard; run the command again")
+    return info
 
 
 def is_shard_name(name: str) -> bool:

@@ -1,14 +1,9 @@
-"""The shard table: which shards a dataset has, in segments of checksummed pages (SPEC 5.2).
-
-Opening costs the head of a segment, whatever the number of shards; a look-up one page of 512 shards.
-"""
+"""The shard table: which shards a dataset has, all its segments as one (SPEC 5.2)."""
 
 from __future__ import annotations
 
-import json
 from bisect import bisect_right
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -16,327 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError
-from shardpack.format import container
-from shardpack.format.checksum import crc32c
-from shardpack.format.paged import PAGE_ROWS, Load, PagedFile, Range, Segment, encode_paged, merged
-from shardpack.format.shard_index import check_field_names, parse_names
-from shardpack.format.shard_info import MAX_COUNT, ShardInfo, is_shard_name
-
-SCHEMA = container.Schema(
-    "shardpack-shards",
-    columns={"chapter": "U64", "directory": "U64", "page": "U8"},
-    metadata=frozenset(("fields", "page_rows", "chapter_rows")),
-)
-MAX_PAGES_KEPT = 2048  # of a segment, parsed: 40 MB and, where nothing is mapped, their bytes
-READ_BYTES = 8 << 20  # at a time, where all pages are wanted
-
-Numbers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class TableSegment(Segment):
-    """One segment of the shard table, as the manifest names it."""
-
-    num_shards: int
-    num_samples: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShardColumns:
-    """All shards in numbers: what orders, totals and fingerprints are computed from.
-
-    Attributes:
-        starts: (n + 1) stored position of each shard's first sample, and of the end.
-        num_bytes: (n) of each tar.
-        checksum: (n) CRC32C of the tar, or of its index where there is none of the tar.
-        of_index: (n) 1 where it is that of the index.
-    """
-
-    starts: Numbers
-    num_bytes: Numbers
-    checksum: Numbers
-    of_index: Numbers
-
-
-# --- Writing -----------------------------------------------------------------------------------
-
-
-def encode_shard_table(shards: Sequence[ShardInfo]) -> list[bytes | memoryview]:
-    """Return a segment that lists these shards, as buffers. A million takes 3 s (2-core VM).
-
-    Raises:
-        FormatError: The names of all fields together are too many or too long.
-    """
-    fields = sorted({field for names in {tuple(info.samples_per_field) for info in shards} for field in names})
-    check_field_names(fields)
-    number_of = {field: number for number, field in enumerate(fields)}
-    pages: list[bytes] = []
-    rows: list[tuple[int, int, int]] = []
-    first = at = 0
-    for begin in range(0, len(shards), PAGE_ROWS):
-        part = shards[begin : begin + PAGE_ROWS]
-        page = _encode_page(part, number_of)
-        pages.append(page)
-        rows.append((first, at, crc32c(page)))
-        first += sum(info.num_samples for info in part)
-        at += len(page)
-    directory = np.array(rows, "<u8").reshape(-1, 3)
-    metadata = {"fields": json.dumps(fields, separators=(",", ":"))}
-    return encode_paged(SCHEMA, directory, np.frombuffer(b"".join(pages), np.uint8), metadata)
-
-
-def _encode_page(shards: Sequence[ShardInfo], number_of: dict[str, int]) -> bytes:
-    names = [info.name.encode("utf-8") for info in shards]
-    counts = [sorted((number_of[field], n) for field, n in info.samples_per_field.items()) for info in shards]
-    flat = [pair for pairs in counts for pair in pairs]
-    columns = (
-        ("<u8", [len(shards), len(flat)]),
-        ("<u8", [info.num_samples for info in shards]),
-        ("<u8", [info.num_bytes for info in shards]),
-        ("<u8", [info.index_bytes for info in shards]),
-        ("<u8", [n for _, n in flat]),
-        ("<u4", [info.crc32c or 0 for info in shards]),
-        ("<u4", [info.index_crc32c for info in shards]),
-        ("<u4", [info.location for info in shards]),
-        ("<u4", list(accumulate(map(len, names)))),
-        ("<u4", list(accumulate(map(len, counts)))),
-        ("<u2", [number for number, _ in flat]),
-        ("u1", [info.crc32c is not None for info in shards]),
-    )
-    page = b"".join(np.array(values, dtype).tobytes() for dtype, values in columns) + b"".join(names)
-    return page + bytes(-len(page) % 8)
-
-
-# --- Reading -----------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Page:
-    """One page: up to 512 shards, in columns that are views of its bytes. `starts` are relative to the segment."""
-
-    starts: list[int]  # (n + 1)
-    num_bytes: npt.NDArray[np.uint64]
-    index_bytes: npt.NDArray[np.uint64]
-    field_samples: npt.NDArray[np.uint64]
-    crc32c: npt.NDArray[np.uint32]
-    index_crc32c: npt.NDArray[np.uint32]
-    location: npt.NDArray[np.uint32]
-    name_end: npt.NDArray[np.uint32]
-    field_end: npt.NDArray[np.uint32]
-    field: npt.NDArray[np.uint16]
-    has_crc32c: npt.NDArray[np.uint8]
-    names: memoryview
-
-
-class SegmentReader:
-    """One segment of the shard table. Safe in threads."""
-
-    def __init__(self, load: Load, segment: TableSegment, *, path: str, num_locations: int = 1) -> None:
-        self.segment = segment
-        self._file = PagedFile(load, segment, SCHEMA, num_rows=segment.num_shards, path=path)
-        self._num_locations = num_locations
-        self._pages: dict[int, _Page] = {}
-        self._fields: tuple[str, ...] | None = None
-
-    def locate(self, position: int) -> int:
-        """Return the number of the shard that holds a position, both counted from the segment's start.
-
-        Raises:
-            CorruptIndexError, UnsupportedVersionError: The segment is damaged, or newer than this code.
-        """
-        page = self._file.page_of(position + 1)
-        return page * PAGE_ROWS + bisect_right(self._page(page).starts, position) - 1
-
-    def start(self, number: int) -> int:
-        """Return the position of a shard's first sample, counted from the segment's start."""
-        page, row = divmod(number, PAGE_ROWS)
-        return self._page(page).starts[row]
-
-    def shard(self, number: int) -> ShardInfo:
-        """Return one shard, counted from the segment's start."""
-        number_of_page, row = divmod(number, PAGE_ROWS)
-        page = self._page(number_of_page)
-        name_begin, name_end = _bounds(page.name_end, row)
-        begin, end = _bounds(page.field_end, row)
-        fields = self.fields
-        return ShardInfo(
-            name=self._checked_name(page.names[name_begin:name_end]),
-            num_samples=page.starts[row + 1] - page.starts[row],
-            num_bytes=int(page.num_bytes[row]),
-            crc32c=int(page.crc32c[row]) if page.has_crc32c[row] else None,
-            index_bytes=int(page.index_bytes[row]),
-            index_crc32c=int(page.index_crc32c[row]),
-            samples_per_field={
-                fields[number]: count
-                for number, count in zip(
-                    page.field[begin:end].tolist(), page.field_samples[begin:end].tolist(), strict=True
-                )
-            },
-            location=int(page.location[row]),
-        )
-
-    @property
-    def fields(self) -> tuple[str, ...]:
-        """All fields of the segment's shards, sorted."""
-        if self._fields is None:
-            self._fields = parse_names(self._file.layout().metadata.get("fields", ""), self._file.path)
-        return self._fields
-
-    def columns(self) -> ShardColumns:
-        """Return all shards in numbers. A million take 0.1 s, and their pages are read (80 MB)."""
-        parts: list[tuple[Numbers, ...]] = []
-        for number, data in self._all_pages():
-            rows = self._rows_of(number)
-            num_samples, num_bytes, _ = np.frombuffer(data, "<i8", 3 * rows, 16).reshape(3, rows)
-            num_fields = int.from_bytes(data[8:16], "little")
-            at = 16 + 24 * rows + 8 * num_fields
-            checksum, index_checksum = np.frombuffer(data, "<u4", 2 * rows, at).reshape(2, rows).astype(np.int64)
-            without = np.frombuffer(data, np.uint8, rows, at + 20 * rows + 2 * num_fields) == 0
-            parts.append((num_samples, num_bytes, np.where(without, index_checksum, checksum), without))
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        starts = np.zeros(len(columns[0]) + 1, np.int64)
-        np.cumsum(columns[0], out=starts[1:])
-        return ShardColumns(starts, columns[1], columns[2], columns[3].astype(np.int64))
-
-    def needed(self, positions: npt.NDArray[Any]) -> list[Range]:
-        """Return which ranges of the file to fetch and `put` before these positions are asked for.
-
-        What is returned is the next step only: ask again, until nothing is.
-        """
-        values = np.asarray(positions, np.uint64) + np.uint64(1)
-        if wanted := self._file.directory_needed(values):
-            return wanted
-        pages = {self._file.page_of(value) for value in values.tolist()}
-        ranges = (self._file.page_range(*self._extent(page)) for page in pages if page not in self._pages)
-        return merged(wanted for wanted in ranges if not self._file.is_held(*wanted))
-
-    def put(self, begin: int, data: Any) -> None:
-        """Take a range that was `needed`."""
-        self._file.put(begin, data)
-
-    def check(self) -> None:
-        """Parse every page and every shard.
-
-        Raises:
-            CorruptIndexError: Anything is wrong with one of them.
-        """
-        for page in range(self._file.num_pages):
-            self._page(page)
-        for number in range(self.segment.num_shards):
-            self.shard(number)
-
-    def _all_pages(self) -> Iterator[tuple[int, memoryview]]:
-        """Yield (number, bytes) of each page, checked, reading many at a time."""
-        extents = [self._extent(page) for page in range(self._file.num_pages)]
-        done = 0
-        while done < len(extents):
-            begin, last = extents[done][0], done + 1
-            while last < len(extents) and sum(extents[last]) - begin <= READ_BYTES:
-                last += 1
-            if last > done + 1:
-                end = sum(extents[last - 1])
-                file_begin, length = self._file.page_range(begin, end - begin)
-                data = self._file.read(file_begin, length)
-                for page in range(done, last):
-                    at, size = extents[page]
-                    self._file.put(file_begin + at - begin, data[at - begin : at - begin + size])
-            for page in range(done, last):
-                yield page, self._file.page(page, *extents[page])
-            done = last
-
-    def _rows_of(self, page: int) -> int:
-        return min(PAGE_ROWS, self.segment.num_shards - page * PAGE_ROWS)
-
-    def _extent(self, page: int) -> Range:
-        """Return where a page is in the page column, as the directory says."""
-        column = self._file.layout().columns["page"]
-        begin = self._file.directory_row(page)[1]
-        is_last = page + 1 == self._file.num_pages
-        end = column.end - column.begin if is_last else self._file.directory_row(page + 1)[1]
-        if not 0 <= begin <= end <= column.end - column.begin or begin % 8 or (page == 0 and begin):
-            raise self._file.broken(f"has page {page} from {begin} to {end}")
-        return begin, end - begin
-
-    def _page(self, number: int) -> _Page:
-        page = self._pages.get(number)
-        if page is None:
-            page = self._parsed(number)
-            while len(self._pages) >= MAX_PAGES_KEPT:
-                self._pages.pop(next(iter(self._pages)), None)
-            self._pages[number] = page
-        return page
-
-    def _parsed(self, number: int) -> _Page:
-        data = self._file.page(number, *self._extent(number))
-        rows = self._rows_of(number)
-        if len(data) < 16 or int.from_bytes(data[:8], "little") != rows:
-            raise self._file.broken(f"has a page {number} of another number of rows than {rows}")
-        num_fields = int.from_bytes(data[8:16], "little")
-        counts = (rows, rows, rows, num_fields, rows, rows, rows, rows, rows, num_fields, rows)
-        dtypes = ("<u8",) * 4 + ("<u4",) * 5 + ("<u2", "u1")
-        at = 16
-        columns: list[Any] = []
-        for dtype, count in zip(dtypes, counts, strict=True):
-            length = count * np.dtype(dtype).itemsize
-            if at + length > len(data):
-                raise self._file.broken(f"has a page {number} that is cut short")
-            columns.append(np.frombuffer(data, dtype, count, at))
-            at += length
-        first = self._file.directory_row(number)[0]
-        starts = list(accumulate(columns[0].tolist(), initial=first))
-        page = _Page(starts, *columns[1:], data[at:])
-        self._check(number, page, columns[0])
-        return page
-
-    def _check(self, number: int, page: _Page, num_samples: npt.NDArray[np.uint64]) -> None:
-        last = number + 1 == self._file.num_pages
-        end = self.segment.num_samples if last else self._file.first_of(number + 1)
-        lengths = (num_samples, page.num_bytes, page.index_bytes)
-        name_bytes = int(page.name_end[-1])
-        field_begin = np.concatenate(([0], page.field_end[:-1]))
-        wrong = (
-            page.starts[-1] != end
-            or (number == 0 and page.starts[0] != 0)
-            or not num_samples.all()
-            or max(int(values.max()) for values in lengths) > MAX_COUNT
-            or not _ascend(page.name_end)
-            or not 0 <= len(page.names) - name_bytes < 8
-            or any(page.names[name_bytes:])
-            or not _ascend(page.field_end)
-            or int(page.field_end[-1]) != len(page.field)
-            or int(page.field.max(initial=0)) >= len(self.fields)
-            or int(page.location.max()) >= self._num_locations
-            or int(page.has_crc32c.max()) > 1
-            or bool(page.crc32c[page.has_crc32c == 0].any())
-        )
-        if wrong:
-            raise self._file.broken(f"has a page {number} that contradicts itself or the manifest")
-        begins_shard = np.zeros(len(page.field), bool)
-        begins_shard[field_begin] = True
-        most = np.repeat(num_samples, page.field_end - field_begin)
-        if (
-            not (begins_shard[1:] | (page.field[1:] > page.field[:-1])).all()
-            or not page.field_samples.all()
-            or bool((page.field_samples > most).any())
-        ):
-            raise self._file.broken(f"has a page {number} with impossible numbers of samples of a field")
-
-    def _checked_name(self, raw: memoryview) -> str:
-        try:
-            name = str(raw, "utf-8")
-        except UnicodeDecodeError:
-            name = ""
-        if not is_shard_name(name):
-            raise self._file.broken(f"names a shard {bytes(raw[:80])!r}, which could lead outside the dataset")
-        return name
-
-
-def _bounds(ends: npt.NDArray[Any], row: int) -> tuple[int, int]:
-    return int(ends[row - 1]) if row else 0, int(ends[row])
-
-
-def _ascend(ends: npt.NDArray[Any]) -> bool:
-    return int(ends[0]) > 0 and bool((ends[1:] > ends[:-1]).all())
+from shardpack.format.paged import Range
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_segment import SegmentReader, ShardColumns
 
 
 class ShardTable:
@@ -381,6 +58,7 @@ class ShardTable:
         return ShardColumns(
             np.concatenate([*starts, [self._starts[-1]]]),
             np.concatenate([empty, *(part.num_bytes for part in parts)]),
+            np.concatenate([empty, *(part.index_bytes for part in parts)]),
             np.concatenate([empty, *(part.checksum for part in parts)]),
             np.concatenate([empty, *(part.of_index for part in parts)]),
         )
@@ -407,11 +85,16 @@ class ShardTable:
         Raises:
             CorruptIndexError: Anything is wrong, or two shards of one location have one name, or one index.
         """
-        seen: set[tuple[int, str]] = set()
+        seen: set[str] = set()
         for segment in self._segments:
             segment.check()
         for number in range(len(self)):
             info = self.shard(number)
-            if (info.location, info.index_name) in seen:
-                raise CorruptIndexError("shard table names a shard twice, or one index for two", shard=info.name)
-            seen.add((info.location, info.index_name))
+            if info.index_path in seen:
+                at = bisect_right(self._shard_starts, number) - 1
+                raise CorruptIndexError(
+                    f"shard table names {info.name!r} twice, or one index for two; "
+                    'rebuild it with "shardpack index --force"',
+                    shard=self._segments[at].path,
+                )
+            seen.add(info.index_path)

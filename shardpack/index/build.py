@@ -18,12 +18,12 @@ from shardpack.commit.journal import Entry
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import DuplicateKeyError
-from shardpack.format import manifest
 from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import hash_keys, repeated_hashes
-from shardpack.format.manifest import Manifest, ShardInfo
+from shardpack.format.manifest import HERE, Manifest
 from shardpack.format.shard_index import ShardIndex, parse_index
+from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.index.find import TarSet
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import TarFile, index_tar
@@ -127,10 +127,10 @@ class Build:
         entry = None if digest is None else self._transaction.finished(name, digest)
         if entry is None or (checksums and entry.info.crc32c is None):
             return False
-        data = self._target.read(entry.info.index_name)
+        data = self._target.read(entry.info.index_path)
         if data is None or crc32c(data) != entry.info.index_crc32c:
             return False
-        index = parse_index(data, name=entry.info.index_name)
+        index = parse_index(data, name=entry.info.index_path)
         self._take(
             IndexedTar(name, index, int(entry.more.get("without_key", 0)), dict(entry.more.get("ignored", {}))),
             entry.info,
@@ -145,7 +145,7 @@ class Build:
         more = {"without_key": indexed.without_key, "ignored": dict(indexed.ignored)}
         with writing_indexes(self._target):
             if digest is None:
-                self._transaction.put(info.index_name, parts)
+                self._transaction.put(info.index_path, parts)
             else:
                 self._transaction.put_index(Entry(info, digest, more), parts)
         self._take(indexed, info)
@@ -171,8 +171,8 @@ class Build:
         """Fill `repeated`, and raise if there are any and they are not wanted."""
         first: dict[str, tuple[str, int]] = {}
         for name, rows in self._rows_with_repeated_hashes():
-            index_name = manifest.index_name(name)
-            index = parse_index(self._target.read(index_name) or b"", name=index_name)
+            path = index_path(name)
+            index = parse_index(self._target.read(path) or b"", name=path)
             for row in rows:
                 key, here = index.key(row), (name, _sample_offset(index, row))
                 if first.setdefault(key, here) != here:  # keys of one hash may still differ
@@ -199,6 +199,11 @@ class Build:
     def _all_hashes(self) -> npt.NDArray[np.uint64]:
         return np.concatenate([self._hashes[name] for name in self._found.names])
 
+    @property
+    def shards(self) -> list[ShardInfo]:
+        """All shards, in the order of the dataset."""
+        return [self._shards[name] for name in self._found.names]
+
     def encode(
         self, before: Manifest | None = None, shards_at: str | None = None
     ) -> tuple[Manifest, list[tuple[str, Parts]]]:
@@ -209,12 +214,12 @@ class Build:
             shards_at: Where the tars are, if not beside the manifest.
         """
         return encode_dataset(
-            [self._shards[name] for name in self._found.names],
+            self.shards,
             self._all_hashes(),
             unique_keys=not self.repeated,
             classes=None if before is None else before.classes,
             packed_with=recorded_options(indexed=True) if before is None else before.packed_with,
-            shards_at=shards_at,
+            locations=(HERE if shards_at is None else shards_at,),
         )
 
 

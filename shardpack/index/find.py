@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
-from shardpack.format import manifest
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
+from shardpack.format.shard_info import index_path, is_shard_name
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
 from shardpack.storage.adapter import can_adapt
@@ -178,9 +178,11 @@ def _checked_files(root: Root, paths: list[str]) -> list[str]:
 def _check_names(names: Sequence[str]) -> None:
     owners: dict[str, str] = {}
     for name in names:
-        problem = manifest.shard_name_problem(name)
-        if problem:
-            raise OptionError(f"cannot index a tar named {name!r}: {problem}; rename it")
-        other = owners.setdefault(manifest.index_name(name), name)
+        if not is_shard_name(name):
+            raise OptionError(
+                f"cannot index a tar named {name!r}: it could lead outside the dataset, or is no file name everywhere; "
+                "rename it"
+            )
+        other = owners.setdefault(index_path(name), name)
         if other != name:
             raise OptionError(f"{other!r} and {name!r} would share one index; rename one")

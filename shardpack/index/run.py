@@ -11,7 +11,7 @@ from shardpack.commit.target import target_of
 from shardpack.commit.transaction import begin
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import OptionError
-from shardpack.format.manifest import Manifest
+from shardpack.format.shard_info import ShardInfo
 from shardpack.index.build import Build, OnDuplicate
 from shardpack.index.find import TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
@@ -96,7 +96,7 @@ def index(
             try:
                 built.add_all(jobs=jobs, checksums=checksums, progress=progress)
                 built.check_unique(on_duplicate)
-                whole, files = built.encode(before, shards_at)
+                whole, files = built.encode(None if before is None else before.manifest, shards_at)
                 with writing_indexes(target):
                     transaction.publish(files)
             except BaseException:
@@ -106,14 +106,14 @@ def index(
     return IndexReport(
         out=target.location,
         num_samples=whole.num_samples,
-        num_shards=len(whole.records),
+        num_shards=whole.num_shards,
         num_bytes=whole.num_bytes,
-        samples_per_field=whole.samples_per_field,
+        samples_per_field=dict(whole.samples_per_field),
         repeated=tuple(built.repeated),
         without_key=built.without_key,
         ignored=dict(sorted(built.ignored.items())),
-        changed=_changed(before, whole),
-        without_checksums=sum(record["crc32c"] is None for record in whole.records),
+        changed=_changed({} if before is None else before.shards, built.shards),
+        without_checksums=sum(info.crc32c is None for info in built.shards),
         resumed=built.resumed,
         bytes_fetched=built.bytes_fetched,
         seconds=time.perf_counter() - began,
@@ -134,16 +134,17 @@ def index_in_memory(found: TarSet, *, verify: bool | None = None, base: Store | 
     return open_dataset(MemoryStore(objects, base=base or found.store), verify=verify)
 
 
-def _changed(before: Manifest | None, after: Manifest) -> list[str]:
-    """Return the tars that are others than before, as far as both manifests tell."""
-    known = {record["name"]: record for record in before.records} if before else {}
-    return [record["name"] for record in after.records if _differ(known.get(record["name"], record), record)]
+def _changed(before: Mapping[str, ShardInfo], after: Sequence[ShardInfo]) -> list[str]:
+    """Return the tars that are others than before, as far as both know."""
+    return [info.name for info in after if _differ(before.get(info.name, info), info)]
 
 
-def _differ(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    if one["crc32c"] and other["crc32c"]:
-        return bool(one["crc32c"] != other["crc32c"])
-    what = ["num_bytes", "num_samples", "samples_per_field"]
-    if one["crc32c"] is other["crc32c"] is None:
-        what.append("index_crc32c")
-    return any(one[name] != other[name] for name in what)
+def _differ(one: ShardInfo, other: ShardInfo) -> bool:
+    if one.crc32c is not None and other.crc32c is not None:
+        return one.crc32c != other.crc32c
+    both = one.crc32c is other.crc32c is None
+    return _described(one, with_index=both) != _described(other, with_index=both)
+
+
+def _described(info: ShardInfo, *, with_index: bool) -> tuple[object, ...]:
+    return info.num_bytes, info.num_samples, dict(info.samples_per_field), info.index_crc32c if with_index else None

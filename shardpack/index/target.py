@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from shardpack.commit.existing import has_manifest
@@ -12,16 +13,25 @@ from shardpack.commit.folder import FolderTarget
 from shardpack.commit.lease import refuse_other_work
 from shardpack.commit.target import Target, target_of
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
-from shardpack.format import key_index, manifest
-from shardpack.format.manifest import Manifest
+from shardpack.format.manifest import FILE_NAME, Manifest, is_location, parse_manifest
+from shardpack.format.shard_info import ShardInfo, index_path
+from shardpack.format.sidecars import whole_table
 from shardpack.index.find import TarSet
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import is_followed
 from shardpack.storage.url import WEB_SCHEMES, is_url
 
 
-def check_writable(found: TarSet, target: Target, shards_at: str | None, *, force: bool) -> Manifest | None:
-    """Return the manifest that is about to be replaced, if it is sound; writes nothing.
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """A dataset that is about to be replaced: its manifest, and its shards by name."""
+
+    manifest: Manifest
+    shards: Mapping[str, ShardInfo]
+
+
+def check_writable(found: TarSet, target: Target, shards_at: str | None, *, force: bool) -> Existing | None:
+    """Return the dataset that is about to be replaced, if its manifest and shard table are sound; writes nothing.
 
     Raises:
         OutputExistsError: A dataset is unfinished there, has more tars, or is there; or an index
@@ -31,8 +41,8 @@ def check_writable(found: TarSet, target: Target, shards_at: str | None, *, forc
     refuse_other_work(target, "index")
     if found.on_disk and shards_at is not None:
         refuse_other_work(FolderTarget(found.folder), "index")
-    before = _manifest(target)
-    known = set() if before is None else {record["name"] for record in before.records}
+    before = _existing(target)
+    known: set[str] = set() if before is None else set(before.shards)
     if left := sorted(known.difference(found.names)):
         raise OutputExistsError(
             f"the dataset in {target.location!r} has {len(left)} more tar(s), such as {left[0]!r}; "
@@ -41,20 +51,22 @@ def check_writable(found: TarSet, target: Target, shards_at: str | None, *, forc
     if not force:
         if has_manifest(target):
             raise OutputExistsError(
-                f"{target.location!r} already holds {manifest.FILE_NAME}; pass --force to index its tars again"
+                f"{target.location!r} already holds {FILE_NAME}; pass --force to index its tars again"
             )
-        for name in (key_index.FILE_NAME, *map(manifest.index_name, found.names)):
+        for name in map(index_path, found.names):
             _refuse_foreign(target, name)
     if os.path.isdir(target.location) and not os.access(target.location, os.W_OK):
         raise StorageError(f'cannot write to {target.location!r}; change its permissions, or open with index="memory"')
     return before
 
 
-def _manifest(target: Target) -> Manifest | None:
+def _existing(target: Target) -> Existing | None:
     try:
-        return manifest.parse_manifest(target.read(manifest.FILE_NAME) or b"")
+        manifest = parse_manifest(target.read(FILE_NAME) or b"")
+        table = whole_table(manifest, target.read)
     except FormatError:
         return None
+    return Existing(manifest, {info.name: info for info in map(table.shard, range(len(table)))})
 
 
 def _refuse_foreign(target: Target, name: str) -> None:
@@ -117,12 +129,12 @@ def target_for(
         same_kind = out.partition("://")[0] == found.folder.partition("://")[0]
         store = open_store(out, out_options or (options if same_kind else None))
         here = store.location == found.folder
-        shards_at = None if here else _checked(found.folder, store.location, found)
+        shards_at = None if here else _checked(found.folder, store.location)
         return target_of(store, needs_list=False), shards_at
     store = open_store(os.path.abspath(out), out_options)
     if found.on_disk and os.path.realpath(out) == os.path.realpath(found.folder):
         return target_of(found.store), None
-    return target_of(store), _checked(_from(store.location, found), store.location, found)
+    return target_of(store), _checked(_from(store.location, found), store.location)
 
 
 def _from(folder: str, found: TarSet) -> str:
@@ -136,11 +148,14 @@ def _from(folder: str, found: TarSet) -> str:
     return there.replace(os.sep, "/")
 
 
-def _checked(shards_at: str, home: str, found: TarSet) -> str:
+def _checked(shards_at: str, home: str) -> str:
     if is_url(shards_at) and not is_followed(shards_at.partition("://")[0], home):
         raise OptionError(
-            f"tars at {shards_at!r} are not found from elsewhere (SPEC 6.4); write the indexes beside them"
+            f"tars at {shards_at!r} are not found from elsewhere (SPEC 6.5); write the indexes beside them"
         )
-    if (problem := manifest.place_problem(shards_at, found.names)) is not None:
-        raise OptionError(f"cannot say in {home!r} where the tars are: {problem}")
+    if not is_location(shards_at):
+        raise OptionError(
+            f"cannot say in {home!r} where the tars are: {shards_at[:80]!r} is neither a path nor a URL without "
+            "user, query and fragment"
+        )
     return shards_at

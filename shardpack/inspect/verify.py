@@ -6,35 +6,23 @@ Each file is judged by what the manifest says of it, so a problem in one hides n
 from __future__ import annotations
 
 import os
-import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from shardpack.dataset import Dataset, open_dataset
-from shardpack.errors import (
-    CorruptIndexError,
-    CorruptShardError,
-    FormatError,
-    ShardNotFoundError,
-    ShardpackError,
-    StaleIndexError,
-    StorageError,
-)
-from shardpack.format import manifest
-from shardpack.format.checksum import crc32c
-from shardpack.format.key_index import FILE_NAME as KEY_INDEX_NAME
-from shardpack.format.key_index import KeyIndex, encode_key_index, hash_keys
-from shardpack.format.manifest import WORK_FOLDER, Manifest, ShardInfo
+from shardpack.dataset import open_dataset
+from shardpack.errors import ShardpackError, StorageError
 from shardpack.format.shard_index import ShardIndex
+from shardpack.format.shard_info import ShardInfo
 from shardpack.index.header_scan import TarFile, index_tar
 from shardpack.index.range_scan import index_object
+from shardpack.inspect.problem import Problem, problem_of
+from shardpack.inspect.sidecars import is_table_sound, verify_sidecars
 from shardpack.read.shard_checks import (
     check_length,
     checked_index,
@@ -49,7 +37,7 @@ from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store
 from shardpack.storage.overlay import Elsewhere, with_shards
-from shardpack.storage.protocols import Store, WritableStore
+from shardpack.storage.protocols import Store
 from shardpack.storage.url import is_url
 
 PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
@@ -57,30 +45,6 @@ PROBED_FAR_AWAY = 8  # the same where each costs a request, and one field of eac
 SHARDS_AT_ONCE = 8  # of a bucket, unless told otherwise: their requests wait for the network
 SHOWN = 5  # damaged payloads named a shard
 Task = tuple[Store, ShardInfo, bool]  # the last: whether to read every byte
-_LOOKS_OURS = re.compile(r".*\.(?:tar|index)(?:\.\d+\.tmp)?|(?:keys\.index|shardpack\.json)\.\d+\.tmp")
-
-
-@dataclass(frozen=True, slots=True)
-class Problem:
-    """One thing that is wrong.
-
-    Attributes:
-        kind: "damaged", "stale" (two files do not belong together), "missing", "unreadable" or "orphan".
-        shard: The file it is about.
-        message: What is wrong, and what to do.
-        key, offset: Of the sample and of the byte, where they are known.
-    """
-
-    kind: str
-    shard: str
-    message: str
-    key: str | None = None
-    offset: int | None = None
-
-    def __str__(self) -> str:
-        named = (("key", self.key), ("offset", self.offset))
-        where = "".join(f", {name} {value!r}" for name, value in named if value is not None)
-        return f"{self.kind}: {self.shard}{where}: {self.message}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,9 +105,10 @@ def verify(
     store = open_store(location, storage_options if is_url(location) else None)
     dataset = open_dataset(store, options=LocationOptions(storage_options))
     whole = dataset.manifest
-    reader = with_shards(store, whole.shards_at, Elsewhere(storage_options))
+    reader = with_shards(store, whole.locations, Elsewhere(storage_options))
     count = ByteProgress("verify", whole.num_bytes, progress)
-    tasks = [(reader, info, full) for info in whole.shards]
+    sound = is_table_sound(dataset.shards)
+    tasks = [(reader, info, full) for info in dataset.shards] if sound else []
     found: dict[int, list[Problem]] = {}
     if reader.folder is not None:
         jobs = jobs or default_jobs(whole.num_bytes if full else 0)
@@ -152,24 +117,24 @@ def verify(
                 for number, task in enumerate(tasks):
                     before = count.done
                     found[number] = _verify_shard(task, passed=count.advance)
-                    count.advance_to(before + whole.records[number]["num_bytes"])  # also where not all of it was read
+                    count.advance_to(before + task[1].num_bytes)  # also where not all of it was read
             else:
                 for number, shard_problems in engine.map(_verify_shard, tasks):
                     found[number] = shard_problems
-                    count.advance(whole.records[number]["num_bytes"])
+                    count.advance(tasks[number][1].num_bytes)
     else:
         found = dict(enumerate(_in_threads(tasks, jobs or SHARDS_AT_ONCE, count)))
     problems = [problem for number in sorted(found) for problem in found[number]]
-    problems.extend(_verify_keys(reader, dataset, complete=not problems))
-    problems.extend(_orphans(store, whole))
+    keys = dataset.keys() if sound and not problems else None
+    problems.extend(verify_sidecars(store, whole, dataset.shards, keys))
     return VerifyReport(
-        num_shards=len(whole.records),
+        num_shards=whole.num_shards,
         num_samples=whole.num_samples,
         num_bytes=whole.num_bytes,
         problems=tuple(problems),
         full=full,
         seconds=time.perf_counter() - began,
-        without_checksums=sum(record["crc32c"] is None for record in whole.records),
+        without_checksums=sum(info.crc32c is None for _, info, _ in tasks),
     )
 
 
@@ -207,7 +172,7 @@ def _verify_shard(task: Task, *, passed: Callable[[int], None] = lambda _: None)
     try:
         index = checked_index(fetch_index(store, info), info)
     except ShardpackError as error:
-        problems.append(_problem(error, info.index_name))
+        problems.append(problem_of(error, info.index_path))
     try:
         check_length(info, store.size(info.name))
         if full:
@@ -215,19 +180,8 @@ def _verify_shard(task: Task, *, passed: Callable[[int], None] = lambda _: None)
         elif index is not None and not problems:
             _probe(store, info, index)
     except ShardpackError as error:
-        problems.append(_problem(error, info.name))
+        problems.append(problem_of(error, info.name))
     return problems
-
-
-def _problem(error: ShardpackError, name: str) -> Problem:
-    kinds = {
-        ShardNotFoundError: "missing",
-        StorageError: "unreadable",
-        CorruptShardError: "damaged",
-        CorruptIndexError: "damaged",
-        StaleIndexError: "stale",
-    }
-    return Problem(kinds.get(type(error), "damaged"), error.shard or name, error.args[0], error.key, error.offset)
 
 
 def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
@@ -283,61 +237,3 @@ def _damaged_fields(shard: str, found: ShardIndex, index: ShardIndex) -> Iterato
 def _same_places(a: ShardIndex, b: ShardIndex) -> bool:
     columns = ("data_offset", "size", "header_bytes", "member_start", "field", "key_offset", "key_heap")
     return a.fields == b.fields and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
-
-
-def _verify_keys(store: Store, dataset: Dataset, *, complete: bool) -> Iterator[Problem]:
-    """Check the key index; against the keys themselves if all shard indexes are `complete`."""
-    whole = dataset.manifest
-    try:
-        buffer = memoryview(store.buffer(KEY_INDEX_NAME))
-        expected, found = int(whole.keys["crc32c"], 16), crc32c(buffer)
-        if len(buffer) != whole.keys["num_bytes"] or found != expected:
-            raise CorruptIndexError(
-                f"key index is damaged or not of this dataset: expected {whole.keys['num_bytes']} bytes with CRC32C "
-                f'{expected:08x}, got {len(buffer)} with {found:08x}; rebuild it with "shardpack index --force"'
-            )
-        KeyIndex(buffer, num_samples=whole.num_samples).check()
-        if complete and not _holds_keys(buffer, dataset):
-            raise StaleIndexError('key index is not that of the keys; rebuild it with "shardpack index --force"')
-    except ShardNotFoundError:
-        yield Problem("missing", KEY_INDEX_NAME, 'key index is missing; rebuild it with "shardpack index --force"')
-    except (FormatError, StorageError) as error:
-        yield _problem(error, KEY_INDEX_NAME)
-
-
-def _holds_keys(buffer: memoryview, dataset: Dataset) -> bool:
-    keys = (key.encode("utf-8", "surrogateescape") for key in dataset.keys())  # noqa: SIM118 - no dict
-    at = 0
-    for part in encode_key_index(hash_keys(keys, len(dataset))):
-        if buffer[at : at + len(part)] != part:
-            return False
-        at += len(part)
-    return at == len(buffer)
-
-
-def _orphans(store: WritableStore, whole: Manifest) -> Iterator[Problem]:
-    """Yield files that look like parts of a dataset, in the folders of its shards, but are none of this one's."""
-    known = {KEY_INDEX_NAME, manifest.FILE_NAME}
-    for record in whole.records:
-        known.update((record["name"], manifest.index_name(record["name"])))
-    folders = sorted({"", *(name.rpartition("/")[0] for name in known)})
-    names = _names_in(store, folders)
-    for name in names:
-        if name not in known and _LOOKS_OURS.fullmatch(name.rpartition("/")[2]):
-            yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
-    if any(name == WORK_FOLDER or name.startswith(f"{WORK_FOLDER}/") for name in names):
-        yield Problem("orphan", WORK_FOLDER, "a pack run was cut off; run it again, or remove this folder")
-
-
-def _names_in(store: WritableStore, folders: list[str]) -> list[str]:
-    """Return the names in some folders and in the work folder; none on a web server, which has no list."""
-    if store.folder is not None:
-        found: list[str] = []
-        for below in folders:
-            with suppress(OSError):
-                entries = sorted(os.listdir(os.path.join(store.folder, below)))
-                found.extend(f"{below}/{entry}" if below else entry for entry in entries)
-        return found
-    with suppress(StorageError):
-        return [name for name in store.names() if name.rpartition("/")[0] in (*folders, WORK_FOLDER)]
-    return []

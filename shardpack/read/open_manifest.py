@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from shardpack.errors import DatasetNotFoundError, ShardNotFoundError
+from shardpack.errors import CorruptManifestError, CorruptShardError, DatasetNotFoundError, ShardNotFoundError
 from shardpack.format import manifest
 from shardpack.format.manifest import Manifest, parse_manifest
 from shardpack.storage.protocols import Store
@@ -16,7 +16,9 @@ def load_manifest(store: Store) -> tuple[bytes, Manifest]:
         CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
     """
     try:
-        text = bytes(store.buffer(manifest.FILE_NAME))
+        text = bytes(store.buffer(manifest.FILE_NAME, max_bytes=manifest.MAX_MANIFEST_BYTES))
+    except CorruptShardError as error:
+        raise CorruptManifestError(error.args[0], shard=manifest.FILE_NAME) from error
     except ShardNotFoundError as error:
         raise DatasetNotFoundError(
             f"no dataset in {store.location!r}: {manifest.FILE_NAME} is missing; "

@@ -5,7 +5,7 @@ from __future__ import annotations
 from shardpack.errors import CorruptManifestError, CorruptShardError, DatasetNotFoundError, ShardNotFoundError
 from shardpack.format.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from shardpack.read.shard_cache import CacheLimits, ShardCache
-from shardpack.storage.locations import HERE, LocationOptions, open_locations
+from shardpack.storage.locations import LocationOptions, open_locations
 from shardpack.storage.protocols import Store
 
 
@@ -31,8 +31,7 @@ def open_shards(
         CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
     """
     manifest = load_manifest(sidecars or store)
-    locations = [HERE if manifest.shards_at is None else manifest.shards_at]
-    stores = open_locations(store, locations, options or LocationOptions(), sidecars=sidecars)
+    stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)
     return ShardCache(stores, manifest, verify=stores.checks_reads if verify is None else verify, limits=limits)
 
 

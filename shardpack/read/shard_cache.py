@@ -20,8 +20,9 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import ShardpackError
-from shardpack.format.manifest import Manifest, ShardInfo
+from shardpack.format.manifest import Manifest
 from shardpack.format.shard_index import ShardIndex
+from shardpack.format.shard_info import ShardInfo
 from shardpack.read.sample import Sample
 from shardpack.read.shard_checks import check_length, check_shards, checked_index, fetch_index
 from shardpack.read.shard_list import ShardList
@@ -124,7 +125,7 @@ class ShardCache:
         self, stores: DatasetStores, manifest: Manifest, *, verify: bool, limits: CacheLimits | None = None
     ) -> None:
         self.stores, self.manifest, self.verify = stores, manifest, verify
-        self.table = ShardList(manifest)
+        self.table = ShardList(stores.sidecars, manifest)
         self.limits = limits or CacheLimits()
         self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
         self._probed = bytearray(len(self.table))
@@ -224,7 +225,7 @@ class ShardCache:
             infos = [self.table[number] for number in ours]
             try:
                 buffers = self.stores.sidecars.get_many(
-                    [Ranges(info.index_name, [0], [info.index_bytes]) for info in infos]
+                    [Ranges(info.index_path, [0], [info.index_bytes]) for info in infos]
                 )
             except ShardpackError:
                 return {}  # `get` says what is wrong, with the shard's own message
@@ -352,6 +353,7 @@ class ShardCache:
     def runs(self, ascending: Integers) -> Iterator[tuple[int, int, int]]:
         """Yield (shard number, begin, end): the runs of ascending positions that share a shard."""
         begin, total = 0, len(ascending)
+        self.table.prepare(ascending)
         while begin < total:
             number = self.table.locate(int(ascending[begin]))
             end = int(np.searchsorted(ascending, self.table.first(number + 1)))

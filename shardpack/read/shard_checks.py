@@ -10,8 +10,8 @@ import numpy as np
 
 from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError, StaleIndexError
 from shardpack.format.checksum import crc32c
-from shardpack.format.manifest import ShardInfo
 from shardpack.format.shard_index import ShardIndex, parse_index
+from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_parser import Member, TarParser
 from shardpack.storage.local_file import drop_resident
 from shardpack.storage.protocols import Ranges, Store
@@ -118,12 +118,12 @@ def fetch_index(store: Store, info: ShardInfo) -> Any:
         CorruptIndexError: It is longer than the manifest says; none of it was read into memory.
     """
     try:
-        return store.buffer(info.index_name, max_bytes=info.index_bytes)
+        return store.buffer(info.index_path, max_bytes=info.index_bytes)
     except CorruptShardError:
-        raise _not_ours(info, f"{store.size(info.index_name)} bytes") from None
+        raise _not_ours(info, f"{store.size(info.index_path)} bytes") from None
     except ShardNotFoundError as error:
         raise ShardNotFoundError(
-            'index is missing; restore it, or rebuild it with "shardpack index --force"', shard=info.index_name
+            'index is missing; restore it, or rebuild it with "shardpack index --force"', shard=info.index_path
         ) from error
 
 
@@ -139,7 +139,7 @@ def checked_index(buffer: Any, info: ShardInfo) -> ShardIndex:
         found = f"CRC32C {checksum:08x}"
     if len(buffer) != info.index_bytes or checksum != info.index_crc32c:
         raise _not_ours(info, found)
-    index = parse_index(buffer, name=info.index_name)
+    index = parse_index(buffer, name=info.index_path)
     drop_resident(buffer)  # the checks went over all of it; reading needs a few pages
     described = (index.num_samples, index.shard_bytes, index.shard_crc32c, index.samples_per_field())
     if described != (info.num_samples, info.num_bytes, info.crc32c, dict(info.samples_per_field)):
@@ -155,5 +155,5 @@ def _not_ours(info: ShardInfo, found: str) -> CorruptIndexError:
     return CorruptIndexError(
         f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
         f'{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with "shardpack index --force"',
-        shard=info.index_name,
+        shard=info.index_path,
     )

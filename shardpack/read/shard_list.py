@@ -1,48 +1,52 @@
 """The shards of a dataset as a lazy sequence, and which of them holds a position.
 
-The one place of reading that knows how the manifest lists shards.
+The one place of reading that knows how the manifest lists shards: pages of the shard table are read when a
+shard of theirs is asked for, so that opening costs the same for any number of shards.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.format.manifest import Manifest, ShardInfo
+from shardpack.errors import PositionError
+from shardpack.format.manifest import Manifest
+from shardpack.format.paged import FIRST_BYTES
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_segment import SegmentReader, ShardColumns
+from shardpack.format.shard_table import ShardTable
+from shardpack.read.segment_file import SegmentFile, fetch_needed
+from shardpack.storage.protocols import Store
+
+FLAT_SHARDS = 1 << 14  # up to which all positions are read at once where no request is needed: 0.2 MB, 2 ms
 
 Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class ShardColumns:
-    """What the order of an epoch needs to know of all shards.
-
-    Attributes:
-        num_samples, num_bytes: (shards) of each.
-        starts: (shards + 1) position of each shard's first sample, and the total.
-    """
-
-    num_samples: Integers
-    num_bytes: Integers
-    starts: Integers
 
 
 class ShardList(Sequence[ShardInfo]):
     """All shards in order. Safe in threads; a shard's object is made when it is asked for."""
 
-    def __init__(self, manifest: Manifest) -> None:
-        self._manifest = manifest
+    def __init__(self, store: Store, manifest: Manifest) -> None:
         self.num_samples = manifest.num_samples
         self.num_bytes = manifest.num_bytes
+        self._store = store
+        self._files = [SegmentFile(store, segment) for segment in manifest.shards]
+        self._table = ShardTable(
+            [
+                SegmentReader(file.load, segment, path=file.path, num_locations=len(manifest.locations))
+                for file, segment in zip(self._files, manifest.shards, strict=True)
+            ]
+        )
+        table_bytes = sum(segment.num_bytes for segment in manifest.shards)
+        self._is_flat = table_bytes <= FIRST_BYTES or (not store.remote and len(self._table) <= FLAT_SHARDS)
 
     def __len__(self) -> int:
-        return len(self._manifest.records)
+        return len(self._table)
 
     @overload
     def __getitem__(self, number: int) -> ShardInfo: ...
@@ -52,14 +56,14 @@ class ShardList(Sequence[ShardInfo]):
 
     def __getitem__(self, number: int | slice) -> ShardInfo | tuple[ShardInfo, ...]:
         if isinstance(number, slice):
-            return tuple(self._manifest.shard(one) for one in range(*number.indices(len(self))))
+            return tuple(self._table.shard(one) for one in range(*number.indices(len(self))))
         size = len(self)
         if not -size <= number < size:
-            raise IndexError(f"shard {number} is out of range: there are {size}")
-        return self._manifest.shard(number + size if number < 0 else number)
+            raise PositionError(f"shard {number} is out of range: there are {size}")
+        return self._table.shard(number + size if number < 0 else number)
 
     def __iter__(self) -> Iterator[ShardInfo]:
-        return map(self._manifest.shard, range(len(self)))
+        return map(self._table.shard, range(len(self)))
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (ShardList, tuple, list)):
@@ -73,22 +77,36 @@ class ShardList(Sequence[ShardInfo]):
 
     def locate(self, position: int) -> int:
         """Return the number of the shard that holds a position."""
-        return bisect_right(self._manifest.starts, position) - 1
+        return bisect_right(self._starts, position) - 1 if self._is_flat else self._table.locate(position)
 
     def locate_many(self, positions: Integers) -> Integers:
         """Return (n) the numbers of the shards that hold positions, in any order."""
-        return np.searchsorted(self.columns.starts, positions, side="right") - 1
+        if self._is_flat or 8 * len(positions) > len(self):
+            return np.searchsorted(self.columns.starts, positions, side="right") - 1
+        self.prepare(positions)
+        return np.array([self._table.locate(position) for position in positions.tolist()], np.int64)
 
     def first(self, number: int) -> int:
         """Return the position of a shard's first sample; for `len(self)` the total."""
-        return self._manifest.starts[number]
+        if self._is_flat:
+            return self._starts[number]
+        return self.num_samples if number == len(self) else self._table.start(number)
+
+    def prepare(self, positions: Integers) -> None:
+        """Fetch together what locating some positions needs; nothing where the table is local."""
+        if not self._is_flat:
+            fetch_needed(self._store, self._files, lambda: self._table.needed(positions), self._table.put)
+
+    def check(self) -> None:
+        """Read all of the table, and raise CorruptIndexError for anything that is wrong with it."""
+        self._table.check()
 
     @cached_property
     def columns(self) -> ShardColumns:
-        """Counts and lengths of all shards."""
-        records = self._manifest.records
-        return ShardColumns(
-            np.array([record["num_samples"] for record in records], np.int64),
-            np.array([record["num_bytes"] for record in records], np.int64),
-            np.array(self._manifest.starts, np.int64),
-        )
+        """Counts and lengths of all shards; reads all of the table."""
+        return self._table.columns()
+
+    @cached_property
+    def _starts(self) -> list[int]:
+        starts: list[int] = self.columns.starts.tolist()
+        return starts

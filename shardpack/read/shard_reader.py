@@ -8,8 +8,8 @@ from typing import Any
 
 from shardpack.errors import CorruptShardError
 from shardpack.format.checksum import crc32c
-from shardpack.format.manifest import ShardInfo
 from shardpack.format.shard_index import ShardIndex
+from shardpack.format.shard_info import ShardInfo
 from shardpack.read.payload import cut_field, cut_mapped, cut_sample
 from shardpack.read.sample import Sample
 from shardpack.read.shard_keys import ShardKeys

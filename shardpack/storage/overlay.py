@@ -1,6 +1,6 @@
 """Indexes in one place, the tars they describe in another: two stores that read as one.
 
-A manifest says with `shards_at` where its tars are (SPEC 6.1). It may come from a stranger, so its
+A manifest says with `locations` where its tars are (SPEC 6.5). It may come from a stranger, so its
 word is followed to few kinds of places, and takes credentials to no other server.
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from typing import Any
 
-from shardpack.errors import OptionError
-from shardpack.format.manifest import FILE_NAME
+from shardpack.errors import OptionError, UnsupportedVersionError
+from shardpack.format.manifest import HERE
+from shardpack.format.shard_info import FOLDER
 from shardpack.storage.lending import Lent
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store, with_cache
@@ -24,7 +25,7 @@ _FOLLOWED = BUCKET_SCHEMES | WEB_SCHEMES | {"hf", "memory"}  # no driver that re
 
 
 class SplitStore:
-    """Objects called like indexes and manifests come from one store, all others from another. See `Store`."""
+    """What is in the folder `.shardpack` comes from one store, all else from another. See `Store`."""
 
     def __init__(self, indexes: Store, shards: Store) -> None:
         self._indexes, self._shards = indexes, shards
@@ -90,7 +91,7 @@ class SplitStore:
         self._shards.close()
 
     def _store(self, path: str) -> Store:
-        return self._indexes if path.endswith(".index") or path == FILE_NAME else self._shards
+        return self._indexes if path.startswith(f"{FOLDER}/") else self._shards
 
 
 class _SumOfStats(ReadStats):
@@ -126,17 +127,24 @@ class Elsewhere:
     cache_bytes: int | str | None = None
 
 
-def with_shards(store: Store, shards_at: str | None, elsewhere: Elsewhere) -> Store:
+def with_shards(store: Store, locations: Sequence[str], elsewhere: Elsewhere) -> Store:
     """Return a store that finds a dataset's tars too, where its manifest says that they are elsewhere.
 
     Args:
         store: Holds manifest and indexes.
-        shards_at: What the manifest says; None: the tars are there as well.
+        locations: What the manifest says.
         elsewhere: How to read them.
 
     Raises:
         OptionError: The manifest names a place that is not followed; or there are options for a folder.
+        UnsupportedVersionError: The tars are in several places.
     """
+    if len(locations) > 1:
+        raise UnsupportedVersionError(
+            f"the tars of {store.location!r} are in {len(locations)} places, which this version of shardpack "
+            "does not read; upgrade shardpack"
+        )
+    shards_at = None if locations[0] == HERE else locations[0]
     home = store.location
     if isinstance(store, SplitStore):  # out of a pickle: it knows
         return store

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-from shardpack.format.manifest import fingerprint
 from shardpack.order.view import Integers, SampleView
 from shardpack.read.shard_cache import ShardCache
 
@@ -32,15 +31,15 @@ class Source:
         columns = self.shards.table.columns
         return SampleView(columns.starts, columns.num_bytes, self.positions)
 
-    @cached_property
+    @property
     def fingerprint(self) -> str:
-        """Hash of the dataset (SPEC 6.2)."""
-        return fingerprint(self.shards.manifest)
+        """Hash of the dataset (SPEC 6.3)."""
+        return self.shards.manifest.fingerprint
 
     @property
     def generation(self) -> int:
         """Number of the dataset's manifest."""
-        return int(getattr(self.shards.manifest, "generation", 1))
+        return self.shards.manifest.generation
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from shardpack.errors import DuplicateKeyError
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import index_name
 from shardpack.format.shard_index import parse_index
+from shardpack.format.shard_info import index_path
 
 Hashes = npt.NDArray[np.uint64]
 
@@ -58,7 +58,7 @@ class SeenKeys:
         """Raise if an earlier key is not just of the same hash but the same."""
         for earlier, hashes in zip(self._shards, self._folded, strict=True):
             rows = np.flatnonzero(hashes == hashed).tolist()
-            index = parse_index(self._read(index_name(earlier)), name=index_name(earlier)) if rows else None
+            index = parse_index(self._read(index_path(earlier)), name=index_path(earlier)) if rows else None
             for row in rows:
                 assert index is not None
                 other = index.key(row)

@@ -22,8 +22,8 @@ from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction, begin
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import ShardInfo
 from shardpack.format.naming import shard_name
+from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.engine import HERE, Engine
 from shardpack.sources.listing import Listing

@@ -51,10 +51,10 @@ def pack_samples(samples: Iterable[Any], out: str | os.PathLike[str], request: P
     return PackReport(
         out=writer.location,
         num_samples=done.num_samples,
-        num_shards=len(done.shards),
+        num_shards=done.num_shards,
         num_bytes=done.num_bytes,
         payload_bytes=writer.payload_bytes,
-        largest_shard_bytes=max((shard.num_bytes for shard in done.shards), default=0),
+        largest_shard_bytes=writer.largest_shard_bytes,
         samples_per_field=done.samples_per_field,
         classes=request.classes,
         seconds=time.perf_counter() - began,

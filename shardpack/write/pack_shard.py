@@ -13,8 +13,8 @@ from xxhash import xxh3_128
 
 from shardpack._version import __version__
 from shardpack.commit.scratch import ScratchDir
-from shardpack.format.manifest import ShardInfo
 from shardpack.format.shard_index import ShardIndex
+from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.engine import Report
 from shardpack.runtime.write_behind import WriteBehind
 from shardpack.sources.listing import Listing

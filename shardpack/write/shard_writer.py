@@ -14,8 +14,9 @@ from shardpack.commit.target import open_target
 from shardpack.commit.transaction import begin
 from shardpack.errors import InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
-from shardpack.format.manifest import Manifest, ShardInfo
+from shardpack.format.manifest import Manifest
 from shardpack.format.naming import PLAIN_KEY, check_key, shard_name
+from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.runtime.threads import Threads
@@ -90,6 +91,7 @@ class ShardWriter:
         self._closed = False
         self._failure: BaseException | None = None
         self.payload_bytes = 0  # of all fields written so far
+        self.largest_shard_bytes = 0  # of those that are finished
         self.manifest: Manifest | None = None  # of the dataset, once closed
         self._transaction = begin(self._target, "write", force=force)
         self._deliveries = self._transaction.deliveries(jobs=1)
@@ -201,6 +203,7 @@ class ShardWriter:
         if finishing is not None:
             info = finishing.result()
             self._shards.append(info)
+            self.largest_shard_bytes = max(self.largest_shard_bytes, info.num_bytes)
             self._deliveries.submit(info, "code")
             self._deliveries.poll()  # raises what went wrong with an earlier one
 

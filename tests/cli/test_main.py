@@ -93,7 +93,7 @@ def test_a_missing_dataset_is_one_line_and_exit_1(run, name, tmp_path):
     arguments = {"cat": ["key"], "extract": [tmp_path / "out"], "copy": [tmp_path / "out"]}.get(name, [])
     for path, text in [
         (tmp_path / "nowhere", "no such folder: .*nowhere'; check the path"),
-        (tmp_path, 'it has no shardpack.json; make one with "shardpack pack"'),
+        (tmp_path, 'it has no .shardpack/manifest.json; make one with "shardpack pack"'),
     ]:
         done = run(name, path, *arguments)
         assert done.code == 1

@@ -27,7 +27,7 @@ def test_info(run, packed):
     assert pairs["fields"] == "jpg 12, json 12"
     assert pairs["classes"] == "3: dress, hat, t-shirt"
     assert pairs["tar_bytes"].endswith(f"({sum(path.stat().st_size for path in packed.glob('*.tar')):,} bytes)")
-    assert pairs["index_bytes"].endswith(f"({sum(path.stat().st_size for path in packed.glob('*.index')):,} bytes)")
+    assert pairs["index_bytes"].endswith(f"({sum(path.stat().st_size for path in packed.rglob('*.index')):,} bytes)")
     assert "max_shard_bytes=65536" in done.out
     assert "shard-000000.tar" not in done.out
 
@@ -49,7 +49,7 @@ def test_info_as_json(run, packed):
     assert found["fingerprint"] == ds.fingerprint
     assert [shard["name"] for shard in found["shards"]] == [info.name for info in ds.shards]
     assert found["num_bytes"] == sum(shard["num_bytes"] for shard in found["shards"])
-    assert found["index_bytes"] == sum(path.stat().st_size for path in packed.glob("*.index"))
+    assert found["index_bytes"] == sum(path.stat().st_size for path in packed.rglob("*.index"))
     assert found["packed_with"]["shardpack"] == shardpack.__version__
     assert "shards" not in run("info", packed, "--json").json
 

@@ -29,7 +29,7 @@ def test_from_indexing_to_verifying(run, tars, tmp_path):
     assert 'no checksums  3 shards: indexed without reading payloads; run "shardpack index --checksums --force"' in info
     assert info.splitlines()[-1].endswith("--------")
     found = run("info", out, "--json", "--shards").json
-    assert (found["shards_at"], found["without_checksums"], found["shards"][0]["crc32c"]) == ("../tars", 3, None)
+    assert (found["locations"], found["without_checksums"], found["shards"][0]["crc32c"]) == (["../tars"], 3, None)
     first = json.loads(run("ls", out, "--json", "-n", 1).out)
     jpg = first["fields"]["jpg"]
     assert jpg == {"url": str(tmp_path / "tars" / "0.tar"), "offset": 512, "size": 70_000, "crc32c": None}

@@ -20,6 +20,7 @@ from shardpack.cli import ui
 from tests.cli.conftest import program
 from tests.conftest import ROOT
 from tests.format.builders import entry
+from tests.sidecars import key_index
 
 SHARDPACK = f"{sys.executable} -W error -m shardpack"
 
@@ -109,7 +110,7 @@ def test_a_pipe_that_nobody_reads(packed, command):
 
 
 def test_problems_that_nobody_reads_are_problems(dataset):
-    (dataset / "keys.index").unlink()
+    key_index(dataset).unlink()
     for form in ("", "--json"):
         assert shell(f"shardpack verify {dataset} -q {form} | true").returncode == 1
 

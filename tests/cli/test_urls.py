@@ -68,14 +68,14 @@ def test_verify_takes_urls(run, filled, full):
     assert done.err.startswith("ok: 12 samples in ")
     store = open_store(filled)
     store.put("shard-000000.tar", b"short")
-    store.delete("shard-000001.index")
+    store.delete(".shardpack/index/shard-000001.index")
     store.put("shard-000099.tar", b"stray")
-    store.put(".shardpack/run.json", b"{}")
+    store.put(".shardpack/tmp/run.json", b"{}")
     found = run("verify", filled, "--json", *full)
     assert found.code == 1
     assert [(problem["kind"], problem["shard"]) for problem in found.json["problems"]] == [
         ("stale", "shard-000000.tar"),
-        ("missing", "shard-000001.index"),
+        ("missing", ".shardpack/index/shard-000001.index"),
         ("orphan", "shard-000099.tar"),
         ("orphan", ".shardpack"),
     ]
@@ -192,7 +192,11 @@ def test_wrong_options_are_told_without_their_value(run, given, says):
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
-        (["info", "memory://nothing"], 1, "no dataset in 'memory://nothing': shardpack.json is missing; pack one"),
+        (
+            ["info", "memory://nothing"],
+            1,
+            "no dataset in 'memory://nothing': .shardpack/manifest.json is missing; pack one",
+        ),
         (["verify", "memory://nothing"], 1, "no dataset in 'memory://nothing'"),
         (["copy", "memory://nothing", "memory://other"], 1, "no dataset in 'memory://nothing'"),
         (["copy", "{packed}", "{packed}/."], 2, "source and target are the same place"),

@@ -11,6 +11,7 @@ import shardpack
 from tests.fakes import contents
 from tests.format.builders import entry
 from tests.read.damage import flip
+from tests.sidecars import key_index
 
 
 def files_of(folder):
@@ -53,7 +54,7 @@ def test_pack_dry_run_writes_nothing(run, pictures, tmp_path):
 )
 def test_pack_takes_sizes_as_people_write_them(run, pictures, tmp_path, size, num_bytes):
     run("pack", pictures, tmp_path / "out", "--max-shard-bytes", size)
-    recorded = json.loads((tmp_path / "out" / "shardpack.json").read_text())["packed_with"]["options"]
+    recorded = json.loads((tmp_path / "out" / ".shardpack/manifest.json").read_text())["packed_with"]["options"]
     assert recorded["max_shard_bytes"] == num_bytes
 
 
@@ -66,7 +67,7 @@ def test_pack_check_needs_no_value(run, pictures, tmp_path, check):
     assert (done.code, done.out) == (1, "")
     assert "hat/01.jpg" in done.err
     assert done.err.count("\n") == 1
-    assert not (tmp_path / "bad" / "shardpack.json").exists()
+    assert not (tmp_path / "bad" / ".shardpack/manifest.json").exists()
     skipped = run("pack", *check, source, tmp_path / "bad", "--on-error", "skip")
     assert skipped.code == 0
     assert "skipped 1 sample (rejected.jsonl), the first: 'hat/01" in skipped.err
@@ -86,7 +87,7 @@ def test_pack_says_what_is_wrong(run, pictures, tmp_path, options, said):
     assert (done.code, done.out) == (said[0], "")
     assert done.err.count("\n") == 1
     assert said[1] in done.err
-    assert not (tmp_path / "out" / "shardpack.json").exists()
+    assert not (tmp_path / "out" / ".shardpack/manifest.json").exists()
 
 
 def test_pack_refuses_to_overwrite(run, pictures, dataset):
@@ -107,7 +108,7 @@ def test_index(run, packed, tmp_path):
     assert done.err.endswith(f": {tmp_path}\n")
     again = run("index", tmp_path)
     assert (again.code, again.out) == (1, "")
-    assert again.err.endswith("already holds shardpack.json; pass --force to index its tars again\n")
+    assert again.err.endswith("already holds .shardpack/manifest.json; pass --force to index its tars again\n")
     assert run("index", tmp_path, "--force", "--quiet") == (0, "", "")
     report = run("index", *sorted(tmp_path.glob("*.tar")), "--force", "--json", "-j", "1").json
     assert (report["num_samples"], report["repeated"], report["ignored"]) == (12, [], {})
@@ -212,12 +213,12 @@ def test_verify_of_a_good_dataset(run, packed, how):
 def test_verify_of_a_damaged_dataset(run, dataset):
     entry = next(iter(shardpack.open(dataset).entries()))
     flip(dataset / entry.shard, entry.fields["json"].offset)
-    (dataset / "keys.index").unlink()
+    (keys := key_index(dataset)).unlink()
     (dataset / "shard-000099.tar").write_bytes(b"")
     quick = run("verify", dataset)
     assert quick.code == 1
     assert [line.split(":")[:2] for line in quick.out.splitlines()] == [
-        ["missing", " keys.index"],
+        ["missing", f" {keys.relative_to(dataset)}"],
         ["orphan", " shard-000099.tar"],
     ]
     assert quick.err.startswith("2 problems: 12 samples in ")
@@ -235,7 +236,7 @@ def test_verify_of_a_damaged_dataset(run, dataset):
 
 
 def test_verify_with_a_damaged_manifest(run, dataset):
-    (dataset / "shardpack.json").write_text("{")
+    (dataset / ".shardpack/manifest.json").write_text("{")
     done = run("verify", dataset)
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("shardpack: shardpack.json is not JSON")
+    assert done.err.startswith("shardpack: .shardpack/manifest.json is not JSON")

@@ -17,7 +17,7 @@ class WatchedStore(MemoryStore):
     """A store in memory that `open_store` finds at `url`.
 
     Attributes:
-        log: What changed it, in order: ("put" or "delete", name).
+        log: What changed it, in order: ("put", "create" or "delete", name).
         before, after: Called with each of these, before and after it is done; may raise.
         changed: What becomes of the bytes of a put.
     """
@@ -35,6 +35,10 @@ class WatchedStore(MemoryStore):
     def put(self, path, source, *, cache_control=None):  # noqa: ARG002
         data = source.read_bytes() if isinstance(source, Path) else source
         self._do("put", path, lambda: super(WatchedStore, self).put(path, self.changed(path, data)))
+
+    def create(self, path, source):
+        data = source.read_bytes() if isinstance(source, Path) else source
+        self._do("create", path, lambda: super(WatchedStore, self).create(path, self.changed(path, data)))
 
     def delete(self, path):
         self._do("delete", path, lambda: super(WatchedStore, self).delete(path))

@@ -19,7 +19,8 @@ from shardpack.format import manifest
 from shardpack.runtime import processes as workers
 from shardpack.storage.open import open_store
 from tests.conftest import ROOT
-from tests.fakes import contents, write_files
+from tests.fakes import file_contents as contents
+from tests.fakes import write_files
 from tests.servers.faults import Fault
 
 pytest.importorskip("obstore")
@@ -147,10 +148,10 @@ def test_a_kill_at_any_put_is_healed_by_the_same_command(source, bucket, zygote,
     whole, work, seen = contents(tmp_path / "whole"), tmp_path / "work", set()
     for folder, request in killed(bucket, zygote, source, work, every):
         before = bucket.contents(folder)
-        finished = {name for name in before if f".shardpack/{name}.json" in before}
-        complete, marked = manifest.FILE_NAME in before, ".shardpack/run.json" in before
+        finished = {name for name in before if f".shardpack/tmp/{name}.done.json" in before}
+        complete, marked = manifest.FILE_NAME in before, ".shardpack/tmp/run.json" in before
         if complete:
-            assert {name: data for name, data in before.items() if "/" not in name} == whole
+            assert {name: data for name, data in before.items() if not name.startswith(".shardpack/tmp/")} == whole
         ended = zygote.run(request)
         if complete and not marked:
             assert "already holds a dataset" in ended["error"]
@@ -182,7 +183,7 @@ def test_a_kill_amid_an_upload_leaves_no_shard(source, whole, bucket, tmp_path):
     assert manifest.FILE_NAME not in before
     assert "shard-000001.tar" not in before
     bucket.proxy.clear()
-    finished = {name for name in before if f".shardpack/{name}.json" in before}
+    finished = {name for name in before if f".shardpack/tmp/{name}.done.json" in before}
     assert bucket.pack(source, jobs=2, work_dir=tmp_path / "work").resumed_shards == len(finished)
     assert bucket.uploads() == {f"shard-00000{i}.tar" for i in range(3)} - finished
     assert bucket.contents() == whole

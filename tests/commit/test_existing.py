@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import shardpack
 from shardpack.commit.existing import check_writable
 from shardpack.commit.folder import FolderTarget
 from shardpack.errors import OutputExistsError, StorageError
+from shardpack.format.assemble import encode_dataset
+from shardpack.format.manifest import FILE_NAME, parse_manifest
+from shardpack.format.sidecars import whole_table
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.report import PackOptions
 from shardpack.write.shard_writer import ShardWriter
@@ -69,13 +75,22 @@ def test_force_is_fine_where_there_is_nothing(tmp_path, packer):
 
 @packers
 @pytest.mark.parametrize("force", [False, True])
-@pytest.mark.parametrize("name", ["shard-000000.tar", "shard-000007.index", "keys.index", "rejected.jsonl"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "shard-000000.tar",
+        ".shardpack/index/shard-000007.index",
+        ".shardpack/keys-000001-0badcafe.index",
+        ".shardpack/rejected.jsonl",
+    ],
+)
 def test_files_of_unknown_origin_are_kept(tmp_path, packer, force, name):
     """Webdataset's writers use such names too."""
+    (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
     (tmp_path / name).write_bytes(b"somebody's")
     with pytest.raises(OutputExistsError, match=f"no manifest that says whose they are: '{name}'; move them away"):
         packer(tmp_path, NEW, force=force)
-    assert contents(tmp_path) == {name: b"somebody's"}
+    assert {found: data for found, data in contents(tmp_path).items() if data} == {name: b"somebody's"}
 
 
 @packers
@@ -92,9 +107,7 @@ def test_a_shard_beside_the_dataset_is_kept(tmp_path, packer):
 def test_indexed_tars_are_kept(tmp_path, packer):
     """Their names may be ours, but they are not."""
     pack(tmp_path, OLD)
-    for path in tmp_path.iterdir():
-        if path.suffix != ".tar":
-            path.unlink()
+    shutil.rmtree(tmp_path / ".shardpack")
     shardpack.index(tmp_path)
     before = contents(tmp_path)
     with pytest.raises(OutputExistsError, match='tars that "shardpack index" found there, and packing would delete'):
@@ -108,7 +121,7 @@ def test_indexed_tars_are_kept(tmp_path, packer):
 )
 def test_what_a_manifest_lists_must_be_known(tmp_path, packer, change):
     pack(tmp_path, OLD)
-    path = tmp_path / "shardpack.json"
+    path = tmp_path / ".shardpack/manifest.json"
     path.write_bytes(change(path.read_bytes()))
     before = contents(tmp_path)
     with pytest.raises(OutputExistsError, match=r"but not which files belong to it: .*; delete it, or choose another"):
@@ -116,14 +129,24 @@ def test_what_a_manifest_lists_must_be_known(tmp_path, packer, change):
     assert contents(tmp_path) == before
 
 
+def _rename_shard(folder, old, new):
+    """Write shard table and manifest anew, with one shard called otherwise."""
+    whole = parse_manifest((folder / FILE_NAME).read_bytes())
+    table = whole_table(whole, lambda path: (folder / path).read_bytes())
+    shards = [table.shard(number) for number in range(len(table))]
+    shards = [replace(info, name=new) if info.name == old else info for info in shards]
+    _, files = encode_dataset(shards, np.arange(whole.num_samples, dtype=np.uint64), packed_with=whole.packed_with)
+    for path, parts in files:
+        (folder / path).write_bytes(b"".join(parts))
+
+
 def test_a_hostile_manifest_deletes_nothing_else(tmp_path):
     """`force` deletes what a manifest lists only if a packer could have named it so."""
     pack(tmp_path, OLD)
-    path = tmp_path / "shardpack.json"
-    path.write_bytes(path.read_bytes().replace(b"shard-000001.tar", b"thesis.tar"))
+    _rename_shard(tmp_path, "shard-000001.tar", "thesis.tar")
     (tmp_path / "thesis.tar").write_bytes(b"years of work")
     (tmp_path / "shard-000001.tar").unlink()
-    (tmp_path / "shard-000001.index").unlink()
+    (tmp_path / ".shardpack/index/shard-000001.index").unlink()
     pack(tmp_path, NEW, force=True)
     assert (tmp_path / "thesis.tar").read_bytes() == b"years of work"
 
@@ -192,9 +215,9 @@ def test_the_same_run_continues_also_with_force(tmp_path):
 def test_a_work_folder_beside_a_dataset_is_removed(tmp_path, digest):
     pack(tmp_path, OLD)
     before = contents(tmp_path)
-    (tmp_path / ".shardpack").mkdir()
-    (tmp_path / ".shardpack" / "run.json").write_bytes(digest)
-    (tmp_path / ".shardpack" / "shard-000000.tar.done.json").write_text("{}")
+    (tmp_path / ".shardpack" / "tmp").mkdir(parents=True)
+    (tmp_path / ".shardpack" / "tmp" / "run.json").write_bytes(digest)
+    (tmp_path / ".shardpack" / "tmp" / "shard-000000.tar.done.json").write_text("{}")
     with pytest.raises(OutputExistsError):
         pack(tmp_path, OLD)
     assert contents(tmp_path) == before

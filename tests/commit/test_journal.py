@@ -8,7 +8,7 @@ import pytest
 
 from shardpack.commit.bucket import BucketTarget
 from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
-from shardpack.format.manifest import ShardInfo
+from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.memory import MemoryStore
 
 

@@ -111,7 +111,7 @@ def test_a_second_packer_is_refused_and_harms_nothing(tmp_path):
 
 def test_the_next_one_waits_for_the_workers_of_a_killed_one(tmp_path):
     acquire(FolderTarget(str(tmp_path)), "pack").release()
-    (tmp_path / ".shardpack").mkdir(exist_ok=True)
+    (tmp_path / ".shardpack" / "tmp").mkdir(parents=True, exist_ok=True)
     worker = FolderTarget(str(tmp_path)).scratch.share()
     timer = threading.Timer(0.1, worker.release)
     timer.start()
@@ -145,13 +145,13 @@ def test_a_lease_goes_with_its_process(tmp_path):
 
 def test_a_lease_released_late_leaves_the_next_one_alone(tmp_path):
     first = acquire(FolderTarget(str(tmp_path)), "pack")
-    (tmp_path / ".shardpack" / "lease.json").unlink()
-    (tmp_path / ".shardpack").rmdir()  # it has published
+    (tmp_path / ".shardpack" / "tmp" / "lease.json").unlink()
+    (tmp_path / ".shardpack" / "tmp").rmdir()  # it has published
     second = FolderTarget(str(tmp_path))
     lease = acquire(second, "pack")
-    (tmp_path / ".shardpack" / "shard-000000.tar.1.tmp").write_bytes(b"1")
+    (tmp_path / ".shardpack" / "tmp" / "shard-000000.tar.1.tmp").write_bytes(b"1")
     first.release()
-    assert (tmp_path / ".shardpack" / "shard-000000.tar.1.tmp").exists()
+    assert (tmp_path / ".shardpack" / "tmp" / "shard-000000.tar.1.tmp").exists()
     lease.check()
     lease.release()
 
@@ -164,12 +164,12 @@ def test_a_work_folder_that_vanishes_is_made_again(tmp_path, monkeypatch, remova
     def take(lock, **options):
         if left:
             left.pop()
-            (tmp_path / ".shardpack").rmdir()
+            (tmp_path / ".shardpack" / "tmp").rmdir()
         return real(lock, **options)
 
     monkeypatch.setattr(FolderLock, "take", take)
     lease = acquire(FolderTarget(str(tmp_path)), "pack")
-    assert (tmp_path / ".shardpack" / "lease.json").exists()
+    assert (tmp_path / ".shardpack" / "tmp" / "lease.json").exists()
     lease.release()
 
 

@@ -29,7 +29,7 @@ def test_a_location_or_a_store(tmp_path):
 
 @pytest.fixture(params=["folder", "bucket"])
 def target(request, tmp_path):
-    (tmp_path / ".shardpack").mkdir()
+    (tmp_path / ".shardpack" / "tmp").mkdir(parents=True)
     return target_of(LocalStore(tmp_path) if request.param == "folder" else MemoryStore({}))
 
 

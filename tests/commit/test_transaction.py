@@ -18,7 +18,7 @@ from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.key_index import hash_keys
 from shardpack.storage.open import open_store
 from tests.commit.stores import WatchedStore
-from tests.fakes import contents
+from tests.fakes import file_contents
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ class Place:
         return self.path if self.kind == "folder" else self.store.url
 
     def contents(self):
-        return contents(self.path) if self.kind == "folder" else self.store.contents()
+        return file_contents(self.path) if self.kind == "folder" else self.store.contents()
 
 
 @pytest.fixture(params=["folder", "bucket"])
@@ -60,7 +60,7 @@ def infos(made):
 
 
 def deliver(transaction, made, info, digest="digest"):
-    for name in (info.name, info.index_name):
+    for name in (info.name, info.index_path):
         with open(transaction.scratch.join(name), "wb") as file:
             file.write((made / name).read_bytes())
     transaction.deliver(info, digest)
@@ -83,7 +83,7 @@ def test_shards_and_a_manifest_make_a_dataset(place, made):
             deliver(transaction, made, info)
         transaction.publish(files_of(made, shards))
     found = place.contents()
-    assert found == contents(made), "and nothing else is left"
+    assert found == file_contents(made), "and nothing else is left"
     assert list(shardpack.open(place.location).keys()) == list("abc")
     assert not place.scratch.exists() or not os.listdir(place.scratch)
 
@@ -100,7 +100,7 @@ def test_what_was_delivered_is_finished_for_the_same_input_only(place, made):
 
 def test_a_shard_that_changed_since_is_not_finished(place, made):
     first, *_ = infos(made)
-    for name in (first.name, first.index_name):
+    for name in (first.name, first.index_path):
         with begin(place.target(), "pack") as transaction:
             deliver(transaction, made, first)
             transaction.put(name, [b"short"])
@@ -115,9 +115,9 @@ def test_dropped_shards_are_gone(place, made):
             deliver(transaction, made, info)
         transaction.drop(shards[0].name)
         transaction.keep_only([shards[0].name, shards[1].name])
-        assert {name for name in place.contents() if name.startswith("shard-")} == {
+        assert {name for name in place.contents() if not name.startswith(manifest.WORK_FOLDER)} == {
             shards[1].name,
-            shards[1].index_name,
+            shards[1].index_path,
         }
 
 
@@ -142,7 +142,7 @@ def test_a_run_that_was_killed_at_its_last_step_is_complete(place, made):
     target.put(f"{manifest.WORK_FOLDER}/run.json", [json.dumps({"run": "run"}).encode()])
     with begin(place.target(), "pack", run_digest=lambda: "run") as transaction:
         assert transaction.complete
-    assert place.contents() == contents(made)
+    assert place.contents() == file_contents(made)
     with pytest.raises(OutputExistsError, match="already holds a dataset"):
         begin(place.target(), "pack", run_digest=lambda: "run")
 
@@ -154,9 +154,16 @@ def test_published_files_come_in_order_with_the_manifest_last(made):
         for info in shards:
             deliver(transaction, made, info)
         place.log.clear()
-        transaction.publish([("a", [b"1"]), ("b", [b"2"]), (manifest.FILE_NAME, [b"3"])])
-    names = [name for what, name in place.log if what == "put"]
-    assert names == ["a", "b", f"{manifest.WORK_FOLDER}/run.json", manifest.FILE_NAME]
+        files = files_of(made, shards)
+        transaction.publish(files)
+    names = [(what, name) for what, name in place.log if what != "delete"]
+    *segments, own, copied = [name for name, _ in files]
+    assert names == [
+        *(("put", name) for name in segments),
+        ("create", own),
+        ("put", f"{manifest.WORK_FOLDER}/run.json"),
+        ("put", copied),
+    ]
 
 
 # Tars that are somebody's
@@ -172,7 +179,7 @@ def test_tars_of_an_index_run_are_never_deleted(place, made):
             place.store.put(name, (made / name).read_bytes())
     first, *_ = infos(made)
     with begin(place.target(), "index", replace=False) as transaction:
-        transaction.put_index(Entry(first, "digest"), [(made / first.index_name).read_bytes()])
+        transaction.put_index(Entry(first, "digest"), [(made / first.index_path).read_bytes()])
     before = {name: data for name, data in place.contents().items() if name.endswith(".tar")}
     for force in (False, True):
         with pytest.raises(OutputExistsError, match="run the same index command again"):

@@ -32,6 +32,7 @@ from tests.format.builders import (
     judge_module,
     missing_judge,
     pax,
+    small_dataset,
     small_index,
     small_key_index,
     small_manifest,
@@ -237,58 +238,122 @@ def broken_indexes() -> Iterator[tuple[str, bytes]]:
     yield "X9-members-overlap", changed("data_offset", (1,), 512)
 
 
+def paged(data: bytes, **changes: object) -> bytes:
+    """A paged file with some columns or metadata changed, and directory and chapters made to fit if pages were."""
+    columns, metadata = safetensors.parse(data, name="good")
+    columns.update({name: value for name, value in changes.items() if isinstance(value, np.ndarray)})
+    metadata.update({name: value for name, value in changes.items() if isinstance(value, str)})
+    if "directory" not in changes and "entry" in changes:
+        entries = np.ascontiguousarray(columns["entry"])
+        columns["directory"] = np.array([[entries[0, 0], crc32c(entries.data)]], "<u8")
+    if "directory" not in changes and "page" in changes:
+        columns["directory"] = np.array([[0, 0, crc32c(columns["page"].data)]], "<u8")
+    if "chapter" not in changes:
+        directory = np.ascontiguousarray(columns["directory"])
+        columns["chapter"] = np.array([[directory[0, 0], crc32c(directory.data)]], "<u8")
+    return b"".join(safetensors.encode(columns, metadata))
+
+
 def broken_key_indexes() -> Iterator[tuple[str, bytes]]:
-    """Key indexes of 20 keys."""
+    """Key indexes of 20 keys; as for all paged files, the manifest that names them fits them."""
+    good = small_key_index(20)
+    columns, _ = safetensors.parse(good, name="good")
 
-    def changed(entry_at: tuple[int, int] | None = None, value: int = 0, *, refit: bool = True, **meta: str) -> bytes:
-        columns, metadata = safetensors.parse(small_key_index(20), name="good")
-        if entry_at is not None:
-            columns["entry"] = columns["entry"].copy()
-            columns["entry"][entry_at] = value
-        if refit:
-            entries = np.ascontiguousarray(columns["entry"])
-            columns["directory"] = np.array([[entries[0, 0], crc32c(entries.data)]], "<u8")
-            metadata["directory_crc32c"] = f"{crc32c(columns['directory'].data):08x}"
-        return b"".join(safetensors.encode(columns, {**metadata, **meta}))
+    def changed(at: tuple[int, int], value: int, **more: object) -> bytes:
+        entry = columns["entry"].copy()
+        entry[at] = value
+        return paged(good, entry=entry, **more)
 
-    columns, metadata = safetensors.parse(small_key_index(20), name="good")
-    yield "K1-one-key-less", b"".join(safetensors.encode({**columns, "entry": columns["entry"][:-1]}, metadata))
-    yield "K2-other-hash", changed(hash="xxh64")
-    yield "K3-damaged-directory", changed(directory_crc32c="00000000")
-    yield "K4-damaged-page", changed((3, 1), 19, refit=False)
-    yield "K5-position-beyond-dataset", changed((0, 1), 20)
-    yield "K6-position-twice", changed((0, 1), int(columns["entry"][1, 1]))
+    yield (
+        "P1-no-directory",
+        b"".join(
+            safetensors.encode(
+                {k: columns[k] for k in ("chapter", "entry")},
+                {
+                    "format": "shardpack-keys",
+                    "version": "1",
+                    "hash": "xxh3_64",
+                    "page_rows": "512",
+                    "chapter_rows": "512",
+                },
+            )
+        ),
+    )
+    yield "P2-other-page-size", paged(good, page_rows="256")
+    yield "P3-a-page-too-many", paged(good, directory=np.repeat(columns["directory"], 2, axis=0))
+    yield "P4-damaged-directory", paged(good, directory=columns["directory"] ^ np.uint64(1), chapter=columns["chapter"])
+    yield (
+        "P5-directory-not-its-chapter-s",
+        paged(good, chapter=np.array([[1, crc32c(columns["directory"].data)]], "<u8")),
+    )
+    yield "P6-damaged-page", changed((3, 1), 19, directory=columns["directory"])
+    yield "K1-one-key-less", paged(good, entry=columns["entry"][:-1])
+    yield "K2-other-hash", paged(good, hash="xxh64")
+    yield "K3-position-beyond-dataset", changed((0, 1), 20)
+    yield "K4-position-twice", changed((0, 1), int(columns["entry"][1, 1]))
+
+
+def broken_shard_tables() -> Iterator[tuple[str, bytes]]:
+    """Shard tables of two shards: a page of 16 bytes, three columns of 2 U64, 4 counts, ..."""
+    good = next(data for path, data in small_dataset().items() if "/shards-" in path)
+    page = safetensors.parse(good, name="good")[0]["page"]
+
+    def changed(at: int, value: bytes) -> bytes:
+        new = page.copy()
+        new[at : at + len(value)] = np.frombuffer(value, np.uint8)
+        return paged(good, page=new)
+
+    names = page.tobytes().index(b"shard-000000.tar")
+    yield "S1-a-page-beyond-the-column", paged(good, directory=np.array([[0, 8, crc32c(page[8:].data)]], "<u8"))
+    yield "S2-three-shards", changed(0, b"\x03")
+    yield "S3-another-number-of-samples", changed(16, b"\x0b")
+    yield "S4-length-beyond-63-bits", changed(32, b"\xff" * 8)
+    yield "S5-location-that-is-not-there", changed(16 + 6 * 8 + 4 * 8 + 4 * 4, b"\x01")
+    yield "S6-names-out-of-order", changed(16 + 6 * 8 + 4 * 8 + 6 * 4, b"\xff\xff")
+    yield "S7-more-of-a-field-than-samples", changed(16 + 6 * 8, b"\x0b")
+    yield "S8-name-leads-outside", changed(names, b"../")
+    yield "S9-name-twice", changed(names + 16, b"shard-000000.tar")
+
+
+def signed(values: dict[str, object]) -> bytes:
+    """A manifest with any values, and a checksum that fits."""
+    lines = [f"  {json.dumps(name)}: {json.dumps(value)},\n" for name, value in values.items() if name != "crc32c"]
+    text = ("{\n" + "".join(lines)).encode()
+    return text + b'  "crc32c": "%08x"\n}\n' % crc32c(text)
 
 
 def broken_manifests() -> Iterator[tuple[str, bytes]]:
-    def changed(**values: object) -> bytes:
-        return json.dumps({**json.loads(small_manifest()), **values}, indent=1).encode() + b"\n"
+    good = json.loads(small_manifest())
 
-    def shard(**values: object) -> bytes:
-        shards = json.loads(small_manifest())["shards"]
-        return changed(shards=[shards[0], {**shards[1], **values}])
+    def changed(**values: object) -> bytes:
+        return signed({**good, **values})
+
+    def segment(which: str, **values: object) -> bytes:
+        return changed(**{which: [{**good[which][0], **values}]})
 
     yield "M1-not-ours", changed(format="other")
-    yield "M2-no-version", changed(version=True)
-    yield "M2-newer-version", changed(version=2)
-    yield "M3-shard-with-more", shard(url="https://example.org/x.tar")
-    yield "M4-name-leads-outside", shard(name="../x.tar")
-    yield "M5-negative-length", shard(num_bytes=-1)
-    yield "M6-checksum-in-upper-case", shard(crc32c="DEADBEEF")
-    yield "M6-index-without-checksum", shard(index_crc32c=None)
-    yield "M7-more-of-a-field-than-samples", shard(samples_per_field={"jpg": 12})
-    yield "M8-index-over-the-key-index", shard(name="keys.tar")
-    yield "M9-key-index-elsewhere", changed(keys={**json.loads(small_manifest())["keys"], "name": "../keys.index"})
-    yield "M10-classes-are-numbers", changed(classes=[1, 2])
-    yield "M11-does-not-add-up", changed(num_samples=20)
-    yield "M12-shards-at-with-a-password", changed(shards_at="https://me:secret@example.org/tars")
+    yield "M2-edited", small_manifest().replace(b'"cat"', b'"car"')
+    yield "M3-no-version", changed(version=True)
+    yield "M3-newer-version", changed(version=2)
+    yield "M4-unknown-name", changed(deleted=[])
+    yield "M5-no-fingerprint", signed({name: value for name, value in good.items() if name != "fingerprint"})
+    yield "M5-negative-length", changed(num_bytes=-1)
+    yield "M6-more-of-a-field-than-samples", changed(samples_per_field={"jpg": 22})
+    yield "M7-location-with-a-password", changed(locations=["https://me:secret@example.org/tars"])
+    yield "M8-key-index-elsewhere", segment("keys", name="../" + good["keys"][0]["name"])
+    yield "M9-classes-are-numbers", changed(classes=[1, 2])
+    yield "M10-does-not-add-up", changed(num_samples=20)
+    yield "M11-parent-of-the-same-generation", changed(parent={"generation": 1, "num_bytes": 1, "crc32c": "00000000"})
 
 
 def broken() -> dict[str, bytes]:
     """File name -> bytes: one at least for each numbered check of SPEC."""
     return {
         **{f"{name}.tar": data for name, data in BROKEN_TARS.items()},
-        **{f"{name}.index": data for name, data in (*broken_containers(), *broken_indexes(), *broken_key_indexes())},
+        **{
+            f"{name}.index": data
+            for name, data in (*broken_containers(), *broken_indexes(), *broken_key_indexes(), *broken_shard_tables())
+        },
         **{f"{name}.json": data for name, data in broken_manifests()},
     }
 

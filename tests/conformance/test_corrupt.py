@@ -14,18 +14,29 @@ from shardpack.errors import (
     FormatError,
     UnsupportedVersionError,
 )
-from shardpack.format.key_index import KeyIndex
+from shardpack.format.checksum import crc32c
+from shardpack.format.key_index import KeySegment
+from shardpack.format.key_index import SegmentReader as KeyReader
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
+from shardpack.format.shard_segment import SegmentReader, TableSegment
+from shardpack.format.shard_table import ShardTable
 from tests.conformance.recipes import CORPUS, broken
 from tests.conftest import ROOT
 from tests.format.builders import parse
 
 FILES = sorted((CORPUS / "corrupt").iterdir())
 RULES = re.findall(
-    r"^\| ([TCXKM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
+    r"^\| ([TCXPSKM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
 )
-NEWER = ("C4-newer-version.index", "C9-unknown-column.index", "M2-newer-version.json")
+NEWER = (
+    "C4-newer-version.index",
+    "C9-unknown-column.index",
+    "P2-other-page-size.index",
+    "K2-other-hash.index",
+    "M3-newer-version.json",
+    "M4-unknown-name.json",
+)
 
 # Where the error points to, in files whose error has an offset.
 OFFSETS = {
@@ -57,13 +68,24 @@ def read(name: str, data: bytes) -> None:
         parse([data], name)
     elif suffix == "json":
         parse_manifest(data)
-    elif kind == "K":
-        index = KeyIndex(data, num_samples=20, name=name)
-        for hashed in index._first_hashes:
-            index.positions(hashed)
-        index.check()
+    elif kind in "PK":
+        KeyReader(loader(data), KeySegment(*head(data), num_keys=20), path=name).check()
+    elif kind == "S":
+        segment = TableSegment(*head(data), num_shards=2, num_samples=21)
+        ShardTable([SegmentReader(loader(data), segment, path=name)]).check()
     else:
         parse_index(data, name=name)
+
+
+def head(data: bytes) -> tuple[str, int, int, int, int]:
+    """What a manifest says of a paged file, so that it fits."""
+    begin = 8 + int.from_bytes(data[:8], "little")
+    head_bytes = begin + (16 if b'"chapter"' in data[:begin] else 0)
+    return "x.index", len(data), crc32c(data), head_bytes, crc32c(data[:head_bytes])
+
+
+def loader(data: bytes):
+    return lambda begin, length: data[begin : begin + length]
 
 
 def expected_error(name: str) -> type[FormatError]:

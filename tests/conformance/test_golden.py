@@ -8,6 +8,7 @@ import pytest
 
 import shardpack
 from tests.conformance.recipes import CORPUS, GOLDEN_SAMPLES, elsewhere_dataset, golden_dataset
+from tests.sidecars import key_index, plain
 
 GOLDEN, ELSEWHERE = CORPUS / "golden", CORPUS / "elsewhere"
 
@@ -25,13 +26,15 @@ def test_packing_gives_the_golden_bytes(tmp_path):
 
 
 def test_the_golden_dataset_is_complete():
-    assert sorted(files(GOLDEN)) == [
+    assert sorted(map(plain, files(GOLDEN))) == [
+        ".shardpack/index/shard-000000.index",
+        ".shardpack/index/shard-000001.index",
+        ".shardpack/manifest.json",
+        ".shardpack/manifests/000001.json",
         "keys.index",
-        "shard-000000.index",
         "shard-000000.tar",
-        "shard-000001.index",
         "shard-000001.tar",
-        "shardpack.json",
+        "shards.index",
     ]
 
 
@@ -41,9 +44,9 @@ def test_indexing_without_payloads_gives_the_golden_bytes(tmp_path):
     made, golden = files(tmp_path / "out"), files(ELSEWHERE)
     assert made == golden
     assert files(tmp_path / "golden") == files(GOLDEN), "the tars' own folder is left alone"
-    assert b'"shards_at": "../golden"' in golden["shardpack.json"]
-    assert b"crc32c" not in golden["shard-000000.index"]
-    assert golden["keys.index"] == files(GOLDEN)["keys.index"]
+    assert b'"locations": ["../golden"]' in golden[".shardpack/manifest.json"]
+    assert b"crc32c" not in golden[".shardpack/index/shard-000000.index"]
+    assert key_index(ELSEWHERE).read_bytes() == key_index(GOLDEN).read_bytes()
 
 
 @pytest.mark.parametrize("folder", [GOLDEN, ELSEWHERE], ids=lambda folder: folder.name)

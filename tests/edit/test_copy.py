@@ -22,10 +22,13 @@ from shardpack.errors import (
     StorageError,
 )
 from shardpack.format import manifest
+from shardpack.format.shard_info import index_path
 from shardpack.storage.open import open_store
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
-from tests.fakes import contents, write_files
+from tests.fakes import file_contents as contents
+from tests.fakes import write_files
 from tests.read.damage import flip
+from tests.sidecars import key_index, plain
 
 SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(6)}
 OTHERS = {f"b/{i}": {"png": bytes(50 * i)} for i in range(1, 8)}
@@ -43,7 +46,7 @@ def dataset(tmp_path):
 @pytest.fixture
 def whole(dataset):
     found = contents(dataset)
-    assert "rejected.jsonl" in found
+    assert ".shardpack/rejected.jsonl" in found
     return found
 
 
@@ -72,6 +75,14 @@ def foreign(tmp_path):
     return folder
 
 
+KEYS = "keys"  # in parameters: the name of the file holds its checksum
+
+
+def named(folder, name):
+    """The path of a file in a dataset."""
+    return str(key_index(folder).relative_to(folder)) if name == KEYS else name
+
+
 def files(folder):
     return {name: data for name, data in contents(folder).items() if data is not None}
 
@@ -82,7 +93,7 @@ def files(folder):
 def test_from_folder_to_bucket_to_bucket_to_folder(dataset, whole, store, tmp_path):
     report = shardpack.copy(dataset, store.url)
     assert store.contents() == whole
-    num_bytes = sum(len(data) for name, data in whole.items() if name.startswith("shard-"))
+    num_bytes = sum(len(data) for name, data in whole.items() if "/shard-" in f"/{name}")
     assert (report.source, report.target) == (str(dataset), store.url)
     assert (report.num_samples, report.num_shards, report.copied_shards) == (6, 3, 3)
     assert (report.copied_bytes, report.dry_run) == (num_bytes, False)
@@ -103,12 +114,11 @@ def test_names_that_others_gave(foreign, store, tmp_path):
 
 
 def test_tars_that_are_elsewhere_join_their_manifest(foreign, tmp_path):
-    for path in [*foreign.rglob("*.index"), foreign / manifest.FILE_NAME]:
-        path.unlink()
+    shutil.rmtree(foreign / ".shardpack")
     shardpack.index([foreign / "train", foreign / "val"], out=tmp_path / "indexes")
     shardpack.copy(tmp_path / "indexes", tmp_path / "joined")
     assert shardpack.verify(tmp_path / "joined", full=True).ok
-    assert "shards_at" not in (tmp_path / "joined" / manifest.FILE_NAME).read_text()
+    assert shardpack.open(tmp_path / "joined").manifest.locations == (".",)
     assert (tmp_path / "joined" / "train" / "a.tar").read_bytes() == (foreign / "train" / "a.tar").read_bytes()
     assert shardpack.copy(tmp_path / "indexes", tmp_path / "joined").copied_shards == 0
 
@@ -142,10 +152,20 @@ def test_progress_goes_to_the_end(dataset, store):
 def test_the_manifest_comes_last(dataset, store, jobs):
     shardpack.copy(dataset, store.url, jobs=jobs)
     puts = store.puts()
-    assert puts[-4:] == ["rejected.jsonl", "keys.index", ".shardpack/run.json", "shardpack.json"]
+    assert list(map(plain, puts))[-5:] == [
+        ".shardpack/rejected.jsonl",
+        "shards.index",
+        "keys.index",
+        ".shardpack/tmp/run.json",
+        ".shardpack/manifest.json",
+    ]
     for tar in TARS:
-        index = tar.replace(".tar", ".index")
-        assert [name for name in puts if tar in name or index in name] == [f".shardpack/{tar}.done.json", index, tar]
+        index = index_path(tar)
+        assert [name for name in puts if tar in name or index in name] == [
+            f".shardpack/tmp/{tar}.done.json",
+            index,
+            tar,
+        ]
 
 
 def test_a_kill_is_healed_by_the_same_command(dataset, whole):
@@ -160,10 +180,10 @@ def test_a_kill_is_healed_by_the_same_command(dataset, whole):
         else:
             break
         before = store.contents()
-        finished = {name for name in TARS if name in before and f".shardpack/{name}.done.json" in before}
+        finished = {name for name in TARS if name in before and f".shardpack/tmp/{name}.done.json" in before}
         complete = manifest.FILE_NAME in before
         if complete:
-            assert {name: data for name, data in before.items() if "/" not in name} == whole
+            assert {name: data for name, data in before.items() if not name.startswith(manifest.WORK_FOLDER)} == whole
         store.log.clear()
         assert shardpack.copy(dataset, store.url).copied_shards == (0 if complete else 3 - len(finished))
         assert set(store.puts(".tar")) == (set() if complete else TARS - finished)
@@ -213,7 +233,7 @@ def test_another_dataset_takes_over_what_was_cut_off(dataset, others, foreign):
 
 def test_packing_takes_over_a_copy_that_was_cut_off(foreign, store):
     def refuse(_, name):
-        if name == "keys.index":
+        if plain(name) == "keys.index":
             raise StorageError("cannot write: no; try again later")
 
     store.before = refuse
@@ -223,7 +243,14 @@ def test_packing_takes_over_a_copy_that_was_cut_off(foreign, store):
     heal(store)
     with shardpack.ShardWriter(store.url) as writer:
         writer.write("a", {"bin": b"1"})
-    assert set(store.contents()) == {"keys.index", "shard-000000.index", "shard-000000.tar", "shardpack.json"}
+    assert set(map(plain, store.contents())) == {
+        "keys.index",
+        "shards.index",
+        ".shardpack/index/shard-000000.index",
+        "shard-000000.tar",
+        ".shardpack/manifest.json",
+        ".shardpack/manifests/000001.json",
+    }
 
 
 # What is there
@@ -237,14 +264,15 @@ def test_a_copy_that_is_there_is_left_alone(dataset, store):
     assert not store.log
 
 
-@pytest.mark.parametrize("name", ["shard-000001.tar", "shard-000001.index", "keys.index"])
+@pytest.mark.parametrize("name", ["shard-000001.tar", ".shardpack/index/shard-000001.index", KEYS])
 @pytest.mark.parametrize("cut", [lambda data: data[:-1], None], ids=["short", "missing"])
 def test_what_is_damaged_in_a_copy_is_mended(dataset, whole, store, tmp_path, name, cut):  # noqa: PLR0917
+    path = named(dataset, name)
     for target in (store.url, tmp_path / "back"):
         shardpack.copy(dataset, target)
         there = open_store(target)
-        there.delete(name) if cut is None else there.put(name, cut(whole[name]))
-        shards = 0 if name == "keys.index" else 1
+        there.delete(path) if cut is None else there.put(path, cut(whole[path]))
+        shards = 0 if name == KEYS else 1
         assert shardpack.copy(dataset, target, dry_run=True).copied_shards == shards
         assert shardpack.copy(dataset, target).copied_shards == shards
         assert shardpack.verify(target, full=True).ok
@@ -308,11 +336,11 @@ def test_one_place_is_not_copied_onto_itself(dataset, store, tmp_path, monkeypat
 # What goes wrong
 
 
-@pytest.mark.parametrize("name", ["shard-000001.tar", "shard-000001.index", "keys.index"])
+@pytest.mark.parametrize("name", ["shard-000001.tar", ".shardpack/index/shard-000001.index", KEYS])
 @pytest.mark.parametrize("remote", [False, True])
 @pytest.mark.parametrize("cut", [False, True])
 def test_a_damaged_source_is_an_error(dataset, store, tmp_path, name, remote, cut):  # noqa: PLR0917
-    source = dataset
+    source, name = dataset, named(dataset, name)
     if cut:
         (dataset / name).write_bytes((dataset / name).read_bytes()[:-1])
     else:

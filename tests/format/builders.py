@@ -13,11 +13,12 @@ import numpy as np
 import pytest
 
 from shardpack.format import tar_header as tar
+from shardpack.format.assemble import encode_dataset
 from shardpack.format.checksum import crc32c
 from shardpack.format.index_builder import build_index
 from shardpack.format.key_index import encode_key_index, hash_keys
-from shardpack.format.manifest import Manifest, ShardInfo, encode_manifest, record_of
 from shardpack.format.shard_index import ShardIndex, encode_index
+from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_parser import Member, TarParser
 
 
@@ -143,13 +144,20 @@ def small_key_index(count: int = 1100) -> bytes:
     return b"".join(encode_key_index(hash_keys((b"k%d" % i for i in range(count)), count)))
 
 
-def small_manifest(count: int = 2) -> bytes:
+def small_dataset(count: int = 2) -> dict[str, bytes]:
+    """All files of a made-up dataset but shards and their indexes, by path."""
     shards = [
         ShardInfo(f"shard-{i:06d}.tar", 10 + i, 4096, 0xDEADBEEF, 512, i, {"jpg": 10, "json": 1}) for i in range(count)
     ]
-    keys = {"name": "keys.index", "num_bytes": 700, "crc32c": "00c0ffee", "unique": True}
+    num_keys = sum(info.num_samples for info in shards)
+    hashes = hash_keys((b"k%d" % i for i in range(num_keys)), num_keys)
     packed_with = {"shardpack": "0.1.0", "options": {"max_shard_bytes": 4096}}
-    return encode_manifest(Manifest([record_of(shard) for shard in shards], keys, ["cat", "dög"], packed_with))
+    _, files = encode_dataset(shards, hashes, classes=["cat", "dög"], packed_with=packed_with)
+    return {path: b"".join(parts) for path, parts in files}
+
+
+def small_manifest(count: int = 2) -> bytes:
+    return small_dataset(count)[".shardpack/manifest.json"]
 
 
 def container(header: object, data: bytes = b"") -> bytes:

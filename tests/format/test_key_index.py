@@ -1,4 +1,4 @@
-"""The key index: look-ups against a plain dict, and each refusal of SPEC 5."""
+"""The key index: look-ups against a plain dict, what they read, and each refusal of SPEC 5.3."""
 
 from __future__ import annotations
 
@@ -9,18 +9,46 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import CorruptIndexError, UnsupportedVersionError
-from shardpack.format import container as safetensors
+from shardpack.format import container
 from shardpack.format.checksum import crc32c
-from shardpack.format.key_index import PAGE_ENTRIES, KeyIndex, encode_key_index, hash_key, hash_keys, repeated_hashes
-from tests.format.builders import small_key_index
-from tests.strategies import damaged
+from shardpack.format.key_index import (
+    PAGE_BYTES,
+    SCHEMA,
+    KeyIndex,
+    KeySegment,
+    SegmentReader,
+    encode_key_index,
+    hash_key,
+    hash_keys,
+    repeated_hashes,
+)
+from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS, encode_paged
 
 FEW = st.integers(0, 7)  # so that hashes repeat
 HASHES = st.one_of(FEW, st.integers(0, 2**64 - 1), st.sampled_from([2**63, 2**64 - 1]))
 
 
-def encode(hashes) -> bytes:
-    return b"".join(encode_key_index(np.array(hashes, np.uint64)))
+class Opened:
+    """One segment that notes what is loaded."""
+
+    def __init__(self, parts, *, num_keys: int):
+        parts = [bytes(part) for part in parts]
+        data, head = b"".join(parts), b"".join(parts[:2])
+        self.data, self.loads = bytearray(data), []
+        segment = KeySegment("keys-000001-0.index", len(data), crc32c(data), len(head), crc32c(head), num_keys)
+        self.reader = SegmentReader(self.load, segment, path="keys.index")
+
+    def load(self, begin: int, length: int) -> memoryview:
+        self.loads.append((begin, length))
+        return memoryview(bytes(self.data[begin : begin + length]))
+
+
+def opened(hashes) -> Opened:
+    return Opened(encode_key_index(np.array(hashes, np.uint64)), num_keys=len(hashes))
+
+
+def index_of(*lists) -> KeyIndex:
+    return KeyIndex([opened(hashes).reader for hashes in lists if len(hashes)])
 
 
 def positions_of(hashes) -> dict[int, list[int]]:
@@ -30,18 +58,18 @@ def positions_of(hashes) -> dict[int, list[int]]:
     return found
 
 
-@given(st.lists(HASHES, max_size=40), st.lists(HASHES, max_size=5))
-def test_positions_are_those_of_a_dict(hashes, others):
-    index, expected = KeyIndex(encode(hashes), num_samples=len(hashes)), positions_of(hashes)
+@given(st.lists(HASHES, max_size=40), st.lists(HASHES, max_size=20), st.lists(HASHES, max_size=5))
+def test_positions_are_those_of_a_dict(hashes, more, others):
+    index, expected = index_of(hashes, more), positions_of([*hashes, *more])
     index.check()
-    for hashed in [*hashes, *others]:
+    for hashed in [*hashes, *more, *others]:
         assert index.positions(hashed) == expected.get(hashed, [])
 
 
-@pytest.mark.parametrize("count", [0, 1, 511, 512, 513, 1024, 1025, 5000])
+@pytest.mark.parametrize("count", [1, 511, 512, 513, 1024, 1025, 5000])
 def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
     keys = [b"k/%d" % i for i in range(count)]
-    index = KeyIndex(encode(hash_keys(keys, count)), num_samples=count)
+    index = index_of(hash_keys(keys, count))
     assert [index.positions(hash_key(key)) for key in keys] == [[i] for i in range(count)]
     assert all(index.positions(hash_key(b"no/%d" % i)) == [] for i in range(100))
     assert index.positions(0) == index.positions(2**64 - 1) == []
@@ -51,9 +79,9 @@ def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
 def test_unique_position_is_right_or_leaves_it_to_positions(runs, data):
     hashes = data.draw(st.permutations([hashed for hashed, length in runs for _ in range(min(length, 3))]))
     hashes += [hashed for hashed, length in runs for _ in range(length - 3)]
-    index = KeyIndex(encode(hashes), num_samples=len(hashes))
+    index = index_of(hashes)
     for hashed in {*hashes, 3, 2**60}:
-        assert index.unique_position(hashed) == -1  # no page was checked yet
+        assert index.unique_position(hashed) == -1  # no page was read yet
     expected = positions_of(hashes)
     for hashed in {*hashes, 3, 2**60}:
         found = index.positions(hashed)
@@ -63,19 +91,18 @@ def test_unique_position_is_right_or_leaves_it_to_positions(runs, data):
 
 def test_unique_position_finds_nearly_every_key_once_its_page_was_used():
     keys = [b"k/%d" % i for i in range(5000)]
-    index = KeyIndex(encode(hash_keys(keys, 5000)), num_samples=5000)
-    index.check()
+    index = index_of(hash_keys(keys, 5000))
+    for key in keys:
+        index.positions(hash_key(key))
     found = [index.unique_position(hash_key(key)) for key in keys]
     assert all(position in (-1, i) for i, position in enumerate(found))
-    # Left to `positions`: the first and the last key of each of nine pages, and the tenth page whole.
-    assert found.count(-1) == 9 + 9 + 5000 % PAGE_ENTRIES
+    assert found.count(-1) <= 2 * 10, "left to `positions`: the first and last key of each page"
 
 
 @pytest.mark.parametrize("before", [0, 1, 500, 511, 512, 513])
 @pytest.mark.parametrize("run", [1, 2, 511, 512, 513, 1100])
 def test_runs_of_one_hash_over_the_ends_of_pages(before, run):
-    hashes = [5] * before + [9] * run + [12] * 3
-    index = KeyIndex(encode(hashes), num_samples=len(hashes))
+    index = index_of([5] * before + [9] * run + [12] * 3)
     assert index.positions(9) == list(range(before, before + run))
     assert index.positions(12) == list(range(before + run, before + run + 3))
     assert index.positions(10) == index.positions(4) == []
@@ -93,91 +120,67 @@ def test_repeated_hashes_are_grouped(hashes):
     assert repeated_hashes(np.array(hashes, np.uint64)).tolist() == expected
 
 
-def test_pages_are_checked_when_first_used():
-    data = bytearray(small_key_index(1100))
-    index = KeyIndex(data, num_samples=1100)
-    entry = safetensors.parse(bytes(data), name="x")[0]["entry"]
-    last, first = int(entry[-1, 0]), int(entry[0, 0])
-    data[-1] ^= 1
-    assert index.positions(first)
-    with pytest.raises(CorruptIndexError, match="damaged page 2"):
-        index.positions(last)
+def test_a_look_up_reads_the_first_bytes_and_one_page():
+    keys = [b"k/%d" % i for i in range(300_000)]
+    whole = opened(hash_keys(keys, len(keys)))
+    assert whole.reader.positions(hash_key(b"k/77")) == [77]
+    assert [length for _, length in whole.loads] == [FIRST_BYTES, PAGE_BYTES]
 
 
-# Rule and case: what is changed in a good key index of 1100 keys, checksums made to fit where damage is not the case.
-def refit(columns, metadata):
-    entry = columns["entry"]
-    directory = columns["directory"].copy()
-    for page in range(len(directory)):
-        part = entry[page * PAGE_ENTRIES : (page + 1) * PAGE_ENTRIES]
-        directory[page] = part[0, 0], crc32c(np.ascontiguousarray(part).data)
-    columns["directory"] = directory
-    metadata["directory_crc32c"] = f"{crc32c(directory.data):08x}"
+def test_many_keys_need_two_rounds():
+    keys = [b"k/%d" % i for i in range(300_000)]
+    whole = opened(hash_keys(keys, len(keys)))
+    index, hashes, rounds = KeyIndex([whole.reader]), hash_keys(keys[::3000], 100), 0
+    while wanted := index.needed(hashes):
+        rounds += 1
+        for segment, (begin, length) in wanted:
+            index.put(segment, begin, bytes(whole.data[begin : begin + length]))
+    assert rounds == 2
+    assert [index.positions(hashed) for hashed in hashes.tolist()] == [[i] for i in range(0, 300_000, 3000)]
+    assert whole.loads == []
 
 
-def drop(name):
-    return lambda columns, _: columns.pop(name)
+@given(st.lists(st.sampled_from([3, 4, 5]), min_size=1, max_size=1500))
+def test_what_is_needed_holds_runs_of_one_hash_too(hashes):
+    whole = opened(hashes)
+    index, wanted_hashes = KeyIndex([whole.reader]), np.array([2, 3, 4, 5, 6], np.uint64)
+    while wanted := index.needed(wanted_hashes):
+        for segment, (begin, length) in wanted:
+            index.put(segment, begin, bytes(whole.data[begin : begin + length]))
+    expected = positions_of(hashes)
+    assert [index.positions(h) for h in range(2, 7)] == [expected.get(h, []) for h in range(2, 7)]
+    assert whole.loads == []
 
 
-def replace(name, make):
-    return lambda columns, _: columns.update({name: make(columns[name])})
+# --- What is refused ---------------------------------------------------------------------------
 
 
-def meta(name, value):
-    return lambda _, metadata: metadata.update({name: value})
+def forged(entry) -> SegmentReader:
+    """A segment with entries that no writer writes, checksums made to fit."""
+    starts = range(0, len(entry), PAGE_ROWS)
+    directory = np.array(
+        [(entry[i, 0], crc32c(np.ascontiguousarray(entry[i : i + PAGE_ROWS]).data)) for i in starts], "<u8"
+    )
+    return Opened(encode_paged(SCHEMA, directory, entry, {"hash": "xxh3_64"}), num_keys=len(entry)).reader
 
 
-REFUSED = {
-    "K1 no entry": (drop("entry"), "does not match its dataset"),
-    "K1 fewer": (replace("entry", lambda entry: entry[:-1]), "does not match its dataset"),
-    "K1 one column": (replace("entry", lambda entry: entry[:, :1]), "does not match its dataset"),
-    "K1 flat": (replace("entry", np.ravel), "does not match its dataset"),
-    "K1 dtype": (replace("directory", lambda directory: directory.astype("<u4")), "'directory' of uint32"),
-    "K1 pages": (replace("directory", lambda directory: directory[:-1]), "does not match its dataset"),
-    "K2 hash": (meta("hash", "xxh64"), "no xxh3_64 hashes"),
-    "K2 page": (meta("page_entries", "256"), "pages of 512"),
-    "K2 missing": (lambda _, metadata: metadata.pop("hash"), "no xxh3_64 hashes"),
-    "K3": (replace("directory", lambda directory: directory ^ np.uint64(1)), "damaged directory"),
-    "K3 missing": (lambda _, metadata: metadata.pop("directory_crc32c"), "damaged directory"),
-    "C4 kind": (meta("format", "shardpack-index"), "is not a shardpack-keys"),
-}
+def entries(count: int = 1100) -> np.ndarray:
+    return np.stack([np.arange(count) * 5, np.arange(count)[::-1]], axis=1).astype("<u8")
 
 
-@pytest.mark.parametrize(("change", "reason"), REFUSED.values(), ids=REFUSED)
-def test_refused_when_opened(change, reason):
-    columns, metadata = safetensors.parse(small_key_index(), name="good")
-    change(columns, metadata)
-    with pytest.raises(CorruptIndexError, match=reason) as caught:
-        KeyIndex(b"".join(safetensors.encode(columns, metadata)), num_samples=1100)
-    assert caught.value.shard == "keys.index"
-
-
-@pytest.mark.parametrize("num_samples", [0, 1099, 1101, 2**40])
-def test_k1_another_number_of_samples(num_samples):
-    with pytest.raises(CorruptIndexError, match="does not match its dataset"):
-        KeyIndex(small_key_index(), num_samples=num_samples)
-
-
-def changed(change) -> KeyIndex:
-    columns, metadata = safetensors.parse(small_key_index(), name="good")
-    columns["entry"] = columns["entry"].copy()
-    change(columns["entry"])
-    refit(columns, metadata)
-    return KeyIndex(b"".join(safetensors.encode(columns, metadata)), num_samples=1100)
+def test_a_forged_segment_is_fine_as_such():
+    forged(entries()).check()
 
 
 @pytest.mark.parametrize("position", [1100, 2**63, 2**64 - 1])
 def test_k5_position_beyond_the_dataset(position):
-    def change(entry):
-        entry[600:602] = entry[600]
-        entry[600, 1] = position
-
-    index = changed(change)
+    changed = entries()
+    changed[600, 1] = position
     with pytest.raises(CorruptIndexError, match=f"points to position {position} of 1100"):
-        index.positions(int(index._entry[600, 0]))
+        forged(changed).positions(3000)
 
 
-def unsorted(entry):
+def swap(entry):
     entry[[3, 4]] = entry[[4, 3]]
 
 
@@ -185,36 +188,48 @@ def twice(entry):
     entry[3, 1] = entry[4, 1]
 
 
-def same_position(entry):
+def same(entry):
     entry[3] = entry[4]
 
 
+def over_pages(entry):
+    entry[511, 0] = entry[512, 0] + 1
+
+
 @pytest.mark.parametrize(
-    ("change", "reason"), [(unsorted, "not sorted"), (twice, "every position once"), (same_position, "not sorted")]
+    ("change", "reason"),
+    [(swap, "not sorted"), (twice, "every position once"), (same, "not sorted"), (over_pages, "not sorted")],
 )
 def test_k6_found_by_a_full_check(change, reason):
+    changed = entries()
+    change(changed)
     with pytest.raises(CorruptIndexError, match=reason):
-        changed(change).check()
+        forged(changed).check()
 
 
-def test_k6_a_directory_that_disagrees_with_its_pages():
-    columns, metadata = safetensors.parse(small_key_index(), name="good")
-    directory = columns["directory"].copy()
-    directory[1, 0] -= np.uint64(1)
-    columns["directory"] = directory
-    metadata["directory_crc32c"] = f"{crc32c(directory.data):08x}"
-    index = KeyIndex(b"".join(safetensors.encode(columns, metadata)), num_samples=1100)
-    with pytest.raises(CorruptIndexError, match="not sorted"):
-        index.check()
+def test_k1_another_number_of_keys():
+    parts = encode_key_index(np.arange(600, dtype=np.uint64))
+    for count in (599, 601, 512, 1):
+        with pytest.raises(CorruptIndexError, match="does not match its dataset"):
+            Opened(parts, num_keys=count).reader.positions(3)
+
+
+def test_k2_another_hash_needs_a_newer_shardpack():
+    columns, metadata = container.parse(b"".join(encode_key_index(np.arange(9, dtype=np.uint64))), name="good")
+    parts = container.encode(columns, {**metadata, "hash": "xxh64"})
+    with pytest.raises(UnsupportedVersionError, match=r"'xxh64'.*upgrade shardpack"):
+        Opened(parts, num_keys=9).reader.positions(3)
 
 
 @given(st.data(), st.integers(0, 2**64 - 1))
-def test_damage_gives_positions_within_the_dataset_or_our_error(data, hashed):
-    broken = data.draw(damaged(small_key_index(30)))
+def test_damage_is_found(data, hashed):
+    whole = opened(hash_keys((b"k%d" % i for i in range(600)), 600))
+    at = data.draw(st.integers(0, len(whole.data) - 1))
+    whole.data[at] ^= 1 << data.draw(st.integers(0, 7))
     try:
-        index = KeyIndex(broken, num_samples=30)
-        found = [position for value in (hashed, *index._first_hashes) for position in index.positions(value)]
-        index.check()
-    except (CorruptIndexError, UnsupportedVersionError):
-        return
-    assert all(0 <= position < 30 for position in found)
+        found = whole.reader.positions(hashed)
+    except CorruptIndexError:
+        found = []
+    assert found == []
+    with pytest.raises(CorruptIndexError):
+        whole.reader.check()

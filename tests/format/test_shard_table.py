@@ -15,7 +15,8 @@ from shardpack.errors import CorruptIndexError, FormatError
 from shardpack.format.checksum import crc32c
 from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_table import SegmentReader, ShardTable, TableSegment, encode_shard_table
+from shardpack.format.shard_segment import SegmentReader, TableSegment, encode_shard_table
+from shardpack.format.shard_table import ShardTable
 
 COUNTS = st.integers(1, 2**40)
 NAMES = (
@@ -91,6 +92,7 @@ def test_it_is_the_list_it_was_made_of(shards, data):
     columns = table.columns()
     assert columns.starts.tolist() == starts
     assert columns.num_bytes.tolist() == [info.num_bytes for info in shards]
+    assert columns.index_bytes.tolist() == [info.index_bytes for info in shards]
     assert columns.of_index.tolist() == [info.crc32c is None for info in shards]
     assert columns.checksum.tolist() == [info.index_crc32c if info.crc32c is None else info.crc32c for info in shards]
     table.check()
@@ -211,7 +213,7 @@ def forged(**changes) -> ShardTable:
         ({"name": "/etc/passwd"}, "could lead outside"),
         ({"name": "a\\b.tar"}, "could lead outside"),
         ({"name": "x" * 1025}, "could lead outside"),
-        ({"name": "shard-000000.tar"}, "names a shard twice"),
+        ({"name": "shard-000000.tar"}, "twice, or one index for two"),
         ({"name": "shard-000000"}, "one index for two"),
     ],
 )

@@ -64,12 +64,12 @@ def test_indexes_beside_the_tars(bucket):
         *TARS,
         *(name.replace(".tar", ".index") for name in TARS),
         "keys.index",
-        "shardpack.json",
+        ".shardpack/manifest.json",
     }, "no journal is left"
     changes = [(verb, name) for verb, name, _ in bucket.asked if verb in {"put", "delete"}]
-    after = changes[changes.index(("put", "shardpack.json")) + 1 :]
+    after = changes[changes.index(("put", ".shardpack/manifest.json")) + 1 :]
     assert {verb for verb, _ in after} == {"delete"}, "the manifest comes last, but for the journal's end"
-    assert "shards_at" not in json.loads(bucket.objects["shardpack.json"])
+    assert "shards_at" not in json.loads(bucket.objects[".shardpack/manifest.json"])
     ds = shardpack.open("memory://bucket")
     assert labels(ds) == list(range(80))
     assert ds["00042"]["jpg"] == random.Random(42).randbytes(70_042)
@@ -81,7 +81,7 @@ def test_indexes_beside_the_tars(bucket):
 def test_full_reads_everything_and_gives_checksums(bucket):
     report = shardpack.index("memory://bucket", checksums=True)
     assert (report.without_checksums, report.bytes_fetched) == (0, sum(map(len, TARS.values())))
-    with pytest.raises(OutputExistsError, match=r"already holds shardpack.json; pass --force"):
+    with pytest.raises(OutputExistsError, match=r"already holds .shardpack/manifest.json; pass --force"):
         shardpack.index("memory://bucket")
     bucket.objects["train-000.tar"] = TARS["train-000.tar"].replace(b'{"i":3}', b'{"i":4}')
     with pytest.raises(CorruptShardError, match="field 'json' is damaged"):
@@ -149,7 +149,7 @@ def test_a_run_that_was_cut_off_continues(bucket, tmp_path, on_disk):
     with pytest.raises(StorageError, match=r"train-003.tar'.* status 500; try again later"):
         shardpack.index("memory://bucket", out=out, jobs=1)
     names = contents(out) if on_disk else bucket.objects
-    assert "shardpack.json" not in names
+    assert ".shardpack/manifest.json" not in names
     journal = [name for name in names if re.fullmatch(r"\.shardpack/train-\d+\.tar\.done\.json", name)]
     assert len(journal) == 3
     bucket.before = lambda *_: None
@@ -227,7 +227,7 @@ def test_nothing_is_overwritten_unasked(bucket):
     bucket.objects["train-009.tar"] = photo_tar(500, 1)
     with pytest.raises(OutputExistsError, match=r"has 1 more tar\(s\), such as 'train-003.tar'"):
         shardpack.index("memory://bucket/train-{000..002}.tar", force=True)
-    bucket.objects[".shardpack/lease.json"] = b'{"command": "pack"}'
+    bucket.objects[".shardpack/tmp/lease.json"] = b'{"command": "pack"}'
     with pytest.raises(OutputExistsError, match="unfinished; run the same pack command again"):
         shardpack.index("memory://bucket", force=True)
 
@@ -237,7 +237,7 @@ def test_a_bad_tar_among_good_ones(bucket):
     with pytest.raises(CorruptShardError, match="compressed with gzip") as caught:
         shardpack.index("memory://bucket")
     assert caught.value.shard == "train-001.tar"
-    assert "shardpack.json" not in bucket.objects
+    assert ".shardpack/manifest.json" not in bucket.objects
 
 
 def test_a_bucket_that_takes_nothing_names_another_way(bucket):

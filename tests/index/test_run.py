@@ -201,7 +201,7 @@ def test_names_that_no_tar_has(tmp_path):
         shardpack.index([tmp_path / "sub", tmp_path / "sub" / "x.tar"])
 
 
-@pytest.mark.parametrize("name", ["keys.tar", "shardpack.json", "blank .", "a\\b.tar", "line\nfeed.tar"])
+@pytest.mark.parametrize("name", ["keys.tar", ".shardpack/manifest.json", "blank .", "a\\b.tar", "line\nfeed.tar"])
 def test_names_that_no_manifest_may_hold(tmp_path, name):
     (tmp_path / name).write_bytes(A + END)
     with pytest.raises(OptionError, match=r"cannot index a tar named .*; rename it"):
@@ -242,9 +242,11 @@ def test_nothing_is_overwritten_unasked(tmp_path):
         shardpack.index(tmp_path)
     assert (tmp_path / "x.index").read_text() == "somebody else's"
     shardpack.index(tmp_path, force=True)
-    (tmp_path / "shardpack.json").unlink()
+    (tmp_path / ".shardpack/manifest.json").unlink()
     shardpack.index(tmp_path)  # ours: what a run that was cut off leaves
-    with pytest.raises(OutputExistsError, match=r"already holds shardpack.json; pass --force to index its tars again"):
+    with pytest.raises(
+        OutputExistsError, match=r"already holds .shardpack/manifest.json; pass --force to index its tars again"
+    ):
         shardpack.index(tmp_path)
 
 
@@ -334,14 +336,17 @@ def test_a_tar_that_changed_after_indexing_is_noticed(tmp_path):
     assert [sample.key for sample in shardpack.open(tmp_path)] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("lost", [["keys.index"], ["shard-000001.index"], ["keys.index", "shard-000000.index"]])
+@pytest.mark.parametrize(
+    "lost",
+    [["keys.index"], [".shardpack/index/shard-000001.index"], ["keys.index", ".shardpack/index/shard-000000.index"]],
+)
 def test_it_mends_a_packed_dataset_to_the_very_bytes_it_had(tmp_path, lost):
     source = write_files(
         tmp_path / "source", {f"{name}/{i}": {"jpg": make_jpeg(seed=i)} for name in "ab" for i in range(3)}
     )
     shardpack.pack(source, tmp_path / "out", max_shard_samples=4, jobs=1)
     before = contents(tmp_path / "out")
-    assert json.loads(before["shardpack.json"])["classes"] == ["a", "b"]
+    assert json.loads(before[".shardpack/manifest.json"])["classes"] == ["a", "b"]
     for name in lost:
         (tmp_path / "out" / name).write_bytes(b"damaged")
     report = shardpack.index(tmp_path / "out", force=True)
@@ -351,7 +356,7 @@ def test_it_mends_a_packed_dataset_to_the_very_bytes_it_had(tmp_path, lost):
 
 def test_with_the_manifest_lost_the_samples_are_saved(tmp_path):
     write(tmp_path, numbered(9), max_shard_samples=4)
-    (tmp_path / "shardpack.json").write_text("{")
+    (tmp_path / ".shardpack/manifest.json").write_text("{")
     shardpack.index(tmp_path, force=True)
     assert as_dicts(list(shardpack.open(tmp_path))) == expected(numbered(9))
 

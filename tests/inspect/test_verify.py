@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 import pickle
 import shutil
 
@@ -10,12 +10,14 @@ import pytest
 
 import shardpack
 from shardpack.errors import CorruptManifestError, DatasetNotFoundError, OptionError
-from shardpack.format.key_index import encode_key_index, hash_keys
-from shardpack.format.manifest import index_name
-from shardpack.inspect import verify as verify_module
+from shardpack.format.assemble import encode_dataset
+from shardpack.format.key_index import hash_keys
+from shardpack.format.manifest import FILE_NAME, encode_manifest, manifest_path, parse_manifest
+from shardpack.format.shard_info import index_path
 from tests.format.builders import entry
 from tests.read.damage import flip
 from tests.read.datasets import numbered, write
+from tests.sidecars import key_index, shard_table
 
 SAMPLES = numbered(300, size=50)
 SHARD = "shard-000001.tar"
@@ -78,15 +80,15 @@ def test_many_damaged_payloads_are_named_and_counted(folder):
 
 
 def test_a_lost_index_does_not_hide_what_is_wrong_with_its_shard(folder):
-    (folder / index_name(SHARD)).unlink()
+    (folder / index_path(SHARD)).unlink()
     (problem,) = shardpack.verify(folder, full=True).problems
-    assert (problem.kind, problem.shard) == ("missing", index_name(SHARD))
+    assert (problem.kind, problem.shard) == ("missing", index_path(SHARD))
     flip(folder / SHARD, span_of(folder, 0).offset + 512 * 7)
     found = {(problem.kind, problem.shard) for problem in shardpack.verify(folder, full=True).problems}
-    assert found == {("missing", index_name(SHARD)), ("damaged", SHARD)}
+    assert found == {("missing", index_path(SHARD)), ("damaged", SHARD)}
     (folder / SHARD).unlink()
     found = {(problem.kind, problem.shard) for problem in shardpack.verify(folder).problems}
-    assert found == {("missing", index_name(SHARD)), ("missing", SHARD)}
+    assert found == {("missing", index_path(SHARD)), ("missing", SHARD)}
 
 
 def test_the_quick_check_reads_headers_throughout_a_shard(folder):
@@ -103,37 +105,82 @@ def test_the_quick_check_reads_headers_throughout_a_shard(folder):
 
 
 def test_orphans_are_told_apart_from_other_files(folder):
-    for name in ("shard-000003.tar", "shard-000003.index", "notes.txt", "keys.index.123.tmp", "x.tar"):
+    strays = (
+        "shard-000003.tar",
+        ".shardpack/index/shard-000003.index",
+        ".shardpack/keys-000001-00000000.index",
+        "x.tar",
+    )
+    for name in (*strays, "notes.txt", ".shardpack/tmp/lease.json", "a.index"):
+        (folder / name).parent.mkdir(exist_ok=True)
         (folder / name).write_bytes(b"")
-    (folder / ".shardpack").mkdir()
     (folder / "sub").mkdir()
     (folder / "sub" / "shard-000000.tar").write_bytes(b"")
     problems = shardpack.verify(folder, full=True).problems
     assert {problem.kind for problem in problems} == {"orphan"}
-    assert sorted(problem.shard for problem in problems) == [
-        ".shardpack",
-        "keys.index.123.tmp",
-        "shard-000003.index",
-        "shard-000003.tar",
-        "x.tar",
-    ]
+    assert sorted(problem.shard for problem in problems) == sorted([".shardpack/tmp", *strays])
+
+
+def published(folder, change=lambda shards: shards, hashes=None, **options):
+    """Write table, key index and manifest anew, all fitting together, with something changed."""
+    whole = parse_manifest((folder / FILE_NAME).read_bytes())
+    shards = change(list(shardpack.open(folder).shards))
+    if hashes is None:
+        hashes = hash_keys((key.encode() for key in SAMPLES), 300)
+    for path in [*folder.glob(".shardpack/*.index"), folder / manifest_path(1)]:
+        path.unlink()
+    _, files = encode_dataset(shards, hashes, packed_with=whole.packed_with, **options)
+    for path, parts in files:
+        (folder / path).write_bytes(b"".join(parts))
 
 
 def test_the_key_index_of_other_keys(folder):
     """Sound in itself, and bound into the manifest: only the keys themselves tell."""
-    keys = [f"x/{i:04d}".encode() for i in range(300)]
-    parts = encode_key_index(hash_keys(keys, 300))
-    data = b"".join(parts)
-    (folder / "keys.index").write_bytes(data)
-    manifest = json.loads((folder / "shardpack.json").read_text())
+    published(folder, hashes=hash_keys((f"x/{i:04d}".encode() for i in range(300)), 300))
+    name = str(key_index(folder).relative_to(folder))
     (problem,) = shardpack.verify(folder).problems
-    assert (problem.kind, problem.shard) == ("damaged", "keys.index")
-    manifest["keys"]["crc32c"] = f"{verify_module.crc32c(data):08x}"
-    (folder / "shardpack.json").write_text(json.dumps(manifest))
-    (problem,) = shardpack.verify(folder).problems
-    assert (problem.kind, problem.shard) == ("stale", "keys.index")
+    assert (problem.kind, problem.shard) == ("stale", name)
     (folder / "shard-000004.tar").write_bytes(b"")
     assert len(shardpack.verify(folder).problems) == 2, "an orphan is no reason to look less closely"
+
+
+def test_a_table_that_tells_other_fields_than_the_indexes(folder):
+    def change(shards):
+        counts = {name: count - (name == "bin") for name, count in shards[1].samples_per_field.items()}
+        return [shards[0], dataclasses.replace(shards[1], samples_per_field=counts), shards[2]]
+
+    published(folder, change)
+    (problem,) = shardpack.verify(folder).problems
+    assert (problem.kind, problem.shard) == ("stale", SHARD)
+
+
+@pytest.mark.parametrize("change", [{"num_bytes": 1}, {"fingerprint": "0" * 16}, {"samples_per_field": {"bin": 1}}])
+def test_a_manifest_that_contradicts_its_table(folder, change):
+    whole = dataclasses.replace(parse_manifest((folder / FILE_NAME).read_bytes()), **change)
+    for path in (FILE_NAME, manifest_path(1)):
+        (folder / path).write_bytes(encode_manifest(whole))
+    (problem,) = shardpack.verify(folder).problems
+    assert (problem.kind, problem.shard) == ("damaged", FILE_NAME)
+
+
+def test_a_damaged_shard_table_is_told_and_hides_no_key_index(folder):
+    path, keys = shard_table(folder), key_index(folder)
+    for damaged in (path, keys):
+        flip(damaged, damaged.stat().st_size - 1)
+    assert [(problem.kind, problem.shard) for problem in shardpack.verify(folder).problems] == [
+        ("damaged", str(damaged.relative_to(folder))) for damaged in (path, keys)
+    ]
+
+
+def test_the_manifest_of_the_generation(folder):
+    path = folder / manifest_path(1)
+    text = path.read_bytes()
+    path.write_bytes(encode_manifest(dataclasses.replace(parse_manifest(text), classes=("x",))))
+    (problem,) = shardpack.verify(folder).problems
+    assert (problem.kind, problem.shard) == ("stale", manifest_path(1))
+    path.unlink()
+    (problem,) = shardpack.verify(folder).problems
+    assert (problem.kind, problem.shard) == ("missing", manifest_path(1))
 
 
 def test_an_indexed_foreign_dataset(tmp_path):
@@ -175,10 +222,10 @@ def test_progress_goes_on_within_a_large_shard(tmp_path):
 
 
 def test_without_a_manifest_there_is_nothing_to_verify_against(folder):
-    (folder / "shardpack.json").write_text("{}")
+    (folder / ".shardpack/manifest.json").write_text("{}")
     with pytest.raises(CorruptManifestError):
         shardpack.verify(folder)
-    (folder / "shardpack.json").unlink()
+    (folder / ".shardpack/manifest.json").unlink()
     with pytest.raises(DatasetNotFoundError):
         shardpack.verify(folder)
 
@@ -190,7 +237,7 @@ def test_options_are_checked(folder):
 
 
 def test_reports_pickle(folder):
-    (folder / "keys.index").unlink()
+    key_index(folder).unlink()
     report = shardpack.verify(folder)
     assert pickle.loads(pickle.dumps(report)) == report
     assert not report.ok

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 import shardpack
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.memory import MemoryStore
-from tests.fakes import Samples
+from tests.fakes import Samples, file_contents
 
 
 def numbered(count: int, *, size: int = 7) -> dict[str, dict[str, bytes]]:
@@ -37,7 +37,7 @@ def packed(samples: Samples, **options: Any) -> dict[str, bytes]:
     """Return the files of a dataset."""
     folder = Path(tempfile.mkdtemp())
     try:
-        return {path.name: path.read_bytes() for path in write(folder, samples, **options).iterdir()}
+        return file_contents(write(folder, samples, **options))
     finally:
         shutil.rmtree(folder)
 

@@ -7,11 +7,13 @@ import pytest
 
 import shardpack
 from shardpack.format.shard_index import parse_index
+from shardpack.format.shard_info import index_path
 from shardpack.order.epoch import SHUFFLES
 from shardpack.read.shard_cache import CacheLimits
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
+from tests.sidecars import plain
 
-MANIFEST, KEYS = "shardpack.json", "keys.index"
+MANIFEST, KEYS, TABLE = ".shardpack/manifest.json", "keys.index", "shards.index"
 SAMPLES = numbered(40, size=2000)
 
 
@@ -28,16 +30,17 @@ def store(files):
 def test_opening_costs_the_manifest(store):
     ds = shardpack.open(store)
     assert (len(ds), ds.fields, len(ds.shards), ds.fingerprint) == (40, ("bin", "json"), 4, ds.fingerprint)
-    ds.stream()
     ds.select(range(5))
     assert store.taken() == [MANIFEST]
+    ds.stream()
+    assert [plain(path) for path in store.taken()] == [TABLE], "an epoch's order needs the lengths of all shards"
 
 
 def test_the_first_sample_costs_one_index_and_one_range(store):
     ds = shardpack.open(store)
     store.taken()
     ds[25]
-    assert store.taken() == ["shard-000002.index", "shard-000002.tar"]
+    assert [plain(path) for path in store.taken()] == [TABLE, ".shardpack/index/shard-000002.index", "shard-000002.tar"]
     ds[26]
     ds[-11]
     assert store.taken() == ["shard-000002.tar"] * 2, "a warm sample costs one range"
@@ -47,7 +50,9 @@ def test_a_key_costs_the_key_index_once(store):
     ds = shardpack.open(store)
     store.taken()
     ds["k/0025"]
-    assert store.taken() == [KEYS, "shard-000002.index", "shard-000002.tar"]
+    assert [plain(path) for path in store.taken()] == [
+        KEYS, TABLE, ".shardpack/index/shard-000002.index", "shard-000002.tar",
+    ]  # fmt: skip
     ds["k/0026"]
     assert store.taken() == ["shard-000002.tar"]
     assert "k/0027" in ds
@@ -59,7 +64,7 @@ def test_an_unknown_key_costs_no_more_than_the_key_index(store):
     ds = shardpack.open(store)
     store.taken()
     assert "nobody" not in ds
-    assert store.taken() == [KEYS]
+    assert [plain(path) for path in store.taken()] == [KEYS]
     assert "nobody else" not in ds
     assert store.taken() == []
 
@@ -110,7 +115,7 @@ def test_fields_read_no_other_byte(files):
     assert as_dicts(ds.get_many([30, 7, 8], fields=["json"])) == expected(wanted, [30, 7, 8])
     touched = [(path, start, start + length) for path, start, length in store.calls if path.endswith(".tar")]
     for path, start, stop in touched:
-        index = parse_index(files[path.removesuffix(".tar") + ".index"], name=path)
+        index = parse_index(files[index_path(path)], name=path)
         _, members = index.pick(np.arange(index.num_samples), [index.fields.index("bin")])
         begins = index.data_offset[members].astype(int)
         ends = begins + index.size[members].astype(int)

@@ -23,10 +23,12 @@ from shardpack.errors import (
 from shardpack.format.tar_header import BLOCK
 from tests.read.damage import errors_of_reading, flip, regions
 from tests.read.datasets import numbered, write
+from tests.sidecars import key_index
 
 SAMPLES = {**numbered(7, size=700), "last": {"json": b"{}"}, "no/bytes": {"bin": b"", "txt": b"x" * 512}}
 SHARDS = [f"shard-{number:06d}.tar" for number in range(3)]
-INDEXES = [name.replace(".tar", ".index") for name in SHARDS]
+INDEXES = [f".shardpack/index/shard-{number:06d}.index" for number in range(3)]
+KEYS = "keys"  # in parameters: the name of the file holds its checksum
 BOTH = pytest.mark.parametrize("verify", [False, True], ids=["unchecked", "checked"])
 
 
@@ -38,6 +40,11 @@ def original(tmp_path_factory):
 @pytest.fixture
 def folder(original, tmp_path):
     return shutil.copytree(original, tmp_path / "damaged")
+
+
+def named(folder, name):
+    """The path of a file in a dataset."""
+    return str(key_index(folder).relative_to(folder)) if name == KEYS else name
 
 
 def reported(folder, *, full):
@@ -54,17 +61,18 @@ def test_undamaged_it_reads(folder):
 @pytest.mark.parametrize(
     ("name", "error"),
     [
-        ("shardpack.json", DatasetNotFoundError),
-        ("keys.index", ShardNotFoundError),
+        (".shardpack/manifest.json", DatasetNotFoundError),
+        (KEYS, ShardNotFoundError),
         *((name, ShardNotFoundError) for name in SHARDS[:2] + INDEXES[:2]),
     ],
 )
 def test_a_missing_file(folder, name, error, verify):
+    name = named(folder, name)
     (folder / name).unlink()
     errors = errors_of_reading(folder, SAMPLES, verify=verify)
     assert {type(found) for found in errors} == {error}
     assert isinstance(errors[0], FileNotFoundError)
-    if name != "shardpack.json":
+    if name != ".shardpack/manifest.json":
         assert {found.shard for found in errors} == {name}
         for full in (False, True):
             (problem,) = reported(folder, full=full)
@@ -72,46 +80,48 @@ def test_a_missing_file(folder, name, error, verify):
 
 
 @BOTH
-@pytest.mark.parametrize("name", ["shardpack.json", "keys.index", SHARDS[0], SHARDS[2], INDEXES[0], INDEXES[2]])
+@pytest.mark.parametrize("name", [".shardpack/manifest.json", KEYS, SHARDS[0], SHARDS[2], INDEXES[0], INDEXES[2]])
 def test_a_truncated_file(folder, name, verify):
-    whole = (folder / name).read_bytes()
+    path = named(folder, name)
+    whole = (folder / path).read_bytes()
     allowed = {
-        "shardpack.json": {CorruptManifestError},
-        "keys.index": {CorruptIndexError},
+        ".shardpack/manifest.json": {CorruptManifestError},
+        KEYS: {CorruptIndexError},
         SHARDS[0]: {StaleIndexError, CorruptShardError},
         SHARDS[2]: {StaleIndexError, CorruptShardError},
         INDEXES[0]: {CorruptIndexError},
         INDEXES[2]: {CorruptIndexError},
     }[name]
     for length in {0, 1, 7, 8, 9, 511, 512, 513, len(whole) // 2, len(whole) - 1024, len(whole) - 512, len(whole) - 1}:
-        if not 0 <= length < len(whole.rstrip(b"\n") if name == "shardpack.json" else whole):
-            continue  # JSON is whole without its last line feed
-        (folder / name).write_bytes(whole[:length])
+        if not 0 <= length < len(whole):
+            continue
+        (folder / path).write_bytes(whole[:length])
         errors = errors_of_reading(folder, SAMPLES, verify=verify)
         assert {type(found) for found in errors} <= allowed, length
         # Checked reads look at payloads only: what lies behind the last of them may be missing.
         assert errors or (verify and name in SHARDS and length >= len(whole) - 1536)
-        if name == "shardpack.json":
+        if name == ".shardpack/manifest.json":
             with pytest.raises(CorruptManifestError):
                 shardpack.verify(folder)
             continue
-        assert {found.shard for found in errors} <= {name}
+        assert {found.shard for found in errors} <= {path}
         for full in (False, True):
             problems = reported(folder, full=full)
-            assert {problem.shard for problem in problems} == {name}
+            assert {problem.shard for problem in problems} == {path}
             assert {problem.kind for problem in problems} <= {"damaged", "stale"}
 
 
 @BOTH
 def test_a_file_that_grew(folder, verify):
-    for name in (SHARDS[0], INDEXES[1], "keys.index"):
+    names = {SHARDS[0], INDEXES[1], named(folder, KEYS)}
+    for name in names:
         with open(folder / name, "ab") as file:
             file.write(bytes(512))
     errors = errors_of_reading(folder, SAMPLES, verify=verify)
     assert {type(found) for found in errors} == (
         {CorruptIndexError} if verify else {StaleIndexError, CorruptIndexError}
     )
-    assert {problem.shard for problem in reported(folder, full=False)} == {SHARDS[0], INDEXES[1], "keys.index"}
+    assert {problem.shard for problem in reported(folder, full=False)} == names
 
 
 @BOTH
@@ -123,32 +133,33 @@ def test_a_flipped_bit_in_every_region_of_an_index(folder, original, verify):
             assert {(type(found), found.shard) for found in errors} == {(CorruptIndexError, INDEXES[1])}, region
             (problem,) = reported(folder, full=False)
             assert (problem.kind, problem.shard) == ("damaged", INDEXES[1])
-            shutil.copy(original / INDEXES[1], folder)
+            shutil.copy(original / INDEXES[1], folder / INDEXES[1])
 
 
 @pytest.mark.parametrize("step", [3, pytest.param(1, marks=pytest.mark.slow)])
 def test_flipped_bits_in_the_key_index(folder, original, step):
     """No byte of it may turn a key into another sample, or into one that is not there."""
-    for at in range(0, (folder / "keys.index").stat().st_size, step):
-        flip(folder / "keys.index", at, bit=at % 7)
+    path = named(folder, KEYS)
+    for at in range(0, (folder / path).stat().st_size, step):
+        flip(folder / path, at, bit=at % 7)
         ds = shardpack.open(folder)
         for key in SAMPLES:
             with pytest.raises((CorruptIndexError, UnsupportedVersionError)) as caught:
                 ds.position_of(key)
-            assert caught.value.shard == "keys.index"
+            assert caught.value.shard == path
         (problem,) = reported(folder, full=False)
-        assert (problem.kind, problem.shard) == ("damaged", "keys.index")
-        shutil.copy(original / "keys.index", folder)
+        assert (problem.kind, problem.shard) == ("damaged", path)
+        shutil.copy(original / path, folder / path)
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
 def test_flipped_bits_in_the_manifest(folder, original, step):
     """Whatever changes there, the bytes of samples are right or refused."""
-    for at in range(0, (folder / "shardpack.json").stat().st_size, step):
-        flip(folder / "shardpack.json", at, bit=at % 7)
+    for at in range(0, (folder / ".shardpack/manifest.json").stat().st_size, step):
+        flip(folder / ".shardpack/manifest.json", at, bit=at % 7)
         for found in errors_of_reading(folder, SAMPLES, verify=False):
             assert isinstance(found, ShardpackError)
-        shutil.copy(original / "shardpack.json", folder)
+        shutil.copy(original / ".shardpack/manifest.json", folder)
 
 
 def _spans(folder, number):
@@ -189,7 +200,7 @@ def test_flipped_bits_in_tar_headers_and_padding(folder, original):
         (problem,) = reported(folder, full=True)
         assert problem.shard == SHARDS[2]
         assert problem.kind in ("damaged", "stale")
-        shutil.copy(original / SHARDS[2], folder)
+        shutil.copy(original / SHARDS[2], folder / SHARDS[2])
 
 
 @BOTH
@@ -215,19 +226,20 @@ OTHERS = {
 
 @BOTH
 @pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("name", ["keys.index", *SHARDS[:2], *INDEXES[:2]])
+@pytest.mark.parametrize("name", [KEYS, *SHARDS[:2], *INDEXES[:2]])
 def test_a_file_of_another_dataset(folder, tmp_path_factory, name, other, verify):
     """Also where it has the same length, and is sound in itself."""
     other_folder = _other(tmp_path_factory, OTHERS[other])
-    if (other_folder / name).read_bytes() == (folder / name).read_bytes():
+    other_path, path = named(other_folder, name), named(folder, name)
+    if (other_folder / other_path).read_bytes() == (folder / path).read_bytes():
         pytest.skip("the same file")
-    shutil.copy(other_folder / name, folder)
+    shutil.copy(other_folder / other_path, folder / path)
     errors = errors_of_reading(folder, SAMPLES, verify=verify)
     if errors or name not in SHARDS or not verify:  # checked reads may find the very bytes they want in another tar
-        assert {found.shard for found in errors} == {name}
+        assert {found.shard for found in errors} == {path}
     assert {type(found) for found in errors} <= {CorruptIndexError, StaleIndexError, CorruptShardError}
     for full in (False, True):
-        assert {problem.shard for problem in reported(folder, full=full)} == {name}
+        assert {problem.shard for problem in reported(folder, full=full)} == {path}
 
 
 @BOTH
@@ -243,14 +255,15 @@ def test_files_of_one_dataset_mixed_up(folder, verify):
 
 
 def test_a_manifest_of_another_dataset(folder, tmp_path_factory):
-    shutil.copy(_other(tmp_path_factory, OTHERS["other keys"]) / "shardpack.json", folder)
+    shutil.copy(_other(tmp_path_factory, OTHERS["other keys"]) / ".shardpack/manifest.json", folder / ".shardpack")
     errors = errors_of_reading(folder, SAMPLES, verify=False)
-    assert {type(found) for found in errors} <= {CorruptIndexError, StaleIndexError}
+    assert {type(found) for found in errors} == {ShardNotFoundError}, "its shard table is not there"
     assert not shardpack.verify(folder).ok
 
 
-@pytest.mark.parametrize("name", ["keys.index", SHARDS[0], INDEXES[0]])
+@pytest.mark.parametrize("name", [KEYS, SHARDS[0], INDEXES[0]])
 def test_a_folder_in_the_place_of_a_file(folder, name):
+    name = named(folder, name)
     (folder / name).unlink()
     (folder / name).mkdir()
     with pytest.raises(ShardpackError):
@@ -281,8 +294,10 @@ def test_a_shard_cut_short_while_it_is_open(folder):
 def test_a_dataset_replaced_while_it_is_open_is_not_mixed_with_the_new_one(folder, tmp_path_factory):
     ds = shardpack.open(folder)
     first = ds[0]
-    for path in _other(tmp_path_factory, OTHERS["another order"]).iterdir():
-        os.replace(path, folder / path.name)
+    other = _other(tmp_path_factory, OTHERS["another order"])
+    for path in sorted(other.rglob("*")):
+        if path.is_file():
+            os.replace(path, folder / path.relative_to(other))
     assert ds[0] == first, "what is open stays what it was"
     with pytest.raises((StaleIndexError, CorruptIndexError)):
         ds[8]

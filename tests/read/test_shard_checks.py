@@ -14,7 +14,7 @@ from tests.format.builders import entry
 from tests.read.datasets import CountingStore, numbered, packed
 
 FILES = packed(numbered(30), max_shard_samples=15)
-(INDEX,) = [name for name in FILES if name.endswith("shard-000000.index")]
+(INDEX,) = [name for name in FILES if name.endswith(".shardpack/index/shard-000000.index")]
 
 
 @pytest.fixture

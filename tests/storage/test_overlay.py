@@ -57,7 +57,7 @@ SECRET = {"token": "secret"}
 )
 def test_credentials_go_to_no_other_server(opened, home, there, known):
     store = LocalStore(home) if home.startswith("/") else At(home)
-    found = with_shards(store, there, Elsewhere(SECRET))
+    found = with_shards(store, [there], Elsewhere(SECRET))
     assert opened == [(there, SECRET if known else None)]
     assert (found.location, found.shards_location) == (home, there)
 
@@ -80,40 +80,43 @@ def test_credentials_go_to_no_other_server(opened, home, there, known):
 def test_places_that_are_not_followed(opened, home, there):
     store = LocalStore(home) if home.startswith("/") else At(home)
     with pytest.raises(OptionError, match="says that its tars are"):
-        with_shards(store, there, NOTHING)
+        with_shards(store, [there], NOTHING)
     assert opened == []
 
 
 def test_the_scheme_of_the_manifest_is_followed(opened):
-    with_shards(At("sftp://host/idx"), "sftp://host/tars", Elsewhere(SECRET))
+    with_shards(At("sftp://host/idx"), ["sftp://host/tars"], Elsewhere(SECRET))
     assert opened == [("sftp://host/tars", SECRET)]
 
 
 def test_paths_are_those_of_the_manifests_folder(tmp_path):
     for text, expected in (("../tars", tmp_path / "tars"), ("sub", tmp_path / "idx" / "sub"), ("/data", "/data")):
-        found = with_shards(LocalStore(tmp_path / "idx"), text, NOTHING)
+        found = with_shards(LocalStore(tmp_path / "idx"), [text], NOTHING)
         assert found.shards_location == str(expected)
 
 
 def test_options_of_a_folder_are_refused(tmp_path):
-    for shards_at in (None, "../tars"):
+    for location in (".", "../tars"):
         with pytest.raises(OptionError, match=r"storage_options are for URLs, and .* is a folder"):
-            with_shards(LocalStore(tmp_path), shards_at, Elsewhere(SECRET))
+            with_shards(LocalStore(tmp_path), [location], Elsewhere(SECRET))
         with pytest.raises(OptionError, match="cache_dir and cache_bytes are for URLs"):
-            with_shards(LocalStore(tmp_path), shards_at, Elsewhere(cache_dir=tmp_path, cache_bytes="1GB"))
+            with_shards(LocalStore(tmp_path), [location], Elsewhere(cache_dir=tmp_path, cache_bytes="1GB"))
     store = LocalStore(tmp_path)
-    assert with_shards(store, None, NOTHING) is store
+    assert with_shards(store, ["."], NOTHING) is store
 
 
 def test_two_stores_read_as_one():
-    indexes = MemoryStore({"shardpack.json": b"{}", "a.index": b"index", "keys.index": b"keys"}, location="memory://i")
+    indexes = MemoryStore(
+        {".shardpack/manifest.json": b"{}", ".shardpack/a.index": b"index", ".shardpack/keys.index": b"keys"},
+        location="memory://i",
+    )
     shards = MemoryStore({"a.tar": b"tar and more", "sub/b": b"b"}, location="memory://s")
     store = SplitStore(indexes, shards)
-    assert bytes(store.buffer("shardpack.json")) == b"{}"
+    assert bytes(store.buffer(".shardpack/manifest.json")) == b"{}"
     assert store.get_range("a.tar", start=4, length=3) == b"and"
-    assert store.get_ranges("a.index", starts=[0, 2], lengths=[2, 3]) == [b"in", b"dex"]
-    assert (store.size("keys.index"), store.size("sub/b")) == (4, 1)
-    wanted = [Ranges("a.tar", [0, 8], [3, 4]), Ranges("a.index", [0], [1]), Ranges("sub/b", [0], [1])]
+    assert store.get_ranges(".shardpack/a.index", starts=[0, 2], lengths=[2, 3]) == [b"in", b"dex"]
+    assert (store.size(".shardpack/keys.index"), store.size("sub/b")) == (4, 1)
+    wanted = [Ranges("a.tar", [0, 8], [3, 4]), Ranges(".shardpack/a.index", [0], [1]), Ranges("sub/b", [0], [1])]
     assert store.get_many(wanted) == [[b"tar", b"more"], [b"i"], [b"b"]]
     assert store.get_many([]) == []
     assert store.map("a.tar") == b"tar and more"
@@ -123,7 +126,7 @@ def test_two_stores_read_as_one():
     stats = store.stats.snapshot()
     assert (stats.requests, stats.bytes_used) == (1 + 1 + 2 + 4, 5), "those of both stores"
     again = pickle.loads(pickle.dumps(store))
-    assert again.get_range("a.index", start=0, length=5) == b"index"
+    assert again.get_range(".shardpack/a.index", start=0, length=5) == b"index"
     assert (again.location, again.shards_location, again.stats.snapshot().requests) == ("memory://i", "memory://s", 1)
 
 

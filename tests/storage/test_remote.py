@@ -195,7 +195,7 @@ def test_threads_end_with_the_store(s3_server):
 def test_what_is_too_long_is_not_fetched():
     """A server may answer with any amount: the length is looked at before a byte is received."""
     url = "memory://long"
-    bucket = FakeBucket(url, {"shard-000000.index": bytes(50 << 20)})
+    bucket = FakeBucket(url, {".shardpack/index/shard-000000.index": bytes(50 << 20)})
     received = []
     usual = bucket.get
 
@@ -212,7 +212,7 @@ def test_what_is_too_long_is_not_fetched():
 
     bucket.get = get
     with pytest.raises(CorruptShardError, match="too large"):
-        RemoteStore(bucket).buffer("shard-000000.index", max_bytes=1000)
+        RemoteStore(bucket).buffer(".shardpack/index/shard-000000.index", max_bytes=1000)
     assert not received
 
 

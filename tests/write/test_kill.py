@@ -16,6 +16,7 @@ import pytest
 from shardpack.format import manifest
 from tests.conftest import ROOT
 from tests.fakes import contents, write_files
+from tests.sidecars import plain
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
@@ -67,7 +68,7 @@ def is_complete(out):
 
 
 def without_work_folder(found):
-    return {name: data for name, data in found.items() if not name.startswith(".shardpack")}
+    return {name: data for name, data in found.items() if not name.startswith(manifest.WORK_FOLDER)}
 
 
 SOME, ALL = pytest.mark.subset, pytest.mark.slow
@@ -97,7 +98,7 @@ def reference(tmp_path, zygote, what, source, name="whole"):
     assert zygote.run(what, source, tmp_path / name) in ({"killed": False, "resumed": n} for n in (0, None))
     whole = contents(tmp_path / name)
     assert manifest.FILE_NAME in whole
-    assert not [file for file in whole if file.startswith(".") or file.endswith(".tmp")]
+    assert not [file for file in whole if file.startswith(manifest.WORK_FOLDER) or file.endswith(".tmp")]
     return whole
 
 
@@ -115,7 +116,7 @@ def test_the_same_command_ends_the_same(tmp_path, source, zygote, what, every):
     at_the_end = []
     for out in kills(tmp_path, zygote, what, source, every=every):
         before = finished(out) if out.exists() else {}
-        complete, marked = is_complete(out), (out / ".shardpack/run.json").exists()
+        complete, marked = is_complete(out), (out / ".shardpack/tmp/run.json").exists()
         if complete:
             assert without_work_folder(contents(out)) == whole
             at_the_end.append(marked)
@@ -155,8 +156,14 @@ def test_a_source_that_changed_is_noticed(tmp_path, source, zygote, every):
     old = reference(tmp_path, zygote, PACK, source, "old")
     change(source)
     new = reference(tmp_path, zygote, PACK, source, "new")
-    changed = {name for name in new if new[name] != old.get(name)}
-    assert changed == {"shard-000001.tar", "shard-000001.index", "shardpack.json"}
+    changed = {plain(name) for name in new if new[name] != old.get(name, b"")}
+    assert changed == {
+        "shard-000001.tar",
+        ".shardpack/index/shard-000001.index",
+        "shards.index",
+        ".shardpack/manifest.json",
+        ".shardpack/manifests/000001.json",
+    }
     for out in kept:
         before = finished(out) if out.exists() else {}
         complete = is_complete(out)

@@ -21,6 +21,7 @@ from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.report import PackOptions
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, file_listing, inline_listing, write_files
+from tests.sidecars import plain
 from tests.strategies import examples, payloads, safe_fields
 
 SMALL = 20_000
@@ -65,8 +66,15 @@ def test_what_is_packed_comes_back(source, tmp_path):
 def test_the_folder_holds_a_dataset_and_nothing_else(whole):
     shards = sum(name.endswith(".tar") for name in whole)
     assert shards > 5
-    assert sorted(whole) == sorted(
-        ["keys.index", "shardpack.json", *(f"shard-{n:06d}.{kind}" for n in range(shards) for kind in ("index", "tar"))]
+    assert sorted(plain(name) for name, data in whole.items() if data is not None) == sorted(
+        [
+            "keys.index",
+            "shards.index",
+            ".shardpack/manifest.json",
+            ".shardpack/manifests/000001.json",
+            *(f"shard-{n:06d}.tar" for n in range(shards)),
+            *(f".shardpack/index/shard-{n:06d}.index" for n in range(shards)),
+        ]
     )
 
 
@@ -134,7 +142,10 @@ def test_oversized_samples_get_a_shard_of_their_own(tmp_path):
 
 def test_no_samples_make_an_empty_dataset(tmp_path):
     found, _ = pack(inline_listing({}), tmp_path)
-    assert sorted(found) == ["keys.index", "shardpack.json"]
+    assert {name for name, data in found.items() if data} == {
+        ".shardpack/manifest.json",
+        ".shardpack/manifests/000001.json",
+    }
     ds = shardpack.open(tmp_path)
     assert (len(ds), ds.shards, ds.fields, list(ds), "a" in ds) == (0, (), (), [], False)
     assert shardpack.verify(tmp_path, full=True).ok
@@ -205,7 +216,7 @@ def test_a_damaged_journal_is_no_journal(source, whole, tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
         pack(file_listing(source), tmp_path, progress=interrupt)
     finished = len(list(tmp_path.glob("*.tar")))
-    (tmp_path / ".shardpack" / "shard-000000.tar.done.json").write_text(damage, encoding="latin-1")
+    (tmp_path / ".shardpack" / "tmp" / "shard-000000.tar.done.json").write_text(damage, encoding="latin-1")
     assert pack(file_listing(source), tmp_path) == (whole, finished - 1)
 
 
@@ -213,7 +224,7 @@ def interrupt(*_):
     raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("name", ["shard-000000.tar", "shard-000000.index"])
+@pytest.mark.parametrize("name", ["shard-000000.tar", ".shardpack/index/shard-000000.index"])
 def test_a_damaged_shard_is_packed_again(source, whole, tmp_path, name):
     with pytest.raises(KeyboardInterrupt):
         pack(file_listing(source), tmp_path, progress=interrupt)
@@ -225,7 +236,7 @@ def test_a_damaged_shard_is_packed_again(source, whole, tmp_path, name):
 def test_rejects_are_listed(tmp_path):
     rejected = [("a/b.jpg", "does not decode"), ("caf\udce9", "no UTF-8")]
     found, _ = pack(inline_listing(SAMPLES), tmp_path, rejected=rejected)
-    lines = [json.loads(line) for line in found["rejected.jsonl"].splitlines()]
+    lines = [json.loads(line) for line in found[".shardpack/rejected.jsonl"].splitlines()]
     assert [(line["name"], line["reason"]) for line in lines] == rejected
 
 
@@ -239,7 +250,7 @@ def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path):
     plan = plan_shards(inline_listing(SAMPLES), ShardLimits(SMALL))
     with pytest.raises(KeyboardInterrupt):
         pack_plan(plan, Stopped(str(tmp_path)), PackOptions(), rejected=[("a", "b")])
-    assert (tmp_path / "rejected.jsonl").exists()
+    assert (tmp_path / ".shardpack/rejected.jsonl").exists()
     assert pack(inline_listing(SAMPLES), tmp_path)[0] == whole
 
 

@@ -24,7 +24,10 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
         keys = list(shardpack.open(folder).keys())
         key_bytes = sum(len(key.encode()) for key in keys) / len(keys)
         sizes = {path.name: path.stat().st_size / len(keys) for path in folder.rglob("*") if path.is_file()}
-        index, key_index = sizes["shard-000000.index"], sum(sizes[name] for name in sizes if name.startswith("keys"))
+        index, key_index = (
+            sizes[".shardpack/index/shard-000000.index"],
+            sum(sizes[name] for name in sizes if name.startswith("keys")),
+        )
         report.add(
             samples=len(keys),
             key_bytes=round(key_bytes, 1),

@@ -33,6 +33,7 @@ from shardpack.storage.open import with_cache
 from shardpack.storage.protocols import Ranges, Version
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.stats import Stats
+from tests.fakes import file_contents
 from tests.storage.contract import DATA, StoreContract
 from tests.strategies import examples
 
@@ -260,10 +261,10 @@ def test_whole_objects_are_kept(make):
 
 def test_the_manifest_is_always_fetched(make):
     for text in (b"one", b"two"):
-        store, base = make({"shardpack.json": text})
+        store, base = make({".shardpack/manifest.json": text})
         for _ in range(2):
-            assert store.buffer("shardpack.json") == text
-            assert store.get_range("shardpack.json", start=0, length=3) == text
+            assert store.buffer(".shardpack/manifest.json") == text
+            assert store.get_range(".shardpack/manifest.json", start=0, length=3) == text
         assert len(base.asked) == 4
         assert base.asked_versions == []
 
@@ -406,7 +407,7 @@ def test_with_a_real_remote_store(tmp_path):
 def test_a_dataset_is_read_through_it(tmp_path, monkeypatch):
     pictures = {f"cat/{i:04d}": {"jpg": os.urandom(5_000), "json": {"label": i}} for i in range(40)}
     shardpack.pack(pictures.items(), tmp_path / "out", max_shard_bytes="64KiB")
-    server = Server({path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()})
+    server = Server(file_contents(tmp_path / "out"))
     monkeypatch.setattr(location, "connection_to", lambda *_: server)
     folder = tmp_path / "cache"
 
@@ -415,7 +416,7 @@ def test_a_dataset_is_read_through_it(tmp_path, monkeypatch):
         server.requests.clear()
         ds = shardpack.open("s3://bucket/train", cache_dir=folder, cache_bytes="64MiB")
         seen = [list(ds.stream(seed=1)), ds.get_many(range(40)), [ds[i] for i in range(40)], [ds["cat/0007"]]]
-        asked = [request[0] for request in server.requests if request[1] != "shardpack.json"]
+        asked = [request[0] for request in server.requests if request[1] != ".shardpack/manifest.json"]
         return [[dict(sample) for sample in samples] for samples in seen], asked, ds.stats()
 
     first, cold, _ = read_all()

@@ -1,0 +1,57 @@
+"""Which files belong to a manifest, besides shards and their indexes; and the shard table out of whole files."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+
+from shardpack.errors import CorruptIndexError
+from shardpack.format.manifest import FILE_NAME, Manifest, manifest_path, segment_path
+from shardpack.format.shard_info import FOLDER
+from shardpack.format.shard_segment import SegmentReader, TableSegment
+from shardpack.format.shard_table import ShardTable
+
+REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
+_SIDECAR = re.compile(
+    rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
+    re.ASCII,
+)
+
+
+def generation_of(path: str) -> int:
+    """Return the generation that a segment or manifest is of, as its name says; 0 for any other file."""
+    match = _SIDECAR.fullmatch(path)
+    return int(match[1] or match[2]) if match else 0
+
+
+def sidecar_paths(manifest: Manifest) -> list[str]:
+    """Return the paths of a manifest and of all that it names, but for shards and their indexes."""
+    segments = map(segment_path, (*manifest.shards, *manifest.keys))
+    return [*segments, REJECTED_PATH, manifest_path(manifest.generation), FILE_NAME]
+
+
+def whole_table(manifest: Manifest, read: Callable[[str], bytes | None]) -> ShardTable:
+    """Return the shard table of a manifest; `read` returns a file, or None if there is no such file.
+
+    Raises:
+        CorruptIndexError: A segment is missing or damaged.
+    """
+
+    def opened(segment: TableSegment) -> SegmentReader:
+        path = segment_path(segment)
+        data = read(path)
+        if data is None or len(data) != segment.num_bytes:
+            raise CorruptIndexError(
+                'file is missing or cut short; restore it, or rebuild it with "shardpack index --force"', shard=path
+            )
+        view = memoryview(data)
+        return SegmentReader(
+            lambda begin, length: view[begin : begin + length],
+            segment,
+            path=path,
+            num_locations=len(manifest.locations),
+        )
+
+    table = ShardTable([opened(segment) for segment in manifest.shards])
+    table.check()
+    return table

@@ -1,0 +1,51 @@
+"""`Problem`: one thing that is wrong with a dataset, as `verify` reports it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shardpack.errors import (
+    CorruptIndexError,
+    CorruptManifestError,
+    CorruptShardError,
+    ShardNotFoundError,
+    ShardpackError,
+    StaleIndexError,
+    StorageError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: "damaged", "stale" (two files do not belong together), "missing", "unreadable" or "orphan".
+        shard: The file it is about.
+        message: What is wrong, and what to do.
+        key, offset: Of the sample and of the byte, where they are known.
+    """
+
+    kind: str
+    shard: str
+    message: str
+    key: str | None = None
+    offset: int | None = None
+
+    def __str__(self) -> str:
+        named = (("key", self.key), ("offset", self.offset))
+        where = "".join(f", {name} {value!r}" for name, value in named if value is not None)
+        return f"{self.kind}: {self.shard}{where}: {self.message}"
+
+
+def problem_of(error: ShardpackError, name: str) -> Problem:
+    """Return an error as a problem of the file it names, or of `name`."""
+    kinds = {
+        ShardNotFoundError: "missing",
+        StorageError: "unreadable",
+        CorruptShardError: "damaged",
+        CorruptIndexError: "damaged",
+        CorruptManifestError: "damaged",
+        StaleIndexError: "stale",
+    }
+    return Problem(kinds.get(type(error), "damaged"), error.shard or name, error.args[0], error.key, error.offset)

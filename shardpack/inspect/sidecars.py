@@ -1,0 +1,171 @@
+"""What is wrong with files of a dataset that are neither shards nor their indexes: table, keys, manifests, strays."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from functools import partial
+
+from shardpack.errors import (
+    CorruptIndexError,
+    CorruptManifestError,
+    ShardNotFoundError,
+    ShardpackError,
+    StaleIndexError,
+    StorageError,
+)
+from shardpack.format.checksum import crc32c
+from shardpack.format.fingerprint import chain_columns, fingerprint_text
+from shardpack.format.key_index import KeySegment, SegmentReader, encode_key_index, hash_keys
+from shardpack.format.manifest import FILE_NAME, HERE, WORK_FOLDER, Manifest, manifest_path, segment_path
+from shardpack.format.paged import Segment
+from shardpack.format.shard_info import FOLDER
+from shardpack.format.sidecars import generation_of, sidecar_paths
+from shardpack.inspect.problem import Problem, problem_of
+from shardpack.read.segment_file import SegmentFile
+from shardpack.read.shard_list import ShardList
+from shardpack.storage.protocols import Store
+
+PIECE_BYTES = 8 << 20
+_REBUILD = 'rebuild it with "shardpack index --force"'
+
+
+def is_table_sound(table: ShardList) -> bool:
+    """Return whether the shard table can be read, so that the shards in it can be verified."""
+    try:
+        table.check()
+    except ShardpackError:
+        return False
+    return True
+
+
+def verify_sidecars(store: Store, whole: Manifest, table: ShardList, keys: Iterator[str] | None) -> Iterator[Problem]:
+    """Yield what is wrong with shard table, key index and manifests, and the files that do not belong here.
+
+    Args:
+        store: Holds the dataset's folder `.shardpack`.
+        whole, table: What is verified.
+        keys: Of all samples, to compare the key index with; None where not all indexes of shards are sound.
+    """
+    checks: list[Callable[[], None]] = [
+        *(partial(_check_file, store, segment) for segment in (*whole.shards, *whole.keys)),
+        partial(_check_table, whole, table),
+        partial(_check_keys, store, whole, keys),
+        partial(_check_copy, store, whole),
+    ]
+    seen: set[str] = set()
+    for check in checks:
+        try:
+            check()
+        except (ShardpackError, StorageError) as error:
+            problem = problem_of(error, FILE_NAME)
+            if problem.shard not in seen:  # one for each file
+                seen.add(problem.shard)
+                yield problem
+    yield from _strays(store, whole, table)
+
+
+def _check_file(store: Store, segment: Segment) -> None:
+    """Compare a whole file with the length and checksum in the manifest."""
+    path = segment_path(segment)
+    try:
+        num_bytes, checksum = store.size(path), 0
+        if num_bytes == segment.num_bytes:
+            for begin in range(0, num_bytes, PIECE_BYTES):
+                length = min(PIECE_BYTES, num_bytes - begin)
+                checksum = crc32c(store.get_range(path, start=begin, length=length), checksum)
+    except ShardNotFoundError as error:
+        raise SegmentFile(store, segment).missing() from error
+    if (num_bytes, checksum) != (segment.num_bytes, segment.crc32c):
+        raise CorruptIndexError(
+            f"file is damaged or not of this dataset: expected {segment.num_bytes} bytes with CRC32C "
+            f"{segment.crc32c:08x}, got {num_bytes} with {checksum:08x}; {_REBUILD}",
+            shard=path,
+        )
+
+
+def _check_table(whole: Manifest, table: ShardList) -> None:
+    """Compare what the shard table adds up to with the manifest."""
+    table.check()
+    totals: dict[str, int] = {}
+    for info in table:
+        for name, count in info.samples_per_field.items():
+            totals[name] = totals.get(name, 0) + count
+    columns = table.columns
+    found = (dict(sorted(totals.items())), int(columns.num_bytes.sum()), fingerprint_text(chain_columns(columns)))
+    if found != (dict(whole.samples_per_field), whole.num_bytes, whole.fingerprint):
+        raise CorruptManifestError(
+            f"{FILE_NAME} and the shard table contradict each other: restore the files that belong together, "
+            'or rebuild with "shardpack index --force"'
+        )
+
+
+def _check_keys(store: Store, whole: Manifest, keys: Iterator[str] | None) -> None:
+    """Check the key index; against the keys themselves where they are given."""
+    for segment in whole.keys:
+        file = SegmentFile(store, segment)
+        SegmentReader(file.load, segment, path=file.path).check()
+        if keys is not None and not _holds(segment, keys):
+            raise StaleIndexError(f"key index is not that of the keys; {_REBUILD}", shard=file.path)
+
+
+def _holds(segment: KeySegment, keys: Iterator[str]) -> bool:
+    """Return whether a segment is that of the next keys."""
+    encoded = (key.encode("utf-8", "surrogateescape") for key, _ in zip(keys, range(segment.num_keys), strict=False))
+    checksum = 0
+    for part in encode_key_index(hash_keys(encoded, segment.num_keys)):
+        checksum = crc32c(part, checksum)
+    return checksum == segment.crc32c
+
+
+def _check_copy(store: Store, whole: Manifest) -> None:
+    """Compare the manifest with that of its generation."""
+    path = manifest_path(whole.generation)
+    try:
+        same = bytes(store.buffer(path)) == bytes(store.buffer(FILE_NAME))
+    except ShardNotFoundError as error:
+        raise ShardNotFoundError(f"manifest is missing; copy {FILE_NAME} to this name", shard=path) from error
+    if not same:
+        raise StaleIndexError(f"manifest differs from {FILE_NAME}; restore the right one", shard=path)
+
+
+def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem]:
+    """Yield files that look like parts of a dataset, but are none of this one's."""
+    known = set(sidecar_paths(whole))
+    tars: set[str] = set()
+    try:
+        for info in table:
+            known.add(info.index_path)
+            tars.add(info.name)
+    except ShardpackError:  # told of already; nothing tells now what belongs here
+        return
+    is_unfinished = False
+    for name in _names(store, {name.rpartition("/")[0] for name in tars}):
+        if name.startswith(f"{WORK_FOLDER}/"):
+            is_unfinished = True
+        elif name.startswith(f"{FOLDER}/"):
+            if name not in known and not 0 < generation_of(name) < whole.generation:
+                yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
+        elif name.endswith(".tar") and name not in tars and whole.locations == (HERE,):
+            yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
+    if is_unfinished:
+        yield Problem("orphan", WORK_FOLDER, "a command was cut off; run it again, or remove this folder")
+
+
+def _names(store: Store, folders: set[str]) -> list[str]:
+    """Return the names in some folders and in `.shardpack`; none on a web server, which has no list."""
+    if store.folder is None:
+        list_names = getattr(store, "names", None)
+        with suppress(StorageError):
+            return [] if list_names is None else list(list_names())
+        return []
+    found: list[str] = []
+    for below in sorted({"", *folders}):
+        with suppress(OSError):
+            entries = sorted(os.listdir(os.path.join(store.folder, below)))
+            found.extend(f"{below}/{entry}" if below else entry for entry in entries)
+    for path, _, files in os.walk(os.path.join(store.folder, FOLDER)):
+        below = os.path.relpath(path, store.folder).replace(os.sep, "/")
+        found.extend(f"{below}/{name}" for name in sorted(files))
+    return found

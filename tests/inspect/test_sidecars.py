@@ -1,0 +1,37 @@
+"""Files that are neither shards nor indexes, on a store; tests/inspect/test_verify.py goes through the damage."""
+
+from __future__ import annotations
+
+import shardpack
+from shardpack.format.manifest import FILE_NAME, manifest_path
+from shardpack.inspect.sidecars import is_table_sound, verify_sidecars
+from shardpack.storage.memory import MemoryStore
+from tests.read.datasets import numbered, packed
+from tests.sidecars import plain
+
+FILES = packed(numbered(30), max_shard_samples=10)
+
+
+def problems(files):
+    store = MemoryStore(files)
+    ds = shardpack.open(store)
+    keys = ds.keys() if is_table_sound(ds.shards) else None
+    return [(problem.kind, plain(problem.shard)) for problem in verify_sidecars(store, ds.manifest, ds.shards, keys)]
+
+
+def test_good_ones():
+    assert problems(FILES) == []
+
+
+def test_each_damaged_or_missing_one_is_told_once():
+    for name in FILES:
+        if ".shardpack/" in name and name != FILE_NAME and "/index/" not in name:
+            damaged = {**FILES, name: FILES[name][:-1] + b"?"}
+            kind = "stale" if name == manifest_path(1) else "damaged"
+            assert problems(damaged) == [(kind, plain(name))]
+            assert problems({path: data for path, data in FILES.items() if path != name}) == [("missing", plain(name))]
+
+
+def test_files_of_earlier_generations_are_no_strays_and_later_ones_are():
+    strays = {".shardpack/manifests/000002.json": b"", ".shardpack/notes.txt": b""}
+    assert problems({**FILES, **strays}) == [("orphan", path) for path in sorted(strays)]
