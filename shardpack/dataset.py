@@ -20,7 +20,7 @@ from shardpack.format.manifest import Manifest
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_shards import load_manifest, open_shards
-from shardpack.read.read_many import read_samples
+from shardpack.read.read_many import read_listed, read_samples
 from shardpack.read.sample import Sample
 from shardpack.read.selection import Selection
 from shardpack.read.shard_cache import CacheLimits, ShardCache
@@ -196,6 +196,8 @@ class Dataset:
             FieldNotFoundError: No sample of the dataset has this field.
             PositionError, UnknownKeyError: As for one sample, before anything is read.
         """
+        if fields is None and not self._shards.stores.remote and (plain := self._selection.plain(items)) is not None:
+            return read_listed(self._shards, plain)
         wanted = None if fields is None else self._selection.check_fields(fields)
         return read_samples(self._shards, self._selection.resolve(items), wanted)
 

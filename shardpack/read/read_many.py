@@ -7,9 +7,9 @@ positions --mapped shards--> cut, no request
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import chain, islice, repeat
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,6 @@ from shardpack.read.shard_reader import ShardReader
 
 MAX_SHARDS_AT_ONCE = 128  # planned together by a stream
 MAX_INDEX_BYTES_AT_ONCE = 128 << 20  # of the shards that are planned together
-PROBES = 2  # positions that tell whether a batch is in the page cache
 Integers = npt.NDArray[np.int64]
 
 
@@ -39,7 +38,7 @@ def read_samples(
         streaming: The positions are neighbours: read them in long ranges.
     """
     if fields is None and not shards.stores.remote and not streaming:
-        return _cut_or_read(shards, positions)
+        return read_listed(shards, positions.tolist())
     return _read_planned(shards, positions, fields, streaming=streaming)
 
 
@@ -127,13 +126,15 @@ def read_small(
 # Samples by themselves
 
 
-def _cut_or_read(shards: ShardCache, positions: Integers) -> list[Sample]:
-    """Return samples, those of mapped shards cut, and what lies alone read alone; the others are planned together."""
-    wanted, table = positions.tolist(), shards.open
+def read_listed(shards: ShardCache, wanted: list[int]) -> list[Sample]:
+    """Return local samples: those of mapped shards cut, what lies alone read alone, the others planned together."""
+    table = shards.open
     _announce(shards, wanted)
     found = list(map(table.readers.__getitem__, map(bisect_right, repeat(table.bounds), wanted)))
-    if None not in found:
-        return [cut(position) for cut, position in zip(found, wanted, strict=True) if cut is not None]
+    if all(found):
+        cuts = cast("list[Callable[[int], Sample]]", found)
+        return [cut(position) for cut, position in zip(cuts, wanted, strict=True)]
+    positions = np.array(wanted, np.int64)
     samples, rest = [], []
     for at, (cut, near, position) in enumerate(zip(found, _near_others(positions).tolist(), wanted, strict=True)):
         if cut is None and near:
@@ -160,11 +161,11 @@ def _near_others(positions: Integers) -> npt.NDArray[np.bool_]:
 
 
 def _announce(shards: ShardCache, positions: list[int]) -> None:
-    """Tell the store what will be read, if a few probes say that it is not in memory: faults and reads overlap then."""
+    """Tell the store what will be read, if a probe says that it is not in memory: faults and reads overlap then."""
     if len(positions) < 2:
         return
-    probes = positions[:: len(positions) // PROBES][:PROBES]
-    if all(_is_cached(shards.at(position), position) for position in probes):
+    last = positions[-1]
+    if _is_cached(shards.at(last), last):
         return
     wanted: dict[int, tuple[ShardReader, list[int], list[int]]] = {}
     for position in positions:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from functools import cached_property
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -147,6 +147,14 @@ class Selection:
         if isinstance(self.positions, range):
             return self.positions.start + self.positions.step * numbers
         return numbers if self.positions is None else self.positions[numbers]
+
+    def plain(self, items: Iterable[int | str]) -> list[int] | None:
+        """Return items as they are if they are stored positions already, which is soon seen; else None."""
+        if self.positions is None and isinstance(items, (list, tuple, range)) and set(map(type, items)) == {int}:
+            wanted = cast("list[int]", list(items))
+            if min(wanted) >= 0 and max(wanted) < self.num_stored:
+                return wanted
+        return None
 
     def _out_of_range(self, position: int) -> PositionError:
         what = "dataset" if self.positions is None else "view"
