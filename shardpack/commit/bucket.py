@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
@@ -48,6 +49,7 @@ class BucketTarget:
         """
         self._store, self._sender = store, Sender(store)
         self._scratch_parent, self._needs_list, self._spool_bytes = scratch_parent, needs_list, spool_bytes
+        self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None
         self._names: set[str] | None = None
         self._listed = True  # or may not be
@@ -61,9 +63,10 @@ class BucketTarget:
     @property
     def scratch(self) -> ScratchDir:
         """A folder of this machine, gone with the transaction."""
-        if self._held is None:
-            self._held = new_scratch(self._scratch_parent)
-        return self._held[0]
+        with self._making:
+            if self._held is None:
+                self._held = new_scratch(self._scratch_parent)
+            return self._held[0]
 
     def drop_scratch(self) -> None:
         """See `Target.drop_scratch`."""

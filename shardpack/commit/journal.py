@@ -10,28 +10,17 @@ that was made of something else. Digests and shards are all that is kept: no loc
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 from shardpack.commit.scratch import flat_name
+from shardpack.commit.target import Target
 from shardpack.format.manifest import WORK_FOLDER
 from shardpack.format.shard_info import ShardInfo, info_of, record_of
 
 RUN_NAME = f"{WORK_FOLDER}/run.json"
 _ENDING = ".done.json"
-
-
-class _Target(Protocol):
-    """What of a `Target` a journal needs."""
-
-    def names(self) -> Iterable[str]: ...
-
-    def read(self, name: str) -> bytes | None: ...
-
-    def put(self, name: str, parts: list[bytes]) -> None: ...
-
-    def note(self, name: str, data: bytes) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,8 +41,9 @@ class Entry:
 class Journal:
     """The entries of a place."""
 
-    def __init__(self, target: _Target) -> None:
-        self._target = target
+    def __init__(self, target: Target, *, owns_tars: bool = True) -> None:
+        """Read and write the entries of a place; without `owns_tars` its tars are somewhere else, or somebody's."""
+        self._target, self._owns_tars = target, owns_tars
 
     def add(self, entry: Entry) -> None:
         """Write an entry; it replaces an earlier one of the same shard."""
@@ -64,6 +54,16 @@ class Journal:
         """Return the entry of a shard, or None."""
         entry = self._entry(entry_name(name))
         return entry if entry is not None and entry.info.name == name else None
+
+    def finished(self, name: str, input_digest: str) -> Entry | None:
+        """Return the entry of a shard that was finished from the same input, if its files are still whole."""
+        entry = self.find(name)
+        if entry is None or entry.input_digest != input_digest:
+            return None
+        files = {entry.info.index_path: entry.info.index_bytes}
+        if self._owns_tars:
+            files[name] = entry.info.num_bytes
+        return entry if all(self._target.size(file) == size for file, size in files.items()) else None
 
     def shard_names(self) -> Iterator[str]:
         """Yield the shards that entries tell of."""

@@ -12,8 +12,9 @@ import json
 import os
 import secrets
 from contextlib import suppress
-from typing import Literal, Protocol
+from typing import Literal
 
+from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError
 from shardpack.format.manifest import WORK_FOLDER
 from shardpack.storage.lock import FolderLock
@@ -23,25 +24,10 @@ LEASE_NAME = f"{WORK_FOLDER}/lease.json"
 Command = Literal["pack", "write", "copy", "index"]  # "write" is a ShardWriter
 
 
-class _Target(Protocol):
-    """What of a `Target` a lease needs."""
-
-    @property
-    def location(self) -> str: ...
-
-    def lock(self) -> FolderLock | None: ...
-
-    def read(self, name: str) -> bytes | None: ...
-
-    def put(self, name: str, parts: list[bytes]) -> None: ...
-
-    def drop_scratch(self) -> None: ...
-
-
 class Lease:
     """The right to write to a place, until it is released. Only for the process that acquired it."""
 
-    def __init__(self, target: _Target, lock: FolderLock | None, text: bytes) -> None:
+    def __init__(self, target: Target, lock: FolderLock | None, text: bytes) -> None:
         self._target, self._lock, self._text = target, lock, text
         self._process = os.getpid()
         self._released = False
@@ -74,7 +60,7 @@ class Lease:
             self._lock.release()
 
 
-def acquire(target: _Target, command: Command) -> Lease:
+def acquire(target: Target, command: Command) -> Lease:
     """Return the lease of a place.
 
     Raises:
@@ -92,7 +78,7 @@ def acquire(target: _Target, command: Command) -> Lease:
     return Lease(target, lock, text)
 
 
-def unfinished_command(target: _Target) -> str | None:
+def unfinished_command(target: Target) -> str | None:
     """Return the command that began here and has not ended; None if there is none."""
     try:
         command = json.loads(target.read(LEASE_NAME) or b"")["command"]
@@ -101,7 +87,7 @@ def unfinished_command(target: _Target) -> str | None:
     return command if isinstance(command, str) else None
 
 
-def refuse_other_work(target: _Target, command: Command) -> None:
+def refuse_other_work(target: Target, command: Command) -> None:
     """Raise if a command is unfinished here that made something else.
 
     What was begun by `pack`, `copy` or a ShardWriter is the dataset's own, so that any may take it over. What `index`

@@ -1,4 +1,4 @@
-"""What a place must offer for a dataset to appear there, and which of the two kinds a location is.
+"""What a place must offer for a dataset to appear there. `open_target.py` finds out which of two kinds a location is.
 
 folder.py   shards are made in its work folder, synced and renamed; a lock keeps others out
 bucket.py   shards are made in a local scratch folder and uploaded; the lease object tells who began last
@@ -8,19 +8,12 @@ All else about a transaction is the same in both (`transaction.py`).
 
 from __future__ import annotations
 
-import os
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
-from shardpack.commit.bucket import BucketTarget
-from shardpack.commit.folder import FolderTarget
 from shardpack.commit.scratch import ScratchDir
-from shardpack.errors import OptionError
 from shardpack.storage.lock import FolderLock
-from shardpack.storage.open import open_store
-from shardpack.storage.protocols import WritableStore
-from shardpack.storage.url import WEB_SCHEMES
 
 
 class Target(Protocol):
@@ -105,43 +98,3 @@ class Target(Protocol):
     def fsync(self) -> None:
         """Return when what was written would survive a power cut."""
         ...
-
-
-def open_target(
-    location: str | os.PathLike[str] | WritableStore,
-    storage_options: Mapping[str, Any] | None = None,
-    *,
-    scratch_dir: str | os.PathLike[str] | None = None,
-) -> Target:
-    """Return the place at a location, or that a store is; asks nothing of it yet.
-
-    Raises:
-        OptionError: It is no place to write to, or an option makes no sense there.
-    """
-    if isinstance(location, (str, os.PathLike)):
-        location = open_store(location, storage_options)
-    elif storage_options:
-        raise OptionError("storage_options are for URLs; a store has its own")
-    return target_of(location, scratch_dir=scratch_dir)
-
-
-def target_of(
-    store: WritableStore, *, scratch_dir: str | os.PathLike[str] | None = None, needs_list: bool = True
-) -> Target:
-    """Return a store as a place to write to.
-
-    Args:
-        store: Of a folder, a bucket, or memory.
-        scratch_dir: Where to make shards for a bucket; None takes the system's temporary folder.
-        needs_list: Whether a bucket whose objects may not be listed is refused, or taken for empty.
-
-    Raises:
-        OptionError: It is no place to write to, or an option makes no sense there.
-    """
-    if store.folder is not None:
-        if scratch_dir is not None:
-            raise OptionError("work_dir is for buckets; in a folder shards are made where they belong")
-        return FolderTarget(store.location)
-    if store.location.partition("://")[0] in WEB_SCHEMES:
-        raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
-    return BucketTarget(store, None if scratch_dir is None else os.fspath(scratch_dir), needs_list=needs_list)

@@ -92,7 +92,7 @@ class Transaction:
     ) -> None:
         self._target, self._lease, self._then = target, lease, then
         self._replace, self._owns_tars, self._run_digest = replace, owns_tars, run_digest
-        self._journal = Journal(target)
+        self._journal = Journal(target, owns_tars=owns_tars)
         self._new: list[str] = []
         self.complete = False
 
@@ -143,7 +143,7 @@ class Transaction:
 
     def finished(self, name: str, input_digest: str) -> Entry | None:
         """Return the entry of a shard that an earlier run finished from the same input, if there is one."""
-        return finished_shard(self._target, name, input_digest, owns_tar=self._owns_tars)
+        return self._journal.finished(name, input_digest)
 
     def keep_only(self, names: Iterable[str]) -> None:
         """Delete all shards that an earlier run left, but for those named."""
@@ -257,20 +257,3 @@ class Transaction:
     def release(self) -> None:
         """Give the place up; what is finished stays, for the same command to continue. Safe to call twice."""
         self._lease.release()
-
-
-def finished_shard(target: Target, name: str, input_digest: str, *, owns_tar: bool) -> Entry | None:
-    """Return the journal entry of a shard that was finished from the same input, if it is still there.
-
-    Args:
-        target: The place.
-        name: The shard's.
-        input_digest: Of what it must have been made.
-        owns_tar: Whether the tar is in this place too, and not only its index.
-    """
-    entry = Journal(target).find(name)
-    if entry is None or entry.input_digest != input_digest:
-        return None
-    info = entry.info
-    whole = target.size(info.index_path) == info.index_bytes and (not owns_tar or target.size(name) == info.num_bytes)
-    return entry if whole else None

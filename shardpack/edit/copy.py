@@ -9,21 +9,21 @@ import os
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import as_completed
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from shardpack.commit.existing import check_writable, has_manifest, is_unfinished
 from shardpack.commit.journal import Journal
+from shardpack.commit.open_target import target_of
 from shardpack.commit.scratch import ScratchDir
-from shardpack.commit.target import Target, target_of
-from shardpack.commit.transaction import Transaction, begin, finished_shard
+from shardpack.commit.target import Target
+from shardpack.commit.transaction import Transaction, begin
 from shardpack.commit.upload import checked, read_object
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
-from shardpack.format import manifest
-from shardpack.format.manifest import HERE, Manifest, manifest_path, segment_path
+from shardpack.format.manifest import FILE_NAME, Manifest, encode_manifest, manifest_path, segment_path
 from shardpack.format.naming import is_packer_name
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.sidecars import REJECTED_PATH
@@ -31,11 +31,11 @@ from shardpack.read.open_manifest import load_manifest
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
-from shardpack.runtime.threads import Threads, call_all
+from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
 from shardpack.storage.atomic import storage_errors
+from shardpack.storage.locations import HERE, DatasetStores, LocationOptions, open_locations
 from shardpack.storage.open import open_store
-from shardpack.storage.overlay import Elsewhere, with_shards
 from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import is_url
 
@@ -118,22 +118,20 @@ def copy(
     if _canonical(store.location) == _canonical(place.location):
         raise OptionError(f"source and target are the same place: {place.location!r}; name another target")
     text, whole = load_manifest(store)
-    reader = with_shards(store, whole.locations, Elsewhere(storage_options))
+    stores = open_locations(store, whole.locations, LocationOptions(storage_options))
     if whole.locations != (HERE,):
         whole = replace(whole, locations=(HERE,))
-        text = manifest.encode_manifest(whole)
-    run = _Copying(
-        _Source(reader, whole, tuple(ShardList(reader, whole)), text), JOBS if jobs is None else jobs, progress
-    )
+        text = encode_manifest(whole)
+    run = _Copy(stores, whole, text, jobs=JOBS if jobs is None else jobs, progress=progress)
     with storage_errors(f"write to {place.location!r}"):
-        if place.read(manifest.FILE_NAME) == text:
-            missing = _repair(run, place, there, every_byte=force, dry_run=dry_run)
+        if place.read(FILE_NAME) == text:
+            missing = run.repair(place, there, every_byte=force, dry_run=dry_run)
         elif dry_run:
             check_writable(place, "copy", force=force)
             place.refresh()
-            missing = _missing(run.source, place)
+            missing = run.missing(place)
         else:
-            missing = _copy_all(run, place, force=force)
+            missing = run.fill(place, force=force)
     return CopyReport(
         source=store.location,
         target=place.location,
@@ -162,160 +160,111 @@ def _input_digest(info: ShardInfo) -> str:
     return "copy " + " ".join(map(str, (info.num_bytes, info.crc32c, info.index_bytes, info.index_crc32c)))
 
 
-def _sidecars(whole: Manifest) -> list[_File]:
-    """Return the files of a dataset that are of all shards together, but for the manifest."""
-    return [(segment_path(file), file.num_bytes, file.crc32c) for file in (*whole.shards, *whole.keys)]
+def _files_of(info: ShardInfo) -> list[_File]:
+    """Return the index and the tar of a shard."""
+    return [(info.index_path, info.index_bytes, info.index_crc32c), (info.name, info.num_bytes, info.crc32c)]
 
 
-@dataclass(frozen=True, slots=True)
-class _Source:
-    """What is copied: a dataset, the store that has all of its files, and its manifest as it is written."""
+class _Copy:
+    """One run: a dataset, the stores that have its files, and its manifest as it will be written."""
 
-    store: Store
-    whole: Manifest
-    shards: tuple[ShardInfo, ...]
-    manifest_text: bytes
-
-    def manifests(self) -> list[tuple[str, list[bytes]]]:
-        """Return the last files to be published."""
-        return [(name, [self.manifest_text]) for name in (manifest_path(self.whole.generation), manifest.FILE_NAME)]
-
-    def pieces(self, file: _File, stop: threading.Event) -> Iterator[Any]:
-        """Yield a file, checked as `upload.checked` does, and its length first."""
-        name, num_bytes, checksum = file
-        pieces = read_object(self.store, name, num_bytes) if self.store.size(name) == num_bytes else iter([b""])
-        for piece in checked(pieces, name, num_bytes=num_bytes, checksum=checksum, whose=self.store.location):
-            if stop.is_set():
-                raise StorageError(f"copying {name!r} was given up; run the same command again")
-            yield piece
-
-    def rejected(self) -> bytes:
-        """Return the list of rejected samples, which may be there if the dataset was packed with skipping."""
-        options = self.whole.packed_with.get("options")
-        if isinstance(options, dict) and options.get("on_error") == "skip":
-            with suppress(FileNotFoundError, StorageError):  # none, or no right to know that there is none
-                return bytes(self.store.buffer(REJECTED_PATH))
-        return b""
-
-    def local_files(self, info: ShardInfo) -> tuple[Path, Path] | None:
-        """Return a shard and its index, if they are files of this machine."""
-        folder = self.store.folder
-        return None if folder is None else (Path(folder, info.name), Path(folder, info.index_path))
-
-
-def _missing(source: _Source, target: Target) -> list[ShardInfo]:
-    """Return the shards that are not in a target yet, which holds no dataset, or another one.
-
-    Raises:
-        OutputExistsError: A file of somebody else is in the way.
-    """
-    replaced = has_manifest(target)
-    missing = [
-        info
-        for info in source.shards
-        if replaced or finished_shard(target, info.name, _input_digest(info), owns_tar=True) is None
-    ]
-    journal = Journal(target)
-    for info in missing:
-        there = [name for name in (info.name, info.index_path) if target.size(name) is not None]
-        if there and not is_packer_name(info.name) and journal.find(info.name) is None:
-            raise OutputExistsError(
-                f"{target.location!r} holds {there[0]!r}, which is of another origin; "
-                "move it away, or choose another folder"
-            )
-    return missing
-
-
-def _copy_all(run: _Copying, target: Target, *, force: bool) -> list[ShardInfo]:
-    """Write the whole dataset; return the shards that were not there yet."""
-    source = run.source
-    with begin(target, "copy", force=force) as transaction:
-        missing = _missing(source, target)
-        transaction.keep_only([info.name for info in source.shards])
-        for info in missing:
-            transaction.drop(info.name)
-        run.copy_shards(transaction, missing)
-        files: list[tuple[str, Any]] = [(file[0], run.pieces(file)) for file in _sidecars(source.whole)]
-        if rejected := source.rejected():
-            files.insert(0, (REJECTED_PATH, [rejected]))
-        transaction.publish([*files, *source.manifests()])
-    return missing
-
-
-def _repair(run: _Copying, target: Target, there: WritableStore, *, every_byte: bool, dry_run: bool) -> list[ShardInfo]:
-    """Copy what is damaged of a target that has the same manifest; return the shards that were."""
-
-    def is_sound(files: list[_File]) -> bool:
-        return _are_sound(there, files, every_byte=every_byte)
-
-    shards, sidecars = list(run.source.shards), _sidecars(run.source.whole)
-    sound = call_all(
-        is_sound, [*map(_files_of, shards), *([file] for file in sidecars)], limit=run.jobs, purpose="check"
-    )
-    missing = [info for info, fine in zip(shards, sound, strict=False) if not fine]
-    damaged = [file for file, fine in zip(sidecars, sound[len(shards) :], strict=True) if not fine]
-    if not dry_run and (missing or damaged or is_unfinished(target)):
-        with begin(target, "copy", replace=False) as transaction:
-            run.copy_shards(transaction, missing)
-            files = [(file[0], run.pieces(file)) for file in damaged]
-            transaction.publish([*files, *run.source.manifests()])
-    return missing
-
-
-class _Copying:
-    """Threads that copy shards, and how far they are."""
-
-    def __init__(self, source: _Source, jobs: int, progress: Progress) -> None:
-        self.source, self.jobs = source, jobs
-        self._total = sum(map(_num_bytes, source.shards))
+    def __init__(self, stores: DatasetStores, whole: Manifest, text: bytes, *, jobs: int, progress: Progress) -> None:
+        self._stores, self._whole, self._jobs = stores, whole, jobs
+        self._shards = tuple(ShardList(stores.sidecars, whole))
+        self._sidecars = [(segment_path(file), file.num_bytes, file.crc32c) for file in (*whole.shards, *whole.keys)]
+        self._manifests = [(name, [text]) for name in (manifest_path(whole.generation), FILE_NAME)]
+        self._total = sum(map(_num_bytes, self._shards))
         self._progress = ByteProgress("copy", self._total, progress)
         self._stop = threading.Event()
 
-    def pieces(self, file: _File) -> Iterator[Any]:
-        """Yield a file of the source, checked."""
-        return self.source.pieces(file, self._stop)
+    def missing(self, target: Target) -> list[ShardInfo]:
+        """Return the shards that are not in a target yet, which holds no dataset, or another one.
 
-    def copy_shards(self, transaction: Transaction, missing: Sequence[ShardInfo]) -> None:
+        Raises:
+            OutputExistsError: A file of somebody else is in the way.
+        """
+        replaced, journal = has_manifest(target), Journal(target)
+        missing = [info for info in self._shards if replaced or not journal.finished(info.name, _input_digest(info))]
+        for info in missing:
+            there = [name for name in (info.name, info.index_path) if target.size(name) is not None]
+            if there and not is_packer_name(info.name) and journal.find(info.name) is None:
+                raise OutputExistsError(
+                    f"{target.location!r} holds {there[0]!r}, which is of another origin; "
+                    "move it away, or choose another folder"
+                )
+        return missing
+
+    def fill(self, target: Target, *, force: bool) -> list[ShardInfo]:
+        """Write the whole dataset; return the shards that were not there yet."""
+        with begin(target, "copy", force=force) as transaction:
+            missing = self.missing(target)
+            transaction.keep_only([info.name for info in self._shards])
+            for info in missing:
+                transaction.drop(info.name)
+            self._copy_shards(transaction, missing)
+            rejected = [(REJECTED_PATH, [text])] if (text := self._rejected()) else []
+            sidecars = [(file[0], self._pieces(self._stores.sidecars, file)) for file in self._sidecars]
+            transaction.publish([*rejected, *sidecars, *self._manifests])
+        return missing
+
+    def repair(self, target: Target, there: Store, *, every_byte: bool, dry_run: bool) -> list[ShardInfo]:
+        """Copy what is damaged of a target that has the same manifest; return the shards that were."""
+        files = [*map(_files_of, self._shards), *([file] for file in self._sidecars)]
+        sound = call_all(partial(_are_sound, there, every_byte), files, limit=self._jobs, purpose="check")
+        missing = [info for info, fine in zip(self._shards, sound, strict=False) if not fine]
+        damaged = [file for file, fine in zip(self._sidecars, sound[len(self._shards) :], strict=True) if not fine]
+        if not dry_run and (missing or damaged or is_unfinished(target)):
+            with begin(target, "copy", replace=False) as transaction:
+                self._copy_shards(transaction, missing)
+                sidecars = [(file[0], self._pieces(self._stores.sidecars, file)) for file in damaged]
+                transaction.publish([*sidecars, *self._manifests])
+        return missing
+
+    def _rejected(self) -> bytes:
+        """Return the list of rejected samples, which may be there if the dataset was packed with skipping."""
+        options = self._whole.packed_with.get("options")
+        if isinstance(options, dict) and options.get("on_error") == "skip":
+            with suppress(FileNotFoundError, StorageError):  # none, or no right to know that there is none
+                return bytes(self._stores.sidecars.buffer(REJECTED_PATH))
+        return b""
+
+    def _copy_shards(self, transaction: Transaction, missing: Sequence[ShardInfo]) -> None:
         """Copy shards, some at a time; after an error the others end at the next range they have read."""
         self._progress.advance_to(self._total - sum(map(_num_bytes, missing)))
-        scratch = transaction.scratch if missing else None  # there before threads ask for it
-        del scratch
-        with Threads(self.jobs, purpose="copy") as threads:
-            futures = [threads.start(self._copy, transaction, info) for info in missing]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                self._stop.set()
-                threads.close()
-                raise
+        call_all(partial(self._copy, transaction), missing, limit=self._jobs, purpose="copy", stop=self._stop)
 
     def _copy(self, transaction: Transaction, info: ShardInfo) -> None:
-        files = None if transaction.takes_files else self.source.local_files(info)
-        if files is None:
-            self._load(transaction.scratch, info)
-        transaction.deliver(info, _input_digest(info), files=files)
-        if files is not None:  # uploaded from where it is
+        tars, indexes = self._stores.of(info).folder, self._stores.sidecars.folder
+        if tars is not None and indexes is not None and not transaction.takes_files:  # uploaded from where it is
+            files = Path(tars, info.name), Path(indexes, info.index_path)
+            transaction.deliver(info, _input_digest(info), files=files)
             self._progress.advance(_num_bytes(info))
+        else:
+            self._load(transaction.scratch, info)
+            transaction.deliver(info, _input_digest(info))
 
     def _load(self, scratch: ScratchDir, info: ShardInfo) -> None:
         """Read a shard and its index into the scratch folder."""
-        index, tar = _files_of(info)
         with storage_errors(f"write {scratch.join(info.name)!r}"), ExitStack() as stack:
-            for file in (index, tar):
+            for store, file in zip((self._stores.sidecars, self._stores.of(info)), _files_of(info), strict=True):
                 new = scratch.new_file(file[0], expected_bytes=file[1])
                 stack.callback(new.discard)
-                for piece in self.pieces(file):
+                for piece in self._pieces(store, file):
                     new.write(piece)
                     self._progress.advance(len(piece))
                 scratch.finish_file(file[0], new)
 
+    def _pieces(self, store: Store, file: _File) -> Iterator[Any]:
+        """Yield a file of the source, checked as `upload.checked` does, and its length first."""
+        name, num_bytes, checksum = file
+        pieces = read_object(store, name, num_bytes) if store.size(name) == num_bytes else iter([b""])
+        for piece in checked(pieces, name, num_bytes=num_bytes, checksum=checksum, whose=store.location):
+            if self._stop.is_set():
+                raise StorageError(f"copying {name!r} was given up; run the same command again")
+            yield piece
 
-def _files_of(info: ShardInfo) -> list[_File]:
-    return [(info.index_path, info.index_bytes, info.index_crc32c), (info.name, info.num_bytes, info.crc32c)]
 
-
-def _are_sound(there: WritableStore, files: Sequence[_File], *, every_byte: bool) -> bool:
+def _are_sound(there: Store, every_byte: bool, files: Sequence[_File]) -> bool:
     """Return whether files have the right length, and if asked the right checksum."""
     try:
         for name, num_bytes, checksum in files:

@@ -6,7 +6,6 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import as_completed
 from functools import partial
 from typing import Literal
 
@@ -32,7 +31,7 @@ from shardpack.index.report import RepeatedKey
 from shardpack.index.target import writing_indexes
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
-from shardpack.runtime.threads import Threads
+from shardpack.runtime.threads import call_all
 from shardpack.storage.protocols import Store
 
 OnDuplicate = Literal["raise", "keep"]
@@ -93,20 +92,11 @@ class Build:
         found = self._found
         before = found.store.stats.snapshot().bytes_fetched
         jobs = min(jobs or REMOTE_JOBS, len(found.names))
-        with Threads(jobs, purpose="index") as threads:
-            asked = ByteProgress("sizes", len(found.names), progress)
-            sizes = [threads.start(_size, found.store, name, asked.advance) for name in found.names]
-            total = sum(future.result() for future in sizes)
-            limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
-            one = partial(self._add_by_headers, checksums, limits, ByteProgress("index", total, progress))
-            futures = [threads.start(one, name) for name in found.names]
-            try:
-                for future in as_completed(futures):
-                    future.result()
-            except BaseException:
-                self._stop.set()
-                threads.close()
-                raise
+        asked = ByteProgress("sizes", len(found.names), progress)
+        total = sum(call_all(partial(_size, found.store, asked.advance), found.names, limit=jobs, purpose="index"))
+        limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
+        one = partial(self._add_by_headers, checksums, limits, ByteProgress("index", total, progress))
+        call_all(one, found.names, limit=jobs, purpose="index", stop=self._stop)
         self.bytes_fetched += found.store.stats.snapshot().bytes_fetched - before
 
     def _add_by_headers(self, checksums: bool | None, limits: ScanLimits, count: ByteProgress, name: str) -> None:
@@ -227,7 +217,7 @@ class _StoppedError(Exception):
     """Another tar has failed, and this one is not needed any more."""
 
 
-def _size(store: Store, name: str, advance: Callable[[int], None]) -> int:
+def _size(store: Store, advance: Callable[[int], None], name: str) -> int:
     size = store.size(name)
     advance(1)
     return size

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from shardpack.commit.target import target_of
+from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import begin
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import OptionError

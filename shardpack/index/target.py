@@ -11,7 +11,8 @@ from typing import Any
 from shardpack.commit.existing import has_manifest
 from shardpack.commit.folder import FolderTarget
 from shardpack.commit.lease import refuse_other_work
-from shardpack.commit.target import Target, target_of
+from shardpack.commit.open_target import target_of
+from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
 from shardpack.format.manifest import FILE_NAME, Manifest, is_location, parse_manifest
 from shardpack.format.shard_info import ShardInfo, index_path

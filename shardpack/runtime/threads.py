@@ -156,20 +156,38 @@ def ordered_map(
 
 
 def call_all(
-    function: Callable[[Item], Result], items: Iterable[Item], *, limit: int, purpose: str = "call"
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    limit: int,
+    purpose: str = "call",
+    stop: threading.Event | None = None,
 ) -> list[Result]:
     """Return function(item) for each item, in their order, at most `limit` at a time.
 
     One item, or a limit of one, needs no thread. The first error that happens stops what has not begun, waits for
     what has, and is raised.
+
+    Args:
+        function: Called in threads.
+        items: Drawn at once.
+        limit: How many calls may be under way.
+        purpose: Names the threads.
+        stop: Set when one call has failed, or at Ctrl-C: the others look at it, and end early.
     """
     items = list(items)
     if min(limit, len(items)) <= 1:
         return list(map(function, items))
     with Threads(min(limit, len(items)), purpose=purpose) as pool:
         futures = [pool.start(function, item) for item in items]
-        done, _ = wait(futures, return_when=FIRST_EXCEPTION)
-        for future in futures:
-            if future in done:
-                future.result()
-        return [future.result() for future in futures]
+        try:
+            done, _ = wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future in done:
+                    future.result()
+            return [future.result() for future in futures]
+        except BaseException:
+            if stop is not None:
+                stop.set()
+                pool.close()
+            raise

@@ -13,7 +13,7 @@ from contextlib import ExitStack
 from typing import Any
 
 from shardpack.commit.existing import check_writable
-from shardpack.commit.target import open_target
+from shardpack.commit.open_target import open_target
 from shardpack.errors import OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.processes import start_workers

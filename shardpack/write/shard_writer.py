@@ -10,7 +10,7 @@ from types import TracebackType
 from typing import Any
 
 from shardpack.commit.lease import how_to_continue
-from shardpack.commit.target import open_target
+from shardpack.commit.open_target import open_target
 from shardpack.commit.transaction import begin
 from shardpack.errors import InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options

@@ -406,14 +406,14 @@ def test_an_error_ends_all_threads_soon(dataset, store, tmp_path, monkeypatch):
     def slow(self, path, **ranges):
         if path == "shard-000000.tar":
             raise StorageError("cannot read: no; try again later")
-        time.sleep(0.005)
+        time.sleep(0.03)
         return real(self, path, **ranges)
 
     monkeypatch.setattr(WatchedStore, "get_ranges", slow)
     began = time.monotonic()
     with pytest.raises(StorageError, match="cannot read"):
         shardpack.copy(store.url, tmp_path / "back", jobs=3)
-    assert time.monotonic() - began < 1
+    assert time.monotonic() - began < 3
     assert not list((tmp_path / "back" / ".shardpack").glob("*.tmp"))
 
 

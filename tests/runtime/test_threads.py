@@ -311,3 +311,16 @@ def test_the_first_interrupt_leaves_though_a_call_hangs():
     finally:
         child.kill()
         child.wait()
+
+
+def test_calls_that_look_at_stop_end_early():
+    stop, ended = threading.Event(), []
+
+    def work(number):
+        if number == 0:
+            raise ValueError("zero")
+        ended.append(stop.wait(10))
+
+    with pytest.raises(ValueError, match="zero"):
+        call_all(work, range(3), limit=3, stop=stop)
+    assert ended == [True, True]

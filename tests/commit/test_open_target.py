@@ -8,7 +8,7 @@ import pytest
 
 from shardpack.commit.bucket import BucketTarget
 from shardpack.commit.folder import FolderTarget
-from shardpack.commit.target import open_target, target_of
+from shardpack.commit.open_target import open_target, target_of
 from shardpack.errors import OptionError
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
