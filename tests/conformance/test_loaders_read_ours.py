@@ -18,13 +18,9 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from shardpack.format import manifest
 from tests.conftest import make_jpeg
 
-pytestmark = [
-    pytest.mark.slow,
-    pytest.mark.skipif("/" not in manifest.FILE_NAME, reason="the sidecars still lie among the tars"),
-]
+pytestmark = pytest.mark.slow
 SCRIPTS = Path(__file__).parent / "loaders"
 SAMPLES = {
     f"{name}/{i:04d}": {"jpg": make_jpeg(seed=i), "json": json.dumps({"label": label, "i": i}).encode()}

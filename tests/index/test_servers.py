@@ -36,7 +36,7 @@ def test_a_bucket_from_indexing_to_streaming(request, tmp_path):
     report = shardpack.index(f"s3://{bucket}/set", out=tmp_path, checksums=True, storage_options=options)
     assert report.without_checksums == 0
     text = (tmp_path / ".shardpack/manifest.json").read_text(encoding="utf-8")
-    assert f'"shards_at": "s3://{bucket}/set"' in text
+    assert f'"locations": ["s3://{bucket}/set"]' in text
     assert "testing" not in text, "the credentials"
     ds = shardpack.open(tmp_path, storage_options=options)
     assert labels(ds) == list(range(80))
