@@ -11,7 +11,7 @@ import shardpack
 from shardpack.cli import ui
 from shardpack.storage.open import open_store
 from tests.conftest import IMAGES
-from tests.fakes import contents
+from tests.fakes import contents, file_contents
 
 _numbers = itertools.count()
 
@@ -41,11 +41,12 @@ def test_pack_to_a_url(run, pictures, packed, url, tmp_path):
     done = run(*arguments)
     assert (done.code, done.out) == (0, "")
     assert done.err.startswith("packed 12 samples (jpg 12, json 12) into ")
-    assert objects(url) == contents(packed)
+    assert objects(url) == file_contents(packed)
     done = run(*arguments)
     assert (done.code, done.err) == (
         1,
-        f"shardpack: {url!r} already holds a dataset; choose another folder, or pass --force\n",
+        f"shardpack: {url!r} already holds a dataset; choose another folder, or pass --force, "
+        "which deletes its 12 samples\n",
     )
     assert run(*arguments, "--force", "--json").json["out"] == url
 
@@ -77,7 +78,7 @@ def test_verify_takes_urls(run, filled, full):
         ("stale", "shard-000000.tar"),
         ("missing", ".shardpack/index/shard-000001.index"),
         ("orphan", "shard-000099.tar"),
-        ("orphan", ".shardpack"),
+        ("orphan", ".shardpack/tmp"),
     ]
 
 
@@ -124,7 +125,7 @@ def test_copy(run, packed, url, tmp_path):
     done = run("copy", packed, url, "--jobs", "2", "--work-dir", tmp_path / "work")
     assert (done.code, done.out) == (0, "")
     assert done.err.startswith(f"copied {shards} shards, ")
-    assert objects(url) == contents(packed)
+    assert objects(url) == file_contents(packed)
     assert run("copy", packed, url).err.endswith(f"; {shards} shards were there\n")
     done = run("copy", url, tmp_path / "back", "--json")
     assert (done.code, done.err) == (0, "")
@@ -138,10 +139,11 @@ def test_copy_over_another_dataset(run, packed, odd, url):
     done = run("copy", packed, url)
     assert (done.code, done.err) == (
         1,
-        f"shardpack: {url!r} already holds a dataset; choose another folder, or pass --force\n",
+        f"shardpack: {url!r} already holds a dataset; choose another folder, or pass --force, "
+        "which deletes its 4 samples\n",
     )
     assert run("copy", packed, url, "--force").code == 0
-    assert objects(url) == contents(packed)
+    assert objects(url) == file_contents(packed)
 
 
 # Options
@@ -224,7 +226,7 @@ def test_a_bucket_by_its_options(run, pictures, packed, s3_server, tmp_path):
     assert run("pack", pictures, url, "--max-shard-bytes", "64KiB", *options).code == 0
     assert run("verify", url, "--full", *options).code == 0
     assert run("copy", url, url + "-2", *options, *target_options).code == 0
-    assert objects(url + "-2", s3_server.options()) == contents(packed)
+    assert objects(url + "-2", s3_server.options()) == file_contents(packed)
     assert run("extract", url, tmp_path / "files", "--field", "json", *options).code == 0
     done = run("info", url + "/none", *options)
     assert (done.code, done.err.count("\n")) == (1, 1)

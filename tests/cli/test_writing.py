@@ -94,7 +94,9 @@ def test_pack_refuses_to_overwrite(run, pictures, dataset):
     before = contents(dataset)
     done = run("pack", pictures, dataset)
     assert (done.code, done.out) == (1, "")
-    assert done.err.endswith("already holds a dataset; choose another folder, or pass --force\n")
+    assert done.err.endswith(
+        "already holds a dataset; choose another folder, or pass --force, which deletes its 12 samples\n"
+    )
     assert contents(dataset) == before
     assert run("pack", pictures, dataset, "--force").code == 0
 
