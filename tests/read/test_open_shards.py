@@ -37,7 +37,7 @@ def test_sidecars_of_another_store():
 
 
 def test_a_manifest_beyond_all_measure_is_not_read(tmp_path):
-    (tmp_path / "ds").mkdir()
+    (tmp_path / "ds" / ".shardpack").mkdir(parents=True)
     with (tmp_path / "ds" / FILE_NAME).open("wb") as file:
         file.truncate(200 << 30)
     with pytest.raises(CorruptManifestError, match="too large"):
