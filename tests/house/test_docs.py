@@ -5,6 +5,10 @@ and one Python namespace. Commands stand behind `$ `; what follows them, if anyt
 they must print (`...` stands for anything). A block is left out by a comment just above it:
 
     <!-- not run: needs a bucket -->
+
+or, where a package of an extra may be missing, until that is installed:
+
+    <!-- needs: torch -->
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ import re
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 from subprocess import PIPE, STDOUT
 from typing import NamedTuple
@@ -34,6 +39,7 @@ PLAIN = {"text", "json", "toml", "yaml", "bibtex"}  # anything else would be cod
 FENCE = re.compile(r"^(?P<indent> *)```(?P<language>[^\n]*)\n(?P<body>.*?)^(?P=indent)```$", re.MULTILINE | re.DOTALL)
 CALL = re.compile(r"^\$ ((?:.*\\\n)*.*)\n((?:(?!\$ ).*\n)*)", re.MULTILINE)  # a command, and what it prints
 OPT_OUT = re.compile(r"<!-- not run: \S.* -->\s*\Z")
+NEEDS = re.compile(r"<!-- needs: (\w+) -->\s*\Z")
 LOOSE = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 
 
@@ -55,10 +61,16 @@ def blocks_of(path: Path) -> list[Block]:
             where=f"{name_of(path)}:{text.count(chr(10), 0, match.start()) + 1}",
             language=match["language"].strip(),
             body=re.sub(f"^{match['indent']}", "", match["body"], flags=re.MULTILINE),
-            left_out=OPT_OUT.search(text, 0, match.start()) is not None,
+            left_out=OPT_OUT.search(text, 0, match.start()) is not None or lacks_package(text[: match.start()]),
         )
         for match in FENCE.finditer(text)
     ]
+
+
+def lacks_package(before: str) -> bool:
+    """Return whether the block behind this text needs a package that is not there; where it must be, it is needed."""
+    needed = NEEDS.search(before)
+    return needed is not None and not find_spec(needed[1]) and not os.environ.get("SHARDPACK_REQUIRE_TORCH")
 
 
 @pytest.fixture
