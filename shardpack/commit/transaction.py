@@ -170,15 +170,15 @@ class Transaction:
             StorageError: The place refused.
         """
         tar, index = files or self.scratch.files(info)
-        try:
-            with storage_errors(f"write to {self.location!r}", then=self._then):
+        with storage_errors(f"write to {self.location!r}", then=self._then):
+            try:
                 self._lease.check()
                 self._journal.add(Entry(info, input_digest))
                 self._target.place(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
                 self._target.place(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
-        finally:
-            if files is None:
-                self.scratch.delete([info.name, info.index_path])
+            finally:
+                if files is None:
+                    self.scratch.delete([info.name, info.index_path])
 
     def deliveries(self, jobs: int) -> UploadQueue:
         """Return a queue that delivers shards in threads, while `jobs` more are being made."""

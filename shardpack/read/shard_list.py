@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from functools import cached_property
-from typing import overload
+from typing import Any, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +34,7 @@ class ShardList(Sequence[ShardInfo]):
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.num_samples = manifest.num_samples
         self.num_bytes = manifest.num_bytes
-        self._store = store
+        self._store, self._manifest = store, manifest
         self._files = [SegmentFile(store, segment) for segment in manifest.shards]
         self._table = ShardTable(
             [
@@ -44,6 +44,9 @@ class ShardList(Sequence[ShardInfo]):
         )
         table_bytes = sum(segment.num_bytes for segment in manifest.shards)
         self._is_flat = table_bytes <= FIRST_BYTES or (not store.remote and len(self._table) <= FLAT_SHARDS)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return (ShardList, (self._store, self._manifest))
 
     def __len__(self) -> int:
         return len(self._table)

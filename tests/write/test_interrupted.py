@@ -178,12 +178,12 @@ def test_a_killed_worker_is_one_clear_error(source, whole, tmp_path):
     assert_continues(source, out, whole, 2)
 
 
-def pack_but_die(task):
+def pack_but_die(task, report):
     """Stand in for `pack_shard` in a worker: die at one shard, in the midst of writing it."""
     if task.name == "shard-000002.tar":
         task.scratch.new_file(task.name, expected_bytes=1000).write(b"half")
         os.kill(os.getpid(), signal.SIGKILL)
-    return pack_shard(task)
+    return pack_shard(task, report)
 
 
 def test_a_worker_that_always_dies_never_publishes(tmp_path, monkeypatch):

@@ -91,7 +91,10 @@ class Drivers:
             self._free.append(driver)
             return answer
 
+    def __del__(self) -> None:
+        self.close()
+
     def close(self) -> None:
-        """Let the threads of free drivers end; later calls make new ones."""
+        """Let the threads of free drivers end; later calls make new ones. So does dropping this object."""
         while self._free:
             self._free.pop().close()
