@@ -131,7 +131,7 @@ def test_the_same_command_ends_the_same(tmp_path, source, zygote, what, every):
     if every == 1:
         left = at_the_end.count(False)  # steps to go when nothing tells any more: folders are removed
         assert at_the_end == [True] * (len(at_the_end) - left) + [False] * left
-        assert left <= 2, "only the folders of journal and of what was unfinished"
+        assert left <= 4, "only the lease and the folders of what was unfinished"
 
 
 def test_a_second_kill_changes_nothing(tmp_path, source, zygote, every):
