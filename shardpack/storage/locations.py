@@ -1,6 +1,6 @@
 """The stores of one dataset: one for its sidecars, one for each place where it has tars.
 
-A manifest says with `locations` where its tars are (SPEC 6). It may come from a stranger, so its word is
+A manifest says with `locations` where its tars are (SPEC 6.5). It may come from a stranger, so its word is
 followed to few kinds of places, never from a bucket or server to this machine, to another bucket or host only
 if the user says so, and takes credentials to no other server.
 """
