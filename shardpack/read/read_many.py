@@ -48,7 +48,7 @@ def _read_planned(
     order = _ascending(positions)
     ascending = positions if order is None else positions[order]
     found: list[Sample] = []
-    for runs in _groups(shards, ascending):
+    for runs in groups(shards, ascending):
         found.extend(_read(shards, ascending, runs, _plan(shards, ascending, runs, fields), streaming=streaming))
     if order is None:
         return found
@@ -190,8 +190,8 @@ def _ascending(positions: Integers) -> Integers | None:
     return None if (positions[1:] >= positions[:-1]).all() else np.argsort(positions, kind="stable")
 
 
-def _groups(shards: ShardCache, ascending: Integers) -> Iterator[list[tuple[int, int, int]]]:
-    """Yield runs of positions that share a shard, as many together as may be open at a time."""
+def groups(shards: ShardCache, ascending: Integers) -> Iterator[list[tuple[int, int, int]]]:
+    """Yield runs of positions that share a shard, as many together as may be open at a time: (shard, begin, end)."""
     group: list[tuple[int, int, int]] = []
     num_bytes = 0
     for run in shards.runs(ascending):

@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from shardpack.errors import FieldNotFoundError, OptionError, PositionError, UnknownKeyError
 from shardpack.read.key_lookup import KeyLookup
+from shardpack.read.read_many import groups
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import SampleLocation, ShardReader
 from shardpack.runtime.arguments import integer_or_none
@@ -86,19 +87,24 @@ class Selection:
         number += size if number < 0 else 0
         return number if self.positions is None else int(self.positions[number])
 
-    def position_of(self, key: str) -> int:
+    def position_of(self, key: str, stored: list[int] | None = None) -> int:
         """Return the stored position of a key.
+
+        Args:
+            key: Of the sample.
+            stored: All positions that have it in the whole dataset, where they are known already.
 
         Raises:
             UnknownKeyError: No sample of this selection has it.
             DuplicateKeyError: Several samples have it (only in datasets that others wrote).
         """
         if self.positions is None:
-            return self.lookup.position(key)
-        found = self.positions_of(key)
+            return self.lookup.position(key, stored)
+        stored = self.lookup.positions(key) if stored is None else stored
+        found = [position for position in stored if self.holds(position)]
         if not found:
             raise UnknownKeyError(f"no such key in this view: {key!r}")
-        return found[0] if len(found) == 1 else self.lookup.position(key)
+        return self.lookup.position(key, found)
 
     def positions_of(self, key: str) -> list[int]:
         """Return the stored positions of all samples of this selection that have a key; usually none or one."""
@@ -131,8 +137,11 @@ class Selection:
         else:
             items = items.reshape(-1).tolist() if isinstance(items, np.ndarray) else list(items)
             if set(map(type, items)) - {int}:
-                self.lookup.prepare([item for item in items if isinstance(item, str)])
-                found = [self.position_of(item) if isinstance(item, str) else self.position(item) for item in items]
+                stored = self.lookup.find_many(item for item in items if isinstance(item, str))
+                found = [
+                    self.position_of(item, stored.get(item)) if isinstance(item, str) else self.position(item)
+                    for item in items
+                ]
                 return np.array(found, np.int64)
             try:
                 numbers = np.array(items, np.int64)
@@ -197,12 +206,16 @@ class Selection:
                 yield shard.store, shard.locate(row)
 
     def locate(self, positions: Integers) -> list[SampleLocation]:
-        """Return where samples at stored positions lie, their indexes fetched together."""
-        numbers = self.shards.table.locate_many(positions)
-        unique = np.unique(numbers).tolist()
-        opened = dict(zip(unique, self.shards.load(unique), strict=True))
-        pairs = zip(numbers.tolist(), positions.tolist(), strict=True)
-        return [opened[number].locate(position - opened[number].first) for number, position in pairs]
+        """Return where samples at stored positions lie; indexes are fetched together, as many as may be held."""
+        order = np.argsort(positions, kind="stable")
+        ascending = positions[order]
+        located: dict[int, SampleLocation] = {}
+        for runs in groups(self.shards, ascending):
+            opened = self.shards.load(number for number, _, _ in runs)
+            for shard, (_, begin, end) in zip(opened, runs, strict=True):
+                for at, position in zip(order[begin:end].tolist(), ascending[begin:end].tolist(), strict=True):
+                    located[at] = shard.locate(position - shard.first)
+        return [located[at] for at in range(len(positions))]
 
     def _rows(self) -> Iterator[tuple[ShardReader, Integers]]:
         waiting: list[tuple[int, Integers]] = []
