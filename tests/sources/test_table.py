@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import datetime as dt
-import io
 import json
 import re
 import sys
@@ -18,13 +16,8 @@ from shardpack.errors import MissingDependencyError, SourceError
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from shardpack.sources.table import find_tables, list_table
-from shardpack.sources.table_formats import csv_records
 from tests.sources.trees import samples_of, write_tree
 from tests.strategies import examples
-
-cells = st.sampled_from(["", "0", "7", "-12", "007", "1.5", "-.5", "5.", "1e3", "1e999", "nan", "+1", " 1", "9" * 19])
-cells |= st.integers().map(str) | st.floats().map(repr) | st.text(st.characters(codec="utf-8", exclude_characters="\0"))
-columns = st.text(st.characters(codec="utf-8", exclude_characters="\0\ufeff"), max_size=3)
 
 
 def listed(folder, *, rename_keys=False):
@@ -37,30 +30,6 @@ def listed(folder, *, rename_keys=False):
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
     return tmp_path_factory.mktemp("table")
-
-
-@examples(60)
-@given(st.lists(columns, unique=True, max_size=3), st.data())
-def test_csv_cells_become_values_that_lose_nothing(shared, names, data):
-    rows = data.draw(st.lists(st.lists(cells, min_size=len(names), max_size=len(names)), max_size=4))
-    buffer = io.StringIO(newline="")
-    writer = csv.writer(buffer)
-    writer.writerow([*names, "file_name"])
-    writer.writerows([*row, f"{number}.jpg"] for number, row in enumerate(rows))
-    (shared / "metadata.csv").write_bytes(buffer.getvalue().encode())
-    problems = Problems()
-    records = [values for _, _, values in csv_records(str(shared), ["metadata.csv"], problems)]
-    assert not problems.rejected
-    assert [values["file_name"] for values in records] == [f"{number}.jpg" for number in range(len(rows))]
-    for column, name in enumerate(names):
-        filled = [(row[column], record[name]) for row, record in zip(rows, records, strict=True) if row[column]]
-        assert all(record[name] is None for row, record in zip(rows, records, strict=True) if not row[column])
-        kinds = {type(value) for _, value in filled}
-        assert len(kinds) <= 1  # one type a column
-        for cell, value in filled:
-            assert value == (float(cell) if kinds == {float} else int(cell) if kinds == {int} else cell)
-            assert kinds != {int} or str(value) == cell
-            assert abs(value) < float("inf") if kinds == {float} else True
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,151 @@
+"""Indexes go where their readers find the tars again, over nothing that is somebody else's."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import shardpack
+from shardpack.commit.open_target import target_of
+from shardpack.errors import OptionError, OutputExistsError, StorageError
+from shardpack.format.shard_info import index_path
+from shardpack.index.find import TarSet, find_tars
+from shardpack.index.target import check_writable, target_for, writing_indexes
+from shardpack.storage.local import LocalStore
+from shardpack.storage.memory import MemoryStore
+from tests.format.builders import entry
+
+TAR = entry(b"a.jpg", b"1") + bytes(1024)
+
+
+def at(location):
+    """Return a store that says to be there."""
+    return MemoryStore({"x.tar": TAR}, location=location)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = tmp_path / "tars"
+    folder.mkdir()
+    (folder / "x.tar").write_bytes(TAR)
+    return folder
+
+
+def test_beside_the_tars_nothing_is_said_of_where_they_are(folder):
+    found = find_tars(folder)
+    for out in (None, folder, f"{folder}/", folder / ".." / "tars"):
+        target, shards_at = target_for(found, out, None, None)
+        assert (os.path.realpath(target.location), shards_at) == (os.path.realpath(folder), None)
+
+
+def test_elsewhere_the_tars_are_a_relative_path(folder, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for out, expected in ((tmp_path / "idx", "../tars"), ("idx/deep", "../../tars"), (folder / "sub", "..")):
+        assert target_for(find_tars(folder), out, None, None)[1] == expected
+
+
+def test_a_link_to_the_tars_is_the_same_folder(folder, tmp_path):
+    (tmp_path / "link").symlink_to(folder)
+    assert target_for(find_tars(folder), tmp_path / "link", None, None)[1] is None
+
+
+def test_of_a_bucket_the_url_is_said(tmp_path):
+    found = TarSet(at("s3://bucket/tars"), ("x.tar",))
+    target, shards_at = target_for(found, tmp_path / "idx", None, None)
+    assert (target.location, shards_at) == (str(tmp_path / "idx"), "s3://bucket/tars")
+
+
+@pytest.mark.parametrize(
+    ("home", "out", "text"),
+    [
+        ("https://host/x", None, "a web server takes no files; name a folder or bucket"),
+        ("s3://bucket/x", "https://host/y?secret=1", r"cannot write to 'https://host/y': a web server takes no files"),
+        ("sftp://host/x", "idx", r"not found from elsewhere \(SPEC 6\.5\)"),
+        ("s3://user@host/x", "idx", "neither a path nor a URL without user"),
+        ("a store of the caller's", "idx", "not found from elsewhere: it has no URL"),
+    ],
+)
+def test_where_nobody_would_find_the_tars(home, out, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(OptionError, match=text) as caught:
+        target_for(TarSet(at(home), ("x.tar",)), out, None, None)
+    assert "secret" not in str(caught.value)
+    assert not os.listdir(tmp_path), "nothing is written"
+
+
+def test_tars_of_a_disk_are_not_found_from_a_bucket(folder):
+    with pytest.raises(OptionError, match="tars on this disk cannot be found from 'memory://bucket'"):
+        target_for(find_tars(folder), "memory://bucket", None, None)
+
+
+def test_a_store_that_takes_nothing():
+    class ReadOnly:
+        location, folder = "s3://bucket", None
+
+    with pytest.raises(OptionError, match='takes no objects, or does not list them; open its tars with index="memory"'):
+        target_for(TarSet(ReadOnly(), ("x.tar",)), None, None, None)
+
+
+def test_options_of_an_out_that_is_not_named(folder):
+    with pytest.raises(OptionError, match="out_options are for out"):
+        target_for(find_tars(folder), None, None, {"region": "x"})
+
+
+def check(folder, *, force=False):
+    found = find_tars(folder)
+    return check_writable(found, target_of(LocalStore(folder)), None, force=force)
+
+
+def test_an_empty_place_has_no_dataset_before(folder):
+    assert check(folder) is None
+    assert os.listdir(folder) == ["x.tar"], "nothing is written"
+
+
+def test_a_dataset_is_replaced_by_force_only(folder):
+    shardpack.index(folder)
+    with pytest.raises(OutputExistsError, match=r"already holds .*; pass --force"):
+        check(folder)
+    before = check(folder, force=True)
+    assert (before.manifest.num_samples, list(before.shards)) == (1, ["x.tar"])
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_no_tar_of_a_dataset_is_left_behind(folder, force):
+    (folder / "y.tar").write_bytes(entry(b"b.jpg", b"1") + bytes(1024))
+    shardpack.index(folder)
+    (folder / "y.tar").unlink()
+    with pytest.raises(OutputExistsError, match=r"has 1 more tar\(s\), such as 'y.tar'; index them all"):
+        check(folder, force=force)
+
+
+def test_a_damaged_dataset_is_none(folder):
+    shardpack.index(folder)
+    (folder / ".shardpack" / "manifest.json").write_bytes(b"{}")
+    with pytest.raises(OutputExistsError, match="--force"):
+        check(folder)
+    assert check(folder, force=True) is None
+
+
+def test_a_file_that_is_no_index_of_ours(folder):
+    path = folder / index_path("x.tar")
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"somebody else's")
+    with pytest.raises(OutputExistsError, match="is not a shardpack index; move it away, or pass --force"):
+        check(folder)
+    assert check(folder, force=True) is None
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write anywhere")
+def test_a_folder_that_may_not_be_written_to(folder):
+    folder.chmod(0o555)
+    with pytest.raises(StorageError, match="change its permissions"):
+        check(folder)
+
+
+@pytest.mark.parametrize("location", ["s3://bucket", "/data"])
+def test_an_error_of_a_bucket_names_the_other_way(location):
+    with pytest.raises(StorageError, match="denied") as caught, writing_indexes(target_of(at(location))):
+        raise StorageError("denied", shard="x.tar")
+    assert ("--out" in str(caught.value)) == location.startswith("s3")
+    assert caught.value.shard == "x.tar"
