@@ -78,7 +78,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     if index == "memory":
         found = find_tars(location, storage_options)
         base = with_cache(found.store, cache_dir, cache_bytes, storage_options)
-        return index_in_memory(found, verify=verify, base=base)
+        return open_dataset(index_in_memory(found, base=base), verify=verify)
     options = LocationOptions(storage_options, cache_dir, cache_bytes, allow_locations)
     beside = None if sidecars is None else _sidecars(sidecars, options)
     if isinstance(location, (str, os.PathLike)):

@@ -19,7 +19,8 @@ from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_shards import load_manifest, open_shards
+from shardpack.read.open_manifest import load_manifest
+from shardpack.read.open_shards import open_shards
 from shardpack.read.read_many import read_listed, read_samples
 from shardpack.read.sample import Sample
 from shardpack.read.selection import Selection
@@ -310,7 +311,7 @@ class Dataset:
 
 
 def _reopen(stores: DatasetStores, verify: bool | None, positions: Positions | None, fingerprint: str) -> Dataset:
-    manifest = load_manifest(stores.sidecars)
+    _, manifest = load_manifest(stores.sidecars)
     shards = ShardCache(stores, manifest, verify=stores.checks_reads if verify is None else verify)
     dataset = Dataset(Selection(shards, KeyLookup(shards), positions), verify=verify)
     if dataset.fingerprint != fingerprint:

@@ -78,13 +78,8 @@ class Build:
         total = sum(sizes[name] for name in left)
         tasks = [TarFile(found.folder, name, self._ignore) for name in left]
         with start_workers(max(1, min(jobs or default_jobs(total), len(tasks)))) as engine:
-            if engine.jobs == 1:
-                for task in tasks:
-                    self._add(index_tar(task, advance=count.advance))
-            else:
-                for number, indexed in engine.map(index_tar, tasks):
-                    self._add(indexed)
-                    count.advance(sizes[left[number]])
+            for _, indexed in engine.map(index_tar, tasks, advance=lambda _, num_bytes: count.advance(num_bytes)):
+                self._add(indexed)
         self.bytes_fetched += total
 
     def _add_headers(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:

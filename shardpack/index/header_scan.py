@@ -27,7 +27,7 @@ class TarFile:
     ignore: Sequence[str] = DEFAULT_IGNORE
 
 
-def index_tar(tar: TarFile, *, advance: Callable[[int], None] = lambda _: None) -> IndexedTar:
+def index_tar(tar: TarFile, advance: Callable[[int], None] = lambda _: None) -> IndexedTar:
     """Return the index of a tar. Reads the file once; what follows the end of the archive only for its checksum.
 
     Calls `advance(bytes)` after each piece of the file.

@@ -9,7 +9,6 @@ from typing import Any
 
 from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import begin
-from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.build import Build, OnDuplicate
@@ -120,8 +119,8 @@ def index(
     )
 
 
-def index_in_memory(found: TarSet, *, verify: bool | None = None, base: Store | None = None) -> Dataset:
-    """Return a dataset over plain tars whose index lives in memory; `base` reads them, if not their own store."""
+def index_in_memory(found: TarSet, *, base: Store | None = None) -> Store:
+    """Return a store of plain tars with their index in memory; `base` reads the tars, if not their own store."""
     memory = MemoryStore({})
     target = target_of(memory)
     with begin(target, "index", replace=False) as transaction:
@@ -131,7 +130,7 @@ def index_in_memory(found: TarSet, *, verify: bool | None = None, base: Store | 
         _, files = built.encode()
         transaction.publish(files)
     objects = {name: bytes(memory.buffer(name)) for name in memory.names()}
-    return open_dataset(MemoryStore(objects, base=base or found.store), verify=verify)
+    return MemoryStore(objects, base=base or found.store)
 
 
 def _changed(before: Mapping[str, ShardInfo], after: Sequence[ShardInfo]) -> list[str]:

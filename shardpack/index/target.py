@@ -18,8 +18,8 @@ from shardpack.format.manifest import FILE_NAME, Manifest, is_location, parse_ma
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.format.sidecars import whole_table
 from shardpack.index.find import TarSet
+from shardpack.storage.locations import is_followed
 from shardpack.storage.open import open_store
-from shardpack.storage.overlay import is_followed
 from shardpack.storage.url import WEB_SCHEMES, is_url
 
 
@@ -150,7 +150,7 @@ def _from(folder: str, found: TarSet) -> str:
 
 
 def _checked(shards_at: str, home: str) -> str:
-    if is_url(shards_at) and not is_followed(shards_at.partition("://")[0], home):
+    if is_url(shards_at) and not is_followed(home, shards_at):
         raise OptionError(
             f"tars at {shards_at!r} are not found from elsewhere (SPEC 6.5); write the indexes beside them"
         )

@@ -7,6 +7,9 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from functools import partial
 
+import numpy as np
+import numpy.typing as npt
+
 from shardpack.errors import (
     CorruptIndexError,
     CorruptManifestError,
@@ -17,7 +20,7 @@ from shardpack.errors import (
 )
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain_columns, fingerprint_text
-from shardpack.format.key_index import KeySegment, SegmentReader, encode_key_index, hash_keys
+from shardpack.format.key_index import KeySegment, SegmentReader, encode_key_index
 from shardpack.format.manifest import FILE_NAME, HERE, WORK_FOLDER, Manifest, manifest_path, segment_path
 from shardpack.format.paged import Segment
 from shardpack.format.shard_info import FOLDER
@@ -28,6 +31,7 @@ from shardpack.read.shard_list import ShardList
 from shardpack.storage.protocols import Store
 
 PIECE_BYTES = 8 << 20
+Hashes = npt.NDArray[np.uint64]
 _REBUILD = 'rebuild it with "shardpack index --force"'
 
 
@@ -40,18 +44,19 @@ def is_table_sound(table: ShardList) -> bool:
     return True
 
 
-def verify_sidecars(store: Store, whole: Manifest, table: ShardList, keys: Iterator[str] | None) -> Iterator[Problem]:
+def verify_sidecars(store: Store, whole: Manifest, table: ShardList, hashes: Hashes | None) -> Iterator[Problem]:
     """Yield what is wrong with shard table, key index and manifests, and the files that do not belong here.
 
     Args:
         store: Holds the dataset's folder `.shardpack`.
         whole, table: What is verified.
-        keys: Of all samples, to compare the key index with; None where not all indexes of shards are sound.
+        hashes: Of the keys of all samples, in their order, to compare the key index with; None where not all
+            indexes of shards are sound.
     """
     checks: list[Callable[[], None]] = [
         *(partial(_check_file, store, segment) for segment in (*whole.shards, *whole.keys)),
         partial(_check_table, whole, table),
-        partial(_check_keys, store, whole, keys),
+        partial(_check_keys, store, whole, hashes),
         partial(_check_copy, store, whole),
     ]
     seen: set[str] = set()
@@ -101,20 +106,21 @@ def _check_table(whole: Manifest, table: ShardList) -> None:
         )
 
 
-def _check_keys(store: Store, whole: Manifest, keys: Iterator[str] | None) -> None:
-    """Check the key index; against the keys themselves where they are given."""
+def _check_keys(store: Store, whole: Manifest, hashes: Hashes | None) -> None:
+    """Check the key index; against the hashes of the keys themselves where they are given."""
+    first = 0
     for segment in whole.keys:
         file = SegmentFile(store, segment)
         SegmentReader(file.load, segment, path=file.path).check()
-        if keys is not None and not _holds(segment, keys):
+        if hashes is not None and not _holds(segment, hashes[first : first + segment.num_keys]):
             raise StaleIndexError(f"key index is not that of the keys; {_REBUILD}", shard=file.path)
+        first += segment.num_keys
 
 
-def _holds(segment: KeySegment, keys: Iterator[str]) -> bool:
-    """Return whether a segment is that of the next keys."""
-    encoded = (key.encode("utf-8", "surrogateescape") for key, _ in zip(keys, range(segment.num_keys), strict=False))
+def _holds(segment: KeySegment, hashes: Hashes) -> bool:
+    """Return whether a segment is that of the keys with these hashes."""
     checksum = 0
-    for part in encode_key_index(hash_keys(encoded, segment.num_keys)):
+    for part in encode_key_index(hashes):
         checksum = crc32c(part, checksum)
     return checksum == segment.crc32c
 
@@ -137,7 +143,8 @@ def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem
     try:
         for info in table:
             known.add(info.index_path)
-            tars.add(info.name)
+            if whole.locations[info.location] == HERE:
+                tars.add(info.name)
     except ShardpackError:  # told of already; nothing tells now what belongs here
         return
     is_unfinished = False
@@ -147,7 +154,7 @@ def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem
         elif name.startswith(f"{FOLDER}/"):
             if name not in known and not 0 < generation_of(name) < whole.generation:
                 yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
-        elif name.endswith(".tar") and name not in tars and whole.locations == (HERE,):
+        elif name.endswith(".tar") and name not in tars and HERE in whole.locations:
             yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
     if is_unfinished:
         yield Problem("orphan", WORK_FOLDER, "a command was cut off; run it again, or remove this folder")

@@ -8,21 +8,22 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from shardpack.dataset import open_dataset
 from shardpack.errors import ShardpackError, StorageError
+from shardpack.format.key_index import hash_keys
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.header_scan import TarFile, index_tar
 from shardpack.index.range_scan import index_object
 from shardpack.inspect.problem import Problem, problem_of
-from shardpack.inspect.sidecars import is_table_sound, verify_sidecars
+from shardpack.inspect.sidecars import Hashes, is_table_sound, verify_sidecars
+from shardpack.read.open_shards import open_shards
 from shardpack.read.shard_checks import (
     check_length,
     checked_index,
@@ -32,19 +33,38 @@ from shardpack.read.shard_checks import (
     spread_rows,
 )
 from shardpack.runtime.arguments import as_jobs
+from shardpack.runtime.engine import Report
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
+from shardpack.runtime.threads import call_all
+from shardpack.storage.adapter import adapt
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store
-from shardpack.storage.overlay import Elsewhere, with_shards
-from shardpack.storage.protocols import Store
+from shardpack.storage.protocols import RangeReader, Store
 from shardpack.storage.url import is_url
 
 PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
 PROBED_FAR_AWAY = 8  # the same where each costs a request, and one field of each
 SHARDS_AT_ONCE = 8  # of a bucket, unless told otherwise: their requests wait for the network
 SHOWN = 5  # damaged payloads named a shard
-Task = tuple[Store, ShardInfo, bool]  # the last: whether to read every byte
+
+
+@dataclass(frozen=True, slots=True)
+class _Task:
+    """A shard to verify, the stores of its index and its tar, and whether to read every byte."""
+
+    sidecars: Store
+    tars: Store
+    info: ShardInfo
+    full: bool
+
+
+@dataclass(frozen=True, slots=True)
+class _Verified:
+    """What was found wrong with a shard and its index; if nothing, the hashes of its keys."""
+
+    problems: Sequence[Problem]
+    hashes: Hashes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +95,12 @@ class VerifyReport:
 
 
 def verify(
-    location: str | os.PathLike[str],
+    location: str | os.PathLike[str] | RangeReader,
     *,
     full: bool = False,
     jobs: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    allow_locations: bool | Sequence[str] = False,
     progress: Progress = no_progress,
 ) -> VerifyReport:
     """Return what is wrong with a dataset; an empty list of problems is the proof.
@@ -90,11 +111,11 @@ def verify(
     Memory: one shard's index a job, and 40 bytes a sample for the key index.
 
     Args:
-        location: Folder of the dataset, or its URL.
+        location: Folder of the dataset, its URL, or a store.
         full: Read every byte.
         jobs: Worker processes; None takes one a core for `full`, where they pay for their start, else one.
-            Of a URL: shards under way at once, in threads; None takes 8.
-        storage_options: Of the URL, as `shardpack.open` takes them.
+            Where some of it is not on this disk: shards under way at once, in threads; None takes 8.
+        storage_options, allow_locations: As `shardpack.open` takes them.
         progress: Called as progress("verify", bytes done, bytes in all).
 
     Raises:
@@ -102,31 +123,22 @@ def verify(
     """
     began = time.perf_counter()
     jobs = as_jobs(jobs)
-    store = open_store(location, storage_options if is_url(location) else None)
-    dataset = open_dataset(store, options=LocationOptions(storage_options))
-    whole = dataset.manifest
-    reader = with_shards(store, whole.locations, Elsewhere(storage_options))
+    if isinstance(location, (str, os.PathLike)):
+        location = open_store(location, storage_options if is_url(location) else None)
+    options = LocationOptions(storage_options, allow_locations=allow_locations)
+    shards = open_shards(adapt(location), options=options)
+    stores, whole, table = shards.stores, shards.manifest, shards.table
     count = ByteProgress("verify", whole.num_bytes, progress)
-    sound = is_table_sound(dataset.shards)
-    tasks = [(reader, info, full) for info in dataset.shards] if sound else []
-    found: dict[int, list[Problem]] = {}
-    if reader.folder is not None:
-        jobs = jobs or default_jobs(whole.num_bytes if full else 0)
-        with start_workers(min(jobs, len(tasks) or 1)) as engine:
-            if engine.jobs == 1:
-                for number, task in enumerate(tasks):
-                    before = count.done
-                    found[number] = _verify_shard(task, passed=count.advance)
-                    count.advance_to(before + task[1].num_bytes)  # also where not all of it was read
-            else:
-                for number, shard_problems in engine.map(_verify_shard, tasks):
-                    found[number] = shard_problems
-                    count.advance(tasks[number][1].num_bytes)
+    sound = is_table_sound(table)
+    tasks = [_Task(stores.sidecars, stores.of(info), info, full) for info in table] if sound else []
+    if all(store.folder is not None for store in (stores.sidecars, *stores.shards)):
+        found = _in_processes(tasks, jobs or default_jobs(whole.num_bytes if full else 0), count)
     else:
-        found = dict(enumerate(_in_threads(tasks, jobs or SHARDS_AT_ONCE, count)))
-    problems = [problem for number in sorted(found) for problem in found[number]]
-    keys = dataset.keys() if sound and not problems else None
-    problems.extend(verify_sidecars(store, whole, dataset.shards, keys))
+        found = _in_threads(tasks, jobs or SHARDS_AT_ONCE, count)
+    problems = [problem for one in found for problem in one.problems]
+    hashes = [one.hashes for one in found if one.hashes is not None]
+    keys = np.concatenate([np.empty(0, np.uint64), *hashes]) if sound and len(hashes) == len(found) else None
+    problems.extend(verify_sidecars(stores.sidecars, whole, table, keys))
     return VerifyReport(
         num_shards=whole.num_shards,
         num_samples=whole.num_samples,
@@ -134,54 +146,70 @@ def verify(
         problems=tuple(problems),
         full=full,
         seconds=time.perf_counter() - began,
-        without_checksums=sum(info.crc32c is None for _, info, _ in tasks),
+        without_checksums=sum(task.info.crc32c is None for task in tasks),
     )
 
 
-def _in_threads(tasks: list[Task], jobs: int, count: ByteProgress) -> list[list[Problem]]:
-    """Return the problems of each shard; after an error the others end at the next range they have read."""
+def _in_processes(tasks: list[_Task], jobs: int, count: ByteProgress) -> list[_Verified]:
+    """Return what was found of each shard, all of them on this disk."""
+    left = [task.info.num_bytes for task in tasks]
+    found: dict[int, _Verified] = {}
+
+    def advance(number: int, num_bytes: int) -> None:
+        left[number] -= num_bytes
+        count.advance(num_bytes)
+
+    with start_workers(max(1, min(jobs, len(tasks)))) as engine:
+        for number, verified in engine.map(_verify_shard, tasks, advance=advance):
+            found[number] = verified
+            count.advance(left[number])  # also where not all of it was read
+    return [found[number] for number in range(len(tasks))]
+
+
+def _in_threads(tasks: list[_Task], jobs: int, count: ByteProgress) -> list[_Verified]:
+    """Return what was found of each shard; after an error the others end at the next range they have read."""
     stop = threading.Event()
 
-    def verify_one(task: Task) -> list[Problem]:
-        left = task[1].num_bytes
+    def verify_one(task: _Task) -> _Verified:
+        left = task.info.num_bytes
 
-        def passed(num_bytes: int) -> None:
+        def advance(num_bytes: int) -> None:
             nonlocal left
             if stop.is_set():
                 raise StorageError("verifying was given up; run it again")
             left -= num_bytes
             count.advance(num_bytes)
 
-        problems = _verify_shard(task, passed=passed)
+        verified = _verify_shard(task, advance)
         count.advance(left)
-        return problems
+        return verified
 
-    threads = ThreadPoolExecutor(jobs, thread_name_prefix="shardpack verify")
-    try:
-        return list(threads.map(verify_one, tasks))
-    finally:
-        stop.set()
-        threads.shutdown(wait=True, cancel_futures=True)
+    return call_all(verify_one, tasks, limit=jobs, purpose="verify", stop=stop)
 
 
-def _verify_shard(task: Task, *, passed: Callable[[int], None] = lambda _: None) -> list[Problem]:
-    """Return the problems of one shard and its index."""
-    store, info, full = task
-    problems: list[Problem] = []
+def _verify_shard(task: _Task, advance: Report) -> _Verified:
+    """Return what is wrong with one shard and its index."""
+    info, problems = task.info, list[Problem]()
     index: ShardIndex | None = None
     try:
-        index = checked_index(fetch_index(store, info), info)
+        index = checked_index(fetch_index(task.sidecars, info), info)
     except ShardpackError as error:
         problems.append(problem_of(error, info.index_path))
     try:
-        check_length(info, store.size(info.name))
-        if full:
-            problems.extend(_compare(store, info, index, passed))
-        elif index is not None and not problems:
-            _probe(store, info, index)
+        check_length(info, task.tars.size(info.name))
+        if task.full:
+            problems.extend(_compare(task.tars, info, index, advance))
+        elif index is not None:
+            _probe(task.tars, info, index)
     except ShardpackError as error:
         problems.append(problem_of(error, info.name))
-    return problems
+    return _Verified(problems, None if index is None or problems else _hashes(index))
+
+
+def _hashes(index: ShardIndex) -> Hashes:
+    """Return the hashes of a shard's keys, in their order."""
+    heap = index.key_heap.tobytes()
+    return hash_keys((heap[begin:end] for begin, end in pairwise(index.key_offset.tolist())), index.num_samples)
 
 
 def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
@@ -193,15 +221,13 @@ def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
     wanted.check(info.name, index, store.get_ranges(info.name, starts=wanted.starts, lengths=wanted.lengths))
 
 
-def _compare(
-    store: Store, info: ShardInfo, index: ShardIndex | None, passed: Callable[[int], None]
-) -> Iterator[Problem]:
+def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: Report) -> Iterator[Problem]:
     """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
     ignore = () if index is None else index.ignored
     if store.folder is not None:
-        found = index_tar(TarFile(store.folder, info.name, ignore), advance=passed).index
+        found = index_tar(TarFile(store.folder, info.name, ignore), advance=advance).index
     else:
-        found = index_object(store, info.name, checksums=True, ignore=ignore, advance=passed).index
+        found = index_object(store, info.name, checksums=True, ignore=ignore, advance=advance).index
     if index is not None and not _same_places(found, index):
         yield Problem(
             "stale",

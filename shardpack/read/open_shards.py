@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from shardpack.errors import CorruptManifestError, CorruptShardError, DatasetNotFoundError, ShardNotFoundError
-from shardpack.format.manifest import FILE_NAME, MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from shardpack.read.open_manifest import load_manifest
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.storage.locations import LocationOptions, open_locations
 from shardpack.storage.protocols import Store
@@ -30,20 +29,6 @@ def open_shards(
         DatasetNotFoundError: The store has no manifest.
         CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
     """
-    manifest = load_manifest(sidecars or store)
+    _, manifest = load_manifest(sidecars or store)
     stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)
     return ShardCache(stores, manifest, verify=stores.checks_reads if verify is None else verify, limits=limits)
-
-
-def load_manifest(store: Store) -> Manifest:
-    """Return the manifest in a store; raises as `open_shards`."""
-    try:
-        text = bytes(store.buffer(FILE_NAME, max_bytes=MAX_MANIFEST_BYTES))
-    except CorruptShardError as error:  # too long: none of it was read into memory
-        raise CorruptManifestError(error.args[0], shard=FILE_NAME) from error
-    except ShardNotFoundError as error:
-        raise DatasetNotFoundError(
-            f"no dataset in {store.location!r}: {FILE_NAME} is missing; "
-            'pack one with "shardpack pack", or index tars with "shardpack index"'
-        ) from error
-    return parse_manifest(text)

@@ -175,9 +175,14 @@ def resolve_location(home: Store, location: str, allow: bool | Sequence[str] = F
     return location
 
 
+def is_followed(home: str, url: str) -> bool:
+    """Return whether a manifest at `home` may say that its tars are at a URL of this kind."""
+    scheme = url.partition("://")[0]
+    return scheme in _FOLLOWED or (is_url(home) and home.partition("://")[0] == scheme)
+
+
 def _check_scheme(home: str, location: str) -> None:
-    scheme = location.partition("://")[0]
-    if scheme not in _FOLLOWED and not (is_url(home) and home.partition("://")[0] == scheme):
+    if not is_followed(home, location):
         raise _refused(home, location, "a kind of place that is not followed")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shardpack
+from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import FILE_NAME, manifest_path
 from shardpack.inspect.sidecars import is_table_sound, verify_sidecars
 from shardpack.storage.memory import MemoryStore
@@ -15,8 +16,10 @@ FILES = packed(numbered(30), max_shard_samples=10)
 def problems(files):
     store = MemoryStore(files)
     ds = shardpack.open(store)
-    keys = ds.keys() if is_table_sound(ds.shards) else None
-    return [(problem.kind, plain(problem.shard)) for problem in verify_sidecars(store, ds.manifest, ds.shards, keys)]
+    hashes = None
+    if is_table_sound(ds.shards):
+        hashes = hash_keys(map(str.encode, ds.keys()), len(ds))
+    return [(problem.kind, plain(problem.shard)) for problem in verify_sidecars(store, ds.manifest, ds.shards, hashes)]
 
 
 def test_good_ones():

@@ -14,9 +14,11 @@ from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import FILE_NAME, encode_manifest, manifest_path, parse_manifest
 from shardpack.format.shard_info import index_path
+from shardpack.storage.memory import MemoryStore
+from tests.fakes import file_contents
 from tests.format.builders import entry
 from tests.read.damage import flip
-from tests.read.datasets import numbered, write
+from tests.read.datasets import CountingStore, numbered, split_in_two, write
 from tests.sidecars import key_index, shard_table
 
 SAMPLES = numbered(300, size=50)
@@ -47,6 +49,36 @@ def test_a_good_dataset(folder, full, jobs):
     assert (report.num_samples, report.num_shards, report.full) == (300, 3, full)
     assert report.num_bytes == sum(path.stat().st_size for path in folder.glob("*.tar"))
     assert report.seconds > 0
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_a_store_is_verified_as_its_files_are(folder, full):
+    files = file_contents(folder)
+    assert shardpack.verify(MemoryStore(files), full=full).ok
+    del files[SHARD]
+    (problem,) = shardpack.verify(MemoryStore(files), full=full, jobs=1).problems
+    assert (problem.kind, problem.shard) == ("missing", SHARD)
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("full", [False, True])
+def test_tars_in_two_places(folder, full, jobs):
+    split_in_two(folder)
+    report = shardpack.verify(folder, full=full, jobs=jobs)
+    assert (report.problems, report.num_shards) == ((), 3)
+    (folder.parent / "more" / SHARD).rename(folder / SHARD)
+    assert sorted((problem.kind, problem.shard) for problem in shardpack.verify(folder, full=full).problems) == [
+        ("missing", SHARD),
+        ("orphan", SHARD),
+    ]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_each_index_is_read_once(folder, full):
+    store = CountingStore(file_contents(folder))
+    assert shardpack.verify(store, full=full).ok
+    taken = [path for path in store.taken() if "/index/" in path]
+    assert sorted(taken) == [index_path(f"shard-{number:06d}.tar") for number in range(3)]
 
 
 def test_an_empty_dataset_is_good(tmp_path):

@@ -7,12 +7,16 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from hypothesis import strategies as st
 
 import shardpack
+from shardpack.format.assemble import encode_dataset
+from shardpack.format.key_index import hash_keys
+from shardpack.format.manifest import manifest_path
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.memory import MemoryStore
 from tests.fakes import Samples, file_contents
@@ -30,6 +34,29 @@ def write(folder: Path, samples: Samples, **options: Any) -> Path:
     with shardpack.ShardWriter(folder, **options) as writer:
         for key, fields in samples.items():
             writer.write(key, fields)
+    return folder
+
+
+def split_in_two(folder: Path) -> Path:
+    """Move every second tar of a dataset to a folder `more` beside it, and say so in its manifest; return `folder`."""
+    ds = shardpack.open(folder)
+    hashes = hash_keys(map(str.encode, ds.keys()), len(ds))
+    shards = [replace(info, location=number % 2) for number, info in enumerate(ds.shards)]
+    for info, moved in zip(ds.shards, shards, strict=True):
+        if moved.location:
+            for old, new in (
+                (info.index_path, folder / moved.index_path),
+                (info.name, folder.parent / "more" / info.name),
+            ):
+                new.parent.mkdir(parents=True, exist_ok=True)
+                (folder / old).rename(new)
+    for path in [*folder.glob(".shardpack/*.index"), folder / manifest_path(1)]:
+        path.unlink()
+    _, files = encode_dataset(
+        shards, hashes, locations=(".", "../more"), classes=ds.classes, packed_with=ds.manifest.packed_with
+    )
+    for name, parts in files:
+        (folder / name).write_bytes(b"".join(parts))
     return folder
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.errors import CorruptManifestError, DatasetNotFoundError
+import shardpack
+from shardpack.errors import CorruptManifestError, DatasetNotFoundError, ShardpackError
 from shardpack.format.manifest import FILE_NAME
 from shardpack.read.open_shards import open_shards
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
+from tests.format.builders import entry
 from tests.read.datasets import CountingStore, numbered, packed
 
 FILES = packed(numbered(12), max_shard_samples=4)
@@ -42,3 +44,15 @@ def test_a_manifest_beyond_all_measure_is_not_read(tmp_path):
         file.truncate(200 << 30)
     with pytest.raises(CorruptManifestError, match="too large"):
         open_shards(LocalStore(tmp_path / "ds"))
+
+
+def test_what_is_elsewhere_must_be_the_tar_that_the_index_tells_of(tmp_path):
+    """A manifest of a stranger cannot make a reader hand out just any file of this machine."""
+    data = entry(b"a.jpg", b"x" * 700) + bytes(1024)
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "x.tar").write_bytes(data)
+    shardpack.index(tmp_path / "tars", out=tmp_path / "idx", jobs=1)
+    (tmp_path / "tars" / "x.tar").write_bytes(b"secret".ljust(len(data), b"!"))
+    for verify in (None, True, False):
+        with pytest.raises(ShardpackError, match=r"does not match its shard|is damaged"):
+            open_shards(LocalStore(tmp_path / "idx"), verify=verify).read(0)
