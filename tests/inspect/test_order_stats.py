@@ -83,7 +83,7 @@ def test_data_packed_by_class_does_not(stored_by_class, seed):
 def test_the_figure_that_is_promised(tmp_path):
     """20,000 samples in 100 classes, packed with a shuffle: within 2 % of a true shuffle; sorted: far from it."""
     size, kinds = 20_000, 100
-    options = {"shuffle": "blocks", "block_bytes": "64KiB", "batch_size": 256}
+    options = {"shuffle": "blocks", "block_bytes": "64KiB", "batch_size": 256, "partitions": 1}
     shuffled = by_class(shuffled_keys(7, size), samples=size, classes=kinds)
     good = shardpack.open(write(tmp_path / "good", shuffled, max_shard_bytes="4MiB"))
     bad = shardpack.open(

@@ -23,7 +23,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(5)}
 PACK = {"action": "pack", "options": {"max_shard_samples": 2, "layout": "files"}}
 WRITE = {"action": "write", "options": {"max_shard_samples": 2}}
-SHUFFLED = {"action": "pack", "options": {"max_shard_samples": 2, "layout": "files", "shuffle": 3}}
+SHUFFLED = {"action": "pack", "options": {"max_shard_samples": 2, "layout": "files", "shuffle_seed": 3}}
 
 
 class Zygote:
@@ -221,7 +221,7 @@ def test_a_kill_amid_packing_a_changed_source(tmp_path, source, zygote, every):
             for options in (
                 {"max_shard_samples": 1, "layout": "files"},
                 {"max_shard_bytes": 6000, "layout": "files"},
-                {"max_shard_samples": 2, "layout": "files", "shuffle": 1},
+                {"max_shard_samples": 2, "layout": "files", "shuffle_seed": 1},
             )
         ),
     ],
