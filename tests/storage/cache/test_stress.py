@@ -77,9 +77,10 @@ def kill_at_random(folder, plain, source, seconds):
     """Return the most bytes that were seen in the folder, and how many processes were killed meanwhile."""
     workers = [start_worker(folder, plain, seed) for seed in range(WORKERS)]
     until, kills, most = time.monotonic() + seconds, 0, 0
+    pause = seconds / 50  # as many kills however long: what they leave unfinished takes room for ten minutes
     try:
         while time.monotonic() < until:
-            time.sleep(source.random() * 0.05)
+            time.sleep(source.random() * pause)
             most = max(most, bytes_taken(folder))
             worker = workers.pop(source.randrange(WORKERS))
             os.kill(worker, signal.SIGKILL)
