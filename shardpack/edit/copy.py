@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,8 +22,9 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction, begin
 from shardpack.commit.upload import checked, read_object
+from shardpack.edit.gather import Gathered, gather
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
-from shardpack.format.manifest import FILE_NAME, Manifest, encode_manifest, manifest_path, segment_path
+from shardpack.format.manifest import FILE_NAME, manifest_path, segment_path
 from shardpack.format.naming import is_packer_name
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.sidecars import REJECTED_PATH
@@ -34,7 +35,7 @@ from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.locations import HERE, DatasetStores, LocationOptions, open_locations
+from shardpack.storage.locations import DatasetStores, LocationOptions, open_locations
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import is_url
@@ -75,6 +76,7 @@ def copy(
     *,
     storage_options: Mapping[str, Any] | None = None,
     target_storage_options: Mapping[str, Any] | None = None,
+    allow_locations: bool | Sequence[str] = False,
     work_dir: str | os.PathLike[str] | None = None,
     jobs: int | None = None,
     force: bool = False,
@@ -93,6 +95,7 @@ def copy(
         target: A folder or URL that `shardpack.pack` writes to, or a store that can be written to.
         storage_options: Of the source.
         target_storage_options: Of the target.
+        allow_locations: Of the source, as `shardpack.open` takes them.
         work_dir: With a bucket as target and none of your folders as source: where `jobs` shards at
             most lie on their way. None takes the temporary folder.
         jobs: Shards under way at once; None takes 4.
@@ -103,6 +106,7 @@ def copy(
 
     Raises:
         DatasetNotFoundError: There is no dataset at `source`.
+        OptionError: Tars in two places have one name, so that they cannot join the manifest.
         OutputExistsError: `target` holds another dataset, or files that no dataset lists.
         CorruptShardError: A file of the source is not what its manifest says.
         StorageError: One of the two refused; what was finished is kept for the next call.
@@ -118,13 +122,13 @@ def copy(
     if _canonical(store.location) == _canonical(place.location):
         raise OptionError(f"source and target are the same place: {place.location!r}; name another target")
     text, whole = load_manifest(store)
-    stores = open_locations(store, whole.locations, LocationOptions(storage_options))
-    if whole.locations != (HERE,):
-        whole = replace(whole, locations=(HERE,))
-        text = encode_manifest(whole)
-    run = _Copy(stores, whole, text, jobs=JOBS if jobs is None else jobs, progress=progress)
+    options = LocationOptions(storage_options, allow_locations=allow_locations)
+    stores = open_locations(store, whole.locations, options)
+    found = tuple(ShardList(stores.sidecars, whole))
+    gathered = gather(text, whole, found)
+    run = _Copy(stores, found, gathered, jobs=JOBS if jobs is None else jobs, progress=progress)
     with storage_errors(f"write to {place.location!r}"):
-        if place.read(FILE_NAME) == text:
+        if place.read(FILE_NAME) == gathered.text:
             missing = run.repair(place, there, every_byte=force, dry_run=dry_run)
         elif dry_run:
             check_writable(place, "copy", force=force)
@@ -166,13 +170,18 @@ def _files_of(info: ShardInfo) -> list[_File]:
 
 
 class _Copy:
-    """One run: a dataset, the stores that have its files, and its manifest as it will be written."""
+    """One run: the stores and shards of a dataset, and the dataset as it will be written."""
 
-    def __init__(self, stores: DatasetStores, whole: Manifest, text: bytes, *, jobs: int, progress: Progress) -> None:
+    def __init__(
+        self, stores: DatasetStores, found: Sequence[ShardInfo], made: Gathered, *, jobs: int, progress: Progress
+    ) -> None:
+        whole = made.manifest
         self._stores, self._whole, self._jobs = stores, whole, jobs
-        self._shards = tuple(ShardList(stores.sidecars, whole))
+        self._shards = made.shards
+        self._from = {info.name: info for info in found if info.location}  # under which name their index is
+        self._tables = dict(made.tables)
         self._sidecars = [(segment_path(file), file.num_bytes, file.crc32c) for file in (*whole.shards, *whole.keys)]
-        self._manifests = [(name, [text]) for name in (manifest_path(whole.generation), FILE_NAME)]
+        self._manifests = [(name, [made.text]) for name in (manifest_path(whole.generation), FILE_NAME)]
         self._total = sum(map(_num_bytes, self._shards))
         self._progress = ByteProgress("copy", self._total, progress)
         self._stop = threading.Event()
@@ -203,7 +212,7 @@ class _Copy:
                 transaction.drop(info.name)
             self._copy_shards(transaction, missing)
             rejected = [(REJECTED_PATH, [text])] if (text := self._rejected()) else []
-            sidecars = [(file[0], self._pieces(self._stores.sidecars, file)) for file in self._sidecars]
+            sidecars = [(file[0], self._sidecar(file)) for file in self._sidecars]
             transaction.publish([*rejected, *sidecars, *self._manifests])
         return missing
 
@@ -216,9 +225,13 @@ class _Copy:
         if not dry_run and (missing or damaged or is_unfinished(target)):
             with begin(target, "copy", replace=False) as transaction:
                 self._copy_shards(transaction, missing)
-                sidecars = [(file[0], self._pieces(self._stores.sidecars, file)) for file in damaged]
+                sidecars = [(file[0], self._sidecar(file)) for file in damaged]
                 transaction.publish([*sidecars, *self._manifests])
         return missing
+
+    def _sidecar(self, file: _File) -> Iterable[Any]:
+        """Return the parts of a segment: made for the copy, or those of the source."""
+        return self._tables.get(file[0]) or self._pieces(self._stores.sidecars, file)
 
     def _rejected(self) -> bytes:
         """Return the list of rejected samples, which may be there if the dataset was packed with skipping."""
@@ -234,25 +247,27 @@ class _Copy:
         call_all(partial(self._copy, transaction), missing, limit=self._jobs, purpose="copy", stop=self._stop)
 
     def _copy(self, transaction: Transaction, info: ShardInfo) -> None:
-        tars, indexes = self._stores.of(info).folder, self._stores.sidecars.folder
+        source = self._from.get(info.name, info)
+        tars, indexes = self._stores.of(source).folder, self._stores.sidecars.folder
         if tars is not None and indexes is not None and not transaction.takes_files:  # uploaded from where it is
-            files = Path(tars, info.name), Path(indexes, info.index_path)
+            files = Path(tars, info.name), Path(indexes, source.index_path)
             transaction.deliver(info, _input_digest(info), files=files)
             self._progress.advance(_num_bytes(info))
         else:
-            self._load(transaction.scratch, info)
+            self._load(transaction.scratch, source, info)
             transaction.deliver(info, _input_digest(info))
 
-    def _load(self, scratch: ScratchDir, info: ShardInfo) -> None:
-        """Read a shard and its index into the scratch folder."""
+    def _load(self, scratch: ScratchDir, source: ShardInfo, info: ShardInfo) -> None:
+        """Read a shard and its index into the scratch folder, under the names that they get."""
+        stores = self._stores.sidecars, self._stores.of(source)
         with storage_errors(f"write {scratch.join(info.name)!r}"), ExitStack() as stack:
-            for store, file in zip((self._stores.sidecars, self._stores.of(info)), _files_of(info), strict=True):
-                new = scratch.new_file(file[0], expected_bytes=file[1])
+            for store, file, (name, *_) in zip(stores, _files_of(source), _files_of(info), strict=True):
+                new = scratch.new_file(name, expected_bytes=file[1])
                 stack.callback(new.discard)
                 for piece in self._pieces(store, file):
                     new.write(piece)
                     self._progress.advance(len(piece))
-                scratch.finish_file(file[0], new)
+                scratch.finish_file(name, new)
 
     def _pieces(self, store: Store, file: _File) -> Iterator[Any]:
         """Yield a file of the source, checked as `upload.checked` does, and its length first."""

@@ -83,10 +83,9 @@ def encode_dataset(
     table: list[TableSegment] = []
     keys: list[KeySegment] = []
     if shards:
-        parts = encode_shard_table(shards)
-        numbers = {"num_shards": len(shards), "num_samples": sum(info.num_samples for info in shards)}
-        table.append(_segment(TableSegment, "shards", generation, parts, **numbers))
-        files.append((segment_path(table[0]), parts))
+        segment, parts = encode_table(shards, generation=generation)
+        table.append(segment)
+        files.append((segment_path(segment), parts))
     if len(hashes):
         parts = encode_key_index(hashes)
         keys.append(_segment(KeySegment, "keys", generation, parts, num_keys=len(hashes)))
@@ -110,6 +109,13 @@ def encode_dataset(
         files.append((REJECTED_PATH, ["".join(lines).encode()]))
     text = encode_manifest(manifest)
     return manifest, [*files, (manifest_path(generation), [text]), (FILE_NAME, [text])]
+
+
+def encode_table(shards: Sequence[ShardInfo], *, generation: int) -> tuple[TableSegment, Parts]:
+    """Return a segment of the shard table as the manifest names it, and its file."""
+    parts = encode_shard_table(shards)
+    numbers = {"num_shards": len(shards), "num_samples": sum(info.num_samples for info in shards)}
+    return _segment(TableSegment, "shards", generation, parts, **numbers), parts
 
 
 def recorded_options(**options: Any) -> dict[str, Any]:

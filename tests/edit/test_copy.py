@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -22,12 +23,15 @@ from shardpack.errors import (
     StorageError,
 )
 from shardpack.format import manifest
+from shardpack.format.assemble import encode_dataset
+from shardpack.format.key_index import hash_keys
 from shardpack.format.shard_info import index_path
 from shardpack.storage.open import open_store
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents as contents
 from tests.fakes import write_files
 from tests.read.damage import flip
+from tests.read.datasets import split_in_two
 from tests.sidecars import key_index, plain
 
 SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(6)}
@@ -121,6 +125,37 @@ def test_tars_that_are_elsewhere_join_their_manifest(foreign, tmp_path):
     assert shardpack.open(tmp_path / "joined").manifest.locations == (".",)
     assert (tmp_path / "joined" / "train" / "a.tar").read_bytes() == (foreign / "train" / "a.tar").read_bytes()
     assert shardpack.copy(tmp_path / "indexes", tmp_path / "joined").copied_shards == 0
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_tars_of_two_places_join_in_one(dataset, whole, store, tmp_path, remote):
+    samples = [dict(sample) for sample in shardpack.open(dataset)]
+    split_in_two(dataset)
+    target = store.url if remote else tmp_path / "joined"
+    assert shardpack.copy(dataset, target).copied_shards == 3
+    found = store.contents() if remote else files(target)
+    assert found == {name: data for name, data in whole.items() if data is not None}, "as it was packed"
+    ds = shardpack.open(target)
+    assert (ds.manifest.locations, [info.location for info in ds.shards]) == ((".",), [0, 0, 0])
+    assert [dict(sample) for sample in ds] == samples
+    assert shardpack.verify(target, full=True).ok
+    assert shardpack.copy(dataset, target).copied_shards == 0
+    table = next(name for name in found if plain(name) == "shards.index")
+    open_store(target).delete(table)
+    shardpack.copy(dataset, target)
+    assert shardpack.verify(target).ok
+
+
+def test_tars_of_one_name_cannot_join(dataset, store):
+    split_in_two(dataset)
+    shards = [replace(info, name="shard-000000.tar") for info in shardpack.open(dataset).shards][:2]
+    hashes = hash_keys(map(str.encode, list(SAMPLES)[:4]), 4)
+    _, sidecars = encode_dataset(shards, hashes, locations=(".", "../more"), packed_with={})
+    for name, parts in sidecars:
+        (dataset / name).write_bytes(b"".join(parts))
+    with pytest.raises(OptionError, match=r"tars in two places are called 'shard-000000\.tar', .*; rename one of them"):
+        shardpack.copy(dataset, store.url)
+    assert not store.log
 
 
 def test_tars_without_checksums(foreign, tmp_path):
