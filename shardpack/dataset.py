@@ -19,7 +19,7 @@ from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_manifest import load_manifest
+from shardpack.read.open_manifest import load_generation
 from shardpack.read.open_shards import open_shards
 from shardpack.read.read_many import read_listed, read_samples
 from shardpack.read.sample import Sample
@@ -44,9 +44,10 @@ Positions = npt.NDArray[np.int64] | range
 class Dataset:
     """A packed dataset, or a view of some of its samples, open for reading.
 
-    Made by `shardpack.open`. Safe in threads and after fork; pickles as (store, options), so that
-    worker processes open their own handles. Opening costs the manifest; a shard's index is read
-    when the shard is first needed, and kept within a limit of memory.
+    Made by `shardpack.open`. Safe in threads and after fork; pickles as (stores, options, generation,
+    checksum of the manifest), so that worker processes open their own handles, of this very
+    generation. Opening costs the manifest; a shard's index is read when the shard is first needed,
+    and kept within a limit of memory.
     """
 
     def __init__(self, selection: Selection, *, verify: bool | None = None) -> None:
@@ -54,7 +55,9 @@ class Dataset:
         self._plain_total = len(selection) if selection.positions is None else 0  # positions that need no translation
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self._shards.stores, self._verify, self._selection.positions, self.fingerprint))
+        shards = self._shards
+        which = shards.manifest.generation, shards.manifest_crc32c
+        return (_reopen, (shards.stores, self._verify, self._selection.positions, *which))
 
     def __repr__(self) -> str:
         view = "" if self._selection.positions is None else f" of {self._selection.num_stored}"
@@ -310,15 +313,13 @@ class Dataset:
         return self._selection.position_of(key)
 
 
-def _reopen(stores: DatasetStores, verify: bool | None, positions: Positions | None, fingerprint: str) -> Dataset:
-    _, manifest = load_manifest(stores.sidecars)
-    shards = ShardCache(stores, manifest, verify=stores.checks_reads if verify is None else verify)
-    dataset = Dataset(Selection(shards, KeyLookup(shards), positions), verify=verify)
-    if dataset.fingerprint != fingerprint:
-        raise OptionError(
-            f"the dataset at {dataset.location!r} has changed since this object was pickled; open it again"
-        )
-    return dataset
+def _reopen(
+    stores: DatasetStores, verify: bool | None, positions: Positions | None, generation: int, manifest_crc32c: int
+) -> Dataset:
+    manifest = load_generation(stores.sidecars, generation, manifest_crc32c)
+    checks = stores.checks_reads if verify is None else verify
+    shards = ShardCache(stores, manifest, manifest_crc32c=manifest_crc32c, verify=checks)
+    return Dataset(Selection(shards, KeyLookup(shards), positions), verify=verify)
 
 
 def open_dataset(

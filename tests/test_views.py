@@ -10,6 +10,9 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import OptionError, PositionError, UnknownKeyError
+from shardpack.format.assemble import encode_dataset
+from shardpack.format.key_index import hash_keys
+from shardpack.format.manifest import manifest_path
 from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
 from tests.strategies import examples
 
@@ -113,8 +116,42 @@ def test_pickles_are_small_and_open_nothing_until_used(ds):
     assert checked._shards.verify
 
 
-def test_a_dataset_that_changed_since_it_was_pickled_is_refused(tmp_path):
+def with_next_generation(folder):
+    """Publish generation 2 of a dataset, with its first shard only; all files of generation 1 stay."""
+    ds = shardpack.open(folder)
+    hashes = hash_keys(map(str.encode, list(ds.keys())[: ds.shards[0].num_samples]), ds.shards[0].num_samples)
+    _, files = encode_dataset([ds.shards[0]], hashes, generation=2, packed_with={})
+    for name, parts in files:
+        (folder / name).write_bytes(b"".join(parts))
+
+
+def test_a_pickle_reopens_its_own_generation(tmp_path):
+    samples = numbered(6)
+    old = shardpack.open(write(tmp_path, samples, max_shard_samples=2))
+    data = pickle.dumps((old, old.select([5, 3])))
+    with_next_generation(tmp_path)
+    assert len(shardpack.open(tmp_path)) == 2
+    whole, view = pickle.loads(pickle.dumps(pickle.loads(data)))
+    assert whole.manifest == old.manifest
+    assert as_dicts(list(whole)) == expected(samples)
+    assert as_dicts(list(view)) == expected(samples, [5, 3])
+    assert whole["k/0004"].position == 4
+    new = pickle.loads(pickle.dumps(shardpack.open(tmp_path)))
+    assert (len(new), new.manifest.generation) == (2, 2)
+
+
+@pytest.mark.parametrize("kept", [None, b"", b"{}"])
+def test_a_generation_that_is_not_kept_is_refused(tmp_path, kept):
+    data = pickle.dumps(shardpack.open(write(tmp_path, numbered(6), max_shard_samples=2)))
+    with_next_generation(tmp_path)
+    path = tmp_path / manifest_path(1)
+    path.unlink() if kept is None else path.write_bytes(kept)
+    with pytest.raises(OptionError, match="has changed, and its generation 1 as it was is not kept there; open it ag"):
+        pickle.loads(data)
+
+
+def test_another_dataset_in_its_place_is_refused(tmp_path):
     data = pickle.dumps(shardpack.open(write(tmp_path, numbered(3))))
     write(tmp_path, numbered(3, size=8), force=True)
-    with pytest.raises(OptionError, match="has changed since this object was pickled; open it again"):
+    with pytest.raises(OptionError, match="has changed, and its generation 1 as it was is not kept there; open it ag"):
         pickle.loads(data)

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
-from shardpack.errors import CorruptManifestError, CorruptShardError, DatasetNotFoundError, ShardNotFoundError
+from shardpack.errors import (
+    CorruptManifestError,
+    CorruptShardError,
+    DatasetNotFoundError,
+    OptionError,
+    ShardNotFoundError,
+)
 from shardpack.format import manifest
+from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import Manifest, parse_manifest
 from shardpack.storage.protocols import Store
 
@@ -25,3 +32,33 @@ def load_manifest(store: Store) -> tuple[bytes, Manifest]:
             'pack one with "shardpack pack", or index tars with "shardpack index"'
         ) from error
     return text, parse_manifest(text)
+
+
+def load_generation(store: Store, generation: int, checksum: int) -> Manifest:
+    """Return the manifest of one generation. Costs one read while it is the newest, then one more.
+
+    Args:
+        store: Holds the dataset's folder `.shardpack`.
+        generation: Its number.
+        checksum: CRC32C of the whole file.
+
+    Raises:
+        OptionError: It is not there any more.
+    """
+    text, whole = load_manifest(store)
+    if crc32c(text) != checksum:
+        found = _read_generation(store, generation)
+        if found is None or crc32c(found) != checksum:
+            raise OptionError(
+                f"the dataset at {store.location!r} has changed, and its generation {generation} as it was is not "
+                "kept there; open it again"
+            )
+        whole = parse_manifest(found)
+    return whole
+
+
+def _read_generation(store: Store, generation: int) -> bytes | None:
+    try:
+        return bytes(store.buffer(manifest.manifest_path(generation), max_bytes=manifest.MAX_MANIFEST_BYTES))
+    except (ShardNotFoundError, CorruptShardError):
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shardpack.format.checksum import crc32c
 from shardpack.read.open_manifest import load_manifest
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.storage.locations import LocationOptions, open_locations
@@ -29,6 +30,12 @@ def open_shards(
         DatasetNotFoundError: The store has no manifest.
         CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
     """
-    _, manifest = load_manifest(sidecars or store)
+    text, manifest = load_manifest(sidecars or store)
     stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)
-    return ShardCache(stores, manifest, verify=stores.checks_reads if verify is None else verify, limits=limits)
+    return ShardCache(
+        stores,
+        manifest,
+        manifest_crc32c=crc32c(text),
+        verify=stores.checks_reads if verify is None else verify,
+        limits=limits,
+    )

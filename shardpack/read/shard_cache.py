@@ -117,14 +117,22 @@ class ShardCache:
 
     Attributes:
         stores, manifest, table: What is read; the shards of the manifest.
+        manifest_crc32c: Of the manifest's file, by which a pickle finds this very manifest again.
         verify: Whether every payload is compared with its checksum.
         open: What is open, for the hot path, which saves a call.
     """
 
     def __init__(
-        self, stores: DatasetStores, manifest: Manifest, *, verify: bool, limits: CacheLimits | None = None
+        self,
+        stores: DatasetStores,
+        manifest: Manifest,
+        *,
+        manifest_crc32c: int,
+        verify: bool,
+        limits: CacheLimits | None = None,
     ) -> None:
         self.stores, self.manifest, self.verify = stores, manifest, verify
+        self.manifest_crc32c = manifest_crc32c
         self.table = ShardList(stores.sidecars, manifest)
         self.limits = limits or CacheLimits()
         self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
