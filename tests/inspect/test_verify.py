@@ -15,6 +15,7 @@ from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import FILE_NAME, encode_manifest, manifest_path, parse_manifest
 from shardpack.format.shard_info import index_path
 from shardpack.storage.memory import MemoryStore
+from tests.commit.stores import WatchedStore
 from tests.fakes import file_contents
 from tests.format.builders import entry
 from tests.read.damage import flip
@@ -71,6 +72,21 @@ def test_tars_in_two_places(folder, full, jobs):
         ("missing", SHARD),
         ("orphan", SHARD),
     ]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_tars_on_this_disk_and_in_a_bucket(folder, full):
+    split_in_two(folder)
+    bucket = WatchedStore()
+    bucket.put(SHARD, (folder.parent / "more" / SHARD).read_bytes())
+    shutil.rmtree(folder.parent / "more")
+    whole = parse_manifest((folder / FILE_NAME).read_bytes())
+    for path in (FILE_NAME, manifest_path(1)):
+        (folder / path).write_bytes(encode_manifest(dataclasses.replace(whole, locations=(".", bucket.url))))
+    assert shardpack.verify(folder, full=full).ok
+    bucket.delete(SHARD)
+    (problem,) = shardpack.verify(folder, full=full).problems
+    assert (problem.kind, problem.shard) == ("missing", SHARD)
 
 
 @pytest.mark.parametrize("full", [False, True])
