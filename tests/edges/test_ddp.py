@@ -50,10 +50,10 @@ def global_batches(ranks):
 def test_two_processes_stop_and_go_on_as_one_or_four(tmp_path):
     folder = str(write(tmp_path / "dataset", SAMPLES, max_shard_samples=20))  # fewer shards than processes
     whole = torchrun(2, folder, 4, 8, 0, out=tmp_path / "whole")
-    assert [length for _, length, _ in whole] == [28, 28]
+    assert [length for _, length, _ in whole] == [27, 27]
     assert len({len(batches) for batches, _, _ in whole}) == 1
     assert set(keys(whole)) == set(SAMPLES)
-    assert len(keys(whole)) == 56, "three are repeated, to be equal"
+    assert len(keys(whole)) == 54, "one is repeated, to be equal"
 
     part = torchrun(2, folder, 4, 8, 3, out=tmp_path / "part")
     assert global_batches(part) == global_batches(whole)[:3]
@@ -62,5 +62,7 @@ def test_two_processes_stop_and_go_on_as_one_or_four(tmp_path):
     (tmp_path / "state.json").write_text(json.dumps(states[1]))
     for world_size in (1, 4):
         rest = torchrun(world_size, folder, 4, 8, 0, tmp_path / "state.json", out=tmp_path / f"rest{world_size}")
-        assert global_batches(rest) == global_batches(whole)[3:]
+        *full, last = global_batches(rest)  # only the last step depends on the world size, by what is repeated in it
+        assert full == global_batches(whole)[3:-1]
+        assert set(last) == set(global_batches(whole)[-1])
         assert set(keys(part)) | set(keys(rest)) == set(SAMPLES)
