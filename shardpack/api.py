@@ -99,11 +99,11 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     return open_dataset(adapt(location), verify=verify, sidecars=beside, options=options)
 
 
-def _sidecars(place: str | os.PathLike[str] | RangeReader, options: LocationOptions) -> Store:
-    if not isinstance(place, (str, os.PathLike)):
-        return adapt(place)
-    given = options.storage_options if is_url(place) else None
-    store = open_store(place, given)
+def _sidecars(where: str | os.PathLike[str] | RangeReader, options: LocationOptions) -> Store:
+    if not isinstance(where, (str, os.PathLike)):
+        return adapt(where)
+    given = options.storage_options if is_url(where) else None
+    store = open_store(where, given)
     return with_cache(store, options.cache_dir, options.cache_bytes, given) if store.remote else store
 
 
@@ -167,7 +167,7 @@ def pack(
             `ShardWriter.write` takes them, or of samples, such as a stream: an iterable is packed by
             this process, one sample at a time, and starts over after a kill.
         out: Folder for the dataset, or its URL: `s3://`, `gs://`, `az://`, `memory://`, or what fsspec
-            has a driver for. A bucket has no locks: let one packer at a time write to a place.
+            has a driver for. A bucket has no locks: let one packer at a time write to a target.
         max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
         max_shard_samples: Cap on the samples in a shard; the first cap reached wins.
         allow_oversized: Give a sample beyond the cap a shard of its own instead of an error.

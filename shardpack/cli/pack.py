@@ -100,7 +100,7 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     OUT is a folder, or the URL of one in a bucket: s3://, gs://, az://. There shards are made in the
     work folder, uploaded and deleted while others are made; it needs room for --jobs + 1 shards. Let
-    one packer at a time write to a place: a bucket has no locks.
+    one packer at a time write to a target: a bucket has no locks.
 
     The same input gives the same bytes for any --jobs. A run that was killed continues where it
     stopped when the same command is given again.

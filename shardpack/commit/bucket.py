@@ -1,4 +1,4 @@
-"""A bucket as the place of a dataset: shards are made in a local folder and uploaded, and their journal with them."""
+"""A bucket as the target of a dataset: shards are made in a local folder and uploaded, and their journal with them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is in a place already, and whether a new dataset may take its room: never over what no packer made.
+"""What a target holds already, and whether a new dataset may replace it: never over what no packer made.
 
 in OUT                              without force       with force
 nothing of these                    a new dataset       a new dataset
@@ -21,7 +21,7 @@ from shardpack.format.sidecars import REJECTED_PATH, generation_of, whole_table
 
 
 def check_writable(target: Target, command: Command, *, force: bool) -> None:
-    """Return if a new dataset may be written to a place; writes nothing.
+    """Return if a new dataset may be written to a target; writes nothing.
 
     `begin` asks again; a caller with hours of listing before it asks first.
 

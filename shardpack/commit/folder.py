@@ -1,7 +1,7 @@
-"""A folder as the place of a dataset: temporary names, syncs and renames, under a lock that ends with its holder.
+"""A folder as the target of a dataset: temporary names, syncs and renames, under a lock that ends with its holder.
 
 OUT/.shardpack/tmp/<name>.<pid>.tmp     being written
-OUT/.shardpack/tmp/shard-000003.tar     made, and not yet given its place
+OUT/.shardpack/tmp/shard-000003.tar     made, and not yet moved out
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class FolderTarget:
 
     @property
     def scratch(self) -> ScratchDir:
-        """The work folder: what is made there is given its place by a rename."""
+        """The work folder: what is made there is moved out by a rename."""
         return ScratchDir(self.join(WORK_FOLDER))
 
     def drop_scratch(self) -> None:

@@ -39,10 +39,10 @@ class Entry:
 
 
 class Journal:
-    """The entries of a place."""
+    """The entries of a target."""
 
     def __init__(self, target: Target, *, owns_tars: bool = True) -> None:
-        """Read and write the entries of a place; without `owns_tars` its tars are somewhere else, or somebody's."""
+        """Read and write the entries of a target; without `owns_tars` its tars are somewhere else, or somebody's."""
         self._target, self._owns_tars = target, owns_tars
 
     def add(self, entry: Entry) -> None:

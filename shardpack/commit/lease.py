@@ -1,4 +1,4 @@
-"""Who may write to a place: one process at a time, which says so in the work folder.
+"""Who may write to a target: one process at a time, which says so in the work folder.
 
 OUT/.shardpack/tmp/lease.json     {"command": "pack", "owner": "5f3a..."}
 
@@ -25,7 +25,7 @@ Command = Literal["pack", "write", "copy", "index"]  # "write" is a ShardWriter
 
 
 class Lease:
-    """The right to write to a place, until it is released. Only for the process that acquired it."""
+    """The right to write to a target, until it is released. Only for the process that acquired it."""
 
     def __init__(self, target: Target, lock: FolderLock | None, text: bytes) -> None:
         self._target, self._lock, self._text = target, lock, text
@@ -38,7 +38,7 @@ class Lease:
             raise busy(self._target.location)
 
     def check(self) -> None:
-        """Return if the place is still ours to write to.
+        """Return if the target is still ours to write to.
 
         Raises:
             OutputExistsError: Another process has begun here, or ended; or this is a forked child.
@@ -47,7 +47,7 @@ class Lease:
             raise busy(self._target.location)
 
     def release(self) -> None:
-        """Give the place up: what was being written is dropped, what is finished stays. Safe to call twice.
+        """Give the target up: what was being written is dropped, what is finished stays. Safe to call twice.
 
         In a forked child nothing is dropped: it is the parent's.
         """
@@ -61,7 +61,7 @@ class Lease:
 
 
 def acquire(target: Target, command: Command) -> Lease:
-    """Return the lease of a place.
+    """Return the lease of a target.
 
     Raises:
         OutputExistsError: Another process is writing there, or was, and had begun something else.

@@ -1,4 +1,4 @@
-"""From a location or a store to a place that a dataset can be written to."""
+"""From a location or a store to a target that a dataset can be written to."""
 
 from __future__ import annotations
 
@@ -21,10 +21,10 @@ def open_target(
     *,
     scratch_dir: str | os.PathLike[str] | None = None,
 ) -> Target:
-    """Return the place at a location; asks nothing of it yet.
+    """Return the target at a location; asks nothing of it yet.
 
     Raises:
-        OptionError: It is no place to write to, or an option makes no sense there.
+        OptionError: Nothing can be written there, or an option makes no sense there.
     """
     return target_of(open_store(location, storage_options), scratch_dir=scratch_dir)
 
@@ -32,7 +32,7 @@ def open_target(
 def target_of(
     store: WritableStore, *, scratch_dir: str | os.PathLike[str] | None = None, needs_list: bool = True
 ) -> Target:
-    """Return a store as a place to write to.
+    """Return a store as a target.
 
     Args:
         store: Of a folder, a bucket, or memory.
@@ -40,7 +40,7 @@ def target_of(
         needs_list: Whether a bucket whose objects may not be listed is refused, or taken for empty.
 
     Raises:
-        OptionError: It is no place to write to, or an option makes no sense there.
+        OptionError: Nothing can be written there, or an option makes no sense there.
     """
     if store.folder is not None:
         if scratch_dir is not None:

@@ -2,7 +2,7 @@
 
 <scratch_dir>/shardpack-<host>-<pid>-xxxx/     of a bucket: locked until its last user has ended, and gone with it
     shard-000003.tar.<pid>.tmp                 being written
-    shard-000003.tar, .index                   made, on the way to their place
+    shard-000003.tar, .index                   made, on the way to the target
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAX_NAME_BYTES = 200  # of a file, with room for an ending; file systems take 2
 
 @dataclass(frozen=True, slots=True)
 class ScratchDir:
-    """The folder. Workers get it, and nothing of the place that shards go to. Pickles."""
+    """The folder. Workers get it, and nothing of the target. Pickles."""
 
     path: str
 

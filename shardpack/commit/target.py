@@ -1,4 +1,4 @@
-"""What a place must offer for a dataset to appear there. `open_target.py` finds out which of two kinds a location is.
+"""What a target must offer for a dataset to appear there. `open_target.py` finds out which of two kinds a location is.
 
 folder.py   shards are made in its work folder, synced and renamed; a lock keeps others out
 bucket.py   shards are made in a local scratch folder and uploaded; the lease object tells who began last
@@ -17,7 +17,7 @@ from shardpack.storage.lock import FolderLock
 
 
 class Target(Protocol):
-    """A place that a dataset is written to. Names are those of the dataset's files, parted by "/"."""
+    """Where a dataset is written to. Names are those of the dataset's files, parted by "/"."""
 
     @property
     def location(self) -> str:
@@ -67,7 +67,7 @@ class Target(Protocol):
         ...
 
     def note(self, name: str, data: bytes) -> None:
-        """Write a small file as `put` does; a power cut may take it, or leave anything in its place."""
+        """Write a small file as `put` does; a power cut may take it, or leave anything in its stead."""
         ...
 
     def create(self, name: str, parts: Iterable[Any]) -> None:

@@ -46,16 +46,16 @@ def begin(
     """Return a transaction: a new one, or the continuation of one that was cut off.
 
     Args:
-        target: The place; made if it is not there.
+        target: Made if it is not there.
         command: What is done, for the error that another command meets.
         force: Delete a dataset that is there.
-        replace: Make a new dataset, in a place where nothing is in its way. Otherwise the one that is
-            there stays as it is, until a new manifest takes the place of its own.
+        replace: Make a new dataset, where nothing is in its way. Otherwise the one that is
+            there stays as it is, until a new manifest replaces its own.
         run_digest: Called for a digest of all that makes the dataset what it is, when it is needed.
 
     Raises:
         OutputExistsError: There is something that this would overwrite, or another process at work.
-        StorageError: The place refused.
+        StorageError: The target refused.
     """
     then = how_to_continue(command)
     with storage_errors(f"write to {target.location!r}", then=then):
@@ -73,7 +73,7 @@ def begin(
 
 
 class Transaction:
-    """A place that this process may write to, until the transaction is left. A context manager.
+    """A target that this process may write to, until the transaction is left. A context manager.
 
     Attributes:
         complete: The dataset is there already, whole, made by a run of the same digest that was killed
@@ -104,7 +104,7 @@ class Transaction:
 
     @property
     def location(self) -> str:
-        """The place, for people."""
+        """The target, for people."""
         return self._target.location
 
     @property
@@ -118,7 +118,7 @@ class Transaction:
         return self._target.scratch
 
     def prepare(self, *, force: bool) -> None:
-        """Make the place ready: delete what is replaced, and what was being written when a run was killed."""
+        """Make the target ready: delete what is replaced, and what was being written when a run was killed."""
         self._target.refresh()
         if self._replace and has_manifest(self._target):
             before = self._journal.run_digest()
@@ -157,7 +157,7 @@ class Transaction:
         self._target.delete([entry_name(name), *tar, index_path(name)])
 
     def deliver(self, info: ShardInfo, input_digest: str, *, files: tuple[Path, Path] | None = None) -> None:
-        """Give a shard that was made in `scratch` its place, with its index and its journal entry. Safe in threads.
+        """Move a shard that was made in `scratch` to the target, with its index and its journal entry. Safe in threads.
 
         Args:
             info: What the files must be.
@@ -167,7 +167,7 @@ class Transaction:
         Raises:
             CorruptShardError: A local file is not what `info` says.
             OutputExistsError: Another process has begun here.
-            StorageError: The place refused.
+            StorageError: The target refused.
         """
         tar, index = files or self.scratch.files(info)
         with storage_errors(f"write to {self.location!r}", then=self._then):
@@ -255,5 +255,5 @@ class Transaction:
         self._target.drop_scratch()
 
     def release(self) -> None:
-        """Give the place up; what is finished stays, for the same command to continue. Safe to call twice."""
+        """Give the target up; what is finished stays, for the same command to continue. Safe to call twice."""
         self._lease.release()

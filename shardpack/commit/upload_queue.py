@@ -1,4 +1,4 @@
-"""Shards on their way to their place: delivered in threads while others are made, no more than there is room for.
+"""Shards on their way to the target: delivered in threads while others are made, no more than there is room for.
 
 acquire --room--> a worker makes the shard --submit--> a thread delivers it --room--> acquire
 """

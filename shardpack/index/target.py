@@ -85,7 +85,7 @@ def writing_indexes(target: Target) -> Iterator[None]:
     except StorageError as error:
         if not is_url(target.location):
             raise
-        message = f"{error.args[0]}; or name another place for the indexes: --out"
+        message = f"{error.args[0]}; or name another target for the indexes: --out"
         raise StorageError(message, shard=error.shard) from error
 
 

@@ -205,7 +205,7 @@ def test_wrong_options_are_told_without_their_value(run, given, says):
         ),
         (["verify", "memory://nothing"], 1, "no dataset in 'memory://nothing'"),
         (["copy", "memory://nothing", "memory://other"], 1, "no dataset in 'memory://nothing'"),
-        (["copy", "{packed}", "{packed}/."], 2, "source and target are the same place"),
+        (["copy", "{packed}", "{packed}/."], 2, "source and target are the same: "),
         (["copy", "{packed}", "https://u:p@example.org/x?sig=1"], 2, "'https://example.org/x': a web server takes no"),
         (["pack", "{pictures}", "https://example.org/x"], 2, "a web server takes no files; name a folder or a bucket"),
         (["pack", "{pictures}", "{packed}", "--storage-option", "a=b"], 2, "storage_options are for URLs"),

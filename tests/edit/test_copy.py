@@ -363,7 +363,7 @@ def test_one_place_is_not_copied_onto_itself(dataset, store, tmp_path, monkeypat
     (tmp_path / "link").symlink_to(dataset)
     monkeypatch.chdir(tmp_path)
     for source, target in ((dataset, tmp_path / "link"), (dataset, "out/"), (store.url, store.url + "/")):
-        with pytest.raises(OptionError, match="source and target are the same place"):
+        with pytest.raises(OptionError, match="source and target are the same: "):
             shardpack.copy(source, target, force=True)
     assert copying._canonical("s3a://b/x/") == copying._canonical("s3://b/x")
 

@@ -250,7 +250,7 @@ def test_a_bucket_that_takes_nothing_names_another_way(bucket):
             raise RequestError("denied", "status 403")
 
     bucket.before = refuse
-    with pytest.raises(StorageError, match=r"access denied .*; or name another place for the indexes: --out"):
+    with pytest.raises(StorageError, match=r"access denied .*; or name another target for the indexes: --out"):
         shardpack.index("memory://bucket")
 
 
