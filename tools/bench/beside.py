@@ -59,13 +59,13 @@ def figures_of(result: Mapping[str, Any]) -> Figures:
     """Return the figures of one run: (what a row is about, the name of a column) -> its number."""
     figures: Figures = {}
     for row in result["rows"]:
-        told = {name: value for name, value in row.items() if name not in NO_FIGURES}
-        names = list(told)
-        last_text = max((at for at, name in enumerate(names) if isinstance(told[name], str)), default=0)
-        what = ", ".join(str(told[name]) for name in names[: last_text + 1])
+        shown = {name: value for name, value in row.items() if name not in NO_FIGURES}
+        names = list(shown)
+        last_text = max((at for at, name in enumerate(names) if isinstance(shown[name], str)), default=0)
+        what = ", ".join(str(shown[name]) for name in names[: last_text + 1])
         for name in names[last_text + 1 :]:
-            if isinstance(told[name], (int, float)) and not name.endswith("/s"):  # a rate is the seconds over again
-                figures[what, name] = told[name]
+            if isinstance(shown[name], (int, float)) and not name.endswith("/s"):  # a rate is the seconds over again
+                figures[what, name] = shown[name]
     return figures
 
 

@@ -195,12 +195,12 @@ def measure_pack(report: Report, work: Work, root: Path, rounds: int) -> None:
         given = {name: value for name, value in server.options(proxy.url).items() if name != "client_options"}
 
         def to_bucket(**more: Any) -> float:
-            sweep(beside)
+            empty(beside)
             url = f"s3://{bucket}/photo"
             return timed(lambda: shardpack.pack(folder, url, storage_options=given, **limits, **more))
 
         def to_disk_first() -> float:
-            sweep(beside)
+            empty(beside)
             shutil.rmtree(out, ignore_errors=True)
             both = timed(lambda: shardpack.pack(folder, out, **limits)), timed(lambda: upload(out, through))
             for part, seconds in zip(parts.values(), both, strict=True):
@@ -236,7 +236,7 @@ def upload(folder: Path, store: Any) -> None:
     put(manifest)
 
 
-def sweep(store: Any) -> None:
+def empty(store: Any) -> None:
     """Empty a bucket."""
     import obstore
 

@@ -1,4 +1,4 @@
-"""Run benchmarks one after the other, each in a process of its own, and gather their results in one file.
+"""Run benchmarks one after the other, each in a process of its own, and collect their results in one file.
 
     run.py                                  all of them
     run.py stream resume --quick            two, small
