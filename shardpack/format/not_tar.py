@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """A way to compress a tar: how it is told, and how it is undone."""
+    """A way to compress a tar: how it is recognized, and how it is undone."""
 
     name: str
     magics: tuple[bytes, ...]

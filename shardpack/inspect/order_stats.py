@@ -1,4 +1,4 @@
-"""What an epoch would do, told beforehand: samples, requests, memory, and how well it mixes, by measure.
+"""What an epoch would do, computed beforehand: samples, requests, memory, and how well it mixes, by measure.
 
     rank slice, order --a sample of batches--> positions --keys or json--> classes --> entropy
     the same slots in a global shuffle       --> positions --> classes --> entropy       ratio of both

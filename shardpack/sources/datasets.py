@@ -74,11 +74,11 @@ def list_samples(
         keys.append(sample.key)
         counts.append(len(sample.fields))
         for field in sorted(sample.fields):
-            place = sample.fields[field]
+            member = sample.fields[field]
             codes.append(code_of.setdefault(field, len(code_of)))
-            sizes.append(place.size)
-            checksums.append(place.crc32c)
-            payload.append(Reference(number, sample.shard, place.offset))
+            sizes.append(member.size)
+            checksums.append(member.crc32c)
+            payload.append(Reference(number, sample.shard, member.offset))
     fields = tuple(sorted(code_of))
     renumber = np.zeros(len(fields), np.uint16)
     renumber[[code_of[field] for field in fields]] = np.arange(len(fields))

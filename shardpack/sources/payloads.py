@@ -64,10 +64,10 @@ def read_into(listing: Listing, first: int, views: Sequence[memoryview]) -> None
 def _read_ranges(listing: Listing, payloads: Sequence[Payload], views: Sequence[memoryview]) -> None:
     wanted = [(payload, view) for payload, view in zip(payloads, views, strict=True) if isinstance(payload, Reference)]
     for (number, path), group in groupby(wanted, key=lambda pair: pair[0][:2]):
-        places = list(group)
-        starts, lengths = [place.start for place, _ in places], [len(view) for _, view in places]
+        ranges = list(group)
+        starts, lengths = [reference.start for reference, _ in ranges], [len(view) for _, view in ranges]
         found = listing.stores[number].get_ranges(path, starts=starts, lengths=lengths)
-        for (_, view), data in zip(places, found, strict=True):
+        for (_, view), data in zip(ranges, found, strict=True):
             view[:] = data
 
 
