@@ -92,7 +92,7 @@ class Dataset:
         return self._shards.table
 
     def shard_url(self, number: int) -> str:
-        """Return where a shard lies, which may be another place than its index: a path or a URL."""
+        """Return where a shard lies, which may be elsewhere than its index: a path or a URL."""
         return self._shards.stores.url(self.shards[number])
 
     @property

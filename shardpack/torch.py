@@ -192,7 +192,7 @@ class StreamDataset(data.IterableDataset[Any]):
         fetched ahead does not count.
 
         Raises:
-            OptionError: There are fewer batches, or the dataset was not told the batch size.
+            OptionError: There are fewer batches, or the dataset has no batch size.
         """
         return self._shares.state_after(num_batches)
 

@@ -123,7 +123,7 @@ class Samples:
         one hold samples back (`wds.batched` one), so only who takes the batches knows.
 
         Raises:
-            OptionError: There are fewer batches, or `samples` was not told the batch size.
+            OptionError: There are fewer batches, or `samples` got no batch size.
         """
         return self._shares.state_after(num_batches)
 

@@ -41,7 +41,7 @@ REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all of them; within one
 
 
 class Build:
-    """What the indexes have told so far. Memory: one index a job, and 8 bytes a key."""
+    """What the indexes have said so far. Memory: one index a job, and 8 bytes a key."""
 
     def __init__(
         self, found: TarSet, target: Target, transaction: Transaction, *, ignore: Sequence[str] = DEFAULT_IGNORE

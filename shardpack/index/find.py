@@ -92,7 +92,7 @@ def _paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple[Root, str
         raise OptionError("no tar is named; name tars, or a folder of tars")
     urls = [text for text in texts if is_url(text)]
     if urls and len(urls) < len(texts):
-        raise OptionError("some tars are on this disk and some are not; one dataset lies in one place")
+        raise OptionError("some tars are on this disk and some are not; one dataset lies in one folder or bucket")
     if options and not urls:
         raise OptionError(f"storage_options are for URLs, and {texts[0]!r} is a path; leave them out")
     if urls:

@@ -26,7 +26,7 @@ Kind = Literal["file", "folder", "special", "missing", "unknown"]  # special: a 
 
 
 class Root(Protocol):
-    """Where paths begin. Equal roots are one place; tars of one dataset lie below one."""
+    """Where paths begin. Equal roots are one folder or bucket; tars of one dataset lie below one."""
 
     def kind(self, path: str) -> Kind:
         """Return what is at a path; "unknown" where asking would cost a request."""
@@ -36,7 +36,7 @@ class Root(Protocol):
         """Return names of files below a folder, relative to it: those in it, or those that a pattern may match.
 
         Raises:
-            ShardNotFoundError: There is no such folder, where that can be told.
+            ShardNotFoundError: There is no such folder, where that can be known.
             OptionError: There is no list of names here.
         """
         ...

@@ -17,7 +17,7 @@ WINDOW_BYTES = 4 << 10  # read at a header, until it is known how much stands to
 MIN_WINDOW_BYTES, MAX_WINDOW_BYTES = 1 << 10, 64 << 10
 SMALL_BYTES = 4 << 10  # members this small are read with the header behind them
 MAX_READ_ON_BYTES = 1 << 20
-REMEMBERED = 8  # places of headers whose length the next window is judged by
+REMEMBERED = 8  # offsets of headers whose length the next window is judged by
 SEARCH_BYTES = 16 << 10  # at first, then up to half of what lies between headers
 
 

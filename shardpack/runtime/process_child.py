@@ -85,7 +85,7 @@ def _failure(error: Exception) -> bytes:
     try:
         answer = pickle.dumps((False, error, trace), pickle.HIGHEST_PROTOCOL)
         pickle.loads(answer)
-    except Exception:  # noqa: BLE001 - an error that does not survive the trip is told in words
-        told = RuntimeError(f"{type(error).__name__}: {error}")
-        answer = pickle.dumps((False, told, trace), pickle.HIGHEST_PROTOCOL)
+    except Exception:  # noqa: BLE001 - an error that does not survive the trip is sent as text
+        described = RuntimeError(f"{type(error).__name__}: {error}")
+        answer = pickle.dumps((False, described, trace), pickle.HIGHEST_PROTOCOL)
     return answer

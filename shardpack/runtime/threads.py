@@ -49,7 +49,7 @@ class Threads:
         return self._pool.submit(function, *arguments)
 
     def close(self, *, wait: bool = True) -> None:
-        """Cancel what has not begun, and wait for the threads unless told not to. Safe to call twice."""
+        """Cancel what has not begun, and wait for the threads unless `wait` is false. Safe to call twice."""
         # The garbage collector may drop an iterator in one of its own threads, which cannot wait for itself.
         self._pool.shutdown(wait=wait and threading.get_ident() not in self._members, cancel_futures=True)
 
@@ -85,7 +85,7 @@ class DaemonThreads:
         return future
 
     def close(self, *, wait: bool = True) -> None:
-        """Cancel what has not begun, and wait for the threads unless told not to. Safe to call twice."""
+        """Cancel what has not begun, and wait for the threads unless `wait` is false. Safe to call twice."""
         with suppress(queue.Empty):
             while True:
                 if (call := self._calls.get_nowait()) is not None:

@@ -13,7 +13,7 @@ from shardpack.errors import OutputExistsError, ShardpackError, StorageError
 from shardpack.storage.local_file import start_writeback
 
 _NO_LINKS = frozenset((errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV))
-_LARGE_BYTES = 1 << 20  # smaller writes are left for the kernel to gather
+_LARGE_BYTES = 1 << 20  # smaller writes are left for the kernel to collect
 
 
 @contextmanager

@@ -54,5 +54,5 @@ class Retries:
         delay = min(self.limits.max_delay_seconds, first * 2 ** (self._fruitless - 1))
         delay *= 0.5 + self.draw() / 2
         if error.retry_after_seconds is not None:
-            delay += error.retry_after_seconds  # after, not at: others were told the same
+            delay += error.retry_after_seconds  # after, not at: others got the same answer
         return delay if elapsed_seconds + delay <= self.limits.max_seconds else None

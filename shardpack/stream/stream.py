@@ -111,7 +111,7 @@ class Stream:
 
     @property
     def has_batch_size(self) -> bool:
-        """Whether it was told how many samples a rank takes in a step."""
+        """Whether it knows how many samples a rank takes in a step."""
         return self._batch_size is not None
 
     @property
@@ -202,7 +202,7 @@ class Stream:
         """Return an iterable over decoded batches, a step of this stream each; see `Dataset.loader`.
 
         Raises:
-            OptionError: The stream was not told a batch size, or an option is out of range.
+            OptionError: The stream has no batch size, or an option is out of range.
             MissingDependencyError: The decoding name needs torch, which is not installed.
         """
         if self._batch_size is None:

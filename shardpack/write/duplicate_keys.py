@@ -1,4 +1,4 @@
-"""Find a key that was written before, at 16 bytes a key: by hashes, settled by the keys themselves.
+"""Find a key that was written before, at 16 bytes a key: by hashes, then by the keys themselves.
 
 Keys that differ in case only count as the same: a file system that folds case would unpack one over the other.
 """
@@ -65,7 +65,7 @@ class SeenKeys:
                 if other.lower() == key.lower():
                     alike = "is" if other == key else f"differs in case only from {other!r}, which is"
                     raise DuplicateKeyError(
-                        f"key {alike} in {earlier!r} already; keys name one sample each, also where case is not told",
+                        f"key {alike} in {earlier!r} already; keys name one sample each, also where case is ignored",
                         shard=shard,
                         key=key,
                     )

@@ -1,4 +1,4 @@
-"""What packing can be told, and what it reports back."""
+"""The options of packing, and what it reports back."""
 
 from __future__ import annotations
 

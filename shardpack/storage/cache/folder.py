@@ -53,7 +53,7 @@ _TEMPORARY = re.compile(r"[0-9a-f]{16}\.tmp")
 
 _DISK_BLOCK_BYTES = 4096
 _KEEP_PART = 0.9  # of the limit, what an eviction leaves: each looks at every file
-_SWEEP_SECONDS = 600.0  # since the last write to it; one that was only halted for so long begins anew
+_STALE_SECONDS = 600.0  # since the last write to it; one that was only halted for so long begins anew
 _LOCK_TRIES, _LOCK_PAUSE_SECONDS = 30, 0.001  # then somebody evicts: go on without keeping what was read
 
 
@@ -120,7 +120,7 @@ class CacheFolder:
         entries.add(start, length)
 
     def _make(self) -> None:
-        """Make the folders and the marker, where they are missing; sweep what others left unfinished."""
+        """Make the folders and the marker, where they are missing; delete what others left unfinished."""
         if not self._made:
             os.makedirs(self.folder, mode=_FOLDER_MODE, exist_ok=True)
         _make_folder(self.root)
@@ -133,13 +133,13 @@ class CacheFolder:
                 file.write(_MARKER)
         _make_folder(self._temporary)
         self._made = True
-        self._sweep()
+        self._delete_stale()
 
-    def _sweep(self) -> int:
+    def _delete_stale(self) -> int:
         """Delete what was begun long ago; return the bytes that others are writing now, or were lately."""
         left = 0
         for path, status in _files(self._temporary, _TEMPORARY):
-            if abs(time.time() - status.st_mtime) > _SWEEP_SECONDS:
+            if abs(time.time() - status.st_mtime) > _STALE_SECONDS:
                 with suppress(OSError):
                     os.unlink(path)
             else:
@@ -188,7 +188,7 @@ class CacheFolder:
             for _, status in _files(folder, ENTRY_NAME):
                 ages.append(status.st_mtime)
                 sizes.append(_taken(status.st_size))
-        used = sum(sizes) + self._sweep()
+        used = sum(sizes) + self._delete_stale()
         if used + num_bytes <= self.max_bytes or not sizes:
             return used
         surplus = used + num_bytes - int(self.max_bytes * _KEEP_PART)
@@ -239,7 +239,7 @@ def _make_folder(path: str) -> None:
 def _remove_unused(folder: str) -> None:
     """Remove the empty folder of a version, and of its object; not if new, as somebody may be about to fill it."""
     with suppress(OSError):
-        if abs(time.time() - os.stat(folder).st_mtime) > _SWEEP_SECONDS:
+        if abs(time.time() - os.stat(folder).st_mtime) > _STALE_SECONDS:
             os.rmdir(folder)
             os.rmdir(os.path.dirname(folder))
 

@@ -201,7 +201,7 @@ class CachedStore(BaseStore):
         if path in _FRESH or time.monotonic() < self._keep_after:
             return
         if path not in self._versions:
-            self._learn_version(path)  # which the response has told
+            self._learn_version(path)  # which the response has said
         entries = self._entries(path)
         if entries is None:
             if self._versions.get(path) == "":

@@ -50,7 +50,7 @@ class Driver:
                 if files is None:
                     files = self._make()
                 answer.set_result(function(files))
-            except BaseException as error:  # noqa: BLE001 - whoever asked is told
+            except BaseException as error:  # noqa: BLE001 - raised where it was asked for
                 answer.set_exception(error)
             del asked, answer, function
 
