@@ -145,7 +145,7 @@ def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem
             known.add(info.index_path)
             if whole.locations[info.location] == HERE:
                 tars.add(info.name)
-    except ShardpackError:  # told of already; nothing tells now what belongs here
+    except ShardpackError:  # reported already; nothing says now what belongs here
         return
     is_unfinished = False
     for name in _names(store, {name.rpartition("/")[0] for name in tars}):

@@ -44,8 +44,8 @@ from shardpack.storage.protocols import RangeReader, Store
 from shardpack.storage.url import is_url
 
 PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
-PROBED_FAR_AWAY = 8  # the same where each costs a request, and one field of each
-SHARDS_AT_ONCE = 8  # of a bucket, unless told otherwise: their requests wait for the network
+PROBED_REMOTE = 8  # the same where each costs a request, and one field of each
+SHARDS_AT_ONCE = 8  # of a bucket, unless `jobs` says otherwise: their requests wait for the network
 SHOWN = 5  # damaged payloads named a shard
 
 
@@ -215,7 +215,7 @@ def _hashes(index: ShardIndex) -> Hashes:
 def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
     """Compare the headers of some samples with the index; all are read at once."""
     if store.remote:
-        wanted = some_headers(index, PROBED_FAR_AWAY)
+        wanted = some_headers(index, PROBED_REMOTE)
     else:
         wanted = headers_of_rows(index, spread_rows(index, PROBED_SAMPLES))
     wanted.check(info.name, index, store.get_ranges(info.name, starts=wanted.starts, lengths=wanted.lengths))
@@ -228,7 +228,7 @@ def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: R
         found = index_tar(TarFile(store.folder, info.name, ignore), advance=advance).index
     else:
         found = index_object(store, info.name, checksums=True, ignore=ignore, advance=advance).index
-    if index is not None and not _same_places(found, index):
+    if index is not None and not _same_ranges(found, index):
         yield Problem(
             "stale",
             info.name,
@@ -260,6 +260,6 @@ def _damaged_fields(shard: str, found: ShardIndex, index: ShardIndex) -> Iterato
         yield Problem("damaged", shard, f"{message}; restore the shard", found.key(found.row_of(member)), offset)
 
 
-def _same_places(a: ShardIndex, b: ShardIndex) -> bool:
+def _same_ranges(a: ShardIndex, b: ShardIndex) -> bool:
     columns = ("data_offset", "size", "header_bytes", "member_start", "field", "key_offset", "key_heap")
     return a.fields == b.fields and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)
