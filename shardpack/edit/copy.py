@@ -40,7 +40,7 @@ from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import is_url
 
-JOBS = 4  # shards at once, unless told otherwise: each takes up to 32 MiB of memory
+JOBS = 4  # shards at once, unless `jobs` says otherwise: each takes up to 32 MiB of memory
 _ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "adl": "az"}
 
 _File = tuple[str, int, int | None]  # name, bytes, CRC32C if anybody knows it
@@ -106,7 +106,7 @@ def copy(
 
     Raises:
         DatasetNotFoundError: There is no dataset at `source`.
-        OptionError: Tars in two places have one name, so that they cannot join the manifest.
+        OptionError: Tars of two locations have one name, so that they cannot join the manifest.
         OutputExistsError: `target` holds another dataset, or files that no dataset lists.
         CorruptShardError: A file of the source is not what its manifest says.
         StorageError: One of the two refused; what was finished is kept for the next call.
@@ -118,27 +118,27 @@ def copy(
     if isinstance(target, (str, os.PathLike)):
         target = open_store(target, target_storage_options)
     store, there = adapt(source), target
-    place = target_of(there, scratch_dir=work_dir)
-    if _canonical(store.location) == _canonical(place.location):
-        raise OptionError(f"source and target are the same place: {place.location!r}; name another target")
+    destination = target_of(there, scratch_dir=work_dir)
+    if _canonical(store.location) == _canonical(destination.location):
+        raise OptionError(f"source and target are the same: {destination.location!r}; name another target")
     text, whole = load_manifest(store)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     stores = open_locations(store, whole.locations, options)
     found = tuple(ShardList(stores.sidecars, whole))
     gathered = gather(text, whole, found)
     run = _Copy(stores, found, gathered, jobs=JOBS if jobs is None else jobs, progress=progress)
-    with storage_errors(f"write to {place.location!r}"):
-        if place.read(FILE_NAME) == gathered.text:
-            missing = run.repair(place, there, every_byte=force, dry_run=dry_run)
+    with storage_errors(f"write to {destination.location!r}"):
+        if destination.read(FILE_NAME) == gathered.text:
+            missing = run.repair(destination, there, every_byte=force, dry_run=dry_run)
         elif dry_run:
-            check_writable(place, "copy", force=force)
-            place.refresh()
-            missing = run.missing(place)
+            check_writable(destination, "copy", force=force)
+            destination.refresh()
+            missing = run.missing(destination)
         else:
-            missing = run.fill(place, force=force)
+            missing = run.fill(destination, force=force)
     return CopyReport(
         source=store.location,
-        target=place.location,
+        target=destination.location,
         num_samples=whole.num_samples,
         num_shards=whole.num_shards,
         num_bytes=whole.num_bytes,

@@ -1,4 +1,4 @@
-"""A dataset with tars in several places, as it is once they all are in its own folder."""
+"""A dataset with tars in several locations, as it is once they all are in its own folder."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shardpack.format.shard_info import ShardInfo
 
 @dataclass(frozen=True, slots=True)
 class Gathered:
-    """What is written of a dataset whose tars come to one place.
+    """What is written of a dataset whose tars come to one folder or bucket.
 
     Attributes:
         manifest, text: The manifest, as a value and as it is written.
@@ -35,7 +35,7 @@ def gather(text: bytes, manifest: Manifest, shards: Sequence[ShardInfo]) -> Gath
         shards: All of them, in order.
 
     Raises:
-        OptionError: Tars in two places have one name.
+        OptionError: Tars of two locations have one name.
     """
     if manifest.locations == (HERE,):
         return Gathered(manifest, text, shards)
@@ -54,7 +54,7 @@ def _check_names(shards: Sequence[ShardInfo]) -> None:
     for info in shards:
         if info.index_path in seen:
             raise OptionError(
-                f"tars in two places are called {info.name!r}, so that they cannot be in one; "
+                f"tars of two locations are called {info.name!r}, so that they cannot be in one; "
                 "rename one of them and index them all again"
             )
         seen.add(info.index_path)

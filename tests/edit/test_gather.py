@@ -51,5 +51,5 @@ def test_two_places_become_one():
 
 def test_tars_of_one_name_cannot_be_in_one_place():
     shards = [ONE, replace(TWO, name="a.tar")]
-    with pytest.raises(OptionError, match=r"tars in two places are called 'a\.tar', so that they cannot be in one"):
+    with pytest.raises(OptionError, match=r"tars of two locations are called 'a\.tar', so that they cannot be in one"):
         gather(*made(shards, [".", "../more"]), shards)
