@@ -1,7 +1,7 @@
-"""The stores of one dataset: one for its sidecars, one for each place where it has tars.
+"""The stores of one dataset: one for its sidecars, one for each location of its tars.
 
 A manifest says with `locations` where its tars are (SPEC 6.5). It may come from a stranger, so its word is
-followed to few kinds of places, never from a bucket or server to this machine, to another bucket or host only
+followed to few kinds of locations, never from a bucket or server to this machine, to another bucket or host only
 if the user says so, and takes credentials to no other server.
 """
 
@@ -42,7 +42,7 @@ class LocationOptions:
 
 
 class Located(Protocol):
-    """A shard, as far as its place is concerned."""
+    """A shard, as far as its location is concerned."""
 
     @property
     def name(self) -> str: ...
@@ -73,7 +73,7 @@ class DatasetStores:
 
     @property
     def location(self) -> str:
-        """Where the dataset was opened: the place of its own tars."""
+        """Where the dataset was opened: where its own tars are."""
         return self.shards[0].location if self.shards else self.sidecars.location
 
     @property
@@ -120,7 +120,7 @@ def open_locations(
         sidecars: Holds `.shardpack`, where that is not in `home`.
 
     Raises:
-        OptionError: The manifest names a place that is not followed; or there are options for a folder.
+        OptionError: The manifest names a location that is not followed; or there are options for a folder.
     """
     urls = [location for location in locations if is_url(location)]
     if not (urls or any(is_url(store.location) for store in (home, sidecars) if store is not None)):
@@ -150,7 +150,7 @@ def resolve_location(home: Store, location: str, allow: bool | Sequence[str] = F
         allow: See `LocationOptions.allow_locations`.
 
     Raises:
-        OptionError: It is a place that is not followed.
+        OptionError: It is a location that is not followed.
     """
     if not is_url(home.location):
         if not is_url(location):
@@ -194,7 +194,7 @@ def _refused(home: str, location: str, why: str) -> OptionError:
 
 
 def _owner(url: str) -> tuple[str, ...]:
-    """Return what tells places of different people apart: scheme and bucket or host; of Hugging Face the repository."""
+    """Return what tells locations of different people apart: scheme and bucket or host (Hugging Face: repository)."""
     scheme, _, rest = url.partition("://")
     parts = rest.split("/")
     parts = {"hf": parts[:3], "memory": []}.get(scheme, parts[:1])  # memory is this process's own
@@ -206,7 +206,7 @@ def _is_below(location: str, url: str) -> bool:
 
 
 def _may_know(home: str, other: str) -> bool:
-    """Return whether the options for one place are meant for another one, too."""
+    """Return whether the options for one location are meant for another one, too."""
     if not is_url(home):
         return True
     (scheme, _, rest), (other_scheme, _, other_rest) = home.partition("://"), other.partition("://")

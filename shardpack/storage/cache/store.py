@@ -13,7 +13,7 @@ from several: there is a request to make anyhow, and it brings all of it.
 Nothing stale is served. A kept range belongs to the version of the object (ETag and length) that
 this process reads, as the store says; an object for which it knows none, or which the server gives
 no ETag, is not cached, and the manifest never is. The version costs nothing where a response has
-told it. It is asked for, one request an object, only if the disk holds what is wanted of some
+said it. It is asked for, one request an object, only if the disk holds what is wanted of some
 version: with nothing cached, reading takes no request more than without a cache.
 
 A hit costs 70 us for 110 KB, checksums included (50 of them to bring so many bytes into fresh memory),
@@ -93,17 +93,17 @@ class CachedStore(BaseStore):
         found = [self._read(ranges) for ranges in wanted]
         missing = []
         for ranges, parts in zip(wanted, found, strict=True):
-            places = [i for i, part in enumerate(parts) if part is None]
-            if places:
-                starts, lengths = [ranges.starts[i] for i in places], [ranges.lengths[i] for i in places]
-                missing.append((Ranges(ranges.path, starts, lengths), places, parts))
+            numbers = [i for i, part in enumerate(parts) if part is None]
+            if numbers:
+                starts, lengths = [ranges.starts[i] for i in numbers], [ranges.lengths[i] for i in numbers]
+                missing.append((Ranges(ranges.path, starts, lengths), numbers, parts))
         if missing:
             fetched = self._base.get_many([ranges for ranges, _, _ in missing])
-            for (ranges, places, parts), data in zip(missing, fetched, strict=True):
-                for i, part in zip(places, data, strict=True):
+            for (ranges, numbers, parts), data in zip(missing, fetched, strict=True):
+                for i, part in zip(numbers, data, strict=True):
                     parts[i] = part
                 self._keep(ranges.path, zip(ranges.starts, data, strict=True))
-        hits = sum(map(len, found)) - sum(len(places) for _, places, _ in missing)
+        hits = sum(map(len, found)) - sum(len(numbers) for _, numbers, _ in missing)
         if hits:
             self.stats.add_hits(hits)
         return [[part for part in parts if part is not None] for parts in found]
