@@ -14,10 +14,13 @@ import numpy as np
 from shardpack.order.epoch import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice, elastic_partitions
 from shardpack.order.view import Integers
+from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
-from shardpack.stream.plan import Planner
+from shardpack.stream.plan import Costs, Planner
 from shardpack.stream.reader import CHUNK_BYTES, RUN_BYTES, Parts, Reader, ReadLimits
 from shardpack.stream.source import Source
+
+MAX_SHARED_BYTES = 64 << 20  # of samples that are few enough to be kept for an epoch
 
 
 class Epochs(Protocol):
@@ -137,7 +140,12 @@ class EpochReading:
     ) -> None:
         self._source, self._shuffle = source, shuffle
         self._whole_blocks = self._takes_whole_blocks(stride)
-        self.planner = Planner(source.view, shuffle, rank_slice, whole_blocks=self._whole_blocks)
+        costs = Costs(
+            total_bytes=len(source.view) * source.mean_bytes,
+            memory_bytes=min(MAX_SHARED_BYTES, limits.memory_bytes // 2),  # two epochs may be under way
+            max_gap_bytes=STREAM_LIMITS.max_gap_bytes if source.is_remote else 0,
+        )
+        self.planner = Planner(source.view, shuffle, rank_slice, whole_blocks=self._whole_blocks, costs=costs)
         self._chunk_samples = self._samples_of_a_chunk(limits)
         self._limits = replace(
             limits,

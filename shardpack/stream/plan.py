@@ -21,6 +21,8 @@ from shardpack.order.view import Integers, SampleView
 Name = tuple[int, int, int]  # of a load: partition, epoch, number in it; a cut may share a block out to two partitions
 
 _NO_PARTITION = -1  # of loads that are no blocks
+_SHARED = 0  # partition of all blocks, where partitions share them
+_SHARED_BLOCKS = 8  # a partition: with more of them, few are cut by its borders
 _LOOSE = -1  # owner of a sample that is read by itself
 
 
@@ -53,6 +55,7 @@ class Chunk:
         names: Loads, in the order of their first use.
         begin: By partition, (epoch, number) of the first block that is still wanted.
         ahead: (partition, epoch, begin, end): blocks that should be under way when the chunk is handed out.
+        shares_blocks: Whether partitions share them: what is ahead of any has the name that `names` has for it.
     """
 
     positions: Integers
@@ -61,14 +64,42 @@ class Chunk:
     names: list[Name]
     begin: dict[int, tuple[int, int]] = field(default_factory=dict)
     ahead: list[tuple[int, int, int, int]] = field(default_factory=list)
+    shares_blocks: bool = False
+
+    def block_name(self, partition: int, epoch: int, number: int) -> Name:
+        """Return the name of a block that is ahead of a partition."""
+        return _SHARED if self.shares_blocks else partition, epoch, number
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """What decides whether blocks that partition borders cut are read whole and kept.
+
+    Attributes:
+        total_bytes: Of all samples that are streamed, over all ranks.
+        memory_bytes: That kept blocks may take.
+        max_gap_bytes: Unwanted bytes that are worth reading for the sake of a request less.
+    """
+
+    total_bytes: int
+    memory_bytes: int = 0
+    max_gap_bytes: int = 0
 
 
 class Planner:
     """The chunks of one rank's epochs. Keeps the orders of the epochs that are under way; not thread-safe."""
 
-    def __init__(self, view: SampleView, shuffle: Shuffle, rank_slice: RankSlice, *, whole_blocks: bool) -> None:
+    def __init__(
+        self,
+        view: SampleView,
+        shuffle: Shuffle,
+        rank_slice: RankSlice,
+        *,
+        whole_blocks: bool,
+        costs: Costs | None = None,
+    ) -> None:
         """Plan whole blocks, or as many samples at once as are asked for."""
-        self._view, self._shuffle, self._slice = view, shuffle, rank_slice
+        self._view, self._shuffle, self._slice, self._costs = view, shuffle, rank_slice, costs
         self._whole_blocks = whole_blocks
         self._orders: dict[int, EpochOrder] = {}
         self._serial = count()
@@ -131,8 +162,21 @@ class Planner:
         return Load(name, self._view.at(np.arange(first, first + count)))
 
     def _is_shared(self, order: EpochOrder) -> bool:
-        """Return whether partitions share the blocks they cut: all are this rank's, and all blocks wanted at a time."""
-        return self._slice.world_size == 1 and order.windows is not None and order.windows.hold_everything
+        """Return whether partitions share the blocks that their borders cut, each read once and kept for the epoch.
+
+        They do where one rank wants all blocks at a time anyway, and where the samples are few: what is kept
+        is little then, and what ranks read for each other's sake takes less than the requests they save.
+        """
+        if order.windows is None:
+            return False
+        ranks, costs = self._slice.world_size, self._costs
+        if ranks == 1 and order.windows.hold_everything:
+            return True
+        partitions, blocks = self._slice.partitioning.partitions, order.num_blocks
+        if costs is None or costs.total_bytes > costs.memory_bytes or blocks > _SHARED_BLOCKS * partitions:
+            return False
+        saved = (blocks + partitions - 1) // ranks - blocks
+        return saved > 0 and costs.total_bytes // ranks * (ranks - 1) <= saved * costs.max_gap_bytes
 
     def _of_run(self, positions: Integers) -> Chunk:
         rows = np.arange(len(positions))
@@ -155,18 +199,17 @@ class Planner:
             return Chunk(partition, partition, partition, [])
         shared = self._is_shared(order)
         item, number, first_item = order.items_in_blocks(partition, offset, whole=shared)
-        owner = np.zeros_like(partition) if shared else partition
+        owner = np.full_like(partition, _SHARED) if shared else partition
         key = owner * order.num_blocks + number
         _, first_use, block = np.unique(key, return_index=True, return_inverse=True)
         rank = np.empty_like(first_use)
         rank[np.argsort(first_use)] = np.arange(len(first_use))
         used = np.sort(first_use)
         names = [(p, epoch, n) for p, n in zip(owner[used].tolist(), number[used].tolist(), strict=True)]
+        begin, ahead = self._wanted(order, epoch, partition, offset)
         if shared:
-            begin, ahead = {0: (epoch, 0)}, [(0, epoch, 0, order.num_blocks)]
-        else:
-            begin, ahead = self._wanted(order, epoch, partition, offset)
-        return Chunk(self._view.at(item), rank[block.reshape(-1)], item - first_item, names, begin, ahead)
+            begin = {_SHARED: (epoch, 0)}
+        return Chunk(self._view.at(item), rank[block.reshape(-1)], item - first_item, names, begin, ahead, shared)
 
     def _wanted(
         self, order: EpochOrder, epoch: int, partition: Integers, offset: Integers
@@ -194,7 +237,7 @@ def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:
     positions, owner, row = (np.empty(total, np.int64) for _ in range(3))
     names: list[Name] = []
     begin: dict[int, tuple[int, int]] = {}
-    ahead = []
+    ahead, shares_blocks = [], False
     for at, chunk in parts:
         positions[at], row[at] = chunk.positions, chunk.row
         owner[at] = np.where(chunk.owner < 0, _LOOSE, chunk.owner + len(names))
@@ -202,4 +245,5 @@ def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:
         for partition, first in chunk.begin.items():
             begin[partition] = min(first, begin.get(partition, first))
         ahead += chunk.ahead
-    return Chunk(positions, owner, row, names, begin, ahead)
+        shares_blocks |= chunk.shares_blocks
+    return Chunk(positions, owner, row, names, begin, ahead, shares_blocks)

@@ -182,7 +182,9 @@ class Reader:
                     yield self._planner.load(name)
 
     def _first_indexes(self, chunk: Chunk) -> _Indexes:
-        names = [(partition, epoch, block) for partition, epoch, *run in chunk.ahead for block in range(*run)]
+        names = [
+            chunk.block_name(partition, epoch, block) for partition, epoch, *run in chunk.ahead for block in range(*run)
+        ]
         return _Indexes(np.array([self._planner.load(name).positions[0] for name in names], np.int64))
 
     def _do(self, item: _Item) -> tuple[_Item, _Kept | None]:
@@ -371,4 +373,4 @@ def _not_reached(chunk: Chunk, reached: dict[int, tuple[int, int]]) -> Iterator[
         first = max(begin, known) if known_epoch == epoch else begin
         if first < end:
             reached[partition] = epoch, end
-            yield from ((partition, epoch, block) for block in range(first, end))
+            yield from (chunk.block_name(partition, epoch, block) for block in range(first, end))

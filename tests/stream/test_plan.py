@@ -12,17 +12,17 @@ from hypothesis import strategies as st
 from shardpack.order.epoch import SHUFFLES, Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.view import SampleView
-from shardpack.stream.plan import Planner
+from shardpack.stream.plan import Costs, Planner
 
 STARTS = np.array([0, 20, 27, 60])
 VIEW = SampleView(STARTS, np.array([2000, 700, 3300]))
 
 
-def planned(mode, rank_slice, *, epochs=0, size=7, whole_blocks=None, block_bytes=300, window_blocks=4):
+def planned(mode, rank_slice, *, epochs=0, size=7, whole_blocks=None, block_bytes=300, window_blocks=4, costs=None):
     """Return the chunks of a rank, their loads, and the positions in their rows; -1 for samples read alone."""
     whole_blocks = mode == "blocks" if whole_blocks is None else whole_blocks
     shuffle = Shuffle(mode, 3, block_bytes, window_blocks)
-    planner = Planner(VIEW, shuffle, rank_slice, whole_blocks=whole_blocks)
+    planner = Planner(VIEW, shuffle, rank_slice, whole_blocks=whole_blocks, costs=costs)
     partition, offset = rank_slice.locate(np.arange(len(rank_slice)))
     chunks = list(planner.chunks(epochs, partition, offset, size))
     loads = {name: planner.load(name) for chunk in chunks for name in dict.fromkeys(chunk.names)}
@@ -67,6 +67,27 @@ def test_partitions_share_blocks_where_one_rank_holds_them_all():
     assert sizes[1, 64] == 6, "2 + 1 + 3 blocks"
     assert sizes[1, 1] > 6, "cut by four partitions"
     assert sizes[2, 64] > 3
+
+
+@pytest.mark.parametrize(
+    ("partitions", "world_size", "costs", "is_shared"),
+    [
+        (4, 1, Costs(6000, 6000), True),
+        (4, 1, Costs(6000, 5999), False),  # they cannot be kept
+        (16, 2, Costs(6000, 6000, 750), True),  # 3000 bytes of the other rank's, for 4 requests less
+        (16, 2, Costs(6000, 6000, 749), False),
+        (16, 16, Costs(6000, 6000, 6000), False),  # each of them has a part of few blocks
+    ],
+)
+def test_partitions_share_the_blocks_of_few_samples(partitions, world_size, costs, is_shared):
+    rank_slice = RankSlice(Partitioning(60, partitions, partitions, "exact"), 0, world_size)
+    chunks, loads, found = planned("blocks", rank_slice, window_blocks=1, block_bytes=1000, costs=costs)
+    assert all(chunk.shares_blocks == is_shared for chunk in chunks)
+    whole = {9, 10, 7, 11}  # samples of 100 bytes, in shards of 20, 7 and 33
+    assert all(len(load.positions) in whole for load in loads.values()) == is_shared
+    assert found == [chunk.positions.tolist() for chunk in chunks]
+    wanted = {chunk.block_name(p, e, n) for chunk in chunks for p, e, *run in chunk.ahead for n in range(*run)}
+    assert wanted >= loads.keys(), "what is ahead has the name under which it is taken"
 
 
 def test_epochs_may_come_together():

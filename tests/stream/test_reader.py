@@ -98,6 +98,31 @@ def test_every_block_is_read_once():
     assert shard_bytes(store) < 1.01 * sum(len(data) for name, data in FILES.items() if name.endswith(".tar"))
 
 
+@pytest.mark.parametrize(("world_size", "most"), [(1, 8), (2, 8), (4, 20)])
+def test_a_small_dataset_takes_about_a_request_a_block(world_size, most):
+    """64 partitions cut its 8 blocks, and belong to the ranks in turn."""
+    files = packed(numbered(400, size=3000), max_shard_samples=50)
+    keys = []
+    for rank in range(world_size):
+        store = RemoteStore(files)
+        stream = shardpack.open(store).stream(
+            shuffle="blocks", partitions=64, rank=rank, world_size=world_size, tail="exact"
+        )
+        keys += [sample.key for sample in stream]
+        assert len([path for path, *_ in store.calls if path.endswith(".tar")]) <= most
+    assert sorted(keys) == sorted(numbered(400))
+
+
+@pytest.mark.parametrize("partitions", [3, 8, 16, 64])
+def test_no_block_of_a_small_dataset_is_read_twice(partitions):
+    """However many blocks a partition has; borders cut some of them."""
+    store = RemoteStore(FILES)
+    stream = shardpack.open(store).stream(shuffle="blocks", block_bytes=40_000, window_blocks=4, partitions=partitions)
+    assert len(list(stream)) == len(list(stream)) == 800
+    tars = [(start, length) for path, start, length in store.calls if path.endswith(".tar")]
+    assert len(tars) <= 2 * 132 * 1.12, "6 samples a block, 33 blocks a shard"
+
+
 def test_sizes_are_checked_at_once():
     assert read_limits("2MiB").memory_bytes == 2 << 20
     with pytest.raises(OptionError, match="not a size"):
