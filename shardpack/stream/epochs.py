@@ -140,11 +140,9 @@ class EpochReading:
     ) -> None:
         self._source, self._shuffle = source, shuffle
         self._whole_blocks = self._takes_whole_blocks(stride)
-        costs = Costs(
-            total_bytes=len(source.view) * source.mean_bytes,
-            memory_bytes=min(MAX_SHARED_BYTES, limits.memory_bytes // 2),  # two epochs may be under way
-            max_gap_bytes=STREAM_LIMITS.max_gap_bytes if source.is_remote else 0,
-        )
+        # Two epochs may be under way. What is local is cheap to read twice.
+        shared_bytes = min(MAX_SHARED_BYTES, limits.memory_bytes // 2) if source.is_remote else 0
+        costs = Costs(len(source.view) * source.mean_bytes, shared_bytes, STREAM_LIMITS.max_gap_bytes)
         self.planner = Planner(source.view, shuffle, rank_slice, whole_blocks=self._whole_blocks, costs=costs)
         self._chunk_samples = self._samples_of_a_chunk(limits)
         self._limits = replace(

@@ -160,12 +160,15 @@ class Reader:
     def _schedule(self, chunks: Iterable[Chunk]) -> Iterator[_Item]:
         """Yield the loads of each chunk, the chunk, and the blocks that should be under way when it is there."""
         started: set[Name] = set()
+        hinted: set[Name] = set()
         reached: dict[int, tuple[int, int]] = {}  # by partition, (epoch, end) of the blocks that were started
         for number, chunk in enumerate(chunks):
             started = {name for name in started if name[1:] >= chunk.begin.get(name[0], (0, 0))}
             ahead = list(_not_reached(chunk, reached)) if number else []  # the first samples should not wait for it
             if not self._limits.depth:
-                yield from (_Hint(self._planner.load(name)) for name in ahead)
+                hinted = {name for name in hinted if name[1] >= chunk.begin.get(name[0], (0, 0))[0]}
+                yield from (_Hint(self._planner.load(name)) for name in dict.fromkeys(ahead) if name not in hinted)
+                hinted.update(ahead if chunk.shares_blocks else ())  # the others are wanted by one partition alone
             for name in chunk.names:
                 if name not in started:
                     if name[0] >= 0:
