@@ -136,7 +136,8 @@ def test_prefixes_hold_the_weights(datasets, weights, options, world_size):
     assume(len(weights) > 1)
     stream = shardpack.mix(pairs(datasets, weights), **options, world_size=world_size)
     counts = collections.Counter()
-    for taken, (source, _) in enumerate(seen(stream), start=1):
+    found = seen(stream)
+    for taken, (source, _) in enumerate(found[:-1] if world_size > 1 else found, start=1):  # the last may repeat
         counts[source] += 1
         for number, weight in enumerate(stream.weights):
             assert abs(counts[number] - weight * taken) < (1.01 if len(weights) == 2 else 3)
