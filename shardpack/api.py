@@ -50,7 +50,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
             ones their headers, where payloads are large.
         storage_options: For URLs: region, endpoint, credentials, and what else the provider takes.
             Without them it finds its own: environment, instance role, and so on. Secrets among
-            them are not pickled: in a spawned process the provider must find its own. Where the
+            them reach worker processes as these are started, and are in no other pickle. Where the
             manifest is in a folder and says that its tars are elsewhere, they are for those.
         cache_dir: For URLs: a folder on a local disk that keeps what was read, for the next time and
             for other processes. With `cache_bytes`.

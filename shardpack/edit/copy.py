@@ -38,10 +38,9 @@ from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import DatasetStores, LocationOptions, open_locations
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store, WritableStore
-from shardpack.storage.url import is_url
+from shardpack.storage.url import canonical, is_url
 
 JOBS = 4  # shards at once, unless `jobs` says otherwise: each takes up to 32 MiB of memory
-_ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "adl": "az"}
 
 _File = tuple[str, int, int | None]  # name, bytes, CRC32C if anybody knows it
 
@@ -119,11 +118,12 @@ def copy(
         target = open_store(target, target_storage_options)
     store, there = adapt(source), target
     destination = target_of(there, scratch_dir=work_dir)
-    if _canonical(store.location) == _canonical(destination.location):
-        raise OptionError(f"source and target are the same: {destination.location!r}; name another target")
+    _refuse_same(store.location, destination.location)
     text, whole = load_manifest(store)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     stores = open_locations(store, whole.locations, options)
+    for tars in stores.shards:
+        _refuse_same(tars.location, destination.location)
     found = tuple(ShardList(stores.sidecars, whole))
     gathered = gather(text, whole, found)
     run = _Copy(stores, found, gathered, jobs=JOBS if jobs is None else jobs, progress=progress)
@@ -135,6 +135,10 @@ def copy(
             destination.refresh()
             missing = run.missing(destination)
         else:
+            if force:  # what would be refused later is refused before anything is deleted
+                check_writable(destination, "copy", force=force)
+                destination.refresh()
+                run.missing(destination)
             missing = run.fill(destination, force=force)
     return CopyReport(
         source=store.location,
@@ -149,10 +153,10 @@ def copy(
     )
 
 
-def _canonical(location: str) -> str:
-    """Return a location in one of the ways in which it may be written."""
-    scheme, found, rest = location.partition("://")
-    return f"{_ALIASES.get(scheme, scheme)}://{rest.rstrip('/')}" if found else os.path.realpath(location)
+def _refuse_same(source: str, target: str) -> None:
+    """Raise OptionError if what is copied lies where it would go: `force` would delete it first."""
+    if canonical(source) == canonical(target):
+        raise OptionError(f"source and target are the same: {target!r}; name another target")
 
 
 def _num_bytes(info: ShardInfo) -> int:

@@ -225,7 +225,8 @@ class ShardCache:
     def _open_many(self, numbers: list[int]) -> dict[int, ShardReader]:
         """Open those of some shards that no other thread is opening, all at once; {} where one cannot be opened."""
         with self._lock:
-            ours = [number for number in dict.fromkeys(numbers) if number not in self._opening]
+            closed = (number for number in dict.fromkeys(numbers) if number not in self._shards)
+            ours = [number for number in closed if number not in self._opening]
             if len(ours) < 2:
                 return {}
             self._opening.update({number: threading.Event() for number in ours})

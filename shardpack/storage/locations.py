@@ -153,6 +153,10 @@ def resolve_location(home: Store, location: str, allow: bool | Sequence[str] = F
         OptionError: It is a location that is not followed.
     """
     if not is_url(home.location):
+        if home.folder is None and not (allow is True or any(location == one for one in allow or ())):
+            raise _refused(
+                home.location, location, f"but it has no URL: pass allow_locations=[{location!r}] if you trust it"
+            )
         if not is_url(location):
             return os.path.normpath(os.path.join(home.folder or home.location, location))
         _check_scheme(home.location, location)

@@ -24,6 +24,7 @@ from shardpack.runtime.arguments import as_number
 from shardpack.storage.clients.base import Client
 
 BUCKET_SCHEMES = frozenset(("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl"))
+_ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "adl": "az"}
 WEB_SCHEMES = frozenset(("http", "https"))
 CONNECT_SECONDS, READ_SECONDS = 10.0, 30.0
 
@@ -159,6 +160,12 @@ def _unpickled(location: str, options: Mapping[str, Any], token: str, found: Map
     if held is None and found is not None:
         held = _held.setdefault(token, _Secrets(found))
     return UrlConnection(location, options, token, held)
+
+
+def canonical(location: str) -> str:
+    """Return a location in one of the ways in which it may be written."""
+    scheme, found, rest = location.partition("://")
+    return f"{_ALIASES.get(scheme, scheme)}://{rest.rstrip('/')}" if found else os.path.realpath(location)
 
 
 def is_url(location: str | os.PathLike[str]) -> bool:

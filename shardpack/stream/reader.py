@@ -26,6 +26,7 @@ from shardpack.read.read_many import read_parts, read_small
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.block_buffer import BlockBuffer, BlockTable, pack_block, span
@@ -71,7 +72,7 @@ def read_limits(memory_bytes: int | str) -> ReadLimits:
     Raises:
         OptionError: This is no size.
     """
-    return ReadLimits(memory_bytes=parse_bytes(memory_bytes))
+    return ReadLimits(memory_bytes=as_integer("memory_bytes", parse_bytes(memory_bytes), minimum=1))
 
 
 class _Budget:

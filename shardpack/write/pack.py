@@ -23,6 +23,7 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.registry import FolderSource
 from shardpack.sources.source import ListOptions, Source
 from shardpack.storage.atomic import storage_errors
+from shardpack.storage.url import canonical
 from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards
 from shardpack.write.pack_samples import pack_samples
 from shardpack.write.report import PackOptions, PackReport
@@ -58,6 +59,13 @@ def as_source(source: Packable, request: PackRequest) -> Source | None:
     return None
 
 
+def _refuse_own_place(listing: Listing, target: str) -> None:
+    """Raise OptionError if payloads lie where the dataset would go: `force` would delete them before they are read."""
+    for store in listing.stores:
+        if canonical(getattr(store, "location", "")) == canonical(target):
+            raise OptionError(f"source and target are the same: {target!r}; name another target")
+
+
 def pack_listed(source: Source, out: str | os.PathLike[str], request: PackRequest) -> PackReport:
     """Write the dataset of a source that knows its samples beforehand: planned, in parallel, resumable."""
     began = time.perf_counter()
@@ -78,6 +86,7 @@ def pack_listed(source: Source, out: str | os.PathLike[str], request: PackReques
             )
         )
         listing, problems = found.listing, found.problems
+        _refuse_own_place(listing, target.location)
         classes = _classes(listing, request)
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
             engine = stack.enter_context(start_workers(default_jobs(listing, limits)))

@@ -13,7 +13,6 @@ import pytest
 
 import shardpack
 from shardpack.commit import upload as transfer
-from shardpack.edit import copy as copying
 from shardpack.errors import (
     CorruptShardError,
     DatasetNotFoundError,
@@ -27,6 +26,7 @@ from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.shard_info import index_path
 from shardpack.storage.open import open_store
+from shardpack.storage.url import canonical
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents as contents
 from tests.fakes import write_files
@@ -365,7 +365,7 @@ def test_one_place_is_not_copied_onto_itself(dataset, store, tmp_path, monkeypat
     for source, target in ((dataset, tmp_path / "link"), (dataset, "out/"), (store.url, store.url + "/")):
         with pytest.raises(OptionError, match="source and target are the same: "):
             shardpack.copy(source, target, force=True)
-    assert copying._canonical("s3a://b/x/") == copying._canonical("s3://b/x")
+    assert canonical("s3a://b/x/") == canonical("s3://b/x")
 
 
 # What goes wrong
@@ -468,3 +468,14 @@ def test_from_a_server_to_a_bucket(dataset, whole, nginx_server, s3_server, prox
     assert {name: bytes(found.buffer(name)) for name in found.names()} == whole
     assert sum(r.method == "PUT" and r.path.endswith(".tar") for r in seen.requests) == 3
     assert json.loads(whole[manifest.FILE_NAME])["num_samples"] == 6
+
+
+def test_tars_are_not_copied_over_themselves(tmp_path):
+    folder = tmp_path / "tars"
+    with shardpack.ShardWriter(folder) as writer:
+        writer.write("a", {"txt": "b"})
+    shardpack.index(folder, out=tmp_path / "indexes", force=True)
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    with pytest.raises(OptionError, match="source and target are the same"):
+        shardpack.copy(tmp_path / "indexes", folder, force=True)
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

@@ -8,6 +8,7 @@ import pytest
 
 from shardpack.errors import OptionError
 from shardpack.storage import locations as module
+from shardpack.storage.adapter import adapt
 from shardpack.storage.local import LocalStore
 from shardpack.storage.locations import LocationOptions, open_locations, resolve_location
 from shardpack.storage.memory import MemoryStore
@@ -145,3 +146,18 @@ def test_the_stores_of_a_dataset_have_one_bill():
     assert pickle.loads(pickle.dumps(stores)).sidecars.get_range("b", start=0, length=2) == b"12"
     stores.close()
     assert (stores.remote, stores.checks_reads, stores.prefetch_depth) == (False, False, 0)
+
+
+def test_a_store_without_a_url_leads_nowhere_unasked(tmp_path):
+    class Bare:
+        def get_range(self, path, *, start, length): ...
+
+        def get_ranges(self, path, *, starts, lengths): ...
+
+        def size(self, path): ...
+
+    home = adapt(Bare())
+    for location in (str(tmp_path), "../../x", "https://evil.example/x"):
+        with pytest.raises(OptionError, match="allow_locations"):
+            resolve_location(home, location)
+    assert resolve_location(home, str(tmp_path), [str(tmp_path)]) == str(tmp_path)

@@ -39,3 +39,15 @@ def test_classes_for_a_source_without(tmp_path):
     assert shardpack.open(tmp_path / "out").classes == ("x", "y")
     with pytest.raises(OptionError, match="the source has classes of its own"):
         shardpack.pack(tmp_path / "photos", tmp_path / "other", classes=["x"])
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_dataset_is_not_packed_over_itself(tmp_path, jobs):
+    with shardpack.ShardWriter(tmp_path / "ds", max_shard_samples=1) as writer:
+        for key in "abcd":
+            writer.write(key, {"txt": key})
+    ds = shardpack.open(tmp_path / "ds")
+    for source in (ds, ds.select([0, 2])):
+        with pytest.raises(OptionError, match="source and target are the same"):
+            shardpack.pack(source, tmp_path / "ds", force=True, jobs=jobs)
+    assert [sample["txt"] for sample in shardpack.open(tmp_path / "ds")] == [b"a", b"b", b"c", b"d"]
