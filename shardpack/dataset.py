@@ -168,7 +168,7 @@ class Dataset:
     def __getitem__(self, item: Any) -> Sample | list[Sample]:
         """Return one sample by position or key; a list of them for a slice or a list.
 
-        Cost of one sample: one range; none once its shard is mapped (see `read/shard.py`). By key:
+        Cost of one sample: one range; none once its shard is mapped (see `read/shard_cache.py`). By key:
         one page of the key index more. `-1` is the last sample.
 
         Raises:

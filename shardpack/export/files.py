@@ -70,7 +70,7 @@ def extract(
     with storage_errors(f"make the folder {target!r}"):
         os.makedirs(target, exist_ok=True)
     writer = _FileWriter(target, force=force)
-    if force and (unescape or not chosen.manifest.unique_keys):
+    if force:  # different keys may still be one file: "./a" and "a", and what escaping kept apart
         writer.written = set()
     written = 0
     for done, sample in enumerate(samples, start=1):

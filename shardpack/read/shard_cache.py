@@ -60,7 +60,7 @@ class CacheLimits:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Table:
-    """Which shard is open at each position; replaced as a whole, never changed.
+    """Which shard is open at each position; replaced as a whole, but for single slots that are exchanged in place.
 
     Attributes:
         bounds: Ascending positions; what holds position p is number `bisect_right(bounds, p)`.

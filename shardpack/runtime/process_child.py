@@ -1,4 +1,4 @@
-"""The child's side of `workers.py`: serve functions until the parent closes the pipe or dies.
+"""The child's side of `processes.py`: serve functions until the parent closes the pipe or dies.
 
 A frame is eight bytes of length, little-endian, and a pickle: a request (function, task, whether it
 reports), or an answer (True, result, "") or (False, error, traceback), before which there may be

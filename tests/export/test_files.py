@@ -327,3 +327,16 @@ def test_keys_of_very_many_components(tmp_path):
         (folder / "a").rename(tmp_path / "next") if (folder / "a").exists() else None
         folder.rmdir()
         folder = (tmp_path / "next").rename(tmp_path / "out")
+
+
+def test_keys_that_are_one_file_are_told_also_with_force(tmp_path):
+    (tmp_path / "tars").mkdir()
+    with tarfile.open(tmp_path / "tars/x.tar", "w") as tar:
+        for name, payload in (("./a.txt", b"one"), ("a.txt", b"two")):
+            member = tarfile.TarInfo(name)
+            member.size = len(payload)
+            tar.addfile(member, io.BytesIO(payload))
+    ds = shardpack.open(tmp_path / "tars", index="memory")
+    assert list(ds.keys()) == ["./a", "a"]
+    with pytest.raises(DuplicateKeyError, match="two samples would be the file"):
+        shardpack.extract(ds, tmp_path / "out", force=True)
