@@ -16,7 +16,7 @@ from shardpack._version import __version__
 from shardpack.commit.journal import Entry
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
-from shardpack.errors import DuplicateKeyError
+from shardpack.errors import DuplicateKeyError, StaleIndexError
 from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import hash_keys, repeated_hashes
@@ -49,6 +49,7 @@ class Build:
         self._found, self._target, self._transaction, self._ignore = found, target, transaction, ignore
         self._shards: dict[str, ShardInfo] = {}
         self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
+        self._digests: dict[str, str | None] = {}  # of each tar before it is scanned
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.repeated: list[RepeatedKey] = []
@@ -108,7 +109,7 @@ class Build:
 
     def _take_finished(self, name: str, *, checksums: bool | None) -> bool:
         """Return whether a run that was cut off has indexed this very tar; if so, take its index."""
-        digest = self._input_digest(name)
+        digest = self._digests[name] = self._input_digest(name)
         entry = None if digest is None else self._transaction.finished(name, digest)
         if entry is None or (checksums and entry.info.crc32c is None):
             return False
@@ -126,7 +127,11 @@ class Build:
 
     def _add(self, indexed: IndexedTar) -> None:
         info, parts = encode_shard(indexed.name, indexed.index)
-        digest = self._input_digest(indexed.name)
+        digest = self._digests[indexed.name]
+        if self._input_digest(indexed.name) != digest:
+            raise StaleIndexError(
+                "the tar changed while it was indexed; run the same command again", shard=indexed.name
+            )
         more = {"without_key": indexed.without_key, "ignored": dict(indexed.ignored)}
         with writing_indexes(self._target):
             if digest is None:

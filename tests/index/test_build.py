@@ -11,12 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import shardpack
 from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import begin
-from shardpack.errors import CorruptShardError, DuplicateKeyError
+from shardpack.errors import CorruptShardError, DuplicateKeyError, StaleIndexError
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import index_path
+from shardpack.index import build as build_module
 from shardpack.index.build import Build
 from shardpack.index.find import find_tars
 from shardpack.storage.memory import MemoryStore
@@ -142,3 +144,22 @@ def test_keys_of_one_hash_are_not_taken_for_one(monkeypatch):
     build, _ = built({"x.tar": tar("a", "b"), "y.tar": tar("c", "a")})
     build.check_unique("keep")
     assert [(one.key, one.shard, one.offset) for one in build.repeated] == [("a", "y.tar", 1024)]
+
+
+def test_a_tar_that_changes_while_it_is_indexed_is_told(tmp_path, monkeypatch):
+    path = tmp_path / "x.tar"
+    path.write_bytes(tar("a.txt"))
+    scan = build_module.index_tar
+
+    def scan_and_replace(*arguments, **options):
+        indexed = scan(*arguments, **options)
+        (tmp_path / "new").write_bytes(tar("b.txt"))
+        os.replace(tmp_path / "new", path)
+        return indexed
+
+    monkeypatch.setattr(build_module, "index_tar", scan_and_replace)
+    with pytest.raises(StaleIndexError, match=r"changed while it was indexed; .* \(shard='x\.tar'\)"):
+        shardpack.index(tmp_path, jobs=1)
+    monkeypatch.undo()
+    assert shardpack.index(tmp_path, jobs=1).num_samples == 1
+    assert list(shardpack.open(tmp_path).keys()) == ["b"]
