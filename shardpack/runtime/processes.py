@@ -50,6 +50,7 @@ class WorkerPool:
         self._results: queue.SimpleQueue[tuple[int, bool | None, Any]] = queue.SimpleQueue()
         self._children: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
+        self._backpressure: Backpressure | None = None  # of the map that is not at its end
         try:
             with _interrupts_held_back():
                 for _ in range(jobs):
@@ -70,6 +71,9 @@ class WorkerPool:
 
     def close(self) -> None:
         """End the children, whatever they do, and join the threads. Safe to call twice."""
+        if self._backpressure is not None:
+            self._backpressure.close()
+            self._backpressure = None
         for child in self._children:
             child.kill()
         for _ in self._threads:
@@ -102,6 +106,7 @@ class WorkerPool:
         numbered = enumerate(tasks)
         ahead = list(islice(numbered, 2 * len(self._children)))
         reports = advance is not None
+        self._backpressure = backpressure
         for number, task in ahead:
             self._tasks.put((number, (function, task, reports), backpressure))
         return self._collect(function, numbered, len(ahead), backpressure, advance)
@@ -130,9 +135,8 @@ class WorkerPool:
                 yield number, result
         finally:
             if pending:  # an error, or the caller left: there are results that nobody will take
-                if backpressure is not None:
-                    backpressure.close()
                 self.close()
+            self._backpressure = None
 
 
 @contextmanager

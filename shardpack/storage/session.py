@@ -7,12 +7,13 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Sequence
-from concurrent.futures import Future
+from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from random import random
 from typing import Any
 
+from shardpack.errors import StorageError
 from shardpack.runtime.threads import Threads
 from shardpack.storage.clients.base import Client, Connection
 from shardpack.storage.retry import RetryLimits
@@ -96,17 +97,26 @@ class Session:
 
         One item costs no thread. After an error nobody waits for what is under way: it ends within
         the limits of its request.
+
+        Raises:
+            StorageError: Another thread closed the session meanwhile.
         """
         if len(items) < 2:
             return [function(item) for item in items]
         threads = self._pool()
-        futures: list[Future[Any]] = [threads.start(function, item) for item in items]
+        futures: list[Future[Any]] = []
         try:
+            futures.extend(threads.start(function, item) for item in items)
             return [future.result() for future in futures]
-        except BaseException:
+        except (CancelledError, RuntimeError) as error:  # closed before all had begun, or had been handed in
+            if self._threads is threads:
+                raise
+            raise StorageError(
+                f"the dataset is closed: {self._connection.location!r} was let go of while it was read; open it again"
+            ) from error
+        finally:
             for future in futures:
                 future.cancel()
-            raise
 
     def _pool(self) -> Threads:
         with self._lock:

@@ -175,6 +175,29 @@ def test_a_pool_that_is_never_used_leaves_nothing():
     assert threading.active_count() == before
 
 
+class NoRoom:
+    """Backpressure that lets nothing begin."""
+
+    def __init__(self):
+        self.closed = threading.Event()
+
+    def acquire(self):
+        self.closed.wait()
+        return False
+
+    def close(self):
+        self.closed.set()
+
+
+def test_a_map_that_nobody_asks_for_results_holds_no_pool_open():
+    pool = WorkerPool(2)
+    pool.map(double, range(5), backpressure=NoRoom())
+    closing_it = threading.Thread(target=pool.close, daemon=True)
+    closing_it.start()
+    closing_it.join(30)
+    assert not closing_it.is_alive()
+
+
 @sees_processes
 def test_an_error_in_the_callers_block_ends_the_workers():
     def interrupted():

@@ -62,6 +62,29 @@ def test_a_first_error_stops_what_has_not_begun():
     assert len(done) < 20
 
 
+def test_who_reads_while_another_thread_closes_is_told_so():
+    bucket = FakeBucket("s3://x", {"a": DATA})
+    store = RemoteStore(bucket, RemoteLimits(max_requests=1))
+    bucket.before = lambda *_: store.close()  # by the first request of several, whether or not the others wait already
+    with pytest.raises(StorageError, match="the dataset is closed: 's3://x' was let go of while it was read; open it"):
+        store.get_ranges("a", starts=range(40), lengths=[5] * 40)
+    assert not bucket.asked[1:]
+    bucket.before = lambda *_: None
+    assert store.get_ranges("a", starts=[0, 1], lengths=[5, 5]) == [DATA[:5], DATA[1:6]]
+    store.close()
+
+
+def test_errors_of_the_work_itself_keep_their_class():
+    session = Session(FakeBucket("s3://x"), RemoteLimits())
+
+    def work(item):
+        raise RuntimeError(item)
+
+    with pytest.raises(RuntimeError, match=r"^0$"):
+        session.call_all(work, [0, 1])
+    session.close()
+
+
 def test_closing_ends_a_pause():
     bucket = FakeBucket("s3://x", {"a": DATA})
 
