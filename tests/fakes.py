@@ -4,19 +4,45 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from operator import itemgetter
 from pathlib import Path
+from typing import Any
 
-from shardpack.sources.listing import Listing, ListingBuilder
+import numpy as np
+
+from shardpack.sources.listing import Listing
 
 Samples = Mapping[str, Mapping[str, bytes]]
+Member = tuple[str, str | bytes, int, int]  # field, path or payload, size, mtime_ns
+
+
+def make_listing(root: str, samples: Mapping[str, Sequence[Member]], **more: Any) -> Listing:
+    """Return the listing of samples, ascending by key; `more` are other attributes of it."""
+    members = [member for key in sorted(samples) for member in sorted(samples[key], key=itemgetter(0))]
+    fields = tuple(sorted({field for field, *_ in members}))
+    counts = [len(samples[key]) for key in sorted(samples)]
+    return Listing(
+        root=root,
+        fields=fields,
+        keys=sorted(samples),
+        start=np.concatenate(([0], np.cumsum(counts, dtype=np.int64))),
+        field_code=np.array([fields.index(field) for field, *_ in members], np.uint16),
+        size=np.array([size for _, _, size, _ in members], np.int64),
+        mtime_ns=np.array([mtime_ns for *_, mtime_ns in members], np.int64),
+        payload=[payload for _, payload, _, _ in members],
+        **more,
+    )
 
 
 def inline_listing(samples: Samples) -> Listing:
     """Return a listing whose payloads are in it; no file is needed."""
-    builder = ListingBuilder("/nowhere")
-    for key, fields in samples.items():
-        builder.add(key, [(field, payload, len(payload), 0) for field, payload in fields.items()])
-    return builder.build()
+    return make_listing(
+        "/nowhere",
+        {
+            key: [(field, payload, len(payload), 0) for field, payload in fields.items()]
+            for key, fields in samples.items()
+        },
+    )
 
 
 def write_files(folder: Path, samples: Samples) -> Path:
@@ -61,7 +87,7 @@ def file_listing(folder: Path, samples: Samples | None = None) -> Listing:
     """Return the listing of sample files below a folder, by plain means; writes them first if given."""
     if samples is not None:
         write_files(folder, samples)
-    found: dict[str, list[tuple[str, str | bytes, int, int]]] = {}
+    found: dict[str, list[Member]] = {}
     for path in folder.rglob("*"):
         if path.is_file():
             name = path.relative_to(folder).as_posix()
@@ -70,7 +96,4 @@ def file_listing(folder: Path, samples: Samples | None = None) -> Listing:
             status = path.stat()
             members = found.setdefault(f"{base}/{stem}" if base else stem, [])
             members.append((field, name, status.st_size, status.st_mtime_ns))
-    builder = ListingBuilder(str(folder))
-    for key, members in found.items():
-        builder.add(key, members)
-    return builder.build()
+    return make_listing(str(folder), found)

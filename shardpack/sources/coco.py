@@ -85,7 +85,7 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
         SourceError: The file is not built like COCO; says which part.
     """
     images, records, categories = _parts(annotations)
-    own_name, places = _places(files.root, annotations.path)
+    own_name, paths_of = _paths(files.root, annotations.path)
     listing = group_files(files.without({own_name}), problems, rename_keys=rename_keys)
     image_files = ImageFiles(listing, files, problems)
     uses = Counter(image["id"] for image in images)
@@ -101,7 +101,7 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
     labels: list[bytes | None] = [None] * listing.num_samples
     refused: dict[int, str] = {}
     for number, image in enumerate(images):
-        found = image_files.find(image["file_name"], places(image["file_name"]))
+        found = image_files.find(image["file_name"], paths_of(image["file_name"]))
         if isinstance(found, str):
             problems.reject(f"{annotations.path}: images[{number}]", found)
         elif found is None:
@@ -135,7 +135,7 @@ def _label(image: Object, records: list[Object], categories: Mapping[Any, str] |
     return compact_json({**kept, "annotations": annotations})
 
 
-def _places(root: str, path: str) -> tuple[str, Callable[[str], list[str]]]:
+def _paths(root: str, path: str) -> tuple[str, Callable[[str], list[str]]]:
     """Return (name of the annotation file, where a file name may be), both relative to the root."""
     root, folder = os.path.abspath(root), os.path.dirname(os.path.abspath(path))
     try:

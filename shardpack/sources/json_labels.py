@@ -57,20 +57,20 @@ class ImageFiles:
         self._names = set(files.names)
         self._reported = {name for name, _ in problems.rejected}
 
-    def find(self, file_name: str, places: Sequence[str]) -> int | str | None:
+    def find(self, file_name: str, paths: Sequence[str]) -> int | str | None:
         """Return the sample of the image `file_name`, else why there is none, else None if that is known.
 
         Args:
             file_name: As the label has it.
-            places: Paths below the source's root that it may mean, the first found wins.
+            paths: What it may mean, relative to the source's root; the first found wins.
         """
-        for place in places:
-            if place in self._sample_of:
-                return self._sample_of[place]
-        inside = [] if file_name.startswith("/") else list(filter(None, map(_normalised, places)))
-        for place in inside:
-            if place in self._sample_of:
-                return self._sample_of[place]
+        for path in paths:
+            if path in self._sample_of:
+                return self._sample_of[path]
+        inside = [] if file_name.startswith("/") else list(filter(None, map(_normalised, paths)))
+        for path in inside:
+            if path in self._sample_of:
+                return self._sample_of[path]
         if not inside:
             return f"names {file_name!r}, which leads out of the source; name an image in it"
         if not self._reported.isdisjoint(inside):
@@ -124,7 +124,7 @@ def attach_labels(
 
 
 def _insert_field(listing: Listing, field: str, payloads: Sequence[bytes]) -> Listing:
-    """Return the listing with one more member a sample, at its place among the sorted fields."""
+    """Return the listing with one more member a sample, in the order of the sorted fields."""
     fields = tuple(sorted((*listing.fields, field)))
     code = fields.index(field)
     codes = listing.field_code + (listing.field_code >= code)

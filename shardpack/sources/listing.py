@@ -104,47 +104,6 @@ class Listing:
         )
 
 
-class ListingBuilder:
-    """Collect samples one by one into a Listing; for sources that are not the hot path."""
-
-    def __init__(self, root: str):
-        self._root = root
-        self._keys: list[str] = []
-        self._start = [0]
-        self._field: list[str] = []
-        self._size: list[int] = []
-        self._mtime_ns: list[int] = []
-        self._payload: list[Payload] = []
-
-    def add(self, key: str, members: Sequence[tuple[str, Payload, int, int]]) -> None:
-        """Add one sample; a member is (field, path or payload, size, mtime_ns), in any order."""
-        self._keys.append(key)
-        for field, payload, size, mtime_ns in sorted(members, key=lambda member: member[0]):
-            self._field.append(field)
-            self._payload.append(payload)
-            self._size.append(size)
-            self._mtime_ns.append(mtime_ns)
-        self._start.append(len(self._field))
-
-    def build(self, classes: Sequence[str] | None = None, *, by_class: bool = False) -> Listing:
-        """Return the listing, samples ascending by key."""
-        fields = tuple(sorted(set(self._field)))
-        code = {field: number for number, field in enumerate(fields)}
-        listing = Listing(
-            root=self._root,
-            fields=fields,
-            keys=self._keys,
-            start=np.array(self._start, np.int64),
-            field_code=np.array([code[field] for field in self._field], np.uint16),
-            size=np.array(self._size, np.int64),
-            mtime_ns=np.array(self._mtime_ns, np.int64),
-            payload=self._payload,
-            classes=tuple(classes) if classes is not None else None,
-            by_class=by_class,
-        )
-        return sorted_by_key(listing)
-
-
 def sorted_by_key(listing: Listing) -> Listing:
     """Return the listing with keys ascending by code point, which is byte order in UTF-8."""
     keys = listing.keys

@@ -59,7 +59,7 @@ def as_source(source: Packable, request: PackRequest) -> Source | None:
     return None
 
 
-def _refuse_own_place(listing: Listing, target: str) -> None:
+def _refuse_own_location(listing: Listing, target: str) -> None:
     """Raise OptionError if payloads lie where the dataset would go: `force` would delete them before they are read."""
     for store in listing.stores:
         if canonical(getattr(store, "location", "")) == canonical(target):
@@ -86,7 +86,7 @@ def pack_listed(source: Source, out: str | os.PathLike[str], request: PackReques
             )
         )
         listing, problems = found.listing, found.problems
-        _refuse_own_place(listing, target.location)
+        _refuse_own_location(listing, target.location)
         classes = _classes(listing, request)
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
             engine = stack.enter_context(start_workers(default_jobs(listing, limits)))

@@ -25,7 +25,6 @@ from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.progress import no_progress
 from shardpack.sources.image_check import check_images, check_range
-from shardpack.sources.listing import ListingBuilder
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
 from shardpack.sources.sidecars import group_files
@@ -174,11 +173,9 @@ def test_slices_together_find_what_the_whole_finds(tmp_path):
 
 
 def test_inline_payloads_are_checked_too():
-    builder = ListingBuilder("/nowhere")
-    builder.add("a", [("jpg", make_jpeg(), 1, 0), ("json", b"{}", 2, 0)])
-    builder.add("b", [("jpg", b"", 0, 0)])
-    builder.add("c", [("jpg", make_jpeg(), 1, 0), ("json", b"{", 1, 0)])
-    bad = check_range(builder.build(), "signature")
+    image = make_jpeg()
+    samples = {"a": {"jpg": image, "json": b"{}"}, "b": {"jpg": b""}, "c": {"jpg": image, "json": b"{"}}
+    bad = check_range(inline_listing(samples), "signature")
     assert [sample for sample, _ in bad] == [1, 2]
 
 
@@ -208,7 +205,7 @@ def test_no_warning_escapes(tmp_path):
 
 def test_other_modes_are_refused():
     with pytest.raises(OptionError, match="check_images is 'full'; choose 'signature' or 'decode'"):
-        check_range(ListingBuilder("/").build(), "full")
+        check_range(inline_listing({}), "full")
 
 
 # A whole listing, in parallel: the same verdict as one by one, in the listing's order.

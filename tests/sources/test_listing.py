@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.sources.listing import Listing, ListingBuilder, sorted_by_key
+from shardpack.sources.listing import Listing, sorted_by_key
+from tests.fakes import make_listing
 
 members = st.dictionaries(
     st.sampled_from(["jpg", "json", "seg.png", "cls"]),
@@ -21,10 +22,8 @@ datasets = st.dictionaries(st.text(max_size=3), members, max_size=6)
 
 
 def build(dataset):
-    builder = ListingBuilder("/root")
-    for key, fields in dataset.items():
-        builder.add(key, [(field, *member) for field, member in fields.items()])
-    return builder.build(["a", "b"], by_class=True)
+    samples = {key: [(field, *member) for field, member in fields.items()] for key, fields in dataset.items()}
+    return make_listing("/root", samples, classes=("a", "b"), by_class=True)
 
 
 def unpack(listing):

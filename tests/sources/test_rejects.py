@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
-from shardpack.sources.listing import ListingBuilder
 from shardpack.sources.rejects import SHOWN, Problems, name_of, without
+from tests.fakes import make_listing
 from tests.sources.trees import listing_of, samples_of
 
 datasets = st.dictionaries(
@@ -65,11 +65,12 @@ def test_files_that_belong_to_no_sample_are_no_error():
 
 
 def test_samples_are_rejected_by_the_path_of_their_image():
-    builder = ListingBuilder("/root")
-    builder.add("a", [("json", b"{}", 2, 0), ("jpg", "folder/A.JPG", 10, 0)])
-    builder.add("b", [("json", b"{}", 2, 0), ("txt", "b.txt", 3, 0)])
-    builder.add("c", [("jpg", "c.jpg", 10, 0)])
-    listing, problems = builder.build(), Problems()
+    samples = {
+        "a": [("json", b"{}", 2, 0), ("jpg", "folder/A.JPG", 10, 0)],
+        "b": [("json", b"{}", 2, 0), ("txt", "b.txt", 3, 0)],
+        "c": [("jpg", "c.jpg", 10, 0)],
+    }
+    listing, problems = make_listing("/root", samples), Problems()
     assert [name_of(listing, sample) for sample in range(3)] == ["folder/A.JPG", "b", "c.jpg"]
     rest = problems.reject_samples(listing, {1: "no image", 0: "truncated"})
     assert problems.rejected == [("folder/A.JPG", "truncated"), ("b", "no image")]

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from shardpack.sources.listing import Listing, ListingBuilder
+from shardpack.sources.listing import Listing
 from shardpack.sources.scan import Files
+from tests.fakes import make_listing
 
 needs_byte_names = pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="file names are no bytes here")
 
@@ -40,10 +41,11 @@ def files_of(names: list[str], *, sizes: dict[str, int] | None = None, root: str
 
 def listing_of(samples: dict[str, list[str]] | list[str]) -> Listing:
     """Return a listing of these keys, each with these fields; a list of keys gets the field "jpg"."""
-    builder = ListingBuilder("/root")
-    for key, fields in (samples if isinstance(samples, dict) else {key: ["jpg"] for key in samples}).items():
-        builder.add(key, [(field, f"{key}.{field}", 10, 0) for field in fields])
-    return builder.build()
+    fields_of = samples if isinstance(samples, dict) else {key: ["jpg"] for key in samples}
+    return make_listing(
+        "/root",
+        {key: [(field, f"{key}.{field}", 10, 0) for field in fields] for key, fields in fields_of.items()},
+    )
 
 
 def samples_of(listing: Listing) -> dict[str, dict[str, str | bytes]]:
