@@ -141,7 +141,12 @@ class Dataset:
 
     def listing(self) -> Listing:
         """Return the samples as `shardpack.pack` takes them: where their bytes lie. Costs the index of each shard."""
-        return list_samples(self._selection.stored(), location=self.location, classes=self.classes)
+        return list_samples(
+            self._selection.stored(),
+            location=self.location,
+            manifest_crc32c=self._shards.manifest_crc32c,
+            classes=self.classes,
+        )
 
     def __contains__(self, key: object) -> bool:
         """Return whether a sample has this key. For integers: whether it is a position."""

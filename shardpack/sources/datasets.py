@@ -6,6 +6,8 @@ is a range of a shard, and its checksum is compared with that of the index when 
 
 from __future__ import annotations
 
+import json
+import secrets
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol, runtime_checkable
@@ -13,11 +15,14 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from shardpack.errors import SourceError
+from shardpack.runtime.threads import call_all
 from shardpack.sources.keys import check_names
 from shardpack.sources.listing import Listing, Reference
 from shardpack.sources.rejects import Problems
 from shardpack.sources.source import Listed, ListOptions
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import Store
+
+_VERSIONS_AT_ONCE = 32  # requests
 
 
 class FieldLocation(Protocol):
@@ -52,20 +57,31 @@ class Listable(Protocol):
 
 
 def list_samples(
-    samples: Iterable[tuple[RangeReader, SampleLocation]], *, location: str, classes: Sequence[str] | None
+    samples: Iterable[tuple[Store, SampleLocation]],
+    *,
+    location: str,
+    manifest_crc32c: int,
+    classes: Sequence[str] | None,
 ) -> Listing:
     """Return the listing of samples whose fields lie in shards of some stores.
 
-    Checksums are kept if every payload has one. Costs about 3 us a field and 200 bytes.
+    Costs about 3 us a field and 200 bytes, and for each shard whose index has no checksums to ask for its version.
+
+    Args:
+        samples: Each with the store that has its shard.
+        location: Of the dataset, for people.
+        manifest_crc32c: Of the manifest that lists the shards.
+        classes: Names in the order of their labels.
     """
-    stores: list[RangeReader] = []
+    stores: list[Store] = []
     number_of: dict[int, int] = {}  # by identity: equal ones are few
     keys: list[str] = []
     counts: list[int] = []
     code_of: dict[str, int] = {}
     codes: list[int] = []
     sizes: list[int] = []
-    checksums: list[int | None] = []
+    checksums: list[int] = []
+    unchecked: dict[tuple[int, str], None] = {}  # in order; a set would not have one
     payload: list[Reference] = []
     for store, sample in samples:
         number = number_of.setdefault(id(store), len(stores))
@@ -77,7 +93,9 @@ def list_samples(
             member = sample.fields[field]
             codes.append(code_of.setdefault(field, len(code_of)))
             sizes.append(member.size)
-            checksums.append(member.crc32c)
+            if member.crc32c is None:
+                unchecked[number, sample.shard] = None
+            checksums.append(-1 if member.crc32c is None else member.crc32c)
             payload.append(Reference(number, sample.shard, member.offset))
     fields = tuple(sorted(code_of))
     renumber = np.zeros(len(fields), np.uint16)
@@ -92,9 +110,22 @@ def list_samples(
         mtime_ns=np.zeros(len(sizes), np.int64),
         payload=payload,
         stores=tuple(stores),
-        crc32c=None if None in checksums else np.array(checksums, np.uint32),
+        version=f"{manifest_crc32c:08x} {_versions([(stores[number], path) for number, path in unchecked])}",
+        crc32c=np.array(checksums, np.int64),
         classes=None if classes is None else tuple(classes),
     )
+
+
+def _versions(objects: Sequence[tuple[Store, str]]) -> str:
+    """Return a text that tells these objects from others that take their names later."""
+
+    def version(found: tuple[Store, str]) -> list[str]:
+        store, path = found
+        known = store.version(path)
+        # Where a store does not tell versions, none is the same as another.
+        return [store.folder or store.location, path, str(known.size), known.etag or secrets.token_hex()]
+
+    return json.dumps(call_all(version, objects, limit=_VERSIONS_AT_ONCE, purpose="version"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import Store
 
 
 class Reference(NamedTuple):
@@ -43,7 +43,9 @@ class Listing:
         mtime_ns: (m) of the file when it was listed; 0 for inline payloads.
         payload: (m) a path relative to `root` (str), a range of an object (Reference), or the payload itself (bytes).
         stores: What references point into.
-        crc32c: (m) checksums that the payloads must have, where the source knows them.
+        version: What tells the bytes behind references from others that take their names later; of files,
+            sizes and times do.
+        crc32c: (m) checksums that the payloads must have; -1 where the source knows none.
         classes: Class names in label order, where the source has classes.
         by_class: Whether neighbours share a class, so that a reader should want them shuffled.
     """
@@ -56,8 +58,9 @@ class Listing:
     size: npt.NDArray[np.int64]
     mtime_ns: npt.NDArray[np.int64]
     payload: Sequence[Payload]
-    stores: tuple[RangeReader, ...] = ()
-    crc32c: npt.NDArray[np.uint32] | None = None
+    stores: tuple[Store, ...] = ()
+    version: str = ""
+    crc32c: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] | None = None
     by_class: bool = False
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Sequence
 from itertools import groupby
 
+import numpy as np
+
 from shardpack.errors import CorruptShardError, SourceError
 from shardpack.sources.listing import Listing, Payload, Reference
 from shardpack.storage.atomic import read_exactly_into
@@ -79,11 +81,10 @@ def check_payloads(listing: Listing, first: int, checksums: Sequence[int]) -> No
     """
     if listing.crc32c is None:
         return
-    for member, (expected, got) in enumerate(
-        zip(listing.crc32c[first : first + len(checksums)].tolist(), checksums, strict=True), start=first
-    ):
-        if expected != got:
-            raise _damaged(listing, member)
+    expected = listing.crc32c[first : first + len(checksums)]
+    damaged = np.flatnonzero((expected >= 0) & (expected != np.asarray(checksums)))
+    if len(damaged):
+        raise _damaged(listing, first + int(damaged[0]))
 
 
 def _damaged(listing: Listing, member: int) -> CorruptShardError:

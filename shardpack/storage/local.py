@@ -15,6 +15,7 @@ from shardpack.storage.atomic import create_file, storage_errors, sync_folder, w
 from shardpack.storage.base import BaseStore, check_size
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.local_file import LocalFile, open_regular
+from shardpack.storage.protocols import Version
 
 # A local read costs under a microsecond beyond its bytes: merge the members of one small sample,
 # but never copy a large payload twice to save one call. The gap is one header and its padding: less
@@ -64,6 +65,10 @@ class LocalStore(BaseStore):
     def size(self, path: str) -> int:
         """See `RangeReader.size`."""
         return self._file(path).size()
+
+    def version(self, path: str) -> Version:
+        """See `Store.version`."""
+        return self._file(path).version()
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return the file memory-mapped, read-only, so that nothing is copied; a small one is read."""

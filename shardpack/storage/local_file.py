@@ -18,6 +18,7 @@ from typing import Any
 from shardpack.errors import ShardNotFoundError, StorageError
 from shardpack.storage.base import raise_truncated
 from shardpack.storage.exact_buffer import ExactBuffer
+from shardpack.storage.protocols import Version
 
 _LARGE_MAP_BYTES = 256 << 10
 _LARGE_BYTES = 64 << 20
@@ -86,6 +87,11 @@ class LocalFile:
 
     def size(self) -> int:
         return os.fstat(self._descriptor).st_size
+
+    def version(self) -> Version:
+        """Return what tells these bytes from others in this file, or in one that takes its name later."""
+        status = os.fstat(self._descriptor)
+        return Version(status.st_size, f"{status.st_ino:x}-{status.st_mtime_ns:x}")
 
     def read(self, start: int, length: int) -> bytes:
         """Return exactly `length` bytes from `start`, or raise."""

@@ -35,11 +35,12 @@ class ShardTask:
 
 
 def input_digest(name: str, listing: Listing) -> str:
-    """Return a hash of what a shard is made of: keys, fields, paths, sizes, times and inline payloads.
+    """Return a hash of what a shard is made of: keys, fields, paths, sizes, times, checksums and inline payloads.
 
     And of the version of this package, so that no dataset is finished by another one.
     """
-    hashed = xxh3_128("\0".join((__version__, name, os.path.realpath(listing.root))).encode("utf-8", "surrogateescape"))
+    where = listing.version if listing.stores else os.path.realpath(listing.root)
+    hashed = xxh3_128(f"{__version__}\0{name}\0{where}".encode("utf-8", "surrogateescape"))
     for text in (listing.keys, listing.fields, map(str, listing.payload)):
         hashed.update("\0".join(text).encode("utf-8", "surrogateescape") + b"\0\0")
     for column in (listing.start, listing.field_code, listing.size, listing.mtime_ns, listing.crc32c):

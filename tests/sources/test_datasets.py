@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import shutil
+from dataclasses import replace
+
 import pytest
 
 import shardpack
 from shardpack.errors import CorruptShardError, OptionError, SourceError
-from shardpack.sources.datasets import DatasetSource
+from shardpack.sources.datasets import DatasetSource, list_samples
+from shardpack.sources.payloads import check_payloads
 from shardpack.sources.source import ListOptions
+from shardpack.storage.adapter import adapt
+from shardpack.storage.local import LocalStore
 from tests.conftest import image_folder
 from tests.fakes import contents
 
@@ -87,3 +94,74 @@ def test_listing_reads_no_payload(dataset):
     assert listed.listing.num_samples == 20
     assert listed.listing.crc32c is not None
     assert dataset.stats().bytes_used == before
+
+
+def test_a_tar_without_checksums_leaves_the_others_theirs(dataset, tmp_path):
+    store = LocalStore(tmp_path / "source")
+    first, *_, last = dataset.entries()
+    first.fields["jpg"] = replace(first.fields["jpg"], crc32c=None)
+    listing = list_samples([(store, first), (store, last)], location="", manifest_crc32c=0, classes=None)
+    checksums = [last.fields[field].crc32c for field in sorted(last.fields)]
+    check_payloads(listing, 0, [7, *checksums])
+    with pytest.raises(CorruptShardError) as caught:
+        check_payloads(listing, 0, [7, 7, *checksums[1:]])
+    assert caught.value.key == last.key
+
+
+def write_without_checksums(folder):
+    """Write a dataset of one tar whose index knows no checksums: payloads so large that it skips them."""
+    shardpack.pack([("a", {"jpg": bytes(4 << 20)}), ("b", {"jpg": b"b"})], folder)
+    shutil.rmtree(folder / ".shardpack")
+    assert shardpack.index(folder, checksums=False).without_checksums == 1
+
+
+class Killed(Exception):  # noqa: N818 - a kill is no error
+    """In place of a signal."""
+
+
+def kill_when_packed(phase, done, total):
+    if phase == "pack" and done == total:
+        raise Killed
+
+
+def other_bytes(tar, *, at):
+    """Change one byte of a tar, and nothing that its index says of it."""
+    whole = bytearray(tar.read_bytes())
+    whole[at] ^= 1
+    tar.write_bytes(whole)
+    os.utime(tar, ns=(1, 1))
+
+
+def test_shards_of_other_bytes_are_not_taken_as_finished(tmp_path):
+    source, out = tmp_path / "unchecked", tmp_path / "out"
+    write_without_checksums(source)
+    with pytest.raises(Killed):
+        shardpack.pack(shardpack.open(source), out, jobs=1, progress=kill_when_packed)
+    other_bytes(source / "shard-000000.tar", at=shardpack.open(source).locate(0).fields["jpg"].offset)
+    assert shardpack.pack(shardpack.open(source), out, jobs=1).resumed_shards == 0
+    assert read(out) == read(source)
+
+
+def test_shards_of_the_same_bytes_are_taken_as_finished_wherever_they_are_named_from(tmp_path, monkeypatch):
+    source, out = tmp_path / "unchecked", tmp_path / "out"
+    write_without_checksums(source)
+    with pytest.raises(Killed):
+        shardpack.pack(shardpack.open(source), out, jobs=1, progress=kill_when_packed)
+    monkeypatch.chdir(tmp_path)
+    assert shardpack.pack(shardpack.open("unchecked"), out, jobs=1).resumed_shards == 1
+
+
+@pytest.mark.usefixtures("dataset")
+def test_without_versions_and_checksums_nothing_is_taken_as_finished(tmp_path):
+    class Plain:
+        """Range reads of the files of a folder, and no word of their versions."""
+
+        def __init__(self, base):
+            self.get_range, self.get_ranges, self.size = base.get_range, base.get_ranges, base.size
+
+    source = tmp_path / "unchecked"
+    write_without_checksums(source)
+    plain = shardpack.open(adapt(Plain(LocalStore(source))))
+    assert plain.listing().version != plain.listing().version
+    whole = shardpack.open(adapt(Plain(LocalStore(tmp_path / "source"))))
+    assert whole.listing().version == whole.listing().version

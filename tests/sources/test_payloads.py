@@ -37,7 +37,7 @@ def listing(tmp_path):
             Reference(0, "object", 15),
         ],
         stores=(LocalStore(str(tmp_path)),),
-        crc32c=np.array(list(map(crc32c, PAYLOADS)), np.uint32),
+        crc32c=np.array(list(map(crc32c, PAYLOADS)), np.int64),
     )
 
 
@@ -86,3 +86,11 @@ def test_a_damaged_payload_is_named(listing):
     with pytest.raises(CorruptShardError, match="does not have the checksum that its index says; verify") as caught:
         check_payloads(listing, 2, [crc32c(PAYLOADS[2]), 7])
     assert (caught.value.shard, caught.value.key, caught.value.offset) == ("object", "d", 8)
+
+
+def test_a_payload_without_a_checksum_leaves_the_others_theirs(listing):
+    listing.crc32c[2] = -1
+    check_payloads(listing, 2, [7, crc32c(PAYLOADS[3])])
+    with pytest.raises(CorruptShardError) as caught:
+        check_payloads(listing, 2, [7, 7])
+    assert caught.value.key == "d"
