@@ -28,6 +28,7 @@ from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer, one_of
 from shardpack.runtime.threads import DaemonThreads, Threads
 from shardpack.stream.batch_builder import BatchBuilder, BatchSpec, Transform
+from shardpack.stream.progress import Progress
 
 Batch = dict[str, Any]
 
@@ -106,7 +107,7 @@ class Loader:
         enough = max(2, -(-2 * self._threads // batch_size))
         self._prefetch = enough if prefetch is None else as_integer("prefetch", prefetch, minimum=1)
         self._task_samples = max(1, min(MAX_TASK_SAMPLES, batch_size // (2 * self._threads)))
-        self._taken = 0  # samples in the batches that the newest iterator has handed out, and before its start
+        self._progress = Progress(stream.resume_at)  # of the newest iterator
         self.skipped = Skipped()
 
     def __len__(self) -> int:
@@ -129,11 +130,14 @@ class Loader:
         before = self.epoch
         self._stream.set_epoch(epoch)
         if self.epoch != before:
-            self._taken = 0
+            self._progress = Progress(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what follows the batches handed out, as `Stream.state_dict`: valid for every rank, and for streams."""
-        return self._stream.state_at(self._taken)
+        """Return what follows the batches that the newest iterator has handed out: valid for every rank and for streams.
+
+        Before any iterator, and after `set_epoch` or `load_state_dict`: where the next one begins.
+        """
+        return self._stream.state_at(self._progress.taken)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration begin where a state was taken; see `Stream.load_state_dict`.
@@ -144,14 +148,14 @@ class Loader:
             OptionError: The state is of other data or options; nothing of it is applied then.
         """
         self._stream.load_state_dict(state)
-        self._taken = self._stream.resume_at
+        self._progress = Progress(self._stream.resume_at)
 
     def __iter__(self) -> Iterator[Batch]:
         stream, ours, begin = self._stream, self._stream.rank_slice, self._stream.resume_at
         first = begin // ours.batch_size
         steps = stream.steps(first)
         stream.rewind()
-        self._taken = begin
+        progress = self._progress = Progress(begin)
         spec = BatchSpec(
             stream.fields,
             self._decoders,
@@ -162,12 +166,12 @@ class Loader:
             epoch=self.epoch,
         )
         over = begin >= len(ours)  # a step may be left out as a whole: its other ranks have more
-        return self._batches(spec, steps, begin, range(0) if over else range(first, len(self)))
+        return self._batches(spec, steps, progress, range(0) if over else range(first, len(self)))
 
     def _batches(
-        self, spec: BatchSpec, steps: Generator[list[Sample], None, None], begin: int, numbers: range
+        self, spec: BatchSpec, steps: Generator[list[Sample], None, None], progress: Progress, numbers: range
     ) -> Iterator[Batch]:
-        size, left_out = self.batch_size, begin % self.batch_size
+        size, left_out = self.batch_size, progress.taken % self.batch_size
         end = len(self._stream.rank_slice)
         waiting = iter(numbers)
         under_way: deque[Future[Future[tuple[Batch, BatchBuilder]]]] = deque()
@@ -187,7 +191,7 @@ class Loader:
                 while len(under_way) <= self._prefetch and (following := next(waiting, None)) is not None:
                     under_way.append(reader.start(start, following))
                 batch, builder = under_way.popleft().result().result()
-                self._taken = min((number + 1) * size, end)
+                progress.taken = min((number + 1) * size, end)
                 if builder.skipped:
                     self.skipped = self.skipped.plus(builder.skipped)
                 del builder

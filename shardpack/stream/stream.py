@@ -26,6 +26,7 @@ from shardpack.runtime.arguments import as_integer
 from shardpack.stream.batch_builder import Transform
 from shardpack.stream.epochs import Batches, Epochs
 from shardpack.stream.loader import Loader
+from shardpack.stream.progress import Progress
 from shardpack.stream.reader import Parts
 
 
@@ -65,7 +66,7 @@ class Stream:
         global_batch = max(partitions, 1) if self._batch_size is None else self._batch_size * self._world_size
         self._slice = self._slice_of(partitions, global_batch, tail)
         self._epoch = 0
-        self._progress = _Progress(0)  # of the newest iterator
+        self._progress = Progress(0)  # of the newest iterator
         self._resume_at = 0  # where the next iterator begins
 
     def _slice_of(self, partitions: int, global_batch: int, tail: str, epochs: Epochs | None = None) -> RankSlice:
@@ -142,16 +143,16 @@ class Stream:
 
     def rewind(self) -> None:
         """Forget a resume point: the next iteration begins at the start of the epoch."""
-        self._resume_at, self._progress = 0, _Progress(0)
+        self._resume_at, self._progress = 0, Progress(0)
 
     # Iteration
 
     def __iter__(self) -> Iterator[Sample]:
-        progress = self._progress = _Progress(self._resume_at)
+        progress = self._progress = Progress(self._resume_at)
         self._resume_at = 0
         return self._counted(self._parts(self._epoch, self._slice, progress.taken), self._slice, progress)
 
-    def _counted(self, parts: Parts, rank_slice: RankSlice, progress: _Progress) -> Iterator[Sample]:
+    def _counted(self, parts: Parts, rank_slice: RankSlice, progress: Progress) -> Iterator[Sample]:
         taken = progress.taken
         with closing(parts):  # with an error in a part, too
             for part in parts:
@@ -276,7 +277,7 @@ class Stream:
         rank_slice = self._slice_of(found.partitions, found.global_batch, found.tail, epochs)
         taken = self._translate(found, rank_slice)
         self._epochs, self._slice, self._epoch = epochs, rank_slice, found.epoch
-        self._progress, self._resume_at = _Progress(taken), taken
+        self._progress, self._resume_at = Progress(taken), taken
 
     def _check_asked(self, found: StreamState) -> None:
         if self._partitions_asked not in (None, found.partitions):
@@ -310,12 +311,3 @@ class Stream:
                 f"resume at world size {found.world_size}, or take states between batches"
             )
         return rank_slice.step_bounds(step)[0]
-
-
-class _Progress:
-    """How many samples an iterator has handed out, those before its start included."""
-
-    __slots__ = ("taken",)
-
-    def __init__(self, taken: int) -> None:
-        self.taken = taken

@@ -19,6 +19,7 @@ from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.read.sample import Sample
+from shardpack.stream.progress import Progress
 from shardpack.stream.stream import Stream
 
 MAX_WORKERS = 4096
@@ -33,6 +34,8 @@ class Shared(ctypes.Structure):
         resume_at: Samples that the next iteration leaves out; by the main process.
         began_at: Samples that the newest iteration left out, or `_PER_WORKER` if each worker had a state of
             its own; by whoever iterates.
+        whole_steps: Whether the newest iteration gives steps, the first perhaps what is left of one, or
+            samples, which a DataLoader then makes batches of; by whoever iterates.
         used_by: Which iteration of workers, the first since the main process wrote, uses `resume_at`
             up; 0 for none; by the workers.
         has_used: Whether worker k has done so; by worker k.
@@ -45,6 +48,7 @@ class Shared(ctypes.Structure):
         ("window_blocks", ctypes.c_int64),
         ("resume_at", ctypes.c_int64),
         ("began_at", ctypes.c_int64),
+        ("whole_steps", ctypes.c_bool),
         ("used_by", ctypes.c_int64),
         ("has_used", ctypes.c_uint8 * MAX_WORKERS),
     )
@@ -54,6 +58,7 @@ class Shared(ctypes.Structure):
     window_blocks: int
     resume_at: int
     began_at: int
+    whole_steps: bool
     used_by: int
     has_used: ctypes.Array[ctypes.c_uint8]
 
@@ -101,7 +106,7 @@ class WorkerShares:
     ) -> None:
         self.make_stream, self._find_worker = make_stream, find_worker
         self.stream = make_stream()
-        self._next = 0  # samples before the one that comes next, here
+        self._progress = Progress(0)  # of this process's newest iterator: samples before the one that comes next
         self._own: int | None = None  # where this worker alone begins
         self._epoch_after: int | None = None
         if shared is None:
@@ -159,10 +164,11 @@ class WorkerShares:
                     f"state is of worker {given[0]} of {given[1]}, this is {worker.number} of {worker.of}"
                 )
             self.stream.load_state_dict(state.get("stream", {}))
-            self._own = self._next = self.stream.resume_at
+            self._own = self.stream.resume_at
         else:
             self.stream.load_state_dict(state)
-            self._own = self._next = self._first_of(worker, self.stream.resume_at)
+            self._own = self._first_of(worker, self.stream.resume_at)
+        self._progress = Progress(self._own)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the newest iterator of this process is; in a worker, where this worker is.
@@ -172,14 +178,14 @@ class WorkerShares:
         """
         worker = self._find_worker()
         if worker is not None:
-            state = self.stream.state_at(self._next)
+            state = self.stream.state_at(self._progress.taken)
             return {"worker": worker.number, "num_workers": worker.of, "stream": state}
         if self.shared.used_by:
             raise OptionError(
                 "DataLoader workers read ahead of what you have seen; "
                 "call state_after(number of batches you took), or use torchdata's StatefulDataLoader"
             )
-        return self.stream.state_at(self._next)
+        return self.stream.state_at(self._progress.taken)
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
         """Return the state when `num_batches` batches of the newest iteration have been seen.
@@ -192,36 +198,36 @@ class WorkerShares:
             raise OptionError("to count in batches, the dataset must know their size; give it batch_size")
         if began == _PER_WORKER:
             raise OptionError("a StatefulDataLoader keeps this state; take its state_dict()")
-        left = max(0, len(self.stream) - began)
-        if not 0 <= num_batches <= -(-left // size):
+        # Steps end at multiples of their size wherever the first began; batches that a DataLoader makes do not.
+        first = began - began % size if self.shared.whole_steps else began
+        most = -(-(len(self.stream) - first) // size) if began < len(self.stream) else 0
+        if not 0 <= num_batches <= most:
             raise OptionError(
-                f"num_batches is {num_batches}, but the iteration has {-(-left // size)} batches of {size}; "
+                f"num_batches is {num_batches}, but the iteration has {most} batches of {size}; "
                 "count from its beginning, and give the DataLoader the batch_size of the dataset"
             )
-        return self.stream.state_at(began + num_batches * size)
+        return self.stream.state_at(first + num_batches * size if num_batches else began)
 
     # In any process
 
     def samples(self) -> Iterator[Sample]:
         """Return an iterator over this process's samples: whole steps, one after the other."""
-        worker, begin = self._begin()
-        return self._samples(worker, begin)
+        return self._samples(*self._begin())
 
     def steps(self) -> Iterator[list[Sample]]:
         """Return an iterator over this process's steps."""
-        worker, begin = self._begin()
-        return self._steps(worker, begin)
+        return self._steps(*self._begin(whole_steps=True))
 
-    def _samples(self, worker: Worker, begin: int) -> Iterator[Sample]:
-        for number, skip, step in self._numbered(worker, begin):
+    def _samples(self, worker: Worker, progress: Progress) -> Iterator[Sample]:
+        for number, skip, step in self._numbered(worker, progress.taken):
             start = number * self.stream.batch_size
             for taken, sample in enumerate(step[skip:], start=skip + 1):
-                self._next = self._after(worker, number) if taken == len(step) else start + taken
+                progress.taken = self._after(worker, number) if taken == len(step) else start + taken
                 yield sample
 
-    def _steps(self, worker: Worker, begin: int) -> Iterator[list[Sample]]:
-        for number, skip, step in self._numbered(worker, begin):
-            self._next = self._after(worker, number)
+    def _steps(self, worker: Worker, progress: Progress) -> Iterator[list[Sample]]:
+        for number, skip, step in self._numbered(worker, progress.taken):
+            progress.taken = self._after(worker, number)
             yield step[skip:]
 
     def _numbered(self, worker: Worker, begin: int) -> Iterator[tuple[int, int, list[Sample]]]:
@@ -237,9 +243,10 @@ class WorkerShares:
     def _after(self, worker: Worker, step: int) -> int:
         return (step + worker.of) * self.stream.batch_size
 
-    def _begin(self) -> tuple[Worker, int]:
+    def _begin(self, *, whole_steps: bool = False) -> tuple[Worker, Progress]:
         """Return this worker and where it begins: called at `iter`, not at the first `next`."""
         worker, shared = self._find_worker(), self.shared
+        shared.whole_steps = whole_steps
         if worker is None:
             worker = Worker(0, 1, 0)
             self._follow()
@@ -263,8 +270,8 @@ class WorkerShares:
             shared.used_by = shared.used_by or worker.together
             shared.has_used[worker.number] = True
             shared.began_at, begin = begin, first
-        self._next = begin
-        return worker, begin
+        self._progress = Progress(begin)
+        return worker, self._progress
 
     def _first_of(self, worker: Worker, begin: int) -> int:
         """Return where a worker begins when the epoch goes on after `begin` samples."""
@@ -281,7 +288,8 @@ class WorkerShares:
         shared, partitioning = self.shared, self.stream.rank_slice.partitioning
         shared.epoch, shared.window_blocks = self.stream.epoch, self.stream.shuffle.window_blocks
         shared.partitions, shared.global_batch = partitioning.partitions, partitioning.global_batch
-        self._next = shared.resume_at = shared.began_at = self.stream.resume_at
+        shared.resume_at = shared.began_at = self.stream.resume_at
+        self._progress = Progress(self.stream.resume_at)
         shared.used_by = 0
         ctypes.memset(shared.has_used, 0, MAX_WORKERS)
 

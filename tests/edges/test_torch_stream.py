@@ -89,6 +89,22 @@ def test_ready_batches(folder, ds, num_workers):
     assert batch["__key__"] == [f"k/{i:04d}" for i in steps(ds)[0]]
 
 
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_ready_batches_from_within_a_step(folder, ds, num_workers):
+    """The first batch is what is left of a step, and counts as that."""
+    stream = ds.stream(**OPTIONS)
+    iterator = iter(stream)
+    for _ in range(6):
+        next(iterator)
+    dataset = StreamDataset(folder, **OPTIONS, batched=True)
+    dataset.load_state_dict(stream.state_dict())
+    found = list(DataLoader(dataset, batch_size=None, collate_fn=numbers, num_workers=num_workers))
+    assert found == [steps(ds)[1][2:], *steps(ds)[2:]]
+    assert dataset.state_after(1)["rank_samples"] == 8
+    dataset.load_state_dict(dataset.state_after(3))
+    assert list(DataLoader(dataset, batch_size=None, collate_fn=numbers)) == steps(ds)[4:]
+
+
 def test_without_workers_the_dataset_knows_its_state(folder, ds):
     for taken in (0, 1, 11, 12):
         dataset = StreamDataset(folder, **OPTIONS)

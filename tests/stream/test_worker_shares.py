@@ -195,6 +195,36 @@ def test_a_state_within_a_step_needs_a_single_reader():
     assert one == [steps_of(shares)[1][2:], *steps_of(shares)[2:]]
 
 
+@pytest.mark.parametrize("taken", [4, 6, 11, 45])
+@pytest.mark.parametrize("num_workers", [0, 1])
+def test_steps_are_counted_from_within_a_step(taken, num_workers):
+    """The first is what is left of one; samples that a DataLoader makes batches of are counted as they come."""
+    shares = make()
+    reference = [p for step in steps_of(shares) for p in step]
+    state = shares.stream.state_at(taken)
+
+    def begun(whole_steps):
+        shares.load_state_dict(state)
+        as_worker(None if not num_workers else 0, 1)
+        found = connected(shares) if num_workers else shares
+        given = [[s.position for s in step] for step in found.steps()] if whole_steps else found.samples()
+        as_worker(None, 0)
+        return given
+
+    steps = begun(whole_steps=True)
+    for count in range(len(steps) + 1):
+        after = taken + sum(map(len, steps[:count]))
+        assert shares.state_after(count)["rank_samples"] == after
+        other = make()
+        other.load_state_dict(shares.state_after(count))
+        assert [s.position for s in other.samples()] == reference[after:]
+    with pytest.raises(OptionError, match=f"the iteration has {len(steps)} batches of 4"):
+        shares.state_after(len(steps) + 1)
+    begun(whole_steps=False)
+    for count in range(-(-(45 - taken) // 4)):
+        assert shares.state_after(count)["rank_samples"] == taken + 4 * count
+
+
 def test_what_cannot_be_known_is_refused():
     shares = make()
     with pytest.raises(OptionError, match="num_batches is 13, but the iteration has 12 batches of 4"):
