@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
@@ -31,6 +31,7 @@ except ImportError as missing:
 __all__ = ["MapDataset", "StreamDataset"]
 
 Location = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
+Weighted = Mapping[Dataset, float] | Sequence[tuple[Dataset, float]]
 Transform = Callable[[dict[str, Any]], Any]
 Decode = str | Mapping[str, str | Decoder | None] | None
 
@@ -107,7 +108,7 @@ class StreamDataset(data.IterableDataset[Any]):
 
     Args:
         dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one. Or
-            datasets and their weights, as `shardpack.mix` takes them.
+            datasets and their weights, as `shardpack.mix` takes them: a dict, or a list of pairs.
         shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
             `Dataset.stream`, or `shardpack.mix`.
         stop: As for `shardpack.mix`, for datasets with weights.
@@ -119,7 +120,7 @@ class StreamDataset(data.IterableDataset[Any]):
 
     def __init__(
         self,
-        dataset: Dataset | Location | Mapping[Dataset, float],
+        dataset: Dataset | Location | Weighted,
         *,
         shuffle: str | bool = "none",
         seed: int = 0,
@@ -147,12 +148,13 @@ class StreamDataset(data.IterableDataset[Any]):
             "window_blocks": window_blocks, "memory_bytes": memory_bytes,
         }  # fmt: skip
         make: Callable[..., Stream]
-        if isinstance(dataset, Mapping):
-            make = partial(mix, tuple(dataset.items()), stop="first" if stop is None else stop, **options)
+        pairs = _weighted(dataset)
+        if pairs is not None:
+            make = partial(mix, pairs, stop="first" if stop is None else stop, **options)
         elif stop is not None:
             raise OptionError("stop is for several datasets and their weights; an epoch of one ends by itself")
         else:
-            make = partial(_opened(dataset).stream, **options)
+            make = partial(_opened(cast("Dataset | Location", dataset)).stream, **options)
         self._shares = WorkerShares(make, find_worker)
         images = _images(size, min_size, exif_transpose=exif_transpose)
         self._prepare = _Prepare(self._shares.stream.fields, decode, images, transform)
@@ -241,6 +243,15 @@ def _images(
 ) -> ImageOptions:
     size, min_size = as_pair("size", size), as_pair("min_size", min_size)
     return ImageOptions(size=size, min_size=min_size, exif_transpose=exif_transpose)
+
+
+def _weighted(dataset: Dataset | Location | Weighted) -> tuple[tuple[Dataset, float], ...] | None:
+    """Return datasets and their weights; None for a dataset, or the place of one."""
+    if isinstance(dataset, Mapping):
+        return tuple(dataset.items())
+    if isinstance(dataset, (list, tuple)) and any(isinstance(item, tuple) for item in dataset):
+        return tuple(dataset)
+    return None
 
 
 def _opened(dataset: Dataset | Location) -> Dataset:

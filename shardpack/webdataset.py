@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from shardpack._dataloader import find_rank, find_worker
@@ -29,6 +29,8 @@ except ImportError as missing:
     ) from missing
 
 __all__ = ["Samples", "ShardWriter", "samples", "urls"]
+
+_KEPT_URLS = 4096  # of the shards that an epoch mixes at a time
 
 Location = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -92,8 +94,7 @@ class Samples:
     """
 
     def __init__(self, dataset: Dataset, make_stream: Callable[[], Stream]) -> None:
-        self._urls = urls(dataset)
-        self._shards = dataset.shards
+        self._dataset = dataset
         self._shares = WorkerShares(make_stream, find_worker)
 
     def __len__(self) -> int:
@@ -108,9 +109,9 @@ class Samples:
         return iter(self)
 
     def _dicts(self, found: Iterator[Any]) -> Iterator[dict[str, Any]]:
+        url_of, locate = lru_cache(_KEPT_URLS)(self._dataset.shard_url), self._dataset.shards.locate
         for sample in found:
-            url = self._urls[self._shards.locate(sample.position)]
-            yield {"__key__": sample.key, "__url__": url, **sample}
+            yield {"__key__": sample.key, "__url__": url_of(locate(sample.position)), **sample}
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration, also in persistent workers; see `Stream.set_epoch`."""

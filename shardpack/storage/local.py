@@ -37,14 +37,15 @@ class LocalStore(BaseStore):
     merge_limits = _MERGE_LIMITS
     can_create = True
 
-    def __init__(self, location: str | os.PathLike[str]):
+    def __init__(self, location: str | os.PathLike[str], folder: str | None = None) -> None:
+        """Take a path; a copy also takes the folder that it meant, whatever the working directory is now."""
         super().__init__(os.fspath(location))
-        self.folder: str = os.path.abspath(self.location)  # also after a change of the working directory
+        self.folder: str = os.path.abspath(self.location) if folder is None else folder
         self._files: dict[str, LocalFile] = {}
         self._identities: dict[str, tuple[int, ...]] = {}  # of each file when it was first opened
 
-    def __reduce__(self) -> tuple[type[LocalStore], tuple[str]]:
-        return (LocalStore, (self.folder,))
+    def __reduce__(self) -> tuple[type[LocalStore], tuple[str, str]]:
+        return (LocalStore, (self.location, self.folder))
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
         """See `RangeReader.get_range`. One system call."""

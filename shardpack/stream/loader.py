@@ -133,7 +133,7 @@ class Loader:
             self._progress = Progress(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what follows the batches that the newest iterator has handed out: valid for every rank and for streams.
+        """Return what follows the batches of the newest iterator; valid for every rank, and for streams.
 
         Before any iterator, and after `set_epoch` or `load_state_dict`: where the next one begins.
         """

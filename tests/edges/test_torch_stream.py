@@ -170,6 +170,10 @@ def test_a_mix_is_a_stream_too(folder, tmp_path):
     options = {"batch_size": 4, "seed": 1, "shuffle": "blocks"}
     weights = {shardpack.open(folder): 3, other: 1}
     reference = [[sample.position for sample in step] for step in shardpack.mix(weights, **options).steps()]
+    for pairs in (list(weights.items()), tuple(weights.items())):
+        assert list(loader_of(StreamDataset(pairs, **options), 0)) == reference
+    with pytest.raises(OptionError, match="not a dataset with its weight"):
+        StreamDataset([(str(folder), 3), (other, 1)], **options)
     dataset = StreamDataset(weights, **options)
     assert list(loader_of(dataset)) == reference
     dataset.load_state_dict(json.loads(json.dumps(dataset.state_after(3))))

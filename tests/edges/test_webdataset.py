@@ -119,6 +119,24 @@ def test_ranks(folder, monkeypatch):
         samples(folder, rank=0)
 
 
+def test_urls_are_made_of_shards_that_are_read(folder, monkeypatch):
+    asked = []
+
+    def counted(ds, number):
+        asked.append(number)
+        return shard_url(ds, number)
+
+    shard_url = shardpack.Dataset.shard_url
+    monkeypatch.setattr(shardpack.Dataset, "shard_url", counted)
+    stage = samples(folder)
+    found = iter(stage)
+    assert asked == []
+    for _ in range(12):
+        next(found)
+    assert asked == [0, 1, 2], "5 samples a shard"
+    found.close()
+
+
 def test_copies_keep_their_urls(folder, monkeypatch, tmp_path):
     monkeypatch.chdir(folder)
     stage = samples(".")

@@ -126,7 +126,7 @@ def test_a_relative_folder_survives_a_change_of_folder(tmp_path, monkeypatch):
     monkeypatch.chdir("/")
     assert store.get_range("a.bin", start=0, length=3) == b"abc"
     assert pickle.loads(pickle.dumps(store)).get_range("a.bin", start=0, length=3) == b"abc"
-    assert store.location == "data"
+    assert store.location == pickle.loads(pickle.dumps(store)).location == "data"
 
 
 PROCESSES = """
