@@ -23,6 +23,7 @@ from tests.read.datasets import CountingStore, packed, write
 from tests.strategies import examples
 
 COUNT = 23
+THERE_BEFORE = []  # threads that other tests have left hanging
 
 
 def sample(i, **fields):
@@ -57,13 +58,13 @@ def same(left, right):
 
 
 def ours():
-    """Return our threads; a driver of fsspec that another test let hang is none of a loader's."""
-    ours = [thread for thread in threading.enumerate() if thread.name.startswith("shardpack-")]
-    return [thread for thread in ours if thread.name != "shardpack-driver"]
+    """Return our threads that this test has started."""
+    return [t for t in threading.enumerate() if t.name.startswith("shardpack-") and t not in THERE_BEFORE]
 
 
 @pytest.fixture(autouse=True)
 def no_thread_is_left():
+    THERE_BEFORE[:] = threading.enumerate()
     yield
     gc.collect()
     assert not ours()

@@ -24,6 +24,7 @@ from tests.strategies import examples
 
 FILES = packed(numbered(600, size=3000), max_shard_samples=150)
 TAR_BYTES = sum(len(data) for name, data in FILES.items() if name.endswith(".tar"))
+THERE_BEFORE = []  # threads that other tests have left hanging
 
 
 class RemoteStore(CountingStore):
@@ -53,9 +54,14 @@ def shard_calls(store):
     return [call for call in store.calls if call[0].endswith(".tar")]
 
 
+@pytest.fixture(autouse=True)
+def threads_before():
+    THERE_BEFORE[:] = threading.enumerate()
+
+
 def reading_threads():
-    ours = [thread for thread in threading.enumerate() if thread.name.startswith("shardpack")]
-    return [thread for thread in ours if thread.name != "shardpack-driver"]  # of fsspec, which another test let hang
+    """Return our threads that this test has started."""
+    return [t for t in threading.enumerate() if t.name.startswith("shardpack") and t not in THERE_BEFORE]
 
 
 def wait_for_no_threads():
