@@ -22,7 +22,7 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction, begin
 from shardpack.commit.upload import checked, read_object
-from shardpack.edit.gather import Gathered, gather
+from shardpack.edit.join_locations import JoinedDataset, join_locations
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
 from shardpack.format.manifest import FILE_NAME, manifest_path, segment_path
 from shardpack.format.naming import is_packer_name
@@ -125,10 +125,10 @@ def copy(
     for tars in stores.shards:
         _refuse_same(tars.location, destination.location)
     found = tuple(ShardList(stores.sidecars, whole))
-    gathered = gather(text, whole, found)
-    run = _Copy(stores, found, gathered, jobs=JOBS if jobs is None else jobs, progress=progress)
+    joined = join_locations(text, whole, found)
+    run = _Copy(stores, found, joined, jobs=JOBS if jobs is None else jobs, progress=progress)
     with storage_errors(f"write to {destination.location!r}"):
-        if destination.read(FILE_NAME) == gathered.text:
+        if destination.read(FILE_NAME) == joined.text:
             missing = run.repair(destination, there, every_byte=force, dry_run=dry_run)
         elif dry_run:
             check_writable(destination, "copy", force=force)
@@ -177,7 +177,7 @@ class _Copy:
     """One run: the stores and shards of a dataset, and the dataset as it will be written."""
 
     def __init__(
-        self, stores: DatasetStores, found: Sequence[ShardInfo], made: Gathered, *, jobs: int, progress: Progress
+        self, stores: DatasetStores, found: Sequence[ShardInfo], made: JoinedDataset, *, jobs: int, progress: Progress
     ) -> None:
         whole = made.manifest
         self._stores, self._whole, self._jobs = stores, whole, jobs

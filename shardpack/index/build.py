@@ -24,11 +24,11 @@ from shardpack.format.manifest import HERE, Manifest
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.index.find import TarSet
+from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
-from shardpack.index.header_scan import TarFile, index_tar
-from shardpack.index.range_scan import ScanLimits, index_object
+from shardpack.index.header_scan import ScanLimits, scan_headers
+from shardpack.index.index_target import writing_indexes
 from shardpack.index.report import RepeatedKey
-from shardpack.index.target import writing_indexes
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
@@ -79,7 +79,7 @@ class Build:
         total = sum(sizes[name] for name in left)
         tasks = [TarFile(found.folder, name, self._ignore) for name in left]
         with start_workers(max(1, min(jobs or default_jobs(total), len(tasks)))) as engine:
-            for _, indexed in engine.map(index_tar, tasks, advance=lambda _, num_bytes: count.advance(num_bytes)):
+            for _, indexed in engine.map(scan_whole, tasks, advance=lambda _, num_bytes: count.advance(num_bytes)):
                 self._add(indexed)
         self.bytes_fetched += total
 
@@ -104,7 +104,7 @@ class Build:
         if self._take_finished(name, checksums=checksums):
             advance(self._found.store.size(name))
         else:
-            scan = partial(index_object, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
+            scan = partial(scan_headers, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
             self._add(scan(self._found.store, name))
 
     def _take_finished(self, name: str, *, checksums: bool | None) -> bool:

@@ -19,10 +19,10 @@ from shardpack.errors import ShardpackError, StorageError
 from shardpack.format.key_index import hash_keys
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
-from shardpack.index.header_scan import TarFile, index_tar
-from shardpack.index.range_scan import index_object
+from shardpack.index.full_scan import TarFile, scan_whole
+from shardpack.index.header_scan import scan_headers
 from shardpack.inspect.problem import Problem, problem_of
-from shardpack.inspect.sidecars import Hashes, is_table_sound, verify_sidecars
+from shardpack.inspect.verify_metadata import Hashes, is_table_sound, verify_sidecars
 from shardpack.read.open_shards import open_shards
 from shardpack.read.shard_checks import (
     check_length,
@@ -225,9 +225,9 @@ def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: R
     """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
     ignore = () if index is None else index.ignored
     if store.folder is not None:
-        found = index_tar(TarFile(store.folder, info.name, ignore), advance=advance).index
+        found = scan_whole(TarFile(store.folder, info.name, ignore), advance=advance).index
     else:
-        found = index_object(store, info.name, checksums=True, ignore=ignore, advance=advance).index
+        found = scan_headers(store, info.name, checksums=True, ignore=ignore, advance=advance).index
     if index is not None and not _same_ranges(found, index):
         yield Problem(
             "stale",

@@ -161,7 +161,7 @@ def golden_dataset(out: Path) -> None:
 def elsewhere_dataset(golden: Path, out: Path) -> None:
     """Index the golden tars anew without reading a payload, to another folder."""
     import shardpack
-    from shardpack.index.range_scan import ScanLimits
+    from shardpack.index.header_scan import ScanLimits
 
     build = importlib.import_module("shardpack.index.build")  # by name, Python 3.10 finds the function of that name
     skip_all = partial(ScanLimits, first_bytes=512, request_bytes=0, min_saved=-1)

@@ -149,7 +149,7 @@ def test_keys_of_one_hash_are_not_taken_for_one(monkeypatch):
 def test_a_tar_that_changes_while_it_is_indexed_is_told(tmp_path, monkeypatch):
     path = tmp_path / "x.tar"
     path.write_bytes(tar("a.txt"))
-    scan = build_module.index_tar
+    scan = build_module.scan_whole
 
     def scan_and_replace(*arguments, **options):
         indexed = scan(*arguments, **options)
@@ -157,7 +157,7 @@ def test_a_tar_that_changes_while_it_is_indexed_is_told(tmp_path, monkeypatch):
         os.replace(tmp_path / "new", path)
         return indexed
 
-    monkeypatch.setattr(build_module, "index_tar", scan_and_replace)
+    monkeypatch.setattr(build_module, "scan_whole", scan_and_replace)
     with pytest.raises(StaleIndexError, match=r"changed while it was indexed; .* \(shard='x\.tar'\)"):
         shardpack.index(tmp_path, jobs=1)
     monkeypatch.undo()

@@ -12,7 +12,7 @@ from shardpack.format.shard_info import ShardInfo
 
 
 @dataclass(frozen=True, slots=True)
-class Gathered:
+class JoinedDataset:
     """What is written of a dataset whose tars come to one folder or bucket.
 
     Attributes:
@@ -27,7 +27,7 @@ class Gathered:
     tables: Sequence[tuple[str, Parts]] = ()
 
 
-def gather(text: bytes, manifest: Manifest, shards: Sequence[ShardInfo]) -> Gathered:
+def join_locations(text: bytes, manifest: Manifest, shards: Sequence[ShardInfo]) -> JoinedDataset:
     """Return a dataset as it is with all tars in its own folder; byte for byte the same where they are there already.
 
     Args:
@@ -38,15 +38,15 @@ def gather(text: bytes, manifest: Manifest, shards: Sequence[ShardInfo]) -> Gath
         OptionError: Tars of two locations have one name.
     """
     if manifest.locations == (HERE,):
-        return Gathered(manifest, text, shards)
+        return JoinedDataset(manifest, text, shards)
     if len(manifest.locations) == 1:  # shards hold a number into the list, which stays
         manifest = replace(manifest, locations=(HERE,))
-        return Gathered(manifest, encode_manifest(manifest), shards)
+        return JoinedDataset(manifest, encode_manifest(manifest), shards)
     here = [replace(info, location=0) for info in shards]
     _check_names(here)
     segment, parts = encode_table(here, generation=manifest.generation)
     manifest = replace(manifest, locations=(HERE,), shards=(segment,))
-    return Gathered(manifest, encode_manifest(manifest), here, [(segment_path(segment), parts)])
+    return JoinedDataset(manifest, encode_manifest(manifest), here, [(segment_path(segment), parts)])
 
 
 def _check_names(shards: Sequence[ShardInfo]) -> None:

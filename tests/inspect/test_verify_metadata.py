@@ -5,7 +5,7 @@ from __future__ import annotations
 import shardpack
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import FILE_NAME, manifest_path
-from shardpack.inspect.sidecars import is_table_sound, verify_sidecars
+from shardpack.inspect.verify_metadata import is_table_sound, verify_sidecars
 from shardpack.storage.memory import MemoryStore
 from tests.read.datasets import numbered, packed
 from tests.sidecars import plain

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from shardpack.edit.gather import gather
+from shardpack.edit.join_locations import join_locations
 from shardpack.errors import OptionError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
@@ -25,13 +25,13 @@ def made(shards, locations):
 def test_what_is_in_one_place_stays_as_it_is():
     text, whole = made([ONE, replace(TWO, location=0)], ["."])
     text = text.replace(b"{\n", b"{\n ", 1)  # not as we write it
-    found = gather(text, whole, [ONE, replace(TWO, location=0)])
+    found = join_locations(text, whole, [ONE, replace(TWO, location=0)])
     assert (found.text, found.manifest, list(found.tables)) == (text, whole, [])
 
 
 def test_one_other_place_needs_no_other_table():
     shards = [ONE, replace(TWO, location=0)]
-    found = gather(*made(shards, ["../tars"]), shards)
+    found = join_locations(*made(shards, ["../tars"]), shards)
     assert (found.manifest, found.text) == (made(shards, ["."])[1], made(shards, ["."])[0])
     assert (found.shards, list(found.tables)) == (shards, [])
 
@@ -39,7 +39,7 @@ def test_one_other_place_needs_no_other_table():
 def test_two_places_become_one():
     here = [ONE, replace(TWO, location=0)]
     text, whole = made([ONE, TWO], [".", "s3://bucket/more"])
-    found = gather(text, whole, [ONE, TWO])
+    found = join_locations(text, whole, [ONE, TWO])
     assert (found.text, found.manifest, found.shards) == (*made(here, ["."]), here)
     assert found.manifest.fingerprint == whole.fingerprint
     assert parse_manifest(found.text) == found.manifest
@@ -52,4 +52,4 @@ def test_two_places_become_one():
 def test_tars_of_one_name_cannot_be_in_one_place():
     shards = [ONE, replace(TWO, name="a.tar")]
     with pytest.raises(OptionError, match=r"tars of two locations are called 'a\.tar', so that they cannot be in one"):
-        gather(*made(shards, [".", "../more"]), shards)
+        join_locations(*made(shards, [".", "../more"]), shards)

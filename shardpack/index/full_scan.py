@@ -1,0 +1,73 @@
+"""Index a tar on the disk by reading it once, from end to end; every payload gets a checksum.
+
+`header_scan.py` reads as little of a tar as it can instead.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+from shardpack.errors import ShardNotFoundError, StorageError
+from shardpack.format.checksum import crc32c
+from shardpack.format.tar_parser import TarParser
+from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
+
+CHUNK_BYTES = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class TarFile:
+    """A tar on the disk, and patterns of members to ignore in it."""
+
+    folder: str
+    name: str
+    ignore: Sequence[str] = DEFAULT_IGNORE
+
+
+def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) -> IndexedTar:
+    """Return the index of a tar. Reads the file once; what follows the end of the archive only for its checksum.
+
+    Calls `advance(bytes)` after each piece of the file.
+
+    Raises:
+        CorruptShardError: Not a plain tar, damaged, truncated, without samples, or a sample has a field twice.
+        ShardNotFoundError, StorageError: It cannot be read, or is a device or FIFO.
+    """
+    parser, grouping = TarParser(tar.name), Grouping(tar.name, tar.ignore)
+    num_bytes = checksum = 0
+    ended = False
+    try:
+        for data in _chunks(os.path.join(tar.folder, tar.name), tar.name):
+            num_bytes += len(data)
+            checksum = crc32c(data, checksum)
+            if not ended:
+                for event in parser.feed(data):
+                    grouping.add(event)
+                ended = parser.finished
+                if ended and grouping.is_empty:
+                    raise grouping.no_samples()  # whatever follows, even if it never ends
+            advance(len(data))
+    except FileNotFoundError as error:
+        raise ShardNotFoundError("the tar is missing; restore it", shard=tar.name) from error
+    except OSError as error:
+        if isinstance(error, StorageError):
+            raise
+        raise StorageError(f"cannot read the tar: {error.strerror}; try again", shard=tar.name) from error
+    return grouping.finish(parser.close(), num_bytes=num_bytes, shard_crc32c=checksum)
+
+
+def _chunks(path: str, name: str) -> Iterator[memoryview]:
+    buffer = memoryview(bytearray(CHUNK_BYTES))
+    with open(path, "rb", buffering=0, opener=_open_at_once) as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise StorageError("cannot read the tar: it is a FIFO, socket or device, not a file", shard=name)
+        while length := file.readinto(buffer):
+            yield buffer[:length]
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file; a FIFO without waiting for its other end."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
