@@ -37,6 +37,7 @@ SCHEMA = container.Schema(
 MAX_FIELDS = 1 << 16  # what a number in the column `field` can tell apart
 MAX_SHARD_BYTES = (1 << 63) - 1  # so that data_offset + size never overflows 64 bits
 _OTHER_HEADER_BYTES = 4096  # of the container's header, besides the field names
+_FEW_FIELDS, _SHORT_NAMES_BYTES = 1000, 16 << 10  # they fit any header, escaped twice
 _SPARSE = ("member_start", "field")
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,18})", re.ASCII)
 _CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
@@ -153,8 +154,10 @@ def key_columns(keys: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
     return {"key_offset": offsets, "key_heap": np.frombuffer(b"".join(keys), np.uint8)}
 
 
-def check_field_names(fields: Sequence[str], *, shard: str | None = None) -> None:
+def check_field_names(fields: Sequence[str], *, shard: str | None = None, key: str | None = None) -> None:
     """Raise FormatError unless an index can hold these field names."""
+    if len(fields) <= _FEW_FIELDS and sum(map(len, fields)) <= _SHORT_NAMES_BYTES:
+        return
     if len(fields) <= MAX_FIELDS:
         length = len(json.dumps(_encode_names(fields)))
         if length <= container.MAX_HEADER_BYTES - _OTHER_HEADER_BYTES:
@@ -166,6 +169,7 @@ def check_field_names(fields: Sequence[str], *, shard: str | None = None) -> Non
         f"the list of different fields {what}: {', '.join(map(repr, fields[:3]))}, ...; "
         "rename the members so that what differs stands before the first dot, or leave them out (index: --ignore)",
         shard=shard,
+        key=key,
     )
 
 

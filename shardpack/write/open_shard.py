@@ -14,9 +14,6 @@ from shardpack.storage.atomic import NewFile
 from shardpack.write.sample_shape import SampleShape
 from shardpack.write.shard_assembler import Chunk, ShardAssembler
 
-# So few and short names fit any index.
-_FEW_FIELDS, _SHORT_NAMES_BYTES = 1000, 16 << 10
-
 
 class OpenShard:
     """One shard, from its first sample to its index. `finish` or `discard` ends it, and its thread.
@@ -43,11 +40,11 @@ class OpenShard:
         self._waiting_bytes = self._num_flushed = 0
 
     def add(self, key: str, shape: SampleShape, payloads: list[bytes], num_bytes: int) -> bool:
-        """Add a sample; return whether enough wait to be flushed.
+        """Add a sample; return whether enough wait to be flushed. The first one of a shard is never refused.
 
         Raises:
             DuplicateKeyError: The shard has the key, or one that differs in case only.
-            FormatError: More different fields than an index may have.
+            FormatError: More different fields, with those of the other samples, than an index may have.
         """
         before = len(self._seen)
         other = self._seen.setdefault(key.lower(), key)
@@ -63,10 +60,9 @@ class OpenShard:
         return self._waiting_bytes >= self._chunk_bytes
 
     def _add_shape(self, shape: SampleShape, key: str) -> None:
-        fields = sorted({*self._code_of, *shape.fields})
-        if len(fields) > _FEW_FIELDS or sum(map(len, fields)) > _SHORT_NAMES_BYTES:
+        if self._code_of:
             try:
-                check_field_names(fields, shard=self.name)
+                check_field_names(sorted({*self._code_of, *shape.fields}), shard=self.name, key=key)
             except BaseException:
                 del self._seen[key.lower()]  # the sample is refused, the writer goes on
                 raise

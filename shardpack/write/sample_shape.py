@@ -9,6 +9,7 @@ from typing import Any
 from shardpack.codecs.encode import encode_field
 from shardpack.errors import InvalidKeyError
 from shardpack.format.naming import check_field
+from shardpack.format.shard_index import check_field_names
 from shardpack.format.tar_header import BLOCK, MAX_NAME_BYTES, MAX_OCTAL_SIZE, header_length, padded
 
 
@@ -53,10 +54,11 @@ class SampleShape:
 
 
 def shape_of(fields: tuple[Any, ...], *, key: str) -> SampleShape:
-    """Return the shape of a sample with these fields.
+    """Return the shape of a sample with these fields, which fits a shard of its own.
 
     Raises:
         InvalidKeyError: There is none, or readers would cut the name of one differently.
+        FormatError: There are more than an index may have.
     """
     if not fields:
         raise InvalidKeyError("a sample without any field; give it at least one", key=key)
@@ -64,6 +66,7 @@ def shape_of(fields: tuple[Any, ...], *, key: str) -> SampleShape:
         if not isinstance(field, str):
             raise InvalidKeyError(f"field name is a {type(field).__name__}, expected a str", key=key)
         check_field(field, key=key)
+    check_field_names(fields, key=key)
     suffixes = tuple(f".{field}" for field in sorted(fields))
     return SampleShape(
         fields=tuple(sorted(fields)),

@@ -136,6 +136,7 @@ class ShardWriter:
 
         Raises:
             InvalidKeyError: Readers would cut the key or a field differently.
+            FormatError: The shard's samples have more different fields than an index may have.
             DuplicateKeyError: The shard holds the key already. Across shards this is found when
                 the later one is finished, at the latest by `close`.
             OptionError: A value is nothing that its field can store.

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.errors import InvalidKeyError, OptionError
+from shardpack.errors import FormatError, InvalidKeyError, OptionError
 from shardpack.format import tar_header as tar
 from shardpack.write.sample_shape import shape_of
 
@@ -36,3 +36,8 @@ def test_payloads_come_in_the_order_of_fields():
 def test_wrong_fields(fields, says):
     with pytest.raises(InvalidKeyError, match=says):
         shape_of(fields, key="k")
+
+
+def test_more_fields_than_an_index_may_have():
+    with pytest.raises(FormatError, match=r"has 70000 names, limit 65536.*\(key='k'\)"):
+        shape_of(tuple(f"f{i}" for i in range(70_000)), key="k")

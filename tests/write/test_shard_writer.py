@@ -170,6 +170,41 @@ def test_a_bad_sample_is_refused_and_the_writer_goes_on(tmp_path, key, fields, e
     assert contents(tmp_path / "out") == expected
 
 
+@pytest.mark.parametrize(
+    ("key", "fields", "error"),
+    [
+        ("a.b", {"bin": b""}, InvalidKeyError),
+        ("a", {"BIN": b""}, InvalidKeyError),
+        ("a", {"json": {1j}}, OptionError),
+        ("a", {"bin": bytes(20_000)}, SourceError),
+        ("a", {f"f{i}": b"" for i in range(70_000)}, FormatError),
+    ],
+    ids=["key", "field", "value", "size", "fields"],
+)
+@pytest.mark.parametrize("good", [0, 1, 2])
+def test_a_refused_sample_begins_no_shard(tmp_path, key, fields, error, good):
+    """Also where it would have been the first of one: the shard before goes on, and none is left empty."""
+    options = {"max_shard_bytes": "20KiB", "max_shard_samples": 2}
+    samples = dict(list(SAMPLES.items())[:good])
+    with ShardWriter(tmp_path / "out", **options) as writer:
+        for name, wanted in samples.items():
+            writer.write(name, wanted)
+        with pytest.raises(error):
+            writer.write(key, fields)
+        assert writer.num_samples == good
+    assert contents(tmp_path / "out") == write(tmp_path / "good", samples, **options)
+
+
+def test_a_refused_sample_ends_no_shard(tmp_path):
+    samples = {"a": {"bin": bytes(9000)}, "b": {"bin": b"1"}}
+    with ShardWriter(tmp_path / "out", max_shard_bytes="40MiB") as writer:
+        writer.write("a", samples["a"])
+        with pytest.raises(FormatError):
+            writer.write("wide", {f"f{i}": b"" for i in range(70_000)})  # its headers alone do not fit beside "a"
+        writer.write("b", samples["b"])
+    assert contents(tmp_path / "out") == write(tmp_path / "good", samples, max_shard_bytes="40MiB")
+
+
 # Errors that concern more: nothing is published
 
 
@@ -248,8 +283,8 @@ def test_too_many_fields_are_refused_at_the_write_that_breaks_the_limit(tmp_path
     with ShardWriter(tmp_path) as writer:
         writer.write("many", many)
         with pytest.raises(FormatError, match=r"the list of different fields has \d+ names, limit") as caught:
-            writer.write("more", {f"f{i}": b"" for i in range(70_000)})
-        assert caught.value.shard == "shard-000000.tar"
+            writer.write("more", {f"f{i}": b"" for i in range(1 << 16)})
+        assert (caught.value.shard, caught.value.key) == ("shard-000000.tar", "more")
         assert writer.num_samples == 1
         writer.write("one", {"bin": b"goes on"})
     assert len(shardpack.open(tmp_path)) == 2
