@@ -68,6 +68,9 @@ class BucketTarget:
                 self._held = new_scratch(self._scratch_parent)
             return self._held[0]
 
+    def clear_scratch(self) -> None:
+        """The folder is new; those of killed processes went when it was made."""
+
     def drop_scratch(self) -> None:
         """See `Target.drop_scratch`."""
         if self._held is not None:

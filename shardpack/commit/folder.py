@@ -1,12 +1,16 @@
 """A folder as the target of a dataset: temporary names, syncs and renames, under a lock that ends with its holder.
 
-OUT/.shardpack/tmp/<name>.<pid>.tmp     being written
-OUT/.shardpack/tmp/shard-000003.tar     made, and not yet moved out
+OUT/.shardpack/tmp/<owner>-<name>.<pid>.tmp     being written
+OUT/.shardpack/tmp/<owner>-shard-000003.tar     made, and not yet moved out
+
+Where the file system has no locks, two may write at once, until one finds the other's lease. So what is not yet in its
+place has its owner's name, and nobody but the next run deletes it.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import stat
 import time
@@ -16,13 +20,13 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.commit.lease import busy
-from shardpack.commit.scratch import ScratchDir, flat_name
+from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import OutputExistsError
 from shardpack.format.manifest import WORK_FOLDER
 from shardpack.format.shard_info import FOLDER
 from shardpack.storage.atomic import create_file, fsync_file, sync_folder, write_file
 from shardpack.storage.local_file import open_regular
-from shardpack.storage.lock import FolderLock
+from shardpack.storage.lock import Flock, FolderLock, system_flock
 
 # The workers of a killed packer end within milliseconds, but not before a write in the kernel does.
 SECONDS_TO_WAIT = 1.0
@@ -33,9 +37,10 @@ class FolderTarget:
 
     takes_files = True
 
-    def __init__(self, path: str, *, seconds_to_wait: float = SECONDS_TO_WAIT) -> None:
+    def __init__(self, path: str, *, seconds_to_wait: float = SECONDS_TO_WAIT, flock: Flock = system_flock) -> None:
         self.location = path
-        self._seconds_to_wait = seconds_to_wait
+        self._seconds_to_wait, self._flock = seconds_to_wait, flock
+        self._owner = secrets.token_hex(4)
         self._changed: set[str] = set()  # folders whose names are to be synced
 
     def join(self, *names: str) -> str:
@@ -44,14 +49,19 @@ class FolderTarget:
     @property
     def scratch(self) -> ScratchDir:
         """The work folder: what is made there is moved out by a rename."""
-        return ScratchDir(self.join(WORK_FOLDER))
+        return ScratchDir(self.join(WORK_FOLDER), self._owner)
 
-    def drop_scratch(self) -> None:
-        """Delete all but the journal from the work folder, and the folder itself if nothing is left."""
+    def clear_scratch(self) -> None:
+        """Delete all but the journal from the work folder."""
         work = self.join(WORK_FOLDER)
         for name in _listed(work):
             if not name.endswith(".json"):
                 _remove(os.path.join(work, name))
+
+    def drop_scratch(self) -> None:
+        """Delete what is ours from the work folder, and the folder itself if nothing is left."""
+        for path in self.scratch.paths():
+            _remove(path)
         for path, _, _ in os.walk(self.join(FOLDER), topdown=False):
             with suppress(OSError):  # something is there
                 os.rmdir(path)
@@ -62,7 +72,7 @@ class FolderTarget:
         while True:
             os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
             with suppress(FileNotFoundError):  # its last owner removed it just now
-                lock = FolderLock(self.join(WORK_FOLDER))
+                lock = FolderLock(self.join(WORK_FOLDER), flock=self._flock)
                 if lock.take():
                     if lock.is_current():
                         return lock
@@ -146,7 +156,7 @@ class FolderTarget:
         return path
 
     def _temporary(self, name: str) -> str:
-        return self.join(WORK_FOLDER, f"{flat_name(name)}.{os.getpid()}.tmp")
+        return f"{self.scratch.join(name)}.{os.getpid()}.tmp"
 
 
 def _listed(folder: str) -> list[str]:

@@ -2,8 +2,8 @@
 
 OUT/.shardpack/tmp/lease.json     {"command": "pack", "owner": "5f3a..."}
 
-In a folder a lock keeps the second one out. A bucket has no locks: there the process that began last
-goes on, and any other finds another owner in the lease and stops before it writes the next file.
+In a folder a lock keeps the second one out. A bucket has no locks, nor have some network file systems: there the
+process that began last goes on; any other finds another owner in the lease and stops before it writes the next file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class Lease:
             raise busy(self._target.location)
 
     def release(self) -> None:
-        """Give the target up: what was being written is dropped, what is finished stays. Safe to call twice.
+        """Give the target up: what we were writing is dropped, what is finished stays. Safe to call twice.
 
         In a forked child nothing is dropped: it is the parent's.
         """

@@ -34,10 +34,18 @@ class ScratchDir:
     """The folder. Workers get it, and nothing of the target. Pickles."""
 
     path: str
+    owner: str = ""  # where several may write to one folder: what the names of this one's files begin with
 
     def join(self, name: str) -> str:
         """Return where a file of the dataset is, as long as it is here."""
-        return os.path.join(self.path, flat_name(name))
+        return os.path.join(self.path, f"{self.owner}-{flat_name(name)}" if self.owner else flat_name(name))
+
+    def paths(self) -> list[str]:
+        """Return the files that are here, of this owner."""
+        own = f"{self.owner}-" if self.owner else ""
+        with suppress(FileNotFoundError):
+            return [os.path.join(self.path, name) for name in os.listdir(self.path) if name.startswith(own)]
+        return []
 
     def share(self) -> FolderLock:
         """Return the lock under which a worker writes, which it shares with its parent and the others.
@@ -78,7 +86,7 @@ class ScratchDir:
                 os.unlink(self.join(name))
 
     def remove(self) -> None:
-        """Delete the folder."""
+        """Delete the folder, whoever's files are in it."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 

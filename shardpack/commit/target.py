@@ -34,8 +34,12 @@ class Target(Protocol):
         """Where shards are made; there from the first time it is asked for until `drop_scratch`."""
         ...
 
+    def clear_scratch(self) -> None:
+        """Delete what killed runs have left there: nobody else writes from now on."""
+        ...
+
     def drop_scratch(self) -> None:
-        """Delete what is being written there. Safe to call twice."""
+        """Delete what this process is writing there, and nothing of anybody else. Safe to call twice."""
         ...
 
     def lock(self) -> FolderLock | None:

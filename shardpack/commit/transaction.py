@@ -127,7 +127,7 @@ class Transaction:
                 self._end()
                 return
             self._delete_dataset(force=force)
-        self._target.drop_scratch()
+        self._target.clear_scratch()
         self._lease.share()
 
     def _delete_dataset(self, *, force: bool) -> None:
@@ -148,7 +148,10 @@ class Transaction:
     def keep_only(self, names: Iterable[str]) -> None:
         """Delete all shards that an earlier run left, but for those named."""
         found = {f"{PurePosixPath(name).stem}.tar" for name in self._target.names() if is_packer_name(name)}
-        for name in sorted(found.union(self._journal.shard_names()).difference(names)):
+        unwanted = sorted(found.union(self._journal.shard_names()).difference(names))
+        if unwanted:
+            self._lease.check()
+        for name in unwanted:
             self.drop(name)
 
     def drop(self, name: str) -> None:
@@ -214,6 +217,7 @@ class Transaction:
                 them: the manifest is the last, under the name of its generation and then under its own.
         """
         with storage_errors(f"write to {self.location!r}", then=self._then):
+            self._lease.check()
             *others, (own_name, text), (manifest_name, manifest_parts) = files
             unnamed = self._unnamed(b"".join(text), dict(others))
             if self._replace:

@@ -5,9 +5,21 @@ from __future__ import annotations
 import os
 import sys
 import weakref
+from collections.abc import Callable
 
-if sys.platform != "win32":
-    import fcntl
+Flock = Callable[[int, bool], None]  # (descriptor, shared): BlockingIOError if it is somebody's, OSError if none can be
+
+if sys.platform == "win32":
+
+    def system_flock(descriptor: int, shared: bool) -> None:
+        """There are no locks on folders."""
+
+else:
+    from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
+
+    def system_flock(descriptor: int, shared: bool) -> None:
+        """Lock an open folder, without waiting."""
+        flock(descriptor, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
 
 
 _live: weakref.WeakSet[FolderLock] = weakref.WeakSet()
@@ -30,8 +42,9 @@ class FolderLock:
     no such lock (Windows, some network file systems) everybody gets one. A context manager.
     """
 
-    def __init__(self, path: str):
-        self._path = path
+    def __init__(self, path: str, *, flock: Flock = system_flock):
+        """Open the folder; `flock` is what locks it."""
+        self._path, self._flock = path, flock
         self._descriptor = -1
         if sys.platform != "win32":
             self._descriptor = os.open(path, os.O_RDONLY)
@@ -51,13 +64,12 @@ class FolderLock:
 
         May be called again to change between shared and not; a failed change loses the lock.
         """
-        if sys.platform != "win32":
-            try:
-                fcntl.flock(self._descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-            except BlockingIOError:
-                return False
-            except OSError:
-                pass  # no locks here
+        try:
+            self._flock(self._descriptor, shared)
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass  # no locks here
         return True
 
     def is_current(self) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import subprocess
 import sys
 import threading
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -17,8 +19,13 @@ from shardpack.commit.folder import FolderTarget
 from shardpack.commit.lease import LEASE_NAME, acquire, refuse_other_work, unfinished_command
 from shardpack.commit.transaction import begin
 from shardpack.errors import OutputExistsError
+from shardpack.format.assemble import encode_dataset
+from shardpack.format.key_index import hash_keys
 from shardpack.storage.lock import FolderLock
 from shardpack.storage.memory import MemoryStore
+from shardpack.write.open_shard import OpenShard
+from shardpack.write.sample_shape import shape_of
+from shardpack.write.shard_assembler import Chunk
 from shardpack.write.shard_writer import ShardWriter
 from tests.conftest import ROOT
 from tests.fakes import contents
@@ -171,6 +178,68 @@ def test_a_work_folder_that_vanishes_is_made_again(tmp_path, monkeypatch, remova
     lease = acquire(FolderTarget(str(tmp_path)), "pack")
     assert (tmp_path / ".shardpack" / "tmp" / "lease.json").exists()
     lease.release()
+
+
+# Folders without locks
+
+
+@pytest.fixture
+def lockless(tmp_path):
+    """A function that makes targets of one folder, whose file system has no locks."""
+
+    def refuse(*_):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    return lambda: FolderTarget(str(tmp_path), flock=refuse)
+
+
+def make_shard(transaction, content):
+    """Make a shard of one sample in the work folder, and return what it is."""
+    scratch = transaction.scratch
+    shard = OpenShard("shard-000000.tar", scratch.new_file("shard-000000.tar"), Chunk())
+    shape = shape_of(("bin",), key="a")
+    shard.add("a", shape, [content], shape.tar_bytes("a", [content]))
+    return scratch.finish_shard("shard-000000.tar", shard.file, shard.finish())
+
+
+@pytest.mark.parametrize("loses_by", ["release", "deliver", "keep_only", "put", "publish"])
+@pytest.mark.parametrize("made_first", ["loser", "winner"])
+def test_who_loses_touches_nothing_of_the_winner(lockless, tmp_path, loses_by, made_first):
+    loser = begin(lockless(), "write")
+    winner = begin(lockless(), "write")
+    if made_first == "winner":
+        info = make_shard(winner, b"winner")
+        lost = make_shard(loser, b"loser, longer")
+    else:
+        lost = make_shard(loser, b"loser, longer")
+        info = make_shard(winner, b"winner")
+    with suppress(OutputExistsError):
+        if loses_by == "deliver":
+            loser.deliver(lost, "")
+        elif loses_by == "keep_only":
+            winner.deliver(info, "")
+            loser.keep_only([])
+        elif loses_by == "put":
+            loser.put(".shardpack/manifests/000001.json", [b"loser"])
+        elif loses_by == "publish":
+            loser.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
+    loser.release()
+    if loses_by != "keep_only":
+        winner.deliver(info, "")
+    winner.publish(encode_dataset([info], hash_keys([b"a"], 1), packed_with={})[1])
+    assert [(sample.key, sample["bin"]) for sample in shardpack.open(tmp_path)] == [("a", b"winner")]
+    assert shardpack.verify(tmp_path, full=True).ok
+    assert not (tmp_path / ".shardpack" / "tmp").exists()
+
+
+def test_the_one_that_began_first_publishes_nothing(lockless, tmp_path):
+    """The one that began last makes the dataset; the other's `close` is an error."""
+    loser, winner = begin(lockless(), "write"), begin(lockless(), "write")
+    winner.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
+    with pytest.raises(OutputExistsError, match=BUSY):
+        loser.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
+    loser.release()
+    assert len(shardpack.open(tmp_path)) == 0
 
 
 # Forks
