@@ -17,7 +17,7 @@ import numpy.typing as npt
 from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, as_shuffle
+from shardpack.order.options import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_manifest import load_generation
 from shardpack.read.open_shards import open_shards

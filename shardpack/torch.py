@@ -16,7 +16,7 @@ from shardpack.codecs.decode import Decoder, field_decoders
 from shardpack.codecs.image import ImageOptions, as_pair
 from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES
+from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.read.sample import Sample
 from shardpack.stream.mixed import mix
 from shardpack.stream.reader import DEFAULT_MEMORY_BYTES

@@ -15,7 +15,7 @@ from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
 from shardpack.dataset import Dataset
 from shardpack.errors import InvalidKeyError, MissingDependencyError, OptionError
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES
+from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.stream.reader import DEFAULT_MEMORY_BYTES
 from shardpack.stream.stream import Stream
 from shardpack.stream.worker_shares import WorkerShares

@@ -10,7 +10,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import dataset_argument, json_option, plural, print_json, print_pairs, storage_option
-from shardpack.codecs.field_types import LABEL_FIELDS
+from shardpack.codecs.field_types import LABEL_FIELDS, kind_of
 from shardpack.errors import DecodeError, OptionError, StorageError
 
 SHOWN = 200  # characters of a label where only an overview was asked for
@@ -55,7 +55,7 @@ def _position(text: str) -> int:
 
 
 def _is_label(field: str) -> bool:
-    return field.rpartition(".")[2] in LABEL_FIELDS
+    return kind_of(field) in LABEL_FIELDS
 
 
 def _value(sample: shardpack.Sample, field: str) -> Any:

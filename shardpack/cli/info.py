@@ -19,7 +19,7 @@ from shardpack.cli.ui import (
     print_pairs,
     storage_option,
 )
-from shardpack.format.manifest import HERE
+from shardpack.format.manifest import OWN_FOLDER
 from shardpack.format.shard_info import record_of
 
 SHOWN = 8  # class names
@@ -40,7 +40,7 @@ def command(dataset: str, shards: bool, storage_options: dict[str, Any] | None, 
     ds = shardpack.open(dataset, storage_options=storage_options)
     whole = ds.manifest
     index_bytes = int(ds.shards.columns.index_bytes.sum())
-    index_bytes += sum(segment.num_bytes for segment in (*whole.shards, *whole.keys))
+    index_bytes += sum(segment.num_bytes for segment in (*whole.table_segments, *whole.key_segments))
     without_checksums = int(ds.shards.columns.of_index.sum())
     if as_json:
         print_json(
@@ -71,7 +71,7 @@ def command(dataset: str, shards: bool, storage_options: dict[str, Any] | None, 
         ("index bytes", both_units(index_bytes)),
         ("fingerprint", ds.fingerprint),
     ]
-    if whole.locations != (HERE,):
+    if whole.locations != (OWN_FOLDER,):
         pairs.insert(1, ("tars at", ", ".join(whole.locations)))
     if without_checksums:
         how = 'indexed without reading payloads; run "shardpack index --checksums --force" on the tars'

@@ -25,7 +25,7 @@ from shardpack.cli.ui import (
 from shardpack.dataset import Dataset
 from shardpack.errors import OutputExistsError
 from shardpack.inspect.order_stats import CLASS_FROM, OrderStats, compare_defaults, order_path, order_stats
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, SHUFFLES, WINDOW_BLOCKS_PER_RANK
+from shardpack.order.options import DEFAULT_BLOCK_BYTES, SHUFFLES, WINDOW_BLOCKS_PER_RANK
 from shardpack.runtime.sizes import format_bytes
 from shardpack.storage.url import is_url
 from shardpack.stream.stream import Stream

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS, kind_of
 from shardpack.codecs.image import Form, ImageOptions, Pixels, decode_with_pillow, form_of, is_turned, open_image
 from shardpack.codecs.jpeg_turbo import decode_jpeg, installed
 from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
@@ -27,7 +27,7 @@ def decode_field(field: str, payload: bytes) -> Any:
     Raises:
         DecodeError: The payload is not what its name says.
     """
-    kind = field.rpartition(".")[2]
+    kind = kind_of(field)
     decode = _DECODERS.get(kind)
     if decode is None:
         return payload
@@ -83,13 +83,13 @@ class ImageDecoder:
         self._field, self._name, self._options = field, name, options
         self._simplejpeg = installed() if options.fast_jpeg and self.form.kind != "pil" else None
 
-    def slots(self, count: int) -> Pixels | None:
+    def out_rows(self, count: int) -> Pixels | None:
         """Return memory for a batch of images; None if their shapes are not known beforehand."""
         size = self._options.size
         return None if size is None or self.form.kind == "pil" else self.form.empty(*size, count)
 
     def __call__(self, payload: bytes, out: Pixels | None = None) -> Any:
-        """Return the image; what is given as `out`, a slot of `slots`, holds it then.
+        """Return the image; what is given as `out`, one of the `out_rows`, holds it then.
 
         Raises:
             DecodeError: The payload is no image, or not one that fits the form.
@@ -122,7 +122,7 @@ def _placed(pixels: Pixels, form: Form, out: Pixels | None) -> Any:
         result = form.finished(out)
     else:
         result = out
-        if np.may_share_memory(pixels, out):  # decoded straight into its slot
+        if np.may_share_memory(pixels, out):  # decoded straight into its row
             return result
     target = form.channels_last(out)
     if form.floats:
@@ -154,13 +154,13 @@ def field_decoders(
         return {}
     if isinstance(decode, str):
         form_of(decode)  # a wrong name is an error also where there are no images
-        decode = {field: decode for field in fields if field.rpartition(".")[2] in IMAGE_EXTENSIONS}
+        decode = {field: decode for field in fields if kind_of(field) in IMAGE_EXTENSIONS}
     if not isinstance(decode, Mapping):
         raise OptionError(f"decode is {decode!r}; expected a decoding name, or a mapping from field to one")
     for field in decode:
         if field not in fields:
             raise FieldNotFoundError(f"decode names field {field!r}; there are: {', '.join(fields) or 'none'}")
-    labels = {field: partial(decode_field, field) for field in fields if field.rpartition(".")[2] in _LABELS}
+    labels = {field: partial(decode_field, field) for field in fields if kind_of(field) in _LABELS}
     found: dict[str, Decoder | None] = {**labels, **{f: _chosen(f, how, options) for f, how in decode.items()}}
     return {field: function for field, function in found.items() if function is not None}
 

@@ -6,6 +6,7 @@ import json
 import operator
 from typing import Any, SupportsIndex
 
+from shardpack.codecs.field_types import kind_of
 from shardpack.errors import OptionError
 
 
@@ -23,7 +24,7 @@ def encode_field(field: str, value: Any) -> bytes:
         return value
     if isinstance(value, (bytearray, memoryview)):
         return bytes(value)
-    kind = field.rpartition(".")[2]
+    kind = kind_of(field)
     try:
         if kind == "json":
             return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()

@@ -39,9 +39,14 @@ IMAGE_EXTENSIONS = frozenset(SIGNATURES)
 LABEL_FIELDS = frozenset({"json", "cls", "txt"})
 
 
+def kind_of(field: str) -> str:
+    """Return what a field holds by the last part of its name: "png" for "seg.png"."""
+    return field.rpartition(".")[2]
+
+
 def is_image(field: str) -> bool:
     """Return whether a field holds an image: "jpg", but also "seg.png"."""
-    return field.rpartition(".")[2] in IMAGE_EXTENSIONS
+    return kind_of(field) in IMAGE_EXTENSIONS
 
 
 def signature_problem(field: str, head: bytes) -> str | None:
@@ -51,7 +56,7 @@ def signature_problem(field: str, head: bytes) -> str | None:
         field: Field name; others than images are never wrong.
         head: The first `SIGNATURE_BYTES` of the payload, or all if it is shorter.
     """
-    extension = field.rpartition(".")[2]
+    extension = kind_of(field)
     if extension not in IMAGE_EXTENSIONS:
         return None
     if not head:
@@ -82,7 +87,7 @@ def decode_problem(field: str, payload: bytes) -> str | None:
     """
     from PIL import Image, UnidentifiedImageError
 
-    extension = field.rpartition(".")[2]
+    extension = kind_of(field)
     kind = Image.registered_extensions().get("." + extension) if extension in IMAGE_EXTENSIONS else None
     if kind is None or kind not in Image.OPEN:
         return None

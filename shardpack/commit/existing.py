@@ -15,9 +15,9 @@ from __future__ import annotations
 from shardpack.commit.lease import Command, refuse_other_work, unfinished_command
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OutputExistsError
+from shardpack.format.dataset_files import REJECTED_PATH, generation_of, whole_table
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, Manifest, parse_manifest
 from shardpack.format.naming import is_packer_name
-from shardpack.format.sidecars import REJECTED_PATH, generation_of, whole_table
 
 
 def check_writable(target: Target, command: Command, *, force: bool) -> None:

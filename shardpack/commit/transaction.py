@@ -28,10 +28,10 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.upload_queue import UploadQueue
 from shardpack.errors import OutputExistsError
+from shardpack.format.dataset_files import REJECTED_PATH, generation_of, metadata_paths
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, parse_manifest
 from shardpack.format.naming import is_packer_name
 from shardpack.format.shard_info import ShardInfo, index_path
-from shardpack.format.sidecars import REJECTED_PATH, generation_of, sidecar_paths
 from shardpack.storage.atomic import storage_errors
 
 
@@ -237,7 +237,7 @@ class Transaction:
     def _unnamed(self, text: bytes, written: Collection[str]) -> list[str]:
         """Return the files here that are of this generation, or a later one, but that its manifest does not name."""
         whole = parse_manifest(text)
-        named = {*sidecar_paths(whole), *written}
+        named = {*metadata_paths(whole), *written}
         found = [name for name in self._target.names() if generation_of(name) >= whole.generation]
         if self._replace and REJECTED_PATH not in written:
             return [REJECTED_PATH, *(name for name in found if name not in named)]

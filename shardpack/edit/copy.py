@@ -24,10 +24,10 @@ from shardpack.commit.transaction import Transaction, begin
 from shardpack.commit.upload import checked, read_object
 from shardpack.edit.join_locations import JoinedDataset, join_locations
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
+from shardpack.format.dataset_files import REJECTED_PATH
 from shardpack.format.manifest import FILE_NAME, manifest_path, segment_path
 from shardpack.format.naming import is_packer_name
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.sidecars import REJECTED_PATH
 from shardpack.read.open_manifest import load_manifest
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arguments import as_jobs
@@ -184,7 +184,9 @@ class _Copy:
         self._shards = made.shards
         self._from = {info.name: info for info in found if info.location}  # under which name their index is
         self._tables = dict(made.tables)
-        self._sidecars = [(segment_path(file), file.num_bytes, file.crc32c) for file in (*whole.shards, *whole.keys)]
+        self._sidecars = [
+            (segment_path(file), file.num_bytes, file.crc32c) for file in (*whole.table_segments, *whole.key_segments)
+        ]
         self._manifests = [(name, [made.text]) for name in (manifest_path(whole.generation), FILE_NAME)]
         self._total = sum(map(_num_bytes, self._shards))
         self._progress = ByteProgress("copy", self._total, progress)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shardpack.errors import OptionError
 from shardpack.format.assemble import Parts, encode_table
-from shardpack.format.manifest import HERE, Manifest, encode_manifest, segment_path
+from shardpack.format.manifest import OWN_FOLDER, Manifest, encode_manifest, segment_path
 from shardpack.format.shard_info import ShardInfo
 
 
@@ -37,15 +37,15 @@ def join_locations(text: bytes, manifest: Manifest, shards: Sequence[ShardInfo])
     Raises:
         OptionError: Tars of two locations have one name.
     """
-    if manifest.locations == (HERE,):
+    if manifest.locations == (OWN_FOLDER,):
         return JoinedDataset(manifest, text, shards)
     if len(manifest.locations) == 1:  # shards hold a number into the list, which stays
-        manifest = replace(manifest, locations=(HERE,))
+        manifest = replace(manifest, locations=(OWN_FOLDER,))
         return JoinedDataset(manifest, encode_manifest(manifest), shards)
     here = [replace(info, location=0) for info in shards]
     _check_names(here)
     segment, parts = encode_table(here, generation=manifest.generation)
-    manifest = replace(manifest, locations=(HERE,), shards=(segment,))
+    manifest = replace(manifest, locations=(OWN_FOLDER,), table_segments=(segment,))
     return JoinedDataset(manifest, encode_manifest(manifest), here, [(segment_path(segment), parts)])
 
 

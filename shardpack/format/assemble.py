@@ -16,11 +16,12 @@ import numpy.typing as npt
 from shardpack._version import __version__
 from shardpack.errors import FormatError
 from shardpack.format.checksum import crc32c
+from shardpack.format.dataset_files import REJECTED_PATH
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import KeySegment, encode_key_index
 from shardpack.format.manifest import (
     FILE_NAME,
-    HERE,
+    OWN_FOLDER,
     AnySegment,
     Manifest,
     encode_manifest,
@@ -30,7 +31,6 @@ from shardpack.format.manifest import (
 from shardpack.format.shard_index import ShardIndex, encode_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_segment import TableSegment, encode_shard_table
-from shardpack.format.sidecars import REJECTED_PATH
 
 Parts = Sequence[bytes | memoryview]  # a file, piece by piece
 
@@ -57,7 +57,7 @@ def encode_dataset(
     hashes: npt.NDArray[np.uint64],
     *,
     generation: int = 1,
-    locations: Sequence[str] = (HERE,),
+    locations: Sequence[str] = (OWN_FOLDER,),
     unique_keys: bool = True,
     classes: Sequence[str] | None = None,
     packed_with: Mapping[str, Any],
@@ -98,8 +98,8 @@ def encode_dataset(
         num_shards=len(shards),
         samples_per_field=_totals(shards),
         locations=tuple(locations),
-        shards=tuple(table),
-        keys=tuple(keys),
+        table_segments=tuple(table),
+        key_segments=tuple(keys),
         unique_keys=unique_keys,
         classes=None if classes is None else tuple(classes),
         packed_with=packed_with,

@@ -67,7 +67,7 @@ class Column:
 
 
 @dataclass(frozen=True, slots=True)
-class Layout:
+class ContainerHeader:
     """What the header of a file says: its metadata, and where its columns are."""
 
     metadata: Mapping[str, str]
@@ -133,16 +133,16 @@ def parse(
         UnsupportedVersionError: The file is from a newer format version, or holds what only a newer one knows.
     """
     view = memoryview(buffer).cast("B")
-    layout = parse_layout(view, name=name, num_bytes=len(view), schema=schema)
+    header = parse_header(view, name=name, num_bytes=len(view), schema=schema)
     columns: dict[str, npt.NDArray[Any]] = {}
-    for column, at in layout.columns.items():
+    for column, at in header.columns.items():
         array = np.frombuffer(view, at.dtype, count=prod(at.shape), offset=at.begin).reshape(at.shape)
         array.flags.writeable = False
         columns[column] = array
-    return columns, dict(layout.metadata)
+    return columns, dict(header.metadata)
 
 
-def parse_layout(buffer: Any, *, name: str, num_bytes: int, schema: Schema | None = None) -> Layout:
+def parse_header(buffer: Any, *, name: str, num_bytes: int, schema: Schema | None = None) -> ContainerHeader:
     """Return what a header says, from the first bytes of a file that has `num_bytes` in all.
 
     With `schema`, the file must be of that kind, and of its version at most: checked before its
@@ -151,7 +151,7 @@ def parse_layout(buffer: Any, *, name: str, num_bytes: int, schema: Schema | Non
     Raises:
         CorruptIndexError, UnsupportedVersionError: As for `parse`.
     """
-    header, data_start = parse_header(memoryview(buffer).cast("B"), name=name)
+    header, data_start = header_object(memoryview(buffer).cast("B"), name=name)
     metadata = header.pop("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(value, str) for value in metadata.values()):
         raise _broken("metadata is not a map of strings", name)
@@ -166,10 +166,10 @@ def parse_layout(buffer: Any, *, name: str, num_bytes: int, schema: Schema | Non
         expected = _DTYPES[schema.columns[column]]  # type: ignore[union-attr]
         if entry.dtype != expected:
             raise _broken(f"has a column {column!r} of {entry.dtype}, expected {expected}", name)
-    return Layout({n: value for n, value in metadata.items() if not n.startswith(IGNORED)}, columns)
+    return ContainerHeader({n: value for n, value in metadata.items() if not n.startswith(IGNORED)}, columns)
 
 
-def parse_header(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
+def header_object(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
     """Return (header object, offset of the data buffer) from the start of a file.
 
     Raises:

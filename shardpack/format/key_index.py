@@ -63,7 +63,7 @@ def encode_key_index(hashes: npt.NDArray[np.uint64]) -> list[bytes | memoryview]
     return encode_paged(SCHEMA, directory, entry, {"hash": HASH_NAME})
 
 
-class SegmentReader:
+class KeySegmentReader:
     """One segment of the key index. Safe in threads."""
 
     def __init__(self, load: Load, segment: KeySegment, *, path: str) -> None:
@@ -161,7 +161,7 @@ class SegmentReader:
         return page
 
     def _parsed(self, number: int) -> tuple[memoryview, memoryview]:
-        self._check_layout()
+        self._check_header()
         entry = np.frombuffer(self._file.page(number, *self._extent(number)), "<u8").reshape(-1, 2)
         beyond = int(entry[:, 1].max())
         if beyond >= self.segment.num_keys:
@@ -169,18 +169,18 @@ class SegmentReader:
         # Views for scalar access: an item takes 40 ns, a third of numpy's.
         return memoryview(entry[:, 0]), memoryview(entry[:, 1])
 
-    def _check_layout(self) -> None:
-        layout = self._file.layout()
-        if layout.metadata.get("hash") != HASH_NAME:
+    def _check_header(self) -> None:
+        header = self._file.header()
+        if header.metadata.get("hash") != HASH_NAME:
             raise UnsupportedVersionError(
-                f"key index has hashes of the kind {layout.metadata.get('hash', '')[:20]!r}, which this version of "
+                f"key index has hashes of the kind {header.metadata.get('hash', '')[:20]!r}, which this version of "
                 "shardpack does not know; upgrade shardpack to the version that wrote it, or later",
                 shard=self._file.path,
             )
-        if layout.columns["entry"].shape != (self.segment.num_keys, 2):
+        if header.columns["entry"].shape != (self.segment.num_keys, 2):
             raise self._file.broken(
                 f"does not match its dataset: expected {self.segment.num_keys} keys, "
-                f"got a column of shape {layout.columns['entry'].shape}"
+                f"got a column of shape {header.columns['entry'].shape}"
             )
 
 
@@ -190,7 +190,7 @@ class KeyIndex:
     `needed` and `put` name a segment by its number, beside the range.
     """
 
-    def __init__(self, segments: Sequence[SegmentReader]) -> None:
+    def __init__(self, segments: Sequence[KeySegmentReader]) -> None:
         self._segments = tuple(segments)
         self._starts = list(accumulate((s.segment.num_keys for s in segments), initial=0))
         # With several segments, "not in this one" and "not known" look alike: `positions` must tell.
@@ -220,7 +220,7 @@ class KeyIndex:
         self._segments[segment].put(begin, data)
 
     def check(self) -> None:
-        """Check every page of every segment; see `SegmentReader.check`."""
+        """Check every page of every segment; see `KeySegmentReader.check`."""
         for segment in self._segments:
             segment.check()
 

@@ -25,7 +25,7 @@ FORMAT_NAME = "shardpack"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_LOCATION_LENGTH = 1024
-HERE = "."  # the location of tars that are in the dataset's own folder
+OWN_FOLDER = "."  # the location of tars that are in the dataset's own folder
 # Known to this text, not to this code: what they say must be honoured, so they are refused (SPEC 6.6).
 RESERVED = ("deleted", "layers", "splits", "table")
 
@@ -60,7 +60,7 @@ class Manifest:
         num_samples, num_bytes, num_shards: Sums over the shards.
         samples_per_field: How many samples have each field, fields sorted.
         locations: Where the tars are: paths from the dataset's folder, or URLs. Shards hold a number into it.
-        shards, keys: The segments of shard table and key index.
+        table_segments, key_segments: Segments of the shard table and of the key index, in order.
         unique_keys: Whether no key names two samples.
         classes: Class names in the order of their labels, or None.
         packed_with: Version and options that shaped the bytes.
@@ -73,9 +73,9 @@ class Manifest:
     num_bytes: int
     num_shards: int
     samples_per_field: Mapping[str, int]
-    locations: tuple[str, ...] = (HERE,)
-    shards: tuple[TableSegment, ...]
-    keys: tuple[KeySegment, ...]
+    locations: tuple[str, ...] = (OWN_FOLDER,)
+    table_segments: tuple[TableSegment, ...]
+    key_segments: tuple[KeySegment, ...]
     unique_keys: bool = True
     classes: tuple[str, ...] | None = None
     packed_with: Mapping[str, Any] = field(default_factory=dict)
@@ -113,8 +113,8 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "num_shards": manifest.num_shards,
         "samples_per_field": dict(sorted(manifest.samples_per_field.items())),
         "locations": list(manifest.locations),
-        "shards": [_as_json(segment) for segment in manifest.shards],
-        "keys": [_as_json(segment) for segment in manifest.keys],
+        "shards": [_as_json(segment) for segment in manifest.table_segments],
+        "keys": [_as_json(segment) for segment in manifest.key_segments],
         "unique_keys": manifest.unique_keys,
         "classes": None if manifest.classes is None else list(manifest.classes),
         "packed_with": dict(manifest.packed_with),
@@ -156,8 +156,8 @@ def parse_manifest(text: bytes) -> Manifest:
         num_shards=found.number("num_shards"),
         samples_per_field=_counts(found),
         locations=_locations(found),
-        shards=tuple(_segment(one, TableSegment, "shards") for one in found.objects("shards")),
-        keys=tuple(_segment(one, KeySegment, "keys") for one in found.objects("keys")),
+        table_segments=tuple(_segment(one, TableSegment, "shards") for one in found.objects("shards")),
+        key_segments=tuple(_segment(one, KeySegment, "keys") for one in found.objects("keys")),
         unique_keys=found.of_type("unique_keys", bool),
         classes=_classes(found),
         packed_with=found.of_type("packed_with", dict),
@@ -312,13 +312,13 @@ def _parent(found: _Object) -> Parent | None:
 
 def _check(manifest: Manifest) -> None:
     totals = {
-        "num_shards": sum(segment.num_shards for segment in manifest.shards),
-        "num_samples": sum(segment.num_samples for segment in manifest.shards),
+        "num_shards": sum(segment.num_shards for segment in manifest.table_segments),
+        "num_samples": sum(segment.num_samples for segment in manifest.table_segments),
     }
     for name, total in totals.items():
         if getattr(manifest, name) != total:
             raise _broken(f"does not add up: {name} is {getattr(manifest, name)}, its segments have {total}")
-    if sum(segment.num_keys for segment in manifest.keys) != manifest.num_samples:
+    if sum(segment.num_keys for segment in manifest.key_segments) != manifest.num_samples:
         raise _broken(f"does not add up: it has {manifest.num_samples} samples and another number of keys")
     if max(manifest.samples_per_field.values(), default=0) > manifest.num_samples or (
         bool(manifest.samples_per_field) != bool(manifest.num_samples)

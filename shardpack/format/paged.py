@@ -84,28 +84,28 @@ class PagedFile:
         self._load, self._schema = load, schema
         self._held: dict[int, Any] = {}  # fetched together, not looked at yet: by their first byte
         self._prefix: Any = b""
-        self._layout: container.Layout | None = None
+        self._header: container.ContainerHeader | None = None
         self._chapter = np.zeros((0, 2), "<u8")
         self._chapter_firsts = memoryview(self._chapter[:, 0])
         self._directory: dict[int, tuple[npt.NDArray[np.uint64], memoryview]] = {}
 
     # Where things are
 
-    def layout(self) -> container.Layout:
+    def header(self) -> container.ContainerHeader:
         """Return the columns and metadata of the file. Costs one read, at first.
 
         Raises:
             CorruptIndexError: The head is damaged, or not as the manifest says.
             UnsupportedVersionError: The file is from a newer format version.
         """
-        if self._layout is None:
+        if self._header is None:
             self._open()
-        assert self._layout is not None
-        return self._layout
+        assert self._header is not None
+        return self._header
 
     def page_of(self, value: int) -> int:
         """Return the last page whose first value is less than this one; 0 if there is none."""
-        if self._layout is None:
+        if self._header is None:
             self._open()
         chapter = bisect_left(self._chapter_firsts, value) - 1 if len(self._chapter_firsts) > 1 else 0
         chapter = max(chapter, 0)
@@ -116,7 +116,7 @@ class PagedFile:
         """Return the first value of a page."""
         chapter, row = divmod(page, CHAPTER_ROWS)
         if not row:
-            self.layout()
+            self.header()
             return int(self._chapter[chapter, 0])
         entry = self._directory.get(chapter) or self._load_directory(chapter)
         return entry[1][row]
@@ -132,7 +132,7 @@ class PagedFile:
 
     def page(self, number: int, begin: int, length: int) -> memoryview:
         """Return a page, given where it is in the page column, after comparing its CRC32C."""
-        column = self.layout().columns[page_column(self._schema)]
+        column = self.header().columns[page_column(self._schema)]
         data = self.read(column.begin + begin, length)
         expected, found = self.directory_row(number)[-1], crc32c(data)
         if found != expected:
@@ -141,7 +141,7 @@ class PagedFile:
 
     def page_range(self, begin: int, length: int) -> Range:
         """Return where in the file a range of the page column is."""
-        return self.layout().columns[page_column(self._schema)].begin + begin, length
+        return self.header().columns[page_column(self._schema)].begin + begin, length
 
     def read(self, begin: int, length: int) -> memoryview:
         """Return a range of the file, unchecked but for its length."""
@@ -170,7 +170,7 @@ class PagedFile:
 
     def directory_needed(self, values: npt.NDArray[np.uint64]) -> list[Range]:
         """Return what must be fetched before the pages of these values are known; mostly nothing."""
-        if self._layout is None:
+        if self._header is None:
             if 0 not in self._held:
                 return [self.first_range]
             self._open()
@@ -190,15 +190,15 @@ class PagedFile:
                 f"expected a head with CRC32C {segment.head_crc32c:08x}, got {found:08x}"
             )
         head = prefix[: segment.head_bytes]
-        layout = container.parse_layout(head, name=self.path, num_bytes=segment.num_bytes, schema=self._schema)
-        self._check(layout)
-        at = layout.columns["chapter"]
+        header = container.parse_header(head, name=self.path, num_bytes=segment.num_bytes, schema=self._schema)
+        self._check(header)
+        at = header.columns["chapter"]
         self._chapter = np.frombuffer(head[at.begin : at.end], "<u8").reshape(at.shape)
         self._chapter_firsts = memoryview(np.ascontiguousarray(self._chapter[:, 0]))
-        self._prefix, self._layout = prefix, layout
+        self._prefix, self._header = prefix, header
 
-    def _check(self, layout: container.Layout) -> None:
-        rows = (layout.metadata.get("page_rows"), layout.metadata.get("chapter_rows"))
+    def _check(self, header: container.ContainerHeader) -> None:
+        rows = (header.metadata.get("page_rows"), header.metadata.get("chapter_rows"))
         if rows != (str(PAGE_ROWS), str(CHAPTER_ROWS)):
             raise UnsupportedVersionError(
                 f"index has pages and chapters of {rows} rows, which this version of shardpack does not know; "
@@ -206,9 +206,9 @@ class PagedFile:
                 shard=self.path,
             )
         order = ("chapter", "directory", page_column(self._schema))
-        if layout.columns.keys() != set(order):
-            raise self.broken(f"has the columns {sorted(layout.columns)}, expected {sorted(order)}")
-        columns = [layout.columns[name] for name in order]
+        if header.columns.keys() != set(order):
+            raise self.broken(f"has the columns {sorted(header.columns)}, expected {sorted(order)}")
+        columns = [header.columns[name] for name in order]
         ends = (columns[0].end, columns[0].end, columns[1].end)
         if (self.segment.head_bytes, columns[1].begin, columns[2].begin) != ends:
             raise self.broken("has its columns in another order than chapter, directory, pages")
@@ -219,7 +219,7 @@ class PagedFile:
             raise self.broken(f"does not match its dataset: expected {expected} rows, got {shapes}")
 
     def _directory_range(self, chapter: int) -> Range:
-        column = self.layout().columns["directory"]
+        column = self.header().columns["directory"]
         row_bytes = 8 * column.shape[1]
         begin = column.begin + chapter * CHAPTER_ROWS * row_bytes
         return begin, min(CHAPTER_ROWS * row_bytes, column.end - begin)
@@ -229,7 +229,7 @@ class PagedFile:
         expected, found = int(self._chapter[chapter, 1]), crc32c(data)
         if found != expected:
             raise self.broken(f"has a damaged directory: expected CRC32C {expected:08x}, got {found:08x}")
-        rows = np.frombuffer(data, "<u8").reshape(-1, self.layout().columns["directory"].shape[1])
+        rows = np.frombuffer(data, "<u8").reshape(-1, self.header().columns["directory"].shape[1])
         firsts = rows[:, 0]
         if int(firsts[0]) != int(self._chapter[chapter, 0]) or bool((firsts[1:] < firsts[:-1]).any()):
             raise self.broken("has a directory that is not sorted")

@@ -20,6 +20,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.paged import PAGE_ROWS, Load, PagedFile, Range, Segment, encode_paged, merged
 from shardpack.format.shard_index import check_field_names, parse_names
 from shardpack.format.shard_info import MAX_COUNT, ShardInfo, is_shard_name
+from shardpack.runtime.arrays import Integers
 
 SCHEMA = container.Schema(
     "shardpack-shards",
@@ -45,8 +46,6 @@ _PAGE_COLUMNS = {
 }
 _OF_FIELDS = ("field_samples", "field")  # a row a field of a shard; the others a row a shard
 
-Numbers = npt.NDArray[np.int64]
-
 
 @dataclass(frozen=True, slots=True)
 class TableSegment(Segment):
@@ -67,11 +66,11 @@ class ShardColumns:
         of_index: (n) 1 where it is that of the index.
     """
 
-    starts: Numbers
-    num_bytes: Numbers
-    index_bytes: Numbers
-    checksum: Numbers
-    of_index: Numbers
+    starts: Integers
+    num_bytes: Integers
+    index_bytes: Integers
+    checksum: Integers
+    of_index: Integers
 
 
 # --- Writing -----------------------------------------------------------------------------------
@@ -145,7 +144,7 @@ class _Page:
     names: memoryview
 
 
-class SegmentReader:
+class TableSegmentReader:
     """One segment of the shard table. Safe in threads."""
 
     def __init__(self, load: Load, segment: TableSegment, *, path: str, num_locations: int = 1) -> None:
@@ -196,12 +195,12 @@ class SegmentReader:
     def fields(self) -> tuple[str, ...]:
         """All fields of the segment's shards, sorted."""
         if self._fields is None:
-            self._fields = parse_names(self._file.layout().metadata.get("fields", ""), self._file.path)
+            self._fields = parse_names(self._file.header().metadata.get("fields", ""), self._file.path)
         return self._fields
 
     def columns(self) -> ShardColumns:
         """Return all shards in numbers. A million take 0.1 s, and their pages are read (80 MB)."""
-        parts: list[tuple[Numbers, ...]] = []
+        parts: list[tuple[Integers, ...]] = []
         for number, data in self._all_pages():
             rows = self._rows_of(number)
             numbers = np.frombuffer(data, "<i8", 3 * rows, 16).reshape(3, rows)
@@ -267,7 +266,7 @@ class SegmentReader:
 
     def _extent(self, page: int) -> Range:
         """Return where a page is in the page column, as the directory says."""
-        column = self._file.layout().columns["page"]
+        column = self._file.header().columns["page"]
         begin = self._file.directory_row(page)[1]
         is_last = page + 1 == self._file.num_pages
         end = column.end - column.begin if is_last else self._file.directory_row(page + 1)[1]

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from shardpack.errors import CorruptIndexError
 from shardpack.format.paged import Range
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_segment import SegmentReader, ShardColumns
+from shardpack.format.shard_segment import ShardColumns, TableSegmentReader
 
 
 class ShardTable:
@@ -22,7 +22,7 @@ class ShardTable:
     `needed` and `put` name a segment by its number, beside the range.
     """
 
-    def __init__(self, segments: Sequence[SegmentReader]) -> None:
+    def __init__(self, segments: Sequence[TableSegmentReader]) -> None:
         self._segments = tuple(segments)
         self._shard_starts = list(accumulate((s.segment.num_shards for s in segments), initial=0))
         self._starts = list(accumulate((s.segment.num_samples for s in segments), initial=0))
@@ -80,7 +80,7 @@ class ShardTable:
         self._segments[segment].put(begin, data)
 
     def check(self) -> None:
-        """Parse every page and every shard; see `SegmentReader.check`.
+        """Parse every page and every shard; see `TableSegmentReader.check`.
 
         Raises:
             CorruptIndexError: Anything is wrong, or two shards of one location have one name, or one index.

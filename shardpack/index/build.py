@@ -20,7 +20,7 @@ from shardpack.errors import DuplicateKeyError, StaleIndexError
 from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import hash_keys, repeated_hashes
-from shardpack.format.manifest import HERE, Manifest
+from shardpack.format.manifest import OWN_FOLDER, Manifest
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.index.find import TarSet
@@ -209,7 +209,7 @@ class Build:
             unique_keys=not self.repeated,
             classes=None if before is None else before.classes,
             packed_with=recorded_options(indexed=True) if before is None else before.packed_with,
-            locations=(HERE if shards_at is None else shards_at,),
+            locations=(OWN_FOLDER if shards_at is None else shards_at,),
         )
 
 

@@ -14,9 +14,9 @@ from shardpack.commit.lease import refuse_other_work
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
+from shardpack.format.dataset_files import whole_table
 from shardpack.format.manifest import FILE_NAME, Manifest, is_location, parse_manifest
 from shardpack.format.shard_info import ShardInfo, index_path
-from shardpack.format.sidecars import whole_table
 from shardpack.index.find import TarSet
 from shardpack.storage.locations import is_followed
 from shardpack.storage.open import open_store

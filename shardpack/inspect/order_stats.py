@@ -14,12 +14,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import FieldNotFoundError, OptionError
 from shardpack.order.epoch import EpochOrder
 from shardpack.read.read_many import read_samples
 from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.reader import CHUNK_BYTES, MAX_PART_BYTES
@@ -35,8 +35,6 @@ POORLY_MIXED = 0.95
 COMPARED_WORLD_SIZES = (1, 8, 64)
 THREADS = 16  # that read ahead from a remote store
 ORDER_BYTES = 72  # a block: four numbers of it, five of a window
-
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

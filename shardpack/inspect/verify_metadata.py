@@ -19,12 +19,12 @@ from shardpack.errors import (
     StorageError,
 )
 from shardpack.format.checksum import crc32c
+from shardpack.format.dataset_files import generation_of, metadata_paths
 from shardpack.format.fingerprint import chain_columns, fingerprint_text
-from shardpack.format.key_index import KeySegment, SegmentReader, encode_key_index
-from shardpack.format.manifest import FILE_NAME, HERE, WORK_FOLDER, Manifest, manifest_path, segment_path
+from shardpack.format.key_index import KeySegment, KeySegmentReader, encode_key_index
+from shardpack.format.manifest import FILE_NAME, OWN_FOLDER, WORK_FOLDER, Manifest, manifest_path, segment_path
 from shardpack.format.paged import Segment
 from shardpack.format.shard_info import FOLDER
-from shardpack.format.sidecars import generation_of, sidecar_paths
 from shardpack.inspect.problem import Problem, problem_of
 from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_list import ShardList
@@ -54,7 +54,7 @@ def verify_sidecars(store: Store, whole: Manifest, table: ShardList, hashes: Has
             indexes of shards are sound.
     """
     checks: list[Callable[[], None]] = [
-        *(partial(_check_file, store, segment) for segment in (*whole.shards, *whole.keys)),
+        *(partial(_check_file, store, segment) for segment in (*whole.table_segments, *whole.key_segments)),
         partial(_check_table, whole, table),
         partial(_check_keys, store, whole, hashes),
         partial(_check_copy, store, whole),
@@ -109,9 +109,9 @@ def _check_table(whole: Manifest, table: ShardList) -> None:
 def _check_keys(store: Store, whole: Manifest, hashes: Hashes | None) -> None:
     """Check the key index; against the hashes of the keys themselves where they are given."""
     first = 0
-    for segment in whole.keys:
+    for segment in whole.key_segments:
         file = SegmentFile(store, segment)
-        SegmentReader(file.load, segment, path=file.path).check()
+        KeySegmentReader(file.load, segment, path=file.path).check()
         if hashes is not None and not _holds(segment, hashes[first : first + segment.num_keys]):
             raise StaleIndexError(f"key index is not that of the keys; {_REBUILD}", shard=file.path)
         first += segment.num_keys
@@ -138,12 +138,12 @@ def _check_copy(store: Store, whole: Manifest) -> None:
 
 def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem]:
     """Yield files that look like parts of a dataset, but are none of this one's."""
-    known = set(sidecar_paths(whole))
+    known = set(metadata_paths(whole))
     tars: set[str] = set()
     try:
         for info in table:
             known.add(info.index_path)
-            if whole.locations[info.location] == HERE:
+            if whole.locations[info.location] == OWN_FOLDER:
                 tars.add(info.name)
     except ShardpackError:  # reported already; nothing says now what belongs here
         return
@@ -154,7 +154,7 @@ def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem
         elif name.startswith(f"{FOLDER}/"):
             if name not in known and not 0 < generation_of(name) < whole.generation:
                 yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
-        elif name.endswith(".tar") and name not in tars and HERE in whole.locations:
+        elif name.endswith(".tar") and name not in tars and OWN_FOLDER in whole.locations:
             yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
     if is_unfinished:
         yield Problem("orphan", WORK_FOLDER, "a command was cut off; run it again, or remove this folder")

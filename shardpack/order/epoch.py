@@ -10,67 +10,15 @@ Nothing is replayed: any slot costs a bisection over the blocks, whatever came b
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.order.blocks import Blocks, Segments, cut_blocks, whole_segments
+from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning
 from shardpack.order.permutation import BLOCK_ORDER, GLOBAL_ORDER, SHARD_ORDER, derive_key, permutation
 from shardpack.order.shuffled import shuffled
 from shardpack.order.windows import Windows
-from shardpack.runtime.arguments import as_integer, one_of
-from shardpack.runtime.sizes import parse_bytes
-
-SHUFFLES = ("none", "shards", "blocks", "global")
-DEFAULT_BLOCK_BYTES = 4 << 20
-WINDOW_BLOCKS_PER_RANK = 32  # the default: so many times the world size at the first start
-MAX_OPTION = 1 << 62  # so that sums fit 64 bits
-
-Integers = npt.NDArray[np.int64]
-
-
-@dataclass(frozen=True, slots=True)
-class Shuffle:
-    """How an epoch is shuffled.
-
-    Attributes:
-        mode: "none", "shards", "blocks" or "global".
-        seed: Any integer; with the epoch it fixes the order.
-        block_bytes: For "blocks": about how long a block is. Longer blocks make fewer, longer
-            reads; shorter ones mix better.
-        window_blocks: For "blocks": how many blocks are mixed at a time, over all partitions; each
-            gets an equal part, rounded up.
-    """
-
-    mode: str = "none"
-    seed: int = 0
-    block_bytes: int = DEFAULT_BLOCK_BYTES
-    window_blocks: int = WINDOW_BLOCKS_PER_RANK
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "seed", as_integer("seed", self.seed))
-        one_of("shuffle", self.mode, SHUFFLES)
-        for name in ("block_bytes", "window_blocks"):
-            number = as_integer(name, getattr(self, name), minimum=1, maximum=MAX_OPTION)
-            object.__setattr__(self, name, number)
-
-
-def as_shuffle(
-    shuffle: str | bool, seed: int, block_bytes: int | str, window_blocks: int | None, *, world_size: int = 1
-) -> Shuffle:
-    """Return a shuffle as callers write it: True for "blocks", False for "none", sizes also like "4MiB".
-
-    `window_blocks` is by default 32 times the world size.
-
-    Raises:
-        OptionError: An option is out of range.
-    """
-    mode = {True: "blocks", False: "none"}[shuffle] if isinstance(shuffle, bool) else shuffle
-    if window_blocks is None:
-        window_blocks = WINDOW_BLOCKS_PER_RANK * as_integer("world_size", world_size, minimum=1)
-    return Shuffle(mode, seed, parse_bytes(block_bytes), window_blocks)
+from shardpack.runtime.arrays import Integers
 
 
 class EpochOrder:

@@ -19,18 +19,16 @@ from collections.abc import Sequence
 from fractions import Fraction
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import OptionError
 from shardpack.order.permutation import MIX_PHASE, derive_key, permutation
+from shardpack.runtime.arrays import Integers
 
 SMALLEST_SHARE = 1e-6
 LONGEST = 1 << 60  # items of a partition
 
 _BITS = 32  # of a share, a ratio and a phase
 _ONE = 1 << _BITS
-
-Integers = npt.NDArray[np.int64]
 
 
 def shares(weights: Sequence[float]) -> tuple[int, ...]:

@@ -19,17 +19,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import OptionError
+from shardpack.runtime.arrays import Integers
 
 TAILS = ("pad", "drop", "exact")
 MAX_PARTITIONS = 1 << 20  # more than there are processes anywhere; bounds what a state can ask for
 MAX_BATCH = 1 << 40
 ELASTIC_PARTITIONS = 64  # that world sizes up to here divide, where the batch allows
 _NAMED_WORLD_SIZES = 16  # of those that fit, in an error
-
-Integers = npt.NDArray[np.int64]
 
 
 def elastic_partitions(world_size: int, batch_size: int | None, *, most: int = ELASTIC_PARTITIONS) -> int:

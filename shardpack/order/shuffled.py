@@ -15,11 +15,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.order.permutation import GOLDEN, mix64, permutation
+from shardpack.runtime.arrays import Integers
 
 ROUNDS = 6  # half-rounds; from 4,097 numbers on, no test of 400,000 keys tells them from more
 SORTED_UP_TO = 4096  # below, a network of so few bits is uneven: 2 % at 5 numbers
 
-Integers = npt.NDArray[np.int64]
 Words = npt.NDArray[np.uint64]
 
 

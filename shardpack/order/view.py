@@ -5,12 +5,10 @@ from __future__ import annotations
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_64_hexdigest
 
 from shardpack.order.blocks import Segments
-
-Integers = npt.NDArray[np.int64]
+from shardpack.runtime.arrays import Integers
 
 
 class SampleView:

@@ -11,13 +11,11 @@ window of a partition takes in what would be too short by itself:
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.order.partitions import Partitioning
 from shardpack.order.permutation import WINDOW_ORDER, derive_key, extend_keys
 from shardpack.order.shuffled import SortedPermutations, shuffled_within
-
-Integers = npt.NDArray[np.int64]
+from shardpack.runtime.arrays import Integers
 
 
 class Windows:

@@ -8,7 +8,7 @@ from contextlib import suppress
 import numpy as np
 
 from shardpack.errors import DuplicateKeyError, UnknownKeyError
-from shardpack.format.key_index import KeyIndex, SegmentReader, hash_key
+from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key
 from shardpack.read.read_many import groups
 from shardpack.read.segment_file import SegmentFile, fetch_needed
 from shardpack.read.shard_cache import ShardCache
@@ -25,11 +25,11 @@ class KeyLookup:
 
     def __init__(self, shards: ShardCache) -> None:
         self._shards = shards
-        segments = shards.manifest.keys
+        segments = shards.manifest.key_segments
         self._files = [SegmentFile(shards.stores.sidecars, segment) for segment in segments]
         self._index = KeyIndex(
             [
-                SegmentReader(file.load, segment, path=file.path)
+                KeySegmentReader(file.load, segment, path=file.path)
                 for file, segment in zip(self._files, segments, strict=True)
             ]
         )

@@ -20,10 +20,10 @@ from shardpack.read.read_plan import STREAM_LIMITS, ReadPlan, Requests, merge_li
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader
+from shardpack.runtime.arrays import Integers
 
 MAX_SHARDS_AT_ONCE = 128  # planned together by a stream
 MAX_INDEX_BYTES_AT_ONCE = 128 << 20  # of the shards that are planned together
-Integers = npt.NDArray[np.int64]
 
 
 def read_samples(

@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.read.shard_reader import ShardReader
+from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits, coalesce
 from shardpack.storage.protocols import Ranges
 
@@ -18,7 +18,6 @@ from shardpack.storage.protocols import Ranges
 # are local: slicing them out of a long buffer would copy each a second time.
 FIELD_GAP_BYTES = 1023  # a header and its padding: less than any member takes
 STREAM_LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=8 << 20)
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

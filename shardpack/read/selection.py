@@ -10,7 +10,6 @@ from functools import cached_property
 from typing import Any, cast
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import FieldNotFoundError, OptionError, PositionError, UnknownKeyError
 from shardpack.read.key_lookup import KeyLookup
@@ -18,10 +17,10 @@ from shardpack.read.read_many import groups
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import SampleLocation, ShardReader
 from shardpack.runtime.arguments import integer_or_none
+from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 
 SHARDS_AT_ONCE = 64  # whose indexes are fetched together where all of them are gone through
-Integers = npt.NDArray[np.int64]
 
 
 class Selection:

@@ -17,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import ShardpackError
 from shardpack.format.manifest import Manifest
@@ -27,6 +26,7 @@ from shardpack.read.sample import Sample
 from shardpack.read.shard_checks import check_length, check_shards, checked_index, fetch_index
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
+from shardpack.runtime.arrays import Integers
 from shardpack.storage.local_file import drop_resident
 from shardpack.storage.locations import DatasetStores
 from shardpack.storage.open_files import max_maps
@@ -34,7 +34,6 @@ from shardpack.storage.protocols import Ranges
 
 MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of
 _OBJECT_BYTES = 4 << 10  # what an open shard takes besides its index
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,20 +12,18 @@ from functools import cached_property
 from typing import Any, overload
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.format.paged import FIRST_BYTES
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_segment import SegmentReader, ShardColumns
+from shardpack.format.shard_segment import ShardColumns, TableSegmentReader
 from shardpack.format.shard_table import ShardTable
 from shardpack.read.segment_file import SegmentFile, fetch_needed
+from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 
 FLAT_SHARDS = 1 << 14  # up to which all positions are read at once where no request is needed: 0.2 MB, 2 ms
-
-Integers = npt.NDArray[np.int64]
 
 
 class ShardList(Sequence[ShardInfo]):
@@ -35,14 +33,14 @@ class ShardList(Sequence[ShardInfo]):
         self.num_samples = manifest.num_samples
         self.num_bytes = manifest.num_bytes
         self._store, self._manifest = store, manifest
-        self._files = [SegmentFile(store, segment) for segment in manifest.shards]
+        self._files = [SegmentFile(store, segment) for segment in manifest.table_segments]
         self._table = ShardTable(
             [
-                SegmentReader(file.load, segment, path=file.path, num_locations=len(manifest.locations))
-                for file, segment in zip(self._files, manifest.shards, strict=True)
+                TableSegmentReader(file.load, segment, path=file.path, num_locations=len(manifest.locations))
+                for file, segment in zip(self._files, manifest.table_segments, strict=True)
             ]
         )
-        table_bytes = sum(segment.num_bytes for segment in manifest.shards)
+        table_bytes = sum(segment.num_bytes for segment in manifest.table_segments)
         self._is_flat = table_bytes <= FIRST_BYTES or (not store.remote and len(self._table) <= FLAT_SHARDS)
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -11,7 +11,14 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from shardpack.codecs.field_types import SIGNATURE_BYTES, decode_problem, is_image, parse_json, signature_problem
+from shardpack.codecs.field_types import (
+    SIGNATURE_BYTES,
+    decode_problem,
+    is_image,
+    kind_of,
+    parse_json,
+    signature_problem,
+)
 from shardpack.errors import DecodeError, OnError, SourceError
 from shardpack.runtime.arguments import one_of
 from shardpack.runtime.engine import Engine
@@ -108,4 +115,4 @@ def _problem(listing: Listing, member: int, field: str, mode: ImageCheck) -> str
 
 
 def _is_json(field: str) -> bool:
-    return field.rpartition(".")[2] == "json"
+    return kind_of(field) == "json"

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image, kind_of
 from shardpack.errors import SourceError
 from shardpack.format.shard_index import MAX_FIELDS
 from shardpack.sources.listing import Listing, sorted_by_key
@@ -185,7 +185,7 @@ def _refuse(stem: str, names: Sequence[str], problems: Problems) -> None:
 def _reject_empty(listing: Listing, problems: Problems) -> Listing:
     """Return the listing without the samples that have an empty image or label."""
     suspects = np.flatnonzero(listing.size == 0)
-    must_have = [is_image(field) or field.rpartition(".")[2] == "json" for field in listing.fields]
+    must_have = [is_image(field) or kind_of(field) == "json" for field in listing.fields]
     members = [member for member in suspects.tolist() if must_have[listing.field_code[member]]]
     owners = np.searchsorted(listing.start, members, side="right") - 1
     reasons = {

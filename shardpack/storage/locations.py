@@ -14,12 +14,12 @@ from dataclasses import astuple, dataclass
 from typing import Any, Protocol
 
 from shardpack.errors import OptionError
+from shardpack.format.manifest import OWN_FOLDER
 from shardpack.storage.open import open_store, with_cache
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
 from shardpack.storage.url import BUCKET_SCHEMES, WEB_SCHEMES, is_url
 
-HERE = "."  # the location that is the dataset's own folder
 _FOLLOWED = BUCKET_SCHEMES | WEB_SCHEMES | {"hf", "memory"}  # no driver that reads this disk, or logs in by itself
 
 
@@ -128,7 +128,7 @@ def open_locations(
             raise OptionError(f"storage_options are for URLs, and {home.location!r} is a folder; leave them out")
         if not options.cache_dir is options.cache_bytes is None:
             raise OptionError("cache_dir and cache_bytes are for URLs; what is local is read in place, leave them out")
-    stores = tuple(home if location == HERE else _open(home, location, options) for location in locations)
+    stores = tuple(home if location == OWN_FOLDER else _open(home, location, options) for location in locations)
     return DatasetStores(sidecars or home, stores)
 
 

@@ -56,17 +56,17 @@ class BatchBuilder:
     spec: BatchSpec
     samples: list[Sample | None]
     items: list[Fields | Exception | None] = field(init=False)
-    slots: dict[str, Any] = field(init=False)
+    out_rows: dict[str, Any] = field(init=False)
     skipped: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         count = len(self.samples)
         self.items = [None] * count
-        self.slots = {}
+        self.out_rows = {}
         if self.spec.transform is None:  # a transform may give other shapes, so its results are stacked
             for name, decode in self.spec.decoders.items():
-                if isinstance(decode, ImageDecoder) and (slots := decode.slots(count)) is not None:
-                    self.slots[name] = slots
+                if isinstance(decode, ImageDecoder) and (out_rows := decode.out_rows(count)) is not None:
+                    self.out_rows[name] = out_rows
 
     def build_item(self, i: int) -> None:
         """Decode and transform one sample; what goes wrong waits for `build`."""
@@ -84,9 +84,9 @@ class BatchBuilder:
         fields: Fields = {"__key__": sample.key}
         for name, payload in sample.items():
             decode = self.spec.decoders.get(name)
-            if name in self.slots:
+            if name in self.out_rows:
                 assert isinstance(decode, ImageDecoder)
-                fields[name] = decode(payload, self.slots[name][i])
+                fields[name] = decode(payload, self.out_rows[name][i])
             else:
                 fields[name] = payload if decode is None else decode(payload)
         return fields
@@ -119,7 +119,7 @@ class BatchBuilder:
         rows = self._rows(bad)
         if bad:
             self.skipped = [(str(getattr(error, "key", "")), str(error.args[0])) for error in bad.values()]
-            self.slots = {name: slots[rows] for name, slots in self.slots.items()}
+            self.out_rows = {name: out_rows[rows] for name, out_rows in self.out_rows.items()}
         return self._collated([made for i in rows if isinstance(made := self.items[i], dict)])
 
     def _rows(self, bad: Mapping[int, Exception]) -> list[int]:
@@ -135,8 +135,8 @@ class BatchBuilder:
 
     def _column(self, name: str, values: list[Any]) -> Any:
         decode = self.spec.decoders.get(name)
-        if name not in self.slots or not isinstance(decode, ImageDecoder):
+        if name not in self.out_rows or not isinstance(decode, ImageDecoder):
             return stacked(values)
         if any(value is None for value in values):
             return [None if value is None else decode.form.finished(value) for value in values]
-        return decode.form.finished(self.slots[name])
+        return decode.form.finished(self.out_rows[name])

@@ -16,15 +16,13 @@ from itertools import repeat
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from shardpack.read.payload import cut_samples
 from shardpack.read.read_plan import ReadPlan
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arrays import Integers
 from shardpack.storage.lending import view_of
-
-Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -11,11 +11,11 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from shardpack.order.epoch import Shuffle
+from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice, elastic_partitions
-from shardpack.order.view import Integers
 from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
+from shardpack.runtime.arrays import Integers
 from shardpack.stream.plan import Costs, Planner
 from shardpack.stream.reader import CHUNK_BYTES, RUN_BYTES, Parts, Reader, ReadLimits
 from shardpack.stream.source import Source

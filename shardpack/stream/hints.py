@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from shardpack.order.view import Integers
 from shardpack.read.read_plan import plan_read
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader
+from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits, coalesce
 
 # Linux takes no more of one hint than the read-ahead window of the disk, 128 KiB by default.

@@ -22,7 +22,7 @@ from typing import Any, Protocol
 
 from shardpack.codecs.decode import Decoder
 from shardpack.errors import OptionError
-from shardpack.order.epoch import Shuffle
+from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer, one_of

@@ -19,13 +19,13 @@ import numpy as np
 
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import shown
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES, Shuffle, as_shuffle
 from shardpack.order.mixture import LONGEST, Schedule, check_length, length_until, shares
+from shardpack.order.options import DEFAULT_BLOCK_BYTES, Shuffle, as_shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.permutation import MIX_SEED, derive_key
-from shardpack.order.view import Integers
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
+from shardpack.runtime.arrays import Integers
 from shardpack.stream.epochs import Batches, EpochReading, default_partitions
 from shardpack.stream.reader import DEFAULT_MEMORY_BYTES, Parts, ReadLimits, read_limits
 from shardpack.stream.source import Source, Streamable

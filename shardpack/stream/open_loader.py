@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from shardpack.codecs.decode import Decoder
-from shardpack.order.epoch import DEFAULT_BLOCK_BYTES
+from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.runtime.arguments import as_integer
 from shardpack.stream.batch_builder import Transform
 from shardpack.stream.loader import Loader

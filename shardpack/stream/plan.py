@@ -14,9 +14,11 @@ from itertools import count
 
 import numpy as np
 
-from shardpack.order.epoch import EpochOrder, Shuffle
+from shardpack.order.epoch import EpochOrder
+from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
-from shardpack.order.view import Integers, SampleView
+from shardpack.order.view import SampleView
+from shardpack.runtime.arrays import Integers
 
 Name = tuple[int, int, int]  # of a load: partition, epoch, number in it; a cut may share a block out to two partitions
 

@@ -21,12 +21,12 @@ from itertools import chain
 import numpy as np
 
 from shardpack.errors import FormatError, ShardNotFoundError
-from shardpack.order.view import Integers
 from shardpack.read.read_many import read_parts, read_small
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arguments import as_integer
+from shardpack.runtime.arrays import Integers
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.block_buffer import BlockBuffer, BlockTable, pack_block, span

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
-from shardpack.order.view import Integers, SampleView
+from shardpack.order.view import SampleView
 from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arrays import Integers
 
 
 @dataclass(frozen=True, eq=False)

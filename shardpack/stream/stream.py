@@ -19,7 +19,7 @@ from shardpack.codecs.decode import Decoder, field_decoders
 from shardpack.codecs.image import ImageOptions, as_pair
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import StreamState, check_same_order, parse_state
-from shardpack.order.epoch import Shuffle
+from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer

@@ -267,17 +267,17 @@ def test_slots_hold_what_is_decoded(name, size, fast_jpeg):
     if name.startswith("torch"):
         pytest.importorskip("torch")
     decode = ImageDecoder("jpg", name, ImageOptions(size=size, fast_jpeg=fast_jpeg))
-    slots = decode.slots(3)
-    slots[:] = 77
-    decode(make_jpeg(), slots[1])
-    assert np.array_equal(slots[1], np.asarray(decode(make_jpeg())))
-    assert (slots[0] == 77).all()
-    assert (slots[2] == 77).all()
+    out_rows = decode.out_rows(3)
+    out_rows[:] = 77
+    decode(make_jpeg(), out_rows[1])
+    assert np.array_equal(out_rows[1], np.asarray(decode(make_jpeg())))
+    assert (out_rows[0] == 77).all()
+    assert (out_rows[2] == 77).all()
 
 
 def test_there_are_slots_only_where_shapes_are_known():
-    assert ImageDecoder("jpg", "rgb8", ImageOptions(min_size=5)).slots(3) is None
-    assert ImageDecoder("jpg", "pil", ImageOptions(size=5)).slots(3) is None
+    assert ImageDecoder("jpg", "rgb8", ImageOptions(min_size=5)).out_rows(3) is None
+    assert ImageDecoder("jpg", "pil", ImageOptions(size=5)).out_rows(3) is None
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from shardpack.commit.existing import check_writable
 from shardpack.commit.folder import FolderTarget
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.format.assemble import encode_dataset
+from shardpack.format.dataset_files import whole_table
 from shardpack.format.manifest import FILE_NAME, parse_manifest
-from shardpack.format.sidecars import whole_table
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.report import PackOptions
 from shardpack.write.shard_writer import ShardWriter

@@ -15,11 +15,10 @@ from shardpack.errors import (
     UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
-from shardpack.format.key_index import KeySegment
-from shardpack.format.key_index import SegmentReader as KeyReader
+from shardpack.format.key_index import KeySegment, KeySegmentReader
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_segment import SegmentReader, TableSegment
+from shardpack.format.shard_segment import TableSegment, TableSegmentReader
 from shardpack.format.shard_table import ShardTable
 from tests.conformance.recipes import CORPUS, broken
 from tests.conftest import ROOT
@@ -69,10 +68,10 @@ def read(name: str, data: bytes) -> None:
     elif suffix == "json":
         parse_manifest(data)
     elif kind in "PK":
-        KeyReader(loader(data), KeySegment(*head(data), num_keys=20), path=name).check()
+        KeySegmentReader(loader(data), KeySegment(*head(data), num_keys=20), path=name).check()
     elif kind == "S":
         segment = TableSegment(*head(data), num_shards=2, num_samples=21)
-        ShardTable([SegmentReader(loader(data), segment, path=name)]).check()
+        ShardTable([TableSegmentReader(loader(data), segment, path=name)]).check()
     else:
         parse_index(data, name=name)
 

@@ -45,8 +45,8 @@ def test_two_places_become_one():
     assert parse_manifest(found.text) == found.manifest
     assert encode_manifest(found.manifest) == found.text
     ((path, parts),) = found.tables
-    assert path == f".shardpack/{found.manifest.shards[0].name}"
-    assert sum(map(len, parts)) == found.manifest.shards[0].num_bytes
+    assert path == f".shardpack/{found.manifest.table_segments[0].name}"
+    assert sum(map(len, parts)) == found.manifest.table_segments[0].num_bytes
 
 
 def test_tars_of_one_name_cannot_be_in_one_place():

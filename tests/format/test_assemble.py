@@ -9,11 +9,10 @@ from shardpack.errors import FormatError
 from shardpack.format.assemble import encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
-from shardpack.format.key_index import KeyIndex, hash_key, hash_keys
-from shardpack.format.key_index import SegmentReader as KeyReader
+from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key, hash_keys
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_segment import SegmentReader
+from shardpack.format.shard_segment import TableSegmentReader
 from shardpack.format.shard_table import ShardTable
 from tests.format.builders import SAMPLES, small_shard
 
@@ -29,8 +28,8 @@ def test_files_in_order_and_what_is_in_them():
     shards, keys, manifest, files = dataset(classes=["cat", "dog"], rejected=[("x.jpg", "broken")])
     data = {path: b"".join(parts) for path, parts in files}
     assert [path for path, _ in files] == [
-        f".shardpack/{manifest.shards[0].name}",
-        f".shardpack/{manifest.keys[0].name}",
+        f".shardpack/{manifest.table_segments[0].name}",
+        f".shardpack/{manifest.key_segments[0].name}",
         ".shardpack/rejected.jsonl",
         ".shardpack/manifests/000001.json",
         ".shardpack/manifest.json",
@@ -38,14 +37,18 @@ def test_files_in_order_and_what_is_in_them():
     assert data[".shardpack/manifests/000001.json"] == data[".shardpack/manifest.json"]
     assert parse_manifest(data[".shardpack/manifest.json"]) == manifest
     assert data[".shardpack/rejected.jsonl"] == b'{"name": "x.jpg", "reason": "broken"}\n'
-    for segment in (*manifest.shards, *manifest.keys):
+    for segment in (*manifest.table_segments, *manifest.key_segments):
         whole = data[f".shardpack/{segment.name}"]
         assert (segment.num_bytes, segment.crc32c) == (len(whole), crc32c(whole))
         assert segment.name.split("-")[1:] == ["000001", f"{crc32c(whole):08x}.index"]
-    table, index = (data[f".shardpack/{segment.name}"] for segment in (*manifest.shards, *manifest.keys))
-    found = ShardTable([SegmentReader(lambda at, size: table[at : at + size], manifest.shards[0], path="x")])
+    table, index = (
+        data[f".shardpack/{segment.name}"] for segment in (*manifest.table_segments, *manifest.key_segments)
+    )
+    found = ShardTable(
+        [TableSegmentReader(lambda at, size: table[at : at + size], manifest.table_segments[0], path="x")]
+    )
     assert [found.shard(number) for number in range(len(found))] == shards
-    lookup = KeyIndex([KeyReader(lambda at, size: index[at : at + size], manifest.keys[0], path="x")])
+    lookup = KeyIndex([KeySegmentReader(lambda at, size: index[at : at + size], manifest.key_segments[0], path="x")])
     assert [lookup.positions(hash_key(key)) for key in keys] == [[i] for i in range(len(keys))]
 
 

@@ -211,11 +211,11 @@ def test_a_known_column_of_another_dtype_is_refused():
 
 def test_a_layout_needs_only_the_header():
     whole = container({"__metadata__": META, "a": GOOD}, b"ab")
-    layout = safetensors.parse_layout(whole[:-2], name="x", num_bytes=len(whole), schema=SCHEMA)
+    layout = safetensors.parse_header(whole[:-2], name="x", num_bytes=len(whole), schema=SCHEMA)
     at = layout.columns["a"]
     assert (at.shape, whole[at.begin : at.end]) == ((2,), b"ab")
     with pytest.raises(CorruptIndexError, match="wrong length"):
-        safetensors.parse_layout(whole[:-2], name="x", num_bytes=len(whole) + 1, schema=SCHEMA)
+        safetensors.parse_header(whole[:-2], name="x", num_bytes=len(whole) + 1, schema=SCHEMA)
 
 
 @given(st.data())

@@ -16,7 +16,7 @@ from shardpack.format.key_index import (
     SCHEMA,
     KeyIndex,
     KeySegment,
-    SegmentReader,
+    KeySegmentReader,
     encode_key_index,
     hash_key,
     hash_keys,
@@ -36,7 +36,7 @@ class Opened:
         data, head = b"".join(parts), b"".join(parts[:2])
         self.data, self.loads = bytearray(data), []
         segment = KeySegment("keys-000001-0.index", len(data), crc32c(data), len(head), crc32c(head), num_keys)
-        self.reader = SegmentReader(self.load, segment, path="keys.index")
+        self.reader = KeySegmentReader(self.load, segment, path="keys.index")
 
     def load(self, begin: int, length: int) -> memoryview:
         self.loads.append((begin, length))
@@ -155,7 +155,7 @@ def test_what_is_needed_holds_runs_of_one_hash_too(hashes):
 # --- What is refused ---------------------------------------------------------------------------
 
 
-def forged(entry) -> SegmentReader:
+def forged(entry) -> KeySegmentReader:
     """A segment with entries that no writer writes, checksums made to fit."""
     starts = range(0, len(entry), PAGE_ROWS)
     directory = np.array(

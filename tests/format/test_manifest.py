@@ -34,11 +34,11 @@ GOOD = Manifest(
     num_shards=2,
     samples_per_field={"jpg": 20, "json": 2},
     locations=(".", "s3://bucket/more"),
-    shards=(
+    table_segments=(
         TableSegment("shards-000001-deadbeef.index", 700, 0xDEADBEEF, 344, 1, 1, 10),
         TableSegment("shards-000002-00000001.index", 700, 1, 344, 1, 1, 11),
     ),
-    keys=(KeySegment("keys-000001-00c0ffee.index", 700, 0xC0FFEE, 344, 1, 21),),
+    key_segments=(KeySegment("keys-000001-00c0ffee.index", 700, 0xC0FFEE, 344, 1, 21),),
     classes=("cat", "dög"),
     packed_with={"shardpack": "0.1.0", "options": {"max_shard_bytes": 4096}},
     parent=Parent(1, 900, 0xABCDEF01),
@@ -89,8 +89,8 @@ def manifests(draw):
         num_shards=sum(n for n, _ in numbers),
         samples_per_field=dict(sorted(draw(fields).items())) if total else {},
         locations=tuple(draw(st.lists(st.sampled_from([".", "../a b", "s3://b/c", "é"]), min_size=1, max_size=3))),
-        shards=shards,
-        keys=keys,
+        table_segments=shards,
+        key_segments=keys,
         unique_keys=draw(st.booleans()),
         classes=draw(st.none() | st.lists(st.text(max_size=4), max_size=3).map(tuple)),
         packed_with=draw(st.dictionaries(st.text(max_size=4), json_values(), max_size=2)),
@@ -107,7 +107,9 @@ def test_parse_undoes_encode(manifest):
 
 
 def test_the_text():
-    assert encode_manifest(replace(GOOD, parent=None, locations=(".",), keys=(), shards=())).decode() == (
+    assert encode_manifest(
+        replace(GOOD, parent=None, locations=(".",), key_segments=(), table_segments=())
+    ).decode() == (
         "{\n"
         '  "format": "shardpack",\n'
         '  "version": 1,\n'
@@ -292,4 +294,4 @@ def test_locations(text, fine):
 
 def test_paths():
     assert manifest_path(7) == ".shardpack/manifests/000007.json"
-    assert segment_path(GOOD.keys[0]) == ".shardpack/keys-000001-00c0ffee.index"
+    assert segment_path(GOOD.key_segments[0]) == ".shardpack/keys-000001-00c0ffee.index"

@@ -71,11 +71,11 @@ def test_a_small_file_is_opened_with_one_read_and_a_large_one_reads_a_chapter_an
     count = 3 * CHAPTER_ROWS * PAGE_ROWS + 5
     large = Opened(encoded(np.arange(count)), num_rows=count)
     assert large.values(large.file.page_of(count - 1)) == list(range(count - 5, count))
-    directory = large.file.layout().columns["directory"]
+    directory = large.file.header().columns["directory"]
     first, *more = large.loads
     assert first == (0, FIRST_BYTES)
     assert directory.end < FIRST_BYTES, "both levels come with the first read"
-    assert more == [(large.file.layout().columns["value"].end - 80, 80)]
+    assert more == [(large.file.header().columns["value"].end - 80, 80)]
 
 
 def test_a_directory_beyond_the_first_read_is_read_by_the_chapter():
@@ -83,7 +83,7 @@ def test_a_directory_beyond_the_first_read_is_read_by_the_chapter():
     opened = Opened(encoded(np.arange(count)), num_rows=count)
     opened.file.page_of(count - 1)
     opened.file.page_of(count - 2)
-    directory = opened.file.layout().columns["directory"]
+    directory = opened.file.header().columns["directory"]
     assert opened.loads == [(0, FIRST_BYTES), (directory.end - 16 * CHAPTER_ROWS, 16 * CHAPTER_ROWS)]
 
 
@@ -143,7 +143,7 @@ def test_a_directory_that_is_not_sorted_is_refused():
 @pytest.mark.parametrize("name", ["page_rows", "chapter_rows"])
 def test_other_page_sizes_need_a_newer_shardpack(name):
     with pytest.raises(UnsupportedVersionError, match="upgrade shardpack"):
-        Opened(with_metadata(**{name: "256"}), num_rows=600).file.layout()
+        Opened(with_metadata(**{name: "256"}), num_rows=600).file.header()
 
 
 def test_columns_in_another_order_are_refused():
@@ -160,7 +160,7 @@ def test_columns_in_another_order_are_refused():
         segment_of(swapped), head_bytes=len(b"".join(swapped[:3])), head_crc32c=crc32c(b"".join(swapped[:3]))
     )
     with pytest.raises(CorruptIndexError, match="another order"):
-        Opened(swapped, num_rows=600, segment=segment).file.layout()
+        Opened(swapped, num_rows=600, segment=segment).file.header()
 
 
 @given(st.data())
@@ -186,7 +186,7 @@ def test_truncation_is_found(data):
     opened = Opened(parts, num_rows=600)
     del opened.data[data.draw(st.integers(0, len(opened.data) - 1)) :]
     with pytest.raises(CorruptIndexError, match="cut short"):
-        opened.file.layout()
+        opened.file.header()
 
 
 def test_the_pages_are_the_third_column():

@@ -15,7 +15,7 @@ from shardpack.errors import CorruptIndexError, FormatError
 from shardpack.format.checksum import crc32c
 from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_segment import SegmentReader, TableSegment, encode_shard_table
+from shardpack.format.shard_segment import TableSegment, TableSegmentReader, encode_shard_table
 from shardpack.format.shard_table import ShardTable
 
 COUNTS = st.integers(1, 2**40)
@@ -69,7 +69,7 @@ class Opened:
         parts = encode_shard_table(shards)
         self.data, self.loads = b"".join(parts), []
         self.segment = segment_of(parts, shards)
-        self.reader = SegmentReader(self.load, self.segment, path="x.index", num_locations=num_locations)
+        self.reader = TableSegmentReader(self.load, self.segment, path="x.index", num_locations=num_locations)
 
     def load(self, begin: int, length: int) -> bytes:
         self.loads.append((begin, length))
@@ -191,7 +191,7 @@ def forged(**changes) -> ShardTable:
     if changes:
         segment = opened.segment
         fields = {name: getattr(segment, name) for name in TableSegment.__dataclass_fields__}
-        opened.reader = SegmentReader(
+        opened.reader = TableSegmentReader(
             opened.load, TableSegment(**{**fields, "num_samples": changes["num_samples_of_segment"]}), path="x"
         )
     return ShardTable([opened.reader])

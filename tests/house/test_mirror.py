@@ -18,6 +18,7 @@ ELSEWHERE = {
     "_version.py": "house/test_public_api.py",  # one line
     "commit/target.py": "commit/test_open_target.py",  # a protocol, and its two kinds side by side
     "errors.py": "house/test_errors.py",  # rules about every error of the package
+    "runtime/arrays.py": "house/test_layers.py",  # names of types: mypy checks them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/processes.py
     "storage/clients/http_connection.py": "storage/clients/test_http.py",  # four lines of urllib3, nothing alone
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to

@@ -11,8 +11,9 @@ import pytest
 
 from shardpack.order import permutation as numbers
 from shardpack.order.blocks import Segments, cut_blocks
-from shardpack.order.epoch import EpochOrder, Shuffle
+from shardpack.order.epoch import EpochOrder
 from shardpack.order.mixture import Schedule, shares
+from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.shuffled import shuffled
 from tests.conftest import ROOT

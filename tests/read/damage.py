@@ -75,7 +75,7 @@ def flip(path: Path, at: int, bit: int = 0) -> None:
 def regions(index: Path) -> dict[str, tuple[int, int]]:
     """Return (begin, end) of the length word, the header, and each column of an index."""
     data = index.read_bytes()
-    header, start = safetensors.parse_header(memoryview(data), name=index.name)
+    header, start = safetensors.header_object(memoryview(data), name=index.name)
     header.pop("__metadata__")
     found = {"length": (0, 8), "header": (8, start)}
     for name, entry in header.items():

@@ -11,7 +11,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import CorruptShardError, StorageError
-from shardpack.order.epoch import SHUFFLES
+from shardpack.order.options import SHUFFLES
 from tests.read.datasets import as_dicts, expected, numbered, write
 from tests.servers.faults import Fault
 from tests.sidecars import plain
@@ -98,7 +98,7 @@ def test_many_samples_are_read_at_once(far):
     fetched = (
         ds.stats().bytes_fetched
         - sum(info.index_bytes for info in ds.shards)
-        - sum(segment.num_bytes for segment in ds.manifest.shards)
+        - sum(segment.num_bytes for segment in ds.manifest.table_segments)
     )
     assert fetched < 1.1 * sum(len(payload) for i in set(wanted) for payload in SAMPLES[f"k/{i:04d}"].values())
 

@@ -8,7 +8,7 @@ import pytest
 import shardpack
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import index_path
-from shardpack.order.epoch import SHUFFLES
+from shardpack.order.options import SHUFFLES
 from shardpack.read.shard_cache import CacheLimits
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
 from tests.sidecars import plain

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 import shardpack
 from shardpack.errors import CorruptIndexError, UnknownKeyError
 from shardpack.format.assemble import encode_dataset
+from shardpack.format.dataset_files import whole_table
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import FILE_NAME, parse_manifest, segment_path
-from shardpack.format.sidecars import whole_table
 from shardpack.read import key_lookup as lookup
 from tests.read.datasets import CountingStore, numbered, packed
 from tests.sidecars import plain
@@ -28,7 +28,7 @@ def with_hashes(samples, hashes, *, foreign=False):
     new, more = encode_dataset(shards, np.array(hashes, np.uint64), packed_with=whole.packed_with)
     made = {path: b"".join(parts) for path, parts in more}
     if foreign:
-        return CountingStore({**files, segment_path(whole.keys[0]): made[segment_path(new.keys[0])]})
+        return CountingStore({**files, segment_path(whole.key_segments[0]): made[segment_path(new.key_segments[0])]})
     return CountingStore({**files, **made})
 
 

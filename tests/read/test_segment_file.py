@@ -14,7 +14,7 @@ from tests.sidecars import key_index, plain
 
 
 def test_a_local_file_is_mapped_and_its_length_checked(tmp_path):
-    segment = shardpack.open(write(tmp_path, numbered(20))).manifest.keys[0]
+    segment = shardpack.open(write(tmp_path, numbered(20))).manifest.key_segments[0]
     path = key_index(tmp_path)
     data = path.read_bytes()
     file = SegmentFile(LocalStore(tmp_path), segment)
@@ -35,7 +35,7 @@ def test_a_remote_file_is_read_by_ranges():
         remote = True
 
     files = packed(numbered(20))
-    segment = shardpack.open(MemoryStore(files)).manifest.shards[0]
+    segment = shardpack.open(MemoryStore(files)).manifest.table_segments[0]
     store = Remote(files)
     assert SegmentFile(store, segment).load(3, 20) == files[f".shardpack/{segment.name}"][3:23]
     store.delete(f".shardpack/{segment.name}")

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import OptionError
-from shardpack.order.epoch import SHUFFLES
+from shardpack.order.options import SHUFFLES
 from shardpack.order.partitions import TAILS
 from tests.read.datasets import CountingStore, numbered, packed
 from tests.strategies import examples

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.order.epoch import Shuffle
+from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.stream.epochs import Batches, default_partitions
 

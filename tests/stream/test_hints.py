@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 import shardpack
-from shardpack.order.epoch import Shuffle
+from shardpack.order.options import Shuffle
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.hints import HINT_BYTES
 from shardpack.stream.reader import ReadLimits

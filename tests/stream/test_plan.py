@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.order.epoch import SHUFFLES, Shuffle
+from shardpack.order.options import SHUFFLES, Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.view import SampleView
 from shardpack.stream.plan import Costs, Planner

@@ -10,7 +10,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import OptionError
-from shardpack.order.epoch import SHUFFLES, Shuffle
+from shardpack.order.options import SHUFFLES, Shuffle
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.reader import MAX_PART_BYTES, ReadLimits, read_limits
 from shardpack.stream.stream import Stream

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
-from shardpack.order.epoch import SHUFFLES, Shuffle
+from shardpack.order.options import SHUFFLES, Shuffle
 from shardpack.storage.memory import MemoryStore
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.reader import ReadLimits

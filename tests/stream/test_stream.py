@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import CorruptShardError, OptionError
-from shardpack.order.epoch import SHUFFLES
+from shardpack.order.options import SHUFFLES
 from shardpack.storage.memory import MemoryStore
 from shardpack.stream.reader import MAX_PART_BYTES
 from tests.read.datasets import CountingStore, as_dicts, collections, descriptors, expected, numbered, packed, write

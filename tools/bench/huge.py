@@ -100,7 +100,7 @@ class Huge:
             hole = KeySegment("keys-000001-00000000.index", 16 * count, 0, 4096, 0, num_keys=count)
             with open(self.folder / manifest.segment_path(hole), "wb") as file:
                 file.truncate(hole.num_bytes)
-            text = manifest.encode_manifest(replace(whole, keys=(hole,)))
+            text = manifest.encode_manifest(replace(whole, key_segments=(hole,)))
             files = [(path, [text] if path.endswith(".json") else parts) for path, parts in files]
         for path, parts in files:
             self._write(path, parts)

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from shardpack.errors import CorruptIndexError
 from shardpack.format.manifest import FILE_NAME, Manifest, manifest_path, segment_path
 from shardpack.format.shard_info import FOLDER
-from shardpack.format.shard_segment import SegmentReader, TableSegment
+from shardpack.format.shard_segment import TableSegment, TableSegmentReader
 from shardpack.format.shard_table import ShardTable
 
 REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
@@ -24,9 +24,9 @@ def generation_of(path: str) -> int:
     return int(match[1] or match[2]) if match else 0
 
 
-def sidecar_paths(manifest: Manifest) -> list[str]:
+def metadata_paths(manifest: Manifest) -> list[str]:
     """Return the paths of a manifest and of all that it names, but for shards and their indexes."""
-    segments = map(segment_path, (*manifest.shards, *manifest.keys))
+    segments = map(segment_path, (*manifest.table_segments, *manifest.key_segments))
     return [*segments, REJECTED_PATH, manifest_path(manifest.generation), FILE_NAME]
 
 
@@ -37,7 +37,7 @@ def whole_table(manifest: Manifest, read: Callable[[str], bytes | None]) -> Shar
         CorruptIndexError: A segment is missing or damaged.
     """
 
-    def opened(segment: TableSegment) -> SegmentReader:
+    def opened(segment: TableSegment) -> TableSegmentReader:
         path = segment_path(segment)
         data = read(path)
         if data is None or len(data) != segment.num_bytes:
@@ -45,13 +45,13 @@ def whole_table(manifest: Manifest, read: Callable[[str], bytes | None]) -> Shar
                 'file is missing or cut short; restore it, or rebuild it with "shardpack index --force"', shard=path
             )
         view = memoryview(data)
-        return SegmentReader(
+        return TableSegmentReader(
             lambda begin, length: view[begin : begin + length],
             segment,
             path=path,
             num_locations=len(manifest.locations),
         )
 
-    table = ShardTable([opened(segment) for segment in manifest.shards])
+    table = ShardTable([opened(segment) for segment in manifest.table_segments])
     table.check()
     return table

@@ -5,14 +5,14 @@ from __future__ import annotations
 import pytest
 
 from shardpack.errors import CorruptIndexError
+from shardpack.format.dataset_files import REJECTED_PATH, generation_of, metadata_paths, whole_table
 from shardpack.format.manifest import FILE_NAME, parse_manifest
-from shardpack.format.sidecars import REJECTED_PATH, generation_of, sidecar_paths, whole_table
 from tests.format.builders import small_dataset
 
 
 def test_a_manifest_names_all_files_but_shards_and_indexes():
     files = small_dataset()
-    assert set(sidecar_paths(parse_manifest(files[FILE_NAME]))) == {*files, REJECTED_PATH}
+    assert set(metadata_paths(parse_manifest(files[FILE_NAME]))) == {*files, REJECTED_PATH}
 
 
 @pytest.mark.parametrize(
