@@ -8,6 +8,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import (
+    access_options,
     dataset_argument,
     emit,
     json_option,
@@ -15,7 +16,6 @@ from shardpack.cli.ui import (
     print_json,
     progress_bar,
     quiet_option,
-    storage_option,
 )
 from shardpack.inspect.benchmark import Speed, measure
 from shardpack.storage.url import is_url
@@ -31,10 +31,10 @@ from shardpack.storage.url import is_url
     metavar="S",
     help="Time for each figure, and as much at most to warm up.",
 )
-@storage_option
+@access_options
 @json_option
 @quiet_option
-def command(dataset: str, seconds: float, storage_options: dict[str, Any] | None, as_json: bool, quiet: bool) -> None:
+def command(dataset: str, seconds: float, as_json: bool, quiet: bool, **access: Any) -> None:
     """Measure how fast the samples of DS are read on this machine, in one process: as streams, and
     at random by position, by key and in batches.
 
@@ -44,7 +44,7 @@ def command(dataset: str, seconds: float, storage_options: dict[str, Any] | None
     With --json: location, seconds, and figures, each with name, num_samples, num_bytes, seconds,
     samples_per_second and bytes_per_second.
     """
-    ds = shardpack.open(dataset, storage_options=storage_options)
+    ds = shardpack.open(dataset, **access)
     with progress_bar(quiet=quiet) as progress:
         figures = list(measure(ds, seconds=seconds, progress=progress))
     if as_json:

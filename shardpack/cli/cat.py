@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, json_option, plural, print_json, print_pairs, storage_option
+from shardpack.cli.ui import access_options, dataset_argument, json_option, plural, print_json, print_pairs
 from shardpack.codecs.field_types import LABEL_FIELDS, kind_of
 from shardpack.errors import DecodeError, OptionError, StorageError
 
@@ -21,17 +21,15 @@ SHOWN = 200  # characters of a label where only an overview was asked for
 @click.argument("key", metavar="KEY")
 @click.argument("field", metavar="[FIELD]", required=False)
 @click.option("--position", is_flag=True, help="KEY is a position, counted from 0.")
-@storage_option
+@access_options
 @json_option
-def command(
-    dataset: str, key: str, field: str | None, position: bool, storage_options: dict[str, Any] | None, as_json: bool
-) -> None:
+def command(dataset: str, key: str, field: str | None, position: bool, as_json: bool, **access: Any) -> None:
     """Print a field of one sample of DS, exactly as it was packed; without FIELD, what it has.
 
     Checks the payload against its checksum. A KEY that starts with "-" stands behind "--". With
     --json: key, position, sizes of the fields, and values of those that are json, txt or cls.
     """
-    ds = shardpack.open(dataset, verify=True, storage_options=storage_options)
+    ds = shardpack.open(dataset, verify=True, **access)
     item: int | str = _position(key) if position else key
     sample = ds.get_many([item], fields=[field])[0] if field else ds[item]
     if field and field not in sample:

@@ -8,6 +8,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import (
+    access_options,
     dataset_argument,
     json_option,
     note,
@@ -16,7 +17,6 @@ from shardpack.cli.ui import (
     print_json,
     progress_bar,
     quiet_option,
-    storage_option,
     work_dir_option,
 )
 from shardpack.runtime.sizes import format_bytes
@@ -28,7 +28,7 @@ from shardpack.runtime.sizes import format_bytes
 @click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Shards at once. [default: 4]")
 @click.option("--dry-run", is_flag=True, help="Say how much would be copied; write nothing.")
 @click.option("--force", is_flag=True, help="Replace another dataset in OUT; of this one, check every byte.")
-@storage_option
+@access_options
 @options_of("--target-storage-option", "the URL OUT")
 @work_dir_option
 @json_option
@@ -37,6 +37,7 @@ def command(
     dataset: str,
     target: str,
     storage_options: dict[str, Any] | None,
+    allow_locations: bool | tuple[str, ...],
     as_json: bool,
     quiet: bool,
     **options: Any,
@@ -50,9 +51,10 @@ def command(
     With --json: source, target, num_samples, num_shards, num_bytes, copied_shards, copied_bytes,
     seconds, dry_run.
     """
-    shardpack.open(dataset, storage_options=storage_options)  # says best why there is no dataset, if there is none
+    access: dict[str, Any] = {"storage_options": storage_options, "allow_locations": allow_locations}
+    shardpack.open(dataset, **access)  # says best why there is no dataset, if there is none
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.copy(dataset, target, storage_options=storage_options, progress=progress, **options)
+        report = shardpack.copy(dataset, target, progress=progress, **access, **options)
     if as_json:
         print_json(report)
         return

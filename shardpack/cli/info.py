@@ -8,6 +8,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import (
+    access_options,
     both_units,
     counted,
     dataset_argument,
@@ -17,7 +18,6 @@ from shardpack.cli.ui import (
     plural,
     print_json,
     print_pairs,
-    storage_option,
 )
 from shardpack.format.manifest import OWN_FOLDER
 from shardpack.format.shard_info import record_of
@@ -28,16 +28,16 @@ SHOWN = 8  # class names
 @click.command("info", epilog="Example: shardpack info out/ --shards")
 @dataset_argument
 @click.option("--shards", is_flag=True, help="List every shard too.")
-@storage_option
+@access_options
 @json_option
-def command(dataset: str, shards: bool, storage_options: dict[str, Any] | None, as_json: bool) -> None:
+def command(dataset: str, shards: bool, as_json: bool, **access: Any) -> None:
     """Show what the dataset DS holds: counts, sizes, fields, classes, and how it was packed.
 
     With --json: location, num_samples, num_shards, num_bytes, index_bytes, samples_per_field,
     unique_keys, classes, fingerprint, generation, packed_with, locations, without_checksums; with
     --shards also shards.
     """
-    ds = shardpack.open(dataset, storage_options=storage_options)
+    ds = shardpack.open(dataset, **access)
     whole = ds.manifest
     index_bytes = int(ds.shards.columns.index_bytes.sum())
     index_bytes += sum(segment.num_bytes for segment in (*whole.table_segments, *whole.key_segments))

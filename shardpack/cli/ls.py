@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, emit, hexadecimal, json_option, print_json, storage_option
+from shardpack.cli.ui import access_options, dataset_argument, emit, hexadecimal, json_option, print_json
 
 
 @click.command("ls", epilog="Example: shardpack ls out/ --match 'cat/*' -l -n 10")
@@ -17,22 +17,22 @@ from shardpack.cli.ui import dataset_argument, emit, hexadecimal, json_option, p
 @click.option("--match", metavar="GLOB", help="Only keys that match this pattern.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Stop after N samples.")
 @click.option("--long", "-l", "in_long", is_flag=True, help="Position, shard and the size of each field too.")
-@storage_option
+@access_options
 @json_option
 def command(
     dataset: str,
     match: str | None,
     limit: int | None,
     in_long: bool,
-    storage_options: dict[str, Any] | None,
     as_json: bool,
+    **access: Any,
 ) -> None:
     """List the samples of DS, one key a line, in stored order. Reads the indexes only.
 
     With --json one object a line: key, position, shard, and fields, each with url, offset, size
     and crc32c (null where the shard was indexed without reading its payloads).
     """
-    ds = shardpack.open(dataset, storage_options=storage_options)
+    ds = shardpack.open(dataset, **access)
     if not in_long and not as_json:
         for key in islice((key for key in ds.keys() if match is None or fnmatchcase(key, match)), limit):  # noqa: SIM118
             emit(key)

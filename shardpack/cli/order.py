@@ -10,6 +10,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import (
+    access_options,
     both_units,
     dataset_argument,
     json_option,
@@ -20,7 +21,6 @@ from shardpack.cli.ui import (
     progress_bar,
     quiet_option,
     size,
-    storage_option,
 )
 from shardpack.dataset import Dataset
 from shardpack.errors import OutputExistsError
@@ -81,7 +81,7 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 @click.option(
     "--compare", is_flag=True, help="Show the default partitions beside one a rank, for 1, 8 and 64 ranks, and no more."
 )
-@storage_option
+@access_options
 @json_option
 @quiet_option
 def command(
@@ -99,9 +99,9 @@ def command(
     plot: str | None,
     force: bool,
     compare: bool,
-    storage_options: dict[str, Any] | None,
     as_json: bool,
     quiet: bool,
+    **access: Any,
 ) -> None:
     """Show what an epoch of the dataset DS would be: how many samples and steps a rank gets, what it
     reads, and how well the order mixes, measured on a sample of batches against a true shuffle.
@@ -115,7 +115,7 @@ def command(
     0 to 1), class_entropy_stored, class_entropy_shuffled, class_mixing (1 is a true shuffle's),
     poorly_mixed. With --compare a list of these.
     """
-    ds = shardpack.open(dataset, storage_options=storage_options)
+    ds = shardpack.open(dataset, **access)
     if plot is not None and os.path.exists(plot) and not force:
         raise OutputExistsError(f"{plot!r} is there already; choose another file, or replace it with --force")
     if compare:

@@ -64,6 +64,24 @@ def options_of(flag: str, whose: str) -> Callable[[_Function], _Function]:
     )
 
 
+def _as_allowed(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> bool | tuple[str, ...]:
+    """Return URLs as `allow_locations`; "all" among them allows any."""
+    return True if "all" in given else given
+
+
+def access_options(function: _Function) -> _Function:
+    """Add what says how a dataset is reached, named as for `shardpack.open`: `storage_options`, `allow_locations`."""
+    allow = click.option(
+        "--allow-locations",
+        multiple=True,
+        metavar="URL",
+        callback=_as_allowed,
+        help="Read tars below URL too, where DS is in another bucket or on another host and says that they are there; "
+        'may be given many times; "all" for any.',
+    )
+    return storage_option(allow(function))
+
+
 storage_option = options_of("--storage-option", "a URL")
 dataset_argument = click.argument("dataset", metavar="DS", type=click.Path())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")

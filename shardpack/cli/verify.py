@@ -10,6 +10,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import (
+    access_options,
     dataset_argument,
     emit,
     flush,
@@ -20,7 +21,6 @@ from shardpack.cli.ui import (
     print_json,
     progress_bar,
     quiet_option,
-    storage_option,
 )
 from shardpack.runtime.sizes import format_bytes
 
@@ -29,12 +29,10 @@ from shardpack.runtime.sizes import format_bytes
 @dataset_argument
 @click.option("--full", is_flag=True, help="Read every byte and compare every checksum.")
 @jobs_option
-@storage_option
+@access_options
 @json_option
 @quiet_option
-def command(
-    dataset: str, full: bool, jobs: int | None, storage_options: dict[str, Any] | None, as_json: bool, quiet: bool
-) -> int:
+def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bool, **access: Any) -> int:
     """Check that DS is whole: exit 0 if it is, 1 with a line a problem if not.
 
     Quick by default: lengths of all files, checksums of the indexes, and the headers of 64 samples
@@ -43,9 +41,9 @@ def command(
     With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key,
     offset), full, seconds, without_checksums.
     """
-    shardpack.open(dataset, storage_options=storage_options)  # says best why there is no dataset, if there is none
+    shardpack.open(dataset, **access)  # says best why there is no dataset, if there is none
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.verify(dataset, full=full, jobs=jobs, storage_options=storage_options, progress=progress)
+        report = shardpack.verify(dataset, full=full, jobs=jobs, progress=progress, **access)
     with suppress(BrokenPipeError):  # the reader has seen enough; what was found stays found
         if as_json:
             print_json({"ok": report.ok, **dataclasses.asdict(report)})

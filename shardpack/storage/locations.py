@@ -173,9 +173,8 @@ def resolve_location(home: Store, location: str, allow: bool | Sequence[str] = F
     if allow is not True and _owner(location) != _owner(home.location):
         allowed = () if allow is False else allow
         if not any(_is_below(location, url) for url in allowed):
-            raise _refused(
-                home.location, location, f"another bucket or host: pass allow_locations=[{location!r}] if you trust it"
-            )
+            option = f"allow_locations=[{location!r}], or --allow-locations {location},"
+            raise _refused(home.location, location, f"another bucket or host: pass {option} if you trust it")
     return location
 
 

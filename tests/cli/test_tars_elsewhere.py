@@ -7,6 +7,7 @@ import json
 import pytest
 
 import shardpack
+from tests.buckets import FakeBucket, serve
 from tests.index.test_remote import photo_tar
 
 
@@ -60,3 +61,31 @@ def test_a_web_server_is_told_where_else_to_write(run):
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
     assert "a web server takes no files; name a folder or bucket for the indexes: --out" in done.err
+
+
+@pytest.fixture
+def in_two_buckets(monkeypatch):
+    """A dataset whose tars are in another bucket than its manifest."""
+    index = FakeBucket("s3://mine/set")
+    tars = FakeBucket("s3://other/tars", {f"{number}.tar": photo_tar(10 * number, 10, size=100) for number in range(2)})
+    serve(monkeypatch, index, tars)
+    shardpack.index("s3://other/tars/{0..1}.tar", out="s3://mine/set")
+    return "s3://mine/set"
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["info", "ls", "cat DS 00000", "verify", "copy DS OUT", "extract DS OUT", "order", "bench DS --seconds 0.01"],
+)
+def test_tars_in_another_bucket_are_read_where_the_user_says_so(run, in_two_buckets, tmp_path, command):
+    name, *rest = command.split()
+    given = {"DS": in_two_buckets, "OUT": tmp_path / "out"}
+    arguments = [name, *[given.get(word, word) for word in rest or ["DS"]]]
+    done = run(*arguments)
+    assert done.code == 2
+    assert "--allow-locations s3://other/tars" in done.err
+    assert run(*arguments, "--allow-locations", "s3://elsewhere", "--allow-locations", "s3://other/tar").code == 2
+    done = run(*arguments, "--allow-locations", "s3://elsewhere", "--allow-locations", "s3://other/tars/")
+    assert done.code == 0, done.err
+    if "OUT" not in rest:
+        assert run(*arguments, "--allow-locations", "all").code == 0
