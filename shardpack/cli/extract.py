@@ -9,6 +9,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import (
+    access_options,
     dataset_argument,
     json_option,
     note,
@@ -16,7 +17,6 @@ from shardpack.cli.ui import (
     print_json,
     progress_bar,
     quiet_option,
-    storage_option,
 )
 from shardpack.errors import OptionError
 from shardpack.storage.url import local_path
@@ -31,7 +31,7 @@ from shardpack.storage.url import local_path
 @click.option("--unescape", is_flag=True, help="Undo --rename-keys: files get their original names.")
 @click.option("--dry-run", is_flag=True, help="Say how many samples and files; write nothing.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
-@storage_option
+@access_options
 @json_option
 @quiet_option
 def command(
@@ -43,9 +43,9 @@ def command(
     unescape: bool,
     dry_run: bool,
     force: bool,
-    storage_options: dict[str, Any] | None,
     as_json: bool,
     quiet: bool,
+    **access: Any,
 ) -> None:
     """Write the samples of DS to OUT as files, <key>.<field>, byte for byte as they were packed.
 
@@ -55,10 +55,11 @@ def command(
     folder = local_path(out)
     if folder is None:
         raise OptionError("extract writes to a folder; to fill a bucket, use: shardpack copy")
-    ds = shardpack.open(dataset, verify=True, storage_options=storage_options)
+    ds = shardpack.open(dataset, verify=True, **access)
     if keys or match is not None:
         matching = [] if match is None else [i for i, key in enumerate(ds.keys()) if fnmatchcase(key, match)]
-        ds = ds.select(sorted({*map(ds.position_of, keys), *matching}))
+        named = (entry.position for entry in ds.locate(list(keys)))
+        ds = ds.select(sorted({*named, *matching}))
     if dry_run:
         ds.stream(fields=fields or None)  # for its error, if there is no such field
         files = sum(len(entry.fields.keys() & set(fields) if fields else entry.fields) for entry in ds.entries())

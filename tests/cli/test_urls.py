@@ -12,6 +12,8 @@ from shardpack.cli import ui
 from shardpack.storage.open import open_store
 from tests.conftest import IMAGES
 from tests.fakes import contents, file_contents
+from tests.read.datasets import packed as packed_objects
+from tests.read.test_round_trips import WaveStore
 
 _numbers = itertools.count()
 
@@ -237,3 +239,13 @@ def test_a_bucket_by_its_options(run, pictures, packed, s3_server, tmp_path):
     assert given["secret_access_key"] not in done.err
     done = run("info", "s3://bucket/x", *options, "--storage-option", "no_such_option=1")
     assert (done.code, done.err.count("\n")) == (2, 1)
+
+
+def test_keys_to_extract_are_looked_up_together(run, monkeypatch, tmp_path):
+    keys = [f"{number:04d}" for number in range(2_000)]
+    store = WaveStore(packed_objects({key: {"txt": key.encode()} for key in keys}, max_shard_samples=500))
+    monkeypatch.setattr("shardpack.api.open_store", lambda *_: store)
+    named = [word for key in keys[::40] for word in ("--key", key)]
+    assert run("extract", "s3://x", tmp_path / "out", *named).code == 0
+    assert [path.read_text() for path in sorted((tmp_path / "out").iterdir())] == keys[::40]
+    assert len(store.waves) < 10, "of 50 keys"
