@@ -26,8 +26,6 @@ FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_LOCATION_LENGTH = 1024
 OWN_FOLDER = "."  # the location of tars that are in the dataset's own folder
-# Known to this text, not to this code: what they say must be honoured, so they are refused (SPEC 6.6).
-RESERVED = ("deleted", "layers", "splits", "table")
 
 _CHECKSUM_LINE = re.compile(rb'  "crc32c": "([0-9a-f]{8})"\n\}\n\Z')
 _CHECKSUM_LINE_BYTES = 25

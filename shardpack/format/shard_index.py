@@ -100,10 +100,6 @@ class ShardIndex:
             return member // len(self.fields)
         return int(np.searchsorted(self.member_start, member, side="right")) - 1
 
-    def member_of(self, row: int, field: str) -> int:
-        """Return the number of a sample's member of one field; -1 if the sample has none."""
-        return next((member for member in self.members(row) if self.field_of(member) == field), -1)
-
     def pick(
         self, rows: npt.NDArray[np.int64], columns: Sequence[int] | None = None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
