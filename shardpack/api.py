@@ -13,6 +13,7 @@ from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.format import manifest
 from shardpack.format.naming import is_packer_name
 from shardpack.index.find import find_tars
+from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.index.run import index_in_memory
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.sources.image_check import ImageCheck
@@ -32,6 +33,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     *,
     verify: bool | None = None,
     index: Literal["memory"] | None = None,
+    ignore: Sequence[str] | None = None,
     storage_options: Mapping[str, Any] | None = None,
     cache_dir: str | os.PathLike[str] | None = None,
     cache_bytes: int | str | None = None,
@@ -48,6 +50,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
             for local files, on for what comes over a network.
         index: "memory" indexes plain tars now, for this object only: reads each tar once, or of remote
             ones their headers, where payloads are large.
+        ignore: With `index="memory"`: as `shardpack.index` takes it.
         storage_options: For URLs: region, endpoint, credentials, and what else the provider takes.
             Without them it finds its own: environment, instance role, and so on. Secrets among
             them reach worker processes as these are started, and are in no other pickle. Where the
@@ -71,14 +74,14 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
         >>> ds["cat/0001"].decode("json")
         {'label': 3}
     """
-    if index not in ("memory", None):
-        raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
+    _check_index(index, ignore, is_dataset=sidecars is not None or allow_locations is not False)
     if isinstance(location, (Mapping, set, frozenset)):
         raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
     if index == "memory":
         found = find_tars(location, storage_options)
         base = with_cache(found.store, cache_dir, cache_bytes, storage_options)
-        return open_dataset(index_in_memory(found, base=base), verify=verify)
+        patterns = DEFAULT_IGNORE if ignore is None else ignore
+        return open_dataset(index_in_memory(found, ignore=patterns, base=base), verify=verify)
     options = LocationOptions(storage_options, cache_dir, cache_bytes, allow_locations)
     beside = None if sidecars is None else _sidecars(sidecars, options)
     if isinstance(location, (str, os.PathLike)):
@@ -97,6 +100,15 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     if isinstance(location, Sequence) or not can_adapt(location):
         raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
     return open_dataset(adapt(location), verify=verify, sidecars=beside, options=options)
+
+
+def _check_index(index: object, ignore: object, *, is_dataset: bool) -> None:
+    if index not in ("memory", None):
+        raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
+    if index == "memory" and is_dataset:
+        raise OptionError('sidecars and allow_locations are for datasets; with index="memory" leave them out')
+    if index is None and ignore is not None:
+        raise OptionError('ignore is for plain tars; pass index="memory" as well, or leave it out')
 
 
 def _sidecars(where: str | os.PathLike[str] | RangeReader, options: LocationOptions) -> Store:

@@ -283,6 +283,29 @@ def test_open_of_plain_tars(source, tmp_path):
         assert {sample.key: dict(sample) for sample in ds} == SAMPLES
 
 
+def test_open_of_plain_tars_ignores_what_index_ignores(source, tmp_path):
+    shardpack.pack(source, tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / ".shardpack")
+    assert shardpack.open(tmp_path / "out", index="memory").fields == ("jpg", "json")
+    assert shardpack.open(tmp_path / "out", index="memory", ignore=["*.json"]).fields == ("jpg",)
+    with pytest.raises(OptionError, match=r"ignore is '\*\.json', expected a list"):
+        shardpack.open(tmp_path / "out", index="memory", ignore="*.json")
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"ignore": ["*.json"]}, "ignore is for plain tars; pass index"),
+        ({"index": "memory", "sidecars": "elsewhere"}, "sidecars and allow_locations are for datasets"),
+        ({"index": "memory", "allow_locations": True}, "sidecars and allow_locations are for datasets"),
+    ],
+)
+def test_open_ignores_no_option(source, tmp_path, options, says):
+    shardpack.pack(source, tmp_path / "out")
+    with pytest.raises(OptionError, match=says):
+        shardpack.open(tmp_path / "out", **options)
+
+
 @pytest.mark.parametrize(
     ("name", "says"),
     [

@@ -119,12 +119,12 @@ def index(
     )
 
 
-def index_in_memory(found: TarSet, *, base: Store | None = None) -> Store:
+def index_in_memory(found: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, base: Store | None = None) -> Store:
     """Return a store of plain tars with their index in memory; `base` reads the tars, if not their own store."""
     memory = MemoryStore({})
     target = target_of(memory)
     with begin(target, "index", replace=False) as transaction:
-        built = Build(found, target, transaction)
+        built = Build(found, target, transaction, ignore=check_ignore(ignore))
         built.add_all()
         built.check_unique("keep")
         _, files = built.encode()
