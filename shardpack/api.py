@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.lease import how_to_continue, unfinished_command
 from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError

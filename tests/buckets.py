@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from shardpack.storage import open as location
-from shardpack.storage.clients.base import ReceivedBody, RequestError
+from shardpack.storage.clients.client import ReceivedBody, RequestError
 from shardpack.storage.protocols import Version
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits

@@ -48,7 +48,7 @@ class Journal:
     def add(self, entry: Entry) -> None:
         """Write an entry; it replaces an earlier one of the same shard."""
         value = {"input": entry.input_digest, "shard": record_of(entry.info), "more": dict(entry.more)}
-        self._target.note(entry_name(entry.info.name), json.dumps(value).encode())
+        self._target.put_unsynced(entry_name(entry.info.name), json.dumps(value).encode())
 
     def find(self, name: str) -> Entry | None:
         """Return the entry of a shard, or None."""

@@ -6,8 +6,8 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from shardpack.commit.bucket import BucketTarget
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.bucket_target import BucketTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
 from shardpack.storage.open import open_store
@@ -19,33 +19,33 @@ def open_target(
     location: str | os.PathLike[str],
     storage_options: Mapping[str, Any] | None = None,
     *,
-    scratch_dir: str | os.PathLike[str] | None = None,
+    work_dir: str | os.PathLike[str] | None = None,
 ) -> Target:
     """Return the target at a location; asks nothing of it yet.
 
     Raises:
         OptionError: Nothing can be written there, or an option makes no sense there.
     """
-    return target_of(open_store(location, storage_options), scratch_dir=scratch_dir)
+    return target_of(open_store(location, storage_options), work_dir=work_dir)
 
 
 def target_of(
-    store: WritableStore, *, scratch_dir: str | os.PathLike[str] | None = None, needs_list: bool = True
+    store: WritableStore, *, work_dir: str | os.PathLike[str] | None = None, needs_list: bool = True
 ) -> Target:
     """Return a store as a target.
 
     Args:
         store: Of a folder, a bucket, or memory.
-        scratch_dir: Where to make shards for a bucket; None takes the system's temporary folder.
+        work_dir: Where to make shards for a bucket; None takes the system's temporary folder.
         needs_list: Whether a bucket whose objects may not be listed is refused, or taken for empty.
 
     Raises:
         OptionError: Nothing can be written there, or an option makes no sense there.
     """
     if store.folder is not None:
-        if scratch_dir is not None:
+        if work_dir is not None:
             raise OptionError("work_dir is for buckets; in a folder shards are made where they belong")
         return FolderTarget(store.location)
     if store.location.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
-    return BucketTarget(store, None if scratch_dir is None else os.fspath(scratch_dir), needs_list=needs_list)
+    return BucketTarget(store, None if work_dir is None else os.fspath(work_dir), needs_list=needs_list)

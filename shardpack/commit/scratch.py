@@ -1,6 +1,6 @@
 """The local folder where shards are made: a folder target's work folder, or one of its own for a bucket.
 
-<scratch_dir>/shardpack-<host>-<pid>-xxxx/     of a bucket: locked until its last user has ended, and gone with it
+<work_dir>/shardpack-<host>-<pid>-xxxx/     of a bucket: locked until its last user has ended, and gone with it
     shard-000003.tar.<pid>.tmp                 being written
     shard-000003.tar, .index                   made, on the way to the target
 """

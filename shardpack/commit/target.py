@@ -25,7 +25,7 @@ class Target(Protocol):
         ...
 
     @property
-    def takes_files(self) -> bool:
+    def moves_files(self) -> bool:
         """Whether `place` moves the file; if not, it copies it and leaves it where it is."""
         ...
 
@@ -70,7 +70,7 @@ class Target(Protocol):
         """Write a file that is whole under its name, or not there; replaces what was there."""
         ...
 
-    def note(self, name: str, data: bytes) -> None:
+    def put_unsynced(self, name: str, data: bytes) -> None:
         """Write a small file as `put` does; a power cut may take it, or leave anything in its stead."""
         ...
 
@@ -82,7 +82,7 @@ class Target(Protocol):
         """
         ...
 
-    def place(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
+    def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
         """Give a local file its name here, in full and to last.
 
         Args:

@@ -21,12 +21,12 @@ from contextlib import ExitStack, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from shardpack.commit.existing import check_writable, has_manifest, replaceable
+from shardpack.commit.delivery_queue import DeliveryQueue
 from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
 from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
+from shardpack.commit.overwrite import check_writable, has_manifest, replaceable
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
-from shardpack.commit.upload_queue import UploadQueue
 from shardpack.errors import OutputExistsError
 from shardpack.format.dataset_files import REJECTED_PATH, generation_of, metadata_paths
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, parse_manifest
@@ -108,9 +108,9 @@ class Transaction:
         return self._target.location
 
     @property
-    def takes_files(self) -> bool:
+    def moves_files(self) -> bool:
         """Whether delivered files are moved; if not, they may be anywhere, and stay."""
-        return self._target.takes_files
+        return self._target.moves_files
 
     @property
     def scratch(self) -> ScratchDir:
@@ -177,16 +177,16 @@ class Transaction:
             try:
                 self._lease.check()
                 self._journal.add(Entry(info, input_digest))
-                self._target.place(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
-                self._target.place(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
+                self._target.put_file(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
+                self._target.put_file(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
             finally:
                 if files is None:
                     self.scratch.delete([info.name, info.index_path])
 
-    def deliveries(self, jobs: int) -> UploadQueue:
+    def deliveries(self, jobs: int) -> DeliveryQueue:
         """Return a queue that delivers shards in threads, while `jobs` more are being made."""
         # What is copied takes room in the scratch folder; what stays only waits for its sync.
-        return UploadQueue(self.deliver, room=jobs + (4 if self._target.takes_files else 1))
+        return DeliveryQueue(self.deliver, room=jobs + (4 if self._target.moves_files else 1))
 
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
         """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads."""

@@ -15,9 +15,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from shardpack.commit.existing import check_writable, has_manifest, is_unfinished
 from shardpack.commit.journal import Journal
 from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import check_writable, has_manifest, is_unfinished
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction, begin
@@ -117,7 +117,7 @@ def copy(
     if isinstance(target, (str, os.PathLike)):
         target = open_store(target, target_storage_options)
     store, there = adapt(source), target
-    destination = target_of(there, scratch_dir=work_dir)
+    destination = target_of(there, work_dir=work_dir)
     _refuse_same(store.location, destination.location)
     text, whole = load_manifest(store)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
@@ -255,7 +255,7 @@ class _Copy:
     def _copy(self, transaction: Transaction, info: ShardInfo) -> None:
         source = self._from.get(info.name, info)
         tars, indexes = self._stores.of(source).folder, self._stores.sidecars.folder
-        if tars is not None and indexes is not None and not transaction.takes_files:  # uploaded from where it is
+        if tars is not None and indexes is not None and not transaction.moves_files:  # uploaded from where it is
             files = Path(tars, info.name), Path(indexes, source.index_path)
             transaction.deliver(info, _input_digest(info), files=files)
             self._progress.advance(_num_bytes(info))

@@ -8,10 +8,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from shardpack.commit.existing import has_manifest
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.lease import refuse_other_work
 from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import has_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
 from shardpack.format.dataset_files import whole_table

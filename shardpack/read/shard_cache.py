@@ -29,7 +29,7 @@ from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.local_file import drop_resident
 from shardpack.storage.locations import DatasetStores
-from shardpack.storage.open_files import max_maps
+from shardpack.storage.process_limits import max_maps
 from shardpack.storage.protocols import Ranges
 
 MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of

@@ -1,6 +1,6 @@
 """What runs tasks: an `Engine` maps a function over them, in this process or in others.
 
-    this process       HERE, below
+    this process       IN_PROCESS, below
     worker processes   WorkerPool, in processes.py; `start_workers` picks one of the two
 
 Callers do not ask which: they hand in a module-level function and picklable tasks.
@@ -80,4 +80,4 @@ class InProcess:
             yield number, function(task) if advance is None else function(task, partial(advance, number))
 
 
-HERE = InProcess()
+IN_PROCESS = InProcess()

@@ -24,7 +24,7 @@ from itertools import islice
 from typing import IO, Any
 
 from shardpack.errors import ShardpackError
-from shardpack.runtime.engine import HERE, Advance, Backpressure, Engine, Report, Result, Results, Task
+from shardpack.runtime.engine import IN_PROCESS, Advance, Backpressure, Engine, Report, Result, Results, Task
 from shardpack.runtime.process_child import read_frame, write_frame
 
 BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
@@ -144,7 +144,7 @@ def start_workers(jobs: int) -> Iterator[Engine]:
     """Yield an engine with so many jobs: worker processes, or for one job this process."""
     # Without an interpreter to start (embedded, or frozen into a program) there is only this process.
     if jobs == 1 or not sys.executable or getattr(sys, "frozen", False):
-        yield HERE
+        yield IN_PROCESS
         return
     with WorkerPool(jobs) as pool:
         yield pool

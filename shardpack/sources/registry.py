@@ -11,7 +11,7 @@ from typing import Literal, get_args
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
 from shardpack.errors import OnError, OptionError, SourceError
 from shardpack.runtime.arguments import one_of
-from shardpack.runtime.engine import HERE, Engine
+from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.class_folders import add_class_labels, in_class_folders
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
 from shardpack.sources.keys import check_names
@@ -54,7 +54,7 @@ def open_source(
     rename_keys: bool = False,
     on_error: OnError = "raise",
     progress: Callable[[int], None] | None = None,
-    engine: Engine = HERE,
+    engine: Engine = IN_PROCESS,
 ) -> Listed:
     """Return the samples of a folder, their names checked; no image is opened.
 

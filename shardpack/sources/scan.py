@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from operator import attrgetter
 
 from shardpack.errors import SourceError
-from shardpack.runtime.engine import HERE, Engine
+from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.rejects import Problems
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
@@ -64,7 +64,7 @@ def scan(
     problems: Problems,
     *,
     progress: Callable[[int], None] | None = None,
-    engine: Engine = HERE,
+    engine: Engine = IN_PROCESS,
 ) -> Files:
     """Return all files below `root`, in an order that no directory listing can change.
 

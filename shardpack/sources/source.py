@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from shardpack.errors import OnError
-from shardpack.runtime.engine import HERE, Engine
+from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 
@@ -51,7 +51,7 @@ class ListOptions:
     rename_keys: bool = False
     on_error: OnError = "raise"
     progress: Callable[[int], None] = _ignore
-    engine: Engine = HERE
+    engine: Engine = IN_PROCESS
 
 
 class Source(Protocol):

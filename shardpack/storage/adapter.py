@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from typing import Any, NoReturn, cast
 
 from shardpack.errors import OptionError, ShardNotFoundError, ShardpackError, StorageError
-from shardpack.storage.base import BaseStore, raise_truncated
+from shardpack.storage.base_store import BaseStore, raise_truncated
 from shardpack.storage.clients.obstore import StoreConnection
 from shardpack.storage.protocols import RangeReader, Store
 from shardpack.storage.remote import RemoteStore

@@ -12,7 +12,7 @@ from typing import Any
 
 from shardpack.errors import StaleIndexError
 from shardpack.storage.atomic import create_file, storage_errors, sync_folder, write_file
-from shardpack.storage.base import BaseStore, check_size
+from shardpack.storage.base_store import BaseStore, check_size
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.local_file import LocalFile, open_regular
 from shardpack.storage.protocols import Version

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Any
 
 from shardpack.errors import ShardNotFoundError, StorageError
-from shardpack.storage.base import raise_truncated
+from shardpack.storage.base_store import raise_truncated
 from shardpack.storage.exact_buffer import ExactBuffer
 from shardpack.storage.protocols import Version
 

@@ -11,10 +11,11 @@ import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.format.manifest import OWN_FOLDER
+from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.open import open_store, with_cache
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
@@ -41,16 +42,6 @@ class LocationOptions:
     allow_locations: bool | Sequence[str] = False
 
 
-class Located(Protocol):
-    """A shard, as far as its location is concerned."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def location(self) -> int: ...
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class DatasetStores:
     """Where a dataset is read from. Safe in threads; pickles as its stores do.
@@ -63,11 +54,11 @@ class DatasetStores:
     sidecars: Store
     shards: tuple[Store, ...]
 
-    def of(self, shard: Located) -> Store:
+    def of(self, shard: ShardInfo) -> Store:
         """Return the store that holds a shard's tar."""
         return self.shards[shard.location]
 
-    def url(self, shard: Located) -> str:
+    def url(self, shard: ShardInfo) -> str:
         """Return where a shard's tar is: a path or a URL."""
         return url_of(self.of(shard), shard.name)
 

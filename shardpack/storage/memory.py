@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.errors import OutputExistsError, ShardNotFoundError
-from shardpack.storage.base import BaseStore, check_size, raise_truncated
+from shardpack.storage.base_store import BaseStore, check_size, raise_truncated
 from shardpack.storage.protocols import Ranges, Store, Version
 
 

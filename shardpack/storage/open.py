@@ -9,7 +9,7 @@ from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.runtime.sizes import format_bytes, parse_bytes
-from shardpack.storage.cache.store import CachedStore
+from shardpack.storage.cache.cached_store import CachedStore
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.protocols import Store, WritableStore

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from shardpack.storage.buffer_pool import PooledBuffer
 from shardpack.storage.coalesce import MergeLimits
-from shardpack.storage.lending import Lent
 from shardpack.storage.stats import ReadStats
 
 
@@ -95,7 +95,7 @@ class Store(RangeReader, Protocol):
         """Return the ranges of several objects, in the order asked; the store may read them all at once."""
         ...
 
-    def lend_range(self, path: str, *, start: int, length: int) -> bytes | Lent:
+    def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
         """Return a range as a buffer whose slices are `bytes`; its memory may be used again once it is let go of.
 
         For blocks that many payloads are cut out of. Raises as `get_range`.

@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.errors import OutputExistsError
-from shardpack.storage.attempts import Attempts
-from shardpack.storage.base import BaseStore, check_size, raise_truncated
-from shardpack.storage.clients.base import Client, Connection, RequestError
+from shardpack.storage.base_store import BaseStore, check_size, raise_truncated
+from shardpack.storage.buffer_pool import BufferPool, PooledBuffer
+from shardpack.storage.clients.client import Client, Connection, RequestError
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.exact_buffer import ExactBuffer
-from shardpack.storage.lending import Lender, Lent
 from shardpack.storage.protocols import Ranges, Version
+from shardpack.storage.retry_loop import RetryLoop
 from shardpack.storage.session import RemoteLimits, Session
 
 # A request costs tens of milliseconds, in which 64 KiB arrive many times over; but most bytes read must be
@@ -39,12 +39,12 @@ class _Whole:
         length: int | None,
         *,
         max_bytes: int | None = None,
-        lender: Lender | None = None,
+        pool: BufferPool | None = None,
     ) -> None:
         self.path, self.start, self.length, self.max_bytes = path, start, length, max_bytes
         self.buffer: ExactBuffer | None = None
-        self.lent: Lent | None = None
-        self._lender = lender
+        self.pooled: PooledBuffer | None = None
+        self._pool = pool
 
     def room(self, size: int) -> memoryview:
         """Return the buffer, now that the object's size is known.
@@ -52,17 +52,17 @@ class _Whole:
         Raises:
             CorruptShardError: The range ends beyond the object, or the object is larger than allowed.
         """
-        if self.lent is not None:
-            return self.lent.view
+        if self.pooled is not None:
+            return self.pooled.view
         if self.buffer is None:
             if self.length is None:
                 check_size(self.path, size, self.max_bytes)
                 self.length = size
             if self.start + self.length > size:
                 raise_truncated(self.path, self.start, self.length, size)
-            if self._lender is not None and (lent := self._lender.lend(self.length)) is not None:
-                self.lent = lent
-                return lent.view
+            if self._pool is not None and (pooled := self._pool.get(self.length)) is not None:
+                self.pooled = pooled
+                return pooled.view
             self.buffer = ExactBuffer(self.length)
         return self.buffer.view
 
@@ -88,8 +88,8 @@ class RemoteStore(BaseStore):
         self._connection, self._limits = connection, limits or RemoteLimits()
         self._versions: dict[str, Version] = {}
         self._session = Session(connection, self._limits)
-        self._lender = Lender()
-        self._attempts = Attempts(connection, self._session, self._limits.retry, self.stats)
+        self._pool = BufferPool()
+        self._requests = RetryLoop(connection, self._session, self._limits.retry, self.stats)
 
     def __reduce__(self) -> tuple[type[RemoteStore], tuple[Connection, RemoteLimits]]:
         return (RemoteStore, (self._connection, self._limits))
@@ -113,11 +113,11 @@ class RemoteStore(BaseStore):
         self._session.call_all(self._fetch, [piece for of in wholes for whole in of for piece in self._pieces(whole)])
         return [[whole.take() for whole in of] for of in wholes]
 
-    def lend_range(self, path: str, *, start: int, length: int) -> bytes | Lent:
-        """See `Store.lend_range`. Received into memory that was used before."""
-        whole = _Whole(path, start, length, lender=self._lender)
+    def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
+        """See `Store.get_pooled_range`. Received into memory that was used before."""
+        whole = _Whole(path, start, length, pool=self._pool)
         self._session.call_all(self._fetch, self._pieces(whole))
-        return whole.take() if whole.lent is None else whole.lent
+        return whole.take() if whole.pooled is None else whole.pooled
 
     def size(self, path: str) -> int:
         """See `RangeReader.size`. One request, unless the object was read before."""
@@ -127,7 +127,7 @@ class RemoteStore(BaseStore):
         """See `Store.version`. Costs as `size`."""
         version = self._versions.get(path)
         if version is None:
-            version = self._attempts.make(path, "ask for the length of", lambda client: client.head(path))
+            version = self._requests.make(path, "ask for the length of", lambda client: client.head(path))
             version = self._versions.setdefault(path, version)
         return version
 
@@ -154,7 +154,7 @@ class RemoteStore(BaseStore):
         action = "read" if length is None else f"read bytes {start} to {start + length} of"
         with self._session.room(length):
             try:
-                self._attempts.receive(
+                self._requests.receive(
                     whole.path, action, lambda client, got: self._receive(client, whole, begin, length, got)
                 )
             except RequestError:  # it ends before the piece begins
@@ -184,7 +184,7 @@ class RemoteStore(BaseStore):
     def close(self) -> None:
         """See `Store.close`."""
         self._session.close()
-        self._lender.clear()
+        self._pool.clear()
 
     # Writing
 
@@ -195,7 +195,7 @@ class RemoteStore(BaseStore):
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
         """See `WritableStore.put`."""
-        self._attempts.make(path, "write", lambda client: client.put(path, source, cache_control=cache_control))
+        self._requests.make(path, "write", lambda client: client.put(path, source, cache_control=cache_control))
         self._versions.pop(path, None)
 
     def create(self, path: str, source: bytes | Path) -> None:
@@ -209,19 +209,19 @@ class RemoteStore(BaseStore):
 
         self._versions.pop(path, None)
         try:
-            self._attempts.make(path, "create", attempt)
+            self._requests.make(path, "create", attempt)
         except OutputExistsError:
             if attempts == 1 or self.buffer(path) != (source if isinstance(source, bytes) else source.read_bytes()):
                 raise
 
     def delete(self, path: str) -> None:
         """See `WritableStore.delete`."""
-        self._attempts.make(path, "delete", lambda client: client.delete(path))
+        self._requests.make(path, "delete", lambda client: client.delete(path))
         self._versions.pop(path, None)
 
     def names(self) -> list[str]:
         """See `WritableStore.names`."""
-        return sorted(self._attempts.make("", "list", lambda client: client.names()))
+        return sorted(self._requests.make("", "list", lambda client: client.names()))
 
 
 def _described(version: Version) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import random
 
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 
 BUSY_FACTOR = 5  # a server that asks to slow down is given more time, whether it says how much or not
 PROGRESS_BYTES = 1 << 20  # that many new bytes, and a request counts as a fresh one

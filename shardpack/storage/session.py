@@ -15,7 +15,7 @@ from typing import Any
 
 from shardpack.errors import StorageError
 from shardpack.runtime.threads import Threads
-from shardpack.storage.clients.base import Client, Connection
+from shardpack.storage.clients.client import Client, Connection
 from shardpack.storage.retry import RetryLimits
 
 _LARGE_BYTES = 1 << 20

@@ -21,7 +21,7 @@ from urllib.parse import urlsplit
 
 from shardpack.errors import OptionError
 from shardpack.runtime.arguments import as_number
-from shardpack.storage.clients.base import Client
+from shardpack.storage.clients.client import Client
 
 BUCKET_SCHEMES = frozenset(("s3", "s3a", "gs", "gcs", "az", "azure", "abfs", "abfss", "adl"))
 _ALIASES = {"s3a": "s3", "gcs": "gs", "azure": "az", "abfs": "az", "abfss": "az", "adl": "az"}

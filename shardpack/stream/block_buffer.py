@@ -22,7 +22,7 @@ from shardpack.read.read_plan import ReadPlan
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
-from shardpack.storage.lending import view_of
+from shardpack.storage.buffer_pool import view_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,7 +137,7 @@ def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bo
         return None  # a long range would read unwanted fields, or more than a block should hold
     if plan.num_bytes < (end - start) // 2:
         return None  # and here, unwanted samples
-    buffer = store.lend_range(shard.path, start=start, length=end - start)
+    buffer = store.get_pooled_range(shard.path, start=start, length=end - start)
     store.stats.add_used(plan.num_bytes)
     if shards.verify:
         view, begins = view_of(buffer), plan.starts - start

@@ -12,8 +12,8 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from shardpack.commit.existing import check_writable
 from shardpack.commit.open_target import open_target
+from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.processes import start_workers
@@ -70,7 +70,7 @@ def pack_listed(source: Source, out: str | os.PathLike[str], request: PackReques
     """Write the dataset of a source that knows its samples beforehand: planned, in parallel, resumable."""
     began = time.perf_counter()
     limits, progress = request.limits, request.progress
-    target = open_target(out, request.storage_options, scratch_dir=request.work_dir)
+    target = open_target(out, request.storage_options, work_dir=request.work_dir)
     if not request.dry_run:
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)  # before hours of listing and checking

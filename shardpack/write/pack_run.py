@@ -25,7 +25,7 @@ from shardpack.format.key_index import hash_keys
 from shardpack.format.naming import shard_name
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_header import END_OF_ARCHIVE
-from shardpack.runtime.engine import HERE, Engine
+from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
@@ -75,7 +75,7 @@ def pack_plan(
     target: Target,
     options: PackOptions,
     *,
-    engine: Engine = HERE,
+    engine: Engine = IN_PROCESS,
     rejected: Sequence[tuple[str, str]] = (),
 ) -> int:
     """Write the dataset; return how many shards an earlier run had finished.

@@ -80,7 +80,7 @@ class ShardWriter:
         self._rename_keys = rename_keys
         self._transform: Transform | None = rename_key if rename_keys else None
         self._classes = as_classes(classes)
-        self._target = open_target(out, storage_options, scratch_dir=work_dir)
+        self._target = open_target(out, storage_options, work_dir=work_dir)
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
         self._shapes: dict[tuple[Any, ...], SampleShape] = {}

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from shardpack.commit.bucket import BucketTarget
+from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
 from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.memory import MemoryStore

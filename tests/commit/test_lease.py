@@ -14,8 +14,8 @@ from contextlib import suppress
 import pytest
 
 import shardpack
-from shardpack.commit.bucket import BucketTarget
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.bucket_target import BucketTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.lease import LEASE_NAME, acquire, refuse_other_work, unfinished_command
 from shardpack.commit.transaction import begin
 from shardpack.errors import OutputExistsError

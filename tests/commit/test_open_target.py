@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from shardpack.commit.bucket import BucketTarget
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.bucket_target import BucketTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.open_target import open_target, target_of
 from shardpack.errors import OptionError
 from shardpack.storage.local import LocalStore
@@ -20,7 +20,7 @@ def test_a_location_or_a_store(tmp_path):
     assert isinstance(open_target("memory://x"), BucketTarget)
     assert isinstance(target_of(MemoryStore({})), BucketTarget)
     with pytest.raises(OptionError, match="work_dir is for buckets"):
-        open_target(tmp_path, scratch_dir=tmp_path)
+        open_target(tmp_path, work_dir=tmp_path)
     with pytest.raises(OptionError, match="storage_options are for URLs"):
         open_target(tmp_path, {"region": "x"})
     with pytest.raises(OptionError, match="a web server takes no files; name a folder or a bucket"):
@@ -41,7 +41,7 @@ def test_every_verb(target):
     assert "a.index" in target.names()
     with open(target.scratch.join("made"), "wb") as file:
         file.write(b"tar")
-    target.place("x.tar", Path(target.scratch.join("made")), num_bytes=3, crc32c=None)
+    target.put_file("x.tar", Path(target.scratch.join("made")), num_bytes=3, crc32c=None)
     assert target.read("x.tar") == b"tar"
     target.delete(["a.index", "nothing"])
     target.delete([])

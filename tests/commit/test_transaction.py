@@ -8,8 +8,8 @@ import os
 import pytest
 
 import shardpack
-from shardpack.commit.bucket import BucketTarget
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.bucket_target import BucketTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.journal import Entry
 from shardpack.commit.transaction import begin
 from shardpack.errors import OutputExistsError

@@ -10,7 +10,7 @@ from shardpack.commit import upload as transfer
 from shardpack.commit.upload import Sender, check_file, checked, read_object
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.format.checksum import crc32c
-from shardpack.storage.clients.base import ReceivedBody
+from shardpack.storage.clients.client import ReceivedBody
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.protocols import Version
 from shardpack.storage.remote import RemoteStore

@@ -20,7 +20,7 @@ from shardpack.errors import (
     StaleIndexError,
     StorageError,
 )
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 from tests.buckets import FakeBucket, serve
 from tests.conformance.recipes import CORPUS
 from tests.fakes import contents

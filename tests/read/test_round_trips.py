@@ -8,7 +8,7 @@ import pytest
 
 from shardpack.dataset import open_dataset
 from shardpack.read.shard_cache import CacheLimits
-from shardpack.storage.base import BaseStore
+from shardpack.storage.base_store import BaseStore
 from tests.read.datasets import packed
 
 COUNT, PER_SHARD = 20_000, 500

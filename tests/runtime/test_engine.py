@@ -7,7 +7,7 @@ from contextlib import closing
 
 import pytest
 
-from shardpack.runtime.engine import HERE
+from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
 
 
@@ -78,7 +78,7 @@ def test_every_task_waits_for_room(engine):
 
 
 def test_no_room_ends_this_process():
-    assert list(HERE.map(double, range(5), backpressure=Room(2))) == [(0, 0), (1, 2)]
+    assert list(IN_PROCESS.map(double, range(5), backpressure=Room(2))) == [(0, 0), (1, 2)]
 
 
 def reporting(task, report):

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardpackError
-from shardpack.runtime.engine import HERE
+from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import WorkerPool, WorkerTraceback, start_workers
 from tests.conftest import ROOT
 
@@ -231,7 +231,7 @@ def test_a_child_that_does_not_start_leaves_no_other(monkeypatch):
 
 def test_one_job_needs_no_worker():
     with start_workers(1) as pool:
-        assert pool is HERE
+        assert pool is IN_PROCESS
     with start_workers(2) as pool:
         assert len(pids(pool)) == 2
 
@@ -240,7 +240,7 @@ def test_one_job_needs_no_worker():
 def test_without_an_interpreter_there_is_only_this_process(monkeypatch, attribute, value):
     monkeypatch.setattr(sys, attribute, value, raising=False)
     with start_workers(2) as pool:
-        assert pool is HERE
+        assert pool is IN_PROCESS
 
 
 @needs_signals

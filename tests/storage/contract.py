@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError, OutputExistsError, ShardNotFoundError, ShardpackError, StorageError
-from shardpack.storage.lending import view_of
+from shardpack.storage.buffer_pool import view_of
 from shardpack.storage.stats import Stats
 
 DATA = bytes(range(256)) * 40
@@ -54,14 +54,14 @@ class StoreContract:
         store = self.make_store({"a.bin": data})
         for start, length in ((0, len(data)), (5, 300_000), (7, 10), (3, 0)):
             for _ in range(2):
-                lent = store.lend_range("a.bin", start=start, length=length)
-                assert len(lent) == length
-                assert type(lent[3:9]) is bytes
-                assert lent[3:9] == data[start : start + length][3:9]
-                assert view_of(lent) == data[start : start + length]
-                del lent
+                pooled = store.get_pooled_range("a.bin", start=start, length=length)
+                assert len(pooled) == length
+                assert type(pooled[3:9]) is bytes
+                assert pooled[3:9] == data[start : start + length][3:9]
+                assert view_of(pooled) == data[start : start + length]
+                del pooled
         with pytest.raises(CorruptShardError, match="truncated"):
-            store.lend_range("a.bin", start=len(data) - 10, length=300_000)
+            store.get_pooled_range("a.bin", start=len(data) - 10, length=300_000)
 
     def test_sizes(self, store):
         assert [store.size(name) for name in ("a.bin", "sub/b.bin", "empty.bin")] == [len(DATA), 100, 0]

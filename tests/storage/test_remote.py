@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from shardpack.errors import CorruptShardError, OutputExistsError
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 from shardpack.storage.open import open_store
 from shardpack.storage.remote import RemoteStore
 from tests.buckets import FakeBucket

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 from shardpack.storage.retry import BUSY_FACTOR, PROGRESS_BYTES, Retries, RetryLimits
 
 

@@ -10,7 +10,7 @@ import time
 import pytest
 
 from shardpack.errors import StorageError
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
 from shardpack.storage.session import RemoteLimits, Session
@@ -113,7 +113,7 @@ def test_closing_ends_a_pause():
 
 ABANDONED = """
 import sys, threading, time
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
 from shardpack.storage.session import RemoteLimits

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.errors import ShardpackError, StorageError
 from shardpack.format import manifest
 from shardpack.runtime.processes import start_workers

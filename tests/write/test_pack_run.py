@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.errors import SourceError, StorageError
 from shardpack.format import manifest
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
-from shardpack.runtime.engine import HERE
+from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.report import PackOptions
@@ -36,7 +36,7 @@ SAMPLES = {
 }
 
 
-def pack(listing, out, *, limits=None, engine=HERE, progress=lambda *_: None, **options):
+def pack(listing, out, *, limits=None, engine=IN_PROCESS, progress=lambda *_: None, **options):
     """Pack a listing; return the folder's content and how many shards were there already."""
     plan = plan_shards(listing, limits or ShardLimits(SMALL))
     resumed = pack_plan(plan, FolderTarget(str(out)), PackOptions(progress=progress), engine=engine, **options)

@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeoutError
 from typing import Any
 
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 
 _SHARED_DRIVERS, _OWN_DRIVERS = 32, 8  # at once; an own driver is a connection, of which servers allow few
 

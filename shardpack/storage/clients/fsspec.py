@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import Kind, ReceivedBody, RequestError
+from shardpack.storage.clients.client import Kind, ReceivedBody, RequestError
 from shardpack.storage.clients.driver import Drivers
 from shardpack.storage.protocols import Version
 

@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 from urllib.parse import quote
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import RequestError, kind_of_status
+from shardpack.storage.clients.client import RequestError, kind_of_status
 from shardpack.storage.protocols import Version
 
 CHUNK_BYTES = 1 << 20  # what a broken connection may cost twice

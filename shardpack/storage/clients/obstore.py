@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.errors import MissingDependencyError, OptionError
-from shardpack.storage.clients.base import Kind, RequestError, kind_of_status
+from shardpack.storage.clients.client import Kind, RequestError, kind_of_status
 from shardpack.storage.protocols import Version
 
 CHUNK_BYTES = 256 << 10  # what a broken connection may cost twice

@@ -7,8 +7,8 @@ import os
 import pytest
 
 from shardpack.storage.cache import entries as module
+from shardpack.storage.cache.cache_folder import CacheFolder
 from shardpack.storage.cache.entries import Entries, file_bytes
-from shardpack.storage.cache.folder import CacheFolder
 
 DATA = bytes(range(256)) * 1000
 OBJECT, VERSION = "a" * 32, "b" * 32

@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shardpack.storage.clients.base import RequestError
+from shardpack.storage.clients.client import RequestError
 from shardpack.storage.clients.driver import Drivers
 from tests.conftest import ROOT
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import NoReturn, TypeVar
 
 from shardpack.errors import OutputExistsError, ShardNotFoundError, ShardpackError, StaleIndexError, StorageError
-from shardpack.storage.clients.base import Client, Connection, RequestError
+from shardpack.storage.clients.client import Client, Connection, RequestError
 from shardpack.storage.retry import PROGRESS_BYTES, Retries, RetryLimits
 from shardpack.storage.session import Session
 from shardpack.storage.stats import ReadStats
@@ -15,7 +15,7 @@ from shardpack.storage.stats import ReadStats
 Answer = TypeVar("Answer")
 
 
-class Attempts:
+class RetryLoop:
     """Makes requests with a session's client, again and again where that may help."""
 
     def __init__(self, connection: Connection, session: Session, limits: RetryLimits, stats: ReadStats) -> None:

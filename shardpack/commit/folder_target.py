@@ -35,7 +35,7 @@ SECONDS_TO_WAIT = 1.0
 class FolderTarget:
     """A folder, made when it is written to. See `Target`."""
 
-    takes_files = True
+    moves_files = True
 
     def __init__(self, path: str, *, seconds_to_wait: float = SECONDS_TO_WAIT, flock: Flock = system_flock) -> None:
         self.location = path
@@ -109,8 +109,8 @@ class FolderTarget:
         """See `Target.put`."""
         write_file(self._prepared(name), parts, temporary=self._temporary(name))
 
-    def note(self, name: str, data: bytes) -> None:
-        """See `Target.note`. Not synced."""
+    def put_unsynced(self, name: str, data: bytes) -> None:
+        """See `Target.put_unsynced`. Not synced."""
         temporary = self._temporary(name)
         with open(temporary, "wb") as file:
             file.write(data)
@@ -120,8 +120,8 @@ class FolderTarget:
         """See `Target.create`."""
         create_file(self._prepared(name), parts, temporary=self._temporary(name))
 
-    def place(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:  # noqa: ARG002 - just written
-        """See `Target.place`. Synced and renamed."""
+    def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:  # noqa: ARG002 - just written
+        """See `Target.put_file`. Synced and renamed."""
         fsync_file(path)
         os.replace(path, self._prepared(name))
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 import shardpack
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.transaction import begin
 from shardpack.errors import OutputExistsError, StorageError
 from tests.fakes import contents
@@ -54,7 +54,7 @@ def test_a_write_that_fails_leaves_nothing(target, tmp_path):
 def test_a_file_is_moved_to_its_place(target, tmp_path):
     made = tmp_path / ".shardpack" / "tmp" / "made"
     made.write_bytes(b"1")
-    target.place("a/x.tar", made, num_bytes=1, crc32c=None)
+    target.put_file("a/x.tar", made, num_bytes=1, crc32c=None)
     assert contents(tmp_path) == {".shardpack": None, ".shardpack/tmp": None, "a": None, "a/x.tar": b"1"}
 
 

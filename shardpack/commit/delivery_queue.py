@@ -15,7 +15,7 @@ from shardpack.runtime.threads import Threads
 Deliver = Callable[[ShardInfo, str], None]
 
 
-class UploadQueue:
+class DeliveryQueue:
     """`room` shards at most between being begun and having arrived. A `Backpressure`, and a context manager.
 
     Threads start with the first shard; leaving waits for the deliveries under way.
@@ -31,7 +31,7 @@ class UploadQueue:
         self._ended: queue.SimpleQueue[tuple[ShardInfo, BaseException | None]] = queue.SimpleQueue()
         self._threads: Threads | None = None
 
-    def __enter__(self) -> UploadQueue:
+    def __enter__(self) -> DeliveryQueue:
         return self
 
     def __exit__(self, *_: object) -> None:

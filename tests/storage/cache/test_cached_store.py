@@ -24,9 +24,9 @@ from shardpack.storage import atomic as files_module
 from shardpack.storage import open as location
 from shardpack.storage.cache import entries as cache_entries
 from shardpack.storage.cache import folder as cache_files
-from shardpack.storage.cache.folder import FOLDER_NAME
-from shardpack.storage.cache.store import CachedStore
-from shardpack.storage.clients.base import ReceivedBody
+from shardpack.storage.cache.cache_folder import FOLDER_NAME
+from shardpack.storage.cache.cached_store import CachedStore
+from shardpack.storage.clients.client import ReceivedBody
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.open import with_cache

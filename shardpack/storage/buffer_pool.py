@@ -1,7 +1,7 @@
 """Memory that blocks are received into, used again once nobody holds it.
 
 Fresh memory costs more than the bytes that are received into it: the system clears each page of it
-first. A stream holds some dozens of blocks and lets go of one as it takes another; what it is lent
+first. A stream holds some dozens of blocks and lets go of one as it takes another; what it is pooled
 stays warm (0.6 s of CPU a GB less, 2-core VM).
 """
 
@@ -14,16 +14,16 @@ from typing import Any
 _STEP_BYTES = 1 << 20  # sizes are rounded up, so that blocks of much the same length share memory
 _LEAST_BYTES = 256 << 10  # shorter ranges: the usual allocator keeps such memory by itself
 _MOST_BYTES = 16 << 20
-_MAX_IDLE_BYTES = 128 << 20  # between two epochs; within one, what is given back is lent again at once
+_MAX_IDLE_BYTES = 128 << 20  # between two epochs; within one, what is given back is pooled again at once
 
 
-class Lent:
+class PooledBuffer:
     """A read-only buffer whose slices are `bytes`; its memory goes back when this object does."""
 
-    __slots__ = ("_lender", "_length", "_map", "view")
+    __slots__ = ("_length", "_map", "_pool", "view")
 
-    def __init__(self, lender: Lender, memory: mmap.mmap, length: int) -> None:
-        self._lender, self._map, self._length = lender, memory, length
+    def __init__(self, pool: BufferPool, memory: mmap.mmap, length: int) -> None:
+        self._pool, self._map, self._length = pool, memory, length
         self.view = memoryview(memory)[:length]
 
     def __len__(self) -> int:
@@ -34,17 +34,17 @@ class Lent:
 
     def __del__(self) -> None:
         self.view.release()
-        self._lender.give_back(self._map)
+        self._pool.give_back(self._map)
 
 
-class Lender:
+class BufferPool:
     """Lends memory and takes it back. Safe in threads, and wherever the garbage collector may run: without a lock."""
 
     def __init__(self) -> None:
         self._idle: dict[int, list[mmap.mmap]] = {}
         self._idle_bytes = 0  # about: what two threads do at once may count for one
 
-    def lend(self, length: int) -> Lent | None:
+    def get(self, length: int) -> PooledBuffer | None:
         """Return memory for a block; None for a length that ordinary memory is as good for."""
         if not _LEAST_BYTES <= length <= _MOST_BYTES:
             return None
@@ -55,8 +55,8 @@ class Lender:
             except (KeyError, IndexError):
                 continue
             self._idle_bytes -= fitting
-            return Lent(self, memory, length)
-        return Lent(self, _new_memory(size), length)
+            return PooledBuffer(self, memory, length)
+        return PooledBuffer(self, _new_memory(size), length)
 
     def give_back(self, memory: mmap.mmap) -> None:
         """Keep memory for the next block, unless enough is kept."""
@@ -70,9 +70,9 @@ class Lender:
         self._idle, self._idle_bytes = {}, 0
 
 
-def view_of(buffer: bytes | Lent) -> memoryview:
+def view_of(buffer: bytes | PooledBuffer) -> memoryview:
     """Return a view of what a store has read; not to be kept longer than the buffer."""
-    return buffer.view if isinstance(buffer, Lent) else memoryview(buffer)
+    return buffer.view if isinstance(buffer, PooledBuffer) else memoryview(buffer)
 
 
 def _new_memory(size: int) -> mmap.mmap:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.storage.clients.base import ReceivedBody, kind_of_status
+from shardpack.storage.clients.client import ReceivedBody, kind_of_status
 from shardpack.storage.protocols import Version
 
 

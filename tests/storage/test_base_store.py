@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardpack.errors import CorruptShardError
-from shardpack.storage.base import BaseStore, check_size, raise_truncated
+from shardpack.storage.base_store import BaseStore, check_size, raise_truncated
 from tests.storage.contract import StoreContract
 
 

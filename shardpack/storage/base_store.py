@@ -7,8 +7,8 @@ from typing import Any, NoReturn
 
 from shardpack.errors import CorruptShardError
 from shardpack.runtime.sizes import format_bytes
+from shardpack.storage.buffer_pool import PooledBuffer
 from shardpack.storage.coalesce import MergeLimits
-from shardpack.storage.lending import Lent
 from shardpack.storage.protocols import Ranges, Version
 from shardpack.storage.stats import ReadStats
 
@@ -44,8 +44,8 @@ class BaseStore:
         """See `Store.get_many`. One object after the other."""
         return [self.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths) for ranges in wanted]
 
-    def lend_range(self, path: str, *, start: int, length: int) -> bytes | Lent:
-        """See `Store.lend_range`. The range as it is."""
+    def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
+        """See `Store.get_pooled_range`. The range as it is."""
         return self.get_range(path, start=start, length=length)
 
     def version(self, path: str) -> Version:

@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from shardpack.commit.bucket import BucketTarget
-from shardpack.commit.existing import check_writable
+from shardpack.commit.bucket_target import BucketTarget
+from shardpack.commit.overwrite import check_writable
 from shardpack.commit.transaction import begin
 from shardpack.errors import OutputExistsError, SourceError, StorageError
 from shardpack.format import manifest
@@ -468,7 +468,7 @@ def test_a_shard_damaged_in_the_work_folder_is_not_sent(store, tmp_path):
     target = BucketTarget(store)
     (tmp_path / "shard-000000.tar").write_bytes(b"12")
     with pytest.raises(shardpack.ShardpackError, match=r"is damaged: expected .* with CRC32C"):
-        target.place("shard-000000.tar", tmp_path / "shard-000000.tar", num_bytes=2, crc32c=crc32c(b"13"))
+        target.put_file("shard-000000.tar", tmp_path / "shard-000000.tar", num_bytes=2, crc32c=crc32c(b"13"))
     assert not store.puts(".tar")
 
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import shardpack
-from shardpack.commit.existing import check_writable
-from shardpack.commit.folder import FolderTarget
+from shardpack.commit.folder_target import FolderTarget
+from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.dataset_files import whole_table

@@ -34,9 +34,9 @@ from shardpack.errors import ShardpackError
 from shardpack.format import manifest
 from shardpack.runtime.sizes import format_bytes
 from shardpack.runtime.threads import call_all
-from shardpack.storage.base import BaseStore, check_size
+from shardpack.storage.base_store import BaseStore, check_size
+from shardpack.storage.cache.cache_folder import CacheFolder
 from shardpack.storage.cache.entries import Entries
-from shardpack.storage.cache.folder import CacheFolder
 from shardpack.storage.protocols import Ranges, Store, Version
 
 _FRESH = frozenset((manifest.FILE_NAME,))  # may be replaced at any time, and is where everything begins

@@ -29,12 +29,12 @@ class BucketTarget:
     What is there is listed once when a transaction begins, and then known: nobody else writes here.
     """
 
-    takes_files = False
+    moves_files = False
 
     def __init__(
         self,
         store: WritableStore,
-        scratch_parent: str | None = None,
+        work_dir: str | None = None,
         *,
         needs_list: bool = True,
         spool_bytes: int = SPOOL_BYTES,
@@ -43,12 +43,12 @@ class BucketTarget:
 
         Args:
             store: The bucket.
-            scratch_parent: Where the local folder is made; None takes the system's temporary folder.
+            work_dir: Where the local folder is made; None takes the system's temporary folder.
             needs_list: Whether a store whose objects may not be listed is an error, or taken for empty.
             spool_bytes: Files longer than this go through the local folder.
         """
         self._store, self._sender = store, Sender(store)
-        self._scratch_parent, self._needs_list, self._spool_bytes = scratch_parent, needs_list, spool_bytes
+        self._work_dir, self._needs_list, self._spool_bytes = work_dir, needs_list, spool_bytes
         self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None
         self._names: set[str] | None = None
@@ -65,7 +65,7 @@ class BucketTarget:
         """A folder of this machine, gone with the transaction."""
         with self._making:
             if self._held is None:
-                self._held = new_scratch(self._scratch_parent)
+                self._held = new_scratch(self._work_dir)
             return self._held[0]
 
     def clear_scratch(self) -> None:
@@ -161,8 +161,8 @@ class BucketTarget:
         finally:
             path.unlink(missing_ok=True)
 
-    def note(self, name: str, data: bytes) -> None:
-        """See `Target.note`."""
+    def put_unsynced(self, name: str, data: bytes) -> None:
+        """See `Target.put_unsynced`."""
         self._put(name, data)
 
     def create(self, name: str, parts: Iterable[Any]) -> None:
@@ -173,8 +173,8 @@ class BucketTarget:
         self._store.create(name, b"".join(parts))
         self._known().add(name)
 
-    def place(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
-        """See `Target.place`. Uploaded, and verified after upload."""
+    def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
+        """See `Target.put_file`. Uploaded, and verified after upload."""
         check_file(path, name, num_bytes=num_bytes, checksum=crc32c)
         self._put(name, path)
 

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from shardpack.storage.open_files import max_descriptors, max_maps
+from shardpack.storage.process_limits import max_descriptors, max_maps
 
 
 def test_maps_leave_descriptors_for_others():

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
 from shardpack.storage.cache import folder as cache_files
-from shardpack.storage.cache.folder import CacheFolder
+from shardpack.storage.cache.cache_folder import CacheFolder
 from shardpack.storage.lock import FolderLock
 from tests.fakes import contents
 from tests.strategies import examples

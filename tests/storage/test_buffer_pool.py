@@ -1,0 +1,83 @@
+"""Memory for blocks that is used again."""
+
+from __future__ import annotations
+
+import gc
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from shardpack.storage import buffer_pool
+from shardpack.storage.buffer_pool import BufferPool, PooledBuffer, view_of
+
+MIB = 1 << 20
+
+
+def test_slices_are_bytes_of_what_was_received():
+    pooled = BufferPool().get(MIB + 5)
+    pooled.view[:] = bytes(range(251)) * (MIB // 251) + bytes(MIB + 5 - MIB // 251 * 251)
+    assert len(pooled) == len(pooled.view) == MIB + 5
+    assert type(pooled[3:300]) is bytes
+    assert pooled[3:300] == bytes(pooled.view[3:300])
+    assert view_of(pooled) is pooled.view
+    assert view_of(b"abc") == b"abc"
+
+
+@pytest.mark.parametrize("length", [0, 1000, 17 * MIB])
+def test_short_and_very_long_ranges_are_not_pooled(length):
+    assert BufferPool().get(length) is None
+
+
+def test_memory_is_used_again_once_released():
+    pool = BufferPool()
+    first, second = pool.get(4 * MIB - 7), pool.get(4 * MIB)
+    first.view[0], second.view[0] = 1, 2
+    taken = first[0:1]
+    del first
+    third = pool.get(3 * MIB + 1)
+    assert third[0:1] == b"\1", "the first one's memory"
+    third.view[0] = 3
+    assert (taken, second[0:1]) == (b"\1", b"\2")
+
+
+def test_what_is_held_is_never_given_out_again():
+    pool = BufferPool()
+
+    def work(number):
+        mark = number.to_bytes(4, "little")
+        for _ in range(50):
+            pooled = pool.get(MIB)
+            pooled.view[:4], pooled.view[-4:] = mark, mark
+            assert pooled[0:4] == pooled[MIB - 4 : MIB] == mark
+            del pooled
+        return True
+
+    with ThreadPoolExecutor(8) as threads:
+        assert all(threads.map(work, range(16)))
+
+
+def test_what_is_kept_is_bounded(monkeypatch):
+    monkeypatch.setattr(buffer_pool, "_MAX_IDLE_BYTES", 3 * MIB)
+    pool = BufferPool()
+    held = [pool.get(MIB) for _ in range(10)]
+    del held
+    gc.collect()
+    assert sum(size * len(kept) for size, kept in pool._idle.items()) == 3 * MIB
+    pool.clear()
+    assert not pool._idle
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_writes_into_memory_of_its_own():
+    pool = BufferPool()
+    pooled = pool.get(MIB)
+    pooled.view[0] = 1
+    child = os.fork()
+    if child == 0:
+        pooled.view[0] = 2
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert pooled[0:1] == b"\1"
+    assert isinstance(pooled, PooledBuffer)
