@@ -13,6 +13,7 @@ import shardpack
 from shardpack.cli import main as main_module
 from shardpack.cli.main import COMMANDS
 from tests.cli.conftest import program
+from tests.conftest import ROOT
 
 every_command = pytest.mark.parametrize("name", COMMANDS)
 ONE_LINE = re.compile(r"shardpack: [^\n]+\n")
@@ -160,3 +161,30 @@ def test_it_runs_as_a_module_with_warnings_as_errors(packed):
     done = program("info", packed)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("location ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
+@pytest.mark.parametrize("module", ["click", "shardpack.cli.ui"])
+@pytest.mark.parametrize("ignored", [False, True])
+def test_an_interrupt_amid_the_imports_is_one_line(module, ignored):
+    """Whatever is imported when Ctrl-C comes: no traceback. Where a parent had it ignored, it is."""
+    probe = f"""
+import os, signal, sys
+
+class Interrupting:
+    def find_spec(self, name, *_):
+        if name == {module!r}:
+            os.kill(os.getpid(), signal.SIGINT)
+
+if {ignored}:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+sys.meta_path.insert(0, Interrupting())
+from shardpack.__main__ import run
+sys.argv = ["shardpack", "--version"]
+run()
+"""
+    done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=False, capture_output=True, text=True)
+    if ignored:
+        assert (done.returncode, done.stdout) == (0, f"shardpack {shardpack.__version__}\n")
+    else:
+        assert (done.returncode, done.stdout, done.stderr) == (130, "", "shardpack: interrupted\n")

@@ -80,7 +80,7 @@ def reader(tmp_path, monkeypatch):
     shutil.copytree(IMAGES, folder / "examples" / "images")
     command = tmp_path / "bin" / "shardpack"
     command.parent.mkdir()
-    command.write_text(f"#!{sys.executable}\nfrom shardpack.cli.main import run\nrun()\n")
+    command.write_text(f"#!{sys.executable}\nfrom shardpack.__main__ import run\nrun()\n")
     command.chmod(0o755)
     monkeypatch.chdir(folder)
     path = (str(command.parent), str(Path(sys.executable).parent), os.environ["PATH"])

@@ -53,4 +53,4 @@ def test_licence_and_command_are_in(wheel):
     names = wheel.namelist()
     assert any(name.endswith("LICENSE") and ".dist-info/" in name for name in names)
     (path,) = [name for name in names if name.endswith("entry_points.txt")]
-    assert "shardpack=shardpack.cli.main:run" in wheel.read(path).decode().replace(" ", "")
+    assert "shardpack=shardpack.__main__:run" in wheel.read(path).decode().replace(" ", "")
