@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import os
+from collections.abc import Mapping
 from typing import Any
 
 import click
@@ -21,7 +23,9 @@ from shardpack.cli.ui import (
     storage_option,
     work_dir_option,
 )
+from shardpack.format import manifest
 from shardpack.runtime.sizes import format_bytes
+from shardpack.storage.url import is_url
 from shardpack.write.report import PackReport
 
 CHECKS = ("signature", "decode")
@@ -94,7 +98,8 @@ class _Pack(click.Command):
 def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -> None:
     """Pack the images in the folder SRC, and what lies beside them, into a dataset in OUT.
 
-    SRC is read as class folders (<class>/<name>.jpg becomes a JSON label), as images with sidecar
+    SRC may also be a dataset, or its URL: its samples are packed anew, byte for byte and in their order.
+    Else it is read as class folders (<class>/<name>.jpg becomes a JSON label), as images with sidecar
     files of the same stem (.json, .txt, .cls, .seg.png, ...), as images with a metadata.csv,
     .jsonl or .parquet table, or as COCO instances, whichever fits.
 
@@ -107,12 +112,27 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     With --json: the report, as shardpack.PackReport names it, and overhead_bytes.
     """
+    dataset = _dataset(source, out, options)
+    if dataset is not None:
+        note(f"{dataset.location} is a dataset: packing its {plural(len(dataset), 'sample')}", quiet=quiet or as_json)
+        if not is_url(out):
+            options["storage_options"] = None  # they were for SRC
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.pack(source, out, progress=progress, **options)
+        report = shardpack.pack(source if dataset is None else dataset, out, progress=progress, **options)
     if as_json:
         print_json({**dataclasses.asdict(report), "overhead_bytes": report.overhead_bytes})
     elif not quiet:
         _show(report)
+
+
+def _dataset(source: str, out: str, options: Mapping[str, Any]) -> shardpack.Dataset | None:
+    """Return the dataset that SRC is; None for a folder of files, as which a layout names it in any case."""
+    if options["layout"] != "auto" or options["annotations"] is not None:
+        return None
+    if is_url(source):  # what is meant for one provider is not shown to another
+        alike = not is_url(out) or source.partition(":")[0] == out.partition(":")[0]
+        return shardpack.open(source, storage_options=options["storage_options"] if alike else None)
+    return shardpack.open(source) if os.path.exists(os.path.join(source, manifest.FILE_NAME)) else None
 
 
 _SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})

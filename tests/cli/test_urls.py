@@ -36,6 +36,14 @@ def objects(url, options=None):
     return {name: bytes(store.buffer(name)) for name in store.names()}
 
 
+def test_pack_from_a_url(run, filled, packed, tmp_path):
+    done = run("pack", filled, tmp_path / "out", "--max-shard-bytes", "64KiB", "--storage-option", "max_requests=4")
+    assert done.code == 0
+    assert done.err.startswith(f"{filled} is a dataset: packing its 12 samples\n")
+    tars = [name for name in contents(packed) if name.endswith(".tar")]
+    assert [contents(tmp_path / "out")[name] for name in tars] == [contents(packed)[name] for name in tars]
+
+
 def test_pack_to_a_url(run, pictures, packed, url, tmp_path):
     arguments = ["pack", pictures, url, "--max-shard-bytes", "64KiB", "--jobs", "2", "--work-dir", tmp_path / "work"]
     assert run(*arguments, "--dry-run").err.startswith("would pack 12 samples")

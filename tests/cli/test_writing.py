@@ -31,6 +31,22 @@ def test_pack(run, pictures, packed, tmp_path):
     assert files_of(tmp_path / "out") == files_of(packed)
 
 
+def test_pack_of_a_dataset_packs_its_samples(run, packed, tmp_path):
+    done = run("pack", packed, tmp_path / "out", "--max-shard-samples", "5")
+    assert done.code == 0
+    assert done.err.startswith(f"{packed} is a dataset: packing its 12 samples\npacked 12 samples (jpg 12, json 12)")
+    source, made = shardpack.open(packed), shardpack.open(tmp_path / "out")
+    assert [(sample.key, dict(sample)) for sample in made] == [(sample.key, dict(sample)) for sample in source]
+    assert made.classes == source.classes
+    assert run("pack", packed, tmp_path / "quiet", "--quiet") == (0, "", "")
+    assert run("pack", packed, tmp_path / "json", "--json").json["layout"] == "dataset"
+
+
+def test_pack_of_a_dataset_as_a_folder_is_asked_for_by_its_layout(run, packed, tmp_path):
+    done = run("pack", packed, tmp_path / "out", "--layout", "files")
+    assert (done.code, done.err[:30]) == (1, f"shardpack: no images to pack in {packed}"[:30])
+
+
 def test_pack_as_json_and_quiet(run, pictures, tmp_path):
     done = run("pack", pictures, tmp_path / "a", "--json", "--shuffle-seed", "7", "--max-shard-samples", "5")
     assert (done.code, done.err) == (0, "")
