@@ -5,25 +5,32 @@ ds = shardpack.open("out/")            # len(ds), ds[12], ds["cat/0001"], ds.get
 for sample in ds.stream(): ...         # one epoch
 """
 
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
 from shardpack._version import __version__ as __version__
-from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
-from shardpack.dataset import Dataset
-from shardpack.edit.copy import CopyReport, copy
 from shardpack.errors import ShardpackError
-from shardpack.export.files import extract
-from shardpack.format.naming import unescape_key
-from shardpack.format.shard_info import ShardInfo
-from shardpack.index.report import IndexReport
-from shardpack.index.run import index
-from shardpack.inspect.verify import VerifyReport, verify
-from shardpack.read.sample import Sample
-from shardpack.read.shard_reader import FieldLocation, SampleLocation
-from shardpack.storage.stats import Stats
-from shardpack.stream.loader import Loader
-from shardpack.stream.mixed import MixedStream, mix
-from shardpack.stream.stream import Stream
-from shardpack.write.report import PackReport
-from shardpack.write.shard_writer import ShardWriter
+from shardpack.runtime.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
+    from shardpack.dataset import Dataset
+    from shardpack.edit.copy import CopyReport, copy
+    from shardpack.export.files import extract
+    from shardpack.format.naming import unescape_key
+    from shardpack.format.shard_info import ShardInfo
+    from shardpack.index.report import IndexReport
+    from shardpack.index.run import index
+    from shardpack.inspect.verify import VerifyReport, verify
+    from shardpack.read.sample import Sample
+    from shardpack.read.shard_reader import FieldLocation, SampleLocation
+    from shardpack.storage.stats import Stats
+    from shardpack.stream.loader import Loader
+    from shardpack.stream.mixed import MixedStream, mix
+    from shardpack.stream.stream import Stream
+    from shardpack.write.report import PackReport
+    from shardpack.write.shard_writer import ShardWriter
 
 __all__ = [
     "CopyReport",
@@ -50,3 +57,33 @@ __all__ = [
     "unescape_key",
     "verify",
 ]
+
+# A worker process that packs has no use for what streams, and `shardpack --help` for neither.
+if not TYPE_CHECKING:  # to a type checker, any name would be there
+    __getattr__, __dir__ = lazy_names(
+        "shardpack",
+        {
+            "CopyReport": "edit.copy",
+            "Dataset": "dataset",
+            "FieldLocation": "read.shard_reader",
+            "IndexReport": "index.report",
+            "Loader": "stream.loader",
+            "MixedStream": "stream.mixed",
+            "PackReport": "write.report",
+            "Sample": "read.sample",
+            "SampleLocation": "read.shard_reader",
+            "ShardInfo": "format.shard_info",
+            "ShardWriter": "write.shard_writer",
+            "Stats": "storage.stats",
+            "Stream": "stream.stream",
+            "VerifyReport": "inspect.verify",
+            "copy": "edit.copy",
+            "extract": "export.files",
+            "index": "index.run",
+            "mix": "stream.mixed",
+            "open": "api",
+            "pack": "api",
+            "unescape_key": "format.naming",
+            "verify": "inspect.verify",
+        },
+    )

@@ -4,28 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from shardpack.commit.folder_target import FolderTarget
-from shardpack.commit.lease import how_to_continue, unfinished_command
-from shardpack.dataset import Dataset, open_dataset
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
-from shardpack.format import manifest
-from shardpack.format.naming import is_packer_name
-from shardpack.index.find import find_tars
-from shardpack.index.grouping import DEFAULT_IGNORE
-from shardpack.index.run import index_in_memory
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.sources.image_check import ImageCheck
-from shardpack.sources.registry import Layout
-from shardpack.storage.adapter import adapt, can_adapt
-from shardpack.storage.locations import LocationOptions
-from shardpack.storage.open import open_store, with_cache
-from shardpack.storage.protocols import RangeReader, Store
-from shardpack.storage.url import is_url, local_path
-from shardpack.write.pack import Packable, pack_source
-from shardpack.write.report import PackReport
-from shardpack.write.request import PackRequest
+
+# What only one of the two needs is imported when it is called.
+if TYPE_CHECKING:
+    from shardpack.dataset import Dataset
+    from shardpack.sources.image_check import ImageCheck
+    from shardpack.sources.registry import Layout
+    from shardpack.storage.locations import LocationOptions
+    from shardpack.storage.protocols import RangeReader, Store
+    from shardpack.write.pack import Packable
+    from shardpack.write.report import PackReport
 
 
 def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names it
@@ -74,10 +66,21 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
         >>> ds["cat/0001"].decode("json")
         {'label': 3}
     """
+    from shardpack.dataset import open_dataset
+    from shardpack.format import manifest
+    from shardpack.storage.adapter import adapt, can_adapt
+    from shardpack.storage.locations import LocationOptions
+    from shardpack.storage.open import open_store, with_cache
+    from shardpack.storage.url import is_url, local_path
+
     _check_index(index, ignore, is_dataset=sidecars is not None or allow_locations is not False)
     if isinstance(location, (Mapping, set, frozenset)):
         raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
     if index == "memory":
+        from shardpack.index.find import find_tars
+        from shardpack.index.grouping import DEFAULT_IGNORE
+        from shardpack.index.run import index_in_memory
+
         found = find_tars(location, storage_options)
         base = with_cache(found.store, cache_dir, cache_bytes, storage_options)
         patterns = DEFAULT_IGNORE if ignore is None else ignore
@@ -112,6 +115,10 @@ def _check_index(index: object, ignore: object, *, is_dataset: bool) -> None:
 
 
 def _sidecars(where: str | os.PathLike[str] | RangeReader, options: LocationOptions) -> Store:
+    from shardpack.storage.adapter import adapt
+    from shardpack.storage.open import open_store, with_cache
+    from shardpack.storage.url import is_url
+
     if not isinstance(where, (str, os.PathLike)):
         return adapt(where)
     given = options.storage_options if is_url(where) else None
@@ -120,6 +127,11 @@ def _sidecars(where: str | os.PathLike[str] | RangeReader, options: LocationOpti
 
 
 def _no_manifest(path: str) -> DatasetNotFoundError:
+    from shardpack.commit.folder_target import FolderTarget
+    from shardpack.commit.lease import how_to_continue, unfinished_command
+    from shardpack.format import manifest
+    from shardpack.format.naming import is_packer_name
+
     if not os.path.exists(path):
         return DatasetNotFoundError(f"no such folder: {path!r}; check the path")
     if not os.path.isdir(path):
@@ -206,6 +218,9 @@ def pack(
         OutputExistsError: `out` already holds a dataset.
         StorageError: The disk or the bucket refused; what was finished is kept for the next call.
     """
+    from shardpack.write.pack import pack_source
+    from shardpack.write.request import PackRequest
+
     return pack_source(
         source,
         out,

@@ -1,8 +1,4 @@
-"""Index many tars at once within a transaction: after a kill, finished indexes are reused.
-
-Local tars are read in worker processes, remote ones in threads. What one tar's scan does is in `full_scan.py`
-and `header_scan.py`.
-"""
+"""From tars to their indexes, many at once, by `commit/transaction.py`: each is finished once, whatever is killed."""
 
 from __future__ import annotations
 
@@ -39,87 +35,80 @@ from shardpack.runtime.threads import call_all
 from shardpack.storage.protocols import Store
 
 OnDuplicate = Literal["raise", "keep"]
-SHOWN = 3  # repeated keys that an error names
-REMOTE_JOBS = 16  # remote tars indexed at the same time
-REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all remote tars; within one
+SHOWN = 3
+REMOTE_JOBS = 16  # tars indexed at the same time
+REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all of them; within one
 
 
 class Build:
-    """Index all tars and collect what the manifest needs: shard infos, key hashes, repeated keys.
-
-    Memory: one index per job, and 8 bytes per key.
-    """
+    """What the indexes have said so far. Memory: one index a job, and 8 bytes a key."""
 
     def __init__(
-        self, tars: TarSet, target: Target, transaction: Transaction, *, ignore: Sequence[str] = DEFAULT_IGNORE
+        self, found: TarSet, target: Target, transaction: Transaction, *, ignore: Sequence[str] = DEFAULT_IGNORE
     ) -> None:
-        self._tars, self._target, self._transaction, self._ignore = tars, target, transaction, ignore
+        self._found, self._target, self._transaction, self._ignore = found, target, transaction, ignore
         self._shards: dict[str, ShardInfo] = {}
         self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
-        self._digests: dict[str, str | None] = {}  # of each tar, taken before its scan
-        self._lock = threading.Lock()  # guards all of the above and the counts below
+        self._digests: dict[str, str | None] = {}  # of each tar before it is scanned
+        self._lock = threading.Lock()
         self._stop = threading.Event()
         self.repeated: list[RepeatedKey] = []
         self.without_key = self.resumed = self.bytes_fetched = 0
         self.ignored: Counter[str] = Counter()
 
-    def index_all(
+    def add_all(
         self, *, jobs: int | None = None, checksums: bool | None = None, progress: Progress = no_progress
     ) -> None:
-        """Write the index of every tar, except where an interrupted run has written it already."""
-        if self._tars.on_disk and checksums is not False:
-            self._index_in_processes(jobs, progress)
+        """Index every tar that an earlier run has not, and write its index."""
+        if self._found.on_disk and checksums is not False:
+            self._add_whole(jobs, progress)
         else:
-            self._index_in_threads(jobs, checksums, progress)
+            self._add_headers(jobs, checksums, progress)
 
-    def _index_in_processes(self, jobs: int | None, progress: Progress) -> None:
-        """Index local tars, each read from end to end; computing checksums keeps the processor busy."""
-        tars = self._tars
-        sizes = {name: tars.store.size(name) for name in tars.names}
-        bytes_done = ByteProgress("index", sum(sizes.values()), progress)
-        unfinished = []
-        for name in tars.names:
-            if self._reuse_finished(name, checksums=True):
-                bytes_done.advance(sizes[name])
+    def _add_whole(self, jobs: int | None, progress: Progress) -> None:
+        """Index local tars that are read from end to end: in processes, as checksums take the processor."""
+        found = self._found
+        sizes = {name: found.store.size(name) for name in found.names}
+        count = ByteProgress("index", sum(sizes.values()), progress)
+        left = []
+        for name in found.names:
+            if self._take_finished(name, checksums=True):
+                count.advance(sizes[name])
             else:
-                unfinished.append(name)
-        total = sum(sizes[name] for name in unfinished)
-        tasks = [TarFile(tars.folder, name, self._ignore) for name in unfinished]
+                left.append(name)
+        total = sum(sizes[name] for name in left)
+        tasks = [TarFile(found.folder, name, self._ignore) for name in left]
         with start_workers(max(1, min(jobs or default_jobs(total), len(tasks)))) as engine:
-            for _, indexed in engine.map(scan_whole, tasks, advance=lambda _, num_bytes: bytes_done.advance(num_bytes)):
-                self._write_index(indexed)
+            for _, indexed in engine.map(scan_whole, tasks, advance=lambda _, num_bytes: count.advance(num_bytes)):
+                self._add(indexed)
         self.bytes_fetched += total
 
-    def _index_in_threads(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
-        """Index tars from as few bytes as their scans need; the threads mostly wait for the store."""
-        store, names = self._tars.store, self._tars.names
-        bytes_before = store.stats.snapshot().bytes_fetched
-        jobs = min(jobs or REMOTE_JOBS, len(names))
-        sizes_known = ByteProgress("sizes", len(names), progress)
-        total = sum(call_all(partial(_size, store, sizes_known.advance), names, limit=jobs, purpose="index"))
+    def _add_headers(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
+        """Index tars by as little as is needed of them: in threads, which wait for the store."""
+        found = self._found
+        before = found.store.stats.snapshot().bytes_fetched
+        jobs = min(jobs or REMOTE_JOBS, len(found.names))
+        asked = ByteProgress("sizes", len(found.names), progress)
+        total = sum(call_all(partial(_size, found.store, asked.advance), found.names, limit=jobs, purpose="index"))
         limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
-        index_tar = partial(self._index_by_headers, checksums, limits, ByteProgress("index", total, progress))
-        call_all(index_tar, names, limit=jobs, purpose="index", stop=self._stop)
-        self.bytes_fetched += store.stats.snapshot().bytes_fetched - bytes_before
+        one = partial(self._add_by_headers, checksums, limits, ByteProgress("index", total, progress))
+        call_all(one, found.names, limit=jobs, purpose="index", stop=self._stop)
+        self.bytes_fetched += found.store.stats.snapshot().bytes_fetched - before
 
-    def _index_by_headers(
-        self, checksums: bool | None, limits: ScanLimits, bytes_done: ByteProgress, name: str
-    ) -> None:
+    def _add_by_headers(self, checksums: bool | None, limits: ScanLimits, count: ByteProgress, name: str) -> None:
         def advance(num_bytes: int) -> None:
             if self._stop.is_set():
                 raise _StoppedError
-            bytes_done.advance(num_bytes)
+            count.advance(num_bytes)
 
-        store = self._tars.store
-        if self._reuse_finished(name, checksums=checksums):
-            advance(store.size(name))
-            return
-        self._write_index(
-            scan_headers(store, name, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
-        )
+        if self._take_finished(name, checksums=checksums):
+            advance(self._found.store.size(name))
+        else:
+            scan = partial(scan_headers, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
+            self._add(scan(self._found.store, name))
 
-    def _reuse_finished(self, name: str, *, checksums: bool | None) -> bool:
-        """Record the index that an interrupted run has written for this very tar; return whether it has."""
+    def _take_finished(self, name: str, *, checksums: bool | None) -> bool:
+        """Return whether a run that was cut off has indexed this very tar; if so, take its index."""
         digest = self._digests[name] = self._input_digest(name)
         entry = None if digest is None else self._transaction.finished(name, digest)
         if entry is None or (checksums and entry.info.crc32c is None):
@@ -128,14 +117,15 @@ class Build:
         if data is None or crc32c(data) != entry.info.index_crc32c:
             return False
         index = parse_index(data, name=entry.info.index_path)
-        more = entry.more
-        indexed = IndexedTar(name, index, int(more.get("without_key", 0)), dict(more.get("ignored", {})))
-        self._record(indexed, entry.info)
+        self._take(
+            IndexedTar(name, index, int(entry.more.get("without_key", 0)), dict(entry.more.get("ignored", {}))),
+            entry.info,
+        )
         with self._lock:
             self.resumed += 1
         return True
 
-    def _write_index(self, indexed: IndexedTar) -> None:
+    def _add(self, indexed: IndexedTar) -> None:
         info, parts = encode_shard(indexed.name, indexed.index)
         digest = self._digests[indexed.name]
         if self._input_digest(indexed.name) != digest:
@@ -148,9 +138,9 @@ class Build:
                 self._transaction.put(info.index_path, parts)
             else:
                 self._transaction.put_index(Entry(info, digest, more), parts)
-        self._record(indexed, info)
+        self._take(indexed, info)
 
-    def _record(self, indexed: IndexedTar, info: ShardInfo) -> None:
+    def _take(self, indexed: IndexedTar, info: ShardInfo) -> None:
         keys = indexed.index.keys()
         hashes = hash_keys((key.encode("utf-8", "surrogateescape") for key in keys), len(keys))
         with self._lock:
@@ -159,41 +149,37 @@ class Build:
             self.ignored.update(indexed.ignored)
 
     def _input_digest(self, name: str) -> str | None:
-        """Return what changes when another tar replaces this one; None where the server sends no ETag."""
+        """Return what tells a tar from one that takes its name later; None where the server does not say."""
         made_by = f"index {__version__} {' '.join(self._ignore)}"
-        if self._tars.on_disk:
-            status = os.stat(self._tars.path(name))
+        if self._found.on_disk:
+            status = os.stat(self._found.path(name))
             return f"{made_by} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
-        version = self._tars.store.version(name)
+        version = self._found.store.version(name)
         return f"{made_by} {version.size} {version.etag}" if version.etag else None
 
     def check_unique(self, on_duplicate: OnDuplicate) -> None:
-        """Fill `repeated` with the keys that name two samples.
-
-        Raises:
-            DuplicateKeyError: Keys repeat, and `on_duplicate` is "raise".
-        """
+        """Fill `repeated`, and raise if there are any and they are not wanted."""
         first: dict[str, tuple[str, int]] = {}
         for name, rows in self._rows_with_repeated_hashes():
             path = index_path(name)
             index = parse_index(self._target.read(path) or b"", name=path)
             for row in rows:
-                key, sample = index.key(row), (name, _sample_offset(index, row))
-                if first.setdefault(key, sample) != sample:  # keys with equal hashes may still differ
-                    self.repeated.append(RepeatedKey(key, *sample, *first[key]))
+                key, here = index.key(row), (name, _sample_offset(index, row))
+                if first.setdefault(key, here) != here:  # keys of one hash may still differ
+                    self.repeated.append(RepeatedKey(key, *here, *first[key]))
         if self.repeated and on_duplicate == "raise":
             shown = "; ".join(map(str, self.repeated[:SHOWN]))
             more = f"; and {len(self.repeated) - SHOWN} more" if len(self.repeated) > SHOWN else ""
             raise DuplicateKeyError(
-                f"{len(self.repeated)} key(s) repeat: {shown}{more}; repack with the files of a sample together, "
+                f"{len(self.repeated)} key(s) come back: {shown}{more}; repack with the files of a sample together, "
                 'or pass on_duplicate="keep" (--on-duplicate keep) to index them as they are'
             )
 
     def _rows_with_repeated_hashes(self) -> Iterator[tuple[str, list[int]]]:
-        """Yield (tar, rows whose key hash repeats), in the order of the dataset."""
+        """Yield (tar, rows), in the order of the dataset."""
         repeated = np.sort(repeated_hashes(self._all_hashes()))
         start = 0
-        for name in self._tars.names:
+        for name in self._found.names:
             stop = start + len(self._hashes[name])
             rows = repeated[np.searchsorted(repeated, start) : np.searchsorted(repeated, stop)] - start
             if len(rows):
@@ -201,35 +187,34 @@ class Build:
             start = stop
 
     def _all_hashes(self) -> npt.NDArray[np.uint64]:
-        return np.concatenate([self._hashes[name] for name in self._tars.names])
+        return np.concatenate([self._hashes[name] for name in self._found.names])
 
     @property
     def shards(self) -> list[ShardInfo]:
         """All shards, in the order of the dataset."""
-        return [self._shards[name] for name in self._tars.names]
+        return [self._shards[name] for name in self._found.names]
 
     def encode(
-        self, replaced: Manifest | None = None, location: str | None = None
+        self, before: Manifest | None = None, shards_at: str | None = None
     ) -> tuple[Manifest, list[tuple[str, Parts]]]:
         """Return the manifest, and the files of the whole dataset in the order of publication.
 
         Args:
-            replaced: The manifest that this one replaces, if it describes these tars; its classes and
-                packing options are kept.
-            location: Where the tars are, if not beside the manifest.
+            before: The manifest that this one replaces, if it is of these tars.
+            shards_at: Where the tars are, if not beside the manifest.
         """
         return encode_dataset(
             self.shards,
             self._all_hashes(),
             unique_keys=not self.repeated,
-            classes=None if replaced is None else replaced.classes,
-            packed_with=recorded_options(indexed=True) if replaced is None else replaced.packed_with,
-            locations=(OWN_FOLDER if location is None else location,),
+            classes=None if before is None else before.classes,
+            packed_with=recorded_options(indexed=True) if before is None else before.packed_with,
+            locations=(OWN_FOLDER if shards_at is None else shards_at,),
         )
 
 
 class _StoppedError(Exception):
-    """Indexing another tar has failed, so this one is given up."""
+    """Another tar has failed, and this one is not needed any more."""
 
 
 def _size(store: Store, advance: Callable[[int], None], name: str) -> int:
@@ -239,6 +224,6 @@ def _size(store: Store, advance: Callable[[int], None], name: str) -> int:
 
 
 def _sample_offset(index: ShardIndex, row: int) -> int:
-    """Return the offset of a sample's first header."""
+    """Return where the first header of a sample begins."""
     members = index.members(row)
     return min(int(index.data_offset[member]) - int(index.header_bytes[member]) for member in members)

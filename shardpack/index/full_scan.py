@@ -1,6 +1,6 @@
-"""Index a local tar by reading it once, from end to end, so that every payload has a checksum.
+"""Index a tar on the disk by reading it once, from end to end; every payload gets a checksum.
 
-`header_scan.py` reads little more than the headers instead.
+`header_scan.py` reads as little of a tar as it can instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TarFile:
-    """A local tar, and the patterns of members to ignore in it."""
+    """A tar on the disk, and patterns of members to ignore in it."""
 
     folder: str
     name: str
@@ -28,19 +28,13 @@ class TarFile:
 
 
 def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) -> IndexedTar:
-    """Return the index of a local tar, with checksums.
+    """Return the index of a tar. Reads the file once; what follows the end of the archive only for its checksum.
 
-    Reads the file once. What follows the end of the archive counts only for the checksum of the file.
-
-    Args:
-        tar: The tar to read.
-        advance: Called with the number of bytes after each piece of the file.
+    Calls `advance(bytes)` after each piece of the file.
 
     Raises:
-        CorruptShardError: The file is not a plain tar, is damaged or truncated, has no samples, or a
-            sample has a field twice.
-        ShardNotFoundError: The file is missing.
-        StorageError: The file cannot be read, or is a FIFO, socket or device.
+        CorruptShardError: Not a plain tar, damaged, truncated, without samples, or a sample has a field twice.
+        ShardNotFoundError, StorageError: It cannot be read, or is a device or FIFO.
     """
     parser, grouping = TarParser(tar.name), Grouping(tar.name, tar.ignore)
     num_bytes = checksum = 0
@@ -54,7 +48,7 @@ def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) ->
                     grouping.add(event)
                 ended = parser.finished
                 if ended and grouping.is_empty:
-                    raise grouping.no_samples()  # at once: what follows may be endless
+                    raise grouping.no_samples()  # whatever follows, even if it never ends
             advance(len(data))
     except FileNotFoundError as error:
         raise ShardNotFoundError("the tar is missing; restore it", shard=tar.name) from error
@@ -75,5 +69,5 @@ def _chunks(path: str, name: str) -> Iterator[memoryview]:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Return a descriptor of a file, without waiting for a writer if it is a FIFO."""
+    """Open a file; a FIFO without waiting for its other end."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

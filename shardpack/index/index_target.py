@@ -1,4 +1,4 @@
-"""Choose where the indexes of existing tars are written, and check what is there already."""
+"""Where the indexes of somebody's tars go, and what is there already."""
 
 from __future__ import annotations
 
@@ -24,63 +24,54 @@ from shardpack.storage.url import WEB_SCHEMES, is_url
 
 
 @dataclass(frozen=True, slots=True)
-class ReplacedDataset:
-    """The manifest of the dataset that is about to be replaced, and its shards by name."""
+class Existing:
+    """A dataset that is about to be replaced: its manifest, and its shards by name."""
 
     manifest: Manifest
     shards: Mapping[str, ShardInfo]
 
 
-def check_writable(tars: TarSet, target: Target, location: str | None, *, force: bool) -> ReplacedDataset | None:
-    """Return the dataset that is about to be replaced, if its manifest and shard table are sound.
-
-    Writes nothing.
-
-    Args:
-        tars: The tars to index.
-        target: Where the indexes go.
-        location: Where the tars are as seen from the target; None if they are in it.
-        force: Allow a manifest, and files that are not indexes, to be replaced.
+def check_writable(found: TarSet, target: Target, shards_at: str | None, *, force: bool) -> Existing | None:
+    """Return the dataset that is about to be replaced, if its manifest and shard table are sound; writes nothing.
 
     Raises:
-        OutputExistsError: The target holds unfinished work of another command, or a dataset with tars
-            that are not in `tars`. Without `force` also: it holds a dataset, or a file that is not an
-            index where one would go.
+        OutputExistsError: A dataset is unfinished there, has more tars, or is there; or an index
+            is somebody else's. The last two only without `force`.
         StorageError: The folder may not be written to.
     """
     refuse_other_work(target, "index")
-    if tars.on_disk and location is not None:
-        refuse_other_work(FolderTarget(tars.folder), "index")
-    replaced = _replaced_dataset(target)
-    known: set[str] = set() if replaced is None else set(replaced.shards)
-    if left_out := sorted(known.difference(tars.names)):
+    if found.on_disk and shards_at is not None:
+        refuse_other_work(FolderTarget(found.folder), "index")
+    before = _existing(target)
+    known: set[str] = set() if before is None else set(before.shards)
+    if left := sorted(known.difference(found.names)):
         raise OutputExistsError(
-            f"the dataset in {target.location!r} has {len(left_out)} more tar(s), such as {left_out[0]!r}; "
-            f'index them all: "shardpack index --force {tars.folder}"'
+            f"the dataset in {target.location!r} has {len(left)} more tar(s), such as {left[0]!r}; "
+            f'index them all: "shardpack index --force {found.folder}"'
         )
     if not force:
         if has_manifest(target):
             raise OutputExistsError(
                 f"{target.location!r} already holds {FILE_NAME}; pass --force to index its tars again"
             )
-        for name in map(index_path, tars.names):
-            _refuse_other_file(target, name)
+        for name in map(index_path, found.names):
+            _refuse_foreign(target, name)
     if os.path.isdir(target.location) and not os.access(target.location, os.W_OK):
         raise StorageError(f'cannot write to {target.location!r}; change its permissions, or open with index="memory"')
-    return replaced
+    return before
 
 
-def _replaced_dataset(target: Target) -> ReplacedDataset | None:
+def _existing(target: Target) -> Existing | None:
     try:
         manifest = parse_manifest(target.read(FILE_NAME) or b"")
         table = whole_table(manifest, target.read)
     except FormatError:
         return None
-    return ReplacedDataset(manifest, {info.name: info for info in map(table.shard, range(len(table)))})
+    return Existing(manifest, {info.name: info for info in map(table.shard, range(len(table)))})
 
 
-def _refuse_other_file(target: Target, name: str) -> None:
-    """Raise OutputExistsError if a file of this name exists that is not a shardpack index."""
+def _refuse_foreign(target: Target, name: str) -> None:
+    """Raise OutputExistsError if there is a file of this name that no run of ours has made."""
     if target.size(name) is not None and b'"format":"shardpack-' not in (target.read(name) or b"")[:4096]:
         where = f"{target.location}/{name}" if is_url(target.location) else os.path.join(target.location, name)
         raise OutputExistsError(f"{where!r} is not a shardpack index; move it away, or pass --force")
@@ -88,7 +79,7 @@ def _refuse_other_file(target: Target, name: str) -> None:
 
 @contextmanager
 def writing_indexes(target: Target) -> Iterator[None]:
-    """Add to a StorageError from a bucket that the indexes can also go elsewhere."""
+    """Say in an error of a bucket that takes no files what else there is."""
     try:
         yield
     except StorageError as error:
@@ -99,78 +90,73 @@ def writing_indexes(target: Target) -> Iterator[None]:
 
 
 def target_for(
-    tars: TarSet,
+    found: TarSet,
     out: str | os.PathLike[str] | None,
     options: Mapping[str, Any] | None,
     out_options: Mapping[str, Any] | None,
 ) -> tuple[Target, str | None]:
-    """Return the target for the indexes, and where the tars are as seen from it; None if they are in it.
-
-    Args:
-        tars: The tars to index.
-        out: Folder or URL for the indexes; None for beside the tars.
-        options, out_options: `storage_options` of the tars and of `out`.
+    """Return where the indexes of some tars go, and where the tars are as seen from there; None: beside them.
 
     Raises:
-        OptionError: Indexes cannot be written there, or a reader who opens them there could not find the tars.
+        OptionError: Indexes cannot be there, or nobody who opens them there would find the tars.
     """
     if out is None:
         if out_options:
             raise OptionError("out_options are for out; name it, or leave them out")
-        if tars.folder.partition("://")[0] in WEB_SCHEMES:
+        if found.folder.partition("://")[0] in WEB_SCHEMES:
             raise OptionError(
-                f"cannot write to {tars.folder!r}: a web server takes no files; "
+                f"cannot write to {found.folder!r}: a web server takes no files; "
                 "name a folder or bucket for the indexes: --out (out=)"
             )
-        if not (callable(getattr(tars.store, "put", None)) and callable(getattr(tars.store, "names", None))):
+        if not (callable(getattr(found.store, "put", None)) and callable(getattr(found.store, "names", None))):
             raise OptionError(
-                f"cannot write to {tars.folder!r}: this store does not take objects, or does not list them; "
+                f"cannot write to {found.folder!r}: this store takes no objects, or does not list them; "
                 'open its tars with index="memory"'
             )
-        return target_of(tars.store, needs_list=False), None
-    if not tars.on_disk and not is_url(tars.folder):
+        return target_of(found.store, needs_list=False), None
+    if not found.on_disk and not is_url(found.folder):
         raise OptionError(
-            f"tars in {tars.folder!r} cannot be found from elsewhere, as it has no URL; write the indexes beside them, "
+            f"tars in {found.folder!r} are not found from elsewhere: it has no URL; write the indexes beside them, "
             'or open the tars with index="memory"'
         )
     out = os.fspath(out)
     if is_url(out):
         if out.partition("://")[0] in WEB_SCHEMES:
             raise OptionError(f"cannot write to {out.partition('?')[0]!r}: a web server takes no files")
-        if tars.on_disk:
+        if found.on_disk:
             raise OptionError(
                 f"tars on this disk cannot be found from {out!r}; write the indexes beside them, then copy both"
             )
-        same_scheme = out.partition("://")[0] == tars.folder.partition("://")[0]
-        store = open_store(out, out_options or (options if same_scheme else None))
-        beside = store.location == tars.folder
-        return target_of(store, needs_list=False), None if beside else _checked(tars.folder, store.location)
+        same_kind = out.partition("://")[0] == found.folder.partition("://")[0]
+        store = open_store(out, out_options or (options if same_kind else None))
+        here = store.location == found.folder
+        shards_at = None if here else _checked(found.folder, store.location)
+        return target_of(store, needs_list=False), shards_at
     store = open_store(os.path.abspath(out), out_options)
-    if tars.on_disk and os.path.realpath(out) == os.path.realpath(tars.folder):
-        return target_of(tars.store), None
-    return target_of(store), _checked(_relative_location(tars, store.location), store.location)
+    if found.on_disk and os.path.realpath(out) == os.path.realpath(found.folder):
+        return target_of(found.store), None
+    return target_of(store), _checked(_from(store.location, found), store.location)
 
 
-def _relative_location(tars: TarSet, folder: str) -> str:
-    """Return where the tars are as seen from a local folder: a relative path where possible."""
-    if not tars.on_disk:
-        return tars.folder
+def _from(folder: str, found: TarSet) -> str:
+    """Return where the tars are, as seen from a folder."""
+    if not found.on_disk:
+        return found.folder
     try:
-        location = os.path.relpath(os.path.realpath(tars.folder), os.path.realpath(folder))
-    except ValueError:  # on Windows: the folder is on another drive
-        location = tars.folder
-    return location.replace(os.sep, "/")
+        there = os.path.relpath(os.path.realpath(found.folder), os.path.realpath(folder))
+    except ValueError:  # another drive of Windows
+        there = found.folder
+    return there.replace(os.sep, "/")
 
 
-def _checked(location: str, home: str) -> str:
-    """Return a location that a manifest in `home` may name; raise OptionError if it may not."""
-    if is_url(location) and not is_followed(home, location):
+def _checked(shards_at: str, home: str) -> str:
+    if is_url(shards_at) and not is_followed(home, shards_at):
         raise OptionError(
-            f"tars at {location!r} cannot be found from elsewhere (SPEC 6.5); write the indexes beside them"
+            f"tars at {shards_at!r} are not found from elsewhere (SPEC 6.5); write the indexes beside them"
         )
-    if not is_location(location):
+    if not is_location(shards_at):
         raise OptionError(
-            f"cannot say in {home!r} where the tars are: {location[:80]!r} is neither a path nor a URL without "
+            f"cannot say in {home!r} where the tars are: {shards_at[:80]!r} is neither a path nor a URL without "
             "user, query and fragment"
         )
-    return location
+    return shards_at

@@ -1,4 +1,4 @@
-"""`import shardpack` is cheap and loads nothing optional, in a fresh process."""
+"""`import shardpack` is cheap and loads nothing optional, in a fresh process; worker processes load what they use."""
 
 from __future__ import annotations
 
@@ -6,34 +6,60 @@ import json
 import subprocess
 import sys
 
+import pytest
+
 from tests.conftest import ROOT
 
-LATE = ["PIL", "click", "fsspec", "obstore", "pyarrow", "ray", "rich", "simplejpeg", "torch", "webdataset"]
+LATE = {"PIL", "click", "fsspec", "obstore", "pyarrow", "ray", "rich", "simplejpeg", "torch", "urllib3", "webdataset"}
+HEAVY = {"argparse", "asyncio", "crc32c", "email", "http", "logging.config", "ssl", "unittest", "xml", "zstandard"}
+PACKING = {"shardpack.dataset", "shardpack.read", "shardpack.stream", "shardpack.index.run", "multiprocessing"}
 SECONDS = 10.0  # a hang, not a speed: figures are in tools/bench
 
 PROBE = """
 import json, sys, time
 start = time.perf_counter()
-import shardpack
+{}
 seconds = time.perf_counter() - start
-print(json.dumps([seconds, sorted({name.split(".")[0] for name in sys.modules})]))
+print(json.dumps([seconds, [*sys.modules]]))
 """
 
 
-def _import_once() -> tuple[float, set[str]]:
-    done = subprocess.run([sys.executable, "-c", PROBE], cwd=ROOT, check=True, capture_output=True, text=True)
+def _run_once(code: str) -> tuple[float, set[str]]:
+    """Return the seconds that some code takes in a fresh process, and the modules that are loaded then."""
+    command = [sys.executable, "-c", PROBE.format(code)]
+    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
     seconds, modules = json.loads(done.stdout)
     return seconds, set(modules)
 
 
-def test_nothing_optional_is_loaded():
-    _, modules = _import_once()
-    assert "shardpack" in modules
-    assert not modules & set(LATE)
+def test_importing_loads_nothing_but_errors():
+    _, modules = _run_once("import shardpack")
+    assert {name for name in modules if name.startswith("shardpack.")} == {
+        "shardpack._version",
+        "shardpack.errors",
+        "shardpack.index",
+        "shardpack.runtime",
+        "shardpack.runtime.lazy",
+    }
+    assert "numpy" not in modules
+
+
+@pytest.mark.parametrize(
+    ("code", "unused"),
+    [
+        ("import shardpack; shardpack.open; import shardpack.dataset", {"shardpack.write", "shardpack.commit"}),
+        ("import shardpack.write.pack_shard", PACKING),  # as each worker process
+        ("import shardpack; shardpack.pack; import shardpack.write.pack", PACKING - {"multiprocessing"}),
+        ("import shardpack; shardpack.ShardWriter", PACKING - {"multiprocessing"}),
+    ],
+)
+def test_nothing_is_loaded_that_is_not_needed(code, unused):
+    _, modules = _run_once(code)
+    assert not modules & (LATE | HEAVY | unused)
 
 
 def test_importing_is_quick():
-    assert min(_import_once()[0] for _ in range(3)) < SECONDS
+    assert min(_run_once("import shardpack.dataset")[0] for _ in range(3)) < SECONDS
 
 
 def test_help_loads_no_more_than_it_needs():
@@ -41,4 +67,4 @@ def test_help_loads_no_more_than_it_needs():
     done = subprocess.run([sys.executable, "-c", probe], cwd=ROOT, check=True, capture_output=True, text=True)
     modules = {name.split(".")[0] for name in done.stderr.split()}
     assert "click" in modules
-    assert not modules & (set(LATE) - {"click", "rich"})
+    assert not modules & (LATE - {"click", "rich"})

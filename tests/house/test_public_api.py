@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
+
+import pytest
 
 import shardpack
 
@@ -40,9 +43,25 @@ def test_names_are_exact_and_sorted():
 
 
 def test_nothing_else_looks_public():
-    submodules = {name for name, value in vars(shardpack).items() if inspect.ismodule(value)}
-    visible = {name for name in vars(shardpack) if not name.startswith("_")} - submodules - {"annotations"}
-    assert visible == set(PUBLIC)
+    visible = {name for name in dir(shardpack) if not name.startswith("_")} - {
+        "annotations",
+        "TYPE_CHECKING",
+        "lazy_names",
+    }
+    assert {name for name in visible if not inspect.ismodule(getattr(shardpack, name))} == set(PUBLIC)
+
+
+def test_names_stay_what_they_are_when_modules_are_imported():
+    """`shardpack.index` is a package as well, which importing would put in the place of the function."""
+    import shardpack.index.run
+
+    assert shardpack.index is sys.modules["shardpack.index.run"].index
+    assert sys.modules["shardpack.index"] is not shardpack.index
+
+
+def test_other_names_are_none():
+    with pytest.raises(AttributeError, match="module 'shardpack' has no attribute 'opne'"):
+        _ = shardpack.opne
 
 
 def test_everything_public_is_documented():

@@ -40,7 +40,7 @@ def built(tars, *, target=None, **options):
     found = find_tars(tars if isinstance(tars, (str, os.PathLike)) else MemoryStore(tars))
     with begin(target, "index", replace=False) as transaction:
         build = Build(found, target, transaction)
-        build.index_all(**options)
+        build.add_all(**options)
     return build, target
 
 
@@ -57,7 +57,7 @@ def test_repeats_are_all_but_the_first_of_a_key_in_the_order_of_the_dataset(shar
         if (shard, offset) != first.setdefault(key, (shard, offset)):
             expected.append((key, shard, offset, *first[key]))
     if expected:
-        with pytest.raises(DuplicateKeyError, match=rf"^{len(expected)} key\(s\) repeat"):
+        with pytest.raises(DuplicateKeyError, match=rf"^{len(expected)} key\(s\) come back"):
             build.check_unique("raise")
         build.repeated.clear()
     build.check_unique("keep")
@@ -71,7 +71,7 @@ def test_repeats_are_all_but_the_first_of_a_key_in_the_order_of_the_dataset(shar
 
 def test_the_files_of_the_dataset_are_those_of_its_shards():
     build, _ = built({"x.tar": tar("a", "b"), "y.tar": tar("c")})
-    manifest, files = build.encode(location="s3://bucket/tars")
+    manifest, files = build.encode(shards_at="s3://bucket/tars")
     assert manifest.locations == ("s3://bucket/tars",)
     assert parse_manifest(b"".join(dict(files)[".shardpack/manifest.json"])) == manifest
     again, _ = build.encode(manifest)

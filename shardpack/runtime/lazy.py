@@ -1,0 +1,32 @@
+"""Names of a package that are imported when they are first asked for (PEP 562)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from importlib import import_module
+from typing import Any
+
+
+def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
+    """Return `__getattr__` and `__dir__` for a package that is being imported.
+
+    Args:
+        package: Its name.
+        modules: Public name -> the module below the package that has it.
+    """
+    namespace = vars(sys.modules[package])
+    for name, module in modules.items():
+        if module.partition(".")[0] == name:
+            # The first import of a module makes it an attribute of its package. That is now, and undone: the name
+            # is a function's.
+            import_module(f"{package}.{name}")
+            del namespace[name]
+
+    def get(name: str) -> Any:
+        if name not in modules:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = namespace[name] = getattr(import_module(f"{package}.{modules[name]}"), name)
+        return value
+
+    return get, lambda: sorted({*namespace, *modules})
