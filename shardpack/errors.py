@@ -1,13 +1,13 @@
-"""Every error shardpack raises on purpose.
+"""Every error that shardpack raises on purpose.
 
     ShardpackError
     ├── FormatError (ValueError)            bytes or names that break a rule of SPEC.md
     │   ├── CorruptShardError               a tar is damaged, truncated or not a tar
-    │   ├── CorruptIndexError               a sidecar index or key index is damaged
+    │   ├── CorruptIndexError               an index, shard table or key index is damaged
     │   ├── CorruptManifestError            the manifest is damaged
     │   ├── StaleIndexError                 a shard is not the one its index describes
-    │   ├── UnsupportedVersionError         written by a newer format version
-    │   ├── InvalidKeyError                 a name that readers would cut differently
+    │   ├── UnsupportedVersionError         written by a newer version of the format
+    │   ├── InvalidKeyError                 a key or field that tar readers would split differently
     │   └── DuplicateKeyError               one key names two samples
     ├── SampleNotFoundError (LookupError)
     │   ├── UnknownKeyError (KeyError)      no sample has this key
@@ -16,14 +16,14 @@
     ├── ShardNotFoundError (FileNotFoundError)     a file of a dataset is missing
     ├── DatasetNotFoundError (FileNotFoundError)   no manifest where one was expected
     ├── OutputExistsError (FileExistsError)        refusal to overwrite
-    ├── SourceError (ValueError)            what was to be packed has problems
+    ├── SourceError (ValueError)            the samples to pack have problems
     ├── DecodeError (ValueError)            a payload is not what its field name says
-    ├── OptionError (ValueError)            an argument is out of range or contradictory
-    ├── StorageError (OSError)              the disk refused: full, read-only, unreadable
-    └── MissingDependencyError (ImportError)    an extra is not installed
+    ├── OptionError (ValueError)            an argument is out of range or contradicts another
+    ├── StorageError (OSError)              a disk or server refused a read or write
+    └── MissingDependencyError (ImportError)    an optional package is not installed
 
-Constructor law: exactly one positional message and optional keywords, so that an error
-survives pickling and the one-string rebuild that PyTorch workers do.
+Constructors take exactly one positional message and optional keywords, so that an error survives
+pickling, and PyTorch workers, which rebuild an error from one string.
 """
 
 from __future__ import annotations
@@ -32,53 +32,62 @@ from typing import Literal
 
 OnError = Literal["raise", "skip"]  # what to do with samples that have problems
 
+_CONTEXT = ("shard", "path", "key", "offset")
+
 
 class ShardpackError(Exception):
-    """Base of all errors raised on purpose; `str()` is one line that says what to do next."""
+    """Base of all errors raised on purpose; `str()` is one line that says what to do next.
+
+    Attributes:
+        shard: Name of the shard concerned, or None.
+        path: Path of the file or object concerned, from its store's root, or None.
+        key: Key of the sample concerned, or None.
+        offset: Byte offset in the shard or file, or None.
+    """
 
     def __init__(
         self,
         message: str,
         *,
         shard: str | None = None,
+        path: str | None = None,
         key: str | None = None,
         offset: int | None = None,
     ):
         super().__init__(message)
-        self.shard, self.key, self.offset = shard, key, offset
+        self.shard, self.path, self.key, self.offset = shard, path, key, offset
 
     def __str__(self) -> str:
-        named = (("shard", self.shard), ("key", self.key), ("offset", self.offset))
-        context = [f"{name}={value!r}" for name, value in named if value is not None]
+        context = [f"{name}={value!r}" for name in _CONTEXT if (value := getattr(self, name)) is not None]
         return str(self.args[0]) + (f" ({', '.join(context)})" if context else "")
 
 
 class FormatError(ShardpackError, ValueError):
-    """Bytes or names that break a rule of SPEC.md."""
+    """Bytes or names break a rule of SPEC.md."""
 
 
 class CorruptShardError(FormatError):
-    """A tar is damaged, truncated, or no tar at all."""
+    """A tar is damaged, truncated or not a tar at all."""
 
 
 class CorruptIndexError(FormatError):
-    """A sidecar index or the key index is damaged."""
+    """A shard index, the shard table or the key index is damaged."""
 
 
 class CorruptManifestError(FormatError):
-    """The manifest is not JSON, or its values contradict each other."""
+    """The manifest is not JSON, fails its checksum, or contradicts itself."""
 
 
 class StaleIndexError(FormatError):
-    """The shard on disk is not the one its index describes."""
+    """A shard is not the one its index describes."""
 
 
 class UnsupportedVersionError(FormatError):
-    """The file was written by a newer version of the format."""
+    """A file was written by a newer version of the format."""
 
 
 class InvalidKeyError(FormatError):
-    """A key or field that other readers would cut or fold differently."""
+    """A key or field would be split or case-folded differently by other tar readers."""
 
 
 class DuplicateKeyError(FormatError):
@@ -86,7 +95,7 @@ class DuplicateKeyError(FormatError):
 
 
 class SampleNotFoundError(ShardpackError, LookupError):
-    """What was asked for is not in the dataset."""
+    """The requested sample or field is not in the dataset."""
 
 
 class UnknownKeyError(SampleNotFoundError, KeyError):
@@ -94,7 +103,7 @@ class UnknownKeyError(SampleNotFoundError, KeyError):
 
 
 class PositionError(SampleNotFoundError, IndexError):
-    """The position lies outside the dataset."""
+    """The position is outside the dataset."""
 
 
 class FieldNotFoundError(SampleNotFoundError, KeyError):
@@ -102,19 +111,19 @@ class FieldNotFoundError(SampleNotFoundError, KeyError):
 
 
 class ShardNotFoundError(ShardpackError, FileNotFoundError):
-    """A file that the manifest names is missing."""
+    """A file of a dataset is missing."""
 
 
 class DatasetNotFoundError(ShardpackError, FileNotFoundError):
-    """There is no manifest where a dataset was expected."""
+    """No manifest exists where a dataset was expected."""
 
 
 class OutputExistsError(ShardpackError, FileExistsError):
-    """Something is already there, and overwriting was not asked for."""
+    """The output exists already, and overwriting was not requested."""
 
 
 class SourceError(ShardpackError, ValueError):
-    """What was to be packed has problems; the message names the first few and counts all."""
+    """The samples to pack have problems; the message names the first few and counts all."""
 
 
 class DecodeError(ShardpackError, ValueError):
@@ -126,8 +135,8 @@ class OptionError(ShardpackError, ValueError):
 
 
 class StorageError(ShardpackError, OSError):
-    """The disk refused a read or a write."""
+    """A disk or server refused a read or write."""
 
 
 class MissingDependencyError(ShardpackError, ImportError):
-    """An optional package is needed; the message names the extra that brings it."""
+    """An optional package is required; the message names the extra that installs it."""

@@ -56,7 +56,7 @@ def checked(pieces: Iterable[Any], name: str, *, num_bytes: int, checksum: int |
         raise CorruptShardError(
             f"file in {whose!r} is damaged: expected {expected}, got {length} with {found:08x}; "
             "restore it, then run the same command: it continues where it stopped",
-            shard=name,
+            path=name,
         )
 
 
@@ -71,7 +71,7 @@ def check_file(path: Path, name: str, *, num_bytes: int, checksum: int | None) -
         for _ in checked(read_file(path), name, num_bytes=num_bytes, checksum=checksum, whose=str(path.parent)):
             pass
     except FileNotFoundError as error:
-        raise ShardNotFoundError(f"a file of the dataset is missing: {str(path)!r}; restore it", shard=name) from error
+        raise ShardNotFoundError(f"a file of the dataset is missing: {str(path)!r}; restore it", path=name) from error
 
 
 class Sender:
@@ -100,7 +100,7 @@ class Sender:
         raise StorageError(
             f"cannot write {name!r}: other bytes arrive in {self._store.location!r} than were sent; "
             "check the network (or use https), then run the same command: it continues where it stopped",
-            shard=name,
+            path=name,
         )
 
     def _arrived(self, name: str, source: bytes | Path) -> bool:

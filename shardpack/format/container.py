@@ -203,7 +203,7 @@ def check_kind(metadata: Mapping[str, str], schema: Schema, name: str) -> None:
     if int(found) > schema.version:
         raise UnsupportedVersionError(
             f"{schema.kind} version {found} is not known: expected at most {schema.version}; upgrade shardpack",
-            shard=name,
+            path=name,
             offset=8,
         )
 
@@ -214,7 +214,7 @@ def _check_known(what: str, found: Iterable[str], known: Iterable[str], schema: 
         raise UnsupportedVersionError(
             f"{schema.kind} has the {what} {unknown[0][:40]!r}, which this version of shardpack does not know; "
             "upgrade shardpack to the version that wrote it, or later",
-            shard=name,
+            path=name,
             offset=8,
         )
 
@@ -262,4 +262,4 @@ def _check_contiguous(spans: list[tuple[int, int]], data_start: int, num_bytes: 
 
 
 def _broken(what: str, name: str, *, offset: int = 8) -> CorruptIndexError:
-    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', shard=name, offset=offset)
+    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=name, offset=offset)

@@ -42,7 +42,7 @@ def whole_table(manifest: Manifest, read: Callable[[str], bytes | None]) -> Shar
         data = read(path)
         if data is None or len(data) != segment.num_bytes:
             raise CorruptIndexError(
-                'file is missing or cut short; restore it, or rebuild it with "shardpack index --force"', shard=path
+                'file is missing or cut short; restore it, or rebuild it with "shardpack index --force"', path=path
             )
         view = memoryview(data)
         return TableSegmentReader(

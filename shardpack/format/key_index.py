@@ -175,7 +175,7 @@ class KeySegmentReader:
             raise UnsupportedVersionError(
                 f"key index has hashes of the kind {header.metadata.get('hash', '')[:20]!r}, which this version of "
                 "shardpack does not know; upgrade shardpack to the version that wrote it, or later",
-                shard=self._file.path,
+                path=self._file.path,
             )
         if header.columns["entry"].shape != (self.segment.num_keys, 2):
             raise self._file.broken(

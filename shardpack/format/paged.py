@@ -203,7 +203,7 @@ class PagedFile:
             raise UnsupportedVersionError(
                 f"index has pages and chapters of {rows} rows, which this version of shardpack does not know; "
                 "upgrade shardpack to the version that wrote it, or later",
-                shard=self.path,
+                path=self.path,
             )
         order = ("chapter", "directory", page_column(self._schema))
         if header.columns.keys() != set(order):
@@ -239,7 +239,7 @@ class PagedFile:
 
     def broken(self, what: str) -> CorruptIndexError:
         """Return the error that says what is wrong with this file."""
-        return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', shard=self.path)
+        return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=self.path)
 
 
 def merged(ranges: Iterable[Range]) -> list[Range]:

@@ -328,4 +328,4 @@ def _one_behind_the_other(offset: npt.NDArray[Any], size: npt.NDArray[Any], head
 
 
 def _broken(what: str, name: str) -> CorruptIndexError:
-    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', shard=name)
+    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=name)

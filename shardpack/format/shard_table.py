@@ -95,6 +95,6 @@ class ShardTable:
                 raise CorruptIndexError(
                     f"shard table names {info.name!r} twice, or one index for two; "
                     'rebuild it with "shardpack index --force"',
-                    shard=self._segments[at].path,
+                    path=self._segments[at].path,
                 )
             seen.add(info.index_path)

@@ -86,7 +86,7 @@ def writing_indexes(target: Target) -> Iterator[None]:
         if not is_url(target.location):
             raise
         message = f"{error.args[0]}; or name another target for the indexes: --out"
-        raise StorageError(message, shard=error.shard) from error
+        raise StorageError(message, shard=error.shard, path=error.path) from error
 
 
 def target_for(

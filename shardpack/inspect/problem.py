@@ -48,4 +48,6 @@ def problem_of(error: ShardpackError, name: str) -> Problem:
         CorruptManifestError: "damaged",
         StaleIndexError: "stale",
     }
-    return Problem(kinds.get(type(error), "damaged"), error.shard or name, error.args[0], error.key, error.offset)
+    return Problem(
+        kinds.get(type(error), "damaged"), error.path or error.shard or name, error.args[0], error.key, error.offset
+    )

@@ -86,7 +86,7 @@ def _check_file(store: Store, segment: Segment) -> None:
         raise CorruptIndexError(
             f"file is damaged or not of this dataset: expected {segment.num_bytes} bytes with CRC32C "
             f"{segment.crc32c:08x}, got {num_bytes} with {checksum:08x}; {_REBUILD}",
-            shard=path,
+            path=path,
         )
 
 
@@ -113,7 +113,7 @@ def _check_keys(store: Store, whole: Manifest, hashes: Hashes | None) -> None:
         file = SegmentFile(store, segment)
         KeySegmentReader(file.load, segment, path=file.path).check()
         if hashes is not None and not _holds(segment, hashes[first : first + segment.num_keys]):
-            raise StaleIndexError(f"key index is not that of the keys; {_REBUILD}", shard=file.path)
+            raise StaleIndexError(f"key index is not that of the keys; {_REBUILD}", path=file.path)
         first += segment.num_keys
 
 
@@ -131,9 +131,9 @@ def _check_copy(store: Store, whole: Manifest) -> None:
     try:
         same = bytes(store.buffer(path)) == bytes(store.buffer(FILE_NAME))
     except ShardNotFoundError as error:
-        raise ShardNotFoundError(f"manifest is missing; copy {FILE_NAME} to this name", shard=path) from error
+        raise ShardNotFoundError(f"manifest is missing; copy {FILE_NAME} to this name", path=path) from error
     if not same:
-        raise StaleIndexError(f"manifest differs from {FILE_NAME}; restore the right one", shard=path)
+        raise StaleIndexError(f"manifest differs from {FILE_NAME}; restore the right one", path=path)
 
 
 def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem]:

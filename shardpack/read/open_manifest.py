@@ -25,7 +25,7 @@ def load_manifest(store: Store) -> tuple[bytes, Manifest]:
     try:
         text = bytes(store.buffer(manifest.FILE_NAME, max_bytes=manifest.MAX_MANIFEST_BYTES))
     except CorruptShardError as error:
-        raise CorruptManifestError(error.args[0], shard=manifest.FILE_NAME) from error
+        raise CorruptManifestError(error.args[0], path=manifest.FILE_NAME) from error
     except ShardNotFoundError as error:
         raise DatasetNotFoundError(
             f"no dataset in {store.location!r}: {manifest.FILE_NAME} is missing; "

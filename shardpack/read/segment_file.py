@@ -51,14 +51,14 @@ class SegmentFile:
             raise CorruptIndexError(
                 f"index has a wrong length: expected {expected} bytes, got {found}; "
                 'restore it, or rebuild it with "shardpack index --force"',
-                shard=self.path,
+                path=self.path,
             )
         return buffer
 
     def missing(self) -> ShardNotFoundError:
         """Return the error that this file is missing."""
         return ShardNotFoundError(
-            'file is missing; restore it, or rebuild it with "shardpack index --force"', shard=self.path
+            'file is missing; restore it, or rebuild it with "shardpack index --force"', path=self.path
         )
 
     def trim(self) -> None:

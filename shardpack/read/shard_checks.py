@@ -123,7 +123,7 @@ def fetch_index(store: Store, info: ShardInfo) -> Any:
         raise _not_ours(info, f"{store.size(info.index_path)} bytes") from None
     except ShardNotFoundError as error:
         raise ShardNotFoundError(
-            'index is missing; restore it, or rebuild it with "shardpack index --force"', shard=info.index_path
+            'index is missing; restore it, or rebuild it with "shardpack index --force"', path=info.index_path
         ) from error
 
 
@@ -155,5 +155,5 @@ def _not_ours(info: ShardInfo, found: str) -> CorruptIndexError:
     return CorruptIndexError(
         f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
         f'{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with "shardpack index --force"',
-        shard=info.index_path,
+        path=info.index_path,
     )

@@ -94,7 +94,7 @@ def _damaged(listing: Listing, member: int) -> CorruptShardError:
     return CorruptShardError(
         f"field {field!r} does not have the checksum that its index says; "
         'verify the source with "shardpack verify --full"',
-        shard=where.path if where else None,
+        path=where.path if where else None,
         key=listing.keys[sample],
         offset=where.start if where else None,
     )

@@ -118,8 +118,8 @@ class AdaptedStore(BaseStore):
         if isinstance(error, ShardpackError):
             raise error
         if any(kind.__name__ in _MISSING_NAMES for kind in type(error).__mro__):
-            raise ShardNotFoundError(f"no object {path!r} in {self.location!r}; check the name", shard=path) from error
+            raise ShardNotFoundError(f"no object {path!r} in {self.location!r}; check the name", path=path) from error
         if length and start + length > (size := self.size(path)):
             raise_truncated(path, start, length, size)
         reason = " ".join(f"{type(error).__name__}: {error}".split())
-        raise StorageError(f"cannot read {path!r} of {self.location!r}: {reason}", shard=path) from error
+        raise StorageError(f"cannot read {path!r} of {self.location!r}: {reason}", path=path) from error

@@ -83,7 +83,7 @@ def check_size(path: str, size: int, max_bytes: int | None) -> None:
     if max_bytes is not None and size > max_bytes:
         raise CorruptShardError(
             f"object is too large: expected at most {format_bytes(max_bytes)}, it has {format_bytes(size)}; restore it",
-            shard=path,
+            path=path,
         )
 
 
@@ -96,6 +96,6 @@ def raise_truncated(path: str, start: int, length: int, size: int) -> NoReturn:
     raise CorruptShardError(
         f"shard is truncated: expected bytes up to {start + length}, it has {size}; "
         'restore it, then run "shardpack verify"',
-        shard=path,
+        path=path,
         offset=start,
     )

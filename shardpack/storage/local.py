@@ -145,7 +145,7 @@ class LocalStore(BaseStore):
             identity = opened.identity()
             if self._identities.setdefault(path, identity) != identity:
                 raise StaleIndexError(
-                    "the file was replaced after this dataset was opened; open the dataset again", shard=path
+                    "the file was replaced after this dataset was opened; open the dataset again", path=path
                 )
             file = self._files.setdefault(path, opened)
             while len(self._files) > _MAX_OPEN_FILES:

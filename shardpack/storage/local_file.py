@@ -59,12 +59,12 @@ class LocalFile:
             self._descriptor = open_regular(full_path)
         except (FileNotFoundError, NotADirectoryError) as error:
             raise ShardNotFoundError(
-                f"a file of the dataset is missing: {full_path!r}; restore it, or pack again", shard=name
+                f"a file of the dataset is missing: {full_path!r}; restore it, or pack again", path=name
             ) from error
         except StorageError as error:
-            raise StorageError(error.args[0], shard=name) from None
+            raise StorageError(error.args[0], path=name) from None
         except OSError as error:
-            raise StorageError(f"cannot open {full_path!r}: {error.strerror}", shard=name) from error
+            raise StorageError(f"cannot open {full_path!r}: {error.strerror}", path=name) from error
 
     def __enter__(self) -> LocalFile:
         return self
@@ -105,7 +105,7 @@ class LocalFile:
                     raise_truncated(self._name, start, length, self.size())
                 data += more
         except OSError as error:
-            raise StorageError(f"cannot read: {error.strerror}", shard=self._name, offset=start) from error
+            raise StorageError(f"cannot read: {error.strerror}", path=self._name, offset=start) from error
         return data
 
     def _read_large(self, start: int, length: int) -> bytes:
@@ -120,7 +120,7 @@ class LocalFile:
                     raise_truncated(self._name, start, length, self.size())
                 got += more
         except OSError as error:
-            raise StorageError(f"cannot read: {error.strerror}", shard=self._name, offset=start) from error
+            raise StorageError(f"cannot read: {error.strerror}", path=self._name, offset=start) from error
         return buffer.take()
 
     def map(self) -> mmap.mmap | bytes:
@@ -129,7 +129,7 @@ class LocalFile:
         try:
             return mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ, **_MAP_OPTIONS) if size else b""
         except (OSError, ValueError) as error:  # ValueError: cut short just now
-            raise StorageError(f"cannot map: {error}; try again", shard=self._name) from error
+            raise StorageError(f"cannot map: {error}; try again", path=self._name) from error
 
     def prefetch(self, starts: Sequence[int], lengths: Sequence[int]) -> None:
         """Start reading those ranges whose first byte is not in the page cache.

@@ -118,7 +118,7 @@ class MemoryStore(BaseStore):
         try:
             return self._objects[path]
         except KeyError:
-            raise ShardNotFoundError(f"no object {path!r} in {self.location!r}; check the name", shard=path) from None
+            raise ShardNotFoundError(f"no object {path!r} in {self.location!r}; check the name", path=path) from None
 
 
 def _content(source: bytes | Path) -> bytes:

@@ -77,20 +77,20 @@ class RetryLoop:
         if error.kind == "beyond":
             raise error from None
         if error.kind == "missing":
-            failure = ShardNotFoundError(f"no object {where!r}; check the name, or restore it", shard=path)
+            failure = ShardNotFoundError(f"no object {where!r}; check the name, or restore it", path=path)
         elif error.kind == "exists":
-            failure = OutputExistsError(f"object exists: {where!r}; choose another name", shard=path)
+            failure = OutputExistsError(f"object exists: {where!r}; choose another name", path=path)
         elif error.kind == "changed":
             failure = StaleIndexError(
                 f"the object {where!r} was replaced after this dataset was opened ({reason}); open the dataset again",
-                shard=path,
+                path=path,
             )
         elif error.kind == "denied":
             failure = StorageError(
                 f"cannot {action} {where!r}: access denied ({reason}); {self._connection.advice}",
-                shard=path,
+                path=path,
             )
         else:
             then = "" if error.kind == "refused" else "; try again later"
-            failure = StorageError(f"cannot {action} {where!r}{tried}: {reason}{then}", shard=path)
+            failure = StorageError(f"cannot {action} {where!r}{tried}: {reason}{then}", path=path)
         raise failure from None  # what lies below may tell secrets

@@ -99,7 +99,7 @@ def test_refused(path):
         read(path.name, path.read_bytes())
     assert type(caught.value) is expected_error(path.name)
     assert caught.value.offset == OFFSETS.get(path.name.partition("-")[0])
-    assert path.suffix == ".json" or caught.value.shard == path.name
+    assert path.suffix == ".json" or (caught.value.path or caught.value.shard) == path.name
     assert "\n" not in str(caught.value)
 
 

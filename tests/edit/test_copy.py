@@ -389,7 +389,7 @@ def test_a_damaged_source_is_an_error(dataset, store, tmp_path, name, remote, cu
             CorruptShardError, match=r"is damaged: expected \d+ bytes with CRC32C .*; restore it"
         ) as caught:
             shardpack.copy(source, target)
-        assert caught.value.shard == name
+        assert caught.value.path == name
         assert manifest.FILE_NAME not in open_store(target).names()
         assert name not in open_store(target).names()
 

@@ -145,7 +145,7 @@ REFUSED = {
 def test_refused(data, reason, offset):
     with pytest.raises(CorruptIndexError, match=reason) as caught:
         safetensors.parse(data, name="x.index")
-    assert caught.value.shard == "x.index"
+    assert caught.value.path == "x.index"
     assert offset is None or caught.value.offset == offset
 
 
@@ -184,7 +184,7 @@ GOOD = {"dtype": "U8", "shape": [2], "data_offsets": [0, 2]}
 def test_unknown_names_need_a_newer_shardpack(header):
     with pytest.raises(UnsupportedVersionError, match=r"does not know; upgrade shardpack") as caught:
         safetensors.parse(container(header, bytes(4)), name="x.index", schema=SCHEMA)
-    assert caught.value.shard == "x.index"
+    assert caught.value.path == "x.index"
 
 
 def test_names_that_begin_with_x_are_passed_over():

@@ -127,7 +127,7 @@ def test_p_rules(parts, reason):
     opened = Opened(parts, num_rows=600)
     with pytest.raises(CorruptIndexError, match=reason) as caught:
         opened.file.page_of(3)
-    assert caught.value.shard == ".shardpack/test.index"
+    assert caught.value.path == ".shardpack/test.index"
 
 
 def test_a_directory_that_is_not_sorted_is_refused():

@@ -215,7 +215,7 @@ def test_refused(change, reason):
     data = b"".join(safetensors.encode(columns, metadata))
     with pytest.raises(CorruptIndexError, match=reason) as caught:
         parse_index(data, name="x.index")
-    assert caught.value.shard == "x.index"
+    assert caught.value.path == "x.index"
 
 
 def test_samples_without_any_field_are_refused():

@@ -41,7 +41,7 @@ def test_has_no_attribute_called_message(error):
 @every_class
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
 def test_pickles_with_its_context(error, protocol):
-    original = error("shard is cut short", shard="shard-000001.tar", key="cat/0001", offset=512)
+    original = error("shard is cut short", shard="shard-000001.tar", path="a.index", key="cat/0001", offset=512)
     copy = pickle.loads(pickle.dumps(original, protocol))
     assert type(copy) is error
     assert str(copy) == str(original)
@@ -58,6 +58,7 @@ def test_rebuilds_from_its_own_text(error):
 def test_text_is_one_plain_line(error):
     assert str(error("no such key")) == "no such key"  # not the quoted repr of KeyError
     assert str(error("bad header", shard="a.tar", key="k", offset=0)) == "bad header (shard='a.tar', key='k', offset=0)"
+    assert str(error("bad header", path="x.index", offset=8)) == "bad header (path='x.index', offset=8)"
     assert "\n" not in str(error("no such key", key="a\nb"))
 
 

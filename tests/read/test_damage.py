@@ -73,7 +73,7 @@ def test_a_missing_file(folder, name, error, verify):
     assert {type(found) for found in errors} == {error}
     assert isinstance(errors[0], FileNotFoundError)
     if name != ".shardpack/manifest.json":
-        assert {found.shard for found in errors} == {name}
+        assert {found.path or found.shard for found in errors} == {name}
         for full in (False, True):
             (problem,) = reported(folder, full=full)
             assert (problem.kind, problem.shard) == ("missing", name)
@@ -104,7 +104,7 @@ def test_a_truncated_file(folder, name, verify):
             with pytest.raises(CorruptManifestError):
                 shardpack.verify(folder)
             continue
-        assert {found.shard for found in errors} <= {path}
+        assert {found.path or found.shard for found in errors} <= {path}
         for full in (False, True):
             problems = reported(folder, full=full)
             assert {problem.shard for problem in problems} == {path}
@@ -130,7 +130,7 @@ def test_a_flipped_bit_in_every_region_of_an_index(folder, original, verify):
         for at in {begin, (begin + end) // 2, end - 1}:
             flip(folder / INDEXES[1], at, bit=at % 8)
             errors = errors_of_reading(folder, SAMPLES, verify=verify)
-            assert {(type(found), found.shard) for found in errors} == {(CorruptIndexError, INDEXES[1])}, region
+            assert {(type(found), found.path) for found in errors} == {(CorruptIndexError, INDEXES[1])}, region
             (problem,) = reported(folder, full=False)
             assert (problem.kind, problem.shard) == ("damaged", INDEXES[1])
             shutil.copy(original / INDEXES[1], folder / INDEXES[1])
@@ -146,7 +146,7 @@ def test_flipped_bits_in_the_key_index(folder, original, step):
         for key in SAMPLES:
             with pytest.raises((CorruptIndexError, UnsupportedVersionError)) as caught:
                 ds.position_of(key)
-            assert caught.value.shard == path
+            assert caught.value.path == path
         (problem,) = reported(folder, full=False)
         assert (problem.kind, problem.shard) == ("damaged", path)
         shutil.copy(original / path, folder / path)
@@ -236,7 +236,7 @@ def test_a_file_of_another_dataset(folder, tmp_path_factory, name, other, verify
     shutil.copy(other_folder / other_path, folder / path)
     errors = errors_of_reading(folder, SAMPLES, verify=verify)
     if errors or name not in SHARDS or not verify:  # checked reads may find the very bytes they want in another tar
-        assert {found.shard for found in errors} == {path}
+        assert {found.path or found.shard for found in errors} == {path}
     assert {type(found) for found in errors} <= {CorruptIndexError, StaleIndexError, CorruptShardError}
     for full in (False, True):
         assert {problem.shard for problem in reported(folder, full=full)} == {path}
@@ -250,7 +250,7 @@ def test_files_of_one_dataset_mixed_up(folder, verify):
         (folder / b).rename(folder / a)
         (folder / "aside").rename(folder / b)
         errors = errors_of_reading(folder, SAMPLES, verify=verify)
-        assert {found.shard for found in errors} == {a, b}
+        assert {found.path or found.shard for found in errors} == {a, b}
         assert {problem.shard for problem in reported(folder, full=False)} >= {a, b}
 
 
@@ -288,7 +288,7 @@ def test_a_shard_cut_short_while_it_is_open(folder):
         file.truncate(3 * BLOCK)
     with pytest.raises(CorruptShardError, match="truncated") as caught:
         ds[2]
-    assert caught.value.shard == SHARDS[0]
+    assert caught.value.path == SHARDS[0]
 
 
 def test_a_dataset_replaced_while_it_is_open_is_not_mixed_with_the_new_one(folder, tmp_path_factory):

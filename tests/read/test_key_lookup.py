@@ -71,7 +71,7 @@ def test_no_key_is_unknown_because_the_key_index_is_foreign(kind):
         for ask in (lambda key=key: ds[key], lambda key=key: key in ds, lambda key=key: ds.select([key])):
             with pytest.raises(CorruptIndexError, match=r"not of this dataset: .* rebuild it with") as caught:
                 ask()
-            assert plain(caught.value.shard) == "keys.index"
+            assert plain(caught.value.path) == "keys.index"
 
 
 def test_a_key_index_of_another_length():

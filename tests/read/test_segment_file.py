@@ -27,7 +27,7 @@ def test_a_local_file_is_mapped_and_its_length_checked(tmp_path):
     path.unlink()
     with pytest.raises(ShardNotFoundError, match="file is missing; restore it") as caught:
         SegmentFile(LocalStore(tmp_path), segment).load(0, 1)
-    assert plain(caught.value.shard) == "keys.index"
+    assert plain(caught.value.path) == "keys.index"
 
 
 def test_a_remote_file_is_read_by_ranges():

@@ -68,7 +68,7 @@ def test_damage_is_not_copied(dataset, tmp_path):
     shard.write_bytes(whole)
     with pytest.raises(CorruptShardError, match="verify the source") as caught:
         shardpack.pack(shardpack.open(tmp_path / "source"), tmp_path / "out", jobs=1)
-    assert (caught.value.shard, caught.value.key) == (shard.name, entry.key)
+    assert (caught.value.path, caught.value.key) == (shard.name, entry.key)
 
 
 def test_repeated_samples_are_refused(dataset, tmp_path):

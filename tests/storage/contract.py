@@ -75,7 +75,7 @@ class StoreContract:
         assert bytes(store.buffer("a.bin", max_bytes=len(DATA))) == DATA
         with pytest.raises(CorruptShardError, match=r"too large: expected at most 1000 B, it has 10\.0 KiB") as caught:
             store.buffer("a.bin", max_bytes=1000)
-        assert caught.value.shard == "a.bin"
+        assert caught.value.path == "a.bin"
 
     def test_versions_tell_the_length(self, store):
         assert store.version("a.bin").size == len(DATA)
@@ -109,7 +109,7 @@ class StoreContract:
         ):
             with pytest.raises(CorruptShardError, match=r"truncated.* has 10240; restore") as caught:
                 read()
-            assert (caught.value.shard, caught.value.offset) == ("a.bin", start)
+            assert (caught.value.path, caught.value.offset) == ("a.bin", start)
 
     def test_no_bytes_are_everywhere(self, store):
         for start in (0, 5, len(DATA), len(DATA) + 5):
@@ -129,7 +129,7 @@ class StoreContract:
             with pytest.raises(ShardNotFoundError, match=name) as caught:
                 read()
             assert isinstance(caught.value, FileNotFoundError)
-            assert caught.value.shard == name
+            assert caught.value.path == name
 
     def test_reads_are_counted(self):
         store = self.make_store({"a.bin": DATA})

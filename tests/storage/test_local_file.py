@@ -118,7 +118,7 @@ def test_the_system_refuses_a_read(store, monkeypatch):
     monkeypatch.setattr(local_file, "_pread", refuse)
     with pytest.raises(StorageError, match="Input/output error") as caught:
         store.get_range("a.bin", start=7, length=1)
-    assert (caught.value.shard, caught.value.offset) == ("a.bin", 7)
+    assert (caught.value.path, caught.value.offset) == ("a.bin", 7)
 
 
 def test_missing_files_are_named(tmp_path):

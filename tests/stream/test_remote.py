@@ -171,7 +171,7 @@ class FailingStore(RemoteStore):
     def get_range(self, path, *, start, length):
         data = super().get_range(path, start=start, length=length)
         if (path, start <= self.broken[1] < start + length) == (self.broken[0], True):
-            raise StorageError("the network is gone", shard=path)
+            raise StorageError("the network is gone", path=path)
         return data
 
 
