@@ -68,6 +68,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     """
     from shardpack.dataset import open_dataset
     from shardpack.format import manifest
+    from shardpack.read.missing_dataset import missing_dataset
     from shardpack.storage.adapter import adapt, can_adapt
     from shardpack.storage.locations import LocationOptions
     from shardpack.storage.open import open_store, with_cache
@@ -94,7 +95,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
             return open_dataset(store, verify=verify, sidecars=beside, options=options)
         if beside is None and not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
             open_store(path, storage_options)  # refuses options
-            raise _no_manifest(path)
+            raise missing_dataset(path)
         return open_dataset(open_store(path), verify=verify, sidecars=beside, options=options)
     if isinstance(location, (list, tuple)):
         raise DatasetNotFoundError(
@@ -124,39 +125,6 @@ def _sidecars(where: str | os.PathLike[str] | RangeReader, options: LocationOpti
     given = options.storage_options if is_url(where) else None
     store = open_store(where, given)
     return with_cache(store, options.cache_dir, options.cache_bytes, given) if store.remote else store
-
-
-def _no_manifest(path: str) -> DatasetNotFoundError:
-    from shardpack.commit.folder_target import FolderTarget
-    from shardpack.commit.lease import how_to_continue, unfinished_command
-    from shardpack.format import manifest
-    from shardpack.format.naming import is_packer_name
-
-    if not os.path.exists(path):
-        return DatasetNotFoundError(f"no such folder: {path!r}; check the path")
-    if not os.path.isdir(path):
-        return DatasetNotFoundError(
-            f"not a folder: {path!r}; open the folder that holds {manifest.FILE_NAME}"
-            + (', or index the tar with "shardpack index"' if path.endswith(".tar") else "")
-        )
-    if os.path.isdir(os.path.join(path, manifest.WORK_FOLDER)):
-        then = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
-        return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {then}")
-    tars = [name for name in os.listdir(path) if name.endswith(".tar")]
-    if tars and all(map(is_packer_name, tars)):
-        return DatasetNotFoundError(
-            f"{path!r} holds {len(tars)} shard(s), but {manifest.FILE_NAME} and their indexes are missing, as after a "
-            "copy that left them out; copy them as well, pass sidecars= where they are elsewhere, or make them anew: "
-            f'"shardpack index {os.path.join(path, "*.tar")}"'
-        )
-    if tars:
-        return DatasetNotFoundError(
-            f"{path!r} holds {len(tars)} tar(s) without an index; make one with "
-            f'"shardpack index {os.path.join(path, "*.tar")}", or open with index="memory"'
-        )
-    return DatasetNotFoundError(
-        f'no dataset in {path!r}: it has no {manifest.FILE_NAME}; make one with "shardpack pack"'
-    )
 
 
 def pack(

@@ -52,7 +52,6 @@ def command(
     seconds, dry_run.
     """
     access: dict[str, Any] = {"storage_options": storage_options, "allow_locations": allow_locations}
-    shardpack.open(dataset, **access)  # says best why there is no dataset, if there is none
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.copy(dataset, target, progress=progress, **access, **options)
     if as_json:

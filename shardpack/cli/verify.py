@@ -41,7 +41,6 @@ def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bo
     With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key,
     offset), full, seconds, without_checksums.
     """
-    shardpack.open(dataset, **access)  # says best why there is no dataset, if there is none
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.verify(dataset, full=full, jobs=jobs, progress=progress, **access)
     with suppress(BrokenPipeError):  # the reader has seen enough; what was found stays found

@@ -12,6 +12,7 @@ from shardpack.errors import (
 from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import Manifest, parse_manifest
+from shardpack.read.missing_dataset import missing_dataset
 from shardpack.storage.protocols import Store
 
 
@@ -27,6 +28,8 @@ def load_manifest(store: Store) -> tuple[bytes, Manifest]:
     except CorruptShardError as error:
         raise CorruptManifestError(error.args[0], path=manifest.FILE_NAME) from error
     except ShardNotFoundError as error:
+        if store.folder is not None:
+            raise missing_dataset(store.folder) from error
         raise DatasetNotFoundError(
             f"no dataset in {store.location!r}: {manifest.FILE_NAME} is missing; "
             'pack one with "shardpack pack", or index tars with "shardpack index"'

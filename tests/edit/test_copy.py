@@ -408,7 +408,7 @@ def test_a_source_that_lacks_a_shard(dataset, store, tmp_path, remote):
 def test_there_must_be_a_dataset(tmp_path, store):
     (tmp_path / "empty").mkdir()
     for source in (tmp_path / "empty", "memory://nothing-here"):
-        with pytest.raises(DatasetNotFoundError, match=r"no dataset in .*; pack one with"):
+        with pytest.raises(DatasetNotFoundError, match=r'no dataset in .* with "shardpack pack"'):
             shardpack.copy(source, store.url)
 
 
