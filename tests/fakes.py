@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 
+from shardpack.format.dataset_files import RUN_PATH
+from shardpack.format.manifest import WORK_FOLDER
 from shardpack.sources.listing import Listing
 
 Samples = Mapping[str, Mapping[str, bytes]]
@@ -64,6 +66,11 @@ def contents(folder: Path) -> dict[str, bytes | None]:
         for name in files:
             found[os.path.normpath(os.path.join(relative, name))] = Path(path, name).read_bytes()
     return found
+
+
+def published(files: Mapping[str, bytes | None]) -> dict[str, bytes | None]:
+    """Return the files that are no unfinished work."""
+    return {name: data for name, data in files.items() if name != RUN_PATH and not name.startswith(WORK_FOLDER)}
 
 
 def file_contents(folder: Path) -> dict[str, bytes]:

@@ -59,7 +59,7 @@ SHOWN = 3  # keys and tars named in a note
     show_default=True,
     help="Files in the tars to ignore, by their names without folders; repeat it for more patterns.",
 )
-@click.option("--force", is_flag=True, help="Replace indexes and a manifest that are already there.")
+@click.option("--force", is_flag=True, help="Mend a dataset that is there, or add its next generation.")
 @storage_option
 @options_of("--out-option", "the URL of --out, where it differs")
 @json_option
@@ -81,8 +81,9 @@ def command(
 
     TAR is a tar, a folder of tars, a pattern, or the URL of any of these. The tars stay as they are;
     members are grouped to samples as webdataset groups them. The manifest goes to the folder that
-    holds them all. With --force it also repairs a dataset whose indexes are damaged or lost. Of remote
-    tars only headers are read where payloads are large; such tars have no checksums.
+    holds them all. With --force it also repairs a dataset whose indexes are damaged or lost; where tars
+    are indexed otherwise than before, that is its next generation. Of remote tars only headers are read
+    where payloads are large; such tars have no checksums.
 
     With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, without_key,
     ignored, changed, without_checksums, resumed, bytes_fetched, seconds.

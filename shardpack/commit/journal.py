@@ -1,25 +1,28 @@
 """What an unfinished run has done: an entry for each finished shard, in the work folder.
 
-OUT/.shardpack/tmp/shard-000003.tar.done.json    {"input": "9f0c...", "shard": {"name": "shard-000003.tar", ...}}
-OUT/.shardpack/tmp/run.json                  {"run": "77ab..."}: of what the whole dataset was made
+OUT/.shardpack/tmp/shard-000003.tar.done.json    {"input": "9f0c...", "by": "5f3a...", "shard": {"name": ...}}
+OUT/.shardpack/run.json                          {"run": "77ab..."}: of what the whole dataset was made; the last to go
 
 An entry counts only if its input digest is that of the run that asks, so that nothing is taken over
 that was made of something else. Digests and shards are all that is kept: no location, no option, no secret.
+`by` tells the entries of one process from those of another that began in the same bucket.
 """
 
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
 from shardpack.commit.scratch import flat_name
 from shardpack.commit.target import Target
+from shardpack.format.dataset_files import RUN_PATH
 from shardpack.format.manifest import WORK_FOLDER
 from shardpack.format.shard_info import ShardInfo, info_of, record_of
 
-RUN_NAME = f"{WORK_FOLDER}/run.json"
 _ENDING = ".done.json"
 
 
@@ -44,11 +47,24 @@ class Journal:
     def __init__(self, target: Target, *, owns_tars: bool = True) -> None:
         """Read and write the entries of a target; without `owns_tars` its tars are somewhere else, or somebody's."""
         self._target, self._owns_tars = target, owns_tars
+        self._process = secrets.token_hex(8)
+        self._added: list[str] = []
 
     def add(self, entry: Entry) -> None:
-        """Write an entry; it replaces an earlier one of the same shard."""
-        value = {"input": entry.input_digest, "shard": record_of(entry.info), "more": dict(entry.more)}
-        self._target.put_unsynced(entry_name(entry.info.name), json.dumps(value).encode())
+        """Write an entry; it replaces an earlier one of the same shard. Safe in threads."""
+        name = entry_name(entry.info.name)
+        shard, more = record_of(entry.info), dict(entry.more)
+        value = {"input": entry.input_digest, "by": self._process, "shard": shard, "more": more}
+        self._added.append(name)
+        self._target.put_unsynced(name, json.dumps(value).encode())
+
+    def withdraw(self) -> None:
+        """Delete the entries that this process has written, but for those that another has replaced."""
+        for name in self._added:
+            with suppress(ValueError, KeyError, TypeError):  # not ours then
+                if json.loads(self._target.read(name) or b"")["by"] == self._process:
+                    self._target.delete([name])
+        self._added.clear()
 
     def find(self, name: str) -> Entry | None:
         """Return the entry of a shard, or None."""
@@ -82,12 +98,12 @@ class Journal:
 
     def write_run_digest(self, run_digest: str) -> None:
         """Say of what the whole dataset was made; comes before its manifest."""
-        self._target.put(RUN_NAME, [json.dumps({"run": run_digest}).encode()])
+        self._target.put(RUN_PATH, [json.dumps({"run": run_digest}).encode()])
 
     def run_digest(self) -> str | None:
         """Return of what the dataset was made whose manifest was about to be written; None if no run came so far."""
         try:
-            return str(json.loads(self._target.read(RUN_NAME) or b"")["run"])
+            return str(json.loads(self._target.read(RUN_PATH) or b"")["run"])
         except (ValueError, KeyError, TypeError):
             return None
 

@@ -4,7 +4,7 @@ in OUT                              without force       with force
 nothing of these                    a new dataset       a new dataset
 work folder of pack or copy         continue            continue
 manifest                            refuse              replace what the manifest lists
-manifest and work folder            as above, unless it is this very run, killed at its last step
+manifest and work folder, or run    as above, unless it is this very run, killed while it cleaned up: then it ends
 work folder of `shardpack index`    refuse              refuse: it is about somebody's tars
 shard files with none of these      refuse              refuse: they may be anybody's
 tars that `shardpack index` found   refuse              refuse: they are somebody's
@@ -12,11 +12,13 @@ tars that `shardpack index` found   refuse              refuse: they are somebod
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from shardpack.commit.lease import Command, refuse_other_work, unfinished_command
 from shardpack.commit.target import Target
-from shardpack.errors import FormatError, OutputExistsError
-from shardpack.format.dataset_files import REJECTED_PATH, generation_of, whole_table
-from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, Manifest, parse_manifest
+from shardpack.errors import FormatError, OutputExistsError, UnsupportedVersionError
+from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, whole_table
+from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, Manifest, manifest_path, parse_manifest
 from shardpack.format.naming import is_packer_name
 
 
@@ -45,10 +47,42 @@ def has_manifest(target: Target) -> bool:
     return target.size(FILE_NAME) is not None
 
 
+def is_manifest(text: bytes) -> bool:
+    """Return whether a text is a manifest that is sound, or one of a later version."""
+    try:
+        parse_manifest(text)
+    except UnsupportedVersionError:
+        return True
+    except FormatError:
+        return False
+    return True
+
+
+def newest_manifest(target: Target) -> tuple[bytes, Manifest] | None:
+    """Return the newest manifest that is sound, as text and as value; None if there is none.
+
+    A run that was killed may have created it and not replaced the copy; or the copy is damaged.
+    """
+    copy = _manifest_at(target, FILE_NAME)
+    known = 0 if copy is None else copy[1].generation
+    generations = {number for name in target.names() if manifest_path(number := generation_of(name)) == name}
+    for number in sorted(generations, reverse=True):
+        if number > known and (own := _manifest_at(target, manifest_path(number))):
+            return own
+    return copy
+
+
+def _manifest_at(target: Target, name: str) -> tuple[bytes, Manifest] | None:
+    text = target.read(name) or b""
+    with suppress(FormatError):
+        return text, parse_manifest(text)
+    return None
+
+
 def is_unfinished(target: Target) -> bool:
     """Return whether a command has begun here and not ended."""
-    there = target.size(WORK_FOLDER) is not None  # a folder that its owner was about to remove
-    return there or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
+    there = (target.size(name) is not None for name in (WORK_FOLDER, RUN_PATH))  # what goes last, without the rest
+    return any(there) or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
 
 
 def replaceable(target: Target, *, force: bool) -> list[str]:

@@ -4,7 +4,7 @@
     .shardpack/tmp/shard-000003.tar.done.json  journal: what the finished shard is, and of what it was made
     .shardpack/index/shard-000003.index        of a shard, which is finished when its journal entry
     shard-000003.tar                           and its tar are there
-    .shardpack/tmp/run.json                    journal: of what the whole dataset was made
+    .shardpack/run.json                        journal: of what the whole dataset was made
     .shardpack/shards-..., keys-...            of all shards together
     .shardpack/manifests/000001.json           created only if absent
     .shardpack/manifest.json                   a copy of it; last
@@ -22,13 +22,13 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shardpack.commit.delivery_queue import DeliveryQueue
-from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
+from shardpack.commit.journal import Entry, Journal, entry_name
 from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
-from shardpack.commit.overwrite import check_writable, has_manifest, replaceable
+from shardpack.commit.overwrite import check_writable, has_manifest, is_manifest, replaceable
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
-from shardpack.errors import OutputExistsError
-from shardpack.format.dataset_files import REJECTED_PATH, generation_of, metadata_paths
+from shardpack.errors import OutputExistsError, StorageError
+from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, metadata_paths
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, parse_manifest
 from shardpack.format.naming import is_packer_name
 from shardpack.format.shard_info import ShardInfo, index_path
@@ -94,6 +94,7 @@ class Transaction:
         self._replace, self._owns_tars, self._run_digest = replace, owns_tars, run_digest
         self._journal = Journal(target, owns_tars=owns_tars)
         self._new: list[str] = []
+        self._is_lost = False
         self.complete = False
 
     def __enter__(self) -> Transaction:
@@ -150,7 +151,7 @@ class Transaction:
         found = {f"{PurePosixPath(name).stem}.tar" for name in self._target.names() if is_packer_name(name)}
         unwanted = sorted(found.union(self._journal.shard_names()).difference(names))
         if unwanted:
-            self._lease.check()
+            self._check_lease()
         for name in unwanted:
             self.drop(name)
 
@@ -175,7 +176,7 @@ class Transaction:
         tar, index = files or self.scratch.files(info)
         with storage_errors(f"write to {self.location!r}", then=self._then):
             try:
-                self._lease.check()
+                self._check_lease()
                 self._journal.add(Entry(info, input_digest))
                 self._target.put_file(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
                 self._target.put_file(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
@@ -189,10 +190,15 @@ class Transaction:
         return DeliveryQueue(self.deliver, room=jobs + (4 if self._target.moves_files else 1))
 
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
-        """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads."""
+        """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads.
+
+        Raises:
+            OutputExistsError: Another process has begun here.
+        """
+        self._check_lease()
         if self._target.size(entry.info.index_path) is None:
             self._new.append(entry.info.index_path)
-        self._target.put(entry.info.index_path, parts)  # no look at the lease: any run writes the same
+        self._target.put(entry.info.index_path, parts)
         self._journal.add(entry)
 
     def read_index(self, name: str) -> bytes:
@@ -206,7 +212,7 @@ class Transaction:
 
     def put(self, name: str, parts: Iterable[Any]) -> None:
         """Write another file of the dataset."""
-        self._lease.check()
+        self._check_lease()
         self._target.put(name, parts)
 
     def publish(self, files: Sequence[tuple[str, Iterable[Any]]]) -> None:
@@ -217,15 +223,16 @@ class Transaction:
                 them: the manifest is the last, under the name of its generation and then under its own.
         """
         with storage_errors(f"write to {self.location!r}", then=self._then):
-            self._lease.check()
+            self._check_lease()
             *others, (own_name, text), (manifest_name, manifest_parts) = files
             unnamed = self._unnamed(b"".join(text), dict(others))
             if self._replace:
                 self._target.delete([own_name, *unnamed])  # of an earlier run, or killed
             for name, parts in others:
                 self.put(name, parts)
-            self._lease.check()
-            (self._target.create if self._replace else self._target.put)(own_name, text)
+            self._check_lease()
+            self._new.clear()  # from here on they are the dataset's
+            self._commit(own_name, b"".join(text))
             self._journal.write_run_digest("" if self._run_digest is None else self._run_digest())
             self._target.fsync()
             self.put(manifest_name, manifest_parts)
@@ -233,6 +240,15 @@ class Transaction:
             self._target.fsync()
             self._end()
         self.release()
+
+    def _commit(self, name: str, text: bytes) -> None:
+        """Give a manifest the name of its generation, unless it has it; what is damaged there gives way."""
+        there = self._target.read(name)
+        if there == text:
+            return
+        if there is not None and not is_manifest(there):
+            self._target.delete([name])
+        self._target.create(name, [text])
 
     def _unnamed(self, text: bytes, written: Collection[str]) -> list[str]:
         """Return the files here that are of this generation, or a later one, but that its manifest does not name."""
@@ -246,18 +262,31 @@ class Transaction:
     def roll_back(self) -> None:
         """Delete the indexes that this transaction has written where none were, and end it."""
         with suppress(OutputExistsError):  # somebody else goes on with them
-            self._lease.check()
+            self._check_lease()
             self._target.delete(self._new)
             self._end()
         self.release()
 
     def _end(self) -> None:
-        """Delete the work folder, the run's digest last."""
-        found = [name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/") and name != RUN_NAME]
-        self._target.delete(found)
-        self._target.delete([RUN_NAME])
+        """Delete the work folder, and then the run's digest: until it is gone, the same command knows what is left."""
+        self._target.delete(name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/"))
         self._target.drop_scratch()
+        self._target.delete([RUN_PATH])
+
+    def _check_lease(self) -> None:
+        """See `Lease.check`."""
+        try:
+            self._lease.check()
+        except OutputExistsError:
+            self._is_lost = True
+            raise
 
     def release(self) -> None:
-        """Give the target up; what is finished stays, for the same command to continue. Safe to call twice."""
+        """Give the target up; what is finished stays, for the same command to continue. Safe to call twice.
+
+        After another process has taken over, nothing of ours stays in the journal: that one may have ended already.
+        """
+        if self._is_lost:
+            with suppress(StorageError):
+                self._journal.withdraw()
         self._lease.release()

@@ -24,6 +24,7 @@ from shardpack.format.manifest import (
     OWN_FOLDER,
     AnySegment,
     Manifest,
+    Parent,
     encode_manifest,
     manifest_path,
     segment_path,
@@ -57,6 +58,7 @@ def encode_dataset(
     hashes: npt.NDArray[np.uint64],
     *,
     generation: int = 1,
+    parent: Parent | None = None,
     locations: Sequence[str] = (OWN_FOLDER,),
     unique_keys: bool = True,
     classes: Sequence[str] | None = None,
@@ -69,6 +71,7 @@ def encode_dataset(
         shards: All of them, in order.
         hashes: Of all keys, in order (`key_index.hash_keys`).
         generation: Number of this manifest.
+        parent: The generation before, which this one changes.
         locations: Where the tars are; each shard holds a number into it.
         unique_keys: Whether no key names two samples.
         classes: Class names in label order, where the source has classes.
@@ -103,6 +106,7 @@ def encode_dataset(
         unique_keys=unique_keys,
         classes=None if classes is None else tuple(classes),
         packed_with=packed_with,
+        parent=parent,
     )
     lines = [json.dumps({"name": name, "reason": reason}) + "\n" for name, reason in rejected]
     if lines:

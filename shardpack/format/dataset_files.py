@@ -12,6 +12,7 @@ from shardpack.format.shard_segment import TableSegment, TableSegmentReader
 from shardpack.format.shard_table import ShardTable
 
 REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
+RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all unfinished work is removed
 _SIDECAR = re.compile(
     rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
     re.ASCII,

@@ -2,33 +2,34 @@
 
 from __future__ import annotations
 
-import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from shardpack._version import __version__
 from shardpack.commit.journal import Entry
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import DuplicateKeyError, StaleIndexError
 from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
+from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import hash_keys, repeated_hashes
-from shardpack.format.manifest import OWN_FOLDER, Manifest
+from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent
 from shardpack.format.shard_index import ShardIndex, parse_index
-from shardpack.format.shard_info import ShardInfo, index_path
+from shardpack.format.shard_info import ShardInfo
 from shardpack.index.find import TarSet
 from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import ScanLimits, scan_headers
-from shardpack.index.index_target import writing_indexes
+from shardpack.index.index_target import Existing, writing_indexes
 from shardpack.index.report import RepeatedKey
+from shardpack.index.tar_digests import TarDigests
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
@@ -44,12 +45,20 @@ class Build:
     """What the indexes have said so far. Memory: one index a job, and 8 bytes a key."""
 
     def __init__(
-        self, found: TarSet, target: Target, transaction: Transaction, *, ignore: Sequence[str] = DEFAULT_IGNORE
+        self,
+        found: TarSet,
+        target: Target,
+        transaction: Transaction,
+        *,
+        ignore: Sequence[str] = DEFAULT_IGNORE,
+        digests: TarDigests | None = None,
+        before: Existing | None = None,
     ) -> None:
+        """Index tars in a transaction; `before` is the generation that the next one follows."""
+        self._before, self._digests = before, digests or TarDigests(found, ignore)
         self._found, self._target, self._transaction, self._ignore = found, target, transaction, ignore
         self._shards: dict[str, ShardInfo] = {}
         self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
-        self._digests: dict[str, str | None] = {}  # of each tar before it is scanned
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self.repeated: list[RepeatedKey] = []
@@ -109,9 +118,9 @@ class Build:
 
     def _take_finished(self, name: str, *, checksums: bool | None) -> bool:
         """Return whether a run that was cut off has indexed this very tar; if so, take its index."""
-        digest = self._digests[name] = self._input_digest(name)
-        entry = None if digest is None else self._transaction.finished(name, digest)
-        if entry is None or (checksums and entry.info.crc32c is None):
+        digest = self._digests.first(name)
+        entry = None if digest is None else self._finished(name, digest)
+        if entry is None or (checksums and entry.info.crc32c is None) or entry.info != self._numbered(entry.info):
             return False
         data = self._target.read(entry.info.index_path)
         if data is None or crc32c(data) != entry.info.index_crc32c:
@@ -125,10 +134,29 @@ class Build:
             self.resumed += 1
         return True
 
+    def _finished(self, name: str, digest: str) -> Entry | None:
+        """Return the entry of a tar, also where it has gone after the manifest was published."""
+        before = self._before
+        if before is not None and before.is_same_run and before.shards is not None:
+            return Entry(before.shards[name], digest)
+        return self._transaction.finished(name, digest)
+
+    def _numbered(self, info: ShardInfo) -> ShardInfo:
+        """Return a shard with the number of its location.
+
+        An index that is another than before gets a new number, so that it lies beside that of the generation before.
+        """
+        if self._before is None or self._before.shards is None or info.name not in self._before.shards:
+            return replace(info, location=0)
+        before = self._before.shards[info.name]
+        is_same = (info.index_bytes, info.index_crc32c) == (before.index_bytes, before.index_crc32c)
+        return replace(info, location=before.location if is_same else len(self._before.manifest.locations))
+
     def _add(self, indexed: IndexedTar) -> None:
         info, parts = encode_shard(indexed.name, indexed.index)
-        digest = self._digests[indexed.name]
-        if self._input_digest(indexed.name) != digest:
+        info = self._numbered(info)
+        digest = self._digests.first(indexed.name)
+        if self._digests.now(indexed.name) != digest:
             raise StaleIndexError(
                 "the tar changed while it was indexed; run the same command again", shard=indexed.name
             )
@@ -148,20 +176,11 @@ class Build:
             self.without_key += indexed.without_key
             self.ignored.update(indexed.ignored)
 
-    def _input_digest(self, name: str) -> str | None:
-        """Return what tells a tar from one that takes its name later; None where the server does not say."""
-        made_by = f"index {__version__} {' '.join(self._ignore)}"
-        if self._found.on_disk:
-            status = os.stat(self._found.path(name))
-            return f"{made_by} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
-        version = self._found.store.version(name)
-        return f"{made_by} {version.size} {version.etag}" if version.etag else None
-
     def check_unique(self, on_duplicate: OnDuplicate) -> None:
         """Fill `repeated`, and raise if there are any and they are not wanted."""
         first: dict[str, tuple[str, int]] = {}
         for name, rows in self._rows_with_repeated_hashes():
-            path = index_path(name)
+            path = self._shards[name].index_path
             index = parse_index(self._target.read(path) or b"", name=path)
             for row in rows:
                 key, here = index.key(row), (name, _sample_offset(index, row))
@@ -194,23 +213,33 @@ class Build:
         """All shards, in the order of the dataset."""
         return [self._shards[name] for name in self._found.names]
 
-    def encode(
-        self, before: Manifest | None = None, shards_at: str | None = None
-    ) -> tuple[Manifest, list[tuple[str, Parts]]]:
+    def encode(self, shards_at: str | None = None) -> tuple[Manifest, list[tuple[str, Parts]]]:
         """Return the manifest, and the files of the whole dataset in the order of publication.
 
+        What was indexed as before is the same generation, byte for byte.
+
         Args:
-            before: The manifest that this one replaces, if it is of these tars.
             shards_at: Where the tars are, if not beside the manifest.
         """
-        return encode_dataset(
-            self.shards,
-            self._all_hashes(),
-            unique_keys=not self.repeated,
-            classes=None if before is None else before.classes,
-            packed_with=recorded_options(indexed=True) if before is None else before.packed_with,
-            locations=(OWN_FOLDER if shards_at is None else shards_at,),
+        shards = self.shards
+        number = max((info.location for info in shards), default=0) + 1
+        encode = partial(encode_dataset, shards, self._all_hashes(), unique_keys=not self.repeated)
+        where = OWN_FOLDER if shards_at is None else shards_at
+        if self._before is None:
+            return encode(packed_with=recorded_options(indexed=True), locations=(where,) * number)
+        before = self._before.manifest
+        kept = partial(
+            encode,
+            classes=before.classes,
+            packed_with=before.packed_with,
+            locations=(where,) * max(number, len(before.locations)),
         )
+        if fingerprint_text(chain(shards)) == before.fingerprint:
+            manifest, files = kept(generation=before.generation, parent=before.parent)
+            if b"".join(files[-1][1]) == self._before.text:
+                return manifest, files
+        parent = Parent(before.generation, len(self._before.text), crc32c(self._before.text))
+        return kept(generation=before.generation + 1, parent=parent)
 
 
 class _StoppedError(Exception):

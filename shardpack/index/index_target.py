@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any
 
 from shardpack.commit.folder_target import FolderTarget
+from shardpack.commit.journal import Journal
 from shardpack.commit.lease import refuse_other_work
 from shardpack.commit.open_target import target_of
-from shardpack.commit.overwrite import has_manifest
+from shardpack.commit.overwrite import has_manifest, newest_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
 from shardpack.format.dataset_files import whole_table
-from shardpack.format.manifest import FILE_NAME, Manifest, is_location, parse_manifest
+from shardpack.format.manifest import FILE_NAME, Manifest, is_location
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.index.find import TarSet
 from shardpack.storage.locations import is_followed
@@ -25,14 +26,37 @@ from shardpack.storage.url import WEB_SCHEMES, is_url
 
 @dataclass(frozen=True, slots=True)
 class Existing:
-    """A dataset that is about to be replaced: its manifest, and its shards by name."""
+    """The generation that is there.
 
+    Attributes:
+        text, manifest: Its manifest, as it is written and as a value.
+        shards: By name; None if the shard table is damaged.
+        is_same_run: Whether the run that published it was of these very tars and options, and was killed before
+            it had cleaned up.
+    """
+
+    text: bytes
     manifest: Manifest
-    shards: Mapping[str, ShardInfo]
+    shards: Mapping[str, ShardInfo] | None
+    is_same_run: bool = False
 
 
-def check_writable(found: TarSet, target: Target, shards_at: str | None, *, force: bool) -> Existing | None:
-    """Return the dataset that is about to be replaced, if its manifest and shard table are sound; writes nothing.
+def check_writable(
+    found: TarSet,
+    target: Target,
+    shards_at: str | None,
+    *,
+    force: bool,
+    run_digest: Callable[[], str] = lambda: "",
+) -> Existing | None:
+    """Return the generation that is there, if its manifest is sound; writes nothing.
+
+    Args:
+        found: The tars.
+        target: Where their indexes go.
+        shards_at: Where the tars are, if not in the target.
+        force: Whether a next generation may follow one that is there.
+        run_digest: Called for what `begin` takes under this name, when it is needed.
 
     Raises:
         OutputExistsError: A dataset is unfinished there, has more tars, or is there; or an index
@@ -42,14 +66,14 @@ def check_writable(found: TarSet, target: Target, shards_at: str | None, *, forc
     refuse_other_work(target, "index")
     if found.on_disk and shards_at is not None:
         refuse_other_work(FolderTarget(found.folder), "index")
-    before = _existing(target)
-    known: set[str] = set() if before is None else set(before.shards)
+    before = _existing(target, run_digest)
+    known = set() if before is None else set(before.shards or ())
     if left := sorted(known.difference(found.names)):
         raise OutputExistsError(
             f"the dataset in {target.location!r} has {len(left)} more tar(s), such as {left[0]!r}; "
             f'index them all: "shardpack index --force {found.folder}"'
         )
-    if not force:
+    if not (force or (before is not None and before.is_same_run)):
         if has_manifest(target):
             raise OutputExistsError(
                 f"{target.location!r} already holds {FILE_NAME}; pass --force to index its tars again"
@@ -61,13 +85,17 @@ def check_writable(found: TarSet, target: Target, shards_at: str | None, *, forc
     return before
 
 
-def _existing(target: Target) -> Existing | None:
-    try:
-        manifest = parse_manifest(target.read(FILE_NAME) or b"")
-        table = whole_table(manifest, target.read)
-    except FormatError:
+def _existing(target: Target, run_digest: Callable[[], str]) -> Existing | None:
+    newest = newest_manifest(target)
+    if newest is None:
         return None
-    return Existing(manifest, {info.name: info for info in map(table.shard, range(len(table)))})
+    text, manifest = newest
+    shards = None
+    with suppress(FormatError):
+        table = whole_table(manifest, target.read)
+        shards = {info.name: info for info in map(table.shard, range(len(table)))}
+    published_by = Journal(target).run_digest()
+    return Existing(text, manifest, shards, bool(published_by) and published_by == run_digest())
 
 
 def _refuse_foreign(target: Target, name: str) -> None:

@@ -34,7 +34,7 @@ class IndexReport:
         changed: Tars that are not as the manifest before described them; only with `force`.
         without_checksums: Tars whose payloads were not read, so that nobody can check them.
         resumed: Tars whose index was there already, from a run that was cut off.
-        bytes_fetched: Bytes of the tars that were read.
+        bytes_fetched: Bytes that were read: of the tars, and a few to see that nobody else indexes them.
         seconds: Wall time.
     """
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from shardpack.commit.open_target import target_of
@@ -16,6 +17,7 @@ from shardpack.index.find import TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
 from shardpack.index.index_target import check_writable, target_for, writing_indexes
 from shardpack.index.report import IndexReport
+from shardpack.index.tar_digests import TarDigests
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
@@ -42,8 +44,9 @@ def index(
     bucket or on a server, payloads are skipped where that saves a quarter of the bytes; such tars
     have no checksums. A run that was cut off there continues: tars whose index is written, and that
     have the same length and ETag, are not read again. With `force` it also repairs a dataset whose
-    indexes or manifest are damaged or lost: what the manifest before said of classes and packing is
-    kept, if it is of the same tars.
+    indexes or manifest are damaged or lost. Where the tars are indexed otherwise than before, that
+    is the next generation: what the one before said of classes and packing is kept, and its files
+    stay as they are.
 
     Args:
         tars: A folder, a pattern (`train-*.tar`, `train-{000000..000127}.tar`), a tar, the URL of
@@ -60,7 +63,7 @@ def index(
         ignore: Patterns of files in the tars that become part of no sample: of their names without
             folders, or with a slash in the pattern, of whole names. Default: what macOS writes
             beside each file (AppleDouble).
-        force: Replace indexes and a manifest that are already there.
+        force: Go on where there is a manifest already: mend its files, or add the next generation.
         storage_options: For URLs, as `open` takes them.
         out_options: The same for `out`. None: `storage_options`, if both have the same scheme.
         progress: Called as progress("index", bytes done, bytes in all); skipped bytes count. For
@@ -87,15 +90,17 @@ def index(
     ignore = check_ignore(ignore)
     target, shards_at = target_for(found, out, storage_options, out_options)
     with storage_errors(f"write indexes to {target.location!r}"):
-        before = check_writable(found, target, shards_at, force=force)
+        digests = TarDigests(found, ignore)
+        run_digest = partial(digests.of_run, on_duplicate, checksums, shards_at)
+        before = check_writable(found, target, shards_at, force=force, run_digest=run_digest)
         with writing_indexes(target):
-            transaction = begin(target, "index", replace=False)
+            transaction = begin(target, "index", replace=False, run_digest=run_digest)
         with transaction:
-            built = Build(found, target, transaction, ignore=ignore)
+            built = Build(found, target, transaction, ignore=ignore, digests=digests, before=before)
             try:
                 built.add_all(jobs=jobs, checksums=checksums, progress=progress)
                 built.check_unique(on_duplicate)
-                whole, files = built.encode(None if before is None else before.manifest, shards_at)
+                whole, files = built.encode(shards_at)
                 with writing_indexes(target):
                     transaction.publish(files)
             except BaseException:
@@ -111,7 +116,7 @@ def index(
         repeated=tuple(built.repeated),
         without_key=built.without_key,
         ignored=dict(sorted(built.ignored.items())),
-        changed=_changed({} if before is None else before.shards, built.shards),
+        changed=_changed((before and before.shards) or {}, built.shards),
         without_checksums=sum(info.crc32c is None for info in built.shards),
         resumed=built.resumed,
         bytes_fetched=built.bytes_fetched,

@@ -13,16 +13,25 @@ import numpy.typing as npt
 from shardpack.errors import (
     CorruptIndexError,
     CorruptManifestError,
+    FormatError,
     ShardNotFoundError,
     ShardpackError,
     StaleIndexError,
     StorageError,
 )
 from shardpack.format.checksum import crc32c
-from shardpack.format.dataset_files import generation_of, metadata_paths
+from shardpack.format.dataset_files import RUN_PATH, generation_of, metadata_paths, whole_table
 from shardpack.format.fingerprint import chain_columns, fingerprint_text
 from shardpack.format.key_index import KeySegment, KeySegmentReader, encode_key_index
-from shardpack.format.manifest import FILE_NAME, OWN_FOLDER, WORK_FOLDER, Manifest, manifest_path, segment_path
+from shardpack.format.manifest import (
+    FILE_NAME,
+    OWN_FOLDER,
+    WORK_FOLDER,
+    Manifest,
+    manifest_path,
+    parse_manifest,
+    segment_path,
+)
 from shardpack.format.paged import Segment
 from shardpack.format.shard_info import FOLDER
 from shardpack.inspect.problem import Problem, problem_of
@@ -147,17 +156,39 @@ def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem
                 tars.add(info.name)
     except ShardpackError:  # reported already; nothing says now what belongs here
         return
-    is_unfinished = False
-    for name in _names(store, {name.rpartition("/")[0] for name in tars}):
-        if name.startswith(f"{WORK_FOLDER}/"):
-            is_unfinished = True
-        elif name.startswith(f"{FOLDER}/"):
-            if name not in known and not 0 < generation_of(name) < whole.generation:
-                yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
-        elif name.endswith(".tar") and name not in tars and OWN_FOLDER in whole.locations:
+    names = _names(store, {name.rpartition("/")[0] for name in tars})
+    if any(name.startswith(f"{FOLDER}/index/") and name not in known for name in names):
+        known.update(_earlier_indexes(store, whole, names))
+    for name in names:
+        if _is_unfinished(name):
+            continue
+        if name.startswith(f"{FOLDER}/"):
+            is_stray = name not in known and not 0 < generation_of(name) < whole.generation
+        else:
+            is_stray = name.endswith(".tar") and name not in tars and OWN_FOLDER in whole.locations
+        if is_stray:
             yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
-    if is_unfinished:
-        yield Problem("orphan", WORK_FOLDER, "a command was cut off; run it again, or remove this folder")
+    for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in names if _is_unfinished(name)}):
+        yield Problem("orphan", name, "a command was cut off; run it again, or remove this")
+
+
+def _is_unfinished(name: str) -> bool:
+    return name == RUN_PATH or name.startswith(f"{WORK_FOLDER}/")
+
+
+def _earlier_indexes(store: Store, whole: Manifest, names: list[str]) -> Iterator[str]:
+    """Yield the indexes that earlier generations name, as far as their manifests and tables are sound."""
+
+    def read(path: str) -> bytes | None:
+        with suppress(ShardNotFoundError):
+            return bytes(store.buffer(path))
+        return None
+
+    for path in names:
+        if path == manifest_path(number := generation_of(path)) and number < whole.generation:
+            with suppress(FormatError):
+                table = whole_table(parse_manifest(read(path) or b""), read)
+                yield from (table.shard(position).index_path for position in range(len(table)))
 
 
 def _names(store: Store, folders: set[str]) -> list[str]:

@@ -83,14 +83,14 @@ def test_verify_takes_urls(run, filled, full):
     store.put("shard-000000.tar", b"short")
     store.delete(".shardpack/index/shard-000001.index")
     store.put("shard-000099.tar", b"stray")
-    store.put(".shardpack/tmp/run.json", b"{}")
+    store.put(".shardpack/run.json", b"{}")
     found = run("verify", filled, "--json", *full)
     assert found.code == 1
     assert [(problem["kind"], problem["shard"]) for problem in found.json["problems"]] == [
         ("stale", "shard-000000.tar"),
         ("missing", ".shardpack/index/shard-000001.index"),
         ("orphan", "shard-000099.tar"),
-        ("orphan", ".shardpack/tmp"),
+        ("orphan", ".shardpack/run.json"),
     ]
 
 

@@ -20,7 +20,7 @@ from shardpack.runtime import processes as workers
 from shardpack.storage.open import open_store
 from tests.conftest import ROOT
 from tests.fakes import file_contents as contents
-from tests.fakes import write_files
+from tests.fakes import published, write_files
 from tests.servers.faults import Fault
 
 pytest.importorskip("obstore")
@@ -149,9 +149,9 @@ def test_a_kill_at_any_put_is_healed_by_the_same_command(source, bucket, zygote,
     for folder, request in killed(bucket, zygote, source, work, every):
         before = bucket.contents(folder)
         finished = {name for name in before if f".shardpack/tmp/{name}.done.json" in before}
-        complete, marked = manifest.FILE_NAME in before, ".shardpack/tmp/run.json" in before
+        complete, marked = manifest.FILE_NAME in before, ".shardpack/run.json" in before
         if complete:
-            assert {name: data for name, data in before.items() if not name.startswith(".shardpack/tmp/")} == whole
+            assert published(before) == whole
         ended = zygote.run(request)
         if complete and not marked:
             assert "already holds a dataset" in ended["error"]

@@ -21,7 +21,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.storage.memory import MemoryStore
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents as contents
-from tests.fakes import write_files
+from tests.fakes import published, write_files
 from tests.sidecars import plain
 
 SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(5)}
@@ -109,13 +109,13 @@ def test_files_come_in_an_order_that_survives_a_kill(source, store):
     assert list(map(plain, store.puts()))[-4:] == [
         "shards.index",
         "keys.index",
-        ".shardpack/tmp/run.json",
+        ".shardpack/run.json",
         ".shardpack/manifest.json",
     ]
-    assert store.log[-1] == ("delete", ".shardpack/tmp/run.json")
-    assert {name for what, name in store.log if what == "delete"} == {
-        name for name in store.puts() if name.startswith(".shardpack/tmp/")
-    }
+    assert store.log[-1] == ("delete", ".shardpack/run.json")
+    assert {name for what, name in store.log if what == "delete"} == set(store.puts()) - set(
+        published(dict.fromkeys(store.puts()))
+    )
 
 
 def test_a_dry_run_writes_nothing(source, store):
@@ -219,7 +219,7 @@ def test_the_same_command_ends_the_same(source, whole, work_dir, jobs):
     seen = set()
     for store in kills(source, every=1 if jobs == 1 else 4, jobs=jobs, work_dir=work_dir):
         before, complete = finished(store), manifest.FILE_NAME in store.contents()
-        marked = ".shardpack/tmp/run.json" in store.contents()
+        marked = ".shardpack/run.json" in store.contents()
         store.log.clear()
         if complete and not marked:  # nothing tells that it was the same command
             with pytest.raises(OutputExistsError):
@@ -239,7 +239,7 @@ def test_a_writer_starts_over(source, tmp_path):
     for store in kills(source, write, every=3):
         if manifest.FILE_NAME not in store.contents():
             write(source, store)
-        found = {name: data for name, data in store.contents().items() if not name.startswith(".shardpack/tmp/")}
+        found = published(store.contents())
         assert found == contents(tmp_path / "whole")
 
 
@@ -249,7 +249,7 @@ def test_replacing_is_safe_too(source, whole, tmp_path):
     pack(older, tmp_path / "old")
     old, seen = contents(tmp_path / "old"), set()
     for store in kills(source, every=2, prepare=lambda store: pack(older, store), force=True):
-        found = {name: data for name, data in store.contents().items() if not name.startswith(".shardpack/tmp/")}
+        found = published(store.contents())
         if manifest.FILE_NAME in found:
             assert found in (old, whole)
             seen.add("old" if found == old else "new")

@@ -7,7 +7,8 @@ import json
 import pytest
 
 from shardpack.commit.bucket_target import BucketTarget
-from shardpack.commit.journal import RUN_NAME, Entry, Journal, entry_name
+from shardpack.commit.journal import Entry, Journal, entry_name
+from shardpack.format.dataset_files import RUN_PATH
 from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.memory import MemoryStore
 
@@ -47,7 +48,7 @@ def test_any_shard_name_has_an_entry_of_its_own(target, name):
 )
 def test_half_an_entry_counts_for_nothing(target, text):
     target.put(entry_name("shard-000000.tar"), [text])
-    target.put(RUN_NAME, [text])
+    target.put(RUN_PATH, [text])
     assert Journal(target).find("shard-000000.tar") is None
     assert not list(Journal(target).shard_names())
     assert Journal(target).run_digest() is None
@@ -68,4 +69,4 @@ def test_a_hostile_entry_leads_nowhere(target):
 
 def test_it_tells_of_digests_and_shards_only(target):
     Journal(target).add(Entry(info(), "digest"))
-    assert set(json.loads(target.read(entry_name("shard-000000.tar")))) == {"input", "shard", "more"}
+    assert set(json.loads(target.read(entry_name("shard-000000.tar")))) == {"input", "by", "shard", "more"}

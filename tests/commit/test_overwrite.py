@@ -216,7 +216,7 @@ def test_a_work_folder_beside_a_dataset_is_removed(tmp_path, digest):
     pack(tmp_path, OLD)
     before = contents(tmp_path)
     (tmp_path / ".shardpack" / "tmp").mkdir(parents=True)
-    (tmp_path / ".shardpack" / "tmp" / "run.json").write_bytes(digest)
+    (tmp_path / ".shardpack" / "run.json").write_bytes(digest)
     (tmp_path / ".shardpack" / "tmp" / "shard-000000.tar.done.json").write_text("{}")
     with pytest.raises(OutputExistsError):
         pack(tmp_path, OLD)

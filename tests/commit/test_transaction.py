@@ -10,14 +10,16 @@ import pytest
 import shardpack
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
-from shardpack.commit.journal import Entry
+from shardpack.commit.journal import Entry, entry_name
+from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.transaction import begin
 from shardpack.errors import OutputExistsError
 from shardpack.format import manifest
 from shardpack.format.assemble import encode_dataset, recorded_options
+from shardpack.format.dataset_files import RUN_PATH
 from shardpack.format.key_index import hash_keys
 from shardpack.storage.open import open_store
-from tests.commit.stores import WatchedStore
+from tests.commit.stores import WatchedStore, heal
 from tests.fakes import file_contents
 
 
@@ -139,7 +141,7 @@ def test_a_run_that_was_killed_at_its_last_step_is_complete(place, made):
     target = place.target()
     if place.kind == "folder":
         (place.path / manifest.WORK_FOLDER).mkdir()
-    target.put(f"{manifest.WORK_FOLDER}/run.json", [json.dumps({"run": "run"}).encode()])
+    target.put(RUN_PATH, [json.dumps({"run": "run"}).encode()])
     with begin(place.target(), "pack", run_digest=lambda: "run") as transaction:
         assert transaction.complete
     assert place.contents() == file_contents(made)
@@ -161,7 +163,7 @@ def test_published_files_come_in_order_with_the_manifest_last(made):
     assert names == [
         *(("put", name) for name in segments),
         ("create", own),
-        ("put", f"{manifest.WORK_FOLDER}/run.json"),
+        ("put", RUN_PATH),
         ("put", copied),
     ]
 
@@ -195,6 +197,100 @@ def test_rolled_back_nothing_is_left(place, made):
         transaction.put_index(Entry(first, "digest"), [b"1"])
         transaction.roll_back()
     assert not place.contents()
+
+
+def test_a_kill_amid_cleaning_rolls_nothing_back_that_is_published(made):
+    store = WatchedStore()
+    shards = infos(made)
+    for info in shards:
+        store.put(info.name, (made / info.name).read_bytes())
+
+    def refuse(what, _):
+        if what == "delete":
+            raise KeyboardInterrupt
+
+    with begin(BucketTarget(store), "index", replace=False) as transaction:
+        for info in shards:
+            transaction.put_index(Entry(info, "digest"), [(made / info.index_path).read_bytes()])
+        store.before = refuse
+        with pytest.raises(KeyboardInterrupt):
+            transaction.publish(files_of(made, shards))
+        heal(store)
+        transaction.roll_back()
+    assert shardpack.verify(store.url, full=True).ok
+
+
+# Two at once, where there is no lock
+
+
+def indexing(store):
+    return begin(BucketTarget(store), "index", replace=False)
+
+
+def put_index(transaction, made, info):
+    transaction.put_index(Entry(info, "digest"), [(made / info.index_path).read_bytes()])
+
+
+@pytest.fixture
+def tars(made):
+    store = WatchedStore()
+    for info in infos(made):
+        store.put(info.name, (made / info.name).read_bytes())
+    return store
+
+
+def in_work_folder(store):
+    return sorted(name for name in store.contents() if name.startswith(manifest.WORK_FOLDER))
+
+
+def test_who_came_second_goes_on_and_the_first_leaves_no_entry(tars, made):
+    first_shard, second_shard, _ = infos(made)
+    with indexing(tars) as first:
+        put_index(first, made, first_shard)
+        shardpack.index(tars.url)
+        before = tars.contents()
+        with pytest.raises(OutputExistsError, match="another process"):
+            put_index(first, made, second_shard)
+    assert tars.contents() == before
+    assert not in_work_folder(tars)
+
+
+def test_an_entry_that_was_under_way_is_taken_back(tars, made):
+    """It was written after the other run had looked for entries to remove."""
+    first_shard, second_shard, _ = infos(made)
+
+    def end_another_run(_, name):
+        if name == entry_name(first_shard.name):
+            heal(tars)
+            shardpack.index(tars.url)
+
+    with indexing(tars) as first:
+        tars.before = end_another_run
+        put_index(first, made, first_shard)
+        assert in_work_folder(tars) == [entry_name(first_shard.name)]
+        with pytest.raises(OutputExistsError, match="another process"):
+            put_index(first, made, second_shard)
+    assert not in_work_folder(tars)
+    assert shardpack.verify(tars.url, full=True).ok
+
+
+def test_entries_of_the_one_that_goes_on_are_left_to_it(tars, made):
+    first_shard, second_shard, third_shard = infos(made)
+    with indexing(tars) as first:
+        put_index(first, made, first_shard)
+        put_index(first, made, third_shard)
+        with indexing(tars) as second:
+            put_index(second, made, first_shard)
+            put_index(second, made, second_shard)
+            with pytest.raises(OutputExistsError, match="another process"):
+                first.publish(files_of(made, infos(made)))
+            first.release()
+            entries = [entry_name(info.name) for info in (first_shard, second_shard)]
+            assert in_work_folder(tars) == sorted([*entries, LEASE_NAME])
+            put_index(second, made, third_shard)
+            second.publish(files_of(made, infos(made)))
+    assert not in_work_folder(tars)
+    assert shardpack.verify(tars.url, full=True).ok
 
 
 # Secrets

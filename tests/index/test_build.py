@@ -71,10 +71,10 @@ def test_repeats_are_all_but_the_first_of_a_key_in_the_order_of_the_dataset(shar
 
 def test_the_files_of_the_dataset_are_those_of_its_shards():
     build, _ = built({"x.tar": tar("a", "b"), "y.tar": tar("c")})
-    manifest, files = build.encode(shards_at="s3://bucket/tars")
+    manifest, files = build.encode("s3://bucket/tars")
     assert manifest.locations == ("s3://bucket/tars",)
     assert parse_manifest(b"".join(dict(files)[".shardpack/manifest.json"])) == manifest
-    again, _ = build.encode(manifest)
+    again, _ = build.encode()
     assert again.packed_with == manifest.packed_with
     assert again.fingerprint == manifest.fingerprint, "wherever the tars are"
 

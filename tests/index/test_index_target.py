@@ -119,12 +119,21 @@ def test_no_tar_of_a_dataset_is_left_behind(folder, force):
         check(folder, force=force)
 
 
-def test_a_damaged_dataset_is_none(folder):
+def test_a_damaged_manifest_stands_in_its_generation_too(folder):
     shardpack.index(folder)
-    (folder / ".shardpack" / "manifest.json").write_bytes(b"{}")
+    (folder / ".shardpack/manifest.json").write_bytes(b"{}")
     with pytest.raises(OutputExistsError, match="--force"):
         check(folder)
+    assert check(folder, force=True).manifest.num_samples == 1
+    (folder / ".shardpack/manifests/000001.json").write_bytes(b"{}")
     assert check(folder, force=True) is None
+
+
+def test_a_damaged_shard_table_tells_of_no_shards(folder):
+    shardpack.index(folder)
+    (table,) = (folder / ".shardpack").glob("shards-*")
+    table.write_bytes(b"{}")
+    assert check(folder, force=True).shards is None
 
 
 def test_a_file_that_is_no_index_of_ours(folder):

@@ -290,7 +290,7 @@ def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, cal
             assert "Input/output error; repair it, then run the same" in str(error)  # noqa: PT017 - or none
         refused = next(calls, None) is None
     assert refused or call in {"mkdir", "rmdir", "posix_fallocate"}
-    if (out / ".shardpack/tmp/run.json").exists() or not (out / manifest.FILE_NAME).exists():
+    if (out / ".shardpack/run.json").exists() or not (out / manifest.FILE_NAME).exists():
         pack_plan(plan, FolderTarget(str(out)), PackOptions())
     if (out / manifest.WORK_FOLDER).exists():  # all was done but its removal
         assert call == "rmdir"

@@ -1,0 +1,176 @@
+"""`index` on tars that are indexed already: the generation that is there is mended, or the next one follows it."""
+
+from __future__ import annotations
+
+import itertools
+import pickle
+
+import pytest
+
+import shardpack
+from shardpack.errors import OutputExistsError
+from shardpack.format.manifest import parse_manifest
+from shardpack.format.shard_info import index_path
+from shardpack.storage.protocols import Version
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.fakes import contents, published
+from tests.format.builders import entry
+
+END = bytes(1024)
+TAR = entry(b"a.jpg", b"1") + entry(b"a.json", b"{}") + entry(b"b.jpg", b"2") + END
+OTHER = entry(b"c.jpg", b"3") + END
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "x.tar").write_bytes(TAR)
+    (tmp_path / "y.tar").write_bytes(OTHER)
+    shardpack.index(tmp_path)
+    return tmp_path
+
+
+def generation(folder):
+    return shardpack.open(folder).manifest.generation
+
+
+def fields(ds):
+    return [(sample.key, sorted(sample)) for sample in ds]
+
+
+def test_indexed_as_before_nothing_changes(folder):
+    before = contents(folder)
+    report = shardpack.index(folder, force=True)
+    assert (contents(folder), list(report.changed)) == (before, [])
+
+
+def test_indexed_otherwise_it_is_the_next_generation(folder):
+    """And who reads the one before goes on, also from a pickle."""
+    before, old = contents(folder), shardpack.open(folder)
+    pickled = pickle.dumps(old)
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    ds = shardpack.open(folder)
+    assert (ds.manifest.generation, ds.manifest.parent.generation) == (2, 1)
+    assert fields(ds) == [("a", ["jpg"]), ("b", ["jpg"]), ("c", ["jpg"])]
+    for reader in (old, pickle.loads(pickled)):
+        assert fields(reader) == [("a", ["jpg", "json"]), ("b", ["jpg"]), ("c", ["jpg"])]
+    after = contents(folder)
+    kept = {name: data for name, data in before.items() if name != ".shardpack/manifest.json"}
+    assert after.items() >= kept.items(), "what a manifest names is never changed"
+    new = {info.name: info.index_path for info in ds.shards}
+    assert new == {"x.tar": index_path("x.tar", 1), "y.tar": index_path("y.tar")}
+    assert shardpack.verify(folder, full=True).ok
+
+
+def test_generations_go_on_from_each_other(folder):
+    for number, ignore in enumerate((["*.json"], ["b.jpg"], ["*.json"]), start=2):
+        shardpack.index(folder, force=True, ignore=ignore)
+        assert generation(folder) == number
+        assert shardpack.verify(folder, full=True).ok
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    assert generation(folder) == 4
+
+
+def test_a_tar_more_is_the_next_generation(folder):
+    (folder / "z.tar").write_bytes(entry(b"d.jpg", b"4") + END)
+    shardpack.index(folder, force=True)
+    ds = shardpack.open(folder)
+    assert (ds.manifest.generation, ds.manifest.locations, len(ds)) == (2, (".",), 4)
+    assert shardpack.verify(folder, full=True).ok
+
+
+def test_one_more_index_in_its_folder_is_a_stray(folder):
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    stray = folder / index_path("z.tar", 1)
+    stray.write_bytes(b"1")
+    assert [problem.shard for problem in shardpack.verify(folder).problems] == [index_path("z.tar", 1)]
+
+
+@pytest.mark.parametrize("damaged", ["manifest.json", "manifests/000001.json", "shards-*", "keys-*", "index/x.index"])
+def test_what_is_damaged_is_mended_in_its_generation(folder, damaged):
+    before = contents(folder)
+    (path,) = (folder / ".shardpack").glob(damaged)
+    path.write_bytes(b"?")
+    shardpack.index(folder, force=True)
+    assert contents(folder) == before
+
+
+def test_a_copy_that_was_missed_is_healed(folder):
+    """A run was killed between the manifest of a generation and its copy."""
+    first = (folder / ".shardpack/manifest.json").read_bytes()
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    before = contents(folder)
+    (folder / ".shardpack/manifest.json").write_bytes(first)
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    assert contents(folder) == before
+    (folder / ".shardpack/manifest.json").write_bytes(first)
+    shardpack.index(folder, force=True)
+    manifest = parse_manifest((folder / ".shardpack/manifest.json").read_bytes())
+    assert (manifest.generation, manifest.parent.generation) == (3, 2)
+    assert shardpack.verify(folder, full=True).ok
+
+
+class Bucket(WatchedStore):
+    def version(self, path):
+        data = self.contents()[path]
+        return Version(len(data), f"v{hash(data)}")
+
+
+def killed(*, force):
+    """Yield a bucket for each change at which indexing was killed."""
+    for step in itertools.count(1):
+        store = Bucket()
+        store.put("x.tar", TAR)
+        store.put("y.tar", OTHER)
+        if force:
+            shardpack.index(store.url)
+        kill_at(store, step)
+        try:
+            shardpack.index(store.url, force=force, ignore=["*.json"])
+        except KilledError:
+            heal(store)
+            yield store
+        else:
+            assert step > 10
+            return
+
+
+def test_killed_after_publishing_the_same_command_succeeds():
+    complete = 0
+    for store in killed(force=False):
+        if is_ended := published_and_clean(store):
+            break
+        complete += ".shardpack/manifest.json" in store.contents()
+        report = shardpack.index(store.url, ignore=["*.json"])
+        assert (report.num_samples, report.samples_per_field) == (3, {"jpg": 3})
+        assert not [name for name in store.contents() if "/tmp/" in name or name.endswith("run.json")]
+        assert generation(store.url) == 1
+        assert shardpack.verify(store.url, full=True).ok
+        with pytest.raises(OutputExistsError, match="pass --force"):
+            shardpack.index(store.url, ignore=["*.json"])
+    assert complete > 2
+    assert is_ended, "after the last change only"
+
+
+def published_and_clean(store):
+    return ".shardpack/manifest.json" in store.contents() and published(store.contents()) == store.contents()
+
+
+def test_killed_after_publishing_another_command_is_refused():
+    for store in killed(force=False):
+        if ".shardpack/manifest.json" in store.contents():
+            with pytest.raises(OutputExistsError, match="pass --force"):
+                shardpack.index(store.url)
+
+
+def test_a_kill_does_not_harm_the_generation_before():
+    seen = set()
+    for store in killed(force=True):
+        ds = shardpack.open(store.url)
+        seen.add(ds.manifest.generation)
+        with_json = [("a", ["jpg", "json"]), ("b", ["jpg"]), ("c", ["jpg"])]
+        without = [("a", ["jpg"]), ("b", ["jpg"]), ("c", ["jpg"])]
+        assert fields(ds) == (with_json if ds.manifest.generation == 1 else without)
+        shardpack.index(store.url, force=True, ignore=["*.json"])
+        assert generation(store.url) == 2
+        assert shardpack.verify(store.url, full=True).ok
+    assert seen == {1, 2}
