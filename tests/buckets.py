@@ -95,5 +95,12 @@ def serve(monkeypatch, *buckets: FakeBucket) -> None:
                 return RemoteStore(bucket, limits)
         return usual(url, options)
 
-    for module in ("storage.open", "edit.copy", "index.roots", "inspect.verify", "storage.locations", "index.index_target"):
+    for module in (
+        "storage.open",
+        "edit.copy",
+        "index.roots",
+        "inspect.verify",
+        "storage.locations",
+        "index.index_target",
+    ):
         monkeypatch.setattr(importlib.import_module(f"shardpack.{module}"), "open_store", open_store)
