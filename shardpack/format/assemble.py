@@ -22,13 +22,13 @@ from shardpack.format.key_index import KeySegment, encode_key_index
 from shardpack.format.manifest import (
     FILE_NAME,
     OWN_FOLDER,
-    AnySegment,
     Manifest,
     Parent,
     encode_manifest,
     manifest_path,
     segment_path,
 )
+from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, encode_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_segment import TableSegment, encode_shard_table

@@ -9,13 +9,13 @@ import json
 import re
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, TypeVar
+from typing import Any
 
 from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.container import IGNORED
 from shardpack.format.key_index import KeySegment
-from shardpack.format.paged import Segment
+from shardpack.format.paged import AnySegment, Segment
 from shardpack.format.shard_info import FOLDER, MAX_COUNT
 from shardpack.format.shard_segment import TableSegment
 
@@ -35,8 +35,6 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _LETTER = r"[^\\\x00-\x1f\x7f\ud800-\udfff]"
 _URL = rf"[a-z][a-z0-9+.-]*://(?:(?![\s/@?#]){_LETTER})+(?:/(?:(?![?#]){_LETTER})*)?"
 _LOCATION = re.compile(rf"{_URL}|(?!.*://){_LETTER}+")
-
-AnySegment = TypeVar("AnySegment", bound=Segment)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,21 @@
-"""Files in checksummed pages under a directory of two levels: what shard table and key index share (SPEC 5).
+"""Paged files: what the shard table and the key index have in common (SPEC 5).
 
-    head        header and chapters, a row of which covers 512 rows of the directory    checked by the manifest
-    directory   a row a page                                                            checked by its chapter
-    pages                                                                               each checked by its row
+    head        header, and chapters with one row per 512 directory rows    CRC32C in the manifest
+    directory   one row per page                                            CRC32C in its chapter row
+    pages       512 rows each                                               CRC32C in its directory row
 
-So a look-up costs the head once, and then one chapter of the directory and one page at most. Bytes come
-from `load`, one range at a time; who wants many at once asks what is `needed`, fetches that together,
-and `put`s it here.
+A look-up therefore reads the head once, then at most one chapter of the directory and one page. Bytes are
+read through `load`, one range at a time. To fetch the ranges of many look-ups together, ask which are
+`needed`, fetch them, and `put` them here.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -24,22 +25,26 @@ from shardpack.format import container
 from shardpack.format.checksum import crc32c
 
 PAGE_ROWS = 512
-CHAPTER_ROWS = 512  # of the directory
-FIRST_BYTES = 64 << 10  # read at once when a file is opened: mostly all but the pages
+CHAPTER_ROWS = 512  # directory rows per chapter row
+FIRST_BYTES = 64 << 10  # read when a file is opened: usually all but the pages
 
 Load = Callable[[int, int], Any]  # (begin, length) -> buffer of exactly that length
-Range = tuple[int, int]
+Range = tuple[int, int]  # (begin, length)
 
 
 @dataclass(frozen=True, slots=True)
 class Segment:
-    """A paged file as the manifest names it. The head is its first bytes, up to the end of the chapters."""
+    """A paged file as the manifest names it. Its head ends where the chapters end."""
 
     name: str  # in the folder `.shardpack`
     num_bytes: int
     crc32c: int
     head_bytes: int
     head_crc32c: int
+
+
+AnySegment = TypeVar("AnySegment", bound=Segment)
+Page = TypeVar("Page")
 
 
 def encode_paged(
@@ -51,10 +56,10 @@ def encode_paged(
     """Return a paged file as buffers: header, chapters, directory, pages.
 
     Args:
-        schema: Its columns are "chapter", "directory" and that of the pages.
-        directory: (p, 2 or 3) a row a page: the first value in it, ..., its CRC32C.
-        pages: All of them, as the third column.
-        metadata: Besides what every paged file has.
+        schema: Columns "chapter", "directory" and the page column.
+        directory: (p, 2 or 3) one row per page: its first value, ..., its CRC32C.
+        pages: The page column.
+        metadata: Metadata in addition to what every paged file has.
     """
     starts = range(0, len(directory), CHAPTER_ROWS)
     chapter = np.empty((len(starts), 2), "<u8")
@@ -71,32 +76,75 @@ def page_column(schema: container.Schema) -> str:
     return next(name for name in schema.columns if name not in ("chapter", "directory"))
 
 
-class PagedFile:
-    """One paged file, opened when first needed. Safe in threads: what two load at once is the same.
+class PagedFile(Generic[AnySegment, Page]):
+    """Base of the readers of paged files. Opened on first use; parsed pages are cached.
+
+    A subclass says where a page is (`_extent`), what its bytes mean (`_parse`), and which pages
+    a value may be on (`_pages_of`). Thread-safe: two threads that load one part load the same bytes.
 
     Attributes:
-        path: Of the file, for errors.
+        segment: The file as the manifest names it.
+        path: Path of the file, for errors.
+        num_pages: Number of pages.
     """
 
-    def __init__(self, load: Load, segment: Segment, schema: container.Schema, *, num_rows: int, path: str) -> None:
-        self.path, self.segment = path, segment
-        self.num_rows, self.num_pages = num_rows, -(-num_rows // PAGE_ROWS)
-        self._load, self._schema = load, schema
-        self._held: dict[int, Any] = {}  # fetched together, not looked at yet: by their first byte
-        self._prefix: Any = b""
+    def __init__(
+        self,
+        load: Load,
+        segment: AnySegment,
+        schema: container.Schema,
+        *,
+        num_rows: int,
+        max_pages: int,
+        path: str,
+    ) -> None:
+        """Create a reader; nothing is read yet.
+
+        Args:
+            load: Reads a range of the file.
+            segment: The file as the manifest names it.
+            schema: The kind of file.
+            num_rows: Number of rows on all pages.
+            max_pages: How many parsed pages to keep.
+            path: Path of the file, for errors.
+        """
+        self.segment, self.path = segment, path
+        self.num_pages = -(-num_rows // PAGE_ROWS)
+        self._load, self._schema, self._max_pages = load, schema, max_pages
+        self._fetched: dict[int, Any] = {}  # ranges that were `put` and not read yet, by first byte
+        self._prefix: Any = b""  # what was read when the file was opened
         self._header: container.ContainerHeader | None = None
         self._chapter = np.zeros((0, 2), "<u8")
         self._chapter_firsts = memoryview(self._chapter[:, 0])
-        self._directory: dict[int, tuple[npt.NDArray[np.uint64], memoryview]] = {}
+        self._directory: dict[int, tuple[npt.NDArray[np.uint64], memoryview]] = {}  # by chapter: rows, first values
+        self._pages: OrderedDict[int, Page] = OrderedDict()  # in the order of loading; evicting from it is atomic
 
-    # Where things are
+    # What a subclass says
 
-    def header(self) -> container.ContainerHeader:
-        """Return the columns and metadata of the file. Costs one read, at first.
+    def _extent(self, page: int) -> Range:
+        """Return where a page is within the page column."""
+        raise NotImplementedError
+
+    def _parse(self, number: int, data: memoryview) -> Page:
+        """Return the page that some bytes with a matching checksum hold.
 
         Raises:
-            CorruptIndexError: The head is damaged, or not as the manifest says.
-            UnsupportedVersionError: The file is from a newer format version.
+            CorruptIndexError: The page contradicts itself or the manifest.
+        """
+        raise NotImplementedError
+
+    def _pages_of(self, value: int) -> Iterable[int]:
+        """Return the pages that a value may be on."""
+        return (self.page_of(value),)
+
+    # Positions of pages
+
+    def header(self) -> container.ContainerHeader:
+        """Return the columns and metadata of the file. The first call costs one read.
+
+        Raises:
+            CorruptIndexError: The head is damaged, or is not the one the manifest describes.
+            UnsupportedVersionError: The file was written by a newer version of the format.
         """
         if self._header is None:
             self._open()
@@ -104,7 +152,7 @@ class PagedFile:
         return self._header
 
     def page_of(self, value: int) -> int:
-        """Return the last page whose first value is less than this one; 0 if there is none."""
+        """Return the last page whose first value is less than this one, or 0."""
         if self._header is None:
             self._open()
         chapter = bisect_left(self._chapter_firsts, value) - 1 if len(self._chapter_firsts) > 1 else 0
@@ -122,82 +170,99 @@ class PagedFile:
         return entry[1][row]
 
     def directory_row(self, page: int) -> list[int]:
-        """Return what the directory says of a page."""
+        """Return the directory row of a page."""
         chapter, row = divmod(page, CHAPTER_ROWS)
         entry = self._directory.get(chapter) or self._load_directory(chapter)
-        found: list[int] = entry[0][row].tolist()
-        return found
+        numbers: list[int] = entry[0][row].tolist()
+        return numbers
 
-    # Bytes, checked
+    # Pages
 
-    def page(self, number: int, begin: int, length: int) -> memoryview:
-        """Return a page, given where it is in the page column, after comparing its CRC32C."""
-        column = self.header().columns[page_column(self._schema)]
-        data = self.read(column.begin + begin, length)
-        expected, found = self.directory_row(number)[-1], crc32c(data)
-        if found != expected:
-            raise self.broken(f"has a damaged page {number}: expected CRC32C {expected:08x}, got {found:08x}")
-        return data
+    def page(self, number: int) -> Page:
+        """Return a page. Costs at most one read; the pages loaded last are cached.
 
-    def page_range(self, begin: int, length: int) -> Range:
-        """Return where in the file a range of the page column is."""
-        return self.header().columns[page_column(self._schema)].begin + begin, length
+        Raises:
+            CorruptIndexError: The page is damaged, or contradicts the manifest.
+        """
+        page = self._pages.get(number)
+        if page is None:
+            page = self._parse(number, self._page_bytes(number))
+            while len(self._pages) >= self._max_pages:
+                self._pages.popitem(last=False)
+            self._pages[number] = page
+        return page
 
-    def read(self, begin: int, length: int) -> memoryview:
-        """Return a range of the file, unchecked but for its length."""
-        if begin + length <= len(self._prefix):
-            return memoryview(self._prefix)[begin : begin + length]
-        held = self._held.pop(begin, None)
-        data = memoryview(self._load(begin, length) if held is None else held).cast("B")
-        if len(data) != length:
-            raise self.broken(f"is cut short: expected {length} bytes at {begin}, got {len(data)}")
-        return data
+    def needed(self, values: npt.NDArray[Any]) -> list[Range]:
+        """Return the ranges of the file to fetch and `put` before these values are looked up.
 
-    # What is to be fetched
-
-    @property
-    def first_range(self) -> Range:
-        """What is read when the file is opened."""
-        return 0, min(self.segment.num_bytes, max(self.segment.head_bytes, FIRST_BYTES))
-
-    def is_held(self, begin: int, length: int) -> bool:
-        """Return whether a range would not be loaded now."""
-        return begin in self._held or begin + length <= len(self._prefix)
+        Returns only the next step: call again after each `put`, until the list is empty.
+        """
+        if ranges := self._directory_needed(values):
+            return ranges
+        pages = {page for value in values.tolist() for page in self._pages_of(value)}
+        wanted = {self._page_range(page) for page in pages if page not in self._pages}
+        return sorted(range_ for range_ in wanted if not self._is_fetched(*range_))
 
     def put(self, begin: int, data: Any) -> None:
-        """Take a range that was `needed`."""
-        self._held[begin] = data
+        """Take the bytes of a range that was `needed`."""
+        self._fetched[begin] = data
 
-    def directory_needed(self, values: npt.NDArray[np.uint64]) -> list[Range]:
-        """Return what must be fetched before the pages of these values are known; mostly nothing."""
-        if self._header is None:
-            if 0 not in self._held:
-                return [self.first_range]
-            self._open()
-        chapters = np.unique(np.maximum(np.searchsorted(self._chapter[:, 0], values, side="left") - 1, 0))
-        ranges = (self._directory_range(chapter) for chapter in chapters.tolist() if chapter not in self._directory)
-        return [wanted for wanted in ranges if not self.is_held(*wanted)]
+    def _broken(self, what: str) -> CorruptIndexError:
+        """Return the error that says what is wrong with this file."""
+        return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=self.path)
 
-    # Opening
+    def _page_bytes(self, number: int) -> memoryview:
+        """Return the bytes of a page, after comparing their CRC32C."""
+        data = self._read(*self._page_range(number))
+        expected, computed = self.directory_row(number)[-1], crc32c(data)
+        if computed != expected:
+            raise self._broken(f"has a damaged page {number}: expected CRC32C {expected:08x}, got {computed:08x}")
+        return data
+
+    def _page_range(self, number: int) -> Range:
+        """Return where a page is in the file."""
+        column = self.header().columns[page_column(self._schema)]
+        begin, length = self._extent(number)
+        return column.begin + begin, length
+
+    # Bytes
+
+    @property
+    def _first_range(self) -> Range:
+        return 0, min(self.segment.num_bytes, max(self.segment.head_bytes, FIRST_BYTES))
+
+    def _is_fetched(self, begin: int, length: int) -> bool:
+        return begin in self._fetched or begin + length <= len(self._prefix)
+
+    def _read(self, begin: int, length: int) -> memoryview:
+        """Return a range of the file; only its length is checked."""
+        if begin + length <= len(self._prefix):
+            return memoryview(self._prefix)[begin : begin + length]
+        fetched = self._fetched.pop(begin, None)
+        data = memoryview(self._load(begin, length) if fetched is None else fetched).cast("B")
+        if len(data) != length:
+            raise self._broken(f"is cut short: expected {length} bytes at {begin}, got {len(data)}")
+        return data
+
+    # Head and directory
 
     def _open(self) -> None:
-        segment, (begin, length) = self.segment, self.first_range
-        prefix = self.read(begin, length)
-        found = crc32c(prefix[: segment.head_bytes])
-        if found != segment.head_crc32c:
-            raise self.broken(
-                "is damaged or not of this dataset: "
-                f"expected a head with CRC32C {segment.head_crc32c:08x}, got {found:08x}"
-            )
+        segment, prefix = self.segment, self._read(*self._first_range)
         head = prefix[: segment.head_bytes]
+        computed = crc32c(head)
+        if computed != segment.head_crc32c:
+            raise self._broken(
+                "is damaged or not of this dataset: "
+                f"expected a head with CRC32C {segment.head_crc32c:08x}, got {computed:08x}"
+            )
         header = container.parse_header(head, name=self.path, num_bytes=segment.num_bytes, schema=self._schema)
-        self._check(header)
+        self._check_header(header)
         at = header.columns["chapter"]
         self._chapter = np.frombuffer(head[at.begin : at.end], "<u8").reshape(at.shape)
         self._chapter_firsts = memoryview(np.ascontiguousarray(self._chapter[:, 0]))
         self._prefix, self._header = prefix, header
 
-    def _check(self, header: container.ContainerHeader) -> None:
+    def _check_header(self, header: container.ContainerHeader) -> None:
         rows = (header.metadata.get("page_rows"), header.metadata.get("chapter_rows"))
         if rows != (str(PAGE_ROWS), str(CHAPTER_ROWS)):
             raise UnsupportedVersionError(
@@ -207,16 +272,26 @@ class PagedFile:
             )
         order = ("chapter", "directory", page_column(self._schema))
         if header.columns.keys() != set(order):
-            raise self.broken(f"has the columns {sorted(header.columns)}, expected {sorted(order)}")
+            raise self._broken(f"has the columns {sorted(header.columns)}, expected {sorted(order)}")
         columns = [header.columns[name] for name in order]
         ends = (columns[0].end, columns[0].end, columns[1].end)
         if (self.segment.head_bytes, columns[1].begin, columns[2].begin) != ends:
-            raise self.broken("has its columns in another order than chapter, directory, pages")
+            raise self._broken("has its columns in another order than chapter, directory, pages")
         shapes = [column.shape for column in columns[:2]]
         width = 2 if len(columns[2].shape) == 2 else 3
         expected = [(-(-self.num_pages // CHAPTER_ROWS), 2), (self.num_pages, width)]
         if shapes != expected:
-            raise self.broken(f"does not match its dataset: expected {expected} rows, got {shapes}")
+            raise self._broken(f"does not match its dataset: expected {expected} rows, got {shapes}")
+
+    def _directory_needed(self, values: npt.NDArray[Any]) -> list[Range]:
+        """Return the ranges to fetch before the pages of some values are known; usually none."""
+        if self._header is None:
+            if 0 not in self._fetched:
+                return [self._first_range]
+            self._open()
+        chapters = np.unique(np.maximum(np.searchsorted(self._chapter[:, 0], values, side="left") - 1, 0))
+        wanted = (self._directory_range(chapter) for chapter in chapters.tolist() if chapter not in self._directory)
+        return [range_ for range_ in wanted if not self._is_fetched(*range_)]
 
     def _directory_range(self, chapter: int) -> Range:
         column = self.header().columns["directory"]
@@ -225,23 +300,14 @@ class PagedFile:
         return begin, min(CHAPTER_ROWS * row_bytes, column.end - begin)
 
     def _load_directory(self, chapter: int) -> tuple[npt.NDArray[np.uint64], memoryview]:
-        data = self.read(*self._directory_range(chapter))
-        expected, found = int(self._chapter[chapter, 1]), crc32c(data)
-        if found != expected:
-            raise self.broken(f"has a damaged directory: expected CRC32C {expected:08x}, got {found:08x}")
+        data = self._read(*self._directory_range(chapter))
+        expected, computed = int(self._chapter[chapter, 1]), crc32c(data)
+        if computed != expected:
+            raise self._broken(f"has a damaged directory: expected CRC32C {expected:08x}, got {computed:08x}")
         rows = np.frombuffer(data, "<u8").reshape(-1, self.header().columns["directory"].shape[1])
         firsts = rows[:, 0]
         if int(firsts[0]) != int(self._chapter[chapter, 0]) or bool((firsts[1:] < firsts[:-1]).any()):
-            raise self.broken("has a directory that is not sorted")
+            raise self._broken("has a directory that is not sorted")
         entry = rows, memoryview(np.ascontiguousarray(firsts))
         self._directory[chapter] = entry
         return entry
-
-    def broken(self, what: str) -> CorruptIndexError:
-        """Return the error that says what is wrong with this file."""
-        return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=self.path)
-
-
-def merged(ranges: Iterable[Range]) -> list[Range]:
-    """Return ranges once each, ascending."""
-    return sorted(set(ranges))

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
-from shardpack.format.paged import PAGE_ROWS, Load, PagedFile, Range, Segment, encode_paged, merged
+from shardpack.format.paged import PAGE_ROWS, Load, PagedFile, Range, Segment, encode_paged
 from shardpack.format.shard_index import check_field_names, parse_names
 from shardpack.format.shard_info import MAX_COUNT, ShardInfo, is_shard_name
 from shardpack.runtime.arrays import Integers
@@ -127,10 +127,10 @@ def _encode_page(shards: Sequence[ShardInfo], number_of: dict[str, int]) -> byte
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Page:
-    """One page: up to 512 shards, in columns that are views of its bytes. `starts` are relative to the segment."""
+class ShardPage:
+    """One page: up to 512 shards, in columns that are views of its bytes."""
 
-    starts: list[int]  # (n + 1)
+    starts: list[int]  # (n + 1) position of each shard's first sample, counted from the segment's start
     num_bytes: npt.NDArray[np.uint64]
     index_bytes: npt.NDArray[np.uint64]
     field_samples: npt.NDArray[np.uint64]
@@ -144,34 +144,33 @@ class _Page:
     names: memoryview
 
 
-class TableSegmentReader:
-    """One segment of the shard table. Safe in threads."""
+class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
+    """One segment of the shard table. Thread-safe."""
 
     def __init__(self, load: Load, segment: TableSegment, *, path: str, num_locations: int = 1) -> None:
-        self.segment, self.path = segment, path
-        self._file = PagedFile(load, segment, SCHEMA, num_rows=segment.num_shards, path=path)
+        super().__init__(load, segment, SCHEMA, num_rows=segment.num_shards, max_pages=MAX_PAGES_KEPT, path=path)
         self._num_locations = num_locations
-        self._pages: dict[int, _Page] = {}
         self._fields: tuple[str, ...] | None = None
 
     def locate(self, position: int) -> int:
         """Return the number of the shard that holds a position, both counted from the segment's start.
 
         Raises:
-            CorruptIndexError, UnsupportedVersionError: The segment is damaged, or newer than this code.
+            CorruptIndexError: The segment is damaged.
+            UnsupportedVersionError: The segment was written by a newer version of the format.
         """
-        page = self._file.page_of(position + 1)
-        return page * PAGE_ROWS + bisect_right(self._page(page).starts, position) - 1
+        page = self.page_of(position + 1)
+        return page * PAGE_ROWS + bisect_right(self.page(page).starts, position) - 1
 
     def start(self, number: int) -> int:
         """Return the position of a shard's first sample, counted from the segment's start."""
         page, row = divmod(number, PAGE_ROWS)
-        return self._page(page).starts[row]
+        return self.page(page).starts[row]
 
     def shard(self, number: int) -> ShardInfo:
         """Return one shard, counted from the segment's start."""
-        number_of_page, row = divmod(number, PAGE_ROWS)
-        page = self._page(number_of_page)
+        page_number, row = divmod(number, PAGE_ROWS)
+        page = self.page(page_number)
         name_begin, name_end = _bounds(page.name_end, row)
         begin, end = _bounds(page.field_end, row)
         fields = self.fields
@@ -195,11 +194,11 @@ class TableSegmentReader:
     def fields(self) -> tuple[str, ...]:
         """All fields of the segment's shards, sorted."""
         if self._fields is None:
-            self._fields = parse_names(self._file.header().metadata.get("fields", ""), self._file.path)
+            self._fields = parse_names(self.header().metadata.get("fields", ""), self.path)
         return self._fields
 
     def columns(self) -> ShardColumns:
-        """Return all shards in numbers. A million take 0.1 s, and their pages are read (80 MB)."""
+        """Return the numbers of all shards. A million shards take 0.1 s, and 80 MB of pages are read."""
         parts: list[tuple[Integers, ...]] = []
         for number, data in self._all_pages():
             rows = self._rows_of(number)
@@ -215,79 +214,55 @@ class TableSegmentReader:
         _, num_bytes, index_bytes, checksum, of_index = columns
         return ShardColumns(starts, num_bytes, index_bytes, checksum, of_index.astype(np.int64))
 
-    def needed(self, positions: npt.NDArray[Any]) -> list[Range]:
-        """Return which ranges of the file to fetch and `put` before these positions are asked for.
-
-        What is returned is the next step only: ask again, until nothing is.
-        """
-        values = np.asarray(positions, np.uint64) + np.uint64(1)
-        if wanted := self._file.directory_needed(values):
-            return wanted
-        pages = {self._file.page_of(value) for value in values.tolist()}
-        ranges = (self._file.page_range(*self._extent(page)) for page in pages if page not in self._pages)
-        return merged(wanted for wanted in ranges if not self._file.is_held(*wanted))
-
-    def put(self, begin: int, data: Any) -> None:
-        """Take a range that was `needed`."""
-        self._file.put(begin, data)
+    def needed(self, values: npt.NDArray[Any]) -> list[Range]:
+        """As `PagedFile.needed`; the values are positions counted from the segment's start."""
+        return super().needed(np.asarray(values, np.uint64) + np.uint64(1))
 
     def check(self) -> None:
         """Parse every page and every shard.
 
         Raises:
-            CorruptIndexError: Anything is wrong with one of them.
+            CorruptIndexError: A page or shard is damaged or contradicts the manifest.
         """
-        for page in range(self._file.num_pages):
-            self._page(page)
+        for page in range(self.num_pages):
+            self.page(page)
         for number in range(self.segment.num_shards):
             self.shard(number)
 
     def _all_pages(self) -> Iterator[tuple[int, memoryview]]:
-        """Yield (number, bytes) of each page, checked, reading many at a time."""
-        extents = [self._extent(page) for page in range(self._file.num_pages)]
+        """Yield (number, checked bytes) of each page; reads up to `READ_BYTES` at a time."""
+        extents = [self._extent(page) for page in range(self.num_pages)]
         done = 0
         while done < len(extents):
             begin, last = extents[done][0], done + 1
             while last < len(extents) and sum(extents[last]) - begin <= READ_BYTES:
                 last += 1
             if last > done + 1:
-                end = sum(extents[last - 1])
-                file_begin, length = self._file.page_range(begin, end - begin)
-                data = self._file.read(file_begin, length)
+                first_byte = self._page_range(done)[0]
+                data = self._read(first_byte, sum(extents[last - 1]) - begin)
                 for page in range(done, last):
                     at, size = extents[page]
-                    self._file.put(file_begin + at - begin, data[at - begin : at - begin + size])
+                    self.put(first_byte + at - begin, data[at - begin : at - begin + size])
             for page in range(done, last):
-                yield page, self._file.page(page, *extents[page])
+                yield page, self._page_bytes(page)
             done = last
 
     def _rows_of(self, page: int) -> int:
         return min(PAGE_ROWS, self.segment.num_shards - page * PAGE_ROWS)
 
     def _extent(self, page: int) -> Range:
-        """Return where a page is in the page column, as the directory says."""
-        column = self._file.header().columns["page"]
-        begin = self._file.directory_row(page)[1]
-        is_last = page + 1 == self._file.num_pages
-        end = column.end - column.begin if is_last else self._file.directory_row(page + 1)[1]
+        column = self.header().columns["page"]
+        begin = self.directory_row(page)[1]
+        is_last = page + 1 == self.num_pages
+        end = column.end - column.begin if is_last else self.directory_row(page + 1)[1]
         if not 0 <= begin <= end <= column.end - column.begin or begin % 8 or (page == 0 and begin):
-            raise self._file.broken(f"has page {page} from {begin} to {end}")
+            raise self._broken(f"has page {page} from {begin} to {end}")
         return begin, end - begin
 
-    def _page(self, number: int) -> _Page:
-        page = self._pages.get(number)
-        if page is None:
-            page = self._parsed(number)
-            while len(self._pages) >= MAX_PAGES_KEPT:
-                self._pages.pop(next(iter(self._pages)), None)
-            self._pages[number] = page
-        return page
-
-    def _parsed(self, number: int) -> _Page:
-        data = self._file.page(number, *self._extent(number))
+    def _parse(self, number: int, data: memoryview) -> ShardPage:
         rows = self._rows_of(number)
         if len(data) < 16 or int.from_bytes(data[:8], "little") != rows:
-            raise self._file.broken(f"has a page {number} of another number of rows than {rows}")
+            raise self._broken(f"has a page {number} of another number of rows than {rows}")
         num_fields = int.from_bytes(data[8:16], "little")
         at = 16
         columns: dict[str, Any] = {}
@@ -295,19 +270,19 @@ class TableSegmentReader:
             count = num_fields if name in _OF_FIELDS else rows
             length = count * np.dtype(dtype).itemsize
             if at + length > len(data):
-                raise self._file.broken(f"has a page {number} that is cut short")
+                raise self._broken(f"has a page {number} that is cut short")
             columns[name] = np.frombuffer(data, dtype, count, at)
             at += length
-        first = self._file.directory_row(number)[0]
+        first = self.directory_row(number)[0]
         num_samples = columns.pop("num_samples")
         starts = list(accumulate(num_samples.tolist(), initial=first))
-        page = _Page(starts=starts, **columns, names=data[at:])
-        self._check(number, page, num_samples)
+        page = ShardPage(starts=starts, **columns, names=data[at:])
+        self._check_page(number, page, num_samples)
         return page
 
-    def _check(self, number: int, page: _Page, num_samples: npt.NDArray[np.uint64]) -> None:
-        last = number + 1 == self._file.num_pages
-        end = self.segment.num_samples if last else self._file.first_of(number + 1)
+    def _check_page(self, number: int, page: ShardPage, num_samples: npt.NDArray[np.uint64]) -> None:
+        last = number + 1 == self.num_pages
+        end = self.segment.num_samples if last else self.first_of(number + 1)
         lengths = (num_samples, page.num_bytes, page.index_bytes)
         name_bytes = int(page.name_end[-1])
         field_begin = np.concatenate(([0], page.field_end[:-1]))
@@ -327,7 +302,7 @@ class TableSegmentReader:
             or bool(page.crc32c[page.has_crc32c == 0].any())
         )
         if wrong:
-            raise self._file.broken(f"has a page {number} that contradicts itself or the manifest")
+            raise self._broken(f"has a page {number} that contradicts itself or the manifest")
         begins_shard = np.zeros(len(page.field), bool)
         begins_shard[field_begin] = True
         most = np.repeat(num_samples, page.field_end - field_begin)
@@ -336,7 +311,7 @@ class TableSegmentReader:
             or not page.field_samples.all()
             or bool((page.field_samples > most).any())
         ):
-            raise self._file.broken(f"has a page {number} with impossible numbers of samples of a field")
+            raise self._broken(f"has a page {number} with impossible numbers of samples of a field")
 
     def _checked_name(self, raw: memoryview) -> str:
         try:
@@ -344,7 +319,7 @@ class TableSegmentReader:
         except UnicodeDecodeError:
             name = ""
         if not is_shard_name(name):
-            raise self._file.broken(f"names a shard {bytes(raw[:80])!r}, which could lead outside the dataset")
+            raise self._broken(f"names a shard {bytes(raw[:80])!r}, which could lead outside the dataset")
         return name
 
 

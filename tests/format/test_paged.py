@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptIndexError, UnsupportedVersionError
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
-from shardpack.format.paged import CHAPTER_ROWS, FIRST_BYTES, PAGE_ROWS, PagedFile, Segment, encode_paged, page_column
+from shardpack.format.paged import (
+    CHAPTER_ROWS,
+    FIRST_BYTES,
+    PAGE_ROWS,
+    PagedFile,
+    Range,
+    Segment,
+    encode_paged,
+    page_column,
+)
 
 SCHEMA = container.Schema(
     "test",
@@ -34,23 +43,31 @@ def segment_of(parts) -> Segment:
     return Segment("test.index", len(data), crc32c(data), len(head), crc32c(head))
 
 
+class Values(PagedFile[Segment, list[int]]):
+    """Pages of values, as lists."""
+
+    def __init__(self, load, segment, *, num_rows: int, max_pages: int = 100):
+        super().__init__(load, segment, SCHEMA, num_rows=num_rows, max_pages=max_pages, path=".shardpack/test.index")
+        self.num_rows = num_rows
+
+    def _extent(self, page: int) -> Range:
+        begin = 16 * PAGE_ROWS * page
+        return begin, min(16 * PAGE_ROWS, 16 * self.num_rows - begin)
+
+    def _parse(self, number: int, data: memoryview) -> list[int]:  # noqa: ARG002
+        return np.frombuffer(data, "<u8")[::2].tolist()
+
+
 class Opened:
     """A paged file that notes what is loaded."""
 
-    def __init__(self, parts, *, num_rows: int, segment: Segment | None = None):
+    def __init__(self, parts, *, num_rows: int, segment: Segment | None = None, max_pages: int = 100):
         self.data, self.loads = bytearray(b"".join(parts)), []
-        self.file = PagedFile(
-            self.load, segment or segment_of(parts), SCHEMA, num_rows=num_rows, path=".shardpack/test.index"
-        )
+        self.file = Values(self.load, segment or segment_of(parts), num_rows=num_rows, max_pages=max_pages)
 
     def load(self, begin: int, length: int) -> bytes:
         self.loads.append((begin, length))
         return bytes(self.data[begin : begin + length])
-
-    def values(self, page: int) -> list[int]:
-        begin = 16 * PAGE_ROWS * page
-        length = min(16 * PAGE_ROWS, 16 * self.file.num_rows - begin)
-        return np.frombuffer(self.file.page(page, begin, length), "<u8")[::2].tolist()
 
 
 @pytest.mark.parametrize("count", [1, 511, 512, 513, 5000])
@@ -61,16 +78,16 @@ def test_each_value_is_on_the_page_before_that_which_begins_with_more(count):
         page = opened.file.page_of(value)
         firsts = [opened.file.first_of(number) for number in range(opened.file.num_pages)]
         assert page == max(sum(first < value for first in firsts) - 1, 0)
-        assert opened.values(page) == values[page * PAGE_ROWS : (page + 1) * PAGE_ROWS].tolist()
+        assert opened.file.page(page) == values[page * PAGE_ROWS : (page + 1) * PAGE_ROWS].tolist()
 
 
 def test_a_small_file_is_opened_with_one_read_and_a_large_one_reads_a_chapter_and_a_page():
     small = Opened(encoded(np.arange(700)), num_rows=700)
-    assert small.values(small.file.page_of(600)) == list(range(512, 700))
+    assert small.file.page(small.file.page_of(600)) == list(range(512, 700))
     assert small.loads == [(0, small.file.segment.num_bytes)]
     count = 3 * CHAPTER_ROWS * PAGE_ROWS + 5
     large = Opened(encoded(np.arange(count)), num_rows=count)
-    assert large.values(large.file.page_of(count - 1)) == list(range(count - 5, count))
+    assert large.file.page(large.file.page_of(count - 1)) == list(range(count - 5, count))
     directory = large.file.header().columns["directory"]
     first, *more = large.loads
     assert first == (0, FIRST_BYTES)
@@ -87,20 +104,30 @@ def test_a_directory_beyond_the_first_read_is_read_by_the_chapter():
     assert opened.loads == [(0, FIRST_BYTES), (directory.end - 16 * CHAPTER_ROWS, 16 * CHAPTER_ROWS)]
 
 
-def test_what_is_needed_is_told_step_by_step_and_not_loaded_again():
+def test_what_is_needed_comes_step_by_step_and_is_not_loaded_again():
     count = 10 * CHAPTER_ROWS * PAGE_ROWS
     opened = Opened(encoded(np.arange(count)), num_rows=count)
     file, values = opened.file, np.array([5, count - 1, count - 2], np.uint64)
     steps = []
-    while wanted := file.directory_needed(values):
+    while wanted := file.needed(values):
         steps.append(wanted)
         for begin, length in wanted:
             file.put(begin, bytes(opened.data[begin : begin + length]))
-        for value in values.tolist() if len(steps) > 1 else ():
-            file.page_of(value)
-    assert [len(step) for step in steps] == [1, 1]
-    assert [file.page_of(value) for value in values.tolist()] == [0, count // 512 - 1, count // 512 - 1]
+    assert [len(step) for step in steps] == [1, 1, 2], "the head, a chapter of the directory, the pages"
+    assert [count - 2 in file.page(file.page_of(value)) for value in values.tolist()] == [False, True, True]
     assert opened.loads == []
+    assert file.needed(values) == []
+
+
+def test_the_pages_loaded_last_are_kept():
+    opened = Opened(encoded(np.arange(6 * 512)), num_rows=6 * 512, max_pages=2)
+    opened.file.header()
+    opened.loads.clear()
+    pages = [opened.file.page(number) for number in (0, 1, 0)]
+    assert pages[2] is pages[0]
+    opened.file.page(2)
+    assert opened.file.page(1) is pages[1]
+    assert opened.file.page(0) is not pages[0]
 
 
 def with_metadata(**values):
@@ -175,9 +202,9 @@ def test_damage_is_found_before_what_it_damages_is_used(data):
         damaged = at < begin or begin + 8192 * page <= at < begin + 8192 * (page + 1)
         if damaged:
             with pytest.raises(CorruptIndexError):
-                opened.values(page)
+                opened.file.page(page)
         else:
-            assert opened.values(page) == values[page * 512 : (page + 1) * 512].tolist()
+            assert opened.file.page(page) == values[page * 512 : (page + 1) * 512].tolist()
 
 
 @given(st.data())
