@@ -11,13 +11,14 @@ from typing import Any
 from shardpack.commit.journal import entry_name
 from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.scratch import ScratchDir, new_scratch
-from shardpack.commit.upload import Sender, check_file
+from shardpack.commit.upload import Uploader
 from shardpack.errors import ShardNotFoundError, StaleIndexError, StorageError
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER
 from shardpack.format.shard_info import index_path
 from shardpack.runtime.threads import call_all
 from shardpack.storage.lock import FolderLock
 from shardpack.storage.protocols import WritableStore
+from shardpack.storage.transfer import check_file
 
 REQUESTS_AT_ONCE = 16
 SPOOL_BYTES = 16 << 20  # what is longer goes through a local file
@@ -47,7 +48,7 @@ class BucketTarget:
             needs_list: Whether a store whose objects may not be listed is an error, or taken for empty.
             spool_bytes: Files longer than this go through the local folder.
         """
-        self._store, self._sender = store, Sender(store)
+        self._store, self._uploader = store, Uploader(store)
         self._work_dir, self._needs_list, self._spool_bytes = work_dir, needs_list, spool_bytes
         self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None
@@ -185,7 +186,7 @@ class BucketTarget:
         if name.startswith(f"{WORK_FOLDER}/"):
             self._store.put(name, source)
         else:
-            self._sender.put(name, source, cache_control="no-cache" if name == FILE_NAME else None)
+            self._uploader.put(name, source, cache_control="no-cache" if name == FILE_NAME else None)
         self._known().add(name)
 
     def delete(self, names: Iterable[str]) -> None:

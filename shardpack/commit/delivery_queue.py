@@ -1,6 +1,6 @@
-"""Shards on their way to the target: delivered in threads while others are made, no more than there is room for.
+"""Finished shards on their way to the target: delivered in threads while workers make others.
 
-acquire --room--> a worker makes the shard --submit--> a thread delivers it --room--> acquire
+acquire --room for one shard--> a worker makes it --submit--> a thread delivers it --room again--> acquire
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ Deliver = Callable[[ShardInfo, str], None]
 
 
 class DeliveryQueue:
-    """`room` shards at most between being begun and having arrived. A `Backpressure`, and a context manager.
+    """At most `max_shards` between the start of their making and their arrival. A `Backpressure`; a context manager.
 
-    Threads start with the first shard; leaving waits for the deliveries under way.
+    Threads start with the first shard. Leaving the context waits for the deliveries under way.
     """
 
-    def __init__(self, deliver: Deliver, *, room: int) -> None:
+    def __init__(self, deliver: Deliver, *, max_shards: int) -> None:
         """Deliver with `deliver(info, input_digest)`, which is called in threads and deletes the local files."""
         self._deliver = deliver
         self._changed = threading.Condition()
-        self._free = self._room = room
+        self._free = self._max_shards = max_shards
         self._closed = False
-        self._submitted = self._seen = 0
-        self._ended: queue.SimpleQueue[tuple[ShardInfo, BaseException | None]] = queue.SimpleQueue()
+        self._submitted = self._returned = 0
+        self._outcomes: queue.SimpleQueue[tuple[ShardInfo, BaseException | None]] = queue.SimpleQueue()
         self._threads: Threads | None = None
 
     def __enter__(self) -> DeliveryQueue:
@@ -38,7 +38,7 @@ class DeliveryQueue:
         self.stop()
 
     def stop(self) -> None:
-        """Wait for the deliveries under way, and begin no other. Safe to call twice."""
+        """Wait for the deliveries under way, and start no others. Safe to call twice."""
         self.close()
         if self._threads is not None:
             self._threads.close()
@@ -53,15 +53,15 @@ class DeliveryQueue:
             return True
 
     def close(self) -> None:
-        """Let nobody wait for room any more."""
+        """End all waiting for room, now and later."""
         with self._changed:
             self._closed = True
             self._changed.notify_all()
 
     def submit(self, info: ShardInfo, input_digest: str) -> None:
-        """Deliver a shard that was made after an `acquire`; does not wait for its arrival."""
+        """Start delivering a shard that was made after an `acquire`; returns immediately."""
         if self._threads is None:
-            self._threads = Threads(self._room, purpose="deliver")
+            self._threads = Threads(self._max_shards, purpose="deliver")
         self._submitted += 1
         self._threads.start(self._run, info, input_digest)
 
@@ -69,25 +69,25 @@ class DeliveryQueue:
         failure: BaseException | None = None
         try:
             self._deliver(info, input_digest)
-        except BaseException as error:  # noqa: BLE001 - raised where the result is taken
+        except BaseException as error:  # noqa: BLE001 - raised in `_next`
             failure = error
-        self._ended.put((info, failure))
+        self._outcomes.put((info, failure))
         with self._changed:
             self._free += 1
             self._changed.notify()
 
     def poll(self) -> list[ShardInfo]:
-        """Return the shards that have arrived since the last call; raises what went wrong with one."""
-        return [self._next() for _ in range(self._ended.qsize())]
+        """Return the shards that arrived since the last call; raises the error of a failed delivery."""
+        return [self._next() for _ in range(self._outcomes.qsize())]
 
     def drain(self) -> Iterator[ShardInfo]:
-        """Wait for all that was submitted, and yield each as it arrives."""
-        while self._seen < self._submitted:
+        """Yield each remaining shard as it arrives; raises as `poll`."""
+        while self._returned < self._submitted:
             yield self._next()
 
     def _next(self) -> ShardInfo:
-        info, failure = self._ended.get()
-        self._seen += 1
+        info, failure = self._outcomes.get()
+        self._returned += 1
         if failure is not None:
             raise failure
         return info

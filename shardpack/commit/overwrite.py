@@ -1,13 +1,13 @@
-"""What a target holds already, and whether a new dataset may replace it: never over what no packer made.
+"""What a target already holds, and whether a new dataset may replace it. Only what a packer made is ever deleted.
 
-in OUT                              without force       with force
-nothing of these                    a new dataset       a new dataset
+content of OUT                      without force       with force
+none of the below                   a new dataset       a new dataset
 work folder of pack or copy         continue            continue
 manifest                            refuse              replace what the manifest lists
-manifest and work folder, or run    as above, unless it is this very run, killed while it cleaned up: then it ends
-work folder of `shardpack index`    refuse              refuse: it is about somebody's tars
-shard files with none of these      refuse              refuse: they may be anybody's
-tars that `shardpack index` found   refuse              refuse: they are somebody's
+manifest and work folder, or run    as for a manifest, unless this very run was killed while cleaning up: finish
+work folder of `shardpack index`    refuse              refuse: the tars are the user's
+shard files with none of these      refuse              refuse: their origin is unknown
+tars that `shardpack index` found   refuse              refuse: the tars are the user's
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ from shardpack.format.naming import is_packer_name
 
 
 def check_writable(target: Target, command: Command, *, force: bool) -> None:
-    """Return if a new dataset may be written to a target; writes nothing.
+    """Raise unless a new dataset may be written to a target; writes nothing.
 
-    `begin` asks again; a caller with hours of listing before it asks first.
+    `Transaction.new_dataset` checks again. Callers that first list files for hours check before they do so.
 
     Raises:
-        OutputExistsError: There is something that a new dataset must not touch; says what.
+        OutputExistsError: The target holds something that a new dataset must not touch; the message names it.
     """
     refuse_other_work(target, command)
     unfinished = is_unfinished(target)
     if has_manifest(target):
-        if not unfinished:  # `begin` knows whether it was this run
-            replaceable(target, force=force)
+        if not unfinished:  # if it is, only the transaction can tell whether this run made the dataset
+            files_to_replace(target, force=force)
     elif not (unfinished and unfinished_command(target)) and (strays := _files_like_ours(target)):
         raise OutputExistsError(
             f"{target.location!r} holds files that a dataset would overwrite, and no manifest that says whose "
@@ -43,12 +43,12 @@ def check_writable(target: Target, command: Command, *, force: bool) -> None:
 
 
 def has_manifest(target: Target) -> bool:
-    """Return whether there is something with a manifest's name."""
+    """Return whether a file has the manifest's name."""
     return target.size(FILE_NAME) is not None
 
 
 def is_manifest(text: bytes) -> bool:
-    """Return whether a text is a manifest that is sound, or one of a later version."""
+    """Return whether a text is an undamaged manifest of this format version or a later one."""
     try:
         parse_manifest(text)
     except UnsupportedVersionError:
@@ -59,9 +59,9 @@ def is_manifest(text: bytes) -> bool:
 
 
 def newest_manifest(target: Target) -> tuple[bytes, Manifest] | None:
-    """Return the newest manifest that is sound, as text and as value; None if there is none.
+    """Return the newest undamaged manifest, as text and as value; None if there is none.
 
-    A run that was killed may have created it and not replaced the copy; or the copy is damaged.
+    It may be newer than the copy: a run was killed before it replaced the copy, or the copy is damaged.
     """
     copy = _manifest_at(target, FILE_NAME)
     known = 0 if copy is None else copy[1].generation
@@ -80,20 +80,20 @@ def _manifest_at(target: Target, name: str) -> tuple[bytes, Manifest] | None:
 
 
 def is_unfinished(target: Target) -> bool:
-    """Return whether a command has begun here and not ended."""
-    there = (target.size(name) is not None for name in (WORK_FOLDER, RUN_PATH))  # what goes last, without the rest
-    return any(there) or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
+    """Return whether a command has begun here and has not finished."""
+    last_deleted = (target.size(name) is not None for name in (WORK_FOLDER, RUN_PATH))  # perhaps alone by now
+    return any(last_deleted) or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
 
 
-def replaceable(target: Target, *, force: bool) -> list[str]:
-    """Return the files of the dataset that is there, but for the manifest, if it may be deleted.
+def files_to_replace(target: Target, *, force: bool) -> list[str]:
+    """Return the files of the existing dataset, without its manifest, if they may be deleted.
 
     Raises:
-        OutputExistsError: It may not.
+        OutputExistsError: They may not be deleted; the message says why.
     """
     try:
-        whole = parse_manifest(target.read(FILE_NAME) or b"")
-        packed = _packer_names(whole, target) if force else set()
+        manifest = parse_manifest(target.read(FILE_NAME) or b"")
+        packed = _packer_names(manifest, target) if force else set()
     except FormatError as error:
         if not force:
             raise OutputExistsError(
@@ -106,39 +106,39 @@ def replaceable(target: Target, *, force: bool) -> list[str]:
     if not force:
         raise OutputExistsError(
             f"{target.location!r} already holds a dataset; choose another folder, or pass --force, "
-            f"which deletes its {whole.num_samples:,} samples"
+            f"which deletes its {manifest.num_samples:,} samples"
         )
-    if not _is_packed(whole):
+    if not _is_packed(manifest):
         raise OutputExistsError(
             f'{target.location!r} holds tars that "shardpack index" found there, and packing would delete them; '
             "choose another folder"
         )
-    here = set(_files_like_ours(target))
-    if strays := sorted(name for name in here - packed if is_packer_name(name)):
+    present = set(_files_like_ours(target))
+    if strays := sorted(name for name in present - packed if is_packer_name(name)):
         raise OutputExistsError(
             f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
             f"{_shown(strays)}; move them away, or choose another folder"
         )
-    return sorted(packed | here - {FILE_NAME})
+    return sorted(packed | present - {FILE_NAME})
 
 
 def _files_like_ours(target: Target) -> list[str]:
-    """Return the files here that have the name of a part of a dataset, other than the newest manifest."""
+    """Return the files named like a part of a dataset, except the newest manifest."""
     return sorted(
         name for name in target.names() if is_packer_name(name) or generation_of(name) or name == REJECTED_PATH
     )
 
 
-def _packer_names(whole: Manifest, target: Target) -> set[str]:
-    """Return the files of shards that a manifest lists, as far as they are named like a packer's."""
-    table = whole_table(whole, target.read)
+def _packer_names(manifest: Manifest, target: Target) -> set[str]:
+    """Return the tars and indexes of a manifest that are named as a packer names them."""
+    table = whole_table(manifest, target.read)
     infos = map(table.shard, range(len(table)))
     return set(filter(is_packer_name, (name for info in infos for name in (info.name, info.index_path))))
 
 
-def _is_packed(whole: Manifest) -> bool:
-    """Return whether a packer wrote these shards, rather than found them."""
-    options = whole.packed_with.get("options")
+def _is_packed(manifest: Manifest) -> bool:
+    """Return whether a packer wrote these shards; `shardpack index` only finds them."""
+    options = manifest.packed_with.get("options")
     return not (isinstance(options, dict) and options.get("indexed"))
 
 

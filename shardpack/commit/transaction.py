@@ -1,30 +1,32 @@
-"""`begin` -> add shards -> `publish`: the order of writes that survives a kill at any moment, wherever they go.
+"""A transaction: the order of writes that survives a kill at any moment, in folders and buckets alike.
+
+    begin -> deliver shards -> publish
 
     .shardpack/tmp/lease.json                  who writes here (`lease.py`)
-    .shardpack/tmp/shard-000003.tar.done.json  journal: what the finished shard is, and of what it was made
-    .shardpack/index/shard-000003.index        of a shard, which is finished when its journal entry
-    shard-000003.tar                           and its tar are there
-    .shardpack/run.json                        journal: of what the whole dataset was made
-    .shardpack/shards-..., keys-...            of all shards together
+    .shardpack/tmp/shard-000003.tar.done.json  journal entry: the finished shard, and the digest of its input
+    .shardpack/index/shard-000003.index        the index of a shard
+    shard-000003.tar                           its tar
+    .shardpack/run.json                        journal: the digest of the whole run
+    .shardpack/shards-..., keys-...            shard table and key index
     .shardpack/manifests/000001.json           created only if absent
-    .shardpack/manifest.json                   a copy of it; last
+    .shardpack/manifest.json                   a copy of it; written last
 
-A shard's journal entry is there before its tar gets its name, and an older tar of that name is gone
-before that. So a tar with its name and a matching entry is whole, and everything else can be written
-again without a loss. `run.json` is there before the manifest, and is removed after all else.
+The journal entry of a shard is written before its tar gets its name, and an older tar of that name is deleted
+before the entry is written. So a tar that has a matching entry is complete, and everything else can be written
+again without loss. `run.json` is written before the manifest and deleted last.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 from shardpack.commit.delivery_queue import DeliveryQueue
 from shardpack.commit.journal import Entry, Journal, entry_name
-from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
-from shardpack.commit.overwrite import check_writable, has_manifest, is_manifest, replaceable
+from shardpack.commit.lease import Command, acquire, how_to_continue
+from shardpack.commit.overwrite import check_writable, files_to_replace, has_manifest, is_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError, StorageError
@@ -34,68 +36,79 @@ from shardpack.format.naming import is_packer_name
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.storage.atomic import storage_errors
 
-
-def begin(
-    target: Target,
-    command: Command,
-    *,
-    force: bool = False,
-    replace: bool = True,
-    run_digest: Callable[[], str] | None = None,
-) -> Transaction:
-    """Return a transaction: a new one, or the continuation of one that was cut off.
-
-    Args:
-        target: Made if it is not there.
-        command: What is done, for the error that another command meets.
-        force: Delete a dataset that is there.
-        replace: Make a new dataset, where nothing is in its way. Otherwise the one that is
-            there stays as it is, until a new manifest replaces its own.
-        run_digest: Called for a digest of all that makes the dataset what it is, when it is needed.
-
-    Raises:
-        OutputExistsError: There is something that this would overwrite, or another process at work.
-        StorageError: The target refused.
-    """
-    then = how_to_continue(command)
-    with storage_errors(f"write to {target.location!r}", then=then):
-        if replace:
-            check_writable(target, command, force=force)
-        lease = acquire(target, command)
-        with ExitStack() as on_error:
-            on_error.callback(lease.release)
-            transaction = Transaction(
-                target, lease, then=then, replace=replace, owns_tars=command != "index", run_digest=run_digest
-            )
-            transaction.prepare(force=force)
-            on_error.pop_all()
-    return transaction
+# Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
+# way to a bucket take local disk space.
+_DELIVERIES_BY_MOVE, _DELIVERIES_BY_UPLOAD = 4, 1
 
 
 class Transaction:
-    """A target that this process may write to, until the transaction is left. A context manager.
+    """The right to write to a target, until the transaction is left. A context manager.
+
+    Made by one of three constructors: `new_dataset`, `same_dataset`, `index_beside`. Each begins a transaction, or
+    continues one that was interrupted.
 
     Attributes:
-        complete: The dataset is there already, whole, made by a run of the same digest that was killed
-            before it could clean up. Nothing is left to do.
+        complete: The dataset is already published: a run with the same digest was killed before it could
+            clean up. Nothing is left to do.
     """
+
+    @classmethod
+    def new_dataset(
+        cls, target: Target, command: Command, *, force: bool = False, run_digest: Callable[[], str] | None = None
+    ) -> Transaction:
+        """Return a transaction that writes a new dataset.
+
+        Args:
+            target: Created if it does not exist.
+            command: Named in the error that any other command gets while this one is unfinished.
+            force: Delete the dataset that is there.
+            run_digest: Returns a digest of everything that determines the dataset; called only if needed.
+
+        Raises:
+            OutputExistsError: The dataset would overwrite something, or another process is writing here.
+            StorageError: The target refused.
+        """
+        with _write_errors(target, command):
+            check_writable(target, command, force=force)
+        return cls(target, command, replaces=True, owns_tars=True, force=force, run_digest=run_digest)
+
+    @classmethod
+    def same_dataset(cls, target: Target, command: Command) -> Transaction:
+        """Return a transaction that writes parts of an existing dataset again. Raises as `new_dataset`."""
+        return cls(target, command, replaces=False, owns_tars=True)
+
+    @classmethod
+    def index_beside(cls, target: Target, *, run_digest: Callable[[], str] | None = None) -> Transaction:
+        """Return a transaction that indexes the user's tars and never writes or deletes one. Raises as `new_dataset`.
+
+        An existing dataset is unchanged until the new manifest replaces its own.
+        """
+        return cls(target, "index", replaces=False, owns_tars=False, run_digest=run_digest)
 
     def __init__(
         self,
         target: Target,
-        lease: Lease,
+        command: Command,
         *,
-        then: str,
-        replace: bool = True,
-        owns_tars: bool = True,
+        replaces: bool,
+        owns_tars: bool,
+        force: bool = False,
         run_digest: Callable[[], str] | None = None,
     ) -> None:
-        self._target, self._lease, self._then = target, lease, then
-        self._replace, self._owns_tars, self._run_digest = replace, owns_tars, run_digest
+        """Acquire the target and delete what killed runs left unfinished. Use one of the named constructors."""
+        self._target, self._command = target, command
+        self._replaces, self._owns_tars, self._run_digest = replaces, owns_tars, run_digest
         self._journal = Journal(target, owns_tars=owns_tars)
-        self._new: list[str] = []
+        self._new_indexes: list[str] = []
         self._is_lost = False
         self.complete = False
+        with self._write_errors():
+            self._lease = acquire(target, command)
+            try:
+                self._prepare(force=force)
+            except BaseException:
+                self._lease.release()
+                raise
 
     def __enter__(self) -> Transaction:
         return self
@@ -105,25 +118,28 @@ class Transaction:
 
     @property
     def location(self) -> str:
-        """The target, for people."""
+        """Folder or URL of the target, without secrets."""
         return self._target.location
 
     @property
     def moves_files(self) -> bool:
-        """Whether delivered files are moved; if not, they may be anywhere, and stay."""
+        """Whether delivered files are moved out of `scratch`; otherwise they may be anywhere, and stay there."""
         return self._target.moves_files
 
     @property
     def scratch(self) -> ScratchDir:
-        """Where shards are made that are delivered."""
+        """The local folder where shards are made before they are delivered."""
         return self._target.scratch
 
-    def prepare(self, *, force: bool) -> None:
-        """Make the target ready: delete what is replaced, and what was being written when a run was killed."""
+    def _write_errors(self) -> AbstractContextManager[None]:
+        return _write_errors(self._target, self._command)
+
+    def _prepare(self, *, force: bool) -> None:
+        """Delete the dataset that is replaced, and what was being written when a run was killed."""
         self._target.refresh()
-        if self._replace and has_manifest(self._target):
-            before = self._journal.run_digest()
-            self.complete = before is not None and self._run_digest is not None and before == self._run_digest()
+        if self._replaces and has_manifest(self._target):
+            earlier = self._journal.run_digest()
+            self.complete = earlier is not None and self._run_digest is not None and earlier == self._run_digest()
             if self.complete:
                 self._end()
                 return
@@ -132,49 +148,49 @@ class Transaction:
         self._lease.share()
 
     def _delete_dataset(self, *, force: bool) -> None:
-        """Delete the dataset that is there: the manifest first, so that half of it never looks whole."""
+        """Delete the existing dataset, its manifest first: half of a dataset must never look complete."""
         try:
-            files = replaceable(self._target, force=force)
+            files = files_to_replace(self._target, force=force)
         except OutputExistsError:
-            self._end()  # the work folder is of a run that was killed when all was done
+            self._end()  # the work folder is from a run that was killed after it had published
             raise
         self._target.delete([FILE_NAME, *files])
 
     # Shards
 
     def finished(self, name: str, input_digest: str) -> Entry | None:
-        """Return the entry of a shard that an earlier run finished from the same input, if there is one."""
+        """Return the entry of a shard that an earlier run finished from the same input, or None."""
         return self._journal.finished(name, input_digest)
 
     def keep_only(self, names: Iterable[str]) -> None:
-        """Delete all shards that an earlier run left, but for those named."""
-        found = {f"{PurePosixPath(name).stem}.tar" for name in self._target.names() if is_packer_name(name)}
-        unwanted = sorted(found.union(self._journal.shard_names()).difference(names))
+        """Delete all shards of earlier runs except the named ones."""
+        present = {f"{PurePosixPath(name).stem}.tar" for name in self._target.names() if is_packer_name(name)}
+        unwanted = sorted(present.union(self._journal.shard_names()).difference(names))
         if unwanted:
             self._check_lease()
         for name in unwanted:
             self.drop(name)
 
     def drop(self, name: str) -> None:
-        """Delete what there is of a shard: its journal entry first, so that the rest counts for nothing."""
+        """Delete a shard, its journal entry first: without it the other files count as unfinished."""
         tar = [name] if self._owns_tars else []
         self._target.delete([entry_name(name), *tar, index_path(name)])
 
     def deliver(self, info: ShardInfo, input_digest: str, *, files: tuple[Path, Path] | None = None) -> None:
-        """Move a shard that was made in `scratch` to the target, with its index and its journal entry. Safe in threads.
+        """Write a shard's journal entry, and move or upload its index and tar to the target. Safe in threads.
 
         Args:
             info: What the files must be.
-            input_digest: Of what the shard was made.
-            files: Where tar and index are, if not in `scratch`; only for a target that leaves them there.
+            input_digest: Digest of the input that the shard was made from.
+            files: Tar and index, if they are not in `scratch`; only if `moves_files` is false.
 
         Raises:
-            CorruptShardError: A local file is not what `info` says.
-            OutputExistsError: Another process has begun here.
+            CorruptShardError: A local file differs from `info`.
+            OutputExistsError: Another process began writing here.
             StorageError: The target refused.
         """
         tar, index = files or self.scratch.files(info)
-        with storage_errors(f"write to {self.location!r}", then=self._then):
+        with self._write_errors():
             try:
                 self._check_lease()
                 self._journal.add(Entry(info, input_digest))
@@ -184,25 +200,25 @@ class Transaction:
                 if files is None:
                     self.scratch.delete([info.name, info.index_path])
 
-    def deliveries(self, jobs: int) -> DeliveryQueue:
-        """Return a queue that delivers shards in threads, while `jobs` more are being made."""
-        # What is copied takes room in the scratch folder; what stays only waits for its sync.
-        return DeliveryQueue(self.deliver, room=jobs + (4 if self._target.moves_files else 1))
+    def delivery_queue(self, jobs: int) -> DeliveryQueue:
+        """Return a queue that delivers shards in threads while `jobs` others are being made."""
+        deliveries = _DELIVERIES_BY_MOVE if self._target.moves_files else _DELIVERIES_BY_UPLOAD
+        return DeliveryQueue(self.deliver, max_shards=jobs + deliveries)
 
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
-        """Write the index of a tar that is somebody's, and then its journal entry. Safe in threads.
+        """Write the index of a tar of the user's, then its journal entry. Safe in threads.
 
         Raises:
-            OutputExistsError: Another process has begun here.
+            OutputExistsError: Another process began writing here.
         """
         self._check_lease()
         if self._target.size(entry.info.index_path) is None:
-            self._new.append(entry.info.index_path)
+            self._new_indexes.append(entry.info.index_path)
         self._target.put(entry.info.index_path, parts)
         self._journal.add(entry)
 
     def read_index(self, name: str) -> bytes:
-        """Return the index file of a shard that was delivered, or is on its way."""
+        """Return the index file of a shard that was delivered, or is being delivered."""
         path = Path(self.scratch.join(name))
         with suppress(FileNotFoundError):
             return path.read_bytes()
@@ -216,22 +232,22 @@ class Transaction:
         self._target.put(name, parts)
 
     def publish(self, files: Sequence[tuple[str, Iterable[Any]]]) -> None:
-        """Write what belongs to the whole dataset, and end the transaction.
+        """Write the files that describe the whole dataset, and end the transaction.
 
         Args:
-            files: (name, parts) in the order in which they are written, as `encode_dataset` returns
-                them: the manifest is the last, under the name of its generation and then under its own.
+            files: (name, parts) in the order of writing, as `encode_dataset` returns them. The manifest
+                comes last, twice: under the name of its generation, then under its own.
         """
-        with storage_errors(f"write to {self.location!r}", then=self._then):
+        with self._write_errors():
             self._check_lease()
             *others, (own_name, text), (manifest_name, manifest_parts) = files
             unnamed = self._unnamed(b"".join(text), dict(others))
-            if self._replace:
-                self._target.delete([own_name, *unnamed])  # of an earlier run, or killed
+            if self._replaces:
+                self._target.delete([own_name, *unnamed])  # from an earlier or a killed run
             for name, parts in others:
                 self.put(name, parts)
             self._check_lease()
-            self._new.clear()  # from here on they are the dataset's
+            self._new_indexes.clear()  # from here on they belong to the dataset
             self._commit(own_name, b"".join(text))
             self._journal.write_run_digest("" if self._run_digest is None else self._run_digest())
             self._target.fsync()
@@ -242,33 +258,33 @@ class Transaction:
         self.release()
 
     def _commit(self, name: str, text: bytes) -> None:
-        """Give a manifest the name of its generation, unless it has it; what is damaged there gives way."""
-        there = self._target.read(name)
-        if there == text:
+        """Create a manifest under the name of its generation, unless it is there; replace only a damaged one."""
+        present = self._target.read(name)
+        if present == text:
             return
-        if there is not None and not is_manifest(there):
+        if present is not None and not is_manifest(present):
             self._target.delete([name])
         self._target.create(name, [text])
 
     def _unnamed(self, text: bytes, written: Collection[str]) -> list[str]:
-        """Return the files here that are of this generation, or a later one, but that its manifest does not name."""
-        whole = parse_manifest(text)
-        named = {*metadata_paths(whole), *written}
-        found = [name for name in self._target.names() if generation_of(name) >= whole.generation]
-        if self._replace and REJECTED_PATH not in written:
-            return [REJECTED_PATH, *(name for name in found if name not in named)]
-        return [name for name in found if name not in named]
+        """Return the files of this generation and later ones that are here, but that its manifest does not name."""
+        manifest = parse_manifest(text)
+        named = {*metadata_paths(manifest), *written}
+        unnamed = [
+            name for name in self._target.names() if generation_of(name) >= manifest.generation and name not in named
+        ]
+        return [REJECTED_PATH, *unnamed] if self._replaces and REJECTED_PATH not in written else unnamed
 
     def roll_back(self) -> None:
-        """Delete the indexes that this transaction has written where none were, and end it."""
-        with suppress(OutputExistsError):  # somebody else goes on with them
+        """Delete the indexes that this transaction added, and end it."""
+        with suppress(OutputExistsError):  # another process continues with them
             self._check_lease()
-            self._target.delete(self._new)
+            self._target.delete(self._new_indexes)
             self._end()
         self.release()
 
     def _end(self) -> None:
-        """Delete the work folder, and then the run's digest: until it is gone, the same command knows what is left."""
+        """Delete the work folder, then the run's digest: while that exists, the same command can finish this."""
         self._target.delete(name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/"))
         self._target.drop_scratch()
         self._target.delete([RUN_PATH])
@@ -282,11 +298,15 @@ class Transaction:
             raise
 
     def release(self) -> None:
-        """Give the target up; what is finished stays, for the same command to continue. Safe to call twice.
+        """Release the target. Finished shards stay, so that the same command can continue. Safe to call twice.
 
-        After another process has taken over, nothing of ours stays in the journal: that one may have ended already.
+        If another process has taken over, our journal entries are deleted: that process may have ended already.
         """
         if self._is_lost:
             with suppress(StorageError):
                 self._journal.withdraw()
         self._lease.release()
+
+
+def _write_errors(target: Target, command: Command) -> AbstractContextManager[None]:
+    return storage_errors(f"write to {target.location!r}", then=how_to_continue(command))

@@ -20,8 +20,7 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable, has_manifest, is_unfinished
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
-from shardpack.commit.transaction import Transaction, begin
-from shardpack.commit.upload import checked, read_object
+from shardpack.commit.transaction import Transaction
 from shardpack.edit.join_locations import JoinedDataset, join_locations
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
 from shardpack.format.dataset_files import REJECTED_PATH
@@ -38,6 +37,7 @@ from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import DatasetStores, LocationOptions, open_locations
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store, WritableStore
+from shardpack.storage.transfer import checked_pieces, read_object
 from shardpack.storage.url import canonical, is_url
 
 JOBS = 4  # shards at once, unless `jobs` says otherwise: each takes up to 32 MiB of memory
@@ -211,7 +211,7 @@ class _Copy:
 
     def fill(self, target: Target, *, force: bool) -> list[ShardInfo]:
         """Write the whole dataset; return the shards that were not there yet."""
-        with begin(target, "copy", force=force) as transaction:
+        with Transaction.new_dataset(target, "copy", force=force) as transaction:
             missing = self.missing(target)
             transaction.keep_only([info.name for info in self._shards])
             for info in missing:
@@ -229,7 +229,7 @@ class _Copy:
         missing = [info for info, fine in zip(self._shards, sound, strict=False) if not fine]
         damaged = [file for file, fine in zip(self._sidecars, sound[len(self._shards) :], strict=True) if not fine]
         if not dry_run and (missing or damaged or is_unfinished(target)):
-            with begin(target, "copy", replace=False) as transaction:
+            with Transaction.same_dataset(target, "copy") as transaction:
                 self._copy_shards(transaction, missing)
                 sidecars = [(file[0], self._sidecar(file)) for file in damaged]
                 transaction.publish([*sidecars, *self._manifests])
@@ -279,7 +279,7 @@ class _Copy:
         """Yield a file of the source, checked as `upload.checked` does, and its length first."""
         name, num_bytes, checksum = file
         pieces = read_object(store, name, num_bytes) if store.size(name) == num_bytes else iter([b""])
-        for piece in checked(pieces, name, num_bytes=num_bytes, checksum=checksum, whose=store.location):
+        for piece in checked_pieces(pieces, name, num_bytes=num_bytes, checksum=checksum, location=store.location):
             if self._stop.is_set():
                 raise StorageError(f"copying {name!r} was given up; run the same command again")
             yield piece
@@ -293,7 +293,7 @@ def _are_sound(there: Store, every_byte: bool, files: Sequence[_File]) -> bool:
                 return False
             if every_byte:
                 pieces = read_object(there, name, num_bytes)
-                for _ in checked(pieces, name, num_bytes=num_bytes, checksum=checksum, whose=there.location):
+                for _ in checked_pieces(pieces, name, num_bytes=num_bytes, checksum=checksum, location=there.location):
                     pass
     except StorageError:
         raise  # no answer is not a bad one

@@ -17,10 +17,11 @@ from urllib.parse import quote, unquote
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.index.patterns import Glob
 from shardpack.storage.adapter import adapt
+from shardpack.storage.connection import connect_to
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import WritableStore
-from shardpack.storage.url import WEB_SCHEMES, connection_to
+from shardpack.storage.url import WEB_SCHEMES
 
 Kind = Literal["file", "folder", "special", "missing", "unknown"]  # special: a FIFO, socket or device
 
@@ -104,7 +105,7 @@ class UrlRoot:
         return open_store(self._url(folder), self.options), folder
 
     def shown(self, path: str) -> str:
-        return connection_to(self._url(path)).location  # without user and query
+        return connect_to(self._url(path)).location  # without user and query
 
     def _url(self, path: str) -> str:
         path = path.strip("/")

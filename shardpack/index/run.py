@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any
 
 from shardpack.commit.open_target import target_of
-from shardpack.commit.transaction import begin
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.build import Build, OnDuplicate
@@ -94,7 +94,7 @@ def index(
         run_digest = partial(digests.of_run, on_duplicate, checksums, shards_at)
         before = check_writable(found, target, shards_at, force=force, run_digest=run_digest)
         with writing_indexes(target):
-            transaction = begin(target, "index", replace=False, run_digest=run_digest)
+            transaction = Transaction.index_beside(target, run_digest=run_digest)
         with transaction:
             built = Build(found, target, transaction, ignore=ignore, digests=digests, before=before)
             try:
@@ -128,7 +128,7 @@ def index_in_memory(found: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, ba
     """Return a store of plain tars with their index in memory; `base` reads the tars, if not their own store."""
     memory = MemoryStore({})
     target = target_of(memory)
-    with begin(target, "index", replace=False) as transaction:
+    with Transaction.index_beside(target) as transaction:
         built = Build(found, target, transaction, ignore=check_ignore(ignore))
         built.add_all()
         built.check_unique("keep")

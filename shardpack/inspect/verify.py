@@ -33,7 +33,7 @@ from shardpack.read.shard_checks import (
     spread_rows,
 )
 from shardpack.runtime.arguments import as_jobs
-from shardpack.runtime.engine import Report
+from shardpack.runtime.engine import Advance
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
@@ -187,7 +187,7 @@ def _in_threads(tasks: list[_Task], jobs: int, count: ByteProgress) -> list[_Ver
     return call_all(verify_one, tasks, limit=jobs, purpose="verify", stop=stop)
 
 
-def _verify_shard(task: _Task, advance: Report) -> _Verified:
+def _verify_shard(task: _Task, advance: Advance) -> _Verified:
     """Return what is wrong with one shard and its index."""
     info, problems = task.info, list[Problem]()
     index: ShardIndex | None = None
@@ -221,7 +221,7 @@ def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
     wanted.check(info.name, index, store.get_ranges(info.name, starts=wanted.starts, lengths=wanted.lengths))
 
 
-def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: Report) -> Iterator[Problem]:
+def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: Advance) -> Iterator[Problem]:
     """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
     ignore = () if index is None else index.ignored
     if store.folder is not None:

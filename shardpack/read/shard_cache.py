@@ -8,9 +8,7 @@ is kept holds the keys of its shard at most, never the shard.
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -27,6 +25,7 @@ from shardpack.read.shard_checks import check_length, check_shards, checked_inde
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
+from shardpack.runtime.fork import watch_forks
 from shardpack.storage.local_file import drop_resident
 from shardpack.storage.locations import DatasetStores
 from shardpack.storage.process_limits import max_maps
@@ -98,19 +97,6 @@ class _Table:
         return _Table(bounds, readers, shards)
 
 
-_live: weakref.WeakSet[ShardCache] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """Give a forked child locks of its own: a thread that does not exist there may have held one."""
-    for cache in list(_live):
-        cache.renew_locks()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
-
-
 class ShardCache:
     """Shards by number and by position, opened when first needed. Safe in threads and after fork.
 
@@ -136,8 +122,8 @@ class ShardCache:
         self.limits = limits or CacheLimits()
         self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
         self._probed = bytearray(len(self.table))
-        self.renew_locks()
-        _live.add(self)
+        self.after_fork()
+        watch_forks(self)
         self._reset()
 
     def _reset(self) -> None:
@@ -148,7 +134,7 @@ class ShardCache:
         self._maps: deque[int] = deque()  # the same for those that are mapped
         self._mapped_bytes = 0
 
-    def renew_locks(self) -> None:
+    def after_fork(self) -> None:
         """Replace the locks, in a child that may have inherited them locked."""
         self._opening: dict[int, threading.Event] = {}  # shards that a thread is about to open
         self._lock = threading.Lock()  # of what is open

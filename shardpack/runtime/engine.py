@@ -3,7 +3,7 @@
     this process       IN_PROCESS, below
     worker processes   WorkerPool, in processes.py; `start_workers` picks one of the two
 
-Callers do not ask which: they hand in a module-level function and picklable tasks.
+Callers need not know which one they have: they pass a module-level function and picklable tasks.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 Results = Generator[tuple[int, Result], None, None]
-Advance = Callable[[int, int], None]  # (task number, how much of it was done since the last call)
-Report = Callable[[int], None]  # what a task calls
+Advance = Callable[[int], None]  # called by a task: (amount done since the last call)
+TaskAdvance = Callable[[int, int], None]  # called in the caller's thread: (task number, amount)
 
 
 class Backpressure(Protocol):
-    """Holds tasks back until there is room for what they make."""
+    """Delays tasks until there is room for their results."""
 
     def acquire(self) -> bool:
-        """Wait until there is room for one more; False after `close`. Called in any thread."""
+        """Wait until there is room for one more result; False after `close`. Called in any thread."""
         ...
 
     def close(self) -> None:
-        """Let nobody wait any more."""
+        """End all waiting, now and later."""
         ...
 
 
 class Engine(Protocol):
-    """Runs tasks, `jobs` at a time. One `map` at a time, all from one thread."""
+    """Runs up to `jobs` tasks at once. One `map` at a time, all from one thread."""
 
     @property
     def jobs(self) -> int: ...
@@ -44,24 +44,24 @@ class Engine(Protocol):
         tasks: Iterable[Task],
         *,
         backpressure: Backpressure | None = None,
-        advance: Advance | None = None,
+        advance: TaskAdvance | None = None,
     ) -> Results[Result]:
-        """Return an iterator of (task number, result), as they finish. The first error ends it.
+        """Return an iterator of (task number, result), in the order in which tasks finish.
 
-        Closing the iterator ends what runs and begins nothing more.
+        The first error ends it. Closing the iterator ends the running tasks and starts no others.
 
         Args:
-            function: A module-level function; it may run in another process. Called as function(task), or with
-                `advance` as function(task, report), which may call report(amount) while it works.
+            function: A module-level function, as it may run in another process. Called as function(task), or, if
+                there is an `advance`, as function(task, advance): it may call advance(amount) while it works.
             tasks: Drawn in the caller's thread, a few ahead of the results, so they need not all exist at once.
-            backpressure: Acquired before each task begins.
-            advance: Called in the caller's thread with what tasks report, before their results.
+            backpressure: Acquired before each task starts.
+            advance: Receives what tasks report, in the caller's thread and before their results.
         """
         ...
 
 
 class InProcess:
-    """The engine that is this process: one task at a time, each when its result is asked for."""
+    """The engine that is this process: runs one task at a time, when its result is requested."""
 
     jobs = 1
 
@@ -71,9 +71,9 @@ class InProcess:
         tasks: Iterable[Any],
         *,
         backpressure: Backpressure | None = None,
-        advance: Advance | None = None,
+        advance: TaskAdvance | None = None,
     ) -> Results[Any]:
-        """Yield (task number, result) in order; see `Engine.map`."""
+        """Yield (task number, result) in the order of the tasks; see `Engine.map`."""
         for number, task in enumerate(tasks):
             if backpressure is not None and not backpressure.acquire():
                 return

@@ -24,7 +24,7 @@ from itertools import islice
 from typing import IO, Any
 
 from shardpack.errors import ShardpackError
-from shardpack.runtime.engine import IN_PROCESS, Advance, Backpressure, Engine, Report, Result, Results, Task
+from shardpack.runtime.engine import IN_PROCESS, Advance, Backpressure, Engine, Result, Results, Task, TaskAdvance
 from shardpack.runtime.process_child import read_frame, write_frame
 
 BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
@@ -94,7 +94,7 @@ class WorkerPool:
         tasks: Iterable[Task],
         *,
         backpressure: Backpressure | None = None,
-        advance: Advance | None = None,
+        advance: TaskAdvance | None = None,
     ) -> Results[Result]:
         """Return an iterator of (task number, result), as they finish; the work starts at once. See `Engine.map`.
 
@@ -117,7 +117,7 @@ class WorkerPool:
         tasks: Iterator[tuple[int, Any]],
         pending: int,
         backpressure: Backpressure | None,
-        advance: Advance | None,
+        advance: TaskAdvance | None,
     ) -> Results[Any]:
         try:
             while pending:
@@ -190,11 +190,11 @@ def _serve(child: subprocess.Popen[bytes], tasks: queue.SimpleQueue[Any], result
         number, request, backpressure = item
         if backpressure is not None and not backpressure.acquire():
             continue
-        fine, result = _ask(child, child.stdin, child.stdout, request, partial(_put_report, results, number))
+        fine, result = _ask(child, child.stdin, child.stdout, request, partial(_put_progress, results, number))
         results.put((number, fine, result))
 
 
-def _put_report(results: queue.SimpleQueue[Any], number: int, amount: int) -> None:
+def _put_progress(results: queue.SimpleQueue[Any], number: int, amount: int) -> None:
     results.put((number, None, amount))
 
 
@@ -203,7 +203,7 @@ def _ask(
     requests: IO[bytes],
     answers: IO[bytes],
     request: tuple[Callable[..., Any], object, bool],
-    report: Report,
+    advance: Advance,
 ) -> tuple[bool, Any]:
     """Return (True, result) or (False, error), after handing on what the task reports."""
     try:
@@ -213,7 +213,7 @@ def _ask(
     try:
         write_frame(requests, frame)
         while (answer := pickle.loads(read_frame(answers)))[0] is None:
-            report(answer[1])
+            advance(answer[1])
         fine, result, trace = answer
     except (EOFError, OSError):
         return False, _death(child)

@@ -85,7 +85,7 @@ class NewFile:
         if length >= _LARGE_BYTES:
             start_writeback(self._descriptor, start, length)
 
-    def publish(self, final_path: str) -> None:
+    def sync_and_rename(self, final_path: str) -> None:
         """Sync the bytes, close, and give the file its final name."""
         os.fsync(self._descriptor)
         self.close()
@@ -123,7 +123,7 @@ def write_file(path: str, parts: Iterable[Any], *, temporary: str | None = None)
     try:
         for part in parts:
             file.write(part)
-        file.publish(path)
+        file.sync_and_rename(path)
     except BaseException:
         file.discard()
         raise

@@ -21,6 +21,7 @@ class BaseStore:
     remote = False
     prefetch_depth = 0
     folder: str | None = None
+    part_bytes = 0
 
     def __init__(self, location: str) -> None:
         self.location, self.stats = location, ReadStats()

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from collections.abc import Callable
+
+from shardpack.runtime.fork import watch_forks
 
 Flock = Callable[[int, bool], None]  # (descriptor, shared): BlockingIOError if it is somebody's, OSError if none can be
 
@@ -22,19 +23,6 @@ else:
         flock(descriptor, (LOCK_SH if shared else LOCK_EX) | LOCK_NB)
 
 
-_live: weakref.WeakSet[FolderLock] = weakref.WeakSet()
-
-
-def _let_go() -> None:
-    """Leave the parent's locks to the parent: a child that lives longer would go on holding them."""
-    for lock in list(_live):
-        lock.release()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_let_go)
-
-
 class FolderLock:
     """A lock on a folder: one holder, or many that share it. The kernel releases it if its process is killed.
 
@@ -48,7 +36,7 @@ class FolderLock:
         self._descriptor = -1
         if sys.platform != "win32":
             self._descriptor = os.open(path, os.O_RDONLY)
-            _live.add(self)
+            watch_forks(self)
 
     def __enter__(self) -> FolderLock:
         return self
@@ -80,6 +68,10 @@ class FolderLock:
             return os.path.samestat(os.fstat(self._descriptor), os.stat(self._path))
         except FileNotFoundError:
             return False
+
+    def after_fork(self) -> None:
+        """Leave the lock to the parent: a child that outlives it would keep the folder locked."""
+        self.release()
 
     def release(self) -> None:
         descriptor, self._descriptor = self._descriptor, -1

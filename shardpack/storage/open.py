@@ -10,13 +10,14 @@ from typing import Any
 from shardpack.errors import OptionError
 from shardpack.runtime.sizes import format_bytes, parse_bytes
 from shardpack.storage.cache.cached_store import CachedStore
+from shardpack.storage.connection import connect_to, pop_number
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
 from shardpack.storage.session import RemoteLimits
-from shardpack.storage.url import connection_to, local_path, positive
+from shardpack.storage.url import local_path
 
 MIN_CACHE_BYTES = 64 << 20  # a long range arrives in pieces of 8 to 16 MiB, and no entry takes more than half
 # Options that belong to the address of an object as its URL does.
@@ -53,13 +54,13 @@ def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | No
     given = dict(options or {})
     usual = RemoteLimits()
     limits = RemoteLimits(
-        max_requests=ceil(positive(given, "max_requests", usual.max_requests)),
+        max_requests=ceil(pop_number(given, "max_requests", usual.max_requests)),
         retry=RetryLimits(
-            max_attempts=ceil(positive(given, "max_attempts", usual.retry.max_attempts)),
-            max_seconds=positive(given, "max_seconds", usual.retry.max_seconds),
+            max_attempts=ceil(pop_number(given, "max_attempts", usual.retry.max_attempts)),
+            max_seconds=pop_number(given, "max_seconds", usual.retry.max_seconds),
         ),
     )
-    return RemoteStore(connection_to(location, given), limits)
+    return RemoteStore(connect_to(location, given), limits)
 
 
 def with_cache(

@@ -1,8 +1,8 @@
 """What a store offers. Ranges are half-open: `start`, `length`.
 
-`RangeReader` is all that reading asks of an object; `adapter.adapt` makes a `Store` of it, which is what the
-library works with, and a `WritableStore` where it can be written to. Nothing above `storage/` asks what
-class a store is: what it needs to know is a property here.
+`RangeReader` is all that reading requires of an object. `adapter.adapt` turns one into a `Store`, the interface
+that the library works with; a `WritableStore` can also be written to. Nothing above `storage/` asks for the class
+of a store: whatever it must know is a property here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shardpack.storage.stats import ReadStats
 
 @dataclass(frozen=True, slots=True)
 class Ranges:
-    """Ranges wanted of one object: half-open, in any order."""
+    """Half-open ranges of one object, in any order."""
 
     path: str
     starts: Sequence[int]
@@ -28,27 +28,27 @@ class Ranges:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """What tells an object from one that takes its name later; `etag` is "" where the store gives none."""
+    """Distinguishes an object from a later one of the same name; `etag` is "" if the store has none."""
 
     size: int
     etag: str
 
 
 class RangeReader(Protocol):
-    """Read parts of named objects, from many threads at once."""
+    """Reads parts of named objects. Safe in threads."""
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `start`; b"" for none, wherever that is.
+        """Return exactly `length` bytes from `start`. A length of 0 returns b"" for any `start`.
 
         Raises:
-            ShardNotFoundError: There is no such object.
+            ShardNotFoundError: The object does not exist.
             CorruptShardError: The object ends before the range does.
             StorageError: The store refused.
         """
         ...
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """Return each range, in the order asked; the store may read them all at once."""
+        """Return each range, in the order given; the store may read them concurrently."""
         ...
 
     def size(self, path: str) -> int:
@@ -57,17 +57,17 @@ class RangeReader(Protocol):
 
 
 class Store(RangeReader, Protocol):
-    """What the library asks of a store. Safe in threads; picklable; holds nothing after unpickling.
+    """The interface that the library reads through. Safe in threads; picklable, without any open resource.
 
     Attributes:
-        location: Folder or URL, without secrets; for people, and to find what lies beside.
+        location: Folder or URL, without secrets; for messages, and to resolve relative locations.
         stats: What reading has cost.
         remote: Whether a read waits for a network.
-        prefetch_depth: Requests worth having under way before their bytes are needed. 0: reading
-            ahead is the kernel's business, `prefetch` tells it what will be needed.
-        folder: The local folder whose files the objects are; None where they are no local files.
-        merge_limits: What is worth merging into one request, at what a request costs here.
-        checks_reads: Whether payload checksums are worth checking by default.
+        prefetch_depth: Number of requests that should be in flight before their bytes are needed. 0: the
+            kernel reads ahead, and `prefetch` tells it what will be needed.
+        folder: The local folder whose files the objects are; None if they are not local files.
+        merge_limits: Which ranges should be merged into one request, given what a request costs.
+        checks_reads: Whether payload checksums should be checked by default.
     """
 
     @property
@@ -92,63 +92,67 @@ class Store(RangeReader, Protocol):
     def checks_reads(self) -> bool: ...
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """Return the ranges of several objects, in the order asked; the store may read them all at once."""
+        """Return the ranges of several objects, in the order given; the store may read them concurrently."""
         ...
 
     def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
-        """Return a range as a buffer whose slices are `bytes`; its memory may be used again once it is let go of.
+        """Return a range as a buffer whose slices are `bytes` and whose memory may be reused once it is released.
 
-        For blocks that many payloads are cut out of. Raises as `get_range`.
+        For blocks out of which many payloads are cut. Raises as `get_range`.
         """
         ...
 
     def version(self, path: str) -> Version:
-        """Return the version of an object that this store reads; costs as `size`."""
+        """Return the version of the object that this store reads; costs as much as `size`."""
         ...
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        """Return a whole object as a buffer: a memory map where the store has one, else bytes.
+        """Return a whole object as a buffer: a memory map if the store has one, otherwise bytes.
 
         Raises:
-            CorruptShardError: The object has more than `max_bytes`; none of them was read into memory.
+            CorruptShardError: The object is longer than `max_bytes`. Nothing was read into memory.
         """
         ...
 
     def map(self, path: str) -> Any | None:
-        """Return a buffer of the object that later reads may slice, or None if there is no such thing."""
+        """Return the whole object as a buffer that later reads may slice, or None if the store cannot map it."""
         ...
 
     def is_cached(self, path: str, start: int) -> bool:
-        """Return whether reading at `start` through a map would not wait."""
+        """Return whether reading at `start` through a map would return without waiting."""
         ...
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """Announce ranges that will be read through a map; returns at once."""
+        """Announce ranges that will be read through a map; returns immediately."""
         ...
 
     def close(self) -> None:
-        """Let go of threads, connections and descriptors; a later read opens what it needs again."""
+        """Release threads, connections and descriptors; a later read opens again what it needs."""
         ...
 
 
 class WritableStore(Store, Protocol):
-    """A store that can be written to. Objects appear whole or not at all.
+    """A store that can be written to. An object appears whole or not at all.
 
     Attributes:
-        can_create: Whether there is `create`: two writers of one name cannot both succeed.
+        can_create: Whether `create` is available: of two writers of one name, only one succeeds.
+        part_bytes: Size of the parts in which long files are uploaded; 0 if there are no parts.
     """
 
     @property
     def can_create(self) -> bool: ...
 
+    @property
+    def part_bytes(self) -> int: ...
+
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
-        """Store bytes, or a local file, under a name; replaces what was there.
+        """Store bytes or a local file under a name, replacing any object of that name.
 
         Args:
             path: The name.
             source: Bytes, or a file of this machine.
-            cache_control: Header that a bucket serves the object with, such as "no-cache"; other
-                stores have no such thing and pass it over.
+            cache_control: Header with which a bucket serves the object, such as "no-cache"; other
+                stores ignore it.
 
         Raises:
             StorageError: The store refused, or cannot be written to.
@@ -156,18 +160,18 @@ class WritableStore(Store, Protocol):
         ...
 
     def create(self, path: str, source: bytes | Path) -> None:
-        """Store bytes, or a local file, under a name that is not taken yet; atomic, for small objects.
+        """Store bytes or a local file under a name that is still free; atomic, for small objects.
 
         Raises:
-            OutputExistsError: There is such an object; it is as it was.
-            StorageError: The store refused, or does not offer this (`can_create`).
+            OutputExistsError: The name is taken; its object is unchanged.
+            StorageError: The store refused, or lacks this operation (`can_create`).
         """
         ...
 
     def delete(self, path: str) -> None:
-        """Delete an object; it is fine if there is none."""
+        """Delete an object, if it exists."""
         ...
 
     def names(self) -> list[str]:
-        """Return the names of all objects, sorted; those in folders below with their slashes."""
+        """Return the names of all objects, sorted. Names of objects in subfolders contain slashes."""
         ...

@@ -193,6 +193,11 @@ class RemoteStore(BaseStore):
         """See `WritableStore.can_create`."""
         return self._session.client().can_create
 
+    @property
+    def part_bytes(self) -> int:  # type: ignore[override] # the client knows
+        """See `WritableStore.part_bytes`."""
+        return self._session.client().part_bytes
+
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
         """See `WritableStore.put`."""
         self._requests.make(path, "write", lambda client: client.put(path, source, cache_control=cache_control))

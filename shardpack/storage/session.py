@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from concurrent.futures import CancelledError, Future
 from contextlib import AbstractContextManager, nullcontext
@@ -14,6 +12,7 @@ from random import random
 from typing import Any
 
 from shardpack.errors import StorageError
+from shardpack.runtime.fork import watch_forks
 from shardpack.runtime.threads import Threads
 from shardpack.storage.clients.client import Client, Connection
 from shardpack.storage.retry import RetryLimits
@@ -37,18 +36,6 @@ class RemoteLimits:
     retry: RetryLimits = field(default_factory=RetryLimits)
 
 
-_live: weakref.WeakSet[Session] = weakref.WeakSet()
-
-
-def _renew_all() -> None:
-    for session in list(_live):
-        session.renew()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_all)
-
-
 class Session:
     """The client and threads of a store, made when first used. Safe in threads.
 
@@ -58,10 +45,10 @@ class Session:
 
     def __init__(self, connection: Connection, limits: RemoteLimits) -> None:
         self._connection, self._limits = connection, limits
-        self.renew()
-        _live.add(self)
+        self.after_fork()
+        watch_forks(self)
 
-    def renew(self) -> None:
+    def after_fork(self) -> None:
         """Forget what a parent process had."""
         self._lock = threading.Lock()
         self._client: Client | None = None

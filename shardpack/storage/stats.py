@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
 from dataclasses import dataclass
+
+from shardpack.runtime.fork import watch_forks
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,28 +27,15 @@ class Stats:
     retries: int = 0
 
 
-_live: weakref.WeakSet[ReadStats] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """Give a forked child locks of its own: a thread that does not exist there may have held one."""
-    for stats in list(_live):
-        stats.renew_lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
-
-
 class ReadStats:
     """Counters that many threads add to. Pickles as zero."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        _live.add(self)
+        watch_forks(self)
         self._requests = self._fetched = self._used = self._hits = self._retries = 0
 
-    def renew_lock(self) -> None:
+    def after_fork(self) -> None:
         """Replace the lock, in a child that may have inherited it locked."""
         self._lock = threading.Lock()
 

@@ -19,7 +19,7 @@ from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
-from shardpack.commit.transaction import Transaction, begin
+from shardpack.commit.transaction import Transaction
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.naming import shard_name
@@ -93,7 +93,7 @@ def pack_plan(
         StorageError: The disk refused. What is finished stays; the same call continues.
     """
     run = _Run(plan, options, rejected)
-    with begin(target, "pack", force=options.force, run_digest=run.digest) as transaction:
+    with Transaction.new_dataset(target, "pack", force=options.force, run_digest=run.digest) as transaction:
         if transaction.complete:
             return plan.num_shards
         run.pack(transaction, engine)
@@ -129,7 +129,7 @@ class _Run:
         """Write all shards that are not finished yet, drop those that are not of this run, and publish."""
         with storage_errors(f"write to {transaction.location!r}"):
             transaction.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
-            tasks, deliveries = self._tasks(transaction, transaction.scratch), transaction.deliveries(engine.jobs)
+            tasks, deliveries = self._tasks(transaction, transaction.scratch), transaction.delivery_queue(engine.jobs)
         keys = self._plan.listing.keys
         hashes = hash_keys((key.encode() for key in keys), len(keys))
         results = engine.map(pack_shard, tasks, backpressure=deliveries, advance=self._advance)

@@ -15,7 +15,7 @@ from shardpack._version import __version__
 from shardpack.commit.scratch import ScratchDir
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
-from shardpack.runtime.engine import Report
+from shardpack.runtime.engine import Advance
 from shardpack.runtime.write_behind import WriteBehind
 from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import check_payloads, read_into
@@ -55,8 +55,8 @@ def _ignore(_: int) -> None: ...
 _chunk = Chunk()  # one a process: workers pack one shard after another in it
 
 
-def pack_shard(task: ShardTask, report: Report = _ignore) -> ShardInfo:
-    """Write one shard and its index, whole or not at all; report the bytes of each chunk but the last.
+def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
+    """Write one shard and its index, whole or not at all; call `advance` with the bytes of each chunk but the last.
 
     Raises:
         SourceError: A file changed its size or vanished since it was listed; names it.
@@ -69,21 +69,21 @@ def pack_shard(task: ShardTask, report: Report = _ignore) -> ShardInfo:
         file = task.scratch.new_file(task.name, expected_bytes=task.num_bytes)
         try:
             with WriteBehind(file.write) as behind:
-                index = assemble(ShardAssembler(behind.write, _chunk), listing, report=report)
+                index = assemble(ShardAssembler(behind.write, _chunk), listing, advance=advance)
             return task.scratch.finish_shard(task.name, file, index)
         finally:
             file.discard()
 
 
 def assemble(
-    assembler: ShardAssembler, listing: Listing, *, chunk_bytes: int = CHUNK_BYTES, report: Report = _ignore
+    assembler: ShardAssembler, listing: Listing, *, chunk_bytes: int = CHUNK_BYTES, advance: Advance = _ignore
 ) -> ShardIndex:
     """Lay out all samples of a listing; return their index."""
     names = member_names(listing)
     reported = 0
     for first, stop in chunks(listing.size, chunk_bytes):
         if first:
-            report(assembler.num_bytes - reported)
+            advance(assembler.num_bytes - reported)
             reported = assembler.num_bytes
         fill = partial(read_into, listing, first)
         check_payloads(listing, first, assembler.append(names[first:stop], listing.size[first:stop], fill))

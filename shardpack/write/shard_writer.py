@@ -11,7 +11,7 @@ from typing import Any
 
 from shardpack.commit.lease import how_to_continue
 from shardpack.commit.open_target import open_target
-from shardpack.commit.transaction import begin
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.manifest import Manifest
@@ -93,8 +93,8 @@ class ShardWriter:
         self.payload_bytes = 0  # of all fields written so far
         self.largest_shard_bytes = 0  # of those that are finished
         self.manifest: Manifest | None = None  # of the dataset, once closed
-        self._transaction = begin(self._target, "write", force=force)
-        self._deliveries = self._transaction.deliveries(jobs=1)
+        self._transaction = Transaction.new_dataset(self._target, "write", force=force)
+        self._deliveries = self._transaction.delivery_queue(jobs=1)
         try:
             with storage_errors(f"write to {self._target.location!r}", then=how_to_continue("write")):
                 self._transaction.keep_only([])

@@ -14,7 +14,7 @@ import pytest
 import shardpack
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.overwrite import check_writable
-from shardpack.commit.transaction import begin
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError, SourceError, StorageError
 from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
@@ -491,7 +491,7 @@ def test_what_is_there_is_asked_once():
             return super().names()
 
     store = Counted({})
-    with begin(BucketTarget(store), "pack") as transaction:
+    with Transaction.new_dataset(BucketTarget(store), "pack") as transaction:
         assert transaction.finished("shard-000000.tar", "x") is None
         transaction.keep_only([])
     assert store.lists == 2  # before and after it said that it begins

@@ -13,7 +13,7 @@ from shardpack.runtime.processes import WorkerPool
 
 def test_room_is_given_back_by_what_has_arrived():
     gate = threading.Event()
-    with DeliveryQueue(lambda *_: gate.wait(10), room=2) as uploads:
+    with DeliveryQueue(lambda *_: gate.wait(10), max_shards=2) as uploads:
         assert uploads.acquire()
         assert uploads.acquire()
         threading.Timer(0.05, gate.set).start()
@@ -28,7 +28,7 @@ def test_an_error_is_raised_once_and_frees_its_place():
     def fail(info, _):
         raise ValueError(info)
 
-    with DeliveryQueue(fail, room=2) as uploads:
+    with DeliveryQueue(fail, max_shards=2) as uploads:
         for _ in range(2):
             assert uploads.acquire()
             uploads.submit("a", "")
@@ -38,7 +38,7 @@ def test_an_error_is_raised_once_and_frees_its_place():
 
 
 def test_the_end_lets_nobody_wait():
-    with DeliveryQueue(lambda *_: None, room=2) as uploads:
+    with DeliveryQueue(lambda *_: None, max_shards=2) as uploads:
         assert [uploads.acquire(), uploads.acquire()] == [True, True]
         threading.Timer(0.05, uploads.close).start()
         assert uploads.acquire() is False
@@ -52,7 +52,7 @@ def test_leaving_waits_for_what_is_under_way_and_drops_the_rest():
         time.sleep(0.1)
         done.append(info)
 
-    with DeliveryQueue(upload, room=2) as uploads:
+    with DeliveryQueue(upload, max_shards=2) as uploads:
         for name in "abcdef":
             uploads.submit(name, "")
         time.sleep(0.02)
@@ -67,7 +67,7 @@ def ends_badly(task):
 
 def test_workers_that_wait_for_room_end_with_the_first_error():
     """Their results were never fetched, so that nothing would make room any more."""
-    with WorkerPool(2) as pool, DeliveryQueue(lambda *_: None, room=3) as uploads:
+    with WorkerPool(2) as pool, DeliveryQueue(lambda *_: None, max_shards=3) as uploads:
         results = (uploads.submit(info, "") for _, info in pool.map(ends_badly, range(100), backpressure=uploads))
         with pytest.raises(ValueError, match="three"):
             list(results)

@@ -9,7 +9,7 @@ import pytest
 
 import shardpack
 from shardpack.commit.folder_target import FolderTarget
-from shardpack.commit.transaction import begin
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError, StorageError
 from tests.fakes import contents
 
@@ -61,7 +61,7 @@ def test_a_file_is_moved_to_its_place(target, tmp_path):
 @pytest.mark.parametrize("name", ["shard-000000.tar.5.tmp", "shard-000000.tar", "a.index", "x.index.7.tmp"])
 def test_what_was_being_written_is_removed_by_the_next_run(target, tmp_path, name):
     (tmp_path / ".shardpack" / "tmp" / name).write_bytes(b"1")
-    begin(target, "pack").release()
+    Transaction.new_dataset(target, "pack").release()
     assert set(contents(tmp_path)) == {".shardpack", ".shardpack/tmp", ".shardpack/tmp/lease.json"}
 
 
@@ -107,4 +107,4 @@ def test_a_lock_is_waited_for_no_longer_than_told(tmp_path):
 def test_a_file_in_the_way_of_the_folder_is_an_error(tmp_path):
     (tmp_path / "file").write_bytes(b"")
     with pytest.raises(StorageError, match="cannot write to"):
-        begin(FolderTarget(str(tmp_path / "file")), "pack")
+        Transaction.new_dataset(FolderTarget(str(tmp_path / "file")), "pack")

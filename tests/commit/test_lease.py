@@ -17,7 +17,7 @@ import shardpack
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.lease import LEASE_NAME, acquire, refuse_other_work, unfinished_command
-from shardpack.commit.transaction import begin
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
@@ -111,7 +111,7 @@ def test_a_second_packer_is_refused_and_harms_nothing(tmp_path):
     first.write("a", {"bin": b"1"})
     for force in (False, True):
         with pytest.raises(OutputExistsError, match=BUSY):
-            begin(FolderTarget(str(tmp_path), seconds_to_wait=0.05), "pack", force=force)
+            Transaction.new_dataset(FolderTarget(str(tmp_path), seconds_to_wait=0.05), "pack", force=force)
     first.close()
     assert list(shardpack.open(tmp_path).keys()) == ["a"]
 
@@ -205,8 +205,8 @@ def make_shard(transaction, content):
 @pytest.mark.parametrize("loses_by", ["release", "deliver", "keep_only", "put", "publish"])
 @pytest.mark.parametrize("made_first", ["loser", "winner"])
 def test_who_loses_touches_nothing_of_the_winner(lockless, tmp_path, loses_by, made_first):
-    loser = begin(lockless(), "write")
-    winner = begin(lockless(), "write")
+    loser = Transaction.new_dataset(lockless(), "write")
+    winner = Transaction.new_dataset(lockless(), "write")
     if made_first == "winner":
         info = make_shard(winner, b"winner")
         lost = make_shard(loser, b"loser, longer")
@@ -234,7 +234,7 @@ def test_who_loses_touches_nothing_of_the_winner(lockless, tmp_path, loses_by, m
 
 def test_the_one_that_began_first_publishes_nothing(lockless, tmp_path):
     """The one that began last makes the dataset; the other's `close` is an error."""
-    loser, winner = begin(lockless(), "write"), begin(lockless(), "write")
+    loser, winner = Transaction.new_dataset(lockless(), "write"), Transaction.new_dataset(lockless(), "write")
     winner.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
     with pytest.raises(OutputExistsError, match=BUSY):
         loser.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
@@ -267,7 +267,7 @@ def in_child(function):
 @needs_fork
 def test_a_forked_child_neither_writes_nor_cleans_up(place):
     target = place()
-    transaction = begin(target, "pack")
+    transaction = Transaction.new_dataset(target, "pack")
     with open(transaction.scratch.join("shard-000000.tar"), "wb") as file:
         file.write(b"1")
     assert in_child(lambda: transaction.put("x", [b"1"])) == "OutputExistsError"
@@ -279,7 +279,7 @@ def test_a_forked_child_neither_writes_nor_cleans_up(place):
 
 @needs_fork
 def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
-    transaction = begin(FolderTarget(str(tmp_path)), "pack")
+    transaction = Transaction.new_dataset(FolderTarget(str(tmp_path)), "pack")
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -287,7 +287,7 @@ def test_a_child_that_lives_on_does_not_hold_the_lock(tmp_path):
         os.read(reader, 1)
         os._exit(0)
     transaction.release()
-    begin(FolderTarget(str(tmp_path), seconds_to_wait=0.5), "pack").release()
+    Transaction.new_dataset(FolderTarget(str(tmp_path), seconds_to_wait=0.5), "pack").release()
     os.close(writer)
     os.waitpid(pid, 0)
     os.close(reader)

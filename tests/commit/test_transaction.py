@@ -12,7 +12,7 @@ from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.journal import Entry, entry_name
 from shardpack.commit.lease import LEASE_NAME
-from shardpack.commit.transaction import begin
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError
 from shardpack.format import manifest
 from shardpack.format.assemble import encode_dataset, recorded_options
@@ -80,7 +80,7 @@ def files_of(made, shards):
 
 def test_shards_and_a_manifest_make_a_dataset(place, made):
     shards = infos(made)
-    with begin(place.target(), "pack") as transaction:
+    with Transaction.new_dataset(place.target(), "pack") as transaction:
         for info in shards:
             deliver(transaction, made, info)
         transaction.publish(files_of(made, shards))
@@ -92,9 +92,9 @@ def test_shards_and_a_manifest_make_a_dataset(place, made):
 
 def test_what_was_delivered_is_finished_for_the_same_input_only(place, made):
     first, second, _ = infos(made)
-    with begin(place.target(), "pack") as transaction:
+    with Transaction.new_dataset(place.target(), "pack") as transaction:
         deliver(transaction, made, first)
-    with begin(place.target(), "pack") as transaction:
+    with Transaction.new_dataset(place.target(), "pack") as transaction:
         assert transaction.finished(first.name, "digest") == Entry(first, "digest")
         assert transaction.finished(first.name, "other") is None
         assert transaction.finished(second.name, "digest") is None
@@ -103,16 +103,16 @@ def test_what_was_delivered_is_finished_for_the_same_input_only(place, made):
 def test_a_shard_that_changed_since_is_not_finished(place, made):
     first, *_ = infos(made)
     for name in (first.name, first.index_path):
-        with begin(place.target(), "pack") as transaction:
+        with Transaction.new_dataset(place.target(), "pack") as transaction:
             deliver(transaction, made, first)
             transaction.put(name, [b"short"])
-        with begin(place.target(), "pack") as transaction:
+        with Transaction.new_dataset(place.target(), "pack") as transaction:
             assert transaction.finished(first.name, "digest") is None
 
 
 def test_dropped_shards_are_gone(place, made):
     shards = infos(made)
-    with begin(place.target(), "pack") as transaction:
+    with Transaction.new_dataset(place.target(), "pack") as transaction:
         for info in shards:
             deliver(transaction, made, info)
         transaction.drop(shards[0].name)
@@ -124,7 +124,7 @@ def test_dropped_shards_are_gone(place, made):
 
 
 def test_left_without_publishing_it_is_no_dataset(place, made):
-    with begin(place.target(), "pack") as transaction:
+    with Transaction.new_dataset(place.target(), "pack") as transaction:
         deliver(transaction, made, infos(made)[0])
     assert manifest.FILE_NAME not in place.contents()
     with pytest.raises(shardpack.ShardpackError):
@@ -133,7 +133,7 @@ def test_left_without_publishing_it_is_no_dataset(place, made):
 
 def test_a_run_that_was_killed_at_its_last_step_is_complete(place, made):
     shards = infos(made)
-    with begin(place.target(), "pack", run_digest=lambda: "run") as transaction:
+    with Transaction.new_dataset(place.target(), "pack", run_digest=lambda: "run") as transaction:
         for info in shards:
             deliver(transaction, made, info)
         files = files_of(made, shards)
@@ -142,17 +142,17 @@ def test_a_run_that_was_killed_at_its_last_step_is_complete(place, made):
     if place.kind == "folder":
         (place.path / manifest.WORK_FOLDER).mkdir()
     target.put(RUN_PATH, [json.dumps({"run": "run"}).encode()])
-    with begin(place.target(), "pack", run_digest=lambda: "run") as transaction:
+    with Transaction.new_dataset(place.target(), "pack", run_digest=lambda: "run") as transaction:
         assert transaction.complete
     assert place.contents() == file_contents(made)
     with pytest.raises(OutputExistsError, match="already holds a dataset"):
-        begin(place.target(), "pack", run_digest=lambda: "run")
+        Transaction.new_dataset(place.target(), "pack", run_digest=lambda: "run")
 
 
 def test_published_files_come_in_order_with_the_manifest_last(made):
     place = WatchedStore()
     shards = infos(made)
-    with begin(BucketTarget(place), "pack") as transaction:
+    with Transaction.new_dataset(BucketTarget(place), "pack") as transaction:
         for info in shards:
             deliver(transaction, made, info)
         place.log.clear()
@@ -180,7 +180,7 @@ def test_tars_of_an_index_run_are_never_deleted(place, made):
         else:
             place.store.put(name, (made / name).read_bytes())
     first, *_ = infos(made)
-    with begin(place.target(), "index", replace=False) as transaction:
+    with Transaction.index_beside(place.target()) as transaction:
         transaction.put_index(Entry(first, "digest"), [(made / first.index_path).read_bytes()])
     before = {name: data for name, data in place.contents().items() if name.endswith(".tar")}
     for force in (False, True):
@@ -193,7 +193,7 @@ def test_tars_of_an_index_run_are_never_deleted(place, made):
 
 def test_rolled_back_nothing_is_left(place, made):
     first, *_ = infos(made)
-    with begin(place.target(), "index", replace=False) as transaction:
+    with Transaction.index_beside(place.target()) as transaction:
         transaction.put_index(Entry(first, "digest"), [b"1"])
         transaction.roll_back()
     assert not place.contents()
@@ -209,7 +209,7 @@ def test_a_kill_amid_cleaning_rolls_nothing_back_that_is_published(made):
         if what == "delete":
             raise KeyboardInterrupt
 
-    with begin(BucketTarget(store), "index", replace=False) as transaction:
+    with Transaction.index_beside(BucketTarget(store)) as transaction:
         for info in shards:
             transaction.put_index(Entry(info, "digest"), [(made / info.index_path).read_bytes()])
         store.before = refuse
@@ -224,7 +224,7 @@ def test_a_kill_amid_cleaning_rolls_nothing_back_that_is_published(made):
 
 
 def indexing(store):
-    return begin(BucketTarget(store), "index", replace=False)
+    return Transaction.index_beside(BucketTarget(store))
 
 
 def put_index(transaction, made, info):

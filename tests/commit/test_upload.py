@@ -6,12 +6,9 @@ import hashlib
 
 import pytest
 
-from shardpack.commit import upload as transfer
-from shardpack.commit.upload import Sender, check_file, checked, read_object
-from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
-from shardpack.format.checksum import crc32c
+from shardpack.commit.upload import ATTEMPTS, Uploader
+from shardpack.errors import StorageError
 from shardpack.storage.clients.client import ReceivedBody
-from shardpack.storage.memory import MemoryStore
 from shardpack.storage.protocols import Version
 from shardpack.storage.remote import RemoteStore
 from tests.commit.stores import WatchedStore
@@ -74,7 +71,7 @@ def given(request, tmp_path):
 
 def test_an_md5_tells_that_all_arrived(given):
     client = FakeClient(md5)
-    Sender(RemoteStore(client)).put("x", given)
+    Uploader(RemoteStore(client)).put("x", given)
     assert client.log == ["put", "head"]
 
 
@@ -82,7 +79,7 @@ def test_an_md5_tells_that_all_arrived(given):
 def test_a_flipped_bit_is_sent_again(given, etag):
     damages = iter([flip(DATA), DATA])
     client = FakeClient(etag, lambda _: next(damages))
-    Sender(RemoteStore(client)).put("x", given)
+    Uploader(RemoteStore(client)).put("x", given)
     assert client.objects["x"] == DATA
     assert client.log.count("put") == 2
 
@@ -91,67 +88,41 @@ def test_a_flipped_bit_is_sent_again(given, etag):
 def test_bits_that_always_flip_are_an_error(given, etag):
     client = FakeClient(etag, flip)
     with pytest.raises(StorageError, match=r"cannot write 'x': other bytes arrive in 's3://bucket' than were sent"):
-        Sender(RemoteStore(client)).put("x", given)
-    assert client.log.count("put") == transfer.ATTEMPTS
+        Uploader(RemoteStore(client)).put("x", given)
+    assert client.log.count("put") == ATTEMPTS
     assert not client.objects
 
 
 def test_an_encrypting_bucket_is_read_back_once(given):
     client = FakeClient(random_etag)
-    sender = Sender(RemoteStore(client))
-    sender.put("x", given)
-    sender.put("y", given)
+    uploader = Uploader(RemoteStore(client))
+    uploader.put("x", given)
+    uploader.put("y", given)
     assert client.log == ["put", "head", "get", "put", "head"]
 
 
 @pytest.mark.parametrize("etag", ["", '"0x8D"', 'W/"abc"'])
 def test_other_etags_tell_nothing(given, etag):
     client = FakeClient(lambda _: etag)
-    Sender(RemoteStore(client)).put("x", given)
+    Uploader(RemoteStore(client)).put("x", given)
     assert client.log == ["put", "head"]
 
 
-def test_the_etag_of_parts(given, monkeypatch):
-    monkeypatch.setattr(transfer, "PART_BYTES", 10_000)
+def test_the_etag_of_parts(given):
     parts = [DATA[i : i + 10_000] for i in range(0, len(DATA), 10_000)]
     expected = hashlib.md5(b"".join(hashlib.md5(part).digest() for part in parts)).hexdigest() + "-3"
     client = FakeClient(lambda _: expected)
-    sender = Sender(RemoteStore(client))
+    client.part_bytes = 10_000
+    uploader = Uploader(RemoteStore(client))
     if isinstance(given, bytes):  # never sent in parts
         return
-    sender.put("x", given)
+    uploader.put("x", given)
     assert "get" not in client.log
-
-
-def test_objects_are_read_in_ranges(monkeypatch):
-    monkeypatch.setattr(transfer, "RANGE_BYTES", 1000)
-    store = MemoryStore({"x": DATA})
-    assert b"".join(read_object(store, "x", len(DATA))) == DATA
-    assert store.stats.snapshot().requests == 26
-    assert not list(read_object(store, "x", 0))
-    with pytest.raises(ShardNotFoundError):
-        list(read_object(store, "y", 1))
-
-
-def test_pieces_are_checked_at_the_end():
-    good = checked([DATA[:100], DATA[100:]], "x", num_bytes=len(DATA), checksum=crc32c(DATA), whose="here")
-    assert b"".join(good) == DATA
-    assert b"".join(checked([b"a"], "x", num_bytes=1, checksum=None, whose="here")) == b"a"
-    for pieces, num_bytes in (([DATA[1:]], len(DATA)), ([flip(DATA)], len(DATA)), ([DATA, b"1"], len(DATA))):
-        with pytest.raises(CorruptShardError, match=r"file in 'here' is damaged: expected 25600 bytes with CRC32C"):
-            list(checked(pieces, "x", num_bytes=num_bytes, checksum=crc32c(DATA), whose="here"))
-
-
-def test_files_are_checked(tmp_path):
-    (tmp_path / "x").write_bytes(DATA * 100)
-    check_file(tmp_path / "x", "x", num_bytes=len(DATA) * 100, checksum=crc32c(DATA * 100))
-    with pytest.raises(CorruptShardError):
-        check_file(tmp_path / "x", "x", num_bytes=len(DATA), checksum=crc32c(DATA))
 
 
 def test_a_store_without_etags_is_asked_for_the_length():
     store = WatchedStore()
     cuts = [True, False]
     store.changed = lambda _, data: data[:-1] if cuts.pop(0) else data
-    Sender(store).put("x", DATA)
+    Uploader(store).put("x", DATA)
     assert store.contents() == {"x": DATA}

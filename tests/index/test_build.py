@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.commit.open_target import target_of
-from shardpack.commit.transaction import begin
+from shardpack.commit.transaction import Transaction
 from shardpack.errors import CorruptShardError, DuplicateKeyError, StaleIndexError
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
@@ -38,7 +38,7 @@ def built(tars, *, target=None, **options):
     """Return the finished build of tars in memory, and where its indexes went."""
     target = target or target_of(MemoryStore({}))
     found = find_tars(tars if isinstance(tars, (str, os.PathLike)) else MemoryStore(tars))
-    with begin(target, "index", replace=False) as transaction:
+    with Transaction.index_beside(target) as transaction:
         build = Build(found, target, transaction)
         build.add_all(**options)
     return build, target

@@ -36,7 +36,7 @@ def test_a_file_appears_whole(tmp_path):
     file.write(b"abc")
     file.write(memoryview(bytearray(b"defg"))[1:])
     assert names(tmp_path) == ["x.tmp"]
-    file.publish(str(tmp_path / "x"))
+    file.sync_and_rename(str(tmp_path / "x"))
     assert names(tmp_path) == ["x"]
     assert (tmp_path / "x").read_bytes() == b"abcefg"
 
@@ -46,7 +46,7 @@ def test_an_older_file_stays_until_then(tmp_path):
     file = NewFile(str(tmp_path / "x.tmp"))
     file.write(b"new")
     assert (tmp_path / "x").read_bytes() == b"old"
-    file.publish(str(tmp_path / "x"))
+    file.sync_and_rename(str(tmp_path / "x"))
     assert (tmp_path / "x").read_bytes() == b"new"
 
 

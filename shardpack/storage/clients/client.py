@@ -84,10 +84,12 @@ class Client(Protocol):
     """One folder of a bucket or server. Safe in threads; belongs to the process that made it.
 
     Attributes:
-        can_create: Whether there is `create`.
+        can_create: Whether `create` is available.
+        part_bytes: Size of the parts in which long files are uploaded, on which an S3 ETag depends; 0 for one part.
     """
 
     can_create: bool
+    part_bytes: int
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> Response:
         """Ask for a range; None: to the end. With `etag`, only of that version of the object."""

@@ -25,6 +25,7 @@ class FsspecClient:
     """
 
     can_create = False
+    part_bytes = 0
 
     def __init__(self, url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float) -> None:
         """Connect once, for the errors.

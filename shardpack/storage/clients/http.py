@@ -26,6 +26,7 @@ class HttpClient:
     """One folder of a web server. See `Client`."""
 
     can_create = False
+    part_bytes = 0
 
     def __init__(
         self, url: str, query: str, headers: Mapping[str, str], *, connect_seconds: float, read_seconds: float

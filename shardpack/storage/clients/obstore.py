@@ -27,7 +27,7 @@ from shardpack.storage.clients.client import Kind, RequestError, kind_of_status
 from shardpack.storage.protocols import Version
 
 CHUNK_BYTES = 256 << 10  # what a broken connection may cost twice
-PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 parts at most
+_PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 parts at most
 _SAID: dict[Kind, tuple[str, ...]] = {  # where the class tells nothing; the first is of obstore itself
     "beyond": ("Wanted range starting at", "Requested range was invalid"),
     "missing": ("(os error 20)",),  # a file where the name has a folder
@@ -54,20 +54,7 @@ class Library:
 
 
 _libraries: dict[int, Library] = {}  # by process
-
-
-class _Loading:
-    """Held while a library is loaded: of many threads one must do it. A forked child has a lock of its own."""
-
-    lock = threading.Lock()
-
-    @classmethod
-    def renew(cls) -> None:
-        cls.lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_Loading.renew)
+_loading: dict[int, threading.Lock] = {}  # by process: a forked child may inherit a lock that is held
 
 
 def library() -> Library:
@@ -78,7 +65,7 @@ def library() -> Library:
     """
     process = os.getpid()
     if process not in _libraries:
-        with _Loading.lock:
+        with _loading.setdefault(process, threading.Lock()):
             if process not in _libraries:
                 _libraries[process] = _import_copy() if _libraries else _import()
     return _libraries[process]
@@ -176,6 +163,7 @@ class ObstoreClient:
     """One folder of a bucket, through a store of obstore. See `Client`."""
 
     can_create = True
+    part_bytes = _PART_BYTES
 
     def __init__(self, store: Any) -> None:
         self._library = library()
@@ -210,7 +198,7 @@ class ObstoreClient:
             return _version(self._library.api.head(self._store, path))
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
-        put = partial(self._library.api.put, self._store, path, source, chunk_size=PART_BYTES)
+        put = partial(self._library.api.put, self._store, path, source, chunk_size=self.part_bytes)
         with self.request_errors():
             if cache_control:
                 with suppress(NotImplementedError):  # a folder keeps no headers

@@ -408,7 +408,7 @@ def test_a_dataset_is_read_through_it(tmp_path, monkeypatch):
     pictures = {f"cat/{i:04d}": {"jpg": os.urandom(5_000), "json": {"label": i}} for i in range(40)}
     shardpack.pack(pictures.items(), tmp_path / "out", max_shard_bytes="64KiB")
     server = Server(file_contents(tmp_path / "out"))
-    monkeypatch.setattr(location, "connection_to", lambda *_: server)
+    monkeypatch.setattr(location, "connect_to", lambda *_: server)
     folder = tmp_path / "cache"
 
     def read_all():
