@@ -1,1 +1,1 @@
-"""What changes a dataset as a whole, or makes another of it."""
+"""Operations on whole datasets: copy one, and describe one with all its tars in one folder."""

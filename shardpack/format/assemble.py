@@ -30,7 +30,7 @@ from shardpack.format.manifest import (
 )
 from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, encode_index
-from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_info import ShardInfo, repeated_name
 from shardpack.format.shard_segment import TableSegment, encode_shard_table
 
 Parts = Sequence[bytes | memoryview]  # a file, piece by piece
@@ -81,7 +81,8 @@ def encode_dataset(
     Raises:
         FormatError: Two shards have one name, or one index; or all their field names are too many.
     """
-    _check_names(shards)
+    if (repeated := repeated_name(shards)) is not None:
+        raise FormatError("two shards have one name, or one name but for .tar; rename one", shard=repeated)
     files: list[tuple[str, Parts]] = []
     table: list[TableSegment] = []
     keys: list[KeySegment] = []
@@ -125,14 +126,6 @@ def encode_table(shards: Sequence[ShardInfo], *, generation: int) -> tuple[Table
 def recorded_options(**options: Any) -> dict[str, Any]:
     """Return what the manifest keeps of how it was packed: options that differ from None."""
     return {"shardpack": __version__, "options": {k: v for k, v in options.items() if v is not None}}
-
-
-def _check_names(shards: Sequence[ShardInfo]) -> None:
-    seen: set[str] = set()
-    for info in shards:
-        if info.index_path in seen:
-            raise FormatError("two shards have one name, or one name but for .tar; rename one", shard=info.name)
-        seen.add(info.index_path)
 
 
 def _totals(shards: Sequence[ShardInfo]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -48,6 +48,16 @@ def index_path(shard: str, location: int = 0) -> str:
     # Folders called like a number belong to the other locations.
     folder = f"{location}/" if location or (slash and first.isascii() and first.isdecimal()) else ""
     return f"{FOLDER}/index/{folder}{name}"
+
+
+def repeated_name(shards: Iterable[ShardInfo]) -> str | None:
+    """Return the name of the first shard whose index has the path of an earlier one's, or None."""
+    paths: set[str] = set()
+    for info in shards:
+        if info.index_path in paths:
+            return info.name
+        paths.add(info.index_path)
+    return None
 
 
 def record_of(info: ShardInfo) -> dict[str, Any]:

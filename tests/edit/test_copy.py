@@ -345,7 +345,7 @@ def test_files_of_another_origin_are_kept(dataset, foreign, store, force):
     store.delete("shard-000001.tar")
     store.put("val/a.tar", b"somebody's")
     for dry_run in (True, False):
-        with pytest.raises(OutputExistsError, match=r"holds 'val/a\.tar', which is of another origin; move it away"):
+        with pytest.raises(OutputExistsError, match=r"holds 'val/a\.tar', which no copy has written; move it away"):
             shardpack.copy(foreign, store.url, force=force, dry_run=dry_run)
     assert store.contents()["val/a.tar"] == b"somebody's"
 

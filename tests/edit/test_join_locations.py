@@ -1,4 +1,4 @@
-"""A dataset with tars in several places, as it is in one."""
+"""A dataset with tars in several locations, as it is with all of them in one folder."""
 
 from __future__ import annotations
 
@@ -18,38 +18,40 @@ TWO = replace(ONE, name="b.tar", location=1)
 
 
 def made(shards, locations):
-    whole, files = encode_dataset(shards, hash_keys([b"a", b"b"], 2), locations=locations, packed_with={})
-    return b"".join(files[-1][1]), whole
+    manifest, files = encode_dataset(shards, hash_keys([b"a", b"b"], 2), locations=locations, packed_with={})
+    return b"".join(files[-1][1]), manifest
 
 
-def test_what_is_in_one_place_stays_as_it_is():
-    text, whole = made([ONE, replace(TWO, location=0)], ["."])
+def test_one_folder_stays_as_it_is():
+    text, manifest = made([ONE, replace(TWO, location=0)], ["."])
     text = text.replace(b"{\n", b"{\n ", 1)  # not as we write it
-    found = join_locations(text, whole, [ONE, replace(TWO, location=0)])
-    assert (found.text, found.manifest, list(found.tables)) == (text, whole, [])
+    joined = join_locations(text, manifest, [ONE, replace(TWO, location=0)])
+    assert (joined.text, joined.manifest, list(joined.tables)) == (text, manifest, [])
 
 
-def test_one_other_place_needs_no_other_table():
+def test_one_other_location_needs_no_new_table():
     shards = [ONE, replace(TWO, location=0)]
-    found = join_locations(*made(shards, ["../tars"]), shards)
-    assert (found.manifest, found.text) == (made(shards, ["."])[1], made(shards, ["."])[0])
-    assert (found.shards, list(found.tables)) == (shards, [])
+    joined = join_locations(*made(shards, ["../tars"]), shards)
+    assert (joined.manifest, joined.text) == (made(shards, ["."])[1], made(shards, ["."])[0])
+    assert (joined.shards, list(joined.tables)) == (shards, [])
 
 
-def test_two_places_become_one():
-    here = [ONE, replace(TWO, location=0)]
-    text, whole = made([ONE, TWO], [".", "s3://bucket/more"])
-    found = join_locations(text, whole, [ONE, TWO])
-    assert (found.text, found.manifest, found.shards) == (*made(here, ["."]), here)
-    assert found.manifest.fingerprint == whole.fingerprint
-    assert parse_manifest(found.text) == found.manifest
-    assert encode_manifest(found.manifest) == found.text
-    ((path, parts),) = found.tables
-    assert path == f".shardpack/{found.manifest.table_segments[0].name}"
-    assert sum(map(len, parts)) == found.manifest.table_segments[0].num_bytes
+def test_two_locations_become_one():
+    in_one_folder = [ONE, replace(TWO, location=0)]
+    text, manifest = made([ONE, TWO], [".", "s3://bucket/more"])
+    joined = join_locations(text, manifest, [ONE, TWO])
+    assert (joined.text, joined.manifest, joined.shards) == (*made(in_one_folder, ["."]), in_one_folder)
+    assert joined.manifest.fingerprint == manifest.fingerprint
+    assert parse_manifest(joined.text) == joined.manifest
+    assert encode_manifest(joined.manifest) == joined.text
+    ((path, parts),) = joined.tables
+    assert path == f".shardpack/{joined.manifest.table_segments[0].name}"
+    assert sum(map(len, parts)) == joined.manifest.table_segments[0].num_bytes
 
 
-def test_tars_of_one_name_cannot_be_in_one_place():
+def test_tars_of_one_name_cannot_be_in_one_folder():
     shards = [ONE, replace(TWO, name="a.tar")]
-    with pytest.raises(OptionError, match=r"tars of two locations are called 'a\.tar', so that they cannot be in one"):
+    with pytest.raises(
+        OptionError, match=r"tars of two locations are called 'a\.tar', so they cannot be in one folder"
+    ):
         join_locations(*made(shards, [".", "../more"]), shards)

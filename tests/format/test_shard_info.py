@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.format.shard_info import ShardInfo, index_path, is_shard_name
+from shardpack.format.shard_info import ShardInfo, index_path, is_shard_name, repeated_name
 
 
 @pytest.mark.parametrize(
@@ -40,3 +40,12 @@ def test_no_two_shards_share_an_index(shards):
 
 def test_a_shard_knows_the_path_of_its_index():
     assert ShardInfo("x.tar", 1, 1, 1, 1, 1, {}, location=2).index_path == ".shardpack/index/2/x.index"
+
+
+def test_two_shards_with_one_index():
+    def shard(name, location=0):
+        return ShardInfo(name, 1, 1024, 1, 100, 2, {"jpg": 1}, location)
+
+    assert repeated_name([]) is None
+    assert repeated_name([shard("a.tar"), shard("b.tar"), shard("a.tar", 1)]) is None
+    assert repeated_name([shard("a.tar"), shard("b.tar"), shard("a"), shard("b")]) == "a"
