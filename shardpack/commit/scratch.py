@@ -64,8 +64,7 @@ class ScratchDir:
 
     def finish_file(self, name: str, file: NewFile) -> None:
         """Give a file that is written its name here; not synced: what is lost with the power is made again."""
-        file.close()
-        os.replace(file.path, self.join(name))
+        file.move_to(self.join(name), sync=False)
 
     def finish_shard(self, name: str, file: NewFile, index: ShardIndex) -> ShardInfo:
         """Give a shard that is written its name here, and write its index; return what it is."""

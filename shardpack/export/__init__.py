@@ -1,1 +1,1 @@
-"""From datasets to files of other kinds."""
+"""Write the samples of a dataset in other forms: today, as plain files."""

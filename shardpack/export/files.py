@@ -1,4 +1,4 @@
-"""Samples back to files, as `tar xf` would, but chosen by key and field, and never outside the folder."""
+"""Write samples to files as `tar xf` would, but chosen by key and field, and never outside the folder."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
 from shardpack.errors import DuplicateKeyError, InvalidKeyError, OutputExistsError, StorageError
@@ -14,13 +14,20 @@ from shardpack.format.manifest import Manifest
 from shardpack.format.naming import unescape_key
 from shardpack.read.sample import Sample
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.storage.atomic import storage_errors
+from shardpack.storage.atomic import storage_errors, write_file
 
 PROGRESS_SAMPLES = 100
+_ADVICE = {
+    errno.EEXIST: "a file is in the place of a folder; choose an empty folder",
+    errno.ENOTDIR: "a file is in the place of a folder; choose an empty folder",
+    errno.EISDIR: "a folder is in its place; choose an empty folder",
+    errno.ELOOP: "a link is in its place; choose an empty folder",
+    errno.ENAMETOOLONG: 'the name is too long for this disk; write it with "shardpack cat"',
+}
 
 
 class Samples(Protocol):
-    """What is asked of a dataset, or a view of one."""
+    """The part of a dataset, or of a view of one, that `extract` uses."""
 
     @property
     def manifest(self) -> Manifest: ...
@@ -50,99 +57,96 @@ def extract(
 
     Args:
         dataset: An open dataset, or a view of one.
-        out: Folder, made if it is not there.
-        keys: Only these keys or positions; all by default. One that is named twice is written once.
-        fields: Only these fields.
+        out: Folder to write to; created if it does not exist.
+        keys: Keys or positions of the samples; a sample that is named twice is written once. Default: all.
+        fields: Fields to write. Default: all.
         unescape: Undo the escaping of `rename_keys`, so that files get their original names.
-        force: Overwrite files that are there.
-        progress: Called as progress("extract", samples done, samples in all).
+        force: Overwrite existing files.
+        progress: Called as progress("extract", samples done, total samples).
 
     Raises:
-        InvalidKeyError: A key would lead outside `out`. Nothing of that sample is written.
-        DuplicateKeyError: Two samples would be the same file.
-        OutputExistsError: A file is there already, and `force` is off.
-        StorageError: The disk refused.
+        InvalidKeyError: A key would lead outside `out`; no file of that sample is written.
+        DuplicateKeyError: Two samples would be written to the same file.
+        OutputExistsError: A file exists already, and `force` is off.
+        StorageError: A file or folder could not be written.
     """
     chosen = dataset if keys is None else dataset.select(keys)
     samples = chosen.stream(fields=fields)
-    seen = bytearray(chosen.manifest.num_samples)  # a view may name a sample twice
+    seen = bytearray(chosen.manifest.num_samples)  # a view may contain a sample twice
     target = os.path.realpath(os.fspath(out))
-    with storage_errors(f"make the folder {target!r}"):
+    with _extract_errors(f"make the folder {target!r}"):
         os.makedirs(target, exist_ok=True)
     writer = _FileWriter(target, force=force)
-    if force:  # different keys may still be one file: "./a" and "a", and what escaping kept apart
-        writer.written = set()
-    written = 0
+    num_files = 0
     for done, sample in enumerate(samples, start=1):
         if not seen[sample.position]:
             seen[sample.position] = 1
-            written += writer.write(unescape_key(sample.key) if unescape else sample.key, sample)
+            num_files += writer.write(unescape_key(sample.key) if unescape else sample.key, sample)
         if done % PROGRESS_SAMPLES == 0 or done == len(chosen):
             progress("extract", done, len(chosen))
-    return written
+    return num_files
 
 
 class _FileWriter:
     """Write the fields of samples as files below one folder, and nowhere else."""
 
     def __init__(self, target: str, *, force: bool) -> None:
-        self._target, self._force = target, force
-        self._folders = {target}  # made, and known to lie inside
-        self.written: set[str] | None = None  # paths, where two samples may want the same one
+        self._target = target
+        self._folders = {target}  # folders that exist and are inside the target
+        # With `force`, paths written so far: different keys, such as "./a" and "a", may still be one file.
+        self._written: set[str] | None = set() if force else None
 
     def write(self, stem: str, sample: Sample) -> int:
-        """Write `<stem>.<field>` for each field; return how many."""
+        """Write `<stem>.<field>` for each field; return the number of files."""
         paths = [os.path.join(self._target, *_parts(stem, field)) for field in sample]
         for path, payload in zip(paths, sample.values(), strict=True):
-            self._enter(os.path.dirname(path), stem)
-            if self.written is not None:
-                if path in self.written:
-                    raise DuplicateKeyError(f"two samples would be the file {path!r}; extract one of them", key=stem)
-                self.written.add(path)
-            self._write_file(path, payload)
+            self._make_folder(os.path.dirname(path), stem)
+            with _extract_errors(f"write {path!r}"):
+                self._write_file(path, payload, stem)
         return len(paths)
 
-    def _enter(self, folder: str, stem: str) -> None:
-        """Make a folder. Links inside the target could lead out of it as well as ".." can."""
+    def _make_folder(self, folder: str, stem: str) -> None:
+        """Make a folder, but not through a link that leads out of the target."""
         if folder in self._folders:
             return
         if os.path.commonpath([self._target, os.path.realpath(folder)]) != self._target:
             raise InvalidKeyError("key leads outside the folder through a link; choose an empty folder", key=stem)
-        missing = []  # a key may have thousands of components: no recursion
+        missing = []  # a key may have thousands of components, so no recursion
         while folder not in self._folders:
             missing.append(folder)
             folder = os.path.dirname(folder)
         for path in reversed(missing):
-            try:
-                os.mkdir(path)
-            except OSError as error:
-                if not (isinstance(error, FileExistsError) and os.path.isdir(path)):
-                    raise _refused("make the folder", path, error) from error
+            with _extract_errors(f"make the folder {path!r}"):
+                try:
+                    os.mkdir(path)
+                except FileExistsError:
+                    if not os.path.isdir(path):
+                        raise
             self._folders.add(path)
 
-    def _write_file(self, path: str, payload: Any) -> None:
-        """Write a new file; with `force`, put it in the place of one that is there, which is not written into."""
+    def _write_file(self, path: str, payload: Any, stem: str) -> None:
+        """Write a new file; with `force`, replace an existing one, which is not written into."""
+        if self._written is not None:
+            if path in self._written:
+                raise DuplicateKeyError(f"two samples would be the file {path!r}; extract one of them", key=stem)
+            self._written.add(path)
         try:
-            try:
-                _write_new(path, payload)
-            except FileExistsError as error:
-                if not self._force:
-                    raise OutputExistsError(
-                        f"file exists: {path!r}; choose an empty folder, or pass --force"
-                    ) from error
-                if os.path.islink(path):
-                    raise StorageError(
-                        f"cannot write {path!r}: a link stands in its place; choose an empty folder"
-                    ) from error
-                _replace(path, payload)
-        except (OutputExistsError, StorageError):
-            raise  # OSErrors, too
-        except OSError as error:
-            raise _refused("write", path, error) from error
+            _write_new(path, payload)
+        except FileExistsError as error:
+            if self._written is None:
+                raise OutputExistsError(f"file exists: {path!r}; choose an empty folder, or pass --force") from error
+            if os.path.islink(path):
+                raise StorageError(f"cannot write {path!r}: a link is in its place; choose an empty folder") from error
+            temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
+            write_file(path, [payload], temporary=temporary, sync=False)
+
+
+def _extract_errors(action: str) -> AbstractContextManager[None]:
+    return storage_errors(action, then="run the same command with --force", advice=_ADVICE)
 
 
 def _write_new(path: str, payload: Any) -> None:
-    """Write a file that was not there: never through a link, and rather none than half of one."""
+    """Write a file that does not exist yet, never through a link; leave nothing if writing fails."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     descriptor = os.open(path, flags, 0o644)
     try:
@@ -154,35 +158,11 @@ def _write_new(path: str, payload: Any) -> None:
         raise
 
 
-def _replace(path: str, payload: Any) -> None:
-    """Write a file beside another, then give it the other's name: whoever else holds that one keeps it as it was."""
-    temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
-    _write_new(temporary, payload)
-    try:
-        os.replace(temporary, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(temporary)
-        raise
-
-
-def _refused(action: str, path: str, error: OSError) -> StorageError:
-    what_next = {
-        errno.ENOSPC: "free some space, then run the same command with --force",
-        errno.ELOOP: "a link stands in its place; choose an empty folder",
-        errno.ENOTDIR: "a file stands where a folder is needed; choose an empty folder",
-        errno.EEXIST: "a file stands where a folder is needed; choose an empty folder",
-        errno.EISDIR: "a folder stands in its place; choose an empty folder",
-        errno.ENAMETOOLONG: 'the name is too long for this disk; write it with "shardpack cat"',
-    }.get(error.errno or 0, "choose another folder")
-    return StorageError(f"cannot {action} {path!r}: {error.strerror}; {what_next}")
-
-
 def _parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> list[str]:
-    """Return the components of `<stem>.<field>`, all of them plain names, without the "." of GNU tar's "./a.jpg".
+    """Return the components of `<stem>.<field>`, without the "." of GNU tar's "./a.jpg".
 
     Raises:
-        InvalidKeyError: One is not, so that the path could lead elsewhere.
+        InvalidKeyError: A component is not a plain file name, so the path could lead elsewhere.
     """
     parts = [part for part in f"{stem}.{field}".split("/") if part != "."]
     if (
@@ -198,6 +178,6 @@ def _parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> list[st
         os.fsencode(stem + field)
     except UnicodeEncodeError as error:
         raise InvalidKeyError(
-            f'this system cannot spell the name of field {field!r}; write it with "shardpack cat"', key=stem
+            f'this system cannot encode the name of field {field!r}; write it with "shardpack cat"', key=stem
         ) from error
     return parts

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from types import MappingProxyType
 from typing import Any
 
 from shardpack.errors import OutputExistsError, ShardpackError, StorageError
@@ -17,12 +18,18 @@ _LARGE_BYTES = 1 << 20  # smaller writes are left for the kernel to collect
 
 
 @contextmanager
-def storage_errors(action: str, *, then: str = "run the same command: it continues where it stopped") -> Iterator[None]:
-    """Turn the system's errors of a write into one line that says what to do next.
+def storage_errors(
+    action: str,
+    *,
+    then: str = "run the same command: it continues where it stopped",
+    advice: Mapping[int, str] = MappingProxyType({}),
+) -> Iterator[None]:
+    """Turn an OSError of a write into a StorageError that says what to do next.
 
     Args:
-        action: What is done.
-        then: What is to be done once the reason is gone.
+        action: What is being done, as in "cannot ...".
+        then: What to do once the cause is removed.
+        advice: What to do for some errors of the system (`errno`), instead of the usual advice.
     """
     try:
         yield
@@ -37,6 +44,7 @@ def storage_errors(action: str, *, then: str = "run the same command: it continu
             errno.EROFS: "choose another folder",
             errno.EEXIST: "choose another folder",
             errno.ENOTDIR: "choose another folder",
+            **advice,
         }.get(error.errno or 0, f"repair it, then {then}")
         raise StorageError(f"cannot {action}: {error.strerror or error}; {what_next}") from error
 
@@ -85,9 +93,10 @@ class NewFile:
         if length >= _LARGE_BYTES:
             start_writeback(self._descriptor, start, length)
 
-    def sync_and_rename(self, final_path: str) -> None:
-        """Sync the bytes, close, and give the file its final name."""
-        os.fsync(self._descriptor)
+    def move_to(self, final_path: str, *, sync: bool = True) -> None:
+        """Close the file and give it its final name; with `sync`, put the bytes on the disk first."""
+        if sync:
+            self.sync()
         self.close()
         os.replace(self.path, final_path)
 
@@ -117,13 +126,20 @@ def _open_new(path: str, mode: int) -> int:
         return os.open(path, flags, mode)
 
 
-def write_file(path: str, parts: Iterable[Any], *, temporary: str | None = None) -> None:
-    """Write a file so that it is whole under its name, or not there."""
+def write_file(path: str, parts: Iterable[Any], *, temporary: str | None = None, sync: bool = True) -> None:
+    """Write a file so that it is complete under its name, or does not exist.
+
+    Args:
+        path: Final name. A file of this name is replaced, not written into.
+        parts: The contents, as buffers.
+        temporary: Name while the file is written, in the same folder.
+        sync: Whether to sync the contents first. Without, a power cut may leave a damaged file.
+    """
     file = NewFile(temporary or f"{path}.{os.getpid()}.tmp")
     try:
         for part in parts:
             file.write(part)
-        file.sync_and_rename(path)
+        file.move_to(path, sync=sync)
     except BaseException:
         file.discard()
         raise

@@ -150,7 +150,7 @@ def test_links_inside_the_folder_lead_nowhere(ds, tmp_path):
         shardpack.extract(ds, out, force=True)
     (out / "a").unlink()
     (out / "b.bin").symlink_to(outside / "b.bin")
-    with pytest.raises(StorageError, match="a link stands in its place; choose an empty folder"):
+    with pytest.raises(StorageError, match="a link is in its place; choose an empty folder"):
         shardpack.extract(ds, out, keys=["b"], force=True)
     with pytest.raises(OutputExistsError):
         shardpack.extract(ds, out, keys=["b"])
@@ -215,7 +215,7 @@ def test_files_that_are_there_stay_unless_forced(ds, tmp_path):
 
 def test_a_file_where_a_folder_is_needed(ds, tmp_path):
     (tmp_path / "a").write_bytes(b"")
-    with pytest.raises(StorageError, match=r"cannot make the folder .*a file stands where a folder is needed"):
+    with pytest.raises(StorageError, match=r"cannot make the folder .*a file is in the place of a folder"):
         shardpack.extract(ds, tmp_path)
     with pytest.raises(StorageError, match="make the folder"):
         shardpack.extract(ds, tmp_path / "a")
@@ -312,7 +312,7 @@ def test_a_hard_link_in_the_place_of_a_file_is_not_written_through(ds, tmp_path)
 
 def test_a_folder_in_the_place_of_a_file_stays(ds, tmp_path):
     (tmp_path / "a" / "2.bin").mkdir(parents=True)
-    with pytest.raises(StorageError, match="a folder stands in its place"):
+    with pytest.raises(StorageError, match="a folder is in its place"):
         shardpack.extract(ds, tmp_path, force=True)
     assert not [name for name in os.listdir(tmp_path / "a") if name.endswith(".tmp")]
 

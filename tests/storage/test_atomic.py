@@ -36,7 +36,7 @@ def test_a_file_appears_whole(tmp_path):
     file.write(b"abc")
     file.write(memoryview(bytearray(b"defg"))[1:])
     assert names(tmp_path) == ["x.tmp"]
-    file.sync_and_rename(str(tmp_path / "x"))
+    file.move_to(str(tmp_path / "x"))
     assert names(tmp_path) == ["x"]
     assert (tmp_path / "x").read_bytes() == b"abcefg"
 
@@ -46,8 +46,17 @@ def test_an_older_file_stays_until_then(tmp_path):
     file = NewFile(str(tmp_path / "x.tmp"))
     file.write(b"new")
     assert (tmp_path / "x").read_bytes() == b"old"
-    file.sync_and_rename(str(tmp_path / "x"))
+    file.move_to(str(tmp_path / "x"))
     assert (tmp_path / "x").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("sync", [True, False])
+def test_writes_are_synced_unless_told_not_to(tmp_path, monkeypatch, sync):
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    write_file(str(tmp_path / "x"), [b"a"], sync=sync)
+    assert (tmp_path / "x").read_bytes() == b"a"
+    assert len(synced) == sync
 
 
 def test_reserved_room_is_no_content(tmp_path):
