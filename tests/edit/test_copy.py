@@ -12,7 +12,6 @@ from dataclasses import replace
 import pytest
 
 import shardpack
-from shardpack.commit import upload as transfer
 from shardpack.errors import (
     CorruptShardError,
     DatasetNotFoundError,
@@ -25,6 +24,7 @@ from shardpack.format import manifest
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.shard_info import index_path
+from shardpack.storage import transfer
 from shardpack.storage.open import open_store
 from shardpack.storage.url import canonical
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
