@@ -191,8 +191,8 @@ class Dataset:
             else:
                 item = self._selection.position(item)
         table = self._shards.open
-        cut = table.readers[bisect_right(table.bounds, item)]
-        return self._shards.read(item) if cut is None else cut(item)
+        shard = table.mapped[bisect_right(table.bounds, item)]
+        return self._shards.read(item) if shard is None else shard.cut(item)
 
     def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:
         """Return samples in the order asked; reads are sorted, merged and announced together.
@@ -206,7 +206,7 @@ class Dataset:
             PositionError, UnknownKeyError: As for one sample, before anything is read.
         """
         if fields is None and not self._shards.stores.remote and (plain := self._selection.plain(items)) is not None:
-            return read_listed(self._shards, plain)
+            return read_listed(self._shards, *plain)
         wanted = None if fields is None else self._selection.check_fields(fields)
         return read_samples(self._shards, self._selection.resolve(items), wanted)
 

@@ -6,16 +6,15 @@ positions --mapped shards--> cut, no request
 
 from __future__ import annotations
 
-from bisect import bisect_right
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from itertools import chain, islice, repeat
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import ShardpackError
-from shardpack.read.payload import cut_field, cut_samples
+from shardpack.read.payload import cut_each, cut_field, cut_samples
 from shardpack.read.read_plan import STREAM_LIMITS, ReadPlan, Requests, merge_limits, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
@@ -23,6 +22,7 @@ from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 
 MAX_SHARDS_AT_ONCE = 128  # planned together by a stream
+COLUMN_SAMPLES = 16  # asked for of a mapped shard, on average: from these on numpy finds their bounds faster
 MAX_INDEX_BYTES_AT_ONCE = 128 << 20  # of the shards that are planned together
 
 
@@ -38,7 +38,7 @@ def read_samples(
         streaming: The positions are neighbours: read them in long ranges.
     """
     if fields is None and not shards.stores.remote and not streaming:
-        return read_listed(shards, positions.tolist())
+        return read_listed(shards, positions.tolist(), positions)
     return _read_planned(shards, positions, fields, streaming=streaming)
 
 
@@ -126,26 +126,45 @@ def read_small(
 # Samples by themselves
 
 
-def read_listed(shards: ShardCache, wanted: list[int]) -> list[Sample]:
+def read_listed(shards: ShardCache, wanted: list[int], positions: Integers) -> list[Sample]:
     """Return local samples: those of mapped shards cut, what lies alone read alone, the others planned together."""
-    table = shards.open
     _announce(shards, wanted)
-    found = list(map(table.readers.__getitem__, map(bisect_right, repeat(table.bounds), wanted)))
-    if all(found):
-        cuts = cast("list[Callable[[int], Sample]]", found)
-        return [cut(position) for cut, position in zip(cuts, wanted, strict=True)]
-    positions = np.array(wanted, np.int64)
+    found = shards.open.find_mapped(positions)
+    if None not in (different := set(found)):
+        for shard in (mapped := cast("set[ShardReader]", different)):
+            shard.used = True
+        if len(wanted) >= COLUMN_SAMPLES * len(mapped):
+            return _cut_by_column(mapped, positions)
+        return cut_each(cast("list[ShardReader]", found), wanted)
     samples, rest = [], []
-    for at, (cut, adjacent, position) in enumerate(
+    for at, (reader, adjacent, position) in enumerate(
         zip(found, _with_neighbours(positions).tolist(), wanted, strict=True)
     ):
-        if cut is None and adjacent:
+        if reader is None and adjacent:
             rest.append(at)
             samples.append(Sample())
         else:
-            samples.append(shards.read(position) if cut is None else cut(position))
+            samples.append(shards.read(position) if reader is None else reader.cut(position))
     for at, sample in zip(rest, _read_planned(shards, positions[rest], None) if rest else (), strict=True):
         samples[at] = sample
+    return samples
+
+
+def _cut_by_column(shards: Iterable[ShardReader], positions: Integers) -> list[Sample]:
+    """Return samples of few mapped shards, whose bounds are taken out of the columns of each shard all at once."""
+    samples: list[Any] = [None] * len(positions)
+    for shard in shards:
+        rows = positions - shard.first
+        own = np.flatnonzero((rows >= 0) & (rows < len(shard)))
+        bounds = []
+        for column in range(shard.width):
+            member = rows[own] * shard.width + column
+            begins = shard.index.data_offset[member]
+            bounds += [begins.tolist(), (begins + shard.index.size[member]).tolist()]
+        count = len(own)
+        cut = cut_samples(shard.fields, [shard.map] * count, bounds, positions[own].tolist(), [shard.keys] * count)
+        for at, sample in zip(own.tolist(), cut, strict=True):
+            samples[at] = sample
     return samples
 
 

@@ -11,8 +11,9 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -56,19 +57,29 @@ class CacheLimits:
     map_sample_bytes: int = 32 << 10
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class _Table:
-    """Which shard is open at each position; replaced as a whole, but for single slots that are exchanged in place.
+    """Which shard is open at each position; replaced as a whole, but for single entries that are exchanged.
 
     Attributes:
         bounds: Ascending positions; what holds position p is number `bisect_right(bounds, p)`.
-        readers: (bounds + 1) what cuts the sample at a position from a map; None where `ShardCache.read` must read it.
+        mapped: (bounds + 1) the shard that cuts the sample at a position from its map; None where `ShardCache.read`
+            must read it.
         shards: (bounds + 1) the open ones; None between them.
     """
 
     bounds: list[int]
-    readers: list[Callable[[int], Sample] | None]
+    mapped: list[ShardReader | None]
     shards: list[ShardReader | None]
+
+    def find_mapped(self, positions: Integers) -> list[ShardReader | None]:
+        """Return what `mapped` holds for each of many positions, all found at once."""
+        numbers = self._ascending.searchsorted(positions, side="right")
+        return list(map(self.mapped.__getitem__, numbers.tolist()))
+
+    @cached_property
+    def _ascending(self) -> Integers:
+        return np.array(self.bounds, np.int64)
 
     def with_shard(self, shard: ShardReader) -> _Table:
         """Return a table with one shard more, whose positions are not in it yet."""
@@ -76,11 +87,11 @@ class _Table:
         at = bisect_right(self.bounds, begin)
         before = begin > (self.bounds[at - 1] if at else 0)
         after = at == len(self.bounds) or end < self.bounds[at]
-        bounds, readers, shards = self.bounds[:], self.readers[:], self.shards[:]
+        bounds, mapped, shards = self.bounds[:], self.mapped[:], self.shards[:]
         bounds[at:at] = [begin] * before + [end] * after
-        readers[at : at + 1] = [None] * (before + 1 + after)
+        mapped[at : at + 1] = [None] * (before + 1 + after)
         shards[at : at + 1] = [*[None] * before, shard, *[None] * after]
-        return _Table(bounds, readers, shards)
+        return _Table(bounds, mapped, shards)
 
     def without(self, shard: ShardReader) -> _Table:
         """Return a table with one shard less."""
@@ -90,11 +101,11 @@ class _Table:
             first -= 1
         if at + 1 < len(self.shards) and self.shards[at + 1] is None:
             last += 1
-        bounds, readers, shards = self.bounds[:], self.readers[:], self.shards[:]
+        bounds, mapped, shards = self.bounds[:], self.mapped[:], self.shards[:]
         del bounds[first:last]
-        readers[first : last + 1] = [None]
+        mapped[first : last + 1] = [None]
         shards[first : last + 1] = [None]
-        return _Table(bounds, readers, shards)
+        return _Table(bounds, mapped, shards)
 
 
 class ShardCache:
@@ -306,7 +317,7 @@ class ShardCache:
         table = self.open
         at = bisect_right(table.bounds, shard.first)
         table.shards[at] = shard
-        table.readers[at] = shard.cut if shard.map is not None and shard.dense else None
+        table.mapped[at] = shard if shard.map is not None and shard.dense else None
 
     def count_mapped(self, num_bytes: int) -> None:
         """Count bytes read through maps: now and then they are let go of, so that they do not pile up as ours."""

@@ -366,8 +366,8 @@ def _cut_alone(shards: ShardCache, positions: list[int], *, keep_maps: bool) -> 
                 yield shard.read(position, verify=False)
                 continue
         table = shards.open
-        cut = table.readers[bisect_right(table.bounds, position)]
-        yield read(position) if cut is None else cut(position)
+        mapped = table.mapped[bisect_right(table.bounds, position)]
+        yield read(position) if mapped is None else mapped.cut(position)
 
 
 def _not_reached(chunk: Chunk, reached: dict[int, tuple[int, int]]) -> Iterator[Name]:

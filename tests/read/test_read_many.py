@@ -15,6 +15,7 @@ from shardpack.storage.local import LocalStore
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
 
 SAMPLES = numbered(60, size=500)
+MAPPED = CacheLimits(map_after_reads=1)
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +35,24 @@ def test_the_same_as_one_by_one(folder, wanted, verify, warm):
         for position in wanted[::2]:
             ds[position]
     assert as_dicts(ds.get_many(wanted)) == expected(SAMPLES, wanted)
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+@pytest.mark.parametrize("per_shard", [60, 20, 3])
+@pytest.mark.parametrize("count", [1, 15, 200])
+def test_mapped_shards_give_the_same_as_one_by_one(tmp_path, width, per_shard, count):
+    """Few shards or many, one sample of each or dozens: bounds are found one at a time, or together."""
+    fields = ("bin", "json", "txt")[:width]
+    samples = {f"{i:02d}": {field: f"{field}{i}".encode() * (i % 7) for field in fields} for i in range(60)}
+    ds = open_dataset(LocalStore(write(tmp_path, samples, max_shard_samples=per_shard)), limits=MAPPED)
+    for position in range(60):
+        ds[position]
+    assert all(shard.map is not None for shard in ds.stream_source().shards.open_shards)
+    wanted = np.random.default_rng(per_shard).integers(60, size=count).tolist()
+    found = ds.get_many(wanted)
+    assert as_dicts(found) == expected(samples, wanted)
+    assert [(sample.position, sample.key) for sample in found] == [(i, f"{i:02d}") for i in wanted]
+    assert len(set(map(id, found))) == count, "each is the caller's own"
 
 
 def test_requests_of_all_shards_are_made_together(files):
