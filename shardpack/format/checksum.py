@@ -1,7 +1,7 @@
 """CRC32C (Castagnoli), the one checksum of the format, at hardware speed (SPEC 1.3).
 
 GCS, S3 and TFRecord use the same polynomial. `crc32c(data, value=0)` takes any C-contiguous
-buffer and continues from `value`; it releases the GIL for large buffers.
+buffer and continues from `value`; it releases the GIL for large buffers, unless `gil_release_mode` is 0.
 """
 
 from __future__ import annotations

@@ -17,12 +17,16 @@ from typing import Any
 
 import numpy as np
 
+from shardpack.format.checksum import crc32c
+from shardpack.format.tar_header import BLOCK
 from shardpack.read.payload import cut_samples
 from shardpack.read.read_plan import ReadPlan
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.buffer_pool import view_of
+
+SHORT_BYTES = 1 << 20  # payloads whose checksum takes less than 0.1 ms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,15 +139,36 @@ def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bo
             return BlockBuffer(map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
     if len(plan.fields) != shard.width or end - start > max_bytes:
         return None  # a long range would read unwanted fields, or more than a block should hold
-    if plan.num_bytes < (end - start) // 2:
+    if _stored_bytes(plan) < (end - start) // 2:
         return None  # and here, unwanted samples
     buffer = store.get_pooled_range(shard.path, start=start, length=end - start)
     store.stats.add_used(plan.num_bytes)
     if shards.verify:
-        view, begins = view_of(buffer), plan.starts - start
-        for member, begin, size in zip(plan.member.tolist(), begins.tolist(), plan.sizes.tolist(), strict=True):
-            shard.check_payload(member, view[begin : begin + size])
+        _check(plan, view_of(buffer), start)
     return BlockBuffer(buffer, _bounds(plan, start), plan.fields, end - start, shard.keys)
+
+
+def _check(plan: ReadPlan, view: memoryview, start: int) -> None:
+    """Compare payloads with their checksums, all in one go.
+
+    Short ones hold the interpreter's lock: among threads that want it too, letting go of it for each
+    takes longer than the checksum does (0.2 s of CPU a GB, 110 KB payloads, 2-core VM).
+    """
+    checksums = plan.shard.index.crc32c
+    if checksums is None:
+        return
+    begins = plan.starts - start
+    mode = 0 if int(plan.sizes.max()) <= SHORT_BYTES else -1
+    pairs = zip(begins.tolist(), (begins + plan.sizes).tolist(), strict=True)
+    found = np.array([crc32c(view[begin:end], gil_release_mode=mode) for begin, end in pairs], np.uint32)
+    for wrong in np.flatnonzero(found != checksums[plan.member]).tolist():
+        begin = int(begins[wrong])
+        plan.shard.check_payload(int(plan.member[wrong]), view[begin : begin + int(plan.sizes[wrong])])
+
+
+def _stored_bytes(plan: ReadPlan) -> int:
+    """Return what payloads take in their tar, headers and padding included, or a little less."""
+    return int((-(-plan.sizes // BLOCK) + 1).sum()) * BLOCK
 
 
 def span(plan: ReadPlan) -> tuple[int, int]:

@@ -156,9 +156,8 @@ class EpochReading:
     def batch_samples(self) -> tuple[int, int]:
         """Return how many samples to plan at first, and at most."""
         size = self._chunk_samples
-        if self._source.is_remote:
-            return 1, size
-        return 1 if self._whole_blocks else size, max(size, min(8 * size, self._limits.planned_samples))
+        most = max(size, min(8 * size, self._limits.planned_samples))
+        return 1 if self._whole_blocks or self._source.is_remote else size, most
 
     def parts(self, slots: Iterable[tuple[Integers | int, Integers, Integers]]) -> Parts:
         """Yield the samples at (epoch, partition, offset)s."""

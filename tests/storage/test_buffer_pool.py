@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import gc
+import mmap
 import os
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shardpack.storage import buffer_pool
 from shardpack.storage.buffer_pool import BufferPool, PooledBuffer, view_of
 
 MIB = 1 << 20
@@ -57,15 +57,35 @@ def test_what_is_held_is_never_given_out_again():
         assert all(threads.map(work, range(16)))
 
 
-def test_what_is_kept_is_bounded(monkeypatch):
-    monkeypatch.setattr(buffer_pool, "_MAX_IDLE_BYTES", 3 * MIB)
-    pool = BufferPool()
+@pytest.mark.parametrize("free_bytes", [0, 2 * MIB])
+def test_what_is_kept_is_bounded(free_bytes):
+    pool = BufferPool(kept_bytes=3 * MIB, free_bytes=free_bytes)
     held = [pool.get(MIB) for _ in range(10)]
     del held
     gc.collect()
-    assert sum(size * len(kept) for size, kept in pool._idle.items()) == 3 * MIB
+    assert pool.idle_bytes == 3 * MIB + (free_bytes if hasattr(mmap, "MADV_FREE") else 0)
     pool.clear()
-    assert not pool._idle
+    assert pool.idle_bytes == 0
+
+
+def test_what_the_system_may_take_is_used_like_any_other():
+    pool = BufferPool(kept_bytes=0, free_bytes=4 * MIB)
+    for mark in (b"a", b"b"):
+        pooled = pool.get(MIB)
+        pooled.view[:] = mark * MIB
+        assert pooled[0:MIB] == mark * MIB
+        del pooled
+
+
+def test_longer_memory_is_used_rather_than_fresh():
+    pool = BufferPool()
+    pooled = pool.get(4 * MIB)
+    pooled.view[0] = 7
+    del pooled
+    pooled = pool.get(2 * MIB)
+    assert pooled[0:1] == b"\7"
+    del pooled
+    assert pool.get(MIB)[0:1] == b"\0", "more than half of it would lie idle"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")

@@ -6,7 +6,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.stream.block_buffer import BlockBuffer, BlockTable
+import shardpack
+from shardpack.read.read_plan import plan_read
+from shardpack.stream.block_buffer import BlockBuffer, BlockTable, pack_block
+from tests.read.datasets import CountingStore, packed
 
 
 class Keys:
@@ -65,3 +68,13 @@ def test_a_table_does_not_grow_with_what_is_dropped():
         table.drop(number - 2)
     assert sum(number in table for number in range(200)) == 2
     assert table.rows([199], np.zeros(1, np.int64), np.zeros(1, np.int64))[0] < 4000
+
+
+def test_samples_shorter_than_their_headers_are_read_as_a_block():
+    """Bytes of headers and padding are none of unwanted samples; those of every third sample would be."""
+    files = packed({f"{i:03d}": {"cls": b"7", "txt": b"%d" % i} for i in range(90)})
+    shards = shardpack.open(CountingStore(files)).stream_source().shards
+    shard = shards.get(0)
+    for step, is_packed in ((1, True), (3, False)):
+        plan = plan_read(shard, np.arange(0, 90, step), None)
+        assert (pack_block(shards, plan, max_bytes=1 << 20, mapped=False) is not None) == is_packed
