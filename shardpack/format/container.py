@@ -1,11 +1,11 @@
-"""The container of every binary file of a dataset: safetensors, written and parsed here (SPEC 3).
+"""The container of every binary file of a dataset: the safetensors layout (SPEC 3).
 
-The bytes are exactly those of the `safetensors` library (a judge in the tests). Written here
-because the library's metadata order is not fixed and its writer holds a second copy; parsed here
-because its numpy reader copies every tensor, while ours hands out views of a memory map.
+The bytes are exactly those of the `safetensors` library; the tests compare them. They are written
+here because the library does not fix the order of metadata and its writer makes a second copy, and
+parsed here because its numpy reader copies every tensor, while this one returns views of a memory map.
 
-What a file of one kind may hold is a `Schema`; the rule of growth (SPEC 1.5) is applied here, for
-all of them: names that begin with "x-" are passed over, other unknown ones are refused.
+A `Schema` says what a file of one kind may hold. The rule of growth (SPEC 1.5) is applied here for
+every kind: names that begin with "x-" are ignored, other unknown names are refused.
 """
 
 from __future__ import annotations
@@ -21,12 +21,13 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError, FormatError, UnsupportedVersionError
+from shardpack.format.strict_json import strict_json_object
 
-# safetensors itself allows 100 MB of header; ours hold eight columns, and JSON may grow fiftyfold in memory.
+# safetensors allows 100 MB. Ours have at most eight columns, and parsed JSON may take fifty times its length.
 MAX_HEADER_BYTES = 1 << 20
 MAX_DIMENSIONS = 8
 ALIGNMENT = 8
-IGNORED = "x-"  # names that begin so are passed over by every reader
+IGNORED = "x-"  # readers ignore names with this prefix
 
 _DTYPES: dict[str, np.dtype[Any]] = {
     "U64": np.dtype("<u8"),
@@ -44,10 +45,10 @@ class Schema:
     """What a file of one kind holds.
 
     Attributes:
-        kind: Its metadata `format`.
-        columns: Every column that this code knows -> its dtype code.
-        metadata: Every metadata name that this code knows, besides `format` and `version`.
-        version: The newest that this code reads, and the one it writes.
+        kind: Value of the metadata name `format`.
+        columns: Known columns, name -> dtype code.
+        metadata: Known metadata names besides `format` and `version`.
+        version: The version that is written, and the newest that is read.
     """
 
     kind: str
@@ -58,7 +59,7 @@ class Schema:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """Where one column lies: half-open byte range from the start of the file."""
+    """One column of a file: type, shape, and half-open byte range from the start of the file."""
 
     dtype: np.dtype[Any]
     shape: tuple[int, ...]
@@ -68,7 +69,7 @@ class Column:
 
 @dataclass(frozen=True, slots=True)
 class ContainerHeader:
-    """What the header of a file says: its metadata, and where its columns are."""
+    """The parsed header of a file, without names that readers ignore."""
 
     metadata: Mapping[str, str]
     columns: Mapping[str, Column]
@@ -77,10 +78,10 @@ class ContainerHeader:
 def encode_header(columns: Mapping[str, tuple[str, Sequence[int]]], metadata: Mapping[str, str]) -> bytes:
     """Return the length word and JSON header for columns given as name -> (dtype code, shape).
 
-    The payloads must follow in the order of `column_order(columns)`, without gaps.
+    The columns must follow in the order of `column_order(columns)`, without gaps.
 
     Raises:
-        FormatError: The header would be longer than any reader accepts.
+        FormatError: The header would exceed `MAX_HEADER_BYTES`.
     """
     header: dict[str, Any] = {"__metadata__": dict(sorted(metadata.items()))}
     begin = 0
@@ -93,18 +94,18 @@ def encode_header(columns: Mapping[str, tuple[str, Sequence[int]]], metadata: Ma
     text += b" " * (-len(text) % ALIGNMENT)
     if len(text) > MAX_HEADER_BYTES:
         raise FormatError(
-            f"index header takes {len(text)} bytes, limit {MAX_HEADER_BYTES}; give samples fewer or shorter field names"
+            f"index header has {len(text)} bytes, limit {MAX_HEADER_BYTES}; give samples fewer or shorter field names"
         )
     return len(text).to_bytes(8, "little") + text
 
 
 def column_order(columns: Mapping[str, tuple[str, Sequence[int]]]) -> list[str]:
-    """Return the names in file order: wider items first, then by name, so that all stay aligned."""
+    """Return the names in file order: wider items first, then by name, so that every column is aligned."""
     return sorted(columns, key=lambda name: (-_DTYPES[columns[name][0]].itemsize, name))
 
 
 def encode(columns: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str]) -> list[bytes | memoryview]:
-    """Return the file as buffers to write one after the other; the columns are not copied."""
+    """Return the file as buffers to write in order; the columns are not copied."""
     arrays = {name: np.ascontiguousarray(array, _as_little(array)) for name, array in columns.items()}
     shapes = {name: (_CODES[array.dtype], array.shape) for name, array in arrays.items()}
     parts: list[bytes | memoryview] = [encode_header(shapes, metadata)]
@@ -113,7 +114,7 @@ def encode(columns: Mapping[str, npt.NDArray[Any]], metadata: Mapping[str, str])
 
 
 def metadata_of(schema: Schema, **values: str) -> dict[str, str]:
-    """Return the metadata of a file of a kind."""
+    """Return the metadata of a file of one kind, its format and version included."""
     return {"format": schema.kind, "version": str(schema.version), **values}
 
 
@@ -124,13 +125,13 @@ def _as_little(array: npt.NDArray[Any]) -> np.dtype[Any]:
 def parse(
     buffer: Any, *, name: str, schema: Schema | None = None
 ) -> tuple[dict[str, npt.NDArray[Any]], dict[str, str]]:
-    """Return (columns, metadata) as read-only views into `buffer`, after checking every rule.
+    """Return (columns, metadata) as read-only views of `buffer`, after checking every rule of SPEC 3.
 
-    Costs no copy and no pass over the columns. `name` only serves the error text.
+    The columns are neither copied nor read. `name` is the path that errors report.
 
     Raises:
-        CorruptIndexError: Any rule of the container is broken; nothing was allocated by then.
-        UnsupportedVersionError: The file is from a newer format version, or holds what only a newer one knows.
+        CorruptIndexError: A rule is broken; nothing of the size that the file claims was allocated.
+        UnsupportedVersionError: The file was written by a newer version of the format.
     """
     view = memoryview(buffer).cast("B")
     header = parse_header(view, name=name, num_bytes=len(view), schema=schema)
@@ -143,13 +144,13 @@ def parse(
 
 
 def parse_header(buffer: Any, *, name: str, num_bytes: int, schema: Schema | None = None) -> ContainerHeader:
-    """Return what a header says, from the first bytes of a file that has `num_bytes` in all.
+    """Return the header of a file of `num_bytes` bytes, from its first bytes.
 
-    With `schema`, the file must be of that kind, and of its version at most: checked before its
-    columns, which a newer version may have changed.
+    With a schema, kind and version are checked before the columns, which a newer version may have changed.
 
     Raises:
-        CorruptIndexError, UnsupportedVersionError: As for `parse`.
+        CorruptIndexError: A rule of SPEC 3 is broken, or the file is of another kind.
+        UnsupportedVersionError: The file was written by a newer version of the format.
     """
     header, data_start = header_object(memoryview(buffer).cast("B"), name=name)
     metadata = header.pop("__metadata__", {})
@@ -170,31 +171,35 @@ def parse_header(buffer: Any, *, name: str, num_bytes: int, schema: Schema | Non
 
 
 def header_object(view: memoryview, *, name: str) -> tuple[dict[str, Any], int]:
-    """Return (header object, offset of the data buffer) from the start of a file.
+    """Return (JSON object of the header, offset where the columns begin), from the first bytes of a file.
 
     Raises:
-        CorruptIndexError: The length word or the JSON is broken.
+        CorruptIndexError: The length word is wrong, or the header is not a JSON object.
     """
     length = int.from_bytes(view[:8], "little")
     if len(view) < 8 or length > MAX_HEADER_BYTES or 8 + length > len(view) or length % ALIGNMENT:
         raise _broken(
-            f"header is cut short, or this is not a shardpack index: expected at most {MAX_HEADER_BYTES} bytes, "
-            f"a multiple of {ALIGNMENT}, got {length} where there are {len(view)}",
+            f"header is cut short, or the file is not a shardpack index: expected at most {MAX_HEADER_BYTES} bytes, "
+            f"a multiple of {ALIGNMENT}, got {length} of {len(view)}",
             name,
             offset=0,
         )
     try:
-        # Decoded here: json would take UTF-16 and UTF-32 too.
-        header = json.loads(str(view[8 : 8 + length], "utf-8"), object_pairs_hook=_refuse_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise _broken(f"header is not JSON: {error}", name) from error
-    if not isinstance(header, dict) or view[8] != ord("{"):
-        raise _broken("header is not a JSON object", name)
+        header = strict_json_object(view[8 : 8 + length])
+    except ValueError as error:
+        raise _broken(f"header is {error}", name) from error
+    if view[8] != ord("{"):
+        raise _broken("header is not a JSON object without white space before it", name)
     return header, 8 + length
 
 
 def check_kind(metadata: Mapping[str, str], schema: Schema, name: str) -> None:
-    """Raise unless the container is of a kind, in a version this code reads."""
+    """Check the kind and version of a container.
+
+    Raises:
+        CorruptIndexError: The container is of another kind, or its version is malformed.
+        UnsupportedVersionError: The version is newer than the schema's.
+    """
     if metadata.get("format") != schema.kind:
         raise _broken(f"is not a {schema.kind}: its format is {metadata.get('format')!r:.40}", name)
     found = metadata.get("version", "")
@@ -219,15 +224,8 @@ def _check_known(what: str, found: Iterable[str], known: Iterable[str], schema: 
         )
 
 
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name stands twice")
-    return result
-
-
 def _checked_entry(column: str, entry: Any, data_start: int, name: str) -> Column:
-    ignored = column.startswith(IGNORED)  # may be of a dtype that this code does not know
+    ignored = column.startswith(IGNORED)  # its dtype may be unknown here
     try:
         dtype = _DTYPES["U8"] if ignored else _DTYPES[entry["dtype"]]
         (begin, end) = entry["data_offsets"]
@@ -236,9 +234,9 @@ def _checked_entry(column: str, entry: Any, data_start: int, name: str) -> Colum
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(f"column {column!r:.40} is malformed", name) from error
     if more:
-        raise _broken(f"column {column!r:.40} says more than {', '.join(sorted(_ENTRY))}", name)
-    # Bounded before they are multiplied: a thousand huge numbers would take minutes. numpy refuses
-    # a shape whose other numbers overflow even where one of them is 0.
+        raise _broken(f"column {column!r:.40} has other names than {', '.join(sorted(_ENTRY))}", name)
+    # Numbers are bounded before they are multiplied, as the product of a thousand huge ones takes minutes.
+    # numpy refuses a shape whose other numbers overflow even if one of them is 0.
     numbers_fit = (
         len(shape) <= MAX_DIMENSIONS
         and all(type(value) is int and 0 <= value < 1 << 63 for value in (*shape, begin, end))

@@ -1,6 +1,6 @@
-"""The manifest, `.shardpack/manifest.json`: names every other file of a dataset (SPEC 6).
+"""The manifest, `.shardpack/manifest.json`, which names every other file of a dataset (SPEC 6).
 
-Small whatever the dataset's size: the shards themselves are in the shard table.
+It is small for any number of shards, as the shard table lists them.
 """
 
 from __future__ import annotations
@@ -18,20 +18,21 @@ from shardpack.format.key_index import KeySegment
 from shardpack.format.paged import AnySegment, Segment
 from shardpack.format.shard_info import FOLDER, MAX_COUNT
 from shardpack.format.shard_segment import TableSegment
+from shardpack.format.strict_json import strict_json_object
 
 FILE_NAME = f"{FOLDER}/manifest.json"
-WORK_FOLDER = f"{FOLDER}/tmp"  # noqa: S108 - of the dataset, not of the system
+WORK_FOLDER = f"{FOLDER}/tmp"  # noqa: S108 - in the dataset's folder, not the system's
 FORMAT_NAME = "shardpack"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 16 << 20
 MAX_LOCATION_LENGTH = 1024
-OWN_FOLDER = "."  # the location of tars that are in the dataset's own folder
+OWN_FOLDER = "."  # location of tars in the dataset's own folder
 
 _CHECKSUM_LINE = re.compile(rb'  "crc32c": "([0-9a-f]{8})"\n\}\n\Z')
 _CHECKSUM_LINE_BYTES = 25
 _CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}", re.ASCII)
-# Where shards are: a URL with a host and without user, query and fragment; or a path, parted by "/".
+# Where shards are: a URL with a host and without user, query and fragment; or a path with "/" as separator.
 _LETTER = r"[^\\\x00-\x1f\x7f\ud800-\udfff]"
 _URL = rf"[a-z][a-z0-9+.-]*://(?:(?![\s/@?#]){_LETTER})+(?:/(?:(?![?#]){_LETTER})*)?"
 _LOCATION = re.compile(rf"{_URL}|(?!.*://){_LETTER}+")
@@ -39,7 +40,7 @@ _LOCATION = re.compile(rf"{_URL}|(?!.*://){_LETTER}+")
 
 @dataclass(frozen=True, slots=True)
 class Parent:
-    """The manifest that this one was made from."""
+    """The manifest that this one was derived from."""
 
     generation: int
     num_bytes: int
@@ -48,19 +49,20 @@ class Parent:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manifest:
-    """A whole dataset in numbers.
+    """The manifest of one generation of a dataset.
 
     Attributes:
-        generation: 1 when packed, one more with each edit.
-        fingerprint: What tells this dataset from another (`fingerprint.chain`).
-        num_samples, num_bytes, num_shards: Sums over the shards.
+        generation: 1 when packed, incremented by each edit.
+        fingerprint: Identifies the shards' contents (`fingerprint.chain`).
+        num_samples, num_bytes, num_shards: Totals over all shards.
         samples_per_field: How many samples have each field, fields sorted.
-        locations: Where the tars are: paths from the dataset's folder, or URLs. Shards hold a number into it.
+        locations: Where the tars are: paths relative to the dataset's folder, or URLs. A shard refers to
+            its location by index into this tuple.
         table_segments, key_segments: Segments of the shard table and of the key index, in order.
-        unique_keys: Whether no key names two samples.
-        classes: Class names in the order of their labels, or None.
-        packed_with: Version and options that shaped the bytes.
-        parent: The generation before, or None.
+        unique_keys: Whether each key names one sample.
+        classes: Class names in label order, or None.
+        packed_with: Version of shardpack and options that determined the bytes.
+        parent: The previous generation, or None.
     """
 
     generation: int = 1
@@ -84,12 +86,12 @@ def manifest_path(generation: int) -> str:
 
 
 def segment_path(segment: Segment) -> str:
-    """Return the path of a segment."""
+    """Return the path of a segment's file."""
     return f"{FOLDER}/{segment.name}"
 
 
 def is_location(text: str) -> bool:
-    """Return whether a manifest may say that shards are there."""
+    """Return whether a manifest may name this location."""
     return len(text) <= MAX_LOCATION_LENGTH and _LOCATION.fullmatch(text) is not None
 
 
@@ -97,7 +99,7 @@ def is_location(text: str) -> bool:
 
 
 def encode_manifest(manifest: Manifest) -> bytes:
-    """Return the JSON text: fixed order of names, one a line, its own checksum as the last."""
+    """Return the JSON text: names in fixed order, one per line, with its own checksum as the last line."""
     parent = manifest.parent
     values: dict[str, Any] = {
         "format": FORMAT_NAME,
@@ -117,7 +119,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "parent": None if parent is None else _as_json(parent),
     }
     lines = [f'  "{name}": {_compact(value)},\n' for name, value in values.items() if value is not None]
-    # Lone surrogates (file names that are no UTF-8) become the JSON escapes they look like.
+    # Lone surrogates stand for bytes of file names that are not UTF-8; they become JSON escapes.
     text = ("{\n" + "".join(lines)).encode("utf-8", "backslashreplace")
     return text + f'  "crc32c": "{crc32c(text):08x}"\n}}\n'.encode()
 
@@ -138,26 +140,26 @@ def parse_manifest(text: bytes) -> Manifest:
     """Return the manifest in `text`, checked.
 
     Raises:
-        CorruptManifestError: Any rule of SPEC 6.1 is broken.
-        UnsupportedVersionError: From a newer format version, or it says what only a newer one knows.
+        CorruptManifestError: A rule of SPEC 6.1 is broken.
+        UnsupportedVersionError: The manifest was written by a newer version of the format.
     """
-    head = _checked_json(text)
-    found = _Object(head, "manifest", _packed_with_version(head))
-    found.refuse_unknown(_NAMES)
+    values = _checked_json(text)
+    top = _Object(values, "manifest", _packed_with_version(values))
+    top.refuse_unknown(_NAMES)
     manifest = Manifest(
-        generation=found.number("generation", least=1),
-        fingerprint=found.text("fingerprint", _FINGERPRINT),
-        num_samples=found.number("num_samples"),
-        num_bytes=found.number("num_bytes"),
-        num_shards=found.number("num_shards"),
-        samples_per_field=_counts(found),
-        locations=_locations(found),
-        table_segments=tuple(_segment(one, TableSegment, "shards") for one in found.objects("shards")),
-        key_segments=tuple(_segment(one, KeySegment, "keys") for one in found.objects("keys")),
-        unique_keys=found.of_type("unique_keys", bool),
-        classes=_classes(found),
-        packed_with=found.of_type("packed_with", dict),
-        parent=_parent(found),
+        generation=top.number("generation", least=1),
+        fingerprint=top.text("fingerprint", _FINGERPRINT),
+        num_samples=top.number("num_samples"),
+        num_bytes=top.number("num_bytes"),
+        num_shards=top.number("num_shards"),
+        samples_per_field=_counts(top),
+        locations=_locations(top),
+        table_segments=tuple(_segment(one, TableSegment, "shards") for one in top.objects("shards")),
+        key_segments=tuple(_segment(one, KeySegment, "keys") for one in top.objects("keys")),
+        unique_keys=top.of_type("unique_keys", bool),
+        classes=_classes(top),
+        packed_with=top.of_type("packed_with", dict),
+        parent=_parent(top),
     )
     _check(manifest)
     return manifest
@@ -171,47 +173,40 @@ _NAMES = frozenset((*_REQUIRED, "classes", "parent"))
 
 
 def _checked_json(text: bytes) -> dict[str, Any]:
-    """Return the object, after its length, checksum, format and version were checked."""
+    """Return the JSON object, after checking its length, checksum, format and version."""
     if len(text) > MAX_MANIFEST_BYTES:
         raise CorruptManifestError(f"{FILE_NAME} has {len(text)} bytes, limit {MAX_MANIFEST_BYTES}; restore it")
     try:
-        head = json.loads(str(text, "utf-8"), object_pairs_hook=_refuse_duplicates)
-    except (ValueError, RecursionError) as error:
-        raise _broken(f"is not JSON: {error}") from error
-    if not isinstance(head, dict) or head.get("format") != FORMAT_NAME:
+        values = strict_json_object(text)
+    except ValueError as error:
+        raise _broken(f"is {error}") from error
+    if values.get("format") != FORMAT_NAME:
         raise CorruptManifestError(
             f'{FILE_NAME} is not a shardpack manifest: it lacks "format": "{FORMAT_NAME}"; open another folder'
         )
     line = _CHECKSUM_LINE.search(text[-_CHECKSUM_LINE_BYTES:])
-    found = crc32c(text[:-_CHECKSUM_LINE_BYTES])
-    if line is None or int(line[1], 16) != found:
-        raise _broken(f"was changed after it was written, or is damaged: its checksum would be {found:08x}")
-    version = head.get("version")
+    computed = crc32c(text[:-_CHECKSUM_LINE_BYTES])
+    if line is None or int(line[1], 16) != computed:
+        raise _broken(f"was changed after it was written, or is damaged: its checksum would be {computed:08x}")
+    version = values.get("version")
     if type(version) is not int or version < 1:
         raise _broken("has no format version")
     if version > FORMAT_VERSION:
         raise UnsupportedVersionError(
             f"{FILE_NAME} has version {_shown(version)}, this shardpack reads up to {FORMAT_VERSION}; upgrade shardpack"
         )
-    return head
+    return values
 
 
-def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    result = dict(pairs)
-    if len(result) != len(pairs):
-        raise ValueError("a name stands twice")
-    return result
-
-
-def _packed_with_version(head: Mapping[str, Any]) -> str:
-    packed_with = head.get("packed_with")
+def _packed_with_version(values: Mapping[str, Any]) -> str:
+    packed_with = values.get("packed_with")
     version = packed_with.get("shardpack") if isinstance(packed_with, dict) else None
     return f"{version:.20}" if isinstance(version, str) else "the version that wrote it"
 
 
 @dataclass(frozen=True, slots=True)
 class _Object:
-    """An object of the manifest, and how to take values out of it."""
+    """A JSON object of the manifest whose values are checked as they are read."""
 
     values: Mapping[str, Any]
     what: str
@@ -255,51 +250,51 @@ class _Object:
         return _broken(f"has a bad {name} in {self.what}: {_shown(self.values[name])}")
 
 
-def _segment(found: _Object, kind: type[AnySegment], what: str) -> AnySegment:
+def _segment(source: _Object, kind: type[AnySegment], what: str) -> AnySegment:
     numbers = {"shards": ("num_shards", "num_samples"), "keys": ("num_keys",)}[what]
-    found.refuse_unknown({"name", "num_bytes", "crc32c", "head_bytes", "head_crc32c", *numbers})
-    checksum = found.text("crc32c", _CHECKSUM)
-    # The name cannot lead elsewhere, and holds the checksum.
+    source.refuse_unknown({"name", "num_bytes", "crc32c", "head_bytes", "head_crc32c", *numbers})
+    checksum = source.text("crc32c", _CHECKSUM)
+    # The pattern keeps the path inside the dataset, and ties the name to the checksum.
     segment = kind(
-        name=found.text("name", re.compile(rf"{what}-[0-9]{{6,18}}-{checksum}\.index", re.ASCII)),
-        num_bytes=found.number("num_bytes"),
+        name=source.text("name", re.compile(rf"{what}-[0-9]{{6,18}}-{checksum}\.index", re.ASCII)),
+        num_bytes=source.number("num_bytes"),
         crc32c=int(checksum, 16),
-        head_bytes=found.number("head_bytes"),
-        head_crc32c=int(found.text("head_crc32c", _CHECKSUM), 16),
-        **{name: found.number(name, least=1) for name in numbers},
+        head_bytes=source.number("head_bytes"),
+        head_crc32c=int(source.text("head_crc32c", _CHECKSUM), 16),
+        **{name: source.number(name, least=1) for name in numbers},
     )
     if segment.head_bytes > segment.num_bytes:
-        raise found.bad("head_bytes")
+        raise source.bad("head_bytes")
     return segment
 
 
-def _counts(found: _Object) -> dict[str, int]:
-    counts: dict[str, Any] = found.of_type("samples_per_field", dict)
+def _counts(source: _Object) -> dict[str, int]:
+    counts: dict[str, Any] = source.of_type("samples_per_field", dict)
     if not all(type(count) is int and 1 <= count <= MAX_COUNT for count in counts.values()):
-        raise found.bad("samples_per_field")
+        raise source.bad("samples_per_field")
     return dict(sorted(counts.items()))
 
 
-def _locations(found: _Object) -> tuple[str, ...]:
-    locations: list[Any] = found.of_type("locations", list)
+def _locations(source: _Object) -> tuple[str, ...]:
+    locations: list[Any] = source.of_type("locations", list)
     if not locations or not all(type(text) is str and is_location(text) for text in locations):
-        raise found.bad("locations")
+        raise source.bad("locations")
     return tuple(locations)
 
 
-def _classes(found: _Object) -> tuple[str, ...] | None:
-    if "classes" not in found.values:
+def _classes(source: _Object) -> tuple[str, ...] | None:
+    if "classes" not in source.values:
         return None
-    classes: list[Any] = found.of_type("classes", list)
+    classes: list[Any] = source.of_type("classes", list)
     if not all(type(name) is str for name in classes):
-        raise found.bad("classes")
+        raise source.bad("classes")
     return tuple(classes)
 
 
-def _parent(found: _Object) -> Parent | None:
-    if "parent" not in found.values:
+def _parent(source: _Object) -> Parent | None:
+    if "parent" not in source.values:
         return None
-    parent = _Object(found.of_type("parent", dict), "parent", found.written_by)
+    parent = _Object(source.of_type("parent", dict), "parent", source.written_by)
     parent.refuse_unknown(("generation", "num_bytes", "crc32c"))
     return Parent(
         parent.number("generation", least=1), parent.number("num_bytes"), int(parent.text("crc32c", _CHECKSUM), 16)
@@ -313,15 +308,17 @@ def _check(manifest: Manifest) -> None:
     }
     for name, total in totals.items():
         if getattr(manifest, name) != total:
-            raise _broken(f"does not add up: {name} is {getattr(manifest, name)}, its segments have {total}")
+            raise _broken(f"does not add up: {name} is {getattr(manifest, name)}, its segments add up to {total}")
     if sum(segment.num_keys for segment in manifest.key_segments) != manifest.num_samples:
-        raise _broken(f"does not add up: it has {manifest.num_samples} samples and another number of keys")
+        raise _broken(
+            f"does not add up: it has {manifest.num_samples} samples, its key segments have another number of keys"
+        )
     if max(manifest.samples_per_field.values(), default=0) > manifest.num_samples or (
         bool(manifest.samples_per_field) != bool(manifest.num_samples)
     ):
-        raise _broken("has a bad samples_per_field: more samples than the dataset, or none")
+        raise _broken("has a bad samples_per_field: a number above num_samples, or no field")
     if manifest.parent is not None and manifest.parent.generation >= manifest.generation:
-        raise _broken("has a parent that is not of an earlier generation")
+        raise _broken("has a parent that is not an earlier generation")
 
 
 def _shown(value: Any) -> str:

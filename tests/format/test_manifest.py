@@ -179,12 +179,12 @@ def test_any_segment_gives_a_manifest_or_our_error(which, name, value):
 REFUSED = {
     "M1 long": (b" " * (MAX_MANIFEST_BYTES + 1), "limit"),
     "M1 empty": (b"", "not JSON"),
-    "M1 list": (b"[]", "not a shardpack manifest"),
+    "M1 list": (b"[]", "not a JSON object"),
     "M1 format": (changed(format="other"), "not a shardpack manifest"),
     "M1 utf-16": (encode_manifest(GOOD).decode().encode("utf-16"), "not JSON"),
     "M1 twice": (
         encode_manifest(GOOD).replace(b'  "version"', b'  "format": "x",\n  "version"'),
-        "a name stands twice",
+        "a name occurs twice",
     ),
     "M2 no line": (encode_manifest(GOOD) + b"\n", "was changed"),
     "M2 upper case": (

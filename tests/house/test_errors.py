@@ -17,7 +17,7 @@ SOURCES = sorted((ROOT / "shardpack").rglob("*.py"))
 # Raised besides our own: what the language's protocols ask for, and click's own errors in cli/.
 PROTOCOL = {"AttributeError", "NotImplementedError", "StopIteration", "TypeError"}
 # Caught within format/ and turned into one of ours, which knows the shard's name.
-CAUGHT_AT_ONCE = {(f"{module}.py", "ValueError") for module in ("manifest", "container", "tar_header", "tar_extended")}
+CAUGHT_AT_ONCE = {(f"{module}.py", "ValueError") for module in ("strict_json", "tar_header", "tar_extended")}
 # Within storage/: what one request ended with, until `RemoteStore` gives up and says it in ours.
 CAUGHT_AT_ONCE |= {(path.name, "RequestError") for path in (ROOT / "shardpack" / "storage").rglob("*.py")}
 
