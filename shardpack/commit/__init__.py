@@ -1,6 +1,6 @@
-"""The one way a dataset appears or changes, in a folder or a bucket: lease, journal, transaction.
+"""The only way in which a dataset appears or changes, in a folder or a bucket: lease, journal, transaction.
 
-begin -> add shards -> publish
+begin -> deliver shards -> publish
 
-See `transaction.py`, where the order of writes is that survives a kill at any moment.
+`transaction.py` has the order of writes that survives a kill at any moment.
 """

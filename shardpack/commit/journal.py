@@ -1,11 +1,11 @@
-"""What an unfinished run has done: an entry for each finished shard, in the work folder.
+"""The journal of an unfinished run: one entry per finished shard, in the work folder.
 
 OUT/.shardpack/tmp/shard-000003.tar.done.json    {"input": "9f0c...", "by": "5f3a...", "shard": {"name": ...}}
-OUT/.shardpack/run.json                          {"run": "77ab..."}: of what the whole dataset was made; the last to go
+OUT/.shardpack/run.json                          {"run": "77ab..."}: digest of the whole run; deleted last
 
-An entry counts only if its input digest is that of the run that asks, so that nothing is taken over
-that was made of something else. Digests and shards are all that is kept: no location, no option, no secret.
-`by` tells the entries of one process from those of another that began in the same bucket.
+An entry counts only if its input digest equals that of the current run, so that no shard made from other input is
+reused. The journal holds digests and shards only: no location, no option, no secret.
+`by` distinguishes the entries of processes that write to the same bucket.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ class Entry:
     """A finished shard.
 
     Attributes:
-        info: What it is.
-        input_digest: Of what it was made.
-        more: What else the caller wants to know when it resumes; JSON values.
+        info: The shard.
+        input_digest: Digest of the input that it was made from.
+        more: JSON values that the caller needs when it resumes.
     """
 
     info: ShardInfo
@@ -42,16 +42,16 @@ class Entry:
 
 
 class Journal:
-    """The entries of a target."""
+    """Reads and writes the entries of a target."""
 
     def __init__(self, target: Target, *, owns_tars: bool = True) -> None:
-        """Read and write the entries of a target; without `owns_tars` its tars are somewhere else, or somebody's."""
+        """Use the journal of a target; `owns_tars` is false if its tars are the user's, perhaps at another location."""
         self._target, self._owns_tars = target, owns_tars
         self._process = secrets.token_hex(8)
         self._added: list[str] = []
 
     def add(self, entry: Entry) -> None:
-        """Write an entry; it replaces an earlier one of the same shard. Safe in threads."""
+        """Write an entry, replacing an earlier one of the same shard. Safe in threads."""
         name = entry_name(entry.info.name)
         shard, more = record_of(entry.info), dict(entry.more)
         value = {"input": entry.input_digest, "by": self._process, "shard": shard, "more": more}
@@ -59,9 +59,9 @@ class Journal:
         self._target.put_unsynced(name, json.dumps(value).encode())
 
     def withdraw(self) -> None:
-        """Delete the entries that this process has written, but for those that another has replaced."""
+        """Delete the entries that this process wrote, unless another process has replaced them."""
         for name in self._added:
-            with suppress(ValueError, KeyError, TypeError):  # not ours then
+            with suppress(ValueError, KeyError, TypeError):  # then it is not ours
                 if json.loads(self._target.read(name) or b"")["by"] == self._process:
                     self._target.delete([name])
         self._added.clear()
@@ -72,7 +72,7 @@ class Journal:
         return entry if entry is not None and entry.info.name == name else None
 
     def finished(self, name: str, input_digest: str) -> Entry | None:
-        """Return the entry of a shard that was finished from the same input, if its files are still whole."""
+        """Return the entry of a shard that was finished from the same input, if its files still have their lengths."""
         entry = self.find(name)
         if entry is None or entry.input_digest != input_digest:
             return None
@@ -82,7 +82,7 @@ class Journal:
         return entry if all(self._target.size(file) == size for file, size in files.items()) else None
 
     def shard_names(self) -> Iterator[str]:
-        """Yield the shards that entries tell of."""
+        """Yield the names of the shards that have an entry."""
         for name in self._target.names():
             entry = self._entry(name) if name.startswith(f"{WORK_FOLDER}/") and name.endswith(_ENDING) else None
             if entry is not None and entry_name(entry.info.name) == name:
@@ -93,15 +93,15 @@ class Journal:
             value = json.loads(self._target.read(name) or b"")
             return Entry(info_of(value["shard"]), str(value["input"]), dict(value["more"]))
         except (ValueError, KeyError, TypeError, AttributeError):
-            pass  # a run that was killed may leave half an entry
+            pass  # a killed run may leave an incomplete entry
         return None
 
     def write_run_digest(self, run_digest: str) -> None:
-        """Say of what the whole dataset was made; comes before its manifest."""
+        """Record the digest of this run's input and options; call before writing the manifest."""
         self._target.put(RUN_PATH, [json.dumps({"run": run_digest}).encode()])
 
     def run_digest(self) -> str | None:
-        """Return of what the dataset was made whose manifest was about to be written; None if no run came so far."""
+        """Return the digest of the run that was about to publish, or None if no run got that far."""
         try:
             return str(json.loads(self._target.read(RUN_PATH) or b"")["run"])
         except (ValueError, KeyError, TypeError):
@@ -109,5 +109,5 @@ class Journal:
 
 
 def entry_name(name: str) -> str:
-    """Return the name of a shard's entry."""
+    """Return the path of a shard's entry."""
     return f"{WORK_FOLDER}/{flat_name(name)}{_ENDING}"

@@ -1,9 +1,9 @@
-"""Who may write to a target: one process at a time, which says so in the work folder.
+"""The lease on a target: one process at a time may write, and its name is in the work folder.
 
 OUT/.shardpack/tmp/lease.json     {"command": "pack", "owner": "5f3a..."}
 
-In a folder a lock keeps the second one out. A bucket has no locks, nor have some network file systems: there the
-process that began last goes on; any other finds another owner in the lease and stops before it writes the next file.
+In a folder a lock keeps a second process out. Buckets and some network file systems have no locks: there the process
+that began last continues, and any other stops before its next write, as the lease names another owner.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Command = Literal["pack", "write", "copy", "index"]  # "write" is a ShardWriter
 
 
 class Lease:
-    """The right to write to a target, until it is released. Only for the process that acquired it."""
+    """The right to write to a target until it is released. Only for the process that acquired it."""
 
     def __init__(self, target: Target, lock: FolderLock | None, text: bytes) -> None:
         self._target, self._lock, self._text = target, lock, text
@@ -33,26 +33,26 @@ class Lease:
         self._released = False
 
     def share(self) -> None:
-        """Let workers of this process write shards to the work folder."""
+        """Share the lock with the workers of this process, which write shards to the work folder."""
         if self._lock is not None and not self._lock.take(shared=True):
             raise busy(self._target.location)
 
     def check(self) -> None:
-        """Return if the target is still ours to write to.
+        """Raise unless this process may still write to the target.
 
         Raises:
-            OutputExistsError: Another process has begun here, or ended; or this is a forked child.
+            OutputExistsError: Another process began writing here, and may have ended; or this is a forked child.
         """
         if os.getpid() != self._process or self._target.read(LEASE_NAME) != self._text:
             raise busy(self._target.location)
 
     def release(self) -> None:
-        """Give the target up: what we were writing is dropped, what is finished stays. Safe to call twice.
+        """Release the target, deleting unfinished files and keeping finished ones. Safe to call twice.
 
-        In a forked child nothing is dropped: it is the parent's.
+        A forked child deletes nothing: the files belong to its parent.
         """
         if not self._released and os.getpid() == self._process:
-            with suppress(OSError):  # what is wrong with the folder has been reported by then
+            with suppress(OSError):  # a broken folder was reported before
                 if self._lock is None or self._lock.is_current():
                     self._target.drop_scratch()
         self._released = True
@@ -61,10 +61,10 @@ class Lease:
 
 
 def acquire(target: Target, command: Command) -> Lease:
-    """Return the lease of a target.
+    """Return the lease on a target.
 
     Raises:
-        OutputExistsError: Another process is writing there, or was, and had begun something else.
+        OutputExistsError: Another process is writing there, or work of another kind is unfinished there.
     """
     lock = target.lock()
     try:
@@ -79,7 +79,7 @@ def acquire(target: Target, command: Command) -> Lease:
 
 
 def unfinished_command(target: Target) -> str | None:
-    """Return the command that began here and has not ended; None if there is none."""
+    """Return the command that began here and has not finished, or None."""
     try:
         command = json.loads(target.read(LEASE_NAME) or b"")["command"]
     except (ValueError, KeyError, TypeError):
@@ -88,13 +88,13 @@ def unfinished_command(target: Target) -> str | None:
 
 
 def refuse_other_work(target: Target, command: Command) -> None:
-    """Raise if a command is unfinished here that made something else.
+    """Refuse to take over unfinished work of another kind.
 
-    What was begun by `pack`, `copy` or a ShardWriter is the dataset's own, so that any may take it over. What `index`
-    has begun beside is about somebody's tars, which the others would delete.
+    `pack`, `copy` and a ShardWriter may continue each other's work. None of them may continue `index`, or be continued
+    by it: its tars are the user's, and the others would delete them.
 
     Raises:
-        OutputExistsError: It is.
+        OutputExistsError: Work of another kind is unfinished here.
     """
     before = unfinished_command(target)
     if before is not None and (before == "index") != (command == "index"):
@@ -102,7 +102,7 @@ def refuse_other_work(target: Target, command: Command) -> None:
 
 
 def how_to_continue(command: str) -> str:
-    """Return what makes a dataset of one that `command` has begun and not finished."""
+    """Return the advice how to finish a dataset that `command` has begun."""
     return (
         "write all samples again"
         if command == "write"
@@ -111,7 +111,7 @@ def how_to_continue(command: str) -> str:
 
 
 def busy(location: str) -> OutputExistsError:
-    """Return the error that another process is at work here."""
+    """Return the error that another process is writing here."""
     return OutputExistsError(
         f"another process is packing into {location!r}; wait until it has ended, or choose another folder"
     )

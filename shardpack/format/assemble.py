@@ -1,4 +1,4 @@
-"""From finished shards to the files of a dataset, all but the tars: values in, bytes out.
+"""Finished shards to the files of a dataset other than the tars: values in, bytes out.
 
 ShardIndex  -> encode_shard   -> ShardInfo, parts of the index file
 [ShardInfo] -> encode_dataset -> Manifest, [(path, parts), ...] in the order of publication, the manifest last
@@ -33,11 +33,11 @@ from shardpack.format.shard_index import ShardIndex, encode_index
 from shardpack.format.shard_info import ShardInfo, repeated_name
 from shardpack.format.shard_segment import TableSegment, encode_shard_table
 
-Parts = Sequence[bytes | memoryview]  # a file, piece by piece
+Parts = Sequence[bytes | memoryview]  # consecutive parts of one file
 
 
 def encode_shard(name: str, index: ShardIndex, *, location: int = 0) -> tuple[ShardInfo, Parts]:
-    """Return what the shard table says of a finished shard, and the parts of its index file."""
+    """Return the shard table's entry for a finished shard, and the parts of its index file."""
     parts = encode_index(index)
     num_bytes, checksum = _length_and_crc32c(parts)
     info = ShardInfo(
@@ -65,24 +65,27 @@ def encode_dataset(
     packed_with: Mapping[str, Any],
     rejected: Iterable[tuple[str, str]] = (),
 ) -> tuple[Manifest, list[tuple[str, Parts]]]:
-    """Return the manifest, and all files but tars and shard indexes in the order in which they are published.
+    """Return the manifest, and all files but tars and shard indexes in the order in which to publish them.
 
     Args:
-        shards: All of them, in order.
-        hashes: Of all keys, in order (`key_index.hash_keys`).
+        shards: All shards, in order.
+        hashes: Hashes of all keys, in order (`key_index.hash_keys`).
         generation: Number of this manifest.
-        parent: The generation before, which this one changes.
-        locations: Where the tars are; each shard holds a number into it.
-        unique_keys: Whether no key names two samples.
-        classes: Class names in label order, where the source has classes.
-        packed_with: See `recorded_options`.
-        rejected: (name, reason) of samples left out, for a list beside the manifest.
+        parent: The previous generation, which this one changes, or None.
+        locations: Where the tars are; each shard refers to one by index.
+        unique_keys: Whether each key names one sample.
+        classes: Class names in label order, or None.
+        packed_with: Result of `recorded_options`.
+        rejected: (name, reason) of each sample that was left out.
 
     Raises:
-        FormatError: Two shards have one name, or one index; or all their field names are too many.
+        FormatError: Two shards have the same name or the same index path, or the dataset has too many
+            different field names.
     """
     if (repeated := repeated_name(shards)) is not None:
-        raise FormatError("two shards have one name, or one name but for .tar; rename one", shard=repeated)
+        raise FormatError(
+            "two shards have the same name, or names that differ only in .tar; rename one", shard=repeated
+        )
     files: list[tuple[str, Parts]] = []
     table: list[TableSegment] = []
     keys: list[KeySegment] = []
@@ -117,14 +120,14 @@ def encode_dataset(
 
 
 def encode_table(shards: Sequence[ShardInfo], *, generation: int) -> tuple[TableSegment, Parts]:
-    """Return a segment of the shard table as the manifest names it, and its file."""
+    """Return a segment of the shard table as the manifest names it, and the parts of its file."""
     parts = encode_shard_table(shards)
     numbers = {"num_shards": len(shards), "num_samples": sum(info.num_samples for info in shards)}
     return _segment(TableSegment, "shards", generation, parts, **numbers), parts
 
 
 def recorded_options(**options: Any) -> dict[str, Any]:
-    """Return what the manifest keeps of how it was packed: options that differ from None."""
+    """Return the manifest's record of how a dataset was packed: the options that are not None."""
     return {"shardpack": __version__, "options": {k: v for k, v in options.items() if v is not None}}
 
 
@@ -139,7 +142,7 @@ def _totals(shards: Sequence[ShardInfo]) -> dict[str, int]:
 def _segment(
     kind: type[AnySegment], what: str, generation: int, parts: Sequence[bytes | memoryview], **numbers: int
 ) -> AnySegment:
-    """Return how the manifest names a segment; its head is the header and the chapters, the first two parts."""
+    """Return a segment as the manifest names it; its head is its first two parts, header and chapters."""
     num_bytes, checksum = _length_and_crc32c(parts)
     head_bytes, head_checksum = _length_and_crc32c(parts[:2])
     return kind(

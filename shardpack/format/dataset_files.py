@@ -1,4 +1,4 @@
-"""Which files belong to a manifest, besides shards and their indexes; and the shard table out of whole files."""
+"""The files of a dataset besides shards and their indexes, and a shard table read from whole files."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _SIDECAR = re.compile(
 
 
 def generation_of(path: str) -> int:
-    """Return the generation that a segment or manifest is of, as its name says; 0 for any other file."""
+    """Return the generation in the name of a segment or manifest; 0 for any other file."""
     match = _SIDECAR.fullmatch(path)
     return int(match[1] or match[2]) if match else 0
 
 
 def metadata_paths(manifest: Manifest) -> list[str]:
-    """Return the paths of a manifest and of all that it names, but for shards and their indexes."""
+    """Return the paths of a manifest and of all files that belong to it, except shards and their indexes."""
     segments = map(segment_path, (*manifest.table_segments, *manifest.key_segments))
     return [*segments, REJECTED_PATH, manifest_path(manifest.generation), FILE_NAME]
 
 
 def whole_table(manifest: Manifest, read: Callable[[str], bytes | None]) -> ShardTable:
-    """Return the shard table of a manifest; `read` returns a file, or None if there is no such file.
+    """Return the checked shard table of a manifest; `read` returns a whole file, or None if it is missing.
 
     Raises:
         CorruptIndexError: A segment is missing or damaged.

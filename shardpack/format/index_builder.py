@@ -1,4 +1,4 @@
-"""Members to index columns: the one way a `ShardIndex` comes about (SPEC 4)."""
+"""The one place that builds a `ShardIndex`: from the members of a shard, in any order (SPEC 4)."""
 
 from __future__ import annotations
 
@@ -30,17 +30,17 @@ def build_index(
     """Return the index of n samples from the columns of their m members, in any order.
 
     Args:
-        keys: (n) of the samples.
-        fields: Field names; those that no member has are dropped, the others sorted.
-        row: (m) the member's sample.
-        code: (m) number of the member's field in `fields`; no sample has one twice.
-        data_offset, size, crc32c, header_bytes: (m) as in the index; no `crc32c` without `shard_crc32c`.
-        shard_bytes, shard_crc32c, end_of_data: Of the shard.
-        ignored: Patterns of files that are in no sample for that, sorted.
-        shard: Its name, for errors.
+        keys: (n) keys of the samples.
+        fields: Field names; unused ones are dropped, the others are sorted.
+        row: (m) sample of each member.
+        code: (m) index into `fields` of each member's field; no sample has a field twice.
+        data_offset, size, crc32c, header_bytes: (m) columns of the index; `crc32c` is None if `shard_crc32c` is.
+        shard_bytes, shard_crc32c, end_of_data: Properties of the shard, as in the index.
+        ignored: Patterns whose files were left out of the samples, sorted.
+        shard: Name of the shard, for errors.
 
     Raises:
-        FormatError: More or longer field names than an index may have.
+        FormatError: The field names are more or longer than an index can hold.
     """
     used = np.flatnonzero(np.bincount(code, minlength=len(fields)))
     names = [fields[number] for number in used.tolist()]

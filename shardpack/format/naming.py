@@ -1,6 +1,6 @@
-"""Which member belongs to which sample, and which keys every reader cuts alike (SPEC 2.1, 2.4, 2.5).
+"""Which sample a member belongs to, and which keys every tar reader splits alike (SPEC 2.1, 2.4, 2.5).
 
-Truth: `webdataset` 1.0.2, `tariterators.base_plus_ext`; the judge in the tests is the library itself.
+The reference is `webdataset` 1.0.2, `tariterators.base_plus_ext`; the tests compare with the library itself.
 """
 
 from __future__ import annotations
@@ -10,26 +10,26 @@ from urllib.parse import quote_from_bytes, unquote
 
 from shardpack.errors import InvalidKeyError
 
-# A name beyond this would need a pax header that readers, ours among them, refuse as too long.
+# A longer name would need a pax header that readers, ours included, refuse as too long.
 MAX_KEY_BYTES = 65_535
 MAX_FIELD_BYTES = 255
 
-# A member's sample key ends at the first dot of its last path component. As in webdataset, a
-# hidden file below a dotless directory still matches ("a/.h.jpg" -> key "a/"), and "." is no line
-# break: reading follows these quirks, writing refuses such keys.
+# A member's sample key ends at the first dot of its last path component. As in webdataset, a hidden
+# file in a directory without a dot still matches ("a/.h.jpg" -> key "a/"), and "." does not match a line
+# break. Reading follows these quirks; writing refuses such keys.
 _SPLIT = re.compile(r"((?:.*/|)[^.]+)[.]([^/]*)")
 _META = re.compile(r"__[^/]*__($|/)")
 
-# Safe subset: what webdataset, DALI, Energon, HF datasets, wids and Ray all split alike.
-# Printable ASCII without the space; DALI's text index breaks at blanks and outside ASCII.
+# The safe subset, which webdataset, DALI, Energon, Hugging Face datasets, wids and Ray all split alike:
+# printable ASCII without the space, as DALI's text index breaks at spaces and outside ASCII.
 _SAFE_KEY = re.compile(r"(?:[!-.0-~]+/)*[!-\-0-~]+")
 _SAFE_FIELD = re.compile(r"[!-\-0-@\[-~]+(?:\.[!-\-0-@\[-~]+)*")
-# Safe and unchanged by escaping: printable ASCII but "%", no component that begins with "." or "_",
-# no dot in the last. Says yes to nearly all keys at 0.2 us each, and never to one that `key_problem` minds.
+# Keys that are safe and that escaping leaves unchanged: printable ASCII without "%", no component that begins
+# with "." or "_", no dot in the last one. Matches nearly all keys in 0.2 us, and none that has a `key_problem`.
 PLAIN_KEY = re.compile(
     rf"(?!.{{{MAX_KEY_BYTES + 1}}})" + r"(?:[!-$&-\-0-^`-~][!-$&-.0-~]*/)*[!-$&-\-0-^`-~][!-$&-\-0-~]*"
 )
-# The slashes that part two components, neither of them empty; any other slash is escaped.
+# A slash between two components that are not empty; any other slash is escaped.
 _SEPARATOR = re.compile(rb"(?<=[^/])/(?!\Z)")
 _SHARD_FILE = re.compile(r"shard-\d{6,}\.tar|\.shardpack/index/shard-\d{6,}\.index", re.ASCII)
 _ESCAPE_OR_UPPER = re.compile(r"%[0-9A-F]{2}|[A-Z]")
@@ -37,20 +37,20 @@ _NEVER_ESCAPED = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%/").
 
 
 def shard_name(number: int) -> str:
-    """Return the name that a packer gives a shard; numbers are without a gap."""
+    """Return the name of a packed shard; shards are numbered consecutively from 0."""
     return f"shard-{number:06d}.tar"
 
 
 def is_packer_name(name: str) -> bool:
-    """Return whether this is the path that a packer gives a shard, or its index."""
+    """Return whether a path is that of a packed shard or its index."""
     return _SHARD_FILE.fullmatch(name) is not None
 
 
 def split_name(name: str) -> tuple[str, str] | None:
-    """Return (key, field) of a member name, or None if the member belongs to no sample.
+    """Return (key, field) of a member name, or None if the member does not belong to a sample.
 
-    The field is lower case. Names whose first component is `__something__` are metadata,
-    and names with no dot in the last component belong to no sample.
+    The field is in lower case. Names whose first component is `__something__` are metadata; names
+    without a dot in the last component have no field.
     """
     match = _SPLIT.fullmatch(name)
     if match is None or (name.startswith("__") and _META.match(name)):
@@ -59,7 +59,7 @@ def split_name(name: str) -> tuple[str, str] | None:
 
 
 def key_problem(key: str) -> str | None:
-    """Return why some reader would cut or lose this key, or None if all agree on it."""
+    """Return why some reader would split or drop this key, or None if all readers agree on it."""
     if not _SAFE_KEY.fullmatch(key):
         return _unsafe_reason(key)
     if key[0] in "_." or "/." in key or "/__" in key:
@@ -78,12 +78,12 @@ def _unsafe_reason(key: str) -> str:
     if not last or key.startswith("/") or "//" in key:
         return "it has an empty component"
     if "." in last:
-        return "its last component has a dot, where readers cut the key"
-    return "it has a blank, a control character or a character outside ASCII"
+        return "its last component has a dot, where readers split the name"
+    return "it has a space, a control character or a character outside ASCII"
 
 
 def check_key(key: str) -> None:
-    """Raise InvalidKeyError unless every reader would cut this key alike."""
+    """Raise InvalidKeyError unless every reader splits this key alike."""
     problem = key_problem(key)
     if problem:
         raise InvalidKeyError(
@@ -93,15 +93,15 @@ def check_key(key: str) -> None:
 
 
 def check_field(field: str, *, key: str | None = None) -> None:
-    """Raise InvalidKeyError unless the field is lower case, printable ASCII, such as "seg.png".
+    """Raise InvalidKeyError unless the field is printable ASCII in lower case, such as "seg.png".
 
-    Names with "__" in front are refused too: webdataset keeps its own notes under them, and
-    drops a sample whose `__bad__` is not empty.
+    Names that begin with "__" are refused, too: webdataset uses them for itself, and drops a
+    sample whose `__bad__` is not empty.
     """
     if not _SAFE_FIELD.fullmatch(field) or field.startswith("__") or len(field) > MAX_FIELD_BYTES:
         raise InvalidKeyError(
             f"unsafe field name {field!r}: expected lower-case printable ASCII like 'jpg' or 'seg.png', "
-            f"at most {MAX_FIELD_BYTES} bytes, without '__' in front; rename it",
+            f"at most {MAX_FIELD_BYTES} bytes, not beginning with '__'; rename it",
             key=key,
         )
 
@@ -109,17 +109,17 @@ def check_field(field: str, *, key: str | None = None) -> None:
 def escape_key(key: str | bytes, *, escape_upper: bool = False) -> str:
     """Return a safe key that `unescape_key` turns back into `key` exactly.
 
-    Percent-encoding (RFC 3986 section 2.1) of whatever is unsafe, and of "%" itself. Bytes that
-    are no UTF-8 come from `os.fsencode`. `escape_upper` also hides upper case, for keys that a
-    case-folding file system would confuse.
+    Unsafe characters and "%" are percent-encoded (RFC 3986, section 2.1). A file name that is not UTF-8
+    is given as bytes, from `os.fsencode`. `escape_upper` also encodes upper case, for keys that a
+    file system without case would confuse.
 
     Raises:
-        InvalidKeyError: The key is empty, longer than any key may be, or a string that no bytes stand for.
+        InvalidKeyError: The key is empty, its escaped form is too long, or it cannot be encoded as UTF-8.
     """
     try:
         raw = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
     except UnicodeEncodeError as error:
-        raise InvalidKeyError(f"key is no text: {error.reason}; rename it", key=ascii(key)) from error
+        raise InvalidKeyError(f"key is not valid text: {error.reason}; rename it", key=ascii(key)) from error
     if not escape_upper and b"%" not in raw and raw.isascii() and key_problem(raw.decode()) is None:
         return raw.decode()
     *folders, last = (_escape_component(part, escape_upper) for part in _SEPARATOR.split(raw))
@@ -140,11 +140,11 @@ def escape_key(key: str | bytes, *, escape_upper: bool = False) -> str:
 def _escape_component(part: bytes, escape_upper: bool) -> str:
     escaped = quote_from_bytes(part, safe=_NEVER_ESCAPED)
     if escape_upper:
-        # Upper case inside an escape such as %2F must stay.
+        # Upper case inside an escape such as %2F stays.
         escaped = _ESCAPE_OR_UPPER.sub(lambda m: m[0] if len(m[0]) > 1 else f"%{ord(m[0]):02X}", escaped)
     return escaped
 
 
 def unescape_key(key: str) -> str:
-    """Return the original of an escaped key; undecodable bytes come back as `os.fsdecode` gives them."""
+    """Return the original of an escaped key; bytes that are not UTF-8 become what `os.fsdecode` makes of them."""
     return unquote(key, encoding="utf-8", errors="surrogateescape")

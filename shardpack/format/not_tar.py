@@ -1,6 +1,6 @@
-"""What a file is that is no plain tar, by its first bytes or its name, and the command that makes it one.
+"""Identify files that are not plain tars, and name the command that makes a plain tar of one.
 
-Numbers as in the formats' own documents and in the `file` program's list of magic numbers.
+The magic numbers are those of the formats' specifications and of the `file` program.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Compression:
-    """A way to compress a tar: how it is recognized, and how it is undone."""
+    """A way to compress a tar: how to recognize it, and the command that undoes it."""
 
     name: str
     magics: tuple[bytes, ...]
@@ -23,7 +23,7 @@ COMPRESSIONS = (
     Compression("zstd", (b"\x28\xb5\x2f\xfd",), (".tar.zst", ".tzst"), "zstd -d"),
     Compression("xz", (b"\xfd7zXZ\0",), (".tar.xz", ".txz"), "xz -d"),
     Compression("bzip2", (b"BZh",), (".tar.bz2", ".tbz2", ".tbz"), "bzip2 -d"),
-    Compression("lz4", (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"), (".tar.lz4",), "lz4 -d"),  # the second: legacy
+    Compression("lz4", (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"), (".tar.lz4",), "lz4 -d"),  # the second is legacy
     Compression("compress", (b"\x1f\x9d", b"\x1f\xa0"), (".tar.Z", ".taZ"), "uncompress"),
     Compression("lzma", (b"\x5d\0\0",), (".tar.lzma", ".tlz"), "xz -d --format=lzma"),
     Compression("lzip", (b"LZIP",), (".tar.lz",), "lzip -d"),
@@ -44,14 +44,14 @@ _ARCHIVES = {
     b"\xc7\x71": "a cpio archive",
     b"!<arch>\n": "an ar archive",
 }
-# Frames of zstd and lz4 that any program may put first (RFC 8878, section 3.1.2): one of 16 magic numbers, a length,
-# that many bytes.
+# Skippable frames, which may precede the data of zstd and lz4 (RFC 8878, section 3.1.2): one of 16 magic
+# numbers, a length, and that many bytes.
 _SKIPPABLE = tuple(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16))
 _SKIPPABLE_HEADER_BYTES = 8
 
 
 def compression_of(start: bytes, name: str = "") -> Compression | None:
-    """Return how a file is compressed, by its first bytes, or else by its name; None if neither tells."""
+    """Return how a file is compressed, by its first bytes or else its name, or None if neither says."""
     while start.startswith(_SKIPPABLE):
         length = int.from_bytes(start[4:_SKIPPABLE_HEADER_BYTES], "little")
         rest = start[_SKIPPABLE_HEADER_BYTES + length :]
@@ -65,16 +65,16 @@ def compression_of(start: bytes, name: str = "") -> Compression | None:
 
 
 def compression_by_name(name: str) -> Compression | None:
-    """Return how a tar of this name is compressed; None if the name does not tell."""
+    """Return how a tar is compressed according to its name, or None."""
     return next((one for one in COMPRESSIONS if name.endswith(one.suffixes)), None)
 
 
 def what_it_is(start: bytes, name: str) -> tuple[str, str]:
-    """Return what a file is that does not begin with a tar header, and what to do about it.
+    """Return (what a file without a tar header is, what to do about it).
 
     Args:
-        start: Its first bytes, up to a block.
-        name: Its name, for those that have no magic number, and for the command.
+        start: The first bytes of the file, at most a block.
+        name: The file's name, for formats without a magic number and for the command.
     """
     compression = compression_of(start, name) if start else None
     if compression is not None:
@@ -87,11 +87,11 @@ def what_it_is(start: bytes, name: str) -> tuple[str, str]:
 
 
 def advice_for(compression: Compression, name: str) -> str:
-    """Return what to do about a compressed tar of this name."""
+    """Return the advice for a compressed tar of this name."""
     own = name.rpartition("/")[2]
     if own.endswith(compression.suffixes):
         return f'decompress it to a plain tar: "{compression.command} {own}"'
-    plain = f"plain-{own}"  # the programs take files of their own suffix only
+    plain = f"plain-{own}"  # the programs accept only files with their own suffix
     return f'decompress it to a plain tar: "{compression.command} < {own} > {plain}"'
 
 

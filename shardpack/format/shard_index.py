@@ -1,7 +1,7 @@
-"""The sidecar offset index of one shard: samples to byte ranges (SPEC 4).
+"""The index of one shard: samples to byte ranges (SPEC 4).
 
-`ShardIndex` is a value: plain numpy columns, usually views into a memory-mapped file. It has one
-entry a member, so that its size is in proportion to the tar's members, whatever they are called.
+`ShardIndex` is a value made of numpy columns, usually views of a memory-mapped file. Its columns have
+one entry per member, so its size is proportional to the number of members, whatever their names.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SCHEMA = container.Schema(
     },
     metadata=frozenset(("fields", "shard_bytes", "shard_crc32c", "end_of_data", "ignored")),
 )
-MAX_FIELDS = 1 << 16  # what a number in the column `field` can tell apart
-MAX_SHARD_BYTES = (1 << 63) - 1  # so that data_offset + size never overflows 64 bits
-_OTHER_HEADER_BYTES = 4096  # of the container's header, besides the field names
+MAX_FIELDS = 1 << 16  # the column `field` is 16 bits wide
+MAX_SHARD_BYTES = (1 << 63) - 1  # keeps data_offset + size within 64 bits
+_OTHER_HEADER_BYTES = 4096  # room for the rest of the container's header, besides the field names
 _FEW_FIELDS, _SHORT_NAMES_BYTES = 1000, 16 << 10  # they fit any header, escaped twice
 _SPARSE = ("member_start", "field")
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,18})", re.ASCII)
@@ -47,34 +47,34 @@ _CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
 class ShardIndex:
     """Columns of one shard: n samples in tar order, m members, f fields.
 
-    Members are ordered by sample, then by field, in every column. Where each sample has each field
-    (the index is "dense"), member k of sample i is number i * f + k, and the last two columns are
-    None. All arrays are read-only and little-endian. Both checksums are None where the shard was
-    indexed without reading its payloads.
+    Members are ordered by sample, then by field, in every column. If each sample has each field
+    (the index is "dense"), member k of sample i is number i * f + k, and `member_start` and `field` are
+    None. All arrays are read-only and little-endian. Both checksums are None if the shard was indexed
+    without reading its payloads.
     """
 
-    fields: tuple[str, ...]  # sorted; each has a member
+    fields: tuple[str, ...]  # sorted; each has at least one member
     key_offset: npt.NDArray[np.uint64]  # (n + 1) key i is key_heap[key_offset[i]:key_offset[i + 1]]
-    key_heap: npt.NDArray[np.uint8]  # UTF-8, one key after the other
-    data_offset: npt.NDArray[np.uint64]  # (m) first payload byte, from the shard's start
-    size: npt.NDArray[np.uint64]  # (m) payload bytes
+    key_heap: npt.NDArray[np.uint8]  # all keys, concatenated, UTF-8
+    data_offset: npt.NDArray[np.uint64]  # (m) offset of the payload in the shard
+    size: npt.NDArray[np.uint64]  # (m) length of the payload
     crc32c: npt.NDArray[np.uint32] | None  # (m) of the payload
-    header_bytes: npt.NDArray[np.uint32]  # (m) all headers of the member, just before data_offset
-    member_start: npt.NDArray[np.uint32] | None  # (n + 1) sample i has the members member_start[i] ... [i + 1]
-    field: npt.NDArray[np.uint16] | None  # (m) number of the member's field
+    header_bytes: npt.NDArray[np.uint32]  # (m) length of all headers of the member, which end at data_offset
+    member_start: npt.NDArray[np.uint32] | None  # (n + 1) members of sample i: member_start[i] to [i + 1]
+    field: npt.NDArray[np.uint16] | None  # (m) index into `fields`
     shard_bytes: int
     shard_crc32c: int | None
-    end_of_data: int  # where the end-of-archive blocks begin
-    ignored: tuple[str, ...] = ()  # patterns that files of the shard matched, which are in no sample (SPEC 2.4)
+    end_of_data: int  # offset of the end-of-archive blocks
+    ignored: tuple[str, ...] = ()  # patterns whose files were left out of the samples (SPEC 2.4)
 
     @property
     def num_samples(self) -> int:
-        """Number of rows."""
+        """Number of samples (rows)."""
         return len(self.key_offset) - 1
 
     @property
     def num_members(self) -> int:
-        """Number of payloads, over all samples."""
+        """Number of members over all samples."""
         return len(self.data_offset)
 
     @property
@@ -95,7 +95,7 @@ class ShardIndex:
         return self.fields[member % len(self.fields) if self.field is None else int(self.field[member])]
 
     def row_of(self, member: int) -> int:
-        """Return the number of the sample that has a member."""
+        """Return the row of the sample that a member belongs to."""
         if self.member_start is None:
             return member // len(self.fields)
         return int(np.searchsorted(self.member_start, member, side="right")) - 1
@@ -103,11 +103,11 @@ class ShardIndex:
     def pick(
         self, rows: npt.NDArray[np.int64], columns: Sequence[int] | None = None
     ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-        """Return (p) which of `rows` has it and (p) its number, for each member of some rows.
+        """Return the members of some rows, as (owner, member) of shape (p): member i belongs to rows[owner[i]].
 
         Args:
-            rows: In any order; repeats are fine.
-            columns: Ascending numbers of the wanted fields; None for all.
+            rows: Rows in any order; repeats are allowed.
+            columns: Ascending indexes into `fields` of the wanted fields, or None for all.
         """
         if self.member_start is None:
             wanted = np.arange(len(self.fields)) if columns is None else np.asarray(columns, np.int64)
@@ -144,7 +144,7 @@ class ShardIndex:
 
 
 def key_columns(keys: Sequence[bytes]) -> dict[str, npt.NDArray[Any]]:
-    """Return the two key columns for keys given as UTF-8."""
+    """Return the columns `key_offset` and `key_heap` of keys given as UTF-8."""
     offsets = np.zeros(len(keys) + 1, np.uint64)
     np.cumsum([len(key) for key in keys], out=offsets[1:])
     return {"key_offset": offsets, "key_heap": np.frombuffer(b"".join(keys), np.uint8)}
@@ -163,17 +163,17 @@ def check_field_names(fields: Sequence[str], *, shard: str | None = None, key: s
         what = f"has {len(fields)} names, limit {MAX_FIELDS}"
     raise FormatError(
         f"the list of different fields {what}: {', '.join(map(repr, fields[:3]))}, ...; "
-        "rename the members so that what differs stands before the first dot, or leave them out (index: --ignore)",
+        "rename the members so that they differ before the first dot, or leave them out (index: --ignore)",
         shard=shard,
         key=key,
     )
 
 
 def encode_index(index: ShardIndex) -> list[bytes | memoryview]:
-    """Return the index file as buffers to write one after the other; no column is copied.
+    """Return the index file as buffers to write in order; no column is copied.
 
     Raises:
-        FormatError: The field names are too long for any reader.
+        FormatError: The field names are longer than a header may be.
     """
     metadata = container.metadata_of(
         SCHEMA,
@@ -194,13 +194,14 @@ def _encode_names(fields: Sequence[str]) -> str:
 
 
 def parse_index(buffer: Any, *, name: str) -> ShardIndex:
-    """Return the index in `buffer` as views of it, after checking that no offset leaves the shard.
+    """Return the index in `buffer` as views of it, after checking that no offset is outside the shard.
 
-    Costs a few passes over the columns (50 us for 10,000 samples of two fields) and no copy of them.
+    Makes a few passes over the columns (50 us for 10,000 samples of two fields) and does not copy them.
+    `name` is the path that errors report.
 
     Raises:
-        CorruptIndexError: Any rule of SPEC 3 or 4 is broken.
-        UnsupportedVersionError: The file is from a newer format version.
+        CorruptIndexError: A rule of SPEC 3 or 4 is broken.
+        UnsupportedVersionError: The file was written by a newer version of the format.
     """
     columns, metadata = container.parse(buffer, name=name, schema=SCHEMA)
     fields = parse_names(metadata.get("fields", ""), name)
@@ -220,7 +221,7 @@ def parse_index(buffer: Any, *, name: str) -> ShardIndex:
 
 
 def parse_names(text: str, name: str, what: str = "field names") -> tuple[str, ...]:
-    """Return the field names, or other names, in a metadata value, checked to be sorted and different."""
+    """Return the names in a metadata value, after checking that they are sorted and distinct."""
     try:
         names = json.loads(text)
     except (ValueError, RecursionError) as error:
@@ -230,7 +231,7 @@ def parse_names(text: str, name: str, what: str = "field names") -> tuple[str, .
     if len(names) > MAX_FIELDS:
         raise _broken(f"has {len(names)} {what}, limit {MAX_FIELDS}", name)
     if names != sorted(set(names)):
-        raise _broken(f"has {what} that are not sorted, or stand twice", name)
+        raise _broken(f"has {what} that are not sorted, or repeat", name)
     return tuple(names)
 
 
@@ -251,7 +252,7 @@ def _number(metadata: dict[str, str], what: str, name: str) -> int:
 def _checked_columns(
     columns: dict[str, npt.NDArray[Any]], num_fields: int, name: str, *, checksums: bool
 ) -> dict[str, Any]:
-    """Return all columns, None for those that need not be there, after comparing their lengths."""
+    """Return all columns, None for optional ones that are absent, after comparing their lengths."""
     expected = set(SCHEMA.columns)
     if not checksums:
         expected.remove("crc32c")
@@ -260,7 +261,7 @@ def _checked_columns(
     if columns.keys() != expected:
         raise _broken(f"has the columns {sorted(columns)}, expected {sorted(expected)}", name)
     if columns["key_offset"].ndim != 1 or not len(columns["key_offset"]):
-        raise _broken("has no column 'key_offset' of one number a sample and one more", name)
+        raise _broken("has a column 'key_offset' that is empty or not one-dimensional", name)
     num_samples = len(columns["key_offset"]) - 1
     num_members = len(columns["field"]) if "field" in columns else num_samples * num_fields
     lengths = {"key_offset": num_samples + 1, "member_start": num_samples + 1, "key_heap": len(columns["key_heap"])}
@@ -278,7 +279,7 @@ def _check_keys(index: ShardIndex, name: str) -> None:
 
 
 def _check_fields(index: ShardIndex, name: str) -> None:
-    """Check that each sample has a field, each field a sample, and no sample a field twice."""
+    """Check that each sample has a field, each field has a sample, and no sample has a field twice."""
     start, field = index.member_start, index.field
     if start is None or field is None:
         if bool(index.num_samples) != bool(index.fields):
@@ -292,29 +293,29 @@ def _check_fields(index: ShardIndex, name: str) -> None:
     begins_sample = np.zeros(index.num_members, bool)
     begins_sample[start[:-1]] = True
     if not (begins_sample[1:] | (field[1:] > field[:-1])).all():
-        raise _broken("has a sample whose fields are not sorted, or stand twice", name)
+        raise _broken("has a sample whose fields are not sorted, or repeat", name)
 
 
 def _check_members(index: ShardIndex, name: str) -> None:
-    """Check that members lie one behind the other in the shard, in the order of their rows."""
+    """Check that members follow one another in the shard, in the order of their rows, without overlap."""
     end_of_data = index.end_of_data
     if end_of_data > index.shard_bytes or end_of_data % BLOCK:
         raise _broken(f"has data up to {end_of_data} in a shard of {index.shard_bytes} bytes", name)
     offset, size, headers = index.data_offset, index.size, index.header_bytes
     if not len(offset):
         return
-    # Each alone first: their sum could overflow.
+    # Each is bounded first, as their sum could overflow.
     if max(int(offset.max()), int(size.max())) > end_of_data or int((offset + size).max()) > end_of_data:
-        raise _broken(f"points beyond the data of its shard, which end at {end_of_data}", name)
+        raise _broken(f"points beyond the data of its shard, which ends at {end_of_data}", name)
     if (int(np.bitwise_or.reduce(offset)) | int(np.bitwise_or.reduce(headers))) % BLOCK or not headers.min():
         raise _broken(f"has offsets or headers that are not whole blocks of {BLOCK} bytes", name)
-    if _one_behind_the_other(offset, size, headers):
+    if _do_not_overlap(offset, size, headers):
         return
-    # Other tools do not sort the fields within a sample.
+    # Shards of other tools need not have the fields of a sample sorted.
     order = np.argsort(offset, kind="stable")
     row = order // len(index.fields) if index.member_start is None else _rows(index)[order]
-    if bool((row[1:] < row[:-1]).any()) or not _one_behind_the_other(offset[order], size[order], headers[order]):
-        raise _broken("has members that overlap, or stand in another order than their samples", name)
+    if bool((row[1:] < row[:-1]).any()) or not _do_not_overlap(offset[order], size[order], headers[order]):
+        raise _broken("has members that overlap, or are in another order than their samples", name)
 
 
 def _rows(index: ShardIndex) -> npt.NDArray[np.int64]:
@@ -323,7 +324,7 @@ def _rows(index: ShardIndex) -> npt.NDArray[np.int64]:
     return np.repeat(np.arange(index.num_samples), ends - index.member_start[:-1])
 
 
-def _one_behind_the_other(offset: npt.NDArray[Any], size: npt.NDArray[Any], headers: npt.NDArray[Any]) -> bool:
+def _do_not_overlap(offset: npt.NDArray[Any], size: npt.NDArray[Any], headers: npt.NDArray[Any]) -> bool:
     return int(headers[0]) <= int(offset[0]) and not (offset[1:] < (offset + size)[:-1] + headers[1:]).any()
 
 

@@ -12,14 +12,14 @@ from shardpack.errors import FormatError
 MAX_NAME_LENGTH = 1024
 MAX_COUNT = (1 << 63) - 1  # of bytes or samples, in a shard and in all
 
-# Shard names lead nowhere but into the dataset's folder, on any system: components parted by "/",
-# none of them empty, and none that ends in a dot or a blank (Windows drops these, so that ".. "
-# would be ".."); no drive letter, backslash, control character or lone surrogate.
+# A shard name cannot lead out of the dataset's folder, on any system. Its components are separated by "/",
+# not empty, and do not end in a dot or a space (Windows drops these, so that ".. " would be ".."); it has no
+# drive letter, backslash, control character or lone surrogate.
 _COMPONENT = r"[^/\\\x00-\x1f\x7f\ud800-\udfff]*[^/\\\x00-\x20\x7f\ud800-\udfff.]"
-# Our own folder is no place for shards, however it is spelled on a system that folds case.
+# Shards may not be in `.shardpack`, in any spelling that a file system without case takes for it.
 _SHARD_NAME = re.compile(rf"(?!.:)(?!(?i:\.shardpack)(?:/|$)){_COMPONENT}(?:/{_COMPONENT})*")
 
-FOLDER = ".shardpack"  # where all files are that are not shards
+FOLDER = ".shardpack"  # holds all files of a dataset except the shards
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,24 +28,24 @@ class ShardInfo:
 
     name: str
     num_samples: int
-    num_bytes: int  # of the finished tar
-    crc32c: int | None  # of the whole tar; None if it was indexed without reading its payloads
+    num_bytes: int  # length of the tar
+    crc32c: int | None  # of the whole tar, or None if it was indexed without reading its payloads
     index_bytes: int
     index_crc32c: int
     samples_per_field: Mapping[str, int]
-    location: int = 0  # where the tar is: a number into the manifest's list
+    location: int = 0  # index into the manifest's locations
 
     @property
     def index_path(self) -> str:
-        """Path of the shard's index."""
+        """Path of the shard's index file."""
         return index_path(self.name, self.location)
 
 
 def index_path(shard: str, location: int = 0) -> str:
-    """Return the path of a shard's index; two shards share one only if they are called alike but for ".tar"."""
+    """Return the path of a shard's index. Paths differ unless names differ only in ".tar"."""
     name = shard.removesuffix(".tar") + ".index"
     first, slash, _ = name.partition("/")
-    # Folders called like a number belong to the other locations.
+    # Folders whose name is a number are for the other locations.
     folder = f"{location}/" if location or (slash and first.isascii() and first.isdecimal()) else ""
     return f"{FOLDER}/index/{folder}{name}"
 
@@ -61,7 +61,7 @@ def repeated_name(shards: Iterable[ShardInfo]) -> str | None:
 
 
 def record_of(info: ShardInfo) -> dict[str, Any]:
-    """Return a shard as a JSON object: checksums in hexadecimal."""
+    """Return a shard as a JSON object, with checksums in hexadecimal."""
     record = asdict(info)
     record["crc32c"] = None if info.crc32c is None else f"{info.crc32c:08x}"
     record["index_crc32c"] = f"{info.index_crc32c:08x}"
@@ -69,10 +69,10 @@ def record_of(info: ShardInfo) -> dict[str, Any]:
 
 
 def info_of(record: Mapping[str, Any]) -> ShardInfo:
-    """Return the shard that a JSON object tells of.
+    """Return the shard that a JSON object describes; the inverse of `record_of`.
 
     Raises:
-        FormatError, ValueError, TypeError: It is no such object.
+        FormatError, ValueError, TypeError: The object was not made by `record_of`.
     """
     checksum = record.get("crc32c")
     info = ShardInfo(
@@ -84,7 +84,7 @@ def info_of(record: Mapping[str, Any]) -> ShardInfo:
     )
     numbers = (info.num_samples, info.num_bytes, info.index_bytes, info.location, *info.samples_per_field.values())
     if not is_shard_name(info.name) or not all(type(number) is int and number >= 0 for number in numbers):
-        raise FormatError("a journal entry tells of no shard; run the command again")
+        raise FormatError("a journal entry does not describe a shard; run the command again")
     return info
 
 

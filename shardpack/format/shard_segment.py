@@ -1,6 +1,6 @@
-"""One segment of the shard table: shards in checksummed pages, written and read (SPEC 5.2).
+"""Segments of the shard table: shards in checksummed pages, written and read (SPEC 5.2).
 
-Opening costs the head of a segment, whatever the number of shards; a look-up one page of 512 shards.
+Opening a segment reads its head, whatever the number of shards; a look-up reads one page of 512 shards.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ SCHEMA = container.Schema(
     columns={"chapter": "U64", "directory": "U64", "page": "U8"},
     metadata=frozenset(("fields", "page_rows", "chapter_rows")),
 )
-MAX_PAGES_KEPT = 2048  # of a segment, parsed: 40 MB and, where nothing is mapped, their bytes
-READ_BYTES = 8 << 20  # at a time, where all pages are wanted
+MAX_PAGES_KEPT = 2048  # per segment, parsed: 40 MB, and their bytes if the file is not mapped
+READ_BYTES = 8 << 20  # per read when all pages are read
 
-# Of a page, behind the numbers of its shards and of their fields, in this order; behind them the names.
+# A page: number of shards, number of (shard, field) pairs, these columns in this order, the names.
 _PAGE_COLUMNS = {
     "num_samples": "<u8",
     "num_bytes": "<u8",
@@ -44,7 +44,7 @@ _PAGE_COLUMNS = {
     "field": "<u2",
     "has_crc32c": "u1",
 }
-_OF_FIELDS = ("field_samples", "field")  # a row a field of a shard; the others a row a shard
+_OF_FIELDS = ("field_samples", "field")  # one row per (shard, field) pair; the others have one per shard
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,13 +57,13 @@ class TableSegment(Segment):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ShardColumns:
-    """All shards in numbers: what orders, totals and fingerprints are computed from.
+    """Numbers of n shards, from which orders, totals and fingerprints are computed.
 
     Attributes:
-        starts: (n + 1) stored position of each shard's first sample, and of the end.
-        num_bytes, index_bytes: (n) of each tar, and of its index.
-        checksum: (n) CRC32C of the tar, or of its index where there is none of the tar.
-        of_index: (n) 1 where it is that of the index.
+        starts: (n + 1) stored position of each shard's first sample, and the end.
+        num_bytes, index_bytes: (n) length of each tar and of its index.
+        checksum: (n) CRC32C of the tar, or of its index if that of the tar is unknown.
+        of_index: (n) 1 where `checksum` is that of the index, else 0.
     """
 
     starts: Integers
@@ -77,10 +77,10 @@ class ShardColumns:
 
 
 def encode_shard_table(shards: Sequence[ShardInfo]) -> list[bytes | memoryview]:
-    """Return a segment that lists these shards, as buffers. A million takes 3 s (2-core VM).
+    """Return a segment that lists some shards, as buffers. A million shards take 3 s (2-core VM).
 
     Raises:
-        FormatError: The names of all fields together are too many or too long.
+        FormatError: The shards have too many different field names, or too long ones.
     """
     fields = sorted({field for names in {tuple(info.samples_per_field) for info in shards} for field in names})
     check_field_names(fields)
@@ -311,7 +311,7 @@ class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
             or not page.field_samples.all()
             or bool((page.field_samples > most).any())
         ):
-            raise self._broken(f"has a page {number} with impossible numbers of samples of a field")
+            raise self._broken(f"has a page {number} with impossible numbers of samples per field")
 
     def _checked_name(self, raw: memoryview) -> str:
         try:

@@ -1,4 +1,4 @@
-"""The shard table: which shards a dataset has, all its segments as one (SPEC 5.2)."""
+"""The shard table: all shards of a dataset, over all segments of the table (SPEC 5.2)."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from shardpack.format.shard_segment import ShardColumns, TableSegmentReader
 
 
 class ShardTable:
-    """All segments of a dataset's shard table as one. Safe in threads.
+    """All segments of a dataset's shard table as one. Thread-safe.
 
-    `needed` and `put` name a segment by its number, beside the range.
+    `needed` and `put` identify a range by the number of its segment.
     """
 
     def __init__(self, segments: Sequence[TableSegmentReader]) -> None:
@@ -32,7 +32,7 @@ class ShardTable:
 
     @property
     def num_samples(self) -> int:
-        """Samples of all shards."""
+        """Number of samples in all shards."""
         return self._starts[-1]
 
     def locate(self, position: int) -> int:
@@ -51,7 +51,7 @@ class ShardTable:
         return self._segments[at].shard(number - self._shard_starts[at])
 
     def columns(self) -> ShardColumns:
-        """Return all shards in numbers; reads all pages."""
+        """Return the numbers of all shards; reads all pages."""
         parts = [segment.columns() for segment in self._segments]
         starts = [part.starts[:-1] + first for part, first in zip(parts, self._starts, strict=False)]
         empty = np.zeros(0, np.int64)
@@ -64,10 +64,7 @@ class ShardTable:
         )
 
     def needed(self, positions: npt.NDArray[np.int64]) -> list[tuple[int, Range]]:
-        """Return (segment number, range) of what to fetch together and `put` before these positions are asked for.
-
-        What is returned is the next step only: ask again, until nothing is.
-        """
+        """Return (segment number, range) of all that `PagedFile.needed` returns for these stored positions."""
         at = np.searchsorted(self._starts, positions, side="right") - 1
         return [
             (number, wanted)
@@ -76,14 +73,14 @@ class ShardTable:
         ]
 
     def put(self, segment: int, begin: int, data: Any) -> None:
-        """Take a range that was `needed`."""
+        """Take the bytes of a range that was `needed`."""
         self._segments[segment].put(begin, data)
 
     def check(self) -> None:
-        """Parse every page and every shard; see `TableSegmentReader.check`.
+        """Parse every page and every shard.
 
         Raises:
-            CorruptIndexError: Anything is wrong, or two shards of one location have one name, or one index.
+            CorruptIndexError: A page or shard is damaged, or two shards have the same name or index path.
         """
         seen: set[str] = set()
         for segment in self._segments:
@@ -93,7 +90,7 @@ class ShardTable:
             if info.index_path in seen:
                 at = bisect_right(self._shard_starts, number) - 1
                 raise CorruptIndexError(
-                    f"shard table names {info.name!r} twice, or one index for two; "
+                    f"shard table has two shards with the name or index path of {info.name!r}; "
                     'rebuild it with "shardpack index --force"',
                     path=self._segments[at].path,
                 )

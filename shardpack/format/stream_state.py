@@ -1,4 +1,4 @@
-"""The resume point of a stream: a small JSON-able dict, checked before any of it is used (SPEC 7.5)."""
+"""The resume point of a stream: a small dict that JSON can hold, checked before it is used (SPEC 7.5)."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ STATE_VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class StreamState:
-    """Where all ranks are: they have all taken the same number of samples.
+    """The resume point of all ranks, each of which has consumed the same number of samples.
 
     Attributes:
-        fingerprint: Of the dataset.
-        generation: Of the dataset when the state was taken; says where to find it, and decides nothing.
-        view: Hash of the positions of a view; "" for the whole dataset.
+        fingerprint: Fingerprint of the dataset.
+        generation: Generation of the dataset when the state was taken; only used in errors.
+        view: Hash of a view's positions, or "" for the whole dataset.
         shuffle, seed, block_bytes, window_blocks, tail, partitions, global_batch: Options that
-            shape the order.
-        epoch: Numbered from 0.
-        rank_samples: Samples that each rank has taken of the epoch.
-        world_size: When the state was taken.
-        version: Of this list.
+            determine the order.
+        epoch: Number of the epoch, from 0.
+        rank_samples: Number of samples of the epoch that each rank has consumed.
+        world_size: World size when the state was taken.
+        version: Version of this list of values.
     """
 
     fingerprint: str
@@ -44,15 +44,15 @@ class StreamState:
     version: int = STATE_VERSION
 
     def as_dict(self) -> dict[str, Any]:
-        """Return the state as callers keep it."""
+        """Return the state as a dict that JSON can hold."""
         return asdict(self)
 
 
 def parse_state(state: Mapping[str, Any]) -> StreamState:
-    """Return a state from its dict.
+    """Return the state in a dict; the inverse of `StreamState.as_dict`.
 
     Raises:
-        OptionError: It is none, or from a newer version, or a value is of the wrong kind.
+        OptionError: The dict is not a stream state, is of another version, or has a bad value.
     """
     if not isinstance(state, Mapping):
         raise OptionError(f"not a stream state: expected a mapping, got {type(state).__name__}")
@@ -73,7 +73,7 @@ def parse_state(state: Mapping[str, Any]) -> StreamState:
 
 
 def shown(value: object) -> str:
-    """Return a value of a state for a message, however long it is."""
+    """Return a value of a state as a short text for an error."""
     try:
         return textwrap.shorten(repr(value), 60)
     except ValueError:  # an integer of thousands of digits
@@ -91,9 +91,13 @@ _MUST_AGREE = {
 
 
 def check_same_order(found: StreamState, own: StreamState) -> None:
-    """Raise OptionError, with the reason, unless a state is of the data and order of this stream.
+    """Raise OptionError unless a state belongs to the data and order of a stream.
 
-    What a state brings along (window_blocks, partitions, global_batch) is not compared.
+    Options that a resumed stream takes from the state (window_blocks, partitions, global_batch) are not compared.
+
+    Args:
+        found: The state to resume from.
+        own: A state of the stream that resumes.
     """
     for name, what in _MUST_AGREE.items():
         theirs, ours = getattr(found, name), getattr(own, name)

@@ -1,30 +1,30 @@
-"""What the extended headers before a tar member say of it: pax records and GNU long names (SPEC 2.3).
+"""Extended headers of a tar member: pax records and GNU long names (SPEC 2.3).
 
-Rules of this file: no positions, no archive; contents in, a name and a size out. Whatever two of GNU tar, bsdtar
-and Python's tarfile read differently is a `ValueError` that says what it is; the parser adds shard and offset.
+Rules of this file: it knows no archive and no offsets; contents go in, a name and a size come out. What GNU tar,
+bsdtar and Python's tarfile read differently raises `ValueError` with the reason; the parser adds shard and offset.
 """
 
 from __future__ import annotations
 
-# Extended headers hold names, not data; a longer one is an attack, damage, or file attributes that nobody reads here.
+# Extended headers hold names, not data: a longer one is an attack, damage, or file attributes, which are not read.
 MAX_EXTENDED_BYTES = 1 << 20
 
 PAX, GLOBAL, LONG_NAME, LONG_LINK = b"x", b"g", b"L", b"K"
 # Typeflag -> kind ("X" is Solaris for "x").
 EXTENDED = {b"x": PAX, b"X": PAX, b"g": GLOBAL, b"L": LONG_NAME, b"K": LONG_LINK}
 
-_PLACING = frozenset((b"path", b"size"))  # the pax keywords that say which bytes a member is
+_PLACING = frozenset((b"path", b"size"))  # pax keywords that change which bytes a member is
 _MAX_SIZE_DIGITS = 19
 
 
 class ExtendedHeaders:
-    """Name and size of the next member, as far as extended headers set them.
+    """The extended headers of one member: its name and size, if they set them.
 
     Attributes:
-        path: Of a pax header; b"" if none sets it.
-        long_name: Of a GNU header; b"" if there is none.
-        size: Of a pax header; None if none sets it.
-        is_sparse: Whether a pax header calls the member sparse.
+        path: Name in a pax header, or b"".
+        long_name: Name in a GNU header, or b"".
+        size: Size in a pax header, or None.
+        is_sparse: Whether a pax header says that the member is sparse.
     """
 
     __slots__ = ("_kinds", "is_sparse", "long_name", "path", "size")
@@ -40,19 +40,19 @@ class ExtendedHeaders:
 
     @property
     def name(self) -> bytes:
-        """The whole name; b"" where the member's own header has it."""
+        """The name, or b"" if no extended header sets it."""
         return self.path or self.long_name
 
     def check_order(self, kind: bytes) -> None:
-        """Raise ValueError if a header of this kind may not follow those that were added."""
+        """Raise ValueError if a header of this kind may not follow those added so far."""
         if kind in self._kinds or (kind == GLOBAL and self._kinds):
             raise ValueError("tar has two extended headers of one kind, or a global one, before one member")
 
     def add(self, kind: bytes, content: bytes, padding: bytes) -> None:
-        """Take a header's content and the rest of its last block.
+        """Add a header: its content, and the padding after it.
 
         Raises:
-            ValueError: Readers would not agree on what it says.
+            ValueError: Tar readers would not agree on what the header says.
         """
         if kind in (PAX, GLOBAL):
             self._add_records(kind, content, padding)
@@ -64,9 +64,9 @@ class ExtendedHeaders:
             raise ValueError("tar member has two long names, one pax and one GNU")
 
     def _add_long_name(self, content: bytes, padding: bytes) -> None:
-        # tarfile and GNU tar read to the NUL, bsdtar to the size.
+        # tarfile and GNU tar read up to the NUL, bsdtar up to the size.
         if b"\0" not in content and padding[:1] not in (b"", b"\0"):
-            raise ValueError("tar has a GNU long name that goes on beyond its size")
+            raise ValueError("tar has a GNU long name that continues beyond its size")
         self.long_name = content.rstrip(b"\0")
         if not self.long_name:
             raise ValueError("tar has an empty GNU long name")
@@ -75,7 +75,7 @@ class ExtendedHeaders:
 
     def _add_records(self, kind: bytes, content: bytes, padding: bytes) -> None:
         if padding[:1] not in (b"", b"\0"):  # tarfile reads records there
-            raise ValueError("tar has a pax header that goes on beyond its size")
+            raise ValueError("tar has a pax header that continues beyond its size")
         records = parse_records(content)
         is_sparse = any(keyword.startswith(b"GNU.sparse") for keyword in records)
         if kind == GLOBAL:
@@ -95,10 +95,10 @@ class ExtendedHeaders:
 
 
 def parse_records(content: bytes) -> dict[bytes, bytes]:
-    """Return the records of a pax header, the last one of each keyword (POSIX.1-2017, pax, "pax Header Block").
+    """Return the records of a pax header, the last one per keyword (POSIX.1-2017, pax, "pax Header Block").
 
     Raises:
-        ValueError: A record is malformed, or an empty one would take the header's own path or size away.
+        ValueError: A record is malformed, or sets path or size to nothing.
     """
     records: dict[bytes, bytes] = {}
     at, stop = 0, len(content.rstrip(b"\0"))
@@ -109,7 +109,7 @@ def parse_records(content: bytes) -> dict[bytes, bytes]:
         keyword, equals, value = record[len(digits) + 1 : -1].partition(b"=")
         if not keyword or not equals or len(record) < length or record[-1:] != b"\n":
             raise ValueError("tar has a malformed pax header")
-        if not value and keyword in _PLACING:  # POSIX: "delete the header's own", which leaves nothing
+        if not value and keyword in _PLACING:  # POSIX: deletes the value of the ustar header, which leaves none
             raise ValueError(f"tar has a pax header with an empty {keyword.decode()}")
         records[keyword] = value
         at += length

@@ -1,7 +1,7 @@
 """Tar headers as shardpack writes them, one at a time and a whole chunk at once (SPEC 2.2).
 
-Truth: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Extended Header". Every byte that
-could differ between two runs or two machines is fixed: mode 0644, owner 0, mtime 0, no names.
+Source: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Extended Header". Every value that
+could differ between two runs or machines is fixed: mode 0644, owner 0, mtime 0, no user names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 BLOCK = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK)
-MAX_OCTAL_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1; beyond it a pax record carries the size
+MAX_OCTAL_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1; larger sizes go into a pax record
 MAX_NAME_BYTES = 100
 MAX_PREFIX_BYTES = 155
 
@@ -37,7 +37,7 @@ def padded(size: int) -> int:
 
 
 def header(name: bytes, size: int) -> bytes:
-    """Return all header blocks of one regular member: 512 bytes, or more where pax is needed."""
+    """Return all header blocks of one regular member: 512 bytes, or more if it needs a pax header."""
     prefix, base = split_prefix(name)
     records = b""
     if base is None:
@@ -53,14 +53,14 @@ def header(name: bytes, size: int) -> bytes:
 
 
 def header_length(name: bytes, size: int) -> int:
-    """Return `len(header(name, size))`, without building it where one block does."""
+    """Return `len(header(name, size))`, usually without building the header."""
     if len(name) <= MAX_NAME_BYTES and size <= MAX_OCTAL_SIZE:
         return BLOCK
     return len(header(name, size))
 
 
 def split_prefix(name: bytes) -> tuple[bytes, bytes | None]:
-    """Return (prefix, name) as ustar stores them; the second is None where only pax can."""
+    """Return (prefix, name) as ustar stores them; the name is None if only a pax header can hold it."""
     if len(name) <= MAX_NAME_BYTES:
         return b"", name
     cut = name.find(b"/", max(0, len(name) - MAX_NAME_BYTES - 1))
@@ -70,7 +70,7 @@ def split_prefix(name: bytes) -> tuple[bytes, bytes | None]:
 
 
 def pax_record(keyword: bytes, value: bytes) -> bytes:
-    """Return one extended-header record, whose length word counts itself."""
+    """Return one record of a pax header; its length word counts itself."""
     fixed = len(keyword) + len(value) + 3
     length = fixed + 1
     while length != fixed + len(str(length)):
@@ -81,8 +81,8 @@ def pax_record(keyword: bytes, value: bytes) -> bytes:
 def byte_sum(data: bytes | bytearray) -> int:
     """Return the sum of up to 512 bytes.
 
-    The low half of Adler-32 is one plus that sum, modulo 65521: exact while no byte exceeds 127,
-    and eight times as fast as adding the bytes up in Python.
+    The low half of Adler-32 is one plus that sum, modulo 65521: exact if no byte exceeds 127, and
+    eight times as fast as a sum in Python.
     """
     return (adler32(data) & 0xFFFF) - 1 if data.isascii() else sum(data)
 
@@ -108,11 +108,11 @@ _TEMPLATE_SUM = int(_TEMPLATE.sum()) - int(_TEMPLATE[CHECKSUM:TYPE].sum()) + sum
 
 
 def plain_headers(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """Return headers of many members as a (len(names), 512) array of bytes.
+    """Return the headers of many members as a (len(names), 512) array of bytes.
 
-    Row i equals `header(names[i], sizes[i])`, at 0.1 us instead of 2 us each, wherever that is
-    one block with an empty prefix: names up to 100 bytes, sizes below 8 GiB. Any other row is
-    not fit for use, and harms no neighbour.
+    Row i equals `header(names[i], sizes[i])`, at 0.1 us instead of 2 us, if that is one block with an
+    empty prefix: names up to 100 bytes, sizes below 8 GiB. Rows for other members are garbage, but do
+    not affect their neighbours.
     """
     blocks = np.empty((len(names), BLOCK), np.uint8)
     blocks[:] = _TEMPLATE
@@ -131,26 +131,26 @@ def _write_octal(digits: npt.NDArray[np.uint8], numbers: npt.NDArray[Any]) -> No
 
 
 def parse_number(field: bytes) -> int:
-    """Return a numeric header field: octal text, or base-256 with its top bit set (GNU).
+    """Return the number in a header field: octal text, or base-256 with its top bit set (GNU).
 
     Raises:
-        ValueError: Neither form.
+        ValueError: The field has neither form.
     """
     text = field.split(b"\0", 1)[0].strip(b" ")
     if text.isdigit():
         return int(text, 8)
     if field[0] & 0x80:
-        # Two's complement over all bits but the top one, which only marks the form.
+        # Two's complement in all bits but the top one, which marks the form.
         number = int.from_bytes(field, "big") & ~(0x80 << 8 * (len(field) - 1))
         return number - (1 << 8 * len(field) - 1) if field[0] & 0x40 else number
-    # An empty field counts as 0; digits behind a leading NUL would be 0 to Python, a number to GNU tar.
+    # An empty field is 0. Digits after a leading NUL would be 0 to Python and a number to GNU tar.
     if text or field.strip(b" \0"):
         raise ValueError(f"not an octal number: {field!r}")
     return 0
 
 
 def checksum_matches(block: bytes) -> bool:
-    """Return whether a header block carries its own sum, unsigned or, from old tools, signed."""
+    """Return whether a header block holds its own checksum: unsigned or, as old tools wrote it, signed."""
     try:
         stored = parse_number(block[CHECKSUM:TYPE])
     except ValueError:

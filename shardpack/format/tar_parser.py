@@ -1,10 +1,10 @@
 """A tar archive as a push parser: bytes in, members out, the same for any chunking (SPEC 2.3).
 
-Rules of this file: no I/O, no sample grouping. It reads what GNU tar, bsdtar, Python and
-webdataset write (v7, ustar, pax, GNU long names, base-256), and refuses whatever two of them
-would read differently, so that nobody's bytes are taken for somebody else's.
+Rules of this file: no I/O, no grouping of samples. It reads what GNU tar, bsdtar, Python and
+webdataset write (v7, ustar, pax, GNU long names, base-256), and refuses what two of them would
+read differently, so that no bytes are attributed to the wrong member.
 
-    feed(data) -> events   Member, then its payload as memoryviews (parts of `data`), then the next
+    feed(data) -> events   Member, then its payload as memoryviews (parts of `data`), then the next Member
     close()    -> end of data; raises if the archive stops inside a member
 """
 
@@ -32,18 +32,18 @@ from shardpack.format.tar_header import (
 )
 from shardpack.format.tar_header import END as HEADER_END
 
-# No offset needs more than 63 bits, so that sums of two fit the index's unsigned columns.
+# Offsets have at most 63 bits, so that the sum of two fits the index's unsigned columns.
 MAX_ARCHIVE_BYTES = (1 << 63) - 1
 
 _ZERO_BLOCK = bytes(BLOCK)
 
 # Typeflags (POSIX ustar; GNU tar, tar.h).
 _FILES = frozenset((b"0", b"\0", b"7"))
-_OLD_FILE = b"\0"  # v7: a folder, if its name ends with a slash
+_OLD_FILE = b"\0"  # v7: a folder if its name ends with a slash
 _SPARSE = b"S"
 _LABEL = b"V"
-# Links, devices, folders, fifos, volume labels. They have no payload; whether a size of theirs says that bytes
-# follow, no two readers agree on.
+# Links, devices, folders, FIFOs, volume labels: members without a payload. Tar readers disagree on whether
+# bytes follow if the header has a size.
 _BARE = frozenset((b"1", b"2", b"3", b"4", b"5", b"6", b"V"))
 
 
@@ -51,7 +51,7 @@ _BARE = frozenset((b"1", b"2", b"3", b"4", b"5", b"6", b"V"))
 class Member:
     """One regular file in a tar. Offsets count from the start of the archive, in bytes."""
 
-    name: str  # bytes that are no UTF-8 appear as surrogates (PEP 383), as in `os.fsdecode`
+    name: str  # bytes that are not UTF-8 become surrogates (PEP 383), as in `os.fsdecode`
     member_offset: int  # first header block, extended ones included
     data_offset: int
     size: int
@@ -63,33 +63,33 @@ class Member:
 
 
 class TarParser:
-    """Parse one archive from successive buffers. Not thread-safe; one per archive.
+    """Parses one archive from successive buffers. Not thread-safe.
 
-    Memory: at most one block and three extended headers, whatever the archive claims.
+    Holds at most one block and three extended headers, whatever the archive claims.
     """
 
     def __init__(self, shard: str, *, offset: int = 0):
-        """Make a parser.
+        """Create a parser.
 
         Args:
             shard: Name of the archive, for errors.
-            offset: Of the first buffer's first byte: the archive's begin, or that of a member.
+            offset: Offset of the first byte that will be fed: 0, or the start of a member.
         """
         self._shard = shard
-        self._position = offset  # of the next buffer's first byte
+        self._position = offset  # offset of the byte that is fed next
         self._held = b""  # bytes of an unfinished header block
-        self._payload = 0  # payload bytes of the current member still to come
-        self._skip = 0  # bytes to pass over: padding, or members that are no files
-        self._member_offset: int | None = None  # of the first extended header before the next member
-        self._extended_kind = b""  # the extended header now being read
+        self._payload = 0  # remaining payload bytes of the current member
+        self._skip = 0  # remaining bytes to ignore: padding, or a member that is not a file
+        self._member_offset: int | None = None  # offset of the next member's first extended header
+        self._extended_kind = b""  # kind of the extended header being read
         self._extended_size = 0
         self._extended = bytearray()
-        self._headers = ExtendedHeaders()  # those read for the next member
+        self._headers = ExtendedHeaders()  # extended headers of the next member
         self._end_of_data: int | None = None
 
     @property
     def finished(self) -> bool:
-        """Whether the end-of-archive block was seen; what follows it is ignored."""
+        """Whether the end-of-archive block was reached; bytes after it are ignored."""
         return self._end_of_data is not None
 
     @property
@@ -99,16 +99,16 @@ class TarParser:
 
     @property
     def to_skip(self) -> int:
-        """How many of the next bytes hold no header: payload and padding, which `skip` may pass over."""
+        """How many bytes `skip` may pass over: the rest of a payload and its padding."""
         return 0 if self._extended_kind else self._payload + self._skip
 
     @property
     def is_between_members(self) -> bool:
-        """Whether a new parser that starts at `position` would find what this one finds."""
+        """Whether a new parser that starts at `position` would yield what this one would."""
         return not (self.to_skip or self._held or self._extended_kind or self._member_offset is not None)
 
     def skip(self, num_bytes: int) -> None:
-        """Pass over bytes as if they had been fed, at most `to_skip` of them; no event tells of them."""
+        """Pass over at most `to_skip` bytes as if they had been fed, without events for them."""
         assert num_bytes <= self.to_skip
         payload = min(num_bytes, self._payload)
         self._payload -= payload
@@ -116,10 +116,10 @@ class TarParser:
         self._position += num_bytes
 
     def feed(self, data: bytes | memoryview) -> Iterator[Member | memoryview]:
-        """Yield what `data` completes. Exhaust it before the next call.
+        """Yield the members and payload parts in `data`. Exhaust the iterator before the next call.
 
         Raises:
-            CorruptShardError: Damaged, compressed or unsupported; names shard and offset.
+            CorruptShardError: The archive is damaged, compressed or ambiguous; the error has shard and offset.
         """
         view = memoryview(data)
         at, stop = 0, len(view)
@@ -149,9 +149,9 @@ class TarParser:
         self._position += stop
 
     def close(self) -> int:
-        """Return the offset where members end and zero blocks or the end of the file begin.
+        """Return the offset at which members end: the first zero block, or the end of the file.
 
-        A tar without any zero block is accepted; `finished` tells.
+        A tar without a zero block is accepted; `finished` is False then.
 
         Raises:
             CorruptShardError: The archive is empty, or stops inside a member or header.
@@ -183,18 +183,18 @@ class TarParser:
         name = headers.name or self._header_name(block)
         if kind == _LABEL and headers.name:
             raise self._error(
-                "tar has a long name before a volume label; tar readers do not agree whose it is",
+                "tar has a long name before a volume label; tar readers do not agree which member it names",
                 offset,
                 "make it anew",
             )
         if headers.is_sparse:
             raise self._sparse(name, offset)
         self._check_slash(kind, headers, block, offset)
-        size = self._size(block, offset)  # checked also where it does not count
+        size = self._size(block, offset)  # checked even if a pax size replaces it
         return self._member(kind, name, size if headers.size is None else headers.size, member_offset, offset)
 
     def _member(self, kind: bytes, name: bytes, size: int, member_offset: int, offset: int) -> Member | None:
-        """Set out how much payload and padding follow a header; return the member if it is a file."""
+        """Set how much payload and padding follow a header; return the member if it is a file."""
         ends_with_slash = kind in _FILES and name.endswith(b"/")
         if size and (kind in _BARE or ends_with_slash):
             raise self._error(
@@ -208,18 +208,18 @@ class TarParser:
         if kind == _SPARSE:
             raise self._sparse(name, offset)
         if size > MAX_ARCHIVE_BYTES - BLOCK - padded(offset + BLOCK):
-            raise self._error(f"tar header claims {size} bytes, more than any archive holds", offset)
+            raise self._error(f"tar header claims {size} bytes, more than any archive can hold", offset)
         if kind not in _FILES:
-            self._skip = padded(size)  # an unknown kind (D, M, ...): POSIX lets us pass over it
+            self._skip = padded(size)  # an unknown kind (D, M, ...): POSIX allows readers to ignore it
             return None
         self._payload, self._skip = size, -size % BLOCK
         return Member(name.decode("utf-8", "surrogateescape"), member_offset, offset + BLOCK, size)
 
     def _check_slash(self, kind: bytes, headers: ExtendedHeaders, block: bytes, offset: int) -> None:
-        """Raise where a slash at the end of one of two names makes a folder of a file, for some readers."""
+        """Raise if a slash at the end of one of two names makes a file a folder for some readers."""
         if kind not in _FILES or not headers.name:
             return
-        # Python's tarfile judges a file of v7 by the header's own name, and takes slashes off a pax path.
+        # Python's tarfile judges a v7 file by the name in its header, and strips slashes from a pax path.
         own = kind == _OLD_FILE and block[NAME:MAX_NAME_BYTES].split(b"\0", 1)[0].endswith(b"/")
         differs = own and not headers.name.endswith(b"/")
         if differs or (headers.path.endswith(b"/") and not own):
@@ -240,7 +240,7 @@ class TarParser:
 
     def _header_name(self, block: bytes) -> bytes:
         name = block[NAME:MAX_NAME_BYTES].split(b"\0", 1)[0]
-        # GNU headers keep other things where POSIX has the prefix.
+        # GNU headers have other fields where POSIX has the prefix.
         if block[PREFIX] and block[MAGIC : MAGIC + 6] == b"ustar\0":
             return block[PREFIX:HEADER_END].split(b"\0", 1)[0] + b"/" + name
         return name
@@ -273,12 +273,12 @@ class TarParser:
             self._headers.add(kind, content, padding)
         except ValueError as error:
             raise self._error(str(error), self._member_offset or 0) from None
-        if not self._headers:  # a global one: it belongs to no member
+        if not self._headers:  # a global header does not belong to a member
             self._member_offset = None
 
     def _end(self, offset: int) -> None:
         if self._headers:
-            raise self._error("tar is damaged: an extended header has no member", offset)
+            raise self._error("tar is damaged: no member follows an extended header", offset)
         self._end_of_data = offset
 
     def _sparse(self, name: bytes, offset: int) -> CorruptShardError:

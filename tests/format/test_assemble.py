@@ -77,5 +77,5 @@ def test_an_index_and_what_the_table_says_of_it():
 @pytest.mark.parametrize("names", [("a.tar", "a.tar"), ("a.tar", "a")])
 def test_two_shards_of_one_index_are_refused(names):
     shards = [encode_shard(name, small_shard(SAMPLES)[1])[0] for name in names]
-    with pytest.raises(FormatError, match="two shards have one name"):
+    with pytest.raises(FormatError, match="two shards have the same name"):
         encode_dataset(shards, np.zeros(6, np.uint64), packed_with={})

@@ -213,8 +213,8 @@ def forged(**changes) -> ShardTable:
         ({"name": "/etc/passwd"}, "could lead outside"),
         ({"name": "a\\b.tar"}, "could lead outside"),
         ({"name": "x" * 1025}, "could lead outside"),
-        ({"name": "shard-000000.tar"}, "twice, or one index for two"),
-        ({"name": "shard-000000"}, "one index for two"),
+        ({"name": "shard-000000.tar"}, "two shards with the name or index path"),
+        ({"name": "shard-000000"}, "two shards with the name or index path"),
     ],
 )
 def test_t_rules(changes, reason):

@@ -283,9 +283,9 @@ REFUSED = {
         "a long name before a volume",
         3072 - 1024,
     ),
-    "T16 long name": (A + block(b"x", 3, b"L", magic=GNU) + full(b"b.jpg\0") + A, "goes on beyond its size", 1024),
-    "T16 pax": (block(b"x", 13, b"x") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "goes on beyond its size", 0),
-    "T16 global": (block(b"x", 13, b"g") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "goes on beyond its", 0),
+    "T16 long name": (A + block(b"x", 3, b"L", magic=GNU) + full(b"b.jpg\0") + A, "continues beyond its size", 1024),
+    "T16 pax": (block(b"x", 13, b"x") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "continues beyond its size", 0),
+    "T16 global": (block(b"x", 13, b"g") + full(b"13 comment=c\n14 path=b.jpg\n") + A, "continues beyond its", 0),
 }
 
 

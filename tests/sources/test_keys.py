@@ -97,12 +97,12 @@ def test_every_unsafe_key_says_why():
     assert list(check_names(listing_of(keys), problems).keys) == ["ok"]
     reasons = {name: reason.partition(";")[0] for name, reason in problems.rejected}
     assert reasons == {
-        "a b.jpg": "it has a blank, a control character or a character outside ASCII",
+        "a b.jpg": "it has a space, a control character or a character outside ASCII",
         "caf\udce9.jpg": "its name is not UTF-8",
-        "café.jpg": "it has a blank, a control character or a character outside ASCII",
+        "café.jpg": "it has a space, a control character or a character outside ASCII",
         "d/__x.jpg": "its last component starts with '__', which Hugging Face datasets drops",
         "__x__/1.jpg": "its first component is '__...__', which webdataset skips",
-        "dotted.name.jpg": "its last component has a dot, where readers cut the key",
+        "dotted.name.jpg": "its last component has a dot, where readers split the name",
     }
     assert all(
         reason.endswith("pass rename_keys (--rename-keys) to escape it reversibly") for _, reason in problems.rejected

@@ -170,7 +170,7 @@ def test_an_empty_source_says_what_was_looked_for_and_what_was_found(tmp_path):
     ):
         open_source(tmp_path)
     write_tree(tmp_path, ["x y.jpg"])
-    with pytest.raises(SourceError, match=r"; 1 rejected, such as 'x y.jpg': it has a blank"):
+    with pytest.raises(SourceError, match=r"; 1 rejected, such as 'x y.jpg': it has a space"):
         open_source(tmp_path, on_error="skip")
 
 
