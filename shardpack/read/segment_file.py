@@ -8,7 +8,7 @@ from typing import Any
 from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError
 from shardpack.format.manifest import segment_path
 from shardpack.format.paged import Range, Segment
-from shardpack.storage.local_file import drop_resident
+from shardpack.storage.file_map import drop_resident
 from shardpack.storage.protocols import Ranges, Store
 
 TRIMMED_BYTES = 64 << 20  # smaller files may stay mapped whole: faults cost more than they take

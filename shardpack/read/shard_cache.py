@@ -27,9 +27,9 @@ from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.fork import watch_forks
-from shardpack.storage.local_file import drop_resident
+from shardpack.storage.file_map import drop_resident
 from shardpack.storage.locations import DatasetStores
-from shardpack.storage.process_limits import max_maps
+from shardpack.storage.process_limits import max_index_maps, max_maps
 from shardpack.storage.protocols import Ranges
 
 MAX_MAPPED_BYTES = 4 << 30  # read through maps since they were last let go of
@@ -45,7 +45,7 @@ class CacheLimits:
     random reads map shards of small samples that are read often; streams map what is in the page cache.
 
     Attributes:
-        index_bytes: Memory of parsed indexes; those that are maps of a file count little.
+        index_bytes: Memory of parsed indexes; of those that are maps of a file, as many as the system allows.
         maps: Shards that are mapped; None for a share of what the system allows this process.
         map_after_reads: Random reads by range after which a shard of small samples is mapped.
         map_sample_bytes: Mean size up to which samples are small.
@@ -132,6 +132,7 @@ class ShardCache:
         self.table = ShardList(stores.sidecars, manifest)
         self.limits = limits or CacheLimits()
         self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
+        self._map_bytes = self.limits.index_bytes // max_index_maps()  # what an index that is a map counts for
         self._probed = bytearray(len(self.table))
         self.after_fork()
         watch_forks(self)
@@ -264,7 +265,7 @@ class ShardCache:
             index,
             number=number,
             first=self.table.first(number),
-            held_bytes=_OBJECT_BYTES + (len(buffer) if isinstance(buffer, bytes) else 0),
+            held_bytes=_OBJECT_BYTES + (len(buffer) if isinstance(buffer, bytes) else self._map_bytes),
         )
         with self._lock:
             self._shards[number] = shard

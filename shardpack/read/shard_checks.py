@@ -13,7 +13,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_parser import Member, TarParser
-from shardpack.storage.local_file import drop_resident
+from shardpack.storage.file_map import drop_resident
 from shardpack.storage.protocols import Ranges, Store
 
 

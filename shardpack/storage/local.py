@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 import os
 import sys
 from collections.abc import Iterator, Sequence
@@ -10,18 +9,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from shardpack.errors import StaleIndexError
+from shardpack.errors import StaleIndexError, StorageError
 from shardpack.storage.atomic import create_file, storage_errors, sync_folder, write_file
 from shardpack.storage.base_store import BaseStore, check_size
 from shardpack.storage.coalesce import MergeLimits
+from shardpack.storage.file_map import NO_ROOM
 from shardpack.storage.local_file import LocalFile, open_regular
+from shardpack.storage.process_limits import max_files
 from shardpack.storage.protocols import Version
 
 # A local read costs under a microsecond beyond its bytes: merge the members of one small sample,
 # but never copy a large payload twice to save one call. The gap is one header and its padding: less
 # than any member takes, so that reading some fields never reads the bytes of another.
 _MERGE_LIMITS = MergeLimits(max_gap_bytes=1023, max_request_bytes=64 << 10)
-_MAX_OPEN_FILES = 256  # a quarter of the usual limit of 1024 descriptors a process
 _COPY_BYTES = 4 << 20
 # Before Python 3.13 each map holds a descriptor, of which a process has few; later it is an area of the address
 # space, of which Linux allows 65,530.
@@ -37,9 +37,15 @@ class LocalStore(BaseStore):
     merge_limits = _MERGE_LIMITS
     can_create = True
 
-    def __init__(self, location: str | os.PathLike[str], folder: str | None = None) -> None:
-        """Take a path; a copy also takes the folder that it meant, whatever the working directory is now."""
+    def __init__(
+        self, location: str | os.PathLike[str], folder: str | None = None, *, max_open_files: int | None = None
+    ) -> None:
+        """Take a path; a copy also takes the folder that it meant, whatever the working directory is now.
+
+        At most `max_open_files` descriptors are kept, by default a share of what the system allows.
+        """
         super().__init__(os.fspath(location))
+        self._max_open_files = max_files() if max_open_files is None else max_open_files
         self.folder: str = os.path.abspath(self.location) if folder is None else folder
         self._files: dict[str, LocalFile] = {}
         self._identities: dict[str, tuple[int, ...]] = {}  # of each file when it was first opened
@@ -73,16 +79,15 @@ class LocalStore(BaseStore):
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return the file memory-mapped, read-only, so that nothing is copied; a small one is read."""
-        with LocalFile(self._resolve(path), path) as file:
+        with self._open(path) as file:
             size = file.size()
             check_size(path, size, max_bytes)
             self.stats.add_requests(1, size)
             return file.read(0, size) if size < MAP_FROM_BYTES else file.map()
 
-    def map(self, path: str) -> mmap.mmap | None:
+    def map(self, path: str) -> Any | None:
         """Return the file memory-mapped for many small reads at random."""
-        mapped = self._file(path).map()
-        return mapped if isinstance(mapped, mmap.mmap) else None
+        return self._file(path).map_for_slices()
 
     def is_cached(self, path: str, start: int) -> bool:
         """Return whether a byte is in the page cache; True where the system cannot tell."""
@@ -137,18 +142,29 @@ class LocalStore(BaseStore):
     def _resolve(self, path: str) -> str:
         return os.path.join(self.folder, path)
 
+    def _open(self, path: str) -> LocalFile:
+        """Return a file, opened; where the process has no descriptor left, those kept here are let go of."""
+        full = self._resolve(path)
+        try:
+            return LocalFile(full, path)
+        except StorageError as error:
+            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in NO_ROOM and self._files):
+                raise
+        self._files.clear()
+        return LocalFile(full, path)
+
     def _file(self, path: str) -> LocalFile:
         file = self._files.get(path)
         if file is None:
             # No lock: of two threads that open the same file, the loser's copy closes itself.
-            opened = LocalFile(self._resolve(path), path)
+            opened = self._open(path)
             identity = opened.identity()
             if self._identities.setdefault(path, identity) != identity:
                 raise StaleIndexError(
                     "the file was replaced after this dataset was opened; open the dataset again", path=path
                 )
             file = self._files.setdefault(path, opened)
-            while len(self._files) > _MAX_OPEN_FILES:
+            while len(self._files) > self._max_open_files:
                 with suppress(KeyError, StopIteration, RuntimeError):
                     self._files.pop(next(iter(self._files)))
         return file

@@ -9,7 +9,6 @@ from __future__ import annotations
 import mmap
 import os
 import stat
-import sys
 import threading
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,9 +17,9 @@ from typing import Any
 from shardpack.errors import ShardNotFoundError, StorageError
 from shardpack.storage.base_store import raise_truncated
 from shardpack.storage.exact_buffer import ExactBuffer
+from shardpack.storage.file_map import NO_ROOM, map_file, map_with_mmap
 from shardpack.storage.protocols import Version
 
-_LARGE_MAP_BYTES = 256 << 10
 _LARGE_BYTES = 64 << 20
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -127,9 +126,19 @@ class LocalFile:
         """Return a read-only map of the whole file; an empty file cannot be mapped and gives b""."""
         size = self.size()
         try:
-            return mmap.mmap(self._descriptor, size, access=mmap.ACCESS_READ, **_MAP_OPTIONS) if size else b""
+            return map_with_mmap(self._descriptor, size) if size else b""
         except (OSError, ValueError) as error:  # ValueError: cut short just now
             raise StorageError(f"cannot map: {error}; try again", path=self._name) from error
+
+    def map_for_slices(self) -> Any | None:
+        """Return a read-only map of the whole file, good for slices; None if it is empty, or the system has no room."""
+        size = self.size()
+        try:
+            return map_file(self._descriptor, size) if size else None
+        except (OSError, ValueError) as error:
+            if isinstance(error, OSError) and error.errno in NO_ROOM:
+                return None
+            raise StorageError(f"cannot map: {error}; try again", shard=self._name) from error
 
     def prefetch(self, starts: Sequence[int], lengths: Sequence[int]) -> None:
         """Start reading those ranges whose first byte is not in the page cache.
@@ -154,8 +163,6 @@ class LocalFile:
         return True
 
 
-# A map keeps a descriptor of its own, only to tell the file's length: not needed here (Python 3.13).
-_MAP_OPTIONS: dict[str, Any] = {"trackfd": False} if sys.version_info >= (3, 13) and os.name != "nt" else {}
 _HAS_HINTS = hasattr(os, "posix_fadvise") and hasattr(os, "preadv") and hasattr(os, "RWF_NOWAIT")
 
 if hasattr(os, "pread"):
@@ -183,12 +190,6 @@ else:
         data = _pread(descriptor, len(view), offset)
         view[: len(data)] = data
         return len(data)
-
-
-def drop_resident(buffer: Any) -> None:
-    """Let go of the memory that a large map takes; the page cache keeps the bytes, and use brings them back."""
-    if isinstance(buffer, mmap.mmap) and len(buffer) > _LARGE_MAP_BYTES and hasattr(mmap, "MADV_DONTNEED"):
-        buffer.madvise(mmap.MADV_DONTNEED)
 
 
 def start_writeback(descriptor: int, start: int, length: int) -> None:

@@ -1,18 +1,29 @@
-"""How many files a process may hold open, as the system says."""
+"""How many files a dataset may hold open and mapped, out of what the system allows this process."""
 
 from __future__ import annotations
 
 import sys
 
-_MOST = 4096  # of maps: each is an area of the address space, of which Linux allows 65,530
+from shardpack.storage.file_map import TAKES_DESCRIPTOR
+
+_MOST_MAPS = 1 << 14  # each is an area of the address space, of which Linux allows 65,530
+_MOST_FILES = 4096
 _USUAL_LIMIT = 1024
 
 
 def max_maps() -> int:
-    """Return how many files may be mapped at a time: a quarter of the descriptors, where each map holds one."""
-    if sys.version_info >= (3, 13):  # a map needs no descriptor there
-        return _MOST
-    return min(_MOST, max_descriptors() // 4)
+    """Return how many shards may be mapped at a time: a quarter of the descriptors, where each map holds one."""
+    return max_files() if TAKES_DESCRIPTOR else _MOST_MAPS
+
+
+def max_index_maps() -> int:
+    """Return how many indexes may be mapped at a time: of these, each map holds a descriptor before Python 3.13."""
+    return _MOST_MAPS if sys.version_info >= (3, 13) else max_files()
+
+
+def max_files() -> int:
+    """Return how many files may be open at a time: a quarter of the descriptors, so that others find some."""
+    return min(_MOST_FILES, max(1, max_descriptors() // 4))
 
 
 def max_descriptors() -> int:

@@ -35,7 +35,7 @@ def folder(tmp_path_factory):
 @pytest.fixture
 def small_limits(monkeypatch):
     """Few shards open at a time, and mapped at once, so that all of it happens often."""
-    monkeypatch.setattr(local_module, "_MAX_OPEN_FILES", 3)
+    monkeypatch.setattr(local_module, "max_files", lambda: 3)
     return CacheLimits(index_bytes=3 * 4096 + 4095, maps=2, map_after_reads=2)
 
 
@@ -107,8 +107,8 @@ def test_open_shards_and_descriptors_are_bounded(folder, small_limits):
     assert descriptors(folder) == 0
 
 
-def test_thousands_of_shards_fit_the_usual_limit_of_descriptors(tmp_path):
-    """In a process of its own, with 300 descriptors: samples that are kept hold none open."""
+def test_thousands_of_shards_fit_few_descriptors(tmp_path):
+    """In a process of its own, with 100 descriptors: samples that are kept hold none open, nor do maps."""
     count = 400
     write(tmp_path, {f"{i:04d}": {"txt": b"%d" % i} for i in range(count)}, max_shard_samples=1)
     probe = f"""
@@ -116,10 +116,10 @@ import resource, shardpack
 from shardpack.dataset import open_dataset
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage import local
-resource.setrlimit(resource.RLIMIT_NOFILE, (300, 300))
-local._MAX_OPEN_FILES = 80
+resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 ds = open_dataset(local.LocalStore({str(tmp_path)!r}), limits=CacheLimits(map_after_reads=1))
 kept = [ds[i] for i in range(len(ds))] + list(ds) + ds[:] + [ds[key] for key in ds.keys()]
+assert sum(shard.map is not None for shard in ds.stream_source().shards.open_shards) == {count}
 assert [sample["txt"] for sample in kept] == [b"%d" % i for i in range({count})] * 4
 assert [sample.key for sample in kept] == [f"{{i:04d}}" for i in range({count})] * 4
 """

@@ -1,4 +1,4 @@
-"""How many files may be mapped."""
+"""How many files may be open and mapped."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import sys
 
 import pytest
 
-from shardpack.storage.process_limits import max_descriptors, max_maps
+from shardpack.storage.file_map import TAKES_DESCRIPTOR
+from shardpack.storage.process_limits import max_descriptors, max_files, max_index_maps, max_maps
 
 
 def test_maps_leave_descriptors_for_others():
-    assert 1 <= max_maps() <= 4096
-    if sys.version_info < (3, 13):
-        assert max_maps() <= max_descriptors() // 4
+    assert 1 <= max_files() <= max(1, max_descriptors() // 4)
+    assert max_maps() == (max_files() if TAKES_DESCRIPTOR else 16_384)
+    assert max_index_maps() == (16_384 if sys.version_info >= (3, 13) else max_files())
 
 
 def test_the_limit_is_that_of_the_moment():
