@@ -1,6 +1,6 @@
-"""Prove that a dataset is what was packed: quickly, or byte by byte; on disk, in a bucket, on a server.
+"""Check that a dataset is what was packed, quickly or byte by byte; on disk, in a bucket or on a server.
 
-Each file is judged by what the manifest says of it, so a problem in one hides none in another.
+Each file is compared with what the manifest says about it, so a problem in one file does not hide another.
 """
 
 from __future__ import annotations
@@ -43,15 +43,15 @@ from shardpack.storage.open import open_store
 from shardpack.storage.protocols import RangeReader, Store
 from shardpack.storage.url import is_url
 
-PROBED_SAMPLES = 64  # samples a shard whose headers the quick check reads
-PROBED_REMOTE = 8  # the same where each costs a request, and one field of each
-SHARDS_AT_ONCE = 8  # of a bucket, unless `jobs` says otherwise: their requests wait for the network
-SHOWN = 5  # damaged payloads named a shard
+PROBED_SAMPLES = 64  # samples per local shard whose headers the quick check reads
+PROBED_REMOTE = 8  # samples per remote shard, one field each: every header costs a request
+SHARDS_AT_ONCE = 8  # default number of remote shards; their requests wait for the network
+SHOWN = 5  # damaged payloads named per shard
 
 
 @dataclass(frozen=True, slots=True)
 class _Task:
-    """A shard to verify, the stores of its index and its tar, and whether to read every byte."""
+    """A shard to verify, the stores of its index and tar, and whether to read every byte."""
 
     sidecars: Store
     tars: Store
@@ -61,7 +61,7 @@ class _Task:
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    """What was found wrong with a shard and its index; if nothing, the hashes of its keys."""
+    """The problems of a shard and its index, or the hashes of its keys if there are no problems."""
 
     problems: Sequence[Problem]
     hashes: Hashes | None = None
@@ -69,15 +69,15 @@ class _Verified:
 
 @dataclass(frozen=True, slots=True)
 class VerifyReport:
-    """What was checked and what was found.
+    """What was checked, and the problems that were found.
 
     Attributes:
-        num_shards, num_samples, num_bytes: What the manifest promises.
-        problems: Empty if all is well.
+        num_shards, num_samples, num_bytes: Totals according to the manifest.
+        problems: The problems; empty if the dataset is undamaged.
         full: Whether every byte was read.
         seconds: Wall time.
-        without_checksums: Shards that were indexed without reading their payloads: of these, headers
-            and lengths are all that can be checked.
+        without_checksums: How many shards were indexed without reading their payloads. Only their
+            headers and lengths can be checked.
     """
 
     num_shards: int
@@ -103,23 +103,25 @@ def verify(
     allow_locations: bool | Sequence[str] = False,
     progress: Progress = no_progress,
 ) -> VerifyReport:
-    """Return what is wrong with a dataset; an empty list of problems is the proof.
+    """Return a report of what is wrong with a dataset; it has no problems if the dataset is undamaged.
 
-    Quick: lengths of all files, checksums of all indexes, and the headers of 64 samples a shard; of a
-    URL, of one field of 8.
-    Full: every shard is read whole, and all headers, offsets, sizes and checksums are compared.
-    Memory: one shard's index a job, and 40 bytes a sample for the key index.
+    The quick check compares the lengths of all files, the checksums of all indexes, and the headers of
+    64 samples per shard; of a remote shard, the headers of one field of 8 samples. The full check reads
+    every shard and compares all headers, offsets, sizes and checksums.
+    Memory: one shard's index per job, and 40 bytes per sample for the key index.
 
     Args:
         location: Folder of the dataset, its URL, or a store.
         full: Read every byte.
-        jobs: Worker processes; None takes one a core for `full`, where they pay for their start, else one.
-            Where some of it is not on this disk: shards under way at once, in threads; None takes 8.
+        jobs: Number of worker processes. Default: one; with `full` one per core, but not more than are
+            worth starting. If any part is remote, how many shards to verify at once, in threads. Default: 8.
         storage_options, allow_locations: As `shardpack.open` takes them.
-        progress: Called as progress("verify", bytes done, bytes in all).
+        progress: Called as progress("verify", bytes done, total bytes).
 
     Raises:
-        DatasetNotFoundError, CorruptManifestError: There is no manifest to verify against.
+        DatasetNotFoundError: The location has no manifest.
+        CorruptManifestError: The manifest is damaged.
+        UnsupportedVersionError: A newer version of shardpack is needed to read the manifest.
     """
     began = time.perf_counter()
     jobs = as_jobs(jobs)
@@ -127,22 +129,22 @@ def verify(
         location = open_store(location, storage_options if is_url(location) else None)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     shards = open_shards(adapt(location), options=options)
-    stores, whole, table = shards.stores, shards.manifest, shards.table
-    count = ByteProgress("verify", whole.num_bytes, progress)
-    sound = is_table_sound(table)
-    tasks = [_Task(stores.sidecars, stores.of(info), info, full) for info in table] if sound else []
+    stores, manifest, shard_list = shards.stores, shards.manifest, shards.table
+    bytes_done = ByteProgress("verify", manifest.num_bytes, progress)
+    sound = is_table_sound(shard_list)
+    tasks = [_Task(stores.sidecars, stores.of(info), info, full) for info in shard_list] if sound else []
     if all(store.folder is not None for store in (stores.sidecars, *stores.shards)):
-        found = _in_processes(tasks, jobs or default_jobs(whole.num_bytes if full else 0), count)
+        verified = _in_processes(tasks, jobs or default_jobs(manifest.num_bytes if full else 0), bytes_done)
     else:
-        found = _in_threads(tasks, jobs or SHARDS_AT_ONCE, count)
-    problems = [problem for one in found for problem in one.problems]
-    hashes = [one.hashes for one in found if one.hashes is not None]
-    keys = np.concatenate([np.empty(0, np.uint64), *hashes]) if sound and len(hashes) == len(found) else None
-    problems.extend(verify_sidecars(stores.sidecars, whole, table, keys))
+        verified = _in_threads(tasks, jobs or SHARDS_AT_ONCE, bytes_done)
+    problems = [problem for shard in verified for problem in shard.problems]
+    hashes = [shard.hashes for shard in verified if shard.hashes is not None]
+    keys = np.concatenate([np.empty(0, np.uint64), *hashes]) if sound and len(hashes) == len(verified) else None
+    problems.extend(verify_metadata(stores.sidecars, manifest, shard_list, keys))
     return VerifyReport(
-        num_shards=whole.num_shards,
-        num_samples=whole.num_samples,
-        num_bytes=whole.num_bytes,
+        num_shards=manifest.num_shards,
+        num_samples=manifest.num_samples,
+        num_bytes=manifest.num_bytes,
         problems=tuple(problems),
         full=full,
         seconds=time.perf_counter() - began,
@@ -150,45 +152,45 @@ def verify(
     )
 
 
-def _in_processes(tasks: list[_Task], jobs: int, count: ByteProgress) -> list[_Verified]:
-    """Return what was found of each shard, all of them on this disk."""
-    left = [task.info.num_bytes for task in tasks]
-    found: dict[int, _Verified] = {}
+def _in_processes(tasks: list[_Task], jobs: int, bytes_done: ByteProgress) -> list[_Verified]:
+    """Verify local shards; return the results in the order of the tasks."""
+    unread = [task.info.num_bytes for task in tasks]
+    results: dict[int, _Verified] = {}
 
     def advance(number: int, num_bytes: int) -> None:
-        left[number] -= num_bytes
-        count.advance(num_bytes)
+        unread[number] -= num_bytes
+        bytes_done.advance(num_bytes)
 
     with start_workers(max(1, min(jobs, len(tasks)))) as engine:
         for number, verified in engine.map(_verify_shard, tasks, advance=advance):
-            found[number] = verified
-            count.advance(left[number])  # also where not all of it was read
-    return [found[number] for number in range(len(tasks))]
+            results[number] = verified
+            bytes_done.advance(unread[number])  # count the bytes that the check did not need, too
+    return [results[number] for number in range(len(tasks))]
 
 
-def _in_threads(tasks: list[_Task], jobs: int, count: ByteProgress) -> list[_Verified]:
-    """Return what was found of each shard; after an error the others end at the next range they have read."""
+def _in_threads(tasks: list[_Task], jobs: int, bytes_done: ByteProgress) -> list[_Verified]:
+    """Verify shards of which some are remote; after an error the others stop at the end of the range they read."""
     stop = threading.Event()
 
     def verify_one(task: _Task) -> _Verified:
-        left = task.info.num_bytes
+        unread = task.info.num_bytes
 
         def advance(num_bytes: int) -> None:
-            nonlocal left
+            nonlocal unread
             if stop.is_set():
                 raise StorageError("verifying was given up; run it again")
-            left -= num_bytes
-            count.advance(num_bytes)
+            unread -= num_bytes
+            bytes_done.advance(num_bytes)
 
         verified = _verify_shard(task, advance)
-        count.advance(left)
+        bytes_done.advance(unread)
         return verified
 
     return call_all(verify_one, tasks, limit=jobs, purpose="verify", stop=stop)
 
 
 def _verify_shard(task: _Task, advance: Advance) -> _Verified:
-    """Return what is wrong with one shard and its index."""
+    """Return the problems of one shard and its index."""
     info, problems = task.info, list[Problem]()
     index: ShardIndex | None = None
     try:
@@ -207,28 +209,28 @@ def _verify_shard(task: _Task, advance: Advance) -> _Verified:
 
 
 def _hashes(index: ShardIndex) -> Hashes:
-    """Return the hashes of a shard's keys, in their order."""
+    """Return the hashes of a shard's keys, in the order of its samples."""
     heap = index.key_heap.tobytes()
     return hash_keys((heap[begin:end] for begin, end in pairwise(index.key_offset.tolist())), index.num_samples)
 
 
 def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
-    """Compare the headers of some samples with the index; all are read at once."""
+    """Compare the headers of some samples with the index; they are requested together."""
     if store.remote:
-        wanted = some_headers(index, PROBED_REMOTE)
+        headers = some_headers(index, PROBED_REMOTE)
     else:
-        wanted = headers_of_rows(index, spread_rows(index, PROBED_SAMPLES))
-    wanted.check(info.name, index, store.get_ranges(info.name, starts=wanted.starts, lengths=wanted.lengths))
+        headers = headers_of_rows(index, spread_rows(index, PROBED_SAMPLES))
+    headers.check(info.name, index, store.get_ranges(info.name, starts=headers.starts, lengths=headers.lengths))
 
 
 def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: Advance) -> Iterator[Problem]:
-    """Compare every byte of a shard with its index; without one, with the checksum in the manifest."""
+    """Compare every byte of a shard with its index, or without one with the checksum in the manifest."""
     ignore = () if index is None else index.ignored
     if store.folder is not None:
-        found = scan_whole(TarFile(store.folder, info.name, ignore), advance=advance).index
+        actual = scan_whole(TarFile(store.folder, info.name, ignore), advance=advance).index
     else:
-        found = scan_headers(store, info.name, checksums=True, ignore=ignore, advance=advance).index
-    if index is not None and not _same_ranges(found, index):
+        actual = scan_headers(store, info.name, checksums=True, ignore=ignore, advance=advance).index
+    if index is not None and not _same_ranges(actual, index):
         yield Problem(
             "stale",
             info.name,
@@ -236,30 +238,32 @@ def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: A
             'restore the files that belong together, or rebuild with "shardpack index --force"',
         )
         return
-    damaged = [] if index is None else list(_damaged_fields(info.name, found, index))
+    damaged = [] if index is None else list(_damaged_fields(info.name, actual, index))
     yield from damaged[:SHOWN]
     if len(damaged) > SHOWN:
         yield Problem("damaged", info.name, f"{len(damaged) - SHOWN} more fields are damaged; restore the shard")
-    if not damaged and info.crc32c not in (None, found.shard_crc32c):
+    if not damaged and info.crc32c not in (None, actual.shard_crc32c):
         what = "the shard is" if index is None else "bytes outside the payloads are"
         yield Problem(
             "damaged",
             info.name,
-            f"{what} damaged: expected CRC32C {info.crc32c:08x} of the whole file, got {found.shard_crc32c:08x}; "
+            f"{what} damaged: expected CRC32C {info.crc32c:08x} of the whole file, got {actual.shard_crc32c:08x}; "
             "restore the shard",
         )
 
 
-def _damaged_fields(shard: str, found: ShardIndex, index: ShardIndex) -> Iterator[Problem]:
-    if index.crc32c is None or found.crc32c is None:
+def _damaged_fields(shard: str, actual: ShardIndex, index: ShardIndex) -> Iterator[Problem]:
+    """Yield a problem for each payload whose checksum differs."""
+    if index.crc32c is None or actual.crc32c is None:
         return
-    for member in np.flatnonzero(found.crc32c != index.crc32c).tolist():
-        expected, got = int(index.crc32c[member]), int(found.crc32c[member])
-        message = f"field {found.field_of(member)!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}"
-        offset = int(found.data_offset[member])
-        yield Problem("damaged", shard, f"{message}; restore the shard", found.key(found.row_of(member)), offset)
+    for member in np.flatnonzero(actual.crc32c != index.crc32c).tolist():
+        expected, got = int(index.crc32c[member]), int(actual.crc32c[member])
+        message = f"field {actual.field_of(member)!r} is damaged: expected CRC32C {expected:08x}, got {got:08x}"
+        offset = int(actual.data_offset[member])
+        yield Problem("damaged", shard, f"{message}; restore the shard", actual.key(actual.row_of(member)), offset)
 
 
 def _same_ranges(a: ShardIndex, b: ShardIndex) -> bool:
+    """Return whether two indexes describe the same keys, fields and byte ranges."""
     columns = ("data_offset", "size", "header_bytes", "member_start", "field", "key_offset", "key_heap")
     return a.fields == b.fields and all(np.array_equal(getattr(a, name), getattr(b, name)) for name in columns)

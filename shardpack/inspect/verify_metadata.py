@@ -1,4 +1,4 @@
-"""What is wrong with files of a dataset that are neither shards nor their indexes: table, keys, manifests, strays."""
+"""Check the files of a dataset that are neither shards nor their indexes: shard table, key index, manifests, strays."""
 
 from __future__ import annotations
 
@@ -44,29 +44,32 @@ Hashes = npt.NDArray[np.uint64]
 _REBUILD = 'rebuild it with "shardpack index --force"'
 
 
-def is_table_sound(table: ShardList) -> bool:
-    """Return whether the shard table can be read, so that the shards in it can be verified."""
+def is_table_sound(shard_list: ShardList) -> bool:
+    """Return whether the shard table can be read, so that its shards can be verified."""
     try:
-        table.check()
+        shard_list.check()
     except ShardpackError:
         return False
     return True
 
 
-def verify_sidecars(store: Store, whole: Manifest, table: ShardList, hashes: Hashes | None) -> Iterator[Problem]:
-    """Yield what is wrong with shard table, key index and manifests, and the files that do not belong here.
+def verify_metadata(
+    store: Store, manifest: Manifest, shard_list: ShardList, hashes: Hashes | None
+) -> Iterator[Problem]:
+    """Yield the problems of shard table, key index and manifests, and the files that are not part of the dataset.
 
     Args:
-        store: Holds the dataset's folder `.shardpack`.
-        whole, table: What is verified.
-        hashes: Of the keys of all samples, in their order, to compare the key index with; None where not all
-            indexes of shards are sound.
+        store: Store that holds the dataset's folder `.shardpack`.
+        manifest: The newest manifest.
+        shard_list: The shards that it lists.
+        hashes: Hashes of the keys of all samples, in order, to compare with the key index; None if the
+            index of any shard is damaged.
     """
     checks: list[Callable[[], None]] = [
-        *(partial(_check_file, store, segment) for segment in (*whole.table_segments, *whole.key_segments)),
-        partial(_check_table, whole, table),
-        partial(_check_keys, store, whole, hashes),
-        partial(_check_copy, store, whole),
+        *(partial(_check_file, store, segment) for segment in (*manifest.table_segments, *manifest.key_segments)),
+        partial(_check_table, manifest, table),
+        partial(_check_keys, store, manifest, hashes),
+        partial(_check_copy, store, manifest),
     ]
     seen: set[str] = set()
     for check in checks:
@@ -74,14 +77,14 @@ def verify_sidecars(store: Store, whole: Manifest, table: ShardList, hashes: Has
             check()
         except (ShardpackError, StorageError) as error:
             problem = problem_of(error, FILE_NAME)
-            if problem.shard not in seen:  # one for each file
+            if problem.shard not in seen:  # one problem per file
                 seen.add(problem.shard)
                 yield problem
-    yield from _strays(store, whole, table)
+    yield from _strays(store, manifest, table)
 
 
 def _check_file(store: Store, segment: Segment) -> None:
-    """Compare a whole file with the length and checksum in the manifest."""
+    """Compare a manifest file with the length and checksum in the manifest."""
     path = segment_path(segment)
     try:
         num_bytes, checksum = store.size(path), 0
@@ -99,44 +102,44 @@ def _check_file(store: Store, segment: Segment) -> None:
         )
 
 
-def _check_table(whole: Manifest, table: ShardList) -> None:
-    """Compare what the shard table adds up to with the manifest."""
+def _check_table(manifest: Manifest, shard_list: ShardList) -> None:
+    """Compare the totals and the fingerprint of the shard table with the manifest."""
     table.check()
     totals: dict[str, int] = {}
     for info in table:
         for name, count in info.samples_per_field.items():
             totals[name] = totals.get(name, 0) + count
     columns = table.columns
-    found = (dict(sorted(totals.items())), int(columns.num_bytes.sum()), fingerprint_text(chain_columns(columns)))
-    if found != (dict(whole.samples_per_field), whole.num_bytes, whole.fingerprint):
+    actual = (dict(sorted(totals.items())), int(columns.num_bytes.sum()), fingerprint_text(chain_columns(columns)))
+    if actual != (dict(manifest.samples_per_field), manifest.num_bytes, manifest.fingerprint):
         raise CorruptManifestError(
-            f"{FILE_NAME} and the shard table contradict each other: restore the files that belong together, "
+            f"{FILE_NAME} and the shard table contradict each other; restore the files that belong together, "
             'or rebuild with "shardpack index --force"'
         )
 
 
-def _check_keys(store: Store, whole: Manifest, hashes: Hashes | None) -> None:
-    """Check the key index; against the hashes of the keys themselves where they are given."""
+def _check_keys(store: Store, manifest: Manifest, hashes: Hashes | None) -> None:
+    """Check the key index, and compare it with the hashes of the keys if they are given."""
     first = 0
-    for segment in whole.key_segments:
+    for segment in manifest.key_segments:
         file = SegmentFile(store, segment)
         KeySegmentReader(file.load, segment, path=file.path).check()
         if hashes is not None and not _holds(segment, hashes[first : first + segment.num_keys]):
-            raise StaleIndexError(f"key index is not that of the keys; {_REBUILD}", path=file.path)
+            raise StaleIndexError(f"key index does not match the keys of the shards; {_REBUILD}", path=file.path)
         first += segment.num_keys
 
 
 def _holds(segment: KeySegment, hashes: Hashes) -> bool:
-    """Return whether a segment is that of the keys with these hashes."""
+    """Return whether a segment is the key index of keys with these hashes."""
     checksum = 0
     for part in encode_key_index(hashes):
         checksum = crc32c(part, checksum)
     return checksum == segment.crc32c
 
 
-def _check_copy(store: Store, whole: Manifest) -> None:
-    """Compare the manifest with that of its generation."""
-    path = manifest_path(whole.generation)
+def _check_copy(store: Store, manifest: Manifest) -> None:
+    """Compare the manifest with the copy that is kept for its generation."""
+    path = manifest_path(manifest.generation)
     try:
         same = bytes(store.buffer(path)) == bytes(store.buffer(FILE_NAME))
     except ShardNotFoundError as error:
@@ -145,39 +148,39 @@ def _check_copy(store: Store, whole: Manifest) -> None:
         raise StaleIndexError(f"manifest differs from {FILE_NAME}; restore the right one", path=path)
 
 
-def _strays(store: Store, whole: Manifest, table: ShardList) -> Iterator[Problem]:
-    """Yield files that look like parts of a dataset, but are none of this one's."""
-    known = set(metadata_paths(whole))
+def _strays(store: Store, manifest: Manifest, shard_list: ShardList) -> Iterator[Problem]:
+    """Yield files that look like parts of a dataset, but that no manifest of this one names."""
+    known = set(metadata_paths(manifest))
     tars: set[str] = set()
     try:
         for info in table:
             known.add(info.index_path)
-            if whole.locations[info.location] == OWN_FOLDER:
+            if manifest.locations[info.location] == OWN_FOLDER:
                 tars.add(info.name)
-    except ShardpackError:  # reported already; nothing says now what belongs here
+    except ShardpackError:  # reported already; without the table, strays cannot be told from shards
         return
     names = _names(store, {name.rpartition("/")[0] for name in tars})
     if any(name.startswith(f"{FOLDER}/index/") and name not in known for name in names):
-        known.update(_earlier_indexes(store, whole, names))
+        known.update(_earlier_indexes(store, manifest, names))
     for name in names:
         if _is_unfinished(name):
             continue
         if name.startswith(f"{FOLDER}/"):
-            is_stray = name not in known and not 0 < generation_of(name) < whole.generation
+            is_stray = name not in known and not 0 < generation_of(name) < manifest.generation
         else:
-            is_stray = name.endswith(".tar") and name not in tars and OWN_FOLDER in whole.locations
+            is_stray = name.endswith(".tar") and name not in tars and OWN_FOLDER in manifest.locations
         if is_stray:
-            yield Problem("orphan", name, "the manifest does not know this file; remove it, or pack or index again")
+            yield Problem("orphan", name, "the manifest does not name this file; remove it, or pack or index again")
     for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in names if _is_unfinished(name)}):
-        yield Problem("orphan", name, "a command was cut off; run it again, or remove this")
+        yield Problem("orphan", name, "a command was interrupted; run it again, or remove this")
 
 
 def _is_unfinished(name: str) -> bool:
     return name == RUN_PATH or name.startswith(f"{WORK_FOLDER}/")
 
 
-def _earlier_indexes(store: Store, whole: Manifest, names: list[str]) -> Iterator[str]:
-    """Yield the indexes that earlier generations name, as far as their manifests and tables are sound."""
+def _earlier_indexes(store: Store, manifest: Manifest, names: list[str]) -> Iterator[str]:
+    """Yield the indexes that earlier generations name, where their manifest and table can be read."""
 
     def read(path: str) -> bytes | None:
         with suppress(ShardNotFoundError):
@@ -185,14 +188,14 @@ def _earlier_indexes(store: Store, whole: Manifest, names: list[str]) -> Iterato
         return None
 
     for path in names:
-        if path == manifest_path(number := generation_of(path)) and number < whole.generation:
+        if path == manifest_path(number := generation_of(path)) and number < manifest.generation:
             with suppress(FormatError):
                 table = whole_table(parse_manifest(read(path) or b""), read)
                 yield from (table.shard(position).index_path for position in range(len(table)))
 
 
 def _names(store: Store, folders: set[str]) -> list[str]:
-    """Return the names in some folders and in `.shardpack`; none on a web server, which has no list."""
+    """Return the names of files in some folders and in `.shardpack`; none if the store does not list names."""
     if store.folder is None:
         list_names = getattr(store, "names", None)
         with suppress(StorageError):
