@@ -1,4 +1,8 @@
-"""From tars to their indexes, many at once, by `commit/transaction.py`: each is finished once, whatever is killed."""
+"""Index many tars at once within a transaction: after a kill, finished indexes are reused.
+
+Local tars are read in worker processes, remote ones in threads. What one tar's scan does is in `full_scan.py`
+and `header_scan.py`.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +31,7 @@ from shardpack.index.find import TarSet
 from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import ScanLimits, scan_headers
-from shardpack.index.index_target import Existing, writing_indexes
+from shardpack.index.index_target import Generation, writing_indexes
 from shardpack.index.report import RepeatedKey
 from shardpack.index.tar_digests import TarDigests
 from shardpack.runtime.processes import default_jobs, start_workers
@@ -36,123 +40,138 @@ from shardpack.runtime.threads import call_all
 from shardpack.storage.protocols import Store
 
 OnDuplicate = Literal["raise", "keep"]
-SHOWN = 3
-REMOTE_JOBS = 16  # tars indexed at the same time
-REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all of them; within one
+SHOWN = 3  # repeated keys that an error names
+REMOTE_JOBS = 16  # remote tars indexed at the same time
+REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all remote tars; within one
 
 
 class Build:
-    """What the indexes have said so far. Memory: one index a job, and 8 bytes a key."""
+    """Index all tars and collect what the manifest needs: shard infos, key hashes, repeated keys.
+
+    Memory: one index per job, and 8 bytes per key.
+    """
 
     def __init__(
         self,
-        found: TarSet,
+        tars: TarSet,
         target: Target,
         transaction: Transaction,
         *,
         ignore: Sequence[str] = DEFAULT_IGNORE,
         digests: TarDigests | None = None,
-        before: Existing | None = None,
+        previous: Generation | None = None,
     ) -> None:
-        """Index tars in a transaction; `before` is the generation that the next one follows."""
-        self._before, self._digests = before, digests or TarDigests(found, ignore)
-        self._found, self._target, self._transaction, self._ignore = found, target, transaction, ignore
+        """Index tars within a transaction.
+
+        Args:
+            tars: The tars.
+            target: Where their indexes go.
+            transaction: Writes the indexes and remembers which are finished.
+            ignore: Patterns of members to leave out.
+            digests: The tars as they were when this run began. Default: as they are when each is scanned.
+            previous: The generation that this one follows, if any.
+        """
+        self._tars, self._target, self._transaction, self._ignore = tars, target, transaction, ignore
+        self._previous, self._digests = previous, digests or TarDigests(tars, ignore)
         self._shards: dict[str, ShardInfo] = {}
         self._hashes: dict[str, npt.NDArray[np.uint64]] = {}
-        self._lock = threading.Lock()
+        self._lock = threading.Lock()  # guards both of the above and the counts below
         self._stop = threading.Event()
         self.repeated: list[RepeatedKey] = []
         self.without_key = self.resumed = self.bytes_fetched = 0
         self.ignored: Counter[str] = Counter()
 
-    def add_all(
+    def index_all(
         self, *, jobs: int | None = None, checksums: bool | None = None, progress: Progress = no_progress
     ) -> None:
-        """Index every tar that an earlier run has not, and write its index."""
-        if self._found.on_disk and checksums is not False:
-            self._add_whole(jobs, progress)
+        """Write the index of every tar, except where an interrupted run has written it already."""
+        if self._tars.on_disk and checksums is not False:
+            self._index_in_processes(jobs, progress)
         else:
-            self._add_headers(jobs, checksums, progress)
+            self._index_in_threads(jobs, checksums, progress)
 
-    def _add_whole(self, jobs: int | None, progress: Progress) -> None:
-        """Index local tars that are read from end to end: in processes, as checksums take the processor."""
-        found = self._found
-        sizes = {name: found.store.size(name) for name in found.names}
-        count = ByteProgress("index", sum(sizes.values()), progress)
-        left = []
-        for name in found.names:
-            if self._take_finished(name, checksums=True):
-                count.advance(sizes[name])
+    def _index_in_processes(self, jobs: int | None, progress: Progress) -> None:
+        """Index local tars, each read from end to end; computing checksums keeps the processor busy."""
+        tars = self._tars
+        sizes = {name: tars.store.size(name) for name in tars.names}
+        bytes_done = ByteProgress("index", sum(sizes.values()), progress)
+        unfinished = []
+        for name in tars.names:
+            if self._reuse_finished(name, checksums=True):
+                bytes_done.advance(sizes[name])
             else:
-                left.append(name)
-        total = sum(sizes[name] for name in left)
-        tasks = [TarFile(found.folder, name, self._ignore) for name in left]
+                unfinished.append(name)
+        total = sum(sizes[name] for name in unfinished)
+        tasks = [TarFile(tars.folder, name, self._ignore) for name in unfinished]
         with start_workers(max(1, min(jobs or default_jobs(total), len(tasks)))) as engine:
-            for _, indexed in engine.map(scan_whole, tasks, advance=lambda _, num_bytes: count.advance(num_bytes)):
-                self._add(indexed)
+            for _, indexed in engine.map(scan_whole, tasks, advance=lambda _, num_bytes: bytes_done.advance(num_bytes)):
+                self._write_index(indexed)
         self.bytes_fetched += total
 
-    def _add_headers(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
-        """Index tars by as little as is needed of them: in threads, which wait for the store."""
-        found = self._found
-        before = found.store.stats.snapshot().bytes_fetched
-        jobs = min(jobs or REMOTE_JOBS, len(found.names))
-        asked = ByteProgress("sizes", len(found.names), progress)
-        total = sum(call_all(partial(_size, found.store, asked.advance), found.names, limit=jobs, purpose="index"))
+    def _index_in_threads(self, jobs: int | None, checksums: bool | None, progress: Progress) -> None:
+        """Index tars from as few bytes as their scans need; the threads mostly wait for the store."""
+        store, names = self._tars.store, self._tars.names
+        bytes_before = store.stats.snapshot().bytes_fetched
+        jobs = min(jobs or REMOTE_JOBS, len(names))
+        sizes_known = ByteProgress("sizes", len(names), progress)
+        total = sum(call_all(partial(_size, store, sizes_known.advance), names, limit=jobs, purpose="index"))
         limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
-        one = partial(self._add_by_headers, checksums, limits, ByteProgress("index", total, progress))
-        call_all(one, found.names, limit=jobs, purpose="index", stop=self._stop)
-        self.bytes_fetched += found.store.stats.snapshot().bytes_fetched - before
+        index_tar = partial(self._index_by_headers, checksums, limits, ByteProgress("index", total, progress))
+        call_all(index_tar, names, limit=jobs, purpose="index", stop=self._stop)
+        self.bytes_fetched += store.stats.snapshot().bytes_fetched - bytes_before
 
-    def _add_by_headers(self, checksums: bool | None, limits: ScanLimits, count: ByteProgress, name: str) -> None:
+    def _index_by_headers(
+        self, checksums: bool | None, limits: ScanLimits, bytes_done: ByteProgress, name: str
+    ) -> None:
         def advance(num_bytes: int) -> None:
             if self._stop.is_set():
                 raise _StoppedError
-            count.advance(num_bytes)
+            bytes_done.advance(num_bytes)
 
-        if self._take_finished(name, checksums=checksums):
-            advance(self._found.store.size(name))
-        else:
-            scan = partial(scan_headers, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
-            self._add(scan(self._found.store, name))
+        store = self._tars.store
+        if self._reuse_finished(name, checksums=checksums):
+            advance(store.size(name))
+            return
+        self._write_index(
+            scan_headers(store, name, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
+        )
 
-    def _take_finished(self, name: str, *, checksums: bool | None) -> bool:
-        """Return whether a run that was cut off has indexed this very tar; if so, take its index."""
+    def _reuse_finished(self, name: str, *, checksums: bool | None) -> bool:
+        """Record the index that an interrupted run has written for this very tar; return whether it has."""
         digest = self._digests.first(name)
-        entry = None if digest is None else self._finished(name, digest)
+        entry = None if digest is None else self._finished_entry(name, digest)
         if entry is None or (checksums and entry.info.crc32c is None) or entry.info != self._numbered(entry.info):
             return False
         data = self._target.read(entry.info.index_path)
         if data is None or crc32c(data) != entry.info.index_crc32c:
             return False
         index = parse_index(data, name=entry.info.index_path)
-        self._take(
-            IndexedTar(name, index, int(entry.more.get("without_key", 0)), dict(entry.more.get("ignored", {}))),
-            entry.info,
-        )
+        more = entry.more
+        indexed = IndexedTar(name, index, int(more.get("without_key", 0)), dict(more.get("ignored", {})))
+        self._record(indexed, entry.info)
         with self._lock:
             self.resumed += 1
         return True
 
-    def _finished(self, name: str, digest: str) -> Entry | None:
-        """Return the entry of a tar, also where it has gone after the manifest was published."""
-        before = self._before
-        if before is not None and before.is_same_run and before.shards is not None:
-            return Entry(before.shards[name], digest)
+    def _finished_entry(self, name: str, digest: str) -> Entry | None:
+        """Return the journal entry of a finished tar, or an equal one if the manifest was already published."""
+        previous = self._previous
+        if previous is not None and previous.is_same_run and previous.shards is not None:
+            return Entry(previous.shards[name], digest)
         return self._transaction.finished(name, digest)
 
     def _numbered(self, info: ShardInfo) -> ShardInfo:
         """Return a shard with the number of its location.
 
-        An index that is another than before gets a new number, so that it lies beside that of the generation before.
+        An index that differs from the previous generation's gets a new number, so that both can exist side by side.
         """
-        if self._before is None or self._before.shards is None or info.name not in self._before.shards:
+        if self._previous is None or self._previous.shards is None or info.name not in self._previous.shards:
             return replace(info, location=0)
-        before = self._before.shards[info.name]
-        is_same = (info.index_bytes, info.index_crc32c) == (before.index_bytes, before.index_crc32c)
-        return replace(info, location=before.location if is_same else len(self._before.manifest.locations))
+        previous = self._previous.shards[info.name]
+        is_same = (info.index_bytes, info.index_crc32c) == (previous.index_bytes, previous.index_crc32c)
+        return replace(info, location=previous.location if is_same else len(self._previous.manifest.locations))
 
-    def _add(self, indexed: IndexedTar) -> None:
+    def _write_index(self, indexed: IndexedTar) -> None:
         info, parts = encode_shard(indexed.name, indexed.index)
         info = self._numbered(info)
         digest = self._digests.first(indexed.name)
@@ -166,9 +185,9 @@ class Build:
                 self._transaction.put(info.index_path, parts)
             else:
                 self._transaction.put_index(Entry(info, digest, more), parts)
-        self._take(indexed, info)
+        self._record(indexed, info)
 
-    def _take(self, indexed: IndexedTar, info: ShardInfo) -> None:
+    def _record(self, indexed: IndexedTar, info: ShardInfo) -> None:
         keys = indexed.index.keys()
         hashes = hash_keys((key.encode("utf-8", "surrogateescape") for key in keys), len(keys))
         with self._lock:
@@ -177,28 +196,32 @@ class Build:
             self.ignored.update(indexed.ignored)
 
     def check_unique(self, on_duplicate: OnDuplicate) -> None:
-        """Fill `repeated`, and raise if there are any and they are not wanted."""
+        """Fill `repeated` with the keys that name two samples.
+
+        Raises:
+            DuplicateKeyError: Keys repeat, and `on_duplicate` is "raise".
+        """
         first: dict[str, tuple[str, int]] = {}
         for name, rows in self._rows_with_repeated_hashes():
             path = self._shards[name].index_path
             index = parse_index(self._target.read(path) or b"", name=path)
             for row in rows:
-                key, here = index.key(row), (name, _sample_offset(index, row))
-                if first.setdefault(key, here) != here:  # keys of one hash may still differ
-                    self.repeated.append(RepeatedKey(key, *here, *first[key]))
+                key, sample = index.key(row), (name, _sample_offset(index, row))
+                if first.setdefault(key, sample) != sample:  # keys with equal hashes may still differ
+                    self.repeated.append(RepeatedKey(key, *sample, *first[key]))
         if self.repeated and on_duplicate == "raise":
             shown = "; ".join(map(str, self.repeated[:SHOWN]))
             more = f"; and {len(self.repeated) - SHOWN} more" if len(self.repeated) > SHOWN else ""
             raise DuplicateKeyError(
-                f"{len(self.repeated)} key(s) come back: {shown}{more}; repack with the files of a sample together, "
+                f"{len(self.repeated)} key(s) repeat: {shown}{more}; repack with the files of a sample together, "
                 'or pass on_duplicate="keep" (--on-duplicate keep) to index them as they are'
             )
 
     def _rows_with_repeated_hashes(self) -> Iterator[tuple[str, list[int]]]:
-        """Yield (tar, rows), in the order of the dataset."""
+        """Yield (tar, rows whose key hash repeats), in the order of the dataset."""
         repeated = np.sort(repeated_hashes(self._all_hashes()))
         start = 0
-        for name in self._found.names:
+        for name in self._tars.names:
             stop = start + len(self._hashes[name])
             rows = repeated[np.searchsorted(repeated, start) : np.searchsorted(repeated, stop)] - start
             if len(rows):
@@ -206,44 +229,44 @@ class Build:
             start = stop
 
     def _all_hashes(self) -> npt.NDArray[np.uint64]:
-        return np.concatenate([self._hashes[name] for name in self._found.names])
+        return np.concatenate([self._hashes[name] for name in self._tars.names])
 
     @property
     def shards(self) -> list[ShardInfo]:
         """All shards, in the order of the dataset."""
-        return [self._shards[name] for name in self._found.names]
+        return [self._shards[name] for name in self._tars.names]
 
-    def encode(self, shards_at: str | None = None) -> tuple[Manifest, list[tuple[str, Parts]]]:
+    def encode(self, location: str | None = None) -> tuple[Manifest, list[tuple[str, Parts]]]:
         """Return the manifest, and the files of the whole dataset in the order of publication.
 
-        What was indexed as before is the same generation, byte for byte.
+        If nothing differs from the previous generation, that is the same generation, byte for byte.
 
         Args:
-            shards_at: Where the tars are, if not beside the manifest.
+            location: Where the tars are, if not beside the manifest.
         """
         shards = self.shards
-        number = max((info.location for info in shards), default=0) + 1
+        num_locations = max((info.location for info in shards), default=0) + 1
         encode = partial(encode_dataset, shards, self._all_hashes(), unique_keys=not self.repeated)
-        where = OWN_FOLDER if shards_at is None else shards_at
-        if self._before is None:
-            return encode(packed_with=recorded_options(indexed=True), locations=(where,) * number)
-        before = self._before.manifest
-        kept = partial(
+        own = OWN_FOLDER if location is None else location
+        if self._previous is None:
+            return encode(packed_with=recorded_options(indexed=True), locations=(own,) * num_locations)
+        previous = self._previous.manifest
+        encode_next = partial(
             encode,
-            classes=before.classes,
-            packed_with=before.packed_with,
-            locations=(where,) * max(number, len(before.locations)),
+            classes=previous.classes,
+            packed_with=previous.packed_with,
+            locations=(own,) * max(num_locations, len(previous.locations)),
         )
-        if fingerprint_text(chain(shards)) == before.fingerprint:
-            manifest, files = kept(generation=before.generation, parent=before.parent)
-            if b"".join(files[-1][1]) == self._before.text:
+        if fingerprint_text(chain(shards)) == previous.fingerprint:
+            manifest, files = encode_next(generation=previous.generation, parent=previous.parent)
+            if b"".join(files[-1][1]) == self._previous.text:
                 return manifest, files
-        parent = Parent(before.generation, len(self._before.text), crc32c(self._before.text))
-        return kept(generation=before.generation + 1, parent=parent)
+        parent = Parent(previous.generation, len(self._previous.text), crc32c(self._previous.text))
+        return encode_next(generation=previous.generation + 1, parent=parent)
 
 
 class _StoppedError(Exception):
-    """Another tar has failed, and this one is not needed any more."""
+    """Indexing another tar has failed, so this one is given up."""
 
 
 def _size(store: Store, advance: Callable[[int], None], name: str) -> int:
@@ -253,6 +276,6 @@ def _size(store: Store, advance: Callable[[int], None], name: str) -> int:
 
 
 def _sample_offset(index: ShardIndex, row: int) -> int:
-    """Return where the first header of a sample begins."""
+    """Return the offset of a sample's first header."""
     members = index.members(row)
     return min(int(index.data_offset[member]) - int(index.header_bytes[member]) for member in members)

@@ -1,4 +1,4 @@
-"""Which tars a user means: paths, folders, patterns, URLs or a store -> a store, and the names of tars in it."""
+"""Find the tars that a user names by paths, folders, patterns, URLs or a store: one store, and names in it."""
 
 from __future__ import annotations
 
@@ -22,32 +22,32 @@ SUFFIX = ".tar"
 
 @dataclass(frozen=True, slots=True)
 class TarSet:
-    """Tars in one store: `names` are theirs in it, in the order of the dataset."""
+    """A store, and the names of the tars in it, in the order of the dataset."""
 
     store: WritableStore
     names: tuple[str, ...]
 
     @property
     def folder(self) -> str:
-        """Where the names begin: an absolute path, or a URL without secrets."""
+        """The folder that the names are relative to: an absolute path, or a URL without secrets."""
         return self.store.folder or self.store.location
 
     @property
     def on_disk(self) -> bool:
-        """Whether the tars are files of this machine."""
+        """Whether the tars are files on this machine."""
         return self.store.folder is not None
 
     def path(self, name: str) -> str:
-        """Return where a tar, or what belongs beside it, is on the disk."""
+        """Return the local path of a name."""
         return os.path.join(self.folder, name)
 
 
 def find_tars(tars: Any, options: Mapping[str, Any] | None = None) -> TarSet:
-    """Return the tars that are meant, in the order given; those of a folder or pattern by name.
+    """Return the named tars in the order given; the tars of a folder or pattern are sorted by name.
 
-    Patterns are those of shells: `*`, `?`, `[...]`, `**/`, `{a,b}` and `{000000..000127}`. In a URL of
-    a web server only the braces are: it has no list of its files. Costs a listing for each folder or
-    pattern, and none for names.
+    Patterns are written as for a shell: `*`, `?`, `[...]`, `**/`, `{a,b}` and `{000000..000127}`. In the
+    URL of a web server only braces work, as the server does not list its files. Costs one listing per
+    folder or pattern, and none for names.
 
     Args:
         tars: A path, folder, pattern or URL, or a list of them; a store, for the tars at its top; or
@@ -55,36 +55,36 @@ def find_tars(tars: Any, options: Mapping[str, Any] | None = None) -> TarSet:
         options: `storage_options`, for URLs.
 
     Raises:
-        ShardNotFoundError: Nothing is there, or a folder or pattern holds no tar.
-        StorageError: What is there is no file that can be read: a FIFO, a device.
-        OptionError: None is named, one is named twice, or by a name that no manifest may hold; or
-            they lie on different servers or buckets.
+        ShardNotFoundError: A named tar does not exist, or a folder or pattern has no tars.
+        StorageError: A named path is a FIFO, socket or device, or its status cannot be read.
+        OptionError: No tar is named, one is named twice, a name may not be in a manifest, or the tars
+            are on different servers or in different buckets.
     """
-    found: list[tuple[Root, str]] = []
-    for root, path in _paths(tars, options):
-        for one in expand_braces(path) if root.kind(path) in ("missing", "unknown") else [path]:
-            found += [(root, tar) for tar in _tars_at(root, one)]
-    first, _ = found[0]
-    if any(root != first for root, _ in found):
+    paths: list[tuple[Root, str]] = []
+    for root, given in _roots_and_paths(tars, options):
+        for path in expand_braces(given) if root.kind(given) in ("missing", "unknown") else [given]:
+            paths += [(root, tar) for tar in _tars_at(root, path)]
+    first, _ = paths[0]
+    if any(root != first for root, _ in paths):
         raise OptionError(
-            "the tars are on different servers or in different buckets, or their URLs have queries of their own; "
-            "one dataset lies below one URL"
+            "the tars are on different servers or in different buckets, or their URLs have different queries; "
+            "a dataset must be below one URL"
         )
-    folder = posixpath.commonpath([posixpath.dirname(path) for _, path in found])
-    store, begin = first.store(folder)
-    names = tuple(posixpath.relpath(path, begin or ".") for _, path in found)
+    folder = posixpath.commonpath([posixpath.dirname(path) for _, path in paths])
+    store, start = first.store(folder)
+    names = tuple(posixpath.relpath(path, start or ".") for _, path in paths)
     if len(set(names)) != len(names):
         raise OptionError("a tar is named twice; name each once")
-    _check_names(names)
+    _refuse_unusable(names)
     return TarSet(store, names)
 
 
-def _paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple[Root, str]]:
-    """Return what is named, as roots and paths; patterns are not looked up yet."""
+def _roots_and_paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple[Root, str]]:
+    """Return the root and path of everything that is named; patterns are still patterns."""
     given, below = tars if isinstance(tars, tuple) and len(tars) == 2 else (tars, "")
     if can_adapt(given):
         if options:
-            raise OptionError("storage_options are for URLs, and a store has its own; leave them out")
+            raise OptionError("storage_options are for URLs, and a store has its own options; leave them out")
         root = StoreRoot(given)
         return [(root, path.strip("/")) for path in _as_texts(below)]
     texts = [local_path(text) or text for text in _as_texts(tars)]
@@ -92,7 +92,7 @@ def _paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple[Root, str
         raise OptionError("no tar is named; name tars, or a folder of tars")
     urls = [text for text in texts if is_url(text)]
     if urls and len(urls) < len(texts):
-        raise OptionError("some tars are on this disk and some are not; one dataset lies in one folder or bucket")
+        raise OptionError("some tars are on this disk and some are not; a dataset must be in one folder or bucket")
     if options and not urls:
         raise OptionError(f"storage_options are for URLs, and {texts[0]!r} is a path; leave them out")
     if urls:
@@ -105,21 +105,22 @@ def _as_texts(paths: Any) -> list[str]:
     if isinstance(paths, (str, os.PathLike)):
         paths = [paths]
     try:
-        found = [os.fspath(path) for path in paths]
+        texts = [os.fspath(path) for path in paths]
     except TypeError as error:
         raise OptionError(f"expected a path, a URL, a store, or a list of paths or URLs, got {paths!r}") from error
-    if wrong := [path for path in found if not isinstance(path, str)]:
+    if wrong := [path for path in texts if not isinstance(path, str)]:
         raise OptionError(f"expected a path or a URL, got {wrong[0]!r}")
-    return found
+    return texts
 
 
 def _absolute(path: str) -> str:
-    """Return a path with slashes; one at its end stays, as it says that a folder is meant."""
+    """Return an absolute path with slashes; a slash at the end is kept, as it means a folder."""
     end = "/" if path.endswith(("/", os.sep)) else ""
     return os.path.abspath(path).replace(os.sep, "/") + end
 
 
 def _tars_at(root: Root, path: str) -> list[str]:
+    """Return the paths of the tars that a path, folder or pattern names."""
     kind = root.kind(path)
     if kind == "file":
         return [path]
@@ -138,22 +139,22 @@ def _tars_at(root: Root, path: str) -> list[str]:
 
 def _matching(root: Root, pattern: str) -> list[str]:
     glob = Glob(pattern)
-    found = sorted(posixpath.join(glob.folder, name) for name in root.names(glob.folder, glob) if glob.matches(name))
-    if not found:
+    paths = sorted(posixpath.join(glob.folder, name) for name in root.names(glob.folder, glob) if glob.matches(name))
+    if not paths:
         raise ShardNotFoundError(f"no tar found at {root.shown(pattern)!r}; check the pattern")
-    return _checked_files(root, found)
+    return _refuse_special(root, paths)
 
 
 def _in_folder(root: Root, folder: str) -> list[str]:
-    if (compression := compression_by_name(folder)) is not None:  # no folder, where nothing tells what is there
+    if (compression := compression_by_name(folder)) is not None:  # a compressed tar; only the disk knows folders
         raise ShardNotFoundError(
             f"{root.shown(folder)!r} is compressed with {compression.name}, which does not allow random access; "
             f"{advice_for(compression, folder)}"
         )
     names = sorted(root.names(folder))
-    found = [posixpath.join(folder, name) for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
-    if found:
-        return _checked_files(root, found)
+    tars = [posixpath.join(folder, name) for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
+    if tars:
+        return _refuse_special(root, tars)
     compressed = [name for name in names if name.endswith(COMPRESSED_SUFFIXES)]
     if compressed:
         compression = compression_by_name(compressed[0])
@@ -164,25 +165,27 @@ def _in_folder(root: Root, folder: str) -> list[str]:
         )
     pattern = f"{root.shown(folder).rstrip('/')}/**/*{SUFFIX}"
     raise ShardNotFoundError(
-        f"no {SUFFIX} file in {root.shown(folder)!r}; for folders below it, give a pattern: {pattern!r}"
+        f"no {SUFFIX} file in {root.shown(folder)!r}; to search the folders below it, give a pattern: {pattern!r}"
     )
 
 
-def _checked_files(root: Root, paths: list[str]) -> list[str]:
+def _refuse_special(root: Root, paths: list[str]) -> list[str]:
+    """Return the paths; raise StorageError if one is not a regular file."""
     for path in paths:
         if root.kind(path) == "special":
             raise StorageError(f"{root.shown(path)!r} is a FIFO, socket or device, not a file; move it away")
     return paths
 
 
-def _check_names(names: Sequence[str]) -> None:
-    owners: dict[str, str] = {}
+def _refuse_unusable(names: Sequence[str]) -> None:
+    """Raise OptionError for a name that a manifest may not hold, and for two names with one index."""
+    name_of_index: dict[str, str] = {}
     for name in names:
         if not is_shard_name(name):
             raise OptionError(
-                f"cannot index a tar named {name!r}: it could lead outside the dataset, or is no file name everywhere; "
-                "rename it"
+                f"cannot index a tar named {name!r}: it could lead outside the dataset, or is not a valid file name "
+                "on every system; rename it"
             )
-        other = owners.setdefault(index_path(name), name)
+        other = name_of_index.setdefault(index_path(name), name)
         if other != name:
             raise OptionError(f"{other!r} and {name!r} would share one index; rename one")

@@ -1,6 +1,6 @@
-"""Index a tar on the disk by reading it once, from end to end; every payload gets a checksum.
+"""Index a local tar by reading it once, from end to end, so that every payload has a checksum.
 
-`header_scan.py` reads as little of a tar as it can instead.
+`header_scan.py` reads little more than the headers instead.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class TarFile:
-    """A tar on the disk, and patterns of members to ignore in it."""
+    """A local tar, and the patterns of members to ignore in it."""
 
     folder: str
     name: str
@@ -28,13 +28,19 @@ class TarFile:
 
 
 def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) -> IndexedTar:
-    """Return the index of a tar. Reads the file once; what follows the end of the archive only for its checksum.
+    """Return the index of a local tar, with checksums.
 
-    Calls `advance(bytes)` after each piece of the file.
+    Reads the file once. What follows the end of the archive counts only for the checksum of the file.
+
+    Args:
+        tar: The tar to read.
+        advance: Called with the number of bytes after each piece of the file.
 
     Raises:
-        CorruptShardError: Not a plain tar, damaged, truncated, without samples, or a sample has a field twice.
-        ShardNotFoundError, StorageError: It cannot be read, or is a device or FIFO.
+        CorruptShardError: The file is not a plain tar, is damaged or truncated, has no samples, or a
+            sample has a field twice.
+        ShardNotFoundError: The file is missing.
+        StorageError: The file cannot be read, or is a FIFO, socket or device.
     """
     parser, grouping = TarParser(tar.name), Grouping(tar.name, tar.ignore)
     num_bytes = checksum = 0
@@ -48,7 +54,7 @@ def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) ->
                     grouping.add(event)
                 ended = parser.finished
                 if ended and grouping.is_empty:
-                    raise grouping.no_samples()  # whatever follows, even if it never ends
+                    raise grouping.no_samples()  # at once: what follows may be endless
             advance(len(data))
     except FileNotFoundError as error:
         raise ShardNotFoundError("the tar is missing; restore it", shard=tar.name) from error
@@ -69,5 +75,5 @@ def _chunks(path: str, name: str) -> Iterator[memoryview]:
 
 
 def _open_at_once(path: str, flags: int) -> int:
-    """Open a file; a FIFO without waiting for its other end."""
+    """Return a descriptor of a file, without waiting for a writer if it is a FIFO."""
     return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))

@@ -1,4 +1,4 @@
-"""Members of a tar to samples, and those to the columns of its index: as webdataset groups them (SPEC 2.4)."""
+"""Group the members of a tar to samples as webdataset does (SPEC 2.4), and make the columns of its index."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ from shardpack.format.tar_parser import Member
 from shardpack.index.patterns import MemberPattern
 
 DEFAULT_IGNORE = ("._*",)  # AppleDouble: what macOS writes beside each file
-MAX_MEMBERS = 1 << 26  # 32 GiB of headers: a server that invents members for ever would fill the memory
-# webdataset writes these into each sample itself: it would fail, or lose the sample.
+MAX_MEMBERS = 1 << 26  # 32 GiB of headers; without a limit, an endless tar from a server would fill the memory
+# webdataset sets these fields itself: with a member of such a name it fails, or loses the sample.
 _RESERVED_FIELDS = frozenset(("__bad__", "__key__", "__local_path__", "__url__"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class IndexedTar:
-    """What one pass over a tar gives.
+    """The index of a tar, and counts of the files that are not in it.
 
     Attributes:
-        name: Of the tar.
-        index: Its samples.
-        without_key: How many files belong to no sample, by their names.
-        ignored: How many files each pattern made us ignore; without those that did not match.
+        name: Name of the tar.
+        index: Index of its samples.
+        without_key: How many files are part of no sample, as their names have no key and field.
+        ignored: How many files each pattern matched; patterns that matched none are left out.
     """
 
     name: str
@@ -42,10 +42,10 @@ class IndexedTar:
 
 
 def check_ignore(ignore: Any) -> tuple[str, ...]:
-    """Return patterns of members to ignore as a tuple.
+    """Return the patterns of members to ignore as a tuple.
 
     Raises:
-        OptionError: It is no list of patterns.
+        OptionError: `ignore` is not a list of patterns.
     """
     if isinstance(ignore, str) or not isinstance(ignore, Sequence):
         raise OptionError(f"ignore is {ignore!r}, expected a list of patterns such as ['._*']")
@@ -55,7 +55,10 @@ def check_ignore(ignore: Any) -> tuple[str, ...]:
 
 
 class Grouping:
-    """Takes the events of one tar's parser and returns its index. Memory: some 80 bytes a member, and the keys."""
+    """Make the index of one tar from the events of its parser.
+
+    Memory: about 80 bytes per member, and the keys.
+    """
 
     def __init__(
         self, name: str, ignore: Sequence[str] = (), *, max_members: int = MAX_MEMBERS, max_fields: int = MAX_FIELDS
@@ -64,21 +67,22 @@ class Grouping:
         self._ignore = [(pattern, MemberPattern(pattern)) for pattern in ignore]
         self._keys: list[str] = []
         self._key: str | None = None
-        self._here: dict[str, int] = {}  # fields of the sample being grouped, with their offsets
-        self._fields: dict[str, int] = {}
+        self._offset_of_field: dict[str, int] = {}  # in the current sample
+        self._fields: dict[str, int] = {}  # of the tar, numbered in the order found
         self._row, self._code = array("q"), array("q")
         self._data_offset, self._size = array("q"), array("q")
         self._header_bytes, self._crc32c = array("q"), array("q")
         self._without_key = 0
         self._ignored: dict[str, int] = {}
-        self._checksum = -1  # of the payload being read; -1 for a member that belongs to no sample
+        self._checksum = -1  # of the payload being read; -1 if its member is not part of a sample
 
     def add(self, event: Member | memoryview) -> None:
-        """Take the next event of a parser: a member, or a piece of its payload.
+        """Process the next event of a parser: a member, or a piece of its payload.
 
         Raises:
-            CorruptShardError: A sample has a field twice, or one that webdataset reserves; or too many members.
-            FormatError: There are more different fields than an index can hold.
+            CorruptShardError: A sample has a field twice or one that webdataset reserves, or the tar has
+                too many members.
+            FormatError: The tar has more different fields than an index can hold.
         """
         if isinstance(event, Member):
             self._end_payload()
@@ -96,17 +100,17 @@ class Grouping:
             if compiled.matches(member.name):
                 self._ignored[pattern] = self._ignored.get(pattern, 0) + 1
                 return
-        cut = split_name(member.name)
-        if cut is None:
+        key_and_field = split_name(member.name)
+        if key_and_field is None:
             self._without_key += 1
             return
-        key, name = cut
+        key, name = key_and_field
         if key != self._key:
             self._key = key
             self._keys.append(key)
-            self._here = {}
+            self._offset_of_field = {}
         self._check(key, name, member.member_offset)
-        self._here[name] = member.member_offset
+        self._offset_of_field[name] = member.member_offset
         self._row.append(len(self._keys) - 1)
         self._code.append(self._fields.setdefault(name, len(self._fields)))
         self._data_offset.append(member.data_offset)
@@ -122,32 +126,38 @@ class Grouping:
                 key=key,
                 offset=offset,
             )
-        if name in self._here:
+        if name in self._offset_of_field:
             raise CorruptShardError(
-                f"sample has field {name!r} twice, first at {self._here[name]}; rename one of the files",
+                f"sample has field {name!r} twice, first at {self._offset_of_field[name]}; rename one of the files",
                 shard=self._name,
                 key=key,
                 offset=offset,
             )
         if len(self._row) >= self._max_members:
             raise CorruptShardError(
-                f"tar has more than {self._max_members:,} members; make several of it", shard=self._name, offset=offset
+                f"tar has more than {self._max_members:,} members; split it", shard=self._name, offset=offset
             )
         if len(self._fields) >= self._max_fields and name not in self._fields:
             raise FormatError(
                 f"tar has over {self._max_fields:,} different fields, such as {name[:80]!r}; rename the members so "
-                'that what differs stands before the first dot, or ignore them: "shardpack index --ignore PATTERN"',
+                'that they differ before the first dot, or ignore them: "shardpack index --ignore PATTERN"',
                 shard=self._name,
                 key=key,
                 offset=offset,
             )
 
     def finish(self, end_of_data: int, *, num_bytes: int, shard_crc32c: int | None) -> IndexedTar:
-        """Return the index. Without a checksum of the tar it has none of payloads either: not all was read.
+        """Return the index of the members so far.
+
+        Args:
+            end_of_data: Where the end-of-archive blocks begin.
+            num_bytes: Length of the tar.
+            shard_crc32c: CRC32C of the whole tar, or None if not all of it was read; then the index has no
+                checksums of payloads either.
 
         Raises:
             CorruptShardError: The tar has no samples.
-            FormatError: Its field names are too many or too long for an index.
+            FormatError: The tar has more field names, or longer ones, than an index can hold.
         """
         self._end_payload()
         if not self._keys:
@@ -175,10 +185,10 @@ class Grouping:
         return not self._keys
 
     def no_samples(self) -> CorruptShardError:
-        """Return the error of a tar that ends without a sample."""
-        found = [f"{self._without_key} files without a key and a field"]
-        found += [f"{count} files that match {pattern!r} and are ignored" for pattern, count in self._ignored.items()]
-        return CorruptShardError(f"tar has no samples ({', '.join(found)}); leave this tar out", shard=self._name)
+        """Return the error for a tar that ends without a sample."""
+        others = [f"{self._without_key} files without a key and a field"]
+        others += [f"{count} files that match {pattern!r} and are ignored" for pattern, count in self._ignored.items()]
+        return CorruptShardError(f"tar has no samples ({', '.join(others)}); leave this tar out", shard=self._name)
 
 
 def _view(values: array[int]) -> npt.NDArray[np.int64]:

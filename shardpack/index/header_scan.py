@@ -1,13 +1,14 @@
-"""Index a tar by ranges, without reading payloads that are worth skipping.
+"""Index a tar by range requests, skipping payloads where that saves much.
 
-    read straight through, in growing ranges       while members are small: all payloads get checksums
-    then scan from header to header                once that saves a quarter of the bytes: none do
+    read straight through, in growing ranges       while members are small; all payloads get checksums
+    then scan from header to header                once that saves a quarter of the bytes; no payload does
 
-A header says where the next one is, so a scan is a chain of requests that wait for each other. To have many
-under way, other scanners start further on, each at the first block of its stretch that looks like a header.
-That is a guess (a tar may lie within a payload): what such a speculative scanner finds counts only once the
-chain from the start arrives at an offset where the scanner was between two members. What follows there
-depends on nothing before it, so both must find the same, and the chain is handed over to that scanner.
+Each header says where the next one is, so one scan is a chain of requests that wait for each other. To have
+many requests in flight, more scanners start further on, each at the first block of its stretch that looks
+like a header. That is a guess, as a payload may contain a tar. What such a speculative scanner finds counts
+only once the chain from the start reaches an offset at which the scanner was between two members. What
+follows there does not depend on what precedes it, so both would find the same members, and the chain is
+handed over to that scanner.
 
     chain from the start     |--o--o--o--o--o>
     speculative scanners     .            ..o--o--o--o>      ..o--o--o>    .. searching for a header
@@ -35,16 +36,18 @@ class ScanLimits:
     """How a tar is scanned by ranges.
 
     Attributes:
-        scanners: Requests under way at once.
-        request_bytes: What a request is worth in bytes. 256 under way at a latency of 30 ms are 8,500 a second;
-            in that time a link of 2.5 Gbit/s carries 36 KiB for each. Stores with dearer requests say so.
-        min_saved: Of all bytes: what skipping payloads must save to be worth the lost checksums.
-        first_bytes, straight_bytes: First range, and the largest, while reading straight through.
-        measured_rounds: Requests before other scanners start: they show how far apart headers are.
-        min_headers, max_headers: Of a stretch: enough for the search to pay, not too many for memory.
-        max_stride_bytes: Between headers; beyond that a search would read more than it saves time.
-        searched_strides: How far a scanner looks for its first header.
-        max_members: Of a tar.
+        scanners: Number of requests in flight at once.
+        request_bytes: Cost of a request, expressed in bytes. 256 requests in flight at a latency of 30 ms are
+            8,500 per second; meanwhile a link of 2.5 Gbit/s carries 36 KiB per request. A store whose requests
+            cost more sets a larger `merge_limits.max_gap_bytes`.
+        min_saved: Fraction of the bytes that skipping payloads must save to be worth the lost checksums.
+        first_bytes, straight_bytes: Length of the first and of the longest range while reading straight through.
+        measured_rounds: Requests of the first scanner before others start; they show how far apart headers are.
+        min_headers, max_headers: Headers per stretch: enough to be worth the search, few enough for memory.
+        max_stride_bytes: Largest distance between headers at which other scanners start; with a larger one,
+            their searches would read too much.
+        searched_strides: How far a scanner searches for its first header, in distances between headers.
+        max_members: Largest number of members in a tar.
     """
 
     scanners: int = 16
@@ -72,22 +75,25 @@ def scan_headers(
     limits: ScanLimits = USUAL_LIMITS,
     advance: Advance = lambda _: None,
 ) -> IndexedTar:
-    """Return the index of a tar in a store; the same as `scan_whole` gives, but perhaps without checksums.
+    """Return the index of a tar in a store: that of `scan_whole`, but possibly without checksums.
 
-    Costs the tar's length and its headers, where payloads are large; else ranges of up to 8 MiB.
-    Memory: the index, and one range, or one small one a scanner.
+    Where payloads are large, costs a request for the tar's length and about one per header; else ranges
+    of up to 8 MiB. Memory: the index, and one range, or one small range per scanner.
 
     Args:
-        store: Holds the tar.
-        name: Of the tar.
+        store: Store that holds the tar.
+        name: Name of the tar.
         checksums: True reads everything; False and None skip payloads where that saves much.
         ignore: Patterns of members to ignore.
-        limits: How many requests at once, and what they are worth.
-        advance: Called with the bytes that are done since the call before; skipped ones count.
+        limits: How many requests to make at once, and what each costs.
+        advance: Called with the bytes done since the previous call; skipped bytes count as done.
 
     Raises:
-        CorruptShardError: Not a plain tar, damaged, truncated, without samples, or a sample has a field twice.
-        ShardNotFoundError, StaleIndexError, StorageError: It cannot be read, or was replaced meanwhile.
+        CorruptShardError: The object is not a plain tar, is damaged or truncated, has no samples, or a
+            sample has a field twice.
+        ShardNotFoundError: The tar is missing.
+        StaleIndexError: The tar was replaced during the scan.
+        StorageError: The tar cannot be read.
     """
     size = store.size(name)
     tar = Tar(name, size, max(limits.request_bytes, store.merge_limits.max_gap_bytes))
@@ -109,8 +115,8 @@ def scan_headers(
                 raise grouping.no_samples()
         advance(len(data))
         after_end = size - position if ended else 0
-        worth_it = saved + after_end > limits.min_saved * max(position + after_end, extent)
-        if not checksums and position < size and worth_it:
+        worth_skipping = saved + after_end > limits.min_saved * max(position + after_end, extent)
+        if not checksums and position < size and worth_skipping:
             end_of_data = _SpeculativeScan(store, tar, limits, grouping, advance).run(parser)
             return grouping.finish(end_of_data, num_bytes=size, shard_crc32c=None)
         length = min(2 * length, limits.straight_bytes)
@@ -118,23 +124,23 @@ def scan_headers(
 
 
 class _SpeculativeScan:
-    """The scanners of one tar, in step: each round is one request of every scanner, all at once.
+    """The scanners of one tar, in rounds: each round makes one request per scanner, all at once.
 
-    The first of `_scanners` is the chain from the start; only its members reach the grouping.
+    The first of `_scanners` is the chain from the start; only its members are grouped.
     """
 
     def __init__(self, store: Store, tar: Tar, limits: ScanLimits, grouping: Grouping, advance: Advance) -> None:
         self._store, self._tar, self._limits = store, tar, limits
         self._grouping, self._advance = grouping, advance
         self._scanners: deque[Scanner] = deque()
-        self._reported = 0  # bytes that `advance` knows of
-        self._stretch = 0  # of a scanner; 0 until it is known how long it should be
-        self._stride = 0
-        self._planned = 0  # up to where scanners are
-        self._handed_over = self._wasted = 0
+        self._reported = 0  # bytes that `advance` was called with
+        self._stretch = 0  # bytes per scanner; 0 until measured
+        self._stride = 0  # measured distance between headers
+        self._planned = 0  # end of the last stretch that has a scanner
+        self._handed_over = self._wasted = 0  # numbers of scanners
 
     def run(self, parser: TarParser) -> int:
-        """Follow the chain from where a parser stands to the end of the archive; return the end of data."""
+        """Follow the chain from the parser's position to the end of the archive; return the end of data."""
         start = self._reported = parser.position
         self._scanners.append(Scanner(self._tar, begin=start, stop=self._tar.size, parser=parser))
         rounds = 0
@@ -146,7 +152,7 @@ class _SpeculativeScan:
             starts, lengths = zip(*(scanner.next_range() for scanner in active), strict=True)
             buffers = self._store.get_ranges(self._tar.name, starts=starts, lengths=lengths)
             for scanner, data in zip(active, buffers, strict=True):
-                scanner.take(data)
+                scanner.feed(data)
             self._follow_chain()
             self._report()
             rounds += 1
@@ -173,7 +179,7 @@ class _SpeculativeScan:
             self._scanners.append(Scanner(self._tar, begin=begin, stop=self._planned, search_bytes=search_bytes))
 
     def _follow_chain(self) -> None:
-        """Group what the chain has found; hand it over to each scanner whose members it arrives at."""
+        """Group the members of the chain; hand the chain over to each scanner that it reaches."""
         scanners, grouped = self._scanners, 0
         while grouped < len(scanners[0].members):
             member = scanners[0].members[grouped]

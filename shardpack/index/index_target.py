@@ -1,4 +1,4 @@
-"""Where the indexes of somebody's tars go, and what is there already."""
+"""Choose where the indexes of existing tars are written, and check what is there already."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ from shardpack.storage.url import WEB_SCHEMES, is_url
 
 
 @dataclass(frozen=True, slots=True)
-class Existing:
-    """The generation that is there.
+class Generation:
+    """The newest generation of the dataset in a target.
 
     Attributes:
-        text, manifest: Its manifest, as it is written and as a value.
-        shards: By name; None if the shard table is damaged.
-        is_same_run: Whether the run that published it was of these very tars and options, and was killed before
-            it had cleaned up.
+        text, manifest: Its manifest, as the bytes of its file and as a value.
+        shards: Its shards by name; None if the shard table is damaged.
+        is_same_run: Whether it was published by a run with the same tars and options, which was killed
+            before it had cleaned up.
     """
 
     text: bytes
@@ -42,50 +42,51 @@ class Existing:
 
 
 def check_writable(
-    found: TarSet,
+    tars: TarSet,
     target: Target,
-    shards_at: str | None,
+    location: str | None,
     *,
     force: bool,
     run_digest: Callable[[], str] = lambda: "",
-) -> Existing | None:
-    """Return the generation that is there, if its manifest is sound; writes nothing.
+) -> Generation | None:
+    """Return the newest generation in the target, if its manifest is undamaged; write nothing.
 
     Args:
-        found: The tars.
+        tars: The tars to index.
         target: Where their indexes go.
-        shards_at: Where the tars are, if not in the target.
-        force: Whether a next generation may follow one that is there.
-        run_digest: Called for what `begin` takes under this name, when it is needed.
+        location: Where the tars are as seen from the target; None if they are in it.
+        force: Whether another generation may follow, and whether files that are not indexes may be replaced.
+        run_digest: Returns the digest of this run; called only when it is needed.
 
     Raises:
-        OutputExistsError: A dataset is unfinished there, has more tars, or is there; or an index
-            is somebody else's. The last two only without `force`.
+        OutputExistsError: The target holds unfinished work of another command, or a dataset with tars
+            that are not in `tars`. Without `force` also: it holds a dataset, or a file that is not an
+            index where one would go.
         StorageError: The folder may not be written to.
     """
     refuse_other_work(target, "index")
-    if found.on_disk and shards_at is not None:
-        refuse_other_work(FolderTarget(found.folder), "index")
-    before = _existing(target, run_digest)
-    known = set() if before is None else set(before.shards or ())
-    if left := sorted(known.difference(found.names)):
+    if tars.on_disk and location is not None:
+        refuse_other_work(FolderTarget(tars.folder), "index")
+    previous = _newest_generation(target, run_digest)
+    known = set() if previous is None else set(previous.shards or ())
+    if left_out := sorted(known.difference(tars.names)):
         raise OutputExistsError(
-            f"the dataset in {target.location!r} has {len(left)} more tar(s), such as {left[0]!r}; "
-            f'index them all: "shardpack index --force {found.folder}"'
+            f"the dataset in {target.location!r} has {len(left_out)} more tar(s), such as {left_out[0]!r}; "
+            f'index them all: "shardpack index --force {tars.folder}"'
         )
-    if not (force or (before is not None and before.is_same_run)):
+    if not (force or (previous is not None and previous.is_same_run)):
         if has_manifest(target):
             raise OutputExistsError(
                 f"{target.location!r} already holds {FILE_NAME}; pass --force to index its tars again"
             )
-        for name in map(index_path, found.names):
-            _refuse_foreign(target, name)
+        for name in map(index_path, tars.names):
+            _refuse_other_file(target, name)
     if os.path.isdir(target.location) and not os.access(target.location, os.W_OK):
         raise StorageError(f'cannot write to {target.location!r}; change its permissions, or open with index="memory"')
-    return before
+    return previous
 
 
-def _existing(target: Target, run_digest: Callable[[], str]) -> Existing | None:
+def _newest_generation(target: Target, run_digest: Callable[[], str]) -> Generation | None:
     newest = newest_manifest(target)
     if newest is None:
         return None
@@ -95,11 +96,11 @@ def _existing(target: Target, run_digest: Callable[[], str]) -> Existing | None:
         table = whole_table(manifest, target.read)
         shards = {info.name: info for info in map(table.shard, range(len(table)))}
     published_by = Journal(target).run_digest()
-    return Existing(text, manifest, shards, bool(published_by) and published_by == run_digest())
+    return Generation(text, manifest, shards, bool(published_by) and published_by == run_digest())
 
 
-def _refuse_foreign(target: Target, name: str) -> None:
-    """Raise OutputExistsError if there is a file of this name that no run of ours has made."""
+def _refuse_other_file(target: Target, name: str) -> None:
+    """Raise OutputExistsError if a file of this name exists that is not a shardpack index."""
     if target.size(name) is not None and b'"format":"shardpack-' not in (target.read(name) or b"")[:4096]:
         where = f"{target.location}/{name}" if is_url(target.location) else os.path.join(target.location, name)
         raise OutputExistsError(f"{where!r} is not a shardpack index; move it away, or pass --force")
@@ -107,7 +108,7 @@ def _refuse_foreign(target: Target, name: str) -> None:
 
 @contextmanager
 def writing_indexes(target: Target) -> Iterator[None]:
-    """Say in an error of a bucket that takes no files what else there is."""
+    """Add to a StorageError from a bucket that the indexes can also go elsewhere."""
     try:
         yield
     except StorageError as error:
@@ -118,73 +119,78 @@ def writing_indexes(target: Target) -> Iterator[None]:
 
 
 def target_for(
-    found: TarSet,
+    tars: TarSet,
     out: str | os.PathLike[str] | None,
     options: Mapping[str, Any] | None,
     out_options: Mapping[str, Any] | None,
 ) -> tuple[Target, str | None]:
-    """Return where the indexes of some tars go, and where the tars are as seen from there; None: beside them.
+    """Return the target for the indexes, and where the tars are as seen from it; None if they are in it.
+
+    Args:
+        tars: The tars to index.
+        out: Folder or URL for the indexes; None for beside the tars.
+        options, out_options: `storage_options` of the tars and of `out`.
 
     Raises:
-        OptionError: Indexes cannot be there, or nobody who opens them there would find the tars.
+        OptionError: Indexes cannot be written there, or a reader who opens them there could not find the tars.
     """
     if out is None:
         if out_options:
             raise OptionError("out_options are for out; name it, or leave them out")
-        if found.folder.partition("://")[0] in WEB_SCHEMES:
+        if tars.folder.partition("://")[0] in WEB_SCHEMES:
             raise OptionError(
-                f"cannot write to {found.folder!r}: a web server takes no files; "
+                f"cannot write to {tars.folder!r}: a web server takes no files; "
                 "name a folder or bucket for the indexes: --out (out=)"
             )
-        if not (callable(getattr(found.store, "put", None)) and callable(getattr(found.store, "names", None))):
+        if not (callable(getattr(tars.store, "put", None)) and callable(getattr(tars.store, "names", None))):
             raise OptionError(
-                f"cannot write to {found.folder!r}: this store takes no objects, or does not list them; "
+                f"cannot write to {tars.folder!r}: this store does not take objects, or does not list them; "
                 'open its tars with index="memory"'
             )
-        return target_of(found.store, needs_list=False), None
-    if not found.on_disk and not is_url(found.folder):
+        return target_of(tars.store, needs_list=False), None
+    if not tars.on_disk and not is_url(tars.folder):
         raise OptionError(
-            f"tars in {found.folder!r} are not found from elsewhere: it has no URL; write the indexes beside them, "
+            f"tars in {tars.folder!r} cannot be found from elsewhere, as it has no URL; write the indexes beside them, "
             'or open the tars with index="memory"'
         )
     out = os.fspath(out)
     if is_url(out):
         if out.partition("://")[0] in WEB_SCHEMES:
             raise OptionError(f"cannot write to {out.partition('?')[0]!r}: a web server takes no files")
-        if found.on_disk:
+        if tars.on_disk:
             raise OptionError(
                 f"tars on this disk cannot be found from {out!r}; write the indexes beside them, then copy both"
             )
-        same_kind = out.partition("://")[0] == found.folder.partition("://")[0]
-        store = open_store(out, out_options or (options if same_kind else None))
-        here = store.location == found.folder
-        shards_at = None if here else _checked(found.folder, store.location)
-        return target_of(store, needs_list=False), shards_at
+        same_scheme = out.partition("://")[0] == tars.folder.partition("://")[0]
+        store = open_store(out, out_options or (options if same_scheme else None))
+        beside = store.location == tars.folder
+        return target_of(store, needs_list=False), None if beside else _checked(tars.folder, store.location)
     store = open_store(os.path.abspath(out), out_options)
-    if found.on_disk and os.path.realpath(out) == os.path.realpath(found.folder):
-        return target_of(found.store), None
-    return target_of(store), _checked(_from(store.location, found), store.location)
+    if tars.on_disk and os.path.realpath(out) == os.path.realpath(tars.folder):
+        return target_of(tars.store), None
+    return target_of(store), _checked(_relative_location(tars, store.location), store.location)
 
 
-def _from(folder: str, found: TarSet) -> str:
-    """Return where the tars are, as seen from a folder."""
-    if not found.on_disk:
-        return found.folder
+def _relative_location(tars: TarSet, folder: str) -> str:
+    """Return where the tars are as seen from a local folder: a relative path where possible."""
+    if not tars.on_disk:
+        return tars.folder
     try:
-        there = os.path.relpath(os.path.realpath(found.folder), os.path.realpath(folder))
-    except ValueError:  # another drive of Windows
-        there = found.folder
-    return there.replace(os.sep, "/")
+        location = os.path.relpath(os.path.realpath(tars.folder), os.path.realpath(folder))
+    except ValueError:  # on Windows: the folder is on another drive
+        location = tars.folder
+    return location.replace(os.sep, "/")
 
 
-def _checked(shards_at: str, home: str) -> str:
-    if is_url(shards_at) and not is_followed(home, shards_at):
+def _checked(location: str, home: str) -> str:
+    """Return a location that a manifest in `home` may name; raise OptionError if it may not."""
+    if is_url(location) and not is_followed(home, location):
         raise OptionError(
-            f"tars at {shards_at!r} are not found from elsewhere (SPEC 6.5); write the indexes beside them"
+            f"tars at {location!r} cannot be found from elsewhere (SPEC 6.5); write the indexes beside them"
         )
-    if not is_location(shards_at):
+    if not is_location(location):
         raise OptionError(
-            f"cannot say in {home!r} where the tars are: {shards_at[:80]!r} is neither a path nor a URL without "
+            f"cannot say in {home!r} where the tars are: {location[:80]!r} is neither a path nor a URL without "
             "user, query and fragment"
         )
-    return shards_at
+    return location

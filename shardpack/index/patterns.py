@@ -1,9 +1,9 @@
-"""Patterns as shells spell them, pure: braces that list names, and wildcards that names match.
+"""Shell patterns, without any I/O: braces that list names, and wildcards that names are compared with.
 
-    expand_braces("{a,b}-{08..10}.tar")     six names, whether or not there are such files
-    Glob("train/**/*.tar").matches(name)    names that are there; `*` and `?` stop at slashes, `**/` does not
+    expand_braces("{a,b}-{08..10}.tar")     six names, whether or not such files exist
+    Glob("train/**/*.tar").matches(name)    compares an existing name; `*` and `?` stop at slashes, `**/` does not
 
-As in shells, a wildcard matches no dot at the start of a component: hidden files and folders must be named.
+As in shells, wildcards do not match a dot at the start of a component, so hidden files must be named.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ _ANY_FOLDERS = "**"
 
 
 class Glob:
-    """A pattern with wildcards, `*`, `?`, `[...]` and `**/`, that names below `folder` are compared with.
+    """A pattern with the wildcards `*`, `?`, `[...]` and `**/`.
 
     Attributes:
-        folder: The folders in front of the first wildcard: all matches lie below.
+        folder: The folders before the first wildcard; all matches are below it.
     """
 
     def __init__(self, pattern: str) -> None:
@@ -36,12 +36,12 @@ class Glob:
         self._names_hidden = any(part.startswith(".") for part in self._folders)
 
     def matches(self, name: str) -> bool:
-        """Return whether a name, relative to `folder`, is what the pattern means."""
+        """Return whether a name, relative to `folder`, matches the pattern."""
         *folders, last = name.split("/")
         return _matches(self._last, last) and _match_folders(self._folders, folders)
 
     def may_hold(self, folder: str) -> bool:
-        """Return whether names below a folder, relative to `folder`, may match: whether it is worth listing."""
+        """Return whether names in a subfolder, given relative to `folder`, can match."""
         for depth, name in enumerate(folder.split("/")):
             if depth >= len(self._folders):
                 return False
@@ -53,13 +53,13 @@ class Glob:
 
 
 class MemberPattern:
-    """A pattern of names in a tar (SPEC 2.4): of last components if it has no slash, else of whole names."""
+    """A pattern for names in a tar (SPEC 2.4): for last components if it has no slash, else for whole names."""
 
     def __init__(self, pattern: str) -> None:
         self._parts = [re.compile(translate(part)) for part in pattern.split("/")]
 
     def matches(self, name: str) -> bool:
-        """Return whether the pattern means a member of this name."""
+        """Return whether the name of a member matches the pattern."""
         if len(self._parts) == 1:
             return self._parts[0].match(name.rpartition("/")[2]) is not None
         components = name.split("/")
@@ -69,7 +69,7 @@ class MemberPattern:
 
 
 def has_wildcards(text: str) -> bool:
-    """Return whether a text has a wildcard in it."""
+    """Return whether a text contains a wildcard."""
     return _WILDCARD.search(text) is not None
 
 
@@ -91,12 +91,12 @@ def _match_folders(parts: list[str], folders: list[str]) -> bool:
 
 
 def expand_braces(pattern: str) -> list[str]:
-    """Return the names that a pattern's braces list, the last braces changing fastest; itself, if they list nothing.
+    """Return the names that a pattern's braces stand for; the last braces change fastest.
 
-    Nothing is looked up. Braces that are no list, such as `{x}`, stand for themselves.
+    Does not check whether such files exist. Braces that are not a list, such as `{x}`, stay as they are.
 
     Raises:
-        OptionError: More than a million names, most likely a slip.
+        OptionError: The braces stand for more than a million names, most likely by mistake.
 
     Example:
         >>> expand_braces("{a,b}-{08..10}.tar")
@@ -111,7 +111,7 @@ def expand_braces(pattern: str) -> list[str]:
 def _expanded(text: str) -> Iterator[str]:
     begin = text.find("{")
     while begin >= 0:
-        commas, end = _scan(text, begin)
+        commas, end = _find_commas_and_end(text, begin)
         if end < 0:
             begin = text.find("{", begin + 1)
             continue
@@ -123,8 +123,11 @@ def _expanded(text: str) -> Iterator[str]:
     yield text
 
 
-def _scan(text: str, begin: int) -> tuple[list[int], int]:
-    """Return where the commas of the braces at `begin` are and where these end; -1 if they do not."""
+def _find_commas_and_end(text: str, begin: int) -> tuple[list[int], int]:
+    """Return the offsets of the commas and of the closing brace that belong to the brace at `begin`.
+
+    The second is -1 if the brace is not closed.
+    """
     depth = 0
     commas: list[int] = []
     for at in range(begin, len(text)):
@@ -147,16 +150,15 @@ def _choices(text: str, begin: int, commas: list[int], end: int) -> Iterator[str
             yield from _expanded(text[left + 1 : right])
         return
     inside = text[begin + 1 : end]
-    found = _RANGE.fullmatch(inside)
-    if found:
-        yield from _range(found)
+    if range_match := _RANGE.fullmatch(inside):
+        yield from _range(range_match)
     else:
         for name in _expanded(inside):
             yield "{" + name + "}"
 
 
-def _range(found: re.Match[str]) -> Iterator[str]:
-    first, last, first_letter, last_letter, step = found.groups()
+def _range(match: re.Match[str]) -> Iterator[str]:
+    first, last, first_letter, last_letter, step = match.groups()
     stride = abs(int(step)) if step and int(step) else 1
     if first_letter:
         for code in _steps(ord(first_letter), ord(last_letter), stride):

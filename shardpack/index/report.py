@@ -1,4 +1,4 @@
-"""What indexing found: values that tell people and programs."""
+"""What `index` returns, and the repeated keys in it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class RepeatedKey:
-    """A key that names two samples: where each begins."""
+    """A key that names two samples, with the shard and offset at which each of them starts."""
 
     key: str
     shard: str
@@ -25,16 +25,16 @@ class IndexReport:
     """What was indexed.
 
     Attributes:
-        out: Folder or URL of the manifest.
-        num_samples, num_shards, num_bytes: Totals.
+        out: Folder or URL that holds the manifest.
+        num_samples, num_shards, num_bytes: Totals; the bytes are those of the tars.
         samples_per_field: How many samples have each field.
         repeated: Keys that name two samples, in the order found.
-        without_key: Files in the tars that belong to no sample, by their names.
-        ignored: How many files each pattern of `ignore` made us ignore.
-        changed: Tars that are not as the manifest before described them; only with `force`.
-        without_checksums: Tars whose payloads were not read, so that nobody can check them.
-        resumed: Tars whose index was there already, from a run that was cut off.
-        bytes_fetched: Bytes that were read: of the tars, and a few to see that nobody else indexes them.
+        without_key: How many files are part of no sample, as their names have no key and field.
+        ignored: How many files each pattern of `ignore` matched; patterns that matched none are left out.
+        changed: Names of tars that differ from their description in the previous manifest; only with `force`.
+        without_checksums: How many tars have no checksums, as their payloads were not read.
+        resumed: How many tars an interrupted run had already indexed.
+        bytes_fetched: How many bytes were read: of the tars, and a few of the lease.
         seconds: Wall time.
     """
 

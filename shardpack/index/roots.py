@@ -1,7 +1,7 @@
-"""Where tars may lie: this machine's disk, a bucket or server, or a store that the caller has.
+"""The places to search for tars: the local disk, a bucket or server, or a store passed by the caller.
 
-A `Root` answers the same four questions for each of them, so that `find.py` knows one way to look for tars.
-Paths below a root have slashes; those of the disk are absolute.
+A `Root` has the same four methods for each of them, so `find.py` searches all in one way. Paths have slashes;
+those on the disk are absolute.
 """
 
 from __future__ import annotations
@@ -27,33 +27,43 @@ Kind = Literal["file", "folder", "special", "missing", "unknown"]  # special: a 
 
 
 class Root(Protocol):
-    """Where paths begin. Equal roots are one folder or bucket; tars of one dataset lie below one."""
+    """A disk, bucket or store that paths start from; all tars of a dataset are below equal roots."""
 
     def kind(self, path: str) -> Kind:
-        """Return what is at a path; "unknown" where asking would cost a request."""
+        """Return what is at a path; "unknown" where that would cost a request.
+
+        Raises:
+            StorageError: The disk refuses to say.
+        """
         ...
 
     def names(self, folder: str, glob: Glob | None = None) -> Iterable[str]:
-        """Return names of files below a folder, relative to it: those in it, or those that a pattern may match.
+        """Return names of files relative to a folder.
+
+        Args:
+            folder: The folder.
+            glob: Pattern to list subfolders for, as far as it may match in them; the caller still has to
+                compare the names with it. None lists only the files directly in the folder.
 
         Raises:
-            ShardNotFoundError: There is no such folder, where that can be known.
-            OptionError: There is no list of names here.
+            ShardNotFoundError: The folder does not exist, where that can be known.
+            StorageError: The folder cannot be listed.
+            OptionError: This root cannot list names.
         """
         ...
 
     def store(self, folder: str) -> tuple[WritableStore, str]:
-        """Return a store that holds what lies below a folder, and the folder that its names begin at."""
+        """Return a store for what is below a folder, and the folder that the store's names are relative to."""
         ...
 
     def shown(self, path: str) -> str:
-        """Return a path for people, without secrets."""
+        """Return a path for messages, without secrets."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class DiskRoot:
-    """The disk of this machine."""
+    """The local disk."""
 
     def kind(self, path: str) -> Kind:
         try:
@@ -61,7 +71,7 @@ class DiskRoot:
         except FileNotFoundError:
             return "missing"
         except OSError as error:
-            raise StorageError(f"cannot look at {path!r}: {error.strerror}; check its permissions") from error
+            raise StorageError(f"cannot read the status of {path!r}: {error.strerror}; check permissions") from error
         return "file" if stat.S_ISREG(mode) else "folder" if stat.S_ISDIR(mode) else "special"
 
     def names(self, folder: str, glob: Glob | None = None) -> list[str]:
@@ -79,7 +89,7 @@ class DiskRoot:
 
 @dataclass(frozen=True, slots=True)
 class UrlRoot:
-    """A bucket or server: all URLs that begin alike up to their host, with the same query."""
+    """A bucket or server: all URLs with the same scheme, host and query."""
 
     host: str
     query: str = ""
@@ -95,8 +105,8 @@ class UrlRoot:
     def names(self, folder: str, glob: Glob | None = None) -> list[str]:
         if self._is_web:
             raise OptionError(
-                f"a web server has no list of its files, and {self.shown(folder)!r} cannot be searched for tars; "
-                "name each, or all as in https://host/train-{000000..000127}.tar"
+                f"a web server does not list its files, so {self.shown(folder)!r} cannot be searched for tars; "
+                "name each tar, or use braces as in https://host/train-{000000..000127}.tar"
             )
         names = open_store(self._url(folder), self.options).names()
         return names if glob is not None else [name for name in names if "/" not in name]
@@ -115,10 +125,10 @@ class UrlRoot:
 
 
 def split_url(url: str, options: Mapping[str, Any] | None) -> tuple[UrlRoot, str]:
-    """Return the root of a URL and the path below it, decoded where URLs of its kind are encoded."""
+    """Return the root of a URL and the path below it; percent-encoding is undone where the scheme has it."""
     scheme, _, rest = url.partition("://")
     query = ""
-    if scheme in WEB_SCHEMES:  # elsewhere "?" and "#" may be part of a name, or of a pattern
+    if scheme in WEB_SCHEMES:  # in other schemes "?" and "#" may be part of a name or a pattern
         rest, _, query = rest.partition("#")[0].partition("?")
     host, _, path = rest.partition("/")
     return UrlRoot(f"{scheme}://{host}", query, options), unquote(path) if scheme in WEB_SCHEMES else path
@@ -126,7 +136,7 @@ def split_url(url: str, options: Mapping[str, Any] | None) -> tuple[UrlRoot, str
 
 @dataclass(frozen=True, slots=True)
 class StoreRoot:
-    """A store that the caller has: its names are the paths."""
+    """A store passed by the caller; its names are the paths."""
 
     given: Any
 
@@ -136,22 +146,22 @@ class StoreRoot:
     def names(self, folder: str, glob: Glob | None = None) -> list[str]:
         list_names = getattr(self.given, "names", None)
         if not callable(list_names):
-            raise OptionError(f"{self.given!r} has no list of its names; pass (store, names of the tars)")
+            raise OptionError(f"{self.given!r} does not list its names; pass (store, names of the tars)")
         prefix = f"{folder}/" if folder else ""
         names = [name[len(prefix) :] for name in list_names() if name.startswith(prefix)]
         if folder and not names:
             raise ShardNotFoundError(f"no tar found at {self.shown(folder)!r}; check the name")
         return names if glob is not None else [name for name in names if "/" not in name]
 
-    def store(self, folder: str) -> tuple[WritableStore, str]:  # noqa: ARG002 - the store has no other beginning
-        return cast("WritableStore", adapt(self.given)), ""  # whether it can be written to, only writing asks
+    def store(self, folder: str) -> tuple[WritableStore, str]:  # noqa: ARG002 - names start at the top of the store
+        return cast("WritableStore", adapt(self.given)), ""  # `target_for` checks whether it can be written to
 
     def shown(self, path: str) -> str:
         return f"{getattr(self.given, 'location', '')}/{path}".strip("/") if path else repr(self.given)
 
 
 def _files(folder: str, below: str, glob: Glob | None, parents: tuple[tuple[int, int], ...]) -> Iterator[str]:
-    """Yield names of files; follows links to folders, as shells do, but not to one that they lie in."""
+    """Yield names of files; follow links to folders, as shells do, but not to a folder that contains the link."""
     with os.scandir(folder) as entries:
         for entry in entries:
             name = below + entry.name
@@ -161,5 +171,5 @@ def _files(folder: str, below: str, glob: Glob | None, parents: tuple[tuple[int,
                 status = entry.stat()
                 identity = (status.st_dev, status.st_ino)
                 if identity not in parents:
-                    with suppress(PermissionError):  # shells pass over what they may not list
+                    with suppress(PermissionError):  # shells skip folders that they may not list
                         yield from _files(entry.path, f"{name}/", glob, (*parents, identity))

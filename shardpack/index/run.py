@@ -1,4 +1,4 @@
-"""`index`: tars that others wrote become a dataset; `index_in_memory`: for as long as an object lives."""
+"""`index` makes a dataset of existing tars; `index_in_memory` does so without writing anything."""
 
 from __future__ import annotations
 
@@ -38,43 +38,42 @@ def index(
     out_options: Mapping[str, Any] | None = None,
     progress: Progress = no_progress,
 ) -> IndexReport:
-    """Write the indexes, key index and manifest for tars that others wrote; the tars stay as they are.
+    """Index existing tars as a dataset, without changing them; return what was indexed.
 
-    Members are grouped as webdataset groups them. Tars on disk are read once, from end to end. In a
-    bucket or on a server, payloads are skipped where that saves a quarter of the bytes; such tars
-    have no checksums. A run that was cut off there continues: tars whose index is written, and that
-    have the same length and ETag, are not read again. With `force` it also repairs a dataset whose
-    indexes or manifest are damaged or lost. Where the tars are indexed otherwise than before, that
-    is the next generation: what the one before said of classes and packing is kept, and its files
-    stay as they are.
+    Writes an index per tar, the key index and the manifest. Members are grouped as webdataset groups
+    them. Tars on disk are read once, from end to end. In a bucket or on a server, payloads are skipped
+    where that saves a quarter of the bytes; such tars have no checksums. There, a run that was
+    interrupted continues: tars that are indexed, and whose length and ETag have not changed, are not
+    read again. With `force` this also repairs a dataset whose indexes or manifest are damaged or lost.
+    If the result differs from the dataset that was there, it is the next generation: it keeps the
+    classes and packing options of the previous one, whose files stay as they are.
 
     Args:
         tars: A folder, a pattern (`train-*.tar`, `train-{000000..000127}.tar`), a tar, the URL of
-            any of these, or a list. A web server (`https://`) has no list of its files: name the
-            tars, or use braces. Or a store, for the tars at its top, or (store, names or patterns).
-        out: Folder or URL that indexes and manifest go to. None: where the tars are, in the folder
-            that holds them all. The manifest then says where the tars are, so that it is enough to
-            open `out`.
-        jobs: For tars on disk, worker processes; None takes one a core, but no more than pay for
-            their start. Elsewhere, tars indexed at the same time; None takes 16.
-        checksums: True reads every payload; False skips them also on disk; None decides as above.
-        on_duplicate: "raise" refuses tars in which a key names two samples; "keep" indexes them
-            as webdataset would read them: by position, and by key only where it is unique.
-        ignore: Patterns of files in the tars that become part of no sample: of their names without
-            folders, or with a slash in the pattern, of whole names. Default: what macOS writes
+            any of these, or a list of them. Web servers (`https://`) do not list their files: name
+            the tars, or use braces. Or a store, for the tars at its top, or (store, names or patterns).
+        out: Folder or URL for the indexes and the manifest. The manifest records where the tars are,
+            so that opening `out` is enough. Default: the folder that holds all the tars.
+        jobs: For tars on disk, the number of worker processes. Default: one per core, but not more
+            than are worth starting. For remote tars, how many are indexed at once. Default: 16.
+        checksums: True reads every payload; False skips payloads on disk too; None decides as above.
+        on_duplicate: "raise" refuses tars in which a key names two samples; "keep" indexes them as
+            webdataset reads them: all samples by position, and by key only those whose key is unique.
+        ignore: Patterns of members to leave out. They are matched against names without folders, or
+            against whole names if the pattern has a slash. Default: the files that macOS writes
             beside each file (AppleDouble).
-        force: Go on where there is a manifest already: mend its files, or add the next generation.
+        force: Continue although a manifest exists: repair its files, or add the next generation.
         storage_options: For URLs, as `open` takes them.
-        out_options: The same for `out`. None: `storage_options`, if both have the same scheme.
-        progress: Called as progress("index", bytes done, bytes in all); skipped bytes count. For
-            remote tars it is called in threads, one call at a time; before that as
-            progress("sizes", tars, tars in all).
+        out_options: The same for `out`. Default: `storage_options`, if both URLs have the same scheme.
+        progress: Called as progress("index", bytes done, total bytes); skipped bytes count as done.
+            For remote tars it is called from threads, one call at a time, and first as
+            progress("sizes", tars done, total tars).
 
     Raises:
-        DuplicateKeyError: Keys repeat; the first few are named with shard and offsets.
+        DuplicateKeyError: Keys repeat; the message names the first few with shard and offsets.
         CorruptShardError: A tar is damaged, compressed or holds no samples.
-        OutputExistsError: There is a manifest already, and `force` is off.
-        OptionError: Indexes cannot be written there; says where else.
+        OutputExistsError: A manifest exists already, and `force` is off.
+        OptionError: Indexes cannot be written there; the message says where they can.
 
     Example:
         >>> shardpack.index("out/shard-{000000..000000}.tar", out="indexes/").num_samples
@@ -86,64 +85,71 @@ def index(
     if checksums not in (True, False, None):
         raise OptionError(f"checksums is {checksums!r}; choose True, False or None")
     jobs = as_jobs(jobs)
-    found = find_tars(tars, storage_options)
+    tar_set = find_tars(tars, storage_options)
     ignore = check_ignore(ignore)
-    target, shards_at = target_for(found, out, storage_options, out_options)
+    target, location = target_for(tar_set, out, storage_options, out_options)
     with storage_errors(f"write indexes to {target.location!r}"):
-        digests = TarDigests(found, ignore)
-        run_digest = partial(digests.of_run, on_duplicate, checksums, shards_at)
-        before = check_writable(found, target, shards_at, force=force, run_digest=run_digest)
+        digests = TarDigests(tar_set, ignore)
+        run_digest = partial(digests.of_run, on_duplicate, checksums, location)
+        previous = check_writable(tar_set, target, location, force=force, run_digest=run_digest)
         with writing_indexes(target):
             transaction = Transaction.index_beside(target, run_digest=run_digest)
         with transaction:
-            built = Build(found, target, transaction, ignore=ignore, digests=digests, before=before)
+            build = Build(tar_set, target, transaction, ignore=ignore, digests=digests, previous=previous)
             try:
-                built.add_all(jobs=jobs, checksums=checksums, progress=progress)
-                built.check_unique(on_duplicate)
-                whole, files = built.encode(shards_at)
+                build.index_all(jobs=jobs, checksums=checksums, progress=progress)
+                build.check_unique(on_duplicate)
+                manifest, files = build.encode(location)
                 with writing_indexes(target):
                     transaction.publish(files)
             except BaseException:
-                if found.on_disk:  # quickly indexed again: somebody's folder is left as it was
+                if tar_set.on_disk:  # indexing again is cheap here, so leave the user's folder as it was
                     transaction.roll_back()
                 raise
     return IndexReport(
         out=target.location,
-        num_samples=whole.num_samples,
-        num_shards=whole.num_shards,
-        num_bytes=whole.num_bytes,
-        samples_per_field=dict(whole.samples_per_field),
-        repeated=tuple(built.repeated),
-        without_key=built.without_key,
-        ignored=dict(sorted(built.ignored.items())),
-        changed=_changed((before and before.shards) or {}, built.shards),
-        without_checksums=sum(info.crc32c is None for info in built.shards),
-        resumed=built.resumed,
-        bytes_fetched=built.bytes_fetched,
+        num_samples=manifest.num_samples,
+        num_shards=manifest.num_shards,
+        num_bytes=manifest.num_bytes,
+        samples_per_field=dict(manifest.samples_per_field),
+        repeated=tuple(build.repeated),
+        without_key=build.without_key,
+        ignored=dict(sorted(build.ignored.items())),
+        changed=_changed((previous and previous.shards) or {}, build.shards),
+        without_checksums=sum(info.crc32c is None for info in build.shards),
+        resumed=build.resumed,
+        bytes_fetched=build.bytes_fetched,
         seconds=time.perf_counter() - began,
     )
 
 
-def index_in_memory(found: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, base: Store | None = None) -> Store:
-    """Return a store of plain tars with their index in memory; `base` reads the tars, if not their own store."""
+def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, base: Store | None = None) -> Store:
+    """Return a store of the tars and of their indexes and manifest, which are in memory only.
+
+    Args:
+        tar_set: The tars to index.
+        ignore: As `index` takes it.
+        base: Reads the tars afterwards. Default: their own store.
+    """
     memory = MemoryStore({})
     target = target_of(memory)
     with Transaction.index_beside(target) as transaction:
-        built = Build(found, target, transaction, ignore=check_ignore(ignore))
-        built.add_all()
-        built.check_unique("keep")
-        _, files = built.encode()
+        build = Build(tar_set, target, transaction, ignore=check_ignore(ignore))
+        build.index_all()
+        build.check_unique("keep")
+        _, files = build.encode()
         transaction.publish(files)
     objects = {name: bytes(memory.buffer(name)) for name in memory.names()}
-    return MemoryStore(objects, base=base or found.store)
+    return MemoryStore(objects, base=base or tar_set.store)
 
 
 def _changed(before: Mapping[str, ShardInfo], after: Sequence[ShardInfo]) -> list[str]:
-    """Return the tars that are others than before, as far as both know."""
+    """Return the names of tars that were described otherwise before."""
     return [info.name for info in after if _differ(before.get(info.name, info), info)]
 
 
 def _differ(one: ShardInfo, other: ShardInfo) -> bool:
+    """Return whether two descriptions are of different tars, compared by what both of them have."""
     if one.crc32c is not None and other.crc32c is not None:
         return one.crc32c != other.crc32c
     both = one.crc32c is other.crc32c is None

@@ -67,7 +67,7 @@ def verify_metadata(
     """
     checks: list[Callable[[], None]] = [
         *(partial(_check_file, store, segment) for segment in (*manifest.table_segments, *manifest.key_segments)),
-        partial(_check_table, manifest, table),
+        partial(_check_table, manifest, shard_list),
         partial(_check_keys, store, manifest, hashes),
         partial(_check_copy, store, manifest),
     ]
@@ -80,7 +80,7 @@ def verify_metadata(
             if problem.shard not in seen:  # one problem per file
                 seen.add(problem.shard)
                 yield problem
-    yield from _strays(store, manifest, table)
+    yield from _strays(store, manifest, shard_list)
 
 
 def _check_file(store: Store, segment: Segment) -> None:
@@ -104,12 +104,12 @@ def _check_file(store: Store, segment: Segment) -> None:
 
 def _check_table(manifest: Manifest, shard_list: ShardList) -> None:
     """Compare the totals and the fingerprint of the shard table with the manifest."""
-    table.check()
+    shard_list.check()
     totals: dict[str, int] = {}
-    for info in table:
+    for info in shard_list:
         for name, count in info.samples_per_field.items():
             totals[name] = totals.get(name, 0) + count
-    columns = table.columns
+    columns = shard_list.columns
     actual = (dict(sorted(totals.items())), int(columns.num_bytes.sum()), fingerprint_text(chain_columns(columns)))
     if actual != (dict(manifest.samples_per_field), manifest.num_bytes, manifest.fingerprint):
         raise CorruptManifestError(
@@ -153,7 +153,7 @@ def _strays(store: Store, manifest: Manifest, shard_list: ShardList) -> Iterator
     known = set(metadata_paths(manifest))
     tars: set[str] = set()
     try:
-        for info in table:
+        for info in shard_list:
             known.add(info.index_path)
             if manifest.locations[info.location] == OWN_FOLDER:
                 tars.add(info.name)
@@ -201,12 +201,12 @@ def _names(store: Store, folders: set[str]) -> list[str]:
         with suppress(StorageError):
             return [] if list_names is None else list(list_names())
         return []
-    found: list[str] = []
+    names: list[str] = []
     for below in sorted({"", *folders}):
         with suppress(OSError):
             entries = sorted(os.listdir(os.path.join(store.folder, below)))
-            found.extend(f"{below}/{entry}" if below else entry for entry in entries)
+            names.extend(f"{below}/{entry}" if below else entry for entry in entries)
     for path, _, files in os.walk(os.path.join(store.folder, FOLDER)):
         below = os.path.relpath(path, store.folder).replace(os.sep, "/")
-        found.extend(f"{below}/{name}" for name in sorted(files))
-    return found
+        names.extend(f"{below}/{name}" for name in sorted(files))
+    return names

@@ -40,7 +40,7 @@ def built(tars, *, target=None, **options):
     found = find_tars(tars if isinstance(tars, (str, os.PathLike)) else MemoryStore(tars))
     with Transaction.index_beside(target) as transaction:
         build = Build(found, target, transaction)
-        build.add_all(**options)
+        build.index_all(**options)
     return build, target
 
 
@@ -57,7 +57,7 @@ def test_repeats_are_all_but_the_first_of_a_key_in_the_order_of_the_dataset(shar
         if (shard, offset) != first.setdefault(key, (shard, offset)):
             expected.append((key, shard, offset, *first[key]))
     if expected:
-        with pytest.raises(DuplicateKeyError, match=rf"^{len(expected)} key\(s\) come back"):
+        with pytest.raises(DuplicateKeyError, match=rf"^{len(expected)} key\(s\) repeat"):
             build.check_unique("raise")
         build.repeated.clear()
     build.check_unique("keep")

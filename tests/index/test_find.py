@@ -74,15 +74,15 @@ def test_what_urls_stand_for(urls, folder, names):
         (
             "https://h/d/*.tar",
             OptionError,
-            r"web server has no list .* as in https://host/train-\{000000..000127\}.tar",
+            r"web server does not list .* as in https://host/train-\{000000..000127\}.tar",
         ),
-        ("https://h/d/", OptionError, "web server has no list of its files"),
-        (["https://h/a.tar", "https://i/b.tar"], OptionError, "one dataset lies below one URL"),
-        (["https://h/a.tar?s=1", "https://h/b.tar?s=2"], OptionError, "their URLs have queries of their own"),
+        ("https://h/d/", OptionError, "web server does not list its files"),
+        (["https://h/a.tar", "https://i/b.tar"], OptionError, "a dataset must be below one URL"),
+        (["https://h/a.tar?s=1", "https://h/b.tar?s=2"], OptionError, "their URLs have different queries"),
         (["s3://a/x.tar", "s3://b/y.tar"], OptionError, "different buckets"),
         (["memory://b/train-0.tar"] * 2, OptionError, "a tar is named twice"),
         ("memory://b/{0..9999999}.tar", OptionError, "more than 1,000,000 names"),
-        (["https://h/x", "https://h/y.tar"], OptionError, "no list"),
+        (["https://h/x", "https://h/y.tar"], OptionError, "does not list"),
     ],
 )
 @pytest.mark.usefixtures("bucket")
@@ -219,5 +219,5 @@ class Blind:
 def test_a_store_without_a_list_takes_names():
     assert find_tars((Blind(), ["b.tar", "a-{0..1}.tar"])).names == ("b.tar", "a-0.tar", "a-1.tar")
     for meant in (Blind(), (Blind(), "*.tar")):
-        with pytest.raises(OptionError, match=r"has no list of its names; pass \(store, names of the tars\)"):
+        with pytest.raises(OptionError, match=r"does not list its names; pass \(store, names of the tars\)"):
             find_tars(meant)

@@ -323,7 +323,7 @@ class Endless(Remote):
 
 @pytest.mark.parametrize("payload_bytes", [0, 100_000], ids=["empty", "large"])
 def test_members_without_end(payload_bytes):
-    with pytest.raises(CorruptShardError, match="tar has more than 5,000 members; make several of it"):
+    with pytest.raises(CorruptShardError, match="tar has more than 5,000 members; split it"):
         scan_headers(Endless(payload_bytes), "x.tar", limits=ScanLimits(max_members=5000))
 
 

@@ -61,9 +61,9 @@ def test_of_a_bucket_the_url_is_said(tmp_path):
     [
         ("https://host/x", None, "a web server takes no files; name a folder or bucket"),
         ("s3://bucket/x", "https://host/y?secret=1", r"cannot write to 'https://host/y': a web server takes no files"),
-        ("sftp://host/x", "idx", r"not found from elsewhere \(SPEC 6\.5\)"),
+        ("sftp://host/x", "idx", r"cannot be found from elsewhere \(SPEC 6\.5\)"),
         ("s3://user@host/x", "idx", "neither a path nor a URL without user"),
-        ("a store of the caller's", "idx", "not found from elsewhere: it has no URL"),
+        ("a store of the caller's", "idx", "cannot be found from elsewhere, as it has no URL"),
     ],
 )
 def test_where_nobody_would_find_the_tars(home, out, text, tmp_path, monkeypatch):
@@ -83,7 +83,9 @@ def test_a_store_that_takes_nothing():
     class ReadOnly:
         location, folder = "s3://bucket", None
 
-    with pytest.raises(OptionError, match='takes no objects, or does not list them; open its tars with index="memory"'):
+    with pytest.raises(
+        OptionError, match='does not take objects, or does not list them; open its tars with index="memory"'
+    ):
         target_for(TarSet(ReadOnly(), ("x.tar",)), None, None, None)
 
 

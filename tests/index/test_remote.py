@@ -204,7 +204,7 @@ def test_without_etags_nothing_is_taken_over(bucket):
 
 def test_repeated_keys_leave_the_work_done(bucket):
     bucket.objects["train-004.tar"] = TARS["train-000.tar"]
-    with pytest.raises(DuplicateKeyError, match=r"20 key\(s\) come back: '00000' in 'train-004.tar' at 0"):
+    with pytest.raises(DuplicateKeyError, match=r"20 key\(s\) repeat: '00000' in 'train-004.tar' at 0"):
         shardpack.index("memory://bucket")
     report = shardpack.index("memory://bucket", on_duplicate="keep")
     assert (report.resumed, len(report.repeated)) == (5, 20)

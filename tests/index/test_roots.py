@@ -55,6 +55,6 @@ def test_what_is_shown_has_no_secrets():
     root, path = split_url("https://me:password@host/a/x.tar?sig=secret", {"token": "hidden"})
     assert root.shown(path) == "https://host/a/x.tar"
     assert "hidden" not in repr(root)
-    with pytest.raises(OptionError, match="a web server has no list of its files, and 'https://host/a' cannot be") as e:
+    with pytest.raises(OptionError, match="a web server does not list its files, so 'https://host/a' cannot be") as e:
         root.names("a")
     assert "secret" not in str(e.value)

@@ -113,7 +113,7 @@ def test_any_order_of_members_is_webdatasets_or_refused_by_both(tmp_path_factory
     keys = [key for key, _ in truth]
     repeats = [i for i, key in enumerate(keys) if key in keys[:i]]
     if repeats:
-        with pytest.raises(DuplicateKeyError, match=rf"^{len(repeats)} key\(s\) come back"):
+        with pytest.raises(DuplicateKeyError, match=rf"^{len(repeats)} key\(s\) repeat"):
             shardpack.index(folder, jobs=1)
         assert not list(folder.rglob("*.index")), "nothing is left of a refusal"
     report = shardpack.index(folder, on_duplicate="keep", jobs=1)
@@ -132,7 +132,7 @@ def test_any_order_of_members_is_webdatasets_or_refused_by_both(tmp_path_factory
 
 def test_keys_that_come_back_are_named_with_shard_and_both_offsets(tmp_path):
     tars(tmp_path, one=A + B + entry(b"a.cls", b"1") + END, two=C + B + END)
-    text = r"2 key\(s\) come back: 'a' in 'one.tar' at 4096, after 'one.tar' at 0; "
+    text = r"2 key\(s\) repeat: 'a' in 'one.tar' at 4096, after 'one.tar' at 0; "
     text += r"'b' in 'two.tar' at 2048, after 'one.tar' at 2048; repack .*--on-duplicate keep"
     with pytest.raises(DuplicateKeyError, match=text):
         shardpack.index(tmp_path)
@@ -158,7 +158,7 @@ def test_offsets_follow_the_order_of_the_dataset_not_of_the_names(tmp_path):
 
 def test_many_repeats_are_counted(tmp_path):
     tars(tmp_path, x=b"".join(entry(b"%c.jpg" % key, b"") for key in b"abcdeabcde") + END)
-    with pytest.raises(DuplicateKeyError, match=r"^5 key\(s\) come back: .*; and 2 more; repack"):
+    with pytest.raises(DuplicateKeyError, match=r"^5 key\(s\) repeat: .*; and 2 more; repack"):
         shardpack.index(tmp_path)
 
 
@@ -193,7 +193,9 @@ def test_names_that_no_tar_has(tmp_path):
         with pytest.raises(ShardNotFoundError, match=text):
             shardpack.index(path)
     (tmp_path / "x.tar.gz").unlink()
-    with pytest.raises(ShardNotFoundError, match=r"no .tar file in .*; for folders below it, give a pattern: .*\*\*"):
+    with pytest.raises(
+        ShardNotFoundError, match=r"no .tar file in .*; to search the folders below it, give a pattern: .*\*\*"
+    ):
         shardpack.index(tmp_path)
     with pytest.raises(OptionError, match="no tar is named"):
         shardpack.index([])
@@ -317,10 +319,10 @@ def test_tars_in_a_store_of_the_caller(tmp_path):
     for tars in (MemoryStore(objects), (Bare(objects), "{x,y}.tar")):
         assert [sample.key for sample in shardpack.open(tars, index="memory")] == ["a", "b", "c"]
     with pytest.raises(
-        OptionError, match=r"takes no objects, or does not list them; open its tars with index=.memory."
+        OptionError, match=r"does not take objects, or does not list them; open its tars with index=.memory."
     ):
         shardpack.index((Bare(objects), "x.tar"))
-    with pytest.raises(OptionError, match="are not found from elsewhere: it has no URL"):
+    with pytest.raises(OptionError, match="cannot be found from elsewhere, as it has no URL"):
         shardpack.index((Bare(objects), "x.tar"), out=tmp_path / "out")
 
 

@@ -18,7 +18,7 @@ def scan(scanner, data):
     while not scanner.done:
         start, length = scanner.next_range()
         ranges.append((start, length))
-        scanner.take(data[start : start + length])
+        scanner.feed(data[start : start + length])
     return ranges
 
 

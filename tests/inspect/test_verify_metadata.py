@@ -5,7 +5,7 @@ from __future__ import annotations
 import shardpack
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import FILE_NAME, manifest_path
-from shardpack.inspect.verify_metadata import is_table_sound, verify_sidecars
+from shardpack.inspect.verify_metadata import is_table_sound, verify_metadata
 from shardpack.storage.memory import MemoryStore
 from tests.read.datasets import numbered, packed
 from tests.sidecars import plain
@@ -19,7 +19,7 @@ def problems(files):
     hashes = None
     if is_table_sound(ds.shards):
         hashes = hash_keys(map(str.encode, ds.keys()), len(ds))
-    return [(problem.kind, plain(problem.shard)) for problem in verify_sidecars(store, ds.manifest, ds.shards, hashes)]
+    return [(problem.kind, plain(problem.shard)) for problem in verify_metadata(store, ds.manifest, ds.shards, hashes)]
 
 
 def test_good_ones():
