@@ -1,4 +1,4 @@
-"""A bucket as the target of a dataset: shards are made in a local folder and uploaded, and their journal with them."""
+"""A bucket as the target of a dataset: shards are made in a local folder, then uploaded with their journal."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ from shardpack.storage.protocols import WritableStore
 from shardpack.storage.transfer import check_file
 
 REQUESTS_AT_ONCE = 16
-SPOOL_BYTES = 16 << 20  # what is longer goes through a local file
+SPOOL_BYTES = 16 << 20  # longer files are assembled in a local file instead of in memory
 
 
 class BucketTarget:
-    """A folder of a bucket, or of any other store. See `Target`.
+    """A folder of a bucket or of any other store, as a `Target`.
 
-    What is there is listed once when a transaction begins, and then known: nobody else writes here.
+    It is listed once, when a transaction begins: after that, only this process writes here.
     """
 
     moves_files = False
@@ -40,21 +40,21 @@ class BucketTarget:
         needs_list: bool = True,
         spool_bytes: int = SPOOL_BYTES,
     ) -> None:
-        """Write to a store.
+        """Write to a store; makes no request yet.
 
         Args:
             store: The bucket.
-            work_dir: Where the local folder is made; None takes the system's temporary folder.
-            needs_list: Whether a store whose objects may not be listed is an error, or taken for empty.
-            spool_bytes: Files longer than this go through the local folder.
+            work_dir: Folder in which the local scratch folder is made; None for the system's temporary folder.
+            needs_list: Whether a store that refuses to list its objects is an error; otherwise it counts as empty.
+            spool_bytes: Files longer than this are assembled in the scratch folder instead of in memory.
         """
         self._store, self._uploader = store, Uploader(store)
         self._work_dir, self._needs_list, self._spool_bytes = work_dir, needs_list, spool_bytes
         self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None
         self._names: set[str] | None = None
-        self._listed = True  # or may not be
-        self._read: dict[str, bytes] = {}  # journal entries, fetched together
+        self._may_list = True
+        self._read: dict[str, bytes] = {}  # journal entries that `refresh` fetched
         self._sizes: dict[str, int] = {}
 
     @property
@@ -63,17 +63,16 @@ class BucketTarget:
 
     @property
     def scratch(self) -> ScratchDir:
-        """A folder of this machine, gone with the transaction."""
+        """A folder of this machine, deleted when the transaction ends."""
         with self._making:
             if self._held is None:
                 self._held = new_scratch(self._work_dir)
             return self._held[0]
 
     def clear_scratch(self) -> None:
-        """The folder is new; those of killed processes went when it was made."""
+        """Do nothing: the folder is new, and creating it removed those of killed processes."""
 
     def drop_scratch(self) -> None:
-        """See `Target.drop_scratch`."""
         if self._held is not None:
             scratch, lock = self._held
             self._held = None
@@ -81,10 +80,10 @@ class BucketTarget:
             lock.release()
 
     def lock(self) -> None:
-        """There are no locks; see `lease.py`."""
+        """Do nothing: buckets have no locks; see `lease.py`."""
 
     def refresh(self) -> None:
-        """List what is there, and fetch all that tells which shards are finished: one by one it would take minutes."""
+        """List all objects, and fetch journal entries and sizes of shards concurrently: one by one takes minutes."""
         names = self._names = self._list()
         journal = [name for name in names if name.startswith(f"{WORK_FOLDER}/") and name != LEASE_NAME]
         shards = [name for name in names if entry_name(name) in names]
@@ -98,7 +97,7 @@ class BucketTarget:
         except StorageError:
             if self._needs_list:
                 raise
-            self._listed = False
+            self._may_list = False
             return set()
 
     @staticmethod
@@ -112,13 +111,13 @@ class BucketTarget:
         return sorted(self._known())
 
     def _known(self) -> set[str]:
-        """Return the names of all objects; asks the first time."""
+        """Return the names of all objects, listed at the first call."""
         if self._names is None:
             self._names = self._list()
         return self._names
 
     def _is_absent(self, name: str) -> bool:
-        return name not in self._known() and self._listed
+        return name not in self._known() and self._may_list
 
     def size(self, name: str) -> int | None:
         if name in self._sizes:
@@ -130,7 +129,7 @@ class BucketTarget:
         return None
 
     def read(self, name: str) -> bytes | None:
-        """See `Target.read`. The lease is always asked for: another process may have replaced it."""
+        """Return a file's bytes. The lease is always fetched: another process may have replaced it."""
         if name in self._read:
             return self._read[name]
         if name != LEASE_NAME and self._is_absent(name):
@@ -140,34 +139,32 @@ class BucketTarget:
         return None
 
     def put(self, name: str, parts: Iterable[Any]) -> None:
-        """See `Target.put`; long files go through the local folder."""
-        waiting: list[Any] = []
+        """Write a file; one longer than `spool_bytes` is assembled in the scratch folder first."""
+        buffered: list[Any] = []
         length = 0
         rest = iter(parts)
         for part in rest:
-            waiting.append(part)
+            buffered.append(part)
             length += len(part)
             if length > self._spool_bytes:
                 break
         if length <= self._spool_bytes:
-            self._put(name, b"".join(waiting))
+            self._put(name, b"".join(buffered))
             return
         path = Path(self.scratch.join(name))
         try:
             with open(path, "wb") as file:
-                file.writelines(waiting)
-                waiting.clear()
+                file.writelines(buffered)
+                buffered.clear()
                 file.writelines(rest)
             self._put(name, path)
         finally:
             path.unlink(missing_ok=True)
 
     def put_unsynced(self, name: str, data: bytes) -> None:
-        """See `Target.put_unsynced`."""
         self._put(name, data)
 
     def create(self, name: str, parts: Iterable[Any]) -> None:
-        """See `Target.create`."""
         if not self._store.can_create:
             self.put(name, parts)
             return
@@ -175,14 +172,14 @@ class BucketTarget:
         self._known().add(name)
 
     def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
-        """See `Target.put_file`. Uploaded, and verified after upload."""
+        """Upload a file, verified before and after."""
         check_file(path, name, num_bytes=num_bytes, checksum=crc32c)
         self._put(name, path)
 
     def _put(self, name: str, source: bytes | Path) -> None:
         self._read.pop(name, None)
         self._sizes.pop(name, None)
-        # What arrives damaged in the work folder costs making a shard again, and no more: it is not verified.
+        # Not verified in the work folder: a damaged journal entry costs only making one shard again.
         if name.startswith(f"{WORK_FOLDER}/"):
             self._store.put(name, source)
         else:
@@ -190,7 +187,7 @@ class BucketTarget:
         self._known().add(name)
 
     def delete(self, names: Iterable[str]) -> None:
-        """See `Target.delete`; after the first, all at once."""
+        """Delete the files that exist: the first one, then all others concurrently."""
         names = list(names)
         for group in (names[:1], names[1:]):
             self._all(self._delete, [name for name in group if name in self._known()])
@@ -202,4 +199,4 @@ class BucketTarget:
         self._sizes.pop(name, None)
 
     def fsync(self) -> None:
-        """What a store has taken, it keeps."""
+        """Do nothing: what a store has accepted is durable."""

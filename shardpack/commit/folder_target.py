@@ -1,10 +1,10 @@
-"""A folder as the target of a dataset: temporary names, syncs and renames, under a lock that ends with its holder.
+"""A folder as the target of a dataset: temporary names, syncs and renames, under a lock that ends with its process.
 
 OUT/.shardpack/tmp/<owner>-<name>.<pid>.tmp     being written
-OUT/.shardpack/tmp/<owner>-shard-000003.tar     made, and not yet moved out
+OUT/.shardpack/tmp/<owner>-shard-000003.tar     finished, not yet moved to OUT
 
-Where the file system has no locks, two may write at once, until one finds the other's lease. So what is not yet in its
-place has its owner's name, and nobody but the next run deletes it.
+On a file system without locks two processes may write at once, until one finds the other's lease. So unfinished
+files carry the name of their owner, and only the next run deletes those of others.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from shardpack.storage.atomic import create_file, fsync_file, sync_folder, write
 from shardpack.storage.local_file import open_regular
 from shardpack.storage.lock import Flock, FolderLock, system_flock
 
-# The workers of a killed packer end within milliseconds, but not before a write in the kernel does.
+# The workers of a killed packer end within milliseconds, or when the kernel finishes their current write.
 SECONDS_TO_WAIT = 1.0
 
 
 class FolderTarget:
-    """A folder, made when it is written to. See `Target`."""
+    """A folder as a `Target`; created when it is first written to."""
 
     moves_files = True
 
@@ -41,37 +41,36 @@ class FolderTarget:
         self.location = path
         self._seconds_to_wait, self._flock = seconds_to_wait, flock
         self._owner = secrets.token_hex(4)
-        self._changed: set[str] = set()  # folders whose names are to be synced
+        self._changed: set[str] = set()  # folders whose entries must be synced
 
     def join(self, *names: str) -> str:
         return os.path.join(self.location, *names)
 
     @property
     def scratch(self) -> ScratchDir:
-        """The work folder: what is made there is moved out by a rename."""
+        """The work folder, out of which finished files are renamed."""
         return ScratchDir(self.join(WORK_FOLDER), self._owner)
 
     def clear_scratch(self) -> None:
-        """Delete all but the journal from the work folder."""
+        """Delete everything but lease and journal from the work folder."""
         work = self.join(WORK_FOLDER)
         for name in _listed(work):
             if not name.endswith(".json"):
                 _remove(os.path.join(work, name))
 
     def drop_scratch(self) -> None:
-        """Delete what is ours from the work folder, and the folder itself if nothing is left."""
+        """Delete our files from the work folder, then each folder that is empty."""
         for path in self.scratch.paths():
             _remove(path)
         for path, _, _ in os.walk(self.join(FOLDER), topdown=False):
-            with suppress(OSError):  # something is there
+            with suppress(OSError):  # it is not empty
                 os.rmdir(path)
 
     def lock(self) -> FolderLock:
-        """See `Target.lock`."""
         give_up = time.monotonic() + self._seconds_to_wait
         while True:
             os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
-            with suppress(FileNotFoundError):  # its last owner removed it just now
+            with suppress(FileNotFoundError):  # its last owner removed it at this moment
                 lock = FolderLock(self.join(WORK_FOLDER), flock=self._flock)
                 if lock.take():
                     if lock.is_current():
@@ -83,14 +82,13 @@ class FolderTarget:
             time.sleep(0.01)
 
     def refresh(self) -> None:
-        """A folder is asked each time."""
+        """Do nothing: a folder is listed at each call."""
 
     def names(self) -> list[str]:
-        """See `Target.names`; without those in other folders below."""
+        """Return the names in the folder and in the dot-folder; other subfolders are ignored."""
         return [*_listed(self.location), *_below(self.location, FOLDER)]
 
     def size(self, name: str) -> int | None:
-        """See `Target.size`."""
         try:
             status = os.stat(self.join(name))
         except OSError:
@@ -98,7 +96,7 @@ class FolderTarget:
         return status.st_size if stat.S_ISREG(status.st_mode) else -1
 
     def read(self, name: str) -> bytes | None:
-        """See `Target.read`; None also for a file that cannot be read, and for what is no file."""
+        """Return a file's bytes; None also if it is unreadable or not a regular file."""
         try:
             with open(open_regular(self.join(name)), "rb") as file:
                 return file.read()
@@ -106,27 +104,23 @@ class FolderTarget:
             return None
 
     def put(self, name: str, parts: Iterable[Any]) -> None:
-        """See `Target.put`."""
         write_file(self._prepared(name), parts, temporary=self._temporary(name))
 
     def put_unsynced(self, name: str, data: bytes) -> None:
-        """See `Target.put_unsynced`. Not synced."""
         temporary = self._temporary(name)
         with open(temporary, "wb") as file:
             file.write(data)
         os.replace(temporary, self.join(name))
 
     def create(self, name: str, parts: Iterable[Any]) -> None:
-        """See `Target.create`."""
         create_file(self._prepared(name), parts, temporary=self._temporary(name))
 
     def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:  # noqa: ARG002 - just written
-        """See `Target.put_file`. Synced and renamed."""
+        """Sync a file and rename it to `name`."""
         fsync_file(path)
         os.replace(path, self._prepared(name))
 
     def delete(self, names: Iterable[str]) -> None:
-        """See `Target.delete`."""
         for name in names:
             path = self.join(name)
             try:
@@ -142,13 +136,12 @@ class FolderTarget:
             self._changed.add(os.path.dirname(path))
 
     def fsync(self) -> None:
-        """See `Target.fsync`."""
         while self._changed:
             with suppress(FileNotFoundError):
                 sync_folder(self._changed.pop())
 
     def _prepared(self, name: str) -> str:
-        """Return the path of a file, whose folder is there from now on."""
+        """Return the path of a file after creating its folder."""
         path = self.join(name)
         folder = os.path.dirname(path)
         os.makedirs(folder, exist_ok=True)
@@ -167,7 +160,7 @@ def _listed(folder: str) -> list[str]:
 
 
 def _below(folder: str, name: str) -> Iterator[str]:
-    """Yield the names of all files in a folder below another one."""
+    """Yield the names of all files below `folder`/`name`, relative to `folder`."""
     for entry in _listed(os.path.join(folder, name)):
         path = f"{name}/{entry}"
         yield from _below(folder, path) if os.path.isdir(os.path.join(folder, path)) else [path]

@@ -1,4 +1,4 @@
-"""From a location or a store to a target that a dataset can be written to."""
+"""Turn a location or a store into a target that a dataset can be written to."""
 
 from __future__ import annotations
 
@@ -21,11 +21,7 @@ def open_target(
     *,
     work_dir: str | os.PathLike[str] | None = None,
 ) -> Target:
-    """Return the target at a location; asks nothing of it yet.
-
-    Raises:
-        OptionError: Nothing can be written there, or an option makes no sense there.
-    """
+    """Return the target at a location; makes no request. Arguments and errors as for `target_of`."""
     return target_of(open_store(location, storage_options), work_dir=work_dir)
 
 
@@ -35,12 +31,12 @@ def target_of(
     """Return a store as a target.
 
     Args:
-        store: Of a folder, a bucket, or memory.
-        work_dir: Where to make shards for a bucket; None takes the system's temporary folder.
-        needs_list: Whether a bucket whose objects may not be listed is refused, or taken for empty.
+        store: The store of a folder or a bucket, or one in memory.
+        work_dir: Local folder in which shards for a bucket are made; None for the system's temporary folder.
+        needs_list: Whether a bucket that refuses to list its objects is an error; otherwise it counts as empty.
 
     Raises:
-        OptionError: Nothing can be written there, or an option makes no sense there.
+        OptionError: The location is read-only, or has no use for an option.
     """
     if store.folder is not None:
         if work_dir is not None:

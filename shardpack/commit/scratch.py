@@ -1,8 +1,8 @@
-"""The local folder where shards are made: a folder target's work folder, or one of its own for a bucket.
+"""The local folder where shards are made: the work folder of a folder target, or a temporary one for a bucket.
 
-<work_dir>/shardpack-<host>-<pid>-xxxx/     of a bucket: locked until its last user has ended, and gone with it
+<work_dir>/shardpack-<host>-<pid>-xxxx/     for a bucket: locked while a process uses it, then deleted
     shard-000003.tar.<pid>.tmp                 being written
-    shard-000003.tar, .index                   made, on the way to the target
+    shard-000003.tar, .index                   finished, waiting for their upload
 """
 
 from __future__ import annotations
@@ -26,32 +26,37 @@ from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import NewFile
 from shardpack.storage.lock import FolderLock
 
-_MAX_NAME_BYTES = 200  # of a file, with room for an ending; file systems take 255
+_MAX_NAME_BYTES = 200  # per file, leaving room for a suffix; file systems allow 255
 
 
 @dataclass(frozen=True, slots=True)
 class ScratchDir:
-    """The folder. Workers get it, and nothing of the target. Pickles."""
+    """A scratch folder; all that workers know of the target. Pickles.
+
+    Attributes:
+        path: The folder.
+        owner: Prefix of this process's files, in a folder that several processes may write to.
+    """
 
     path: str
-    owner: str = ""  # where several may write to one folder: what the names of this one's files begin with
+    owner: str = ""
 
     def join(self, name: str) -> str:
-        """Return where a file of the dataset is, as long as it is here."""
+        """Return the local path of a file of the dataset while it is here."""
         return os.path.join(self.path, f"{self.owner}-{flat_name(name)}" if self.owner else flat_name(name))
 
     def paths(self) -> list[str]:
-        """Return the files that are here, of this owner."""
+        """Return the files of this owner."""
         own = f"{self.owner}-" if self.owner else ""
         with suppress(FileNotFoundError):
             return [os.path.join(self.path, name) for name in os.listdir(self.path) if name.startswith(own)]
         return []
 
     def share(self) -> FolderLock:
-        """Return the lock under which a worker writes, which it shares with its parent and the others.
+        """Return the lock under which a worker writes, shared with its parent and the other workers.
 
         Raises:
-            OutputExistsError: The parent was killed, and the next run is cleaning up.
+            OutputExistsError: The parent was killed, and another run is cleaning up.
         """
         lock = FolderLock(self.path)
         if not lock.take(shared=True):
@@ -59,15 +64,15 @@ class ScratchDir:
         return lock
 
     def new_file(self, name: str, *, expected_bytes: int = 0) -> NewFile:
-        """Open a file for writing under a temporary name that no other process uses."""
+        """Return a new file, open for writing under a temporary name that no other process uses."""
         return NewFile(f"{self.join(name)}.{os.getpid()}.tmp", expected_bytes=expected_bytes)
 
     def finish_file(self, name: str, file: NewFile) -> None:
-        """Give a file that is written its name here; not synced: what is lost with the power is made again."""
+        """Close a file and give it its name here; not synced: after a power cut it is made again."""
         file.move_to(self.join(name), sync=False)
 
     def finish_shard(self, name: str, file: NewFile, index: ShardIndex) -> ShardInfo:
-        """Give a shard that is written its name here, and write its index; return what it is."""
+        """Close a shard, give it its name here, write its index, and return its description."""
         info, parts = encode_shard(name, index)
         with open(self.join(info.index_path), "wb") as index_file:
             index_file.writelines(parts)
@@ -75,22 +80,22 @@ class ScratchDir:
         return info
 
     def files(self, info: ShardInfo) -> tuple[Path, Path]:
-        """Return where a shard and its index are."""
+        """Return the paths of a shard and its index."""
         return Path(self.join(info.name)), Path(self.join(info.index_path))
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files, as far as they are there."""
+        """Delete the files that exist."""
         for name in names:
             with suppress(FileNotFoundError):
                 os.unlink(self.join(name))
 
     def remove(self) -> None:
-        """Delete the folder, whoever's files are in it."""
+        """Delete the folder, with the files of all owners."""
         shutil.rmtree(self.path, ignore_errors=True)
 
 
 def flat_name(name: str) -> str:
-    """Return a name as one of a file, different for different names; that of a packer's shard as it is."""
+    """Return `name` escaped to one file name: unique per name, unchanged for packer shards."""
     flat = name.replace("%", "%25").replace("/", "%2F")
     data = flat.encode("utf-8", "surrogateescape")
     if len(data) <= _MAX_NAME_BYTES:
@@ -99,17 +104,17 @@ def flat_name(name: str) -> str:
 
 
 def new_scratch(parent: str | None) -> tuple[ScratchDir, FolderLock]:
-    """Return a new folder with its lock; those of killed processes are removed first.
+    """Return a new folder and its lock, after removing the folders of killed processes.
 
     Args:
-        parent: Where to make it; None for the system's temporary folder.
+        parent: Folder to create it in; None for the system's temporary folder.
     """
     parent = parent or tempfile.gettempdir()
     os.makedirs(parent, exist_ok=True)
     _remove_abandoned(parent)
     while True:
         path = tempfile.mkdtemp(prefix=f"{own_prefix()}{os.getpid()}-", dir=parent)
-        with suppress(FileNotFoundError):  # another process took it for abandoned, in the moment before the lock
+        with suppress(FileNotFoundError):  # another process removed it as abandoned, just before it was locked
             lock = FolderLock(path)
             if lock.take(shared=True) and lock.is_current():
                 return ScratchDir(path), lock
@@ -117,14 +122,14 @@ def new_scratch(parent: str | None) -> tuple[ScratchDir, FolderLock]:
 
 
 def own_prefix() -> str:
-    """Return what the names of all scratch folders of this machine begin with."""
+    """Return the prefix of all scratch folders of this machine."""
     return f"shardpack-{re.sub('[^A-Za-z0-9.]', '_', platform.node())}-"
 
 
 def _remove_abandoned(parent: str) -> None:
-    """Remove the folders of processes of this machine that have ended without removing them."""
+    """Remove the folders that killed processes of this machine left."""
     if os.name == "nt":
-        return  # no lock tells that nobody is there
+        return  # without locks a used folder looks like an abandoned one
     mine = re.compile(re.escape(own_prefix()) + r"(\d+)-\w+")
     for name in os.listdir(parent):
         match = mine.fullmatch(name)

@@ -1,9 +1,9 @@
-"""What a target must offer for a dataset to appear there. `open_target.py` finds out which of two kinds a location is.
+"""What a transaction requires of the place that a dataset is written to. `open_target.py` chooses between two kinds:
 
-folder.py   shards are made in its work folder, synced and renamed; a lock keeps others out
-bucket.py   shards are made in a local scratch folder and uploaded; the lease object tells who began last
+folder_target.py   shards are made in the work folder, synced and renamed; a lock keeps other processes out
+bucket_target.py   shards are made in a local scratch folder and uploaded; the lease tells which process began last
 
-All else about a transaction is the same in both (`transaction.py`).
+Everything else about a transaction is the same for both (`transaction.py`).
 """
 
 from __future__ import annotations
@@ -17,88 +17,88 @@ from shardpack.storage.lock import FolderLock
 
 
 class Target(Protocol):
-    """Where a dataset is written to. Names are those of the dataset's files, parted by "/"."""
+    """The place that a dataset is written to. Names are those of the dataset's files, separated by "/"."""
 
     @property
     def location(self) -> str:
-        """Where this is, for people: without secrets."""
+        """Folder or URL, without secrets."""
         ...
 
     @property
     def moves_files(self) -> bool:
-        """Whether `place` moves the file; if not, it copies it and leaves it where it is."""
+        """Whether `put_file` moves the file; otherwise it copies the file and leaves it in place."""
         ...
 
     @property
     def scratch(self) -> ScratchDir:
-        """Where shards are made; there from the first time it is asked for until `drop_scratch`."""
+        """The local folder where shards are made; exists from its first use until `drop_scratch`."""
         ...
 
     def clear_scratch(self) -> None:
-        """Delete what killed runs have left there: nobody else writes from now on."""
+        """Delete what killed runs left there; only for the one process that may write."""
         ...
 
     def drop_scratch(self) -> None:
-        """Delete what this process is writing there, and nothing of anybody else. Safe to call twice."""
+        """Delete what this process is writing there, and no file of another process. Safe to call twice."""
         ...
 
     def lock(self) -> FolderLock | None:
-        """Make the work folder and return its lock, held by nobody else; None where there are no locks.
+        """Create the work folder and return its lock, held exclusively; None if there are no locks.
 
         Raises:
-            OutputExistsError: Another process holds it, and goes on holding it for a second.
+            OutputExistsError: Another process holds the lock, and did not release it within a second.
         """
         ...
 
     def refresh(self) -> None:
-        """Look anew at what is there: nobody else writes from now on."""
+        """List the target again; from now on only this process writes."""
         ...
 
     def names(self) -> Collection[str]:
-        """Return the names of what is here, beside the tars and in the work folder."""
+        """Return the names of the files here: the tars and everything in the dot-folder."""
         ...
 
     def size(self, name: str) -> int | None:
-        """Return a file's length; None if there is nothing of this name, -1 for what is no file."""
+        """Return a file's length; None if nothing has this name, -1 if it is not a file."""
         ...
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's bytes, or None if there is no such file."""
+        """Return a file's bytes, or None if it does not exist."""
         ...
 
     def put(self, name: str, parts: Iterable[Any]) -> None:
-        """Write a file that is whole under its name, or not there; replaces what was there."""
+        """Write a file atomically, replacing any file of that name."""
         ...
 
     def put_unsynced(self, name: str, data: bytes) -> None:
-        """Write a small file as `put` does; a power cut may take it, or leave anything in its stead."""
+        """Write a small file without syncing: after a power cut it may be missing or corrupt."""
         ...
 
     def create(self, name: str, parts: Iterable[Any]) -> None:
-        """Write a small file whose name is not taken.
+        """Write a small file under a name that is still free.
 
         Raises:
-            OutputExistsError: It is taken, and what has it is as it was.
+            OutputExistsError: The name is taken; its file is unchanged.
         """
         ...
 
     def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
-        """Give a local file its name here, in full and to last.
+        """Move or upload a finished local file to `name`, durably.
 
         Args:
-            name: Its name.
-            path: Where it is: in `scratch`, unless files are copied here.
-            num_bytes, crc32c: What it must be; a copy is compared with it.
+            name: Its name here.
+            path: The local file, in `scratch` unless files are copied.
+            num_bytes, crc32c: Its expected length and CRC32C, compared if the file is copied.
 
         Raises:
-            CorruptShardError: The local file is something else.
+            CorruptShardError: The local file differs.
         """
         ...
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files, the first before all others, as far as they are there."""
+        """Delete the files that exist, the first one before all others."""
         ...
 
     def fsync(self) -> None:
-        """Return when what was written would survive a power cut."""
+        """Return once everything written would survive a power cut."""
         ...
