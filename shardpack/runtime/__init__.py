@@ -1,1 +1,1 @@
-"""What any program needs and nothing of shardpack: sizes, progress, threads, worker processes."""
+"""What any program could use, without a word about datasets: sizes, progress, threads, worker processes."""

@@ -1,6 +1,6 @@
-"""Check arguments at the public edge, once: `as_integer`, `as_number`, `one_of`, `as_jobs`. One style of message.
+"""Check arguments once, where users pass them: `as_integer`, `as_number`, `one_of`, `as_jobs`. All messages read alike.
 
-Integers are Python's and NumPy's alike; a bool is never one, because `pack(max_shard_samples=True)` is a mistake.
+NumPy integers are integers. A bool is not: `pack(max_shard_samples=True)` is a mistake.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ def as_integer(name: str, value: Any, *, minimum: int | None = None, maximum: in
     """Return an integer argument as an int.
 
     Raises:
-        OptionError: It is none, or outside of minimum <= value <= maximum.
+        OptionError: The value is not an integer, or not within minimum <= value <= maximum.
     """
     number = integer_or_none(value)
     low = -math.inf if minimum is None else minimum
@@ -30,8 +30,8 @@ def as_integer(name: str, value: Any, *, minimum: int | None = None, maximum: in
 
 
 def integer_or_none(value: Any) -> int | None:
-    """Return an integer, NumPy's among them, as an int; None for anything else and for bools."""
-    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # NumPy's, unimported
+    """Return a Python or NumPy integer as an int, and None for anything else, bools included."""
+    if isinstance(value, bool) or type(value).__name__ in ("bool", "bool_"):  # NumPy's bool, without importing NumPy
         return None
     try:
         return operator.index(value)
@@ -43,7 +43,7 @@ def as_number(name: str, value: Any) -> float:
     """Return an argument above 0 as a float.
 
     Raises:
-        OptionError: It is no number, or not above 0, or beyond 10^9.
+        OptionError: The value is not a number between 0 and 10^9, both excluded.
     """
     try:
         number = math.nan if isinstance(value, (bool, str, bytes)) else float(value)
@@ -55,10 +55,10 @@ def as_number(name: str, value: Any) -> float:
 
 
 def one_of(name: str, value: Any, choices: Sequence[Choice]) -> Choice:
-    """Return an argument that is one of the choices.
+    """Return the choice that an argument equals.
 
     Raises:
-        OptionError: It is none of them; all are named.
+        OptionError: The value is not one of the choices; the message lists them.
     """
     for choice in choices:
         if isinstance(value, type(choice)) and value == choice:
@@ -67,10 +67,10 @@ def one_of(name: str, value: Any, choices: Sequence[Choice]) -> Choice:
 
 
 def as_jobs(jobs: Any) -> int | None:
-    """Return a number of workers, or None where the caller leaves it to us.
+    """Return a number of workers, or None if the library should choose it.
 
     Raises:
-        OptionError: It is neither.
+        OptionError: The value is not None and not an integer of at least 1.
     """
     return None if jobs is None else as_integer("jobs", jobs, minimum=1)
 

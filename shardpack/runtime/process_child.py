@@ -1,8 +1,8 @@
-"""The child's side of `processes.py`: serve functions until the parent closes the pipe or dies.
+"""The child's side of `processes.py`: run functions until the parent closes the pipe or dies.
 
-A frame is eight bytes of length, little-endian, and a pickle: a request (function, task, whether it
-reports), or an answer (True, result, "") or (False, error, traceback), before which there may be
-reports (None, amount, "").
+A frame is a length (8 bytes, little-endian) and a pickle. The parent sends requests (function, task, whether the
+function takes `advance`). The child sends any number of (None, amount, ""), then one answer: (True, result, "") or
+(False, error, traceback).
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _LENGTH_BYTES = 8
 
 
 def write_frame(pipe: IO[bytes], content: bytes) -> None:
-    """Send a frame."""
+    """Write a frame and flush the pipe."""
     pipe.write(len(content).to_bytes(_LENGTH_BYTES, "little"))
     pipe.write(content)
     pipe.flush()
@@ -31,7 +31,7 @@ def read_frame(pipe: IO[bytes]) -> bytes:
     """Return the next frame.
 
     Raises:
-        EOFError: The other side has ended.
+        EOFError: The other side closed the pipe.
     """
     length = int.from_bytes(_read_exactly(pipe, _LENGTH_BYTES), "little")
     return _read_exactly(pipe, length)
@@ -48,18 +48,18 @@ def main() -> None:
     """Serve this process's standard input, answering on its standard output."""
     try:
         os.fstat(2)
-    except OSError:  # the parent runs without one
+    except OSError:  # the parent has no standard error
         os.open(os.devnull, os.O_WRONLY)
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(2, 1)  # whatever prints must not disturb the answers
+    os.dup2(2, 1)  # printed output must not mix with the answers
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
     while True:
-        write_frame(answers, _answer(requests.get(), partial(_report, answers)))
+        write_frame(answers, _answer(requests.get(), partial(_advance, answers)))
 
 
 def _receive(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
-    """Pass requests on. A thread of its own, so that a parent's death ends this process amid its work."""
+    """Queue requests. Runs in its own thread, so that the death of the parent ends this process immediately."""
     while True:
         try:
             requests.put(read_frame(pipe))
@@ -67,16 +67,16 @@ def _receive(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:
             os._exit(1)
 
 
-def _report(answers: IO[bytes], amount: int) -> None:
+def _advance(answers: IO[bytes], amount: int) -> None:
     write_frame(answers, pickle.dumps((None, amount, ""), pickle.HIGHEST_PROTOCOL))
 
 
-def _answer(request: bytes, report: Callable[[int], None]) -> bytes:
+def _answer(request: bytes, advance: Callable[[int], None]) -> bytes:
     try:
-        function, task, reports = pickle.loads(request)
-        result = function(task, report) if reports else function(task)
+        function, task, takes_advance = pickle.loads(request)
+        result = function(task, advance) if takes_advance else function(task)
         return pickle.dumps((True, result, ""), pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 - travels to the parent, which raises it
+    except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
         return _failure(error)
 
 
@@ -85,7 +85,7 @@ def _failure(error: Exception) -> bytes:
     try:
         answer = pickle.dumps((False, error, trace), pickle.HIGHEST_PROTOCOL)
         pickle.loads(answer)
-    except Exception:  # noqa: BLE001 - an error that does not survive the trip is sent as text
+    except Exception:  # noqa: BLE001 - an error that cannot be pickled is sent as text
         described = RuntimeError(f"{type(error).__name__}: {error}")
         answer = pickle.dumps((False, described, trace), pickle.HIGHEST_PROTOCOL)
     return answer

@@ -1,11 +1,11 @@
-"""Run functions in worker processes: plain child interpreters that speak over pipes.
+"""Run functions in worker processes: plain child interpreters, connected by pipes.
 
-Not `multiprocessing`: its children import the caller's main module, so that packing from a script
-without a `__main__` guard, or from a notebook, would fail; and a pool that loses a worker hangs.
-Here a worker that dies is an error, and one whose parent dies reads end-of-file and ends.
+`multiprocessing` is not used: its children import the caller's main module, so that packing from a script
+without a `__main__` guard, or from a notebook, would fail, and a pool that loses a worker hangs.
+Here a worker that dies is an error, and a worker whose parent dies reads end-of-file and exits.
 
-    caller --tasks--> one thread a worker --(function, task)--> child: process_child.main()
-           <-results-                     <--(ok, result)------
+    caller --tasks--> one thread per worker --(function, task)--> child: process_child.main()
+           <-results-                       <--(ok, result)------
 """
 
 from __future__ import annotations
@@ -27,21 +27,20 @@ from shardpack.errors import ShardpackError
 from shardpack.runtime.engine import IN_PROCESS, Advance, Backpressure, Engine, Result, Results, Task, TaskAdvance
 from shardpack.runtime.process_child import read_frame, write_frame
 
-BYTES_PER_WORKER = 64 << 20  # fewer are read before a worker process has started
+BYTES_PER_WORKER = 64 << 20  # with less to read, starting a worker takes longer than reading
 
 _SECONDS_TO_DIE = 5
 
 
 def default_jobs(num_bytes: int) -> int:
-    """Return how many workers pay for their start when so much is to be read: at most one a core."""
+    """Return how many workers are worth starting to read so many bytes: at most one per core."""
     return min(os.cpu_count() or 1, 1 + num_bytes // BYTES_PER_WORKER)
 
 
 class WorkerPool:
-    """`jobs` child interpreters, started at once so that they warm up early. A context manager.
+    """An engine of `jobs` child interpreters, all started in the constructor. A context manager.
 
-    Leaving it, for whatever reason, ends the children and joins the threads. For one caller:
-    one `map` at a time, all from one thread.
+    Leaving it ends the children and joins the threads. One `map` at a time, all from one thread.
     """
 
     def __init__(self, jobs: int):
@@ -50,7 +49,7 @@ class WorkerPool:
         self._results: queue.SimpleQueue[tuple[int, bool | None, Any]] = queue.SimpleQueue()
         self._children: list[subprocess.Popen[bytes]] = []
         self._threads: list[threading.Thread] = []
-        self._backpressure: Backpressure | None = None  # of the map that is not at its end
+        self._backpressure: Backpressure | None = None  # of the current `map`
         try:
             with _interrupts_held_back():
                 for _ in range(jobs):
@@ -70,7 +69,7 @@ class WorkerPool:
         self.close()
 
     def close(self) -> None:
-        """End the children, whatever they do, and join the threads. Safe to call twice."""
+        """Kill the children and join the threads. Safe to call twice."""
         if self._backpressure is not None:
             self._backpressure.close()
             self._backpressure = None
@@ -84,7 +83,7 @@ class WorkerPool:
             child.wait()
             for pipe in (child.stdin, child.stdout):
                 if pipe is not None:
-                    with suppress(OSError):  # what a dead child did not take
+                    with suppress(OSError):  # a dead child did not read everything
                         pipe.close()
         self._children, self._threads = [], []
 
@@ -96,19 +95,19 @@ class WorkerPool:
         backpressure: Backpressure | None = None,
         advance: TaskAdvance | None = None,
     ) -> Results[Result]:
-        """Return an iterator of (task number, result), as they finish; the work starts at once. See `Engine.map`.
+        """Return an iterator of (task number, result), in the order in which tasks finish; see `Engine.map`.
 
-        The first error ends it, and with it the workers; so does leaving the iterator early. Tasks are
-        drawn two a worker ahead.
+        Work starts before the first result is requested; two tasks per worker are drawn ahead. The first error,
+        or closing the iterator early, ends the workers too.
         """
         if not self._children:
-            raise ShardpackError("the workers have ended; start others")
+            raise ShardpackError("the workers have ended; start new ones")
         numbered = enumerate(tasks)
         ahead = list(islice(numbered, 2 * len(self._children)))
-        reports = advance is not None
+        takes_advance = advance is not None
         self._backpressure = backpressure
         for number, task in ahead:
-            self._tasks.put((number, (function, task, reports), backpressure))
+            self._tasks.put((number, (function, task, takes_advance), backpressure))
         return self._collect(function, numbered, len(ahead), backpressure, advance)
 
     def _collect(
@@ -121,28 +120,28 @@ class WorkerPool:
     ) -> Results[Any]:
         try:
             while pending:
-                number, fine, result = self._results.get()
-                if fine is None:  # a report of a task that goes on
+                number, ok, result = self._results.get()
+                if ok is None:  # progress of a running task
                     assert advance is not None
                     advance(number, result)
                     continue
                 pending -= 1
-                if not fine:
+                if not ok:
                     raise result
                 for following, task in islice(tasks, 1):
                     self._tasks.put((following, (function, task, advance is not None), backpressure))
                     pending += 1
                 yield number, result
         finally:
-            if pending:  # an error, or the caller left: there are results that nobody will take
+            if pending:  # an error, or the caller left early: drop the remaining results
                 self.close()
             self._backpressure = None
 
 
 @contextmanager
 def start_workers(jobs: int) -> Iterator[Engine]:
-    """Yield an engine with so many jobs: worker processes, or for one job this process."""
-    # Without an interpreter to start (embedded, or frozen into a program) there is only this process.
+    """Yield an engine with so many jobs: worker processes, or this process for one job."""
+    # An embedded Python, or one frozen into a program, has no interpreter that could be started.
     if jobs == 1 or not sys.executable or getattr(sys, "frozen", False):
         yield IN_PROCESS
         return
@@ -151,8 +150,8 @@ def start_workers(jobs: int) -> Iterator[Engine]:
 
 
 def _start_child() -> subprocess.Popen[bytes]:
-    # The child must find what we find, also where we were put on the path by hand, and nothing else:
-    # "-m" would put the working directory first, with whatever modules lie there.
+    # The child must import from the same path, entries added by hand included, and from nowhere else:
+    # "-m" would put the working directory first.
     path = [entry for entry in sys.path if isinstance(entry, str)]
     boot = f"import sys; sys.path[:] = {path!a}; from shardpack.runtime.process_child import main; main()"
     return subprocess.Popen(
@@ -165,7 +164,7 @@ def _start_child() -> subprocess.Popen[bytes]:
 
 @contextmanager
 def _interrupts_held_back() -> Iterator[None]:
-    """Let children start with Ctrl-C blocked: it is the caller's to handle, from their first moment on."""
+    """Start children with Ctrl-C blocked from their first moment: only the caller handles it."""
     if not hasattr(signal, "pthread_sigmask"):
         yield
         return
@@ -177,7 +176,7 @@ def _interrupts_held_back() -> Iterator[None]:
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - never raised: the cause shown above an error that a worker sent
-    """Where in the worker an error came from."""
+    """The traceback of an error in a worker."""
 
     def __str__(self) -> str:
         return f"\n\n{self.args[0]}"
@@ -190,8 +189,8 @@ def _serve(child: subprocess.Popen[bytes], tasks: queue.SimpleQueue[Any], result
         number, request, backpressure = item
         if backpressure is not None and not backpressure.acquire():
             continue
-        fine, result = _ask(child, child.stdin, child.stdout, request, partial(_put_progress, results, number))
-        results.put((number, fine, result))
+        ok, result = _ask(child, child.stdin, child.stdout, request, partial(_put_progress, results, number))
+        results.put((number, ok, result))
 
 
 def _put_progress(results: queue.SimpleQueue[Any], number: int, amount: int) -> None:
@@ -205,29 +204,29 @@ def _ask(
     request: tuple[Callable[..., Any], object, bool],
     advance: Advance,
 ) -> tuple[bool, Any]:
-    """Return (True, result) or (False, error), after handing on what the task reports."""
+    """Send a request and return (True, result) or (False, error); calls `advance` with the progress of the task."""
     try:
         frame = pickle.dumps(request, pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 - belongs to the caller, not to this thread
+    except Exception as error:  # noqa: BLE001 - raised in the caller's thread
         return False, error
     try:
         write_frame(requests, frame)
         while (answer := pickle.loads(read_frame(answers)))[0] is None:
             advance(answer[1])
-        fine, result, trace = answer
+        ok, result, trace = answer
     except (EOFError, OSError):
         return False, _death(child)
-    except Exception as error:  # noqa: BLE001 - an answer that this process cannot rebuild
+    except Exception as error:  # noqa: BLE001 - an answer that this process cannot unpickle
         return False, error
-    if not fine:
+    if not ok:
         result.__cause__ = WorkerTraceback(trace)
-    return fine, result
+    return ok, result
 
 
 def _death(child: subprocess.Popen[bytes]) -> ShardpackError:
     try:
         code = child.wait(_SECONDS_TO_DIE)
-    except subprocess.TimeoutExpired:  # it closed its pipe but lives
+    except subprocess.TimeoutExpired:  # it closed its pipe but still runs
         child.kill()
         code = child.wait()
     how = f"was killed by signal {-code} (out of memory?)" if code < 0 else f"ended with exit code {code}"

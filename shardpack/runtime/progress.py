@@ -1,11 +1,11 @@
-"""How far work has come: one callable that any display may be, and a counter that threads share."""
+"""Progress of long work: a callable that any display can provide, and a counter for many threads."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable
 
-Progress = Callable[[str, int, int], None]  # (phase, done, total; 0 where the total is unknown)
+Progress = Callable[[str, int, int], None]  # (phase, done, total); a total of 0 is unknown
 
 
 def no_progress(phase: str, done: int, total: int) -> None:
@@ -13,7 +13,7 @@ def no_progress(phase: str, done: int, total: int) -> None:
 
 
 class ByteProgress:
-    """How many bytes of a phase are done, reported to a callback. Safe in threads: one call of it at a time."""
+    """Counts the bytes done in one phase and reports them to a callback. Safe in threads: one callback at a time."""
 
     def __init__(self, phase: str, total: int, progress: Progress) -> None:
         self._phase, self._total, self._progress = phase, total, progress
@@ -21,12 +21,12 @@ class ByteProgress:
         self.done = 0
 
     def advance(self, num_bytes: int) -> None:
-        """Add bytes that are done."""
+        """Add to the number of bytes done."""
         with self._lock:
             self._report(self.done + num_bytes)
 
     def advance_to(self, done: int) -> None:
-        """Set how many are done in all, where some were passed over."""
+        """Set the number of bytes done, for example after skipping some."""
         with self._lock:
             self._report(done)
 

@@ -1,9 +1,9 @@
-"""Threads with an owner and an end: `ordered_map` works ahead of its consumer, `call_all` does many things at once.
+"""Threads with an owner: `ordered_map` works ahead of its consumer, `call_all` makes many calls concurrently.
 
-Both cancel what has not begun and join their threads before they are left: at the end, by an error, and when an
-iterator is closed or dropped. Only Ctrl-C does not wait for work under way, which may hang: that ends by itself.
-Every thread is called "shardpack-..." after what it does. For other shapes of work there is `Threads`,
-and for functions of callers, which may never return, `DaemonThreads`.
+Both cancel calls that have not started and join their threads before they return: at the end, after an error, and
+when an iterator is closed or dropped. Only Ctrl-C does not wait for running calls, as they may hang.
+Every thread is named "shardpack-" and its purpose. `Threads` serves other patterns of work, and `DaemonThreads`
+calls functions of the user, which may never return. Decoding in a loader is one such call (`stream/loader.py`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ Result = TypeVar("Result")
 
 
 class Threads:
-    """At most `limit` threads, started when needed. Leaving it as a context cancels what has not begun, and joins.
+    """At most `limit` threads, started when needed. Leaving the context cancels pending calls and joins the threads.
 
-    An owner that is dropped unclosed lets its threads end without waiting for them.
+    If the owner is dropped without `close`, the threads end without being joined.
     """
 
     def __init__(self, limit: int, *, purpose: str) -> None:
@@ -45,19 +45,19 @@ class Threads:
         self.close(wait=not isinstance(error, KeyboardInterrupt))
 
     def start(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Return the future of a call. Calls begin in the order in which they were handed in."""
+        """Return the future of a call. Calls start in the order in which they were submitted."""
         return self._pool.submit(function, *arguments)
 
     def close(self, *, wait: bool = True) -> None:
-        """Cancel what has not begun, and wait for the threads unless `wait` is false. Safe to call twice."""
-        # The garbage collector may drop an iterator in one of its own threads, which cannot wait for itself.
+        """Cancel pending calls, and join the threads unless `wait` is false. Safe to call twice."""
+        # The garbage collector may drop an iterator in one of its own threads, which cannot join itself.
         self._pool.shutdown(wait=wait and threading.get_ident() not in self._members, cancel_futures=True)
 
 
 class DaemonThreads:
-    """As `Threads`, for calls of functions that are not ours: one that never returns does not keep the program alive.
+    """Like `Threads`, for functions of the user: one that never returns does not keep the program alive.
 
-    `Threads` would be joined when the interpreter ends. Do not call what must not be cut short.
+    The interpreter joins `Threads` at exit, but not these: a running call is cut short.
     """
 
     def __init__(self, limit: int, *, purpose: str) -> None:
@@ -65,7 +65,9 @@ class DaemonThreads:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
-        weakref.finalize(self, self._calls.put, None).atexit = False  # dropped unclosed: the threads end by themselves
+        weakref.finalize(
+            self, self._calls.put, None
+        ).atexit = False  # dropped: the threads end by themselves
 
     def __enter__(self) -> DaemonThreads:
         return self
@@ -74,7 +76,7 @@ class DaemonThreads:
         self.close(wait=not isinstance(error, KeyboardInterrupt))
 
     def start(self, function: Callable[..., Result], *arguments: Any) -> Future[Result]:
-        """Return the future of a call; see `Threads.start`. To be called from one thread at a time."""
+        """Return the future of a call, as `Threads.start`. Call from one thread at a time."""
         future: Future[Result] = Future()
         self._calls.put((future, function, arguments))
         if not self._idle.acquire(blocking=False) and len(self._threads) < self._limit:
@@ -85,7 +87,7 @@ class DaemonThreads:
         return future
 
     def close(self, *, wait: bool = True) -> None:
-        """Cancel what has not begun, and wait for the threads unless `wait` is false. Safe to call twice."""
+        """Cancel pending calls, and join the threads unless `wait` is false. Safe to call twice."""
         with suppress(queue.Empty):
             while True:
                 if (call := self._calls.get_nowait()) is not None:
@@ -112,9 +114,9 @@ def _serve(calls: queue.SimpleQueue[_Call | None], idle: threading.Semaphore) ->
         if future.set_running_or_notify_cancel():
             try:
                 future.set_result(function(*arguments))
-            except BaseException as error:  # noqa: BLE001 - raised by whoever asks for the result
+            except BaseException as error:  # noqa: BLE001 - raised by `Future.result`
                 future.set_exception(error)
-        del call, future, function, arguments  # before the next one is waited for
+        del call, future, function, arguments  # release them before waiting for the next call
     calls.put(None)  # for the next thread
 
 
@@ -129,16 +131,16 @@ def ordered_map(
 ) -> Generator[Result, None, None]:
     """Yield work(item) in the order of the items, while threads work on the next ones.
 
-    Nothing begins before the first result is asked for. At most `depth` results are under way or wait to be taken.
-    The first error, in the order of the items, is raised where its result would have come.
+    Work starts when the first result is requested. At most `depth` results are in progress or not yet consumed.
+    The first error, in the order of the items, is raised in place of its result.
 
     Args:
-        items: Drawn in the consumer's thread, `depth` ahead at most.
-        work: Called in threads; with `depth` 0 in the consumer's, when a result is asked for.
-        depth: How many items are worked on ahead of the consumer.
-        threads: How many of them at once; None is `depth`.
-        grow: Begin with one item under way and double with each result, so that the first does not share
-            the network with what comes later.
+        items: Drawn in the consumer's thread, at most `depth` ahead.
+        work: Called in threads; with a `depth` of 0, in the consumer's thread when a result is requested.
+        depth: Number of items worked on ahead of the consumer.
+        threads: Number of threads; None means `depth`.
+        grow: Start with one item and double their number with each result, so that the first item does not
+            share the network with later ones.
         purpose: Names the threads.
     """
     if depth == 0:
@@ -165,15 +167,15 @@ def call_all(
 ) -> list[Result]:
     """Return function(item) for each item, in their order, at most `limit` at a time.
 
-    One item, or a limit of one, needs no thread. The first error that happens stops what has not begun, waits for
-    what has, and is raised.
+    One item, or a limit of one, needs no thread. After the first error, pending calls are cancelled and running ones
+    awaited; then it is raised.
 
     Args:
         function: Called in threads.
-        items: Drawn at once.
-        limit: How many calls may be under way.
+        items: Drawn before the first call.
+        limit: Maximum number of concurrent calls.
         purpose: Names the threads.
-        stop: Set when one call has failed, or at Ctrl-C: the others look at it, and end early.
+        stop: Set after an error or Ctrl-C; running calls may check it and end early.
     """
     items = list(items)
     if min(limit, len(items)) <= 1:

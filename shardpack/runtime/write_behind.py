@@ -1,4 +1,4 @@
-"""Write in a thread of its own, one buffer behind the producer."""
+"""Write buffers in a background thread, one behind the producer."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from types import TracebackType
 
 
 class WriteBehind:
-    """Hand buffers to `write` in a thread, in order. A context manager; leaving it waits for the last.
+    """Calls `write` with each buffer, in order, in a thread. A context manager; leaving it waits for the last write.
 
-    The producer fills one buffer while the one before is written: a system call that writes
-    releases the GIL, which took 0.4 s of 2.3 s off packing 200,000 small files (2-core VM).
+    The producer fills one buffer while the previous one is written. The write releases the GIL: packing
+    200,000 small files took 1.9 s instead of 2.3 s (2-core VM).
     """
 
     def __init__(self, write: Callable[[memoryview], object]) -> None:
@@ -33,10 +33,10 @@ class WriteBehind:
             raise self._error
 
     def write(self, buffer: memoryview) -> None:
-        """Take a buffer once the one before is written; it must stay as it is until the next call returns.
+        """Accept a buffer once the previous one is written; it must not change until the next call returns.
 
         Raises:
-            OSError: What `write` raised for an earlier buffer.
+            OSError: `write` failed for an earlier buffer.
         """
         self._idle.acquire()
         if self._error is not None:
@@ -49,7 +49,7 @@ class WriteBehind:
             try:
                 if self._error is None:
                     self._write(buffer)
-            except BaseException as error:  # noqa: BLE001 - the producer raises it
+            except BaseException as error:  # noqa: BLE001 - raised in the producer's thread
                 self._error = error
             finally:
                 self._idle.release()
