@@ -65,9 +65,7 @@ class DaemonThreads:
         self._calls: queue.SimpleQueue[_Call | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._threads: list[threading.Thread] = []
-        weakref.finalize(
-            self, self._calls.put, None
-        ).atexit = False  # dropped: the threads end by themselves
+        weakref.finalize(self, self._calls.put, None).atexit = False  # dropped: the threads end by themselves
 
     def __enter__(self) -> DaemonThreads:
         return self

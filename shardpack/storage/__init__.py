@@ -1,1 +1,1 @@
-"""Bytes at rest, by name: folders, memory, later buckets. Knows nothing of tar or samples."""
+"""Bytes at rest, by name: folders, memory, buckets, web servers, and a cache in front. Knows no tar and no sample."""

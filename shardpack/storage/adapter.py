@@ -1,10 +1,10 @@
-"""`adapt` makes a `Store`, which the library works with, of any object that can be read by ranges.
+"""`adapt` turns any object that can be read by ranges into a `Store`, the interface that the library works with.
 
     has every member of Store            --> itself
     has head and get, as obstore's       --> RemoteStore: retries, versions, many requests at once
     has get_range, get_ranges, size      --> AdaptedStore
 
-What else an object can do is found by asking for it, here and nowhere else.
+What else an object offers is detected here and nowhere else.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ _MISSING_NAMES = frozenset(("NotFoundError", "KeyError", "FileNotFoundError", "N
 
 
 def can_adapt(store: object) -> bool:
-    """Return whether `adapt` takes an object."""
+    """Return whether `adapt` accepts an object."""
     return all(callable(getattr(store, name, None)) for name in _READS) or _is_obstore_like(store)
 
 
 def adapt(store: object) -> Store:
-    """Return the full interface of an object that can be read by ranges; itself, if it has all of it.
+    """Return an object with the full interface of a store; the object itself, if it already has it.
 
     Args:
-        store: Has `get_range`, `get_ranges` and `size`; or is one of obstore's stores, which have
+        store: An object with `get_range`, `get_ranges` and `size`, or one of obstore's stores, which have
             `head` instead of `size`.
 
     Raises:
-        OptionError: It has not; names what is missing.
+        OptionError: A method is missing; the message names it.
     """
     if all(hasattr(store, name) for name in _MEMBERS):
         return cast("Store", store)
@@ -53,12 +53,12 @@ def _is_obstore_like(store: object) -> bool:
 
 
 class AdaptedStore(BaseStore):
-    """An object with the verbs of a `RangeReader` and perhaps more of a `Store`; what it lacks follows from those.
+    """A `RangeReader`, with the rest of the `Store` interface derived from its methods.
 
-    Safe in threads if the object is; pickles if the object does.
+    Attributes of a store that the object has are used. Safe in threads if the object is; pickles if the object does.
     """
 
-    checks_reads = True  # nothing is known about where its bytes come from
+    checks_reads = True  # the origin of its bytes is unknown
 
     def __init__(self, base: RangeReader) -> None:
         super().__init__(str(getattr(base, "location", None) or f"<{type(base).__name__}>"))
@@ -71,7 +71,7 @@ class AdaptedStore(BaseStore):
         return (AdaptedStore, (self._base,))
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """See `RangeReader.get_range`. As the object does it, checked."""
+        """Return a range, read by the object and checked for its length."""
         if not length:
             return b""
         try:
@@ -81,9 +81,9 @@ class AdaptedStore(BaseStore):
         return self._checked(path, start, length, data)
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """See `RangeReader.get_ranges`. As the object does it, checked."""
+        """Return the ranges, read by the object and checked for their lengths."""
         wanted = [i for i, length in enumerate(lengths) if length]
-        found = [b""] * len(starts)
+        results = [b""] * len(starts)
         if wanted:
             begins, counts = [starts[i] for i in wanted], [lengths[i] for i in wanted]
             try:
@@ -92,18 +92,16 @@ class AdaptedStore(BaseStore):
                 furthest = max(wanted, key=lambda i: starts[i] + lengths[i])
                 self._raise(path, error, start=starts[furthest], length=lengths[furthest])
             for i, data in zip(wanted, buffers, strict=True):
-                found[i] = self._checked(path, starts[i], lengths[i], data)
-        return found
+                results[i] = self._checked(path, starts[i], lengths[i], data)
+        return results
 
     def size(self, path: str) -> int:
-        """See `RangeReader.size`."""
         try:
             return int(self._base.size(path))
         except Exception as error:  # noqa: BLE001
             self._raise(path, error)
 
     def close(self) -> None:
-        """See `Store.close`."""
         if callable(close := getattr(self._base, "close", None)):
             close()
 
@@ -114,7 +112,7 @@ class AdaptedStore(BaseStore):
         return data if type(data) is bytes else bytes(data)
 
     def _raise(self, path: str, error: Exception, *, start: int = 0, length: int = 0) -> NoReturn:
-        """Raise what an error of the object means: only the classes that Python has are common to all."""
+        """Raise our error for an error of the object, recognised by Python's own classes: others differ per library."""
         if isinstance(error, ShardpackError):
             raise error
         if any(kind.__name__ in _MISSING_NAMES for kind in type(error).__mro__):

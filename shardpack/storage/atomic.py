@@ -1,4 +1,4 @@
-"""Writing files that are either whole or not there: temporary name, sync, rename."""
+"""Write files atomically: temporary name, sync, rename."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shardpack.errors import OutputExistsError, ShardpackError, StorageError
 from shardpack.storage.local_file import start_writeback
 
 _NO_LINKS = frozenset((errno.EPERM, errno.EACCES, errno.EMLINK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EXDEV))
-_LARGE_BYTES = 1 << 20  # smaller writes are left for the kernel to collect
+_LARGE_BYTES = 1 << 20  # the kernel collects smaller writes by itself
 
 
 @contextmanager
@@ -24,17 +24,17 @@ def storage_errors(
     then: str = "run the same command: it continues where it stopped",
     advice: Mapping[int, str] = MappingProxyType({}),
 ) -> Iterator[None]:
-    """Turn an OSError of a write into a StorageError that says what to do next.
+    """Turn an OSError into a StorageError that says what to do next.
 
     Args:
-        action: What is being done, as in "cannot ...".
-        then: What to do once the cause is removed.
-        advice: What to do for some errors of the system (`errno`), instead of the usual advice.
+        action: What is attempted, for the message: "cannot <action>".
+        then: What the user should do after removing the cause.
+        advice: By `errno`: what to do instead of the usual advice.
     """
     try:
         yield
     except ShardpackError:
-        raise  # some of ours are OSErrors too
+        raise  # some of them are OSErrors too
     except OSError as error:
         what_next = {
             errno.ENOSPC: f"free some space, then {then}",
@@ -50,20 +50,20 @@ def storage_errors(
 
 
 class NewFile:
-    """A file being written under a temporary name, front to back. Closes itself when nobody holds it."""
+    """A file being written, front to back, under a temporary name. Closed when it is dropped."""
 
     def __init__(self, path: str, *, expected_bytes: int = 0, mode: int = 0o644):
-        """Create the file; what had the name before, is unlinked and not written into.
+        """Create the file. An existing file of that name is unlinked, never written to.
 
         Args:
             path: The temporary name, in the folder of the final one.
-            expected_bytes: Final length if known: reserved at once, which finds a full disk
-                before hours of work do, and halves the time of the writes (ext4, 2-core VM).
-            mode: Permissions, before the umask.
+            expected_bytes: Final length, if known: reserving it detects a full disk immediately
+                and halves the time of the writes (ext4, 2-core VM).
+            mode: Permissions, before the umask is applied.
         """
         self.path = path
         self._length = 0
-        self._descriptor = -1  # for __del__, should opening fail
+        self._descriptor = -1  # for __del__, if opening fails
         self._descriptor = _open_new(path, mode)
         try:
             if expected_bytes and hasattr(os, "posix_fallocate"):
@@ -78,13 +78,13 @@ class NewFile:
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-            # Some file systems cannot reserve; writing works all the same.
+            # Some file systems cannot reserve space, but writing works.
 
     def __del__(self) -> None:
         self.close()
 
     def write(self, data: Any) -> None:
-        """Append a buffer, whole."""
+        """Append all bytes of a buffer."""
         view = memoryview(data).cast("B")
         start, length = self._length, len(view)
         while view:
@@ -94,14 +94,14 @@ class NewFile:
             start_writeback(self._descriptor, start, length)
 
     def move_to(self, final_path: str, *, sync: bool = True) -> None:
-        """Close the file and give it its final name; with `sync`, put the bytes on the disk first."""
+        """Close the file and rename it to its final name; with `sync`, sync its bytes before."""
         if sync:
             self.sync()
         self.close()
         os.replace(self.path, final_path)
 
     def sync(self) -> None:
-        """Put the bytes on the disk, under the temporary name."""
+        """Sync the bytes to the disk, still under the temporary name."""
         os.fsync(self._descriptor)
 
     def close(self) -> None:
@@ -110,18 +110,18 @@ class NewFile:
             os.close(descriptor)
 
     def discard(self) -> None:
-        """Close and delete what was written."""
+        """Close and delete the file."""
         self.close()
         with suppress(FileNotFoundError):
             os.unlink(self.path)
 
 
 def _open_new(path: str, mode: int) -> int:
-    """Return a descriptor to write a file that was not there: never a pipe, a link, or another's file."""
+    """Return a descriptor to write a new file: never an existing one, nor a pipe or link."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
         return os.open(path, flags, mode)
-    except FileExistsError:  # left by a process that was killed and had our number
+    except FileExistsError:  # left by a killed process with our process id
         os.unlink(path)
         return os.open(path, flags, mode)
 
@@ -146,10 +146,10 @@ def write_file(path: str, parts: Iterable[Any], *, temporary: str | None = None,
 
 
 def create_file(path: str, parts: Iterable[Any], *, temporary: str | None = None) -> None:
-    """Write a file under a name that is not taken; of two writers at once, one succeeds.
+    """Write a file under a name that is still free; of two concurrent writers one succeeds.
 
     Raises:
-        OutputExistsError: There is such a file already; it is as it was.
+        OutputExistsError: The name is taken; its file is unchanged.
     """
     file = NewFile(temporary or f"{path}.{secrets.token_hex(4)}.tmp")
     try:
@@ -168,8 +168,8 @@ def create_file(path: str, parts: Iterable[Any], *, temporary: str | None = None
 def _link_or_claim(temporary: str, path: str) -> None:
     """Give a file a second name, which must be free.
 
-    A file system without hard links has nothing atomic to offer: there the name is taken by an empty
-    file first, and a process killed within the next moment leaves that.
+    Without hard links this cannot be atomic: an empty file claims the name first, and stays if the process is killed
+    before the rename.
     """
     try:
         os.link(temporary, path)
@@ -183,7 +183,7 @@ def _link_or_claim(temporary: str, path: str) -> None:
 
 
 def fsync_file(path: str | os.PathLike[str]) -> None:
-    """Put the bytes of a file on the disk, whoever wrote them."""
+    """Sync the bytes of a file to the disk."""
     descriptor = os.open(path, os.O_RDWR | getattr(os, "O_BINARY", 0))
     try:
         os.fsync(descriptor)
@@ -192,7 +192,7 @@ def fsync_file(path: str | os.PathLike[str]) -> None:
 
 
 def sync_folder(path: str) -> None:
-    """Put the names in a folder on the disk, where the system can."""
+    """Sync the entries of a folder to the disk, if the system supports it."""
     if os.name == "nt":
         return
     descriptor = os.open(path, os.O_RDONLY)
@@ -205,15 +205,15 @@ def sync_folder(path: str) -> None:
 if hasattr(os, "readv"):
 
     def read_exactly_into(path: str, view: memoryview) -> int:
-        """Fill `view` from a file; return how far the file's length is off: 0 if it fits exactly.
+        """Fill `view` from a file; return the file's length minus that of `view`, at most 1: 0 means an exact fit.
 
-        Costs open, read, close: a byte more than fits is asked for, which saves asking for the length.
+        Costs open, read and close: reading one byte more than fits saves a call for the length.
         """
         descriptor = os.open(path, os.O_RDONLY)
         try:
             spare = bytearray(1)
             got = os.readv(descriptor, (view, spare))
-            while got < len(view):  # the end of the file, or a read cut short at 2 GiB
+            while got < len(view):  # the file ended, or one call reads at most 2 GiB
                 more = os.readv(descriptor, (view[got:], spare))
                 if not more:
                     break
@@ -225,7 +225,7 @@ if hasattr(os, "readv"):
 else:  # Windows
 
     def read_exactly_into(path: str, view: memoryview) -> int:
-        """Fill `view` from a file; return how far the file's length is off: 0 if it fits exactly."""
+        """Fill `view` from a file; return the file's length minus that of `view`, at most 1: 0 means an exact fit."""
         with open(path, "rb") as file:
             got = file.readinto(view)
             return got - len(view) if got < len(view) else len(file.read(1))

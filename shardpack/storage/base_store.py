@@ -1,4 +1,4 @@
-"""What a store does that has nothing better to offer: whole objects by range, no maps, no hints."""
+"""Default behaviour of a store: whole objects are read as one range; no maps, no prefetching."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shardpack.storage.stats import ReadStats
 
 
 class BaseStore:
-    """The parts of `Store` that follow from `get_range` and `size`. A store overrides what it can do better."""
+    """The part of `Store` that follows from `get_range` and `size`. Subclasses override what they can do better."""
 
     merge_limits = MergeLimits(max_gap_bytes=0, max_request_bytes=0)
     checks_reads = False
@@ -30,56 +30,54 @@ class BaseStore:
         return f"{type(self).__name__}({self.location!r})"
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """See `RangeReader.get_range`."""
         raise NotImplementedError(f"{type(self).__name__} reads no ranges")
 
     def size(self, path: str) -> int:
-        """See `RangeReader.size`."""
         raise NotImplementedError(f"{type(self).__name__} knows no sizes")
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """See `RangeReader.get_ranges`. One after the other."""
+        """Return the ranges, read one after the other."""
         return [self.get_range(path, start=a, length=n) for a, n in zip(starts, lengths, strict=True)]
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """See `Store.get_many`. One object after the other."""
+        """Return the ranges of all objects, read one object after the other."""
         return [self.get_ranges(ranges.path, starts=ranges.starts, lengths=ranges.lengths) for ranges in wanted]
 
     def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
-        """See `Store.get_pooled_range`. The range as it is."""
+        """Return a range, in memory of its own."""
         return self.get_range(path, start=start, length=length)
 
     def version(self, path: str) -> Version:
-        """See `Store.version`. The length is all there is."""
+        """Return an object's version, which is only its length."""
         return Version(self.size(path), "")
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        """See `Store.buffer`. Read as one range."""
+        """Return a whole object, read as one range."""
         size = self.size(path)
         check_size(path, size, max_bytes)
         return self.get_range(path, start=0, length=size)
 
     def map(self, path: str) -> Any | None:
-        """See `Store.map`. There is no such thing here."""
+        """Return None: the store has no maps. Raises if the object does not exist."""
         self.size(path)
         return None
 
     def is_cached(self, path: str, start: int) -> bool:  # noqa: ARG002 - the protocol's names
-        """See `Store.is_cached`. Nothing is."""
+        """Return False: nothing is cached."""
         return False
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """See `Store.prefetch`. Does nothing."""
+        """Do nothing."""
 
     def close(self) -> None:
-        """See `Store.close`. Nothing is open."""
+        """Do nothing: the store has no open resources."""
 
 
 def check_size(path: str, size: int, max_bytes: int | None) -> None:
-    """Raise unless an object may be read whole.
+    """Raise if an object is too large to be read as a whole.
 
     Raises:
-        CorruptShardError: It has more than `max_bytes`.
+        CorruptShardError: The object has more than `max_bytes`.
     """
     if max_bytes is not None and size > max_bytes:
         raise CorruptShardError(
@@ -89,7 +87,7 @@ def check_size(path: str, size: int, max_bytes: int | None) -> None:
 
 
 def raise_truncated(path: str, start: int, length: int, size: int) -> NoReturn:
-    """Raise for a range that ends beyond its object.
+    """Raise the error for a range that ends beyond its object.
 
     Raises:
         CorruptShardError: Always.

@@ -1,9 +1,8 @@
-"""Memory that blocks are received into, used again once nobody holds it.
+"""A pool of memory for blocks: what one block no longer needs, the next one is received into.
 
-Fresh memory costs more than the bytes that are received into it: the system clears each page of it
-first. A stream holds some dozens of blocks and lets go of one as it takes another; what it is given
-stays warm (0.6 s of CPU a GB less, 2-core VM). Between two epochs it holds none: what is kept then, beyond
-a little, is marked as free for the system to take, should it need it.
+Fresh memory costs more than receiving bytes into it: the system zeroes each page first. A stream holds some
+dozens of blocks and releases one whenever it fetches another, so pooled memory stays warm (0.6 s less CPU per
+GB, 2-core VM). Between two epochs all of it is idle: beyond a small part, the system may take it back.
 """
 
 from __future__ import annotations
@@ -12,15 +11,15 @@ import mmap
 import os
 from typing import Any
 
-_STEP_BYTES = 1 << 20  # sizes are rounded up, so that blocks of much the same length share memory
-_LEAST_BYTES = 256 << 10  # shorter ranges: the usual allocator keeps such memory by itself
-_MOST_BYTES = 16 << 20
-_KEPT_BYTES = 128 << 20  # between two epochs; within one, what is given back is given out again at once
-_FREE_BYTES = 512 << 20  # more, that the system may take back
+_STEP_BYTES = 1 << 20  # sizes are rounded up, so that blocks of similar length can share memory
+_MIN_BYTES = 256 << 10  # the usual allocator reuses smaller memory by itself
+_MAX_BYTES = 16 << 20
+_KEPT_BYTES = 128 << 20  # kept between two epochs; within one, released memory is reused immediately
+_FREE_BYTES = 512 << 20  # kept besides, but the system may take it back
 
 
 class PooledBuffer:
-    """A read-only buffer whose slices are `bytes`; its memory goes back when this object does."""
+    """A read-only buffer whose slices are `bytes`; its memory returns to the pool when the buffer is dropped."""
 
     __slots__ = ("_length", "_map", "_pool", "view")
 
@@ -40,23 +39,23 @@ class PooledBuffer:
 
 
 class BufferPool:
-    """Lends memory and takes it back. Safe in threads, and wherever the garbage collector may run: without a lock."""
+    """Memory for blocks. Lock-free: safe in threads, and in finalizers that the garbage collector runs anywhere."""
 
     def __init__(self, *, kept_bytes: int = _KEPT_BYTES, free_bytes: int = _FREE_BYTES) -> None:
-        """Hold nothing yet.
+        """Create an empty pool.
 
         Args:
-            kept_bytes: Memory that is kept for the next block.
-            free_bytes: More that is kept as long as the system does not need it.
+            kept_bytes: Idle memory that is kept for the next block.
+            free_bytes: Further idle memory, kept until the system needs it.
         """
         self._kept_bytes = kept_bytes
         self._max_bytes = kept_bytes + (free_bytes if hasattr(mmap, "MADV_FREE") else 0)
         self._idle: dict[int, list[mmap.mmap]] = {}
-        self.idle_bytes = 0  # about: what two threads do at once may count for one
+        self.idle_bytes = 0  # approximate: of two simultaneous updates one may be lost
 
     def get(self, length: int) -> PooledBuffer | None:
-        """Return memory for a block; None for a length that ordinary memory is as good for."""
-        if not _LEAST_BYTES <= length <= _MOST_BYTES:
+        """Return a buffer for a block, or None for a length that ordinary memory serves as well."""
+        if not _MIN_BYTES <= length <= _MAX_BYTES:
             return None
         size = -(-length // _STEP_BYTES) * _STEP_BYTES
         for fitting in range(size, 2 * size + 1, _STEP_BYTES):
@@ -69,7 +68,7 @@ class BufferPool:
         return PooledBuffer(self, _new_memory(size), length)
 
     def give_back(self, memory: mmap.mmap) -> None:
-        """Keep memory for the next block, unless enough is kept."""
+        """Keep memory for the next block, unless the pool is full."""
         size = len(memory)
         if self.idle_bytes + size > self._max_bytes:
             return
@@ -79,19 +78,19 @@ class BufferPool:
         self._idle.setdefault(size, []).append(memory)
 
     def clear(self) -> None:
-        """Let go of what is kept."""
+        """Release the memory that is not in use."""
         self._idle, self.idle_bytes = {}, 0
 
 
 def view_of(buffer: bytes | PooledBuffer) -> memoryview:
-    """Return a view of what a store has read; not to be kept longer than the buffer."""
+    """Return a view of what a store has read; valid as long as the buffer."""
     return buffer.view if isinstance(buffer, PooledBuffer) else memoryview(buffer)
 
 
 def _new_memory(size: int) -> mmap.mmap:
     options: dict[str, Any] = {}
     if os.name != "nt":
-        options["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child has a copy of its own
-        # All pages at once, where the system can: a fault each takes 0.4 s of CPU a GB more (2-core VM, 2026-11-21).
+        options["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child has its own copy
+        # Map all pages in one call: one page fault each costs 0.4 s more CPU per GB (2-core VM, 2026-11-21).
         options["flags"] |= getattr(mmap, "MAP_POPULATE", 0)
     return mmap.mmap(-1, size, **options)

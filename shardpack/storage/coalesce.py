@@ -1,4 +1,4 @@
-"""Turn wanted byte ranges into few requests: pure planning, no I/O."""
+"""Plan few requests that cover many byte ranges: pure arithmetic, no I/O."""
 
 from __future__ import annotations
 
@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 @dataclass(frozen=True, slots=True)
 class MergeLimits:
-    """When two ranges become one request.
+    """When two ranges are merged into one request.
 
     Attributes:
-        max_gap_bytes: Unwanted bytes between two ranges that are worth reading over.
-        max_request_bytes: Longest merged request; a longer single range stays whole.
+        max_gap_bytes: Largest number of unwanted bytes between two ranges that are read with them.
+        max_request_bytes: Longest merged request. A single range may be longer.
     """
 
     max_gap_bytes: int
@@ -23,11 +23,11 @@ class MergeLimits:
 
 @dataclass(frozen=True, slots=True)
 class RequestPlan:
-    """Requests in ascending order, and which of them serves each range.
+    """Requests in ascending order, and the request that contains each range.
 
     Attributes:
-        starts, lengths: (r) the requests, half-open.
-        owner: (n) the request that holds range i.
+        starts, lengths: Shape (r): the requests, half-open.
+        owner: Shape (n): the number of the request that contains range i.
     """
 
     starts: npt.NDArray[np.int64]
@@ -38,8 +38,8 @@ class RequestPlan:
 def coalesce(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], *, limits: MergeLimits) -> RequestPlan:
     """Return the requests that cover all ranges; ranges may come in any order and overlap.
 
-    A range joins the request before it if the gap between them and the length of both together
-    stay within the limits. O(n log n).
+    A range joins the preceding request if the gap between them and their joint length are within the limits.
+    O(n log n).
     """
     order = np.argsort(starts, kind="stable")
     begins, ends = starts[order], (starts + lengths)[order]
@@ -60,9 +60,9 @@ def coalesce(starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], *, l
 def _join(
     first: npt.NDArray[np.bool_], begins: list[int], ends: list[int], joinable: list[bool], max_bytes: int
 ) -> None:
-    """Clear `first` where a range joins the request before it."""
-    # A range within the request before it joins it, so that request reaches the furthest of all
-    # so far: the gap that `joinable` looked at is the gap to it.
+    """Clear `first` where a range joins the preceding request."""
+    # A range inside the preceding request joins it. So that request reaches furthest of all so far, and the gap in
+    # `joinable` is the gap to its end.
     request_start, request_end = begins[0], ends[0]
     for i, joins in enumerate(joinable, start=1):
         end = ends[i]

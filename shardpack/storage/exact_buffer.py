@@ -1,4 +1,4 @@
-"""Bytes that are received in place: filled piece by piece, returned as `bytes` without a copy."""
+"""Memory that is filled piece by piece and then returned as `bytes` without a copy."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from io import BytesIO
 
 
 class ExactBuffer:
-    """`length` bytes to be filled through `view`, from any threads. Not to be written to after `take`.
+    """`length` bytes, filled through `view` by any number of threads; not after `take`.
 
-    `BytesIO` works on the bytes object that only it holds, and returns that very object: the one
-    way to fill `bytes` in place that Python offers. Fresh memory is zero by the system's hand.
+    `BytesIO` works on a bytes object that only it holds, and returns that very object: the only way in Python to
+    fill `bytes` in place. The system provides fresh memory already zeroed.
     """
 
     def __init__(self, length: int) -> None:
@@ -17,6 +17,6 @@ class ExactBuffer:
         self.view = self._file.getbuffer()
 
     def take(self) -> bytes:
-        """Return what was written; ends `view`."""
+        """Return the bytes and release `view`."""
         self.view.release()
         return self._file.getvalue()

@@ -1,4 +1,4 @@
-"""A folder as a store: objects are files, read by position, through maps, with hints to the kernel."""
+"""A folder as a store: objects are files, read by position or through maps, with hints to the kernel."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from shardpack.storage.local_file import LocalFile, open_regular
 from shardpack.storage.process_limits import max_files
 from shardpack.storage.protocols import Version
 
-# A local read costs under a microsecond beyond its bytes: merge the members of one small sample,
-# but never copy a large payload twice to save one call. The gap is one header and its padding: less
-# than any member takes, so that reading some fields never reads the bytes of another.
+# A local read costs less than a microsecond besides its bytes: merge the members of one small sample, but do not copy
+# a large payload twice to save one call. The gap is one header and its padding, shorter than any member: reading
+# some fields never reads the bytes of another.
 _MERGE_LIMITS = MergeLimits(max_gap_bytes=1023, max_request_bytes=64 << 10)
 _COPY_BYTES = 4 << 20
-# Before Python 3.13 each map holds a descriptor, of which a process has few; later it is an area of the address
+# Before Python 3.13 each map holds one of the few descriptors of a process; from 3.13 on only an area of the address
 # space, of which Linux allows 65,530.
 MAP_FROM_BYTES = 64 << 10 if sys.version_info >= (3, 13) else 1 << 20
 
 
 class LocalStore(BaseStore):
-    """Objects are files below a folder. One descriptor a file, opened at first use.
+    """Objects are the files below a folder. Holds one descriptor per file, opened at first use.
 
-    Safe in threads and after fork: reads carry their offset and share no file position.
+    Safe in threads and after fork: each read has its own offset, and no file position is shared.
     """
 
     merge_limits = _MERGE_LIMITS
@@ -40,27 +40,30 @@ class LocalStore(BaseStore):
     def __init__(
         self, location: str | os.PathLike[str], folder: str | None = None, *, max_open_files: int | None = None
     ) -> None:
-        """Take a path; a copy also takes the folder that it meant, whatever the working directory is now.
+        """Read the files below a path.
 
-        At most `max_open_files` descriptors are kept, by default a share of what the system allows.
+        Args:
+            location: The path, shown in messages.
+            folder: Its absolute path, for a copy of this store in another working directory.
+            max_open_files: Number of descriptors to keep open; None for a share of what the system allows.
         """
         super().__init__(os.fspath(location))
         self._max_open_files = max_files() if max_open_files is None else max_open_files
         self.folder: str = os.path.abspath(self.location) if folder is None else folder
         self._files: dict[str, LocalFile] = {}
-        self._identities: dict[str, tuple[int, ...]] = {}  # of each file when it was first opened
+        self._identities: dict[str, tuple[int, ...]] = {}  # of each file, when it was first opened
 
     def __reduce__(self) -> tuple[type[LocalStore], tuple[str, str]]:
         return (LocalStore, (self.location, self.folder))
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """See `RangeReader.get_range`. One system call."""
+        """Return a range. Costs one system call."""
         data = self._file(path).read(start, length)
         self.stats.add_requests(1, length)
         return data
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """See `RangeReader.get_ranges`. What is not in the page cache is hinted first, then all is read."""
+        """Return the ranges, after telling the kernel about those that are not in the page cache."""
         file = self._file(path)
         if len(starts) > 1:
             file.prefetch(starts, lengths)
@@ -70,15 +73,13 @@ class LocalStore(BaseStore):
         return data
 
     def size(self, path: str) -> int:
-        """See `RangeReader.size`."""
         return self._file(path).size()
 
     def version(self, path: str) -> Version:
-        """See `Store.version`."""
         return self._file(path).version()
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        """Return the file memory-mapped, read-only, so that nothing is copied; a small one is read."""
+        """Return a read-only map of the file, or the bytes of a small file."""
         with self._open(path) as file:
             size = file.size()
             check_size(path, size, max_bytes)
@@ -86,19 +87,19 @@ class LocalStore(BaseStore):
             return file.read(0, size) if size < MAP_FROM_BYTES else file.map()
 
     def map(self, path: str) -> Any | None:
-        """Return the file memory-mapped for many small reads at random."""
+        """Return a map of the file for many small random reads, or None if it cannot be mapped."""
         return self._file(path).map_for_slices()
 
     def is_cached(self, path: str, start: int) -> bool:
-        """Return whether a byte is in the page cache; True where the system cannot tell."""
+        """Return whether a byte is in the page cache; True if the system cannot tell."""
         return self._file(path).is_cached(start)
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """Tell the kernel which ranges will be wanted, if they are not in memory yet."""
+        """Tell the kernel which ranges will be needed, except those already in the page cache."""
         self._file(path).prefetch(starts, lengths)
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:  # noqa: ARG002
-        """See `WritableStore.put`. Written under another name, synced, renamed."""
+        """Store an object: written under a temporary name, synced, renamed."""
         full = self._resolve(path)
         with storage_errors(f"write {full!r}"):
             os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -107,7 +108,6 @@ class LocalStore(BaseStore):
         self._forget(path)
 
     def create(self, path: str, source: bytes | Path) -> None:
-        """See `WritableStore.create`."""
         full = self._resolve(path)
         with storage_errors(f"write {full!r}"):
             os.makedirs(os.path.dirname(full), exist_ok=True)
@@ -116,26 +116,24 @@ class LocalStore(BaseStore):
         self._forget(path)
 
     def delete(self, path: str) -> None:
-        """See `WritableStore.delete`."""
         full = self._resolve(path)
         with storage_errors(f"delete {full!r}"), suppress(FileNotFoundError, NotADirectoryError):
             os.unlink(full)
         self._forget(path)
 
     def names(self) -> list[str]:
-        """See `WritableStore.names`."""
-        found = []
+        names = []
         for folder, _, files in os.walk(self.folder):
             below = os.path.relpath(folder, self.folder).replace(os.sep, "/")
-            found.extend(files if below == "." else [f"{below}/{name}" for name in files])
-        return sorted(found)
+            names.extend(files if below == "." else [f"{below}/{file}" for file in files])
+        return sorted(names)
 
     def close(self) -> None:
         """Close all descriptors; later reads open them again."""
         self._files.clear()
 
     def _forget(self, path: str) -> None:
-        """Let go of the file that had a name until now."""
+        """Forget the file that had this name until now."""
         self._files.pop(path, None)
         self._identities.pop(path, None)
 
@@ -156,7 +154,7 @@ class LocalStore(BaseStore):
     def _file(self, path: str) -> LocalFile:
         file = self._files.get(path)
         if file is None:
-            # No lock: of two threads that open the same file, the loser's copy closes itself.
+            # No lock: if two threads open the same file, the unused copy closes itself.
             opened = self._open(path)
             identity = opened.identity()
             if self._identities.setdefault(path, identity) != identity:
@@ -171,7 +169,7 @@ class LocalStore(BaseStore):
 
 
 def _parts(source: bytes | Path) -> Iterator[bytes]:
-    """Yield bytes, or a file, a few MiB at a time."""
+    """Yield the bytes, or a file in pieces of a few MiB."""
     if isinstance(source, bytes):
         yield source
         return

@@ -1,7 +1,7 @@
-"""One file of this machine: positional reads, hints to the kernel, memory maps.
+"""One local file: positional reads, hints to the kernel, memory maps.
 
-The one place that knows what the operating system offers (`pread`, `posix_fadvise`, `preadv` with
-RWF_NOWAIT); elsewhere, and on systems without them, plain reads do the same more slowly.
+The only place that uses special system calls (`pread`, `posix_fadvise`, `preadv` with RWF_NOWAIT). On systems
+without them, plain reads do the same more slowly.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _KINDS = {
     stat.S_IFCHR: "a device",
     stat.S_IFBLK: "a device",
 }
-# Opening a pipe without O_NONBLOCK waits for whoever writes into it; regular files take no notice.
+# Without O_NONBLOCK, opening a pipe waits for a writer. Regular files ignore the flag.
 _READ_FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
 
 
@@ -36,7 +36,7 @@ def open_regular(path: str) -> int:
     """Return a descriptor to read a regular file; never waits.
 
     Raises:
-        StorageError: It is a folder, pipe, socket or device.
+        StorageError: The path is a folder, pipe, socket or device.
         OSError: The system refused.
     """
     descriptor = os.open(path, _READ_FLAGS)
@@ -49,7 +49,7 @@ def open_regular(path: str) -> int:
 
 
 class LocalFile:
-    """One file open for reading. Closes itself when the last user lets go of it."""
+    """One file, open for reading. Closed when it is dropped."""
 
     def __init__(self, full_path: str, name: str):
         self._name = name
@@ -80,7 +80,7 @@ class LocalFile:
             os.close(descriptor)
 
     def identity(self) -> tuple[int, ...]:
-        """Return what tells this very file from one that takes its name later."""
+        """Return what distinguishes this file from a later one of the same name."""
         status = os.fstat(self._descriptor)
         return status.st_dev, status.st_ino
 
@@ -88,17 +88,17 @@ class LocalFile:
         return os.fstat(self._descriptor).st_size
 
     def version(self) -> Version:
-        """Return what tells these bytes from others in this file, or in one that takes its name later."""
+        """Return what distinguishes these bytes from other content of this file, or of a later one of the same name."""
         status = os.fstat(self._descriptor)
         return Version(status.st_size, f"{status.st_ino:x}-{status.st_mtime_ns:x}")
 
     def read(self, start: int, length: int) -> bytes:
-        """Return exactly `length` bytes from `start`, or raise."""
+        """Return exactly `length` bytes from `start`; raises if the file ends before."""
         if length > _LARGE_BYTES:
             return self._read_large(start, length)
         try:
             data = _pread(self._descriptor, length, start)
-            while len(data) < length:  # a signal cuts a read short
+            while len(data) < length:  # a signal may interrupt a read
                 more = _pread(self._descriptor, length - len(data), start + len(data))
                 if not more:
                     raise_truncated(self._name, start, length, self.size())
@@ -108,8 +108,8 @@ class LocalFile:
         return data
 
     def _read_large(self, start: int, length: int) -> bytes:
-        """Do what `read` does, into one buffer: a single call reads 2 GiB at most."""
-        if start + length > self.size():  # before so much memory is asked for
+        """Read a long range into one buffer: a single call reads at most 2 GiB."""
+        if start + length > self.size():  # before allocating so much memory
             raise_truncated(self._name, start, length, self.size())
         buffer, got = ExactBuffer(length), 0
         try:
@@ -123,43 +123,43 @@ class LocalFile:
         return buffer.take()
 
     def map(self) -> mmap.mmap | bytes:
-        """Return a read-only map of the whole file; an empty file cannot be mapped and gives b""."""
+        """Return a read-only map of the whole file, or b"" if it is empty, as empty files cannot be mapped."""
         size = self.size()
         try:
             return map_with_mmap(self._descriptor, size) if size else b""
-        except (OSError, ValueError) as error:  # ValueError: cut short just now
+        except (OSError, ValueError) as error:  # ValueError: truncated at this moment
             raise StorageError(f"cannot map: {error}; try again", path=self._name) from error
 
     def map_for_slices(self) -> Any | None:
-        """Return a read-only map of the whole file, good for slices; None if it is empty, or the system has no room."""
+        """Return a read-only map to slice; None if the file is empty or the system has no room for a map."""
         size = self.size()
         try:
             return map_file(self._descriptor, size) if size else None
         except (OSError, ValueError) as error:
             if isinstance(error, OSError) and error.errno in NO_ROOM:
                 return None
-            raise StorageError(f"cannot map: {error}; try again", shard=self._name) from error
+            raise StorageError(f"cannot map: {error}; try again", path=self._name) from error
 
     def prefetch(self, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """Start reading those ranges whose first byte is not in the page cache.
+        """Let the kernel start reading the ranges whose first byte is not in the page cache.
 
-        Asking first keeps a warm batch free of hints: a probe costs 0.6 us on a 2-core VM, a hint
-        that finds everything cached about as much, and both together more than the read.
+        Probing first keeps a warm batch free of hints: a probe costs 0.6 us (2-core VM), a superfluous hint about
+        as much, and both together more than the read.
         """
         if not _HAS_HINTS:
             return
         for start, length in zip(starts, lengths, strict=True):
-            if length and not self.is_cached(start):  # to the kernel, no length means all the rest
+            if length and not self.is_cached(start):  # to the kernel, length 0 means the rest of the file
                 os.posix_fadvise(self._descriptor, start, length, os.POSIX_FADV_WILLNEED)
 
     def is_cached(self, start: int) -> bool:
-        """Return whether the byte at `start` is in the page cache; True where the system cannot tell."""
+        """Return whether the byte at `start` is in the page cache; True if the system cannot tell."""
         if not _HAS_HINTS:
             return True
         try:
             os.preadv(self._descriptor, [bytearray(1)], start, os.RWF_NOWAIT)
         except OSError:
-            return False  # EAGAIN, or a file system without the probe: the hint does no harm
+            return False  # EAGAIN, or a file system without this probe: then a hint does no harm
         return True
 
 
@@ -170,8 +170,8 @@ if hasattr(os, "pread"):
 else:  # Windows
 
     def _pread(descriptor: int, length: int, offset: int) -> bytes:
-        # A private duplicate would share the position: reopening by descriptor is not possible
-        # there, so one lock keeps seek and read together.
+        # A duplicate descriptor would share the position, and Windows cannot reopen a file by its descriptor:
+        # one lock keeps seek and read together.
         with _SEEK_LOCK:
             os.lseek(descriptor, offset, os.SEEK_SET)
             return os.read(descriptor, length)
@@ -193,12 +193,12 @@ else:
 
 
 def start_writeback(descriptor: int, start: int, length: int) -> None:
-    """Let the disk begin with a range just written, so that a sync later finds little left to do.
+    """Let the disk start writing a range, so that a later sync has little left to do.
 
-    Without it, packing 430 MB in shards of 64 MiB waits 0.25 s for syncs, with it 0.05 s (ext4, 2-core VM).
+    Packing 430 MB in shards of 64 MiB then waits 0.05 s for syncs instead of 0.25 s (ext4, 2-core VM).
     """
     if not _HAS_HINTS:
         return
-    with suppress(OSError):  # a hint that fails is no failed write
-        # What is still to be written is only queued by this; what is on the disk may leave the cache.
+    with suppress(OSError):  # a failed hint is not a failed write
+        # Dirty pages are only queued for writing by this; clean ones may leave the page cache.
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)

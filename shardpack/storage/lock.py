@@ -1,4 +1,4 @@
-"""Locks on folders, so that two processes do not write into one."""
+"""Locks on folders, so that two processes do not write to the same one."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from collections.abc import Callable
 
 from shardpack.runtime.fork import watch_forks
 
-Flock = Callable[[int, bool], None]  # (descriptor, shared): BlockingIOError if it is somebody's, OSError if none can be
+Flock = Callable[[int, bool], None]  # (descriptor, shared); BlockingIOError: another has it; OSError: no locks
 
 if sys.platform == "win32":
 
     def system_flock(descriptor: int, shared: bool) -> None:
-        """There are no locks on folders."""
+        """Do nothing: Windows has no locks on folders."""
 
 else:
     from fcntl import LOCK_EX, LOCK_NB, LOCK_SH, flock
@@ -24,10 +24,10 @@ else:
 
 
 class FolderLock:
-    """A lock on a folder: one holder, or many that share it. The kernel releases it if its process is killed.
+    """A lock on a folder, exclusive or shared, that the kernel releases when its process ends. A context manager.
 
-    `flock` on the folder itself: nothing is written, so nothing can be left behind. Where there is
-    no such lock (Windows, some network file systems) everybody gets one. A context manager.
+    Uses `flock` on the folder itself: nothing is written, so nothing can be left behind. Where that does not
+    work (Windows, some network file systems), every `take` succeeds.
     """
 
     def __init__(self, path: str, *, flock: Flock = system_flock):
@@ -48,20 +48,20 @@ class FolderLock:
         self.release()
 
     def take(self, *, shared: bool = False) -> bool:
-        """Return whether the lock is ours now, as asked; if not, somebody else holds it. Never waits.
+        """Acquire the lock and return True, or return False if another process holds it. Never waits.
 
-        May be called again to change between shared and not; a failed change loses the lock.
+        Call again to change between shared and exclusive; a failed change loses the lock.
         """
         try:
             self._flock(self._descriptor, shared)
         except BlockingIOError:
             return False
         except OSError:
-            pass  # no locks here
+            pass  # this file system has no locks
         return True
 
     def is_current(self) -> bool:
-        """Return whether the folder still has its name: its last owner may have removed it."""
+        """Return whether the path still names the locked folder: its previous owner may have removed it."""
         if self._descriptor < 0:
             return True
         try:

@@ -1,4 +1,4 @@
-"""Objects in memory, alone or laid over another store."""
+"""Objects in memory, alone or in front of another store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shardpack.storage.protocols import Ranges, Store, Version
 
 
 class MemoryStore(BaseStore):
-    """Named byte strings. With `base`, names that are not here are looked for there."""
+    """Named byte strings. Names that are not here are looked up in `base`, if there is one."""
 
     can_create = True
 
@@ -30,7 +30,6 @@ class MemoryStore(BaseStore):
         return (_rebuild, (self._objects, self._base, self.location))
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """See `RangeReader.get_range`."""
         if self._base is not None and path not in self._objects:
             return self._base.get_range(path, start=start, length=length)
         data = self._object(path)[start : start + length]
@@ -40,31 +39,27 @@ class MemoryStore(BaseStore):
         return data
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """See `RangeReader.get_ranges`."""
         if self._base is not None and path not in self._objects:
             return self._base.get_ranges(path, starts=starts, lengths=lengths)
         return super().get_ranges(path, starts=starts, lengths=lengths)
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """See `Store.get_many`."""
         if self._base is not None and all(ranges.path not in self._objects for ranges in wanted):
             return self._base.get_many(wanted)
         return super().get_many(wanted)
 
     def size(self, path: str) -> int:
-        """See `RangeReader.size`."""
         if self._base is not None and path not in self._objects:
             return self._base.size(path)
         return len(self._object(path))
 
     def version(self, path: str) -> Version:
-        """See `Store.version`."""
         if self._base is not None and path not in self._objects:
             return self._base.version(path)
         return super().version(path)
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        """See `Store.buffer`; the object itself, not a copy."""
+        """Return the object itself, not a copy."""
         if self._base is not None and path not in self._objects:
             return self._base.buffer(path, max_bytes=max_bytes)
         data = self._object(path)
@@ -73,33 +68,28 @@ class MemoryStore(BaseStore):
         return data
 
     def map(self, path: str) -> Any | None:
-        """See `Store.map`."""
         if self._base is not None and path not in self._objects:
             return self._base.map(path)
         return self._object(path)
 
     def is_cached(self, path: str, start: int) -> bool:
-        """See `Store.is_cached`."""
         if self._base is not None and path not in self._objects:
             return self._base.is_cached(path, start)
         return True
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
-        """See `Store.prefetch`."""
         if self._base is not None and path not in self._objects:
             self._base.prefetch(path, starts=starts, lengths=lengths)
 
     def close(self) -> None:
-        """See `Store.close`. What is in memory stays there."""
+        """Close `base`; the objects in memory stay."""
         if self._base is not None:
             self._base.close()
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:  # noqa: ARG002
-        """See `WritableStore.put`."""
         self._objects[path] = _content(source)
 
     def create(self, path: str, source: bytes | Path) -> None:
-        """See `WritableStore.create`."""
         data = _content(source)
         with self._creating:
             if path in self._objects:
@@ -107,11 +97,10 @@ class MemoryStore(BaseStore):
             self._objects[path] = data
 
     def delete(self, path: str) -> None:
-        """See `WritableStore.delete`."""
         self._objects.pop(path, None)
 
     def names(self) -> list[str]:
-        """See `WritableStore.names`; without those of a base."""
+        """Return the names in memory, without those of `base`."""
         return sorted(self._objects)
 
     def _object(self, path: str) -> bytes:

@@ -1,8 +1,8 @@
-"""A bucket or server as a store: many requests at once, tried again when they fail, of one version of each object.
+"""A bucket or server as a store: many concurrent requests, retries, and one pinned version of each object.
 
-    get_many --split--> requests --threads--> attempts, each from the byte reached --> one buffer a range
+    get_many --split--> pieces --threads--> requests, each resumed at the byte reached --> one buffer per range
 
-What a single request is made with is the client's business (`clients/`).
+How a single request is made is decided by the client (`clients/`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from shardpack.errors import OutputExistsError
 from shardpack.storage.base_store import BaseStore, check_size, raise_truncated
@@ -22,15 +22,15 @@ from shardpack.storage.protocols import Ranges, Version
 from shardpack.storage.retry_loop import RetryLoop
 from shardpack.storage.session import RemoteLimits, Session
 
-# A request costs tens of milliseconds, in which 64 KiB arrive many times over; but most bytes read must be
-# wanted ones (below 1.1 fetched for one used), and the samples of a random batch lie far apart.
+# A request costs tens of milliseconds, in which 64 KiB arrive many times over. But most bytes read must be wanted ones
+# (below 1.1 fetched for one used), and the samples of a random batch are far apart.
 _MERGE_LIMITS = MergeLimits(max_gap_bytes=32 << 10, max_request_bytes=8 << 20)
 _SPLIT_BYTES = 16 << 20  # longer ranges arrive sooner over several connections
 _PIECE_BYTES = 8 << 20
 
 
-class _Whole:
-    """A range, or an object, and the buffer that it is received into; made when its length is certain."""
+class _IncomingRange:
+    """A range or a whole object, and the buffer that receives it; allocated once the object's size is known."""
 
     def __init__(
         self,
@@ -41,47 +41,52 @@ class _Whole:
         max_bytes: int | None = None,
         pool: BufferPool | None = None,
     ) -> None:
-        self.path, self.start, self.length, self.max_bytes = path, start, length, max_bytes
-        self.buffer: ExactBuffer | None = None
-        self.pooled: PooledBuffer | None = None
-        self._pool = pool
+        self.path, self.start, self.length = path, start, length
+        self._max_bytes, self._pool = max_bytes, pool
+        self._buffer: ExactBuffer | PooledBuffer | None = None
 
-    def room(self, size: int) -> memoryview:
-        """Return the buffer, now that the object's size is known.
+    def view(self, object_bytes: int) -> memoryview:
+        """Return the buffer, given the size of the object.
 
         Raises:
             CorruptShardError: The range ends beyond the object, or the object is larger than allowed.
         """
-        if self.pooled is not None:
-            return self.pooled.view
-        if self.buffer is None:
+        if self._buffer is None:
             if self.length is None:
-                check_size(self.path, size, self.max_bytes)
-                self.length = size
-            if self.start + self.length > size:
-                raise_truncated(self.path, self.start, self.length, size)
-            if self._pool is not None and (pooled := self._pool.get(self.length)) is not None:
-                self.pooled = pooled
-                return pooled.view
-            self.buffer = ExactBuffer(self.length)
-        return self.buffer.view
+                check_size(self.path, object_bytes, self._max_bytes)
+                self.length = object_bytes
+            if self.start + self.length > object_bytes:
+                raise_truncated(self.path, self.start, self.length, object_bytes)
+            pooled = None if self._pool is None else self._pool.get(self.length)
+            self._buffer = ExactBuffer(self.length) if pooled is None else pooled
+        return self._buffer.view
 
-    def take(self) -> bytes:
-        return b"" if self.buffer is None else self.buffer.take()
+    def result(self) -> Any:
+        """Return the bytes received, or the pooled buffer that holds them."""
+        if self._buffer is None:
+            return b""
+        return self._buffer.take() if isinstance(self._buffer, ExactBuffer) else self._buffer
+
+
+class _Piece(NamedTuple):
+    """What one request fetches: `length` bytes from `begin`, counted from the start of the range; None: all of it."""
+
+    range: _IncomingRange
+    begin: int
+    length: int | None
 
 
 class RemoteStore(BaseStore):
-    """Objects of a bucket or server, below one folder. Safe in threads and after fork; pickles without secrets.
+    """Objects below one folder of a bucket or server. Safe in threads and after fork; pickles without secrets.
 
-    The first response tells an object's length and ETag; every later one must be of the same
-    version. A client and up to `max_requests` threads belong to each process that reads; the threads
-    end with the store, or when it is closed.
+    The first response brings an object's length and ETag; all later ones must be of that version. Each process that
+    reads has its own client and up to `max_requests` threads, which end with the store or when it is closed.
     """
 
     merge_limits = _MERGE_LIMITS
     checks_reads = True
     remote = True
-    prefetch_depth = 16  # of 4 MiB each, more than 10 Gbit/s bring in 50 ms
+    prefetch_depth = 16  # requests of 4 MiB: more than a link of 10 Gbit/s brings in 50 ms
 
     def __init__(self, connection: Connection, limits: RemoteLimits | None = None) -> None:
         super().__init__(connection.location)
@@ -97,81 +102,86 @@ class RemoteStore(BaseStore):
     # Reading
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """See `RangeReader.get_range`. One request, in this thread; several for a long range."""
+        """Return a range. Costs one request, made in this thread; several for a range over 16 MiB."""
         return self.get_many([Ranges(path, [start], [length])])[0][0]
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """See `RangeReader.get_ranges`. All at once."""
+        """Return the ranges, read concurrently."""
         return self.get_many([Ranges(path, starts, lengths)])[0]
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """See `Store.get_many`. All at once, over all objects."""
-        wholes = [
-            [_Whole(ranges.path, start, length) for start, length in zip(ranges.starts, ranges.lengths, strict=True)]
+        """Return the ranges of all objects, read concurrently."""
+        incoming = [
+            [_IncomingRange(ranges.path, start, n) for start, n in zip(ranges.starts, ranges.lengths, strict=True)]
             for ranges in wanted
         ]
-        self._session.call_all(self._fetch, [piece for of in wholes for whole in of for piece in self._pieces(whole)])
-        return [[whole.take() for whole in of] for of in wholes]
+        pieces = [piece for of_object in incoming for one in of_object for piece in self._pieces(one)]
+        self._session.call_all(self._fetch, pieces)
+        return [[one.result() for one in of_object] for of_object in incoming]
 
     def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
-        """See `Store.get_pooled_range`. Received into memory that was used before."""
-        whole = _Whole(path, start, length, pool=self._pool)
-        self._session.call_all(self._fetch, self._pieces(whole))
-        return whole.take() if whole.pooled is None else whole.pooled
+        """Return a range, received into memory that was used before."""
+        incoming = _IncomingRange(path, start, length, pool=self._pool)
+        self._session.call_all(self._fetch, self._pieces(incoming))
+        received: bytes | PooledBuffer = incoming.result()
+        return received
 
     def size(self, path: str) -> int:
-        """See `RangeReader.size`. One request, unless the object was read before."""
+        """Return an object's length. Costs one request, unless the object was read before."""
         return self.version(path).size
 
     def version(self, path: str) -> Version:
-        """See `Store.version`. Costs as `size`."""
+        """Return an object's version. Costs one request, unless the object was read before."""
         version = self._versions.get(path)
         if version is None:
-            version = self._requests.make(path, "ask for the length of", lambda client: client.head(path))
+            version = self._requests.call(path, "ask for the length of", lambda client: client.head(path))
             version = self._versions.setdefault(path, version)
         return version
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        """See `Store.buffer`. One request, given up when the response tells that the object is too long."""
-        whole = _Whole(path, 0, None, max_bytes=max_bytes)
-        self._fetch((whole, 0, None))
-        return whole.take()
+        """Return a whole object. Costs one request, abandoned if the response says that the object is too long."""
+        incoming = _IncomingRange(path, 0, None, max_bytes=max_bytes)
+        self._fetch(_Piece(incoming, 0, None))
+        return incoming.result()
 
-    def _pieces(self, whole: _Whole) -> list[tuple[_Whole, int, int]]:
-        """Return a range, cut into what one request should carry: begin and length, counted from its start."""
-        length = whole.length or 0
+    def _pieces(self, incoming: _IncomingRange) -> list[_Piece]:
+        """Return the pieces of a range, one per request."""
+        length = incoming.length or 0
         if not length:
             return []
         if length <= _SPLIT_BYTES:
-            return [(whole, 0, length)]
-        whole.room(self.size(whole.path))
-        return [(whole, at, min(_PIECE_BYTES, length - at)) for at in range(0, length, _PIECE_BYTES)]
+            return [_Piece(incoming, 0, length)]
+        incoming.view(self.size(incoming.path))
+        return [_Piece(incoming, at, min(_PIECE_BYTES, length - at)) for at in range(0, length, _PIECE_BYTES)]
 
-    def _fetch(self, piece: tuple[_Whole, int, int | None]) -> None:
-        """Receive a piece into the buffer of its whole."""
-        whole, begin, length = piece
-        start = whole.start + begin
+    def _fetch(self, piece: _Piece) -> None:
+        """Receive a piece into the buffer of its range."""
+        incoming, begin, length = piece
+        start = incoming.start + begin
         action = "read" if length is None else f"read bytes {start} to {start + length} of"
-        with self._session.room(length):
+        with self._session.request_limit(length):
             try:
-                self._requests.receive(
-                    whole.path, action, lambda client, got: self._receive(client, whole, begin, length, got)
-                )
-            except RequestError:  # it ends before the piece begins
-                raise_truncated(whole.path, whole.start, whole.length or 0, self.size(whole.path))
-        self.stats.add_requests(1, self._versions[whole.path].size if length is None else length)
+                self._requests.receive(incoming.path, action, lambda client, got: self._receive(client, piece, got))
+            except RequestError:  # the object ends before the piece begins
+                raise_truncated(incoming.path, incoming.start, incoming.length or 0, self.size(incoming.path))
+        self.stats.add_requests(1, self._versions[incoming.path].size if length is None else length)
 
-    def _receive(self, client: Client, whole: _Whole, begin: int, length: int | None, got: int) -> Iterator[int]:
-        """Yield how many bytes have come; raise RequestError unless all of the piece has."""
-        path, known = whole.path, self._versions.get(whole.path)
+    def _receive(self, client: Client, piece: _Piece, got: int) -> Iterator[int]:
+        """Make one request for the rest of a piece, after its first `got` bytes; yield the sizes that arrive.
+
+        Raises:
+            RequestError: The request failed, or brought less.
+        """
+        incoming, begin, length = piece
+        path, known = incoming.path, self._versions.get(incoming.path)
         if length is None and known is not None and got and got == known.size:
             return
-        start, left = whole.start + begin + got, None if length is None else length - got
+        start, left = incoming.start + begin + got, None if length is None else length - got
         with closing(client.get(path, start=start, length=left, etag=known.etag if known else "")) as response:
             known = self._versions.setdefault(path, response.version)
             if response.version != known:
                 raise RequestError("changed", f"expected {_described(known)}, got {_described(response.version)}")
-            view = whole.room(known.size)
+            view = incoming.view(known.size)
             end = len(view) if length is None else begin + length
             at = begin + got
             while at < end:
@@ -182,7 +192,6 @@ class RemoteStore(BaseStore):
                 yield count
 
     def close(self) -> None:
-        """See `Store.close`."""
         self._session.close()
         self._pool.clear()
 
@@ -190,21 +199,20 @@ class RemoteStore(BaseStore):
 
     @property
     def can_create(self) -> bool:
-        """See `WritableStore.can_create`."""
+        """Whether the client offers `create`."""
         return self._session.client().can_create
 
     @property
     def part_bytes(self) -> int:  # type: ignore[override] # the client knows
-        """See `WritableStore.part_bytes`."""
+        """Size of the parts in which the client uploads long files."""
         return self._session.client().part_bytes
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
-        """See `WritableStore.put`."""
-        self._requests.make(path, "write", lambda client: client.put(path, source, cache_control=cache_control))
+        self._requests.call(path, "write", lambda client: client.put(path, source, cache_control=cache_control))
         self._versions.pop(path, None)
 
     def create(self, path: str, source: bytes | Path) -> None:
-        """See `WritableStore.create`. Where an answer was lost, an object with the same bytes is ours."""
+        """Create an object. After a lost answer, an existing object with the same bytes counts as ours."""
         attempts = 0
 
         def attempt(client: Client) -> None:
@@ -214,19 +222,17 @@ class RemoteStore(BaseStore):
 
         self._versions.pop(path, None)
         try:
-            self._requests.make(path, "create", attempt)
+            self._requests.call(path, "create", attempt)
         except OutputExistsError:
             if attempts == 1 or self.buffer(path) != (source if isinstance(source, bytes) else source.read_bytes()):
                 raise
 
     def delete(self, path: str) -> None:
-        """See `WritableStore.delete`."""
-        self._requests.make(path, "delete", lambda client: client.delete(path))
+        self._requests.call(path, "delete", lambda client: client.delete(path))
         self._versions.pop(path, None)
 
     def names(self) -> list[str]:
-        """See `WritableStore.names`."""
-        return sorted(self._requests.make("", "list", lambda client: client.names()))
+        return sorted(self._requests.call("", "list", lambda client: client.names()))
 
 
 def _described(version: Version) -> str:

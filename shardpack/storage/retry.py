@@ -1,4 +1,7 @@
-"""When to try again: pure decisions, no clock and no sleep of its own."""
+"""How long to wait before the next attempt at a request: pure decisions.
+
+The loop that waits is in `retry_loop.py`, the backoff that all requests of a store share in `session.py`.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,19 @@ from random import random
 
 from shardpack.storage.clients.client import RequestError
 
-BUSY_FACTOR = 5  # a server that asks to slow down is given more time, whether it says how much or not
-PROGRESS_BYTES = 1 << 20  # that many new bytes, and a request counts as a fresh one
+BUSY_FACTOR = 5  # a server that asks to slow down gets more time, whether or not it says how much
+PROGRESS_BYTES = 1 << 20  # an attempt that brought so many bytes counts as the first one
 
 
 @dataclass(frozen=True, slots=True)
 class RetryLimits:
-    """How patient a store is.
+    """How often and how long a store tries.
 
     Attributes:
-        max_attempts: Tries of one request that bring nothing new.
-        max_seconds: From the first try to the start of the last.
-        first_delay_seconds, max_delay_seconds: The pause doubles from one to the other; each is
-            drawn between half of it and all of it, so that many clients do not come back at once.
+        max_attempts: Attempts at one request without progress.
+        max_seconds: Time from the first attempt to the start of the last one.
+        first_delay_seconds, max_delay_seconds: Delays double from the first to the maximum. Each is multiplied by a
+            random number between 0.5 and 1, so that many clients do not return at the same moment.
     """
 
     max_attempts: int = 6
@@ -31,28 +34,34 @@ class RetryLimits:
 
 @dataclass(slots=True)
 class Retries:
-    """The tries of one request so far."""
+    """The failed attempts at one request so far.
+
+    Attributes:
+        limits: When to give up.
+        draw: Returns a random number, 0 <= number < 1.
+        failures: Number of failed attempts.
+    """
 
     limits: RetryLimits
     draw: Callable[[], float] = random
-    failures: int = 0  # in all
-    _fruitless: int = field(default=0, init=False)
+    failures: int = 0
+    _without_progress: int = field(default=0, init=False)
 
-    def pause(self, error: RequestError, *, progress: int, elapsed_seconds: float) -> float | None:
-        """Return how many seconds to wait before the next try; None to give up.
+    def next_delay(self, error: RequestError, *, progress: int, elapsed_seconds: float) -> float | None:
+        """Count a failed attempt, and return the seconds to wait before the next one, or None to give up.
 
         Args:
-            error: What the last try ended with.
+            error: How the attempt ended.
             progress: Bytes that it brought.
-            elapsed_seconds: Since the first try, or the last one that brought much.
+            elapsed_seconds: Time since the first attempt, or since the last one that brought `PROGRESS_BYTES`.
         """
         self.failures += 1
-        self._fruitless = 1 if progress >= PROGRESS_BYTES else self._fruitless + 1
-        if error.kind not in ("busy", "failed") or self._fruitless >= self.limits.max_attempts:
+        self._without_progress = 1 if progress >= PROGRESS_BYTES else self._without_progress + 1
+        if error.kind not in ("busy", "failed") or self._without_progress >= self.limits.max_attempts:
             return None
         first = self.limits.first_delay_seconds * (BUSY_FACTOR if error.kind == "busy" else 1)
-        delay = min(self.limits.max_delay_seconds, first * 2 ** (self._fruitless - 1))
+        delay = min(self.limits.max_delay_seconds, first * 2 ** (self._without_progress - 1))
         delay *= 0.5 + self.draw() / 2
         if error.retry_after_seconds is not None:
-            delay += error.retry_after_seconds  # after, not at: others got the same answer
+            delay += error.retry_after_seconds  # added: other clients were told the same time
         return delay if elapsed_seconds + delay <= self.limits.max_seconds else None

@@ -1,10 +1,10 @@
-"""Try a request again as the limits allow; say in our errors what went wrong when they do not."""
+"""The loop that repeats a request until it succeeds or `retry.py` gives up, and turns its failure into our errors."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import NoReturn, TypeVar
+from typing import TypeVar
 
 from shardpack.errors import OutputExistsError, ShardNotFoundError, ShardpackError, StaleIndexError, StorageError
 from shardpack.storage.clients.client import Client, Connection, RequestError
@@ -16,13 +16,13 @@ Answer = TypeVar("Answer")
 
 
 class RetryLoop:
-    """Makes requests with a session's client, again and again where that may help."""
+    """Makes requests with a session's client, and repeats those that may succeed the next time. Safe in threads."""
 
     def __init__(self, connection: Connection, session: Session, limits: RetryLimits, stats: ReadStats) -> None:
-        self._connection, self._session, self._limits, self._stats = connection, session, limits, stats
+        self.connection, self.session, self.limits, self.stats = connection, session, limits, stats
 
-    def make(self, path: str, action: str, request: Callable[[Client], Answer]) -> Answer:
-        """Return what `request(client)` returns.
+    def call(self, path: str, action: str, request: Callable[[Client], Answer]) -> Answer:
+        """Return the result of `request(client)`.
 
         Args:
             path: The object, for errors.
@@ -30,67 +30,77 @@ class RetryLoop:
             request: May be called several times; raises RequestError.
 
         Raises:
-            ShardNotFoundError, OutputExistsError, StaleIndexError: There is no such object; there is
-                one; it was replaced.
-            RequestError: It ends before the range begins: kind "beyond", and no other.
+            ShardNotFoundError: The object does not exist.
+            OutputExistsError: The object exists already.
+            StaleIndexError: The object was replaced.
+            RequestError: The object ends before the range begins; its kind is "beyond".
             StorageError: The store refused, or did not answer within the limits.
         """
-        answers: list[Answer] = []
-
-        def single(client: Client, _: int) -> Iterator[int]:
-            answers[:] = [request(client)]
-            yield from ()
-
-        self.receive(path, action, single)
-        return answers[0]
+        attempts = _Attempts(self, path, action)
+        while True:
+            self.session.wait_for_backoff()
+            try:
+                return request(self.session.client())
+            except RequestError as error:
+                attempts.wait_or_raise(error, progress=0)
 
     def receive(self, path: str, action: str, request: Callable[[Client, int], Iterator[int]]) -> None:
-        """Run `request(client, bytes received)`, which yields how many more bytes it has received.
+        """Run `request(client, bytes received so far)`, which yields the number of bytes each time more arrive.
 
-        The next attempt goes on after the last of them. Raises as `make`.
+        Each attempt continues after the last byte received. Arguments and errors as for `call`.
         """
-        retries, began, got = Retries(self._limits), time.monotonic(), 0
+        attempts, received = _Attempts(self, path, action), 0
         while True:
-            before = got
+            before = received
+            self.session.wait_for_backoff()
             try:
-                self._session.wait_for_backoff()
-                for count in request(self._session.client(), got):
-                    got += count
+                for count in request(self.session.client(), received):
+                    received += count
             except RequestError as error:
-                if got - before >= PROGRESS_BYTES:  # a long transfer is no long wait
-                    began = time.monotonic()
-                elapsed = time.monotonic() - began
-                pause = retries.pause(error, progress=got - before, elapsed_seconds=elapsed)
-                if pause is not None and error.kind == "busy":
-                    self._session.back_off(pause)
-                if pause is None or not self._session.pause(pause):
-                    tried = f" after {retries.failures} attempts in {elapsed:.1f} s" if retries.failures > 1 else ""
-                    self._raise(path, action, error, tried)
-                self._stats.add_retry()
+                attempts.wait_or_raise(error, progress=received - before)
             else:
                 return
 
-    def _raise(self, path: str, action: str, error: RequestError, tried: str) -> NoReturn:
-        where = f"{self._connection.location.rstrip('/')}/{path}"
-        reason = self._connection.redact(" ".join(str(error).split()))
-        failure: ShardpackError
-        if error.kind == "beyond":
-            raise error from None
+
+class _Attempts:
+    """The attempts at one request."""
+
+    def __init__(self, loop: RetryLoop, path: str, action: str) -> None:
+        self._loop, self._path, self._action = loop, path, action
+        self._retries, self._began = Retries(loop.limits), time.monotonic()
+
+    def wait_or_raise(self, error: RequestError, *, progress: int) -> None:
+        """Wait until the next attempt, or raise what the failed one means."""
+        session = self._loop.session
+        if progress >= PROGRESS_BYTES:  # the time limit is for waiting, not for long transfers
+            self._began = time.monotonic()
+        elapsed = time.monotonic() - self._began
+        delay = self._retries.next_delay(error, progress=progress, elapsed_seconds=elapsed)
+        if delay is not None and error.kind == "busy":
+            session.back_off(delay)
+        if delay is None or not session.wait(delay):
+            if error.kind == "beyond":
+                raise error from None
+            raise self._failure(error, elapsed) from None  # the original text may contain secrets
+        self._loop.stats.add_retry()
+
+    def _failure(self, error: RequestError, elapsed_seconds: float) -> ShardpackError:
+        """Return our error for a failed request."""
+        connection, path, action = self._loop.connection, self._path, self._action
+        url = f"{connection.location.rstrip('/')}/{path}"
+        reason = connection.redact(" ".join(str(error).split()))
         if error.kind == "missing":
-            failure = ShardNotFoundError(f"no object {where!r}; check the name, or restore it", path=path)
-        elif error.kind == "exists":
-            failure = OutputExistsError(f"object exists: {where!r}; choose another name", path=path)
-        elif error.kind == "changed":
-            failure = StaleIndexError(
-                f"the object {where!r} was replaced after this dataset was opened ({reason}); open the dataset again",
+            return ShardNotFoundError(f"no object {url!r}; check the name, or restore it", path=path)
+        if error.kind == "exists":
+            return OutputExistsError(f"object exists: {url!r}; choose another name", path=path)
+        if error.kind == "changed":
+            return StaleIndexError(
+                f"the object {url!r} was replaced after this dataset was opened ({reason}); open the dataset again",
                 path=path,
             )
-        elif error.kind == "denied":
-            failure = StorageError(
-                f"cannot {action} {where!r}: access denied ({reason}); {self._connection.advice}",
-                path=path,
-            )
-        else:
-            then = "" if error.kind == "refused" else "; try again later"
-            failure = StorageError(f"cannot {action} {where!r}{tried}: {reason}{then}", path=path)
-        raise failure from None  # what lies below may tell secrets
+        if error.kind == "denied":
+            return StorageError(f"cannot {action} {url!r}: access denied ({reason}); {connection.advice}", path=path)
+        failures = self._retries.failures
+        tried = f" after {failures} attempts in {elapsed_seconds:.1f} s" if failures > 1 else ""
+        advice = "" if error.kind == "refused" else "; try again later"
+        return StorageError(f"cannot {action} {url!r}{tried}: {reason}{advice}", path=path)

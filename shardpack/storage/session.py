@@ -1,4 +1,4 @@
-"""What a remote store holds in one process: its client, its threads, and how hard it may press the server."""
+"""The resources of a remote store in one process: its client, its threads, and the backoff that its requests share."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from shardpack.storage.clients.client import Client, Connection
 from shardpack.storage.retry import RetryLimits
 
 _LARGE_BYTES = 1 << 20
-_LOOK_SECONDS = 0.25  # how often a pause looks whether there is anybody left to wait for it
+_POLL_SECONDS = 0.25  # a waiting thread checks so often whether the store was closed or the interpreter exits
 
 
 @dataclass(frozen=True, slots=True)
 class RemoteLimits:
-    """What a store may take of the network.
+    """How much of the network a store may use.
 
     Attributes:
-        max_requests: At once. Small ranges wait for the network's latency only, and overlap.
-        max_large_requests: At once, of those longer than 1 MiB: they share the bandwidth.
-        retry: When to try again.
+        max_requests: Concurrent requests. Small ranges mostly wait for the network's latency, and overlap.
+        max_large_requests: Concurrent requests for more than 1 MiB: they share the bandwidth.
+        retry: When to repeat a failed request.
     """
 
     max_requests: int = 256
@@ -37,10 +37,10 @@ class RemoteLimits:
 
 
 class Session:
-    """The client and threads of a store, made when first used. Safe in threads.
+    """The client and threads of a store, created when first used. Safe in threads.
 
-    A forked child finds nothing of its parent's usable and makes its own. Threads end with the
-    session, or when it is closed; what is used after closing is made anew.
+    A forked child creates its own. Threads end when the session is closed or dropped; a closed session that is
+    used again creates new ones.
     """
 
     def __init__(self, connection: Connection, limits: RemoteLimits) -> None:
@@ -49,7 +49,7 @@ class Session:
         watch_forks(self)
 
     def after_fork(self) -> None:
-        """Forget what a parent process had."""
+        """Forget the client, threads and locks of the parent process."""
         self._lock = threading.Lock()
         self._client: Client | None = None
         self._threads: Threads | None = None
@@ -58,7 +58,7 @@ class Session:
         self._not_before = 0.0
 
     def close(self) -> None:
-        """End pauses, join the threads, and let go of the client."""
+        """End all waiting, join the threads, and release the client."""
         with self._lock:
             client, threads, closed = self._client, self._threads, self._closed
             self._client = self._threads = None
@@ -70,7 +70,7 @@ class Session:
             client.close()
 
     def client(self) -> Client:
-        """Return the client; the first of many threads makes it."""
+        """Return the client; the first thread that needs it creates it."""
         client = self._client
         if client is None:
             with self._lock:
@@ -80,13 +80,13 @@ class Session:
         return client
 
     def call_all(self, function: Callable[[Any], Any], items: Sequence[Any]) -> list[Any]:
-        """Return `function` of each item, all at once; the first error stops what has not begun.
+        """Return function(item) for each item, called concurrently. The first error cancels pending calls.
 
-        One item costs no thread. After an error nobody waits for what is under way: it ends within
-        the limits of its request.
+        One item needs no thread. After an error, running calls are not awaited: each ends within the limits of
+        its request.
 
         Raises:
-            StorageError: Another thread closed the session meanwhile.
+            StorageError: Another thread closed the session.
         """
         if len(items) < 2:
             return [function(item) for item in items]
@@ -95,11 +95,11 @@ class Session:
         try:
             futures.extend(threads.start(function, item) for item in items)
             return [future.result() for future in futures]
-        except (CancelledError, RuntimeError) as error:  # closed before all had begun, or had been handed in
+        except (CancelledError, RuntimeError) as error:  # closed before all calls had started or were submitted
             if self._threads is threads:
                 raise
             raise StorageError(
-                f"the dataset is closed: {self._connection.location!r} was let go of while it was read; open it again"
+                f"the dataset is closed: {self._connection.location!r} was closed while it was read; open it again"
             ) from error
         finally:
             for future in futures:
@@ -111,34 +111,31 @@ class Session:
                 self._threads = Threads(self._limits.max_requests, purpose="requests")
             return self._threads
 
-    def room(self, length: int | None) -> AbstractContextManager[Any]:
-        """Return a context in which a request of this length may be made; None: of unknown length."""
+    def request_limit(self, length: int | None) -> AbstractContextManager[Any]:
+        """Return a context to make a request in, which bounds large ones; None stands for an unknown length."""
         return self._large if length is None or length > _LARGE_BYTES else nullcontext()
 
     def back_off(self, seconds: float) -> None:
-        """Hold back every request of this process: the server has asked one of them to wait."""
+        """Delay all requests of this session: the server asked for it."""
         self._not_before = max(self._not_before, time.monotonic() + seconds)
 
     def wait_for_backoff(self) -> None:
-        """Wait until requests may be made again; not all threads go on at the same moment."""
-        wait = self._not_before - time.monotonic()
-        if wait > 0:
-            self.pause(wait * (1 + random() / 4))  # noqa: S311 - no secret
+        """Wait until requests may be made again, plus a random time so that threads do not resume together."""
+        seconds = self._not_before - time.monotonic()
+        if seconds > 0:
+            self.wait(seconds * (1 + random() / 4))  # noqa: S311 - not a secret
 
-    def pause(self, seconds: float) -> bool:
-        """Wait; return whether there is still somebody who wants the answer.
-
-        Nobody does once the store is closed or the interpreter exits, which waits for this thread.
-        """
+    def wait(self, seconds: float) -> bool:
+        """Wait; return False, perhaps early, if the session was closed or the interpreter exits."""
         closed, threads, end = self._closed, self._threads, time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0:
-            if closed.wait(min(left, _LOOK_SECONDS)) or _is_exiting(threads):
+            if closed.wait(min(left, _POLL_SECONDS)) or _is_exiting(threads):
                 return False
         return True
 
 
 def _is_exiting(threads: Threads | None) -> bool:
-    """Return whether the interpreter waits for these threads to end: then, and only then, they take no more work."""
+    """Return whether the interpreter is exiting: it no longer lets these threads accept work."""
     try:
         if threads is not None:
             threads.start(int)

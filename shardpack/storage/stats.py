@@ -1,4 +1,4 @@
-"""What reading has cost so far: counters that many threads add to."""
+"""Counters of what reading has cost, shared by many threads."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ class Stats:
     Attributes:
         requests: Ranges and whole objects read from the store. Reads through a map cost none.
         bytes_fetched: Bytes of those requests.
-        bytes_used: Payload bytes returned from them; less than fetched where gaps were read over.
-        cache_hits: Ranges served from a cache on the disk, without the store.
-        retries: Requests made again because they failed; each is counted once in `requests` all the same.
+        bytes_used: Payload bytes returned from them; fewer than fetched if gaps were read too.
+        cache_hits: Ranges served from the cache on disk, without a request.
+        retries: Repeated attempts at failed requests; `requests` counts such a request once.
     """
 
     requests: int = 0
@@ -28,7 +28,7 @@ class Stats:
 
 
 class ReadStats:
-    """Counters that many threads add to. Pickles as zero."""
+    """Counters that many threads increment. Pickles as zero."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -36,7 +36,7 @@ class ReadStats:
         self._requests = self._fetched = self._used = self._hits = self._retries = 0
 
     def after_fork(self) -> None:
-        """Replace the lock, in a child that may have inherited it locked."""
+        """Replace the lock, which a thread of the parent may have held."""
         self._lock = threading.Lock()
 
     def add_requests(self, count: int, num_bytes: int) -> None:

@@ -66,7 +66,7 @@ def test_who_reads_while_another_thread_closes_is_told_so():
     bucket = FakeBucket("s3://x", {"a": DATA})
     store = RemoteStore(bucket, RemoteLimits(max_requests=1))
     bucket.before = lambda *_: store.close()  # by the first request of several, whether or not the others wait already
-    with pytest.raises(StorageError, match="the dataset is closed: 's3://x' was let go of while it was read; open it"):
+    with pytest.raises(StorageError, match="the dataset is closed: 's3://x' was closed while it was read; open it"):
         store.get_ranges("a", starts=range(40), lengths=[5] * 40)
     assert not bucket.asked[1:]
     bucket.before = lambda *_: None
