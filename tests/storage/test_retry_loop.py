@@ -57,7 +57,7 @@ def test_passing_faults_are_healed_and_counted(remote, fault):
     between.faults.append(fault)
     assert store.get_range("a.bin", start=1000, length=900_000) == DATA[1000:901_000]
     retries = {2 if fault.status == 429 else 1}
-    if fault.delta > 0:  # all wanted bytes may be here before the connection ends too early
+    if fault.kind == "length" and fault.delta > 0:  # all wanted bytes may be here before the connection ends too early
         retries.add(0)
     assert store.stats.snapshot().retries in retries
     assert store.stats.snapshot().requests == 2, "a retry is no other request"
