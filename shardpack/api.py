@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from shardpack.sources.image_check import ImageCheck
     from shardpack.sources.registry import Layout
     from shardpack.storage.locations import LocationOptions
+    from shardpack.storage.open import Writable
     from shardpack.storage.protocols import RangeReader, Store
     from shardpack.write.pack import Packable
     from shardpack.write.report import PackReport
@@ -129,7 +130,7 @@ def _sidecars(where: str | os.PathLike[str] | RangeReader, options: LocationOpti
 
 def pack(
     source: Packable,
-    out: str | os.PathLike[str],
+    out: Writable,
     *,
     max_shard_bytes: int | str = "256MiB",
     max_shard_samples: int | None = None,
@@ -158,8 +159,8 @@ def pack(
             samples are copied by their bytes, in its order; or any iterable of (key, fields) as
             `ShardWriter.write` takes them, or of samples, such as a stream: an iterable is packed by
             this process, one sample at a time, and starts over after a kill.
-        out: Folder for the dataset, or its URL: `s3://`, `gs://`, `az://`, `memory://`, or what fsspec
-            has a driver for. A bucket has no locks: let one packer at a time write to a target.
+        out: Folder for the dataset, its URL (`s3://`, `gs://`, `az://`, `memory://`, or what fsspec has a driver
+            for), or a store that takes objects. A bucket has no locks: let one packer at a time write to a target.
         max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
         max_shard_samples: Cap on the samples in a shard; the first cap reached wins.
         allow_oversized: Give a sample beyond the cap a shard of its own instead of an error.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import shutil
@@ -20,9 +21,11 @@ from shardpack.errors import (
     SourceError,
 )
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
+from shardpack.storage.base_store import BaseStore
 from shardpack.storage.local import LocalStore
+from shardpack.storage.memory import MemoryStore
 from tests.conftest import image_folder, make_jpeg
-from tests.fakes import contents, write_files
+from tests.fakes import contents, file_contents, write_files
 
 SAMPLES = {f"{i:03d}": {"jpg": make_jpeg(seed=i), "json": b'{"label":%d}' % i} for i in range(12)}
 
@@ -281,6 +284,68 @@ def test_open_of_plain_tars(source, tmp_path):
     for location in (tmp_path / "out", listed):
         ds = shardpack.open(location, index="memory")
         assert {sample.key: dict(sample) for sample in ds} == SAMPLES
+
+
+@pytest.fixture(params=["memory", "folder"])
+def new_store(request, tmp_path):
+    """A function that makes stores with nothing in them."""
+    numbers = itertools.count()
+    return lambda: MemoryStore({}) if request.param == "memory" else LocalStore(tmp_path / f"out{next(numbers)}")
+
+
+def test_a_store_is_packed_to_and_indexed(source, tmp_path, new_store):
+    shardpack.pack(source, tmp_path / "usual", max_shard_samples=5)
+    usual = file_contents(tmp_path / "usual")
+    for what, jobs in ((source, 1), (source, 2), (shardpack.open(tmp_path / "usual"), 1)):
+        store = new_store()
+        report = shardpack.pack(what, store, max_shard_samples=5, jobs=jobs)
+        assert (report.out, report.num_samples) == (store.location, 12)
+        tars = {name: bytes(store.buffer(name)) for name in store.names() if name.endswith(".tar")}
+        assert tars == {name: data for name, data in usual.items() if name.endswith(".tar")}
+        with pytest.raises(OutputExistsError):
+            shardpack.pack(what, store)
+        assert {sample.key: dict(sample) for sample in shardpack.open(store)} == SAMPLES
+    with pytest.raises(OptionError, match="source and target are the same"):
+        shardpack.pack(shardpack.open(store), store, force=True)
+    for name in store.names():
+        if not name.endswith(".tar"):
+            store.delete(name)
+    assert shardpack.index(store, out=store).num_samples == 12
+    assert {sample.key: dict(sample) for sample in shardpack.open(store)} == SAMPLES
+    assert shardpack.copy(store, new_store()).num_shards == 3
+
+
+def test_samples_from_code_are_packed_to_a_store(new_store):
+    store = new_store()
+    assert shardpack.pack(SAMPLES.items(), store).out == store.location
+    with shardpack.ShardWriter(store, force=True) as writer:
+        writer.write("a", {"txt": "1"})
+    assert list(shardpack.open(store).keys()) == ["a"]
+
+
+def test_indexes_go_to_a_store_from_which_the_tars_are_found(source, tmp_path):
+    shardpack.pack(source, tmp_path / "tars")
+    shutil.rmtree(tmp_path / "tars" / ".shardpack")
+    shardpack.index(tmp_path / "tars", out=LocalStore(tmp_path / "index"))
+    assert {sample.key: dict(sample) for sample in shardpack.open(tmp_path / "index")} == SAMPLES
+    with pytest.raises(OptionError, match="tars on this disk cannot be found from 'memory://'"):
+        shardpack.index(tmp_path / "tars", out=MemoryStore({}))
+    tars = MemoryStore({"a.tar": (tmp_path / "tars" / "shard-000000.tar").read_bytes()})
+    with pytest.raises(OptionError, match="tars in 'memory://' cannot be found from elsewhere, as it has no URL"):
+        shardpack.index(tars, out=MemoryStore({}))
+
+
+def test_a_store_that_takes_no_objects_is_refused(source):
+    class Reader(BaseStore):
+        pass
+
+    for write in (lambda out: shardpack.pack(source, out), shardpack.ShardWriter):
+        with pytest.raises(OptionError, match="this store"):
+            write(Reader("here"))
+        with pytest.raises(OptionError, match="this store"):
+            write(5)
+    with pytest.raises(OptionError, match="storage_options are for URLs"):
+        shardpack.pack(source, MemoryStore({}), storage_options={"region": "x"})
 
 
 def test_open_of_plain_tars_ignores_what_index_ignores(source, tmp_path):

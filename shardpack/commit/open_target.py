@@ -10,19 +10,19 @@ from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
-from shardpack.storage.open import open_store
+from shardpack.storage.open import Writable, as_writable
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES
 
 
 def open_target(
-    location: str | os.PathLike[str],
+    out: Writable,
     storage_options: Mapping[str, Any] | None = None,
     *,
     work_dir: str | os.PathLike[str] | None = None,
 ) -> Target:
-    """Return the target at a location; makes no request. Arguments and errors as for `target_of`."""
-    return target_of(open_store(location, storage_options), work_dir=work_dir)
+    """Return what is written to as a target; makes no request. Arguments and errors as for `target_of`."""
+    return target_of(as_writable(out, storage_options), work_dir=work_dir)
 
 
 def target_of(
@@ -41,7 +41,7 @@ def target_of(
     if store.folder is not None:
         if work_dir is not None:
             raise OptionError("work_dir is for buckets; in a folder shards are made where they belong")
-        return FolderTarget(store.location)
+        return FolderTarget(store.folder)
     if store.location.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
     return BucketTarget(store, None if work_dir is None else os.fspath(work_dir), needs_list=needs_list)

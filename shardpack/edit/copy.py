@@ -35,10 +35,10 @@ from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import DatasetStores, LocationOptions, open_locations
-from shardpack.storage.open import open_store
-from shardpack.storage.protocols import Store, WritableStore
+from shardpack.storage.open import Writable, as_writable, is_same_store, open_store
+from shardpack.storage.protocols import Store
 from shardpack.storage.transfer import checked_pieces, read_object
-from shardpack.storage.url import canonical, is_url
+from shardpack.storage.url import is_url
 
 JOBS = 4  # default number of shards at once; each takes up to 32 MiB of memory
 
@@ -71,7 +71,7 @@ class CopyReport:
 
 def copy(
     source: str | os.PathLike[str] | Store,
-    target: str | os.PathLike[str] | WritableStore,
+    target: Writable,
     *,
     storage_options: Mapping[str, Any] | None = None,
     target_storage_options: Mapping[str, Any] | None = None,
@@ -115,16 +115,14 @@ def copy(
     jobs = as_jobs(jobs)
     if isinstance(source, (str, os.PathLike)):
         source = open_store(source, storage_options if is_url(source) else None)
-    if isinstance(target, (str, os.PathLike)):
-        target = open_store(target, target_storage_options)
-    source_store, target_store = adapt(source), target
+    source_store, target_store = adapt(source), as_writable(target, target_storage_options)
     destination = target_of(target_store, work_dir=work_dir)
-    _refuse_same(source_store.location, destination.location)
+    _refuse_same(source_store, target_store)
     text, manifest = load_manifest(source_store)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     stores = open_locations(source_store, manifest.locations, options)
     for tars in stores.shards:
-        _refuse_same(tars.location, destination.location)
+        _refuse_same(tars, target_store)
     shards = tuple(ShardList(stores.sidecars, manifest))
     joined = join_locations(text, manifest, shards)
     run = _Copy(stores, shards, joined, jobs=JOBS if jobs is None else jobs, progress=progress)
@@ -154,10 +152,10 @@ def copy(
     )
 
 
-def _refuse_same(source: str, target: str) -> None:
-    """Raise OptionError if both locations are the same: with `force` the source would be deleted first."""
-    if canonical(source) == canonical(target):
-        raise OptionError(f"source and target are the same: {target!r}; name another target")
+def _refuse_same(source: Store, target: Store) -> None:
+    """Raise OptionError if both stores are the same: with `force` the source would be deleted first."""
+    if is_same_store(source, target):
+        raise OptionError(f"source and target are the same: {target.location!r}; name another target")
 
 
 def _num_bytes(info: ShardInfo) -> int:

@@ -20,7 +20,7 @@ from shardpack.format.manifest import FILE_NAME, Manifest, is_location
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.index.find import TarSet
 from shardpack.storage.locations import is_followed
-from shardpack.storage.open import open_store
+from shardpack.storage.open import Writable, as_writable, open_store, takes_objects
 from shardpack.storage.url import WEB_SCHEMES, is_url
 
 
@@ -120,7 +120,7 @@ def writing_indexes(target: Target) -> Iterator[None]:
 
 def target_for(
     tars: TarSet,
-    out: str | os.PathLike[str] | None,
+    out: Writable | None,
     options: Mapping[str, Any] | None,
     out_options: Mapping[str, Any] | None,
 ) -> tuple[Target, str | None]:
@@ -128,47 +128,54 @@ def target_for(
 
     Args:
         tars: The tars to index.
-        out: Folder or URL for the indexes; None for beside the tars.
+        out: Folder, URL or store for the indexes; None for beside the tars.
         options, out_options: `storage_options` of the tars and of `out`.
 
     Raises:
         OptionError: Indexes cannot be written there, or a reader who opens them there could not find the tars.
     """
-    if out is None:
+    if out is None or out is tars.store:
         if out_options:
             raise OptionError("out_options are for out; name it, or leave them out")
-        if tars.folder.partition("://")[0] in WEB_SCHEMES:
-            raise OptionError(
-                f"cannot write to {tars.folder!r}: a web server takes no files; "
-                "name a folder or bucket for the indexes: --out (out=)"
-            )
-        if not (callable(getattr(tars.store, "put", None)) and callable(getattr(tars.store, "names", None))):
-            raise OptionError(
-                f"cannot write to {tars.folder!r}: this store does not take objects, or does not list them; "
-                'open its tars with index="memory"'
-            )
-        return target_of(tars.store, needs_list=False), None
-    if not tars.on_disk and not is_url(tars.folder):
+        return _beside(tars), None
+    if not tars.on_disk and (not is_url(tars.folder) or tars.folder.endswith("://")):
         raise OptionError(
             f"tars in {tars.folder!r} cannot be found from elsewhere, as it has no URL; write the indexes beside them, "
             'or open the tars with index="memory"'
         )
-    out = os.fspath(out)
-    if is_url(out):
-        if out.partition("://")[0] in WEB_SCHEMES:
-            raise OptionError(f"cannot write to {out.partition('?')[0]!r}: a web server takes no files")
+    if isinstance(out, (str, os.PathLike)) and is_url(out):
+        scheme = os.fspath(out).partition("://")[0]
+        if scheme in WEB_SCHEMES:
+            raise OptionError(f"cannot write to {os.fspath(out).partition('?')[0]!r}: a web server takes no files")
+        same_scheme = scheme == tars.folder.partition("://")[0]
+        store = open_store(out, out_options or (options if same_scheme else None))
+    else:
+        store = as_writable(out, out_options)
+    if store.folder is None:
         if tars.on_disk:
             raise OptionError(
-                f"tars on this disk cannot be found from {out!r}; write the indexes beside them, then copy both"
+                f"tars on this disk cannot be found from {store.location!r}; write the indexes beside them, "
+                "then copy both"
             )
-        same_scheme = out.partition("://")[0] == tars.folder.partition("://")[0]
-        store = open_store(out, out_options or (options if same_scheme else None))
         beside = store.location == tars.folder
         return target_of(store, needs_list=False), None if beside else _checked(tars.folder, store.location)
-    store = open_store(os.path.abspath(out), out_options)
-    if tars.on_disk and os.path.realpath(out) == os.path.realpath(tars.folder):
+    if tars.on_disk and os.path.realpath(store.folder) == os.path.realpath(tars.folder):
         return target_of(tars.store), None
-    return target_of(store), _checked(_relative_location(tars, store.location), store.location)
+    return target_of(store), _checked(_relative_location(tars, store.folder), store.folder)
+
+
+def _beside(tars: TarSet) -> Target:
+    if tars.folder.partition("://")[0] in WEB_SCHEMES:
+        raise OptionError(
+            f"cannot write to {tars.folder!r}: a web server takes no files; "
+            "name a folder or bucket for the indexes: --out (out=)"
+        )
+    if not takes_objects(tars.store):
+        raise OptionError(
+            f"cannot write to {tars.folder!r}: this store does not take objects, or does not list them; "
+            'open its tars with index="memory"'
+        )
+    return target_of(tars.store, needs_list=False)
 
 
 def _relative_location(tars: TarSet, folder: str) -> str:

@@ -22,13 +22,14 @@ from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.memory import MemoryStore
+from shardpack.storage.open import Writable
 from shardpack.storage.protocols import Store
 
 
 def index(
     tars: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     *,
-    out: str | os.PathLike[str] | None = None,
+    out: Writable | None = None,
     jobs: int | None = None,
     checksums: bool | None = None,
     on_duplicate: OnDuplicate = "raise",
@@ -52,8 +53,8 @@ def index(
         tars: A folder, a pattern (`train-*.tar`, `train-{000000..000127}.tar`), a tar, the URL of
             any of these, or a list of them. Web servers (`https://`) do not list their files: name
             the tars, or use braces. Or a store, for the tars at its top, or (store, names or patterns).
-        out: Folder or URL for the indexes and the manifest. The manifest records where the tars are,
-            so that opening `out` is enough. Default: the folder that holds all the tars.
+        out: Folder, URL or store for the indexes and the manifest. The manifest records where the tars
+            are, so that opening `out` is enough. Default: the folder that holds all the tars.
         jobs: For tars on disk, the number of worker processes. Default: one per core, but not more
             than are worth starting. For remote tars, how many are indexed at once. Default: 16.
         checksums: True reads every payload; False skips payloads on disk too; None decides as above.

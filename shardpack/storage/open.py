@@ -17,7 +17,7 @@ from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
 from shardpack.storage.session import RemoteLimits
-from shardpack.storage.url import local_path
+from shardpack.storage.url import canonical, local_path
 
 MIN_CACHE_BYTES = 64 << 20  # a long range arrives in pieces of 8 to 16 MiB, and no entry takes more than half
 # Options that belong to the address of an object as its URL does.
@@ -27,6 +27,35 @@ _ADDRESS_OPTIONS = frozenset((
 ))  # fmt: skip
 
 _in_memory: dict[str, MemoryStore] = {}  # what this process keeps as memory://...
+
+
+Writable = str | os.PathLike[str] | WritableStore  # what users write to: a folder, a URL, or a store of theirs
+
+
+def as_writable(out: Writable, options: Mapping[str, Any] | None = None) -> WritableStore:
+    """Return a store as it is, and of a folder or URL the one that is there; see `open_store`.
+
+    Raises:
+        OptionError: It takes no objects, or does not list them; or there are options for a store.
+    """
+    if isinstance(out, (str, os.PathLike)):
+        return open_store(out, options)
+    if options:
+        raise OptionError("storage_options are for URLs; give the store its own, or leave them out")
+    if not takes_objects(out):
+        raise OptionError(f"cannot write to {out!r}: this store takes no objects, or does not list them")
+    return out
+
+
+def takes_objects(store: object) -> bool:
+    """Return whether a store has what writing a dataset needs."""
+    return all(callable(getattr(store, verb, None)) for verb in ("put", "delete", "names"))
+
+
+def is_same_store(one: Store, other: Store) -> bool:
+    """Return whether two stores are one, by themselves or by where they are; memory without a name is only itself."""
+    where = canonical(one.location)
+    return one is other or (where == canonical(other.location) and not where.endswith("://"))
 
 
 def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> WritableStore:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from shardpack.commit.open_target import open_target
+from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
@@ -23,7 +23,8 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.registry import FolderSource
 from shardpack.sources.source import ListOptions, Source
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.url import canonical
+from shardpack.storage.open import Writable, as_writable, is_same_store
+from shardpack.storage.protocols import Store
 from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards
 from shardpack.write.pack_samples import pack_samples
 from shardpack.write.report import PackOptions, PackReport
@@ -34,7 +35,7 @@ Samples = Iterable[tuple[str, Mapping[str, Any]]]
 Packable = str | os.PathLike[str] | Listable | Samples
 
 
-def pack_source(source: Packable, out: str | os.PathLike[str], request: PackRequest) -> PackReport:
+def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackReport:
     """Write the dataset of a source, whatever kind it is; see `shardpack.pack`."""
     listable = as_source(source, request)
     if listable is not None:
@@ -59,18 +60,19 @@ def as_source(source: Packable, request: PackRequest) -> Source | None:
     return None
 
 
-def _refuse_own_location(listing: Listing, target: str) -> None:
+def _refuse_own_location(listing: Listing, target: Store) -> None:
     """Raise OptionError if payloads lie where the dataset would go: `force` would delete them before they are read."""
     for store in listing.stores:
-        if canonical(getattr(store, "location", "")) == canonical(target):
-            raise OptionError(f"source and target are the same: {target!r}; name another target")
+        if is_same_store(store, target):
+            raise OptionError(f"source and target are the same: {target.location!r}; name another target")
 
 
-def pack_listed(source: Source, out: str | os.PathLike[str], request: PackRequest) -> PackReport:
+def pack_listed(source: Source, out: Writable, request: PackRequest) -> PackReport:
     """Write the dataset of a source that knows its samples beforehand: planned, in parallel, resumable."""
     began = time.perf_counter()
     limits, progress = request.limits, request.progress
-    target = open_target(out, request.storage_options, work_dir=request.work_dir)
+    store = as_writable(out, request.storage_options)
+    target = target_of(store, work_dir=request.work_dir)
     if not request.dry_run:
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)  # before hours of listing and checking
@@ -86,7 +88,7 @@ def pack_listed(source: Source, out: str | os.PathLike[str], request: PackReques
             )
         )
         listing, problems = found.listing, found.problems
-        _refuse_own_location(listing, target.location)
+        _refuse_own_location(listing, store)
         classes = _classes(listing, request)
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
             engine = stack.enter_context(start_workers(default_jobs(listing, limits)))

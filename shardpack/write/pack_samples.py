@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from shardpack.errors import OptionError
+from shardpack.storage.open import Writable
 from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_writer import ShardWriter
@@ -15,7 +15,7 @@ from shardpack.write.shard_writer import ShardWriter
 PROGRESS_SAMPLES = 256  # between two reports
 
 
-def pack_samples(samples: Iterable[Any], out: str | os.PathLike[str], request: PackRequest) -> PackReport:
+def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) -> PackReport:
     """Write the dataset of samples in their order: (key, fields), or what reading and streaming give.
 
     Raises:

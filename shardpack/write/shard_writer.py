@@ -21,6 +21,7 @@ from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
+from shardpack.storage.open import Writable
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.open_shard import OpenShard
 from shardpack.write.request import as_classes
@@ -46,7 +47,7 @@ class ShardWriter:
 
     def __init__(
         self,
-        out: str | os.PathLike[str],
+        out: Writable,
         *,
         max_shard_bytes: int | str = "256MiB",
         max_shard_samples: int | None = None,
