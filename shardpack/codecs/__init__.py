@@ -1,1 +1,1 @@
-"""Field payloads to Python values. Bytes are the default everywhere; decoding is asked for."""
+"""Field payloads to Python values and back. Payloads stay bytes unless decoding is requested."""

@@ -1,4 +1,4 @@
-"""Many values to one: the contiguous array, or the list, that a batch holds of a field."""
+"""Collation: the values of a field in a batch as one array, or as a list."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ import numpy as np
 
 
 def stacked(values: list[Any]) -> Any:
-    """Return values as one array where they are alike, else as the list they are.
+    """Return values as one array if they are alike, else the list itself.
 
-    Arrays of one shape and dtype are stacked, tensors too. Integers become int64, floats float64,
-    booleans bool, NumPy's scalars an array of their type. Anything else, and what is mixed or
-    missing (None), stays a list.
+    Arrays and tensors of equal shape and dtype are stacked. Integers become int64, floats float64,
+    booleans bool, NumPy scalars an array of their type. Other types, mixed types, and lists with a
+    missing value (None) stay lists.
     """
     kinds = set(map(type, values))
     if len(kinds) != 1:
@@ -27,7 +27,7 @@ def stacked(values: list[Any]) -> Any:
         return np.array(values, np.int64) if fits else values
     if kind in (float, bool) or issubclass(kind, np.generic):
         return np.array(values)
-    torch = sys.modules.get("torch")  # tensors exist only where it is loaded
+    torch = sys.modules.get("torch")  # tensors exist only if torch is loaded
     if torch is not None and issubclass(kind, torch.Tensor):
         alike = len({(value.shape, value.dtype, value.device) for value in values}) == 1
         return torch.stack(values) if alike else values

@@ -1,4 +1,8 @@
-"""Field payloads to Python values, by the last part of the field's name or by a decoding name."""
+"""Field payloads to Python values, by the last part of the field's name or by a decoding name.
+
+These functions run in the thread that calls them: for `ds[i]` and `get_many` the caller's, for a loader one of
+its decoding threads (`stream/loader.py`).
+"""
 
 from __future__ import annotations
 
@@ -19,13 +23,13 @@ Decoder = Callable[[bytes], Any]
 def decode_field(field: str, payload: bytes) -> Any:
     """Return a payload as a Python value.
 
-    `json` gives what JSON gives, `txt` a str, `cls` an int, `npy` a numpy array (no pickle),
-    images a loaded `PIL.Image.Image` in the mode, depth and orientation they are stored in
-    (also a PNG named jpg: what it is decides, not what it is called). Anything else, `.pkl` and
-    `.pth` among it, stays bytes: nothing here can run code.
+    `json` becomes a JSON value, `txt` a str, `cls` an int, `npy` a numpy array (without pickle), and images
+    a loaded `PIL.Image.Image` in the mode, depth and orientation they are stored in (the bytes decide
+    the format, so a PNG may be named jpg). Other fields, `.pkl` and `.pth` included, stay bytes: decoding
+    never runs code from a payload.
 
     Raises:
-        DecodeError: The payload is not what its name says.
+        DecodeError: The payload is not what its field name says.
     """
     kind = kind_of(field)
     decode = _DECODERS.get(kind)
@@ -34,7 +38,7 @@ def decode_field(field: str, payload: bytes) -> Any:
     try:
         return decode(payload)
     except Exception as error:
-        # Decoders raise whatever they like (PIL: SyntaxError, OSError, struct.error, ...).
+        # Decoders raise many kinds of errors (PIL: SyntaxError, OSError, struct.error, ...).
         raise _decode_error(field, kind, error) from error
 
 
@@ -66,16 +70,16 @@ _DECODERS: dict[str, Decoder] = {**_LABELS, **dict.fromkeys(IMAGE_EXTENSIONS, _i
 
 
 class ImageDecoder:
-    """Decodes the images of one field into one form; safe in threads.
+    """Decodes the images of one field into one form. Thread-safe.
 
     Args:
-        field: For error messages.
-        name: A decoding name of `images.FORMS`.
+        field: Name of the field, for errors.
+        name: A decoding name, one of `image.FORMS`.
         options: Size and orientation.
 
     Raises:
-        OptionError: There is no such name.
-        MissingDependencyError: The name needs torch, which is not installed.
+        OptionError: The decoding name is unknown.
+        MissingDependencyError: The decoding name needs torch, which is not installed.
     """
 
     def __init__(self, field: str, name: str, options: ImageOptions) -> None:
@@ -84,15 +88,15 @@ class ImageDecoder:
         self._simplejpeg = installed() if options.fast_jpeg and self.form.kind != "pil" else None
 
     def out_rows(self, count: int) -> Pixels | None:
-        """Return memory for a batch of images; None if their shapes are not known beforehand."""
+        """Return memory for a batch of images, or None if their shape is not known beforehand."""
         size = self._options.size
         return None if size is None or self.form.kind == "pil" else self.form.empty(*size, count)
 
     def __call__(self, payload: bytes, out: Pixels | None = None) -> Any:
-        """Return the image; what is given as `out`, one of the `out_rows`, holds it then.
+        """Return the image, written into `out` if given, which is one of the `out_rows`.
 
         Raises:
-            DecodeError: The payload is no image, or not one that fits the form.
+            DecodeError: The payload is not an image, or the form cannot hold it.
         """
         try:
             if self.form.kind == "pil":
@@ -122,7 +126,7 @@ def _placed(pixels: Pixels, form: Form, out: Pixels | None) -> Any:
         result = form.finished(out)
     else:
         result = out
-        if np.may_share_memory(pixels, out):  # decoded straight into its row
+        if np.may_share_memory(pixels, out):  # already decoded into its row
             return result
     target = form.channels_last(out)
     if form.floats:
@@ -135,25 +139,25 @@ def _placed(pixels: Pixels, form: Form, out: Pixels | None) -> Any:
 def field_decoders(
     fields: Iterable[str], decode: str | Mapping[str, str | Decoder | None] | None, options: ImageOptions
 ) -> dict[str, Decoder]:
-    """Return what decodes each field; fields that stay bytes are missing from it.
+    """Return the decoder of each field; fields that stay bytes have none.
 
     Args:
-        fields: All there are.
-        decode: None leaves all as bytes. A decoding name is for all images. A mapping names fields:
-            a decoding name, a function of the payload (its errors become DecodeErrors), or None;
-            images that it does not name stay bytes. Labels (json, txt, cls, npy) that are not named
-            are decoded as `decode_field` does.
-        options: For the images that are decoded by name.
+        fields: All fields of the dataset.
+        decode: None leaves everything as bytes. A decoding name applies to all images. A mapping gives each
+            field a decoding name, a function of the payload (its errors become DecodeErrors), or None;
+            images it does not name stay bytes. Labels (json, txt, cls, npy) that a mapping does not name
+            are decoded as by `decode_field`, also if `decode` is a decoding name.
+        options: Options for images that are decoded by name.
 
     Raises:
-        OptionError: There is no such decoding name.
-        FieldNotFoundError: The mapping names a field that is not there.
+        OptionError: A decoding name is unknown, or `decode` is of another type.
+        FieldNotFoundError: The mapping names a field that the dataset lacks.
     """
     fields = tuple(fields)
     if decode is None:
         return {}
     if isinstance(decode, str):
-        form_of(decode)  # a wrong name is an error also where there are no images
+        form_of(decode)  # an unknown name is an error even without images
         decode = {field: decode for field in fields if kind_of(field) in IMAGE_EXTENSIONS}
     if not isinstance(decode, Mapping):
         raise OptionError(f"decode is {decode!r}; expected a decoding name, or a mapping from field to one")

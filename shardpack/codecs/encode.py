@@ -1,4 +1,4 @@
-"""Python values to field payloads, for samples that come from code."""
+"""Python values to field payloads, for samples that are written from code."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from shardpack.errors import OptionError
 
 
 def encode_field(field: str, value: Any) -> bytes:
-    """Return the payload of a field; it shares no memory with a value that can change.
+    """Return the payload of a field; it does not share memory with a mutable value.
 
-    Bytes-like values are stored as they are, whatever the field. For `json` anything else becomes
-    compact UTF-8 JSON, a string among it; for `cls` an integer its decimal text; for other fields
-    a string becomes UTF-8.
+    Bytes-like values are stored unchanged in any field. In `json`, every other value, strings included,
+    becomes compact UTF-8 JSON; in `cls`, an integer becomes its decimal text; in other fields, a string
+    becomes UTF-8.
 
     Raises:
-        OptionError: The field does not say how to store such a value.
+        OptionError: The field cannot store a value of this type.
     """
     if isinstance(value, bytes):
         return value
@@ -30,8 +30,8 @@ def encode_field(field: str, value: Any) -> bytes:
             return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
         if isinstance(value, str):
             return value.encode()
-    except (TypeError, ValueError, RecursionError) as error:  # UnicodeEncodeError among the ValueErrors
+    except (TypeError, ValueError, RecursionError) as error:  # a UnicodeEncodeError is a ValueError
         raise OptionError(f"field {field!r} cannot be stored: {error}; change the value") from error
     if kind == "cls" and isinstance(value, SupportsIndex) and not isinstance(value, bool):
-        return b"%d" % operator.index(value)  # numpy's integers too
+        return b"%d" % operator.index(value)  # includes numpy's integers
     raise OptionError(f"field {field!r} got a {type(value).__name__}; expected bytes (images are not encoded here)")

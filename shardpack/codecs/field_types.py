@@ -1,4 +1,4 @@
-"""What a field name says about its payload: which are images, how they begin, what is wrong with them."""
+"""What a field's name says about its payload: whether it is an image, and whether its bytes agree."""
 
 from __future__ import annotations
 
@@ -40,12 +40,12 @@ LABEL_FIELDS = frozenset({"json", "cls", "txt"})
 
 
 def kind_of(field: str) -> str:
-    """Return what a field holds by the last part of its name: "png" for "seg.png"."""
+    """Return the kind of payload, the last part of a field's name: "png" for "seg.png"."""
     return field.rpartition(".")[2]
 
 
 def is_image(field: str) -> bool:
-    """Return whether a field holds an image: "jpg", but also "seg.png"."""
+    """Return whether a field holds an image, such as "jpg" or "seg.png"."""
     return kind_of(field) in IMAGE_EXTENSIONS
 
 
@@ -53,8 +53,8 @@ def signature_problem(field: str, head: bytes) -> str | None:
     """Return what is wrong with an image that begins with `head`, or None.
 
     Args:
-        field: Field name; others than images are never wrong.
-        head: The first `SIGNATURE_BYTES` of the payload, or all if it is shorter.
+        field: Field name; a field that is not an image has no problems.
+        head: The first `SIGNATURE_BYTES` of the payload, or all of a shorter one.
     """
     extension = kind_of(field)
     if extension not in IMAGE_EXTENSIONS:
@@ -76,13 +76,13 @@ def _begins_like(extension: str, head: bytes) -> bool:
 
 
 def decode_problem(field: str, payload: bytes) -> str | None:
-    """Return why an image does not decode with Pillow, first frame and whole, or None.
+    """Return why the first frame of an image does not decode with Pillow, or None.
 
-    Images in a format that the installed Pillow cannot read count as good. More pixels than
-    `PIL.Image.MAX_IMAGE_PIXELS` are a problem, and are not decoded. Costs what decoding costs.
+    An image in a format that the installed Pillow cannot read has no problems. More pixels than
+    `PIL.Image.MAX_IMAGE_PIXELS` are a problem, and are not decoded. Costs as much as decoding.
 
     Args:
-        field: Field name; others than images are never wrong.
+        field: Field name; a field that is not an image has no problems.
         payload: The whole payload.
     """
     from PIL import Image, UnidentifiedImageError
@@ -94,24 +94,24 @@ def decode_problem(field: str, payload: bytes) -> str | None:
     limit = Image.MAX_IMAGE_PIXELS
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # what matters of them is counted below
-            # Only this format: trying all would let a disguised EPS start Ghostscript.
+            warnings.simplefilter("ignore")  # size is checked below
+            # Only this format, as trying all would let a disguised EPS start Ghostscript.
             with Image.open(io.BytesIO(payload), formats=[kind]) as image:
                 if limit is not None and image.width * image.height > limit:
                     return f"has {image.width} x {image.height} pixels, more than Pillow's limit of {limit}"
                 image.load()
     except UnidentifiedImageError:
         return f"does not decode: not a {extension} that Pillow knows"
-    except Exception as error:  # noqa: BLE001 -- at garbage, decoders raise whatever they like (SyntaxError, IndexError)
+    except Exception as error:  # noqa: BLE001 -- decoders raise many kinds of errors for garbage (SyntaxError, IndexError)
         return f"does not decode: {type(error).__name__}: {error}"
     return None
 
 
 def parse_json(payload: bytes) -> Any:
-    """Return the value of a JSON text as RFC 8259 has it: UTF-8, no byte order mark, no NaN or Infinity.
+    """Return the value of a JSON text as defined by RFC 8259: UTF-8, no byte order mark, no NaN or Infinity.
 
     Raises:
-        DecodeError: It is not such a text; says where.
+        DecodeError: The payload is not such a text; the message says where.
     """
     try:
         return _decode_json(payload.decode())

@@ -1,22 +1,22 @@
-"""Images to arrays, tensors and PIL images, by webdataset's decoding names.
+"""Images as arrays, tensors and PIL images, by webdataset's decoding names.
 
-    pil                      PIL image in the mode it is stored in (webdataset's turns all into RGB)
+    pil                      PIL image in the mode it is stored in (webdataset converts it to RGB)
     pill pilrgb pilrgba      PIL image in mode L, RGB, RGBA
     l8 rgb8 rgba8            uint8 array: H x W, H x W x 3, H x W x 4
     l rgb rgba               the same as float32, 0..1: divided by 255
     torchl8 torchrgb8 ...    tensors, channels first: H x W, 3 x H x W, 4 x H x W; `torch` is `torchrgb`
 
-What happens to odd images, everywhere in shardpack:
+How unusual images are treated, everywhere in shardpack:
 
-- Orientation: EXIF is not applied unless asked (`exif_transpose`): labels made for the stored pixels still fit.
-- 16-bit grey becomes 8-bit by its upper byte, as 16-bit colour does inside Pillow; `pil` keeps all 16.
-  32-bit integers and floats have no agreed range: a DecodeError, but for `pil`.
-- Alpha is dropped, not blended, where the name has no alpha; opaque where the image has none. So is a transparent
-  colour of a palette or PNG.
-- CMYK, YCCK: Pillow's plain conversion, no ICC profile is applied to any image.
-- Animations and many-page files: the first frame.
-- An image is what its bytes say, not what it is called, among the formats of `field_types.py` only: an EPS in disguise
-  would start Ghostscript. More pixels than `PIL.Image.MAX_IMAGE_PIXELS` are a DecodeError before they are decoded.
+- Orientation: EXIF is applied only with `exif_transpose`, so that labels made for the stored pixels fit.
+- 16-bit grey becomes 8-bit by its upper byte, as 16-bit colour does inside Pillow; `pil` keeps 16 bits.
+  32-bit integers and floats have no agreed range: a DecodeError, except for `pil`.
+- Alpha, and a transparent colour of a palette or PNG, is dropped, not blended, if the name has no alpha; an image
+  without alpha is opaque.
+- CMYK, YCCK: Pillow's plain conversion. ICC profiles are never applied.
+- Animations and files with several pages: the first frame.
+- The bytes decide the format, not the name, but only among the formats of `field_types.py`: a disguised EPS would
+  start Ghostscript. More pixels than `PIL.Image.MAX_IMAGE_PIXELS` are a DecodeError and are not decoded.
 """
 
 from __future__ import annotations
@@ -33,17 +33,17 @@ from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 
 Pixels = npt.NDArray[Any]
 _ORIENTATION = 0x0112  # EXIF 2.32, 4.6.5: 1 is upright, 5 to 8 swap width and height
-_SCALES = (8, 4, 2)  # what both libjpeg-turbo and Pillow's draft can do
+_SCALES = (8, 4, 2)  # supported by libjpeg-turbo and by Pillow's draft
 
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """What a decoding name asks for.
+    """The result that a decoding name selects.
 
     Attributes:
         kind: "pil", "numpy" or "torch".
-        mode: Pillow's: "L", "RGB" or "RGBA"; None leaves it as stored.
-        floats: float32 in 0..1 instead of uint8.
+        mode: Pillow's mode, "L", "RGB" or "RGBA", or None for the stored one.
+        floats: Whether pixels are float32 in 0..1 instead of uint8.
     """
 
     kind: str
@@ -58,15 +58,15 @@ class Form:
         return (channels, height, width) if self.kind == "torch" else (height, width, channels)
 
     def empty(self, height: int, width: int, *batch: int) -> Pixels:
-        """Return memory for an image, or for a batch of them."""
+        """Return uninitialized memory for an image, or for a batch of images."""
         return np.empty((*batch, *self.shape(height, width)), np.float32 if self.floats else np.uint8)
 
     def channels_last(self, array: Pixels) -> Pixels:
-        """Return a view of an image in this form as Pillow lays it out."""
+        """Return a view of an image in this form with channels last, as Pillow has them."""
         return array.transpose(1, 2, 0) if self.kind == "torch" and array.ndim == 3 else array
 
     def finished(self, array: Pixels) -> Any:
-        """Return an array of this form, or of a batch, as users get it: a tensor on the same memory for torch."""
+        """Return an image or batch as users get it: for torch, a tensor that shares the array's memory."""
         return _torch().from_numpy(array) if self.kind == "torch" else array
 
 
@@ -83,15 +83,15 @@ FORMS = {
 
 @dataclass(frozen=True, slots=True)
 class ImageOptions:
-    """How large and which way up images are wanted.
+    """Size and orientation of decoded images.
 
     Attributes:
-        size: (height, width) to resize to, bilinear with antialiasing, stretching; as decoded without it.
-        min_size: (height, width) below which an image is not decoded; it is not resized after that.
-        reduced: Let the JPEG decoder make a half, a quarter or an eighth of width and height where that
-            is no less than `size` or `min_size`: it then computes only what is left.
-        exif_transpose: Turn the image as its EXIF orientation says, before resizing.
-        fast_jpeg: Use simplejpeg where it is installed and can do the file.
+        size: (height, width) to resize to, bilinear with antialiasing, without keeping the aspect ratio.
+        min_size: (height, width) that `reduced` keeps at least; images are not resized to it.
+        reduced: Let the JPEG decoder compute only half, a quarter or an eighth of width and height, if the
+            result is at least `size` or `min_size`.
+        exif_transpose: Rotate and flip the image according to its EXIF orientation before resizing.
+        fast_jpeg: Use simplejpeg if it is installed and supports the file.
     """
 
     size: tuple[int, int] | None = None
@@ -107,7 +107,7 @@ class ImageOptions:
             object.__setattr__(self, name, as_pair(name, getattr(self, name)))
 
     def scale(self, height: int, width: int) -> int:
-        """Return by how much a JPEG of this size is reduced while decoding: 1, 2, 4 or 8."""
+        """Return the factor by which a JPEG of this size is reduced while decoding: 1, 2, 4 or 8."""
         wanted = self.size or self.min_size
         if wanted is None or not self.reduced:
             return 1
@@ -119,7 +119,7 @@ def as_pair(name: str, value: Any) -> tuple[int, int] | None:
     """Return (height, width) of a pair, or of one number for a square.
 
     Raises:
-        OptionError: It is neither, or out of range.
+        OptionError: The value is not a pair or number of pixels from 1 to 65535.
     """
     if value is None:
         return None
@@ -130,26 +130,26 @@ def as_pair(name: str, value: Any) -> tuple[int, int] | None:
 
 
 def form_of(name: str) -> Form:
-    """Return the form that a decoding name asks for.
+    """Return the form that a decoding name selects.
 
     Raises:
-        OptionError: There is no such name.
-        MissingDependencyError: It needs torch, which is not installed.
+        OptionError: The decoding name is unknown.
+        MissingDependencyError: The form needs torch, which is not installed.
     """
     form = FORMS.get(name) if isinstance(name, str) else None
     if form is None:
-        raise OptionError(f"no way to decode images is called {name!r}; choose one of {', '.join(FORMS)}")
+        raise OptionError(f"unknown decoding name {name!r}; choose one of {', '.join(FORMS)}")
     if form.kind == "torch":
         _torch()
     return form
 
 
 def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions) -> Any:
-    """Return the image as a loaded PIL image: of the form's mode, the right way up, of the asked size.
+    """Return an image as a loaded PIL image in the form's mode, with size and orientation as in the options.
 
     Raises:
-        DecodeError: It has too many pixels, or a kind of pixels that the mode cannot hold.
-        Exception: Whatever Pillow raises at garbage.
+        DecodeError: The image has too many pixels, or pixels that the mode cannot hold.
+        Exception: Pillow raised an error of its own for garbage.
     """
     image = open_image(payload)
     turn, swaps = _turn(image) if options.exif_transpose else (None, False)
@@ -160,19 +160,19 @@ def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions) -> Any
     image.load()
     image = _in_mode(image, form.mode)
     if wanted is not None:
-        scale = scale if image.height < height else 1  # other formats know no draft
+        scale = scale if image.height < height else 1  # only JPEG has a draft
         image = resized(image, wanted, height / scale, width / scale)
     return image if turn is None else image.transpose(turn)
 
 
 def resized(image: Any, wanted: tuple[int, int], height: float, width: float) -> Any:
-    """Return a PIL image in the wanted size, (height, width).
+    """Return a PIL image resized to (height, width).
 
     Args:
-        image: As decoded, perhaps at reduced scale.
-        wanted: (height, width).
-        height, width: How much of it counts: of a size that does not divide by the scale, the last
-            row and column are in part padding.
+        image: The image as decoded, perhaps at reduced scale.
+        wanted: (height, width) of the result.
+        height, width: Size of the part to resize. If the full size is not a multiple of the scale, the
+            last row and column are partly padding.
     """
     from PIL import Image
 
@@ -182,11 +182,11 @@ def resized(image: Any, wanted: tuple[int, int], height: float, width: float) ->
 
 
 def open_image(payload: bytes) -> Any:
-    """Return an opened PIL image, not loaded yet.
+    """Return an opened PIL image whose pixels are not loaded yet.
 
     Raises:
-        DecodeError: It has more pixels than Pillow's limit.
-        Exception: Whatever Pillow raises at garbage.
+        DecodeError: The image has more pixels than Pillow's limit.
+        Exception: Pillow raised an error of its own for garbage.
     """
     from PIL import Image
 
@@ -203,12 +203,12 @@ def open_image(payload: bytes) -> Any:
 
 
 def is_turned(payload: bytes) -> bool:
-    """Return whether a JPEG's EXIF data ask for turning it."""
+    """Return whether a JPEG's EXIF orientation is not upright."""
     return b"Exif\0" in payload and _turn(open_image(payload))[0] is not None
 
 
 def _turn(image: Any) -> tuple[Any, bool]:
-    """Return what brings an image upright, or None, and whether that swaps width and height."""
+    """Return (the transposition that makes an image upright, or None; whether it swaps width and height)."""
     from PIL.Image import Transpose
 
     turns = {
@@ -233,7 +233,7 @@ def _in_mode(image: Any, mode: str | None) -> Any:
     elif image.mode in ("I", "F"):
         raise DecodeError(f'pixels of mode {image.mode!r} have no agreed range; decode with "pil" and scale them')
     if mode != "RGBA":
-        image.info.pop("transparency", None)  # Pillow warns when it drops it itself
+        image.info.pop("transparency", None)  # Pillow would warn when dropping it
     return image.convert(mode)
 
 

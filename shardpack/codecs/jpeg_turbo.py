@@ -1,9 +1,9 @@
-"""JPEGs by simplejpeg (libjpeg-turbo), the extra `fast-jpeg`: pixels without Pillow's detours.
+"""JPEG decoding with simplejpeg (libjpeg-turbo), from the extra `fast-jpeg`: faster than Pillow.
 
-Only what it certainly does as Pillow does: baseline and progressive, grey, YCbCr and RGB, not
-damaged. Everything else is left to Pillow. Both decode with the accurate integer DCT and fancy
-upsampling; where they are built on the same libjpeg-turbo the pixels are equal, and else differ by
-a step or two. Releases the GIL while it decodes.
+Decodes only files for which the result is that of Pillow: baseline and progressive, grey, YCbCr and
+RGB, undamaged; others are left to Pillow. Both use the accurate integer DCT and fancy upsampling: pixels
+are equal if both are built on the same libjpeg-turbo, and differ by a step or two otherwise. The GIL is
+released while decoding.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ import numpy as np
 from shardpack.codecs.image import Form, ImageOptions, Pixels, resized
 
 _COLORSPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGBA"}
-_RESIZED = {"L": "GRAY", "RGB": "RGBX", "RGBA": "RGBX"}  # as Pillow keeps pixels: it need not copy them
+_RESIZED = {"L": "GRAY", "RGB": "RGBX", "RGBA": "RGBX"}  # Pillow's own memory layout, which it need not copy
 
 
 def installed() -> Any:
-    """Return the module simplejpeg, or None."""
+    """Return the module simplejpeg, or None if it is not installed."""
     try:
         import simplejpeg
     except ImportError:
@@ -28,14 +28,14 @@ def installed() -> Any:
 
 
 def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptions, out: Pixels | None) -> Any:
-    """Return a JPEG's pixels, H x W or H x W x channels, uint8; None if Pillow should do it.
+    """Return a JPEG's pixels, uint8, H x W or H x W x channels, or None if Pillow has to decode it.
 
     Args:
         simplejpeg: The module.
-        payload: Any image.
-        form: Its mode counts.
-        options: All but `exif_transpose`, which is for the caller to see to.
-        out: Where pixels may be put if they need not be resized: contiguous, of the shape they have.
+        payload: An image of any format.
+        form: Only its mode is used.
+        options: All but `exif_transpose` is applied.
+        out: Contiguous memory to use for pixels of its shape that need not be resized.
     """
     from PIL import Image
 
@@ -55,7 +55,7 @@ def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptio
             found: Pixels = simplejpeg.decode_jpeg(payload, _COLORSPACES[form.mode], buffer=buffer, **reduced)
             return found[..., 0] if form.mode == "L" else found
         pixels = simplejpeg.decode_jpeg(payload, _RESIZED[form.mode], **reduced)
-    except ValueError:  # damaged, or of a kind it does not know: Pillow has the last word
+    except ValueError:  # damaged or unsupported: Pillow decides
         return None
     if pixels.shape[:2] != size:
         return None

@@ -1,1 +1,1 @@
-"""Sample order as pure integer arithmetic (SPEC 7): permutations, blocks, windows, partitions, mixtures."""
+"""Order of samples as pure integer arithmetic (SPEC 7): permutations, blocks, windows, partitions, mixtures."""

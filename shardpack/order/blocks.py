@@ -1,4 +1,4 @@
-"""Blocks: runs of neighbouring samples that streaming reads and moves as one (SPEC 7.3)."""
+"""Blocks: runs of neighbouring samples that streaming reads and shuffles as a unit (SPEC 7.3)."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ import numpy.typing as npt
 
 from shardpack.errors import OptionError
 
-MAX_BLOCKS = 1 << 26  # 2.5 GB of memory, while they are arranged; 256 TiB in blocks of 4 MiB
+MAX_BLOCKS = 1 << 26  # need 2.5 GB of memory; hold 256 TiB in blocks of 4 MiB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Segments:
-    """The sequence that is streamed: runs of items that lie together in one shard.
+    """The sequence to stream, as segments: runs of items that are consecutive in one shard.
 
     Attributes:
-        count: (s) items of each segment, at least 1.
-        num_bytes: (s) bytes of each, headers included; may be an estimate.
+        count: (s) number of items in each segment, at least 1.
+        num_bytes: (s) bytes of each segment, headers included; may be an estimate.
     """
 
     count: npt.NDArray[np.int64]
@@ -35,7 +35,7 @@ class Blocks:
 
     Attributes:
         first: (b) first item of each block.
-        count: (b) its items.
+        count: (b) number of items in each block.
     """
 
     first: npt.NDArray[np.int64]
@@ -43,22 +43,23 @@ class Blocks:
 
 
 def whole_segments(segments: Segments) -> Blocks:
-    """Return one block a segment."""
+    """Return one block per segment."""
     return Blocks(np.cumsum(segments.count) - segments.count, segments.count)
 
 
 def cut_blocks(segments: Segments, block_bytes: int) -> Blocks:
-    """Return each segment cut into as many equal blocks as it has `block_bytes`, to the nearest.
+    """Return the segments cut into equal blocks of about `block_bytes` each.
 
-    Block j of b in a segment of n items holds its items floor(j n / b) to floor((j + 1) n / b).
+    Block j of b in a segment of n items begins with item floor(j n / b) and ends before item
+    floor((j + 1) n / b) of the segment.
 
     Raises:
-        OptionError: These are more blocks than memory should be asked for.
+        OptionError: The result would have more than `MAX_BLOCKS` blocks.
     """
     whole, rest = np.divmod(segments.num_bytes, block_bytes)
     pieces = np.clip(whole + (rest >= block_bytes - block_bytes // 2), 1, segments.count)
     if int(pieces.sum()) > MAX_BLOCKS:
-        raise OptionError(f"more than {MAX_BLOCKS} blocks of {block_bytes} bytes; choose longer blocks")
+        raise OptionError(f"more than {MAX_BLOCKS} blocks of {block_bytes} bytes; choose larger blocks")
     segment_first = np.cumsum(segments.count) - segments.count
     owner = np.repeat(np.arange(len(pieces)), pieces)
     j = np.arange(len(owner)) - np.repeat(np.cumsum(pieces) - pieces, pieces)

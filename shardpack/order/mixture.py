@@ -1,14 +1,14 @@
-"""Which dataset the n-th sample of a mix is from: integers only, O(1) in n (SPEC 7.6).
+"""The dataset of the n-th sample of a mix: integer arithmetic, O(1) in n (SPEC 7.6).
 
-A tree of forks joins the datasets, the lightest deepest (made as a Huffman code is). A fork sends its
-m-th item left when floor(ratio * m + phase) grows there, else right: the evenest sequence of two that
-there is (Bresenham). So every stretch holds the weights, to within an item for two datasets and two or
-three for many.
+A binary tree of forks has the datasets as its leaves, the lightest deepest (built like a Huffman code). A fork
+sends its m-th item to the left if floor(ratio * m + phase) increases there, else to the right: the most even
+sequence of two (Bresenham). So every stretch of the mix has the right shares, to within one item for two
+datasets and two or three items for many.
 
     weights a 4, b 2, c 1       root   left: fork of c and b, 3/7; right: a       a . a a . a .
                                 fork   left: c, 1/3; right: b                       c     b   b
 
-Phases differ between partitions, evenly spread: what all ranks take at one moment is mixed as well.
+Phases are spread evenly over the partitions, so that what all ranks take at one moment is mixed as well.
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from shardpack.order.permutation import MIX_PHASE, derive_key, permutation
 from shardpack.runtime.arrays import Integers
 
 SMALLEST_SHARE = 1e-6
-LONGEST = 1 << 60  # items of a partition
+LONGEST = 1 << 60  # items per partition
 
-_BITS = 32  # of a share, a ratio and a phase
+_BITS = 32  # precision of shares, ratios and phases
 _ONE = 1 << _BITS
 
 
 def shares(weights: Sequence[float]) -> tuple[int, ...]:
-    """Return each weight's share of their sum in units of 2^-32, rounded to the nearest, halves to even.
+    """Return each weight's share of the sum in units of 2^-32, rounded to the nearest, halves to even.
 
-    Exact: a float stands for the very number it holds.
+    Computed exactly from the values of the floats.
 
     Raises:
-        OptionError: There are none, or one is no positive number, or too small beside the others.
+        OptionError: No weights are given, or one is not a positive number, or is less than a millionth of the sum.
     """
     if not weights:
         raise OptionError("nothing to mix; give at least one dataset")
@@ -55,16 +55,16 @@ def shares(weights: Sequence[float]) -> tuple[int, ...]:
 
 
 class Schedule:
-    """The endless sequence of every partition. Immutable, safe in threads.
+    """The endless sequence of sources in every partition. Immutable and thread-safe.
 
-    Set-up costs O(partitions * datasets) time and memory.
+    Construction takes O(partitions * datasets) time and memory.
     """
 
     def __init__(self, weights: Sequence[int], *, seed: int, partitions: int) -> None:
-        """Take weights as `shares` gives them."""
+        """Create the schedule of weights that `shares` returned."""
         self.num_sources = len(weights)
         self._partitions = np.arange(partitions)
-        # Forks are numbered as they are made, so the last one is the root; source k is the number ~k.
+        # Forks are numbered in the order of creation, so the last one is the root; source k has the number ~k.
         branches = [(weight, number, ~number) for number, weight in enumerate(weights)]
         heapq.heapify(branches)
         children: list[tuple[int, int]] = []
@@ -81,14 +81,14 @@ class Schedule:
         self._ratio = np.array(ratios, np.uint64)
         self._root = branches[0][2]
         self._depth = depths[self._root]
-        self._phase = np.empty((len(children), partitions), np.uint64)  # of each partition, in units of 2^-32
+        self._phase = np.empty((len(children), partitions), np.uint64)  # (forks, partitions), in units of 2^-32
         for fork in range(len(children)):
             key = derive_key(MIX_PHASE, seed, fork)
             spread = permutation(partitions, key).astype(np.uint64) << np.uint64(_BITS)
             self._phase[fork] = (spread + np.uint64(key >> _BITS)) // np.uint64(partitions)
 
     def items(self, partition: Integers, offset: Integers) -> tuple[Integers, Integers]:
-        """Return (source, number within it) of the items at (n) offsets in partitions."""
+        """Return (n) the sources, and (n) numbers within them, of the items at (n) offsets in (n) partitions."""
         fork, number = np.full(len(offset), self._root), offset.astype(np.int64)
         for _ in range(self._depth):
             at = np.flatnonzero(fork >= 0)
@@ -100,7 +100,7 @@ class Schedule:
         return ~fork, number
 
     def counts(self, end: Integers | int) -> Integers:
-        """Return (p, k) how many items n < end of each partition are from each source; `end` may differ for each."""
+        """Return (p, k) how many items before `end`, a number or (p) numbers, of a partition are from each source."""
         found = np.empty((len(self._partitions), self.num_sources), np.int64)
         waiting = [(self._root, np.zeros_like(self._partitions) + end)]
         while waiting:
@@ -113,20 +113,20 @@ class Schedule:
         return found
 
     def offsets(self, source: int, numbers: Integers) -> list[int]:
-        """Return (p) at which offset of each partition one source's item of a number stands: (p) numbers."""
-        offset = numbers.astype(object)  # Python's integers: they do not overflow
+        """Return (p) the offset in each partition of one source's item, given (p) its number in each partition."""
+        offset = numbers.astype(object)  # Python integers do not overflow
         branch = ~source
         while branch != self._root:
             ((fork, side),) = np.argwhere(self._children == branch).tolist()
             ratio, phase = int(self._ratio[fork]), self._phase[fork].astype(object)
-            if side:  # what is left over is the evenest sequence of the other ratio
+            if side:  # the items that go right form the even sequence of the other ratio
                 ratio, phase = _ONE - ratio, _ONE - 1 - phase
-            offset = -(-((offset + 1) * _ONE - phase) // ratio) - 1  # the first at which its count grows beyond it
+            offset = -(-((offset + 1) * _ONE - phase) // ratio) - 1  # the first at which the count exceeds it
             branch = fork
         return [int(found) for found in offset]
 
     def _left(self, fork: Integers, partition: Integers, count: Integers) -> Integers:
-        """Return how many of the first `count` items of forks go left: (ratio * count + phase) >> 32."""
+        """Return (n) how many of the first `count` items of a fork go left: (ratio * count + phase) >> 32."""
         whole, rest = count >> _BITS, (count & (_ONE - 1)).astype(np.uint64)
         ratio = self._ratio[fork]
         part = (ratio * rest + self._phase[fork, partition]) >> np.uint64(_BITS)  # below 2^64: ratio < 2^32
@@ -134,16 +134,16 @@ class Schedule:
 
 
 def length_until(schedule: Schedule, stop: str, lengths: Integers) -> int:
-    """Return how many items each partition gives until a stop rule ends the epoch.
+    """Return how many items each partition has when a stop rule ends the epoch.
 
     Args:
-        schedule: Of the mix.
-        stop: "first" ends before any source would begin a second time, "all" once each has been
-            through once, in every partition.
-        lengths: (p, k) items of each source in each partition.
+        schedule: Schedule of the mix.
+        stop: "first" ends the epoch before a source would repeat in any partition; "all" ends it once
+            every source was read completely in every partition.
+        lengths: (p, k) number of items of each source in each partition.
 
     Raises:
-        OptionError: The epoch is out of reach of 64-bit integers.
+        OptionError: The epoch would be longer than 64-bit integers allow.
     """
     if stop == "all":
         length = max(max(schedule.offsets(k, column - 1)) for k, column in enumerate(lengths.T)) + 1
@@ -154,6 +154,8 @@ def length_until(schedule: Schedule, stop: str, lengths: Integers) -> int:
 
 
 def check_length(length: int) -> None:
-    """Raise OptionError for offsets out of reach of 64-bit integers."""
+    """Raise OptionError if a partition would be longer than 64-bit integers allow."""
     if length > LONGEST:
-        raise OptionError(f"mix would last {length} samples a partition; choose more even weights, or an earlier epoch")
+        raise OptionError(
+            f"mix would last {length} samples per partition; choose more even weights, or an earlier epoch"
+        )

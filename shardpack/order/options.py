@@ -1,4 +1,4 @@
-"""How an epoch is shuffled: the options that fix an order, checked (SPEC 7.3)."""
+"""Options of a shuffle, checked: together with the epoch they determine an order (SPEC 7.3)."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from shardpack.runtime.sizes import parse_bytes
 
 SHUFFLES = ("none", "shards", "blocks", "global")
 DEFAULT_BLOCK_BYTES = 4 << 20
-WINDOW_BLOCKS_PER_RANK = 32  # the default: so many times the world size at the first start
-MAX_OPTION = 1 << 62  # so that sums fit 64 bits
+WINDOW_BLOCKS_PER_RANK = 32  # default window: this many times the world size at the first start
+MAX_OPTION = 1 << 62  # keeps sums within 64 bits
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,11 +19,11 @@ class Shuffle:
 
     Attributes:
         mode: "none", "shards", "blocks" or "global".
-        seed: Any integer; with the epoch it fixes the order.
-        block_bytes: For "blocks": about how long a block is. Longer blocks make fewer, longer
-            reads; shorter ones mix better.
+        seed: Any integer.
+        block_bytes: For "blocks": approximate size of a block. Larger blocks need fewer reads;
+            smaller ones mix better.
         window_blocks: For "blocks": how many blocks are mixed at a time, over all partitions; each
-            gets an equal part, rounded up.
+            partition gets an equal share, rounded up.
     """
 
     mode: str = "none"
@@ -42,9 +42,10 @@ class Shuffle:
 def as_shuffle(
     shuffle: str | bool, seed: int, block_bytes: int | str, window_blocks: int | None, *, world_size: int = 1
 ) -> Shuffle:
-    """Return a shuffle as callers write it: True for "blocks", False for "none", sizes also like "4MiB".
+    """Return the shuffle that public options describe.
 
-    `window_blocks` is by default 32 times the world size.
+    `shuffle` may be True for "blocks" or False for "none"; `block_bytes` may be a text like "4MiB";
+    `window_blocks` is 32 times the world size if it is None.
 
     Raises:
         OptionError: An option is out of range.

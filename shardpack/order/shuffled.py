@@ -1,9 +1,9 @@
-"""A permutation of 0 .. count - 1, any element of it by arithmetic alone (SPEC 7.2).
+"""Single elements of a permutation of 0 .. count - 1, in constant memory (SPEC 7.2).
 
-Small ones are sorted (`permutation`): exactly as even as the mixer. Large ones take constant
-memory: a Feistel network over the smallest power of two that holds `count`, with cycle walking:
-what falls outside is sent through again until it falls inside (Black and Rogaway 2002, "Ciphers
-with Arbitrary Finite Domains", section 3). A bijection for every key, whatever the round function.
+Small permutations are sorted (`permutation`), and exactly as even as the mixer. Large ones use a
+Feistel network over the smallest power of two that is at least `count`, with cycle walking: a value
+outside the range goes through the network again until it is inside (Black and Rogaway 2002, "Ciphers
+with Arbitrary Finite Domains", section 3). That is a bijection for every key and round function.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy.typing as npt
 from shardpack.order.permutation import GOLDEN, mix64, permutation
 from shardpack.runtime.arrays import Integers
 
-ROUNDS = 6  # half-rounds; from 4,097 numbers on, no test of 400,000 keys tells them from more
-SORTED_UP_TO = 4096  # below, a network of so few bits is uneven: 2 % at 5 numbers
+ROUNDS = 6  # half-rounds; for 4,097 numbers and more, tests of 400,000 keys find no difference to more rounds
+SORTED_UP_TO = 4096  # a network of fewer bits is uneven: by 2 % for 5 numbers
 
 Words = npt.NDArray[np.uint64]
 
@@ -27,11 +27,11 @@ def shuffled(slots: Integers, count: int, key: int) -> Integers:
     """Return the elements at some slots of the permutation of `count` numbers that `key` selects.
 
     Args:
-        slots: Any of 0 .. count - 1, in any order.
+        slots: Numbers from 0 to count - 1, in any order.
         count: Size of the permutation.
-        key: From `derive_key`.
+        key: A result of `derive_key`.
 
-    Costs about 0.1 us a slot in arrays of thousands; memory is that of `slots`.
+    Takes about 0.1 us per slot in arrays of thousands; memory is that of `slots`.
     """
     if count <= SORTED_UP_TO:
         return permutation(count, key)[slots]
@@ -39,7 +39,7 @@ def shuffled(slots: Integers, count: int, key: int) -> Integers:
 
 
 class SortedPermutations:
-    """Small permutations that were sorted already, the newest up to so many numbers in all. Safe in threads."""
+    """Cache of small permutations, up to `max_numbers` numbers in total. Thread-safe."""
 
     def __init__(self, max_numbers: int = 1 << 21) -> None:
         self._max_numbers, self._numbers = max_numbers, 0
@@ -62,10 +62,10 @@ def shuffled_within(
     """Return the elements at some slots of many permutations at once.
 
     Args:
-        group: (n) the permutation that is asked for each slot.
+        group: (n) permutation of each slot, an index into `counts` and `keys`.
         slots: (n) the slots.
         counts, keys: (g) size and key of each permutation.
-        known: Small permutations that may be asked again.
+        known: Cache of small permutations.
     """
     if len(group) and (group == group[0]).all():  # the usual case of one partition
         count, key = int(counts[group[0]]), int(keys[group[0]])
@@ -89,7 +89,7 @@ def shuffled_within(
 
 
 def _walk(values: Words, count: Any, key: Any, bits: Any) -> Integers:
-    """Send values through their networks until all are below their count; parameters for all or for each."""
+    """Send values through their networks until each is below its count; parameters are scalars or arrays."""
     values = _network(values, key, bits)
     outside = np.flatnonzero(values >= count)
     while len(outside):
@@ -100,12 +100,12 @@ def _walk(values: Words, count: Any, key: Any, bits: Any) -> Integers:
 
 
 def _network(values: Words, key: Any, bits: Any) -> Words:
-    """Permute the numbers below 2^bits. The two halves take turns, each xored with a mix of the other."""
+    """Permute the numbers below 2^bits: in turns, each half is xored with a mix of the other half."""
     low_bits = np.asarray(bits // 2).astype(np.uint64)
     low_mask = (np.uint64(1) << low_bits) - np.uint64(1)
     high_mask = (np.uint64(1) << np.asarray(bits).astype(np.uint64) - low_bits) - np.uint64(1)
     low, high = values & low_mask, values >> low_bits
-    with np.errstate(over="ignore"):  # a single key wraps like an array of them, which says nothing
+    with np.errstate(over="ignore"):  # scalars warn when they wrap, arrays do not
         for i in range(1, ROUNDS + 1, 2):
             high ^= mix64(low + (key + np.uint64(i * GOLDEN % 2**64))) & high_mask
             low ^= mix64(high + (key + np.uint64((i + 1) * GOLDEN % 2**64))) & low_mask

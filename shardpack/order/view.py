@@ -1,4 +1,4 @@
-"""`SampleView`: what a stream orders, a dataset or a view of it, as runs of samples within shards."""
+"""The samples that a stream orders: a dataset or a view of it, as runs of samples within shards."""
 
 from __future__ import annotations
 
@@ -12,15 +12,21 @@ from shardpack.runtime.arrays import Integers
 
 
 class SampleView:
-    """Items 0, 1, ... and the positions they stand for. Costs nothing until it is asked.
+    """The items 0, 1, ... of a stream and their stored positions. Computes nothing until used.
 
     Attributes:
-        positions: Of a view, in its order; None for the whole dataset, and for a view that lists
-            all positions ascending, which is the same.
+        positions: Positions of a view in its order, or None for the whole dataset, which includes a
+            view of all positions ascending.
     """
 
     def __init__(self, starts: Integers, num_bytes: Integers, positions: Integers | None = None) -> None:
-        """Take the position at which each shard begins and, behind them, the number of samples; bytes of each shard."""
+        """Create a view of n shards.
+
+        Args:
+            starts: (n + 1) position of each shard's first sample, and the number of samples.
+            num_bytes: (n) bytes of each shard.
+            positions: Positions of the view, or None for all.
+        """
         self._starts, self._num_bytes = starts, num_bytes
         total = int(starts[-1])
         everything = positions is not None and len(positions) == total and bool((positions == np.arange(total)).all())
@@ -34,7 +40,7 @@ class SampleView:
         return items if self.positions is None else self.positions[items]
 
     def segments(self) -> Segments:
-        """Return the runs of items that lie in one shard; bytes of a part of a shard are its mean."""
+        """Return the runs of items in one shard; bytes of a part are computed from the shard's mean per sample."""
         counts = np.diff(self._starts)
         if self.positions is None:
             return Segments(counts, self._num_bytes)

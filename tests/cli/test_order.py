@@ -189,7 +189,7 @@ def test_a_plot_that_cannot_be_written_is_one_line(run, packed, tmp_path):
         (["--block-bytes", "4 apples"], "not a size"),
         (["--block-bytes", "0"], "block_bytes is 0"),
         (["--batch-size", "3", "--partitions", "2"], "global batch of 3"),
-        (["--partitions", "3", "--world-size", "2", "--batch-size", "3"], "cannot be shared by 2 ranks"),
+        (["--partitions", "3", "--world-size", "2", "--batch-size", "3"], "cannot be divided evenly between 2 ranks"),
         (["--class-from", "name"], "--class-from"),
         (["--seed", "x"], "--seed"),
     ],

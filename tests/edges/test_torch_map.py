@@ -59,7 +59,7 @@ def test_pictures_become_tensors(tmp_path):
     assert batch["cls"].tolist() == list(range(6))
     with pytest.raises(DecodeError, match=r"does not decode as torchrgb.*\(key='q'\)"):
         dataset[6]
-    with pytest.raises(OptionError, match="no way to decode images is called 'rgb9'"):
+    with pytest.raises(OptionError, match="unknown decoding name 'rgb9'"):
         MapDataset(tmp_path, decode="rgb9")
 
 

@@ -49,5 +49,5 @@ def test_whole_segments(pairs):
 
 def test_claims_of_a_manifest_ask_for_no_memory():
     huge = Segments(np.array([2**62]), np.array([2**63 - 1]))
-    with pytest.raises(OptionError, match="more than 67108864 blocks of 1024 bytes; choose longer blocks"):
+    with pytest.raises(OptionError, match="more than 67108864 blocks of 1024 bytes; choose larger blocks"):
         cut_blocks(huge, 1024)

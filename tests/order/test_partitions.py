@@ -174,7 +174,7 @@ def test_bad_partitionings(arguments, text):
         (0, 0, "world_size is 0"),
         (2, 2, "rank is 2, expected 0 <= rank"),
         (-1, 2, "rank is -1"),
-        (0, 3, "4 partitions cannot be shared by 3 ranks alike; choose a world size that divides them: 1, 2, 4"),
+        (0, 3, "4 partitions cannot be divided evenly between 3 ranks; choose a world size that divides them: 1, 2, 4"),
     ],
 )
 def test_bad_ranks(rank, world_size, text):

@@ -122,7 +122,7 @@ def test_partitions_are_those_of_the_first_start():
     assert alone.batch_size == 4
     assert [{s.position for s in step} for step in alone.steps(alone.resume_step)] == [set(step) for step in steps[5:]]
     assert alone.state_dict()["partitions"] == 4
-    with pytest.raises(OptionError, match=r"4 partitions cannot be shared by 3 ranks alike; .* them: 1, 2, 4"):
+    with pytest.raises(OptionError, match=r"4 partitions cannot be divided evenly between 3 ranks; .* them: 1, 2, 4"):
         DS.stream(shuffle="global", world_size=3).load_state_dict(state)
 
 

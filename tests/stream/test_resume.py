@@ -240,11 +240,15 @@ def test_two_views_differ_by_their_order():
     [
         ({"partitions": 2}, {"partitions": 4, "batch_size": 4}, "state has 4 partitions, asked for 2; leave"),
         ({"batch_size": 3}, {"batch_size": 4}, "state has a global batch of 4, asked for 3 \\* 1; choose"),
-        ({"world_size": 2}, {"batch_size": 3, "partitions": 1}, "1 partitions cannot be shared by 2 ranks alike"),
+        (
+            {"world_size": 2},
+            {"batch_size": 3, "partitions": 1},
+            "1 partitions cannot be divided evenly between 2 ranks",
+        ),
         (
             {"world_size": 3},
             {"partitions": 4, "batch_size": 4},
-            "4 partitions cannot be shared by 3 ranks alike; choose a world size that divides them: 1, 2, 4",
+            "4 partitions cannot be divided evenly between 3 ranks; choose a world size that divides them: 1, 2, 4",
         ),
     ],
 )
@@ -273,7 +277,7 @@ ODD = {
     "no ranks": (GOOD | {"world_size": 0}, "a world_size of 0"),
     "no partitions": (GOOD | {"partitions": 0}, "a partitions of 0"),
     "no batch": (GOOD | {"global_batch": 0}, "a global_batch of 0"),
-    "ranks that do not divide": (GOOD | {"world_size": 3}, "4 partitions cannot be shared by 3 ranks"),
+    "ranks that do not divide": (GOOD | {"world_size": 3}, "4 partitions cannot be divided evenly between 3 ranks"),
     "batch that does not divide": (GOOD | {"global_batch": 6}, "a global batch of 6 does not divide"),
     "too many partitions": (GOOD | {"partitions": 2**40, "global_batch": 2**40}, "partitions is 1099511627776"),
 }

@@ -116,7 +116,7 @@ def test_two_iterators_do_not_disturb_each_other(ds):
         ({"batch_size": "4"}, "batch_size is '4', expected an integer"),
         ({"batch_size": 3, "partitions": 2}, "a global batch of 3 does not divide into 2 partitions"),
         ({"partitions": 0}, "partitions is 0"),
-        ({"partitions": 3, "world_size": 2}, "3 partitions cannot be shared by 2 ranks"),
+        ({"partitions": 3, "world_size": 2}, "3 partitions cannot be divided evenly between 2 ranks"),
         ({"tail": "wrap"}, "tail is 'wrap'; choose one of"),
     ],
 )
