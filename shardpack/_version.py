@@ -1,3 +1,3 @@
-"""The version of this package: recorded in manifests, and part of what tells one packing run from another."""
+"""The version of this package: recorded in manifests, and part of the digest of each packed shard's input."""
 
 __version__ = "0.1.0"

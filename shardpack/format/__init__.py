@@ -1,1 +1,1 @@
-"""The bytes of a dataset and the values they stand for: SPEC.md in code. Pure: no I/O here."""
+"""The bytes of a dataset and the values they encode: SPEC.md in code, without I/O."""

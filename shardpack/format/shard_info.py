@@ -10,7 +10,7 @@ from typing import Any
 from shardpack.errors import FormatError
 
 MAX_NAME_LENGTH = 1024
-MAX_COUNT = (1 << 63) - 1  # of bytes or samples, in a shard and in all
+MAX_COUNT = (1 << 63) - 1  # bytes or samples, per shard and in total
 
 # A shard name cannot lead out of the dataset's folder, on any system. Its components are separated by "/",
 # not empty, and do not end in a dot or a space (Windows drops these, so that ".. " would be ".."); it has no

@@ -308,7 +308,7 @@ def test_field_decoders():
     with pytest.raises(FieldNotFoundError, match="'png'; there are: bin, cls"):
         field_decoders(fields, {"png": "rgb8"}, options)
     for wrong in ("rgb9", 5, {"jpg": "rgb9"}, {"jpg": 5}):
-        with pytest.raises(OptionError, match=r"called|decode is"):
+        with pytest.raises(OptionError, match=r"decoding name|decode is"):
             field_decoders(fields, wrong, options)
     with pytest.raises(OptionError, match="choose one of pil, pill"):
         field_decoders(("bin",), "rgb9", options)

@@ -3,7 +3,7 @@ r"""A store whose ranges are kept on a local disk: a wrapper that offers what th
     get_many --found on disk?--> bytes, checked
              \--the rest, at once--> store --> bytes, kept for the next time
 
-What is kept is exactly what was asked for, one file a range (`folder.py`). Fixed pieces would
+What is kept is exactly what was asked for, one file a range (`cache_folder.py`). Fixed pieces would
 read more than is wanted of a bucket (64 KiB pieces half as much again for an image of 110 KB) or
 need a table of pieces that processes change in place; a file that is written once and renamed needs
 no agreement between them. A range that lies within a kept one is served from it: single samples from

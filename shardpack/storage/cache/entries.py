@@ -1,7 +1,7 @@
 """The entries of a cache: the ranges kept of one version of an object, a file each.
 
 A file holds the bytes and then a CRC32C for each 64 KiB of them, as little-endian 32-bit numbers. It
-is written once and renamed (`folder.py`), so that reading takes no lock; one that is deleted
+is written once and renamed (`cache_folder.py`), so that reading takes no lock; one that is deleted
 meanwhile is a miss, or is read to its end.
 """
 
