@@ -29,12 +29,11 @@ def tars(tmp_path_factory):
     return folder / "tars"
 
 
-def killed(tars, tmp_path, zygote, *, every, prepare=lambda _: None, **options):  # noqa: F811
+def killed(tars, tmp_path, zygote, *, every, **options):  # noqa: F811
     """Yield a folder of the tars for each step at which indexing was killed, until it takes no more steps."""
     for step in itertools.count(1, every):
         out = tmp_path / f"killed-{step}"
         shutil.copytree(tars, out)
-        prepare(out)
         ended = zygote.run({"action": "index", "options": options}, "", out, kill_at=step)
         if not ended["killed"]:
             assert "error" not in ended
@@ -43,9 +42,16 @@ def killed(tars, tmp_path, zygote, *, every, prepare=lambda _: None, **options):
         yield out
 
 
-@pytest.fixture(params=[7, pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.fixture(
+    params=[pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
 def every(request):
     return request.param
+
+
+@pytest.fixture(autouse=True)
+def no_power_cut(monkeypatch):
+    monkeypatch.setattr(os, "fsync", lambda _: None)
 
 
 def test_the_same_command_ends_the_same(tars, tmp_path, zygote, every):  # noqa: F811
@@ -65,8 +71,7 @@ def test_indexing_again_by_force_may_be_killed_too(tars, tmp_path, zygote, every
     shutil.copytree(tars, tmp_path / "whole")
     shardpack.index(tmp_path / "whole", jobs=1)
     whole = contents(tmp_path / "whole")
-    prepare = lambda out: shardpack.index(out, jobs=1)  # noqa: E731
-    for out in killed(tars, tmp_path, zygote, every=every, prepare=prepare, force=True):
+    for out in killed(tmp_path / "whole", tmp_path, zygote, every=every, force=True):
         shardpack.index(out, jobs=1, force=True)
         assert contents(out) == whole
         assert shardpack.verify(out, full=True).ok

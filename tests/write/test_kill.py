@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import json
 import os
+import shutil
 import subprocess
 import sys
 
@@ -104,7 +105,7 @@ def reference(tmp_path, zygote, what, source, name="whole"):
         pytest.param(PACK, 1, id="pack"),
         pytest.param(WRITE, 3, marks=SOME, id="writer-some"),
         pytest.param(WRITE, 1, marks=ALL, id="writer-all"),
-        pytest.param(SHUFFLED, 1, marks=ALL, id="shuffled"),
+        pytest.param(SHUFFLED, 5, marks=ALL, id="shuffled"),
     ],
 )
 def test_the_same_command_ends_the_same(tmp_path, source, zygote, what, every):
@@ -235,7 +236,7 @@ def test_replacing_is_safe_too(tmp_path, source, zygote, what, every):
     old, new = reference(tmp_path, zygote, PACK, older, "old"), reference(tmp_path, zygote, what, source, "new")
 
     def prepare(out):
-        assert zygote.run(PACK, older, out).get("error") is None
+        shutil.copytree(tmp_path / "old", out)
         (out / "notes.txt").write_text("not ours")
 
     seen = set()

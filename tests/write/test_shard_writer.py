@@ -353,18 +353,18 @@ def test_a_dataset_is_not_overwritten(tmp_path):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(tmp_path):
-    """A hundred thousand samples in many shards: hashes of the keys are all that stays, 16 bytes each."""
+    """Forty thousand samples in many shards: hashes of the keys are all that stays, 16 bytes each."""
     payload = rng.randbytes(3000)
     peaks = []
     tracemalloc.start()
     try:
         with ShardWriter(tmp_path, max_shard_bytes="16MiB") as writer:
-            for i in range(100_000):
+            for i in range(40_000):
                 writer.write(f"{i:08d}", {"jpg": payload, "json": b"{}"})
-                if i in (20_000, 99_999):
+                if i in (12_000, 39_999):
                     peaks.append(tracemalloc.get_traced_memory()[1])
                     tracemalloc.reset_peak()
     finally:
         tracemalloc.stop()
-    assert peaks[1] < peaks[0] + 80_000 * 40
+    assert peaks[1] < peaks[0] + 28_000 * 40
     assert peaks[1] < 32 << 20

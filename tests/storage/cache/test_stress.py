@@ -119,7 +119,9 @@ def stress(seconds):
         return f"{kills} kills, at most {most} bytes, {hits} hits at the end"
 
 
-@pytest.mark.parametrize("seconds", [2, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "seconds", [pytest.param(2, marks=pytest.mark.subset), pytest.param(8, marks=pytest.mark.slow)]
+)
 def test_kills_at_any_moment(seconds):
     script = f"from tests.storage.cache.test_stress import stress; print(stress({seconds}))"
     command = [sys.executable, "-W", "error", "-c", script]
