@@ -206,27 +206,20 @@ def test_a_kill_amid_packing_a_changed_source(tmp_path, source, zygote, every):
             assert contents(out) == new
 
 
-@pytest.mark.parametrize(
-    "options",
-    [
-        {"max_shard_samples": 3, "layout": "files"},
-        *(
-            pytest.param(options, marks=pytest.mark.slow)
-            for options in (
-                {"max_shard_samples": 1, "layout": "files"},
-                {"max_shard_bytes": 6000, "layout": "files"},
-                {"max_shard_samples": 2, "layout": "files", "shuffle_seed": 1},
-            )
-        ),
-    ],
-)
-def test_other_options_leave_no_shard_of_the_old(tmp_path, source, zygote, options, every):
-    other = {"action": "pack", "options": options}
-    whole = reference(tmp_path, zygote, other, source)
-    for out in kills(tmp_path, zygote, PACK, source, every=every):
+def test_other_options_leave_no_shard_of_the_old(tmp_path, source, zygote, every):
+    """Others after each kill, in turn."""
+    options = [
+        {"max_shard_samples": 3},
+        {"max_shard_samples": 1},
+        {"max_shard_bytes": 6000},
+        {"max_shard_samples": 2, "shuffle_seed": 1},
+    ]
+    others = [{"action": "pack", "options": {"layout": "files", **more}} for more in options]
+    wholes = [reference(tmp_path, zygote, other, source, f"whole-{i}") for i, other in enumerate(others)]
+    for number, out in enumerate(kills(tmp_path, zygote, PACK, source, every=every)):
         if not is_complete(out):
-            assert zygote.run(other, source, out).get("error") is None
-            assert contents(out) == whole
+            assert zygote.run(others[number % 4], source, out).get("error") is None
+            assert contents(out) == wholes[number % 4]
 
 
 @pytest.mark.parametrize("what", [PACK, WRITE], ids=["pack", "writer"])

@@ -23,7 +23,7 @@ from shardpack.errors import CorruptShardError, OptionError, ShardNotFoundError,
 from shardpack.storage import atomic as files_module
 from shardpack.storage import open as location
 from shardpack.storage.cache import entries as cache_entries
-from shardpack.storage.cache import folder as cache_files
+from shardpack.storage.cache import cache_folder as cache_files
 from shardpack.storage.cache.cache_folder import FOLDER_NAME
 from shardpack.storage.cache.cached_store import CachedStore
 from shardpack.storage.clients.client import ReceivedBody

@@ -13,11 +13,11 @@ import traceback
 from pathlib import Path
 
 import pytest
-from tests.storage.cache.test_store import Bucket, entries_in
 
 from shardpack.storage.cache.cached_store import CachedStore
 from shardpack.storage.protocols import Ranges
 from tests.conftest import ROOT
+from tests.storage.cache.test_cached_store import Bucket, entries_in
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork there")
 
