@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given
 from hypothesis import strategies as st
 
-from shardpack.storage.cache import folder as cache_files
+from shardpack.storage.cache import cache_folder as cache_files
 from shardpack.storage.cache.cache_folder import CacheFolder
 from shardpack.storage.lock import FolderLock
 from tests.fakes import contents

@@ -22,8 +22,8 @@ import shardpack
 from shardpack.errors import CorruptShardError, OptionError, ShardNotFoundError, StorageError
 from shardpack.storage import atomic as files_module
 from shardpack.storage import open as location
-from shardpack.storage.cache import entries as cache_entries
 from shardpack.storage.cache import cache_folder as cache_files
+from shardpack.storage.cache import entries as cache_entries
 from shardpack.storage.cache.cache_folder import FOLDER_NAME
 from shardpack.storage.cache.cached_store import CachedStore
 from shardpack.storage.clients.client import ReceivedBody
@@ -695,7 +695,7 @@ def test_nothing_stays_open(make):
 
 
 def test_listings_of_many_objects_are_let_go(make, monkeypatch):
-    from shardpack.storage.cache import store as cache
+    from shardpack.storage.cache import cached_store as cache
 
     monkeypatch.setattr(cache, "_MAX_OBJECTS", 3)
     names = [f"{i}.bin" for i in range(10)]
