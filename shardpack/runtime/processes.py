@@ -30,6 +30,8 @@ from shardpack.runtime.process_child import read_frame, write_frame
 BYTES_PER_WORKER = 64 << 20  # with less to read, starting a worker takes longer than reading
 
 _SECONDS_TO_DIE = 5
+# Workers share the cores already. Where the caller's environment says otherwise, that holds.
+_ONE_THREAD_EACH = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
 
 
 def default_jobs(num_bytes: int) -> int:
@@ -158,6 +160,7 @@ def _start_child() -> subprocess.Popen[bytes]:
         [sys.executable, "-c", boot],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        env={**_ONE_THREAD_EACH, **os.environ},
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows: no Ctrl-C
     )
 

@@ -26,7 +26,6 @@ from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, is_same_store
 from shardpack.storage.protocols import Store
 from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards
-from shardpack.write.pack_samples import pack_samples
 from shardpack.write.report import PackOptions, PackReport
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
@@ -41,6 +40,8 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
     if listable is not None:
         return pack_listed(listable, out, request)
     assert isinstance(source, Iterable)
+    from shardpack.write.pack_samples import pack_samples  # with all that a writer is made of
+
     return pack_samples(source, out, request)
 
 

@@ -48,6 +48,8 @@ def work(task):
             time.sleep(60)
         case "signals":
             return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
+        case "threads":
+            return os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
     return task
 
 
@@ -241,6 +243,13 @@ def test_without_an_interpreter_there_is_only_this_process(monkeypatch, attribut
     monkeypatch.setattr(sys, attribute, value, raising=False)
     with start_workers(2) as pool:
         assert pool is IN_PROCESS
+
+
+def test_children_compute_in_one_thread_each_unless_told(monkeypatch):
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+    with WorkerPool(1) as pool:
+        assert dict(pool.map(work, ["threads"])) == {0: ("1", "3")}
 
 
 @needs_signals
