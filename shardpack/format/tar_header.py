@@ -103,31 +103,44 @@ def _block(prefix: bytes, name: bytes, size: int, kind: bytes) -> bytes:
     return bytes(block)
 
 
-_TEMPLATE = np.frombuffer(_block(b"", b"", 0, REGULAR), np.uint8)
-_TEMPLATE_SUM = int(_TEMPLATE.sum()) - int(_TEMPLATE[CHECKSUM:TYPE].sum()) + sum(_BLANK_CHECKSUM)
+PLAIN_HEADER = _block(b"", b"", 0, REGULAR)  # without a name: what `complete_headers` takes
+_PLAIN_SUM = byte_sum(PLAIN_HEADER[:CHECKSUM] + _BLANK_CHECKSUM + PLAIN_HEADER[TYPE:])
 
 
-def plain_headers(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-    """Return the headers of many members as a (len(names), 512) array of bytes.
+def complete_headers(
+    blocks: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], names: Sequence[bytes], sizes: npt.NDArray[np.int64]
+) -> None:
+    """Make headers of many members out of blocks that are `PLAIN_HEADER`.
 
-    Row i equals `header(names[i], sizes[i])`, at 0.1 us instead of 2 us, if that is one block with an
-    empty prefix: names up to 100 bytes, sizes below 8 GiB. Rows for other members are garbage, but do
-    not affect their neighbours.
+    `blocks[rows[i]]` becomes `header(names[i], sizes[i])`, at 0.2 us instead of 2 us each, wherever that
+    is one block with an empty prefix: names up to 100 bytes, sizes below 8 GiB. Blocks of other members are
+    garbage, but do not affect their neighbours.
+
+    Args:
+        blocks: (n, 512) bytes.
+        rows: (m) which blocks are headers.
+        names: (m) of the members.
+        sizes: (m) of their payloads.
     """
-    blocks = np.empty((len(names), BLOCK), np.uint8)
-    blocks[:] = _TEMPLATE
     text = np.array(names, dtype=f"S{MAX_NAME_BYTES}").view(np.uint8).reshape(-1, MAX_NAME_BYTES)
-    blocks[:, NAME:MODE] = text
-    _write_octal(blocks[:, SIZE : MTIME - 1], sizes)
-    sums = text.sum(axis=1, dtype=np.int64) + blocks[:, SIZE : MTIME - 1].sum(axis=1, dtype=np.int64)
-    sums += _TEMPLATE_SUM - 11 * ord("0")
-    _write_octal(blocks[:, CHECKSUM : CHECKSUM + 6], sums)
-    return blocks
+    size = _octal(sizes, 11)
+    sums = text.sum(axis=1, dtype=np.uint16) + size.sum(axis=1, dtype=np.uint16)
+    blocks[rows, NAME:MODE] = text
+    blocks[rows, SIZE : MTIME - 1] = size
+    blocks[rows, CHECKSUM : CHECKSUM + 6] = _octal(sums + np.int64(_PLAIN_SUM - 11 * ord("0")), 6)
 
 
-def _write_octal(digits: npt.NDArray[np.uint8], numbers: npt.NDArray[Any]) -> None:
-    shifts = np.arange(3 * (digits.shape[1] - 1), -1, -3)
-    digits[:] = (numbers[:, None] >> shifts & 7) + ord("0")
+# Four octal digits each, for all numbers of twelve bits.
+_FOUR_DIGITS = np.frombuffer(b"".join(b"%04o" % number for number in range(1 << 12)), "u4")
+
+
+def _octal(numbers: npt.NDArray[Any], digits: int) -> npt.NDArray[np.uint8]:
+    """Return the last octal digits of each number, as text: a row each."""
+    groups = -(-digits // 4)
+    text = np.empty((len(numbers), groups), "u4")
+    for group in range(groups):
+        text[:, groups - 1 - group] = _FOUR_DIGITS[numbers >> 12 * group & 0o7777]
+    return text.view(np.uint8)[:, 4 * groups - digits :]
 
 
 def parse_number(field: bytes) -> int:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from bisect import bisect_right
+from collections.abc import Iterator, Sequence
+from operator import itemgetter
 
 import numpy as np
 import numpy.typing as npt
@@ -20,82 +22,95 @@ class OpenShard:
 
     Attributes:
         num_bytes: Of the tar so far, what waits included, without its end.
+        waiting_bytes: Of that, what waits to be flushed.
         keys: Of its samples, in order.
     """
 
     def __init__(self, name: str, file: NewFile, chunk: Chunk) -> None:
         self.name, self.file = name, file
-        self.num_bytes = 0
+        self.num_bytes = self.waiting_bytes = 0
         self.keys: list[str] = []
         self._seen: dict[str, str] = {}  # a key in lower case -> the key
-        self._chunk_bytes = chunk.num_bytes
         self._behind = WriteBehind(file.write)
         self._behind.__enter__()
         self._assembler = ShardAssembler(self._behind.write, chunk)
         self._code_of: dict[str, int] = {}  # of each field of the shard
-        self._codes_of: dict[SampleShape, list[int]] = {}
-        self._shapes: list[SampleShape] = []  # of all samples
+        self._shapes: set[SampleShape] = set()
+        self._shape: SampleShape | None = None  # of the last sample
+        self._runs: list[tuple[int, SampleShape]] = []  # (first row, shape of the samples from there on)
         self._sizes: list[npt.NDArray[np.int64]] = []
         self._waiting: list[bytes] = []
-        self._waiting_bytes = self._num_flushed = 0
+        self._num_flushed = self._flushed_payload_bytes = 0
 
-    def add(self, key: str, shape: SampleShape, payloads: list[bytes], num_bytes: int) -> bool:
-        """Add a sample; return whether enough wait to be flushed. The first one of a shard is never refused.
+    @property
+    def payload_bytes(self) -> int:
+        """Of all fields so far."""
+        return self._flushed_payload_bytes + sum(map(len, self._waiting))
+
+    def add(self, key: str, shape: SampleShape, payloads: Sequence[bytes], num_bytes: int) -> None:
+        """Add a sample, which takes `num_bytes` of the tar, to those that wait. The first is never refused.
 
         Raises:
             DuplicateKeyError: The shard has the key, or one that differs in case only.
             FormatError: More different fields, with those of the other samples, than an index may have.
         """
-        before = len(self._seen)
-        other = self._seen.setdefault(key.lower(), key)
-        if len(self._seen) == before:
-            raise repeated(key, other, self.name)
-        if shape not in self._codes_of:
-            self._add_shape(shape, key)
+        folded = key.lower()
+        if folded in self._seen:
+            raise repeated(key, self._seen[folded], self.name)
+        if shape is not self._shape:
+            self._begin_run(shape, key)
+        self._seen[folded] = key
         self.keys.append(key)
-        self._shapes.append(shape)
         self._waiting += payloads
         self.num_bytes += num_bytes
-        self._waiting_bytes += num_bytes
-        return self._waiting_bytes >= self._chunk_bytes
+        self.waiting_bytes += num_bytes
 
-    def _add_shape(self, shape: SampleShape, key: str) -> None:
-        if self._code_of:
-            try:
+    def _begin_run(self, shape: SampleShape, key: str) -> None:
+        if shape not in self._shapes:
+            if self._code_of:
                 check_field_names(sorted({*self._code_of, *shape.fields}), shard=self.name, key=key)
-            except BaseException:
-                del self._seen[key.lower()]  # the sample is refused, the writer goes on
-                raise
-        self._codes_of[shape] = [self._code_of.setdefault(field, len(self._code_of)) for field in shape.fields]
+            self._shapes.add(shape)
+            for field in shape.fields:
+                self._code_of.setdefault(field, len(self._code_of))
+        self._shape = shape
+        self._runs.append((len(self.keys), shape))
 
     def flush(self) -> None:
         """Lay out what waits, and hand it to the thread that writes."""
         waiting = self._waiting
         if not waiting:
             return
-
-        def fill(views: Sequence[memoryview]) -> None:
-            for payload, view in zip(waiting, views, strict=True):
-                view[:] = payload
-
-        first = self._num_flushed
-        named = zip(self.keys[first:], self._shapes[first:], strict=True)
-        names = [(key + suffix).encode() for key, shape in named for suffix in shape.suffixes]
+        names = [
+            (key + suffix).encode()
+            for first, stop, shape in self._runs_from(self._num_flushed)
+            for key in self.keys[first:stop]
+            for suffix in shape.suffixes
+        ]
         sizes = np.fromiter(map(len, waiting), np.int64, len(waiting))
-        self._assembler.append(names, sizes, fill)
+        self._assembler.append_payloads(names, sizes, waiting)
         self._sizes.append(sizes)
+        self._flushed_payload_bytes += int(sizes.sum())
         self._num_flushed = len(self.keys)
-        self._waiting, self._waiting_bytes = [], 0
+        self._waiting, self.waiting_bytes = [], 0
+
+    def _runs_from(self, row: int) -> Iterator[tuple[int, int, SampleShape]]:
+        """Yield (first, stop, shape) of the runs of samples of one shape, from a row on."""
+        run = bisect_right(self._runs, row, key=itemgetter(0)) - 1
+        stops = [first for first, _ in self._runs[run + 1 :]]
+        for (first, shape), stop in zip(self._runs[run:], [*stops, len(self.keys)], strict=True):
+            yield max(first, row), stop, shape
 
     def finish(self) -> ShardIndex:
         """Write what waits and the end of the tar, all of it; return the index."""
         self.flush()
-        counts = np.fromiter((len(shape.fields) for shape in self._shapes), np.int64, len(self._shapes))
-        codes = [code for shape in self._shapes for code in self._codes_of[shape]]
+        runs = list(self._runs_from(0))
+        lengths = [stop - first for first, stop, _ in runs]
+        counts = np.repeat([len(shape.fields) for _, _, shape in runs], lengths)
+        codes = {shape: [self._code_of[field] for field in shape.fields] for shape in self._shapes}
         index = self._assembler.finish(
             self.keys,
             np.concatenate(([0], np.cumsum(counts))),
-            np.array(codes, np.int64),
+            np.array([code for first, stop, shape in runs for code in codes[shape] * (stop - first)], np.int64),
             list(self._code_of),
             np.concatenate(self._sizes),
         )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 from shardpack.codecs.encode import encode_field
@@ -21,26 +22,28 @@ class SampleShape:
         fields: Their names, sorted.
         suffixes: What each adds to the key to make a member's name.
         header_bytes: Of all members, where one block each does: for keys up to `plain_key` characters.
+        pick: Returns the values of a sample in the order of `fields`.
     """
 
     fields: tuple[str, ...]
     suffixes: tuple[str, ...]
     header_bytes: int
     plain_key: int
+    pick: Callable[[Mapping[str, Any]], tuple[Any, ...]]
 
-    def payloads(self, values: Mapping[str, Any]) -> list[bytes]:
+    def payloads(self, values: Mapping[str, Any]) -> Sequence[bytes]:
         """Return the payload of each field.
 
         Raises:
             OptionError: A value is nothing that its field can store.
         """
-        found = [values[field] for field in self.fields]
+        found = self.pick(values)
         for value in found:
             if type(value) is not bytes:
                 return [encode_field(field, value) for field, value in zip(self.fields, found, strict=True)]
         return found
 
-    def tar_bytes(self, key: str, payloads: list[bytes]) -> int:
+    def tar_bytes(self, key: str, payloads: Sequence[bytes]) -> int:
         """Return what such a sample takes in a tar: headers, payloads and padding."""
         total = self.header_bytes
         for payload in payloads:
@@ -67,10 +70,12 @@ def shape_of(fields: tuple[Any, ...], *, key: str) -> SampleShape:
             raise InvalidKeyError(f"field name is a {type(field).__name__}, expected a str", key=key)
         check_field(field, key=key)
     check_field_names(fields, key=key)
-    suffixes = tuple(f".{field}" for field in sorted(fields))
+    names = tuple(sorted(fields))
+    suffixes = tuple(f".{field}" for field in names)
     return SampleShape(
-        fields=tuple(sorted(fields)),
+        fields=names,
         suffixes=suffixes,
         header_bytes=BLOCK * len(fields),
         plain_key=MAX_NAME_BYTES - max(map(len, suffixes)),
+        pick=itemgetter(*names) if len(names) > 1 else lambda values: (values[names[0]],),
     )

@@ -1,15 +1,17 @@
 """Lay members out as tar bytes, a chunk at a time, and keep what the index needs to know of them.
 
 The one place that makes shard bytes: the planned run and `ShardWriter` both go through it, so
-equal input gives equal bytes. Payloads are loaded straight to their place in the chunk; headers
-are made for the whole chunk at once (`format.tar.plain_headers`).
+equal input gives equal bytes. Payloads are read straight to their place in the chunk, or copied there where they
+are in memory; headers are made for the whole chunk at once (`tar_header.complete_headers`).
 
     chunk   | header | payload | pad | header | payload | pad | ...     whole 512-byte blocks
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from io import BytesIO
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,9 @@ from shardpack.format.shard_index import ShardIndex
 CHUNK_BYTES = 4 << 20
 
 Fill = Callable[[Sequence[memoryview]], None]  # gets the places of all payloads of a call
+
+_PLAIN_HEADER = np.frombuffer(tar.PLAIN_HEADER, np.uint8)
+_PADDING = [bytes(-size % tar.BLOCK) for size in range(tar.BLOCK)]  # of a payload whose last block has this many bytes
 
 
 class ShardAssembler:
@@ -42,24 +47,35 @@ class ShardAssembler:
 
     def append(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], fill: Fill) -> list[int]:
         """Append members in order; return the CRC32C of each payload. `fill(views)` must fill each view, whole."""
-        header_bytes = np.full(len(names), tar.BLOCK, np.int64)
-        unusual = _unusual(names, sizes)
-        for i in unusual:
-            header_bytes[i] = tar.header_length(names[i], int(sizes[i]))
-        ends = np.cumsum(header_bytes + -(-sizes // tar.BLOCK) * tar.BLOCK)
-        data_starts = ends - -(-sizes // tar.BLOCK) * tar.BLOCK
-        view = self._chunk.take(int(ends[-1]))
-        payloads = [view[a:b] for a, b in zip(data_starts.tolist(), (data_starts + sizes).tolist(), strict=True)]
+        layout = _lay_out(names, sizes)
+        view = self._chunk.take(layout.num_bytes)
+        ends = layout.data_starts + sizes
+        payloads = [view[a:b] for a, b in zip(layout.data_starts.tolist(), ends.tolist(), strict=True)]
         fill(payloads)
-        checksums = list(map(crc32c, payloads))
-        self._payload_crc32c += checksums
+        np.frombuffer(view, np.uint8).reshape(-1, tar.BLOCK)[layout.header_rows] = _PLAIN_HEADER
+        return self._append(view, layout, list(map(crc32c, payloads)))
+
+    def append_payloads(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], payloads: Sequence[bytes]) -> None:
+        """Append members whose payloads are in memory, at half the cost of filling views with them."""
+        layout = _lay_out(names, sizes)
+        parts = [tar.PLAIN_HEADER] * (3 * len(payloads))
+        for i in layout.unusual:
+            parts[3 * i] = bytes(int(layout.header_bytes[i]))
+        parts[1::3] = payloads
+        parts[2::3] = map(_PADDING.__getitem__, (sizes % tar.BLOCK).tolist())
+        self._append(self._chunk.join(parts, layout.num_bytes), layout, list(map(crc32c, payloads)))
+
+    def _append(self, view: memoryview, layout: _Layout, checksums: list[int]) -> list[int]:
+        """Complete the headers of a chunk that has all else, and write it."""
+        starts = layout.data_starts
         blocks = np.frombuffer(view, np.uint8).reshape(-1, tar.BLOCK)
-        blocks[data_starts // tar.BLOCK - 1] = tar.plain_headers(names, sizes)
-        for i in unusual:
-            end = int(data_starts[i])
-            view[end - int(header_bytes[i]) : end] = tar.header(names[i], int(sizes[i]))
-        self._data_offset.append(data_starts + self.num_bytes)
-        self._header_bytes.append(header_bytes)
+        tar.complete_headers(blocks, layout.header_rows, layout.names, layout.sizes)
+        for i in layout.unusual:
+            end = int(starts[i])
+            view[end - int(layout.header_bytes[i]) : end] = tar.header(layout.names[i], int(layout.sizes[i]))
+        self._payload_crc32c += checksums
+        self._data_offset.append(starts + self.num_bytes)
+        self._header_bytes.append(layout.header_bytes)
         self._put(view)
         return checksums
 
@@ -103,12 +119,13 @@ class ShardAssembler:
 
 
 class Chunk:
-    """Two zeroed buffers to assemble in, by turns: one is filled while the other is being written."""
+    """Two buffers to assemble in, by turns: one is filled while the other is being written."""
 
     def __init__(self, num_bytes: int = CHUNK_BYTES) -> None:
         """Args: num_bytes: How many are laid out and written at once."""
         self.num_bytes = num_bytes
         self._buffer = self._other = np.zeros(0, np.uint8)
+        self._files = [(BytesIO(), memoryview(b"")), (BytesIO(), memoryview(b""))]  # what was joined, and its view
 
     def take(self, num_bytes: int) -> memoryview:
         """Return `num_bytes` zero bytes. The chunk before the last one must be done with."""
@@ -119,6 +136,52 @@ class Chunk:
             self._buffer = np.zeros(self.num_bytes, np.uint8)
         self._buffer[:num_bytes] = 0
         return memoryview(self._buffer)[:num_bytes]
+
+    def join(self, parts: Iterable[bytes], num_bytes: int) -> memoryview:
+        """Return all parts one after the other, `num_bytes` in all. The chunk before the last one must be done with."""
+        if num_bytes > self.num_bytes:
+            return memoryview(bytearray().join(parts))  # a large sample; not kept
+        file, before = self._files.pop(0)
+        before.release()
+        file.seek(0)
+        file.writelines(parts)
+        view = file.getbuffer()[:num_bytes]
+        self._files.append((file, view))
+        return view
+
+
+@dataclass(frozen=True, slots=True)
+class _Layout:
+    """Where the members of a chunk lie in it.
+
+    Attributes:
+        names, sizes: Of the members.
+        header_bytes: All headers of each.
+        data_starts: Where each payload begins.
+        header_rows: The block before each payload.
+        unusual: The members that do not fit one plain header.
+        num_bytes: Of the chunk.
+    """
+
+    names: Sequence[bytes]
+    sizes: npt.NDArray[np.int64]
+    header_bytes: npt.NDArray[np.int64]
+    data_starts: npt.NDArray[np.int64]
+    header_rows: npt.NDArray[np.int64]
+    unusual: list[int]
+    num_bytes: int
+
+
+def _lay_out(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> _Layout:
+    header_bytes = np.full(len(names), tar.BLOCK, np.int64)
+    unusual = _unusual(names, sizes)
+    for i in unusual:
+        header_bytes[i] = tar.header_length(names[i], int(sizes[i]))
+    room = (sizes + (tar.BLOCK - 1)) & -tar.BLOCK
+    ends = np.cumsum(header_bytes + room)
+    data_starts = ends - room
+    header_rows = data_starts // tar.BLOCK - 1
+    return _Layout(names, sizes, header_bytes, data_starts, header_rows, unusual, int(ends[-1]))
 
 
 def _unusual(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> list[int]:

@@ -36,8 +36,8 @@ class ShardWriter:
 
     Use it as a context manager: leaving it normally publishes the dataset, leaving it by an
     exception publishes nothing. Finished shards then stay without a manifest, until the next
-    writer starts over in the folder. Memory: 8 MiB, or twice the largest sample, the index of
-    one shard, and 16 bytes a sample. Not thread-safe.
+    writer starts over in the folder. Memory: 12 MiB, or three times the largest sample, the index
+    of one shard, and 16 bytes a sample. Not thread-safe.
 
     Example:
         >>> import shardpack, tempfile
@@ -78,6 +78,7 @@ class ShardWriter:
             StorageError: The folder cannot be written.
         """
         self._limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
+        self._room = self._limits.max_bytes - len(END_OF_ARCHIVE)
         self._rename_keys = rename_keys
         self._transform: Transform | None = rename_key if rename_keys else None
         self._classes = as_classes(classes)
@@ -86,12 +87,11 @@ class ShardWriter:
         self._shards: list[ShardInfo] = []
         self._shapes: dict[tuple[Any, ...], SampleShape] = {}
         self._open: OpenShard | None = None
-        self._num_shards = self._num_finished = 0
+        self._num_shards = self._num_finished = self._finished_payload_bytes = 0
         self._finisher = Threads(1, purpose="finish")
         self._finishing: Future[ShardInfo] | None = None
         self._closed = False
         self._failure: BaseException | None = None
-        self.payload_bytes = 0  # of all fields written so far
         self.largest_shard_bytes = 0  # of those that are finished
         self.manifest: Manifest | None = None  # of the dataset, once closed
         self._transaction = Transaction.new_dataset(self._target, "write", force=force)
@@ -118,6 +118,11 @@ class ShardWriter:
     def num_samples(self) -> int:
         """Samples written so far."""
         return self._num_finished + (len(self._open.keys) if self._open else 0)
+
+    @property
+    def payload_bytes(self) -> int:
+        """Of all fields written so far."""
+        return self._finished_payload_bytes + (self._open.payload_bytes if self._open else 0)
 
     @property
     def location(self) -> str:
@@ -162,24 +167,22 @@ class ShardWriter:
             shape = self._shapes[names] = shape_of(names, key=key)
         payloads = shape.payloads(fields)
         needed = shape.tar_bytes(key, payloads)
-        shard, limits = self._open, self._limits
-        room = limits.max_bytes - len(END_OF_ARCHIVE)
-        if needed > room and not limits.allow_oversized:
+        shard, room = self._open, self._room
+        if needed > room and not self._limits.allow_oversized:
             raise SourceError(
-                f"sample takes {needed} bytes of a shard of {limits.max_bytes}; "
+                f"sample takes {needed} bytes of a shard of {self._limits.max_bytes}; "
                 "raise max_shard_bytes, or pass allow_oversized=True",
                 key=key,
             )
-        if shard is not None and (shard.num_bytes + needed > room or len(shard.keys) == limits.max_samples):
+        if shard is not None and (shard.num_bytes + needed > room or len(shard.keys) == self._limits.max_samples):
             self._finish_shard(shard)
             shard = None
         if shard is None:
             shard = self._start_shard()
-        full = shard.add(key, shape, payloads, needed)
-        self.payload_bytes += sum(map(len, payloads))
-        if full:
+        if shard.waiting_bytes + needed > self._chunk.num_bytes:
             with self._writing():
                 shard.flush()
+        shard.add(key, shape, payloads, needed)
 
     def _start_shard(self) -> OpenShard:
         name = shard_name(self._num_shards)
@@ -198,6 +201,7 @@ class ShardWriter:
             self._open = None
             self._finishing = self._finisher.start(self._scratch.finish_shard, shard.name, shard.file, index)
             self._num_finished += len(shard.keys)
+            self._finished_payload_bytes += shard.payload_bytes
 
     def _await_finished(self) -> None:
         """Wait for the shard before, and deliver it."""

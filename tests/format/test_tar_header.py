@@ -71,21 +71,37 @@ def test_pax_is_used_where_ustar_ends(name, size, blocks):
     assert (member.name, member.size) == (name.decode().rstrip("/"), size)
 
 
-@given(st.lists(st.tuples(st.text("ab/-.", min_size=1, max_size=100), st.integers(0, tar.MAX_OCTAL_SIZE)), max_size=20))
-def test_plain_headers_equal_header_row_by_row(members):
-    names = [name.encode() for name, _ in members]
-    rows = tar.plain_headers(names, np.array([size for _, size in members], np.int64))
-    assert rows.shape == (len(members), tar.BLOCK)
-    assert [row.tobytes() for row in rows] == [
-        tar.header(name, size) for name, (_, size) in zip(names, members, strict=True)
-    ]
+def completed(names, sizes, *, gap=0):
+    """Return headers made together, each `gap` blocks behind the one before."""
+    blocks = np.full((len(names) * (gap + 1), tar.BLOCK), 0xEE, np.uint8)
+    rows = np.arange(len(names)) * (gap + 1)
+    blocks[rows] = np.frombuffer(tar.PLAIN_HEADER, np.uint8)
+    tar.complete_headers(blocks, rows, names, np.array(sizes, np.int64))
+    others = np.delete(blocks, rows, axis=0)
+    assert (others == 0xEE).all()
+    return [blocks[row].tobytes() for row in rows]
 
 
-def test_plain_headers_tolerate_rows_that_need_more():
-    names, sizes = [b"a.jpg", b"b" * 300, b"c.jpg", b"d.jpg"], np.array([1, 2, 8**11, 3])
-    rows = tar.plain_headers(names, sizes)
+NAMES = st.one_of(st.text("ab/-.", min_size=1, max_size=100).map(str.encode), st.binary(min_size=1, max_size=100))
+SIZES = st.one_of(st.integers(0, tar.MAX_OCTAL_SIZE), st.sampled_from([0, 0o7777, 0o10000, tar.MAX_OCTAL_SIZE]))
+
+
+@given(st.lists(st.tuples(NAMES, SIZES), max_size=20), st.integers(0, 2))
+def test_headers_made_together_are_those_made_one_by_one(members, gap):
+    expected = [tar.header(name, size) for name, size in members]
+    assert completed([name for name, _ in members], [size for _, size in members], gap=gap) == expected
+
+
+def test_the_largest_sum_of_a_header():
+    name, size = b"\xff" * 100, tar.MAX_OCTAL_SIZE
+    assert completed([name], [size]) == [tar.header(name, size)]
+
+
+def test_headers_made_together_tolerate_some_that_need_more():
+    names, sizes = [b"a.jpg", b"b" * 300, b"c.jpg", b"d.jpg"], [1, 2, 8**11, 3]
+    found = completed(names, sizes)
     for i in (0, 3):
-        assert rows[i].tobytes() == tar.header(names[i], int(sizes[i]))
+        assert found[i] == tar.header(names[i], sizes[i])
 
 
 @given(st.binary(min_size=1, max_size=12), st.binary(min_size=1, max_size=600))

@@ -25,13 +25,14 @@ class Written:
         self.content = None
 
 
-def shard_of(samples, chunk_bytes=4 << 20):
+def shard_of(samples, chunk_bytes=4 << 20, flush_bytes=4 << 20):
     file = Written()
     shard = OpenShard("s.tar", file, Chunk(chunk_bytes))
     for key, fields in samples.items():
         shape = shape_of(tuple(fields), key=key)
         payloads = shape.payloads(fields)
-        if shard.add(key, shape, payloads, shape.tar_bytes(key, payloads)):
+        shard.add(key, shape, payloads, shape.tar_bytes(key, payloads))
+        if shard.waiting_bytes >= flush_bytes:
             shard.flush()
     return shard.finish(), file.content
 
@@ -40,8 +41,9 @@ SAMPLES = {f"{i}": {"bin": bytes([i]) * 700 * i, **({"x.txt": b"x"} if i % 2 els
 
 
 @pytest.mark.parametrize("chunk_bytes", [1, 5000])
-def test_where_chunks_end_changes_nothing(chunk_bytes):
-    index, content = shard_of(SAMPLES, chunk_bytes)
+@pytest.mark.parametrize("flush_bytes", [1, 3000, 1 << 20])
+def test_where_chunks_end_changes_nothing(chunk_bytes, flush_bytes):
+    index, content = shard_of(SAMPLES, chunk_bytes, flush_bytes)
     assert content == shard_of(SAMPLES)[1]
     assert index.keys() == list(SAMPLES)
     assert index.fields == ("bin", "x.txt")

@@ -26,6 +26,8 @@ def test_payloads_come_in_the_order_of_fields():
     shape = shape_of(("txt", "jpg", "json"), key="k")
     assert shape.fields == ("jpg", "json", "txt")
     assert shape.payloads({"txt": "t", "jpg": b"j", "json": {"a": 1}}) == [b"j", b'{"a":1}', b"t"]
+    assert shape.payloads({"txt": b"t", "jpg": b"j", "json": b"{}"}) == (b"j", b"{}", b"t")
+    assert list(shape_of(("jpg",), key="k").payloads({"jpg": b"j"})) == [b"j"]
     with pytest.raises(OptionError, match="field 'jpg' got a int"):
         shape.payloads({"txt": "t", "jpg": 3, "json": {}})
 
