@@ -1,1 +1,1 @@
-"""Looking at datasets: verify, benchmark, statistics of an order."""
+"""Examine datasets without changing them: verify, measure speed, and describe the order of an epoch."""

@@ -1,4 +1,4 @@
-"""Measure how fast a dataset is read where it lies: warm, capped in time, on its own samples."""
+"""Measure how fast a dataset is read on this machine: warm, with limited time, on its own samples."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ from shardpack.read.sample import Sample
 from shardpack.read.shard_reader import SampleLocation
 from shardpack.runtime.progress import Progress, no_progress
 
-BATCH = 256  # samples a `get_many`, unless they are large
+BATCH = 256  # samples per `get_many`, unless they are large
 BATCH_BYTES = 64 << 20
-RANDOM_READS = 20_000  # different reads at random, at most
-TICK_SECONDS = 1e-3  # between looks at the clock: rarely enough not to count
+RANDOM_READS = 20_000  # largest number of different random reads
+TICK_SECONDS = 1e-3  # between readings of the clock: long enough not to affect the result
 
 Item = Sample | list[Sample]
-Pass = Callable[[], Iterable[Item]]  # one pass over the same samples in the same order, every time
+Pass = Callable[[], Iterable[Item]]  # starts a pass over the same samples in the same order each time
 
 
 class Readable(Protocol):
-    """What is measured: a dataset, or a view of one."""
+    """The part of a dataset, or of a view of one, that is measured."""
 
     @property
     def manifest(self) -> Manifest: ...
@@ -41,11 +41,11 @@ class Readable(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Speed:
-    """One figure.
+    """The speed of one kind of read.
 
     Attributes:
-        name: What was done.
-        num_samples, num_bytes: Samples read in the time, and their payload bytes.
+        name: The kind of read.
+        num_samples, num_bytes: How many samples were read, and their payload bytes.
         seconds: Wall time.
     """
 
@@ -56,29 +56,29 @@ class Speed:
 
     @property
     def samples_per_second(self) -> float:
-        """Samples a second."""
+        """Samples per second."""
         return self.num_samples / self.seconds
 
     @property
     def bytes_per_second(self) -> float:
-        """Payload bytes a second."""
+        """Payload bytes per second."""
         return self.num_bytes / self.seconds
 
 
 def measure(dataset: Readable, *, seconds: float = 2.0, progress: Progress = no_progress) -> Iterator[Speed]:
-    """Yield figures for streaming and random reads, one after the other.
+    """Yield the speed of streaming and of random reads, one kind after the other.
 
-    Each kind of read first touches its samples for up to `seconds`, which opens what it needs and
-    warms the page cache, and is then timed on the same samples for as long. All fields are read, as
-    bytes; checked only if the dataset was opened with `verify`.
+    Each kind first reads samples for up to `seconds`, which opens what it needs and warms the page
+    cache, and is then timed on the same samples for as long. All fields are read, as bytes, and are
+    checked only if the dataset was opened with `verify`.
 
     Args:
         dataset: An open dataset, or a view of one.
-        seconds: Cap on each of the two parts of a figure; at least one read is made.
-        progress: Called as progress("bench", figures done, figures in all).
+        seconds: Limit for warming up, and again for measuring; at least one read is made.
+        progress: Called as progress("bench", kinds done, total kinds).
 
     Raises:
-        OptionError: The dataset is empty, or the time is not positive.
+        OptionError: The dataset is empty, or `seconds` is not positive.
     """
     size = len(dataset)
     if not size:
@@ -105,49 +105,49 @@ def measure(dataset: Readable, *, seconds: float = 2.0, progress: Progress = no_
 
 
 def _keys_at(dataset: Readable, positions: list[int], seconds: float) -> list[str]:
-    """Return the keys of these samples, as many as are found in time, without those that name two samples."""
+    """Return the keys of these samples, as many as are read in time, without keys that name two samples."""
     keys: list[str] = []
-    until = time.perf_counter() + seconds
-    for at in range(len(positions)):
-        if at % BATCH == 0:
-            located = dataset.locate(positions[at : at + BATCH])
-        key = located[at % BATCH].key
+    deadline = time.perf_counter() + seconds
+    for i in range(len(positions)):
+        if i % BATCH == 0:
+            located = dataset.locate(positions[i : i + BATCH])
+        key = located[i % BATCH].key
         try:
             dataset.position_of(key)
             keys.append(key)
         except DuplicateKeyError:
             pass
-        if time.perf_counter() > until:
+        if time.perf_counter() > deadline:
             break
     return keys
 
 
 def _measure(name: str, one_pass: Pass, seconds: float) -> Speed:
-    touched = _touch(one_pass(), seconds)
-    count, took = _time(chain.from_iterable(islice(f(), len(touched)) for f in repeat(one_pass)), seconds)
-    rounds, rest = divmod(count, len(touched))
-    samples, num_bytes = ([0, *accumulate(column)] for column in zip(*touched, strict=True))
+    reads = _warm_up(one_pass(), seconds)
+    count, took = _time(chain.from_iterable(islice(f(), len(reads)) for f in repeat(one_pass)), seconds)
+    rounds, rest = divmod(count, len(reads))
+    samples, num_bytes = ([0, *accumulate(column)] for column in zip(*reads, strict=True))
     return Speed(name, rounds * samples[-1] + samples[rest], rounds * num_bytes[-1] + num_bytes[rest], took)
 
 
-def _touch(items: Iterable[Item], seconds: float) -> list[tuple[int, int]]:
-    """Return (samples, payload bytes) of the reads that were made in time."""
-    touched = []
-    until = time.perf_counter() + seconds
+def _warm_up(items: Iterable[Item], seconds: float) -> list[tuple[int, int]]:
+    """Return (samples, payload bytes) of each read that was made in time; at least one is made."""
+    reads = []
+    deadline = time.perf_counter() + seconds
     for item in items:
         samples = [item] if isinstance(item, Sample) else item
-        touched.append((len(samples), sum(len(payload) for sample in samples for payload in sample.values())))
-        if time.perf_counter() > until:
+        reads.append((len(samples), sum(len(payload) for sample in samples for payload in sample.values())))
+        if time.perf_counter() > deadline:
             break
-    return touched
+    return reads
 
 
 def _time(items: Iterator[Item], seconds: float) -> tuple[int, float]:
-    """Return how many of the (endless) items came in time, and the time they took."""
+    """Return how many items of an endless iterator came in time, and the time they took."""
     count, step = 0, 1
     began = before = time.perf_counter()
     while True:
-        deque(islice(items, step), maxlen=0)  # at the speed of C
+        deque(islice(items, step), maxlen=0)  # consumes them without a Python loop
         count += step
         now = time.perf_counter()
         if now - began >= seconds:

@@ -1,9 +1,9 @@
-"""What an epoch would do, computed beforehand: samples, requests, memory, and how well it mixes, by measure.
+"""Compute in advance what an epoch costs (samples, requests, memory), and measure how well it mixes.
 
     rank slice, order --a sample of batches--> positions --keys or json--> classes --> entropy
     the same slots in a global shuffle       --> positions --> classes --> entropy       ratio of both
 
-Reads indexes; a payload only where labels are asked of the json field.
+Reads indexes, and payloads only if classes come from the json field.
 """
 
 from __future__ import annotations
@@ -25,40 +25,42 @@ from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.reader import CHUNK_BYTES, MAX_PART_BYTES
 from shardpack.stream.stream import Stream
 
-BATCH = 256  # samples of a batch that is looked at, if the stream has no batch size
-LOOKED_AT = 1 << 14  # samples of all these batches, about
-MOST_BATCHES = 1 << 10
-PLOTTED, NEIGHBOURS = 20_000, 10  # samples drawn, in stretches
+BATCH = 256  # samples per measured batch, if the stream has no batch size
+MEASURED_SAMPLES = 1 << 14  # about as many in all measured batches
+MAX_BATCHES = 1 << 10
+PLOTTED, NEIGHBOURS = 20_000, 10  # samples drawn, and samples per stretch of neighbours
 LABELS_AT_ONCE = 1024
-TRUE_SHUFFLE_DISTANCE = 1 - math.sqrt(0.5)  # median of |a - b| of two uniform numbers
+TRUE_SHUFFLE_DISTANCE = 1 - math.sqrt(0.5)  # median of |a - b| of two uniform random numbers
 POORLY_MIXED = 0.95
 COMPARED_WORLD_SIZES = (1, 8, 64)
-THREADS = 16  # that read ahead from a remote store
-ORDER_BYTES = 72  # a block: four numbers of it, five of a window
+THREADS = 16  # read ahead from a remote store
+ORDER_BYTES = 72  # of memory per block: four numbers for the block, five for its window
 
 
 @dataclass(frozen=True, slots=True)
 class OrderStats:
-    """One rank's epoch.
+    """The costs of one rank's epoch, and how well it mixes.
 
     Attributes:
-        num_samples: Of the dataset or view.
-        shuffle, seed, epoch, tail, rank, world_size, partitions, batch_size: The order, as asked for.
-        window_blocks: How many are mixed at a time, over all partitions and ranks.
-        rank_samples, steps: What this rank gets.
-        rank_bytes: Bytes of the tars that it reads, estimated by its part of the samples.
-        blocks: Runs of neighbours that it takes up whole, as the order has them; 0 for "global".
-        block_bytes: Their mean.
-        requests: Ranges that a reader of whole blocks asks for; one a sample for "global".
-        window_bytes: What is mixed at a time, over all partitions of the rank: held in memory or in the page cache.
-        read_ahead_bytes: Read ahead and not used yet, at most; waits in the page cache, of a remote dataset in memory.
-        memory_bytes: What the iterator holds: payloads of a chunk, and the order.
-        neighbour_distance: Median distance in stored samples between neighbours of the epoch; 1 is a true shuffle's.
-        measured_batches, measured_batch_size: What the entropies are the means of.
-        num_classes: Classes met among these; 0 if samples have none.
-        class_entropy: Of a batch, 0 (one class) to 1 (all classes alike); None without classes.
-        class_entropy_stored, class_entropy_shuffled: The same in stored order, and of a true shuffle.
-        class_mixing: class_entropy / class_entropy_shuffled; None where that says nothing.
+        num_samples: Samples in the dataset or view.
+        shuffle, seed, epoch, tail, rank, world_size, partitions, batch_size: The options of the order.
+        window_blocks: How many blocks are shuffled together, over all partitions and ranks.
+        rank_samples, steps: How many samples and steps this rank gets.
+        rank_bytes: Bytes of tars that this rank reads, estimated from its share of the samples.
+        blocks: How many blocks (or shards, or runs of stored order) this rank reads; 0 for "global".
+        block_bytes: Mean size of a block.
+        requests: How many ranges this rank reads; one per sample for "global".
+        window_bytes: Bytes shuffled together over all partitions of the rank, in memory or in the page cache.
+        read_ahead_bytes: Upper limit of bytes read but not used yet: in the page cache, or for a remote dataset
+            in memory.
+        memory_bytes: Memory that the iterator needs, for payloads and for the order.
+        neighbour_distance: Median distance in stored samples between neighbours of the epoch, relative to that
+            of a true shuffle.
+        measured_batches, measured_batch_size: The sample of batches from which the entropies were measured.
+        num_classes: How many classes these batches have; 0 if samples have no class.
+        class_entropy: Mean entropy of a batch, from 0 (one class) to 1 (all classes alike); None without classes.
+        class_entropy_stored, class_entropy_shuffled: The same in stored order, and in a true shuffle.
+        class_mixing: class_entropy / class_entropy_shuffled; None where that has no meaning.
     """
 
     num_samples: int
@@ -91,38 +93,38 @@ class OrderStats:
 
     @property
     def poorly_mixed(self) -> bool:
-        """Whether batches hold clearly fewer classes than a true shuffle would give them."""
+        """Whether batches have clearly fewer classes than in a true shuffle."""
         return self.class_mixing is not None and self.class_mixing < POORLY_MIXED
 
 
 def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress = no_progress) -> OrderStats:
-    """Return what the stream's epoch costs this rank and how well it mixes.
+    """Return what the stream's epoch costs this rank, and how well it mixes.
 
-    Costs the indexes of the shards that the batches looked at lie in: 16,384 samples three times, at most.
+    Reads the indexes of the shards that hold the measured samples: at most three times 16,384 samples.
 
     Args:
-        stream: Of `Dataset.stream`; its epoch is the one looked at.
-        class_from: "key" takes the first folder of the key as class, "json" the `label` of the json
-            field (or all of it, where that is no object).
-        progress: Called as progress("measure", samples done, samples in all).
+        stream: Stream of `Dataset.stream`, set to the epoch to look at.
+        class_from: "key" takes the first folder of the key as the class; "json" takes the `label` of the
+            json field, or the whole field if it is not an object.
+        progress: Called as progress("measure", samples done, total samples).
 
     Raises:
-        OptionError: The rank has no samples.
-        FieldNotFoundError: The dataset has no json field.
-        DecodeError: A json field is none.
+        OptionError: The rank has no samples, or the stream is a mix.
+        FieldNotFoundError: `class_from` is "json" and the dataset has no json field.
+        DecodeError: A json field is not valid JSON.
     """
-    look = _Looked(stream)
+    epoch = _EpochCosts(stream)
     ours, parts, shuffle = stream.rank_slice, stream.rank_slice.partitioning, stream.shuffle
     size = min(len(ours), ours.batch_size if stream.has_batch_size else BATCH)
-    slots = ours.locate(_stretches(len(ours), size, min(max(LOOKED_AT // size, 16), MOST_BATCHES)))
-    true_shuffle = EpochOrder(look.segments, replace(shuffle, mode="global"), parts, stream.epoch)
-    items = look.order.items(*slots)
+    slots = ours.locate(_stretches(len(ours), size, min(max(MEASURED_SAMPLES // size, 16), MAX_BATCHES)))
+    true_shuffle = EpochOrder(epoch.segments, replace(shuffle, mode="global"), parts, stream.epoch)
+    items = epoch.order.items(*slots)
     stored = _stretches(parts.num_items, min(size, parts.num_items), len(items) // size)
     entropies, num_classes = _entropies(
-        [look.view.at(part) for part in (items, stored, true_shuffle.items(*slots))],
+        [epoch.view.at(part) for part in (items, stored, true_shuffle.items(*slots))],
         size,
         _CLASS_FROM[class_from],
-        look.source.shards,
+        epoch.source.shards,
         progress,
     )
     mixing = entropies[0] / entropies[2] if entropies and entropies[2] else None
@@ -139,7 +141,7 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
         batch_size=ours.batch_size,
         rank_samples=len(ours),
         steps=ours.num_steps,
-        **look.costs(),
+        **epoch.costs(),
         neighbour_distance=float(distance) / (parts.num_items * TRUE_SHUFFLE_DISTANCE),
         measured_batches=len(items) // size,
         measured_batch_size=size,
@@ -154,30 +156,34 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
 def compare_defaults(
     make_stream: Callable[..., Stream], *, class_from: str = "key", progress: Progress = no_progress
 ) -> list[OrderStats]:
-    """Return the figures of the default partitions and of one partition a rank, at 1, 8 and 64 ranks.
+    """Return the figures of the default partitions and of one partition per rank, for 1, 8 and 64 ranks.
 
     Args:
-        make_stream: Returns the stream of rank 0 for `world_size`, and `partitions` where they are given.
+        make_stream: Returns the stream of rank 0 for a `world_size` and for `partitions`; None means the default.
         class_from, progress: As for `order_stats`.
     """
-    found = []
+    figures = []
     for world_size in COMPARED_WORLD_SIZES:
         for partitions in (None, world_size):
             stream = make_stream(world_size=world_size, partitions=partitions)
-            found.append(order_stats(stream, class_from=class_from, progress=progress))
-    return found
+            figures.append(order_stats(stream, class_from=class_from, progress=progress))
+    return figures
 
 
 def order_path(stream: Stream) -> tuple[Integers, Integers]:
-    """Return (number in this rank's epoch, stored position) of some 20,000 samples, to draw."""
-    look, ours = _Looked(stream), stream.rank_slice
+    """Return numbers in this rank's epoch and the stored positions of these samples, up to 20,000, for a plot."""
+    epoch, ours = _EpochCosts(stream), stream.rank_slice
     length = min(len(ours), NEIGHBOURS)
     numbers = _stretches(len(ours), length, PLOTTED // length)
-    return numbers, look.order.items(*ours.locate(numbers))
+    return numbers, epoch.order.items(*ours.locate(numbers))
 
 
-class _Looked:
-    """The order of a stream's epoch, and the runs it is made of."""
+class _EpochCosts:
+    """The order of one rank's epoch, and what reading it costs.
+
+    Raises:
+        OptionError: The stream is a mix, or the rank has no samples.
+    """
 
     def __init__(self, stream: Stream) -> None:
         if not isinstance(stream.epochs, DatasetEpochs):
@@ -219,20 +225,20 @@ class _Looked:
         }
 
     def _held_bytes(self, read_ahead_bytes: int) -> int:
-        """Return how many bytes of samples a stream holds: local, what it reads ahead waits in the page cache."""
+        """Return how many bytes of samples a stream holds; a local stream reads ahead into the page cache."""
         if not self.source.is_remote:
             return MAX_PART_BYTES
         return min(read_ahead_bytes or THREADS * CHUNK_BYTES, self._memory_bytes)
 
     def _runs(self) -> tuple[int, int]:
-        """Return how many runs this rank takes up, parts of one included, and how many there are in all."""
+        """Return how many runs of neighbours this rank reads, counting partial ones, and how many exist."""
         parts, mode = self._slice.partitioning, self._shuffle.mode
         if mode == "global":
             return 0, 0
         owned = np.array(self._slice.owned, np.int64)
         owned = owned[parts.lengths()[owned] > 0]
         order = self.order
-        if mode == "none":  # the runs as they are stored are those of an arrangement that changes nothing
+        if mode == "none":  # stored order: the runs are the segments themselves
             ends = np.cumsum(self.segments.count)
             start, stop = (parts.slots(part, np.zeros_like(part)) for part in (owned, owned + 1))
             first, last = (np.searchsorted(ends, slot, side="right") for slot in (start, stop - 1))
@@ -241,11 +247,14 @@ class _Looked:
         return int((last - first + 1).sum()), order.num_blocks
 
 
-def _stretches(total: int, length: int, most: int) -> Integers:
-    """Return the numbers in up to `most` stretches of 0 .. total - 1, evenly spread, at multiples of their length."""
-    whole = max(1, total // length)
-    count = max(1, min(most, whole))
-    begin = np.arange(count) * whole // count * length
+def _stretches(total: int, length: int, limit: int) -> Integers:
+    """Return the numbers in up to `limit` evenly spread stretches of 0 .. total - 1.
+
+    Each stretch has `length` numbers and starts at a multiple of it.
+    """
+    available = max(1, total // length)
+    count = max(1, min(limit, available))
+    begin = np.arange(count) * available // count * length
     return (begin[:, None] + np.arange(length)).reshape(-1)
 
 
@@ -256,9 +265,9 @@ def _entropies(
     shards: ShardCache,
     progress: Progress,
 ) -> tuple[list[float], int]:
-    """Return the mean class entropy of the batches of each part, 0 to 1, and the number of classes.
+    """Return the mean class entropy (0 to 1) of the batches of each part, and the number of classes.
 
-    No entropies where there are no two classes.
+    With fewer than two classes the list of entropies is empty.
     """
     positions, where = np.unique(np.concatenate(parts), return_inverse=True)
     classes = classes_of(shards, positions, lambda done: progress("measure", done, len(positions)))
@@ -273,7 +282,7 @@ def _entropies(
 
 
 def _entropy(batches: Integers, kinds: int) -> float:
-    """Return the mean entropy in nats of the rows."""
+    """Return the mean entropy of the rows, in nats."""
     total = 0.0
     for batch in batches:
         parts = np.bincount(batch, minlength=kinds) / len(batch)

@@ -1,4 +1,4 @@
-"""A scatter plot as a PNG, drawn with Pillow alone."""
+"""Draw a scatter plot as a PNG, with Pillow alone."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 WIDTH, HEIGHT = 900, 640
 LEFT, RIGHT, TOP, BOTTOM = 96, 24, 44, 60  # margins, in pixels
-TICKS = 5  # about as many
+TICKS = 5  # largest number of steps on an axis
 INK, GRID, DOT = (40, 40, 40), (225, 225, 225), (31, 90, 180)
 FONT_SIZE = 14
 
@@ -18,13 +18,13 @@ FONT_SIZE = 14
 def scatter_png(
     x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], *, ends: tuple[int, int], labels: tuple[str, str], title: str
 ) -> bytes:
-    """Return the PNG of dots at (x, y), 0 at the bottom left.
+    """Return a PNG with a dot at each (x, y); the origin is at the bottom left.
 
     Args:
-        x, y: (n) whole numbers, 0 <= x < ends[0], 0 <= y < ends[1].
-        ends: Where the axes end.
-        labels: Of the axes.
-        title: Stands above.
+        x, y: (n) integers, 0 <= x < ends[0], 0 <= y < ends[1].
+        ends: Values at the ends of the axes.
+        labels: Labels of the axes.
+        title: Text above the plot.
     """
     from PIL import Image, ImageDraw
 
@@ -59,7 +59,7 @@ def scatter_png(
 
 
 def _ticks(end: int) -> range:
-    """Return round numbers from 0 to `end`."""
+    """Return round numbers from 0 to `end`, at equal distances."""
     step = 1
     while end > TICKS * step * 10:
         step *= 10

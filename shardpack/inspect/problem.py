@@ -1,4 +1,4 @@
-"""`Problem`: one thing that is wrong with a dataset, as `verify` reports it."""
+"""`Problem`: what `verify` reports about one file of a dataset."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from shardpack.errors import (
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem of one file.
 
     Attributes:
         kind: "damaged", "stale" (two files do not belong together), "missing", "unreadable" or "orphan".
-        shard: The file it is about.
+        shard: Path of the file.
         message: What is wrong, and what to do.
-        key, offset: Of the sample and of the byte, where they are known.
+        key, offset: The sample and the byte at which the problem is, where known.
     """
 
     kind: str
