@@ -1,1 +1,1 @@
-"""The command line: parse, call one function of the library, render."""
+"""The command line. Each command parses its arguments, calls one function of the library, and prints the result."""

@@ -29,7 +29,7 @@ from shardpack.storage.url import is_url
     default=2.0,
     show_default=True,
     metavar="S",
-    help="Time for each figure, and as much at most to warm up.",
+    help="Time per measurement, and limit for warming up before it.",
 )
 @access_options
 @json_option
@@ -38,8 +38,8 @@ def command(dataset: str, seconds: float, as_json: bool, quiet: bool, **access: 
     """Measure how fast the samples of DS are read on this machine, in one process: as streams, and
     at random by position, by key and in batches.
 
-    Every figure is warm: its samples were read just before, which from a URL spares the indexes
-    only. All fields, as bytes, not decoded.
+    Every measurement is warm: its samples were read just before. Of a URL this spares only the
+    indexes. All fields are read, as bytes, and not decoded.
 
     With --json: location, seconds, and figures, each with name, num_samples, num_bytes, seconds,
     samples_per_second and bytes_per_second.
@@ -55,7 +55,7 @@ def command(dataset: str, seconds: float, as_json: bool, quiet: bool, **access: 
         rate = figure.samples_per_second
         emit(f"{figure.name:<24}  {rate:>12,.0f}  {figure.bytes_per_second / 1e6:>9,.1f}  {1e6 / rate:>10,.1f}")
     where = ds.location if is_url(ds.location) else "warm page cache"
-    note(f"{where}, one process, all fields as bytes; {seconds:g} s a figure", quiet=quiet)
+    note(f"{where}, one process, all fields as bytes; {seconds:g} s per line", quiet=quiet)
 
 
 def _as_dict(figure: Speed) -> dict[str, object]:

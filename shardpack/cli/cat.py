@@ -13,7 +13,7 @@ from shardpack.cli.ui import access_options, dataset_argument, json_option, plur
 from shardpack.codecs.field_types import LABEL_FIELDS, kind_of
 from shardpack.errors import DecodeError, OptionError, StorageError
 
-SHOWN = 200  # characters of a label where only an overview was asked for
+SHOWN = 200  # characters of a label in the overview of a sample
 
 
 @click.command("cat", epilog="Example: shardpack cat out/ cat/0001 jpg > cat.jpg")
@@ -24,25 +24,30 @@ SHOWN = 200  # characters of a label where only an overview was asked for
 @access_options
 @json_option
 def command(dataset: str, key: str, field: str | None, position: bool, as_json: bool, **access: Any) -> None:
-    """Print a field of one sample of DS, exactly as it was packed; without FIELD, what it has.
+    """Print a field of one sample of DS, exactly as it was packed; without FIELD, an overview of its fields.
 
-    Checks the payload against its checksum. A KEY that starts with "-" stands behind "--". With
+    Compares the payload with its checksum. Write "--" before a KEY that starts with "-". With
     --json: key, position, sizes of the fields, and values of those that are json, txt or cls.
     """
     ds = shardpack.open(dataset, verify=True, **access)
     item: int | str = _position(key) if position else key
-    sample = ds.get_many([item], fields=[field])[0] if field else ds[item]
-    if field and field not in sample:
-        _ = ds[sample.position][field]  # raises, and names the fields it has
+    sample = ds[item] if field is None else _with_field(ds, item, field)
+    payloads = sample if field is None else {field: sample[field]}
     if as_json:
-        sizes = {name: len(payload) for name, payload in sample.items()}
-        values = {name: _value(sample, name) for name in sample if _is_label(name)}
+        sizes = {name: len(payload) for name, payload in payloads.items()}
+        values = {name: _value(sample, name) for name in payloads if _is_label(name)}
         print_json({"key": sample.key, "position": sample.position, "sizes": sizes, "values": values})
-    elif field:
-        _write(sample[field], field)
+    elif field is not None:
+        _write(payloads[field], field)
     else:
         shown = [(name, _overview(sample, name)) for name in sample]
         print_pairs([("key", sample.key), ("position", sample.position), *shown])
+
+
+def _with_field(ds: shardpack.Dataset, item: int | str, field: str) -> shardpack.Sample:
+    """Return a sample with one field; if it lacks that, with all its fields, so that the error can name them."""
+    sample = ds.get_many([item], fields=[field])[0]
+    return sample if field in sample else ds[sample.position]
 
 
 def _position(text: str) -> int:
@@ -57,7 +62,7 @@ def _is_label(field: str) -> bool:
 
 
 def _value(sample: shardpack.Sample, field: str) -> Any:
-    """Return a label's value; None if it does not decode, which is no reason to hide the rest."""
+    """Return a label's value, or None if it does not decode, so that the rest is still shown."""
     try:
         return sample.decode(field)
     except DecodeError:
@@ -71,7 +76,7 @@ def _overview(sample: shardpack.Sample, field: str) -> str:
     try:
         text = json.dumps(sample.decode(field), ensure_ascii=False)
     except DecodeError:
-        return f"{num_bytes}, broken: does not decode"
+        return f"{num_bytes}, damaged: does not decode"
     return text if len(text) <= SHOWN else f"{text[:SHOWN]}... ({num_bytes})"
 
 

@@ -25,9 +25,11 @@ from shardpack.runtime.sizes import format_bytes
 @click.command("copy", epilog="Example: shardpack copy out/ s3://bucket/train")
 @dataset_argument
 @click.argument("target", metavar="OUT", type=click.Path())
-@click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Shards at once. [default: 4]")
-@click.option("--dry-run", is_flag=True, help="Say how much would be copied; write nothing.")
-@click.option("--force", is_flag=True, help="Replace another dataset in OUT; of this one, check every byte.")
+@click.option(
+    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="How many shards to copy at once. [default: 4]"
+)
+@click.option("--dry-run", is_flag=True, help="Show how much would be copied; write nothing.")
+@click.option("--force", is_flag=True, help="Replace another dataset in OUT; if OUT holds this one, check every byte.")
 @access_options
 @options_of("--target-storage-option", "the URL OUT")
 @work_dir_option
@@ -44,9 +46,9 @@ def command(
 ) -> None:
     """Copy the dataset DS to OUT; both are folders or URLs, in any combination.
 
-    Length and checksum of every file are compared with the manifest on the way, and the manifest is
-    written last. The same command continues where a killed one stopped. Where OUT holds this very
-    dataset, it copies again what has the wrong length, or with --force the wrong checksum.
+    Compares length and checksum of every file with the manifest on the way, and writes the manifest
+    last. The same command continues an interrupted copy. If OUT already holds this dataset, files of a
+    wrong length are copied again, or with --force, files of a wrong checksum.
 
     With --json: source, target, num_samples, num_shards, num_bytes, copied_shards, copied_bytes,
     seconds, dry_run.
@@ -62,6 +64,6 @@ def command(
     note(
         f"{verb} {plural(report.copied_shards, 'shard')}, {format_bytes(report.copied_bytes)}, to {report.target}"
         + ("" if report.dry_run else f" in {report.seconds:.1f} s")
-        + (f"; {plural(kept, 'shard')} were there" if kept else ""),
+        + (f"; {plural(kept, 'shard')} already there" if kept else ""),
         quiet=quiet,
     )

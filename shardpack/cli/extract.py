@@ -25,12 +25,14 @@ from shardpack.storage.url import local_path
 @click.command("extract", epilog="Example: shardpack extract out/ photos/ --match 'cat/*' --field json")
 @dataset_argument
 @click.argument("out", metavar="OUT", type=click.Path())
-@click.option("--key", "keys", multiple=True, metavar="KEY", help="Only this sample; may be given many times.")
+@click.option(
+    "--key", "keys", multiple=True, metavar="KEY", help="Only the sample with this key; may be given many times."
+)
 @click.option("--match", metavar="GLOB", help="Only keys that match this pattern.")
 @click.option("--field", "fields", multiple=True, metavar="FIELD", help="Only this field; may be given many times.")
 @click.option("--unescape", is_flag=True, help="Undo --rename-keys: files get their original names.")
-@click.option("--dry-run", is_flag=True, help="Say how many samples and files; write nothing.")
-@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@click.option("--dry-run", is_flag=True, help="Show how many samples and files would be written; write nothing.")
+@click.option("--force", is_flag=True, help="Overwrite existing files.")
 @access_options
 @json_option
 @quiet_option
@@ -49,8 +51,8 @@ def command(
 ) -> None:
     """Write the samples of DS to OUT as files, <key>.<field>, byte for byte as they were packed.
 
-    Checks each payload against its checksum. With both --key and --match, what either names. With
-    --json: out, num_samples, num_files, dry_run.
+    Compares each payload with its checksum. With both --key and --match, writes the samples that either
+    of them names. With --json: out, num_samples, num_files, dry_run.
     """
     folder = local_path(out)
     if folder is None:
@@ -61,8 +63,8 @@ def command(
         named = (entry.position for entry in ds.locate(list(keys)))
         ds = ds.select(sorted({*named, *matching}))
     if dry_run:
-        ds.stream(fields=fields or None)  # for its error, if there is no such field
-        files = sum(len(entry.fields.keys() & set(fields) if fields else entry.fields) for entry in ds.entries())
+        checked = ds.stream_source(fields or None).fields  # None: all
+        files = sum(len(e.fields if checked is None else e.fields.keys() & set(checked)) for e in ds.entries())
     else:
         with progress_bar(quiet=quiet) as progress:
             files = shardpack.extract(

@@ -30,26 +30,26 @@ SHOWN = 3  # keys and tars named in a note
     "--out",
     type=click.Path(),
     metavar="OUT",
-    help="Folder or URL that indexes and manifest go to. [default: where the tars are]",
+    help="Folder or URL for the indexes and the manifest. [default: where the tars are]",
 )
 @click.option(
     "--jobs",
     "-j",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Worker processes; of URLs, tars at once. [default: one a core; of URLs, 16]",
+    help="Worker processes; for URLs, tars to index at once. [default: one per core; for URLs, 16]",
 )
 @click.option(
     "--checksums/--no-checksums",
     default=None,
-    help="Read every payload, or skip them also on disk. [default: skip where that saves a quarter of a download]",
+    help="Read every payload, or skip payloads on disk too. [default: skip where it saves a quarter of a download]",
 )
 @click.option(
     "--on-duplicate",
     type=click.Choice(["raise", "keep"]),
     default="raise",
     show_default=True,
-    help="Keys that name two samples: refuse, or index them as webdataset reads them.",
+    help="What to do with keys that name two samples: refuse them, or index them as webdataset reads them.",
 )
 @click.option(
     "--ignore",
@@ -57,11 +57,11 @@ SHOWN = 3  # keys and tars named in a note
     metavar="GLOB",
     default=DEFAULT_IGNORE,
     show_default=True,
-    help="Files in the tars to ignore, by their names without folders; repeat it for more patterns.",
+    help="Pattern of members to leave out, matched against names without folders; may be given many times.",
 )
-@click.option("--force", is_flag=True, help="Mend a dataset that is there, or add its next generation.")
+@click.option("--force", is_flag=True, help="Repair an existing dataset, or add its next generation.")
 @storage_option
-@options_of("--out-option", "the URL of --out, where it differs")
+@options_of("--out-option", "the URL of --out, if it needs others")
 @json_option
 @quiet_option
 def command(
@@ -77,13 +77,13 @@ def command(
     as_json: bool,
     quiet: bool,
 ) -> None:
-    """Make the offset indexes, the key index and the manifest for tars that others wrote.
+    """Index existing tars as a dataset: write offset indexes, a key index and a manifest.
 
-    TAR is a tar, a folder of tars, a pattern, or the URL of any of these. The tars stay as they are;
-    members are grouped to samples as webdataset groups them. The manifest goes to the folder that
-    holds them all. With --force it also repairs a dataset whose indexes are damaged or lost; where tars
-    are indexed otherwise than before, that is its next generation. Of remote tars only headers are read
-    where payloads are large; such tars have no checksums.
+    TAR is a tar, a folder of tars, a pattern, or the URL of any of these. The tars are not changed.
+    Members are grouped to samples as webdataset groups them. The manifest goes to the folder that
+    holds all the tars. With --force this also repairs a dataset whose indexes are damaged or lost; if
+    the result differs from the existing dataset, it is the next generation of it. Of remote tars with
+    large payloads only the headers are read; such tars have no checksums.
 
     With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, without_key,
     ignored, changed, without_checksums, resumed, bytes_fetched, seconds.
@@ -122,7 +122,7 @@ def command(
         note(f"  ignored {plural(count, 'member')}: {what}", quiet=quiet)
     if report.without_key:
         note(
-            f"  {plural(report.without_key, 'file')} without a key and a field in the name: part of no sample",
+            f"  {plural(report.without_key, 'file')} not part of any sample, as the name has no key and field",
             quiet=quiet,
         )
     for repeated in report.repeated[:SHOWN]:
@@ -131,4 +131,4 @@ def command(
         note(f"  and {len(report.repeated) - SHOWN:,} more", quiet=quiet)
     if report.changed:
         named = ", ".join(report.changed[:SHOWN]) + (", ..." if len(report.changed) > SHOWN else "")
-        note(f"  {plural(len(report.changed), 'tar')} not as the manifest before described them: {named}", quiet=quiet)
+        note(f"  {plural(len(report.changed), 'tar')} changed since the previous manifest: {named}", quiet=quiet)

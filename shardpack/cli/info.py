@@ -22,7 +22,7 @@ from shardpack.cli.ui import (
 from shardpack.format.manifest import OWN_FOLDER
 from shardpack.format.shard_info import record_of
 
-SHOWN = 8  # class names
+SHOWN = 8  # class names that are printed
 
 
 @click.command("info", epilog="Example: shardpack info out/ --shards")
@@ -31,32 +31,32 @@ SHOWN = 8  # class names
 @access_options
 @json_option
 def command(dataset: str, shards: bool, as_json: bool, **access: Any) -> None:
-    """Show what the dataset DS holds: counts, sizes, fields, classes, and how it was packed.
+    """Show what the dataset DS contains: counts, sizes, fields, classes, and how it was packed.
 
     With --json: location, num_samples, num_shards, num_bytes, index_bytes, samples_per_field,
     unique_keys, classes, fingerprint, generation, packed_with, locations, without_checksums; with
     --shards also shards.
     """
     ds = shardpack.open(dataset, **access)
-    whole = ds.manifest
+    manifest = ds.manifest
     index_bytes = int(ds.shards.columns.index_bytes.sum())
-    index_bytes += sum(segment.num_bytes for segment in (*whole.table_segments, *whole.key_segments))
+    index_bytes += sum(segment.num_bytes for segment in (*manifest.table_segments, *manifest.key_segments))
     without_checksums = int(ds.shards.columns.of_index.sum())
     if as_json:
         print_json(
             {
                 "location": ds.location,
                 "num_samples": len(ds),
-                "num_shards": whole.num_shards,
-                "num_bytes": whole.num_bytes,
+                "num_shards": manifest.num_shards,
+                "num_bytes": manifest.num_bytes,
                 "index_bytes": index_bytes,
-                "samples_per_field": whole.samples_per_field,
-                "unique_keys": whole.unique_keys,
-                "classes": whole.classes,
+                "samples_per_field": manifest.samples_per_field,
+                "unique_keys": manifest.unique_keys,
+                "classes": manifest.classes,
                 "fingerprint": ds.fingerprint,
-                "generation": whole.generation,
-                "packed_with": dict(whole.packed_with),
-                "locations": whole.locations,
+                "generation": manifest.generation,
+                "packed_with": dict(manifest.packed_with),
+                "locations": manifest.locations,
                 "without_checksums": without_checksums,
                 **({"shards": [record_of(info) for info in ds.shards]} if shards else {}),
             }
@@ -65,23 +65,23 @@ def command(dataset: str, shards: bool, as_json: bool, **access: Any) -> None:
     pairs = [
         ("location", ds.location),
         ("samples", f"{len(ds):,}"),
-        ("fields", counted(whole.samples_per_field)),
-        ("shards", f"{whole.num_shards:,}"),
-        ("tar bytes", both_units(whole.num_bytes)),
+        ("fields", counted(manifest.samples_per_field)),
+        ("shards", f"{manifest.num_shards:,}"),
+        ("tar bytes", both_units(manifest.num_bytes)),
         ("index bytes", both_units(index_bytes)),
         ("fingerprint", ds.fingerprint),
     ]
-    if whole.locations != (OWN_FOLDER,):
-        pairs.insert(1, ("tars at", ", ".join(whole.locations)))
+    if manifest.locations != (OWN_FOLDER,):
+        pairs.insert(1, ("tars at", ", ".join(manifest.locations)))
     if without_checksums:
         how = 'indexed without reading payloads; run "shardpack index --checksums --force" on the tars'
         pairs.append(("no checksums", f"{plural(without_checksums, 'shard')}: {how}"))
-    if whole.classes is not None:
-        names = ", ".join(whole.classes[:SHOWN]) + (", ..." if len(whole.classes) > SHOWN else "")
-        pairs.append(("classes", f"{len(whole.classes):,}: {names}"))
-    if not whole.unique_keys:
-        pairs.append(("keys", "some name two samples: look those up by position"))
-    options = whole.packed_with.get("options")
+    if manifest.classes is not None:
+        names = ", ".join(manifest.classes[:SHOWN]) + (", ..." if len(manifest.classes) > SHOWN else "")
+        pairs.append(("classes", f"{len(manifest.classes):,}: {names}"))
+    if not manifest.unique_keys:
+        pairs.append(("keys", "some name two samples; look those up by position"))
+    options = manifest.packed_with.get("options")
     if isinstance(options, dict):
         pairs.append(("packed with", ", ".join(f"{name}={value}" for name, value in options.items()) or "no options"))
     print_pairs(pairs)

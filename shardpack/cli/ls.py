@@ -16,7 +16,7 @@ from shardpack.cli.ui import access_options, dataset_argument, emit, hexadecimal
 @dataset_argument
 @click.option("--match", metavar="GLOB", help="Only keys that match this pattern.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Stop after N samples.")
-@click.option("--long", "-l", "in_long", is_flag=True, help="Position, shard and the size of each field too.")
+@click.option("--long", "-l", "in_long", is_flag=True, help="Also print position, shard and the size of each field.")
 @access_options
 @json_option
 def command(
@@ -27,10 +27,10 @@ def command(
     as_json: bool,
     **access: Any,
 ) -> None:
-    """List the samples of DS, one key a line, in stored order. Reads the indexes only.
+    """List the samples of DS, one key per line, in stored order. Reads only the indexes.
 
-    With --json one object a line: key, position, shard, and fields, each with url, offset, size
-    and crc32c (null where the shard was indexed without reading its payloads).
+    With --json one object per line: key, position, shard, and fields, each with url, offset, size
+    and crc32c (null if the shard was indexed without reading its payloads).
     """
     ds = shardpack.open(dataset, **access)
     if not in_long and not as_json:

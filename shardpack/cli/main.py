@@ -1,6 +1,6 @@
-"""`shardpack`: find the command, run it, turn errors into one line and an exit code.
+"""The command `shardpack`: find the subcommand, run it, and turn errors into one line and an exit code.
 
-Exit 0 fine, 1 a problem was found or the work failed, 2 wrong usage, 130 interrupted.
+Exit codes: 0 success, 1 a problem was found or the work failed, 2 wrong usage, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -19,27 +19,27 @@ import click
 from shardpack.cli.ui import flush, note
 from shardpack.errors import OptionError, ShardpackError
 
-# Command -> one line of help. Modules are imported when their command is asked for: `cat` need
-# not wait for what `pack` imports.
+# Command -> one line of help. The module of a command is imported when the command is called, so that
+# `cat` does not wait for what `pack` imports.
 COMMANDS = {
     "pack": "Pack images and labels into tar shards with an offset index.",
-    "copy": "Copy a dataset to another folder or bucket, checked on the way.",
-    "index": "Make indexes for tars that others wrote.",
-    "info": "Show what a dataset holds.",
+    "copy": "Copy a dataset to another folder or bucket, checking every byte.",
+    "index": "Index existing tars as a dataset.",
+    "info": "Show what a dataset contains.",
     "ls": "List the samples of a dataset.",
     "cat": "Print one sample or one of its fields.",
     "extract": "Write samples back to files.",
-    "verify": "Check that a dataset is whole and undamaged.",
+    "verify": "Check that a dataset is complete and undamaged.",
     "order": "Show what an epoch would read, and how well it mixes.",
-    "bench": "Measure how fast a dataset is read here.",
+    "bench": "Measure how fast a dataset is read on this machine.",
 }
 
 
-INTERRUPTED = 130  # what a shell reports of a program that SIGINT ended
+INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
 
 class _PipeClosedError(Exception):
-    """The reader of our pipe has had enough. Known to click by no name, or it would make an exit code of its own."""
+    """A BrokenPipeError under another name, as click turns BrokenPipeError into its own exit code."""
 
 
 @contextmanager
@@ -94,7 +94,7 @@ def _print_version(ctx: click.Context, _: click.Parameter, value: bool) -> None:
     callback=_print_version,
     help="Show the version and exit.",
 )
-@click.option("--debug", is_flag=True, help="Show the traceback of an error. May stand anywhere.")
+@click.option("--debug", is_flag=True, help="Show the traceback of an error. May be given anywhere.")
 def cli(debug: bool) -> None:
     """Pack images and labels into plain tar shards with an offset index; read them by position,
     by key, or as a stream.
@@ -102,7 +102,7 @@ def cli(debug: bool) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit code. Never raises what a user can cause."""
+    """Run the command line; return the exit code. Errors that a user can cause are printed, not raised."""
     debug, arguments = _without_debug(sys.argv[1:] if argv is None else argv)
     code = 0
     try:
@@ -119,7 +119,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         )
         _complain("interrupted" + kept)
         return INTERRUPTED
-    except (BrokenPipeError, _PipeClosedError):  # as `| head` does: not an error, and no reason for noise
+    except (BrokenPipeError, _PipeClosedError):  # `| head` has read enough, which is not an error
         _drop_unwritten()
     except (ShardpackError, OSError) as error:
         if debug:
@@ -132,11 +132,11 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _without_debug(argv: Sequence[str]) -> tuple[bool, list[str]]:
-    """Take `--debug` out of the arguments, wherever it stands before a `--`."""
+    """Return whether `--debug` is among the arguments before a `--`, and the arguments without it."""
     options = list(argv)
-    behind = options[options.index("--") :] if "--" in options else []
-    options = options[: len(options) - len(behind)]
-    return "--debug" in options, [option for option in options if option != "--debug"] + behind
+    positional = options[options.index("--") :] if "--" in options else []
+    options = options[: len(options) - len(positional)]
+    return "--debug" in options, [option for option in options if option != "--debug"] + positional
 
 
 def _usage(error: click.ClickException) -> str:
@@ -144,7 +144,7 @@ def _usage(error: click.ClickException) -> str:
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "shardpack"
     if isinstance(error, click.NoSuchOption) and path == "shardpack cat":
-        message += '; a key that starts with "-" stands behind "--"'
+        message += '; write "--" before a key that starts with "-"'
     return f'{message[:1].lower()}{message[1:]}; try "{path} --help"'
 
 
@@ -153,7 +153,7 @@ def _complain(message: str) -> None:
 
 
 def _drop_unwritten() -> None:
-    """Let Python write what is left in stdout's buffer at exit; if it cannot, where nobody minds."""
+    """Flush stdout; if that fails, send it to the null device, so that Python does not fail again at exit."""
     try:
         flush()
     except OSError:
@@ -165,7 +165,8 @@ def run() -> None:
     """Entry point of the installed script."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            # Keys may hold what the terminal cannot show, or bytes that are no UTF-8: these come out as they were.
+            # Keys may contain characters that the terminal cannot show, or bytes that are not UTF-8; the latter
+            # are printed unchanged.
             plain = stream.encoding.lower().replace("-", "") == "utf8"
             stream.reconfigure(errors="surrogateescape" if plain else "backslashreplace")
     sys.exit(main())

@@ -44,9 +44,9 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
     "--world-size", type=click.IntRange(min=1), default=1, show_default=True, metavar="N", help="How many processes."
 )
 @click.option(
-    "--rank", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="Which of them to look at."
+    "--rank", type=click.IntRange(min=0), default=0, show_default=True, metavar="N", help="The process to look at."
 )
-@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples that a rank takes in a step.")
+@click.option("--batch-size", type=click.IntRange(min=1), metavar="N", help="Samples per rank and step.")
 @click.option(
     "--partitions",
     type=click.IntRange(min=1),
@@ -59,27 +59,27 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
     default=f"{DEFAULT_BLOCK_BYTES >> 20}MiB",
     show_default=True,
     metavar="SIZE",
-    help="About how long a block is: longer means fewer reads, shorter better mixing.",
+    help="Approximate length of a block: longer blocks mean fewer reads, shorter ones mix better.",
 )
 @click.option(
     "--window-blocks",
     type=click.IntRange(min=1),
     metavar="N",
-    help=f"Blocks mixed at a time, over all partitions. [default: {WINDOW_BLOCKS_PER_RANK} times the world size]",
+    help=f"Blocks shuffled together, over all partitions. [default: {WINDOW_BLOCKS_PER_RANK} times the world size]",
 )
 @click.option(
     "--class-from",
     type=click.Choice(CLASS_FROM),
     default="key",
     show_default=True,
-    help="What tells the class of a sample: the first folder of its key, or the label in its json field.",
+    help="What the class of a sample is taken from: the first folder of its key, or the label in its json field.",
 )
 @click.option(
-    "--plot", type=click.Path(), metavar="FILE", help="Draw stored position against number in the epoch: a PNG."
+    "--plot", type=click.Path(), metavar="FILE", help="Draw stored position against number in the epoch, as a PNG."
 )
-@click.option("--force", is_flag=True, help="Replace FILE if it is there.")
+@click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
-    "--compare", is_flag=True, help="Show the default partitions beside one a rank, for 1, 8 and 64 ranks, and no more."
+    "--compare", is_flag=True, help="Only compare the default partitions with one per rank, for 1, 8 and 64 ranks."
 )
 @access_options
 @json_option
@@ -106,18 +106,18 @@ def command(
     """Show what an epoch of the dataset DS would be: how many samples and steps a rank gets, what it
     reads, and how well the order mixes, measured on a sample of batches against a true shuffle.
 
-    No payload is read, unless --class-from json asks for labels. Where batches hold clearly fewer
-    classes than a true shuffle would give them, a warning says what helps.
+    Reads no payloads, except for the labels with --class-from json. If batches have clearly fewer
+    classes than in a true shuffle, a warning says what helps.
 
     With --json: location, num_samples, the options, rank_samples, steps, rank_bytes, blocks,
-    block_bytes, window_blocks, requests, window_bytes, read_ahead_bytes, memory_bytes, neighbour_distance (1 is a
-    true shuffle's), measured_batches, measured_batch_size, num_classes, class_entropy (of a batch,
-    0 to 1), class_entropy_stored, class_entropy_shuffled, class_mixing (1 is a true shuffle's),
-    poorly_mixed. With --compare a list of these.
+    block_bytes, window_blocks, requests, window_bytes, read_ahead_bytes, memory_bytes,
+    neighbour_distance (1: as in a true shuffle), measured_batches, measured_batch_size, num_classes,
+    class_entropy (mean of the batches, 0 to 1), class_entropy_stored, class_entropy_shuffled,
+    class_mixing (1: as in a true shuffle), poorly_mixed. With --compare a list of these.
     """
     ds = shardpack.open(dataset, **access)
     if plot is not None and os.path.exists(plot) and not force:
-        raise OutputExistsError(f"{plot!r} is there already; choose another file, or replace it with --force")
+        raise OutputExistsError(f"{plot!r} exists already; choose another file, or replace it with --force")
     if compare:
         _compare(ds, shuffle=shuffle, seed=seed, batch_size=batch_size, block_bytes=block_bytes, class_from=class_from,
                  as_json=as_json, quiet=quiet)  # fmt: skip
@@ -134,92 +134,94 @@ def command(
     )
     stream.set_epoch(epoch)
     with progress_bar(quiet=quiet) as progress:
-        found = order_stats(stream, class_from=class_from, progress=progress)
+        stats = order_stats(stream, class_from=class_from, progress=progress)
     if plot is not None:
-        _draw(stream, found, plot)
+        _draw(stream, stats, plot)
     if as_json:
-        print_json({"location": ds.location, **dataclasses.asdict(found), "poorly_mixed": found.poorly_mixed})
+        print_json({"location": ds.location, **dataclasses.asdict(stats), "poorly_mixed": stats.poorly_mixed})
     else:
-        print_pairs(_lines(ds, found, class_from))
-    if found.poorly_mixed:
-        note(_warning(found), quiet=quiet)
+        print_pairs(_lines(ds, stats, class_from))
+    if stats.poorly_mixed:
+        note(_warning(stats), quiet=quiet)
 
 
-def _lines(ds: Dataset, found: OrderStats, class_from: str) -> list[tuple[str, str]]:
-    seeded = "" if found.shuffle == "none" else f", seed {found.seed}, epoch {found.epoch}"
+def _lines(ds: Dataset, stats: OrderStats, class_from: str) -> list[tuple[str, str]]:
+    seeded = "" if stats.shuffle == "none" else f", seed {stats.seed}, epoch {stats.epoch}"
     lines = [
         ("location", ds.location),
-        ("samples", f"{found.num_samples:,} in {plural(len(ds.shards), 'shard')}"),
-        ("order", f"{found.shuffle}{seeded}, {plural(found.partitions, 'partition')}"),
+        ("samples", f"{stats.num_samples:,} in {plural(len(ds.shards), 'shard')}"),
+        ("order", f"{stats.shuffle}{seeded}, {plural(stats.partitions, 'partition')}"),
         (
-            f"rank {found.rank} of {found.world_size}",
-            f"{plural(found.rank_samples, 'sample')}, {plural(found.steps, 'step')} of {found.batch_size:,}",
+            f"rank {stats.rank} of {stats.world_size}",
+            f"{plural(stats.rank_samples, 'sample')}, {plural(stats.steps, 'step')} of {stats.batch_size:,}",
         ),
-        ("reads", f"{format_bytes(found.rank_bytes)} in {plural(found.requests, 'range')}"),
+        ("reads", f"{format_bytes(stats.rank_bytes)} in {plural(stats.requests, 'range')}"),
     ]
-    if found.blocks:
-        what = {"blocks": "block", "shards": "shard"}.get(found.shuffle, "run")
-        lines.append(("in order of", f"{plural(found.blocks, what)} of {format_bytes(found.block_bytes)}"))
-    if found.window_bytes:
+    if stats.blocks:
+        what = {"blocks": "block", "shards": "shard"}.get(stats.shuffle, "run")
+        lines.append(("in order of", f"{plural(stats.blocks, what)} of {format_bytes(stats.block_bytes)}"))
+    if stats.window_bytes:
         where = "in memory" if is_url(ds.location) else "in the page cache"
         lines += [
-            ("window", f"{plural(found.window_blocks, 'block')} over all ranks, here {both_units(found.window_bytes)}"),
-            ("reads ahead", f"up to {both_units(found.read_ahead_bytes)}, {where}"),
+            ("window", f"{plural(stats.window_blocks, 'block')} over all ranks, here {both_units(stats.window_bytes)}"),
+            ("reads ahead", f"up to {both_units(stats.read_ahead_bytes)}, {where}"),
         ]
     lines += [
-        ("memory", both_units(found.memory_bytes)),
-        ("neighbours", f"lie {found.neighbour_distance:.2f} times as far apart as in a true shuffle"),
-        ("classes", f"{found.num_classes:,} ({_FROM[class_from]})" if found.num_classes else "none known"),
+        ("memory", both_units(stats.memory_bytes)),
+        ("neighbours", f"{stats.neighbour_distance:.2f} times as far apart as in a true shuffle"),
+        ("classes", f"{stats.num_classes:,} ({_FROM[class_from]})" if stats.num_classes else "none known"),
     ]
-    if found.class_mixing is not None:
-        count = plural(found.measured_batches, "batch").replace("batchs", "batches")
-        entropy = f"{found.class_entropy:.3f} in the mean of {count} of {found.measured_batch_size:,}"
-        others = f"{found.class_entropy_stored:.3f} as stored, {found.class_entropy_shuffled:.3f} truly shuffled"
+    if stats.class_mixing is not None:
+        count = plural(stats.measured_batches, "batch").replace("batchs", "batches")
+        entropy = f"{stats.class_entropy:.3f} in the mean of {count} of {stats.measured_batch_size:,}"
+        others = f"{stats.class_entropy_stored:.3f} as stored, {stats.class_entropy_shuffled:.3f} truly shuffled"
         lines += [
-            ("class mixing", f"{found.class_mixing:.3f} of a true shuffle's"),
+            ("class mixing", f"{stats.class_mixing:.3f} of a true shuffle's"),
             ("class entropy", f"{entropy}; {others}"),
         ]
     return lines
 
 
-def _warning(found: OrderStats) -> str:
+def _warning(stats: OrderStats) -> str:
     remedies = ['pack with "--shuffle-seed SEED"']
-    if found.shuffle == "blocks":
-        remedies.append(f"mix more blocks at a time (--window-blocks {4 * found.window_blocks}; window_blocks=...)")
-        remedies.append('use shuffle="global", at the price of a read for each sample')
+    if stats.shuffle == "blocks":
+        remedies.append(f"shuffle more blocks together (--window-blocks {4 * stats.window_blocks}; window_blocks=...)")
+        remedies.append('use shuffle="global", which costs a read per sample')
     else:
         remedies.append('stream with shuffle="blocks" or "global"')
     return (
-        f"warning: batches hold fewer classes than they should: their class entropy is {found.class_mixing:.2f} "
-        f"of a true shuffle's, as samples are stored by class; {', or '.join(remedies)}"
+        f"warning: batches have too few classes: their class entropy is {stats.class_mixing:.2f} of that of a true "
+        f"shuffle, as samples are stored by class; {', or '.join(remedies)}"
     )
 
 
 def _compare(ds: Dataset, *, class_from: str, as_json: bool, quiet: bool, **options: Any) -> None:
     with progress_bar(quiet=quiet) as progress:
-        found = compare_defaults(lambda **more: ds.stream(**options, **more), class_from=class_from, progress=progress)
+        figures = compare_defaults(
+            lambda **more: ds.stream(**options, **more), class_from=class_from, progress=progress
+        )
     if as_json:
-        print_json([dataclasses.asdict(one) for one in found])
+        print_json([dataclasses.asdict(one) for one in figures])
         return
-    click.echo("ranks  partitions  blocks mixed by a rank  memory of a rank  class mixing")
-    for one in found:
+    click.echo("ranks  partitions  blocks mixed per rank  memory per rank  class mixing")
+    for one in figures:
         mixing = "" if one.class_mixing is None else f"{one.class_mixing:.3f}"
         mixed = -(-one.window_bytes // one.block_bytes) if one.block_bytes else 0
         click.echo(
-            f"{one.world_size:5}  {one.partitions:10}  {mixed:22}  {format_bytes(one.memory_bytes):>16}  {mixing:>12}"
+            f"{one.world_size:5}  {one.partitions:10}  {mixed:21}  {format_bytes(one.memory_bytes):>15}  {mixing:>12}"
         )
 
 
-def _draw(stream: Stream, found: OrderStats, path: str) -> None:
+def _draw(stream: Stream, stats: OrderStats, path: str) -> None:
     from shardpack.inspect.plot import scatter_png
 
     x, y = order_path(stream)
     image = scatter_png(
         x,
         y,
-        ends=(found.rank_samples, found.num_samples),
-        labels=(f"number in the epoch of rank {found.rank} of {found.world_size}", "stored position"),
-        title=f"shuffle={found.shuffle}, seed {found.seed}, epoch {found.epoch}",
+        ends=(stats.rank_samples, stats.num_samples),
+        labels=(f"number in the epoch of rank {stats.rank} of {stats.world_size}", "stored position"),
+        title=f"shuffle={stats.shuffle}, seed {stats.seed}, epoch {stats.epoch}",
     )
     with open(path, "wb") as file:
         file.write(image)

@@ -1,4 +1,4 @@
-"""What commands share: options, lines and JSON on stdout, notes and progress on stderr."""
+"""Shared by the commands: options, lines and JSON on stdout, notes and progress on stderr."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import format_bytes, parse_bytes
 
 COUNTED = 12  # names that `counted` shows
-_BYTE_PHASES = {"pack", "verify", "index", "copy"}
-# Options of stores that are numbers. All others are texts: a key may well consist of digits.
+_BYTE_PHASES = {"pack", "verify", "index", "copy"}  # their progress is counted in bytes
+# Options of stores that are numbers. All others are texts, as an access key may consist of digits.
 _NUMBERS = frozenset(("max_requests", "max_attempts", "max_seconds", "connect_timeout_seconds", "read_timeout_seconds"))
 _Function = TypeVar("_Function", bound=Callable[..., Any] | click.Command)
-# Control characters, line separators, and what changes the direction or the look of the text around it.
+# Control characters, line separators, and characters that change the direction or look of the text around them.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
 
 
 def size(text: str) -> int:
-    """Return the bytes of a size on the command line: 4096, 1GB, 256MiB."""
+    """Return the number of bytes of a size on the command line: 4096, 1GB, 256MiB."""
     try:
         return parse_bytes(text)
     except OptionError as error:
@@ -36,11 +36,11 @@ def size(text: str) -> int:
 
 
 def _as_options(_: click.Context, parameter: click.Parameter, given: tuple[str, ...]) -> dict[str, Any] | None:
-    """Return KEY=VALUE texts as `storage_options`; None if there are none."""
+    """Return `storage_options` from KEY=VALUE texts; None without any."""
     options = {}
     for text in given:
-        name, found, value = text.partition("=")
-        if not found or not name:  # the text is not shown: it may be a secret
+        name, equals, value = text.partition("=")
+        if not equals or not name:  # the text is not shown, as it may be a secret
             raise click.BadParameter("expected KEY=VALUE, as in region=eu-west-1", param=parameter)
         try:
             plain = name not in _NUMBERS and value not in {"true", "false"} and not value.startswith("{")
@@ -52,32 +52,32 @@ def _as_options(_: click.Context, parameter: click.Parameter, given: tuple[str, 
 
 
 def options_of(flag: str, whose: str) -> Callable[[_Function], _Function]:
-    """Return a decorator for the options of a store; the parameter is named like the flag, in the plural."""
+    """Return a decorator that adds the options of a store, as a parameter named like the flag in the plural."""
     return click.option(
         flag,
         flag.removeprefix("--").replace("-", "_") + "s",
         multiple=True,
         metavar="KEY=VALUE",
         callback=_as_options,
-        help=f"Of {whose}: endpoint, region and so on; may be given many times. Credentials are safer in the "
+        help=f"Option of {whose}, such as endpoint or region; may be given many times. Credentials are safer in the "
         "environment.",
     )
 
 
 def _as_allowed(_: click.Context, __: click.Parameter, given: tuple[str, ...]) -> bool | tuple[str, ...]:
-    """Return URLs as `allow_locations`; "all" among them allows any."""
+    """Return `allow_locations` from URLs; "all" allows every location."""
     return True if "all" in given else given
 
 
 def access_options(function: _Function) -> _Function:
-    """Add what says how a dataset is reached, named as for `shardpack.open`: `storage_options`, `allow_locations`."""
+    """Add the options for reaching a dataset, named as in `shardpack.open`: `storage_options`, `allow_locations`."""
     allow = click.option(
         "--allow-locations",
         multiple=True,
         metavar="URL",
         callback=_as_allowed,
-        help="Read tars below URL too, where DS is in another bucket or on another host and says that they are there; "
-        'may be given many times; "all" for any.',
+        help="Also read tars below URL if DS, in another bucket or on another host, says that they are there; may be "
+        'given many times; "all" allows every location.',
     )
     return storage_option(allow(function))
 
@@ -89,27 +89,27 @@ work_dir_option = click.option(
     "--work-dir",
     type=click.Path(),
     metavar="DIR",
-    help="Where shards lie on their way to a bucket. [default: the temporary folder]",
+    help="Local folder for shards on their way to a bucket. [default: the temporary folder]",
 )
 jobs_option = click.option(
-    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Worker processes. [default: one a core]"
+    "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Worker processes. [default: one per core]"
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, no notes: errors only.")
 
 
 def emit(line: str) -> None:
-    """Print a line of data on stdout. Not flushed: a list of millions of lines takes seconds, not minutes."""
+    """Print a line of data on stdout, without flushing: millions of lines take seconds instead of minutes."""
     _write_line(sys.stdout, line)
 
 
 def flush() -> None:
-    """Hand over what was printed so far."""
+    """Flush stdout."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
 
 def note(message: str, *, quiet: bool = False) -> None:
-    """Print a line for people, on stderr."""
+    """Print a line for people on stderr, unless `quiet`."""
     if not quiet:
         _write_line(sys.stderr, message)
 
@@ -117,7 +117,7 @@ def note(message: str, *, quiet: bool = False) -> None:
 def _write_line(stream: TextIO | None, line: str) -> None:
     if stream is None:  # closed by the caller: `>&-`
         return
-    if not line.isprintable():  # a key of somebody else's tar may hold a newline, or commands for the terminal
+    if not line.isprintable():  # a key may contain a newline, or control sequences of the terminal
         line = _CONTROL.sub(lambda match: ascii(match[0])[1:-1], line)
     try:
         stream.write(line + "\n")
@@ -137,7 +137,7 @@ def print_json(value: Any) -> None:
 
 
 def _finite(value: Any) -> Any:
-    """Return a JSON value with null for NaN and the infinities, which JSON cannot spell."""
+    """Return a JSON value with null in place of NaN and infinities, which JSON does not have."""
     if isinstance(value, Mapping):
         return {name: _finite(item) for name, item in value.items()}
     if isinstance(value, (list, tuple)):
@@ -146,20 +146,20 @@ def _finite(value: Any) -> Any:
 
 
 def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:
-    """Print name-value lines, names aligned."""
+    """Print a line per name and value, with the values aligned."""
     width = max(len(name) for name, _ in pairs)
     for name, value in pairs:
         emit(f"{name:<{width}}  {value}")
 
 
 def both_units(num_bytes: int) -> str:
-    """Return a size both ways: "1.5 KiB (1,536 bytes)"."""
+    """Return a size in both units: "1.5 KiB (1,536 bytes)"."""
     exact = plural(num_bytes, "byte")
     return f"{format_bytes(num_bytes)} ({exact})" if num_bytes >= 1024 else exact
 
 
 def hexadecimal(checksum: int | None) -> str | None:
-    """Return a CRC32C as manifests spell it; None for none."""
+    """Return a CRC32C as manifests write it; None for None."""
     return None if checksum is None else f"{checksum:08x}"
 
 
@@ -169,7 +169,7 @@ def plural(count: int, what: str) -> str:
 
 
 def counted(numbers: Mapping[str, int]) -> str:
-    """Return "jpg 12, json 12"; of many names the first ones, and how many more there are."""
+    """Return "jpg 12, json 12"; of many names, the first ones and how many more there are."""
     shown = [f"{name} {count:,}" for name, count in islice(numbers.items(), COUNTED)]
     if len(numbers) > COUNTED:
         shown.append(f"and {len(numbers) - COUNTED:,} more")
@@ -178,7 +178,7 @@ def counted(numbers: Mapping[str, int]) -> str:
 
 @contextmanager
 def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
-    """Yield a progress callback that draws on a terminal, with rate and time left; silent when piped."""
+    """Yield a progress callback that draws a bar with rate and time left; one that does nothing if piped or quiet."""
     if quiet or sys.stderr is None or not sys.stderr.isatty():
         yield no_progress
         return
@@ -195,7 +195,7 @@ def progress_bar(*, quiet: bool = False) -> Iterator[Progress]:
             speed = task.finished_speed or task.speed
             return Text(show(task.completed) + total + (f"  {show(speed)}/s" if speed else ""))
 
-    amount = Amount(table_column=Column(no_wrap=True))  # the bar takes the room that is left
+    amount = Amount(table_column=Column(no_wrap=True))  # the bar takes the rest of the width
     columns = (TextColumn("{task.description}"), BarColumn(bar_width=None), amount, TimeRemainingColumn())
     with Bar(*columns, console=Console(stderr=True), transient=True, expand=True) as bar:
         tasks: dict[str, Any] = {}

@@ -33,17 +33,17 @@ from shardpack.runtime.sizes import format_bytes
 @json_option
 @quiet_option
 def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bool, **access: Any) -> int:
-    """Check that DS is whole: exit 0 if it is, 1 with a line a problem if not.
+    """Check that DS is complete and undamaged: exit 0 if it is, else 1 with a line per problem.
 
-    Quick by default: lengths of all files, checksums of the indexes, and the headers of 64 samples
-    a shard, of a URL of 8. With --full every shard is read whole, from a URL too.
+    Quick by default: checks the lengths of all files, the checksums of the indexes, and the headers of
+    64 samples per shard, or 8 of a URL. With --full it reads every byte of every shard, of a URL too.
 
     With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key,
     offset), full, seconds, without_checksums.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.verify(dataset, full=full, jobs=jobs, progress=progress, **access)
-    with suppress(BrokenPipeError):  # the reader has seen enough; what was found stays found
+    with suppress(BrokenPipeError):  # as with `| head`: the exit code still says whether problems were found
         if as_json:
             print_json({"ok": report.ok, **dataclasses.asdict(report)})
         for problem in () if as_json else report.problems:
@@ -60,7 +60,7 @@ def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bo
         if report.without_checksums:
             note(
                 f"  {plural(report.without_checksums, 'shard')} without checksums: indexed without reading payloads, "
-                'which nobody can check; run "shardpack index --checksums --force" on the tars',
+                'so they cannot be checked; run "shardpack index --checksums --force" on the tars',
                 quiet=quiet,
             )
     return 0 if report.ok else 1

@@ -60,7 +60,7 @@ def test_info_of_tars_of_others_says_that_keys_repeat(run, tmp_path):
         writer.write("a", {"txt": "1"})
     shutil.copy(folder / "shard-000000.tar", folder / "again.tar")
     shardpack.index(folder, on_duplicate="keep", force=True)
-    assert "keys         some name two samples: look those up by position" in run("info", folder).out
+    assert "keys         some name two samples; look those up by position" in run("info", folder).out
     assert run("info", folder, "--json").json["unique_keys"] is False
 
 
@@ -118,7 +118,7 @@ def test_cat_without_a_field_shows_what_there_is(run, packed, odd):
     assert run("cat", packed, "--position", "--", "-8") == run("cat", packed, "hat/01")
     broken = run("cat", odd, "broken")
     assert broken.code == 0
-    assert "json      1 byte, broken: does not decode" in broken.out
+    assert "json      1 byte, damaged: does not decode" in broken.out
     assert "bin       3,000 bytes" in broken.out
     long = run("cat", odd, "long").out.splitlines()
     assert long[2].endswith(f"... ({len(shardpack.open(odd)['long']['json']):,} bytes)")
@@ -149,7 +149,7 @@ def test_cat_as_json(run, packed, odd):
         (["hat/01", "png"], 1, "no field 'png'; the dataset has: jpg, json"),
         (["12", "--position"], 1, "position 12 is out of range: the dataset has 12 samples"),
         (["hat", "--position"], 2, "not a position: 'hat'; leave out --position to look up a key"),
-        (["-x"], 2, 'a key that starts with "-" stands behind "--"'),
+        (["-x"], 2, 'write "--" before a key that starts with "-"'),
     ],
 )
 def test_cat_of_what_is_not_there(run, packed, arguments, code, text):

@@ -71,7 +71,7 @@ def test_reading_commands_take_urls(run, packed, filled, tmp_path):
     assert run("extract", filled, tmp_path / "files").code == 0
     assert len([data for data in contents(tmp_path / "files").values() if data is not None]) == 24
     bench = run("bench", filled, "--seconds", "0.01")
-    assert (bench.code, bench.err) == (0, f"{filled}, one process, all fields as bytes; 0.01 s a figure\n")
+    assert (bench.code, bench.err) == (0, f"{filled}, one process, all fields as bytes; 0.01 s per line\n")
 
 
 @pytest.mark.parametrize("full", [[], ["--full"]])
@@ -113,7 +113,7 @@ def test_verify_tells_of_shards_without_checksums(run, tmp_path):
     assert (done.code, "  1 tar without checksums: " in done.err) == (0, True)
     done = run("verify", tmp_path, "--full")
     assert done.code == 0
-    assert "  1 shard without checksums: indexed without reading payloads, which nobody can check" in done.err
+    assert "  1 shard without checksums: indexed without reading payloads, so they cannot be checked" in done.err
     assert run("verify", tmp_path, "--json").json["without_checksums"] == 1
 
 
@@ -138,7 +138,7 @@ def test_copy(run, packed, url, tmp_path):
     assert (done.code, done.out) == (0, "")
     assert done.err.startswith(f"copied {shards} shards, ")
     assert objects(url) == file_contents(packed)
-    assert run("copy", packed, url).err.endswith(f"; {shards} shards were there\n")
+    assert run("copy", packed, url).err.endswith(f"; {shards} shards already there\n")
     done = run("copy", url, tmp_path / "back", "--json")
     assert (done.code, done.err) == (0, "")
     assert (done.json["source"], done.json["copied_shards"], done.json["dry_run"]) == (url, shards, False)

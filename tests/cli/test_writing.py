@@ -137,7 +137,7 @@ def test_index_tells_what_it_ignored(run, tmp_path):
     data = b"".join(entry(b"a/%s%d.jpg" % (dot, i), b"1") for i in range(1200) for dot in (b"._", b""))
     (tmp_path / "x.tar").write_bytes(data + entry(b"README", b"1") + bytes(1024))
     done = run("index", tmp_path)
-    assert "\n  ignored 1,200 members: ._* (AppleDouble)\n  1 file without a key and a field in the name" in done.err
+    assert "\n  ignored 1,200 members: ._* (AppleDouble)\n  1 file not part of any sample" in done.err
     done = run("index", tmp_path, "--force", "--ignore", "._*", "--ignore", "*9.jpg", "--ignore", "*.txt", "--json")
     assert (done.json["ignored"], done.json["without_key"]) == ({"*9.jpg": 120, "._*": 1200}, 1)
     assert run("index", tmp_path, "--force", "--ignore", "").err.endswith("expected patterns such as '._*'\n")
@@ -167,7 +167,7 @@ def test_index_notes_tars_that_changed(run, dataset):
     shutil.copy(dataset / "shard-000001.tar", dataset / "shard-000000.tar")
     done = run("index", dataset, "--force", "--on-duplicate", "keep")
     assert done.code == 0
-    assert "  1 tar not as the manifest before described them: shard-000000.tar\n" in done.err
+    assert "  1 tar changed since the previous manifest: shard-000000.tar\n" in done.err
 
 
 def test_extract(run, packed, pictures, tmp_path):
