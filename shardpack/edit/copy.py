@@ -121,7 +121,7 @@ def copy(
     text, manifest = load_manifest(source_store)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     stores = open_locations(source_store, manifest.locations, options)
-    for tars in stores.shards:
+    for tars in stores.tars:
         _refuse_same(tars, target_store)
     shards = tuple(ShardList(stores.sidecars, manifest))
     joined = join_locations(text, manifest, shards)

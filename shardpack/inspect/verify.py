@@ -133,7 +133,7 @@ def verify(
     bytes_done = ByteProgress("verify", manifest.num_bytes, progress)
     sound = is_table_sound(shard_list)
     tasks = [_Task(stores.sidecars, stores.of(info), info, full) for info in shard_list] if sound else []
-    if all(store.folder is not None for store in (stores.sidecars, *stores.shards)):
+    if all(store.folder is not None for store in (stores.sidecars, *stores.tars)):
         verified = _in_processes(tasks, jobs or default_jobs(manifest.num_bytes if full else 0), bytes_done)
     else:
         verified = _in_threads(tasks, jobs or SHARDS_AT_ONCE, bytes_done)

@@ -1,4 +1,4 @@
-"""Names of a package that are imported when they are first asked for (PEP 562)."""
+"""Names of a package that are imported at their first use (PEP 562)."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str]
     """Return `__getattr__` and `__dir__` for a package that is being imported.
 
     Args:
-        package: Its name.
-        modules: Public name -> the module below the package that has it.
+        package: The name of the package.
+        modules: Public name -> the module below the package that defines it.
     """
     namespace = vars(sys.modules[package])
     for name, module in modules.items():
         if module.partition(".")[0] == name:
-            # The first import of a module makes it an attribute of its package. That is now, and undone: the name
-            # is a function's.
+            # A module and a function have this name. The first import of the module makes it an attribute of the
+            # package: import it now, and remove the attribute.
             import_module(f"{package}.{name}")
             del namespace[name]
 

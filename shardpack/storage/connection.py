@@ -45,7 +45,7 @@ class UrlConnection:
 
     @property
     def advice(self) -> str:
-        """See `Connection.advice`."""
+        """What the user should do when access is denied."""
         if self.token and self._secrets is None:
             return (
                 "secret storage_options are not pickled: open the dataset in this process, "

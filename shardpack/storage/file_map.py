@@ -1,8 +1,8 @@
-"""Files mapped into memory, to be read through slices. Such a map takes no descriptor, of which a process may have few.
+"""Memory maps of files, read through slices. They take no descriptor, of which a process may have few.
 
-`mmap.mmap` holds one open, unless Python 3.13 or later is told not to: shells often allow 1,024, macOS 256, while of
-maps Linux allows 65,530. Before, the C library makes the map, and an array of `ctypes` slices it, to `bytes` and as
-fast. On Windows a map takes what it takes.
+`mmap.mmap` keeps a descriptor open, except in Python 3.13 and later on request. Shells often allow 1,024 descriptors,
+macOS 256; Linux allows 65,530 maps. On older Pythons the C library makes the map, and a `ctypes` array slices it, to
+`bytes` and as fast. On Windows a map keeps a descriptor.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from typing import Any
 
 _CAN_LEAVE_DESCRIPTOR = sys.version_info >= (3, 13)
 TAKES_DESCRIPTOR = os.name == "nt" or (not _CAN_LEAVE_DESCRIPTOR and ctypes.sizeof(ctypes.c_void_p) < 8)
-NO_ROOM = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}  # what the system says when there are too many maps or descriptors
+NO_ROOM = {errno.ENOMEM, errno.EMFILE, errno.ENFILE}  # too many maps or descriptors
 _LARGE_BYTES = 256 << 10
 
 
 def map_file(descriptor: int, size: int) -> Any:
-    """Return a read-only map of a file, which must not be empty: slices of it are `bytes`. Never written to.
+    """Return a read-only map of a file that is not empty; its slices are `bytes`.
 
     Raises:
         OSError, ValueError: The system refused.
@@ -34,7 +34,7 @@ def map_file(descriptor: int, size: int) -> Any:
 
 
 def map_with_mmap(descriptor: int, size: int) -> mmap.mmap:
-    """Return what `map_file` does, as a buffer that anything can read; it may take a descriptor."""
+    """Return a map as `map_file` does, as a buffer for any reader; it may keep a descriptor."""
     options: dict[str, Any] = {"trackfd": False} if _CAN_LEAVE_DESCRIPTOR and os.name != "nt" else {}
     return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ, **options)
 
@@ -62,7 +62,7 @@ def _libc() -> Any:
 
 
 def drop_resident(buffer: Any) -> None:
-    """Let go of the memory that a large map takes; the page cache keeps the bytes, and use brings them back."""
+    """Release the memory of a large map; the page cache keeps the bytes, and the next access maps them again."""
     if isinstance(buffer, bytes) or not hasattr(mmap, "MADV_DONTNEED"):
         return
     if isinstance(buffer, mmap.mmap) and len(buffer) > _LARGE_BYTES:

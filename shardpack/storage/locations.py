@@ -1,8 +1,8 @@
-"""The stores of one dataset: one for its sidecars, one for each location of its tars.
+"""The stores of one dataset: one for its metadata, and one for each location of its tars.
 
-A manifest says with `locations` where its tars are (SPEC 6.5). It may come from a stranger, so its word is
-followed to few kinds of locations, never from a bucket or server to this machine, to another bucket or host only
-if the user says so, and takes credentials to no other server.
+The `locations` of a manifest say where its tars are (SPEC 6.5). As the manifest may come from a stranger, only a few
+kinds of locations are followed: never from a bucket or server to this machine, to another bucket or host only if the
+user allows it, and credentials are sent to no other server.
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
 from shardpack.storage.url import BUCKET_SCHEMES, WEB_SCHEMES, is_url
 
-_FOLLOWED = BUCKET_SCHEMES | WEB_SCHEMES | {"hf", "memory"}  # no driver that reads this disk, or logs in by itself
+_FOLLOWED = BUCKET_SCHEMES | WEB_SCHEMES | {"hf", "memory"}  # no driver that reads local files or logs in by itself
 
 
 @dataclass(frozen=True, slots=True)
 class LocationOptions:
-    """How tars are read that are elsewhere than their manifest.
+    """How to read tars that are not where their manifest is.
 
     Attributes:
-        storage_options: Those given for a manifest on a server go along to the same server only; those
-            for a bucket to buckets of the same provider.
+        storage_options: Those of a manifest on a server are used for that server only, those of a
+            bucket for buckets of the same provider.
         cache_dir, cache_bytes: See `with_cache`.
-        allow_locations: Whether a manifest of a bucket or server may point to other buckets or hosts;
-            or the URLs below which it may.
+        allow_locations: Whether the manifest of a bucket or server may name other buckets or hosts, or
+            the URLs below which it may.
     """
 
     storage_options: Mapping[str, Any] | None = None
@@ -44,57 +44,57 @@ class LocationOptions:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class DatasetStores:
-    """Where a dataset is read from. Safe in threads; pickles as its stores do.
+    """The stores that a dataset is read from. Safe in threads; pickles if its stores do.
 
     Attributes:
-        sidecars: Holds the folder `.shardpack`.
-        shards: By location, the store that holds its tars.
+        sidecars: The store with the folder `.shardpack`.
+        tars: The store of the tars of each location.
     """
 
     sidecars: Store
-    shards: tuple[Store, ...]
+    tars: tuple[Store, ...]
 
     def of(self, shard: ShardInfo) -> Store:
-        """Return the store that holds a shard's tar."""
-        return self.shards[shard.location]
+        """Return the store of a shard's tar."""
+        return self.tars[shard.location]
 
     def url(self, shard: ShardInfo) -> str:
-        """Return where a shard's tar is: a path or a URL."""
+        """Return the path or URL of a shard's tar."""
         return url_of(self.of(shard), shard.name)
 
     @property
     def location(self) -> str:
-        """Where the dataset was opened: where its own tars are."""
-        return self.shards[0].location if self.shards else self.sidecars.location
+        """Where the dataset was opened: the location of its own tars."""
+        return self.tars[0].location if self.tars else self.sidecars.location
 
     @property
     def remote(self) -> bool:
         """Whether reading payloads may wait for a network."""
-        return any(store.remote for store in self.shards)
+        return any(store.remote for store in self.tars)
 
     @property
     def prefetch_depth(self) -> int:
-        """Requests worth having under way before their bytes are needed."""
-        return max((store.prefetch_depth for store in self.shards), default=0)
+        """Number of requests that should be in flight before their bytes are needed."""
+        return max((store.prefetch_depth for store in self.tars), default=0)
 
     @property
     def checks_reads(self) -> bool:
-        """Whether payload checksums are worth checking by default."""
-        return any(store.checks_reads for store in self.shards)
+        """Whether payload checksums should be checked by default."""
+        return any(store.checks_reads for store in self.tars)
 
     def stats(self) -> Stats:
-        """Return what reading has cost, all stores together."""
-        each = {id(store.stats): store.stats for store in (self.sidecars, *self.shards)}
-        return Stats(*map(sum, zip(*(astuple(stats.snapshot()) for stats in each.values()), strict=True)))
+        """Return what reading has cost, summed over all stores."""
+        counters = {id(store.stats): store.stats for store in (self.sidecars, *self.tars)}
+        return Stats(*map(sum, zip(*(astuple(stats.snapshot()) for stats in counters.values()), strict=True)))
 
     def close(self) -> None:
-        """Let go of threads, connections and descriptors; a later read opens what it needs again."""
-        for store in (self.sidecars, *self.shards):
+        """Release threads, connections and descriptors; a later read opens again what it needs."""
+        for store in (self.sidecars, *self.tars):
             store.close()
 
 
 def url_of(store: Store, path: str) -> str:
-    """Return where an object of a store is: a path or a URL."""
+    """Return the path or URL of an object."""
     location = store.location
     return location + path if location.endswith("/") else f"{location}/{path}"
 
@@ -102,16 +102,16 @@ def url_of(store: Store, path: str) -> str:
 def open_locations(
     home: Store, locations: Sequence[str], options: LocationOptions, *, sidecars: Store | None = None
 ) -> DatasetStores:
-    """Return the stores of a dataset; asks nothing of them yet.
+    """Return the stores of a dataset; makes no request.
 
     Args:
-        home: The dataset's own folder, which locations are relative to.
-        locations: What its manifest says.
-        options: How to read those elsewhere.
-        sidecars: Holds `.shardpack`, where that is not in `home`.
+        home: The dataset's own folder, to which locations are relative.
+        locations: The locations of its manifest.
+        options: How to read the other locations.
+        sidecars: The store with `.shardpack`, if that is not in `home`.
 
     Raises:
-        OptionError: The manifest names a location that is not followed; or there are options for a folder.
+        OptionError: The manifest names a location that is not followed, or a folder is given options for URLs.
     """
     urls = [location for location in locations if is_url(location)]
     if not (urls or any(is_url(store.location) for store in (home, sidecars) if store is not None)):
@@ -124,24 +124,24 @@ def open_locations(
 
 
 def _open(home: Store, location: str, options: LocationOptions) -> Store:
-    place = resolve_location(home, location, options.allow_locations)
-    if not is_url(place):
-        return open_store(place)
-    given = options.storage_options if _may_know(home.location, place) else None
-    store = open_store(place, given)
-    return with_cache(store, options.cache_dir, options.cache_bytes, given) if store.remote else store
+    url = resolve_location(home, location, options.allow_locations)
+    if not is_url(url):
+        return open_store(url)
+    storage_options = options.storage_options if _may_know(home.location, url) else None
+    store = open_store(url, storage_options)
+    return with_cache(store, options.cache_dir, options.cache_bytes, storage_options) if store.remote else store
 
 
 def resolve_location(home: Store, location: str, allow: bool | Sequence[str] = False) -> str:
-    """Return the folder or URL that a location of a manifest stands for.
+    """Return the folder or URL that a location of a manifest means.
 
     Args:
-        home: Holds the manifest.
-        location: A path from there, or a URL.
+        home: The folder of the dataset.
+        location: A path relative to it, or a URL.
         allow: See `LocationOptions.allow_locations`.
 
     Raises:
-        OptionError: It is a location that is not followed.
+        OptionError: The location is not followed.
     """
     if not is_url(home.location):
         if home.folder is None and not (allow is True or any(location == one for one in allow or ())):
@@ -170,14 +170,14 @@ def resolve_location(home: Store, location: str, allow: bool | Sequence[str] = F
 
 
 def is_followed(home: str, url: str) -> bool:
-    """Return whether a manifest at `home` may say that its tars are at a URL of this kind."""
+    """Return whether a manifest at `home` may place its tars at a URL of this scheme."""
     scheme = url.partition("://")[0]
     return scheme in _FOLLOWED or (is_url(home) and home.partition("://")[0] == scheme)
 
 
 def _check_scheme(home: str, location: str) -> None:
     if not is_followed(home, location):
-        raise _refused(home, location, "a kind of place that is not followed")
+        raise _refused(home, location, "a kind of location that is not followed")
 
 
 def _refused(home: str, location: str, why: str) -> OptionError:
@@ -188,7 +188,7 @@ def _refused(home: str, location: str, why: str) -> OptionError:
 
 
 def _owner(url: str) -> tuple[str, ...]:
-    """Return what tells locations of different people apart: scheme and bucket or host (Hugging Face: repository)."""
+    """Return what belongs to one owner: scheme and bucket or host (Hugging Face: repository)."""
     scheme, _, rest = url.partition("://")
     parts = rest.split("/")
     parts = {"hf": parts[:3], "memory": []}.get(scheme, parts[:1])  # memory is this process's own
@@ -200,7 +200,7 @@ def _is_below(location: str, url: str) -> bool:
 
 
 def _may_know(home: str, other: str) -> bool:
-    """Return whether the options for one location are meant for another one, too."""
+    """Return whether the storage options of one location may be used for another one."""
     if not is_url(home):
         return True
     (scheme, _, rest), (other_scheme, _, other_rest) = home.partition("://"), other.partition("://")

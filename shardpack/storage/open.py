@@ -1,4 +1,4 @@
-"""From what users write to a store: folders, URLs of buckets and servers, names in memory."""
+"""Open a store by what users write: folders, URLs of buckets and servers, names in memory."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from shardpack.storage.retry import RetryLimits
 from shardpack.storage.session import RemoteLimits
 from shardpack.storage.url import canonical, local_path
 
-MIN_CACHE_BYTES = 64 << 20  # a long range arrives in pieces of 8 to 16 MiB, and no entry takes more than half
-# Options that belong to the address of an object as its URL does.
+MIN_CACHE_BYTES = 64 << 20  # long ranges arrive in pieces of 8 to 16 MiB, and an entry may take half of the limit
+# Options that, like the URL, are part of an object's address.
 _ADDRESS_OPTIONS = frozenset((
     "account_name", "bucket", "container", "endpoint", "endpoint_url", "host", "port", "project", "repo_type",
     "revision",
 ))  # fmt: skip
 
-_in_memory: dict[str, MemoryStore] = {}  # what this process keeps as memory://...
+_in_memory: dict[str, MemoryStore] = {}  # the objects of this process under memory://...
 
 
 Writable = str | os.PathLike[str] | WritableStore  # what users write to: a folder, a URL, or a store of theirs
@@ -59,17 +59,16 @@ def is_same_store(one: Store, other: Store) -> bool:
 
 
 def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> WritableStore:
-    """Return the store at a location; asks nothing of it yet.
+    """Return the store at a location; makes no request.
 
     Args:
         location: A folder, or `file:///folder`; `s3://`, `gs://`, `az://`, `http(s)://`; `memory://`,
-            which lives as long as this process; or a URL that fsspec has a driver for.
-        options: Endpoint, region, credentials and what else the provider takes; besides
-            `max_requests`, `max_attempts`, `max_seconds`, `connect_timeout_seconds` and
-            `read_timeout_seconds`.
+            which exists as long as this process; or a URL that fsspec has a driver for.
+        options: Endpoint, region, credentials and other options of the provider, and `max_requests`,
+            `max_attempts`, `max_seconds`, `connect_timeout_seconds` and `read_timeout_seconds`.
 
     Raises:
-        OptionError: The URL or an option makes no sense.
+        OptionError: The URL or an option is invalid.
     """
     location = os.fspath(location)
     folder = local_path(location)
@@ -81,12 +80,12 @@ def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | No
         name = location.rstrip("/")
         return _in_memory.setdefault(name, MemoryStore({}, location=name))
     given = dict(options or {})
-    usual = RemoteLimits()
+    defaults = RemoteLimits()
     limits = RemoteLimits(
-        max_requests=ceil(pop_number(given, "max_requests", usual.max_requests)),
+        max_requests=ceil(pop_number(given, "max_requests", defaults.max_requests)),
         retry=RetryLimits(
-            max_attempts=ceil(pop_number(given, "max_attempts", usual.retry.max_attempts)),
-            max_seconds=pop_number(given, "max_seconds", usual.retry.max_seconds),
+            max_attempts=ceil(pop_number(given, "max_attempts", defaults.retry.max_attempts)),
+            max_seconds=pop_number(given, "max_seconds", defaults.retry.max_seconds),
         ),
     )
     return RemoteStore(connect_to(location, given), limits)
@@ -98,16 +97,16 @@ def with_cache(
     max_bytes: int | str | None,
     options: Mapping[str, Any] | None = None,
 ) -> Store:
-    """Return a store that keeps what it reads in a folder; with neither folder nor limit, the store itself.
+    """Return a store that caches in a folder what it reads; with neither folder nor limit, the store itself.
 
     Args:
-        store: Of a bucket or server.
-        folder: Where to keep it.
-        max_bytes: Limit of the folder: a number of bytes, or like "50GB".
-        options: Those that the store was opened with; some tell objects of one URL apart.
+        store: The store of a bucket or server.
+        folder: The folder of the cache.
+        max_bytes: Its size limit: a number of bytes, or a text such as "50GB".
+        options: The options that the store was opened with; some distinguish objects of the same URL.
 
     Raises:
-        OptionError: One of the two is missing, the limit is too low, or the store is local.
+        OptionError: Only one of folder and limit is given, the limit is too low, or the store is local.
     """
     if folder is None and max_bytes is None:
         return store
@@ -119,7 +118,7 @@ def with_cache(
     if limit < MIN_CACHE_BYTES:
         raise OptionError(
             f"cache_bytes is {max_bytes!r}, expected at least {format_bytes(MIN_CACHE_BYTES)}: "
-            "what is read at once must find room"
+            "it must hold what is read at once"
         )
     address = {name: value for name, value in (options or {}).items() if name in _ADDRESS_OPTIONS}
     return CachedStore(store, folder, limit, namespace=repr(sorted(address.items())) if address else "")

@@ -124,7 +124,7 @@ def test_the_scheme_of_the_manifest_is_followed(opened):
 def test_paths_are_those_of_the_manifests_folder(tmp_path):
     for text, expected in (("../tars", tmp_path / "tars"), ("sub", tmp_path / "idx" / "sub"), ("/data", "/data")):
         found = open_locations(LocalStore(tmp_path / "idx"), [text], NOTHING)
-        assert found.shards[0].location == str(expected)
+        assert found.tars[0].location == str(expected)
 
 
 def test_options_of_a_folder_are_refused(tmp_path):

@@ -1,1 +1,1 @@
-"""One client for each kind of server; each makes a request once."""
+"""One client per kind of server. A client makes each request once."""

@@ -1,7 +1,7 @@
-"""What a bucket or server is asked, one request at a time; how often, and what for, is decided in `remote`.
+"""The interface between `RemoteStore`, which decides what to request and how often, and the libraries that request it.
 
-A client makes each request once: no retries, no pool of its own beyond connections. It turns what the
-library below says into a `RequestError` of a kind, because what to do next depends on the kind alone.
+A client makes each request once: no retries, and no pool except of connections. It turns every error of its library
+into a `RequestError`, whose kind decides what happens next.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ Kind = Literal["missing", "denied", "changed", "beyond", "exists", "busy", "fail
 
 
 class RequestError(Exception):
-    """One request went wrong. Never leaves the storage package.
+    """One request failed. Never leaves the storage package.
 
     Attributes:
-        kind: "missing" and "denied" as they say; "changed": the object is no longer the pinned one;
-            "beyond": it ends before the range begins; "exists": it was not to be there;
-            "busy": the server asks to slow down; "failed": may go well the next time; "refused": will not.
-        retry_after_seconds: How long the server asks to wait, where it does.
+        kind: "missing": no such object; "denied": no permission; "changed": the object is not the pinned version;
+            "beyond": it ends before the range begins; "exists": its name is taken; "busy": the server
+            asks to slow down; "failed": may succeed the next time; "refused": will not.
+        retry_after_seconds: How long the server asks to wait, if it does.
     """
 
     def __init__(self, kind: Kind, message: str, *, retry_after_seconds: float | None = None) -> None:
@@ -30,13 +30,13 @@ class RequestError(Exception):
 
 
 def kind_of_status(status: int) -> Kind:
-    """Return what an HTTP status other than success means for whoever asked (RFC 9110, section 15)."""
+    """Return the kind of error that an HTTP status other than success stands for (RFC 9110, section 15)."""
     kinds: dict[int, Kind] = {
         401: "denied",
         403: "denied",
         404: "missing",
         408: "failed",
-        409: "failed",  # S3: a conflicting request is under way
+        409: "failed",  # S3: a conflicting request is in progress
         410: "missing",
         412: "changed",
         416: "beyond",
@@ -48,25 +48,29 @@ def kind_of_status(status: int) -> Kind:
 
 
 class Response(Protocol):
-    """The body of one range, while it arrives."""
+    """The body of a response while it arrives.
 
-    version: Version  # of the whole object
+    Attributes:
+        version: The version of the whole object.
+    """
+
+    version: Version
 
     def readinto(self, view: memoryview) -> int:
-        """Receive the next bytes into the beginning of a view; return how many, 0 at the end of the body.
+        """Receive the next bytes into the start of a view; return their number, 0 at the end of the body.
 
         Raises:
-            RequestError: The connection broke, or brings more than the range asked for.
+            RequestError: The connection broke, or brought more than the requested range.
         """
         ...
 
     def close(self) -> None:
-        """Let go of the connection; of one that has not given all its bytes, for good."""
+        """Release the connection, closing it if the body was not read to its end."""
         ...
 
 
 class ReceivedBody:
-    """A body that is in memory already. See `Response`."""
+    """A `Response` whose body is already in memory."""
 
     def __init__(self, version: Version, data: Any) -> None:
         self.version, self._data = version, memoryview(data)
@@ -77,11 +81,11 @@ class ReceivedBody:
         return count
 
     def close(self) -> None:
-        """Do nothing: all bytes are here."""
+        """Do nothing: no connection is held."""
 
 
 class Client(Protocol):
-    """One folder of a bucket or server. Safe in threads; belongs to the process that made it.
+    """One folder of a bucket or server. Safe in threads, in the process that created it.
 
     Attributes:
         can_create: Whether `create` is available.
@@ -92,7 +96,7 @@ class Client(Protocol):
     part_bytes: int
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> Response:
-        """Ask for a range; None: to the end. With `etag`, only of that version of the object."""
+        """Request a range, to the end for a `length` of None; with `etag`, only of that version of the object."""
         ...
 
     def head(self, path: str) -> Version:
@@ -100,19 +104,19 @@ class Client(Protocol):
         ...
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None) -> None:
-        """Store bytes or a local file as an object, whole or not at all."""
+        """Store bytes or a local file as an object, atomically."""
         ...
 
     def create(self, path: str, source: bytes | Path) -> None:
-        """Do what `put` does, unless there is such an object already."""
+        """Store an object as `put` does, unless its name is taken."""
         ...
 
     def close(self) -> None:
-        """Let go of all connections."""
+        """Close all connections."""
         ...
 
     def delete(self, path: str) -> None:
-        """Delete an object; it is fine if there is none."""
+        """Delete an object, if it exists."""
         ...
 
     def names(self) -> list[str]:
@@ -121,22 +125,22 @@ class Client(Protocol):
 
 
 class Connection(Protocol):
-    """How to reach a place: a value that pickles without secrets, and makes clients."""
+    """How to reach a location: a value that pickles without secrets and creates clients."""
 
     @property
     def location(self) -> str:
-        """The URL, for people: without secrets."""
+        """The URL, without secrets."""
         ...
 
     @property
     def advice(self) -> str:
-        """What to do when access is denied."""
+        """What the user should do when access is denied."""
         ...
 
     def connect(self) -> Client:
-        """Return a client of this process; imports the library that it stands on."""
+        """Return a client for this process; imports the library that it uses."""
         ...
 
     def redact(self, text: str) -> str:
-        """Return a message with every secret of this connection blotted out."""
+        """Return a message without any secret of this connection."""
         ...

@@ -1,9 +1,9 @@
-"""Drivers of fsspec, each in a thread of its own: few of them may be shared by threads, and none knows a time limit.
+"""File systems of fsspec, each in its own thread: most must not be shared by threads, and none has a time limit.
 
-    call --> a driver that is free --queue--> its thread --> the answer, within the time allowed
+    call --> an idle driver --queue--> its thread --> the answer, within the time limit
 
-A call that takes too long is given up, and its driver with it: the thread may hang for ever, and
-nothing waits for it, not even the interpreter's exit.
+A call that takes too long is abandoned together with its driver: the thread may hang forever, and nothing
+waits for it, not even the exit of the interpreter.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from typing import Any
 
 from shardpack.storage.clients.client import RequestError
 
-_SHARED_DRIVERS, _OWN_DRIVERS = 32, 8  # at once; an own driver is a connection, of which servers allow few
+_SHARED_DRIVERS, _OWN_DRIVERS = 32, 8  # concurrent; without sharing each is one connection, of which servers allow few
 
 
 class Driver:
-    """A file system object of fsspec (or what `make` makes of one), used by one thread."""
+    """A file system of fsspec, created by `make` in the one thread that uses it."""
 
     def __init__(self, make: Callable[[], Any]) -> None:
         self._make = make
@@ -29,17 +29,17 @@ class Driver:
         threading.Thread(target=self._run, name="shardpack-driver", daemon=True).start()
 
     def call(self, function: Callable[[Any], Any], seconds: float) -> Any:
-        """Return function(file system); raises what that raises.
+        """Return function(file system); its errors are raised here.
 
         Raises:
-            TimeoutError: It took too long; this driver is of no use any more.
+            TimeoutError: The call took too long; this driver must not be used again.
         """
         answer: Future[Any] = Future()
         self._calls.put((answer, function))
         return answer.result(seconds)
 
     def close(self) -> None:
-        """Let the thread end after what it is doing."""
+        """End the thread after its current call."""
         self._calls.put(None)
 
     def _run(self) -> None:
@@ -50,32 +50,32 @@ class Driver:
                 if files is None:
                     files = self._make()
                 answer.set_result(function(files))
-            except BaseException as error:  # noqa: BLE001 - raised where it was asked for
+            except BaseException as error:  # noqa: BLE001 - raised by `call`
                 answer.set_exception(error)
             del asked, answer, function
 
 
 class Drivers:
-    """As many drivers as calls are made at once, up to a limit. Safe in threads."""
+    """One driver per concurrent call, up to a limit. Safe in threads."""
 
     def __init__(self, make: Callable[[], Any], *, shared: bool) -> None:
-        """Make none yet.
+        """Create no driver yet.
 
         Args:
-            make: Returns a file system object.
-            shared: Whether those objects are one, which threads may share.
+            make: Returns a file system.
+            shared: Whether it returns the same file system each time, which threads may share.
         """
         self._make = make
-        self._room = threading.BoundedSemaphore(_SHARED_DRIVERS if shared else _OWN_DRIVERS)
+        self._limit = threading.BoundedSemaphore(_SHARED_DRIVERS if shared else _OWN_DRIVERS)
         self._free: list[Driver] = []
 
     def call(self, function: Callable[[Any], Any], seconds: float) -> Any:
-        """Return function(file system), made in a thread of that file system; raises what that raises.
+        """Return function(file system), called in the thread of an idle driver; its errors are raised here.
 
         Raises:
-            RequestError: It took too long.
+            RequestError: The call took too long.
         """
-        with self._room:
+        with self._limit:
             try:
                 driver = self._free.pop()
             except IndexError:
@@ -95,6 +95,6 @@ class Drivers:
         self.close()
 
     def close(self) -> None:
-        """Let the threads of free drivers end; later calls make new ones. So does dropping this object."""
+        """End the threads of idle drivers, as dropping this object does; later calls create new ones."""
         while self._free:
             self._free.pop().close()

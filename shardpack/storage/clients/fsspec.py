@@ -1,6 +1,6 @@
-"""Every other place that fsspec has a driver for: `hf://`, `sftp://`, and more (extra `cloud`).
+"""All other URLs that fsspec has a driver for: `hf://`, `sftp://`, and more (extra `cloud`).
 
-Drivers differ; this file asks only for what all have: a byte range, a length, put, delete, find.
+Drivers differ; this file uses only what all of them offer: byte ranges, lengths, put, delete, find.
 """
 
 from __future__ import annotations
@@ -19,26 +19,26 @@ _SLOWEST_BYTES_PER_SECOND = 100_000  # a transfer slower than this counts as hun
 
 
 class FsspecClient:
-    """One folder of a file system. See `Client`.
+    """One folder of a file system, as a `Client`.
 
-    Drivers have no conditional reads: an object's version is asked for once, and trusted.
+    Drivers have no conditional reads: an object's version is requested once, then trusted.
     """
 
     can_create = False
     part_bytes = 0
 
     def __init__(self, url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float) -> None:
-        """Connect once, for the errors.
+        """Connect once, to report errors early.
 
         Args:
-            url: Of the folder.
-            options: As the driver takes them.
-            connect_seconds, read_seconds: Time limits, for a connection and for each call; transfers
-                are given more, in proportion to their bytes.
+            url: The URL of the folder.
+            options: The options of the driver.
+            connect_seconds, read_seconds: Time limits for a connection and for each call. Transfers
+                get more time, in proportion to their bytes.
 
         Raises:
-            MissingDependencyError: fsspec, or what the driver stands on, is not installed.
-            OptionError: There is no such driver, or it does not take these options.
+            MissingDependencyError: fsspec or a package that the driver needs is not installed.
+            OptionError: There is no driver for this scheme, or it rejects these options.
         """
         scheme = url.partition("://")[0]
         try:
@@ -52,10 +52,10 @@ class FsspecClient:
         except ValueError as error:
             raise OptionError(f"cannot open {scheme}://: {error}") from None
         shared = bool(getattr(kind, "async_impl", False))
-        own = {} if shared else {"skip_instance_cache": True}
+        unshared = {} if shared else {"skip_instance_cache": True}
         self._seconds = connect_seconds + read_seconds
         self._versions: dict[str, Version] = {}
-        self._drivers = Drivers(lambda: fsspec.core.url_to_fs(url, **own, **options), shared=shared)
+        self._drivers = Drivers(lambda: fsspec.core.url_to_fs(url, **unshared, **options), shared=shared)
         try:
             _, root = self._drivers.call(lambda made: made, self._seconds)
         except ImportError as error:
@@ -66,7 +66,7 @@ class FsspecClient:
             known = _request_error(error)
             if known.kind == "refused" and not isinstance(error, OSError):
                 raise OptionError(f"cannot open {scheme}://: {error}; check the storage_options") from None
-            raise known from None  # of drivers that connect at once
+            raise known from None  # from a driver that connects immediately
         self._root = str(root).rstrip("/")
 
     def get(self, path: str, *, start: int, length: int | None, etag: str) -> ReceivedBody:  # noqa: ARG002
@@ -79,7 +79,7 @@ class FsspecClient:
         full = self._full(path)
         data = self._call(lambda files: files.cat_file(full, start=start, end=start + length), length)
         if len(data) > length:
-            raise RequestError("failed", "the driver returned more than was asked for")
+            raise RequestError("failed", "the driver returned more than was requested")
         if len(data) < length and self.head(path) != version:
             raise RequestError("changed", f"it had {version.size} bytes")
         return ReceivedBody(version, data)
@@ -103,7 +103,7 @@ class FsspecClient:
             self._call(lambda files: files.pipe_file(full, source), len(source))
 
     def create(self, path: str, source: bytes | Path) -> NoReturn:  # noqa: ARG002
-        raise RequestError("refused", "nothing here makes sure that an object is not replaced")
+        raise RequestError("refused", "this kind of location cannot create an object only if absent")
 
     def delete(self, path: str) -> None:
         full = self._full(path)
@@ -116,12 +116,12 @@ class FsspecClient:
 
     def names(self) -> list[str]:
         try:
-            found: list[str] = self._call(lambda files: files.find(self._root))
+            names: list[str] = self._call(lambda files: files.find(self._root))
         except RequestError as error:
             if error.kind != "missing":
                 raise
             return []
-        return [name[len(self._root) :].lstrip("/") for name in found]
+        return [name[len(self._root) :].lstrip("/") for name in names]
 
     def close(self) -> None:
         self._drivers.close()
@@ -136,11 +136,11 @@ class FsspecClient:
         except RequestError:
             raise
         except Exception as error:  # noqa: BLE001 - drivers raise what they like
-            raise _request_error(error) from None  # their text may hold secrets
+            raise _request_error(error) from None  # their text may contain secrets
 
 
 def _request_error(error: Exception) -> RequestError:
-    """Return what a driver's error means: only the classes that Python has are common to all."""
+    """Return the RequestError for a driver's error, recognised by Python's own classes: others differ per driver."""
     message = f"{type(error).__name__}: {error}"
     if isinstance(error, ftplib.error_perm):  # RFC 959, section 4.2
         kinds: dict[str, Kind] = {"530": "denied", "532": "denied", "550": "missing"}

@@ -1,7 +1,7 @@
-"""Plain HTTP and HTTPS through urllib3 (extra `cloud`): any server that serves ranges.
+"""Plain HTTP and HTTPS through urllib3 (extra `cloud`): any server that supports ranges.
 
-urllib3 and not obstore, because it tells `Retry-After`, follows redirects (hubs redirect each file to
-a store elsewhere, without our headers) and survives a fork.
+urllib3 rather than obstore, because it reports `Retry-After`, follows redirects (hubs redirect each file to
+another host, which must not get our headers), and survives a fork.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.clients.client import RequestError, kind_of_status
 from shardpack.storage.protocols import Version
 
-CHUNK_BYTES = 1 << 20  # what a broken connection may cost twice
-FIRST_CHUNK_BYTES = 128 << 10  # of a response; the next ones double, so that a bad connection makes some way
-_CONNECTIONS = 256  # kept for the next request; as many as a store has under way
+CHUNK_BYTES = 1 << 20  # the most that a broken connection makes us read twice
+FIRST_CHUNK_BYTES = 128 << 10  # of a response; later ones double, so that even a bad connection makes progress
+_CONNECTIONS = 256  # kept open for reuse: as many as a store has requests in flight
 _MAX_REDIRECTS = 5
 
 
 class HttpClient:
-    """One folder of a web server. See `Client`."""
+    """One folder of a web server, as a `Client`."""
 
     can_create = False
     part_bytes = 0
@@ -31,13 +31,13 @@ class HttpClient:
     def __init__(
         self, url: str, query: str, headers: Mapping[str, str], *, connect_seconds: float, read_seconds: float
     ) -> None:
-        """Make the client; nothing is asked of the server yet.
+        """Make no request yet.
 
         Args:
-            url: Of the folder, without a query.
-            query: Added to every address, such as a shared access signature.
-            headers: Sent with every request, but to no other host after a redirect: any may be a secret.
-            connect_seconds, read_seconds: Time limits, for a connection and for each piece of a response.
+            url: The URL of the folder, without a query.
+            query: Appended to every URL, for example a shared access signature.
+            headers: Sent with every request, but after a redirect to no other host: any of them may be a secret.
+            connect_seconds, read_seconds: Time limits for a connection and for each piece of a response.
         """
         try:
             import urllib3
@@ -50,7 +50,9 @@ class HttpClient:
         self.urllib3, self.body_of = urllib3, body_of
         for name, value in headers.items():
             if not isinstance(value, str) or not value.isascii() or not value.isprintable():
-                raise OptionError(f"storage_options: header {name!r} is no line of printable ASCII; strip its line end")
+                raise OptionError(
+                    f"storage_options: header {name!r} is not one line of printable ASCII; strip its line end"
+                )
         self._url, self._query = url.rstrip("/"), f"?{query}" if query else ""
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "shardpack", **headers}
         self._pool = new_pool(
@@ -73,7 +75,7 @@ class HttpClient:
         if length is not None or start:
             headers["Range"] = f"bytes={start}-{'' if length is None else start + length - 1}"
         if etag and not etag.startswith("W/"):
-            headers["If-Match"] = etag  # weak ones never match (RFC 9110, section 13.1.1); `RemoteStore` compares
+            headers["If-Match"] = etag  # weak ETags never match (RFC 9110, 13.1.1); `RemoteStore` compares
         response = self._request("GET", path, headers)
         try:
             return HttpResponse(self, response, start, asked=length if "Range" in headers else None)
@@ -86,7 +88,7 @@ class HttpClient:
         response.close()
         length = response.headers.get("Content-Length", "")
         if not length.isdecimal():
-            raise RequestError("refused", "the server does not tell the length")
+            raise RequestError("refused", "the server does not report the length")
         return Version(int(length), response.headers.get("ETag", ""))
 
     def put(self, *_: object, cache_control: str | None = None) -> NoReturn:  # noqa: ARG002
@@ -99,7 +101,7 @@ class HttpClient:
         self._refuse_writes()
 
     def names(self) -> NoReturn:
-        raise RequestError("refused", "a web server has no list of its files; name them")
+        raise RequestError("refused", "a web server does not list its files; name them")
 
     def close(self) -> None:
         self._pool.clear()
@@ -108,7 +110,7 @@ class HttpClient:
         raise RequestError("refused", "a web server takes no files; write to a folder or a bucket")
 
     def _request(self, method: str, path: str, headers: Mapping[str, str]) -> Any:
-        """Return a response of status 2xx, its body still to be read."""
+        """Return a response of status 2xx whose body is not yet read."""
         url = f"{self._url}/{quote(path)}{self._query}"
         try:
             response = self._pool.request(method, url, headers={**self._headers, **headers}, preload_content=False)
@@ -120,15 +122,15 @@ class HttpClient:
         with suppress(self.urllib3.exceptions.InvalidHeader):
             wait = self.urllib3.Retry().get_retry_after(response)
         response.drain_conn()
-        response.close()  # the connection is back in the pool, unless draining failed
+        response.close()  # the connection returns to the pool, unless draining failed
         kind = kind_of_status(response.status)
         raise RequestError(kind, f"status {response.status} {response.reason or ''}".strip(), retry_after_seconds=wait)
 
     def reason(self, error: Exception) -> str:
-        """Return what is wrong with a connection, without addresses: they may hold a signature."""
+        """Return what went wrong with a connection, without its URL, which may contain a signature."""
         cause = getattr(error, "reason", None) or error
         named = {
-            self.urllib3.exceptions.NewConnectionError: "no connection",  # of the next class, too
+            self.urllib3.exceptions.NewConnectionError: "no connection",  # also an instance of the next class
             self.urllib3.exceptions.ConnectTimeoutError: "no connection in time",
             self.urllib3.exceptions.ReadTimeoutError: "no bytes in time",
             self.urllib3.exceptions.ProtocolError: "the connection broke",
@@ -141,7 +143,7 @@ class HttpClient:
 
 
 class HttpResponse:
-    """See `Response`."""
+    """A `Response` of urllib3."""
 
     def __init__(self, client: HttpClient, response: Any, start: int, *, asked: int | None) -> None:
         self._client, self._response = client, response
@@ -160,21 +162,21 @@ class HttpResponse:
         return count
 
     def close(self) -> None:
-        if self._body.isclosed():  # read to its end: the connection is good for the next request
+        if self._body.isclosed():  # read to its end: the connection can be reused
             self._response.release_conn()
         else:
             self._response.close()
 
 
 def _version(response: Any, start: int, asked: int | None) -> Version:
-    """Return an object's version, out of a response that brings the bytes asked for.
+    """Return an object's version from a response.
 
     Raises:
-        RequestError: It brings others.
+        RequestError: The response does not bring the requested bytes.
     """
     etag, length = response.headers.get("ETag", ""), response.headers.get("Content-Length", "")
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise RequestError("refused", "the server compresses what it was asked for as it is; switch that off there")
+        raise RequestError("refused", "the server compresses what was requested uncompressed; disable that there")
     if response.status == 206:
         unit, _, rest = response.headers.get("Content-Range", "").partition(" ")
         extent, _, total = rest.partition("/")
@@ -182,7 +184,7 @@ def _version(response: Any, start: int, asked: int | None) -> Version:
         if unit != "bytes" or first != str(start) or not total.isdecimal() or not last.isdecimal():
             raise RequestError("failed", f"asked for bytes from {start}, got {unit} {rest}")
         if asked is not None and int(last) - start >= asked:
-            raise RequestError("failed", "the server sent more than was asked for")
+            raise RequestError("failed", "the server sent more than was requested")
         if length not in ("", str(int(last) - start + 1)):
             raise RequestError("failed", f"got a range of {rest}, but a body of {length} bytes")
         return Version(int(total), etag)
@@ -192,5 +194,5 @@ def _version(response: Any, start: int, asked: int | None) -> Version:
             "the server does not serve ranges; download the files with another tool, such as wget, and open the folder",
         )
     if not length.isdecimal():
-        raise RequestError("refused", "the server does not tell the length")
+        raise RequestError("refused", "the server does not report the length")
     return Version(int(length), etag)

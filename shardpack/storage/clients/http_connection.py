@@ -1,6 +1,6 @@
-"""Connections of urllib3 whose bodies can be received into a buffer: urllib3 itself makes new bytes each time.
+"""Connections of urllib3 whose bodies can be received into a buffer; urllib3 itself allocates new bytes each time.
 
-Imported only where urllib3 is installed.
+Imported only if urllib3 is installed.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ class _KnowsBody:
     body: http.client.HTTPResponse
 
     def response_class(self, *arguments: Any, **options: Any) -> http.client.HTTPResponse:
-        """Return a response; `http.client` calls this as it would call the class."""
+        """Return a response; `http.client` calls this in place of the class."""
         self.body = http.client.HTTPResponse(*arguments, **options)
         return self.body
 
 
-class _Connection(_KnowsBody, HTTPConnection):  # type: ignore[misc] # a class there, a method here
+class _Connection(_KnowsBody, HTTPConnection):  # type: ignore[misc] # a class attribute there, a method here
     pass
 
 
@@ -40,14 +40,14 @@ class _SecurePool(urllib3.HTTPSConnectionPool):
 
 
 def new_pool(**options: Any) -> urllib3.PoolManager:
-    """Return a pool of such connections; options as `urllib3.PoolManager` takes them."""
+    """Return a pool of these connections, with the options of `urllib3.PoolManager`."""
     pool = urllib3.PoolManager(**options)
     pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
     return pool
 
 
 def body_of(response: urllib3.BaseHTTPResponse) -> http.client.HTTPResponse:
-    """Return the body of a response whose connection came from such a pool, not yet read."""
+    """Return the unread body of a response from such a pool."""
     connection: Any = response.connection
     body: http.client.HTTPResponse = connection.body
     return body

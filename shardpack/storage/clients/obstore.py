@@ -1,7 +1,7 @@
 """S3, Google Cloud Storage and Azure through obstore (extra `cloud`).
 
-obstore runs its requests on threads that do not survive a fork, and would wait for them for ever in
-a child. `library()` therefore loads a second copy of it in a child whose parent has used the first.
+obstore runs its requests on threads that do not survive a fork: a child would wait for them forever.
+So `library()` loads a second copy of it in a child whose parent has used the first.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.clients.client import Kind, RequestError, kind_of_status
 from shardpack.storage.protocols import Version
 
-CHUNK_BYTES = 256 << 10  # what a broken connection may cost twice
-_PART_BYTES = 16 << 20  # of an upload; S3 takes 10,000 parts at most
-_SAID: dict[Kind, tuple[str, ...]] = {  # where the class tells nothing; the first is of obstore itself
+CHUNK_BYTES = 256 << 10  # the most that a broken connection makes us read twice
+_PART_BYTES = 16 << 20  # per part of an upload; S3 allows 10,000 parts
+_MESSAGES: dict[Kind, tuple[str, ...]] = {  # for errors whose class is unspecific
     "beyond": ("Wanted range starting at", "Requested range was invalid"),
-    "missing": ("(os error 20)",),  # a file where the name has a folder
-    "refused": ("builder error",),  # such as a URL of http where only https is allowed
+    "missing": ("(os error 20)",),  # a file is in the place of a folder
+    "refused": ("builder error",),  # for example a http URL where only https is allowed
 }
 _CLIENT_OPTIONS = frozenset((
     "allow_http", "allow_invalid_certificates", "connect_timeout", "default_content_type", "default_headers",
@@ -58,10 +58,10 @@ _loading: dict[int, threading.Lock] = {}  # by process: a forked child may inher
 
 
 def library() -> Library:
-    """Return obstore, in a copy that this process may use.
+    """Return a copy of obstore that this process may use.
 
     Raises:
-        MissingDependencyError: It is not installed.
+        MissingDependencyError: obstore is not installed.
     """
     process = os.getpid()
     if process not in _libraries:
@@ -82,9 +82,9 @@ def _import() -> Library:
 
 
 def _import_copy() -> Library:
-    """Import obstore from a copy of its files: the loader gives the same file the same, unusable, state.
+    """Import obstore from a copy of its files: importing the same files again would return the same unusable state.
 
-    Costs 20 ms (15 MB copied, 2-core VM).
+    Takes 20 ms and copies 15 MB (2-core VM).
     """
     spec = importlib.util.find_spec("obstore")
     assert spec is not None
@@ -107,22 +107,22 @@ def _import_copy() -> Library:
 
 
 def _new_store(url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float) -> Any:
-    """Return obstore's store for a URL; nothing is asked of the bucket yet.
+    """Return obstore's store for a URL; makes no request.
 
     Raises:
-        OptionError: An option is not known, or makes no sense.
+        OptionError: An option is unknown or invalid.
     """
     config = dict(options)
     endpoint = str(config.get("endpoint", config.get("endpoint_url", "")))
     client_options = {
         "connect_timeout": timedelta(seconds=connect_seconds),
         "read_timeout": timedelta(seconds=read_seconds),
-        "timeout": timedelta(days=1),  # of whole requests: what matters is that bytes keep coming
-        "allow_http": not endpoint.startswith("https://"),  # the environment may name an endpoint, too
-        **_take_client_options(config),
+        "timeout": timedelta(days=1),  # per request, in effect none: what matters is that bytes keep arriving
+        "allow_http": not endpoint.startswith("https://"),  # the environment may also name an endpoint
+        **_pop_client_options(config),
         **config.pop("client_options", {}),
     }
-    retry = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}  # `RemoteStore` tries again itself
+    retry = {"max_retries": 0, "retry_timeout": timedelta(seconds=1)}  # `RemoteStore` retries
     provider = config.pop("credential_provider", None)
     given = {} if provider is None else {"credential_provider": provider}
     loaded = library()
@@ -133,9 +133,9 @@ def _new_store(url: str, options: Mapping[str, Any], *, connect_seconds: float, 
         raise OptionError(f"storage_options do not fit: {_reason(error)}") from None
 
 
-def _take_client_options(config: dict[str, Any]) -> dict[str, Any]:
-    """Take those options out that obstore wants apart, as whoever writes a command line cannot give them."""
-    taken = {}
+def _pop_client_options(config: dict[str, Any]) -> dict[str, Any]:
+    """Remove and return the options that obstore takes as `client_options`; a flat KEY=VALUE list cannot nest them."""
+    client_options = {}
     for name in list(config):
         short = _PROVIDER.sub("", name)
         if short in _CLIENT_OPTIONS:
@@ -144,13 +144,13 @@ def _take_client_options(config: dict[str, Any]) -> dict[str, Any]:
                 value = f"{value} seconds" if short.endswith(("timeout", "interval")) else str(value)
             elif short.endswith(("timeout", "interval")) and str(value).isdecimal():
                 value = f"{value} seconds"
-            taken[short] = value
-    return taken
+            client_options[short] = value
+    return client_options
 
 
 @contextmanager
 def _no_panic() -> Iterator[None]:
-    """Turn a panic of the library below into a RequestError; no `except Exception` would see it."""
+    """Turn a panic of obstore into a RequestError; `except Exception` would not catch it."""
     try:
         yield
     except BaseException as error:
@@ -160,7 +160,7 @@ def _no_panic() -> Iterator[None]:
 
 
 class ObstoreClient:
-    """One folder of a bucket, through a store of obstore. See `Client`."""
+    """One folder of a bucket, as a `Client` on a store of obstore."""
 
     can_create = True
     part_bytes = _PART_BYTES
@@ -174,13 +174,13 @@ class ObstoreClient:
     def of_url(
         cls, url: str, options: Mapping[str, Any], *, connect_seconds: float, read_seconds: float
     ) -> ObstoreClient:
-        """Make the client of a bucket; nothing is asked of it yet.
+        """Return the client of a bucket; makes no request.
 
         Args:
-            url: Such as "s3://bucket/folder".
-            options: obstore's configuration keys, such as "region" or "endpoint", and `client_options`
-                and `credential_provider` as it takes them.
-            connect_seconds, read_seconds: Time limits, for a connection and for each piece of a response.
+            url: A URL such as "s3://bucket/folder".
+            options: obstore's configuration keys, such as "region" or "endpoint", and its `client_options`
+                and `credential_provider`.
+            connect_seconds, read_seconds: Time limits for a connection and for each piece of a response.
         """
         return cls(_new_store(url, options, connect_seconds=connect_seconds, read_seconds=read_seconds))
 
@@ -201,7 +201,7 @@ class ObstoreClient:
         put = partial(self._library.api.put, self._store, path, source, chunk_size=self.part_bytes)
         with self.request_errors():
             if cache_control:
-                with suppress(NotImplementedError):  # a folder keeps no headers
+                with suppress(NotImplementedError):  # a local folder stores no headers
                     put(attributes={"Cache-Control": cache_control})
                     return
             put()
@@ -219,19 +219,19 @@ class ObstoreClient:
             return [item["path"] for page in self._library.api.list(self._store) for item in page]
 
     def close(self) -> None:
-        """Do nothing: connections end with the store."""
+        """Do nothing: connections are closed with the store."""
 
     @contextmanager
     def request_errors(self) -> Iterator[None]:
-        """Turn what obstore raises into a RequestError."""
+        """Turn errors of obstore into RequestErrors."""
         try:
             with _no_panic():
                 yield
         except self._errors as error:
-            raise self._request_error(error) from None  # its text may hold a signature
+            raise self._request_error(error) from None  # its text may contain a signature
 
     def _request_error(self, error: Exception) -> RequestError:
-        """Return what an error of obstore means; its classes tell some kinds, its text the status."""
+        """Return the RequestError for an error of obstore, by its class, or else by its text."""
         names = self._library.exceptions
         message = _reason(error)
         kinds: tuple[tuple[Kind, tuple[type[Exception], ...]], ...] = (
@@ -244,17 +244,17 @@ class ObstoreClient:
         for kind, classes in kinds:
             if isinstance(error, classes):
                 return RequestError(kind, message)
-        for kind, said in _SAID.items():
-            if any(words in message for words in said):
+        for kind, texts in _MESSAGES.items():
+            if any(text in message for text in texts):
                 return RequestError(kind, message)
         status = _STATUS.search(str(error))
         return RequestError(kind_of_status(int(status[1])) if status else "failed", message)
 
 
 class StoreConnection:
-    """A store of obstore that somebody else has made. See `Connection`.
+    """A `Connection` to a store of obstore that the caller created.
 
-    Pickles if that store does, with whatever it holds, and serves the process that made it: the
+    Pickles if that store does, secrets included. Only for the process that created the store: the
     threads of obstore do not survive a fork.
     """
 
@@ -267,10 +267,10 @@ class StoreConnection:
         return (StoreConnection, (self._store,))
 
     def connect(self) -> ObstoreClient:
-        """See `Connection.connect`.
+        """Return a client on the store.
 
         Raises:
-            OptionError: This is a forked child of the process that made the store.
+            OptionError: This is a forked child of the process that created the store.
         """
         if os.getpid() != self._process:
             raise OptionError("a store of obstore does not survive a fork; open the dataset by its URL, or use spawn")
@@ -278,16 +278,16 @@ class StoreConnection:
 
     @property
     def advice(self) -> str:
-        """See `Connection.advice`."""
+        """What the user should do when access is denied."""
         return "check the credentials of the store that was passed"
 
     def redact(self, text: str) -> str:
-        """Return the text: what is secret in it, only the store knows, and it quotes nothing."""
+        """Return the text unchanged: the store does not reveal its secrets, and its messages do not quote them."""
         return text
 
 
 class ObstoreResponse:
-    """See `Response`."""
+    """A `Response` of obstore."""
 
     def __init__(self, client: ObstoreClient, result: Any) -> None:
         self.version = _version(result.meta)
@@ -301,7 +301,7 @@ class ObstoreResponse:
             chunk = next(self._chunks, b"")
         count = len(chunk)
         if count > len(view):
-            raise RequestError("failed", "the server sent more than was asked for")
+            raise RequestError("failed", "the server sent more than was requested")
         view[:count] = memoryview(chunk)
         return count
 
@@ -314,6 +314,6 @@ def _version(meta: Mapping[str, Any]) -> Version:
 
 
 def _reason(error: Exception) -> str:
-    """Return what an error of obstore says, without request, address and the dump that follows."""
+    """Return the message of an error of obstore, without the request, the URL and the response body."""
     first = str(error).strip().partition("\n")[0]
     return _PERFORMING.sub("", first).removeprefix("Server returned non-2xx status code: ").rstrip(": ")

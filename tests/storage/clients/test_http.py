@@ -135,7 +135,7 @@ def test_a_server_without_ranges_is_told_and_what_to_do(serve):
 @pytest.mark.parametrize(
     ("answer", "says"),
     [
-        (answer_with(206, DATA[:9], Content_Range=f"bytes 0-9/{len(DATA)}"), "more than was asked for"),
+        (answer_with(206, DATA[:9], Content_Range=f"bytes 0-9/{len(DATA)}"), "more than was requested"),
         (answer_with(206, DATA[:5], Content_Range=f"bytes 0-8/{len(DATA)}"), "a body of 5 bytes"),
         (answer_with(206, DATA[:9], Content_Range=f"bytes 1-9/{len(DATA)}"), "asked for bytes from 0"),
         (answer_with(206, DATA[:9], Content_Range="bytes 0-8/*"), "asked for bytes from 0"),
