@@ -58,7 +58,7 @@ def opened(monkeypatch):
 def test_credentials_go_to_no_other_server(opened, home, there, known):
     found = open_locations(home_at(home), [".", there], LocationOptions(SECRET, allow_locations=True))
     assert opened == [(there, SECRET if known else None)]
-    assert [store.location for store in found.shards] == [home, there]
+    assert [store.location for store in found.tars] == [home, there]
     assert found.location == home
 
 

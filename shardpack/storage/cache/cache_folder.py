@@ -1,23 +1,22 @@
-"""The files of a cache: ranges of objects in a folder that many processes share, bounded in bytes.
+"""The files of a cache: ranges of objects, in a folder of limited size that many processes share.
 
-    folder/shardpack-cache-v1/          nothing outside is ever touched, nor anything within of another name
-        CACHEDIR.TAG                    the marker; programs that make backups know it too
-        used                            bytes taken, in decimal; only ever read and written under the lock
-        tmp/<random>.tmp                being written; whatever a killed process leaves is swept by age
-        <object>/<version>/<range>      an entry; the names tell nothing but where a range starts and how long it is
+    folder/shardpack-cache-v1/          nothing outside of it is touched, and nothing inside of another name
+        CACHEDIR.TAG                    the marker, which backup programs also recognise
+        used                            bytes reserved, in decimal; read and written only under the lock
+        tmp/<random>.tmp                being written; files of killed processes are deleted by age
+        <object>/<version>/<range>      an entry; its names reveal only the start and length of the range
 
-Every entry is written once, under a temporary name, and renamed: it is whole or not there, two
-writers of one entry both succeed, and none waits for another. Its bytes end with a CRC32C for every
-64 KiB, checked by each read of them, so that nothing needs to be synced: what a lost machine, a bad
-disk or a stranger did to an entry makes it a miss. Reading takes no lock; an entry deleted meanwhile
-is a miss, or is read to its end.
+An entry is written once, under a temporary name, then renamed: it exists complete or not at all, two writers of one
+entry both succeed, and neither waits. It ends with one CRC32C per 64 KiB, checked by each read, so nothing has to
+be synced: an entry damaged by a crash, a bad disk or a stranger is a miss. Reading needs no lock; an entry that is
+deleted meanwhile is a miss, or is read to its end.
 
-Room is taken before an entry is written. The lock for that, `flock` on the cache's folder, ends with
-its process; whoever finds no room evicts, the least recently used first, down to nine tenths of the
-limit. A process killed on the way leaves room taken that nothing fills: the next eviction counts
-what is there. The time of use is the file's modification time, set anew once a minute at most.
+Space is reserved before an entry is written. The lock for that, `flock` on the cache's folder, ends with its
+process. A process that finds too little space evicts the least recently used entries, down to nine tenths of the
+limit. Space that a killed process had reserved is found by the next eviction, which counts all files. The time of
+use is the file's modification time, updated at most once a minute.
 
-This file knows no store: object and version are names to it, and errors of the disk leave it as OSError.
+This file knows no store: objects and versions are names, and errors of the disk are raised as OSError.
 """
 
 from __future__ import annotations
@@ -42,25 +41,25 @@ from shardpack.storage.lock import FolderLock
 
 FOLDER_NAME = "shardpack-cache-v1"
 MARKER_NAME = "CACHEDIR.TAG"
-_MARKER = (  # the first line is what https://bford.info/cachedir/ asks for
+_MARKER = (  # the first line is prescribed by https://bford.info/cachedir/
     b"Signature: 8a477f597d28d172789f06886806bc55\n"
     b"# A cache of shardpack. It may be deleted at any time, as a whole or in part.\n"
 )
-_FOLDER_MODE, _FILE_MODE = 0o700, 0o600  # what a bucket shows to its owner alone, a cache does not show to others
+_FOLDER_MODE, _FILE_MODE = 0o700, 0o600  # objects of a private bucket stay private
 _BINARY, _NO_WAIT = getattr(os, "O_BINARY", 0), getattr(os, "O_NONBLOCK", 0)  # a pipe is refused at once
 _HASHED = re.compile(r"[0-9a-f]{32}")
 _TEMPORARY = re.compile(r"[0-9a-f]{16}\.tmp")
 
 _DISK_BLOCK_BYTES = 4096
-_KEEP_PART = 0.9  # of the limit, what an eviction leaves: each looks at every file
-_STALE_SECONDS = 600.0  # since the last write to it; one that was only halted for so long begins anew
-_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 30, 0.001  # then somebody evicts: go on without keeping what was read
+_KEEP_PART = 0.9  # share of the limit that an eviction leaves: each one looks at every file
+_STALE_SECONDS = 600.0  # since the last write; a process that was halted for longer starts over
+_LOCK_TRIES, _LOCK_PAUSE_SECONDS = 30, 0.001  # then another process is evicting: do not keep what was read
 
 
 class CacheFolder:
-    """The cache in a folder. Safe in threads, after fork, and with other processes at work in it.
+    """The cache in a folder. Safe in threads, after fork, and with other processes.
 
-    Holds no descriptor and no lock between calls. Nothing is made before something is kept.
+    Holds no descriptor and no lock between calls. Creates nothing before the first entry.
     """
 
     def __init__(self, folder: str, max_bytes: int) -> None:
@@ -71,37 +70,38 @@ class CacheFolder:
         self._made = False
 
     def versions(self, name: str) -> list[str]:
-        """Return the versions of an object of which something may be cached; usually none or one."""
+        """Return the versions of an object that may have entries; usually none or one."""
         with suppress(FileNotFoundError, NotADirectoryError):
-            return [found for found in os.listdir(os.path.join(self.root, name)) if _HASHED.fullmatch(found)]
+            return [entry for entry in os.listdir(os.path.join(self.root, name)) if _HASHED.fullmatch(entry)]
         return []
 
     def entries(self, name: str, version: str) -> Entries:
-        """Return what is cached of a version of an object; both are 32 hexadecimal digits."""
+        """Return the entries of a version of an object; both names are 32 hexadecimal digits."""
         return Entries(os.path.join(self.root, name, version))
 
     def has_room_for(self, length: int) -> bool:
-        """Return whether a range is short enough to be kept: half of the limit, so that keeping it leaves others."""
-        return _taken(file_bytes(length)) <= self.max_bytes // 2
+        """Return whether a range is short enough to be cached: at most half of the limit, to leave space for others."""
+        return _disk_bytes(file_bytes(length)) <= self.max_bytes // 2
 
     def keep(self, entries: Entries, start: int, data: Any) -> None:
-        """Store a range, unless there is no time for it: while another process evicts.
+        """Store a range, unless another process is evicting.
 
         Raises:
-            OSError: The disk refused; a StorageError, if the folder of our name is not a cache.
+            OSError: The disk refused.
+            StorageError: A folder of our name is not a cache.
         """
         if not self._made:
             self._make()
         try:
             self._keep(entries, start, data)
-        except FileNotFoundError:  # emptied by somebody: make it again, but not the folder it was given
+        except FileNotFoundError:  # the cache was deleted: create it again, but not the user's folder
             self._make()
             self._keep(entries, start, data)
 
     def _keep(self, entries: Entries, start: int, data: Any) -> None:
         length = len(data)
         final = entries.entry(start, length)
-        if os.path.exists(final) or not self._take_room(_taken(file_bytes(length))):
+        if os.path.exists(final) or not self._reserve(_disk_bytes(file_bytes(length))):
             return
         file = NewFile(os.path.join(self._temporary, f"{secrets.token_hex(8)}.tmp"), mode=_FILE_MODE)
         try:
@@ -120,14 +120,14 @@ class CacheFolder:
         entries.add(start, length)
 
     def _make(self) -> None:
-        """Make the folders and the marker, where they are missing; delete what others left unfinished."""
+        """Create the missing folders and the marker; delete unfinished files of killed processes."""
         if not self._made:
             os.makedirs(self.folder, mode=_FOLDER_MODE, exist_ok=True)
         _make_folder(self.root)
         marker = os.path.join(self.root, MARKER_NAME)
         if not os.path.exists(marker):
-            found = os.listdir(self.root)
-            if found and MARKER_NAME not in found:
+            names = os.listdir(self.root)
+            if names and MARKER_NAME not in names:
                 raise StorageError(f"{FOLDER_NAME} in it is not a cache: it has no {MARKER_NAME}")
             with open(os.open(marker, os.O_WRONLY | os.O_CREAT | _BINARY, _FILE_MODE), "wb") as file:
                 file.write(_MARKER)
@@ -136,20 +136,20 @@ class CacheFolder:
         self._delete_stale()
 
     def _delete_stale(self) -> int:
-        """Delete what was begun long ago; return the bytes that others are writing now, or were lately."""
+        """Delete old unfinished files; return the bytes of recent ones, which other processes may be writing."""
         left = 0
         for path, status in _files(self._temporary, _TEMPORARY):
             if abs(time.time() - status.st_mtime) > _STALE_SECONDS:
                 with suppress(OSError):
                     os.unlink(path)
             else:
-                left += _taken(status.st_size)
+                left += _disk_bytes(status.st_size)
         return left
 
-    def _take_room(self, num_bytes: int) -> bool:
-        """Return whether there is room for so much more, now taken; evicts for it.
+    def _reserve(self, num_bytes: int) -> bool:
+        """Reserve space for so many bytes, evicting entries if necessary; return whether that succeeded.
 
-        False while others are at it, or if all was used again while this looked.
+        It fails while another process holds the lock, or if all entries were used again during the eviction.
         """
         with FolderLock(self.root) as lock:
             for _ in range(_LOCK_TRIES):
@@ -166,7 +166,7 @@ class CacheFolder:
         return has_room
 
     def _used(self) -> int | None:
-        """Return how many bytes are taken; None if that is not known."""
+        """Return how many bytes are reserved; None if that is unknown."""
         try:
             with open(open_regular(self._used_path), "rb", buffering=0) as file:
                 text = file.read(20)
@@ -182,12 +182,12 @@ class CacheFolder:
             os.close(descriptor)
 
     def _evict(self, num_bytes: int) -> int:
-        """Return the bytes taken after making room for so many more, if there was none. Looks at every file."""
+        """Evict entries if there is no space for so many bytes; return the bytes reserved then. Looks at every file."""
         ages, sizes = array("d"), array("q")
         for folder in self._folders():
             for _, status in _files(folder, ENTRY_NAME):
                 ages.append(status.st_mtime)
-                sizes.append(_taken(status.st_size))
+                sizes.append(_disk_bytes(status.st_size))
         used = sum(sizes) + self._delete_stale()
         if used + num_bytes <= self.max_bytes or not sizes:
             return used
@@ -198,9 +198,9 @@ class CacheFolder:
         return used - self._delete(ages[oldest[last]], surplus)
 
     def _delete(self, youngest: float, num_bytes: int) -> int:
-        """Delete entries last used at a time or before, until so much is free; return how much was freed.
+        """Delete entries last used at a time or before, until so many bytes are free; return the bytes freed.
 
-        Looks again at every file: a list from before would take memory, and not know what was used since.
+        Looks at every file again: a list would take memory, and not show which entries were used since.
         """
         freed, refused = 0, None
         for folder in self._folders():
@@ -212,11 +212,11 @@ class CacheFolder:
                 try:
                     os.unlink(path)
                 except FileNotFoundError:
-                    pass  # it was damaged, and somebody noticed
+                    pass  # another process found it damaged
                 except OSError as error:
                     refused = error
                     continue
-                freed += _taken(status.st_size)
+                freed += _disk_bytes(status.st_size)
                 left -= 1
             if not left:
                 _remove_unused(folder)
@@ -231,35 +231,35 @@ class CacheFolder:
 
 
 def _make_folder(path: str) -> None:
-    """Make one folder, unless it is there; the one above must be."""
+    """Create one folder, unless it exists; its parent must exist."""
     with suppress(FileExistsError):
         os.mkdir(path, _FOLDER_MODE)
 
 
 def _remove_unused(folder: str) -> None:
-    """Remove the empty folder of a version, and of its object; not if new, as somebody may be about to fill it."""
+    """Remove the empty folders of a version and its object, unless they are new: another process may need them."""
     with suppress(OSError):
         if abs(time.time() - os.stat(folder).st_mtime) > _STALE_SECONDS:
             os.rmdir(folder)
             os.rmdir(os.path.dirname(folder))
 
 
-def _taken(size: int) -> int:
-    """Return what a file takes of a disk; by rule, as some file systems tell it late or not at all."""
+def _disk_bytes(size: int) -> int:
+    """Return the disk space of a file, computed, as some file systems report it late or not at all."""
     return -(-size // _DISK_BLOCK_BYTES) * _DISK_BLOCK_BYTES
 
 
 def _subfolders(folder: str) -> list[str]:
-    """Return the folders in a folder that are named as ours; no links."""
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
-        return [e.path for e in found if _HASHED.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
+    """Return the folders in a folder that are named like ours; no links."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as listed:
+        return [e.path for e in listed if _HASHED.fullmatch(e.name) and e.is_dir(follow_symlinks=False)]
     return []
 
 
 def _files(folder: str, named: re.Pattern[str]) -> Iterator[tuple[str, os.stat_result]]:
-    """Yield the files in a folder that are named as ours; no links."""
-    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as found:
-        for entry in found:
+    """Yield the files in a folder that are named like ours; no links."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(folder) as listed:
+        for entry in listed:
             if named.fullmatch(entry.name):
                 with suppress(FileNotFoundError):
                     status = entry.stat(follow_symlinks=False)

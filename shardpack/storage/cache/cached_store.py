@@ -1,23 +1,21 @@
-r"""A store whose ranges are kept on a local disk: a wrapper that offers what the store below offers.
+r"""A store that keeps the ranges it reads on a local disk: a wrapper around another store, with the same interface.
 
-    get_many --found on disk?--> bytes, checked
-             \--the rest, at once--> store --> bytes, kept for the next time
+    get_many --on disk?--> bytes, checked
+             \--the others, concurrently--> store --> bytes, cached for the next time
 
-What is kept is exactly what was asked for, one file a range (`cache_folder.py`). Fixed pieces would
-read more than is wanted of a bucket (64 KiB pieces half as much again for an image of 110 KB) or
-need a table of pieces that processes change in place; a file that is written once and renamed needs
-no agreement between them. A range that lies within a kept one is served from it: single samples from
-blocks that were streamed, a sample from those it was fetched with. Ranges are never put together
-from several: there is a request to make anyhow, and it brings all of it.
+Cached is exactly the range that was requested, one file per range (`cache_folder.py`). Pieces of fixed size would
+read more from the bucket than is wanted (64 KiB pieces: half as much again for an image of 110 KB), or need a table
+of pieces that processes change in place. A file that is written once and renamed needs no coordination. A range
+inside a cached one is read from it: single samples from blocks that were streamed, a sample from the samples it
+was fetched with. A range is never assembled from several entries: that would save bytes, but no request.
 
-Nothing stale is served. A kept range belongs to the version of the object (ETag and length) that
-this process reads, as the store says; an object for which it knows none, or which the server gives
-no ETag, is not cached, and the manifest never is. The version costs nothing where a response has
-said it. It is asked for, one request an object, only if the disk holds what is wanted of some
-version: with nothing cached, reading takes no request more than without a cache.
+Nothing stale is returned. An entry belongs to the version of the object (ETag and length) that this process reads,
+as the store reports it. An object whose version is unknown or has no ETag is not cached, and the manifest never is.
+A version that a response has brought costs nothing. It is requested, once per object, only if the disk has a wanted
+range of some version: with an empty cache, reading takes no more requests than without a cache.
 
-A hit costs 70 us for 110 KB, checksums included (50 of them to bring so many bytes into fresh memory),
-25 us for 3 KB out of a block of 4 MiB, 15 us for 3 KB kept alone (2-core VM, page cache warm).
+A hit costs 70 us for 110 KB, checksums included (50 us of them for reading into fresh memory), 25 us for 3 KB out
+of a block of 4 MiB, 15 us for 3 KB cached alone (2-core VM, page cache warm).
 """
 
 from __future__ import annotations
@@ -39,36 +37,35 @@ from shardpack.storage.cache.cache_folder import CacheFolder
 from shardpack.storage.cache.entries import Entries
 from shardpack.storage.protocols import Ranges, Store, Version
 
-_FRESH = frozenset((manifest.FILE_NAME,))  # may be replaced at any time, and is where everything begins
-_MAX_OBJECTS = 1024  # whose listings are remembered
+_FRESH = frozenset((manifest.FILE_NAME,))  # may be replaced at any time
+_MAX_OBJECTS = 1024  # objects whose listings are kept in memory
 _MAX_ASKED_AT_ONCE = 64
-_PAUSE_SECONDS = 60.0  # after the disk refused: it may have been repaired
+_PAUSE_SECONDS = 60.0  # after an error of the disk, which may be repaired by then
 
 
 class CachedStore(BaseStore):
-    """A store, and a folder on a disk with what was read of it before. Safe in threads and after fork.
+    """A store with a cache on disk. Safe in threads and after fork; pickles as its base store and its settings.
 
-    Pickles as the store below and its settings. Many stores and processes may share the folder;
-    `max_bytes` is for all that is in it, and may be exceeded by what is being written at the moment.
-    A disk that refuses means reading without the cache, after one warning. Requests and bytes
-    fetched are those of the store below.
+    Many stores and processes may share the folder. `max_bytes` limits the whole folder, apart from what is being
+    written at the moment. After an error of the disk, reading continues without the cache, with one warning.
+    Requests and bytes fetched are those of the base store.
     """
 
     def __init__(self, base: Store, folder: str | os.PathLike[str], max_bytes: int, *, namespace: str = ""):
-        """Touch neither yet.
+        """Wrap a store; neither it nor the folder is accessed yet.
 
         Args:
-            base: The store below.
-            folder: Where to keep ranges, in a folder of our own; made if missing.
-            max_bytes: The limit of all that is in it.
-            namespace: What tells objects of the same URL apart, such as the endpoint.
+            base: The store to read from.
+            folder: The cache is a folder in this one, which is created if missing.
+            max_bytes: Limit of the cache.
+            namespace: Distinguishes objects of the same URL, for example by the endpoint.
         """
         super().__init__(base.location)
         self.remote, self.prefetch_depth, self.stats = base.remote, base.prefetch_depth, base.stats
         self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
         self._base, self._namespace = base, namespace
         self._disk = CacheFolder(os.path.abspath(os.fspath(folder)), max_bytes)
-        self._versions: dict[str, str] = {}  # as the cache names them; "" for an object that it cannot keep
+        self._versions: dict[str, str] = {}  # names of versions in the cache; "" for an object that cannot be cached
         self._objects: dict[str, Entries] = {}
         self._has_warned = False
         self._keep_after = 0.0
@@ -80,19 +77,19 @@ class CachedStore(BaseStore):
         return f"CachedStore({self._base!r}, {self._disk.folder!r}, {self._disk.max_bytes})"
 
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
-        """See `RangeReader.get_range`. No request, if the range is cached."""
+        """Return a range; costs no request if it is cached."""
         return self.get_many([Ranges(path, [start], [length])])[0][0]
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
-        """See `RangeReader.get_ranges`. Those that are not cached are read as the store below does."""
+        """Return the ranges; those that are not cached are read by the base store."""
         return self.get_many([Ranges(path, starts, lengths)])[0]
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
-        """See `Store.get_many`. What is not cached is read as the store below does."""
+        """Return the ranges of all objects; those that are not cached are read by the base store."""
         self._ask_versions(wanted)
-        found = [self._read(ranges) for ranges in wanted]
+        cached = [self._read(ranges) for ranges in wanted]
         missing = []
-        for ranges, parts in zip(wanted, found, strict=True):
+        for ranges, parts in zip(wanted, cached, strict=True):
             numbers = [i for i, part in enumerate(parts) if part is None]
             if numbers:
                 starts, lengths = [ranges.starts[i] for i in numbers], [ranges.lengths[i] for i in numbers]
@@ -103,21 +100,20 @@ class CachedStore(BaseStore):
                 for i, part in zip(numbers, data, strict=True):
                     parts[i] = part
                 self._keep(ranges.path, zip(ranges.starts, data, strict=True))
-        hits = sum(map(len, found)) - sum(len(numbers) for _, numbers, _ in missing)
+        hits = sum(map(len, cached)) - sum(len(numbers) for _, numbers, _ in missing)
         if hits:
             self.stats.add_hits(hits)
-        return [[part for part in parts if part is not None] for parts in found]
+        return [[part for part in parts if part is not None] for parts in cached]
 
     def size(self, path: str) -> int:
-        """See `RangeReader.size`; the cache knows none."""
+        """Return an object's length, from the base store."""
         return self._base.size(path)
 
     def version(self, path: str) -> Version:
-        """See `Store.version`."""
         return self._base.version(path)
 
     def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        """See `Store.buffer`. No request, if the object is cached as a whole."""
+        """Return a whole object; costs no request if it is cached as a whole."""
         self._ask_versions([Ranges(path, [0], [1])])
         if self._versions.get(path):
             size = self._base.size(path)
@@ -126,23 +122,23 @@ class CachedStore(BaseStore):
             if data is not None:
                 self.stats.add_hits(1)
                 return data
-        whole = self._base.buffer(path, max_bytes=max_bytes)
-        self._keep(path, [(0, whole)])
-        return whole
+        content = self._base.buffer(path, max_bytes=max_bytes)
+        self._keep(path, [(0, content)])
+        return content
 
     def close(self) -> None:
-        """See `Store.close`. The cache holds nothing open."""
+        """Close the base store; the cache has no open resources."""
         self._base.close()
 
-    # What the store says
+    # Versions
 
     def _ask_versions(self, wanted: Iterable[Ranges]) -> None:
-        """Learn the versions of objects that were not read yet, where the answer may save reading."""
+        """Request the versions of objects that may be cached and were not read before."""
         paths = {ranges.path for ranges in wanted if self._may_hold(ranges)}
         call_all(self._learn_version, paths, limit=_MAX_ASKED_AT_ONCE, purpose="versions")
 
     def _may_hold(self, wanted: Ranges) -> bool:
-        """Return whether the disk holds some of this, of a version that is not known to be the right one."""
+        """Return whether the disk has some of these ranges, of an object whose version is not known yet."""
         if wanted.path in self._versions or wanted.path in _FRESH:
             return False
         try:
@@ -159,7 +155,7 @@ class CachedStore(BaseStore):
             return False
 
     def _learn_version(self, path: str) -> None:
-        # A store that cannot tell is read without the cache, and says itself what is wrong.
+        # Without an answer the object is read without the cache, and the base store reports what is wrong.
         with suppress(ShardpackError):
             version = self._base.version(path)
             self._versions[path] = _hashed(f"{version.size} {version.etag}") if version.etag else ""
@@ -167,10 +163,10 @@ class CachedStore(BaseStore):
     def _name(self, path: str) -> str:
         return _hashed(f"{self._namespace}\n{self.location.rstrip('/')}/{path}")
 
-    # What the disk has
+    # Entries
 
     def _entries(self, path: str) -> Entries | None:
-        """Return what is cached of the version that is read; None if that is not known or has no name."""
+        """Return the entries of the version that is read; None if that is unknown or has no ETag."""
         entries = self._objects.get(path)
         if entries is None:
             version = self._versions.get(path)
@@ -183,7 +179,7 @@ class CachedStore(BaseStore):
         return entries
 
     def _read(self, wanted: Ranges) -> list[bytes | None]:
-        """Return those ranges that are on the disk, None for the others."""
+        """Return the ranges that are on the disk, and None for the others."""
         entries = self._entries(wanted.path)
         if entries is None:
             return [None] * len(wanted.starts)
@@ -197,15 +193,15 @@ class CachedStore(BaseStore):
             return [None] * len(wanted.starts)
 
     def _keep(self, path: str, fetched: Iterable[tuple[int, Any]]) -> None:
-        """Put what was fetched on the disk, if there is a way."""
+        """Cache what was fetched, unless the disk failed a short time ago."""
         if path in _FRESH or time.monotonic() < self._keep_after:
             return
         if path not in self._versions:
-            self._learn_version(path)  # which the response has said
+            self._learn_version(path)  # costs nothing: the response brought it
         entries = self._entries(path)
         if entries is None:
             if self._versions.get(path) == "":
-                self._warn("the server gives no ETag, by which to know a replaced object")
+                self._warn("the server sends no ETag, without which a replaced object is not recognised")
             return
         try:
             for start, data in fetched:

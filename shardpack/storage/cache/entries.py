@@ -1,8 +1,8 @@
-"""The entries of a cache: the ranges kept of one version of an object, a file each.
+"""The entries of a cache: one file per cached range of one version of an object.
 
-A file holds the bytes and then a CRC32C for each 64 KiB of them, as little-endian 32-bit numbers. It
-is written once and renamed (`cache_folder.py`), so that reading takes no lock; one that is deleted
-meanwhile is a miss, or is read to its end.
+A file holds the bytes of the range, then one CRC32C per 64 KiB of them, as little-endian 32-bit numbers. It is
+written once and renamed (`cache_folder.py`), so that reading needs no lock. An entry that is deleted meanwhile is a
+miss, or is read to its end.
 """
 
 from __future__ import annotations
@@ -20,35 +20,35 @@ from shardpack.storage.exact_buffer import ExactBuffer
 from shardpack.storage.local_file import open_regular
 
 ENTRY_NAME = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,15})")
-_PIECE_BYTES = 64 << 10  # has a checksum of its own: a sample from the middle of a block reads little more
-_ONE_READ_BYTES = 1 << 30  # one call reads 2 GiB at most
+_PIECE_BYTES = 64 << 10  # each has a checksum: reading a sample from the middle of a block reads little more
+_ONE_READ_BYTES = 1 << 30  # one call reads at most 2 GiB
 _TOUCH_SECONDS = 60.0
 _RELIST_SECONDS = 1.0
 
 
 class Entries:
-    """The cached ranges of one version of one object. Safe in threads: it holds nothing that changes but a listing.
+    """The cached ranges of one version of one object. Safe in threads: only a listing of the folder ever changes.
 
-    A range that was asked for before is found by its name, whoever stored it and when. One that lies
-    within another is found by a listing of the folder, at most a second old.
+    A range that was requested before is found by its file name. A range inside another one is found in
+    the listing, which is at most a second old.
     """
 
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self._label = "/".join(folder.split(os.sep)[-2:])
         self._spans = Spans()
-        self._listed: tuple[int, float] | None = None  # the folder's time of change; when a listing is due again
+        self._listed: tuple[int, float] | None = None  # (modification time of the folder, when to check it again)
 
     def entry(self, start: int, length: int) -> str:
-        """Return the name of the file that holds a range."""
+        """Return the path of the entry for a range."""
         return os.path.join(self.folder, f"{start:x}-{length:x}")
 
     def may_hold(self, start: int, length: int) -> bool:
-        """Return whether some entry is named for a range that holds this one."""
+        """Return whether an entry for a range that contains this one exists."""
         return os.path.exists(self.entry(start, length)) or self._holding(start, start + length) is not None
 
     def read(self, start: int, length: int) -> bytes | None:
-        """Return a range, or None if no entry holds it whole and undamaged; a damaged entry is deleted."""
+        """Return a range, or None if no undamaged entry contains it; a damaged entry is deleted."""
         data = self._read(start, length, 0, length)
         if data is None:
             span = self._holding(start, start + length)
@@ -60,13 +60,13 @@ class Entries:
         return data
 
     def add(self, start: int, length: int) -> None:
-        """Take note of an entry that was just written. Of two threads one may lose: it is listed later."""
+        """Add a new entry to the listing. Of two simultaneous additions one may be missing until the next listing."""
         self._spans = self._spans.with_span(start, start + length)
 
     def checksums(self, start: int, length: int, data: Any, first: int = 0) -> bytes:
-        """Return the CRC32C of each piece of `data`, which begins with piece `first` of an entry.
+        """Return the CRC32C of each piece of `data`, which starts at piece `first` of the entry.
 
-        They start from the entry's name and the piece's number: bytes in the wrong place do not pass.
+        Each is seeded with the name of the entry and the number of the piece: bytes in a wrong place do not match.
         """
         seed = crc32c(f"{self._label}/{start:x}-{length:x}".encode()) + first
         view = memoryview(data)
@@ -77,11 +77,11 @@ class Entries:
         return struct.pack(f"<{len(sums)}I", *sums)
 
     def _holding(self, start: int, end: int) -> tuple[int, int] | None:
-        found = self._spans.holding(start, end)
-        if found is None and self._is_outdated():
+        span = self._spans.holding(start, end)
+        if span is None and self._is_outdated():
             self._list()
-            found = self._spans.holding(start, end)
-        return found
+            span = self._spans.holding(start, end)
+        return span
 
     def _is_outdated(self) -> bool:
         if self._listed is None:
@@ -102,7 +102,7 @@ class Entries:
         self._listed = changed, ended + max(_RELIST_SECONDS, 20 * (ended - began))
 
     def _read(self, start: int, length: int, offset: int, wanted: int) -> bytes | None:
-        """Return `wanted` bytes from `offset` of the entry of a range; None if it is not there or damaged."""
+        """Return `wanted` bytes from `offset` of the entry for a range; None if it is missing or damaged."""
         path = self.entry(start, length)
         try:
             descriptor = open_regular(path)
@@ -123,18 +123,18 @@ class Entries:
                 os.unlink(path)
             return None
         if abs(time.time() - status.st_mtime) > _TOUCH_SECONDS:
-            with suppress(OSError):  # somebody else's, or evicted just now
+            with suppress(OSError):  # another user's entry, or evicted meanwhile
                 os.utime(path)
         return data[offset - begin : offset - begin + wanted]
 
 
 def file_bytes(length: int) -> int:
-    """Return the length of the file that holds so many bytes."""
+    """Return the length of the file of an entry with so many bytes."""
     return length + 4 * -(-length // _PIECE_BYTES)
 
 
 def _read_at(descriptor: int, start: int, length: int) -> bytes:
-    """Return up to `length` bytes of a file that nobody else reads through this descriptor."""
+    """Return up to `length` bytes of a file; moves the position of the descriptor."""
     os.lseek(descriptor, start, os.SEEK_SET)
     if length <= _ONE_READ_BYTES:
         return os.read(descriptor, length)

@@ -1,4 +1,4 @@
-"""Which of many cached ranges holds another: pure integers, no I/O."""
+"""Find the cached range that contains another one: pure integers, no I/O."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ def _integers() -> array[int]:
 
 @dataclass(frozen=True, slots=True)
 class Spans:
-    """Half-open ranges of which none lies within another. Never changes: threads may share it without a lock.
+    """Half-open ranges, none of which contains another. Immutable: threads may share it without a lock.
 
-    Sorted by start they are then sorted by end too, so that the last one which starts early enough
-    also reaches furthest. Takes 16 bytes a range.
+    Sorted by start they are also sorted by end, so of all that start early enough the last one reaches
+    furthest. Takes 16 bytes per range.
     """
 
     starts: array[int] = field(default_factory=_integers)
@@ -25,7 +25,7 @@ class Spans:
 
     @classmethod
     def of(cls, pairs: Iterable[tuple[int, int]]) -> Spans:
-        """Return those of (start, end) that lie within no other."""
+        """Return the (start, end) pairs that no other one contains."""
         starts, ends, reach = _integers(), _integers(), -1
         for start, end in sorted(pairs, key=lambda pair: (pair[0], -pair[1])):
             if end > reach:
@@ -38,14 +38,14 @@ class Spans:
         return len(self.starts)
 
     def holding(self, start: int, end: int) -> tuple[int, int] | None:
-        """Return one that holds all of start to end, or None. O(log n)."""
+        """Return a range that contains start to end, or None. O(log n)."""
         i = bisect_right(self.starts, start) - 1
         if i >= 0 and self.ends[i] >= end:
             return self.starts[i], self.ends[i]
         return None
 
     def with_span(self, start: int, end: int) -> Spans:
-        """Return these and one more, without those that lie within it."""
+        """Return a copy with one more range, without the ranges that it contains."""
         i = bisect_right(self.starts, start)
         if i and self.ends[i - 1] >= end:
             return self
@@ -58,7 +58,7 @@ class Spans:
         )
 
     def without_span(self, start: int, end: int) -> Spans:
-        """Return these without one; what lay within that one is not known any more."""
+        """Return a copy without one range. Ranges that it contained are not restored."""
         i = bisect_left(self.starts, start)
         if i == len(self) or (self.starts[i], self.ends[i]) != (start, end):
             return self

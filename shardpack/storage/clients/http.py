@@ -51,7 +51,7 @@ class HttpClient:
         for name, value in headers.items():
             if not isinstance(value, str) or not value.isascii() or not value.isprintable():
                 raise OptionError(
-                    f"storage_options: header {name!r} is not one line of printable ASCII; strip its line end"
+                    f"storage_options: header {name!r} is not a line of printable ASCII; strip its line end"
                 )
         self._url, self._query = url.rstrip("/"), f"?{query}" if query else ""
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "shardpack", **headers}
