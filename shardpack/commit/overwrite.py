@@ -59,7 +59,7 @@ def is_manifest(text: bytes) -> bool:
 
 
 def newest_manifest(target: Target) -> tuple[bytes, Manifest] | None:
-    """Return the newest undamaged manifest, as text and as value; None if there is none.
+    """Return the newest undamaged manifest as text and as value, or None.
 
     It may be newer than the copy: a run was killed before it replaced the copy, or the copy is damaged.
     """

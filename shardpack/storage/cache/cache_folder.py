@@ -182,7 +182,7 @@ class CacheFolder:
             os.close(descriptor)
 
     def _evict(self, num_bytes: int) -> int:
-        """Evict entries if there is no space for so many bytes; return the bytes reserved then. Looks at every file."""
+        """Evict entries if so many bytes do not fit; return the bytes reserved then. Looks at every file."""
         ages, sizes = array("d"), array("q")
         for folder in self._folders():
             for _, status in _files(folder, ENTRY_NAME):

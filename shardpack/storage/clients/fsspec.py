@@ -38,7 +38,7 @@ class FsspecClient:
 
         Raises:
             MissingDependencyError: fsspec or a package that the driver needs is not installed.
-            OptionError: There is no driver for this scheme, or it rejects these options.
+            OptionError: fsspec has no driver for this scheme, or the driver rejects these options.
         """
         scheme = url.partition("://")[0]
         try:
