@@ -1,4 +1,4 @@
-"""shardpack: plain tar shards with an offset index, to stream, seek and resume.
+"""shardpack: plain tar shards with an offset index, for streaming, random access and resuming.
 
 shardpack.pack("photos/", "out/")      # pack a folder
 ds = shardpack.open("out/")            # len(ds), ds[12], ds["cat/0001"], ds.get_many([...])

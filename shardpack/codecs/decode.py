@@ -165,8 +165,8 @@ def field_decoders(
         if field not in fields:
             raise FieldNotFoundError(f"decode names field {field!r}; there are: {', '.join(fields) or 'none'}")
     labels = {field: partial(decode_field, field) for field in fields if kind_of(field) in _LABELS}
-    found: dict[str, Decoder | None] = {**labels, **{f: _chosen(f, how, options) for f, how in decode.items()}}
-    return {field: function for field, function in found.items() if function is not None}
+    decoders: dict[str, Decoder | None] = {**labels, **{f: _chosen(f, how, options) for f, how in decode.items()}}
+    return {field: function for field, function in decoders.items() if function is not None}
 
 
 def _chosen(field: str, how: Any, options: ImageOptions) -> Decoder | None:

@@ -52,8 +52,8 @@ def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptio
         size = (-(-height // scale), -(-width // scale))
         if options.size in (None, size):
             buffer = out if out is not None and out.shape[:2] == size else None
-            found: Pixels = simplejpeg.decode_jpeg(payload, _COLORSPACES[form.mode], buffer=buffer, **reduced)
-            return found[..., 0] if form.mode == "L" else found
+            decoded: Pixels = simplejpeg.decode_jpeg(payload, _COLORSPACES[form.mode], buffer=buffer, **reduced)
+            return decoded[..., 0] if form.mode == "L" else decoded
         pixels = simplejpeg.decode_jpeg(payload, _RESIZED[form.mode], **reduced)
     except ValueError:  # damaged or unsupported: Pillow decides
         return None

@@ -202,19 +202,19 @@ def check_kind(metadata: Mapping[str, str], schema: Schema, name: str) -> None:
     """
     if metadata.get("format") != schema.kind:
         raise _broken(f"is not a {schema.kind}: its format is {metadata.get('format')!r:.40}", name)
-    found = metadata.get("version", "")
-    if not _VERSION.fullmatch(found):
-        raise _broken(f"has a bad version {found[:20]!r}", name)
-    if int(found) > schema.version:
+    version = metadata.get("version", "")
+    if not _VERSION.fullmatch(version):
+        raise _broken(f"has a bad version {version[:20]!r}", name)
+    if int(version) > schema.version:
         raise UnsupportedVersionError(
-            f"{schema.kind} version {found} is not known: expected at most {schema.version}; upgrade shardpack",
+            f"{schema.kind} version {version} is not known: expected at most {schema.version}; upgrade shardpack",
             path=name,
             offset=8,
         )
 
 
-def _check_known(what: str, found: Iterable[str], known: Iterable[str], schema: Schema, name: str) -> None:
-    unknown = [n for n in sorted(set(found).difference(known)) if not n.startswith(IGNORED)]
+def _check_known(what: str, names: Iterable[str], known: Iterable[str], schema: Schema, name: str) -> None:
+    unknown = [n for n in sorted(set(names).difference(known)) if not n.startswith(IGNORED)]
     if unknown:
         raise UnsupportedVersionError(
             f"{schema.kind} has the {what} {unknown[0][:40]!r}, which this version of shardpack does not know; "

@@ -236,10 +236,10 @@ def parse_names(text: str, name: str, what: str = "field names") -> tuple[str, .
 
 
 def _text(metadata: dict[str, str], what: str, pattern: re.Pattern[str], name: str) -> str:
-    found = metadata.get(what, "")
-    if not pattern.fullmatch(found):
-        raise _broken(f"has a bad {what} {found[:24]!r}", name)
-    return found
+    text = metadata.get(what, "")
+    if not pattern.fullmatch(text):
+        raise _broken(f"has a bad {what} {text[:24]!r}", name)
+    return text
 
 
 def _number(metadata: dict[str, str], what: str, name: str) -> int:

@@ -90,23 +90,23 @@ _MUST_AGREE = {
 }
 
 
-def check_same_order(found: StreamState, own: StreamState) -> None:
+def check_same_order(state: StreamState, own: StreamState) -> None:
     """Raise OptionError unless a state belongs to the data and order of a stream.
 
     Options that a resumed stream takes from the state (window_blocks, partitions, global_batch) are not compared.
 
     Args:
-        found: The state to resume from.
+        state: The state to resume from.
         own: A state of the stream that resumes.
     """
     for name, what in _MUST_AGREE.items():
-        theirs, ours = getattr(found, name), getattr(own, name)
+        theirs, ours = getattr(state, name), getattr(own, name)
         if theirs == ours or (name == "seed" and (theirs - ours) % 2**64 == 0):
             continue
-        if name == "fingerprint" and found.generation != own.generation:
+        if name == "fingerprint" and state.generation != own.generation:
             raise OptionError(
-                f"state is of generation {found.generation} of the dataset, this is generation {own.generation}; "
-                f"resume with open(generation={found.generation}), or start the epoch anew"
+                f"state is of generation {state.generation} of the dataset, this is generation {own.generation}; "
+                f"resume with open(generation={state.generation}), or start the epoch anew"
             )
         raise OptionError(
             f"state is of {what}: {name} is {shown(theirs)} there, {shown(ours)} here; "

@@ -28,7 +28,7 @@ SMALLEST_SHARE = 1e-6
 LONGEST = 1 << 60  # items per partition
 
 _BITS = 32  # precision of shares, ratios and phases
-_ONE = 1 << _BITS
+ONE = 1 << _BITS  # a share of the whole mix
 
 
 def shares(weights: Sequence[float]) -> tuple[int, ...]:
@@ -51,7 +51,7 @@ def shares(weights: Sequence[float]) -> tuple[int, ...]:
     if min(exact) < SMALLEST_SHARE * total:
         number = exact.index(min(exact))
         raise OptionError(f"weight of dataset {number} is less than a millionth of all; leave it out instead")
-    return tuple(round(_ONE * weight / total) for weight in exact)
+    return tuple(round(ONE * weight / total) for weight in exact)
 
 
 class Schedule:
@@ -74,7 +74,7 @@ class Schedule:
             (left, _, first), (right, _, second) = heapq.heappop(branches), heapq.heappop(branches)
             fork = len(children)
             children.append((first, second))
-            ratios.append((2 * _ONE * left + left + right) // (2 * (left + right)))  # to the nearest, halves up
+            ratios.append((2 * ONE * left + left + right) // (2 * (left + right)))  # to the nearest, halves up
             depths[fork] = 1 + max(depths[first], depths[second])
             heapq.heappush(branches, (left + right, len(weights) + fork, fork))
         self._children = np.array(children, np.int64).reshape(-1, 2)
@@ -101,16 +101,16 @@ class Schedule:
 
     def counts(self, end: Integers | int) -> Integers:
         """Return (p, k) how many items before `end`, a number or (p) numbers, of a partition are from each source."""
-        found = np.empty((len(self._partitions), self.num_sources), np.int64)
+        counts = np.empty((len(self._partitions), self.num_sources), np.int64)
         waiting = [(self._root, np.zeros_like(self._partitions) + end)]
         while waiting:
             fork, count = waiting.pop()
             if fork < 0:
-                found[:, ~fork] = count
+                counts[:, ~fork] = count
                 continue
             left = self._left(np.full(len(count), fork), self._partitions, count)
             waiting += zip(self._children[fork].tolist(), (left, count - left), strict=True)
-        return found
+        return counts
 
     def offsets(self, source: int, numbers: Integers) -> list[int]:
         """Return (p) the offset in each partition of one source's item, given (p) its number in each partition."""
@@ -120,14 +120,14 @@ class Schedule:
             ((fork, side),) = np.argwhere(self._children == branch).tolist()
             ratio, phase = int(self._ratio[fork]), self._phase[fork].astype(object)
             if side:  # the items that go right form the even sequence of the other ratio
-                ratio, phase = _ONE - ratio, _ONE - 1 - phase
-            offset = -(-((offset + 1) * _ONE - phase) // ratio) - 1  # the first at which the count exceeds it
+                ratio, phase = ONE - ratio, ONE - 1 - phase
+            offset = -(-((offset + 1) * ONE - phase) // ratio) - 1  # the first at which the count exceeds it
             branch = fork
-        return [int(found) for found in offset]
+        return [int(number) for number in offset]
 
     def _left(self, fork: Integers, partition: Integers, count: Integers) -> Integers:
         """Return (n) how many of the first `count` items of a fork go left: (ratio * count + phase) >> 32."""
-        whole, rest = count >> _BITS, (count & (_ONE - 1)).astype(np.uint64)
+        whole, rest = count >> _BITS, (count & (ONE - 1)).astype(np.uint64)
         ratio = self._ratio[fork]
         part = (ratio * rest + self._phase[fork, partition]) >> np.uint64(_BITS)  # below 2^64: ratio < 2^32
         return ratio.astype(np.int64) * whole + part.astype(np.int64)

@@ -47,13 +47,13 @@ class SortedPermutations:
 
     def get(self, count: int, key: int) -> Integers:
         """Return `permutation(count, key)`."""
-        found = self._kept.get(key)
-        if found is None or len(found) != count:
+        order = self._kept.get(key)
+        if order is None or len(order) != count:
             if self._numbers > self._max_numbers:
                 self._kept, self._numbers = {}, 0
-            found = self._kept[key] = permutation(count, key)
+            order = self._kept[key] = permutation(count, key)
             self._numbers += count
-        return found
+        return order
 
 
 def shuffled_within(
@@ -70,7 +70,7 @@ def shuffled_within(
     if len(group) and (group == group[0]).all():  # the usual case of one partition
         count, key = int(counts[group[0]]), int(keys[group[0]])
         return known.get(count, key)[slots] if count <= SORTED_UP_TO else shuffled(slots, count, key)
-    found = np.empty_like(slots)
+    elements = np.empty_like(slots)
     small = counts[group] <= SORTED_UP_TO
     order = np.argsort(group, kind="stable")
     order = order[small[order]]
@@ -78,14 +78,14 @@ def shuffled_within(
     for begin, end in pairwise(edges):
         mine = order[begin:end]
         g = int(group[mine[0]])
-        found[mine] = known.get(int(counts[g]), int(keys[g]))[slots[mine]]
+        elements[mine] = known.get(int(counts[g]), int(keys[g]))[slots[mine]]
     large = np.flatnonzero(~small)
     if len(large):
         used, which = np.unique(group[large], return_inverse=True)
         bits = np.array([(count - 1).bit_length() for count in counts[used].tolist()], np.int64)[which.reshape(-1)]
         sizes = counts[group[large]].astype(np.uint64)
-        found[large] = _walk(slots[large].astype(np.uint64), sizes, keys[group[large]], bits)
-    return found
+        elements[large] = _walk(slots[large].astype(np.uint64), sizes, keys[group[large]], bits)
+    return elements
 
 
 def _walk(values: Words, count: Any, key: Any, bits: Any) -> Integers:

@@ -19,7 +19,7 @@ import numpy as np
 
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import shown
-from shardpack.order.mixture import LONGEST, Schedule, check_length, length_until, shares
+from shardpack.order.mixture import LONGEST, ONE, Schedule, check_length, length_until, shares
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, Shuffle, as_shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.permutation import MIX_SEED, derive_key
@@ -32,7 +32,6 @@ from shardpack.stream.source import Source, Streamable
 from shardpack.stream.stream import Stream
 
 STOPS = ("first", "all")
-ONE = 1 << 32  # of a weight
 SAMPLES_PER_PARTITION = 64  # of the smallest dataset at least, where nobody says how many partitions there are
 
 _Scheduled = tuple[Integers, Integers, Integers]  # (n) dataset, partition, and number in that dataset's partition

@@ -18,7 +18,7 @@ from shardpack.codecs.collate import stacked
         ([np.zeros((2, 3), np.uint8)] * 2, np.uint8),
     ],
 )
-def test_alike(values, dtype):
+def test_values_alike_become_one_array(values, dtype):
     found = stacked(values)
     assert found.dtype == dtype
     assert found.flags.c_contiguous
@@ -42,7 +42,7 @@ def test_alike(values, dtype):
         [np.zeros(2, np.uint8), np.zeros(2)],
     ],
 )
-def test_not_alike(values):
+def test_other_values_stay_a_list(values):
     assert stacked(values) is values
 
 

@@ -27,7 +27,7 @@ def saved(kind, mode="RGB", **options):
 
 
 @given(st.sampled_from(KINDS), st.binary(max_size=200))
-def test_garbage_is_a_decode_error_or_a_value(field, payload):
+def test_garbage_decodes_or_raises_decode_error(field, payload):
     with suppress(DecodeError):
         decode_field(field, payload)
 
@@ -83,7 +83,7 @@ def test_arrays(dtype, values):
         ("ppm", "PPM", "RGB"),
     ],
 )
-def test_pictures_keep_their_mode(field, kind, mode):
+def test_images_keep_their_mode(field, kind, mode):
     image = decode_field(field, saved(kind, mode))
     assert (image.mode, image.size, image.format) == (mode, (5, 4), kind)
     assert image.getpixel((0, 0)) is not None  # loaded: needs no file any more
@@ -94,7 +94,7 @@ def test_webp():
     assert decode_field("webp", saved("WEBP")).size == (5, 4)
 
 
-def test_orientation_is_left_alone():
+def test_orientation_is_not_applied():
     buffer = io.BytesIO()
     exif = Image.Exif()
     exif[0x0112] = 6  # turn right
@@ -102,7 +102,7 @@ def test_orientation_is_left_alone():
     assert decode_field("jpg", buffer.getvalue()).size == (5, 4)
 
 
-def test_a_picture_is_what_its_bytes_say():
+def test_the_bytes_decide_the_format():
     assert decode_field("jpg", saved("PNG")).format == "PNG"
 
 
@@ -117,10 +117,10 @@ def test_no_other_format_is_tried(monkeypatch):
     assert {"JPEG", "PNG", "TIFF"} <= set(asked)
 
 
-def test_a_cut_picture_is_an_error():
+def test_a_truncated_image_is_an_error():
     with pytest.raises(DecodeError, match=r"'jpg'.*truncated.*shardpack cat"):
         decode_field("jpg", make_jpeg()[:-200])
 
 
-def test_every_decoder_is_for_a_single_last_part():
+def test_decoders_are_for_the_last_part_of_a_name():
     assert all("." not in kind and kind.islower() for kind in decode._DECODERS)

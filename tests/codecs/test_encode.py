@@ -32,7 +32,7 @@ def test_bytes_are_stored_as_they_are(field, payload):
         assert stored == payload
 
 
-def test_no_memory_is_shared_with_what_can_change():
+def test_no_memory_is_shared_with_mutable_values():
     """A writer keeps payloads for a while; callers fill their buffer again meanwhile."""
     for make in (bytearray, lambda data: memoryview(bytearray(data))):
         value = make(b"first")
@@ -48,19 +48,19 @@ def test_views_are_stored_by_content():
 
 
 @given(json_values)
-def test_json_comes_back(value):
+def test_json_round_trips(value):
     payload = encode_field("json", value)
     assert decode_field("json", payload) == value
     assert payload == encode_field("meta.json", value)
 
 
 @given(text)
-def test_text_comes_back(value):
+def test_text_round_trips(value):
     assert decode_field("txt", encode_field("txt", value)) == value
 
 
 @given(st.integers(-(10**30), 10**30))
-def test_classes_come_back(value):
+def test_classes_round_trip(value):
     assert decode_field("cls", encode_field("cls", value)) == value
 
 
@@ -95,7 +95,7 @@ def test_what_a_field_cannot_store_is_refused(field, value, says):
         encode_field(field, value)
 
 
-def test_values_that_hold_themselves_are_refused():
+def test_values_that_contain_themselves_are_refused():
     loop: list[object] = []
     loop.append(loop)
     deep: list[object] = []

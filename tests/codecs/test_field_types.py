@@ -38,7 +38,7 @@ def test_others_by_name(field):
 @pytest.mark.parametrize(
     ("field", "kind"), [("jpg", "JPEG"), ("png", "PNG"), ("gif", "GIF"), ("bmp", "BMP"), ("tif", "TIFF")]
 )
-def test_images_begin_as_they_are_called(field, kind):
+def test_images_have_the_signature_of_their_name(field, kind):
     payload = saved(kind)
     assert signature_problem(f"x.{field}", payload[:SIGNATURE_BYTES]) is None
     assert decode_problem(field, payload) is None
@@ -65,6 +65,6 @@ def test_json(payload, value):
     ("payload", "match"),
     [(b"", "not JSON"), (b"\xff", "not UTF-8 at byte 0"), (b"NaN", "not a JSON number"), (b"[" * 100_000, "not JSON")],
 )
-def test_what_is_not_json(payload, match):
+def test_texts_that_are_not_json_are_refused(payload, match):
     with pytest.raises(DecodeError, match=match):
         parse_json(payload)

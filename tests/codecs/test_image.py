@@ -109,7 +109,7 @@ def test_exif_orientation_is_applied_only_when_asked(orientation, fast_jpeg):
     assert decoded(payload, exif_transpose=True, size=(8, 6), fast_jpeg=fast_jpeg).shape == (8, 6, 3)
 
 
-def test_exif_of_a_turned_picture_decides_how_far_it_may_be_reduced():
+def test_reduction_respects_the_exif_orientation():
     exif = Image.Exif()
     exif[0x0112] = 6
     payload = saved(Image.new("RGB", (400, 100)), "JPEG", exif=exif)
@@ -164,7 +164,7 @@ def test_alpha_is_dropped_not_blended():
     assert np.array_equal(decoded(grey, "l8"), np.asarray(Image.fromarray(rgba).convert("LA"))[..., 0])
 
 
-def test_opaque_pictures_have_full_alpha(fast_jpeg):
+def test_opaque_images_have_full_alpha(fast_jpeg):
     for payload in (saved(Image.fromarray(NOISE)), make_jpeg()):
         for options in ({}, {"size": (7, 9)}):
             assert (decoded(payload, "rgba8", fast_jpeg=fast_jpeg, **options)[..., 3] == 255).all()
@@ -203,14 +203,14 @@ def test_a_bomb_is_an_error(monkeypatch, fast_jpeg):
     assert decoded(make_jpeg(), fast_jpeg=fast_jpeg).shape == (24, 32, 3)
 
 
-def test_garbage_names_field_name_and_cause(fast_jpeg):
+def test_errors_name_the_field_and_the_cause(fast_jpeg):
     for payload in (b"", b"x", make_jpeg()[:300], b"\xff\xd8\xff" + bytes(50), b"%!PS-Adobe-3.0 EPSF-3.0\n"):
         with pytest.raises(DecodeError, match=r"^field 'jpg' does not decode as rgb8: .*; look at it with"):
             decoded(payload, fast_jpeg=fast_jpeg)
 
 
 @given(st.binary(max_size=300), st.sampled_from(["rgb8", "l", "pil"]), st.integers(3, 500))
-def test_nothing_but_decode_errors(noise, name, at):
+def test_only_decode_errors_are_raised(noise, name, at):
     payload = make_jpeg()
     for broken in (noise, payload[:at] + noise + payload[at:]):
         with suppress(DecodeError):
@@ -226,14 +226,14 @@ def test_size_stretches_as_pillow_does():
 
 
 @pytest.mark.parametrize(("side", "expected"), [(12, (13, 16)), (24, (25, 32)), (49, (50, 63)), (50, (99, 125))])
-def test_reduced_pictures_are_no_smaller_than_asked(side, expected, fast_jpeg):
+def test_reduced_images_are_at_least_as_large_as_requested(side, expected, fast_jpeg):
     payload = make_jpeg(125, 99)
     assert decoded(payload, min_size=side, fast_jpeg=fast_jpeg).shape[:2] == expected
     assert decoded(payload, min_size=side, reduced=False, fast_jpeg=fast_jpeg).shape[:2] == (99, 125)
 
 
 @given(st.integers(32, 90), st.integers(32, 90), st.integers(4, 40), st.integers(4, 40))
-def test_reduced_is_near_the_whole(width, height, tall, wide):
+def test_reduced_images_are_close_to_full_ones(width, height, tall, wide):
     """Where an image is smooth; on photographs of 800 x 600 brought to 224 x 224 the mean is 0.6 of 255."""
     down, across = np.mgrid[0 : 250 : 1j * height, 0 : 250 : 1j * width]
     payload = saved(Image.fromarray(np.dstack((down, across, 250 - down)).astype(np.uint8)), "JPEG", quality=95)
@@ -263,7 +263,7 @@ def test_simplejpeg_is_within_two_steps_of_pillow(name, options, made, width):
 
 @pytest.mark.parametrize("name", [*ARRAYS, "torchrgb", "torchrgb8", "torchl"])
 @pytest.mark.parametrize("size", [(24, 32), (12, 16), (10, 11)])
-def test_slots_hold_what_is_decoded(name, size, fast_jpeg):
+def test_images_are_decoded_into_out_rows(name, size, fast_jpeg):
     if name.startswith("torch"):
         pytest.importorskip("torch")
     decode = ImageDecoder("jpg", name, ImageOptions(size=size, fast_jpeg=fast_jpeg))
@@ -275,7 +275,7 @@ def test_slots_hold_what_is_decoded(name, size, fast_jpeg):
     assert (out_rows[2] == 77).all()
 
 
-def test_there_are_slots_only_where_shapes_are_known():
+def test_out_rows_need_a_known_shape():
     assert ImageDecoder("jpg", "rgb8", ImageOptions(min_size=5)).out_rows(3) is None
     assert ImageDecoder("jpg", "pil", ImageOptions(size=5)).out_rows(3) is None
 

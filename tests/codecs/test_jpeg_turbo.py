@@ -12,7 +12,7 @@ from tests.conftest import make_jpeg
 simplejpeg = pytest.importorskip("simplejpeg")
 
 
-def test_it_is_found():
+def test_installed_returns_the_module():
     assert installed() is simplejpeg
 
 
@@ -25,5 +25,5 @@ def test_pixels_in_place():
 
 
 @pytest.mark.parametrize("payload", [b"", b"\x89PNG\r\n\x1a\n", make_jpeg()[:100], b"\xff\xd8\xff" + bytes(50)])
-def test_what_is_left_to_pillow(payload):
+def test_unsupported_files_are_left_to_pillow(payload):
     assert decode_jpeg(simplejpeg, payload, FORMS["rgb8"], ImageOptions(), None) is None

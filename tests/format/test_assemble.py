@@ -24,7 +24,7 @@ def dataset(**options):
     return [info, other], keys, *encode_dataset([info, other], hash_keys(keys, len(keys)), **options)
 
 
-def test_files_in_order_and_what_is_in_them():
+def test_files_come_in_order_of_publication_with_their_contents():
     shards, keys, manifest, files = dataset(classes=["cat", "dog"], rejected=[("x.jpg", "broken")])
     data = {path: b"".join(parts) for path, parts in files}
     assert [path for path, _ in files] == [
@@ -52,7 +52,7 @@ def test_files_in_order_and_what_is_in_them():
     assert [lookup.positions(hash_key(key)) for key in keys] == [[i] for i in range(len(keys))]
 
 
-def test_the_totals():
+def test_totals_are_sums_over_shards():
     shards, _, manifest, _ = dataset()
     assert (manifest.num_shards, manifest.num_samples) == (2, 2 * len(SAMPLES))
     assert manifest.num_bytes == sum(info.num_bytes for info in shards)
@@ -60,13 +60,13 @@ def test_the_totals():
     assert manifest.fingerprint == fingerprint_text(chain(shards))
 
 
-def test_a_dataset_of_nothing():
+def test_a_dataset_without_samples():
     manifest, files = encode_dataset([], np.zeros(0, np.uint64), packed_with={})
     assert [path for path, _ in files] == [".shardpack/manifests/000001.json", ".shardpack/manifest.json"]
     assert parse_manifest(files[-1][1][0]) == manifest
 
 
-def test_an_index_and_what_the_table_says_of_it():
+def test_the_shard_info_matches_the_index_file():
     index = small_shard(SAMPLES)[1]
     info, parts = encode_shard("x.tar", index, location=3)
     data = b"".join(parts)
@@ -75,7 +75,7 @@ def test_an_index_and_what_the_table_says_of_it():
 
 
 @pytest.mark.parametrize("names", [("a.tar", "a.tar"), ("a.tar", "a")])
-def test_two_shards_of_one_index_are_refused(names):
+def test_shards_with_the_same_index_path_are_refused(names):
     shards = [encode_shard(name, small_shard(SAMPLES)[1])[0] for name in names]
     with pytest.raises(FormatError, match="two shards have the same name"):
         encode_dataset(shards, np.zeros(6, np.uint64), packed_with={})

@@ -20,10 +20,10 @@ from shardpack.format.checksum import crc32c
         (bytes(range(31, -1, -1)), 0x113FDB5C),
     ],
 )
-def test_vectors(data, checksum):
+def test_known_checksums(data, checksum):
     assert crc32c(data) == checksum
 
 
 @given(st.binary(max_size=200), st.binary(max_size=200))
-def test_a_checksum_goes_on_from_the_one_before(first, second):
+def test_a_checksum_continues_from_a_previous_one(first, second):
     assert crc32c(second, crc32c(first)) == crc32c(first + second)

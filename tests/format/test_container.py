@@ -34,7 +34,7 @@ def encode(columns, metadata) -> bytes:
 
 
 @given(columns(), st.dictionaries(NAMES, st.text(st.characters(exclude_categories=["Cs"]), max_size=8), max_size=1))
-def test_bytes_are_the_library_s(arrays, metadata):
+def test_bytes_equal_those_of_the_safetensors_library(arrays, metadata):
     judge = judge_module("safetensors.numpy")
     ours = encode(arrays, metadata)
     if metadata:  # without any, the library leaves the entry out; with several, their order is not fixed
@@ -187,7 +187,7 @@ def test_unknown_names_need_a_newer_shardpack(header):
     assert caught.value.path == "x.index"
 
 
-def test_names_that_begin_with_x_are_passed_over():
+def test_names_that_begin_with_x_are_ignored():
     header = {
         "__metadata__": {**META, "known": "1", "x-more": "2"},
         "a": {**GOOD, "x-of": [1]},
@@ -198,7 +198,7 @@ def test_names_that_begin_with_x_are_passed_over():
     assert metadata == {**META, "known": "1"}
 
 
-def test_an_entry_that_says_more_is_refused():
+def test_an_entry_with_other_names_is_refused():
     with pytest.raises(CorruptIndexError, match="other names than"):
         safetensors.parse(container({"a": {**GOOD, "stride": 2}}, bytes(2)), name="x")
 
@@ -209,7 +209,7 @@ def test_a_known_column_of_another_dtype_is_refused():
         safetensors.parse(container(header, bytes(2)), name="x", schema=SCHEMA)
 
 
-def test_a_layout_needs_only_the_header():
+def test_parse_header_needs_only_the_header():
     whole = container({"__metadata__": META, "a": GOOD}, b"ab")
     layout = safetensors.parse_header(whole[:-2], name="x", num_bytes=len(whole), schema=SCHEMA)
     at = layout.columns["a"]

@@ -31,7 +31,7 @@ def test_the_generation_of_a_file(path, generation):
     assert generation_of(path) == generation
 
 
-def test_the_table_out_of_whole_files():
+def test_whole_table_reads_whole_files():
     files = small_dataset(3)
     whole = parse_manifest(files[FILE_NAME])
     assert [whole_table(whole, files.get).shard(n).name for n in range(3)] == [f"shard-{n:06d}.tar" for n in range(3)]

@@ -18,19 +18,19 @@ from tests.format.test_shard_table import Opened, shard_lists
 SHARD = ShardInfo("x.tar", 3, 2048, 0xDEADBEEF, 512, 7, {"jpg": 3})
 
 
-def test_it_is_the_hash_of_five_numbers():
+def test_a_link_hashes_five_numbers():
     first = xxhash.xxh3_64_intdigest(struct.pack("<5Q", 0, 3, 2048, 0, 0xDEADBEEF))
     assert chain([SHARD]) == first
     second = xxhash.xxh3_64_intdigest(struct.pack("<5Q", first, 3, 2048, 1, 7))
     assert chain([SHARD, replace(SHARD, crc32c=None)]) == second
 
 
-def test_of_nothing():
+def test_no_shards_give_zero():
     assert fingerprint_text(chain([])) == "0000000000000000"
 
 
 @given(shard_lists(max_size=6), st.data())
-def test_it_grows_by_what_is_added_and_is_the_same_over_columns(shards, data):
+def test_the_chain_can_be_extended_and_equals_that_of_columns(shards, data):
     cut = data.draw(st.integers(0, len(shards)))
     assert chain(shards[cut:], chain(shards[:cut])) == chain(shards)
     assert chain_columns(ShardTable([Opened(shards).reader]).columns()) == chain(shards)
@@ -48,10 +48,10 @@ def test_it_grows_by_what_is_added_and_is_the_same_over_columns(shards, data):
         ({"index_crc32c": 8}, False),
     ],
 )
-def test_what_it_tells_apart(change, differs):
+def test_different_shards_have_different_fingerprints(change, differs):
     assert (chain([replace(SHARD, **change)]) != chain([SHARD])) == differs
 
 
-def test_order_counts():
+def test_the_order_of_shards_matters():
     other = replace(SHARD, num_bytes=4096)
     assert chain([SHARD, other]) != chain([other, SHARD])

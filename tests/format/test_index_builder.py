@@ -51,7 +51,7 @@ def test_each_member_lands_in_its_cell(data):
     parse_index(b"".join(encode_index(index)), name="x")
 
 
-def test_the_index_stays_in_proportion_to_the_members():
+def test_the_size_of_an_index_is_proportional_to_its_members():
     """As macOS makes tars: a file of its own name beside each image, here in 40,000 samples of one field."""
     members = [(row, 0) for row in range(40_000)] + [(40_000, code) for code in range(1, 1001)]
     fields = ["jpg", *(f"_{i:04d}.jpg" for i in range(1000))]
@@ -72,7 +72,7 @@ def test_the_index_takes_under_64_bytes_for_a_sample_of_two_fields_without_its_k
     assert len(header) < 1024
 
 
-def test_as_many_fields_as_a_number_can_tell_apart():
+def test_the_largest_number_of_fields():
     fields = [f"{i:05x}" for i in range(MAX_FIELDS)]
     index = build([(i, i) for i in range(MAX_FIELDS)], num_samples=MAX_FIELDS, fields=fields)
     found = parse_index(b"".join(encode_index(index)), name="x")
@@ -87,7 +87,7 @@ def test_as_many_fields_as_a_number_can_tell_apart():
         ([f"{i:04d}{'n' * 250}" for i in range(5000)], r"takes 12\d{5} bytes, limit 1044480: '0000n"),
     ],
 )
-def test_more_field_names_than_an_index_holds(fields, reason):
+def test_too_many_field_names_are_refused(fields, reason):
     with pytest.raises(FormatError, match=rf"the list of different fields {reason}.*before the first dot") as caught:
         build([(i, i) for i in range(len(fields))], num_samples=len(fields), fields=fields, shard="a/x.tar")
     assert caught.value.shard == "a/x.tar"

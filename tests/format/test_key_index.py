@@ -59,7 +59,7 @@ def positions_of(hashes) -> dict[int, list[int]]:
 
 
 @given(st.lists(HASHES, max_size=40), st.lists(HASHES, max_size=20), st.lists(HASHES, max_size=5))
-def test_positions_are_those_of_a_dict(hashes, more, others):
+def test_positions_equal_those_of_a_dict(hashes, more, others):
     index, expected = index_of(hashes, more), positions_of([*hashes, *more])
     index.check()
     for hashed in [*hashes, *more, *others]:
@@ -76,7 +76,7 @@ def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
 
 
 @given(st.lists(st.tuples(HASHES, st.integers(1, 600)), max_size=4), st.data())
-def test_unique_position_is_right_or_leaves_it_to_positions(runs, data):
+def test_unique_position_is_right_or_minus_one(runs, data):
     hashes = data.draw(st.permutations([hashed for hashed, length in runs for _ in range(min(length, 3))]))
     hashes += [hashed for hashed, length in runs for _ in range(length - 3)]
     index = index_of(hashes)
@@ -141,7 +141,7 @@ def test_many_keys_need_two_rounds():
 
 
 @given(st.lists(st.sampled_from([3, 4, 5]), min_size=1, max_size=1500))
-def test_what_is_needed_holds_runs_of_one_hash_too(hashes):
+def test_needed_includes_runs_of_one_hash(hashes):
     whole = opened(hashes)
     index, wanted_hashes = KeyIndex([whole.reader]), np.array([2, 3, 4, 5, 6], np.uint64)
     while wanted := index.needed(wanted_hashes):
@@ -168,7 +168,7 @@ def entries(count: int = 1100) -> np.ndarray:
     return np.stack([np.arange(count) * 5, np.arange(count)[::-1]], axis=1).astype("<u8")
 
 
-def test_a_forged_segment_is_fine_as_such():
+def test_a_forged_segment_passes_without_a_fault():
     forged(entries()).check()
 
 

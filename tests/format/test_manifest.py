@@ -105,7 +105,7 @@ def test_parse_undoes_encode(manifest):
     assert replace(found, packed_with={}) == replace(manifest, packed_with={})
 
 
-def test_the_text():
+def test_the_encoded_text():
     assert encode_manifest(
         replace(GOOD, parent=None, locations=(".",), key_segments=(), table_segments=())
     ).decode() == (
@@ -244,12 +244,12 @@ def test_refused(text, reason):
         changed(parent={"generation": 1, "num_bytes": 1, "crc32c": "00000000", "more": 1}),
     ],
 )
-def test_what_is_not_known_needs_a_newer_shardpack(text):
+def test_unknown_names_need_a_newer_shardpack(text):
     with pytest.raises(UnsupportedVersionError, match="upgrade shardpack"):
         parse_manifest(text)
 
 
-def test_the_version_that_is_needed_is_named():
+def test_the_required_version_is_named():
     text = changed(deleted=[], packed_with={"shardpack": "9.8.7"})
     with pytest.raises(
         UnsupportedVersionError, match=r"has 'deleted' in manifest.*upgrade shardpack to 9\.8\.7, or later"
@@ -257,7 +257,7 @@ def test_the_version_that_is_needed_is_named():
         parse_manifest(text)
 
 
-def test_names_that_begin_with_x_are_passed_over():
+def test_names_that_begin_with_x_are_ignored():
     values = json.loads(encode_manifest(GOOD))
     values["x-note"] = {"any": ["thing"]}
     values["keys"][0]["x-note"] = 1

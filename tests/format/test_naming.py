@@ -43,11 +43,11 @@ def webdataset_split(name: str) -> tuple[str, str] | None:
 @example("____.jpg")
 @example("___")
 @example("a.İ")
-def test_split_name_is_webdataset_s(name):
+def test_split_name_equals_that_of_webdataset(name):
     assert split_name(name) == webdataset_split(name)
 
 
-def test_the_rules_copied_here_are_still_webdataset_s():
+def test_the_copied_rules_are_those_of_the_installed_webdataset():
     judge = judge_module("webdataset.tariterators")
     assert inspect.signature(judge.tar_file_iterator).parameters["skip_meta"].default == r"__[^/]*__($|/)"
     assert (judge.meta_prefix, judge.meta_suffix) == ("__", "__")
@@ -80,7 +80,7 @@ def test_split_name_by_example(name, cut):
 
 
 @given(safe_keys(), safe_fields())
-def test_safe_names_are_cut_where_they_were_joined(key, field):
+def test_safe_names_are_split_where_they_were_joined(key, field):
     assume(not naming._META.match(key))
     assert key_problem(key) is None
     check_key(key)
@@ -89,7 +89,7 @@ def test_safe_names_are_cut_where_they_were_joined(key, field):
 
 
 @given(tricky_names(), st.sampled_from(["jpg", "seg.png", "x_"]))
-def test_keys_without_a_problem_are_cut_where_they_were_joined(key, field):
+def test_keys_without_a_problem_are_split_where_they_were_joined(key, field):
     if key_problem(key) is None:
         assert split_name(f"{key}.{field}") == (key, field)
         last = key.rpartition("/")[2]
@@ -161,7 +161,7 @@ def test_safe_fields_by_example(field):
 @example(b"__x__/__y", False)
 @example(b"\xff%2F%", True)
 @example(b"a/./../..", False)
-def test_escaped_keys_are_safe_and_come_back(raw, upper):
+def test_escaped_keys_are_safe_and_can_be_unescaped(raw, upper):
     escaped = escape_key(raw, escape_upper=upper)
     assert key_problem(escaped) is None
     assert os.fsencode(unescape_key(escaped)) == raw

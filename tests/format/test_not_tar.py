@@ -49,7 +49,7 @@ def test_compressed_tars_are_named_with_the_command_that_helps(name, data, lengt
     assert (caught.value.shard, caught.value.offset) == ("deep/x.tar", 0)
 
 
-def test_what_has_no_magic_number_is_known_by_its_name():
+def test_files_without_a_magic_number_are_identified_by_name():
     assert what_it_is(b"\x0b\x02\x80" * 30, "x.tar.br")[0].startswith("compressed with brotli")
     assert what_it_is(SKIPPED[:4] + b"\xff" * 20, "x.tar.lz4")[0].startswith("compressed with lz4")
     assert what_it_is(SKIPPED[:4] + b"\xff" * 20, "x.tar")[0].startswith("compressed with zstd")
@@ -71,7 +71,7 @@ def test_other_archives_are_named(start, kind):
 
 
 @pytest.mark.parametrize("name", ["x.tar", "x.tar.gz"])
-def test_the_command_works_as_it_is_told(name, tmp_path):
+def test_the_command_in_the_advice_works(name, tmp_path):
     (tmp_path / name).write_bytes(gzip.compress(TAR))
     with pytest.raises(CorruptShardError) as caught:
         parse([(tmp_path / name).read_bytes()], f"deep/{name}")
@@ -80,7 +80,7 @@ def test_the_command_works_as_it_is_told(name, tmp_path):
     assert [path.read_bytes() for path in tmp_path.iterdir() if path.name != name] == [TAR]
 
 
-def test_what_is_nothing_known():
+def test_unknown_files():
     assert what_it_is(b"", "x.tar.gz") == ("not a tar: the file is empty", "copy it again, or leave it out")
     assert what_it_is(b"hello", "x.tar")[0] == "not a tar: the first block is not a header"
     assert compression_of(b"hello", "x.tar") is None

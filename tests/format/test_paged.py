@@ -71,7 +71,7 @@ class Opened:
 
 
 @pytest.mark.parametrize("count", [1, 511, 512, 513, 5000])
-def test_each_value_is_on_the_page_before_that_which_begins_with_more(count):
+def test_page_of_returns_the_last_page_that_begins_below_a_value(count):
     values = np.arange(count) * 3 + 1
     opened = Opened(encoded(values), num_rows=count)
     for value in (0, 1, 2, 3 * 511 + 1, 3 * 512 + 1, 3 * 512 + 2, 3 * count):
@@ -104,7 +104,7 @@ def test_a_directory_beyond_the_first_read_is_read_by_the_chapter():
     assert opened.loads == [(0, FIRST_BYTES), (directory.end - 16 * CHAPTER_ROWS, 16 * CHAPTER_ROWS)]
 
 
-def test_what_is_needed_comes_step_by_step_and_is_not_loaded_again():
+def test_needed_returns_one_step_at_a_time_and_fetched_ranges_are_not_loaded():
     count = 10 * CHAPTER_ROWS * PAGE_ROWS
     opened = Opened(encoded(np.arange(count)), num_rows=count)
     file, values = opened.file, np.array([5, count - 1, count - 2], np.uint64)
@@ -150,7 +150,7 @@ def with_columns(change):
         (with_columns(lambda c: {**c, "directory": c["directory"][::-1]}), "damaged directory"),
     ],
 )
-def test_p_rules(parts, reason):
+def test_files_that_contradict_their_dataset_are_refused(parts, reason):
     opened = Opened(parts, num_rows=600)
     with pytest.raises(CorruptIndexError, match=reason) as caught:
         opened.file.page_of(3)

@@ -56,7 +56,7 @@ def test_an_index_may_have_no_checksums():
 
 
 @given(MEMBERS)
-def test_index_says_where_every_payload_is(samples):
+def test_every_payload_is_at_its_offset(samples):
     shard, index = small_shard(samples)
     found = parse_index(b"".join(encode_index(index)), name="x")
     assert found.keys() == list(samples)
@@ -75,7 +75,7 @@ def test_index_says_where_every_payload_is(samples):
 
 
 @given(MEMBERS)
-def test_the_library_reads_it_too(samples):
+def test_the_safetensors_library_reads_an_index(samples):
     judge = judge_module("safetensors.numpy")
     _, index = small_shard(samples)
     loaded = judge.load(b"".join(encode_index(index)))
@@ -83,14 +83,14 @@ def test_the_library_reads_it_too(samples):
         assert np.array_equal(loaded[name], column)
 
 
-def test_patterns_of_ignored_files_come_back():
+def test_patterns_of_ignored_files_round_trip():
     _, index = small_shard(SAMPLES)
     assert b"ignored" not in b"".join(encode_index(index))
     index = dataclasses.replace(index, ignored=("*.txt", "._*"))
     assert parse_index(b"".join(encode_index(index)), name="x").ignored == ("*.txt", "._*")
 
 
-def test_keys_that_are_no_utf8_come_back():
+def test_keys_that_are_not_utf8_round_trip():
     _, index = small_shard(SAMPLES)
     index = dataclasses.replace(
         index, key_heap=np.frombuffer(b"\xff\xe9\xc3\xa9", np.uint8), key_offset=np.array([0, 1, 2, 4], np.uint64)
@@ -100,14 +100,14 @@ def test_keys_that_are_no_utf8_come_back():
     assert found.key(2) == "é"
 
 
-def test_fields_outside_ascii_come_back():
+def test_fields_outside_ascii_round_trip():
     _, index = small_shard({"a": {"jpg": b"1"}})
     for field in ("", "é", "\udcff", "\0", "x-"):
         found = parse_index(b"".join(encode_index(dataclasses.replace(index, fields=(field,)))), name="x")
         assert found.fields == (field,)
 
 
-def test_an_index_of_nothing():
+def test_an_index_without_samples():
     found = parse_index(b"".join(encode_index(small_shard({})[1])), name="x")
     assert (found.num_samples, found.keys(), found.fields, found.end_of_data) == (0, [], (), 0)
 
@@ -258,7 +258,7 @@ def test_truncation_anywhere_is_refused(data):
         parse_index(whole[: data.draw(st.integers(0, len(whole) - 1))], name="x")
 
 
-def test_a_newer_version_is_told_apart_from_damage():
+def test_a_newer_version_is_distinguished_from_damage():
     columns, metadata = safetensors.parse(small_index(), name="good")
     metadata["version"] = "2"
     del columns["size"]

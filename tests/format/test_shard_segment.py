@@ -16,7 +16,7 @@ def test_a_page_is_read_once():
     assert len(opened.loads) == 2
 
 
-def test_nothing_is_needed_that_is_here():
+def test_cached_pages_are_not_needed():
     opened = Opened([plain(number) for number in range(100)])
     opened.reader.locate(5)
     assert opened.reader.needed(np.array([5, 999])) == []

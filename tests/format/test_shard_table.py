@@ -77,7 +77,7 @@ class Opened:
 
 
 @given(shard_lists(), st.data())
-def test_it_is_the_list_it_was_made_of(shards, data):
+def test_a_table_equals_the_list_it_was_made_of(shards, data):
     table = ShardTable([Opened(shards).reader])
     assert [table.shard(number) for number in range(len(table))] == shards
     starts = list(accumulate((info.num_samples for info in shards), initial=0))
@@ -99,7 +99,7 @@ def test_it_is_the_list_it_was_made_of(shards, data):
 
 
 @given(st.lists(shard_lists(max_size=4), min_size=1, max_size=3))
-def test_segments_are_one_list(parts):
+def test_several_segments_are_one_table(parts):
     shards = [info for part in parts for info in part]
     table = ShardTable([Opened(part).reader for part in parts])
     assert (len(table), table.num_samples) == (len(shards), sum(info.num_samples for info in shards))
@@ -217,6 +217,6 @@ def forged(**changes) -> ShardTable:
         ({"name": "shard-000000"}, "two shards with the name or index path"),
     ],
 )
-def test_t_rules(changes, reason):
+def test_tables_that_contradict_themselves_are_refused(changes, reason):
     with pytest.raises(CorruptIndexError, match=reason):
         forged(**changes).check()

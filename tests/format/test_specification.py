@@ -148,11 +148,11 @@ CITED = re.findall(r"`(tests/[\w/.]+)`", TEXT)
 
 
 @pytest.mark.parametrize("path", sorted(set(CITED)))
-def test_tests_it_names_are_there(path):
+def test_named_tests_exist(path):
     assert (ROOT / path).exists()
 
 
-def test_sections_that_code_and_tests_cite_are_there():
+def test_sections_that_code_and_tests_cite_exist():
     numbers = set(re.findall(r"^#+ ([\d.]+?)\.? ", TEXT, re.MULTILINE))
     files = [path for room in ("shardpack", "tests") for path in (ROOT / room).rglob("*.py")]
     cited = {number for path in files for number in re.findall(r"\bSPEC (\d(?:\.\d)?)", path.read_text("utf-8"))}

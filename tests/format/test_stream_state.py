@@ -22,12 +22,12 @@ def test_round_trip_through_json():
 
 
 @pytest.mark.parametrize("name", ["window_blocks", "partitions", "global_batch", "world_size"])
-def test_what_cannot_be_nothing(name):
+def test_zero_is_refused_where_it_makes_no_sense(name):
     with pytest.raises(OptionError, match=f"stream state has a {name} of 0"):
         parse_state(STATE.as_dict() | {name: 0})
 
 
-def test_what_the_state_brings_is_not_compared():
+def test_options_that_a_resumed_stream_adopts_are_not_compared():
     brought = dataclasses.replace(STATE, partitions=8, global_batch=8, window_blocks=1, epoch=0, world_size=1)
     check_same_order(brought, STATE)
     check_same_order(dataclasses.replace(STATE, generation=9), STATE)
@@ -42,7 +42,7 @@ def test_what_the_state_brings_is_not_compared():
         ("block_bytes", 4095, "another order: block_bytes"), ("tail", "drop", "another tail"),
     ],
 )  # fmt: skip
-def test_what_must_agree(name, value, text):
+def test_values_that_must_agree(name, value, text):
     with pytest.raises(OptionError, match=text):
         check_same_order(dataclasses.replace(STATE, **{name: value}), STATE)
 

@@ -20,7 +20,7 @@ def test_headers_of_several_kinds_add_up():
     assert (headers.name, headers.size, headers.is_sparse) == (b"a/b.jpg", 12, False)
 
 
-def test_a_global_header_is_of_no_member():
+def test_a_global_header_does_not_belong_to_a_member():
     headers = ExtendedHeaders()
     headers.add(GLOBAL, pax_record(b"comment", b"git"), bytes(400))
     assert not headers
@@ -35,7 +35,7 @@ def test_order():
             headers.check_order(kind)
 
 
-def test_a_sparse_member_is_told():
+def test_sparse_members_are_recognized():
     headers = ExtendedHeaders()
     headers.add(PAX, pax_record(b"GNU.sparse.major", b"1"), b"")
     assert headers.is_sparse

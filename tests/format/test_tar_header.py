@@ -24,7 +24,7 @@ def first_member(header: bytes) -> tarfile.TarInfo:
 
 
 @given(member_names(), SIZES)
-def test_header_is_what_tarfile_reads(name, size):
+def test_tarfile_reads_headers(name, size):
     header = tar.header(name.encode(), size)
     member = first_member(header)
     assert (member.name, member.size, member.offset_data) == (name, size, len(header))
@@ -35,7 +35,7 @@ def test_header_is_what_tarfile_reads(name, size):
 
 
 @given(member_names(), st.integers(0, tar.MAX_OCTAL_SIZE))
-def test_header_of_a_ustar_name_has_the_very_bytes_of_tarfile(name, size):
+def test_the_header_of_a_ustar_name_equals_that_of_tarfile(name, size):
     info = tarfile.TarInfo(name)
     info.size = size
     try:
@@ -149,7 +149,7 @@ def test_parse_number_reads_what_tarfile_writes(number):
 
 
 @given(st.binary(min_size=12, max_size=12))
-def test_parse_number_reads_like_tarfile_or_refuses(field):
+def test_parse_number_equals_tarfile_or_refuses(field):
     try:
         number = tar.parse_number(field)
     except ValueError:

@@ -73,7 +73,7 @@ def test_any_chunking_gives_one_result_for_damaged_archives(data, lengths):
 
 
 @given(archives())
-def test_members_are_those_of_tarfile(data):
+def test_members_equal_those_of_tarfile(data):
     with tarfile.open(fileobj=io.BytesIO(data)) as archive:
         expected = [(m.name, m.offset, m.offset_data, m.size, _read(archive, m)) for m in archive if m.isreg()]
     found = [(m.name, m.member_offset, m.data_offset, m.size, payload) for m, payload in parse([data])[0]]
@@ -143,11 +143,11 @@ def test_one_zero_block_ends_an_archive_and_what_follows_is_ignored(end, finishe
     assert (end_of_data, found) == (1024, finished)
 
 
-def test_an_archive_of_nothing_but_its_end_has_no_members():
+def test_an_archive_of_zero_blocks_has_no_members():
     assert parse([END_OF_ARCHIVE]) == ([], 0, True)
 
 
-def test_a_tar_in_a_payload_is_not_looked_into():
+def test_a_tar_in_a_payload_is_not_parsed():
     inner = entry(b"inner.jpg", b"x") + END_OF_ARCHIVE
     assert names(entry(b"a.tar", inner) + entry(b"b.jpg", b"1")) == ["a.tar", "b.jpg"]
 
@@ -158,7 +158,7 @@ def test_regular_files_of_all_kinds(kind):
 
 
 @pytest.mark.parametrize("kind", [b"1", b"2", b"3", b"4", b"5", b"6", b"V"])
-def test_links_folders_devices_and_labels_are_passed_over(kind):
+def test_links_folders_devices_and_labels_are_skipped(kind):
     data = block(b"link", 0, kind, link=b"a.jpg") + entry(b"a.jpg", b"1")
     assert names(data) == ["a.jpg"]
     with tarfile.open(fileobj=io.BytesIO(data + END_OF_ARCHIVE)) as archive:
@@ -172,7 +172,7 @@ def test_a_v7_folder_is_a_name_with_a_slash():
 
 
 @pytest.mark.parametrize("kind", [b"D", b"M", b"A", b"Z"])
-def test_unknown_kinds_are_passed_over_with_their_payload(kind):
+def test_unknown_kinds_are_skipped_with_their_payload(kind):
     assert names(entry(b"a", b"x" * 600, kind) + entry(b"b.jpg", b"1")) == ["b.jpg"]
 
 
@@ -182,7 +182,7 @@ def test_prefix_counts_in_posix_headers_only():
     assert names(entry(b"a.jpg", prefix=b"junk", magic=V7)) == ["a.jpg"]
 
 
-def test_names_that_are_no_utf8_are_kept():
+def test_names_that_are_not_utf8_are_kept():
     assert names(entry(b"\xff\xe9.jpg")) == ["\udcff\udce9.jpg"]
 
 
@@ -192,7 +192,7 @@ def test_base_256_size_is_read():
     assert event.size == size
 
 
-def test_pax_size_replaces_the_header_s():
+def test_pax_size_replaces_that_of_the_header():
     data = pax([(b"size", b"600")]) + block(b"a.jpg", 0) + bytes(1024) + entry(b"b.jpg", b"1")
     members, _, _ = parse([data])
     assert [(member.name, member.size) for member, _ in members] == [("a.jpg", 600), ("b.jpg", 1)]
@@ -203,7 +203,7 @@ def test_later_pax_records_win_and_end_with_their_member():
     assert names(data) == ["y.jpg", "b.jpg"]
 
 
-def test_global_headers_belong_to_no_member():
+def test_global_headers_do_not_belong_to_a_member():
     comment = pax([(b"comment", b"git"), (b"mtime", b"")], b"g")
     (first, _), (second, _) = parse([comment + entry(b"a.jpg", b"1") + comment + entry(b"b.jpg")])[0]
     assert (first.member_offset, second.header_bytes) == (len(comment), 512)

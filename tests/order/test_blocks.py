@@ -30,7 +30,7 @@ def test_blocks_cover_each_item_once_within_their_segment(pairs, block_bytes):
 
 
 @given(segment_lists, st.integers(1, 9000))
-def test_blocks_of_a_segment_are_alike_and_as_many_as_its_bytes_ask(pairs, block_bytes):
+def test_blocks_of_a_segment_have_equal_sizes_near_block_bytes(pairs, block_bytes):
     counts = iter(cut_blocks(segments_of(pairs), block_bytes).count.tolist())
     for count, num_bytes in pairs:
         number = min(count, max(1, (num_bytes + block_bytes // 2) // block_bytes))
@@ -47,7 +47,7 @@ def test_whole_segments(pairs):
     assert blocks.first.tolist() == [sum(count for count, _ in pairs[:i]) for i in range(len(pairs))]
 
 
-def test_claims_of_a_manifest_ask_for_no_memory():
+def test_huge_sizes_in_a_manifest_allocate_no_memory():
     huge = Segments(np.array([2**62]), np.array([2**63 - 1]))
     with pytest.raises(OptionError, match="more than 67108864 blocks of 1024 bytes; choose larger blocks"):
         cut_blocks(huge, 1024)

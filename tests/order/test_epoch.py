@@ -53,7 +53,7 @@ def epochs(draw):
 
 @examples(200)
 @given(epochs())
-def test_is_that_of_the_specification(given_epoch):
+def test_equals_the_specification(given_epoch):
     pairs, shuffle, parts, epoch = given_epoch
     plain = Plain(parts.num_items, parts.partitions, parts.global_batch, parts.tail)
     expected = epoch_order(
@@ -70,7 +70,7 @@ def test_each_item_once(given_epoch):
 
 
 @given(epochs(), st.sampled_from(TAILS))
-def test_the_order_knows_no_tail(given_epoch, tail):
+def test_the_order_does_not_depend_on_the_tail(given_epoch, tail):
     pairs, shuffle, parts, epoch = given_epoch
     other = dataclasses.replace(parts, tail=tail)
     assert whole(make(pairs, shuffle, parts, epoch), parts) == whole(make(pairs, shuffle, other, epoch), other)

@@ -51,7 +51,7 @@ def test_two_datasets_hold_the_weights_over_all_partitions_too(a, b, partitions,
 
 @examples(60)
 @given(weights, partition_counts, seeds, st.integers(0, 2**50))
-def test_any_item_is_found_alone(given_weights, partitions, seed, begin):
+def test_single_items_equal_those_of_the_sequence(given_weights, partitions, seed, begin):
     """Items, counts and offsets agree, however far from the start."""
     schedule = Schedule(shares(given_weights), seed=seed, partitions=partitions)
     source, number = sequences(schedule, partitions, begin, begin + 20)
@@ -76,7 +76,7 @@ def test_stop_rules(given_weights, partitions, seed, data):
 
 
 @given(weights)
-def test_shares_are_the_nearest_and_know_no_scale(given_weights):
+def test_shares_are_rounded_to_the_nearest_and_independent_of_scale(given_weights):
     parts = shares(given_weights)
     assert shares([weight * 2.0**900 for weight in given_weights]) == parts
     for part, weight in zip(parts, given_weights, strict=True):
@@ -85,13 +85,13 @@ def test_shares_are_the_nearest_and_know_no_scale(given_weights):
 
 @examples(40)
 @given(st.lists(st.one_of(st.integers(1, 1000), st.floats(0.01, 100)), min_size=1, max_size=6), partition_counts, seeds)
-def test_is_that_of_the_specification(given_weights, partitions, seed):
+def test_equals_the_specification(given_weights, partitions, seed):
     source, number = sequences(Schedule(shares(given_weights), seed=seed, partitions=partitions), partitions, 0, 60)
     expected = mixture([Fraction(weight) for weight in given_weights], seed, partitions, 60)
     assert [list(zip(*row, strict=True)) for row in zip(source.tolist(), number.tolist(), strict=True)] == expected
 
 
-def test_partitions_are_out_of_step():
+def test_partitions_have_different_phases():
     """What eight ranks take at one moment is a mix as well."""
     source, _ = sequences(Schedule(shares([1, 1]), seed=0, partitions=8), 8, 0, 100)
     assert (source.sum(axis=0) == 4).all()

@@ -45,7 +45,7 @@ def steps(ours):
 
 
 @given(partitionings(), st.data())
-def test_is_that_of_the_specification(parts, data):
+def test_equals_the_specification(parts, data):
     world_size = data.draw(st.sampled_from(divisors(parts.partitions)))
     plain = Plain(parts.num_items, parts.partitions, parts.global_batch, parts.tail)
     for ours in ranks(parts, world_size):
@@ -110,7 +110,7 @@ def test_slots_do_not_depend_on_how_they_are_asked(parts, data):
 
 
 @given(partitionings(), st.data())
-def test_some_steps_hold_what_they_hold(parts, data):
+def test_samples_of_counts_the_samples_of_steps(parts, data):
     ours = RankSlice(parts, 0, data.draw(st.sampled_from(divisors(parts.partitions))))
     first, stride = data.draw(st.integers(0, ours.num_steps + 2)), data.draw(st.integers(1, 4))
     chosen = range(first, ours.num_steps, stride)
@@ -128,7 +128,7 @@ def test_partitions_follow_one_another(parts):
 
 @examples(50)
 @given(partitionings(max_items=60), st.data())
-def test_a_count_serves_every_rank(parts, data):
+def test_reached_is_valid_for_every_rank(parts, data):
     """`reached` is what this rank took, or the end of the epoch once its part of the last step is over."""
     world_size = data.draw(st.sampled_from(divisors(parts.partitions)))
     for ours in ranks(parts, world_size):
@@ -207,6 +207,6 @@ def test_slots_are_located(parts):
     assert parts.lengths().tolist() == [parts.length(p) for p in range(parts.partitions)]
 
 
-def test_a_partitioning_that_a_state_brings_names_the_world_sizes_that_fit():
+def test_the_error_lists_world_sizes_that_fit():
     with pytest.raises(OptionError, match=r"divides them: 1, 2, 3, 4, 5, .*, \.\.\.$"):
         RankSlice(Partitioning(9, 2**20 // 16 * 15, 2**20 // 16 * 15), 0, 7 * 64)

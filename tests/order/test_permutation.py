@@ -34,17 +34,17 @@ def plain_permutation(count: int, key: int) -> list[int]:
 
 
 @given(st.lists(words, max_size=20))
-def test_mixer_is_that_of_the_specification(values):
+def test_mixer_equals_the_specification(values):
     assert mix64(np.array(values, np.uint64)).tolist() == [plain_mix64(value) for value in values]
 
 
 @given(st.lists(st.integers(), max_size=5))
-def test_key_is_that_of_the_specification(numbers):
+def test_key_equals_the_specification(numbers):
     assert derive_key(*numbers) == plain_derive_key(*numbers)
 
 
 @given(st.integers(0, 200), words)
-def test_permutation_is_that_of_the_specification(count, key):
+def test_permutation_equals_the_specification(count, key):
     assert permutation(count, key).tolist() == plain_permutation(count, key)
 
 

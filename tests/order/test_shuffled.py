@@ -22,7 +22,7 @@ def whole(count, key):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3, 255, 256, 300])
-def test_small_ones_are_the_sorted_permutation(count):
+def test_small_permutations_are_sorted(count):
     assert whole(count, 77).tolist() == permutation(count, 77).tolist()
 
 
@@ -43,7 +43,7 @@ def test_every_number_comes_once(count, key):
 
 
 @given(st.integers(LARGE, 2**62), words, st.data())
-def test_is_that_of_the_specification(count, key, data):
+def test_equals_the_specification(count, key, data):
     slots = data.draw(st.lists(st.integers(0, count - 1), min_size=1, max_size=5))
     found = shuffled(np.array(slots), count, key).tolist()
     assert found == [reference.shuffled(slot, count, key) for slot in slots]
@@ -65,7 +65,7 @@ sizes = st.one_of(st.integers(1, 6), st.sampled_from([SORTED_UP_TO, LARGE, 8191,
 
 @examples(60)
 @given(st.lists(st.tuples(sizes, words), min_size=1, max_size=4), st.data())
-def test_many_at_once_are_each_by_itself(groups, data):
+def test_many_permutations_at_once_equal_single_ones(groups, data):
     slots = [
         data.draw(st.tuples(st.just(g), st.integers(0, groups[g][0] - 1)))
         for g in data.draw(st.lists(st.integers(0, len(groups) - 1), min_size=1, max_size=30))
@@ -99,7 +99,7 @@ def test_small_counts_are_even(count):
 
 
 @pytest.mark.parametrize("count", [LARGE, 6000, 65_536, 65_537])
-def test_large_counts_are_even_and_neighbours_part(count):
+def test_large_counts_are_even_and_separate_neighbours(count):
     cells, keys = 64, np.array([derive_key(5, seed, 0) for seed in range(20_000)], np.uint64)
     counts = np.full(len(keys), count)
     at = {

@@ -65,7 +65,7 @@ NAMES = {
 
 
 @pytest.mark.parametrize(("expression", "value"), [v for v in VECTORS if "(" in v[0]])
-def test_functions(expression, value):
+def test_vectors_of_functions(expression, value):
     found = eval(expression, NAMES)
     assert found == ([int(x, 0) for x in value.split()] if isinstance(found, list) else int(value, 0))
     arrays = {

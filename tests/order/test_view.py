@@ -16,13 +16,13 @@ def runs(view):
     return list(zip(segments.count.tolist(), segments.num_bytes.tolist(), strict=True))
 
 
-def test_all_positions_are_the_shards():
+def test_the_whole_dataset_has_one_segment_per_shard():
     view = SampleView(STARTS, BYTES)
     assert (len(view), view.digest, runs(view)) == (9, "", [(4, 400), (1, 90), (4, 410)])
     assert view.at(np.array([3, 0])).tolist() == [3, 0]
 
 
-def test_a_view_that_lists_all_positions_is_all_positions():
+def test_a_view_of_all_positions_is_the_whole_dataset():
     view = SampleView(STARTS, BYTES, np.arange(9))
     assert (view.positions, view.digest, runs(view)) == (None, "", [(4, 400), (1, 90), (4, 410)])
     for other in (np.arange(9)[::-1], np.arange(8), np.zeros(9, np.int64)):

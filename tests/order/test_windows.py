@@ -38,7 +38,7 @@ def test_each_partition_has_an_equal_part_of_the_window(window_blocks, partition
         assert (begin[0], end[0]) == (parts.start(p) // 10, parts.start(p) // 10 + each)
 
 
-def test_everything_is_held_where_there_are_no_more_blocks_than_are_mixed():
+def test_everything_is_held_if_one_window_holds_all_blocks():
     parts = Partitioning(100, 4, 4)
     for blocks, held in ((20, False), (12, True), (8, True)):
         ends = np.linspace(100 / blocks, 100, blocks).astype(np.int64)
