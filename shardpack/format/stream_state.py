@@ -58,7 +58,7 @@ def parse_state(state: Mapping[str, Any]) -> StreamState:
         raise OptionError(f"not a stream state: expected a mapping, got {type(state).__name__}")
     version = state.get("version")
     if type(version) is not int or version != STATE_VERSION:
-        raise OptionError(f"stream state has version {shown(version)}, expected {STATE_VERSION}; start the epoch anew")
+        raise OptionError(f"stream state has version {shown(version)}, expected {STATE_VERSION}; start the epoch again")
     kinds: dict[str, type] = {field.name: str if field.type == "str" else int for field in fields(StreamState)}
     if odd := set(state) ^ set(kinds):
         raise OptionError(f"not a stream state: missing or unknown {', '.join(sorted(map(shown, odd)))}")
@@ -106,9 +106,9 @@ def check_same_order(state: StreamState, own: StreamState) -> None:
         if name == "fingerprint" and state.generation != own.generation:
             raise OptionError(
                 f"state is of generation {state.generation} of the dataset, this is generation {own.generation}; "
-                f"resume with open(generation={state.generation}), or start the epoch anew"
+                f"resume with open(generation={state.generation}), or start the epoch again"
             )
         raise OptionError(
             f"state is of {what}: {name} is {shown(theirs)} there, {shown(ours)} here; "
-            "resume with the same, or start the epoch anew"
+            "resume with the same, or start the epoch again"
         )

@@ -185,7 +185,7 @@ class TarParser:
             raise self._error(
                 "tar has a long name before a volume label; tar readers do not agree which member it names",
                 offset,
-                "make it anew",
+                "create it again",
             )
         if headers.is_sparse:
             raise self._sparse(name, offset)
@@ -201,7 +201,7 @@ class TarParser:
                 f"tar has a link, folder, device or label that claims {size} bytes; "
                 "tar readers do not agree whether they follow",
                 offset,
-                "make it anew",
+                "create it again",
             )
         if kind in _BARE or (kind == _OLD_FILE and ends_with_slash):
             return None
@@ -226,7 +226,7 @@ class TarParser:
             raise self._error(
                 "tar has a member whose long name makes it a file to some tar readers and a folder to others",
                 offset,
-                "make it anew",
+                "create it again",
             )
 
     def _size(self, block: bytes, offset: int) -> int:
@@ -250,7 +250,7 @@ class TarParser:
             raise self._error(
                 f"tar has an extended header of {size} bytes, limit {MAX_EXTENDED_BYTES}",
                 offset,
-                "make it anew without file attributes (tar --no-xattrs --no-acls), or with shorter names",
+                "create it again without file attributes (tar --no-xattrs --no-acls), or with shorter names",
             )
         try:
             self._headers.check_order(kind)
@@ -283,13 +283,13 @@ class TarParser:
 
     def _sparse(self, name: bytes, offset: int) -> CorruptShardError:
         shown = name.decode("utf-8", "surrogateescape")
-        return self._error(f"tar has a sparse member {shown!r}", offset, "make it anew without --sparse")
+        return self._error(f"tar has a sparse member {shown!r}", offset, "create it again without --sparse")
 
     def _not_a_tar(self, start: bytes) -> CorruptShardError:
         what, advice = what_it_is(start, self._shard)
         return self._error(what, 0, advice)
 
     def _error(
-        self, message: str, offset: int, advice: str = "copy the tar again, or make it anew"
+        self, message: str, offset: int, advice: str = "copy the tar again, or create it again"
     ) -> CorruptShardError:
         return CorruptShardError(f"{message}; {advice}", shard=self._shard, offset=offset)

@@ -211,13 +211,14 @@ class RankSlice:
 
     def _last_step(self) -> tuple[Integers, Integers]:
         """Return (partition, offset) of the samples left after the full steps; a padding sample comes last."""
-        parts = self.partitioning
-        taken = parts.full_steps * parts.items_per_step
+        partitioning = self.partitioning
+        taken = partitioning.full_steps * partitioning.items_per_step
         owned = np.array(self.owned, np.int64)
-        left = parts.shortest - taken + (owned >= parts.partitions - parts.longer)
+        first_longer = partitioning.partitions - partitioning.longer
+        left = partitioning.shortest - taken + (owned >= first_longer)
         partition = np.repeat(owned, left)
         offset = taken + np.arange(len(partition)) - np.repeat(np.cumsum(left) - left, left)
-        if parts.tail == "pad" and self._longer_owned * self.world_size < parts.longer:
-            repeated = parts.partitions - parts.longer + self.rank % parts.longer  # one of another rank's last step
-            partition, offset = np.append(partition, repeated), np.append(offset, parts.shortest)
+        if partitioning.tail == "pad" and self._longer_owned * self.world_size < partitioning.longer:
+            repeated = first_longer + self.rank % partitioning.longer  # from another rank's last step
+            partition, offset = np.append(partition, repeated), np.append(offset, partitioning.shortest)
         return partition, offset

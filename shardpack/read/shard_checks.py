@@ -32,7 +32,7 @@ class Headers:
             if not headers_match(headers, f"{key}.{field}", int(index.size[member]), path):
                 raise StaleIndexError(
                     f"index does not match its shard: no header of field {field!r} where it should be; "
-                    'restore the shard, or if it was written anew, rebuild its index with "shardpack index --force"',
+                    'restore the shard, or if it was written again, rebuild its index with "shardpack index --force"',
                     shard=path,
                     key=key,
                     offset=int(index.data_offset[member]) - len(headers),
@@ -105,7 +105,7 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
     if num_bytes != info.num_bytes:
         raise StaleIndexError(
             f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard, "
-            'or if it was written anew, rebuild its index with "shardpack index --force"',
+            'or if it was written again, rebuild its index with "shardpack index --force"',
             shard=info.name,
         )
 

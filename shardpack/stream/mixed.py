@@ -330,5 +330,5 @@ def _check_same_datasets(found: object, own: Sequence[Mapping[str, Any]]) -> Non
             if there != value and name != "generation":
                 raise OptionError(
                     f"state is of another mix: {name} of dataset {number} is {shown(there)} there, {shown(value)} "
-                    "here; mix the same, in the same order, or start the epoch anew"
+                    "here; mix the same, in the same order, or start the epoch again"
                 )

@@ -283,13 +283,13 @@ class Stream:
         if self._partitions_asked not in (None, found.partitions):
             raise OptionError(
                 f"state has {found.partitions} partitions, asked for {self._partitions_asked}; "
-                "leave partitions out, or start the epoch anew"
+                "leave partitions out, or start the epoch again"
             )
         own = self._epochs.shuffle.window_blocks
         if self._fixed_window and own != found.window_blocks:
             raise OptionError(
                 f"state has window_blocks of {found.window_blocks}, asked for {own}; "
-                "leave window_blocks out, or start the epoch anew"
+                "leave window_blocks out, or start the epoch again"
             )
         if self._batch_size is not None and self._batch_size * self._world_size != found.global_batch:
             raise OptionError(

@@ -84,7 +84,7 @@ def test_what_is_refused_is_what_readers_differ_about(middle, tmp_path):
     data = A + middle + C + END
     found = opinions(data, tmp_path / "x.tar")
     assert len({tuple(names) if names is not None else names for names in found.values()}) > 1, found
-    with pytest.raises(CorruptShardError, match="make it anew"):
+    with pytest.raises(CorruptShardError, match="create it again"):
         names(data)
 
 

@@ -18,6 +18,8 @@ SOURCES = sorted((ROOT / "shardpack").rglob("*.py"))
 PROTOCOL = {"AttributeError", "NotImplementedError", "StopIteration", "TypeError"}
 # Caught within format/ and turned into one of ours, which knows the shard's name.
 CAUGHT_AT_ONCE = {(f"{module}.py", "ValueError") for module in ("strict_json", "tar_header", "tar_extended")}
+# Raised for a map that the system refuses, as `mmap` does; storage/local_file.py catches it.
+CAUGHT_AT_ONCE.add(("file_map.py", "OSError"))
 # Within storage/: what one request ended with, until `RemoteStore` gives up and says it in ours.
 CAUGHT_AT_ONCE |= {(path.name, "RequestError") for path in (ROOT / "shardpack" / "storage").rglob("*.py")}
 

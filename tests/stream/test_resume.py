@@ -260,7 +260,7 @@ GOOD = DS.stream(**OPTIONS, partitions=4, batch_size=4).state_at(8)
 ODD = {
     "no mapping": ([1], "not a stream state: expected a mapping, got list"),
     "none": (None, "not a stream state"),
-    "empty": ({}, "stream state has version None, expected 1; start the epoch anew"),
+    "empty": ({}, "stream state has version None, expected 1; start the epoch again"),
     "newer": (GOOD | {"version": 2}, "stream state has version 2, expected 1"),
     "true": (GOOD | {"version": True}, "version True"),
     "array": (GOOD | {"version": np.ones(3)}, "version array"),

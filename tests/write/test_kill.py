@@ -60,7 +60,7 @@ def source(tmp_path):
 
 
 def finished(out):
-    """Return what tells a shard from one written anew, for those that have their name."""
+    """Return what tells a shard from one written again, for those that have their name."""
     return {path.name: (path.stat().st_ino, path.stat().st_mtime_ns) for path in out.glob("*.tar")}
 
 
