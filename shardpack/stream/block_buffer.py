@@ -97,20 +97,24 @@ class BlockTable:
         """Return (n) rows of the table for samples: `owner` tells which of `names` holds each, `row` where in it."""
         return np.array([self._rows[name][0] for name in names], np.int64)[owner] + row
 
-    def slice(self, blocks: Sequence[BlockBuffer], rows: Integers, positions: Integers) -> Iterator[Sample]:
+    def slice(
+        self, blocks: Sequence[BlockBuffer], owner: Integers, rows: Integers, positions: Integers
+    ) -> Iterator[Sample]:
         """Return samples, each cut when it is asked for.
 
         Args:
-            blocks: (n) that hold them.
+            blocks: That hold them.
+            owner: (n) which of them holds each.
             rows: (n) of the table; valid until the next `add`.
             positions: (n) of the samples in the dataset.
         """
+        buffers, keys, owners = [block.buffer for block in blocks], [block.keys for block in blocks], owner.tolist()
         return cut_samples(
             self.fields,
-            [block.buffer for block in blocks],
+            map(buffers.__getitem__, owners),
             self._table[rows].T.tolist(),
             positions.tolist(),
-            [block.keys for block in blocks],
+            map(keys.__getitem__, owners),
         )
 
 

@@ -20,8 +20,11 @@ _LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=1 << 40)
 def prefetch(shards: ShardCache, positions: Integers, fields: tuple[str, ...] | None) -> None:
     """Tell the store that some samples, which all lie in one shard, will be wanted, unless the first is in memory."""
     shard = shards.at(int(positions[0]))
-    starts, _ = _extents(shard, positions[:1] - shard.first, fields)
-    if len(starts) and shard.store.is_cached(shard.path, int(starts[0])):
+    if fields is None:  # the usual case, without a plan: a tenth of the time
+        first = [shard.extent(int(positions[0]))[0]]
+    else:
+        first = _extents(shard, positions[:1] - shard.first, fields)[0].tolist()
+    if first and shard.store.is_cached(shard.path, first[0]):
         return
     starts, ends = _extents(shard, np.sort(positions) - shard.first, fields)
     plan = coalesce(starts, ends - starts, limits=_LIMITS)

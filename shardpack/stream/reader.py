@@ -27,6 +27,7 @@ from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.arrays import Integers
+from shardpack.runtime.freed_memory import keep_freed_memory
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.block_buffer import BlockBuffer, BlockTable, pack_block, span
@@ -136,7 +137,9 @@ class Reader:
         self._max_bytes = MAX_LOAD_BLOCKS * limits.load_bytes
         self._budget = _Budget(limits.memory_bytes)
         self._kept: dict[Name, _Kept] = {}
+        self._planned: dict[Name, Load] = {}  # hinted, not read yet
         self._table: BlockTable | None = None
+        keep_freed_memory()
 
     def parts(self, chunks: Iterable[Chunk]) -> Parts:
         """Yield the samples of chunks, in parts that were read or are cut together."""
@@ -168,13 +171,14 @@ class Reader:
             ahead = list(_not_reached(chunk, reached)) if number else []  # the first samples should not wait for it
             if not self._limits.depth:
                 hinted = {name for name in hinted if name[1] >= chunk.begin.get(name[0], (0, 0))[0]}
-                yield from (_Hint(self._planner.load(name)) for name in dict.fromkeys(ahead) if name not in hinted)
+                yield from self._hints(name for name in dict.fromkeys(ahead) if name not in hinted)
                 hinted.update(ahead if chunk.shares_blocks else ())  # the others are wanted by one partition alone
             for name in chunk.names:
                 if name not in started:
                     if name[0] >= 0:
                         started.add(name)
-                    yield self._planner.load(name)
+                    planned = self._planned.pop(name, None)
+                    yield self._planner.load(name) if planned is None else planned
             yield chunk
             if not self._limits.depth:
                 continue
@@ -184,6 +188,13 @@ class Reader:
                 if name not in started:
                     started.add(name)
                     yield self._planner.load(name)
+
+    def _hints(self, names: Iterable[Name]) -> Iterator[_Hint]:
+        """Yield hints; what was worked out for them serves the reading, too."""
+        self._planned = {name: load for name, load in self._planned.items() if name not in self._kept}
+        for name in names:
+            load = self._planned[name] = self._planner.load(name)
+            yield _Hint(load)
 
     def _first_indexes(self, chunk: Chunk) -> _Indexes:
         names = [
@@ -314,8 +325,7 @@ class Reader:
         rows = self._table.rows(chunk.names, chunk.owner, chunk.row)
         for at in range(0, len(rows), size):
             part = slice(at, at + size)
-            held = [blocks[owner] for owner in chunk.owner[part].tolist()]
-            yield self._table.slice(held, rows[part], chunk.positions[part])
+            yield self._table.slice(blocks, chunk.owner[part], rows[part], chunk.positions[part])
         if not self._source.is_remote:
             self._shards.count_mapped(MAX_PART_BYTES * -(-len(rows) // size))
 

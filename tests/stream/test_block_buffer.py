@@ -45,8 +45,8 @@ def test_a_table_gives_what_the_blocks_hold(counts, data):
     )
     owner, row = (np.array(column, np.int64) for column in (zip(*pairs, strict=True) if pairs else ([], [])))
     rows = table.rows(names, owner, row)
-    held = [blocks[names[i]][0] for i in owner.tolist()]
-    found = list(table.slice(held, rows, np.arange(len(pairs))))
+    held = [blocks[name][0] for name in names]
+    found = list(table.slice(held, owner, rows, np.arange(len(pairs))))
     assert [(s["a"], s["b"]) for s in found] == [blocks[names[i]][1][r] for i, r in pairs]
     assert [s.key for s in found] == [f"key {n}" for n in range(len(pairs))]
 
