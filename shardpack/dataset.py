@@ -52,6 +52,7 @@ class Dataset:
 
     def __init__(self, selection: Selection, *, verify: bool | None = None) -> None:
         self._selection, self._shards, self._verify = selection, selection.shards, verify
+        self._position_of = selection.position_of if selection.positions is not None else selection.lookup.position
         self._plain_total = len(selection) if selection.positions is None else 0  # positions that need no translation
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -183,7 +184,7 @@ class Dataset:
         """
         if item.__class__ is not int or not 0 <= item < self._plain_total:
             if isinstance(item, str):
-                item = self._selection.position_of(item)
+                item = self._position_of(item)
             elif isinstance(item, slice):
                 return self.get_many(range(*item.indices(len(self))))
             elif isinstance(item, (list, tuple, range)) or (isinstance(item, np.ndarray) and item.ndim):
@@ -315,7 +316,7 @@ class Dataset:
             UnknownKeyError: No sample (of this view) has it.
             DuplicateKeyError: Several samples have it (only in datasets that others wrote).
         """
-        return self._selection.position_of(key)
+        return self._position_of(key)
 
 
 def _reopen(

@@ -9,7 +9,7 @@ A hash only narrows the search: the caller compares the key itself.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
@@ -174,6 +174,10 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
             )
 
 
+def _no_position(_: int) -> int:
+    return -1
+
+
 class KeyIndex:
     """All segments of a dataset's key index as one: a look-up probes each. Thread-safe.
 
@@ -184,11 +188,10 @@ class KeyIndex:
         self._segments = tuple(segments)
         self._starts = list(accumulate((s.segment.num_keys for s in segments), initial=0))
         # With several segments, -1 of one could hide a key of another: `positions` has to look.
-        self._only = self._segments[0] if len(self._segments) == 1 else None
-
-    def unique_position(self, hashed: int) -> int:
-        """Return the stored position of the only key with this hash, or -1: then call `positions`."""
-        return -1 if self._only is None else self._only.unique_position(hashed)
+        # Returns the stored position of the only key with a hash, or -1: then call `positions`. Saves a call.
+        self.unique_position: Callable[[int], int] = _no_position
+        if len(self._segments) == 1:
+            self.unique_position = self._segments[0].unique_position
 
     def positions(self, hashed: int) -> list[int]:
         """Return all stored positions whose key has this hash, ascending; usually none or one."""

@@ -155,10 +155,10 @@ class PagedFile(Generic[AnySegment, Page]):
         """Return the last page whose first value is less than this one, or 0."""
         if self._header is None:
             self._open()
-        chapter = bisect_left(self._chapter_firsts, value) - 1 if len(self._chapter_firsts) > 1 else 0
-        chapter = max(chapter, 0)
+        chapter = max(bisect_left(self._chapter_firsts, value) - 1, 0) if len(self._chapter_firsts) > 1 else 0
         entry = self._directory.get(chapter) or self._load_directory(chapter)
-        return chapter * CHAPTER_ROWS + max(bisect_left(entry[1], value) - 1, 0)
+        row = bisect_left(entry[1], value)
+        return chapter * CHAPTER_ROWS + (row - 1 if row else 0)
 
     def first_of(self, page: int) -> int:
         """Return the first value of a page."""

@@ -52,10 +52,10 @@ class KeyLookup:
                 for file in self._files:
                     file.trim()
             try:
-                raw = _encoded(key)
+                raw = key.encode("utf-8", "surrogateescape")
                 hashed = hash_key(raw)
                 position = self._index.unique_position(hashed)
-                if position >= 0 and self._has_key(position, raw):
+                if position >= 0 and self._shards.at(position).keys.key_at(position) == raw:
                     return position
                 found = self._find(hashed, raw)
             except UnicodeEncodeError:
