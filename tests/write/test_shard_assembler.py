@@ -98,6 +98,34 @@ def test_padding_is_zero_after_a_larger_payload(monkeypatch):
         assert written[512 + size : 512 + tar.padded(size)] == bytes(tar.padded(size) - size)
 
 
+@given(members, st.lists(st.integers(1, 5), min_size=1, max_size=4))
+def test_payloads_in_memory_give_the_same_bytes(samples, cuts):
+    written = bytearray()
+    assembler, names, contents = ShardAssembler(written.extend, Chunk()), list(samples), list(samples.values())
+    sizes = np.array([len(payload) for payload in contents], np.int64)
+    first = number = 0
+    while first < len(names):
+        stop = first + cuts[number % len(cuts)]
+        assembler.append_payloads(names[first:stop], sizes[first:stop], contents[first:stop])
+        first, number = stop, number + 1
+    keys = [name.decode() for name in names]
+    index = assembler.finish(keys, np.arange(len(keys) + 1), np.zeros(len(keys), np.int64), ["bin"], sizes)
+    expected, expected_index = assemble(samples, [len(samples)])
+    assert written == expected
+    assert b"".join(encode_shard("x", index)[1]) == b"".join(encode_shard("x", expected_index)[1])
+
+
+def test_what_is_joined_takes_two_buffers_by_turns():
+    chunk = Chunk(1000)
+    joined = [chunk.join([b"%d" % i * 400, bytes(600)], 1000) for i in range(2)]
+    assert [bytes(view[:400]) for view in joined] == [b"0" * 400, b"1" * 400]
+    addresses = [np.frombuffer(view, np.uint8).ctypes.data for view in joined]
+    later = [chunk.join([b"x" * 10], 10) for _ in range(4)]
+    assert [np.frombuffer(view, np.uint8).ctypes.data for view in later[2:]] == addresses
+    assert bytes(chunk.join([b"y" * 2000], 2000)) == b"y" * 2000  # more than a chunk
+    assert bytes(later[3]) == b"x" * 10
+
+
 @pytest.mark.parametrize("size", [size for size in BOUNDARY_SIZES if size < 1 << 20])
 @pytest.mark.parametrize("name", [b"a", b"n" * 100, b"n" * 101, b"p" * 155 + b"/" + b"n" * 100, b"n" * 700])
 def test_boundaries(name, size):
