@@ -16,9 +16,10 @@ Deliver = Callable[[ShardInfo, str], None]
 
 
 class DeliveryQueue:
-    """At most `max_shards` between the start of their making and their arrival. A `Backpressure`; a context manager.
+    """Delivers finished shards in threads, and bounds the shards that are made or delivered at once to `max_shards`.
 
-    Threads start with the first shard. Leaving the context waits for the deliveries under way.
+    A `Backpressure` and a context manager: leaving it waits for the running deliveries. Threads start with the first
+    shard.
     """
 
     def __init__(self, deliver: Deliver, *, max_shards: int) -> None:
@@ -38,7 +39,7 @@ class DeliveryQueue:
         self.stop()
 
     def stop(self) -> None:
-        """Wait for the deliveries under way, and start no others. Safe to call twice."""
+        """Wait for the running deliveries, and start no others. Safe to call twice."""
         self.close()
         if self._threads is not None:
             self._threads.close()

@@ -72,7 +72,7 @@ class FolderTarget:
             os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
             with suppress(FileNotFoundError):  # its last owner removed it at this moment
                 lock = FolderLock(self.join(WORK_FOLDER), flock=self._flock)
-                if lock.take():
+                if lock.try_acquire():
                     if lock.is_current():
                         return lock
                 elif time.monotonic() > give_up:

@@ -34,7 +34,7 @@ class Lease:
 
     def share(self) -> None:
         """Share the lock with the workers of this process, which write shards to the work folder."""
-        if self._lock is not None and not self._lock.take(shared=True):
+        if self._lock is not None and not self._lock.try_acquire(shared=True):
             raise busy(self._target.location)
 
     def check(self) -> None:

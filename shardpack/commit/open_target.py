@@ -21,7 +21,7 @@ def open_target(
     *,
     work_dir: str | os.PathLike[str] | None = None,
 ) -> Target:
-    """Return what is written to as a target; makes no request. Arguments and errors as for `target_of`."""
+    """Return the target for a folder, a URL or a store; makes no request. Arguments and errors as for `target_of`."""
     return target_of(as_writable(out, storage_options), work_dir=work_dir)
 
 

@@ -59,7 +59,7 @@ class ScratchDir:
             OutputExistsError: The parent was killed, and another run is cleaning up.
         """
         lock = FolderLock(self.path)
-        if not lock.take(shared=True):
+        if not lock.try_acquire(shared=True):
             raise OutputExistsError(f"another process has taken over {self.path!r}; run the same command again")
         return lock
 
@@ -116,7 +116,7 @@ def new_scratch(parent: str | None) -> tuple[ScratchDir, FolderLock]:
         path = tempfile.mkdtemp(prefix=f"{own_prefix()}{os.getpid()}-", dir=parent)
         with suppress(FileNotFoundError):  # another process removed it as abandoned, just before it was locked
             lock = FolderLock(path)
-            if lock.take(shared=True) and lock.is_current():
+            if lock.try_acquire(shared=True) and lock.is_current():
                 return ScratchDir(path), lock
             lock.release()
 
@@ -137,7 +137,7 @@ def _remove_abandoned(parent: str) -> None:
         if not match or _is_alive(int(match[1])) or os.path.islink(path):
             continue
         with suppress(OSError), FolderLock(path) as lock:
-            if lock.take():
+            if lock.try_acquire():
                 shutil.rmtree(path, ignore_errors=True)
 
 

@@ -290,7 +290,7 @@ class Transaction:
         self._target.delete([RUN_PATH])
 
     def _check_lease(self) -> None:
-        """See `Lease.check`."""
+        """Raise as `Lease.check`, and remember that the lease is lost."""
         try:
             self._lease.check()
         except OutputExistsError:

@@ -18,7 +18,7 @@ _SIZE = re.compile(r"\s*(\d{1,30}(?:\.\d{1,30})?)\s*([a-zA-Z]*)\s*", re.ASCII)
 
 
 def parse_bytes(size: SupportsIndex | str) -> int:
-    """Return the number of bytes in a size such as 4096, "4096", "1GB" (10^9) or "256MiB" (256 * 2^20).
+    """Return the number of bytes in a size such as 4096, "4096", "1GB" (10^9 bytes) or "1MiB" (2^20 bytes).
 
     Raises:
         OptionError: The text is not a size, or not a whole number of bytes.

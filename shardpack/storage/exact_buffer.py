@@ -6,7 +6,7 @@ from io import BytesIO
 
 
 class ExactBuffer:
-    """`length` bytes, filled through `view` by any number of threads; not after `take`.
+    """`length` bytes, filled through `view` by any number of threads; not after `finish`.
 
     `BytesIO` works on a bytes object that only it holds, and returns that very object: the only way in Python to
     fill `bytes` in place. The system provides fresh memory already zeroed.
@@ -16,7 +16,7 @@ class ExactBuffer:
         self._file = BytesIO(bytes(length))
         self.view = self._file.getbuffer()
 
-    def take(self) -> bytes:
+    def finish(self) -> bytes:
         """Return the bytes and release `view`."""
         self.view.release()
         return self._file.getvalue()

@@ -141,7 +141,7 @@ class LocalStore(BaseStore):
         return os.path.join(self.folder, path)
 
     def _open(self, path: str) -> LocalFile:
-        """Return a file, opened; where the process has no descriptor left, those kept here are let go of."""
+        """Return a file, opened; if the process has no descriptor left, close the files that are kept open first."""
         full = self._resolve(path)
         try:
             return LocalFile(full, path)

@@ -120,7 +120,7 @@ class LocalFile:
                 got += more
         except OSError as error:
             raise StorageError(f"cannot read: {error.strerror}", path=self._name, offset=start) from error
-        return buffer.take()
+        return buffer.finish()
 
     def map(self) -> mmap.mmap | bytes:
         """Return a read-only map of the whole file, or b"" if it is empty, as empty files cannot be mapped."""

@@ -27,7 +27,7 @@ class FolderLock:
     """A lock on a folder, exclusive or shared, that the kernel releases when its process ends. A context manager.
 
     Uses `flock` on the folder itself: nothing is written, so nothing can be left behind. Where that does not
-    work (Windows, some network file systems), every `take` succeeds.
+    work (Windows, some network file systems), every `try_acquire` succeeds.
     """
 
     def __init__(self, path: str, *, flock: Flock = system_flock):
@@ -47,7 +47,7 @@ class FolderLock:
     def __del__(self) -> None:
         self.release()
 
-    def take(self, *, shared: bool = False) -> bool:
+    def try_acquire(self, *, shared: bool = False) -> bool:
         """Acquire the lock and return True, or return False if another process holds it. Never waits.
 
         Call again to change between shared and exclusive; a failed change loses the lock.

@@ -29,14 +29,14 @@ _ADDRESS_OPTIONS = frozenset((
 _in_memory: dict[str, MemoryStore] = {}  # the objects of this process under memory://...
 
 
-Writable = str | os.PathLike[str] | WritableStore  # what users write to: a folder, a URL, or a store of theirs
+Writable = str | os.PathLike[str] | WritableStore  # where users can write: a folder, a URL, or their own store
 
 
 def as_writable(out: Writable, options: Mapping[str, Any] | None = None) -> WritableStore:
-    """Return a store as it is, and of a folder or URL the one that is there; see `open_store`.
+    """Return a store unchanged, or the store of a folder or URL; see `open_store`.
 
     Raises:
-        OptionError: It takes no objects, or does not list them; or there are options for a store.
+        OptionError: The store cannot be written to or listed, or `options` are given for a store.
     """
     if isinstance(out, (str, os.PathLike)):
         return open_store(out, options)
@@ -48,14 +48,14 @@ def as_writable(out: Writable, options: Mapping[str, Any] | None = None) -> Writ
 
 
 def takes_objects(store: object) -> bool:
-    """Return whether a store has what writing a dataset needs."""
+    """Return whether a store has the methods that writing a dataset needs."""
     return all(callable(getattr(store, verb, None)) for verb in ("put", "delete", "names"))
 
 
 def is_same_store(one: Store, other: Store) -> bool:
-    """Return whether two stores are one, by themselves or by where they are; memory without a name is only itself."""
-    where = canonical(one.location)
-    return one is other or (where == canonical(other.location) and not where.endswith("://"))
+    """Return whether two stores are the same object or location; two unnamed stores in memory are never the same."""
+    location = canonical(one.location)
+    return one is other or (location == canonical(other.location) and not location.endswith("://"))
 
 
 def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> WritableStore:

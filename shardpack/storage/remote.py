@@ -65,7 +65,7 @@ class _IncomingRange:
         """Return the bytes received, or the pooled buffer that holds them."""
         if self._buffer is None:
             return b""
-        return self._buffer.take() if isinstance(self._buffer, ExactBuffer) else self._buffer
+        return self._buffer.finish() if isinstance(self._buffer, ExactBuffer) else self._buffer
 
 
 class _Piece(NamedTuple):

@@ -166,15 +166,15 @@ def test_a_lease_released_late_leaves_the_next_one_alone(tmp_path):
 @pytest.mark.parametrize("removals", [1, 3])
 def test_a_work_folder_that_vanishes_is_made_again(tmp_path, monkeypatch, removals):
     """Its owner removes it when it is done, perhaps while we wait for the lock."""
-    real, left = FolderLock.take, [None] * removals
+    real, left = FolderLock.try_acquire, [None] * removals
 
-    def take(lock, **options):
+    def try_acquire(lock, **options):
         if left:
             left.pop()
             (tmp_path / ".shardpack" / "tmp").rmdir()
         return real(lock, **options)
 
-    monkeypatch.setattr(FolderLock, "take", take)
+    monkeypatch.setattr(FolderLock, "try_acquire", try_acquire)
     lease = acquire(FolderTarget(str(tmp_path)), "pack")
     assert (tmp_path / ".shardpack" / "tmp" / "lease.json").exists()
     lease.release()

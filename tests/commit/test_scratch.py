@@ -67,7 +67,7 @@ def test_what_lives_is_not_removed(tmp_path):
     by_process = abandoned(tmp_path, os.getppid())
     by_lock = abandoned(tmp_path, dead_process())
     with FolderLock(str(by_lock)) as worker:  # of a packer that was killed just now
-        assert worker.take(shared=True)
+        assert worker.try_acquire(shared=True)
         new_scratch(str(tmp_path))[1].release()
     assert by_process.exists()
     assert by_lock.exists()
@@ -85,7 +85,7 @@ def test_a_link_is_not_followed(tmp_path):
 def test_a_worker_of_a_killed_packer_writes_no_more(tmp_path):
     scratch = ScratchDir(str(tmp_path))
     with FolderLock(str(tmp_path)) as lock:
-        assert lock.take()  # the next packer, tidying up
+        assert lock.try_acquire()  # the next packer, tidying up
         with pytest.raises(OutputExistsError, match="has taken over"):
             scratch.share()
 

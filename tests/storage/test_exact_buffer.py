@@ -15,7 +15,7 @@ def test_what_is_filled_is_taken(length):
     data = bytes(i % 251 for i in range(length))
     for at in range(0, length, 1000):
         buffer.view[at : at + 1000] = data[at : at + 1000]
-    taken = buffer.take()
+    taken = buffer.finish()
     assert type(taken) is bytes
     assert taken == data
 
@@ -26,7 +26,7 @@ def test_nothing_is_copied():
     try:
         buffer = ExactBuffer(length)
         buffer.view[-1] = 7
-        taken = buffer.take()
+        taken = buffer.finish()
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -36,6 +36,6 @@ def test_nothing_is_copied():
 
 def test_what_was_taken_is_not_written_to():
     buffer = ExactBuffer(10)
-    buffer.take()
+    buffer.finish()
     with pytest.raises(ValueError, match="released"):
         buffer.view[0] = 1

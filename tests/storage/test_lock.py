@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="no locks there"
 
 def take(path, *, shared=False):
     lock = FolderLock(str(path))
-    return lock, lock.take(shared=shared)
+    return lock, lock.try_acquire(shared=shared)
 
 
 def test_one_holds_it(tmp_path):
@@ -34,12 +34,12 @@ def test_one_holds_it(tmp_path):
 
 def test_many_share_it(tmp_path):
     with FolderLock(str(tmp_path)) as first, FolderLock(str(tmp_path)) as second:
-        assert first.take(shared=True)
-        assert second.take(shared=True)
+        assert first.try_acquire(shared=True)
+        assert second.try_acquire(shared=True)
         assert not take(tmp_path)[1]
         second.release()
-        assert first.take()  # from shared to held
-        assert first.take(shared=True)  # and back
+        assert first.try_acquire()  # from shared to held
+        assert first.try_acquire(shared=True)  # and back
     assert take(tmp_path)[1]
 
 
@@ -59,7 +59,7 @@ def test_a_folder_without_locks_is_everybodys(tmp_path, number):
         raise OSError(number, os.strerror(number))
 
     locks = [FolderLock(str(tmp_path), flock=refuse) for _ in range(2)]
-    assert [lock.take() for lock in locks] == [True, True]
+    assert [lock.try_acquire() for lock in locks] == [True, True]
 
 
 @counts_descriptors
@@ -75,7 +75,7 @@ def test_nothing_stays_open(tmp_path):
 
 def test_the_kernel_releases_it(tmp_path):
     script = "import sys, time; from shardpack.storage.lock import FolderLock; lock = FolderLock(sys.argv[1])"
-    script += "; print(lock.take(), flush=True); time.sleep(60)"
+    script += "; print(lock.try_acquire(), flush=True); time.sleep(60)"
     command = [sys.executable, "-c", script, str(tmp_path)]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) as other:

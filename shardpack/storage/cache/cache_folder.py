@@ -153,7 +153,7 @@ class CacheFolder:
         """
         with FolderLock(self.root) as lock:
             for _ in range(_LOCK_TRIES):
-                if lock.take():
+                if lock.try_acquire():
                     break
                 time.sleep(_LOCK_PAUSE_SECONDS)
             else:

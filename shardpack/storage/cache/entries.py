@@ -142,7 +142,7 @@ def _read_at(descriptor: int, start: int, length: int) -> bytes:
     with open(descriptor, "rb", buffering=0, closefd=False) as file:
         while count := file.readinto(buffer.view[got : got + _ONE_READ_BYTES]):
             got += count
-    return buffer.take() if got == length else b""
+    return buffer.finish() if got == length else b""
 
 
 def _changed(folder: str) -> int:
