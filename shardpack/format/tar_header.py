@@ -1,4 +1,4 @@
-"""Tar headers as shardpack writes them, one at a time and a whole chunk at once (SPEC 2.2).
+"""Tar headers as shardpack writes them, one by one or many at once (SPEC 2.2).
 
 Source: POSIX.1-2017 `pax`, "ustar Interchange Format" and "pax Extended Header". Every value that
 could differ between two runs or machines is fixed: mode 0644, owner 0, mtime 0, no user names.
@@ -103,24 +103,24 @@ def _block(prefix: bytes, name: bytes, size: int, kind: bytes) -> bytes:
     return bytes(block)
 
 
-PLAIN_HEADER = _block(b"", b"", 0, REGULAR)  # without a name: what `complete_headers` takes
+PLAIN_HEADER = _block(b"", b"", 0, REGULAR)  # without name and size, for `complete_headers`
 _PLAIN_SUM = byte_sum(PLAIN_HEADER[:CHECKSUM] + _BLANK_CHECKSUM + PLAIN_HEADER[TYPE:])
 
 
 def complete_headers(
     blocks: npt.NDArray[np.uint8], rows: npt.NDArray[np.int64], names: Sequence[bytes], sizes: npt.NDArray[np.int64]
 ) -> None:
-    """Make headers of many members out of blocks that are `PLAIN_HEADER`.
+    """Turn blocks that are `PLAIN_HEADER` into the headers of many members, in place.
 
-    `blocks[rows[i]]` becomes `header(names[i], sizes[i])`, at 0.2 us instead of 2 us each, wherever that
-    is one block with an empty prefix: names up to 100 bytes, sizes below 8 GiB. Blocks of other members are
-    garbage, but do not affect their neighbours.
+    `blocks[rows[i]]` becomes `header(names[i], sizes[i])`, at 0.2 us instead of 2 us, if that is one block
+    with an empty prefix: names up to 100 bytes, sizes below 8 GiB. Blocks of other members are garbage,
+    but do not affect their neighbours.
 
     Args:
         blocks: (n, 512) bytes.
-        rows: (m) which blocks are headers.
-        names: (m) of the members.
-        sizes: (m) of their payloads.
+        rows: (m) numbers of the blocks that are headers.
+        names: (m) names of the members.
+        sizes: (m) sizes of their payloads.
     """
     text = np.array(names, dtype=f"S{MAX_NAME_BYTES}").view(np.uint8).reshape(-1, MAX_NAME_BYTES)
     size = _octal(sizes, 11)
@@ -130,12 +130,12 @@ def complete_headers(
     blocks[rows, CHECKSUM : CHECKSUM + 6] = _octal(sums + np.int64(_PLAIN_SUM - 11 * ord("0")), 6)
 
 
-# Four octal digits each, for all numbers of twelve bits.
+# The four octal digits of every number of twelve bits.
 _FOUR_DIGITS = np.frombuffer(b"".join(b"%04o" % number for number in range(1 << 12)), "u4")
 
 
 def _octal(numbers: npt.NDArray[Any], digits: int) -> npt.NDArray[np.uint8]:
-    """Return the last octal digits of each number, as text: a row each."""
+    """Return the last octal digits of each number as text, one row per number."""
     groups = -(-digits // 4)
     text = np.empty((len(numbers), groups), "u4")
     for group in range(groups):
