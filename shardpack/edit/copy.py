@@ -104,7 +104,7 @@ def copy(
         progress: Called as progress("copy", bytes done, total bytes).
 
     Raises:
-        DatasetNotFoundError: There is no dataset at `source`.
+        DatasetNotFoundError: `source` does not hold a dataset.
         OptionError: Source and target are the same, or tars of two locations have the same name and so
             cannot be in one folder.
         OutputExistsError: `target` holds another dataset, or files that no dataset lists.

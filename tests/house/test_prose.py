@@ -17,7 +17,22 @@ from tests.conftest import ROOT
 PACKAGE = ROOT / "shardpack"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 # Rooms and modules that keep to FAULTS below; the list only grows, until it is the whole package.
-PLAIN = ("__init__.py", "codecs", "commit", "errors.py", "format", "order", "runtime", "storage")
+PLAIN = (
+    "__init__.py",
+    "cli",
+    "codecs",
+    "commit",
+    "edit",
+    "errors.py",
+    "export",
+    "format",
+    "index",
+    "inspect",
+    "order",
+    "read/missing_dataset.py",
+    "runtime",
+    "storage",
+)
 FAULTS = {
     'say "is not a ..." or "is missing"': re.compile(r"\bis no(?:ne)?\b(?! (?:longer|less|more)\b)"),
     "say what is wrong, with a subject": re.compile(r":\s+It (?:is|has|may)(?: not| none)?\.(?=\s|$)"),
