@@ -1,4 +1,4 @@
-"""Builders for tests: real pictures made in code, and outside programs as judges."""
+"""Builders for tests: real images made in code, and outside programs as judges."""
 
 from __future__ import annotations
 

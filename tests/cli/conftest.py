@@ -51,8 +51,8 @@ def program(*arguments: object, **options: Any) -> subprocess.CompletedProcess[A
 
 
 @pytest.fixture(scope="session")
-def pictures(tmp_path_factory) -> Path:
-    """Twelve real pictures in three class folders."""
+def images(tmp_path_factory) -> Path:
+    """Twelve real images in three class folders."""
     folder = tmp_path_factory.mktemp("source") / "photos"
     for name in ("dress", "hat", "t-shirt"):
         shutil.copytree(IMAGES / name, folder / name)
@@ -60,10 +60,10 @@ def pictures(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def packed(pictures, tmp_path_factory) -> Path:
-    """The pictures as a dataset of several shards; not to be changed."""
+def packed(images, tmp_path_factory) -> Path:
+    """The images as a dataset of several shards; not to be changed."""
     out = tmp_path_factory.mktemp("packed") / "out"
-    shardpack.pack(pictures, out, max_shard_bytes="64KiB", jobs=1)
+    shardpack.pack(images, out, max_shard_bytes="64KiB", jobs=1)
     return out
 
 

@@ -99,10 +99,10 @@ def test_ls_as_json_leads_to_the_bytes(run, packed):
     assert lines(run("ls", packed, "--json", "-n", "1")) == found[:1]
 
 
-def test_cat_prints_a_field_as_it_was_packed(packed, pictures):
+def test_cat_prints_a_field_as_it_was_packed(packed, images):
     done = program("cat", packed, "hat/01", "jpg", text=False)
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout == (pictures / "hat" / "01.jpg").read_bytes()
+    assert done.stdout == (images / "hat" / "01.jpg").read_bytes()
     assert program("cat", packed, "hat/01", "json").stdout == '{"label":1,"class":"hat"}', "no line feed of its own"
 
 

@@ -141,8 +141,8 @@ def test_data_on_stdout_alone(packed, tmp_path):
 @pytest.mark.parametrize(
     "command", ["pack {1} {2}", "extract {0} {2}", "verify {0} --full", "bench {0} --seconds 0.01"]
 )
-def test_piped_it_draws_nothing(packed, pictures, tmp_path, command):
-    done = program(*command.format(packed, pictures, tmp_path / "out").split())
+def test_piped_it_draws_nothing(packed, images, tmp_path, command):
+    done = program(*command.format(packed, images, tmp_path / "out").split())
     assert done.returncode == 0
     assert "\x1b" not in done.stderr
     assert "\r" not in done.stderr

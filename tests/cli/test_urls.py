@@ -26,7 +26,7 @@ def url():
 
 @pytest.fixture
 def filled(packed, url):
-    """The pictures as a dataset at a URL."""
+    """The images as a dataset at a URL."""
     shardpack.copy(packed, url)
     return url
 
@@ -44,8 +44,8 @@ def test_pack_from_a_url(run, filled, packed, tmp_path):
     assert [contents(tmp_path / "out")[name] for name in tars] == [contents(packed)[name] for name in tars]
 
 
-def test_pack_to_a_url(run, pictures, packed, url, tmp_path):
-    arguments = ["pack", pictures, url, "--max-shard-bytes", "64KiB", "--jobs", "2", "--work-dir", tmp_path / "work"]
+def test_pack_to_a_url(run, images, packed, url, tmp_path):
+    arguments = ["pack", images, url, "--max-shard-bytes", "64KiB", "--jobs", "2", "--work-dir", tmp_path / "work"]
     assert run(*arguments, "--dry-run").err.startswith("would pack 12 samples")
     assert not objects(url)
     done = run(*arguments)
@@ -217,27 +217,27 @@ def test_wrong_options_are_told_without_their_value(run, given, says):
         (["copy", "memory://nothing", "memory://other"], 1, "no dataset in 'memory://nothing'"),
         (["copy", "{packed}", "{packed}/."], 2, "source and target are the same: "),
         (["copy", "{packed}", "https://u:p@example.org/x?sig=1"], 2, "'https://example.org/x': a web server takes no"),
-        (["pack", "{pictures}", "https://example.org/x"], 2, "a web server takes no files; name a folder or a bucket"),
-        (["pack", "{pictures}", "{packed}", "--storage-option", "a=b"], 2, "storage_options are for URLs"),
-        (["pack", "{pictures}", "out", "--work-dir", "x"], 2, "work_dir is for buckets"),
+        (["pack", "{images}", "https://example.org/x"], 2, "a web server takes no files; name a folder or a bucket"),
+        (["pack", "{images}", "{packed}", "--storage-option", "a=b"], 2, "storage_options are for URLs"),
+        (["pack", "{images}", "out", "--work-dir", "x"], 2, "work_dir is for buckets"),
         (["extract", "{packed}", "s3://b/x"], 2, "extract writes to a folder; to fill a bucket, use: shardpack copy"),
     ],
 )
 def test_errors_are_one_line(run, packed, arguments, code, says):
-    done = run(*(argument.format(packed=packed, pictures=IMAGES) for argument in arguments))
+    done = run(*(argument.format(packed=packed, images=IMAGES) for argument in arguments))
     assert (done.code, done.out) == (code, "")
     assert done.err.startswith("shardpack: ")
     assert done.err.count("\n") == 1
     assert says in done.err
 
 
-def test_a_bucket_by_its_options(run, pictures, packed, s3_server, tmp_path):
+def test_a_bucket_by_its_options(run, images, packed, s3_server, tmp_path):
     pytest.importorskip("obstore")
     given = {name: value for name, value in s3_server.options().items() if isinstance(value, str)}
     options = [text for name, value in given.items() for text in ("--storage-option", f"{name}={value}")]
     target_options = [text.replace("--storage", "--target-storage") for text in options]
     url = f"s3://{s3_server.new_bucket()}/train"
-    assert run("pack", pictures, url, "--max-shard-bytes", "64KiB", *options).code == 0
+    assert run("pack", images, url, "--max-shard-bytes", "64KiB", *options).code == 0
     assert run("verify", url, "--full", *options).code == 0
     assert run("copy", url, url + "-2", *options, *target_options).code == 0
     assert objects(url + "-2", s3_server.options()) == file_contents(packed)

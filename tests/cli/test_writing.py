@@ -18,8 +18,8 @@ def files_of(folder):
     return {name: data for name, data in contents(folder).items() if data is not None}
 
 
-def test_pack(run, pictures, packed, tmp_path):
-    done = run("pack", pictures, tmp_path / "out", "--max-shard-bytes", "64KiB", "--jobs", "2")
+def test_pack(run, images, packed, tmp_path):
+    done = run("pack", images, tmp_path / "out", "--max-shard-bytes", "64KiB", "--jobs", "2")
     assert (done.code, done.out) == (0, "")
     shards = len(list(packed.glob("*.tar")))
     assert done.err.startswith(f"packed 12 samples (jpg 12, json 12) into {shards} shards, ")
@@ -47,38 +47,38 @@ def test_pack_of_a_dataset_as_a_folder_is_asked_for_by_its_layout(run, packed, t
     assert (done.code, done.err[:30]) == (1, f"shardpack: no images to pack in {packed}"[:30])
 
 
-def test_pack_as_json_and_quiet(run, pictures, tmp_path):
-    done = run("pack", pictures, tmp_path / "a", "--json", "--shuffle-seed", "7", "--max-shard-samples", "5")
+def test_pack_as_json_and_quiet(run, images, tmp_path):
+    done = run("pack", images, tmp_path / "a", "--json", "--shuffle-seed", "7", "--max-shard-samples", "5")
     assert (done.code, done.err) == (0, "")
     report = done.json
     assert (report["num_samples"], report["num_shards"], report["dry_run"]) == (12, 3, False)
     assert report["classes"] == ["dress", "hat", "t-shirt"]
     assert report["num_bytes"] == report["payload_bytes"] + report["overhead_bytes"]
-    assert run("pack", pictures, tmp_path / "b", "--quiet") == (0, "", "")
+    assert run("pack", images, tmp_path / "b", "--quiet") == (0, "", "")
 
 
-def test_pack_dry_run_writes_nothing(run, pictures, tmp_path):
-    done = run("pack", pictures, tmp_path / "out", "--dry-run", "--max-shard-bytes", "64KiB")
+def test_pack_dry_run_writes_nothing(run, images, tmp_path):
+    done = run("pack", images, tmp_path / "out", "--dry-run", "--max-shard-bytes", "64KiB")
     assert done.code == 0
     assert done.err.startswith("would pack 12 samples")
     assert not (tmp_path / "out").exists()
-    assert run("pack", pictures, tmp_path / "out", "--dry-run", "--json").json["dry_run"] is True
+    assert run("pack", images, tmp_path / "out", "--dry-run", "--json").json["dry_run"] is True
 
 
 @pytest.mark.parametrize(
     ("size", "num_bytes"), [("65536", 65536), ("64KiB", 65536), ("0.1MB", 100_000), ("1 GB", 10**9)]
 )
-def test_pack_takes_sizes_as_people_write_them(run, pictures, tmp_path, size, num_bytes):
-    run("pack", pictures, tmp_path / "out", "--max-shard-bytes", size)
+def test_pack_takes_sizes_as_people_write_them(run, images, tmp_path, size, num_bytes):
+    run("pack", images, tmp_path / "out", "--max-shard-bytes", size)
     recorded = json.loads((tmp_path / "out" / ".shardpack/manifest.json").read_text())["packed_with"]["options"]
     assert recorded["max_shard_bytes"] == num_bytes
 
 
 @pytest.mark.parametrize("check", [["--check-images"], ["--check-images", "decode"], ["--check-images=signature"]])
-def test_pack_check_needs_no_value(run, pictures, tmp_path, check):
-    source = shutil.copytree(pictures, tmp_path / "photos")
+def test_pack_check_needs_no_value(run, images, tmp_path, check):
+    source = shutil.copytree(images, tmp_path / "photos")
     assert run("pack", *check, source, tmp_path / "good").code == 0
-    (source / "hat" / "01.jpg").write_bytes(b"not a picture")
+    (source / "hat" / "01.jpg").write_bytes(b"not an image")
     done = run("pack", *check, source, tmp_path / "bad")
     assert (done.code, done.out) == (1, "")
     assert "hat/01.jpg" in done.err
@@ -98,23 +98,23 @@ def test_pack_check_needs_no_value(run, pictures, tmp_path, check):
         (["--annotations", "nowhere.json"], (1, "nowhere.json")),
     ],
 )
-def test_pack_says_what_is_wrong(run, pictures, tmp_path, options, said):
-    done = run("pack", pictures, tmp_path / "out", *options)
+def test_pack_says_what_is_wrong(run, images, tmp_path, options, said):
+    done = run("pack", images, tmp_path / "out", *options)
     assert (done.code, done.out) == (said[0], "")
     assert done.err.count("\n") == 1
     assert said[1] in done.err
     assert not (tmp_path / "out" / ".shardpack/manifest.json").exists()
 
 
-def test_pack_refuses_to_overwrite(run, pictures, dataset):
+def test_pack_refuses_to_overwrite(run, images, dataset):
     before = contents(dataset)
-    done = run("pack", pictures, dataset)
+    done = run("pack", images, dataset)
     assert (done.code, done.out) == (1, "")
     assert done.err.endswith(
         "already holds a dataset; choose another folder, or pass --force, which deletes its 12 samples\n"
     )
     assert contents(dataset) == before
-    assert run("pack", pictures, dataset, "--force").code == 0
+    assert run("pack", images, dataset, "--force").code == 0
 
 
 def test_index(run, packed, tmp_path):
@@ -170,12 +170,12 @@ def test_index_notes_tars_that_changed(run, dataset):
     assert "  1 tar changed since the previous manifest: shard-000000.tar\n" in done.err
 
 
-def test_extract(run, packed, pictures, tmp_path):
+def test_extract(run, packed, images, tmp_path):
     done = run("extract", packed, tmp_path / "out")
     assert (done.code, done.out) == (0, "")
     assert done.err == f"extracted 12 samples, 24 files to {tmp_path / 'out'}\n"
     found = files_of(tmp_path / "out")
-    assert {name: data for name, data in found.items() if name.endswith(".jpg")} == files_of(pictures)
+    assert {name: data for name, data in found.items() if name.endswith(".jpg")} == files_of(images)
 
 
 @pytest.mark.parametrize(

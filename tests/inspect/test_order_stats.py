@@ -210,7 +210,7 @@ def test_reads_no_payload():
     assert {path.rpartition(".")[2] for path in store.taken()} == {"json", "index"}
 
 
-# The picture
+# The image
 
 
 @examples(30)

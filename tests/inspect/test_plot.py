@@ -1,4 +1,4 @@
-"""A plot is a picture of its dots: nothing outside of the axes, whatever the numbers."""
+"""A plot is an image of its dots: nothing outside of the axes, whatever the numbers."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from tests.strategies import examples
 
 
 def plotted(x, y, ends):
-    picture = scatter_png(np.array(x, np.int64), np.array(y, np.int64), ends=ends, labels=("x", "y"), title="t")
-    image = Image.open(io.BytesIO(picture))
+    png = scatter_png(np.array(x, np.int64), np.array(y, np.int64), ends=ends, labels=("x", "y"), title="t")
+    image = Image.open(io.BytesIO(png))
     image.load()
     assert image.format == "PNG"
     assert image.size == (WIDTH, HEIGHT)

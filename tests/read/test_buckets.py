@@ -32,7 +32,7 @@ def folder(tmp_path_factory):
 
 
 @pytest.fixture(params=["s3", "http"])
-def far(request, folder, nginx_server, proxy):
+def remote(request, folder, nginx_server, proxy):
     """Return (function that opens the dataset anew, the proxy before its server)."""
     between = proxy(nginx_server(folder).url)
 
@@ -57,8 +57,8 @@ def asked(between):
     return paths
 
 
-def test_what_one_sample_costs(far):
-    reopen, between = far
+def test_what_one_sample_costs(remote):
+    reopen, between = remote
     ds = reopen()
     assert asked(between) == ["manifest.json"]
     assert as_dicts([ds[77]]) == expected(SAMPLES, [77])
@@ -67,8 +67,8 @@ def test_what_one_sample_costs(far):
     assert asked(between) == ["shard-000001.tar"]
 
 
-def test_what_a_key_costs(far):
-    reopen, between = far
+def test_what_a_key_costs(remote):
+    reopen, between = remote
     ds = reopen()
     assert as_dicts([ds["k/0123"]]) == expected(SAMPLES, [123])
     assert asked(between) == [
@@ -82,8 +82,8 @@ def test_what_a_key_costs(far):
     assert set(asked(between)) <= {"keys.index"}
 
 
-def test_many_samples_are_read_at_once(far):
-    reopen, between = far
+def test_many_samples_are_read_at_once(remote):
+    reopen, between = remote
     ds = reopen()
     between.latency_seconds = LATENCY
     wanted = [(37 * i) % COUNT // 3 * 3 for i in range(256)]
@@ -103,8 +103,8 @@ def test_many_samples_are_read_at_once(far):
     assert fetched < 1.1 * sum(len(payload) for i in set(wanted) for payload in SAMPLES[f"k/{i:04d}"].values())
 
 
-def test_fields_are_read_alone(far):
-    reopen, between = far
+def test_fields_are_read_alone(remote):
+    reopen, between = remote
     ds = reopen()
     ds[0]
     between.clear()
@@ -114,11 +114,11 @@ def test_fields_are_read_alone(far):
 
 
 @pytest.mark.parametrize("mode", SHUFFLES)
-def test_streams_are_those_of_the_folder(far, folder, mode):
-    reopen, between = far
+def test_streams_are_those_of_the_folder(remote, folder, mode):
+    reopen, between = remote
     options = {"shuffle": mode, "seed": 3, "block_bytes": 400_000, "window_blocks": 4}
-    near, ds = shardpack.open(folder / "data"), reopen()
-    whole = as_dicts(list(near.stream(**options)))
+    local, ds = shardpack.open(folder / "data"), reopen()
+    whole = as_dicts(list(local.stream(**options)))
     stream = ds.stream(**options)
     assert as_dicts(list(itertools.islice(stream, 150))) == whole[:150]
     copy = pickle.loads(pickle.dumps(ds)).stream(**options)
@@ -134,8 +134,8 @@ def test_streams_are_those_of_the_folder(far, folder, mode):
         assert len([path for path in asked(between) if path.endswith(".tar")]) <= 60
 
 
-def test_streaming_heals_what_passes(far):
-    reopen, between = far
+def test_streaming_heals_what_passes(remote):
+    reopen, between = remote
     ds = reopen(read_timeout_seconds=0.5)
     for kind in ("reset", "truncate", "stall", "status", "short"):
         between.faults.append(Fault(kind, match=".tar", after_bytes=20_000, skip=2, seconds=30.0))
@@ -143,8 +143,8 @@ def test_streaming_heals_what_passes(far):
     assert ds.stats().retries >= 3
 
 
-def test_corrupt_bytes_are_never_handed_out(far):
-    reopen, between = far
+def test_corrupt_bytes_are_never_handed_out(remote):
+    reopen, between = remote
     ds = reopen()
     between.faults.append(Fault("corrupt", match=".tar", after_bytes=5000, times=None))
     with pytest.raises(CorruptShardError, match="is damaged"):
@@ -153,8 +153,8 @@ def test_corrupt_bytes_are_never_handed_out(far):
         list(ds.stream(shuffle="blocks"))
 
 
-def test_a_network_that_stays_away_is_one_clear_line(far):
-    reopen, between = far
+def test_a_network_that_stays_away_is_one_clear_line(remote):
+    reopen, between = remote
     ds = reopen(max_attempts=2, read_timeout_seconds=0.5)
     ds[0]
     between.faults.append(Fault("reset", match=".tar", times=None))
@@ -166,8 +166,8 @@ def test_a_network_that_stays_away_is_one_clear_line(far):
     assert time.monotonic() - began < 10
 
 
-def test_the_first_sample_takes_few_round_trips(far):
-    reopen, between = far
+def test_the_first_sample_takes_few_round_trips(remote):
+    reopen, between = remote
     between.latency_seconds = LATENCY
     began = time.monotonic()
     next(iter(reopen().stream(shuffle="blocks")))
@@ -175,4 +175,4 @@ def test_the_first_sample_takes_few_round_trips(far):
     paths = [named(request.path) for request in between.requests]
     assert paths[0] == "manifest.json"
     assert len(paths) == len(set(paths)), "every index once"
-    assert len([path for path in paths if path.endswith(".tar")]) == 1, "one block, so far"
+    assert len([path for path in paths if path.endswith(".tar")]) == 1, "one block, so remote"

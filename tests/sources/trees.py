@@ -16,12 +16,12 @@ from tests.fakes import make_listing
 
 needs_byte_names = pytest.mark.skipif(sys.platform in {"darwin", "win32"}, reason="file names are no bytes here")
 
-PICTURE = b"\xff\xd8\xff\xe0 an image, as far as its first bytes tell"
+IMAGE = b"\xff\xd8\xff\xe0 an image, as far as its first bytes tell"
 
 
 def write_tree(folder: Path, files: dict[str, bytes | str] | list[str]) -> Path:
     """Write files below `folder`; a list of names gets an image's first bytes as content."""
-    contents = files if isinstance(files, dict) else dict.fromkeys(files, PICTURE)
+    contents = files if isinstance(files, dict) else dict.fromkeys(files, IMAGE)
     for name, content in contents.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)

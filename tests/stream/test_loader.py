@@ -40,7 +40,7 @@ def ds(files):
     return shardpack.open(CountingStore(files))
 
 
-def with_bad(*bad, payload=b"no picture"):
+def with_bad(*bad, payload=b"no image"):
     return shardpack.open(
         CountingStore(packed({f"{i}": sample(i, jpg=payload) if i in bad else sample(i) for i in range(8)}))
     )
@@ -100,13 +100,13 @@ def test_without_a_size_like_shapes_are_stacked():
     assert batches[0]["jpg"].shape == (2, 16, 24, 3)
     assert batches[0]["jpg"].dtype == np.float32
     uneven = next(iter(ds.loader(3, decode="rgb")))["jpg"]
-    assert [picture.shape for picture in uneven] == [(16, 24, 3), (16, 24, 3), (16, 20, 3)]
+    assert [image.shape for image in uneven] == [(16, 24, 3), (16, 24, 3), (16, 20, 3)]
 
 
 def test_missing_fields_are_none():
-    pictures = {"a": {"jpg": make_jpeg(), "cls": b"1"}, "b": {"cls": b"2"}, "c": {"jpg": make_jpeg()}}
-    batch = next(iter(shardpack.open(CountingStore(packed(pictures))).loader(3, decode="l8", size=4)))
-    assert [None if picture is None else picture.shape for picture in batch["jpg"]] == [(4, 4), None, (4, 4)]
+    images = {"a": {"jpg": make_jpeg(), "cls": b"1"}, "b": {"cls": b"2"}, "c": {"jpg": make_jpeg()}}
+    batch = next(iter(shardpack.open(CountingStore(packed(images))).loader(3, decode="l8", size=4)))
+    assert [None if image is None else image.shape for image in batch["jpg"]] == [(4, 4), None, (4, 4)]
     assert batch["cls"] == [1, 2, None]
 
 
@@ -426,7 +426,7 @@ def test_views_load_too(ds):
         ({"threads": 1.5}, "threads is 1.5, expected an integer"),
         ({"on_error": "ignore"}, "on_error is 'ignore'; choose"),
         ({"transform": 3}, "transform is 3"),
-        ({"decode": "rgb9"}, "called 'rgb9'"),
+        ({"decode": "rgb9"}, "unknown decoding name 'rgb9'"),
         ({"size": -1}, "size is -1"),
     ],
 )
@@ -442,5 +442,5 @@ def test_fields_are_checked_at_once(ds):
         ds.loader(4, fields=["json"], decode={"jpg": "rgb8"})
 
 
-def test_picture_options_have_the_defaults_of_the_loader():
+def test_image_options_have_the_defaults_of_the_loader():
     assert ImageOptions() == ImageOptions(None, None, True, False, True)

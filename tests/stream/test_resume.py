@@ -143,12 +143,12 @@ def test_any_rank_serves_all_ranks():
 
 @pytest.mark.parametrize("tail", TAILS)
 @pytest.mark.parametrize("workers", [1, 2, 3, 40])
-def test_steps_dealt_to_workers_are_the_epoch(tail, workers):
+def test_steps_given_to_workers_are_the_epoch(tail, workers):
     stream = DS.stream(shuffle="blocks", seed=2, batch_size=4, world_size=2, rank=1, tail=tail, **SMALL)
     whole = positions(stream)
-    dealt = [stream.steps(worker, stride=workers) for worker in range(workers)]
-    found = [next(dealt[step % workers]) for step in range(stream.num_steps)]
-    assert all(next(steps, None) is None for steps in dealt)
+    given = [stream.steps(worker, stride=workers) for worker in range(workers)]
+    found = [next(given[step % workers]) for step in range(stream.num_steps)]
+    assert all(next(steps, None) is None for steps in given)
     assert [len(step) for step in found[:-1]] == [stream.batch_size] * (stream.num_steps - 1)
     assert [sample.position for step in found for sample in step] == whole
 

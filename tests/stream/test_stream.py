@@ -172,7 +172,7 @@ def test_memory_is_one_chunk(tmp_path, mode):
 
 @pytest.mark.parametrize("mode", SHUFFLES)
 @pytest.mark.parametrize("fields", [None, ["json"], ["bin", "json"], ["cls"]])
-def test_streamed_is_what_is_sought(mode, fields):
+def test_streamed_samples_are_those_at_their_positions(mode, fields):
     """In every order, for dense and sparse shards, wanted fields only, checked or not."""
     sparse = {f"z{i}": {"bin": b"%d" % i, **({"cls": b"1"} if i % 3 else {})} for i in range(11)}
     files = packed({**numbered(30), **sparse}, max_shard_samples=9)

@@ -1,4 +1,4 @@
-"""Steps dealt to workers in turn: exactly the stream's, for any number of workers, resumed anywhere. No torch here."""
+"""Steps given to workers in turn: exactly the stream's, for any number of workers, resumed anywhere. No torch here."""
 
 from __future__ import annotations
 

@@ -226,9 +226,9 @@ def test_an_exception_in_the_block_publishes_nothing(tmp_path):
     assert write(out, SAMPLES) == write(tmp_path / "other", SAMPLES)  # no force needed, nothing is left
 
 
-@pytest.mark.parametrize("near", [True, False])
-def test_a_key_written_twice_over_shards_publishes_nothing(tmp_path, near):
-    pairs = [(f"{i}", {"bin": b"1"}) for i in (*range(40), 35 if near else 7)]
+@pytest.mark.parametrize("recent", [True, False])
+def test_a_key_written_twice_over_shards_publishes_nothing(tmp_path, recent):
+    pairs = [(f"{i}", {"bin": b"1"}) for i in (*range(40), 35 if recent else 7)]
     with pytest.raises(DuplicateKeyError, match=r"key is in 'shard-00000\d\.tar' already; .*shard='shard-000010\.tar'"):
         write_pairs(tmp_path, pairs, max_shard_samples=4)
     assert not is_published(tmp_path)

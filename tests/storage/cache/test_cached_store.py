@@ -405,8 +405,8 @@ def test_with_a_real_remote_store(tmp_path):
 
 
 def test_a_dataset_is_read_through_it(tmp_path, monkeypatch):
-    pictures = {f"cat/{i:04d}": {"jpg": os.urandom(5_000), "json": {"label": i}} for i in range(40)}
-    shardpack.pack(pictures.items(), tmp_path / "out", max_shard_bytes="64KiB")
+    images = {f"cat/{i:04d}": {"jpg": os.urandom(5_000), "json": {"label": i}} for i in range(40)}
+    shardpack.pack(images.items(), tmp_path / "out", max_shard_bytes="64KiB")
     server = Server(file_contents(tmp_path / "out"))
     monkeypatch.setattr(location, "connect_to", lambda *_: server)
     folder = tmp_path / "cache"
@@ -422,7 +422,7 @@ def test_a_dataset_is_read_through_it(tmp_path, monkeypatch):
     first, cold, _ = read_all()
     second, warm, stats = read_all()
     assert first == second
-    assert {sample["jpg"] for sample in first[0]} == {fields["jpg"] for fields in pictures.values()}
+    assert {sample["jpg"] for sample in first[0]} == {fields["jpg"] for fields in images.values()}
     assert set(cold) == {"get"}
     num_objects = len(server.objects) - 2  # without the manifest and its copy
     assert warm == ["head"] * num_objects  # each object's version, and nothing else but the manifest
