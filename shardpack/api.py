@@ -12,8 +12,8 @@ from shardpack.runtime.progress import Progress, no_progress
 # What only one of the two needs is imported when it is called.
 if TYPE_CHECKING:
     from shardpack.dataset import Dataset
+    from shardpack.sources.folder import Layout
     from shardpack.sources.image_check import ImageCheck
-    from shardpack.sources.registry import Layout
     from shardpack.storage.locations import LocationOptions
     from shardpack.storage.open import Writable
     from shardpack.storage.protocols import RangeReader, Store

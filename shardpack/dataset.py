@@ -27,7 +27,7 @@ from shardpack.read.selection import Selection
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import SampleLocation
-from shardpack.sources.datasets import list_samples
+from shardpack.sources.dataset import list_samples
 from shardpack.sources.listing import Listing
 from shardpack.storage.locations import DatasetStores, LocationOptions
 from shardpack.storage.protocols import Store

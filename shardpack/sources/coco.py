@@ -21,11 +21,11 @@ from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, SourceError
+from shardpack.sources.image_files import group_files
 from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
 from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
-from shardpack.sources.sidecars import group_files
 
 COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second as Roboflow exports it
 

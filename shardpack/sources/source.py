@@ -1,7 +1,7 @@
 """What samples come from: a `Source` lists its samples before any payload is read.
 
-    folder                FolderSource     files, and labels made from the layout       registry.py
-    dataset, view         DatasetSource    ranges of its shards                         datasets.py
+    folder                FolderSource     files, and labels made from the layout       folder.py
+    dataset, view         DatasetSource    ranges of its shards                         dataset.py
     (key, fields), ...    no Source: nothing is known of what an iterable will give     write/pack_samples.py
 
 Whoever adds one returns a `Listing` whose payloads are files, ranges of objects, or bytes.

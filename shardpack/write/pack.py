@@ -17,10 +17,10 @@ from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.processes import start_workers
-from shardpack.sources.datasets import DatasetSource, Listable
+from shardpack.sources.dataset import DatasetSource, Listable
+from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
 from shardpack.sources.listing import Listing
-from shardpack.sources.registry import FolderSource
 from shardpack.sources.source import ListOptions, Source
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, is_same_store

@@ -12,8 +12,8 @@ from shardpack.format.assemble import recorded_options
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.progress import Progress
 from shardpack.runtime.sizes import parse_bytes
+from shardpack.sources.folder import Layout
 from shardpack.sources.image_check import ImageCheck
-from shardpack.sources.registry import Layout
 from shardpack.write.sharding import ShardLimits
 
 

@@ -23,10 +23,10 @@ from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable
 from shardpack.write.duplicate_keys import SeenKeys
-from shardpack.write.open_shard import OpenShard
 from shardpack.write.request import as_classes
 from shardpack.write.sample_shape import SampleShape, shape_of
 from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.sharding import ShardLimits
 from shardpack.write.transform import Transform, rename_key
 
@@ -86,7 +86,7 @@ class ShardWriter:
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
         self._shapes: dict[tuple[Any, ...], SampleShape] = {}
-        self._open: OpenShard | None = None
+        self._open: ShardInProgress | None = None
         self._num_shards = self._num_finished = self._finished_payload_bytes = 0
         self._finisher = Threads(1, purpose="finish")
         self._finishing: Future[ShardInfo] | None = None
@@ -184,15 +184,15 @@ class ShardWriter:
                 shard.flush()
         shard.add(key, shape, payloads, needed)
 
-    def _start_shard(self) -> OpenShard:
+    def _start_shard(self) -> ShardInProgress:
         name = shard_name(self._num_shards)
         with self._writing():
             self._deliveries.acquire()
-            self._open = OpenShard(name, self._scratch.new_file(name), self._chunk)
+            self._open = ShardInProgress(name, self._scratch.new_file(name), self._chunk)
             self._num_shards += 1
             return self._open
 
-    def _finish_shard(self, shard: OpenShard) -> None:
+    def _finish_shard(self, shard: ShardInProgress) -> None:
         """Sync and name the shard in a thread, while the next one is filled."""
         with self._writing():
             self._await_finished()

@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import SourceError
+from shardpack.sources.image_files import group_files
 from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
 from shardpack.sources.rejects import Problems
-from shardpack.sources.sidecars import group_files
 from tests.sources.trees import files_of, listing_of, samples_of
 
 values = st.recursive(

@@ -10,9 +10,9 @@ import pytest
 import shardpack
 from shardpack.errors import SourceError
 from shardpack.runtime.processes import start_workers
-from shardpack.sources.datasets import DatasetSource
+from shardpack.sources.dataset import DatasetSource
+from shardpack.sources.folder import FolderSource
 from shardpack.sources.payloads import read_payload
-from shardpack.sources.registry import FolderSource
 from shardpack.sources.source import ListOptions
 from tests.conftest import image_folder
 

@@ -7,9 +7,9 @@ import threading
 import pytest
 
 from shardpack.errors import DuplicateKeyError, FormatError
-from shardpack.write.open_shard import OpenShard
 from shardpack.write.sample_shape import shape_of
 from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_in_progress import ShardInProgress
 
 
 class Written:
@@ -27,7 +27,7 @@ class Written:
 
 def shard_of(samples, chunk_bytes=4 << 20, flush_bytes=4 << 20):
     file = Written()
-    shard = OpenShard("s.tar", file, Chunk(chunk_bytes))
+    shard = ShardInProgress("s.tar", file, Chunk(chunk_bytes))
     for key, fields in samples.items():
         shape = shape_of(tuple(fields), key=key)
         payloads = shape.payloads(fields)
@@ -52,7 +52,7 @@ def test_where_chunks_end_changes_nothing(chunk_bytes, flush_bytes):
 @pytest.mark.parametrize(("again", "says"), [("a", "written twice"), ("A", "differs in case only from 'a'")])
 def test_a_key_is_refused_twice_also_in_another_case(again, says):
     shape = shape_of(("bin",), key="a")
-    shard = OpenShard("s.tar", Written(), Chunk())
+    shard = ShardInProgress("s.tar", Written(), Chunk())
     shard.add("a", shape, [b""], 512)
     with pytest.raises(DuplicateKeyError, match=says) as caught:
         shard.add(again, shape, [b""], 512)
@@ -63,7 +63,7 @@ def test_a_key_is_refused_twice_also_in_another_case(again, says):
 def test_the_same_string_twice_is_found():
     key = "a" * 3
     shape = shape_of(("bin",), key=key)
-    shard = OpenShard("s.tar", Written(), Chunk())
+    shard = ShardInProgress("s.tar", Written(), Chunk())
     shard.add(key, shape, [b""], 512)
     with pytest.raises(DuplicateKeyError):
         shard.add(key, shape, [b""], 512)
@@ -71,7 +71,7 @@ def test_the_same_string_twice_is_found():
 
 
 def test_a_sample_with_too_many_fields_leaves_no_trace():
-    shard = OpenShard("s.tar", Written(), Chunk())
+    shard = ShardInProgress("s.tar", Written(), Chunk())
     few, many = shape_of(("bin",), key="a"), shape_of(tuple(f"f{i}" for i in range(1 << 16)), key="a")
     shard.add("a", few, [b""], 512)
     with pytest.raises(FormatError, match=r"has 65537 names.*shard='s\.tar', key='b'"):
@@ -83,7 +83,7 @@ def test_a_sample_with_too_many_fields_leaves_no_trace():
 
 def test_discarding_leaves_nothing():
     before, file = threading.active_count(), Written()
-    shard = OpenShard("s.tar", file, Chunk())
+    shard = ShardInProgress("s.tar", file, Chunk())
     shard.discard()
     assert file.content is None
     assert threading.active_count() == before

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image
 from shardpack.errors import SourceError
 from shardpack.format.naming import split_name
+from shardpack.sources.image_files import NO_IMAGE, group_files
 from shardpack.sources.rejects import Problems
-from shardpack.sources.sidecars import NO_IMAGE, group_files
 from tests.sources.trees import files_of, samples_of
 
 stems = st.text("ab", min_size=1, max_size=2)

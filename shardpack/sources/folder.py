@@ -14,11 +14,11 @@ from shardpack.runtime.arguments import one_of
 from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.class_folders import add_class_labels, in_class_folders
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
+from shardpack.sources.image_files import group_files
 from shardpack.sources.keys import check_names
 from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files, scan
-from shardpack.sources.sidecars import group_files
 from shardpack.sources.source import Listed, ListOptions
 from shardpack.sources.table import find_tables, list_table
 

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from shardpack.errors import OptionError, SourceError
-from shardpack.sources.registry import open_source
+from shardpack.sources.folder import open_source
 from tests.conftest import image_folder
 from tests.sources.trees import fake_scandir, needs_byte_names, samples_of, write_tree
 

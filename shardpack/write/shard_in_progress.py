@@ -17,7 +17,7 @@ from shardpack.write.sample_shape import SampleShape
 from shardpack.write.shard_assembler import Chunk, ShardAssembler
 
 
-class OpenShard:
+class ShardInProgress:
     """One shard, from its first sample to its index. `finish` or `discard` ends it, and its thread.
 
     Attributes:

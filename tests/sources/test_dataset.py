@@ -10,7 +10,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import CorruptShardError, OptionError, SourceError
-from shardpack.sources.datasets import DatasetSource, list_samples
+from shardpack.sources.dataset import DatasetSource, list_samples
 from shardpack.sources.payloads import check_payloads
 from shardpack.sources.source import ListOptions
 from shardpack.storage.adapter import adapt
