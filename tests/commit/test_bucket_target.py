@@ -1,4 +1,4 @@
-"""Packing into a store that is no folder: the same bytes, the same refusals, the same resuming."""
+"""Packing into a store that is not a folder: the same bytes, the same refusals, the same resuming."""
 
 from __future__ import annotations
 
@@ -383,7 +383,7 @@ def test_a_store_that_refuses_is_one_clear_error(source, whole, work_dir, suffix
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_a_source_that_fails_amid_slow_uploads_ends_it(tmp_path, store, work_dir, jobs):
-    """Workers wait for room then, which nobody makes any more."""
+    """Workers then wait for room that no delivery will make."""
     source = write_files(tmp_path / "many", {f"{i:03d}": {"jpg": b"1" * 1000} for i in range(40)})
 
     def vanish(_, name):

@@ -1,4 +1,4 @@
-"""Uploads keep their number, tell of what went wrong, and leave nobody waiting."""
+"""Deliveries are bounded, report their errors, and leave no thread waiting."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_an_error_is_raised_once_and_frees_its_place():
             list(uploads.drain())
 
 
-def test_the_end_lets_nobody_wait():
+def test_closing_ends_all_waiting():
     with DeliveryQueue(lambda *_: None, max_shards=2) as uploads:
         assert [uploads.acquire(), uploads.acquire()] == [True, True]
         threading.Timer(0.05, uploads.close).start()

@@ -81,7 +81,7 @@ def test_a_lease_that_is_gone_is_not_ours(place):
 
 @pytest.mark.parametrize(("before", "then"), [("index", "pack"), ("index", "copy"), ("pack", "index")])
 def test_a_command_goes_on_with_its_own_work_only(place, before, then):
-    """`index` writes about tars that are somebody's; the others delete tars that are in the way."""
+    """The tars of `index` are the user's; the other commands delete tars that are in the way."""
     acquire(place(), before).release()
     with pytest.raises(OutputExistsError, match=f"unfinished; run the same {before} command again"):
         acquire(place(), then)

@@ -1,4 +1,4 @@
-"""Begin, add shards, publish: what is finished stays, what is not does not count, and nobody's files are touched."""
+"""Begin, add shards, publish: what is finished stays, what is not does not count, and no other file is touched."""
 
 from __future__ import annotations
 
@@ -168,11 +168,11 @@ def test_published_files_come_in_order_with_the_manifest_last(made):
     ]
 
 
-# Tars that are somebody's
+# Tars of the user
 
 
 def test_tars_of_an_index_run_are_never_deleted(place, made):
-    """`index` was killed; then somebody packs into the same place."""
+    """`index` was killed; then `pack` writes to the same folder."""
     for name in ("shard-000000.tar", "shard-000001.tar"):
         if place.kind == "folder":
             place.path.mkdir(exist_ok=True)

@@ -1,4 +1,4 @@
-"""Forked children are told, for as long as there is somebody to tell."""
+"""Objects learn that they are in a forked child, as long as they are alive."""
 
 from __future__ import annotations
 

@@ -191,7 +191,7 @@ class NoRoom:
         self.closed.set()
 
 
-def test_a_map_that_nobody_asks_for_results_holds_no_pool_open():
+def test_a_map_without_results_requested_holds_no_pool_open():
     pool = WorkerPool(2)
     pool.map(double, range(5), backpressure=NoRoom())
     closing_it = threading.Thread(target=pool.close, daemon=True)

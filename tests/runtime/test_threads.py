@@ -1,4 +1,4 @@
-"""Threads: results in order, bounded look-ahead, and nobody left behind however the work is left."""
+"""Threads: results in order, bounded look-ahead, and no thread left behind however the work ends."""
 
 from __future__ import annotations
 

@@ -125,7 +125,7 @@ if __name__ == "__main__":
     assert done.stdout == "{'secret_access_key': 'hush'}\n", done.stderr
 
 
-def test_whoever_unpickles_elsewhere_is_told_why_access_is_denied(s3_server):
+def test_a_pickle_opened_elsewhere_says_why_access_is_denied(s3_server):
     bucket = s3_server.new_bucket()
     options = {**s3_server.options(), "secret_access_key": "hush-hush"}
     pickled = pickle.dumps(open_store(f"s3://{bucket}", options))  # the store itself is dropped at once

@@ -1,4 +1,4 @@
-"""One file of this machine: reads cut short, long reads, what is no regular file."""
+"""One local file: interrupted reads, long reads, and what is not a regular file."""
 
 from __future__ import annotations
 

@@ -60,7 +60,7 @@ def test_passing_faults_are_healed_and_counted(remote, fault):
     if fault.kind == "length" and fault.delta > 0:  # all wanted bytes may be here before the connection ends too early
         retries.add(0)
     assert store.stats.snapshot().retries in retries
-    assert store.stats.snapshot().requests == 2, "a retry is no other request"
+    assert store.stats.snapshot().requests == 2, "a retry does not count as another request"
 
 
 @pytest.mark.parametrize("kind", ["reset", "truncate", "stall"])

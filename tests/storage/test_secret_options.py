@@ -1,4 +1,4 @@
-"""Secrets are held as long as somebody needs them, and shown to nobody."""
+"""Secrets are kept as long as a connection needs them, and never shown."""
 
 from __future__ import annotations
 
