@@ -55,15 +55,15 @@ class _Pack(click.Command):
     metavar="SIZE",
     default="256MiB",
     show_default=True,
-    help="Hard cap on a finished tar, headers and padding included: 4096, 1GB, 256MiB.",
+    help="Largest size of a finished tar, headers and padding included: 4096, 1GB, 256MiB.",
 )
 @click.option(
     "--max-shard-samples",
     type=click.IntRange(min=1),
     metavar="N",
-    help="Cap on the samples in a shard; the first cap reached wins.",
+    help="Largest number of samples in a shard; the limit that is reached first ends the shard.",
 )
-@click.option("--allow-oversized", is_flag=True, help="Give a sample beyond the cap a shard of its own.")
+@click.option("--allow-oversized", is_flag=True, help="Give a sample that exceeds the largest size its own shard.")
 @jobs_option
 @click.option("--shuffle-seed", type=int, metavar="SEED", help="Pack in an order drawn from this seed.")
 @click.option(
@@ -71,7 +71,7 @@ class _Pack(click.Command):
     is_flag=False,
     flag_value="signature",
     type=click.Choice(CHECKS),
-    help="Look at every image first: its first bytes, or --check-images=decode all of it.",
+    help="Examine every image first: its first bytes, or with --check-images=decode all of it.",
 )
 @click.option(
     "--on-error",
@@ -88,7 +88,9 @@ class _Pack(click.Command):
     help="How to read SRC.",
 )
 @click.option("--annotations", type=click.Path(), metavar="FILE", help="COCO annotation file.")
-@click.option("--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing.")
+@click.option(
+    "--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing them."
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
 @storage_option
@@ -96,27 +98,27 @@ class _Pack(click.Command):
 @json_option
 @quiet_option
 def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -> None:
-    """Pack the images in the folder SRC, and what lies beside them, into a dataset in OUT.
+    """Pack the images in the folder SRC, with the labels beside them, into a dataset in OUT.
 
-    SRC may also be a dataset, or its URL: its samples are packed anew, byte for byte and in their order.
-    Else it is read as class folders (<class>/<name>.jpg becomes a JSON label), as images with sidecar
-    files of the same stem (.json, .txt, .cls, .seg.png, ...), as images with a metadata.csv,
+    SRC may also be a dataset, or its URL: its samples are packed again, byte for byte and in the same
+    order. Otherwise SRC is read as class folders (<class>/<name>.jpg becomes a JSON label), as images with
+    sidecar files of the same stem (.json, .txt, .cls, .seg.png, ...), as images with a metadata.csv,
     .jsonl or .parquet table, or as COCO instances, whichever fits.
 
-    OUT is a folder, or the URL of one in a bucket: s3://, gs://, az://. There shards are made in the
-    work folder, uploaded and deleted while others are made; it needs room for --jobs + 1 shards. Let
-    one packer at a time write to a target: a bucket has no locks.
+    OUT is a folder, or the URL of a folder in a bucket: s3://, gs://, az://. For a bucket, shards are
+    written to the work folder, and uploaded and deleted while the next ones are written; that needs
+    space for --jobs + 1 shards. Run one packer at a time per target, as a bucket has no locks.
 
-    The same input gives the same bytes for any --jobs. A run that was killed continues where it
-    stopped when the same command is given again.
+    The same input gives the same bytes for any --jobs. The same command continues a run that was
+    killed.
 
-    With --json: the report, as shardpack.PackReport names it, and overhead_bytes.
+    With --json: the attributes of shardpack.PackReport, and overhead_bytes.
     """
     dataset = _dataset(source, out, options)
     if dataset is not None:
         note(f"{dataset.location} is a dataset: packing its {plural(len(dataset), 'sample')}", quiet=quiet or as_json)
         if not is_url(out):
-            options["storage_options"] = None  # they were for SRC
+            options["storage_options"] = None  # these were for SRC
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.pack(source if dataset is None else dataset, out, progress=progress, **options)
     if as_json:
@@ -126,12 +128,12 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
 
 def _dataset(source: str, out: str, options: Mapping[str, Any]) -> shardpack.Dataset | None:
-    """Return the dataset that SRC is; None for a folder of files, as which a layout names it in any case."""
+    """Return the dataset at SRC; None if it is a folder of files, or if options say how to read it as one."""
     if options["layout"] != "auto" or options["annotations"] is not None:
         return None
-    if is_url(source):  # what is meant for one provider is not shown to another
-        alike = not is_url(out) or source.partition(":")[0] == out.partition(":")[0]
-        return shardpack.open(source, storage_options=options["storage_options"] if alike else None)
+    if is_url(source):  # credentials for one provider are not sent to another
+        same_scheme = not is_url(out) or source.partition(":")[0] == out.partition(":")[0]
+        return shardpack.open(source, storage_options=options["storage_options"] if same_scheme else None)
     return shardpack.open(source) if os.path.exists(os.path.join(source, manifest.FILE_NAME)) else None
 
 
@@ -162,9 +164,9 @@ def _show(report: PackReport) -> None:
         name, reason = report.rejected[0]
         note(f"  skipped {plural(len(report.rejected), 'sample')} (rejected.jsonl), the first: {name!r}: {reason}")
     if report.classes and _SPLITS.issuperset(map(str.lower, report.classes)):
-        note("  the classes look like splits: pack each of these folders by itself")
+        note("  the classes look like splits; pack each of these folders separately")
     elif report.by_class:
         note(
-            "  samples are sorted by class, so readers that shuffle locally see few at a time: "
+            "  samples are sorted by class, so readers that shuffle locally see few classes at a time; "
             "consider --shuffle-seed 0"
         )

@@ -165,6 +165,7 @@ def target_for(
 
 
 def _beside(tars: TarSet) -> Target:
+    """Return the store of the tars as a target; raise OptionError if it cannot be written to."""
     if tars.folder.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(
             f"cannot write to {tars.folder!r}: a web server takes no files; "

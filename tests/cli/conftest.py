@@ -1,4 +1,4 @@
-"""Running the command line: in this process for what it says, as a program for how it behaves."""
+"""Run the command line: in this process to see what it prints, as a program to see how it behaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all commands have in common: help, exit codes, one line an error, silence where it belongs."""
+"""What all commands share: help, exit codes, one line per error, and silence when piped."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`order`: what it prints as text and as JSON, what it warns of, what it draws and refuses."""
+"""`order`: its text and JSON, its warnings, plots and refusals."""
 
 from __future__ import annotations
 

@@ -138,7 +138,7 @@ def test_cat_as_json(run, packed, odd):
     assert run("cat", odd, "broken", "--json").json["values"] == {"cls": None, "json": None}
     nan = run("cat", odd, "nan", "--json")
     assert nan.json["values"]["json"] == {"a": [None, None, 1]}
-    assert "NaN" not in nan.out, "which is no JSON"
+    assert "NaN" not in nan.out, "which is not JSON"
     assert run("cat", odd, "long", "--json").json["values"]["meta.json"] == [1]
 
 

@@ -1,4 +1,4 @@
-"""`index` with --out and --no-checksums, and what the other commands say of such datasets."""
+"""`index` with --out and --no-checksums, and what the other commands print about such datasets."""
 
 from __future__ import annotations
 

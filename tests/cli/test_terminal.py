@@ -1,4 +1,4 @@
-"""Pipes, terminals and encodings: a program among others."""
+"""The command line among other programs: pipes, terminals and encodings."""
 
 from __future__ import annotations
 
@@ -104,12 +104,12 @@ def test_head_closes_the_pipe_without_noise(many, options):
 @pytest.mark.parametrize(
     "command", ["--help", "ls {0}", "cat {0} hat/01 jpg", "info {0} --shards", "verify {0} --json"]
 )
-def test_a_pipe_that_nobody_reads(packed, command):
+def test_a_pipe_without_a_reader(packed, command):
     done = shell(f"shardpack {command.format(packed)} | true")
     assert (done.returncode, done.stderr.partition("ok: ")[0]) == (0, "")
 
 
-def test_problems_that_nobody_reads_are_problems(dataset):
+def test_problems_count_even_if_the_pipe_is_closed(dataset):
     key_index(dataset).unlink()
     for form in ("", "--json"):
         assert shell(f"shardpack verify {dataset} -q {form} | true").returncode == 1

@@ -1,4 +1,4 @@
-"""Every command takes URLs; what a store needs is given with --storage-option, and never shown."""
+"""Every command takes URLs; options of a store are passed with --storage-option, and never printed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`pack`, `index`, `extract`, `verify`: what they do, say and refuse."""
+"""`pack`, `index`, `extract`, `verify`: what they write, print and refuse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,8 @@ def test_pack(run, images, packed, tmp_path):
     assert "  payload " in done.err
     assert "layout: classes, 3 classes" in done.err
     assert done.err.endswith(
-        "samples are sorted by class, so readers that shuffle locally see few at a time: consider --shuffle-seed 0\n"
+        "samples are sorted by class, so readers that shuffle locally see few classes at a time; "
+        "consider --shuffle-seed 0\n"
     )
     assert files_of(tmp_path / "out") == files_of(packed)
 

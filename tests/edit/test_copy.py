@@ -1,4 +1,4 @@
-"""`copy`: any store to any store, checked on the way, continued where it stopped, and never over somebody's files."""
+"""`copy`: between any stores, checked on the way, continued after a kill, and never over other files."""
 
 from __future__ import annotations
 
@@ -339,15 +339,15 @@ def test_another_dataset_is_kept_without_force(dataset, whole, others, store, tm
 
 @pytest.mark.parametrize("force", [False, True])
 def test_files_of_another_origin_are_kept(dataset, foreign, store, force):
-    store.put("shard-000001.tar", b"somebody's")
+    store.put("shard-000001.tar", b"another file")
     with pytest.raises(OutputExistsError, match="no manifest that says whose they are"):
         shardpack.copy(dataset, store.url, force=force)
     store.delete("shard-000001.tar")
-    store.put("val/a.tar", b"somebody's")
+    store.put("val/a.tar", b"another file")
     for dry_run in (True, False):
         with pytest.raises(OutputExistsError, match=r"holds 'val/a\.tar', which no copy has written; move it away"):
             shardpack.copy(foreign, store.url, force=force, dry_run=dry_run)
-    assert store.contents()["val/a.tar"] == b"somebody's"
+    assert store.contents()["val/a.tar"] == b"another file"
 
 
 def test_a_dry_run_writes_nothing(dataset, store, tmp_path):

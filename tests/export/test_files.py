@@ -1,4 +1,4 @@
-"""Samples back to files: what `tar xf` gives, and never a byte outside the folder."""
+"""Samples written to files: the same as `tar xf`, and nothing outside the folder."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_hostile_names_write_nothing(tmp_path, name):
 
 @given(st.text(st.sampled_from([*"./\\:Ca\0 ", "\udcff"]), max_size=12), st.text(st.sampled_from("./\\:a"), max_size=4))
 def test_no_name_leads_out(stem, field):
-    """Wherever a name is let through, the path that comes of it lies below the folder."""
+    """A name that is accepted gives a path below the folder."""
     for windows in (False, True):
         try:
             parts = _parts(stem, field, windows=windows)
@@ -180,7 +180,7 @@ def test_escapes_that_hide_a_way_out(tmp_path):
     ds = shardpack.open(
         write(tmp_path / "ds", {"%2E%2E%2Fx": {"txt": b""}, "a%00": {"txt": b""}, "%2Fetc%2Fx": {"txt": b""}})
     )
-    for key in ds.keys():  # noqa: SIM118 - a dataset is no dict
+    for key in ds.keys():  # noqa: SIM118 - a dataset is not a dict
         with pytest.raises(InvalidKeyError):
             shardpack.extract(ds, tmp_path / "out", keys=[key], unescape=True)
     assert contents(tmp_path / "out") == {}

@@ -1,4 +1,4 @@
-"""Tars become indexes one by one; what an earlier run finished is taken only if the tar is the very same."""
+"""Each tar gets an index; an earlier run's index is reused only if the tar has not changed."""
 
 from __future__ import annotations
 

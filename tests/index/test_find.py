@@ -1,4 +1,4 @@
-"""What paths, URLs and stores of tars stand for: one each, folders, patterns, braces."""
+"""Paths, folders, patterns, braces, URLs and stores name the tars that they should."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Indexing one tar; that its samples are webdataset's is judged in tests/conformance."""
+"""The index of one local tar; tests/conformance compares its samples with webdataset's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`index` on tars that are indexed already: the generation that is there is mended, or the next one follows it."""
+"""`index` on tars that have indexes: repairs the newest generation, or adds the next one."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Members to samples: what is ignored, what is refused, and what it costs in memory."""
+"""Members become samples: what is ignored, what is refused, and what it costs in memory."""
 
 from __future__ import annotations
 

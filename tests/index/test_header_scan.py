@@ -1,4 +1,4 @@
-"""Indexing by ranges gives the index that reading everything gives, and reads little."""
+"""Scanning headers gives the same index as reading everything, and reads little."""
 
 from __future__ import annotations
 
@@ -147,7 +147,7 @@ def test_large_members_are_skipped(tmp_path_factory, mtime, scanners):
 @pytest.mark.parametrize("scanners", [1, 16, 64])
 def test_of_a_gigabyte_of_photos_a_fortieth_is_fetched(tmp_path, scanners):
     chance, count = random.Random(0), 0
-    with open(tmp_path / "x.tar", "wb") as file:  # payloads are holes: they take no room, and nobody reads them
+    with open(tmp_path / "x.tar", "wb") as file:  # payloads are holes, which take no space and are not read
         while file.tell() < 1 << 30:
             size = chance.randint(60_000, 160_000)
             file.write(block(b"%08d.jpg" % count, size))
@@ -210,7 +210,7 @@ def test_progress_ends_with_the_length():
         assert min(steps) >= 0
 
 
-# What is read ahead of the chain may be a lie
+# What is read ahead of the chain may be wrong
 
 
 def test_tars_inside_payloads_are_not_believed(tmp_path_factory):
@@ -237,7 +237,7 @@ def test_headers_inside_payloads_are_not_believed(tmp_path_factory, lie):
     store = Remote(data)
     found = scan_headers(store, "x.tar")
     same(found, whole(tmp_path_factory, data))
-    assert store.fetched < len(data), "lies are given up"
+    assert store.fetched < len(data), "wrong scanners are given up"
 
 
 def test_headers_that_no_search_finds(tmp_path_factory):

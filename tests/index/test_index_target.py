@@ -1,4 +1,4 @@
-"""Indexes go where their readers find the tars again, over nothing that is somebody else's."""
+"""Indexes go where readers can find the tars from, and never replace other files."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_of_a_bucket_the_url_is_said(tmp_path):
         ("a store of the caller's", "idx", "cannot be found from elsewhere, as it has no URL"),
     ],
 )
-def test_where_nobody_would_find_the_tars(home, out, text, tmp_path, monkeypatch):
+def test_targets_from_which_tars_cannot_be_found(home, out, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OptionError, match=text) as caught:
         target_for(TarSet(at(home), ("x.tar",)), out, None, None)
@@ -121,7 +121,7 @@ def test_no_tar_of_a_dataset_is_left_behind(folder, force):
         check(folder, force=force)
 
 
-def test_a_damaged_manifest_stands_in_its_generation_too(folder):
+def test_a_damaged_manifest_is_read_from_its_generation(folder):
     shardpack.index(folder)
     (folder / ".shardpack/manifest.json").write_bytes(b"{}")
     with pytest.raises(OutputExistsError, match="--force"):
@@ -131,17 +131,17 @@ def test_a_damaged_manifest_stands_in_its_generation_too(folder):
     assert check(folder, force=True) is None
 
 
-def test_a_damaged_shard_table_tells_of_no_shards(folder):
+def test_a_damaged_shard_table_gives_no_shards(folder):
     shardpack.index(folder)
     (table,) = (folder / ".shardpack").glob("shards-*")
     table.write_bytes(b"{}")
     assert check(folder, force=True).shards is None
 
 
-def test_a_file_that_is_no_index_of_ours(folder):
+def test_a_file_that_is_not_an_index(folder):
     path = folder / index_path("x.tar")
     path.parent.mkdir(parents=True)
-    path.write_bytes(b"somebody else's")
+    path.write_bytes(b"another file")
     with pytest.raises(OutputExistsError, match="is not a shardpack index; move it away, or pass --force"):
         check(folder)
     assert check(folder, force=True) is None

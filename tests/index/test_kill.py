@@ -1,4 +1,4 @@
-"""`kill -9` at every step that indexing takes: the same command ends the same, and nothing is left that looks odd."""
+"""`kill -9` at every step of indexing: the same command gives the same result, and leaves nothing behind."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 
 @pytest.fixture(scope="module")
 def tars(tmp_path_factory):
-    """A folder of somebody's tars."""
+    """A folder of existing tars."""
     folder = tmp_path_factory.mktemp("tars")
     source = write_files(folder / "source", {f"{i}": {"jpg": bytes([i + 1]) * 2000} for i in range(6)})
     shardpack.pack(source, folder / "out", max_shard_samples=2, layout="files", jobs=1)

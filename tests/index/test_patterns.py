@@ -1,4 +1,4 @@
-"""Braces and wildcards; the shell is the judge."""
+"""Braces and wildcards match what a shell matches."""
 
 from __future__ import annotations
 

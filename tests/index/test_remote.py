@@ -1,4 +1,4 @@
-"""Indexing tars in buckets and on servers: beside them, elsewhere, in memory, cut off and continued."""
+"""Index tars in buckets and on servers: beside them, elsewhere, in memory, interrupted and continued."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_full_reads_everything_and_gives_checksums(bucket):
     with pytest.raises(CorruptShardError, match="field 'json' is damaged"):
         labels(shardpack.open("memory://bucket"))
     report = shardpack.index("memory://bucket", force=True)
-    assert report.changed == [], "without checksums nobody can tell"
+    assert report.changed == [], "unknown without checksums"
     assert shardpack.index("memory://bucket", force=True, checksums=True).changed == []
 
 
@@ -225,13 +225,13 @@ def test_a_tar_that_is_replaced_meanwhile(bucket):
 
 def test_nothing_is_overwritten_unasked(bucket):
     other = ".shardpack/index/train-002.index"
-    bucket.objects[other] = b"somebody else's"
+    bucket.objects[other] = b"another file"
     with pytest.raises(
         OutputExistsError,
         match=r"memory://bucket/.shardpack/index/train-002.index' is not a shardpack index; move it away",
     ):
         shardpack.index("memory://bucket")
-    assert bucket.objects[other] == b"somebody else's"
+    assert bucket.objects[other] == b"another file"
     shardpack.index("memory://bucket", force=True)
     bucket.objects["train-009.tar"] = photo_tar(500, 1)
     with pytest.raises(OutputExistsError, match=r"has 1 more tar\(s\), such as 'train-003.tar'"):

@@ -1,4 +1,4 @@
-"""What indexing found can be read by people, sent to another process, and not changed."""
+"""The report of indexing can be printed and pickled, and cannot be changed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Disk, URLs and stores answer the same questions; what tars that makes is in test_find."""
+"""Disk, URLs and stores have the same methods; test_find checks which tars they give."""
 
 from __future__ import annotations
 

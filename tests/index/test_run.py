@@ -1,4 +1,4 @@
-"""Indexing the tars of others: on the disk, in memory, again, and with all that is wrong with them."""
+"""Index existing tars: on disk, in memory, again, and with everything that can be wrong with them."""
 
 from __future__ import annotations
 
@@ -241,13 +241,13 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     tars(tmp_path, x=A + END)
     other = tmp_path / ".shardpack/index/x.index"
     other.parent.mkdir(parents=True)
-    other.write_text("somebody else's")
+    other.write_text("another file")
     with pytest.raises(OutputExistsError, match=r"x.index' is not a shardpack index; move it away, or pass --force"):
         shardpack.index(tmp_path)
-    assert other.read_text() == "somebody else's"
+    assert other.read_text() == "another file"
     shardpack.index(tmp_path, force=True)
     (tmp_path / ".shardpack/manifest.json").unlink()
-    shardpack.index(tmp_path)  # ours: what a run that was cut off leaves
+    shardpack.index(tmp_path)  # our own files, as an interrupted run leaves them
     with pytest.raises(
         OutputExistsError, match=r"already holds .shardpack/manifest.json; pass --force to index its tars again"
     ):

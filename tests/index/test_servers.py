@@ -1,4 +1,4 @@
-"""Indexing the tars of real servers on loopback, some of them faulty."""
+"""Index tars on real servers on loopback, some of them faulty."""
 
 from __future__ import annotations
 

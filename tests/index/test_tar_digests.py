@@ -1,4 +1,4 @@
-"""Digests tell tars that have changed, and runs of other tars or options."""
+"""Digests differ for tars that changed, and for runs with other tars or options."""
 
 from __future__ import annotations
 

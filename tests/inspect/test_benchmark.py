@@ -1,4 +1,4 @@
-"""The figures are honest: samples really read, bytes really theirs, time kept."""
+"""The figures are correct: the samples are read, their bytes are counted, and the time is kept."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an epoch would do, told beforehand, is what it does; and the mixing figure knows sorted from shuffled."""
+"""The costs computed for an epoch are those it has; the mixing figure tells sorted from shuffled."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A plot is an image of its dots: nothing outside of the axes, whatever the numbers."""
+"""A plot shows its dots inside the axes, for any numbers."""
 
 from __future__ import annotations
 

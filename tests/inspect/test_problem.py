@@ -1,4 +1,4 @@
-"""One thing that is wrong, from an error, and as a line."""
+"""A problem made from an error, and printed as a line."""
 
 from __future__ import annotations
 

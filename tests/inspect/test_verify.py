@@ -1,4 +1,4 @@
-"""The report on good and on damaged datasets; tests/read/test_damage.py goes through the kinds of damage."""
+"""The report on undamaged and on damaged datasets; tests/read/test_damage.py has every kind of damage."""
 
 from __future__ import annotations
 
@@ -189,7 +189,7 @@ def test_the_key_index_of_other_keys(folder):
     (problem,) = shardpack.verify(folder).problems
     assert (problem.kind, problem.shard) == ("stale", name)
     (folder / "shard-000004.tar").write_bytes(b"")
-    assert len(shardpack.verify(folder).problems) == 2, "an orphan is no reason to look less closely"
+    assert len(shardpack.verify(folder).problems) == 2, "an orphan does not make the other checks weaker"
 
 
 def test_a_table_that_tells_other_fields_than_the_indexes(folder):

@@ -1,4 +1,4 @@
-"""Files that are neither shards nor indexes, on a store; tests/inspect/test_verify.py goes through the damage."""
+"""Files that are neither shards nor indexes; tests/inspect/test_verify.py has the damage."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is said of a folder that has no manifest: the same by every function that wants a dataset."""
+"""Every function that needs a dataset explains a missing one in the same words."""
 
 from __future__ import annotations
 
