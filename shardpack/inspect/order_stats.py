@@ -187,7 +187,7 @@ class _EpochCosts:
 
     def __init__(self, stream: Stream) -> None:
         if not isinstance(stream.epochs, DatasetEpochs):
-            raise OptionError("a mix has no order of its own; look at its datasets one by one")
+            raise OptionError("a mix does not have an order of its own; look at its datasets one by one")
         if not len(stream):
             raise OptionError("there are no samples for this rank; choose another dataset, or fewer ranks")
         self.source = stream.epochs.source
@@ -197,11 +197,12 @@ class _EpochCosts:
         self.order = EpochOrder(self.segments, self._shuffle, self._slice.partitioning, stream.epoch)
 
     def costs(self) -> dict[str, int]:
+        """Return the attributes of `OrderStats` that count blocks, requests and bytes."""
         ours, parts = self._slice, self._slice.partitioning
-        total = int(self.segments.num_bytes.sum())
-        rank_bytes = total * len(ours) // parts.num_items
-        blocks, in_all = self._runs()
-        block_bytes = total // in_all if in_all else 0
+        total_bytes = int(self.segments.num_bytes.sum())
+        rank_bytes = total_bytes * len(ours) // parts.num_items
+        blocks, total_blocks = self._count_runs()
+        block_bytes = total_bytes // total_blocks if total_blocks else 0
         if self._shuffle.mode == "global":
             requests = len(ours)
         elif self._shuffle.mode == "blocks":
@@ -210,8 +211,8 @@ class _EpochCosts:
             requests = max(blocks, -(-rank_bytes // CHUNK_BYTES))
         window_bytes = read_ahead_bytes = 0
         if self._shuffle.mode == "blocks":
-            each = -(-self._shuffle.window_blocks // parts.partitions)
-            window_bytes = min(len(ours.owned) * each * block_bytes, rank_bytes)
+            blocks_per_partition = -(-self._shuffle.window_blocks // parts.partitions)
+            window_bytes = min(len(ours.owned) * blocks_per_partition * block_bytes, rank_bytes)
             read_ahead_bytes = min(2 * window_bytes, rank_bytes)
         return {
             "rank_bytes": rank_bytes,
@@ -221,7 +222,7 @@ class _EpochCosts:
             "requests": requests,
             "window_bytes": window_bytes,
             "read_ahead_bytes": read_ahead_bytes,
-            "memory_bytes": min(self._held_bytes(read_ahead_bytes), rank_bytes) + ORDER_BYTES * in_all,
+            "memory_bytes": min(self._held_bytes(read_ahead_bytes), rank_bytes) + ORDER_BYTES * total_blocks,
         }
 
     def _held_bytes(self, read_ahead_bytes: int) -> int:
@@ -230,7 +231,7 @@ class _EpochCosts:
             return MAX_PART_BYTES
         return min(read_ahead_bytes or THREADS * CHUNK_BYTES, self._memory_bytes)
 
-    def _runs(self) -> tuple[int, int]:
+    def _count_runs(self) -> tuple[int, int]:
         """Return how many runs of neighbours this rank reads, counting partial ones, and how many exist."""
         parts, mode = self._slice.partitioning, self._shuffle.mode
         if mode == "global":
