@@ -31,14 +31,17 @@ class EpochOrder:
         windows: For "blocks", which blocks are mixed with each other; else None.
     """
 
-    def __init__(self, segments: Segments, shuffle: Shuffle, partitioning: Partitioning, epoch: int) -> None:
+    def __init__(self, segments: Segments | None, shuffle: Shuffle, partitioning: Partitioning, epoch: int) -> None:
+        """Arrange an epoch. `segments` may be None unless `shuffle.moves_segments`."""
         self._partitioning = partitioning
         self._ends: Integers | None = None  # (b) slot at which each block ends
         self._global_key: int | None = None
         self.windows: Windows | None = None
         if shuffle.mode == "shards":
+            assert segments is not None
             self._arrange(whole_segments(segments), derive_key(SHARD_ORDER, shuffle.seed, epoch))
         elif shuffle.mode == "blocks":
+            assert segments is not None
             ends = self._arrange(
                 cut_blocks(segments, shuffle.block_bytes), derive_key(BLOCK_ORDER, shuffle.seed, epoch)
             )

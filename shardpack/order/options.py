@@ -31,6 +31,11 @@ class Shuffle:
     block_bytes: int = DEFAULT_BLOCK_BYTES
     window_blocks: int = WINDOW_BLOCKS_PER_RANK
 
+    @property
+    def moves_segments(self) -> bool:
+        """Whether the order depends on where shards begin; "none" and "global" need the number of samples only."""
+        return self.mode in {"shards", "blocks"}
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", as_integer("seed", self.seed))
         one_of("shuffle", self.mode, SHUFFLES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import cached_property
 
 import numpy as np
@@ -19,21 +20,23 @@ class SampleView:
             view of all positions ascending.
     """
 
-    def __init__(self, starts: Integers, num_bytes: Integers, positions: Integers | None = None) -> None:
+    def __init__(
+        self, total: int, shards: Callable[[], tuple[Integers, Integers]], positions: Integers | None = None
+    ) -> None:
         """Create a view of n shards.
 
         Args:
-            starts: (n + 1) position of each shard's first sample, and the number of samples.
-            num_bytes: (n) bytes of each shard.
+            total: Number of samples in the dataset.
+            shards: Returns (n + 1) position of each shard's first sample, with `total` at the end, and
+                (n) bytes of each shard. Called by `segments` only.
             positions: Positions of the view, or None for all.
         """
-        self._starts, self._num_bytes = starts, num_bytes
-        total = int(starts[-1])
+        self._total, self._shards = total, shards
         everything = positions is not None and len(positions) == total and bool((positions == np.arange(total)).all())
         self.positions = None if everything else positions
 
     def __len__(self) -> int:
-        return int(self._starts[-1]) if self.positions is None else len(self.positions)
+        return self._total if self.positions is None else len(self.positions)
 
     def at(self, items: Integers) -> Integers:
         """Return the positions of items."""
@@ -41,13 +44,14 @@ class SampleView:
 
     def segments(self) -> Segments:
         """Return the runs of items in one shard; bytes of a part are computed from the shard's mean per sample."""
-        counts = np.diff(self._starts)
+        starts, num_bytes = self._shards()
+        counts = np.diff(starts)
         if self.positions is None:
-            return Segments(counts, self._num_bytes)
-        shard = np.searchsorted(self._starts, self.positions, side="right") - 1
+            return Segments(counts, num_bytes)
+        shard = np.searchsorted(starts, self.positions, side="right") - 1
         edges = np.flatnonzero(np.diff(shard, prepend=-1))
         run = np.diff(edges, append=len(shard))
-        return Segments(run, run * (self._num_bytes[shard[edges]] // counts[shard[edges]]))
+        return Segments(run, run * (num_bytes[shard[edges]] // counts[shard[edges]]))
 
     @cached_property
     def digest(self) -> str:

@@ -116,7 +116,8 @@ class Planner:
         """Return the order of an epoch."""
         order = self._orders.get(epoch)
         if order is None:
-            order = EpochOrder(self._view.segments(), self._shuffle, self._slice.partitioning, epoch)
+            segments = self._view.segments() if self._shuffle.moves_segments else None
+            order = EpochOrder(segments, self._shuffle, self._slice.partitioning, epoch)
             self._orders[epoch] = order
         return order
 

@@ -29,8 +29,11 @@ class Source:
     @cached_property
     def view(self) -> SampleView:
         """The samples as the order of an epoch sees them."""
+        return SampleView(self.shards.manifest.num_samples, self._shard_columns, self.positions)
+
+    def _shard_columns(self) -> tuple[Integers, Integers]:
         columns = self.shards.table.columns
-        return SampleView(columns.starts, columns.num_bytes, self.positions)
+        return columns.starts, columns.num_bytes
 
     @property
     def fingerprint(self) -> str:

@@ -11,27 +11,31 @@ from shardpack.order.view import SampleView
 STARTS, BYTES = np.array([0, 4, 5, 9]), np.array([400, 90, 410])
 
 
+def shard_columns():
+    return STARTS, BYTES
+
+
 def runs(view):
     segments = view.segments()
     return list(zip(segments.count.tolist(), segments.num_bytes.tolist(), strict=True))
 
 
 def test_the_whole_dataset_has_one_segment_per_shard():
-    view = SampleView(STARTS, BYTES)
+    view = SampleView(9, shard_columns)
     assert (len(view), view.digest, runs(view)) == (9, "", [(4, 400), (1, 90), (4, 410)])
     assert view.at(np.array([3, 0])).tolist() == [3, 0]
 
 
 def test_a_view_of_all_positions_is_the_whole_dataset():
-    view = SampleView(STARTS, BYTES, np.arange(9))
+    view = SampleView(9, shard_columns, np.arange(9))
     assert (view.positions, view.digest, runs(view)) == (None, "", [(4, 400), (1, 90), (4, 410)])
     for other in (np.arange(9)[::-1], np.arange(8), np.zeros(9, np.int64)):
-        assert SampleView(STARTS, BYTES, other).digest != ""
+        assert SampleView(9, shard_columns, other).digest != ""
 
 
 @given(st.lists(st.integers(0, 8), max_size=20))
 def test_runs_of_a_view_follow_one_another(positions):
-    view = SampleView(STARTS, BYTES, np.array(positions, np.int64))
+    view = SampleView(9, shard_columns, np.array(positions, np.int64))
     assert len(view) == len(positions)
     assert sum(count for count, _ in runs(view)) == len(positions)
     at = 0
@@ -44,6 +48,6 @@ def test_runs_of_a_view_follow_one_another(positions):
 
 
 def test_the_order_of_a_view_is_in_its_digest():
-    a, b = (SampleView(STARTS, BYTES, np.array(positions)) for positions in ([1, 2, 3], [1, 3, 2]))
+    a, b = (SampleView(9, shard_columns, np.array(positions)) for positions in ([1, 2, 3], [1, 3, 2]))
     assert a.digest != b.digest
-    assert a.digest == SampleView(STARTS, BYTES, np.array([1, 2, 3])).digest
+    assert a.digest == SampleView(9, shard_columns, np.array([1, 2, 3])).digest

@@ -15,7 +15,7 @@ from shardpack.order.view import SampleView
 from shardpack.stream.plan import Costs, Planner
 
 STARTS = np.array([0, 20, 27, 60])
-VIEW = SampleView(STARTS, np.array([2000, 700, 3300]))
+VIEW = SampleView(60, lambda: (STARTS, np.array([2000, 700, 3300])))
 
 
 def planned(mode, rank_slice, *, epochs=0, size=7, whole_blocks=None, block_bytes=300, window_blocks=4, costs=None):

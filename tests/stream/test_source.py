@@ -9,6 +9,13 @@ from shardpack.errors import FieldNotFoundError
 from shardpack.stream.source import Streamable
 from tests.read.datasets import CountingStore, numbered, packed
 
+MANY_SHARDS = packed({f"{i:04d}": {"cls": b"%d" % i} for i in range(1000)}, max_shard_samples=1)
+
+
+class RemoteStore(CountingStore):
+    remote = True
+
+
 DS = shardpack.open(CountingStore(packed(numbered(20, size=100), max_shard_samples=6)))
 
 
@@ -16,6 +23,17 @@ def test_datasets_and_views_are_streamable_and_paths_are_not():
     assert isinstance(DS, Streamable)
     assert isinstance(DS.select([3]), Streamable)
     assert not isinstance("out/", Streamable)
+
+
+@pytest.mark.parametrize(("mode", "reads_all"), [("none", False), ("shards", True), ("blocks", True)])
+def test_the_table_is_read_as_far_as_the_order_needs_it(mode, reads_all):
+    """Which shards there are matters to those orders alone that move them, or parts of them."""
+    store = RemoteStore(MANY_SHARDS)
+    (table,) = (name for name in MANY_SHARDS if "/shards-" in name)
+    stream = shardpack.open(store).stream(shuffle=mode)
+    assert next(iter(stream))["cls"] == b"%d" % next(iter(stream)).position
+    num_bytes = sum(length for path, _, length in store.calls if path == table)
+    assert (num_bytes > len(MANY_SHARDS[table])) == reads_all
 
 
 def test_a_source_knows_its_samples():
