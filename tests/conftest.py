@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import functools
 import io
 import os
@@ -27,10 +28,34 @@ settings.load_profile("shardpack")
 SERVERS = {"azurite_server", "nginx_for_class", "nginx_server", "s3_server"}
 
 
-def pytest_collection_modifyitems(items):
+def pytest_addoption(parser):
+    parser.addoption(
+        "--cases", type=int, metavar="N", help="run at most N cases of a parametrised test, unless it is marked every_case"
+    )
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config, items):
     for item in items:
         if not SERVERS.isdisjoint(getattr(item, "fixturenames", ())):
             item.add_marker("servers")
+    yield  # what is asked for by markers and names is chosen here
+    if (most := config.getoption("cases")) is not None:
+        kept = _first_cases(items, most)
+        config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+        items[:] = [item for item in items if item in kept]
+
+
+def _first_cases(items, most):
+    """Return the first cases of each test, and all that are marked `every_case`."""
+    counts = collections.Counter()
+    kept = set()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        counts[test] += 1
+        if counts[test] <= most or item.get_closest_marker("every_case"):
+            kept.add(item)
+    return kept
 
 
 @functools.cache

@@ -111,6 +111,7 @@ def run_python(block: Block, namespace: dict[str, object]) -> None:
     assert not report, "".join(report)
 
 
+@pytest.mark.every_case
 @pytest.mark.usefixtures("reader")
 @pytest.mark.parametrize("path", DOCUMENTS, ids=name_of)
 def test_every_block_runs(path):

@@ -21,6 +21,7 @@ SAYS = {
 }
 
 
+@pytest.mark.every_case
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.parent.name)
 def test_example_runs(path, tmp_path):
     if "import torch\n" in path.read_text(encoding="utf-8"):
