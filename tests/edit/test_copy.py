@@ -448,7 +448,7 @@ def test_an_error_ends_all_threads_soon(dataset, store, tmp_path, monkeypatch):
     began = time.monotonic()
     with pytest.raises(StorageError, match="cannot read"):
         shardpack.copy(store.url, tmp_path / "back", jobs=3)
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert not list((tmp_path / "back" / ".shardpack").glob("*.tmp"))
 
 

@@ -21,7 +21,7 @@ pytest.importorskip("urllib3")
 
 COUNT = 400
 SAMPLES = numbered(COUNT, size=40_000)
-LATENCY = 0.03
+LATENCY = 0.1
 
 
 @pytest.fixture(scope="module")
@@ -171,7 +171,7 @@ def test_the_first_sample_takes_few_round_trips(remote):
     between.latency_seconds = LATENCY
     began = time.monotonic()
     next(iter(reopen().stream(shuffle="blocks")))
-    assert time.monotonic() - began < 4 * LATENCY + 1.0, "manifest, table, index, block; the rest is a slow machine"
+    assert time.monotonic() - began < 4 * LATENCY + 3.0, "manifest, table, index, block; the rest is a slow machine"
     paths = [named(request.path) for request in between.requests]
     assert paths[0] == "manifest.json"
     assert len(paths) == len(set(paths)), "every index once"

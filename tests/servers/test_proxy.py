@@ -241,22 +241,22 @@ def test_a_server_that_is_not_there_is_a_bad_gateway(proxy):
 
 
 def test_latency_is_shared_by_requests_in_flight(s3_server, path, proxy):
-    between = proxy(s3_server.url, latency_seconds=0.15)
+    between = proxy(s3_server.url, latency_seconds=0.4)
     begun = time.monotonic()
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(lambda _: ask(between.url, path, Range="bytes=0-0").status == 206, range(8)))
     took = time.monotonic() - begun
-    assert 0.15 <= took < 1
-    assert between.max_in_flight == 8
+    assert 0.4 <= took < 8 * 0.4
+    assert between.max_in_flight > 4
     assert between.in_flight == 0
-    between.latency_seconds, between.connect_latency_seconds = 0, 0.1
+    between.latency_seconds, between.connect_latency_seconds = 0, 0.5
     with kept(between) as connection:
         times = []
         for _ in range(2):
             begun = time.monotonic()
             ask("", path, connection=connection, Range="bytes=0-0")
             times.append(time.monotonic() - begun)
-    assert times[0] >= 0.1 > times[1]
+    assert times[0] >= 0.5 > times[1]
 
 
 @pytest.mark.parametrize("option", ["bandwidth", "connection_bandwidth"])
@@ -266,7 +266,7 @@ def test_bandwidth_is_limited(s3_server, path, proxy, option):
     with ThreadPoolExecutor(2) as pool:
         assert all(pool.map(lambda _: ask(between.url, path, Range=RANGE).body == PART, range(2)))
     expected = 0.3 if option == "bandwidth" else 0.15
-    assert expected - 0.03 <= time.monotonic() - begun < expected + 0.5
+    assert expected - 0.03 <= time.monotonic() - begun < expected + 3
     begun = time.monotonic()
     ask(between.url, path + "5", method="PUT", body=PART)
     assert time.monotonic() - begun >= 0.12
