@@ -30,7 +30,10 @@ SERVERS = {"azurite_server", "nginx_for_class", "nginx_server", "s3_server"}
 
 def pytest_addoption(parser):
     parser.addoption(
-        "--cases", type=int, metavar="N", help="run at most N cases of a parametrised test, unless it is marked every_case"
+        "--cases",
+        type=int,
+        metavar="N",
+        help="run at most N cases of a parametrised test, unless it is marked every_case",
     )
 
 
