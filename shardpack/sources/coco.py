@@ -22,7 +22,8 @@ from typing import Any
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.image_files import group_files
-from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
+from shardpack.sources.image_paths import ImagePaths
+from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
@@ -87,7 +88,7 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
     images, records, categories = _parts(annotations)
     own_name, paths_of = _paths(files.root, annotations.path)
     listing = group_files(files.without({own_name}), problems, rename_keys=rename_keys)
-    image_files = ImageFiles(listing, files, problems)
+    image_paths = ImagePaths(listing, files, problems)
     uses = Counter(image["id"] for image in images)
     found_in: dict[Any, list[Object]] = {image_id: [] for image_id in uses}
     for number, record in enumerate(records):
@@ -101,7 +102,7 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
     labels: list[bytes | None] = [None] * listing.num_samples
     refused: dict[int, str] = {}
     for number, image in enumerate(images):
-        found = image_files.find(image["file_name"], paths_of(image["file_name"]))
+        found = image_paths.find(image["file_name"], paths_of(image["file_name"]))
         if isinstance(found, str):
             problems.reject(f"{annotations.path}: images[{number}]", found)
         elif found is None:

@@ -86,7 +86,7 @@ def check_range(listing: Listing, mode: ImageCheck) -> list[tuple[int, str]]:
     one_of("check_images", mode, get_args(ImageCheck))
     looked_at = np.array([is_image(field) or _is_json(field) for field in listing.fields], bool)
     members = np.flatnonzero(looked_at[listing.field_code])
-    owners = np.searchsorted(listing.start, members, side="right") - 1
+    owners = listing.owners(members)
     bad: dict[int, str] = {}
     for member, owner in zip(members.tolist(), owners.tolist(), strict=True):
         if owner in bad:

@@ -187,7 +187,7 @@ def _reject_empty(listing: Listing, problems: Problems) -> Listing:
     suspects = np.flatnonzero(listing.size == 0)
     must_have = [is_image(field) or kind_of(field) == "json" for field in listing.fields]
     members = [member for member in suspects.tolist() if must_have[listing.field_code[member]]]
-    owners = np.searchsorted(listing.start, members, side="right") - 1
+    owners = listing.owners(members)
     reasons = {
         owner: f"an empty file: {listing.payload[member]!r}; write it again, or remove it"
         for owner, member in zip(owners.tolist(), members, strict=True)

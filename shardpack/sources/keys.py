@@ -54,7 +54,7 @@ def _check_fields(listing: Listing, problems: Problems) -> Listing:
         except InvalidKeyError as error:
             bad[code] = str(error) if _is_utf8(field) else f"{NOT_UTF8}; rename it"
     members = np.flatnonzero(np.isin(listing.field_code, list(bad)))
-    owners = np.searchsorted(listing.start, members, side="right") - 1
+    owners = listing.owners(members)
     reasons = {
         owner: f"{listing.payload[member]!r}: {bad[int(listing.field_code[member])]}"
         for owner, member in zip(owners.tolist(), members.tolist(), strict=True)

@@ -68,6 +68,10 @@ class Listing:
     def num_samples(self) -> int:
         return len(self.keys)
 
+    def owners(self, members: npt.NDArray[np.int64] | Sequence[int]) -> npt.NDArray[np.int64]:
+        """Return the sample that each of these members belongs to."""
+        return np.searchsorted(self.start, members, side="right") - 1
+
     def samples_per_field(self) -> dict[str, int]:
         """Return how many samples have each field."""
         counts = np.bincount(self.field_code, minlength=len(self.fields)).tolist()

@@ -88,7 +88,7 @@ def check_payloads(listing: Listing, first: int, checksums: Sequence[int]) -> No
 
 
 def _damaged(listing: Listing, member: int) -> CorruptShardError:
-    sample = int(listing.start.searchsorted(member, side="right")) - 1
+    sample = int(listing.owners([member])[0])
     payload, field = listing.payload[member], listing.fields[listing.field_code[member]]
     where = payload if isinstance(payload, Reference) else None
     return CorruptShardError(

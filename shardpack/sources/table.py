@@ -17,7 +17,8 @@ from typing import Any
 
 from shardpack.errors import SourceError
 from shardpack.sources.image_files import group_files
-from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
+from shardpack.sources.image_paths import ImagePaths
+from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
@@ -53,7 +54,7 @@ def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -
         raise SourceError(f"no table in {files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]}")
     _check_one_a_folder(tables)
     listing = group_files(files.without(set(tables)), problems, rename_keys=rename_keys)
-    image_files = ImageFiles(listing, files, problems)
+    image_paths = ImagePaths(listing, files, problems)
     labels: list[bytes | None] = [None] * listing.num_samples
     first_row: dict[int, str] = {}
     twice: dict[int, str] = {}
@@ -63,7 +64,7 @@ def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -
         if row is None:
             continue
         file_name, label = row
-        found = image_files.find(file_name, [table[: table.rfind("/") + 1] + file_name])
+        found = image_paths.find(file_name, [table[: table.rfind("/") + 1] + file_name])
         if isinstance(found, str):
             problems.reject(where, found)
         elif found is not None:

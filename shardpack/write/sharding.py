@@ -46,8 +46,7 @@ def member_bytes(listing: Listing) -> npt.NDArray[np.int64]:
     name_lengths = np.repeat(key_lengths, counts) + field_lengths[listing.field_code]
     total = -(-listing.size // BLOCK) * BLOCK + BLOCK
     unusual = np.flatnonzero((name_lengths > MAX_NAME_BYTES) | (listing.size > MAX_OCTAL_SIZE))
-    owner = np.searchsorted(listing.start, unusual, side="right") - 1
-    for member, sample in zip(unusual.tolist(), owner.tolist(), strict=True):
+    for member, sample in zip(unusual.tolist(), listing.owners(unusual).tolist(), strict=True):
         name = f"{listing.keys[sample]}.{listing.fields[listing.field_code[member]]}".encode()
         total[member] += header_length(name, int(listing.size[member])) - BLOCK
     return total

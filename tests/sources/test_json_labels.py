@@ -10,10 +10,9 @@ from hypothesis import strategies as st
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import SourceError
-from shardpack.sources.image_files import group_files
-from shardpack.sources.json_labels import ImageFiles, attach_labels, compact_json
+from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.rejects import Problems
-from tests.sources.trees import files_of, listing_of, samples_of
+from tests.sources.trees import listing_of, samples_of
 
 values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -71,19 +70,3 @@ def test_made_labels_have_their_length_and_no_time():
     listing = attach_labels(listing_of(["a", "b"]), [b"1", b"22"], Problems())
     assert listing.size.tolist() == [10, 1, 10, 2]
     assert listing.mtime_ns.tolist() == [0, 0, 0, 0]
-
-
-def test_names_lead_to_images_or_to_a_reason():
-    problems = Problems()
-    files = files_of(["d/1.jpg", "d/1.seg.png", "d/2.jpg", "notes.txt"], sizes={"d/2.jpg": 0})
-    images = ImageFiles(group_files(files, problems), files, problems)
-    for good in ("d/1.jpg", "./d/1.jpg", "d//1.jpg", "x/../d/1.jpg"):
-        assert images.find(good, [good]) == 0
-    assert images.find("1.jpg", ["1.jpg", "d/1.jpg"]) == 0
-    assert images.find("d/2.jpg", ["d/2.jpg"]) is None  # an empty file, which is known already
-    for outside in ("../d/1.jpg", "/d/1.jpg", "d/../../1.jpg", ".."):
-        assert "which leads out of the source" in images.find(outside, [outside])
-    assert "which leads out of the source" in images.find("/1.jpg", ["/1.jpg", "d//1.jpg"])
-    assert "which is no image of its own" in images.find("notes.txt", ["notes.txt"])
-    assert "which is no image of its own" in images.find("d/1.seg.png", ["d/1.seg.png"])
-    assert "which is not there" in images.find("d/3.jpg", ["d/3.jpg"])

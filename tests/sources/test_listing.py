@@ -94,3 +94,9 @@ def test_codes_are_small_numbers():
     assert (listing.field_code.dtype, listing.size.dtype) == (np.uint16, np.int64)
     with pytest.raises(AttributeError):
         listing.root = "/elsewhere"
+
+
+def test_owners_of_members():
+    listing = inline_listing({"a": {"x": b"", "y": b""}, "b": {"x": b""}, "c": {"x": b"", "y": b""}})
+    assert listing.owners(range(5)).tolist() == [0, 0, 1, 2, 2]
+    assert listing.owners([]).tolist() == []

@@ -1,0 +1,53 @@
+"""Which sample a path in a table or an annotation file names."""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Sequence
+
+import numpy as np
+
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.sources.listing import Listing
+from shardpack.sources.rejects import Problems
+from shardpack.sources.scan import Files
+
+
+class ImagePaths:
+    """Which sample each image starts, for labels that name images by their paths."""
+
+    def __init__(self, listing: Listing, files: Files, problems: Problems):
+        starts_sample = np.array([field in IMAGE_EXTENSIONS for field in listing.fields], bool)
+        members = np.flatnonzero(starts_sample[listing.field_code])
+        owners = listing.owners(members)
+        paths = [listing.payload[member] for member in members.tolist()]
+        self._sample_of: dict[object, int] = dict(zip(paths, owners.tolist(), strict=True))
+        self._names = set(files.names)
+        self._reported = {name for name, _ in problems.rejected}
+
+    def find(self, file_name: str, paths: Sequence[str]) -> int | str | None:
+        """Return the sample of the image `file_name`, else why there is none, else None if that is known.
+
+        Args:
+            file_name: As the label has it.
+            paths: What it may mean, relative to the source's root; the first found wins.
+        """
+        for path in paths:
+            if path in self._sample_of:
+                return self._sample_of[path]
+        inside = [] if file_name.startswith("/") else list(filter(None, map(_normalised, paths)))
+        for path in inside:
+            if path in self._sample_of:
+                return self._sample_of[path]
+        if not inside:
+            return f"names {file_name!r}, which leads out of the source; name an image in it"
+        if not self._reported.isdisjoint(inside):
+            return None
+        if not self._names.isdisjoint(inside):
+            return f"names {file_name!r}, which is no image of its own; name an image"
+        return f"names {file_name!r}, which is not there; restore it, or remove this entry"
+
+
+def _normalised(path: str) -> str | None:
+    path = posixpath.normpath(path)
+    return None if path == ".." or path.startswith(("../", "/")) else path
