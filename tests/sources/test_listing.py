@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.sources.listing import Listing, sorted_by_key
-from tests.fakes import make_listing
+from tests.fakes import inline_listing, make_listing
 
 members = st.dictionaries(
     st.sampled_from(["jpg", "json", "seg.png", "cls"]),
