@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from shardpack.errors import DatasetNotFoundError, OnError, OptionError
 from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 
 # What only one of the two needs is imported when it is called.
 if TYPE_CHECKING:
@@ -132,7 +133,7 @@ def pack(
     source: Packable,
     out: Writable,
     *,
-    max_shard_bytes: int | str = "256MiB",
+    max_shard_bytes: int | str = DEFAULT_MAX_SHARD_BYTES,
     max_shard_samples: int | None = None,
     allow_oversized: bool = False,
     jobs: int | None = None,

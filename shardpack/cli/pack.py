@@ -24,7 +24,7 @@ from shardpack.cli.ui import (
     work_dir_option,
 )
 from shardpack.format import manifest
-from shardpack.runtime.sizes import format_bytes
+from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
 from shardpack.storage.url import is_url
 from shardpack.write.report import PackReport
 
@@ -53,7 +53,7 @@ class _Pack(click.Command):
     "--max-shard-bytes",
     type=size,
     metavar="SIZE",
-    default="256MiB",
+    default=DEFAULT_MAX_SHARD_BYTES,
     show_default=True,
     help="Largest size of a finished tar, headers and padding included: 4096, 1GB, 256MiB.",
 )

@@ -162,14 +162,16 @@ class Transaction:
         """Return the entry of a shard that an earlier run finished from the same input, or None."""
         return self._journal.finished(name, input_digest)
 
-    def keep_only(self, names: Iterable[str]) -> None:
-        """Delete all shards of earlier runs except the named ones."""
+    def keep_only(self, names: Iterable[str]) -> set[str]:
+        """Delete all shards of earlier runs except the named ones; return those that stay, complete or not."""
         present = {f"{PurePosixPath(name).stem}.tar" for name in self._target.names() if is_packer_name(name)}
-        unwanted = sorted(present.union(self._journal.shard_names()).difference(names))
+        present.update(self._journal.shard_names())
+        unwanted = sorted(present.difference(names))
         if unwanted:
             self._check_lease()
         for name in unwanted:
             self.drop(name)
+        return present.difference(unwanted)
 
     def drop(self, name: str) -> None:
         """Delete a shard, its journal entry first: without it the other files count as unfinished."""

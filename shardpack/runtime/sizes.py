@@ -8,6 +8,8 @@ from typing import SupportsIndex
 
 from shardpack.errors import OptionError
 
+DEFAULT_MAX_SHARD_BYTES = "256MiB"
+
 _FACTORS: dict[str, int] = {
     "": 1,
     "b": 1,

@@ -1,4 +1,8 @@
-"""Folders as sources: every layout by its name, and which of them a folder has."""
+"""A folder of images as a source: which layout it has, and the samples of each layout.
+
+Layouts: class folders (`class_folders.py`), files that share a stem (`image_files.py`), tables (`table.py`), and
+COCO annotations (`coco.py`).
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,10 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal, get_args
+from typing import Literal
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
-from shardpack.errors import OnError, OptionError, SourceError
-from shardpack.runtime.arguments import one_of
-from shardpack.runtime.engine import IN_PROCESS, Engine
+from shardpack.errors import OptionError, SourceError
 from shardpack.sources.class_folders import add_class_labels, in_class_folders
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
 from shardpack.sources.image_files import group_files
@@ -27,77 +29,56 @@ Layout = Literal["auto", "classes", "files", "table", "coco"]
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
-    """A folder to pack; see `open_source`."""
+    """A folder to pack.
+
+    The layout "auto" is "coco" if `annotations` is given; "table" if any folder has a metadata.csv, .jsonl or
+    .parquet; "coco" if the root has COCO annotations; "classes" if every image is in a folder and no image has a
+    label (json, txt or cls) of its own; otherwise "files".
+
+    Attributes:
+        path: The folder.
+        layout: How it holds its labels.
+        annotations: COCO file, relative to the working directory or else to `path`.
+
+    Raises:
+        OptionError: `annotations` are given for another layout than "coco".
+    """
 
     path: str | os.PathLike[str]
     layout: Layout = "auto"
     annotations: str | os.PathLike[str] | None = None
 
+    def __post_init__(self) -> None:
+        if self.annotations is not None and self.layout not in ("auto", "coco"):
+            raise OptionError(
+                f"annotations are for the layout 'coco', got layout {self.layout!r}; leave one of them out"
+            )
+
     def list(self, options: ListOptions) -> Listed:
-        """Return its samples, ascending by key; see `Source.list`."""
-        return open_source(
-            self.path,
-            layout=self.layout,
-            annotations=self.annotations,
-            rename_keys=options.rename_keys,
-            on_error=options.on_error,
-            progress=options.progress,
-            engine=options.engine,
-        )
+        """Return the samples, ascending by key, their names checked; opens no image.
 
+        Costs one `stat` per file, about 3 us more, and reading tables or annotations. The result does not depend
+        on the order in which the disk lists its files.
 
-def open_source(
-    path: str | os.PathLike[str],
-    *,
-    layout: Layout = "auto",
-    annotations: str | os.PathLike[str] | None = None,
-    rename_keys: bool = False,
-    on_error: OnError = "raise",
-    progress: Callable[[int], None] | None = None,
-    engine: Engine = IN_PROCESS,
-) -> Listed:
-    """Return the samples of a folder, their names checked; no image is opened.
-
-    "auto" takes "coco" if `annotations` is given; "table" if there is a metadata.csv, .jsonl or
-    .parquet in any folder; "coco" if the root has annotations of that kind; "classes" if every
-    image lies in a folder and none has a label (json, txt or cls) of its own; else "files".
-
-    Costs one `stat` a file, about 3 us more, and the reading of tables or annotations. The
-    result does not depend on the order in which the disk lists its files.
-
-    Args:
-        path: The folder.
-        layout: How it holds its labels.
-        annotations: COCO file, relative to the working directory or else to `path`.
-        rename_keys: Escape unsafe keys reversibly instead of rejecting them.
-        on_error: "raise" at the end if anything was rejected, or "skip" to go on without it.
-        progress: Called with the number of files found so far, now and then.
-        engine: Shares the listing of folders among its workers; the result is the same.
-
-    Raises:
-        SourceError: No images, unreadable labels, or rejected samples: the first few are
-            named, all are counted.
-        MissingDependencyError: A Parquet table, and pyarrow is not installed.
-        OptionError: An option has another value, or they contradict each other.
-    """
-    one_of("layout", layout, get_args(Layout))
-    one_of("on_error", on_error, get_args(OnError))
-    if annotations is not None and layout not in ("auto", "coco"):
-        raise OptionError(f"annotations are for the layout 'coco', got layout {layout!r}; leave one of them out")
-    problems = Problems()
-    files = scan(path, problems, progress=progress, engine=engine)
-    folder = _Folder(files, annotations, problems, rename_keys=rename_keys)
-    name = _detect(folder) if layout == "auto" else layout
-    listing = check_names(LAYOUTS[name](folder), problems, rename_keys=rename_keys)
-    if on_error == "raise":
-        problems.raise_if_any()
-    if not listing.num_samples:
-        raise SourceError(_nothing(files, problems))
-    return Listed(listing, name, problems)
+        Raises:
+            SourceError: The folder has no images or unreadable labels, or samples were rejected and `on_error` is
+                "raise": the first few are named, all are counted.
+            MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
+        """
+        problems = Problems()
+        files = scan(self.path, problems, progress=options.progress, engine=options.engine)
+        folder = _Folder(files, self.annotations, problems, rename_keys=options.rename_keys)
+        layout = _detect(folder) if self.layout == "auto" else self.layout
+        listing = check_names(LAYOUTS[layout](folder), problems, rename_keys=options.rename_keys)
+        if options.on_error == "raise":
+            problems.raise_if_any()
+        if not listing.num_samples:
+            raise SourceError(_nothing_to_pack(files, problems))
+        return Listed(listing, layout, problems)
 
 
 class _Folder:
-    """A scanned folder, and what is found out about it, once."""
+    """A scanned folder, and what is derived from it, computed once."""
 
     def __init__(
         self, files: Files, annotations: str | os.PathLike[str] | None, problems: Problems, *, rename_keys: bool
@@ -106,12 +87,12 @@ class _Folder:
 
     @cached_property
     def grouped(self) -> Listing:
-        """Images with their sidecar files."""
+        """The images, each with the other files of its stem."""
         return group_files(self.files, self.problems, rename_keys=self.rename_keys)
 
     @cached_property
     def annotations(self) -> Annotations:
-        """The annotation file, given or by its usual name."""
+        """The annotation file that was given, or that has a usual name."""
         if self.given is None:
             in_root = [name for name in COCO_NAMES if name in self.files.names]
             if not in_root:
@@ -124,18 +105,18 @@ class _Folder:
         within = os.path.join(self.files.root, given)
         return read_annotations(given if os.path.exists(given) or not os.path.exists(within) else within)
 
-    def holds_coco(self) -> bool:
-        """Return whether the root has annotations under a usual name that are COCO's."""
+    def has_coco(self) -> bool:
+        """Return whether the root has COCO annotations under a usual name; keeps them in `annotations`."""
         for name in COCO_NAMES:
             if name in self.files.names:
-                found = read_annotations(os.path.join(self.files.root, name))
-                if found.is_coco():
-                    self.annotations = found
+                annotations = read_annotations(os.path.join(self.files.root, name))
+                if annotations.is_coco():
+                    self.annotations = annotations
                     return True
         return False
 
 
-# How a folder is listed, by the name of its layout.
+# Name of a layout -> the function that lists a folder of that layout.
 LAYOUTS: dict[str, Callable[[_Folder], Listing]] = {
     "classes": lambda folder: add_class_labels(folder.grouped, folder.problems),
     "files": lambda folder: folder.grouped,
@@ -145,19 +126,19 @@ LAYOUTS: dict[str, Callable[[_Folder], Listing]] = {
 
 
 def _detect(folder: _Folder) -> str:
-    """Return the layout that fits; see `open_source`."""
+    """Return the layout that "auto" stands for; see `FolderSource`."""
     if folder.given is not None:
         return "coco"
     if find_tables(folder.files):
         return "table"
-    if folder.holds_coco():
+    if folder.has_coco():
         return "coco"
     in_classes = in_class_folders(folder.grouped) and LABEL_FIELDS.isdisjoint(folder.grouped.fields)
     return "classes" if in_classes else "files"
 
 
-def _nothing(files: Files, problems: Problems) -> str:
-    """Return why there is nothing to pack: what was looked for, and what was found."""
+def _nothing_to_pack(files: Files, problems: Problems) -> str:
+    """Return the error text for a folder without samples: what was looked for, and what was found."""
     found = [f"{len(files.names)} file{'s' if len(files.names) != 1 else ''}"]
     found += [
         f"{count} left out: {reason} (such as {problems.left_out_examples[reason]!r})"

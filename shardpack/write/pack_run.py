@@ -1,17 +1,18 @@
-"""Pack a planned listing: in this process or in many, with the same bytes either way.
+"""The planned run: pack a listing in this process or in workers, with the same bytes either way.
 
-    listing -> plan (cuts) -> tasks -> pack_shard in workers -> key index -> manifest
+    listing -> plan -> tasks -> pack_shard in workers -> deliveries -> key index, shard table, manifest
 
-A run that was killed is continued: shards that it finished are kept if they are made of the same
+A run that was killed is continued: shards that it finished are kept if they were made from the same
 files (names, sizes and times), and only the others are written.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -29,40 +30,49 @@ from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
-from shardpack.write.report import PackOptions
+from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits, cut_shards, sample_bytes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PackPlan:
-    """Which samples go into which shard. `shard_bytes` are the lengths of the finished tars."""
+    """Which samples go into which shard.
+
+    Attributes:
+        listing: All samples, in the order of packing.
+        cuts: (shards + 1) first sample of each shard, and the number of samples.
+        shard_bytes: (shards) length of each finished tar.
+    """
 
     listing: Listing
-    cuts: npt.NDArray[np.int64]  # (shards + 1) first sample of each shard
-    shard_bytes: npt.NDArray[np.int64]  # (shards)
+    cuts: npt.NDArray[np.int64]
+    shard_bytes: npt.NDArray[np.int64]
+    _digests: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def num_shards(self) -> int:
         return len(self.shard_bytes)
 
-    def parts(self) -> Iterator[tuple[str, Listing, str]]:
-        """Yield (name, what it takes, digest of that) for each shard, made when asked for."""
-        for number in range(self.num_shards):
-            part = self.listing.slice(int(self.cuts[number]), int(self.cuts[number + 1]))
-            name = shard_name(number)
-            yield name, part, input_digest(name, part)
+    def part(self, shard: int) -> Listing:
+        """Return the samples of a shard, copied out of the listing."""
+        return self.listing.slice(int(self.cuts[shard]), int(self.cuts[shard + 1]))
 
-    def tasks(self, scratch: ScratchDir) -> Iterator[ShardTask]:
-        """Yield what makes each shard."""
-        for (name, part, digest), num_bytes in zip(self.parts(), self.shard_bytes.tolist(), strict=True):
-            yield ShardTask(scratch, name, part, num_bytes, digest)
+    def task(self, shard: int, scratch: ScratchDir) -> ShardTask:
+        """Return the task that makes a shard."""
+        return ShardTask(scratch, shard_name(shard), self.part(shard), int(self.shard_bytes[shard]))
+
+    def input_digest(self, shard: int) -> str:
+        """Return the digest of all that determines a shard; computed once."""
+        if shard not in self._digests:
+            self._digests[shard] = input_digest(shard_name(shard), self.part(shard))
+        return self._digests[shard]
 
 
 def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
     """Return the plan for a listing; reads nothing.
 
     Raises:
-        SourceError: A sample is larger than the cap, and that is not allowed.
+        SourceError: A sample does not fit in a shard, and oversized shards are not allowed.
     """
     sizes = sample_bytes(listing)
     cuts = cut_shards(sizes, limits, listing)
@@ -73,106 +83,111 @@ def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
 def pack_plan(
     plan: PackPlan,
     target: Target,
-    options: PackOptions,
+    request: PackRequest,
     *,
-    engine: Engine = IN_PROCESS,
+    recorded: Mapping[str, Any],
     rejected: Sequence[tuple[str, str]] = (),
+    engine: Engine = IN_PROCESS,
 ) -> int:
-    """Write the dataset; return how many shards an earlier run had finished.
+    """Write the dataset; return how many shards an earlier run had already finished.
 
     Args:
-        plan: What goes where.
-        target: Where it is written to.
-        options: What is to be recorded and reported.
-        engine: What runs the tasks: a shard each.
-        rejected: Samples that were left out; listed in a file beside the shards.
+        plan: Which samples go into which shard.
+        target: Where the dataset is written.
+        request: Says whether an existing dataset is replaced (`force`), and where `progress` is reported.
+        recorded: What the manifest keeps of the request; see `PackRequest.recorded`.
+        rejected: (name, reason) of each sample that was left out, for `rejected.jsonl`.
+        engine: Runs one task per shard.
 
     Raises:
-        OutputExistsError: There is a dataset already and `force` is off, or another packer at work.
-        SourceError: A file changed or vanished since it was listed.
-        StorageError: The disk refused. What is finished stays; the same call continues.
+        OutputExistsError: There is a dataset already and `force` is off, or another packer is at work.
+        SourceError: A file has changed or vanished since it was listed.
+        StorageError: The disk or the bucket refused. Finished shards stay; the same call continues.
     """
-    run = _Run(plan, options, rejected)
-    with Transaction.new_dataset(target, "pack", force=options.force, run_digest=run.digest) as transaction:
-        if transaction.complete:
-            return plan.num_shards
-        run.pack(transaction, engine)
-    return run.resumed
+    run = _Run(plan, request, recorded, rejected)
+    with Transaction.new_dataset(target, "pack", force=request.force, run_digest=run.digest) as transaction:
+        return plan.num_shards if transaction.complete else run.pack(transaction, engine)
 
 
 class _Run:
-    """One run: which shards are done already, and which are to do."""
+    """One run: makes the shards that are missing, counts bytes, and publishes."""
 
-    def __init__(self, plan: PackPlan, options: PackOptions, rejected: Sequence[tuple[str, str]]) -> None:
-        self._plan, self._options, self._rejected = plan, options, rejected
-        self._infos: dict[str, ShardInfo] = {}
-        self._digests: dict[str, str] = {}  # of what each shard is made of, in order
-        self._begun: list[str] = []  # names of the shards by number of their tasks
-        self._written: dict[str, int] = {}  # bytes of those that are not finished
+    def __init__(
+        self,
+        plan: PackPlan,
+        request: PackRequest,
+        recorded: Mapping[str, Any],
+        rejected: Sequence[tuple[str, str]],
+    ) -> None:
+        self._plan, self._recorded, self._rejected = plan, recorded, rejected
+        self._progress = request.progress
+        self._names = [shard_name(shard) for shard in range(plan.num_shards)]
+        self._infos: dict[str, ShardInfo] = {}  # of the finished shards
+        self._bytes_begun: dict[str, int] = {}  # shard that is not finished -> bytes written so far
         self._total_bytes, self._bytes_done = int(plan.shard_bytes.sum()), 0
-        self.resumed = 0
 
     def digest(self) -> str:
-        """Return what tells this run from one with other input or options."""
-        if len(self._digests) < self._plan.num_shards:
-            self._digests = {name: digest for name, _, digest in self._plan.parts()}
-        classes = self._options.classes
-        input_ = [
-            list(self._digests.values()),
-            dict(self._options.recorded),
-            classes and list(classes),
-            list(self._rejected),
-        ]
-        return xxh3_128_hexdigest(json.dumps(input_).encode())
+        """Return a digest of all that determines the dataset."""
+        plan, classes = self._plan, self._plan.listing.classes
+        digests = [plan.input_digest(shard) for shard in range(plan.num_shards)]
+        values = [digests, dict(self._recorded), classes and list(classes), list(self._rejected)]
+        return xxh3_128_hexdigest(json.dumps(values).encode())
 
-    def pack(self, transaction: Transaction, engine: Engine) -> None:
-        """Write all shards that are not finished yet, drop those that are not of this run, and publish."""
+    def pack(self, transaction: Transaction, engine: Engine) -> int:
+        """Write the shards that no earlier run finished, and publish; return how many were finished."""
+        plan = self._plan
         with storage_errors(f"write to {transaction.location!r}"):
-            transaction.keep_only([shard_name(number) for number in range(self._plan.num_shards)])
-            tasks, deliveries = self._tasks(transaction, transaction.scratch), transaction.delivery_queue(engine.jobs)
-        keys = self._plan.listing.keys
+            finished = self._keep_finished(transaction)
+            scratch, deliveries = transaction.scratch, transaction.delivery_queue(engine.jobs)
+        for info in finished:
+            self._count_shard(info)
+        missing = [shard for shard, name in enumerate(self._names) if name not in self._infos]
+        keys = plan.listing.keys
         hashes = hash_keys((key.encode() for key in keys), len(keys))
-        results = engine.map(pack_shard, tasks, backpressure=deliveries, advance=self._advance)
-        with closing(results), deliveries:  # so that, whatever happens here, no worker writes on
-            for _, made in results:
-                deliveries.submit(made, self._digests[made.name])
+        results = engine.map(
+            pack_shard,
+            (plan.task(shard, scratch) for shard in missing),
+            backpressure=deliveries,
+            advance=lambda task, num_bytes: self._count_part(self._names[missing[task]], num_bytes),
+        )
+        with closing(results), deliveries:  # on any error: end the tasks and the deliveries
+            for task, made in results:
+                deliveries.submit(made, plan.input_digest(missing[task]))
                 for info in deliveries.poll():
-                    self._done(info)
+                    self._count_shard(info)
             for info in deliveries.drain():
-                self._done(info)
+                self._count_shard(info)
         _, files = encode_dataset(
-            [self._infos[shard_name(number)] for number in range(self._plan.num_shards)],
+            [self._infos[name] for name in self._names],
             hashes,
-            classes=self._options.classes,
-            packed_with=self._options.recorded,
+            classes=plan.listing.classes,
+            packed_with=self._recorded,
             rejected=self._rejected,
         )
         transaction.publish(files)
+        return len(finished)
 
-    def _tasks(self, transaction: Transaction, scratch: ScratchDir) -> Iterator[ShardTask]:
-        """Yield the tasks that are not done."""
-        for task in self._plan.tasks(scratch):
-            self._digests[task.name] = task.input_digest
-            finished = transaction.finished(task.name, task.input_digest)
-            if finished is not None:
-                self.resumed += 1
-                self._done(finished.info)
-            else:
-                with storage_errors(f"write to {transaction.location!r}"):
-                    transaction.drop(task.name)
-                self._begun.append(task.name)
-                yield task
+    def _keep_finished(self, transaction: Transaction) -> list[ShardInfo]:
+        """Return the shards that an earlier run finished from the same input, and delete its other shards."""
+        found = transaction.keep_only(self._names)
+        finished: list[ShardInfo] = []
+        for shard, name in enumerate(self._names):
+            if name in found:
+                entry = transaction.finished(name, self._plan.input_digest(shard))
+                if entry is None:
+                    transaction.drop(name)
+                else:
+                    finished.append(entry.info)
+        return finished
 
-    def _advance(self, number: int, num_bytes: int) -> None:
-        """Count what is written of a shard, before it is finished."""
-        name = self._begun[number]
-        self._written[name] = self._written.get(name, 0) + num_bytes
-        self._progress(num_bytes)
+    def _count_part(self, name: str, num_bytes: int) -> None:
+        self._bytes_begun[name] = self._bytes_begun.get(name, 0) + num_bytes
+        self._count(num_bytes)
 
-    def _done(self, info: ShardInfo) -> None:
+    def _count_shard(self, info: ShardInfo) -> None:
         self._infos[info.name] = info
-        self._progress(info.num_bytes - self._written.pop(info.name, 0))
+        self._count(info.num_bytes - self._bytes_begun.pop(info.name, 0))
 
-    def _progress(self, num_bytes: int) -> None:
+    def _count(self, num_bytes: int) -> None:
         self._bytes_done += num_bytes
-        self._options.progress("pack", self._bytes_done, self._total_bytes)
+        self._progress("pack", self._bytes_done, self._total_bytes)

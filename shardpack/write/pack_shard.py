@@ -31,7 +31,6 @@ class ShardTask:
     name: str
     listing: Listing
     num_bytes: int  # of the finished tar, as planned
-    input_digest: str
 
 
 def input_digest(name: str, listing: Listing) -> str:

@@ -1,50 +1,30 @@
-"""The options of packing, and what it reports back."""
+"""What packing reports."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
-
-from shardpack.runtime.progress import Progress, no_progress
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PackOptions:
-    """Options of one packing run, all validated where they are used first.
-
-    Attributes:
-        force: Replace a dataset that is already there.
-        recorded: Options that shape the output, for the manifest.
-        classes: Class list for the manifest.
-        progress: Called after each shard with ("pack", bytes done, bytes in all).
-    """
-
-    force: bool = False
-    recorded: Mapping[str, Any] = field(default_factory=dict)
-    classes: Sequence[str] | None = None
-    progress: Progress = no_progress
 
 
 @dataclass(frozen=True, slots=True)
 class PackReport:
-    """What was packed, or with `dry_run` would be.
+    """What was packed, or what a run without `dry_run` would pack.
 
     Attributes:
         out: The dataset's folder, or its URL without secrets.
         num_samples, num_shards: Counts.
-        num_bytes: Of all tars together.
-        payload_bytes: Of all fields together; the rest is headers, padding and end blocks.
-        largest_shard_bytes: Of the largest tar.
-        resumed_shards: Shards that an earlier, unfinished run had already written.
+        num_bytes: Total length of the tars.
+        payload_bytes: Total length of the payloads; the rest is headers, padding and end blocks.
+        largest_shard_bytes: Length of the longest tar.
+        resumed_shards: Number of shards that an earlier, unfinished run had already written.
         samples_per_field: How many samples have each field.
         layout: How the source was read: "classes", "files", "table", "coco", "dataset" or "samples".
-        classes: Class names in label order, where the source has classes.
-        by_class: Whether neighbours in the dataset share a class: shuffle, or pack with a seed.
-        rejected: (name, reason) of samples left out because of `on_error="skip"`.
+        classes: Class names in label order, or None.
+        by_class: Whether neighbouring samples mostly share a class; if so, pack with a seed, or shuffle when reading.
+        rejected: (name, reason) of each sample left out because of `on_error="skip"`.
         left_out: Reason -> number of files that belong to no sample.
         seconds: Wall time.
-        dry_run: Nothing was written.
+        dry_run: Whether nothing was written.
     """
 
     out: str

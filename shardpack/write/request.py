@@ -10,8 +10,8 @@ from typing import Any, get_args
 from shardpack.errors import OnError, OptionError
 from shardpack.format.assemble import recorded_options
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
-from shardpack.runtime.progress import Progress
-from shardpack.runtime.sizes import parse_bytes
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.sources.folder import Layout
 from shardpack.sources.image_check import ImageCheck
 from shardpack.write.sharding import ShardLimits
@@ -25,22 +25,22 @@ class PackRequest:
         OptionError: One is out of range, or of another type.
     """
 
-    max_shard_bytes: int | str
-    max_shard_samples: int | None
-    allow_oversized: bool
-    jobs: int | None
-    shuffle_seed: int | None
-    check_images: ImageCheck | None
-    on_error: OnError
-    layout: Layout
-    annotations: str | os.PathLike[str] | None
-    classes: Sequence[str] | None
-    rename_keys: bool
-    force: bool
-    dry_run: bool
-    storage_options: Mapping[str, Any] | None
-    work_dir: str | os.PathLike[str] | None
-    progress: Progress
+    max_shard_bytes: int | str = DEFAULT_MAX_SHARD_BYTES
+    max_shard_samples: int | None = None
+    allow_oversized: bool = False
+    jobs: int | None = None
+    shuffle_seed: int | None = None
+    check_images: ImageCheck | None = None
+    on_error: OnError = "raise"
+    layout: Layout = "auto"
+    annotations: str | os.PathLike[str] | None = None
+    classes: Sequence[str] | None = None
+    rename_keys: bool = False
+    force: bool = False
+    dry_run: bool = False
+    storage_options: Mapping[str, Any] | None = None
+    work_dir: str | os.PathLike[str] | None = None
+    progress: Progress = no_progress
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_shard_bytes", self.limits.max_bytes)

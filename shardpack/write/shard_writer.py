@@ -18,7 +18,7 @@ from shardpack.format.manifest import Manifest
 from shardpack.format.naming import PLAIN_KEY, check_key, shard_name
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_header import END_OF_ARCHIVE
-from shardpack.runtime.sizes import parse_bytes
+from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable
@@ -49,7 +49,7 @@ class ShardWriter:
         self,
         out: Writable,
         *,
-        max_shard_bytes: int | str = "256MiB",
+        max_shard_bytes: int | str = DEFAULT_MAX_SHARD_BYTES,
         max_shard_samples: int | None = None,
         allow_oversized: bool = False,
         classes: Sequence[str] | None = None,

@@ -10,9 +10,8 @@ import numpy.typing as npt
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, MAX_NAME_BYTES, MAX_OCTAL_SIZE, header_length
 from shardpack.runtime.arguments import as_integer
+from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.sources.listing import Listing
-
-DEFAULT_MAX_SHARD_BYTES = 256 << 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +24,7 @@ class ShardLimits:
         allow_oversized: Give a sample beyond `max_bytes` a shard of its own instead of an error.
     """
 
-    max_bytes: int = DEFAULT_MAX_SHARD_BYTES
+    max_bytes: int = parse_bytes(DEFAULT_MAX_SHARD_BYTES)
     max_samples: int | None = None
     allow_oversized: bool = False
 

@@ -17,7 +17,7 @@ from shardpack.format.assemble import encode_dataset
 from shardpack.format.dataset_files import whole_table
 from shardpack.format.manifest import FILE_NAME, parse_manifest
 from shardpack.write.pack_run import pack_plan, plan_shards
-from shardpack.write.report import PackOptions
+from shardpack.write.request import PackRequest
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, inline_listing
@@ -30,7 +30,8 @@ def pack(out, samples, **options):
     return pack_plan(
         plan_shards(inline_listing(samples), ShardLimits(1 << 20, 2)),
         FolderTarget(str(out), seconds_to_wait=0.1),
-        PackOptions(**options),
+        PackRequest(**options),
+        recorded={},
     )
 
 

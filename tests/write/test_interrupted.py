@@ -21,7 +21,7 @@ from shardpack.runtime.processes import start_workers
 from shardpack.write import pack_run as run_module
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.pack_shard import pack_shard
-from shardpack.write.report import PackOptions
+from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
 from tests.conftest import ROOT
 from tests.fakes import contents, file_listing, inline_listing, published, write_files
@@ -192,11 +192,11 @@ def test_a_worker_that_always_dies_never_publishes(tmp_path, monkeypatch):
     with monkeypatch.context() as patch, start_workers(2) as pool:
         patch.setattr(run_module, "pack_shard", pack_but_die)
         with pytest.raises(ShardpackError, match="killed by signal 9"):
-            pack_plan(plan, FolderTarget(str(tmp_path)), PackOptions(), engine=pool)
+            pack_plan(plan, FolderTarget(str(tmp_path)), PackRequest(), recorded={}, engine=pool)
     assert not (tmp_path / manifest.FILE_NAME).exists()
     assert not list(tmp_path.rglob("*.tmp"))
     kept = len(finished(tmp_path))
-    assert pack_plan(plan, FolderTarget(str(tmp_path)), PackOptions()) == kept
+    assert pack_plan(plan, FolderTarget(str(tmp_path)), PackRequest(), recorded={}) == kept
 
 
 @contextmanager
@@ -240,13 +240,13 @@ class TestRealDisks:
             with mounted(tmp_path / f"{kilobytes}", "-t", "tmpfs", "-o", f"size={kilobytes}k", "tmpfs") as disk:
                 plan = plan_shards(file_listing(source), ShardLimits(256 << 10))
                 try:
-                    pack_plan(plan, FolderTarget(str(disk / "out")), PackOptions())
+                    pack_plan(plan, FolderTarget(str(disk / "out")), PackRequest(), recorded={})
                 except StorageError as error:
                     assert "No space left on device; free some space" in str(error)  # noqa: PT017 - or none is raised
                     assert not (disk / "out" / manifest.FILE_NAME).exists()
                     before = finished(disk / "out")
                     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-                    assert pack_plan(plan, FolderTarget(str(disk / "out")), PackOptions()) == len(before)
+                    assert pack_plan(plan, FolderTarget(str(disk / "out")), PackRequest(), recorded={}) == len(before)
                 expected = expected or contents(disk / "out")
                 assert contents(disk / "out") == expected
 
@@ -265,7 +265,12 @@ class TestRealDisks:
 def test_a_folder_that_may_not_be_written(source, tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(StorageError, match="Permission denied; choose another folder, or change its permissions"):
-        pack_plan(plan_shards(file_listing(source), ShardLimits()), FolderTarget(str(tmp_path / "out")), PackOptions())
+        pack_plan(
+            plan_shards(file_listing(source), ShardLimits()),
+            FolderTarget(str(tmp_path / "out")),
+            PackRequest(),
+            recorded={},
+        )
 
 
 @pytest.mark.parametrize("call", ["mkdir", "open", "posix_fallocate", "write", "fsync", "replace", "unlink", "rmdir"])
@@ -273,7 +278,7 @@ def test_a_folder_that_may_not_be_written(source, tmp_path):
 def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, call, after):
     """And the same call continues once the disk is well."""
     plan = plan_shards(inline_listing(SAMPLES), ShardLimits(512 << 10))
-    pack_plan(plan, FolderTarget(str(tmp_path / "whole")), PackOptions())
+    pack_plan(plan, FolderTarget(str(tmp_path / "whole")), PackRequest(), recorded={})
     if not hasattr(os, call):
         pytest.skip(f"no {call} here")
     out, real, calls = tmp_path / "out", getattr(os, call), iter(range(after))
@@ -286,13 +291,13 @@ def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, cal
     with monkeypatch.context() as patch:
         patch.setattr(os, call, refuse)
         try:
-            pack_plan(plan, FolderTarget(str(out)), PackOptions())
+            pack_plan(plan, FolderTarget(str(out)), PackRequest(), recorded={})
         except StorageError as error:
             assert "Input/output error; repair it, then run the same" in str(error)  # noqa: PT017 - or none
         refused = next(calls, None) is None
     assert refused or call in {"mkdir", "rmdir", "posix_fallocate"}
     if (out / ".shardpack/run.json").exists() or not (out / manifest.FILE_NAME).exists():
-        pack_plan(plan, FolderTarget(str(out)), PackOptions())
+        pack_plan(plan, FolderTarget(str(out)), PackRequest(), recorded={})
     if (out / manifest.WORK_FOLDER).exists():  # all was done but its removal
         assert call == "rmdir"
         (out / manifest.WORK_FOLDER).rmdir()

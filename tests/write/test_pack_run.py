@@ -18,7 +18,7 @@ from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
 from shardpack.write.pack_run import pack_plan, plan_shards
-from shardpack.write.report import PackOptions
+from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, file_listing, inline_listing, write_files
 from tests.sidecars import plain
@@ -39,7 +39,9 @@ SAMPLES = {
 def pack(listing, out, *, limits=None, engine=IN_PROCESS, progress=lambda *_: None, **options):
     """Pack a listing; return the folder's content and how many shards were there already."""
     plan = plan_shards(listing, limits or ShardLimits(SMALL))
-    resumed = pack_plan(plan, FolderTarget(str(out)), PackOptions(progress=progress), engine=engine, **options)
+    resumed = pack_plan(
+        plan, FolderTarget(str(out)), PackRequest(progress=progress), recorded={}, engine=engine, **options
+    )
     return contents(out), resumed
 
 
@@ -80,7 +82,7 @@ def test_the_folder_holds_a_dataset_and_nothing_else(whole):
 
 def test_the_cap_holds_and_the_plan_is_kept(source, tmp_path):
     plan = plan_shards(file_listing(source), ShardLimits(SMALL))
-    pack_plan(plan, FolderTarget(str(tmp_path)), PackOptions())
+    pack_plan(plan, FolderTarget(str(tmp_path)), PackRequest(), recorded={})
     lengths = [os.path.getsize(path) for path in sorted(tmp_path.glob("*.tar"))]
     assert lengths == plan.shard_bytes.tolist()
     assert max(lengths) <= SMALL
@@ -249,7 +251,7 @@ def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path):
 
     plan = plan_shards(inline_listing(SAMPLES), ShardLimits(SMALL))
     with pytest.raises(KeyboardInterrupt):
-        pack_plan(plan, Stopped(str(tmp_path)), PackOptions(), rejected=[("a", "b")])
+        pack_plan(plan, Stopped(str(tmp_path)), PackRequest(), recorded={}, rejected=[("a", "b")])
     assert (tmp_path / ".shardpack/rejected.jsonl").exists()
     assert pack(inline_listing(SAMPLES), tmp_path)[0] == whole
 
@@ -277,7 +279,7 @@ def test_a_file_that_changes_is_named(tmp_path, jobs, change, says):
     plan = plan_shards(listing, ShardLimits(1 << 20, 1))
     out = tmp_path / "out"
     with start_workers(jobs) as engine, pytest.raises(SourceError, match=says) as caught:
-        pack_plan(plan, FolderTarget(str(out)), PackOptions(), engine=engine)
+        pack_plan(plan, FolderTarget(str(out)), PackRequest(), recorded={}, engine=engine)
     assert "\n" not in str(caught.value)
     assert not (out / manifest.FILE_NAME).exists()
     assert not list(out.rglob("*.tmp"))

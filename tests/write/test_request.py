@@ -38,6 +38,7 @@ def test_wrong_classes(classes, says):
         ({"jobs": True}, "jobs is True"),
         ({"max_shard_bytes": 10}, "max_shard_bytes is 10, less than"),
         ({"on_error": "warn"}, "on_error is 'warn'; choose 'raise' or 'skip'"),
+        ({"layout": "imagefolder"}, "layout is 'imagefolder'; choose 'auto', 'classes', "),
     ],
 )
 def test_wrong_options_of_any_source(tmp_path, options, says):

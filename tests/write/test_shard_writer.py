@@ -29,7 +29,7 @@ from shardpack.format.assemble import recorded_options
 from shardpack.write import duplicate_keys as seen_keys
 from shardpack.write import shard_writer as writer_module
 from shardpack.write.pack_run import pack_plan, plan_shards
-from shardpack.write.report import PackOptions
+from shardpack.write.request import PackRequest
 from shardpack.write.shard_assembler import Chunk
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits
@@ -72,7 +72,7 @@ def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, 
     limits = ShardLimits(max_bytes, most, allow_oversized=True)
     recorded = recorded_options(max_shard_bytes=max_bytes, max_shard_samples=most, allow_oversized=True)
     pack_plan(
-        plan_shards(inline_listing(samples), limits), FolderTarget(str(folder / "a")), PackOptions(recorded=recorded)
+        plan_shards(inline_listing(samples), limits), FolderTarget(str(folder / "a")), PackRequest(), recorded=recorded
     )
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer_module, "Chunk", partial(Chunk, chunk))
