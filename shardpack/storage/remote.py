@@ -19,7 +19,6 @@ from shardpack.storage.clients.client import Client, Connection, RequestError
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.exact_buffer import ExactBuffer
 from shardpack.storage.protocols import Ranges, Version
-from shardpack.storage.retry_loop import RetryLoop
 from shardpack.storage.session import RemoteLimits, Session
 
 # A request costs tens of milliseconds, in which 64 KiB arrive many times over. But most bytes read must be wanted ones
@@ -92,9 +91,8 @@ class RemoteStore(BaseStore):
         super().__init__(connection.location)
         self._connection, self._limits = connection, limits or RemoteLimits()
         self._versions: dict[str, Version] = {}
-        self._session = Session(connection, self._limits)
+        self._session = Session(connection, self._limits, self.stats)
         self._pool = BufferPool()
-        self._requests = RetryLoop(connection, self._session, self._limits.retry, self.stats)
 
     def __reduce__(self) -> tuple[type[RemoteStore], tuple[Connection, RemoteLimits]]:
         return (RemoteStore, (self._connection, self._limits))
@@ -134,7 +132,7 @@ class RemoteStore(BaseStore):
         """Return an object's version. Costs one request, unless the object was read before."""
         version = self._versions.get(path)
         if version is None:
-            version = self._requests.call(path, "ask for the length of", lambda client: client.head(path))
+            version = self._session.call(path, "ask for the length of", lambda client: client.head(path))
             version = self._versions.setdefault(path, version)
         return version
 
@@ -161,7 +159,7 @@ class RemoteStore(BaseStore):
         action = "read" if length is None else f"read bytes {start} to {start + length} of"
         with self._session.request_limit(length):
             try:
-                self._requests.receive(incoming.path, action, lambda client, got: self._receive(client, piece, got))
+                self._session.receive(incoming.path, action, lambda client, got: self._receive(client, piece, got))
             except RequestError:  # the object ends before the piece begins
                 raise_truncated(incoming.path, incoming.start, incoming.length or 0, self.size(incoming.path))
         self.stats.add_requests(1, self._versions[incoming.path].size if length is None else length)
@@ -208,7 +206,7 @@ class RemoteStore(BaseStore):
         return self._session.client().part_bytes
 
     def put(self, path: str, source: bytes | Path, *, cache_control: str | None = None) -> None:
-        self._requests.call(path, "write", lambda client: client.put(path, source, cache_control=cache_control))
+        self._session.call(path, "write", lambda client: client.put(path, source, cache_control=cache_control))
         self._versions.pop(path, None)
 
     def create(self, path: str, source: bytes | Path) -> None:
@@ -222,17 +220,17 @@ class RemoteStore(BaseStore):
 
         self._versions.pop(path, None)
         try:
-            self._requests.call(path, "create", attempt)
+            self._session.call(path, "create", attempt)
         except OutputExistsError:
             if attempts == 1 or self.buffer(path) != (source if isinstance(source, bytes) else source.read_bytes()):
                 raise
 
     def delete(self, path: str) -> None:
-        self._requests.call(path, "delete", lambda client: client.delete(path))
+        self._session.call(path, "delete", lambda client: client.delete(path))
         self._versions.pop(path, None)
 
     def names(self) -> list[str]:
-        return sorted(self._requests.call("", "list", lambda client: client.names()))
+        return sorted(self._session.call("", "list", lambda client: client.names()))
 
 
 def _described(version: Version) -> str:

@@ -1,6 +1,6 @@
 """How long to wait before the next attempt at a request: pure decisions.
 
-The loop that waits is in `retry_loop.py`, the backoff that all requests of a store share in `session.py`.
+The loop that waits is in `session.py`, as is the backoff that all requests of a store share.
 """
 
 from __future__ import annotations

@@ -20,7 +20,6 @@ ELSEWHERE = {
     "errors.py": "house/test_errors.py",  # rules about every error of the package
     "runtime/arrays.py": "house/test_layers.py",  # names of types: mypy checks them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/processes.py
-    "storage/clients/http_connection.py": "storage/clients/test_http.py",  # four lines of urllib3, nothing alone
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to
     "_dataloader.py": "edges/test_dataloader.py",
     "torch.py": "edges/test_torch_map.py",  # edges are tested with the real thing on the other side

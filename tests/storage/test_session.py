@@ -14,6 +14,7 @@ from shardpack.storage.clients.client import RequestError
 from shardpack.storage.remote import RemoteStore
 from shardpack.storage.retry import RetryLimits
 from shardpack.storage.session import RemoteLimits, Session
+from shardpack.storage.stats import ReadStats
 from tests.buckets import FakeBucket
 from tests.conftest import ROOT
 
@@ -25,7 +26,7 @@ def own_threads():
 
 
 def test_one_item_costs_no_thread():
-    session = Session(FakeBucket("s3://x"), RemoteLimits())
+    session = Session(FakeBucket("s3://x"), RemoteLimits(), ReadStats())
     assert session.call_all(lambda item: (item, threading.current_thread()), [5]) == [(5, threading.current_thread())]
     assert session.call_all(len, []) == []
 
@@ -47,7 +48,7 @@ def test_closing_joins_the_threads_and_lets_go_of_the_client():
 
 
 def test_a_first_error_stops_what_has_not_begun():
-    session = Session(FakeBucket("s3://x"), RemoteLimits(max_requests=2))
+    session = Session(FakeBucket("s3://x"), RemoteLimits(max_requests=2), ReadStats())
     done = []
 
     def work(item):
@@ -75,7 +76,7 @@ def test_who_reads_while_another_thread_closes_is_told_so():
 
 
 def test_errors_of_the_work_itself_keep_their_class():
-    session = Session(FakeBucket("s3://x"), RemoteLimits())
+    session = Session(FakeBucket("s3://x"), RemoteLimits(), ReadStats())
 
     def work(item):
         raise RuntimeError(item)

@@ -9,12 +9,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from http.client import HTTPException
+from http.client import HTTPResponse as Body
 from typing import Any, NoReturn
 from urllib.parse import quote
 
 from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.clients.client import RequestError, kind_of_status
 from shardpack.storage.protocols import Version
+
+try:
+    import urllib3
+    from urllib3.connection import HTTPConnection, HTTPSConnection
+except ImportError as error:
+    raise MissingDependencyError(
+        'reading over HTTP needs an extra; install it with: pip install "shardpack[cloud]"'
+    ) from error
 
 CHUNK_BYTES = 1 << 20  # the most that a broken connection makes us read twice
 FIRST_CHUNK_BYTES = 128 << 10  # of a response; later ones double, so that even a bad connection makes progress
@@ -39,15 +48,6 @@ class HttpClient:
             headers: Sent with every request, but after a redirect to no other host: any of them may be a secret.
             connect_seconds, read_seconds: Time limits for a connection and for each piece of a response.
         """
-        try:
-            import urllib3
-
-            from shardpack.storage.clients.http_connection import body_of, new_pool
-        except ImportError as error:
-            raise MissingDependencyError(
-                'reading over HTTP needs an extra; install it with: pip install "shardpack[cloud]"'
-            ) from error
-        self.urllib3, self.body_of = urllib3, body_of
         for name, value in headers.items():
             if not isinstance(value, str) or not value.isascii() or not value.isprintable():
                 raise OptionError(
@@ -55,7 +55,7 @@ class HttpClient:
                 )
         self._url, self._query = url.rstrip("/"), f"?{query}" if query else ""
         self._headers = {"Accept-Encoding": "identity", "User-Agent": "shardpack", **headers}
-        self._pool = new_pool(
+        self._pool = _new_pool(
             maxsize=_CONNECTIONS,
             timeout=urllib3.Timeout(connect=connect_seconds, read=read_seconds),
             retries=urllib3.Retry(
@@ -114,13 +114,13 @@ class HttpClient:
         url = f"{self._url}/{quote(path)}{self._query}"
         try:
             response = self._pool.request(method, url, headers={**self._headers, **headers}, preload_content=False)
-        except self.urllib3.exceptions.HTTPError as error:
+        except urllib3.exceptions.HTTPError as error:
             raise RequestError("failed", self.reason(error)) from None
         if 200 <= response.status < 300:
             return response
         wait = None
-        with suppress(self.urllib3.exceptions.InvalidHeader):
-            wait = self.urllib3.Retry().get_retry_after(response)
+        with suppress(urllib3.exceptions.InvalidHeader):
+            wait = urllib3.Retry().get_retry_after(response)
         response.drain_conn()
         response.close()  # the connection returns to the pool, unless draining failed
         kind = kind_of_status(response.status)
@@ -130,11 +130,11 @@ class HttpClient:
         """Return what went wrong with a connection, without its URL, which may contain a signature."""
         cause = getattr(error, "reason", None) or error
         named = {
-            self.urllib3.exceptions.NewConnectionError: "no connection",  # also an instance of the next class
-            self.urllib3.exceptions.ConnectTimeoutError: "no connection in time",
-            self.urllib3.exceptions.ReadTimeoutError: "no bytes in time",
-            self.urllib3.exceptions.ProtocolError: "the connection broke",
-            self.urllib3.exceptions.ResponseError: "too many redirects",
+            urllib3.exceptions.NewConnectionError: "no connection",  # also an instance of the next class
+            urllib3.exceptions.ConnectTimeoutError: "no connection in time",
+            urllib3.exceptions.ReadTimeoutError: "no bytes in time",
+            urllib3.exceptions.ProtocolError: "the connection broke",
+            urllib3.exceptions.ResponseError: "too many redirects",
         }
         for kind, message in named.items():
             if isinstance(cause, kind):
@@ -148,7 +148,7 @@ class HttpResponse:
     def __init__(self, client: HttpClient, response: Any, start: int, *, asked: int | None) -> None:
         self._client, self._response = client, response
         self.version = _version(response, start, asked)
-        self._body = client.body_of(response)
+        self._body: Body = response.connection.body
         self._step = FIRST_CHUNK_BYTES
 
     def readinto(self, view: memoryview) -> int:
@@ -196,3 +196,37 @@ def _version(response: Any, start: int, asked: int | None) -> Version:
     if not length.isdecimal():
         raise RequestError("refused", "the server does not report the length")
     return Version(int(length), etag)
+
+
+class _KnowsBody:
+    """A connection that keeps the body of its last response: urllib3 itself reads it into new bytes each time."""
+
+    body: Body
+
+    def response_class(self, *arguments: Any, **options: Any) -> Body:
+        """Return a response; `http.client` calls this in place of the class."""
+        self.body = Body(*arguments, **options)
+        return self.body
+
+
+class _Connection(_KnowsBody, HTTPConnection):  # type: ignore[misc] # a class attribute there, a method here
+    pass
+
+
+class _SecureConnection(_KnowsBody, HTTPSConnection):  # type: ignore[misc]
+    pass
+
+
+class _Pool(urllib3.HTTPConnectionPool):
+    ConnectionCls = _Connection
+
+
+class _SecurePool(urllib3.HTTPSConnectionPool):
+    ConnectionCls = _SecureConnection
+
+
+def _new_pool(**options: Any) -> urllib3.PoolManager:
+    """Return a pool of these connections, with the options of `urllib3.PoolManager`."""
+    pool = urllib3.PoolManager(**options)
+    pool.pool_classes_by_scheme = {"http": _Pool, "https": _SecurePool}
+    return pool
