@@ -7,12 +7,15 @@ could differ between two runs or machines is fixed: mode 0644, owner 0, mtime 0,
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeVar
 from zlib import adler32
 
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.runtime.arrays import Integers
+
+Size = TypeVar("Size", int, Integers)
 BLOCK = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 MAX_OCTAL_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1; larger sizes go into a pax record
@@ -31,9 +34,9 @@ _BLANK_CHECKSUM = b" " * 8
 _TAIL = b"ustar\x0000" + bytes(32 + 32) + b"%07o\0%07o\0" % (0, 0) + bytes(PREFIX - 345)
 
 
-def padded(size: int) -> int:
-    """Return `size` rounded up to whole blocks."""
-    return -(-size // BLOCK) * BLOCK
+def padded(size: Size) -> Size:
+    """Return a size, or each size of an array, rounded up to whole blocks."""
+    return size + (BLOCK - 1) & -BLOCK
 
 
 def header(name: bytes, size: int) -> bytes:
@@ -105,6 +108,11 @@ def _block(prefix: bytes, name: bytes, size: int, kind: bytes) -> bytes:
 
 PLAIN_HEADER = _block(b"", b"", 0, REGULAR)  # without name and size, for `complete_headers`
 _PLAIN_SUM = byte_sum(PLAIN_HEADER[:CHECKSUM] + _BLANK_CHECKSUM + PLAIN_HEADER[TYPE:])
+
+
+def unusual_members(name_lengths: Integers, sizes: Integers) -> Integers:
+    """Return the numbers of the members that do not fit one plain header, see `complete_headers`."""
+    return np.flatnonzero((name_lengths > MAX_NAME_BYTES) | (sizes > MAX_OCTAL_SIZE))
 
 
 def complete_headers(

@@ -1,1 +1,1 @@
-"""From samples to shards: layout of tar bytes, shard writer, planned parallel run."""
+"""From samples to shards: planned parallel packing, and the shard writer (diagram in README.md)."""

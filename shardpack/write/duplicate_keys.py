@@ -1,6 +1,6 @@
-"""Find a key that was written before, at 16 bytes a key: by hashes, then by the keys themselves.
+"""Find keys that were written before, with 16 bytes of memory per key: compare hashes, then the keys themselves.
 
-Keys that differ in case only count as the same: a file system that folds case would unpack one over the other.
+Keys that differ in case only count as equal: a file system that ignores case would unpack one over the other.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ Hashes = npt.NDArray[np.uint64]
 class SeenKeys:
     """Hashes of the keys of all finished shards.
 
-    Sorted runs are merged when they are of like length, so a key is moved O(log n) times.
+    They are kept in sorted runs. Runs of similar length are merged, so each hash is moved O(log n) times.
     """
 
     def __init__(self, read: Callable[[str], bytes]) -> None:
-        """Args: read: Returns a file of the dataset, for the index of an earlier shard."""
+        """Read the index of an earlier shard with `read(name)`, which returns a file of the dataset."""
         self._read = read
         self._shards: list[str] = []
-        self._hashes: list[Hashes] = []  # of each shard, in order
-        self._folded: list[Hashes] = []  # the same of the keys in lower case: most often the same array
-        self._runs: list[Hashes] = []  # those, sorted
+        self._hashes: list[Hashes] = []  # one array per shard, in order
+        self._folded: list[Hashes] = []  # hashes of the keys in lower case; mostly the same arrays
+        self._runs: list[Hashes] = []  # the hashes of `_folded` in sorted runs, longest first
 
     def add(self, keys: Sequence[str], shard: str) -> None:
-        """Add the keys of one more shard, which differ from one another.
+        """Add the keys of one more shard; they must differ from one another.
 
         Raises:
-            DuplicateKeyError: One of them is in an earlier shard; the first such is named.
+            DuplicateKeyError: A key is in an earlier shard; the first such key is named.
         """
         hashes = folded = _hashes_of(keys)
         lower = [key.lower() for key in keys]
         if lower != [*keys]:
             folded = _hashes_of(lower)
-        again = np.zeros(len(keys), bool)
+        repeated = np.zeros(len(keys), bool)
         for run in self._runs:
-            again |= run[np.minimum(np.searchsorted(run, folded), len(run) - 1)] == folded
-        for row in np.flatnonzero(again).tolist():
+            repeated |= run[np.minimum(np.searchsorted(run, folded), len(run) - 1)] == folded
+        for row in np.flatnonzero(repeated).tolist():
             self._compare(keys[row], folded[row], shard)
         self._shards.append(shard)
         self._hashes.append(hashes)
@@ -55,7 +55,7 @@ class SeenKeys:
             self._runs.append(np.sort(np.concatenate((self._runs.pop(), self._runs.pop()))))
 
     def _compare(self, key: str, hashed: np.uint64, shard: str) -> None:
-        """Raise if an earlier key is not just of the same hash but the same."""
+        """Raise DuplicateKeyError if an earlier key with this hash is also the same key."""
         for earlier, hashes in zip(self._shards, self._folded, strict=True):
             rows = np.flatnonzero(hashes == hashed).tolist()
             index = parse_index(self._read(index_path(earlier)), name=index_path(earlier)) if rows else None
@@ -65,13 +65,13 @@ class SeenKeys:
                 if other.lower() == key.lower():
                     alike = "is" if other == key else f"differs in case only from {other!r}, which is"
                     raise DuplicateKeyError(
-                        f"key {alike} in {earlier!r} already; keys name one sample each, also where case is ignored",
+                        f"key {alike} already in {earlier!r}; each key must name one sample, whatever its case",
                         shard=shard,
                         key=key,
                     )
 
     def hashes(self) -> Hashes:
-        """Return the hashes of all samples, in their order."""
+        """Return the hashes of all keys, in the order of the samples."""
         return np.concatenate(self._hashes) if self._hashes else np.zeros(0, np.uint64)
 
 

@@ -1,4 +1,4 @@
-"""Pack samples that come one after the other, of which nothing is known beforehand: by `ShardWriter`."""
+"""Pack an iterable, whose samples are not known in advance: one sample at a time, with a `ShardWriter`."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_writer import ShardWriter
 
-PROGRESS_SAMPLES = 256  # between two reports
+PROGRESS_SAMPLES = 256  # between two calls of `progress`
 
 
 def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) -> PackReport:
-    """Write the dataset of samples in their order: (key, fields), or what reading and streaming give.
+    """Write the dataset of an iterable of (key, fields) or `Sample`s, in its order.
 
     Raises:
-        OptionError: An option needs to know the samples beforehand; or an item is no sample.
+        OptionError: An option needs a list of all samples in advance, or an item is not a sample.
     """
     began = time.perf_counter()
     if request.jobs not in (None, 1):
         raise OptionError(
-            "jobs is not for an iterable, which only this process can walk through; leave it out, or pack a folder"
+            "jobs is not for an iterable, which only this process can iterate; leave it out, or pack a folder"
         )
-    kind = "an iterable, which cannot be listed beforehand"
+    kind = "an iterable, which cannot be listed in advance"
     request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, on_error="raise")
     request.refuse_but_for(kind, layout="auto", annotations=None)
     writer = ShardWriter(
@@ -46,23 +46,23 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
             if not number % PROGRESS_SAMPLES:
                 request.progress("pack", writer.payload_bytes, 0)
         request.progress("pack", writer.payload_bytes, 0)
-    done = writer.manifest
-    assert done is not None
+    manifest = writer.manifest
+    assert manifest is not None
     return PackReport(
         out=writer.location,
-        num_samples=done.num_samples,
-        num_shards=done.num_shards,
-        num_bytes=done.num_bytes,
+        num_samples=manifest.num_samples,
+        num_shards=manifest.num_shards,
+        num_bytes=manifest.num_bytes,
         payload_bytes=writer.payload_bytes,
         largest_shard_bytes=writer.largest_shard_bytes,
-        samples_per_field=done.samples_per_field,
+        samples_per_field=manifest.samples_per_field,
         classes=request.classes,
         seconds=time.perf_counter() - began,
     )
 
 
 def _pairs(samples: Iterable[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
-    """Yield (key, fields), also of samples as reading gives them."""
+    """Yield (key, fields) of each item."""
     for number, sample in enumerate(samples):
         if isinstance(sample, tuple) and len(sample) == 2:
             yield sample

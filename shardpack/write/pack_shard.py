@@ -1,4 +1,4 @@
-"""Pack one planned shard from its files: the unit of parallel work."""
+"""Pack one planned shard from its payloads: the task of a worker."""
 
 from __future__ import annotations
 
@@ -25,18 +25,18 @@ from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
 
 @dataclass(frozen=True, slots=True)
 class ShardTask:
-    """All that a worker needs to know. Pickles in about 150 bytes a member."""
+    """Everything that a worker needs to make a shard. Pickles to about 150 bytes per member."""
 
     scratch: ScratchDir
     name: str
     listing: Listing
-    num_bytes: int  # of the finished tar, as planned
+    num_bytes: int  # planned length of the tar
 
 
 def input_digest(name: str, listing: Listing) -> str:
-    """Return a hash of what a shard is made of: keys, fields, paths, sizes, times, checksums and inline payloads.
+    """Return a hash of all that determines a shard: keys, fields, paths, sizes, times, checksums, inline payloads.
 
-    And of the version of this package, so that no dataset is finished by another one.
+    It includes the version of this package, so that a dataset is never finished by another version.
     """
     where = listing.version if listing.stores else os.path.realpath(listing.root)
     hashed = xxh3_128(f"{__version__}\0{name}\0{where}".encode("utf-8", "surrogateescape"))
@@ -51,17 +51,19 @@ def input_digest(name: str, listing: Listing) -> str:
 def _ignore(_: int) -> None: ...
 
 
-_chunk = Chunk()  # one a process: workers pack one shard after another in it
+_chunk = Chunk()  # one per process: a worker packs its shards one after another
 
 
 def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
-    """Write one shard and its index, whole or not at all; call `advance` with the bytes of each chunk but the last.
+    """Write one shard and its index, completely or not at all; return what the shard table says of it.
+
+    Calls `advance` with the length of each chunk except the last.
 
     Raises:
-        SourceError: A file changed its size or vanished since it was listed; names it.
-        CorruptShardError: A payload of another dataset is damaged.
+        SourceError: A file has changed its size or vanished since it was listed; the file is named.
+        CorruptShardError: A payload that is copied from another dataset is damaged.
         StorageError: The disk refused.
-        OutputExistsError: Another packer has taken the folder over.
+        OutputExistsError: Another packer has taken over the folder.
     """
     listing = task.listing
     with storage_errors(f"write {task.scratch.join(task.name)!r}"), task.scratch.share():
@@ -77,7 +79,7 @@ def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
 def assemble(
     assembler: ShardAssembler, listing: Listing, *, chunk_bytes: int = CHUNK_BYTES, advance: Advance = _ignore
 ) -> ShardIndex:
-    """Lay out all samples of a listing; return their index."""
+    """Assemble all samples of a listing; return their index."""
     names = member_names(listing)
     reported = 0
     for first, stop in chunks(listing.size, chunk_bytes):
@@ -100,8 +102,8 @@ def member_names(listing: Listing) -> list[bytes]:
 
 
 def chunks(sizes: npt.NDArray[np.int64], num_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, int]]:
-    """Yield (first, stop) of runs of members that fill a chunk; a larger member is a run of its own."""
-    ends = np.cumsum(sizes + 1024)  # payload, header, and padding at the most
+    """Yield (first, stop) for each run of members that fits in a chunk; a larger member is a run of its own."""
+    ends = np.cumsum(sizes + 1024)  # payload, header, and at most this much padding
     first = 0
     while first < len(sizes):
         before = int(ends[first - 1]) if first else 0

@@ -1,4 +1,4 @@
-"""What `pack` is asked for, checked once."""
+"""The options of `shardpack.pack`, checked once."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class PackRequest:
     """The options of `shardpack.pack`, which documents them.
 
     Raises:
-        OptionError: One is out of range, or of another type.
+        OptionError: An option is out of range, or has the wrong type.
     """
 
     max_shard_bytes: int | str = DEFAULT_MAX_SHARD_BYTES
@@ -55,10 +55,11 @@ class PackRequest:
 
     @property
     def limits(self) -> ShardLimits:
+        """When a shard is full."""
         return ShardLimits(parse_bytes(self.max_shard_bytes), self.max_shard_samples, self.allow_oversized)
 
     def recorded(self, layout: str) -> dict[str, Any]:
-        """Return what the manifest keeps of the options: those that shape the output."""
+        """Return the options that determine the output, for the manifest; `layout` is the one that was found."""
         return recorded_options(
             layout=layout,
             max_shard_bytes=self.max_shard_bytes,
@@ -71,10 +72,14 @@ class PackRequest:
         )
 
     def refuse_but_for(self, kind: str, **usual: Any) -> None:
-        """Refuse options that mean nothing for such a source, instead of passing them over.
+        """Refuse options that do not apply to this kind of source, instead of ignoring them.
+
+        Args:
+            kind: The kind of source, for the error text.
+            usual: Option -> its default, the only accepted value.
 
         Raises:
-            OptionError: One of them differs from its usual value; says so.
+            OptionError: An option has another value.
         """
         for name, value in usual.items():
             if getattr(self, name) != value:
@@ -82,10 +87,10 @@ class PackRequest:
 
 
 def as_classes(classes: Any) -> tuple[str, ...] | None:
-    """Return a list of class names, checked; None if there is none.
+    """Return class names as a tuple, or None for None.
 
     Raises:
-        OptionError: It is no list of different names.
+        OptionError: `classes` is not a list of different names.
     """
     if classes is None:
         return None
@@ -96,5 +101,5 @@ def as_classes(classes: Any) -> tuple[str, ...] | None:
             raise OptionError(f"classes[{number}] is {name!r}, expected a name")
     if len(set(classes)) < len(classes):
         twice = next(name for number, name in enumerate(classes) if name in classes[:number])
-        raise OptionError(f"classes name {twice!r} twice; a class has one number")
+        raise OptionError(f"classes name {twice!r} twice; each class must have one number")
     return tuple(classes)

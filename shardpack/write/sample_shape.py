@@ -1,4 +1,4 @@
-"""What samples with the same fields have in common, found out once: most datasets have one shape of sample."""
+"""What samples with the same fields have in common, computed once; most datasets have one shape of sample."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ class SampleShape:
     """The fields of a sample, checked and sorted.
 
     Attributes:
-        fields: Their names, sorted.
-        suffixes: What each adds to the key to make a member's name.
-        header_bytes: Of all members, where one block each does: for keys up to `plain_key` characters.
+        fields: Field names, sorted.
+        suffixes: For each field, what follows the key in the name of the member.
+        header_bytes: Total header bytes when every member needs one block (keys of at most `plain_key` characters).
+        plain_key: Longest key, in characters, whose members need one header block each.
         pick: Returns the values of a sample in the order of `fields`.
     """
 
@@ -35,19 +36,19 @@ class SampleShape:
         """Return the payload of each field.
 
         Raises:
-            OptionError: A value is nothing that its field can store.
+            OptionError: A value is not something that its field can store.
         """
-        found = self.pick(values)
-        for value in found:
+        picked = self.pick(values)
+        for value in picked:
             if type(value) is not bytes:
-                return [encode_field(field, value) for field, value in zip(self.fields, found, strict=True)]
-        return found
+                return [encode_field(field, value) for field, value in zip(self.fields, picked, strict=True)]
+        return picked
 
     def tar_bytes(self, key: str, payloads: Sequence[bytes]) -> int:
-        """Return what such a sample takes in a tar: headers, payloads and padding."""
+        """Return the length of such a sample in a tar: headers, payloads and padding."""
         total = self.header_bytes
         for payload in payloads:
-            total += len(payload) + BLOCK - 1 & -BLOCK
+            total += len(payload) + (BLOCK - 1) & -BLOCK  # `padded` without a call: this runs once per payload
         if len(key) <= self.plain_key and total <= MAX_OCTAL_SIZE:
             return total
         return sum(
@@ -57,11 +58,11 @@ class SampleShape:
 
 
 def shape_of(fields: tuple[Any, ...], *, key: str) -> SampleShape:
-    """Return the shape of a sample with these fields, which fits a shard of its own.
+    """Return the shape of a sample with these fields; `key` names the sample in errors.
 
     Raises:
-        InvalidKeyError: There is none, or readers would cut the name of one differently.
-        FormatError: There are more than an index may have.
+        InvalidKeyError: There are no fields, or readers would split the name of one differently.
+        FormatError: There are more fields than an index may have.
     """
     if not fields:
         raise InvalidKeyError("a sample without any field; give it at least one", key=key)

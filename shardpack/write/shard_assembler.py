@@ -1,10 +1,10 @@
-"""Lay members out as tar bytes, a chunk at a time, and keep what the index needs to know of them.
+"""Assemble members into tar bytes, one chunk at a time, and collect what the index needs.
 
-The one place that makes shard bytes: the planned run and `ShardWriter` both go through it, so
-equal input gives equal bytes. Payloads are read straight to their place in the chunk, or copied there where they
-are in memory; headers are made for the whole chunk at once (`tar_header.complete_headers`).
+The only place that makes shard bytes: the planned run and `ShardWriter` both use it, so equal input gives equal
+bytes. Payloads are read directly into their place in the chunk, or copied there if they are in memory. The headers
+of a chunk are made all at once (`tar_header.complete_headers`).
 
-    chunk   | header | payload | pad | header | payload | pad | ...     whole 512-byte blocks
+    chunk   | header | payload | padding | header | payload | padding | ...     whole 512-byte blocks
 """
 
 from __future__ import annotations
@@ -24,19 +24,23 @@ from shardpack.format.shard_index import ShardIndex
 
 CHUNK_BYTES = 4 << 20
 
-Fill = Callable[[Sequence[memoryview]], None]  # gets the places of all payloads of a call
+Fill = Callable[[Sequence[memoryview]], None]  # writes the payloads of a call into these views, one view each
 
 _PLAIN_HEADER = np.frombuffer(tar.PLAIN_HEADER, np.uint8)
-_PADDING = [bytes(-size % tar.BLOCK) for size in range(tar.BLOCK)]  # of a payload whose last block has this many bytes
+_PADDING = [bytes(-size % tar.BLOCK) for size in range(tar.BLOCK)]  # by the number of bytes in the last block
 
 
 class ShardAssembler:
-    """Assemble one shard. `write` gets chunks, each of which stays as it is until the next but one is begun.
+    """Assembles one shard.
 
-    Memory: two chunks, or the two largest samples, plus 24 bytes a member.
+    Memory: two chunks, or the two largest samples, plus 24 bytes per member.
+
+    Attributes:
+        num_bytes: Length of the tar so far.
     """
 
     def __init__(self, write: Callable[[memoryview], object], chunk: Chunk):
+        """Pass each assembled chunk to `write`. The memory of a chunk is reused two chunks later."""
         self._write = write
         self._chunk = chunk
         self._crc32c = 0
@@ -46,7 +50,7 @@ class ShardAssembler:
         self._payload_crc32c: list[int] = []
 
     def append(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], fill: Fill) -> list[int]:
-        """Append members in order; return the CRC32C of each payload. `fill(views)` must fill each view, whole."""
+        """Append members in order; return the CRC32C of each payload. `fill(views)` must fill every view completely."""
         layout = _lay_out(names, sizes)
         view = self._chunk.take(layout.num_bytes)
         ends = layout.data_starts + sizes
@@ -56,7 +60,7 @@ class ShardAssembler:
         return self._append(view, layout, list(map(crc32c, payloads)))
 
     def append_payloads(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], payloads: Sequence[bytes]) -> None:
-        """Append members whose payloads are in memory, at half the cost of filling views with them."""
+        """Append members whose payloads are in memory; half the cost of `append` with a `fill` that copies."""
         layout = _lay_out(names, sizes)
         parts = [tar.PLAIN_HEADER] * (3 * len(payloads))
         for i in layout.unusual:
@@ -66,7 +70,7 @@ class ShardAssembler:
         self._append(self._chunk.join(parts, layout.num_bytes), layout, list(map(crc32c, payloads)))
 
     def _append(self, view: memoryview, layout: _Layout, checksums: list[int]) -> list[int]:
-        """Complete the headers of a chunk that has all else, and write it."""
+        """Complete the headers of an otherwise finished chunk, write it, and return `checksums`."""
         starts = layout.data_starts
         blocks = np.frombuffer(view, np.uint8).reshape(-1, tar.BLOCK)
         tar.complete_headers(blocks, layout.header_rows, layout.names, layout.sizes)
@@ -92,13 +96,13 @@ class ShardAssembler:
         fields: Sequence[str],
         sizes: npt.NDArray[np.int64],
     ) -> ShardIndex:
-        """Write the end of the archive and return the index of all that was appended.
+        """Write the end of the archive, and return the index of all members.
 
         Args:
-            keys: (n) of the samples.
+            keys: (n) keys of the samples.
             start: (n + 1) first member of each sample.
             codes: (m) number of each member's field in `fields`.
-            fields: Field names, sorted; those no member has are dropped.
+            fields: Field names in any order; those without a member are dropped.
             sizes: (m) payload bytes.
         """
         end_of_data = self.num_bytes
@@ -119,16 +123,19 @@ class ShardAssembler:
 
 
 class Chunk:
-    """Two buffers to assemble in, by turns: one is filled while the other is being written."""
+    """Memory to assemble in: two buffers, one of which is filled while the other is being written.
+
+    Attributes:
+        num_bytes: How many bytes are assembled and written at once.
+    """
 
     def __init__(self, num_bytes: int = CHUNK_BYTES) -> None:
-        """Args: num_bytes: How many are laid out and written at once."""
         self.num_bytes = num_bytes
         self._buffer = self._other = np.zeros(0, np.uint8)
-        self._files = [(BytesIO(), memoryview(b"")), (BytesIO(), memoryview(b""))]  # what was joined, and its view
+        self._files = [(BytesIO(), memoryview(b"")), (BytesIO(), memoryview(b""))]  # joined parts, and the view of them
 
     def take(self, num_bytes: int) -> memoryview:
-        """Return `num_bytes` zero bytes. The chunk before the last one must be done with."""
+        """Return `num_bytes` zero bytes, in memory that the call before the last one returned, too."""
         self._buffer, self._other = self._other, self._buffer
         if num_bytes > self.num_bytes:
             return memoryview(np.zeros(num_bytes, np.uint8))  # a large sample; not kept
@@ -138,7 +145,7 @@ class Chunk:
         return memoryview(self._buffer)[:num_bytes]
 
     def join(self, parts: Iterable[bytes], num_bytes: int) -> memoryview:
-        """Return all parts one after the other, `num_bytes` in all. The chunk before the last one must be done with."""
+        """Return the parts joined, `num_bytes` long, in memory that the call before the last one returned, too."""
         if num_bytes > self.num_bytes:
             return memoryview(bytearray().join(parts))  # a large sample; not kept
         file, before = self._files.pop(0)
@@ -152,15 +159,16 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the members of a chunk lie in it.
+    """Where the members of a chunk are in it.
 
     Attributes:
-        names, sizes: Of the members.
-        header_bytes: All headers of each.
-        data_starts: Where each payload begins.
-        header_rows: The block before each payload.
-        unusual: The members that do not fit one plain header.
-        num_bytes: Of the chunk.
+        names: (m) names of the members.
+        sizes: (m) payload bytes.
+        header_bytes: (m) length of all headers of each member.
+        data_starts: (m) where each payload begins.
+        header_rows: (m) number of the block before each payload.
+        unusual: Numbers of the members that do not fit one plain header.
+        num_bytes: Length of the chunk.
     """
 
     names: Sequence[bytes]
@@ -174,19 +182,11 @@ class _Layout:
 
 def _lay_out(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> _Layout:
     header_bytes = np.full(len(names), tar.BLOCK, np.int64)
-    unusual = _unusual(names, sizes)
+    unusual = tar.unusual_members(np.fromiter(map(len, names), np.int64, len(names)), sizes).tolist()
     for i in unusual:
         header_bytes[i] = tar.header_length(names[i], int(sizes[i]))
-    room = (sizes + (tar.BLOCK - 1)) & -tar.BLOCK
-    ends = np.cumsum(header_bytes + room)
-    data_starts = ends - room
+    data_bytes = tar.padded(sizes)
+    ends = np.cumsum(header_bytes + data_bytes)
+    data_starts = ends - data_bytes
     header_rows = data_starts // tar.BLOCK - 1
     return _Layout(names, sizes, header_bytes, data_starts, header_rows, unusual, int(ends[-1]))
-
-
-def _unusual(names: Sequence[bytes], sizes: npt.NDArray[np.int64]) -> list[int]:
-    """Return the members that do not fit one plain header."""
-    too_large = np.flatnonzero(sizes > tar.MAX_OCTAL_SIZE).tolist() if len(sizes) else []
-    if max(map(len, names), default=0) > tar.MAX_NAME_BYTES:
-        too_large = sorted({*too_large, *(i for i, name in enumerate(names) if len(name) > tar.MAX_NAME_BYTES)})
-    return too_large

@@ -1,4 +1,4 @@
-"""A shard being written sample by sample: payloads wait until they fill a chunk, which a thread writes."""
+"""A shard that is written sample by sample: payloads wait until they fill a chunk, which a thread writes."""
 
 from __future__ import annotations
 
@@ -18,25 +18,27 @@ from shardpack.write.shard_assembler import Chunk, ShardAssembler
 
 
 class ShardInProgress:
-    """One shard, from its first sample to its index. `finish` or `discard` ends it, and its thread.
+    """One shard, from its first sample to its index. `finish` or `discard` ends it and its thread.
 
     Attributes:
-        num_bytes: Of the tar so far, what waits included, without its end.
-        waiting_bytes: Of that, what waits to be flushed.
-        keys: Of its samples, in order.
+        name: Name of the shard.
+        file: The file that is being written.
+        num_bytes: Length of the tar so far, unflushed samples included, end-of-archive blocks excluded.
+        waiting_bytes: Length of the unflushed samples in the tar.
+        keys: Keys of the samples, in order.
     """
 
     def __init__(self, name: str, file: NewFile, chunk: Chunk) -> None:
         self.name, self.file = name, file
         self.num_bytes = self.waiting_bytes = 0
         self.keys: list[str] = []
-        self._seen: dict[str, str] = {}  # a key in lower case -> the key
+        self._seen: dict[str, str] = {}  # key in lower case -> key
         self._behind = WriteBehind(file.write)
         self._behind.__enter__()
         self._assembler = ShardAssembler(self._behind.write, chunk)
-        self._code_of: dict[str, int] = {}  # of each field of the shard
+        self._code_of: dict[str, int] = {}  # field -> its number in the shard
         self._shapes: set[SampleShape] = set()
-        self._shape: SampleShape | None = None  # of the last sample
+        self._shape: SampleShape | None = None  # of the last sample added
         self._runs: list[tuple[int, SampleShape]] = []  # (first row, shape of the samples from there on)
         self._sizes: list[npt.NDArray[np.int64]] = []
         self._waiting: list[bytes] = []
@@ -44,15 +46,15 @@ class ShardInProgress:
 
     @property
     def payload_bytes(self) -> int:
-        """Of all fields so far."""
+        """Total length of the payloads so far."""
         return self._flushed_payload_bytes + sum(map(len, self._waiting))
 
     def add(self, key: str, shape: SampleShape, payloads: Sequence[bytes], num_bytes: int) -> None:
-        """Add a sample, which takes `num_bytes` of the tar, to those that wait. The first is never refused.
+        """Add a sample to those that wait; it takes `num_bytes` of the tar. The first sample is never refused.
 
         Raises:
-            DuplicateKeyError: The shard has the key, or one that differs in case only.
-            FormatError: More different fields, with those of the other samples, than an index may have.
+            DuplicateKeyError: The shard has this key, or one that differs in case only.
+            FormatError: With this sample, the shard has more different fields than an index may have.
         """
         folded = key.lower()
         if folded in self._seen:
@@ -76,7 +78,7 @@ class ShardInProgress:
         self._runs.append((len(self.keys), shape))
 
     def flush(self) -> None:
-        """Lay out what waits, and hand it to the thread that writes."""
+        """Assemble the samples that wait, and pass them to the thread that writes."""
         waiting = self._waiting
         if not waiting:
             return
@@ -94,14 +96,14 @@ class ShardInProgress:
         self._waiting, self.waiting_bytes = [], 0
 
     def _runs_from(self, row: int) -> Iterator[tuple[int, int, SampleShape]]:
-        """Yield (first, stop, shape) of the runs of samples of one shape, from a row on."""
+        """Yield (first, stop, shape) for each run of samples with one shape, from `row` on."""
         run = bisect_right(self._runs, row, key=itemgetter(0)) - 1
         stops = [first for first, _ in self._runs[run + 1 :]]
         for (first, shape), stop in zip(self._runs[run:], [*stops, len(self.keys)], strict=True):
             yield max(first, row), stop, shape
 
     def finish(self) -> ShardIndex:
-        """Write what waits and the end of the tar, all of it; return the index."""
+        """Write the samples that wait and the end of the tar, wait for the thread, and return the index."""
         self.flush()
         runs = list(self._runs_from(0))
         lengths = [stop - first for first, stop, _ in runs]
@@ -118,15 +120,15 @@ class ShardInProgress:
         return index
 
     def discard(self) -> None:
-        """Stop writing, and delete what was written."""
+        """Stop writing, and delete the file."""
         self._behind.__exit__(OSError, OSError(), None)
         self.file.discard()
 
 
 def repeated(key: str, other: str, shard: str) -> DuplicateKeyError:
-    """Return the error for a key that a shard has already, in this case or another."""
+    """Return the error for a key that the shard already has, or has in another case."""
     if key == other:
-        return DuplicateKeyError("key was written twice; keys name one sample each", shard=shard, key=key)
+        return DuplicateKeyError("key was written twice; each key must name one sample", shard=shard, key=key)
     return DuplicateKeyError(
-        f"key differs in case only from {other!r}, and some file systems know no case; rename one", shard=shard, key=key
+        f"key differs in case only from {other!r}, and some file systems ignore case; rename one", shard=shard, key=key
     )

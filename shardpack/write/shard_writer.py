@@ -1,4 +1,4 @@
-"""`ShardWriter`: samples from code into a dataset, one after the other."""
+"""`ShardWriter` makes a dataset from samples that code passes to it one by one."""
 
 from __future__ import annotations
 
@@ -28,16 +28,20 @@ from shardpack.write.sample_shape import SampleShape, shape_of
 from shardpack.write.shard_assembler import Chunk
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.sharding import ShardLimits
-from shardpack.write.transform import Transform, rename_key
+from shardpack.write.transform import SampleTransform, rename_key
 
 
 class ShardWriter:
-    """Write samples into shards; `close` makes them a dataset, also of no sample at all.
+    """Writes samples into shards; `close` publishes the dataset, even if it has no samples.
 
     Use it as a context manager: leaving it normally publishes the dataset, leaving it by an
-    exception publishes nothing. Finished shards then stay without a manifest, until the next
-    writer starts over in the folder. Memory: 12 MiB, or three times the largest sample, the index
-    of one shard, and 16 bytes a sample. Not thread-safe.
+    exception publishes nothing. Finished shards then stay without a manifest until the next
+    writer starts in the folder. Memory: 12 MiB or three times the largest sample, the index
+    of one shard, and 16 bytes per sample. Not thread-safe.
+
+    Attributes:
+        largest_shard_bytes: Length of the longest finished tar.
+        manifest: The manifest of the dataset after `close`; None before.
 
     Example:
         >>> import shardpack, tempfile
@@ -58,29 +62,29 @@ class ShardWriter:
         storage_options: Mapping[str, Any] | None = None,
         work_dir: str | os.PathLike[str] | None = None,
     ):
-        """Open `out` for a new dataset; nothing is there to be read before `close`.
+        """Open `out` for a new dataset, which can be read after `close`.
 
         Args:
-            out: A folder, made if it is not there, or its URL (`s3://`, `gs://`, `az://`, `memory://`,
-                or what fsspec has a driver for). What an unfinished run left in it is replaced.
-            max_shard_bytes: Hard cap on a finished tar, as a number or like "256MiB".
-            max_shard_samples: Cap on the samples in a shard.
-            allow_oversized: Give a sample beyond the cap a shard of its own.
-            classes: Names of the classes in the order of their labels, kept with the dataset.
+            out: A folder, created if it does not exist, or its URL (`s3://`, `gs://`, `az://`, `memory://`,
+                or any that fsspec has a driver for). The files of an unfinished run in it are replaced.
+            max_shard_bytes: Hard cap on a finished tar: a number of bytes, or text such as "256MiB".
+            max_shard_samples: Cap on the number of samples in a shard.
+            allow_oversized: Give a sample that exceeds the cap a shard of its own.
+            classes: Class names in the order of their labels, kept in the manifest.
             rename_keys: Escape unsafe keys reversibly instead of refusing them.
-            force: Replace a dataset that is already there; it is deleted now.
-            storage_options: Of the URL: region, endpoint, credentials, and what else the provider takes.
-            work_dir: With a URL: a folder of this machine with room for two shards; each is made
-                there, uploaded while the next one is written, and deleted.
+            force: Replace an existing dataset; it is deleted now.
+            storage_options: Options of the URL: region, endpoint, credentials, and others of the provider.
+            work_dir: For URLs: local folder with space for two shards. Each is made there, uploaded while
+                the next one is written, and deleted.
 
         Raises:
-            OutputExistsError: A dataset is there and `force` is off, or another packer is at work.
-            StorageError: The folder cannot be written.
+            OutputExistsError: A dataset exists and `force` is off, or another packer is at work.
+            StorageError: The folder or bucket cannot be written.
         """
         self._limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
         self._room = self._limits.max_bytes - len(END_OF_ARCHIVE)
         self._rename_keys = rename_keys
-        self._transform: Transform | None = rename_key if rename_keys else None
+        self._transform: SampleTransform | None = rename_key if rename_keys else None
         self._classes = as_classes(classes)
         self._target = open_target(out, storage_options, work_dir=work_dir)
         self._chunk = Chunk()
@@ -92,8 +96,8 @@ class ShardWriter:
         self._finishing: Future[ShardInfo] | None = None
         self._closed = False
         self._failure: BaseException | None = None
-        self.largest_shard_bytes = 0  # of those that are finished
-        self.manifest: Manifest | None = None  # of the dataset, once closed
+        self.largest_shard_bytes = 0
+        self.manifest: Manifest | None = None
         self._transaction = Transaction.new_dataset(self._target, "write", force=force)
         self._deliveries = self._transaction.delivery_queue(jobs=1)
         try:
@@ -116,12 +120,12 @@ class ShardWriter:
 
     @property
     def num_samples(self) -> int:
-        """Samples written so far."""
+        """Number of samples written so far."""
         return self._num_finished + (len(self._open.keys) if self._open else 0)
 
     @property
     def payload_bytes(self) -> int:
-        """Of all fields written so far."""
+        """Total length of the payloads written so far."""
         return self._finished_payload_bytes + (self._open.payload_bytes if self._open else 0)
 
     @property
@@ -130,28 +134,30 @@ class ShardWriter:
         return self._target.location
 
     def write(self, key: str, fields: Mapping[str, Any]) -> None:
-        """Add one sample. Its payloads may be changed afterwards.
+        """Add one sample. The caller may change its payloads afterwards.
 
-        After an error that concerns this sample only (its names, its values, its size, its key
-        being in this shard already) the writer goes on; any other closes it.
+        After an error that concerns only this sample (its names, values or size, or a key that this
+        shard already has) the writer can be used further; any other error closes it.
 
         Args:
             key: Unique in the dataset; "/" makes folders when the tar is unpacked.
-            fields: Field name -> payload. Bytes are stored as they are; for "json" any JSON value,
-                for "txt" a string, for "cls" an integer will do.
+            fields: Field name -> payload. Bytes are stored as they are; "json" also accepts any JSON value,
+                "txt" a string, and "cls" an integer.
 
         Raises:
-            InvalidKeyError: Readers would cut the key or a field differently.
-            FormatError: The shard's samples have more different fields than an index may have.
-            DuplicateKeyError: The shard holds the key already. Across shards this is found when
-                the later one is finished, at the latest by `close`.
-            OptionError: A value is nothing that its field can store.
-            SourceError: The sample is larger than a shard may be.
-            StorageError: The disk refused.
+            InvalidKeyError: The key is not a string, or readers would split the key or a field differently.
+            FormatError: The samples of the shard have more different fields than an index may have.
+            DuplicateKeyError: The shard already has the key. Repeats across shards are found when the
+                later shard is finished, at the latest by `close`.
+            OptionError: A value is not something that its field can store.
+            SourceError: The sample does not fit in a shard.
+            StorageError: The disk or the bucket refused.
         """
         if self._closed:
             self._raise_failure()
             raise OptionError("the writer is closed; open another one")
+        if not isinstance(key, str):
+            raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
         if self._transform is None:
             self._write(key, fields)
         else:
@@ -159,8 +165,8 @@ class ShardWriter:
                 self._write(new_key, new_fields)
 
     def _write(self, key: str, fields: Mapping[str, Any]) -> None:
-        if not (type(key) is str and PLAIN_KEY.fullmatch(key)):
-            _check_key(key)
+        if not PLAIN_KEY.fullmatch(key):
+            check_key(key)
         names = tuple(fields)
         shape = self._shapes.get(names)
         if shape is None:
@@ -193,7 +199,7 @@ class ShardWriter:
             return self._open
 
     def _finish_shard(self, shard: ShardInProgress) -> None:
-        """Sync and name the shard in a thread, while the next one is filled."""
+        """Start a thread that syncs and renames the shard while the next one is filled."""
         with self._writing():
             self._await_finished()
             self._seen.add(shard.keys, shard.name)
@@ -204,18 +210,18 @@ class ShardWriter:
             self._finished_payload_bytes += shard.payload_bytes
 
     def _await_finished(self) -> None:
-        """Wait for the shard before, and deliver it."""
+        """Wait until the previous shard is finished, and start delivering it."""
         finishing, self._finishing = self._finishing, None
         if finishing is not None:
             info = finishing.result()
             self._shards.append(info)
             self.largest_shard_bytes = max(self.largest_shard_bytes, info.num_bytes)
             self._deliveries.submit(info, "code")
-            self._deliveries.poll()  # raises what went wrong with an earlier one
+            self._deliveries.poll()  # raises the error of an earlier delivery
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
-        """Close the writer if what is done here fails: the shard being written is not whole then."""
+        """Close the writer if the body fails, because the shard being written is then incomplete."""
         try:
             with storage_errors(f"write to {self._target.location!r}", then=how_to_continue("write")):
                 yield
@@ -235,7 +241,7 @@ class ShardWriter:
 
         Raises:
             DuplicateKeyError: A key was written twice; nothing is published.
-            StorageError: The disk refused, now or in an earlier `write`; nothing is published.
+            StorageError: The disk or the bucket refused, now or in an earlier `write`; nothing is published.
         """
         if self._closed:
             self._raise_failure()
@@ -262,7 +268,7 @@ class ShardWriter:
         self._closed = True
 
     def abort(self) -> None:
-        """Drop the shard being written and publish nothing. Safe to call twice, and after `close`."""
+        """Discard the shard being written, and publish nothing. Safe to call twice, and after `close`."""
         self._closed = True
         if self._open is not None:
             self._open.discard()
@@ -270,9 +276,3 @@ class ShardWriter:
         self._finisher.close()
         self._deliveries.stop()
         self._transaction.release()
-
-
-def _check_key(key: object) -> None:
-    if not isinstance(key, str):
-        raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
-    check_key(key)

@@ -1,4 +1,4 @@
-"""From payload sizes to shards: how long each sample is in a tar, and where shards are cut."""
+"""Plan shards from payload sizes: how long each sample is in a tar, and which samples share a shard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import OptionError, SourceError
-from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, MAX_NAME_BYTES, MAX_OCTAL_SIZE, header_length
+from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, header_length, padded, unusual_members
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.sources.listing import Listing
@@ -16,12 +16,15 @@ from shardpack.sources.listing import Listing
 
 @dataclass(frozen=True, slots=True)
 class ShardLimits:
-    """When a shard is full. The first limit reached wins.
+    """When a shard is full: the limit that is reached first ends it.
 
     Attributes:
-        max_bytes: Hard cap on the finished tar: headers, padding and end blocks included.
-        max_samples: Cap on the count, or None.
-        allow_oversized: Give a sample beyond `max_bytes` a shard of its own instead of an error.
+        max_bytes: Hard cap on the finished tar, including headers, padding and end blocks.
+        max_samples: Cap on the number of samples, or None.
+        allow_oversized: Whether a sample that does not fit in `max_bytes` gets a shard of its own, instead of an error.
+
+    Raises:
+        OptionError: A limit is smaller than the smallest sample.
     """
 
     max_bytes: int = parse_bytes(DEFAULT_MAX_SHARD_BYTES)
@@ -37,39 +40,44 @@ class ShardLimits:
 
 
 def member_bytes(listing: Listing) -> npt.NDArray[np.int64]:
-    """Return (m) what each member takes in a tar: headers, payload and padding."""
+    """Return (m) the length of each member in a tar: headers, payload and padding."""
     num_keys = listing.num_samples
     key_lengths = np.fromiter((len(key.encode("utf-8", "surrogateescape")) for key in listing.keys), np.int64, num_keys)
     field_lengths = np.array([len(field) + 1 for field in listing.fields], np.int64)
     counts = np.diff(listing.start)
     name_lengths = np.repeat(key_lengths, counts) + field_lengths[listing.field_code]
-    total = -(-listing.size // BLOCK) * BLOCK + BLOCK
-    unusual = np.flatnonzero((name_lengths > MAX_NAME_BYTES) | (listing.size > MAX_OCTAL_SIZE))
+    lengths = BLOCK + padded(listing.size)
+    unusual = unusual_members(name_lengths, listing.size)
     for member, sample in zip(unusual.tolist(), listing.owners(unusual).tolist(), strict=True):
         name = f"{listing.keys[sample]}.{listing.fields[listing.field_code[member]]}".encode()
-        total[member] += header_length(name, int(listing.size[member])) - BLOCK
-    return total
+        lengths[member] += header_length(name, int(listing.size[member])) - BLOCK
+    return lengths
 
 
 def sample_bytes(listing: Listing) -> npt.NDArray[np.int64]:
-    """Return (n) what each sample takes in a tar."""
+    """Return (n) the length of each sample in a tar."""
     if not listing.num_samples:
         return np.zeros(0, np.int64)
     ends = np.concatenate(([0], np.cumsum(member_bytes(listing))))
     return np.diff(ends[listing.start])
 
 
-def cut_shards(sizes: npt.NDArray[np.int64], limits: ShardLimits, keys: Listing) -> npt.NDArray[np.int64]:
-    """Return (shards + 1) the first sample of each shard, and n: each shard as full as it may be.
+def cut_shards(sizes: npt.NDArray[np.int64], limits: ShardLimits, listing: Listing) -> npt.NDArray[np.int64]:
+    """Return (shards + 1) the first sample of each shard, and the number of samples; each shard is filled to a limit.
 
-    Costs one bisection a shard after one pass over the samples.
+    Costs one pass over the samples, and one bisection per shard.
+
+    Args:
+        sizes: (n) length of each sample in a tar.
+        limits: When a shard is full.
+        listing: The samples, to name one that does not fit.
 
     Raises:
-        SourceError: A sample is larger than the cap, and that is not allowed.
+        SourceError: A sample does not fit in a shard, and oversized shards are not allowed.
     """
     room = limits.max_bytes - len(END_OF_ARCHIVE)
     if not limits.allow_oversized:
-        check_fits(sizes, room, keys)
+        _check_fits(sizes, room, listing)
     ends = np.concatenate(([0], np.cumsum(sizes)))
     cuts = [0]
     while cuts[-1] < len(sizes):
@@ -81,8 +89,8 @@ def cut_shards(sizes: npt.NDArray[np.int64], limits: ShardLimits, keys: Listing)
     return np.array(cuts, np.int64)
 
 
-def check_fits(sizes: npt.NDArray[np.int64], room: int, listing: Listing) -> None:
-    """Raise SourceError if a sample cannot fit in a shard, naming the largest."""
+def _check_fits(sizes: npt.NDArray[np.int64], room: int, listing: Listing) -> None:
+    """Raise SourceError if a sample does not fit in a shard of `room` bytes; name the largest."""
     too_large = np.flatnonzero(sizes > room)
     if len(too_large):
         worst = int(too_large[np.argmax(sizes[too_large])])

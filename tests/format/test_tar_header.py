@@ -120,6 +120,12 @@ def test_pax_record_at_the_lengths_where_a_digit_is_added(length):
 def test_padded_is_the_next_multiple_of_a_block(size):
     assert tar.padded(size) % 512 == 0
     assert 0 <= tar.padded(size) - size < 512
+    assert tar.padded(np.array([size, 0, 513])).tolist() == [tar.padded(size), 0, 1024]
+
+
+def test_unusual_members_are_those_that_do_not_fit_one_plain_header():
+    lengths, sizes = np.array([100, 101, 1, 1]), np.array([0, 0, 8**11 - 1, 8**11])
+    assert tar.unusual_members(lengths, sizes).tolist() == [1, 3]
 
 
 @given(st.one_of(st.binary(max_size=512), st.text(st.characters(max_codepoint=127), max_size=512).map(str.encode)))

@@ -24,9 +24,9 @@ def test_merged_runs_of_hashes_forget_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("keys", "says"),
     [
-        (["a/X", "b", "a/X"], r"key is in 'shard-000000.tar' already"),
-        (["a/X", "b", "a/x"], r"key differs in case only from 'a/X', which is in 'shard-000000.tar' already"),
-        (["b", "a/x", "A/X"], r"key differs in case only from 'a/x', which is in 'shard-000001.tar' already"),
+        (["a/X", "b", "a/X"], r"key is already in 'shard-000000.tar'"),
+        (["a/X", "b", "a/x"], r"key differs in case only from 'a/X', which is already in 'shard-000000.tar'"),
+        (["b", "a/x", "A/X"], r"key differs in case only from 'a/x', which is already in 'shard-000001.tar'"),
     ],
 )
 def test_across_shards(tmp_path, keys, says):

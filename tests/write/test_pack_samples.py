@@ -18,7 +18,7 @@ def test_progress_is_told(tmp_path):
 
 
 def test_jobs_are_refused_with_a_reason(tmp_path):
-    with pytest.raises(OptionError, match="jobs is not for an iterable, which only this process can walk through"):
+    with pytest.raises(OptionError, match="jobs is not for an iterable, which only this process can iterate"):
         shardpack.pack(SAMPLES, tmp_path / "out", jobs=4)
     shardpack.pack(SAMPLES[:1], tmp_path / "out", jobs=1)
 

@@ -229,7 +229,7 @@ def test_an_exception_in_the_block_publishes_nothing(tmp_path):
 @pytest.mark.parametrize("recent", [True, False])
 def test_a_key_written_twice_over_shards_publishes_nothing(tmp_path, recent):
     pairs = [(f"{i}", {"bin": b"1"}) for i in (*range(40), 35 if recent else 7)]
-    with pytest.raises(DuplicateKeyError, match=r"key is in 'shard-00000\d\.tar' already; .*shard='shard-000010\.tar'"):
+    with pytest.raises(DuplicateKeyError, match=r"key is already in 'shard-00000\d\.tar'; .*shard='shard-000010\.tar'"):
         write_pairs(tmp_path, pairs, max_shard_samples=4)
     assert not is_published(tmp_path)
 
@@ -242,7 +242,7 @@ def test_keys_of_one_hash_are_told_apart(tmp_path, monkeypatch):
     samples = {f"{i:03d}": {"bin": b"%d" % i} for i in range(20)}
     write(tmp_path / "a", samples, max_shard_samples=3)
     assert {sample.key: dict(sample) for sample in shardpack.open(tmp_path / "a")} == samples
-    with pytest.raises(DuplicateKeyError, match=r"is in 'shard-000001\.tar' already.*key='004'"):
+    with pytest.raises(DuplicateKeyError, match=r"is already in 'shard-000001\.tar'.*key='004'"):
         write_pairs(tmp_path / "b", [*samples.items(), ("004", {"bin": b""})], max_shard_samples=3)
 
 

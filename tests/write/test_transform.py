@@ -6,13 +6,12 @@ import pickle
 
 import pytest
 
-from shardpack.errors import InvalidKeyError
 from shardpack.format.naming import unescape_key
-from shardpack.write.transform import Transform, rename_key
+from shardpack.write.transform import SampleTransform, rename_key
 
 
 @pytest.mark.parametrize("transform", [rename_key])
-def test_a_transform_travels_and_repeats(transform: Transform):
+def test_a_transform_travels_and_repeats(transform: SampleTransform):
     fields = {"bin": b"x"}
     copy = pickle.loads(pickle.dumps(transform))
     assert list(copy("a.b", fields)) == list(transform("a.b", fields))
@@ -22,5 +21,3 @@ def test_keys_are_renamed_reversibly():
     ((key, fields),) = rename_key("a b.c", {"bin": b"x"})
     assert unescape_key(key) == "a b.c"
     assert fields == {"bin": b"x"}
-    with pytest.raises(InvalidKeyError, match="key is a int"):
-        rename_key(3, {})
