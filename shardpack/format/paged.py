@@ -27,6 +27,7 @@ from shardpack.format.checksum import crc32c
 PAGE_ROWS = 512
 CHAPTER_ROWS = 512  # directory rows per chapter row
 FIRST_BYTES = 64 << 10  # read when a file is opened: usually all but the pages
+SMALL_BYTES = 256 << 10  # files up to this are read whole when they are opened: that takes less time than a round trip
 
 Load = Callable[[int, int], Any]  # (begin, length) -> buffer of exactly that length
 Range = tuple[int, int]  # (begin, length)
@@ -112,7 +113,7 @@ class PagedFile(Generic[AnySegment, Page]):
         self.num_pages = -(-num_rows // PAGE_ROWS)
         self._load, self._schema, self._max_pages = load, schema, max_pages
         self._fetched: dict[int, Any] = {}  # ranges that were `put` and not read yet, by first byte
-        self._prefix: Any = b""  # what was read when the file was opened
+        self._prefix: Any = b""  # the beginning of the file, as far as it was read at once
         self._header: container.ContainerHeader | None = None
         self._chapter = np.zeros((0, 2), "<u8")
         self._chapter_firsts = memoryview(self._chapter[:, 0])
@@ -204,8 +205,11 @@ class PagedFile(Generic[AnySegment, Page]):
         return sorted(range_ for range_ in wanted if not self._is_fetched(*range_))
 
     def put(self, begin: int, data: Any) -> None:
-        """Take the bytes of a range that was `needed`."""
-        self._fetched[begin] = data
+        """Take the bytes of a range that was `needed`, or the whole file."""
+        if len(data) == self.segment.num_bytes:
+            self._prefix = memoryview(data).cast("B")
+        else:
+            self._fetched[begin] = data
 
     def _broken(self, what: str) -> CorruptIndexError:
         """Return the error that says what is wrong with this file."""
@@ -228,8 +232,14 @@ class PagedFile(Generic[AnySegment, Page]):
     # Bytes
 
     @property
+    def is_whole(self) -> bool:
+        """Whether the whole file was read, so that nothing more costs a read."""
+        return len(self._prefix) == self.segment.num_bytes
+
+    @property
     def _first_range(self) -> Range:
-        return 0, min(self.segment.num_bytes, max(self.segment.head_bytes, FIRST_BYTES))
+        num_bytes = self.segment.num_bytes
+        return 0, num_bytes if num_bytes <= SMALL_BYTES else min(num_bytes, max(self.segment.head_bytes, FIRST_BYTES))
 
     def _is_fetched(self, begin: int, length: int) -> bool:
         return begin in self._fetched or begin + length <= len(self._prefix)
@@ -260,7 +270,9 @@ class PagedFile(Generic[AnySegment, Page]):
         at = header.columns["chapter"]
         self._chapter = np.frombuffer(head[at.begin : at.end], "<u8").reshape(at.shape)
         self._chapter_firsts = memoryview(np.ascontiguousarray(self._chapter[:, 0]))
-        self._prefix, self._header = prefix, header
+        if len(self._prefix) < len(prefix):
+            self._prefix = prefix
+        self._header = header
 
     def _check_header(self, header: container.ContainerHeader) -> None:
         rows = (header.metadata.get("page_rows"), header.metadata.get("chapter_rows"))
@@ -286,7 +298,7 @@ class PagedFile(Generic[AnySegment, Page]):
     def _directory_needed(self, values: npt.NDArray[Any]) -> list[Range]:
         """Return the ranges to fetch before the pages of some values are known; usually none."""
         if self._header is None:
-            if 0 not in self._fetched:
+            if not self._is_fetched(*self._first_range):
                 return [self._first_range]
             self._open()
         chapters = np.unique(np.maximum(np.searchsorted(self._chapter[:, 0], values, side="left") - 1, 0))

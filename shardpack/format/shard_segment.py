@@ -28,7 +28,7 @@ SCHEMA = container.Schema(
     metadata=frozenset(("fields", "page_rows", "chapter_rows")),
 )
 MAX_PAGES_KEPT = 2048  # per segment, parsed: 40 MB, and their bytes if the file is not mapped
-READ_BYTES = 8 << 20  # per read when all pages are read
+READ_BYTES = 8 << 20  # per read when all pages are read; a segment up to this is read whole, and kept
 
 # A page: number of shards, number of (shard, field) pairs, these columns in this order, the names.
 _PAGE_COLUMNS = {
@@ -198,7 +198,12 @@ class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
         return self._fields
 
     def columns(self) -> ShardColumns:
-        """Return the numbers of all shards. A million shards take 0.1 s, and 80 MB of pages are read."""
+        """Return the numbers of all shards. A million shards take 0.1 s, and 80 MB of pages are read.
+
+        After that a segment of up to 8 MiB costs no further read.
+        """
+        for begin, length in self.unread():
+            self.put(begin, self._read(begin, length))
         parts: list[tuple[Integers, ...]] = []
         for number, data in self._all_pages():
             rows = self._rows_of(number)
@@ -217,6 +222,11 @@ class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
     def needed(self, values: npt.NDArray[Any]) -> list[Range]:
         """As `PagedFile.needed`; the values are positions counted from the segment's start."""
         return super().needed(np.asarray(values, np.uint64) + np.uint64(1))
+
+    def unread(self) -> list[Range]:
+        """Return the range to fetch and `put` before `columns`: the file, unless it is read already or too long."""
+        num_bytes = self.segment.num_bytes
+        return [] if self.is_whole or num_bytes > READ_BYTES else [(0, num_bytes)]
 
     def check(self) -> None:
         """Parse every page and every shard.

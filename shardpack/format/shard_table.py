@@ -72,8 +72,12 @@ class ShardTable:
             for wanted in self._segments[number].needed(positions[at == number] - self._starts[number])
         ]
 
+    def unread(self) -> list[tuple[int, Range]]:
+        """Return (segment number, range) of all that `TableSegmentReader.unread` returns."""
+        return [(number, wanted) for number, segment in enumerate(self._segments) for wanted in segment.unread()]
+
     def put(self, segment: int, begin: int, data: Any) -> None:
-        """Take the bytes of a range that was `needed`."""
+        """Take the bytes of a range that was `needed` or `unread`."""
         self._segments[segment].put(begin, data)
 
     def check(self) -> None:

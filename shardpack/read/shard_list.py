@@ -15,7 +15,7 @@ import numpy as np
 
 from shardpack.errors import PositionError
 from shardpack.format.manifest import Manifest
-from shardpack.format.paged import FIRST_BYTES
+from shardpack.format.paged import SMALL_BYTES
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_segment import ShardColumns, TableSegmentReader
 from shardpack.format.shard_table import ShardTable
@@ -41,7 +41,7 @@ class ShardList(Sequence[ShardInfo]):
             ]
         )
         table_bytes = sum(segment.num_bytes for segment in manifest.table_segments)
-        self._is_flat = table_bytes <= FIRST_BYTES or (not store.remote and len(self._table) <= FLAT_SHARDS)
+        self._is_flat = table_bytes <= SMALL_BYTES or (not store.remote and len(self._table) <= FLAT_SHARDS)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (ShardList, (self._store, self._manifest))
@@ -104,7 +104,8 @@ class ShardList(Sequence[ShardInfo]):
 
     @cached_property
     def columns(self) -> ShardColumns:
-        """Counts and lengths of all shards; reads all of the table."""
+        """Counts and lengths of all shards; reads all of the table, segments up to 8 MiB in one round trip."""
+        fetch_needed(self._store, self._files, self._table.unread, self._table.put)
         return self._table.columns()
 
     @cached_property

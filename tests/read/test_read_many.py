@@ -63,7 +63,7 @@ def test_requests_of_all_shards_are_made_together(files):
     store.get_many = lambda wanted: (calls.append([ranges.path for ranges in wanted]), usual(wanted))[1]
     ds = open_dataset(store)
     assert as_dicts(ds.get_many(range(59, -1, -1))) == expected(SAMPLES, range(59, -1, -1))
-    assert [len(call) for call in calls] == [9, 9], "the indexes in one go, the shards in another"
+    assert [len(call) for call in calls] == [1, 9, 9], "the shard table, the indexes in one go, the shards in another"
 
 
 def test_parts_hold_no_more_than_they_may(files):

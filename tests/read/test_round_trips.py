@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
+import shardpack
 from shardpack.dataset import open_dataset
+from shardpack.format.assemble import encode_dataset, recorded_options
+from shardpack.format.paged import SMALL_BYTES
+from shardpack.format.shard_segment import READ_BYTES
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.base_store import BaseStore
 from tests.read.datasets import packed
@@ -111,3 +118,73 @@ def test_keys_found_together_are_those_found_alone(files):
     assert view.select(by_key([4])).get_many([0])[0].position == 4
     with pytest.raises(KeyError, match="in this view"):
         view.get_many(by_key([3, 5]))
+
+
+# The first sample after opening, for tables of any length
+
+SHARD = packed({f"{i}": {"txt": b"%d" % i} for i in range(2)})
+
+
+class ManyShards(WaveStore):
+    """A dataset of many shards, which are all the same one under different names."""
+
+    def __init__(self, num_shards):
+        with_one = open_dataset(WaveStore(SHARD))
+        names = (f"shard-{number:06d}.tar" for number in range(num_shards))
+        infos = [replace(with_one.shards[0], name=name) for name in names]
+        _, files = encode_dataset(infos, np.arange(2 * num_shards, dtype=np.uint64), packed_with=recorded_options())
+        super().__init__({**SHARD, **{path: b"".join(parts) for path, parts in files}})
+        self.files = Shared(self.files)
+        self.table_bytes = sum(len(data) for path, data in self.files.items() if "/shards-" in path)
+        self.num_bytes = 0
+
+    def get_range(self, path, *, start, length):
+        data = super().get_range(path, start=start, length=length)
+        self.num_bytes += len(data)
+        return data
+
+    def waves_of(self, work):
+        """Return the waves of opening the dataset and some work on it, and the bytes that they fetched."""
+        self.waves, self.num_bytes = [], 0
+        work(shardpack.open(self))
+        return self.waves, self.num_bytes
+
+
+class Shared(dict):
+    """Files; every shard is the first one."""
+
+    def __missing__(self, path):
+        return self[re.sub(r"shard-\d+", "shard-000000", path)]
+
+
+@pytest.fixture(scope="module", params=[10, 1000, 2500, 20_000, 100_000])
+def many_shards(request):
+    return ManyShards(request.param)
+
+
+@pytest.mark.parametrize("shuffle", ["none", "shards", "blocks", "global"])
+def test_the_first_sample_of_a_stream_waits_for_one_read_of_the_table(many_shards, shuffle):
+    if many_shards.table_bytes > (READ_BYTES if shuffle in {"shards", "blocks"} else SMALL_BYTES):
+        pytest.skip("the table is read in parts")
+    many_shards.waves = []
+    iterator = iter(shardpack.open(many_shards).stream(shuffle=shuffle))
+    next(iterator)
+    iterator.close()
+    paths = [path for wave in many_shards.waves for path, _ in wave]
+    assert paths[0] == ".shardpack/manifest.json"
+    assert "/shards-" in paths[1]
+    assert not any(path.startswith(".shardpack/shards-") for path in paths[2:])
+    assert ".shardpack/index/" in paths[2]
+
+
+def test_a_sample_takes_at_most_five_round_trips_and_few_bytes(many_shards):
+    waves, num_bytes = many_shards.waves_of(lambda ds: ds[len(ds) // 2])
+    assert len(waves) <= 5, "manifest, head and page of the table, index, payload"
+    assert num_bytes < 400_000
+
+
+def test_a_table_of_up_to_8_mib_is_read_once(many_shards):
+    assert many_shards.table_bytes <= READ_BYTES
+    waves, _ = many_shards.waves_of(lambda ds: (ds.shards.columns, ds.shards.columns, ds[1]))
+    table = [path for wave in waves for path, _ in wave if "/shards-" in path]
+    assert len(table) == 1
