@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -77,6 +77,21 @@ def started(source, out, *more, after_shards):
         while len(list(Path(out).glob("*.tar"))) < after_shards and packer.poll() is None and time.monotonic() < stop:
             time.sleep(0.001)
         yield packer
+
+
+def interrupted(source, tmp_path, *more, by):
+    """Start packers until `by(packer)`, called once two shards are finished, comes before the end of one.
+
+    Returns its folder, exit code, and what it printed.
+    """
+    for attempt in range(20):
+        out = tmp_path / f"out-{attempt}"
+        with started(source, out, *more, after_shards=2) as packer:
+            by(packer)
+            stdout, stderr = packer.communicate()
+        if packer.returncode:
+            break
+    return out, packer.returncode, stdout, stderr
 
 
 def children_of(pid):
@@ -152,13 +167,14 @@ def test_kills_at_random_times(source, whole, tmp_path, seed):
 
 @one_or_two_jobs
 def test_ctrl_c(source, whole, tmp_path, jobs):
-    out = tmp_path / "out"
-    with started(source, out, "--jobs", str(jobs), after_shards=2) as packer:
-        os.killpg(packer.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
-        stdout, stderr = packer.communicate()
+    def press(packer):
+        if packer.poll() is None:
+            os.killpg(packer.pid, signal.SIGINT)  # as a terminal does: to all processes of the group
+
+    out, code, stdout, stderr = interrupted(source, tmp_path, "--jobs", str(jobs), by=press)
     assert stdout == ""
     assert stderr.strip("\n") == "shardpack: interrupted; what was finished is kept: run the same command to continue"
-    assert packer.returncode == 130
+    assert code == 130
     assert not (out / manifest.FILE_NAME).exists()
     assert not list(out.rglob("*.tmp"))
     assert_continues(source, out, whole, jobs)
@@ -166,11 +182,13 @@ def test_ctrl_c(source, whole, tmp_path, jobs):
 
 @sees_processes
 def test_a_killed_worker_is_one_clear_error(source, whole, tmp_path):
-    out = tmp_path / "out"
-    with started(source, out, "--jobs", "2", after_shards=2) as packer:
-        os.kill(children_of(packer.pid)[0], signal.SIGKILL)
-        _, stderr = packer.communicate()
-    assert packer.returncode == 1
+    def kill_a_worker(packer):
+        for worker in children_of(packer.pid)[:1]:
+            with suppress(ProcessLookupError):
+                os.kill(worker, signal.SIGKILL)
+
+    out, code, _, stderr = interrupted(source, tmp_path, "--jobs", "2", by=kill_a_worker)
+    assert code == 1
     assert stderr == (
         "shardpack: a worker process was killed by signal 9 (out of memory?); "
         "run the same command again, perhaps with fewer --jobs\n"
