@@ -1,1 +1,1 @@
-"""Where samples come from: folders, tables, COCO. Each returns a `Listing` and reads no image."""
+"""What can be packed: folders, with tables or COCO annotations, and datasets. Each is listed as a `Listing`."""

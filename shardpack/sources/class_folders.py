@@ -1,4 +1,4 @@
-"""Class folders: the first folder of each image is its class.
+"""Class folders: the class of an image is the first folder of its path.
 
 cat/0001.jpg, dog/deep/0002.jpg    labels {"label":0,"class":"cat"} and {"label":1,"class":"dog"}
 """
@@ -16,38 +16,38 @@ from shardpack.sources.rejects import Problems
 
 
 def in_class_folders(listing: Listing) -> bool:
-    """Return whether every sample lies in a folder."""
+    """Return whether every sample is in a folder."""
     return all("/" in key for key in listing.keys)
 
 
 def add_class_labels(listing: Listing, problems: Problems) -> Listing:
-    """Return the samples with a JSON field {"label": number, "class": name} from each first folder.
+    """Return the samples with a JSON field {"label": number, "class": name} made from the first folder of each key.
 
-    Classes are numbered in ascending order of their names. Images in no folder, and those
-    with a .json file of their own, are rejected. A folder whose name is not UTF-8 gives its
-    class the name as `escape_key` writes it, so that the label is JSON.
+    Classes are numbered in ascending order of their names. Images outside any folder, and images
+    with a .json file of their own, are rejected. If the name of a folder is not UTF-8, the class
+    name is escaped by `escape_key`, so that the label is valid JSON.
 
     Args:
         listing: Samples whose keys are not escaped.
-        problems: Takes what is rejected.
+        problems: Receives the rejected samples.
 
     Raises:
-        SourceError: Two classes would have one name.
+        SourceError: Two classes would have the same name.
     """
-    homeless = {
-        sample: "lies in no class folder; move it into one, or choose the layout 'files' (--layout files)"
+    outside = {
+        sample: "is not in a class folder; move it into one, or choose the layout 'files' (--layout files)"
         for sample, key in enumerate(listing.keys)
         if "/" not in key
     }
-    listing = problems.reject_samples(listing, homeless)
-    found = [key.partition("/")[0] for key in listing.keys]
-    name_of_folder = {folder: _class_name(folder) for folder in set(found)}
+    listing = problems.reject_samples(listing, outside)
+    folders = [key.partition("/")[0] for key in listing.keys]
+    name_of_folder = {folder: _class_name(folder) for folder in set(folders)}
     classes = tuple(sorted(name_of_folder.values()))
     twice = [name for name, other in pairwise(classes) if name == other]
     if twice:
         raise SourceError(f"two class folders would both be called {twice[0]!r}; rename one")
     label_of = {name: compact_json({"label": number, "class": name}) for number, name in enumerate(classes)}
-    labels = [label_of[name_of_folder[folder]] for folder in found]
+    labels = [label_of[name_of_folder[folder]] for folder in folders]
     listing = attach_labels(listing, labels, problems)
     return replace(listing, classes=classes, by_class=len(classes) > 1)
 

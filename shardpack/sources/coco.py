@@ -28,30 +28,30 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
 
-COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second as Roboflow exports it
+COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second is Roboflow's
 
 Object = dict[str, Any]  # a JSON object
 
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """An annotation file, parsed: `path` is where it was read from, `content` its JSON value."""
+    """An annotation file: its path, and its content as a JSON value."""
 
     path: str
     content: Any
 
     def is_coco(self) -> bool:
-        """Return whether this looks like COCO: an object with lists of images and of annotations."""
+        """Return whether this looks like COCO: an object with lists of images and annotations."""
         return isinstance(self.content, dict) and all(
             isinstance(self.content.get(name), list) for name in ("images", "annotations")
         )
 
 
 def read_annotations(path: str) -> Annotations:
-    """Return an annotation file, parsed. Takes several times its size in memory.
+    """Return a parsed annotation file. Takes several times the size of the file in memory.
 
     Raises:
-        SourceError: It is unreadable, or not JSON.
+        SourceError: The file is unreadable, or not JSON.
     """
     try:
         with open(path, "rb") as file:
@@ -60,63 +60,63 @@ def read_annotations(path: str) -> Annotations:
         raise SourceError(f"cannot read the annotations {path!r}: {error.strerror}; name a COCO file") from error
     except DecodeError as error:
         raise SourceError(
-            f"cannot read the annotations {path!r}: {error}; repair it, or choose a layout that does without"
+            f"cannot read the annotations {path!r}: {error}; repair it, or choose a layout without annotations"
         ) from error
 
 
 def list_coco(files: Files, annotations: Annotations, problems: Problems, *, rename_keys: bool = False) -> Listing:
     """Return the annotated images, each with its record and annotations as its JSON label.
 
-    A label is the image's record without `file_name`, and the list "annotations", in the file's
-    order and empty if there are none. Each keeps all its names but `image_id`, and gets
+    A label is the image's record without `file_name`, and a list "annotations", which may be empty and
+    has the order of the file. Each annotation keeps all its names except `image_id`, and gets a
     `category_name`. `classes` are the category names in the order of their ids. `file_name` is
-    relative to the source, else to the folder of the annotation file.
+    relative to the source, or else to the folder of the annotation file.
 
-    Left out and counted: image files that no record names. Rejected: records without a file, two
-    records for one file or with one id, annotations of unknown images or categories, and a
-    .json file beside an image.
+    Left out and counted: image files without a record. Rejected: records without an image file, records that
+    share an image file or an id, annotations of unknown images or categories, and images with a .json file
+    of their own.
 
     Args:
-        files: What `scan` found.
-        annotations: What `read_annotations` gave.
-        problems: Takes what is rejected or left out.
+        files: The files of the folder, as returned by `scan`.
+        annotations: The annotation file, as returned by `read_annotations`.
+        problems: Receives what is rejected or left out.
         rename_keys: As in `group_files`.
 
     Raises:
-        SourceError: The file is not built like COCO; says which part.
+        SourceError: The file does not have the structure of COCO; names the wrong part.
     """
     images, records, categories = _parts(annotations)
     own_name, paths_of = _paths(files.root, annotations.path)
     listing = group_files(files.without({own_name}), problems, rename_keys=rename_keys)
     image_paths = ImagePaths(listing, files, problems)
     uses = Counter(image["id"] for image in images)
-    found_in: dict[Any, list[Object]] = {image_id: [] for image_id in uses}
+    records_of: dict[Any, list[Object]] = {image_id: [] for image_id in uses}
     for number, record in enumerate(records):
-        if record["image_id"] in found_in:
-            found_in[record["image_id"]].append(record)
+        if record["image_id"] in records_of:
+            records_of[record["image_id"]].append(record)
         else:
             problems.reject(
                 f"{annotations.path}: annotations[{number}]",
-                f"its image_id {record['image_id']!r} is no image's id; repair it, or remove the annotation",
+                f"its image_id {record['image_id']!r} is not the id of an image; repair it, or remove the annotation",
             )
     labels: list[bytes | None] = [None] * listing.num_samples
     refused: dict[int, str] = {}
     for number, image in enumerate(images):
-        found = image_paths.find(image["file_name"], paths_of(image["file_name"]))
-        if isinstance(found, str):
-            problems.reject(f"{annotations.path}: images[{number}]", found)
-        elif found is None:
+        sample = image_paths.find(image["file_name"], paths_of(image["file_name"]))
+        if isinstance(sample, str):
+            problems.reject(f"{annotations.path}: images[{number}]", sample)
+        elif sample is None:
             continue
         elif uses[image["id"]] > 1:
-            refused[found] = f"shares its image id {image['id']!r} with another image; give each its own"
-        elif labels[found] is not None:
-            refused[found] = f"is named by two records, one of them images[{number}]; keep one"
+            refused[sample] = f"shares its image id {image['id']!r} with another image; give each its own"
+        elif labels[sample] is not None:
+            refused[sample] = f"is named by two records, one of them images[{number}]; keep one"
         else:
             try:
-                labels[found] = _label(image, found_in[image["id"]], categories)
+                labels[sample] = _label(image, records_of[image["id"]], categories)
             except SourceError as error:
-                refused[found] = str(error)
-    listing = attach_labels(listing, labels, problems, refused=refused, missing="an image that no record names")
+                refused[sample] = str(error)
+    listing = attach_labels(listing, labels, problems, refused=refused, missing="an image without a record")
     return listing if categories is None else replace(listing, classes=tuple(categories.values()))
 
 
@@ -129,7 +129,7 @@ def _label(image: Object, records: list[Object], categories: Mapping[Any, str] |
                 annotation[name] = value
             if name == "category_id" and categories is not None:
                 if not isinstance(value, (int, str)) or value not in categories:
-                    raise SourceError(f"its category_id {value!r} is no category's id; correct the annotation")
+                    raise SourceError(f"its category_id {value!r} is not the id of a category; correct the annotation")
                 annotation["category_name"] = categories[value]
         annotations.append(annotation)
     kept = {name: value for name, value in image.items() if name != "file_name"}
@@ -137,7 +137,7 @@ def _label(image: Object, records: list[Object], categories: Mapping[Any, str] |
 
 
 def _paths(root: str, path: str) -> tuple[str, Callable[[str], list[str]]]:
-    """Return (name of the annotation file, where a file name may be), both relative to the root."""
+    """Return (path of the annotation file, function from a file name to its possible paths), relative to the root."""
     root, folder = os.path.abspath(root), os.path.dirname(os.path.abspath(path))
     try:
         down = os.path.relpath(folder, root).replace(os.sep, "/")
@@ -148,15 +148,17 @@ def _paths(root: str, path: str) -> tuple[str, Callable[[str], list[str]]]:
         return os.path.basename(path), lambda file_name: [file_name]
     if not (down + "/").startswith("../"):
         return f"{down}/{os.path.basename(path)}", lambda file_name: [file_name, f"{down}/{file_name}"]
-    # The file lies outside: what it names is in the source if it begins with the way there.
+    # The annotation file is outside the source: names in the source may begin with the path that leads there.
     return "", lambda file_name: [file_name, posixpath.normpath(file_name).removeprefix(up)]
 
 
 def _parts(annotations: Annotations) -> tuple[list[Object], list[Object], dict[Any, str] | None]:
-    """Return (images, annotations, category names by ascending id), their structure checked."""
+    """Return (images, annotations, category names by ascending id) after checking their structure."""
     path, content = annotations.path, annotations.content
     if not isinstance(content, dict):
-        raise SourceError(f"{path} is no COCO file: expected a JSON object, got {type(content).__name__}; name another")
+        raise SourceError(
+            f"{path} is not a COCO file: expected a JSON object, got {type(content).__name__}; name another"
+        )
     images = _objects(path, content, "images", {"id": (int, str), "file_name": str})
     records = _objects(path, content, "annotations", {"image_id": (int, str)})
     if "categories" not in content:
@@ -164,7 +166,7 @@ def _parts(annotations: Annotations) -> tuple[list[Object], list[Object], dict[A
     categories = _objects(path, content, "categories", {"id": (int, str), "name": str})
     ids = [category["id"] for category in categories]
     if len(set(ids)) != len(ids) or len({type(category_id) for category_id in ids}) > 1:
-        raise SourceError(f"{path} is no COCO file: category ids must be different, and of one type; repair it")
+        raise SourceError(f"{path} is not a COCO file: category ids must be different, and of one type; repair it")
     return images, records, {c["id"]: c["name"] for c in sorted(categories, key=lambda category: category["id"])}
 
 
@@ -172,17 +174,18 @@ def _objects(path: str, content: Object, part: str, needed: Mapping[str, Any]) -
     objects = content.get(part)
     if not isinstance(objects, list):
         raise SourceError(
-            f"{path} is no COCO file: expected a list {part!r}, got {type(objects).__name__}; "
+            f"{path} is not a COCO file: expected a list {part!r}, got {type(objects).__name__}; "
             f"it has {', '.join(map(repr, content)) or 'nothing'}; name another"
         )
     for number, value in enumerate(objects):
         if not isinstance(value, dict):
             raise SourceError(
-                f"{path} is no COCO file: {part}[{number}] is a {type(value).__name__}, expected an object; repair it"
+                f"{path} is not a COCO file: {part}[{number}] is a {type(value).__name__}, "
+                "expected an object; repair it"
             )
         for name, types in needed.items():
             if not isinstance(value.get(name), types):
                 raise SourceError(
-                    f"{path} is no COCO file: {part}[{number}] needs a {name!r}, got {value.get(name)!r}; repair it"
+                    f"{path} is not a COCO file: {part}[{number}] needs a {name!r}, got {value.get(name)!r}; repair it"
                 )
     return objects

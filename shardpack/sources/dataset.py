@@ -1,16 +1,16 @@
-"""A dataset or view as a source: its samples by their bytes, keys, order and classes kept.
+"""A dataset or view as a source: its samples, with their keys, order and classes.
 
-So that filtering, joining small shards, re-ordering and renaming are all packing. Nothing is decoded: a payload
-is a range of a shard, and its checksum is compared with that of the index when it is copied.
+So filtering, joining small shards, reordering and renaming are all done by packing. Nothing is decoded: a payload
+is a range of a shard, and when it is copied its checksum is compared with that in the index.
 """
 
 from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -22,37 +22,18 @@ from shardpack.sources.rejects import Problems
 from shardpack.sources.source import Listed, ListOptions
 from shardpack.storage.protocols import Store
 
+if TYPE_CHECKING:  # packing a folder needs nothing that reads
+    from shardpack.read.shard_reader import SampleLocation
+
 _VERSIONS_AT_ONCE = 32  # requests
-
-
-class FieldLocation(Protocol):
-    """Where a field lies in its shard."""
-
-    @property
-    def offset(self) -> int: ...
-    @property
-    def size(self) -> int: ...
-    @property
-    def crc32c(self) -> int | None: ...
-
-
-class SampleLocation(Protocol):
-    """Where a sample lies."""
-
-    @property
-    def key(self) -> str: ...
-    @property
-    def shard(self) -> str: ...
-    @property
-    def fields(self) -> Mapping[str, FieldLocation]: ...
 
 
 @runtime_checkable
 class Listable(Protocol):
-    """A dataset, or a view of one: what knows its samples without reading them."""
+    """A dataset or a view: knows where its samples are without reading them."""
 
     def listing(self) -> Listing:
-        """Return the samples in order; costs the index of each shard, and no payload."""
+        """Return the samples in order. Reads the index of each shard, but no payload."""
         ...
 
 
@@ -63,25 +44,25 @@ def list_samples(
     manifest_crc32c: int,
     classes: Sequence[str] | None,
 ) -> Listing:
-    """Return the listing of samples whose fields lie in shards of some stores.
+    """Return the listing of samples that are stored in shards.
 
-    Costs about 3 us a field and 200 bytes, and for each shard whose index has no checksums to ask for its version.
+    Costs about 3 us and 200 bytes per field, and a request for each shard whose index has no checksums.
 
     Args:
-        samples: Each with the store that has its shard.
-        location: Of the dataset, for people.
-        manifest_crc32c: Of the manifest that lists the shards.
-        classes: Names in the order of their labels.
+        samples: (store of the shard, where the sample is) for each sample.
+        location: Location of the dataset, for messages.
+        manifest_crc32c: Checksum of the manifest that lists the shards.
+        classes: Class names in the order of their labels.
     """
     stores: list[Store] = []
-    number_of: dict[int, int] = {}  # by identity: equal ones are few
+    number_of: dict[int, int] = {}  # id of a store -> its number
     keys: list[str] = []
     counts: list[int] = []
     code_of: dict[str, int] = {}
     codes: list[int] = []
     sizes: list[int] = []
     checksums: list[int] = []
-    unchecked: dict[tuple[int, str], None] = {}  # in order; a set would not have one
+    unchecked: dict[tuple[int, str], None] = {}  # (store, shard) without checksums; a dict, as it keeps their order
     payload: list[Reference] = []
     for store, sample in samples:
         number = number_of.setdefault(id(store), len(stores))
@@ -117,30 +98,30 @@ def list_samples(
 
 
 def _versions(objects: Sequence[tuple[Store, str]]) -> str:
-    """Return a text that tells these objects from others that take their names later."""
+    """Return a text that changes when one of these objects is replaced."""
 
-    def version(found: tuple[Store, str]) -> list[str]:
-        store, path = found
-        known = store.version(path)
-        # Where a store does not tell versions, none is the same as another.
-        return [store.folder or store.location, path, str(known.size), known.etag or secrets.token_hex()]
+    def version(stored: tuple[Store, str]) -> list[str]:
+        store, path = stored
+        current = store.version(path)
+        # If the store has no versions, every run counts as different.
+        return [store.folder or store.location, path, str(current.size), current.etag or secrets.token_hex()]
 
     return json.dumps(call_all(version, objects, limit=_VERSIONS_AT_ONCE, purpose="version"))
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """A dataset or view to pack anew."""
+    """A dataset or view to pack again."""
 
     dataset: Listable
 
     def list(self, options: ListOptions) -> Listed:
-        """Return its samples in its order; see `Source.list`."""
+        """Return the samples in the order of the dataset or view; see `Source.list`."""
         listing, problems = self.dataset.listing(), Problems()
         options.progress(listing.num_samples)
         listing = check_names(listing, problems, rename_keys=options.rename_keys, keep_order=True)
         if options.on_error == "raise":
             problems.raise_if_any()
         if not listing.num_samples:
-            raise SourceError(f"no samples to pack in {listing.root!r}; choose some")
+            raise SourceError(f"no samples to pack in {listing.root!r}; select some")
         return Listed(replace(listing, by_class=False), "dataset", problems)

@@ -1,7 +1,6 @@
-"""Look into the images and JSON files of a listing before they are packed.
+"""Check the images and JSON files of a listing before they are packed.
 
-Knows which payloads to read and how much of them; what is wrong with one is decided in
-`codecs/field_types.py`.
+Decides which payloads to read, and how much of each; `codecs/field_types.py` decides whether a payload is bad.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ def check_images(
     progress: Progress,
     samples_per_task: int = SAMPLES_PER_TASK,
 ) -> Listing:
-    """Return the listing without the samples whose images or JSON files are bad; they join the problems.
+    """Return the listing without the samples that have a bad image or JSON file; these are added to `problems`.
 
     Raises:
-        SourceError: There are bad ones and `on_error` is "raise", or there are no others.
+        SourceError: There are bad samples and `on_error` is "raise", or all samples are bad.
     """
     total, step = listing.num_samples, samples_per_task
     starts = range(0, total, step)
@@ -60,7 +59,7 @@ def check_images(
         problems.raise_if_any()
     if bad and not good.num_samples:
         name, reason = problems.rejected[-1]
-        raise SourceError(f"none of {total} samples is good, such as {name!r}: {reason}; replace them")
+        raise SourceError(f"all {total} samples are bad, such as {name!r}: {reason}; replace them")
     return good
 
 
@@ -69,19 +68,18 @@ def _check_task(task: tuple[Listing, ImageCheck]) -> list[tuple[int, str]]:
 
 
 def check_range(listing: Listing, mode: ImageCheck) -> list[tuple[int, str]]:
-    """Return (sample, reason) of each bad sample, ascending; the reason names its first bad field.
+    """Return (sample, reason) for each bad sample, ascending; the reason names the first bad field.
 
-    A pure function of the files that can run in another process: check slices of a listing side
-    by side, and add each slice's first sample number. Every `.json` field must parse, whatever
-    the mode. Costs one open and one read an image or JSON file.
+    Sample numbers are relative to this listing, which may be a slice of a larger one. JSON fields must
+    parse in either mode. Costs one open and one read per image or JSON file.
 
     Args:
-        listing: Samples, such as `Listing.slice` gives.
+        listing: Samples, such as those of `Listing.slice`.
         mode: "signature" reads the first 12 bytes of each image; "decode" reads and decodes
-            it whole, where the installed Pillow knows the format.
+            each image completely, if the installed Pillow supports its format.
 
     Raises:
-        OptionError: Another mode.
+        OptionError: The mode is another one.
     """
     one_of("check_images", mode, get_args(ImageCheck))
     looked_at = np.array([is_image(field) or _is_json(field) for field in listing.fields], bool)

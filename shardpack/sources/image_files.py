@@ -1,9 +1,9 @@
-"""A folder of images and whatever lies beside them, as samples.
+"""Group images with the other files of the same stem into samples.
 
     cat/0001.jpg, cat/0001.json, cat/0001.seg.png   one sample "cat/0001", three fields
 
-Decides which files make one sample, and never opens one. Truth for the cut between key and
-field: `format/naming.py`.
+Decides which files make one sample, and opens none of them. `format/naming.py` defines where a name is split into
+key and field.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from shardpack.sources.listing import Listing, sorted_by_key
 from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
 
-NO_IMAGE = "no image of this name"
+NO_IMAGE = "no image with this name"
 
 
 def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:
-    """Return the images of `files` with their sidecars, one sample a stem, ascending by key.
+    """Return one sample per stem that has an image, with all files of the stem, ascending by key.
 
-    Keys are the names as the disk has them: not yet checked, nor escaped. Files that share a
-    stem with no image are left out and counted. Costs about 1 us a file.
+    Keys are the names on disk, neither checked nor escaped. Files whose stem has no image are left out
+    and counted. Costs about 1 us per file.
 
     Args:
-        files: What `scan` found.
-        problems: Takes what is rejected or left out.
-        rename_keys: Whether a key may hold dots, because it will be escaped: "a.b.jpg" is then
-            an image of its own, unless there is "a.<image>", of which it is the field "b.jpg".
+        files: The files of the folder, as returned by `scan`.
+        problems: Receives what is rejected or left out.
+        rename_keys: Whether a key may contain dots, because it will be escaped: "a.b.jpg" is then
+            an image of its own, unless there is an image "a.<extension>": then it is the field "b.jpg" of "a".
 
     Raises:
         SourceError: There are more different fields than an index may have.
@@ -50,13 +50,13 @@ def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) 
         cut = len(stem) + 1
         shape = shapes.number(tuple([name[cut:] for name in names[first:stop]])) if stem else -1
         if shape < 0:
-            _refuse(stem, names[first:stop], problems)
+            _report(stem, names[first:stop], problems)
             continue
         keys.append(stem)
         first_file.append(first)
         shape_of.append(shape)
     fields, start, member, field_code = shapes.expand(np.array(first_file), np.array(shape_of))
-    whole = np.array_equal(member, np.arange(len(names)))
+    all_used = np.array_equal(member, np.arange(len(names)))
     listing = Listing(
         root=files.root,
         fields=fields,
@@ -65,13 +65,13 @@ def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) 
         field_code=field_code,
         size=np.array(files.sizes, np.int64)[member],
         mtime_ns=np.array(files.mtimes_ns, np.int64)[member],
-        payload=names if whole else [names[i] for i in member.tolist()],
+        payload=names if all_used else [names[i] for i in member.tolist()],
     )
     return sorted_by_key(_reject_empty(listing, problems))
 
 
 def _runs(names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
-    """Yield (stem, first, stop) of neighbours that share a stem; "" is the stem of names without a dot."""
+    """Yield (stem, first, stop) for each run of names that share a stem; names without a dot have the stem ""."""
     current, first = "", 0
     for i, name in enumerate(names):
         dot = name.find(".", name.rfind("/") + 1)
@@ -85,9 +85,9 @@ def _runs(names: Sequence[str]) -> Iterator[tuple[str, int, int]]:
 
 
 def _dotted_runs(names: Sequence[str], stem: str, first: int, stop: int) -> Iterator[tuple[str, int, int]]:
-    """Yield the runs within a run if keys may hold dots: each key the shortest that names an image.
+    """Yield the runs within a run if keys may contain dots: the key of a name is the shortest that names an image.
 
-    They are neighbours still: all that begin with "a.b." belong together, or to a shorter key.
+    Each key is still one run: all names that begin with "a.b." belong to "a.b", or all to a shorter key.
     """
     cut = len(stem) + 1
     cuts = [name.rpartition(".") for name in names[first:stop]]
@@ -108,20 +108,20 @@ def _dotted_runs(names: Sequence[str], stem: str, first: int, stop: int) -> Iter
 
 
 class _Shapes:
-    """The distinct ways in which samples are made of files; a real source has few.
+    """The distinct tuples of file extensions that make a sample; most folders have few of them.
 
-    A shape is the extensions of one sample's files, as they lie on disk. What must be known
-    of it is found once, so that a sample costs one look-up.
+    A shape is the extensions of one sample's files, in the order of the files. It is examined once,
+    so each sample costs one look-up.
     """
 
     def __init__(self) -> None:
         self._number_of: dict[tuple[str, ...], int] = {}
         self._code_of: dict[str, int] = {}
-        self._codes: list[list[int]] = []  # of each good shape, fields sorted
-        self._orders: list[list[int]] = []  # of its files, such that their fields are sorted
+        self._codes: list[list[int]] = []  # per accepted shape: field numbers, by sorted field name
+        self._orders: list[list[int]] = []  # per accepted shape: its file numbers, by sorted field name
 
     def number(self, extensions: tuple[str, ...]) -> int:
-        """Return the number of this shape, or -1 if such files are no sample."""
+        """Return the number of this shape, or -1 if such files do not make a sample."""
         number = self._number_of.get(extensions)
         if number is None:
             number = self._number_of[extensions] = self._add([extension.lower() for extension in extensions])
@@ -138,14 +138,14 @@ class _Shapes:
     def expand(
         self, first_file: npt.NDArray[np.int64], shape_of: npt.NDArray[np.int64]
     ) -> tuple[tuple[str, ...], npt.NDArray[np.int64], npt.NDArray[np.int64], npt.NDArray[np.uint16]]:
-        """Return (fields, start, member, field_code) of samples; `member` numbers their files."""
+        """Return (fields, start, member, field_code) of the samples; `member` holds the numbers of their files."""
         fields = tuple(sorted(self._code_of))
         if len(fields) > MAX_FIELDS:
             raise SourceError(
                 f"{len(fields)} different fields, expected at most {MAX_FIELDS}: {fields[0]!r}, {fields[1]!r}, ...; "
-                "a field is what follows the first dot of a file's name, so rename the files"
+                "a field is what follows the first dot of a file name, so rename the files"
             )
-        # Shapes one after another: shape s fills the rows shape_start[s]:shape_start[s + 1].
+        # Shapes are concatenated: shape s has the rows shape_start[s]:shape_start[s + 1].
         counts = np.array([len(order) for order in self._orders], np.int64)
         shape_start = np.cumsum(counts) - counts
         orders = np.array([i for order in self._orders for i in order], np.int64)
@@ -158,8 +158,8 @@ class _Shapes:
         return fields, start, np.repeat(first_file, counts[shape_of]) + orders[row], codes[row]
 
 
-def _refuse(stem: str, names: Sequence[str], problems: Problems) -> None:
-    """Note why files that share a stem are no sample."""
+def _report(stem: str, names: Sequence[str], problems: Problems) -> None:
+    """Record why files that share a stem do not make a sample."""
     cut = len(stem) + 1
     fields = [name[cut:].lower() for name in names] if stem else []
     images = [i for i, field in enumerate(fields) if is_image(field)]
@@ -170,7 +170,7 @@ def _refuse(stem: str, names: Sequence[str], problems: Problems) -> None:
         for i in images:
             problems.reject(
                 names[i],
-                f"readers cut names at the first dot: key {stem!r}, field {fields[i]!r}; "
+                f"readers split names at the first dot: key {stem!r}, field {fields[i]!r}; "
                 "rename it, or pass rename_keys (--rename-keys)",
             )
     else:
@@ -185,11 +185,11 @@ def _refuse(stem: str, names: Sequence[str], problems: Problems) -> None:
 def _reject_empty(listing: Listing, problems: Problems) -> Listing:
     """Return the listing without the samples that have an empty image or label."""
     suspects = np.flatnonzero(listing.size == 0)
-    must_have = [is_image(field) or kind_of(field) == "json" for field in listing.fields]
-    members = [member for member in suspects.tolist() if must_have[listing.field_code[member]]]
+    must_have_bytes = [is_image(field) or kind_of(field) == "json" for field in listing.fields]
+    members = [member for member in suspects.tolist() if must_have_bytes[listing.field_code[member]]]
     owners = listing.owners(members)
     reasons = {
-        owner: f"an empty file: {listing.payload[member]!r}; write it again, or remove it"
+        owner: f"the file {listing.payload[member]!r} is empty; write it again, or remove it"
         for owner, member in zip(owners.tolist(), members, strict=True)
     }
     return problems.reject_samples(listing, reasons)

@@ -1,4 +1,4 @@
-"""Which sample a path in a table or an annotation file names."""
+"""Find the sample of an image that a table or an annotation file names by its path."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from shardpack.sources.scan import Files
 
 
 class ImagePaths:
-    """Which sample each image starts, for labels that name images by their paths."""
+    """Look-up from the path of an image to its sample."""
 
     def __init__(self, listing: Listing, files: Files, problems: Problems):
-        starts_sample = np.array([field in IMAGE_EXTENSIONS for field in listing.fields], bool)
-        members = np.flatnonzero(starts_sample[listing.field_code])
+        is_main_image = np.array([field in IMAGE_EXTENSIONS for field in listing.fields], bool)
+        members = np.flatnonzero(is_main_image[listing.field_code])
         owners = listing.owners(members)
         paths = [listing.payload[member] for member in members.tolist()]
         self._sample_of: dict[object, int] = dict(zip(paths, owners.tolist(), strict=True))
@@ -26,11 +26,11 @@ class ImagePaths:
         self._reported = {name for name, _ in problems.rejected}
 
     def find(self, file_name: str, paths: Sequence[str]) -> int | str | None:
-        """Return the sample of the image `file_name`, else why there is none, else None if that is known.
+        """Return the sample of an image, or why there is none; None if the image was already rejected.
 
         Args:
-            file_name: As the label has it.
-            paths: What it may mean, relative to the source's root; the first found wins.
+            file_name: The name in the label, for the reason.
+            paths: Paths that it may stand for, relative to the source's root; the first that exists counts.
         """
         for path in paths:
             if path in self._sample_of:
@@ -40,12 +40,12 @@ class ImagePaths:
             if path in self._sample_of:
                 return self._sample_of[path]
         if not inside:
-            return f"names {file_name!r}, which leads out of the source; name an image in it"
+            return f"names {file_name!r}, which is outside the source; name an image in it"
         if not self._reported.isdisjoint(inside):
             return None
         if not self._names.isdisjoint(inside):
-            return f"names {file_name!r}, which is no image of its own; name an image"
-        return f"names {file_name!r}, which is not there; restore it, or remove this entry"
+            return f"names {file_name!r}, which is not an image with its own sample; name an image"
+        return f"names {file_name!r}, which does not exist; restore it, or remove this entry"
 
 
 def _normalised(path: str) -> str | None:

@@ -1,7 +1,7 @@
-"""JSON labels that shardpack makes: from class folders, from tables, from COCO annotations.
+"""JSON labels that shardpack makes from class folders, tables and COCO annotations.
 
-Decides how such a label is written, and what happens to images without one, or with one too
-many. Labels are compact UTF-8 JSON, as RFC 8259 has it: neither NaN nor Infinity.
+Decides how a label is written, and what happens to images that have no label, or two. Labels are compact
+UTF-8 JSON (RFC 8259), without NaN and Infinity.
 """
 
 from __future__ import annotations
@@ -21,24 +21,23 @@ LABEL = "json"
 
 
 def compact_json(value: object, *, default: Callable[[object], object] | None = None) -> bytes:
-    """Return a value as JSON without blanks, in UTF-8, names in their order.
+    """Return a value as JSON in UTF-8, without spaces, names in their order.
 
     Args:
-        value: Anything `json.dumps` takes.
-        default: Returns what JSON has a form for instead of a value for which it has none, or
-            raises TypeError.
+        value: Anything that `json.dumps` accepts.
+        default: As `json.dumps(default=...)`.
 
     Raises:
-        SourceError: JSON has no form for a part of it, such as a number that is not finite.
+        SourceError: JSON cannot represent a part of the value, such as a number that is not finite.
     """
     try:
         text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default)
     except (TypeError, ValueError, RecursionError) as error:
-        raise SourceError(f"JSON has no form for a value: {error}; change it, or drop it") from error
+        raise SourceError(f"JSON cannot represent a value: {error}; change it, or drop it") from error
     try:
         return text.encode()
     except UnicodeEncodeError:
-        # Half a surrogate pair, which only an escape can write.
+        # Half a surrogate pair: only an escape can represent it.
         return json.dumps(value, separators=(",", ":"), default=default).encode("ascii")
 
 
@@ -50,16 +49,16 @@ def attach_labels(
     refused: Mapping[int, str] = MappingProxyType({}),
     missing: str = "no label",
 ) -> Listing:
-    """Return the samples that have a label, with it as their field "json".
+    """Return the samples that have a label, with the label as their field "json".
 
-    Those without one are left out and counted; those that have a json field already are rejected.
+    Samples without a label are left out and counted; samples that already have a json field are rejected.
 
     Args:
         listing: Samples.
-        labels: JSON text of each sample, or None.
-        problems: Takes what is rejected or left out.
-        refused: Why a sample is rejected, with or without a label.
-        missing: Why a sample is left out.
+        labels: (n) JSON text of each sample's label, or None.
+        problems: Receives what is rejected or left out.
+        refused: Sample -> reason for rejecting it, with or without a label.
+        missing: Reason for leaving out a sample without a label.
     """
     has_own: set[int] = set()
     if LABEL in listing.fields:
@@ -81,7 +80,7 @@ def attach_labels(
 
 
 def _insert_field(listing: Listing, field: str, payloads: Sequence[bytes]) -> Listing:
-    """Return the listing with one more member a sample, in the order of the sorted fields."""
+    """Return the listing with one more member in each sample, at its place among the sorted fields."""
     fields = tuple(sorted((*listing.fields, field)))
     code = fields.index(field)
     codes = listing.field_code + (listing.field_code >= code)

@@ -1,7 +1,7 @@
-"""Names that every reader understands alike: keys and fields of a whole listing.
+"""Check the keys and fields of a listing: every reader must split them alike.
 
-Truth for a single name: `format/naming.py`. What only shows over all names is decided here:
-keys that are equal, and keys that a case-folding file system would confuse.
+`format/naming.py` decides about a single name. This module finds what only shows among all names:
+equal keys, and keys that a file system without case would confuse.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ def check_names(
 ) -> Listing:
     """Return the samples whose names are safe and unique, ascending by key; the others are rejected.
 
-    Of keys that are equal, or differ in case only, the first stays. Costs about 1 us a sample.
+    Among keys that are equal or differ in case only, the first is kept. Costs about 1 us per sample.
 
     Args:
-        listing: Samples; keys as their source has them, not escaped.
-        problems: Takes what is rejected.
-        rename_keys: Escape unsafe keys with `escape_key`, those that differ in case only with
-            `escape_upper`. Fields are never renamed.
-        keep_order: Leave the samples in their order instead.
+        listing: Samples; the keys are those of the source, not escaped.
+        problems: Receives the rejected samples.
+        rename_keys: Escape unsafe keys with `escape_key`, and keys that differ in case only with
+            its `escape_upper`. Fields are never renamed.
+        keep_order: Keep the order of the samples instead of sorting them.
     """
     listing = _check_fields(listing, problems)
     if rename_keys:
@@ -72,16 +72,16 @@ def _escaped(key: str, *, escape_upper: bool = False) -> str:
     try:
         return escape_key(key, escape_upper=escape_upper)
     except InvalidKeyError:
-        return key  # too long, or half a surrogate pair as Windows allows: rejected like other unsafe keys
+        return key  # too long, or half a surrogate pair (possible on Windows): rejected as unsafe
 
 
 def _check_each(listing: Listing, problems: Problems) -> Listing:
     if all(map(PLAIN_KEY.fullmatch, listing.keys)):
         return listing
-    found = {sample: key_problem(key) for sample, key in enumerate(listing.keys)}
+    problem_of = {sample: key_problem(key) for sample, key in enumerate(listing.keys)}
     reasons = {
         sample: f"{problem if _is_utf8(listing.keys[sample]) else NOT_UTF8}; {_REPAIR}"
-        for sample, problem in found.items()
+        for sample, problem in problem_of.items()
         if problem
     }
     return problems.reject_samples(listing, reasons)
@@ -115,8 +115,8 @@ def _check_unique(listing: Listing, problems: Problems) -> Listing:
 
 
 def _alike(keys: Sequence[str]) -> list[list[int]]:
-    """Return the groups of samples whose keys are equal but for case, each group ascending."""
-    # Hashes, not a set of strings: 8 bytes a key. They only name suspects, so the seed of hash() does not matter.
+    """Return the groups of samples whose keys are equal or differ in case only, each group ascending."""
+    # Hashes take 8 bytes per key, a set of strings far more. They only select candidates, so their seed is irrelevant.
     hashes = np.fromiter(map(hash, map(str.lower, keys)), np.int64, len(keys))
     ordered = np.sort(hashes)
     repeated = ordered[1:][ordered[1:] == ordered[:-1]]

@@ -1,8 +1,7 @@
-"""What a source found, in columns: the input of planning and packing.
+"""The samples of a source, in columns: the input of planning and packing.
 
-Columns, because ten million Python objects would not fit: a member costs 26 bytes plus its path,
-a sample 8 bytes plus its key (with CPython's 49-byte strings: about 210 bytes for an image of
-one file with a 40-character path).
+Columns take less memory than objects: 26 bytes plus the path per member, and 8 bytes plus the key per sample
+(about 210 bytes for a sample of one file with a 40-character path, as CPython adds 49 bytes per string).
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ from shardpack.storage.protocols import Store
 
 
 class Reference(NamedTuple):
-    """Where a payload lies in an object of a store; its length is the listing's `size`."""
+    """A range of an object that is a payload; its length is the listing's `size`."""
 
-    store: int  # a number into `Listing.stores`
+    store: int  # number of the store in `Listing.stores`
     path: str
     start: int
 
@@ -31,23 +30,22 @@ Payload = str | bytes | Reference
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Listing:
-    """n samples with m members in all. Members of sample i are `start[i]:start[i + 1]`.
+    """n samples with m members in total. Sample i has the members `start[i]:start[i + 1]`.
 
     Attributes:
         root: Folder that file payloads are relative to.
-        fields: Field names, sorted; `field_code` points into them.
+        fields: Field names, sorted.
         keys: (n) sample keys, in packing order.
         start: (n + 1) first member of each sample.
-        field_code: (m) ascending within a sample, so that fields are sorted there.
+        field_code: (m) number of each member's field in `fields`; ascending within a sample.
         size: (m) payload bytes.
-        mtime_ns: (m) of the file when it was listed; 0 for inline payloads.
+        mtime_ns: (m) modification time of the file when it was listed; 0 for other payloads.
         payload: (m) a path relative to `root` (str), a range of an object (Reference), or the payload itself (bytes).
-        stores: What references point into.
-        version: What tells the bytes behind references from others that take their names later; of files,
-            sizes and times do.
-        crc32c: (m) checksums that the payloads must have; -1 where the source knows none.
-        classes: Class names in label order, where the source has classes.
-        by_class: Whether neighbours share a class, so that a reader should want them shuffled.
+        stores: Stores that references point into.
+        version: Text that changes when objects behind references are replaced; for files, sizes and times do that.
+        crc32c: (m) checksums that the payloads must have, -1 where unknown; None if all are unknown.
+        classes: Class names in label order, or None.
+        by_class: Whether neighbouring samples mostly share a class, so that the samples should be shuffled.
     """
 
     root: str
@@ -78,7 +76,7 @@ class Listing:
         return {field: count for field, count in zip(self.fields, counts, strict=True) if count}
 
     def take(self, order: npt.NDArray[np.int64]) -> Listing:
-        """Return the samples `order`, in that order: a permutation or a subset."""
+        """Return the samples with these numbers, in this order: a permutation or a subset."""
         counts = (self.start[1:] - self.start[:-1])[order]
         start = np.zeros(len(order) + 1, np.int64)
         np.cumsum(counts, out=start[1:])
@@ -97,7 +95,7 @@ class Listing:
         )
 
     def slice(self, first: int, stop: int) -> Listing:
-        """Return the neighbouring samples `first <= i < stop`, as one shard takes them."""
+        """Return the samples `first <= i < stop`, such as those of one shard."""
         a, b = int(self.start[first]), int(self.start[stop])
         return replace(
             self,
@@ -112,7 +110,7 @@ class Listing:
 
 
 def sorted_by_key(listing: Listing) -> Listing:
-    """Return the listing with keys ascending by code point, which is byte order in UTF-8."""
+    """Return the listing sorted by key: by code point, which is the order of the bytes in UTF-8."""
     keys = listing.keys
     if all(a <= b for a, b in pairwise(keys)):
         return listing

@@ -1,4 +1,4 @@
-"""Read the payloads of a listing, wherever they are: files, ranges of objects in stores, or inline bytes."""
+"""Read the payloads of a listing: files, ranges of objects in stores, or inline bytes."""
 
 from __future__ import annotations
 
@@ -32,13 +32,13 @@ def read_payload(listing: Listing, member: int, num_bytes: int | None = None) ->
 
 
 def read_into(listing: Listing, first: int, views: Sequence[memoryview]) -> None:
-    """Fill each view with a payload, whole: those of the members from `first` on.
+    """Fill each view with the complete payload of one member: those of the members from `first` on.
 
-    Ranges of one object are asked for together, so that its store merges neighbours.
+    Neighbouring ranges of one object are requested together, so that the store can merge them.
 
     Raises:
-        SourceError: A file has another size than it was listed with, or cannot be read.
-        CorruptShardError: A payload has another checksum than its source says.
+        SourceError: A file cannot be read, or its size is not the one that was listed.
+        ShardpackError: A store cannot be read.
     """
     payloads = listing.payload[first : first + len(views)]
     if listing.stores:
@@ -65,19 +65,19 @@ def read_into(listing: Listing, first: int, views: Sequence[memoryview]) -> None
 
 def _read_ranges(listing: Listing, payloads: Sequence[Payload], views: Sequence[memoryview]) -> None:
     wanted = [(payload, view) for payload, view in zip(payloads, views, strict=True) if isinstance(payload, Reference)]
-    for (number, path), group in groupby(wanted, key=lambda pair: pair[0][:2]):
+    for (store, path), group in groupby(wanted, key=lambda pair: pair[0][:2]):
         ranges = list(group)
         starts, lengths = [reference.start for reference, _ in ranges], [len(view) for _, view in ranges]
-        found = listing.stores[number].get_ranges(path, starts=starts, lengths=lengths)
-        for (_, view), data in zip(ranges, found, strict=True):
+        contents = listing.stores[store].get_ranges(path, starts=starts, lengths=lengths)
+        for (_, view), data in zip(ranges, contents, strict=True):
             view[:] = data
 
 
 def check_payloads(listing: Listing, first: int, checksums: Sequence[int]) -> None:
-    """Compare the checksums of payloads that were read with those that their source says.
+    """Compare the checksums of the payloads from `first` on with those that the source knows.
 
     Raises:
-        CorruptShardError: One differs; its sample is named.
+        CorruptShardError: A checksum differs; the sample is named.
     """
     if listing.crc32c is None:
         return
@@ -92,7 +92,7 @@ def _damaged(listing: Listing, member: int) -> CorruptShardError:
     payload, field = listing.payload[member], listing.fields[listing.field_code[member]]
     where = payload if isinstance(payload, Reference) else None
     return CorruptShardError(
-        f"field {field!r} does not have the checksum that its index says; "
+        f"field {field!r} does not have the checksum that is in its index; "
         'verify the source with "shardpack verify --full"',
         path=where.path if where else None,
         key=listing.keys[sample],

@@ -1,4 +1,4 @@
-"""Collect what is wrong with a source, instead of dying at the first."""
+"""Collect all problems of a source, instead of stopping at the first."""
 
 from __future__ import annotations
 
@@ -12,45 +12,47 @@ from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import SourceError
 from shardpack.sources.listing import Listing
 
-SHOWN = 3  # examples named per error line
+SHOWN = 3  # problems that an error names
 
 
 @dataclass
 class Problems:
-    """Rejected samples and left-out files, named for the first few and counted for all.
+    """What cannot be packed, and what is not part of any sample.
 
-    `rejected` are samples that cannot be packed as asked: an error, unless the caller skips.
-    `left_out` are files that belong to no sample: never an error, always reported.
+    Attributes:
+        rejected: (path or key, reason) of samples that cannot be packed as requested: an error, unless skipped.
+        left_out: Reason -> number of files that do not belong to a sample: reported, but not an error.
+        left_out_examples: Reason -> path of the first such file.
     """
 
-    rejected: list[tuple[str, str]] = field(default_factory=list)  # (path or key, reason)
-    left_out: Counter[str] = field(default_factory=Counter)  # reason -> files
-    left_out_examples: dict[str, str] = field(default_factory=dict)  # reason -> first path
+    rejected: list[tuple[str, str]] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    left_out_examples: dict[str, str] = field(default_factory=dict)
 
     def reject(self, name: str, reason: str) -> None:
-        """Note a sample or file that cannot be packed."""
+        """Record a sample or file that cannot be packed."""
         self.rejected.append((name, reason))
 
     def leave_out(self, name: str, reason: str) -> None:
-        """Note a file that is no part of the data."""
+        """Record a file that does not belong to a sample."""
         self.left_out[reason] += 1
         self.left_out_examples.setdefault(reason, name)
 
     def extend(self, other: Problems) -> None:
-        """Add what was collected elsewhere."""
+        """Add the problems of another collection."""
         self.rejected.extend(other.rejected)
         self.left_out.update(other.left_out)
         for reason, name in other.left_out_examples.items():
             self.left_out_examples.setdefault(reason, name)
 
     def reject_samples(self, listing: Listing, reasons: Mapping[int, str]) -> Listing:
-        """Return the listing without the samples `reasons` numbers, each noted under its image's path."""
+        """Return the listing without the samples in `reasons` (sample -> reason), which are recorded as rejected."""
         for sample in sorted(reasons):
             self.reject(name_of(listing, sample), reasons[sample])
         return without(listing, reasons)
 
     def raise_if_any(self) -> None:
-        """Raise SourceError naming the first few rejected, counting all."""
+        """Raise SourceError if anything was rejected: names the first few, and counts all."""
         if not self.rejected:
             return
         shown = "; ".join(f"{name!r}: {reason}" for name, reason in self.rejected[:SHOWN])
@@ -64,7 +66,7 @@ class Problems:
 
 
 def name_of(listing: Listing, sample: int) -> str:
-    """Return what a person finds a sample by: the path of its image, else its key."""
+    """Return the path of a sample's image, or its key if it has none: what a person can find it by."""
     for member in range(int(listing.start[sample]), int(listing.start[sample + 1])):
         payload = listing.payload[member]
         if isinstance(payload, str) and listing.fields[listing.field_code[member]] in IMAGE_EXTENSIONS:
@@ -73,7 +75,7 @@ def name_of(listing: Listing, sample: int) -> str:
 
 
 def without(listing: Listing, samples: Collection[int]) -> Listing:
-    """Return the listing without some samples, and without the fields that only they had."""
+    """Return the listing without these samples, and without the fields that no other sample has."""
     if not samples:
         return listing
     kept = np.delete(np.arange(listing.num_samples), list(samples))

@@ -1,4 +1,4 @@
-"""List the files below a folder: names, sizes, times; nothing is opened."""
+"""List the files below a folder with their sizes and times; opens none of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.rejects import Problems
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
-_CHUNK = 10_000  # files between two calls of progress: about 30 ms
+_CHUNK = 10_000  # files between two calls of `progress`: about 30 ms
 _FOLDERS_A_TASK = 8
 
 
@@ -24,10 +24,16 @@ def _int64s() -> array[int]:
 
 @dataclass(slots=True)
 class Files:
-    """Files below `root`. Names are relative, with "/" between components.
+    """Files below a folder.
 
-    The files of a folder are neighbours, ascending by name: so those that share a stem are
-    neighbours too, which they would not be if whole paths were sorted ("a.b/c" < "a.jpg").
+    The files of each folder are consecutive and ascending by name, so files that share a stem are consecutive,
+    too. Sorting by path would not give that: "a.b/c" < "a.jpg".
+
+    Attributes:
+        root: The folder.
+        names: (n) paths relative to `root`, with "/" between components.
+        sizes: (n) lengths in bytes.
+        mtimes_ns: (n) modification times.
     """
 
     root: str
@@ -36,13 +42,13 @@ class Files:
     mtimes_ns: array[int] = field(default_factory=_int64s)
 
     def extend(self, other: Files) -> None:
-        """Add the files of another scan behind these."""
+        """Append the files of another scan."""
         self.names.extend(other.names)
         self.sizes.extend(other.sizes)
         self.mtimes_ns.extend(other.mtimes_ns)
 
     def without(self, names: Collection[str]) -> Files:
-        """Return the files but for those named, order kept."""
+        """Return the files without the named ones, in the same order."""
         dropped = {i for i, name in enumerate(self.names) if name in names} if names else set()
         if not dropped:
             return self
@@ -56,7 +62,7 @@ class Files:
 
 
 Identity = tuple[int, int]  # device and inode of a folder
-Pending = tuple[str, tuple[Identity, ...]]  # a folder, and the identities of those above it
+Pending = tuple[str, tuple[Identity, ...]]  # a folder, and the identities of its parent folders
 
 
 def scan(
@@ -66,17 +72,17 @@ def scan(
     progress: Callable[[int], None] | None = None,
     engine: Engine = IN_PROCESS,
 ) -> Files:
-    """Return all files below `root`, in an order that no directory listing can change.
+    """Return all files below `root`, in an order that does not depend on the file system.
 
-    Hidden files and folders (a leading dot) are left out and counted. Links are followed; a
-    link to a folder above itself is rejected, and so is what cannot be read below the root.
-    Costs one `stat` a file and about 100 bytes.
+    Hidden files and folders (a leading dot) are left out and counted. Links are followed; links to one of their
+    parent folders, and anything below the root that cannot be read, are rejected. Costs one `stat` and about
+    100 bytes per file.
 
     Args:
         root: The folder.
-        problems: Takes what is rejected or left out.
-        progress: Called with the number of files so far, now and then.
-        engine: Shares the folders in `root` among its workers; the result is the same.
+        problems: Receives what is rejected or left out.
+        progress: Called from time to time with the number of files so far.
+        engine: Distributes the folders in `root` among its workers; the result does not depend on it.
 
     Raises:
         SourceError: `root` is not a readable folder.
@@ -110,7 +116,7 @@ def _scan_task(task: tuple[str, list[Pending]]) -> tuple[Files, Problems]:
 def _scan_below(
     files: Files, folders: list[Pending], problems: Problems, progress: Callable[[int], None] | None
 ) -> None:
-    # A stack, not recursion: folders may nest deeper than Python's stack.
+    # A stack, not recursion: folders may be nested deeper than Python's stack.
     pending = folders[::-1]
     while pending:
         pending += reversed(_scan_folder(files, pending.pop(), problems, progress))
@@ -119,7 +125,7 @@ def _scan_below(
 def _scan_folder(
     files: Files, pending: Pending, problems: Problems, progress: Callable[[int], None] | None
 ) -> list[Pending]:
-    """Add the files of one folder, and return the folders in it."""
+    """Add the files of one folder to `files`, and return the folders in it."""
     folder, above = pending
     path = os.path.join(files.root, folder) if folder else files.root
     try:
@@ -131,7 +137,7 @@ def _scan_folder(
         problems.reject(folder, f"unreadable: {error.strerror}; change its permissions, or remove it")
         return []
     if identity in above:
-        problems.reject(folder, "a link to a folder above itself; remove it")
+        problems.reject(folder, "a link to one of its parent folders; remove it")
         return []
     below: list[str] = []
     for first in range(0, len(entries), _CHUNK):
@@ -148,7 +154,7 @@ def _root_error(root: str, error: OSError) -> SourceError:
 
 
 def _identity(path: str) -> Identity:
-    # Not DirEntry.stat, which leaves both numbers 0 on Windows.
+    # Not DirEntry.stat, which returns 0 for both numbers on Windows.
     status = os.stat(path)
     return status.st_dev, status.st_ino
 
@@ -159,7 +165,7 @@ def _entries(path: str) -> list[os.DirEntry[str]]:
 
 
 def _add_entries(files: Files, prefix: str, entries: list[os.DirEntry[str]], problems: Problems) -> list[str]:
-    """Add the files among `entries`, and return the names of the folders."""
+    """Add the files in `entries` to `files`, and return the names of the folders in `entries`."""
     folders: list[str] = []
     add_name, add_size, add_time = files.names.append, files.sizes.append, files.mtimes_ns.append
     for entry in entries:
@@ -170,7 +176,8 @@ def _add_entries(files: Files, prefix: str, entries: list[os.DirEntry[str]], pro
         try:
             if entry.is_file():
                 status = entry.stat()
-                if not status.st_mode & stat.S_IROTH and not os.access(entry.path, os.R_OK):  # asked where it may be so
+                # Most files can be read by all, which their mode tells without another call.
+                if not status.st_mode & stat.S_IROTH and not os.access(entry.path, os.R_OK):
                     problems.reject(name, "unreadable: permission denied; change its permissions, or remove it")
                     continue
                 add_size(status.st_size)
@@ -179,9 +186,9 @@ def _add_entries(files: Files, prefix: str, entries: list[os.DirEntry[str]], pro
             elif entry.is_dir():
                 folders.append(name)
             elif entry.is_symlink():
-                problems.reject(name, "a link that leads nowhere; remove it")
+                problems.reject(name, "a link to a missing file; remove it")
             else:
-                problems.leave_out(name, "neither file nor folder")
+                problems.leave_out(name, "neither a file nor a folder")
         except OSError as error:
             problems.reject(name, f"unreadable: {error.strerror}; change its permissions, or remove it")
     return folders

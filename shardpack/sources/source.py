@@ -1,10 +1,10 @@
-"""What samples come from: a `Source` lists its samples before any payload is read.
+"""What can be packed in parallel: a `Source` lists its samples before any payload is read.
 
-    folder                FolderSource     files, and labels made from the layout       folder.py
-    dataset, view         DatasetSource    ranges of its shards                         dataset.py
-    (key, fields), ...    no Source: nothing is known of what an iterable will give     write/pack_samples.py
+    folder                FolderSource     payloads are files, and labels made from the layout    folder.py
+    dataset, view         DatasetSource    payloads are ranges of shards                          dataset.py
+    (key, fields), ...    not a Source: an iterable cannot list its samples in advance            write/pack_samples.py
 
-Whoever adds one returns a `Listing` whose payloads are files, ranges of objects, or bytes.
+A new source returns a `Listing` whose payloads are files, ranges of objects, or bytes.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from shardpack.sources.rejects import Problems
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """A source, listed.
+    """What a source lists.
 
     Attributes:
-        listing: What to pack, in the order of packing.
+        listing: The samples in the order of the source.
         layout: How the source was read: "classes", "files", "table", "coco" or "dataset".
         problems: What was rejected, and what was left out.
     """
@@ -44,8 +44,8 @@ class ListOptions:
     Attributes:
         rename_keys: Escape unsafe keys reversibly instead of rejecting them.
         on_error: "raise" at the end if anything was rejected, or "skip" to go on without it.
-        progress: Called with the number of files or samples found so far, now and then.
-        engine: Shares the work among its workers; the result is the same.
+        progress: Called from time to time with the number of files or samples found so far.
+        engine: Distributes the work; the result does not depend on it.
     """
 
     rename_keys: bool = False
@@ -55,12 +55,12 @@ class ListOptions:
 
 
 class Source(Protocol):
-    """Something that can say what its samples are."""
+    """Can list its samples in advance."""
 
     def list(self, options: ListOptions) -> Listed:
         """Return all samples, their names checked; reads no payload. The same source gives the same listing.
 
         Raises:
-            SourceError: There is no sample, or what was rejected is not to be skipped.
+            SourceError: The source has no samples, or samples were rejected and `on_error` is "raise".
         """
         ...

@@ -1,10 +1,10 @@
-"""Metadata tables beside images, as Hugging Face's ImageFolder has them.
+"""Metadata tables beside images, as in Hugging Face's ImageFolder.
 
     metadata.csv             file_name,label,caption
     cat/0001.jpg             cat/0001.jpg,3,a cat          -> json {"label":3,"caption":"a cat"}
 
-A table may lie in any folder of the source; `file_name` is relative to the table's folder.
-Decides which image a row belongs to; `table_formats.py` decides what a cell means.
+Any folder of the source may have a table; `file_name` is relative to the folder of the table.
+This module decides which image a row describes; `table_formats.py` decides what a cell means.
 """
 
 from __future__ import annotations
@@ -28,31 +28,31 @@ TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 def find_tables(files: Files) -> list[str]:
-    """Return the paths of the metadata tables among `files`, in their order."""
+    """Return the paths of the metadata tables among `files`, in the order of the files."""
     return [name for name in files.names if name.endswith(TABLE_NAMES) and name.rpartition("/")[2] in TABLE_NAMES]
 
 
 def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:
     """Return the images that have a row, each with the row's other columns as its JSON label.
 
-    The other files of an image stay fields. Columns keep their order; `csv_records` says
-    how cells become values. Left out and counted: images without a row. Rejected: rows without a
-    image, two rows for one sample, a file name that leads out of the source, a malformed
-    row, and a .json file beside an image that has a row.
+    The other files of an image remain fields. Columns keep their order; `csv_records` says
+    how cells become values. Left out and counted: images without a row. Rejected: rows without an
+    image, rows that share a sample, file names outside the source, malformed rows, and images that
+    have both a row and a .json file.
 
     Args:
-        files: What `scan` found.
-        problems: Takes what is rejected or left out.
+        files: The files of the folder, as returned by `scan`.
+        problems: Receives what is rejected or left out.
         rename_keys: As in `group_files`.
 
     Raises:
-        SourceError: There is no table, a folder has two, or one cannot be read at all.
-        MissingDependencyError: A Parquet table, and pyarrow is not installed.
+        SourceError: There are no tables, a folder has two, or a table cannot be read at all.
+        MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
     """
     tables = find_tables(files)
     if not tables:
         raise SourceError(f"no table in {files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]}")
-    _check_one_a_folder(tables)
+    _check_one_per_folder(tables)
     listing = group_files(files.without(set(tables)), problems, rename_keys=rename_keys)
     image_paths = ImagePaths(listing, files, problems)
     labels: list[bytes | None] = [None] * listing.num_samples
@@ -64,26 +64,26 @@ def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -
         if row is None:
             continue
         file_name, label = row
-        found = image_paths.find(file_name, [table[: table.rfind("/") + 1] + file_name])
-        if isinstance(found, str):
-            problems.reject(where, found)
-        elif found is not None:
-            other = first_row.setdefault(found, where)
+        sample = image_paths.find(file_name, [table[: table.rfind("/") + 1] + file_name])
+        if isinstance(sample, str):
+            problems.reject(where, sample)
+        elif sample is not None:
+            other = first_row.setdefault(sample, where)
             if other != where:
-                twice.setdefault(found, f"is described by {other} and by {where}; keep one of the rows")
-            labels[found] = label
+                twice.setdefault(sample, f"is described by {other} and by {where}; keep one of the rows")
+            labels[sample] = label
     return attach_labels(listing, labels, problems, refused=twice, missing="an image without a row")
 
 
-def _check_one_a_folder(tables: Sequence[str]) -> None:
-    # They are neighbours: `scan` lists a folder's files together.
+def _check_one_per_folder(tables: Sequence[str]) -> None:
+    # Two tables of one folder would be consecutive, as `scan` lists the files of a folder together.
     for one, other in pairwise(tables):
         if one.rpartition("/")[0] == other.rpartition("/")[0]:
             raise SourceError(f"two tables in one folder: {one} and {other}; keep one")
 
 
 def _records(root: str, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
-    # CSV tables together, so that a column has one type in all of them.
+    # All CSV tables together, so that a column has the same type in all of them.
     yield from csv_records(root, [table for table in tables if table.endswith(".csv")], problems)
     for table in tables:
         if table.endswith(".jsonl"):

@@ -1,7 +1,7 @@
-"""Records of CSV, JSON Lines and Parquet tables: what a cell or a line means.
+"""Read the records of CSV, JSON Lines and Parquet tables: what a cell or a line means.
 
-Knows no image. A line that cannot be used is rejected by file and line number, and the rest
-goes on; a file that cannot be read as a table at all is a SourceError.
+Knows nothing of images. A bad line is rejected with its file and line number, and reading continues; a file
+that cannot be read as a table at all is a SourceError.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from shardpack.errors import DecodeError, MissingDependencyError, SourceError
 from shardpack.sources.rejects import Problems
 
 FILE_NAME = "file_name"
-Record = tuple[str, int, dict[str, Any]]  # table, line or row number, values by column
+Record = tuple[str, int, dict[str, Any]]  # (table, line or row number, values by column)
 
-# Only what a number gives back as it was: neither "007", which may be a postcode, nor more digits than int64 or
-# float64 keep.
+# Only text that a number reproduces: not "007", which may be a postcode, and not more digits than int64 or float64
+# can keep.
 _INT = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
@@ -60,14 +60,14 @@ class _CsvTable:
 
 
 def csv_records(root: str, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
-    """Yield the records of CSV tables: UTF-8, commas, a header line, quotes as RFC 4180 has them.
+    """Yield the records of CSV tables: UTF-8, commas, a header line, quotes as in RFC 4180.
 
-    An empty cell becomes null. A column is made of ints if every other cell of it, in all the
-    tables together, is one; else of floats, if every cell is a number; else of text. A number
-    that would not survive this ("007", more than 18 digits) makes its column text.
+    An empty cell becomes null. The other cells of a column, in all tables together, become ints if all of
+    them are ints; else floats, if all are numbers; else text. A number that conversion would change ("007",
+    more than 18 digits) makes its column text.
 
     Raises:
-        SourceError: A table is unreadable, not UTF-8, has no `file_name`, or its quotes are not closed.
+        SourceError: A table is unreadable, not UTF-8, lacks `file_name`, or has an unclosed quote.
     """
     parsed = [_parse_csv(root, table, problems) for table in tables]
     cells: dict[str, list[list[str]]] = {}
@@ -99,7 +99,7 @@ def _parse_csv(root: str, table: str, problems: Problems) -> _CsvTable:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise SourceError(f"{table}:{line}: not UTF-8: {error.reason}; save it as UTF-8") from error
-    # Strict, because else a quote that never closes swallows the rest of the file in silence.
+    # Strict, because otherwise a quote that is never closed silently swallows the rest of the file.
     reader = csv.reader(io.StringIO(text, newline=""), strict=True)
     columns: list[str] = []
     rows: list[tuple[int, list[str]]] = []
@@ -128,10 +128,10 @@ def _parse_csv(root: str, table: str, problems: Problems) -> _CsvTable:
 
 
 def jsonl_records(root: str, table: str, problems: Problems) -> Iterator[Record]:
-    """Yield the object of each line; blank lines are passed over.
+    """Yield the object of each line; blank lines are skipped.
 
     Raises:
-        SourceError: The table is unreadable, empty, or its first object has no `file_name`.
+        SourceError: The table is unreadable or empty, or its first object lacks `file_name`.
     """
     data = _read_bytes(root, table).removeprefix(b"\xef\xbb\xbf")
     seen = False
@@ -160,10 +160,10 @@ def jsonl_records(root: str, table: str, problems: Problems) -> Iterator[Record]
 
 
 def parquet_records(root: str, table: str) -> Iterator[Record]:
-    """Yield each row; its number counts from 1. NaN, which writers use for a missing number, becomes null.
+    """Yield each row, numbered from 1. NaN, which writers use for a missing number, becomes null.
 
     Raises:
-        SourceError: Not Parquet, or no column `file_name`.
+        SourceError: The file is not Parquet, or lacks the column `file_name`.
         MissingDependencyError: pyarrow is not installed.
     """
     number = 0
@@ -175,7 +175,7 @@ def parquet_records(root: str, table: str) -> Iterator[Record]:
 
 def _parquet_batches(root: str, table: str) -> Iterator[list[dict[str, Any]]]:
     try:
-        import pyarrow as pa  # an extra, and 0.1 s to import
+        import pyarrow as pa  # an extra, and takes 0.1 s to import
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependencyError(

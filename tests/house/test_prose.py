@@ -31,7 +31,9 @@ PLAIN = (
     "order",
     "read/missing_dataset.py",
     "runtime",
+    "sources",
     "storage",
+    "write",
 )
 FAULTS = {
     'say "is not a ..." or "is missing"': re.compile(r"\bis no(?:ne)?\b(?! (?:longer|less|more)\b)"),

@@ -59,7 +59,7 @@ def test_images_in_no_folder_or_with_a_label_are_rejected():
     listing = add_class_labels(listing_of({"1": ["jpg"], "a/1": ["jpg", "json"], "a/2": ["jpg", "txt"]}), problems)
     assert list(listing.keys) == ["a/2"]
     assert [name for name, _ in problems.rejected] == ["1.jpg", "a/1.jpg"]
-    assert problems.rejected[0][1].startswith("lies in no class folder")
+    assert problems.rejected[0][1].startswith("is not in a class folder")
     assert problems.rejected[1][1].startswith("has a label of its own")
 
 

@@ -116,20 +116,20 @@ def test_each_misfit_is_rejected(tmp_path):
     assert labels == {"0": {**labels["0"], "annotations": [{"category_id": 3, "category_name": "car"}]}}
     path = os.path.join(tmp_path, "annotations.json")
     reasons = {name.removeprefix(path + ": "): reason for name, reason in problems.rejected}
-    assert reasons.pop("annotations[0]").startswith("its image_id 99 is no image's id")
-    assert reasons.pop("images[6]").startswith("names 'missing.jpg', which is not there")
-    assert reasons.pop("images[7]").startswith("names '../0.jpg', which leads out of the source")
-    assert reasons.pop("images[12]").startswith("names '/0.jpg', which leads out of the source")
-    assert reasons.pop("images[9]").startswith("names 'notes.txt', which is no image of its own")
+    assert reasons.pop("annotations[0]").startswith("its image_id 99 is not the id of an image")
+    assert reasons.pop("images[6]").startswith("names 'missing.jpg', which does not exist")
+    assert reasons.pop("images[7]").startswith("names '../0.jpg', which is outside the source")
+    assert reasons.pop("images[12]").startswith("names '/0.jpg', which is outside the source")
+    assert reasons.pop("images[9]").startswith("names 'notes.txt', which is not an image with its own sample")
     assert reasons.pop("1.jpg").startswith("has a label of its own in a .json file")
     assert reasons.pop("2.jpg").startswith("shares its image id 2 with another image")
     assert reasons.pop("3.jpg").startswith("shares its image id 2 with another image")
     assert reasons.pop("4.jpg").startswith("is named by two records, one of them images[5]")
-    assert "category_id 5 is no category's id" in reasons.pop("5.jpg")
-    assert reasons.pop("6.jpg").startswith("JSON has no form for a value: Out of range float")
-    assert reasons.pop("empty.jpg").startswith("an empty file")  # once, not again by images[11]
+    assert "category_id 5 is not the id of a category" in reasons.pop("5.jpg")
+    assert reasons.pop("6.jpg").startswith("JSON cannot represent a value: Out of range float")
+    assert reasons.pop("empty.jpg").startswith("the file 'empty.jpg' is empty")  # once, not again by images[11]
     assert not reasons
-    assert problems.left_out == {"an image that no record names": 1, "no image of this name": 1}
+    assert problems.left_out == {"an image without a record": 1, "no image with this name": 1}
 
 
 def test_without_categories(tmp_path):
@@ -150,8 +150,8 @@ def test_dotted_names_with_rename_keys(tmp_path):
     ("content", "why"),
     [
         ("{", r"cannot read the annotations .*: not JSON: "),
-        ("[]", r"no COCO file: expected a JSON object, got list"),
-        ('{"info": 1}', r"no COCO file: expected a list 'images', got NoneType; it has 'info'"),
+        ("[]", r"not a COCO file: expected a JSON object, got list"),
+        ('{"info": 1}', r"not a COCO file: expected a list 'images', got NoneType; it has 'info'"),
         ("{}", r"expected a list 'images', got NoneType; it has nothing"),
         ('{"images": [], "annotations": {}}', r"expected a list 'annotations', got dict"),
         ('{"images": [1], "annotations": []}', r"images\[0\] is a int, expected an object"),
@@ -175,7 +175,7 @@ def test_what_is_no_coco_is_one_error(tmp_path, content, why):
 def test_category_ids_of_any_json_type(tmp_path):
     content = coco([image(1, "1.jpg")], [{"image_id": 1, "category_id": []}])
     _, _, problems = listed(write_tree(tmp_path, ["1.jpg"]), content)
-    assert "category_id [] is no category's id" in problems.rejected[0][1]
+    assert "category_id [] is not the id of a category" in problems.rejected[0][1]
 
 
 def test_missing_annotations(tmp_path):

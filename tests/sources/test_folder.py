@@ -130,7 +130,7 @@ def test_all_problems_in_one_error_or_skipped(tmp_path):
         "a/A B.jpg",
         "a/v.2.jpg",
     ]
-    assert source.problems.left_out == {"no image of this name": 1}
+    assert source.problems.left_out == {"no image with this name": 1}
 
 
 @needs_byte_names
@@ -165,7 +165,7 @@ def test_an_empty_source_says_what_was_looked_for_and_what_was_found(tmp_path):
     write_tree(tmp_path, ["a.json", "b.json", ".c.jpg"])
     with pytest.raises(
         SourceError,
-        match=r"found 2 files; 1 left out: hidden \(such as '.c.jpg'\); 2 left out: no image of this name",
+        match=r"found 2 files; 1 left out: hidden \(such as '.c.jpg'\); 2 left out: no image with this name",
     ):
         listed(tmp_path)
     write_tree(tmp_path, ["x y.jpg"])

@@ -253,7 +253,7 @@ def test_without_skipping_all_are_counted_in_one_error():
 
 
 def test_nothing_good_is_an_error_also_when_skipping():
-    with pytest.raises(SourceError, match=r"none of 5 samples is good, such as '04': .*; replace them"):
+    with pytest.raises(SourceError, match=r"all 5 samples are bad, such as '04': .*; replace them"):
         check(inline_listing(samples(set(range(5)), count=5)))
 
 

@@ -103,7 +103,7 @@ def test_dotted_keys_are_rejected_one_by_one():
     assert list(listing.keys) == ["w"]
     assert [name for name, _ in problems.rejected] == ["v.01.jpg", "v.02.jpg"]
     assert problems.rejected[0][1] == (
-        "readers cut names at the first dot: key 'v', field '01.jpg'; rename it, or pass rename_keys (--rename-keys)"
+        "readers split names at the first dot: key 'v', field '01.jpg'; rename it, or pass rename_keys (--rename-keys)"
     )
 
 
@@ -134,7 +134,7 @@ def test_empty_images_and_labels_are_rejected(empty):
     listing = group_files(files_of(tree, sizes={empty: 0, "a.txt": 0}), problems)
     assert list(listing.keys) == ["b"]
     assert listing.fields == ("jpg",)
-    assert problems.rejected == [("a.jpg", f"an empty file: {empty!r}; write it again, or remove it")]
+    assert problems.rejected == [("a.jpg", f"the file {empty!r} is empty; write it again, or remove it")]
 
 
 def test_an_empty_text_is_data():

@@ -17,8 +17,8 @@ def test_names_lead_to_images_or_to_a_reason():
     assert images.find("1.jpg", ["1.jpg", "d/1.jpg"]) == 0
     assert images.find("d/2.jpg", ["d/2.jpg"]) is None  # an empty file, which is known already
     for outside in ("../d/1.jpg", "/d/1.jpg", "d/../../1.jpg", ".."):
-        assert "which leads out of the source" in images.find(outside, [outside])
-    assert "which leads out of the source" in images.find("/1.jpg", ["/1.jpg", "d//1.jpg"])
-    assert "which is no image of its own" in images.find("notes.txt", ["notes.txt"])
-    assert "which is no image of its own" in images.find("d/1.seg.png", ["d/1.seg.png"])
-    assert "which is not there" in images.find("d/3.jpg", ["d/3.jpg"])
+        assert "which is outside the source" in images.find(outside, [outside])
+    assert "which is outside the source" in images.find("/1.jpg", ["/1.jpg", "d//1.jpg"])
+    assert "which is not an image with its own sample" in images.find("notes.txt", ["notes.txt"])
+    assert "which is not an image with its own sample" in images.find("d/1.seg.png", ["d/1.seg.png"])
+    assert "which does not exist" in images.find("d/3.jpg", ["d/3.jpg"])

@@ -34,7 +34,7 @@ def test_half_a_surrogate_pair_is_escaped():
 
 @pytest.mark.parametrize("number", [float("nan"), float("inf"), -float("inf")])
 def test_what_json_cannot_say_is_an_error(number):
-    with pytest.raises(SourceError, match=r"JSON has no form for a value: .*; change it, or drop it"):
+    with pytest.raises(SourceError, match=r"JSON cannot represent a value: .*; change it, or drop it"):
         compact_json({"a": [number]})
 
 
@@ -42,7 +42,7 @@ def test_what_is_nested_too_deep_is_an_error():
     value = []
     for _ in range(100_000):
         value = [value]
-    with pytest.raises(SourceError, match="JSON has no form for a value: "):
+    with pytest.raises(SourceError, match="JSON cannot represent a value: "):
         compact_json(value)
 
 

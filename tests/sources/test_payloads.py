@@ -83,7 +83,7 @@ def test_a_file_that_changed_is_named(listing, tmp_path, content, got):
 
 def test_a_damaged_payload_is_named(listing):
     check_payloads(listing, 1, list(map(crc32c, PAYLOADS[1:])))
-    with pytest.raises(CorruptShardError, match="does not have the checksum that its index says; verify") as caught:
+    with pytest.raises(CorruptShardError, match="does not have the checksum that is in its index; verify") as caught:
         check_payloads(listing, 2, [crc32c(PAYLOADS[2]), 7])
     assert (caught.value.path, caught.value.key, caught.value.offset) == ("object", "d", 8)
 

@@ -78,8 +78,8 @@ def test_link_loops_are_rejected_once_each(tmp_path):
     problems = Problems()
     assert scan(tmp_path, problems).names == ["a/b/1.jpg"]
     reasons = dict(problems.rejected)
-    assert reasons["a/up"] == reasons["a/b/itself"] == "a link to a folder above itself; remove it"
-    assert reasons["nowhere.jpg"] == "a link that leads nowhere; remove it"
+    assert reasons["a/up"] == reasons["a/b/itself"] == "a link to one of its parent folders; remove it"
+    assert reasons["nowhere.jpg"] == "a link to a missing file; remove it"
     assert reasons.keys() == {"a/up", "a/b/itself", "nowhere.jpg", "knot"}
 
 
@@ -99,7 +99,7 @@ def test_what_is_neither_file_nor_folder_is_left_out(tmp_path):
     os.mkfifo(tmp_path / "pipe.jpg")
     problems = Problems()
     assert scan(tmp_path, problems).names == []
-    assert problems.left_out == {"neither file nor folder": 1}
+    assert problems.left_out == {"neither a file nor a folder": 1}
 
 
 @needs_byte_names

@@ -148,12 +148,12 @@ def test_each_misfit_is_rejected_by_file_and_line(tmp_path):
     labels, problems = listed(tmp_path)
     assert labels == {}
     reasons = dict(problems.rejected)
-    assert reasons.pop("metadata.csv:4").startswith("names 'missing.jpg', which is not there")
-    assert reasons.pop("metadata.csv:5").startswith("names '../1.jpg', which leads out of the source")
-    assert reasons.pop("metadata.csv:6").startswith(f"names '{tmp_path}/1.jpg', which leads out of the source")
+    assert reasons.pop("metadata.csv:4").startswith("names 'missing.jpg', which does not exist")
+    assert reasons.pop("metadata.csv:5").startswith("names '../1.jpg', which is outside the source")
+    assert reasons.pop("metadata.csv:6").startswith(f"names '{tmp_path}/1.jpg', which is outside the source")
     assert reasons.pop("metadata.csv:7") == "malformed CSV: expected 2 cells, got 3; correct the line"
     assert reasons.pop("metadata.csv:8").startswith("has no file_name")
-    assert reasons.pop("metadata.csv:9").startswith("names '4.seg.png', which is no image of its own")
+    assert reasons.pop("metadata.csv:9").startswith("names '4.seg.png', which is not an image with its own sample")
     assert reasons.pop("1.jpg").startswith("is described by metadata.csv:2 and by metadata.csv:12")
     assert reasons.pop("2.jpg").startswith("has a label of its own in a .json file")
     assert reasons.pop("5.jpg").startswith("is described by metadata.csv:10 and by metadata.csv:11")
@@ -164,7 +164,7 @@ def test_each_misfit_is_rejected_by_file_and_line(tmp_path):
 def test_file_names_stay_text(tmp_path):
     write_tree(tmp_path, {"1.jpg": b"x", "metadata.csv": "file_name\n1\n"})
     _, problems = listed(tmp_path)
-    assert problems.rejected[0][1].startswith("names '1', which is not there")
+    assert problems.rejected[0][1].startswith("names '1', which does not exist")
 
 
 def test_malformed_lines_of_jsonl(tmp_path):
@@ -187,7 +187,7 @@ def test_malformed_lines_of_jsonl(tmp_path):
     assert reasons[0].startswith("not JSON: ")
     assert reasons[1] == "expected a JSON object, got list; correct the line"
     assert reasons[4] == "not JSON: NaN is not a JSON number; write null; correct the line"
-    assert reasons[5].startswith("JSON has no form for a value: ")
+    assert reasons[5].startswith("JSON cannot represent a value: ")
     assert reasons[6].startswith("not UTF-8 at byte 15")
 
 
@@ -278,7 +278,7 @@ def test_parquet_values(tmp_path):
         }
     }
     assert [name for name, _ in problems.rejected] == ["metadata.parquet:2", "metadata.parquet:3"]
-    assert problems.rejected[0][1] == "JSON has no form for a value: a bytes; change it, or drop it"
+    assert problems.rejected[0][1] == "JSON cannot represent a value: a bytes; change it, or drop it"
 
 
 def test_what_is_no_parquet(tmp_path):
