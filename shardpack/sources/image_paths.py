@@ -26,7 +26,7 @@ class ImagePaths:
         self._reported = {name for name, _ in problems.rejected}
 
     def find(self, file_name: str, paths: Sequence[str]) -> int | str | None:
-        """Return the sample of an image, or why there is none; None if the image was already rejected.
+        """Return the sample of an image, or why it has none; None if the image was already rejected.
 
         Args:
             file_name: The name in the label, for the reason.

@@ -1,4 +1,4 @@
-"""Folders become classes, numbered by name."""
+"""Folders become classes, numbered in the order of their names."""
 
 from __future__ import annotations
 

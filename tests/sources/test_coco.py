@@ -1,4 +1,4 @@
-"""Annotations reach their images, none is lost, and each misfit is named."""
+"""Every annotation reaches its image, and every bad record is named."""
 
 from __future__ import annotations
 
@@ -166,7 +166,7 @@ def test_dotted_names_with_rename_keys(tmp_path):
         ),
     ],
 )
-def test_what_is_no_coco_is_one_error(tmp_path, content, why):
+def test_other_files_are_one_error(tmp_path, content, why):
     write_tree(tmp_path, {"1.jpg": b"x", "annotations.json": content})
     with pytest.raises(SourceError, match=why):
         listed(tmp_path)

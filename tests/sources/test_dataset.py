@@ -1,4 +1,4 @@
-"""Datasets and views as sources: bytes, keys, order and classes are kept, and no damage is copied."""
+"""Datasets and views as sources keep bytes, keys, order and classes, and damage is not copied."""
 
 from __future__ import annotations
 
@@ -109,14 +109,14 @@ def test_a_tar_without_checksums_leaves_the_others_theirs(dataset, tmp_path):
 
 
 def write_without_checksums(folder):
-    """Write a dataset of one tar whose index knows no checksums: payloads so large that it skips them."""
+    """Write a dataset of one tar whose index has no checksums, because the payloads are large."""
     shardpack.pack([("a", {"jpg": bytes(4 << 20)}), ("b", {"jpg": b"b"})], folder)
     shutil.rmtree(folder / ".shardpack")
     assert shardpack.index(folder, checksums=False).without_checksums == 1
 
 
 class Killed(Exception):  # noqa: N818 - a kill is no error
-    """In place of a signal."""
+    """Stands for a signal."""
 
 
 def kill_when_packed(phase, done, total):
@@ -125,7 +125,7 @@ def kill_when_packed(phase, done, total):
 
 
 def other_bytes(tar, *, at):
-    """Change one byte of a tar, and nothing that its index says of it."""
+    """Change one byte of a payload, so that the index does not show it."""
     whole = bytearray(tar.read_bytes())
     whole[at] ^= 1
     tar.write_bytes(whole)
@@ -154,7 +154,7 @@ def test_shards_of_the_same_bytes_are_taken_as_finished_wherever_they_are_named_
 @pytest.mark.usefixtures("dataset")
 def test_without_versions_and_checksums_nothing_is_taken_as_finished(tmp_path):
     class Plain:
-        """Range reads of the files of a folder, and no word of their versions."""
+        """A store that reads ranges of the files of a folder, and has no versions."""
 
         def __init__(self, base):
             self.get_range, self.get_ranges, self.size = base.get_range, base.get_ranges, base.size

@@ -1,4 +1,4 @@
-"""The one door: the right layout, all problems at once, and one result for one folder."""
+"""A folder source finds the right layout, reports all problems at once, and lists the same samples each time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Bad images and labels are found, good ones are not, and no warning escapes."""
+"""Bad images and labels are found, good ones pass, and warnings of decoders are not shown."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ def test_json_is_read_as_written(value):
         (b"[" * 100_000, "not JSON: "),
     ],
 )
-def test_what_is_no_json(text, why):
+def test_bad_json(text, why):
     with pytest.raises(DecodeError, match=why):
         parse_json(text)
 

@@ -1,4 +1,4 @@
-"""Which files make one sample: an independent, slow definition is the judge."""
+"""Files are grouped into samples as an independent, slow definition says."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ trees = st.lists(names, max_size=12, unique=True)
 
 
 def definition(tree, *, rename_keys):
-    """Return key -> fields by the rule as the README tells it, and the names nobody takes."""
+    """Return key -> fields by the rule in the README, and the names that belong to no key."""
     cuts = {}  # name -> every (key, field) it could be cut into, shortest key first
     for name in tree:
         folder, slash, last = name.rpartition("/")

@@ -1,4 +1,4 @@
-"""Labels are JSON that any reader takes, and land in the right sample."""
+"""Labels are JSON that any reader accepts, and each joins its own sample."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names come out safe, unique and reversible, or are named as problems."""
+"""Names become safe, unique and reversible, or are reported as problems."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Columns that move together: taking, slicing and building never tear a sample apart."""
+"""Taking, slicing and building listings keeps the columns of each sample together."""
 
 from __future__ import annotations
 

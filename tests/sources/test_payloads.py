@@ -1,4 +1,4 @@
-"""Payloads are read alike wherever they are: files, ranges of objects, inline bytes."""
+"""Payloads are read alike from files, ranges of objects and inline bytes."""
 
 from __future__ import annotations
 

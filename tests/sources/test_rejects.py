@@ -1,4 +1,4 @@
-"""Problems are counted in full, named for the first few, and leave the other samples as they were."""
+"""All problems are counted, the first few are named, and the other samples stay unchanged."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_the_error_names_the_first_few_and_counts_all(count):
     assert text.endswith("(--on-error skip)")
 
 
-def test_files_that_belong_to_no_sample_are_no_error():
+def test_files_without_a_sample_are_not_errors():
     problems = Problems()
     problems.leave_out("a.txt", "no image")
     problems.raise_if_any()

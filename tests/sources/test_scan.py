@@ -1,4 +1,4 @@
-"""Every file once, in one order, whatever the disk says first."""
+"""Every file is listed once, in an order that does not depend on the file system."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One contract for every source: what is listed is sorted out, readable, picklable, and the same every time."""
+"""One contract for all sources: listings are consistent, readable, picklable, and the same each time."""
 
 from __future__ import annotations
 

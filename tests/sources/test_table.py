@@ -1,4 +1,4 @@
-"""A row becomes its image's label, and whatever does not fit is named by file and line."""
+"""A row becomes the label of its image; rows that do not fit are named by file and line."""
 
 from __future__ import annotations
 
@@ -218,7 +218,7 @@ def test_dotted_names_with_rename_keys(tmp_path):
         ("metadata.jsonl", "{}", r"metadata.jsonl has no column 'file_name': found none; rename"),
     ],
 )
-def test_what_is_no_table_is_one_error(tmp_path, name, content, why):
+def test_bad_tables_are_one_error(tmp_path, name, content, why):
     write_tree(tmp_path, {"1.jpg": b"x", name: content})
     with pytest.raises(SourceError, match=why):
         listed(tmp_path)
@@ -281,7 +281,7 @@ def test_parquet_values(tmp_path):
     assert problems.rejected[0][1] == "JSON cannot represent a value: a bytes; change it, or drop it"
 
 
-def test_what_is_no_parquet(tmp_path):
+def test_files_that_are_not_parquet(tmp_path):
     arrow = pytest.importorskip("pyarrow")
     parquet = pytest.importorskip("pyarrow.parquet")
     write_tree(tmp_path, {"1.jpg": b"x", "metadata.parquet": b"PAR1 or not"})

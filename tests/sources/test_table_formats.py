@@ -1,4 +1,4 @@
-"""Records of tables: no value changes on the way, and whatever is no record is named by file and line."""
+"""Reading a table changes no values; bad records are named by file and line."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_each_line_of_jsonl_is_a_record_or_rejected_or_blank(shared, lines, mark
         ("a.jsonl", b'{"path": 1}\n', "no column 'file_name': found 'path'"),
     ],
 )
-def test_what_is_no_table_is_an_error(shared, name, content, text):
+def test_bad_tables_are_errors(shared, name, content, text):
     with pytest.raises(SourceError, match=text):
         records_of(shared, name, content)
 

@@ -1,4 +1,4 @@
-"""Keys that were written before are found across shards, in any case of letters, and no other is."""
+"""Repeated keys are found across shards, in upper and lower case, and others are not reported."""
 
 from __future__ import annotations
 

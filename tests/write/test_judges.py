@@ -1,4 +1,4 @@
-"""Packs of real images, read by programs that are not ours: sample for sample, byte for byte."""
+"""Other programs read packed images sample for sample, byte for byte."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def tars(out):
 
 @pytest.fixture(scope="module")
 def members(out):
-    """(name, payload) of every member, in order, as our own reader has them."""
+    """Return (name, payload) of every member, in order, as shardpack reads them."""
     return [(f"{sample.key}.{field}", payload) for sample in shardpack.open(out) for field, payload in sample.items()]
 
 

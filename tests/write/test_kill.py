@@ -32,7 +32,7 @@ class Zygote:
         self._process = process
 
     def run(self, what, source, out, *, kill_at=0, force=False):
-        """Return how it ended; with `kill_at` it is killed before that step."""
+        """Pack, and return how it ended; with `kill_at` it is killed before that step."""
         options = {**what["options"], **({"force": True} if force else {})}
         request = {**what, "options": options, "source": str(source), "out": str(out), "kill_at": kill_at}
         self._process.stdin.write(json.dumps(request) + "\n")
@@ -73,7 +73,7 @@ SOME, ALL = pytest.mark.subset, pytest.mark.slow
 
 @pytest.fixture(params=[pytest.param(3, marks=SOME), pytest.param(1, marks=ALL)], ids=["some", "all"])
 def every(request):
-    """How many steps to go from kill to kill, where other tests try every step."""
+    """Return the number of steps between two kills, for tests that need not try every step."""
     return request.param
 
 
@@ -176,7 +176,7 @@ def test_a_source_that_changed_is_noticed(tmp_path, source, zygote, every):
 
 
 def test_a_kill_amid_packing_a_changed_source(tmp_path, source, zygote, every):
-    """A journal entry of the new source must never vouch for a tar of the old one: they are of one length."""
+    """A journal entry of the new source must never count for a tar of the old one, which has the same length."""
     *_, last = (out for out in kills(tmp_path, zygote, PACK, source, every=every) if not is_complete(out))
     step = int(last.name.rpartition("-")[2])  # all shards are finished there, the manifest is not
 
@@ -207,7 +207,7 @@ def test_a_kill_amid_packing_a_changed_source(tmp_path, source, zygote, every):
 
 
 def test_other_options_leave_no_shard_of_the_old(tmp_path, source, zygote, every):
-    """Others after each kill, in turn."""
+    """Each kill is followed by a run with other options."""
     options = [
         {"max_shard_samples": 3},
         {"max_shard_samples": 1},
@@ -224,7 +224,7 @@ def test_other_options_leave_no_shard_of_the_old(tmp_path, source, zygote, every
 
 @pytest.mark.parametrize("what", [PACK, WRITE], ids=["pack", "writer"])
 def test_replacing_is_safe_too(tmp_path, source, zygote, what, every):
-    """With `force` there is the old dataset whole, the new one whole, or none."""
+    """With `force` the old dataset is complete, the new one is complete, or neither exists."""
     older = write_files(tmp_path / "older", {f"b/{i}": {"png": bytes(50 * i)} for i in range(1, 8)})
     old, new = reference(tmp_path, zygote, PACK, older, "old"), reference(tmp_path, zygote, what, source, "new")
 

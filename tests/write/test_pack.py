@@ -1,4 +1,4 @@
-"""Which sources `pack` takes, and what it says of those it does not."""
+"""Which sources `pack` accepts, and the errors for others."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from tests.conftest import image_folder
 
 
 @pytest.mark.parametrize("source", [3, None, object()])
-def test_what_is_no_source_is_refused(tmp_path, source):
+def test_other_sources_are_refused(tmp_path, source):
     with pytest.raises(OptionError, match=r"cannot pack .*: expected a folder, a dataset, or an iterable"):
         shardpack.pack(source, tmp_path / "out")
 
 
 @pytest.mark.parametrize("mode", [None, "decode"])
 def test_unreadable_files_are_skipped_and_counted(tmp_path, monkeypatch, mode):
-    """As its permissions say; this may run as root, who can read all files."""
+    """`os.access` is replaced, as this may run as root, who can read all files."""
     source = image_folder(tmp_path / "photos", per_class=3)
     locked = source / "cat" / "0001.jpg"
     locked.chmod(0)

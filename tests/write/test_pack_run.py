@@ -1,4 +1,4 @@
-"""The planned run: equal bytes whatever the jobs, the listing order, the folder; clear errors; honest progress."""
+"""The planned run: equal bytes for any jobs, order of listing and folder; clear errors; correct progress."""
 
 from __future__ import annotations
 
@@ -171,7 +171,7 @@ def test_progress_adds_up(source, tmp_path, jobs):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_progress_within_a_shard(tmp_path, jobs):
-    """One shard of many chunks is no silent phase."""
+    """Progress is also reported while one shard of many chunks is written."""
     calls = []
     samples = {f"{i:02d}": {"bin": bytes(3 << 20)} for i in range(8)}
     with start_workers(jobs) as engine:
@@ -185,7 +185,7 @@ def test_progress_within_a_shard(tmp_path, jobs):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_an_error_in_the_progress_callback_is_the_callers(source, tmp_path, jobs):
-    """An OSError of the caller once came out as a full disk."""
+    """An OSError of the caller was once reported as a full disk."""
 
     def broken(*_):
         raise BrokenPipeError(32, "Broken pipe")
@@ -214,7 +214,7 @@ def test_a_run_that_failed_is_continued(source, whole, tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"input": 5, "shard": {}}', '{"shard": {"name": 7}}', "\xff"])
-def test_a_damaged_journal_is_no_journal(source, whole, tmp_path, damage):
+def test_a_damaged_journal_is_ignored(source, whole, tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
         pack(file_listing(source), tmp_path, progress=interrupt)
     finished = len(list(tmp_path.glob("*.tar")))

@@ -1,4 +1,4 @@
-"""Iterables: what they can have, what is refused and why, and progress."""
+"""Packing iterables: accepted items, refused options, and progress."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_classes_are_kept(tmp_path):
         ([("a", {"bin": b""}, 3)], "item 0 of the iterable is a tuple"),
     ],
 )
-def test_what_is_no_sample_is_named(tmp_path, items, says):
+def test_items_that_are_not_samples_are_named(tmp_path, items, says):
     with pytest.raises(OptionError, match=says):
         shardpack.pack(items, tmp_path / "out")
     with pytest.raises(shardpack.ShardpackError):

@@ -1,4 +1,4 @@
-"""One planned shard: what it is made of, chunk by chunk, and what tells it from any other."""
+"""One planned shard: its chunks, its member names, and the digest of its input."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ rng = random.Random(0)
 
 
 def test_members_larger_than_a_chunk():
-    """The chunk is no limit, and where it ends changes no byte."""
+    """A member may exceed a chunk, and the bytes do not depend on where chunks end."""
     samples = {f"{i:02d}": {"bin": rng.randbytes(size)} for i, size in enumerate([10, 40_000, 0, 5000, 70_000, 512])}
     listing = inline_listing(samples)
 

@@ -1,4 +1,4 @@
-"""What packing reports."""
+"""The report of packing."""
 
 from __future__ import annotations
 

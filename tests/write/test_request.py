@@ -1,4 +1,4 @@
-"""The options of packing are checked once, and none is passed over."""
+"""The options of packing are checked once, and none is ignored."""
 
 from __future__ import annotations
 

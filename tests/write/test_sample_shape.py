@@ -1,4 +1,4 @@
-"""What is found out once for all samples of a shape is what each of them would have got."""
+"""What a shape computes once for all its samples is right for each of them."""
 
 from __future__ import annotations
 

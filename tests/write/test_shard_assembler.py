@@ -1,4 +1,4 @@
-"""Tar bytes a chunk at a time: the same however they are cut, and an index that is right about each."""
+"""Tar bytes do not depend on chunks, and the index is right about each member."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_the_encoded_index_is_counted_and_checked(samples):
 @examples(30)
 @given(st.lists(members, min_size=1, max_size=4))
 def test_a_chunk_forgets_the_shard_before(shards):
-    """Padding must be zero though the buffer was full of something else."""
+    """Padding is zero even if the buffer was used before."""
     chunk = Chunk()
     for samples in shards:
         assert assemble(samples, [2], chunk)[0] == assemble(samples, [2])[0]

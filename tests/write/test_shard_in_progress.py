@@ -1,4 +1,4 @@
-"""A shard in the making: any chunk gives the same bytes, refused samples leave no trace, its thread ends."""
+"""A shard in progress: equal bytes for any chunk, refused samples are not written, and its thread ends."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from shardpack.write.shard_in_progress import ShardInProgress
 
 
 class Written:
-    """Takes what a shard writes."""
+    """A file that keeps what a shard writes."""
 
     def __init__(self):
         self.content = b""

@@ -1,4 +1,4 @@
-"""`ShardWriter`: what a planned run would write, sample by sample; and nothing at all when something fails."""
+"""`ShardWriter` writes what a planned run writes, and publishes nothing after a failure."""
 
 from __future__ import annotations
 
@@ -115,7 +115,7 @@ def test_values_are_stored_as_their_field_says(tmp_path):
 
 
 def test_a_buffer_may_be_filled_again(tmp_path):
-    """Samples wait in the writer; views of the caller's buffer once changed while they did."""
+    """Samples wait in the writer, and views of the caller's buffer once changed in the meantime."""
     buffer = bytearray(4)
     with ShardWriter(tmp_path) as writer:
         for i in range(10):
@@ -183,7 +183,7 @@ def test_a_bad_sample_is_refused_and_the_writer_goes_on(tmp_path, key, fields, e
 )
 @pytest.mark.parametrize("good", [0, 1, 2])
 def test_a_refused_sample_begins_no_shard(tmp_path, key, fields, error, good):
-    """Also where it would have been the first of one: the shard before goes on, and none is left empty."""
+    """A refused sample that would start a shard does not end the previous one, or leave an empty one."""
     options = {"max_shard_bytes": "20KiB", "max_shard_samples": 2}
     samples = dict(list(SAMPLES.items())[:good])
     with ShardWriter(tmp_path / "out", **options) as writer:
@@ -235,7 +235,7 @@ def test_a_key_written_twice_over_shards_publishes_nothing(tmp_path, recent):
 
 
 def test_keys_of_one_hash_are_told_apart(tmp_path, monkeypatch):
-    """64 bits do collide at a hundred million keys; the keys themselves decide."""
+    """Hashes of 64 bits do collide at a hundred million keys, so the keys themselves are compared."""
     monkeypatch.setattr(
         seen_keys, "hash_keys", lambda keys, count: seen_keys.np.fromiter((len(key) for key in keys), "u8", count)
     )
@@ -353,7 +353,7 @@ def test_a_dataset_is_not_overwritten(tmp_path):
 
 @pytest.mark.slow
 def test_memory_does_not_grow_with_the_data(tmp_path):
-    """Forty thousand samples in many shards: hashes of the keys are all that stays, 16 bytes each."""
+    """Of forty thousand samples in many shards only the hashes of their keys are kept, 16 bytes each."""
     payload = rng.randbytes(3000)
     peaks = []
     tracemalloc.start()

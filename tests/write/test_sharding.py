@@ -1,4 +1,4 @@
-"""The plan is the truth: caps that hold, shards as full as they may be, lengths that come out so."""
+"""Plans: caps hold, shards are full, and tars have the planned lengths."""
 
 from __future__ import annotations
 

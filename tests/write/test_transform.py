@@ -1,4 +1,4 @@
-"""Transforms: one sample in, any number out, picklable."""
+"""A transform can be pickled, and returns the same for the same sample."""
 
 from __future__ import annotations
 
