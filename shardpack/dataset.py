@@ -14,7 +14,7 @@ from typing import Any, overload
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.codecs.decode import decode_field
+from shardpack.codecs.decode import can_decode, decode_field
 from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, as_shuffle
@@ -214,14 +214,20 @@ class Dataset:
     def decode(self, sample: Sample) -> dict[str, Any]:
         """Return the sample's fields as Python values: a new dict.
 
-        `json` as JSON gives it, `txt` str, `cls` int, `npy` array, images as PIL images, unchanged
-        in mode, depth and orientation; anything else stays bytes.
+        `json` as JSON gives it, `txt` str, `cls` int, `npy` a read-only array on the sample's own bytes, `npz` a
+        dict of arrays, `msgpack` its value, images as PIL images, unchanged in mode, depth and orientation;
+        fields with `.zst` or `.gz` behind are decompressed first. Anything else stays bytes: asked for by itself,
+        `sample.decode(field)`, it is an error.
 
         Raises:
             DecodeError: A payload is not what its field's name says.
+            MissingDependencyError: A field needs a library that is not installed.
         """
         try:
-            return {field: decode_field(field, payload) for field, payload in sample.items()}
+            return {
+                field: decode_field(field, payload) if can_decode(field) else payload
+                for field, payload in sample.items()
+            }
         except DecodeError as error:
             raise DecodeError(error.args[0], key=sample.key) from error
 

@@ -10,6 +10,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import access_options, dataset_argument, json_option, plural, print_json, print_pairs
+from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import LABEL_FIELDS, kind_of
 from shardpack.errors import DecodeError, OptionError, StorageError
 
@@ -58,7 +59,7 @@ def _position(text: str) -> int:
 
 
 def _is_label(field: str) -> bool:
-    return kind_of(field) in LABEL_FIELDS
+    return kind_of(split_compression(field)[0]) in LABEL_FIELDS
 
 
 def _value(sample: shardpack.Sample, field: str) -> Any:
@@ -84,6 +85,6 @@ def _write(payload: bytes, field: str) -> None:
     if sys.stdout is None:  # closed by the caller: `>&-`
         raise StorageError("cannot write: standard output is closed; send it to a file or another program")
     on_terminal = sys.stdout.isatty()
-    if on_terminal and not _is_label(field):
+    if on_terminal and kind_of(field) not in LABEL_FIELDS:
         raise OptionError(f"field {field!r} is binary; send it to a file: shardpack cat ... > sample.{field}")
     click.echo(payload, nl=on_terminal and not payload.endswith(b"\n"))

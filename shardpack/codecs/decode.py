@@ -6,40 +6,56 @@ its decoding threads (`stream/loader.py`).
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from shardpack.codecs.arrays import decode_npz, view_npy
+from shardpack.codecs.compression import check_installed, decompress, split_compression
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, kind_of
 from shardpack.codecs.image import Form, ImageOptions, Pixels, decode_with_pillow, form_of, is_turned, open_image
 from shardpack.codecs.jpeg_turbo import decode_jpeg, installed
-from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
+from shardpack.codecs.message_pack import decode_msgpack, msgpack_module
+from shardpack.errors import DecodeError, FieldNotFoundError, MissingDependencyError, OptionError
 
 Decoder = Callable[[bytes], Any]
 
 
-def decode_field(field: str, payload: bytes) -> Any:
-    """Return a payload as a Python value.
+def can_decode(field: str) -> bool:
+    """Return whether `decode_field` knows what to make of a field."""
+    return _plain_kind(field) in _DECODERS
 
-    `json` becomes a JSON value, `txt` a str, `cls` an int, `npy` a numpy array (without pickle), and images
-    a loaded `PIL.Image.Image` in the mode, depth and orientation they are stored in (the bytes decide
-    the format, so a PNG may be named jpg). Other fields, `.pkl` and `.pth` included, stay bytes: decoding
-    never runs code from a payload.
+
+def decode_field(field: str, payload: bytes) -> Any:
+    """Return a payload as a Python value, by the last part of the field's name.
+
+    `json` becomes a JSON value, `txt` a str, `cls` an int, `npy` a numpy array, read-only, that is a view of the
+    payload, `npz` a dict of arrays, `msgpack` what MessagePack holds, and images a loaded `PIL.Image.Image` in the
+    mode, depth and orientation they are stored in (the bytes decide the format, so a PNG may be named jpg). With
+    `.zst` or `.gz` behind, such as `json.zst`, the payload is decompressed first. Decoding never runs code from
+    a payload.
 
     Raises:
-        DecodeError: The payload is not what its field name says.
+        DecodeError: The payload is not what its field name says, or the name says nothing that is decoded, such as
+            `bin`, `pkl` and `pth`.
+        MissingDependencyError: The field needs a library that is not installed.
     """
-    kind = kind_of(field)
+    plain, suffix = split_compression(field)
+    kind = kind_of(plain)
     decode = _DECODERS.get(kind)
     if decode is None:
-        return payload
+        raise DecodeError(
+            f"field {field!r} has no decoder, which exist for {', '.join(_LABELS)} and images ({SHOWN_IMAGES}), "
+            f"also with .zst or .gz behind; its stored bytes are sample[{field!r}]"
+        )
     try:
-        return decode(payload)
+        return decode(payload if suffix is None else decompress(suffix, payload))
+    except MissingDependencyError:
+        raise
     except Exception as error:
         # Decoders raise many kinds of errors (PIL: SyntaxError, OSError, struct.error, ...).
-        raise _decode_error(field, kind, error) from error
+        raise _decode_error(field, kind if suffix is None else f"{kind}.{suffix}", error) from error
 
 
 def _decode_error(field: str, what: str, error: Exception) -> DecodeError:
@@ -54,19 +70,51 @@ def _image(payload: bytes) -> Any:
     return image
 
 
-def _npy(payload: bytes) -> Any:
-    import numpy as np
-
-    return np.load(io.BytesIO(payload), allow_pickle=False)
-
-
+SHOWN_IMAGES = "jpg, png, webp, ..."
 _LABELS: dict[str, Decoder] = {
     "json": json.loads,
     "txt": lambda payload: payload.decode(),
     "cls": int,
-    "npy": _npy,
+    "npy": view_npy,
+    "npz": decode_npz,
+    "msgpack": decode_msgpack,
 }
 _DECODERS: dict[str, Decoder] = {**_LABELS, **dict.fromkeys(IMAGE_EXTENSIONS, _image)}
+
+
+class ArrayDecoder:
+    """Decodes the arrays of one `npy` field into memory of their own, or into rows of a batch. Thread-safe."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def out_rows(self, count: int, payload: bytes) -> Pixels | None:
+        """Return memory for a batch of arrays like the one in `payload`; None if that does not decode."""
+        import numpy as np
+
+        try:
+            first = decode_field(self._field, payload)
+        except DecodeError:  # raised again where the sample is decoded
+            return None
+        return np.empty((count, *first.shape), first.dtype.newbyteorder("="))
+
+    def __call__(self, payload: bytes, out: Pixels | None = None) -> Any:
+        """Return the array: `out`, if that has its shape and dtype, else a copy.
+
+        Raises:
+            DecodeError: The payload is not an array.
+        """
+        import numpy as np
+
+        array = decode_field(self._field, payload)
+        if out is None or out.shape != array.shape or out.dtype != array.dtype.newbyteorder("="):
+            return np.array(array)
+        np.copyto(out, array)
+        return out
+
+    def finished(self, rows: Any) -> Any:
+        """Return a batch, or an array of it, as users get it."""
+        return rows
 
 
 class ImageDecoder:
@@ -85,12 +133,17 @@ class ImageDecoder:
     def __init__(self, field: str, name: str, options: ImageOptions) -> None:
         self.form: Form = form_of(name)
         self._field, self._name, self._options = field, name, options
+        self._suffix = split_compression(field)[1]
         self._simplejpeg = installed() if options.fast_jpeg and self.form.kind != "pil" else None
 
-    def out_rows(self, count: int) -> Pixels | None:
+    def out_rows(self, count: int, payload: bytes = b"") -> Pixels | None:  # noqa: ARG002 -- as for `ArrayDecoder`
         """Return memory for a batch of images, or None if their shape is not known beforehand."""
         size = self._options.size
         return None if size is None or self.form.kind == "pil" else self.form.empty(*size, count)
+
+    def finished(self, rows: Any) -> Any:
+        """Return a batch, or an image of it, as users get it."""
+        return self.form.finished(rows)
 
     def __call__(self, payload: bytes, out: Pixels | None = None) -> Any:
         """Return the image, written into `out` if given, which is one of the `out_rows`.
@@ -99,6 +152,8 @@ class ImageDecoder:
             DecodeError: The payload is not an image, or the form cannot hold it.
         """
         try:
+            if self._suffix is not None:
+                payload = decompress(self._suffix, payload)
             if self.form.kind == "pil":
                 return decode_with_pillow(payload, self.form, self._options)
             return self._array(payload, out)
@@ -144,29 +199,42 @@ def field_decoders(
     Args:
         fields: All fields of the dataset.
         decode: None leaves everything as bytes. A decoding name applies to all images. A mapping gives each
-            field a decoding name, a function of the payload (its errors become DecodeErrors), or None;
-            images it does not name stay bytes. Labels (json, txt, cls, npy) that a mapping does not name
-            are decoded as by `decode_field`, also if `decode` is a decoding name.
+            field a decoding name, a function of the stored payload (its errors become DecodeErrors), or None;
+            images it does not name stay bytes. Labels (json, txt, cls, npy, npz, msgpack) that a mapping does not
+            name are decoded as by `decode_field`, also if `decode` is a decoding name; arrays of npy are copies.
         options: Options for images that are decoded by name.
 
     Raises:
         OptionError: A decoding name is unknown, or `decode` is of another type.
         FieldNotFoundError: The mapping names a field that the dataset lacks.
+        MissingDependencyError: A field needs a library that is not installed.
     """
     fields = tuple(fields)
     if decode is None:
         return {}
     if isinstance(decode, str):
         form_of(decode)  # an unknown name is an error even without images
-        decode = {field: decode for field in fields if kind_of(field) in IMAGE_EXTENSIONS}
+        decode = {field: decode for field in fields if _plain_kind(field) in IMAGE_EXTENSIONS}
     if not isinstance(decode, Mapping):
         raise OptionError(f"decode is {decode!r}; expected a decoding name, or a mapping from field to one")
     for field in decode:
         if field not in fields:
             raise FieldNotFoundError(f"decode names field {field!r}; there are: {', '.join(fields) or 'none'}")
-    labels = {field: partial(decode_field, field) for field in fields if kind_of(field) in _LABELS}
+    labels = {field: _label(field) for field in fields if _plain_kind(field) in _LABELS and field not in decode}
     decoders: dict[str, Decoder | None] = {**labels, **{f: _chosen(f, how, options) for f, how in decode.items()}}
     return {field: function for field, function in decoders.items() if function is not None}
+
+
+def _plain_kind(field: str) -> str:
+    return kind_of(split_compression(field)[0])
+
+
+def _label(field: str) -> Decoder:
+    kind = _plain_kind(field)
+    check_installed(split_compression(field)[1])
+    if kind == "msgpack":
+        msgpack_module()
+    return ArrayDecoder(field) if kind == "npy" else partial(decode_field, field)
 
 
 def _chosen(field: str, how: Any, options: ImageOptions) -> Decoder | None:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from shardpack.codecs.compression import split_compression
 from shardpack.errors import FieldNotFoundError, OptionError
 from shardpack.order.epoch import EpochOrder
 from shardpack.read.read_many import read_samples
@@ -304,12 +305,13 @@ def _key_classes(shards: ShardCache, positions: Integers, done: Callable[[int], 
 
 
 def _json_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
-    if "json" not in shards.manifest.samples_per_field:
+    fields = tuple(name for name in shards.manifest.samples_per_field if split_compression(name)[0] == "json")
+    if not fields:
         raise FieldNotFoundError("no field 'json' to take classes from; use class_from=\"key\" (--class-from key)")
     classes: list[str | None] = []
     for begin in range(0, len(positions), LABELS_AT_ONCE):
-        for sample in read_samples(shards, positions[begin : begin + LABELS_AT_ONCE], ("json",)):
-            value = sample.decode("json") if "json" in sample else None
+        for sample in read_samples(shards, positions[begin : begin + LABELS_AT_ONCE], fields):
+            value = next(map(sample.decode, sample), None)
             label = value.get("label") if isinstance(value, dict) else value
             classes.append(None if label is None else json.dumps(label, sort_keys=True))
         done(len(classes))

@@ -62,7 +62,8 @@ class Sample(dict[str, Any]):
 
         Raises:
             FieldNotFoundError: The sample lacks the field.
-            DecodeError: The payload is not what the field's name says.
+            DecodeError: The payload is not what the field's name says, or the name says nothing that is decoded.
+            MissingDependencyError: The field needs a library that is not installed.
         """
         try:
             return decode_field(field, self[field])

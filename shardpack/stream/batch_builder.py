@@ -15,7 +15,7 @@ from itertools import chain
 from typing import Any
 
 from shardpack.codecs.collate import stacked
-from shardpack.codecs.decode import Decoder, ImageDecoder
+from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder
 from shardpack.errors import DecodeError, OptionError
 from shardpack.order.permutation import derive_key
 from shardpack.read.sample import Sample
@@ -23,6 +23,7 @@ from shardpack.read.sample import Sample
 Fields = dict[str, Any]
 Transform = Callable[[Fields], Mapping[str, Any]]
 
+_INTO_ROWS = (ArrayDecoder, ImageDecoder)  # decode into rows of the batch, which has their memory
 _SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has this number
 
 
@@ -65,7 +66,10 @@ class BatchBuilder:
         self.out_rows = {}
         if self.spec.transform is None:  # a transform may give other shapes, so its results are stacked
             for name, decode in self.spec.decoders.items():
-                if isinstance(decode, ImageDecoder) and (out_rows := decode.out_rows(count)) is not None:
+                first = self.samples[0] if self.samples else None
+                if first is None or name not in first or not isinstance(decode, _INTO_ROWS):
+                    continue
+                if (out_rows := decode.out_rows(count, first[name])) is not None:
                     self.out_rows[name] = out_rows
 
     def build_item(self, i: int) -> None:
@@ -85,8 +89,8 @@ class BatchBuilder:
         for name, payload in sample.items():
             decode = self.spec.decoders.get(name)
             if name in self.out_rows:
-                assert isinstance(decode, ImageDecoder)
-                fields[name] = decode(payload, self.out_rows[name][i])
+                assert isinstance(decode, _INTO_ROWS)
+                fields[name] = decode(payload, self.out_rows[name][i, ...])
             else:
                 fields[name] = payload if decode is None else decode(payload)
         return fields
@@ -135,8 +139,10 @@ class BatchBuilder:
 
     def _column(self, name: str, values: list[Any]) -> Any:
         decode = self.spec.decoders.get(name)
-        if name not in self.out_rows or not isinstance(decode, ImageDecoder):
+        if name not in self.out_rows or not isinstance(decode, _INTO_ROWS):
             return stacked(values)
         if any(value is None for value in values):
-            return [None if value is None else decode.form.finished(value) for value in values]
-        return decode.form.finished(self.out_rows[name])
+            return [None if value is None else decode.finished(value) for value in values]
+        if isinstance(decode, ArrayDecoder) and not all(value.base is self.out_rows[name] for value in values):
+            return stacked(values)  # the first had another shape than some other
+        return decode.finished(self.out_rows[name])

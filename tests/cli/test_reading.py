@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import shutil
 
@@ -104,6 +105,15 @@ def test_cat_prints_a_field_as_it_was_packed(packed, images):
     assert (done.returncode, done.stderr) == (0, b"")
     assert done.stdout == (images / "hat" / "01.jpg").read_bytes()
     assert program("cat", packed, "hat/01", "json").stdout == '{"label":1,"class":"hat"}', "no line feed of its own"
+
+
+def test_cat_shows_compressed_labels(run, tmp_path):
+    stored = gzip.compress(b'{"label": 3}')
+    with shardpack.ShardWriter(tmp_path / "out") as writer:
+        writer.write("a", {"json.gz": stored})
+    assert run("cat", tmp_path / "out", "a").out.splitlines()[-1].split(maxsplit=1) == ["json.gz", '{"label": 3}']
+    assert run("cat", tmp_path / "out", "a", "--json").json["values"] == {"json.gz": {"label": 3}}
+    assert program("cat", tmp_path / "out", "a", "json.gz", text=False).stdout == stored, "as it was packed"
 
 
 def test_cat_without_a_field_shows_what_there_is(run, packed, odd):

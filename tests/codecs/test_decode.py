@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 import io
-import pickle
+import sys
 from contextlib import suppress
 
 import numpy as np
@@ -13,8 +14,11 @@ from hypothesis import strategies as st
 from PIL import Image, features
 
 from shardpack.codecs import decode
-from shardpack.codecs.decode import decode_field
-from shardpack.errors import DecodeError
+from shardpack.codecs.arrays import encode_npy
+from shardpack.codecs.decode import can_decode, decode_field, field_decoders
+from shardpack.codecs.image import ImageOptions
+from shardpack.codecs.zstd import zstandard
+from shardpack.errors import DecodeError, MissingDependencyError
 from tests.conftest import make_jpeg
 
 KINDS = ["json", "txt", "cls", "npy", "jpg", "png", "webp", "tif", "gif", "bmp", "seg.png", "a.b.json"]
@@ -40,18 +44,64 @@ def test_the_error_names_field_and_cause():
     assert isinstance(got.value.__cause__, ValueError)
 
 
-@given(st.sampled_from(["pkl", "pth", "bin", "pyd", "x.pickle", "jpg.bak", ""]), st.binary(max_size=50))
-def test_other_fields_stay_bytes(field, payload):
-    assert decode_field(field, payload) is payload
+@given(
+    st.sampled_from(["pkl", "pth", "bin", "pyd", "x.pickle", "jpg.bak", "nii.gz", "zst", ""]), st.binary(max_size=50)
+)
+def test_other_fields_say_that_nothing_decodes_them(field, payload):
+    assert not can_decode(field)
+    with pytest.raises(DecodeError, match=r"has no decoder, which exist for json, .*; its stored bytes are sample\["):
+        decode_field(field, payload)
 
 
-def test_pickles_stay_bytes():
-    payload = pickle.dumps(print)
-    assert decode_field("pkl", payload) is payload
-    buffer = io.BytesIO()
-    np.save(buffer, np.array([print], object), allow_pickle=True)
-    with pytest.raises(DecodeError, match="allow_pickle"):
-        decode_field("npy", buffer.getvalue())
+@pytest.mark.parametrize("field", [*KINDS, "npz", "msgpack", "json.zst", "a.npy.gz", "png.zst"])
+def test_what_can_be_decoded(field):
+    assert can_decode(field)
+
+
+def test_compressed_fields_are_decompressed():
+    payload = gzip.compress(b'{"label": 3}')
+    assert decode_field("json.gz", payload) == {"label": 3}
+    assert decode_field("png.gz", gzip.compress(saved("PNG"))).size == (5, 4)
+    with pytest.raises(DecodeError, match=r"'a.json.gz' does not decode as json.gz: .*look at it"):
+        decode_field("a.json.gz", b'{"label": 3}')
+
+
+def test_the_lack_of_a_library_is_no_fault_of_the_payload(monkeypatch):
+    zstandard.cache_clear()
+    monkeypatch.setitem(sys.modules, "zstandard", None)
+    with pytest.raises(MissingDependencyError, match="zstd"):
+        decode_field("json.zst", b"")
+    with pytest.raises(MissingDependencyError, match="zstd"):
+        field_decoders(["json.zst"], "rgb8", ImageOptions())
+    assert not field_decoders(["json.zst"], None, ImageOptions()), "not decoded, so not needed"
+
+
+def test_decoders_of_a_loader_decompress_too():
+    decoders = field_decoders(["json.gz", "png.gz", "npy.gz", "bin.gz"], "l8", ImageOptions())
+    assert sorted(decoders) == ["json.gz", "npy.gz", "png.gz"]
+    assert decoders["json.gz"](gzip.compress(b"[1]")) == [1]
+    assert decoders["png.gz"](gzip.compress(saved("PNG", "L"))).tolist() == [[1] * 5] * 4
+    assert decoders["npy.gz"](gzip.compress(encode_npy(np.arange(3)))).tolist() == [0, 1, 2]
+    with pytest.raises(DecodeError, match=r"'png.gz' does not decode as l8"):
+        decoders["png.gz"](saved("PNG", "L"))
+    stored = field_decoders(["json.gz"], {"json.gz": len}, ImageOptions())
+    assert stored["json.gz"](b"1234") == 4, "a function gets the stored bytes"
+
+
+def test_arrays_of_a_loader_are_writable_copies_or_rows():
+    decode = field_decoders(["npy"], "rgb8", ImageOptions())["npy"]
+    array = np.arange(6, dtype=">i2").reshape(2, 3)
+    payload = encode_npy(array)
+    found = decode(payload)
+    assert found.flags.writeable
+    np.testing.assert_array_equal(found, array)
+    rows = decode.out_rows(2, payload)
+    assert (rows.shape, rows.dtype) == ((2, 2, 3), np.dtype("i2"))
+    assert decode(payload, rows[1]).base is rows
+    np.testing.assert_array_equal(rows[1], array)
+    other = decode(encode_npy(np.zeros(4)), rows[0])
+    assert (other.shape, other.base) == ((4,), None), "another shape has memory of its own"
+    assert decode.out_rows(2, b"garbage") is None
 
 
 def test_labels():

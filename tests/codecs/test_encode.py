@@ -82,11 +82,13 @@ def test_json_is_compact_utf8_in_the_order_given():
         ("json", {"a": "\ud800"}, "cannot be stored: .*surrogate"),
         ("json", {("a", "b"): 1}, "cannot be stored: keys must be"),
         ("txt", "\ud800", "'txt' cannot be stored: .*surrogate"),
-        ("cls", True, "'cls' got a bool; expected bytes"),
+        ("cls", True, "'cls' got a bool; expected an integer, or bytes"),
         ("cls", 1.0, "'cls' got a float"),
-        ("jpg", 5, r"'jpg' got a int; expected bytes \(images are not encoded here\)"),
+        ("jpg", 5, r"'jpg' got a int; expected an array, a PIL image, or bytes"),
         ("jpg", None, "NoneType"),
-        ("jpg", np.zeros((2, 2, 3), np.uint8), "got a ndarray"),
+        ("jpg", "photos/1.jpg", "'jpg' got a str; expected an array"),
+        ("json.gz", {"a": 1}, r"'json.gz' got a dict; expected bytes, or name it 'json.zst'"),
+        ("bin", np.zeros(2), r"'bin' got a ndarray; expected bytes; values are encoded in fields json, npy, npz"),
         ("npy", [1, 2], "got a list"),
     ],
 )
@@ -104,3 +106,12 @@ def test_values_that_contain_themselves_are_refused():
     for value in (loop, deep):
         with pytest.raises(OptionError, match="cannot be stored"):
             encode_field("json", value)
+
+
+@pytest.mark.parametrize(("field", "value"), [("json.zst", {"a": [1, "é"]}), ("txt.zst", "text"), ("cls.zst", 7)])
+def test_a_compressed_field_takes_values(field, value):
+    zstandard = pytest.importorskip("zstandard", reason="zstandard is not installed")
+    payload = encode_field(field, value)
+    assert zstandard.ZstdDecompressor().decompress(payload) == encode_field(field.removesuffix(".zst"), value)
+    assert decode_field(field, payload) == value
+    assert encode_field(field, payload) is payload, "bytes are stored as they are"

@@ -40,6 +40,8 @@ OWNERS = {
     # image: decoding to tensors, imported when asked for.
     "torch": ("torch.py", "codecs/image.py"),
     "simplejpeg": ("codecs/jpeg_turbo.py",),
+    "zstandard": ("codecs/zstd.py",),
+    "msgpack": ("codecs/message_pack.py",),
     "webdataset": ("webdataset.py",),
     "ray": ("ray.py",),
     "obstore": ("storage/",),

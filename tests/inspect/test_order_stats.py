@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import math
 from collections import Counter
@@ -134,6 +135,12 @@ def test_neighbours_are_as_far_apart_as_they_are(stored_by_class):
 def test_classes_from_the_json_field(stored_by_class):
     by_key = order_stats(stored_by_class.stream(shuffle="blocks", **SMALL))
     assert order_stats(stored_by_class.stream(shuffle="blocks", **SMALL), class_from="json") == by_key
+
+
+def test_classes_from_a_compressed_json_field(tmp_path):
+    samples = {f"{i:03d}": {"json.gz": gzip.compress(b'{"label":%d}' % (i % 4))} for i in range(20)}
+    ds = shardpack.open(write(tmp_path / "out", samples))
+    assert order_stats(ds.stream(shuffle="global"), class_from="json").num_classes == 4
 
 
 def test_labels_of_any_kind(tmp_path):

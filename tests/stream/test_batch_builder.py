@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
+from shardpack.codecs.arrays import encode_npy
+from shardpack.codecs.decode import ArrayDecoder
 from shardpack.errors import DecodeError
 from shardpack.read.sample import Sample
 from shardpack.stream.batch_builder import BatchBuilder, BatchSpec
@@ -79,3 +82,61 @@ def test_seeds_tell_samples_epochs_and_datasets_apart():
         seeds(samples(3, [1] * 3)),
     ]
     assert len({seed for some in [plain, *others] for seed in some}) == 15
+
+
+def arrays(*values):
+    made = []
+    for i, value in enumerate(values):
+        sample = Sample(npy=encode_npy(np.asarray(value)))
+        sample.position, sample.key = i, f"k{i}"
+        made.append(sample)
+    return made
+
+
+def array_spec(**options):
+    options = {"transform": None, "skip": False, "replace": True, "seed": 0, "epoch": 0, **options}
+    return BatchSpec(("npy",), {"npy": ArrayDecoder("npy")}, **options)
+
+
+@pytest.mark.parametrize("shape", [(2, 3), (4,), (), (0, 2)])
+def test_arrays_of_one_shape_are_read_into_the_batch(shape):
+    wanted = np.random.default_rng(0).integers(0, 99, (5, *shape)).astype(">i4")
+    batch, builder = built(array_spec(), arrays(*wanted))
+    assert batch["npy"] is builder.out_rows["npy"]
+    assert batch["npy"].dtype == np.dtype("i4"), "the machine's own byte order"
+    np.testing.assert_array_equal(batch["npy"], wanted)
+
+
+def test_arrays_of_other_shapes_make_a_list():
+    values = [np.zeros((2, 2)), np.ones((2, 2)), np.ones(3)]
+    batch, _ = built(array_spec(), arrays(*values))
+    assert [value.tolist() for value in batch["npy"]] == [value.tolist() for value in values]
+    batch, _ = built(array_spec(), arrays(np.zeros(2), np.ones(2, np.int8)))
+    assert [value.dtype.name for value in batch["npy"]] == ["float64", "int8"]
+
+
+def test_bad_arrays_are_replaced():
+    some = arrays([1, 2], [3, 4], [5, 6])
+    for bad in range(3):
+        broken = [Sample(sample) for sample in some]
+        broken[bad]["npy"] = b"garbage"
+        batch, builder = built(array_spec(skip=True), broken)
+        expected = [[1, 2], [3, 4], [5, 6]]
+        expected[bad] = expected[(bad + 1) % 3]
+        assert batch["npy"].tolist() == expected
+        assert len(builder.skipped) == 1
+
+
+def test_a_transform_may_change_its_arrays():
+    def halve(fields):
+        fields["npy"] //= 2
+        return fields
+
+    batch, _ = built(array_spec(transform=halve), arrays([2, 4], [6, 8]))
+    assert batch["npy"].tolist() == [[1, 2], [3, 4]]
+
+
+def test_a_batch_in_which_some_have_no_array():
+    batch, _ = built(array_spec(), [*arrays([1, 2]), Sample(txt=b"")])
+    assert batch["npy"][1] is None
+    assert batch["npy"][0].tolist() == [1, 2]

@@ -1,0 +1,159 @@
+"""NumPy arrays as payloads: `npy` (NumPy's NEP 1) and `npz`, a zip of them. Never pickle.
+
+A payload is read where it lies: an array of `npy` is a read-only view of the payload's memory.
+"""
+
+from __future__ import annotations
+
+import ast
+import io
+import operator
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.lib.format as npy_format
+import numpy.typing as npt
+
+from shardpack.codecs.compression import MAX_DECOMPRESSED_BYTES
+from shardpack.errors import DecodeError, OptionError
+
+Array = npt.NDArray[Any]
+_EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip: no clock in the bytes
+_MAGIC_BYTES = 8  # six of magic, two of version
+_LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the header's length, by version
+_MAX_HEADER_BYTES = 10_000  # as numpy.load has it, because headers are evaluated
+
+
+def encode_npy(value: Any) -> bytes:
+    """Return an array as `numpy.save` writes it, in C order and with its dtype.
+
+    Args:
+        value: An array, a NumPy scalar, or what has `__array__`, such as a tensor in main memory.
+
+    Raises:
+        OptionError: The value is not an array, or one that `npy` cannot hold without loss or pickle.
+    """
+    array = _as_array(value)
+    header = io.BytesIO()
+    facts = {"descr": npy_format.dtype_to_descr(array.dtype), "fortran_order": False, "shape": array.shape}
+    try:
+        npy_format.write_array_header_1_0(header, facts)
+    except ValueError as error:
+        raise OptionError(
+            f"dtype does not fit the header of an npy: {error}; shorten the names of its fields"
+        ) from error
+    data = array.reshape(-1).view(np.uint8).data if array.nbytes else b""
+    return b"".join((header.getvalue(), data))
+
+
+def _as_array(value: Any) -> Array:
+    if isinstance(value, np.ma.MaskedArray):
+        raise OptionError("a masked array would lose its mask; store value.filled(...), or two fields")
+    if not isinstance(value, (np.ndarray, np.generic)) and not hasattr(value, "__array__"):
+        raise OptionError(f"got a {type(value).__name__}, expected an array; store numpy.asarray(value, dtype)")
+    array = np.asarray(value)
+    dtype = array.dtype
+    if dtype.hasobject:
+        raise OptionError(f"dtype {dtype} holds Python objects, which only pickle could store; convert the array")
+    try:
+        kept = npy_format.descr_to_dtype(npy_format.dtype_to_descr(dtype)) == dtype
+    except (TypeError, ValueError):
+        kept = False
+    if not kept:
+        raise OptionError(f"npy cannot hold dtype {dtype}; convert the array, or store its bytes as another dtype")
+    return np.require(array, requirements="C").reshape(array.shape)
+
+
+def view_npy(payload: bytes | memoryview) -> Array:
+    """Return the array of a payload, as a read-only view of it: nothing is copied.
+
+    The view keeps the payload's memory alive. Bytes behind the array are passed over, as by `numpy.load`.
+
+    Raises:
+        DecodeError: The payload is no array, is cut short, or holds Python objects.
+    """
+    version = payload[6] if len(payload) >= _MAGIC_BYTES else 0
+    length_bytes = _LENGTH_BYTES.get(version)
+    if length_bytes is None or payload[:6] != b"\x93NUMPY" or payload[7]:
+        raise DecodeError("not an npy array: it does not begin like one")
+    begin = _MAGIC_BYTES + length_bytes
+    end = begin + int.from_bytes(payload[_MAGIC_BYTES:begin], "little")
+    if end - begin > _MAX_HEADER_BYTES or end > len(payload):
+        raise DecodeError(f"not an npy array: a header of {end - begin} bytes, of {len(payload)} in all")
+    shape, order, dtype = _parse_header(bytes(payload[begin:end]), version)
+    num_bytes = dtype.itemsize
+    for length in shape:
+        num_bytes *= length
+    if num_bytes > len(payload) - end:
+        raise DecodeError(
+            f"array is cut short: expected {num_bytes} bytes of {dtype} {shape}, got {len(payload) - end}"
+        )
+    array: Array = np.ndarray(shape, dtype, memoryview(payload).toreadonly(), end, order=order)
+    return array
+
+
+@lru_cache(maxsize=256)
+def _parse_header(text: bytes, version: int) -> tuple[tuple[int, ...], Any, np.dtype[Any]]:
+    """Return (shape, order, dtype); most arrays of a dataset have the same header, which takes 20 us to parse."""
+    try:
+        header = ast.literal_eval(text.decode("utf-8" if version == 3 else "latin-1").strip())
+        shape, fortran_order = header["shape"], header["fortran_order"]
+        dtype = npy_format.descr_to_dtype(header["descr"])
+        lengths = [operator.index(length) for length in shape]
+    except (ValueError, SyntaxError, TypeError, LookupError, MemoryError, RecursionError) as error:
+        raise DecodeError(f"not an npy array: header {text[:100]!r}") from error
+    if any(length < 0 for length in lengths):
+        raise DecodeError(f"not an npy array: shape {shape}")
+    if dtype.hasobject:
+        raise DecodeError("array holds Python objects, which only pickle could read (allow_pickle is off)")
+    return tuple(lengths), "F" if fortran_order else "C", dtype
+
+
+def encode_npz(value: Any) -> bytes:
+    """Return a dict of arrays as `numpy.savez` writes it: names in sorted order, uncompressed, without times.
+
+    Raises:
+        OptionError: The value is not a dict from names to arrays, or an array cannot be stored.
+    """
+    import zipfile
+
+    if not isinstance(value, Mapping):
+        raise OptionError(f"got a {type(value).__name__}, expected a dict from names to arrays")
+    for name in value:
+        if not isinstance(name, str) or not name or "\0" in name:
+            raise OptionError(f"{name!r} cannot name an array; give it a text")
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(value):
+            entry = zipfile.ZipInfo(f"{name}.npy", _EARLIEST)
+            entry.create_system, entry.external_attr = 3, 0o600 << 16  # the same on every system
+            try:
+                archive.writestr(entry, encode_npy(value[name]))
+            except OptionError as error:
+                raise OptionError(f"array {name!r}: {error.args[0]}") from error
+    return buffer.getvalue()
+
+
+def decode_npz(payload: bytes, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> dict[str, Array]:
+    """Return all arrays of a payload, each with memory of its own.
+
+    Raises:
+        DecodeError: The payload expands to more than `max_bytes`, or an entry is not an array.
+        Exception: `zipfile` raised an error of its own for garbage.
+    """
+    import zipfile
+
+    arrays: dict[str, Array] = {}
+    with zipfile.ZipFile(io.BytesIO(payload)) as archive:
+        entries = archive.infolist()
+        if sum(entry.file_size for entry in entries) > max_bytes:
+            raise DecodeError(f"expands to more than {max_bytes} bytes; read the stored bytes yourself")
+        for entry in entries:
+            with archive.open(entry) as file:  # which compares the CRC32 at its end
+                content = file.read(entry.file_size)
+            if len(content) != entry.file_size:
+                raise DecodeError(f"array {entry.filename!r} is cut short")
+            arrays[entry.filename.removesuffix(".npy")] = np.array(view_npy(content))
+    return arrays
