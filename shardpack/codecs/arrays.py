@@ -72,7 +72,7 @@ def view_npy(payload: bytes | memoryview) -> Array:
     The view keeps the payload's memory alive. Bytes behind the array are passed over, as by `numpy.load`.
 
     Raises:
-        DecodeError: The payload is no array, is cut short, or holds Python objects.
+        DecodeError: The payload is not an array, is cut short, or holds Python objects.
     """
     version = payload[6] if len(payload) >= _MAGIC_BYTES else 0
     length_bytes = _LENGTH_BYTES.get(version)
