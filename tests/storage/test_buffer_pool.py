@@ -41,6 +41,14 @@ def test_memory_is_used_again_once_released():
     assert (taken, second[0:1]) == (b"\1", b"\2")
 
 
+def test_blocks_that_fill_as_many_huge_pages_share_memory():
+    pool = BufferPool()
+    first = pool.get(4 * MIB + 5)
+    first.view[0] = 1
+    del first
+    assert pool.get(6 * MIB)[0:1] == b"\1"
+
+
 def test_what_is_held_is_never_given_out_again():
     pool = BufferPool()
 
