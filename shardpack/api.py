@@ -149,6 +149,7 @@ def pack(
     storage_options: Mapping[str, Any] | None = None,
     work_dir: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
+    compress: Mapping[str, str] | None = None,
 ) -> PackReport:
     """Pack images and labels into a dataset; return what was done.
 
@@ -182,6 +183,7 @@ def pack(
             ones are made; `jobs` + 1 of them must find room. None takes the temporary folder.
         progress: Called as progress(phase, done, total) with phases "list" (files), "check"
             (samples) and "pack" (bytes); the total is 0 where it is not known.
+        compress: For an iterable: fields to store compressed, as for `ShardWriter`: `{"json": "zstd:9"}`.
 
     Raises:
         SourceError: The source has problems: the first few are named, all are counted.
@@ -211,5 +213,6 @@ def pack(
             storage_options=storage_options,
             work_dir=work_dir,
             progress=progress,
+            compress=compress,
         ),
     )

@@ -42,6 +42,12 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
     Raises:
         OptionError: The source is something else, or an option does not fit it.
     """
+    if request.compress and isinstance(source, (str, os.PathLike, Listable)):
+        raise OptionError(
+            "compress is for an iterable, because the sizes of compressed fields are not known when the shards of "
+            "a folder or dataset are planned; write samples with ShardWriter(compress=...), or pack an iterable of "
+            "(key, fields), such as ds.stream()"
+        )
     if isinstance(source, (str, os.PathLike)):
         return _pack_listed(FolderSource(source, request.layout, request.annotations), out, request)
     if isinstance(source, Listable):

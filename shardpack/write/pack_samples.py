@@ -39,6 +39,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
         force=request.force,
         storage_options=request.storage_options,
         work_dir=request.work_dir,
+        compress=request.compress,
     )
     with writer:
         for number, (key, fields) in enumerate(_pairs(samples), start=1):

@@ -41,6 +41,7 @@ class PackRequest:
     storage_options: Mapping[str, Any] | None = None
     work_dir: str | os.PathLike[str] | None = None
     progress: Progress = no_progress
+    compress: Mapping[str, str] | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_shard_bytes", self.limits.max_bytes)

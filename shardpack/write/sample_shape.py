@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from operator import itemgetter
@@ -24,6 +25,7 @@ class SampleShape:
         header_bytes: Total header bytes when every member needs one block (keys of at most `plain_key` characters).
         plain_key: Longest key, in characters, whose members need one header block each.
         pick: Returns the values of a sample in the order of `fields`.
+        encoded: Names of the fields that came as values instead of bytes, in any sample so far.
     """
 
     fields: tuple[str, ...]
@@ -31,6 +33,7 @@ class SampleShape:
     header_bytes: int
     plain_key: int
     pick: Callable[[Mapping[str, Any]], tuple[Any, ...]]
+    encoded: set[str] = dataclasses.field(default_factory=set)
 
     def payloads(self, values: Mapping[str, Any]) -> Sequence[bytes]:
         """Return the payload of each field.
@@ -41,8 +44,16 @@ class SampleShape:
         picked = self.pick(values)
         for value in picked:
             if type(value) is not bytes:
-                return [encode_field(field, value) for field, value in zip(self.fields, picked, strict=True)]
+                return [self._payload(field, value) for field, value in zip(self.fields, picked, strict=True)]
         return picked
+
+    def _payload(self, field: str, value: Any) -> bytes:
+        if type(value) is bytes:
+            return value
+        payload = encode_field(field, value)
+        if not isinstance(value, (bytearray, memoryview)):
+            self.encoded.add(field)
+        return payload
 
     def tar_bytes(self, key: str, payloads: Sequence[bytes]) -> int:
         """Return the length of such a sample in a tar: headers, payloads and padding."""

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import Any
 
+from shardpack.codecs.encode import versions_for
 from shardpack.commit.lease import how_to_continue
 from shardpack.commit.open_target import open_target
 from shardpack.commit.transaction import Transaction
@@ -22,13 +23,14 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable
+from shardpack.write.compress_fields import CompressFields
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.request import as_classes
 from shardpack.write.sample_shape import SampleShape, shape_of
 from shardpack.write.shard_assembler import Chunk
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.sharding import ShardLimits
-from shardpack.write.transform import SampleTransform, rename_key
+from shardpack.write.transform import Pipeline, SampleTransform, rename_key
 
 
 class ShardWriter:
@@ -61,6 +63,7 @@ class ShardWriter:
         force: bool = False,
         storage_options: Mapping[str, Any] | None = None,
         work_dir: str | os.PathLike[str] | None = None,
+        compress: Mapping[str, str] | None = None,
     ):
         """Open `out` for a new dataset, which can be read after `close`.
 
@@ -76,15 +79,22 @@ class ShardWriter:
             storage_options: Options of the URL: region, endpoint, credentials, and others of the provider.
             work_dir: For URLs: local folder with space for two shards. Each is made there, uploaded while
                 the next one is written, and deleted.
+            compress: `{"json": "zstd:9"}` stores each field `json` as `json.zst`: zstd at level 1 to 22. Readers that
+                decode undo it. Needs the extra `zstd`.
 
         Raises:
+            MissingDependencyError: Fields are to be compressed, and zstandard is not installed.
             OutputExistsError: A dataset exists and `force` is off, or another packer is at work.
             StorageError: The folder or bucket cannot be written.
         """
         self._limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
         self._room = self._limits.max_bytes - len(END_OF_ARCHIVE)
         self._rename_keys = rename_keys
-        self._transform: SampleTransform | None = rename_key if rename_keys else None
+        self._compress = CompressFields.parse(compress)
+        steps: list[SampleTransform] = [rename_key] if rename_keys else []
+        if self._compress.by_field:
+            steps.append(self._compress)
+        self._transform = Pipeline(tuple(steps)) if steps else None
         self._classes = as_classes(classes)
         self._target = open_target(out, storage_options, work_dir=work_dir)
         self._chunk = Chunk()
@@ -141,15 +151,18 @@ class ShardWriter:
 
         Args:
             key: Unique in the dataset; "/" makes folders when the tar is unpacked.
-            fields: Field name -> payload. Bytes are stored as they are; "json" also accepts any JSON value,
-                "txt" a string, and "cls" an integer.
+            fields: Field name -> payload. Bytes are stored as they are; of other values, the last part of the
+                name ("png" of "seg.png") says how: "json" any JSON value, "txt" a string, "cls" an integer, "npy" an
+                array, "npz" a dict of arrays, "msgpack" what MessagePack can hold (extra `msgpack`), "png", "jpg" and
+                "webp" an array or a PIL image, of which no pixel changes silently. "json.zst" is compressed.
 
         Raises:
             InvalidKeyError: The key is not a string, or readers would split the key or a field differently.
             FormatError: The samples of the shard have more different fields than an index may have.
             DuplicateKeyError: The shard already has the key. Repeats across shards are found when the
                 later shard is finished, at the latest by `close`.
-            OptionError: A value is not something that its field can store.
+            OptionError: A field cannot store its value.
+            MissingDependencyError: A field needs a library that is not installed.
             SourceError: The sample does not fit in a shard.
             StorageError: The disk or the bucket refused.
         """
@@ -255,6 +268,8 @@ class ShardWriter:
             max_shard_samples=self._limits.max_samples,
             allow_oversized=self._limits.allow_oversized or None,
             rename_keys=self._rename_keys or None,
+            compress=self._compress.recorded(),
+            versions=self._versions() or None,
         )
         with self._writing():
             self._finisher.close()
@@ -266,6 +281,11 @@ class ShardWriter:
             )
             self._transaction.publish(files)
         self._closed = True
+
+    def _versions(self) -> dict[str, str]:
+        """Return the versions of the libraries that decided the bytes of fields."""
+        encoded = self._compress.encoded.union(*(shape.encoded for shape in self._shapes.values()))
+        return versions_for(encoded) | self._compress.versions()
 
     def abort(self) -> None:
         """Discard the shard being written, and publish nothing. Safe to call twice, and after `close`."""

@@ -7,6 +7,8 @@ may run in any process, and again after a kill.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from itertools import chain, starmap
 from typing import Any, Protocol
 
 from shardpack.format.naming import escape_key
@@ -23,3 +25,16 @@ class SampleTransform(Protocol):
 def rename_key(key: str, fields: Fields, /) -> Iterable[tuple[str, Fields]]:
     """Return the sample with a safe key, which `unescape_key` turns back into the original."""
     return ((escape_key(key), fields),)
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """Transforms in a row: each gets the samples that the one before returns."""
+
+    steps: tuple[SampleTransform, ...]
+
+    def __call__(self, key: str, fields: Fields, /) -> Iterable[tuple[str, Fields]]:
+        samples: Iterable[tuple[str, Fields]] = ((key, fields),)
+        for step in self.steps:
+            samples = chain.from_iterable(starmap(step, samples))
+        return samples

@@ -1,0 +1,80 @@
+"""`CompressFields`: some fields of each sample are stored compressed, under their name and a suffix."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from shardpack.codecs.compression import Compression, split_compression
+from shardpack.codecs.encode import encode_field
+from shardpack.codecs.zstd import zstd_versions
+from shardpack.errors import OptionError
+from shardpack.write.transform import Fields
+
+SHARDS = "shards"  # whole shards, not a field
+
+
+@dataclass(frozen=True, slots=True)
+class CompressFields:
+    """A transform that makes `json.zst` of `json`, for the fields that it names.
+
+    Attributes:
+        by_field: How each of them is compressed; samples may lack some.
+        encoded: Names of those that came as values instead of bytes, so far.
+    """
+
+    by_field: Mapping[str, Compression]
+    encoded: set[str] = field(default_factory=set, compare=False)
+
+    @classmethod
+    def parse(cls, compress: Mapping[str, str] | None) -> CompressFields:
+        """Return what `{"json": "zstd:9"}` says; None and an empty dict compress nothing.
+
+        Raises:
+            OptionError: A compression is unknown, or a field is compressed already.
+            MissingDependencyError: zstandard is not installed.
+        """
+        options = {} if compress is None else compress
+        if not isinstance(options, Mapping):
+            raise OptionError(f'compress is {options!r}, expected a dict such as {{"json": "zstd:9"}}')
+        for name in options:
+            if not isinstance(name, str) or name == SHARDS or split_compression(name)[1] is not None:
+                raise OptionError(f"compress names {name!r}, expected a field that is not compressed yet")
+        found = cls({name: Compression.parse(text) for name, text in options.items()})
+        found.versions()  # raises if the library is missing
+        return found
+
+    def recorded(self) -> dict[str, str] | None:
+        """Return the option for the manifest, level included; None if nothing is compressed."""
+        return {name: f"zstd:{how.level}" for name, how in sorted(self.by_field.items())} or None
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of the libraries that decide the compressed bytes."""
+        return zstd_versions() if self.by_field else {}
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what decides the bytes, library versions included."""
+        return {name: how.describe() for name, how in sorted(self.by_field.items())}
+
+    def __call__(self, key: str, fields: Fields, /) -> Iterable[tuple[str, Fields]]:
+        """Return the sample with fields compressed.
+
+        Raises:
+            OptionError: A value cannot be stored, or the sample has the compressed field already.
+        """
+        return ((key, dict(self._stored(name, value, fields) for name, value in fields.items())),)
+
+    def _stored(self, name: str, value: Any, fields: Fields) -> tuple[str, Any]:
+        how = self.by_field.get(name)
+        if how is None:
+            return name, value
+        stored = f"{name}.{how.suffix}"
+        if stored in fields:
+            raise OptionError(
+                f"a sample has both {name!r} and {stored!r}, which {name!r} is to be stored as; leave one out"
+            )
+        payload = encode_field(name, value)
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            self.encoded.add(name)
+        return stored, how.compress(payload)
