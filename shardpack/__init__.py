@@ -23,8 +23,7 @@ if TYPE_CHECKING:
     from shardpack.index.report import IndexReport
     from shardpack.index.run import index
     from shardpack.inspect.verify import VerifyReport, verify
-    from shardpack.read.sample import Sample
-    from shardpack.read.shard_reader import FieldLocation, SampleLocation
+    from shardpack.read.sample import FieldLocation, Sample, SampleLocation
     from shardpack.storage.stats import Stats
     from shardpack.stream.loader import Loader
     from shardpack.stream.mixed import MixedStream, mix
@@ -65,13 +64,13 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
         {
             "CopyReport": "edit.copy",
             "Dataset": "dataset",
-            "FieldLocation": "read.shard_reader",
+            "FieldLocation": "read.sample",
             "IndexReport": "index.report",
             "Loader": "stream.loader",
             "MixedStream": "stream.mixed",
             "PackReport": "write.report",
             "Sample": "read.sample",
-            "SampleLocation": "read.shard_reader",
+            "SampleLocation": "read.sample",
             "ShardInfo": "format.shard_info",
             "ShardWriter": "write.shard_writer",
             "Stats": "storage.stats",

@@ -1,8 +1,8 @@
-"""`Dataset`: what users see of reading. It joins `read/`, which has the samples, and `stream/`, which orders them.
+"""`Dataset`: the users' interface to reading. It joins `read/`, which reads samples, and `stream/`, which orders them.
 
 ds[12]      `ShardCache`: position --> shard --> payloads cut from its map, or read by range
-ds["key"]   `KeyLookup`: key --> position, and on as above
-ds.select   `Selection`: which samples a view has, and what users' positions and keys mean
+ds["key"]   `KeyLookup`: key --> position, then as above
+ds.select   `Selection`: the samples of a view, and the translation of users' positions and keys
 """
 
 from __future__ import annotations
@@ -21,12 +21,11 @@ from shardpack.order.options import DEFAULT_BLOCK_BYTES, as_shuffle
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_manifest import load_generation
 from shardpack.read.open_shards import open_shards
-from shardpack.read.read_many import read_listed, read_samples
-from shardpack.read.sample import Sample
+from shardpack.read.read_many import read_local, read_samples
+from shardpack.read.sample import Sample, SampleLocation
 from shardpack.read.selection import Selection
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_list import ShardList
-from shardpack.read.shard_reader import SampleLocation
 from shardpack.sources.dataset import list_samples
 from shardpack.sources.listing import Listing
 from shardpack.storage.locations import DatasetStores, LocationOptions
@@ -44,25 +43,24 @@ Positions = npt.NDArray[np.int64] | range
 class Dataset:
     """A packed dataset, or a view of some of its samples, open for reading.
 
-    Made by `shardpack.open`. Safe in threads and after fork; pickles as (stores, options, generation,
-    checksum of the manifest), so that worker processes open their own handles, of this very
-    generation. Opening costs the manifest; a shard's index is read when the shard is first needed,
-    and kept within a limit of memory.
+    Created by `shardpack.open`. Safe in threads and after fork. Its pickle holds stores, options, generation and
+    the manifest's checksum, so worker processes open their own handles, of exactly this generation. Opening
+    reads the manifest; a shard's index is read when the shard is first needed, and cached within a memory limit.
     """
 
     def __init__(self, selection: Selection, *, verify: bool | None = None) -> None:
-        self._selection, self._shards, self._verify = selection, selection.shards, verify
-        self._position_of = selection.position_of if selection.positions is not None else selection.lookup.position
-        self._plain_total = len(selection) if selection.positions is None else 0  # positions that need no translation
+        self._selection, self._cache, self._verify = selection, selection.cache, verify
+        self._find_key = selection.lookup.find if selection.positions is None else selection.resolve_key
+        self._num_plain = len(selection) if selection.positions is None else 0  # positions that need no translation
 
     def __reduce__(self) -> tuple[Any, ...]:
-        shards = self._shards
-        which = shards.manifest.generation, shards.manifest_crc32c
-        return (_reopen, (shards.stores, self._verify, self._selection.positions, *which))
+        cache = self._cache
+        which = cache.manifest.generation, cache.manifest_crc32c
+        return (_reopen, (cache.stores, self._verify, self._selection.positions, *which))
 
     def __repr__(self) -> str:
         view = "" if self._selection.positions is None else f" of {self._selection.num_stored}"
-        return f"<Dataset {self.location!r}: {len(self)}{view} samples, {len(self._shards)} shards>"
+        return f"<Dataset {self.location!r}: {len(self)}{view} samples, {len(self._cache)} shards>"
 
     def __enter__(self) -> Dataset:
         return self
@@ -71,30 +69,30 @@ class Dataset:
         self.close()
 
     def close(self) -> None:
-        """Let go of threads, connections, maps and descriptors, those of views too; a later read opens them again."""
-        self._shards.close()
-        self._shards.stores.close()
+        """Release threads, connections, maps and descriptors, those of views too; a later read opens them again."""
+        self._cache.close()
+        self._cache.stores.close()
 
-    # What is there
+    # Properties
 
     @property
     def location(self) -> str:
         """Where the dataset was opened."""
-        return self._shards.stores.location
+        return self._cache.stores.location
 
     @property
     def manifest(self) -> Manifest:
         """The parsed manifest."""
-        return self._shards.manifest
+        return self._cache.manifest
 
     @property
     def shards(self) -> ShardList:
-        """All shards of the dataset, in order, also for a view: a sequence that makes each when it is asked for."""
-        return self._shards.table
+        """All shards of the dataset, in order, also for a view: a sequence that creates each when it is asked for."""
+        return self._cache.shard_list
 
     def shard_url(self, number: int) -> str:
-        """Return where a shard lies, which may be elsewhere than its index: a path or a URL."""
-        return self._shards.stores.url(self.shards[number])
+        """Return the path or URL of a shard, which may be in another place than its index."""
+        return self._cache.stores.url(self.shards[number])
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -103,7 +101,7 @@ class Dataset:
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Class names in label order, where the source had classes."""
+        """Class names in label order; None if the source had no classes."""
         return self.manifest.classes
 
     @property
@@ -115,11 +113,11 @@ class Dataset:
         return len(self._selection)
 
     def keys(self) -> Iterator[str]:
-        """Yield the keys in order. Costs the index of each shard, and no payload."""
+        """Yield the keys in order. Reads the index of each shard, and no payload."""
         return self._selection.keys()
 
     def entries(self) -> Iterator[SampleLocation]:
-        """Yield where each sample lies, in order; see `locate`. Costs the index of each shard, and no payload."""
+        """Yield where each sample is stored, in order; see `locate`. Reads the index of each shard, and no payload."""
         return self._selection.locations()
 
     @overload
@@ -129,30 +127,31 @@ class Dataset:
     def locate(self, item: list[Any] | tuple[Any, ...] | range | npt.NDArray[Any]) -> list[SampleLocation]: ...
 
     def locate(self, item: Any) -> SampleLocation | list[SampleLocation]:
-        """Return where each field of a sample lies: URL, offset, size, CRC32C. A list of them for many items.
+        """Return where each field of a sample is stored: URL, offset, size, CRC32C. For many items, return a list.
 
-        Costs the index of each shard, all fetched together, and no payload.
+        Reads the indexes of their shards, fetched together, and no payload.
 
         Raises:
-            PositionError, UnknownKeyError: As for `ds[item]`.
+            PositionError: A position is out of range.
+            UnknownKeyError: No sample has one of the keys.
         """
         if not isinstance(item, Iterable) or isinstance(item, str):
             return self._selection.locate(self._selection.resolve([item]))[0]
         return self._selection.locate(self._selection.resolve(item))
 
     def listing(self) -> Listing:
-        """Return the samples as `shardpack.pack` takes them: where their bytes lie. Costs the index of each shard."""
+        """Return the samples as `shardpack.pack` takes them: where their bytes are. Reads the index of each shard."""
         return list_samples(
             self._selection.stored(),
             location=self.location,
-            manifest_crc32c=self._shards.manifest_crc32c,
+            manifest_crc32c=self._cache.manifest_crc32c,
             classes=self.classes,
         )
 
     def __contains__(self, key: object) -> bool:
-        """Return whether a sample has this key. For integers: whether it is a position."""
+        """Return whether a sample has this key; for an integer, whether it is a valid position."""
         if isinstance(key, str):
-            return bool(self._selection.positions_of(key))
+            return self._selection.has_key(key)
         try:
             self._selection.position(key)
         except (OptionError, PositionError):
@@ -161,7 +160,7 @@ class Dataset:
 
     def stats(self) -> Stats:
         """Return what reading has cost so far: requests and bytes."""
-        return self._shards.stores.stats()
+        return self._cache.stores.stats()
 
     # Samples
 
@@ -172,52 +171,55 @@ class Dataset:
     def __getitem__(self, item: slice | list[Any] | tuple[Any, ...] | npt.NDArray[Any]) -> list[Sample]: ...
 
     def __getitem__(self, item: Any) -> Sample | list[Sample]:
-        """Return one sample by position or key; a list of them for a slice or a list.
+        """Return one sample by position or key; for a slice or a list, return a list of samples.
 
-        Cost of one sample: one range; none once its shard is mapped (see `read/shard_cache.py`). By key:
-        one page of the key index more. `-1` is the last sample.
+        One sample costs one range, or nothing once its shard is mapped (see `read/shard_cache.py`). The first
+        sample of a shard also costs the shard's index, and perhaps a page of the shard table. A key also costs
+        a page of the key index, unless it is cached. `-1` is the last sample.
 
         Raises:
-            PositionError: There is no such position (an IndexError).
-            UnknownKeyError: There is no such key (a KeyError).
-            CorruptShardError, CorruptIndexError, StaleIndexError: What was read is not what was packed.
+            PositionError: The position is out of range (an IndexError).
+            UnknownKeyError: No sample has this key (a KeyError).
+            CorruptShardError, CorruptIndexError: The shard or an index is damaged.
+            StaleIndexError: An index does not match its shard.
         """
-        if item.__class__ is not int or not 0 <= item < self._plain_total:
+        if item.__class__ is not int or not 0 <= item < self._num_plain:
             if isinstance(item, str):
-                item = self._position_of(item)
+                item = self._find_key(item)
             elif isinstance(item, slice):
                 return self.get_many(range(*item.indices(len(self))))
             elif isinstance(item, (list, tuple, range)) or (isinstance(item, np.ndarray) and item.ndim):
                 return self.get_many(item)
             else:
                 item = self._selection.position(item)
-        table = self._shards.open
+        table = self._cache.by_position  # looked up here: a call would cost a tenth of a mapped sample
         shard = table.mapped[bisect_right(table.bounds, item)]
-        return self._shards.read(item) if shard is None else shard.cut(item)
+        return self._cache.read(item) if shard is None else shard.cut(item)
 
     def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:
-        """Return samples in the order asked; reads are sorted, merged and announced together.
+        """Return samples in the order asked; reads are sorted, merged and made concurrently.
 
         Args:
-            items: Positions and keys, mixed as you like; repeats are fine.
-            fields: Read only these. Fields that a sample lacks are missing from it.
+            items: Positions and keys in any mixture; repeats are allowed.
+            fields: The fields to read. A field that a sample lacks is missing from the result.
 
         Raises:
-            FieldNotFoundError: No sample of the dataset has this field.
-            PositionError, UnknownKeyError: As for one sample, before anything is read.
+            FieldNotFoundError: No sample of the dataset has one of the fields.
+            PositionError: A position is out of range. No payload was read.
+            UnknownKeyError: No sample has one of the keys. No payload was read.
         """
-        if fields is None and not self._shards.stores.remote and (plain := self._selection.plain(items)) is not None:
-            return read_listed(self._shards, *plain)
+        if fields is None and not self._cache.stores.remote and (plain := self._selection.plain(items)) is not None:
+            return read_local(self._cache, *plain)
         wanted = None if fields is None else self._selection.check_fields(fields)
-        return read_samples(self._shards, self._selection.resolve(items), wanted)
+        return read_samples(self._cache, self._selection.resolve(items), wanted)
 
     def decode(self, sample: Sample) -> dict[str, Any]:
         """Return the sample's fields as Python values: a new dict.
 
-        `json` as JSON gives it, `txt` str, `cls` int, `npy` a read-only array on the sample's own bytes, `npz` a
-        dict of arrays, `msgpack` its value, images as PIL images, unchanged in mode, depth and orientation;
-        fields with `.zst` or `.gz` behind are decompressed first. Anything else stays bytes: asked for by itself,
-        `sample.decode(field)`, it is an error.
+        `json` becomes what JSON holds, `txt` str, `cls` int, `npy` a read-only array on the sample's own bytes, `npz`
+        a dict of arrays, `msgpack` its value, and an image a PIL image, unchanged in mode, depth and orientation.
+        Fields that end in `.zst` or `.gz` are decompressed first. Any other field stays bytes here;
+        `sample.decode(field)` refuses it.
 
         Raises:
             DecodeError: A payload is not what its field's name says.
@@ -234,14 +236,14 @@ class Dataset:
     # Views and streams
 
     def select(self, items: Iterable[int | str]) -> Dataset:
-        """Return a view of some samples, in the order given: it has a length, seeks and streams.
+        """Return a view of some samples, in the order given; it is indexed and streamed like a dataset.
 
-        A sample of a view keeps the `position` it has in the whole dataset.
+        A sample of a view keeps its `position` in the whole dataset.
         """
         return Dataset(self._selection.select(items), verify=self._verify)
 
     def __iter__(self) -> Iterator[Sample]:
-        """Yield the samples in stored order; the same as `iter(ds.stream())`."""
+        """Yield the samples in stored order, as `ds.stream()` does."""
         return iter(self.stream())
 
     def stream(
@@ -259,34 +261,33 @@ class Dataset:
         fields: Sequence[str] | None = None,
         memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
     ) -> Stream:
-        """Return an iterable over one rank's share of an epoch; it can be stopped and resumed anywhere.
+        """Return an iterable over one rank's share of an epoch; it can be stopped and resumed at any sample.
 
-        The order is arithmetic on (seed, epoch, dataset, options), the same on every machine
-        (SPEC 7). The global batches do not depend on the world size, nor on workers.
+        The order is computed from (seed, epoch, dataset, options) and is the same on every machine
+        (SPEC 7). The global batches do not depend on the world size or the number of workers.
 
         Args:
-            shuffle: "none" for stored order; "shards" for permuted shards, samples inside as
-                stored; "blocks" (or True) for permuted blocks, mixed in a window of blocks;
-                "global" for a permutation of all samples, at the price of a read each.
+            shuffle: "none" for stored order; "shards" for permuted shards with samples in stored order;
+                "blocks" (or True) for permuted blocks, mixed in a window of blocks; "global" for a
+                permutation of all samples, which costs one read per sample.
             seed: Any integer.
-            rank, world_size: This process, of how many; they share the epoch.
-            batch_size: Samples a rank takes in a step. None: as few as the partitions allow.
-            tail: What ranks do that cannot share the last step alike: "pad" repeats a sample on
-                some so that all get the same number, "drop" leaves one out on some, "exact" does
-                neither (for evaluation: each sample once, ranks may differ by one).
-            partitions: Parts that the order is cut into: a run resumes at every world size that divides
-                them. By default as many up to 64 as the batch allows; the world size where samples come
-                as stored ("none", "shards").
-            block_bytes: For "blocks": about how long a block is, in bytes or like "4MiB".
-            window_blocks: For "blocks": how many blocks are mixed at a time, over all partitions and
-                ranks; 32 times the world size by default. A resumed run keeps it.
-            fields: Read only these.
-            memory_bytes: What of a remote dataset is held and under way at most, a rank, or one batch if
-                that is more. Blocks that do not fit are read sample by sample.
+            rank, world_size: The number of this process, and of how many that share the epoch.
+            batch_size: Samples per rank and step. None: as few as the partitions allow.
+            tail: What to do if the last step cannot be shared equally: "pad" repeats a sample on some ranks so
+                that all get the same number, "drop" leaves one out on the others, "exact" does neither
+                (for evaluation: each sample once, ranks may differ by one).
+            partitions: Parts that the order is cut into; a run resumes at every world size that divides them.
+                Default: as many up to 64 as the batch allows; for "none" and "shards", the world size.
+            block_bytes: For "blocks": approximate length of a block, in bytes or like "4MiB".
+            window_blocks: For "blocks": number of blocks mixed at a time, over all partitions and
+                ranks. Default: 32 times the world size. A resumed run keeps it.
+            fields: The fields to read; None for all.
+            memory_bytes: Upper limit per rank on bytes held and in flight for a remote dataset; always at least
+                one batch. Blocks that do not fit are read sample by sample.
 
         Raises:
-            OptionError: An option is out of range, or they do not fit together.
-            FieldNotFoundError: No sample of the dataset has this field.
+            OptionError: An option is out of range, or options contradict each other.
+            FieldNotFoundError: No sample of the dataset has one of the fields.
         """
         return Stream(
             DatasetEpochs(
@@ -303,26 +304,26 @@ class Dataset:
         )
 
     def stream_source(self, fields: Sequence[str] | None = None) -> Source:
-        """Return the samples as streams and mixes take them.
+        """Return the samples in the form that streams and mixes take.
 
         Raises:
-            FieldNotFoundError: No sample of the dataset has this field.
+            FieldNotFoundError: No sample of the dataset has one of the fields.
         """
         selection = self._selection
-        return Source(selection.shards, selection.array, None if fields is None else selection.check_fields(fields))
+        return Source(selection.cache, selection.array, None if fields is None else selection.check_fields(fields))
 
-    loader = open_loader  # a method: its long list of options is explained where it is
+    loader = open_loader  # a method whose many options are explained there
 
     # Lookup
 
     def position_of(self, key: str) -> int:
-        """Return the position of a key. Costs one page of the key index and one key of a shard index.
+        """Return the position of a key. Costs a page of the key index and the index of a shard, unless cached.
 
         Raises:
-            UnknownKeyError: No sample (of this view) has it.
-            DuplicateKeyError: Several samples have it (only in datasets that others wrote).
+            UnknownKeyError: No sample (of this view) has this key.
+            DuplicateKeyError: Several samples have this key, in a dataset that another tool wrote.
         """
-        return self._position_of(key)
+        return self._find_key(key)
 
 
 def _reopen(
@@ -330,8 +331,8 @@ def _reopen(
 ) -> Dataset:
     manifest = load_generation(stores.sidecars, generation, manifest_crc32c)
     checks = stores.checks_reads if verify is None else verify
-    shards = ShardCache(stores, manifest, manifest_crc32c=manifest_crc32c, verify=checks)
-    return Dataset(Selection(shards, KeyLookup(shards), positions), verify=verify)
+    cache = ShardCache(stores, manifest, manifest_crc32c=manifest_crc32c, verify=checks)
+    return Dataset(Selection(cache, KeyLookup(cache), positions), verify=verify)
 
 
 def open_dataset(
@@ -342,6 +343,6 @@ def open_dataset(
     options: LocationOptions | None = None,
     limits: CacheLimits | None = None,
 ) -> Dataset:
-    """Return the dataset in a store; see `open_shards`, whose arguments and errors it has."""
-    shards = open_shards(store, verify=verify, sidecars=sidecars, options=options, limits=limits)
-    return Dataset(Selection(shards, KeyLookup(shards)), verify=verify)
+    """Return the dataset in a store. Arguments and errors as for `open_shards`."""
+    cache = open_shards(store, verify=verify, sidecars=sidecars, options=options, limits=limits)
+    return Dataset(Selection(cache, KeyLookup(cache)), verify=verify)

@@ -86,10 +86,10 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
     def __init__(self, load: Load, segment: KeySegment, *, path: str) -> None:
         super().__init__(load, segment, SCHEMA, num_rows=segment.num_keys, max_pages=MAX_PAGES_KEPT, path=path)
 
-    def unique_position(self, hashed: int) -> int:
-        """Return the position of the only key with this hash, or -1: then call `positions`.
+    def find_fast(self, hashed: int) -> int:
+        """Return the position of the only key with this hash, or -1: then call `find`.
 
-        The fast path of a look-up by key, for pages that are cached: half the time of `positions`.
+        The fast path of a look-up by key, for pages that are cached: half the time of `find`.
         """
         if not self._pages:
             return -1
@@ -104,7 +104,7 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
         position: int = positions[row]
         return position
 
-    def positions(self, hashed: int) -> list[int]:
+    def find(self, hashed: int) -> list[int]:
         """Return all positions whose key has this hash, ascending; usually none or one.
 
         Raises:
@@ -187,18 +187,18 @@ class KeyIndex:
     def __init__(self, segments: Sequence[KeySegmentReader]) -> None:
         self._segments = tuple(segments)
         self._starts = list(accumulate((s.segment.num_keys for s in segments), initial=0))
-        # With several segments, -1 of one could hide a key of another: `positions` has to look.
-        # Returns the stored position of the only key with a hash, or -1: then call `positions`. Saves a call.
-        self.unique_position: Callable[[int], int] = _no_position
+        # With several segments, -1 of one could hide a key of another: `find` has to look.
+        # Returns the stored position of the only key with a hash, or -1: then call `find`. Saves a call.
+        self.find_fast: Callable[[int], int] = _no_position
         if len(self._segments) == 1:
-            self.unique_position = self._segments[0].unique_position
+            self.find_fast = self._segments[0].find_fast
 
-    def positions(self, hashed: int) -> list[int]:
+    def find(self, hashed: int) -> list[int]:
         """Return all stored positions whose key has this hash, ascending; usually none or one."""
         return [
             start + position
             for start, segment in zip(self._starts, self._segments, strict=False)
-            for position in segment.positions(hashed)
+            for position in segment.find(hashed)
         ]
 
     def needed(self, hashes: npt.NDArray[np.uint64]) -> list[tuple[int, Range]]:

@@ -13,8 +13,7 @@ import numpy as np
 
 from shardpack.errors import DuplicateKeyError, OptionError
 from shardpack.format.manifest import Manifest
-from shardpack.read.sample import Sample
-from shardpack.read.shard_reader import SampleLocation
+from shardpack.read.sample import Sample, SampleLocation
 from shardpack.runtime.progress import Progress, no_progress
 
 BATCH = 256  # samples per `get_many`, unless they are large

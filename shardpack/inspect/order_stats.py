@@ -295,7 +295,7 @@ def _entropy(batches: Integers, kinds: int) -> float:
 
 def _key_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
     classes: list[str | None] = []
-    for number, begin, end in shards.runs(positions):
+    for number, begin, end in shards.shard_list.runs(positions):
         shard = shards.get(number)
         for position in positions[begin:end].tolist():
             folder, slash, _ = shard.keys.text_at(position).partition("/")

@@ -1,31 +1,58 @@
-"""`Sample`: what every way of reading returns."""
+"""The values that reading returns: `Sample`, and where a sample is stored."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, FieldNotFoundError
 
 
+@dataclass(frozen=True, slots=True)
+class FieldLocation:
+    """Where the payload of one field is stored: bytes `offset` to `offset + size` of an object.
+
+    Attributes:
+        url: Path or URL of the shard.
+        offset, size: In bytes, from the shard's start.
+        crc32c: CRC32C of the payload; None if the shard was indexed without reading payloads.
+    """
+
+    url: str
+    offset: int
+    size: int
+    crc32c: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class SampleLocation:
+    """Where one sample is stored, field by field; `shard` is the name of its shard."""
+
+    key: str
+    position: int
+    shard: str
+    fields: dict[str, FieldLocation]
+
+
 class KeySource(Protocol):
-    """What knows the keys of some positions without reading anything."""
+    """An object that knows the keys at some positions without reading anything."""
 
     def key_at(self, position: int) -> bytes:
-        """Return the key of a position, as UTF-8."""
+        """Return the key at a position, as UTF-8."""
         ...
 
 
 class Sample(dict[str, Any]):
     """One sample: a dict from field name to payload bytes, fields in sorted order.
 
-    The bytes are the sample's own; it may be kept, changed, pickled and sent anywhere. One made by
-    hand, `Sample(jpg=...)`, has the key "" and the position -1 until they are set.
+    The bytes are the sample's own: it may be kept, changed, pickled and sent anywhere. A sample created by
+    the user, `Sample(jpg=...)`, has the key "" and the position -1 until they are set.
 
     Attributes:
-        position: Its number in the dataset.
-        source: In a mix, the number of the dataset it is from; else None.
-        stored_key: The key as readers set it; `key` is what it says.
+        position: The sample's position in the dataset.
+        source: In a mix, the number of the dataset that the sample is from; otherwise None.
+        stored_key: The key as readers set it, which `key` decodes.
     """
 
     __slots__ = ("position", "source", "stored_key")
@@ -37,7 +64,7 @@ class Sample(dict[str, Any]):
     if not TYPE_CHECKING:
 
         def __getattr__(self, name: str) -> Any:
-            """Return what an attribute is that nobody has set: readers set as few as they can."""
+            """Return the default of an attribute that is not set: readers set as few as they can."""
             try:
                 return _UNSET[name]
             except KeyError:
@@ -45,7 +72,7 @@ class Sample(dict[str, Any]):
 
     @property
     def key(self) -> str:
-        """Its name. Costs no read."""
+        """The sample's name. Costs no read."""
         key = self.stored_key
         if isinstance(key, str):
             return key

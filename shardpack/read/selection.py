@@ -1,6 +1,6 @@
-"""Which samples of a dataset are meant: all of them or those of a view, and what users ask for as positions.
+"""The samples of a dataset or view, and the translation of users' positions and keys into stored positions.
 
-what users ask: 12, -1, "key", slices, arrays --`resolve`--> stored positions --`read_many`--> samples
+12, -1, "key", lists, arrays --`resolve`--> stored positions --`read_many`--> samples
 """
 
 from __future__ import annotations
@@ -14,70 +14,71 @@ from typing import Any, cast
 import numpy as np
 
 from shardpack.errors import FieldNotFoundError, OptionError, PositionError, UnknownKeyError
-from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.read_many import groups
+from shardpack.read.key_lookup import KeyLookup, only_match
+from shardpack.read.sample import SampleLocation
 from shardpack.read.shard_cache import ShardCache
-from shardpack.read.shard_reader import SampleLocation, ShardReader
+from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arguments import integer_or_none
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 
-SHARDS_AT_ONCE = 64  # whose indexes are fetched together where all of them are gone through
+SHARDS_AT_ONCE = 64  # shards whose indexes are fetched together when going through all samples
 
 
 class Selection:
     """Samples of a dataset, in order. Safe in threads; immutable.
 
     Attributes:
-        shards: Where samples are read.
+        cache: Opens the shards.
         lookup: Finds keys, in the whole dataset.
-        positions: Of a view: an array, or a range, which takes no memory; None for all samples.
+        positions: The stored positions of a view: an array, or a range, which takes no memory; None for all samples.
+        num_stored: Number of samples in the whole dataset.
     """
 
-    def __init__(self, shards: ShardCache, lookup: KeyLookup, positions: Integers | range | None = None) -> None:
-        self.shards, self.lookup, self.positions = shards, lookup, positions
-        self.num_stored = shards.manifest.num_samples
+    def __init__(self, cache: ShardCache, lookup: KeyLookup, positions: Integers | range | None = None) -> None:
+        self.cache, self.lookup, self.positions = cache, lookup, positions
+        self.num_stored = cache.manifest.num_samples
 
     def __len__(self) -> int:
         return self.num_stored if self.positions is None else len(self.positions)
 
     @cached_property
     def array(self) -> Integers | None:
-        """Positions of a view as an array; None for all samples."""
+        """The positions of a view as an array; None for all samples."""
         if isinstance(self.positions, range):
             return np.arange(self.positions.start, self.positions.stop, self.positions.step, dtype=np.int64)
         return self.positions
 
     def select(self, items: Iterable[int | str]) -> Selection:
-        """Return some of these samples, in the order given. All of them in order are the whole dataset again."""
+        """Return some of these samples, in the order given; all samples in stored order are the dataset itself."""
         positions: Integers | range
         if isinstance(items, range) and (self.positions is None or isinstance(self.positions, range)):
             positions = self._checked_range(items)
-            is_whole = positions == range(self.num_stored)
+            is_all = positions == range(self.num_stored)
         else:
             positions = self.resolve(items)
-            is_whole = len(positions) == self.num_stored and bool((positions == np.arange(self.num_stored)).all())
-        return Selection(self.shards, self.lookup, None if is_whole else positions)
+            is_all = len(positions) == self.num_stored and bool((positions == np.arange(self.num_stored)).all())
+        return Selection(self.cache, self.lookup, None if is_all else positions)
 
     def _checked_range(self, items: range) -> range:
         for end in (items[0], items[-1]) if items else ():
             self.position(end)
         if items and min(items[0], items[-1]) < 0:
-            if items[0] >= 0 or items[-1] >= 0:  # wraps around: no range
+            if items[0] >= 0 or items[-1] >= 0:  # wraps around, so it is not a range
                 raise OptionError(f"{items!r} counts from both ends; write a list of positions")
             items = range(items.start + len(self), items.stop + len(self), items.step)
-        whole = range(self.num_stored) if self.positions is None else self.positions
-        assert isinstance(whole, range)
-        return whole[items.start : items.stop if items.stop >= 0 else None : items.step] if items else range(0)
+        own = range(self.num_stored) if self.positions is None else self.positions
+        assert isinstance(own, range)
+        return own[items.start : items.stop if items.stop >= 0 else None : items.step] if items else range(0)
 
-    # From what users ask to positions
+    # From users' positions and keys to stored positions
 
     def position(self, item: Any) -> int:
         """Return the stored position of a position in this selection, which may count from the end.
 
         Raises:
-            OptionError: It is no integer.
-            PositionError: There is no such position.
+            OptionError: `item` is not an integer.
+            PositionError: The position is out of range.
         """
         number = integer_or_none(item)
         if number is None:
@@ -88,32 +89,33 @@ class Selection:
         number += size if number < 0 else 0
         return number if self.positions is None else int(self.positions[number])
 
-    def position_of(self, key: str, stored: list[int] | None = None) -> int:
+    def resolve_key(self, key: str, matches: list[int] | None = None) -> int:
         """Return the stored position of a key.
 
         Args:
-            key: Of the sample.
-            stored: All positions that have it in the whole dataset, where they are known already.
+            key: The key.
+            matches: The result of `KeyLookup.find_all` for this key, if it is known already.
 
         Raises:
-            UnknownKeyError: No sample of this selection has it.
-            DuplicateKeyError: Several samples have it (only in datasets that others wrote).
+            UnknownKeyError: No sample of this selection has this key.
+            DuplicateKeyError: Several samples of it have this key, in a dataset that another tool wrote.
         """
         if self.positions is None:
-            return self.lookup.position(key, stored)
-        stored = self.lookup.positions(key) if stored is None else stored
-        found = [position for position in stored if self.holds(position)]
-        if not found:
+            return self.lookup.find(key) if matches is None else only_match(key, matches)
+        matches = self._held(self.lookup.find_all(key) if matches is None else matches)
+        if not matches:
             raise UnknownKeyError(f"no such key in this view: {key!r}")
-        return self.lookup.position(key, found)
+        return only_match(key, matches)
 
-    def positions_of(self, key: str) -> list[int]:
-        """Return the stored positions of all samples of this selection that have a key; usually none or one."""
-        found = self.lookup.positions(key)
-        return found if self.positions is None else [position for position in found if self.holds(position)]
+    def has_key(self, key: str) -> bool:
+        """Return whether a sample of this selection has a key."""
+        return bool(self._held(self.lookup.find_all(key)))
+
+    def _held(self, positions: list[int]) -> list[int]:
+        return positions if self.positions is None else [one for one in positions if self.holds(one)]
 
     def holds(self, position: int) -> bool:
-        """Return whether a stored position is in this selection; costs no scan, but for the first of an array."""
+        """Return whether a stored position is in this selection. O(log n); the first call on an array sorts it."""
         if self.positions is None or isinstance(self.positions, range):
             return position in (range(self.num_stored) if self.positions is None else self.positions)
         at = int(np.searchsorted(self._sorted, position))
@@ -125,11 +127,13 @@ class Selection:
         return np.sort(self.positions)
 
     def resolve(self, items: Iterable[int | str]) -> Integers:
-        """Return the stored positions of positions in this selection, and of keys, which are looked up together.
+        """Return the stored positions of positions in this selection and of keys; keys are looked up together.
 
         Raises:
-            OptionError: It is no list of these.
-            PositionError, UnknownKeyError, DuplicateKeyError: One of them is not there.
+            OptionError: `items` is not a list of positions and keys.
+            PositionError: A position is out of range.
+            UnknownKeyError: No sample of this selection has one of the keys.
+            DuplicateKeyError: Several samples of it have one of the keys.
         """
         if isinstance(items, (str, bytes)) or not isinstance(items, Iterable):
             raise OptionError(f"expected a list of positions and keys, got {items!r}; write [{items!r}]")
@@ -138,12 +142,12 @@ class Selection:
         else:
             items = items.reshape(-1).tolist() if isinstance(items, np.ndarray) else list(items)
             if set(map(type, items)) - {int}:
-                stored = self.lookup.find_many(item for item in items if isinstance(item, str))
-                found = [
-                    self.position_of(item, stored.get(item)) if isinstance(item, str) else self.position(item)
+                matches = self.lookup.find_many(item for item in items if isinstance(item, str))
+                resolved = [
+                    self.resolve_key(item, matches.get(item)) if isinstance(item, str) else self.position(item)
                     for item in items
                 ]
-                return np.array(found, np.int64)
+                return np.array(resolved, np.int64)
             try:
                 numbers = np.array(items, np.int64)
             except OverflowError:
@@ -159,11 +163,11 @@ class Selection:
         return numbers if self.positions is None else self.positions[numbers]
 
     def plain(self, items: Iterable[int | str]) -> tuple[list[int], Integers] | None:
-        """Return items as a list and an array if they are stored positions already, which is soon seen; else None."""
+        """Return items as a list and an array if all are valid non-negative positions of the dataset, else None."""
         if self.positions is None and isinstance(items, (list, tuple, range)) and set(map(type, items)) == {int}:
             wanted = cast("list[int]", list(items))
             with suppress(OverflowError):
-                positions = np.frombuffer(array("q", wanted), np.int64)  # a third of what numpy takes for a list
+                positions = np.frombuffer(array("q", wanted), np.int64)  # three times as fast as from a list
                 if positions.min() >= 0 and positions.max() < self.num_stored:
                     return wanted, positions
         return None
@@ -173,23 +177,24 @@ class Selection:
         return PositionError(f"position {position} is out of range: the {what} has {len(self)} samples")
 
     def check_fields(self, fields: Iterable[str]) -> tuple[str, ...]:
-        """Return wanted fields, sorted.
+        """Return the wanted fields, sorted.
 
         Raises:
-            FieldNotFoundError: No sample of the dataset has one of them.
+            OptionError: `fields` is a string.
+            FieldNotFoundError: No sample of the dataset has one of the fields.
         """
         if isinstance(fields, str):
             raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
-        wanted, there = set(fields), self.shards.manifest.samples_per_field
+        wanted, existing = set(fields), self.cache.manifest.samples_per_field
         for field in wanted:
-            if field not in there:
-                raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(there) or 'none'}")
+            if field not in existing:
+                raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(existing) or 'none'}")
         return tuple(sorted(wanted))
 
-    # What indexes tell
+    # From the indexes
 
     def keys(self) -> Iterator[str]:
-        """Yield the keys in order. Costs the index of each shard, many fetched together, and no payload."""
+        """Yield the keys in order. Reads the index of each shard, many at once, and no payload."""
         for shard, rows in self._rows():
             if len(rows) == len(shard) and self.positions is None:
                 yield from shard.index.keys()
@@ -197,32 +202,32 @@ class Selection:
                 yield from (shard.keys.text_at(shard.first + row) for row in rows.tolist())
 
     def locations(self) -> Iterator[SampleLocation]:
-        """Yield where each sample lies, in order; costs as `keys`."""
+        """Yield where each sample is stored, in order. Costs as much as `keys`."""
         for shard, rows in self._rows():
             for row in rows.tolist():
                 yield shard.locate(row)
 
     def stored(self) -> Iterator[tuple[Store, SampleLocation]]:
-        """Yield where each sample lies, and the store that has it, in order; costs as `keys`."""
+        """Yield the store of each sample and where it is stored, in order. Costs as much as `keys`."""
         for shard, rows in self._rows():
             for row in rows.tolist():
                 yield shard.store, shard.locate(row)
 
     def locate(self, positions: Integers) -> list[SampleLocation]:
-        """Return where samples at stored positions lie; indexes are fetched together, as many as may be held."""
+        """Return where samples at stored positions are stored; indexes are fetched together, as many as may be open."""
         order = np.argsort(positions, kind="stable")
         ascending = positions[order]
         located: dict[int, SampleLocation] = {}
-        for runs in groups(self.shards, ascending):
-            opened = self.shards.load(number for number, _, _ in runs)
-            for shard, (_, begin, end) in zip(opened, runs, strict=True):
+        for runs in self.cache.shard_list.groups(ascending):
+            shards = self.cache.load(number for number, _, _ in runs)
+            for shard, (_, begin, end) in zip(shards, runs, strict=True):
                 for at, position in zip(order[begin:end].tolist(), ascending[begin:end].tolist(), strict=True):
                     located[at] = shard.locate(position - shard.first)
         return [located[at] for at in range(len(positions))]
 
     def _rows(self) -> Iterator[tuple[ShardReader, Integers]]:
         waiting: list[tuple[int, Integers]] = []
-        for run in self.shards.rows(self.array):
+        for run in self.cache.shard_list.rows(self.array):
             waiting.append(run)
             if len(waiting) == SHARDS_AT_ONCE:
                 yield from self._opened(waiting)
@@ -230,5 +235,5 @@ class Selection:
         yield from self._opened(waiting)
 
     def _opened(self, runs: list[tuple[int, Integers]]) -> Iterator[tuple[ShardReader, Integers]]:
-        shards = self.shards.load(number for number, _ in runs)
+        shards = self.cache.load(number for number, _ in runs)
         return zip(shards, (rows for _, rows in runs), strict=True)

@@ -1,7 +1,7 @@
 """The shards of a dataset as a lazy sequence, and which of them holds a position.
 
-The one place of reading that knows how the manifest lists shards: pages of the shard table are read when a
-shard of theirs is asked for, so that opening costs the same for any number of shards.
+The only module of reading that knows how the manifest lists shards. A page of the shard table is read when one of
+its shards is needed, so opening costs the same for any number of shards.
 """
 
 from __future__ import annotations
@@ -23,11 +23,12 @@ from shardpack.read.segment_file import SegmentFile, fetch_needed
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 
-FLAT_SHARDS = 1 << 14  # up to which all positions are read at once where no request is needed: 0.2 MB, 2 ms
+MAX_INDEX_BYTES_AT_ONCE = 128 << 20  # indexes of shards that are opened together
+_FLAT_SHARDS = 1 << 14  # up to so many shards of a local table, all first positions are kept: 0.2 MB, read in 2 ms
 
 
 class ShardList(Sequence[ShardInfo]):
-    """All shards in order. Safe in threads; a shard's object is made when it is asked for."""
+    """All shards of a dataset, in order; the object of a shard is created when it is asked for. Safe in threads."""
 
     def __init__(self, store: Store, manifest: Manifest) -> None:
         self.num_samples = manifest.num_samples
@@ -41,7 +42,8 @@ class ShardList(Sequence[ShardInfo]):
             ]
         )
         table_bytes = sum(segment.num_bytes for segment in manifest.table_segments)
-        self._is_flat = table_bytes <= SMALL_BYTES or (not store.remote and len(self._table) <= FLAT_SHARDS)
+        self._may_be_flat = table_bytes <= SMALL_BYTES or (not store.remote and len(self._table) <= _FLAT_SHARDS)
+        self._starts: list[int] | None = None  # first position of each shard, and the total
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (ShardList, (self._store, self._manifest))
@@ -76,30 +78,85 @@ class ShardList(Sequence[ShardInfo]):
     def __repr__(self) -> str:
         return f"<ShardList: {len(self)} shards>"
 
+    # Positions
+
     def locate(self, position: int) -> int:
         """Return the number of the shard that holds a position."""
-        return bisect_right(self._starts, position) - 1 if self._is_flat else self._table.locate(position)
+        starts = self._starts
+        return self._table.locate(position) if starts is None else bisect_right(starts, position) - 1
 
     def locate_many(self, positions: Integers) -> Integers:
-        """Return (n) the numbers of the shards that hold positions, in any order."""
-        if self._is_flat or 8 * len(positions) > len(self):
+        """Return (n) the number of the shard that holds each position, in any order."""
+        if self._may_be_flat or 8 * len(positions) > len(self):
             return np.searchsorted(self.columns.starts, positions, side="right") - 1
         self.prepare(positions)
         return np.array([self._table.locate(position) for position in positions.tolist()], np.int64)
 
     def first(self, number: int) -> int:
-        """Return the position of a shard's first sample; for `len(self)` the total."""
-        if self._is_flat:
+        """Return the position of a shard's first sample; for `len(self)`, the number of samples."""
+        if self._starts is not None:
             return self._starts[number]
         return self.num_samples if number == len(self) else self._table.start(number)
 
     def prepare(self, positions: Integers) -> None:
-        """Fetch together what locating some positions needs; nothing where the table is local."""
-        if not self._is_flat:
+        """Read what locating many positions needs: from a remote table, their pages, fetched together."""
+        if not self._may_be_flat:
             fetch_needed(self._store, self._files, lambda: self._table.needed(positions), self._table.put)
+        elif len(positions):
+            self._keep_starts()
+
+    def _keep_starts(self) -> None:
+        if self._starts is None:
+            self._starts = self.columns.starts.tolist()
+
+    def runs(self, ascending: Integers) -> Iterator[tuple[int, int, int]]:
+        """Yield (shard number, begin, end) for each run of ascending positions that are in one shard."""
+        begin, total = 0, len(ascending)
+        self.prepare(ascending)
+        while begin < total:
+            number = self.locate(int(ascending[begin]))
+            end = int(np.searchsorted(ascending, self.first(number + 1)))
+            yield number, begin, end
+            begin = end
+
+    def groups(self, ascending: Integers) -> Iterator[list[tuple[int, int, int]]]:
+        """Yield lists of `runs`: those of shards that may be opened together, given the size of their indexes."""
+        group: list[tuple[int, int, int]] = []
+        num_bytes = 0
+        for run in self.runs(ascending):
+            index_bytes = self[run[0]].index_bytes
+            if group and num_bytes + index_bytes > MAX_INDEX_BYTES_AT_ONCE:
+                yield group
+                group, num_bytes = [], 0
+            group.append(run)
+            num_bytes += index_bytes
+        if group:
+            yield group
+
+    def rows(self, positions: Integers | None) -> Iterator[tuple[int, Integers]]:
+        """Yield (shard number, rows) for each run of positions that are in one shard; None for all positions."""
+        if positions is None:
+            if self._may_be_flat:
+                self._keep_starts()
+            for number in range(len(self)):
+                yield number, np.arange(self.first(number + 1) - self.first(number))
+            return
+        if not len(positions):
+            return
+        numbers = self.locate_many(positions)
+        edges = np.flatnonzero(np.diff(numbers, prepend=-1)).tolist()
+        for begin, end in zip(edges, [*edges[1:], len(numbers)], strict=True):
+            number = int(numbers[begin])
+            yield number, positions[begin:end] - self.first(number)
+
+    # The whole table
 
     def check(self) -> None:
-        """Read all of the table, and raise CorruptIndexError for anything that is wrong with it."""
+        """Read and check the whole table.
+
+        Raises:
+            CorruptIndexError: The table is damaged.
+        """
         self._table.check()
 
     @cached_property
@@ -107,8 +164,3 @@ class ShardList(Sequence[ShardInfo]):
         """Counts and lengths of all shards; reads all of the table, segments up to 8 MiB in one round trip."""
         fetch_needed(self._store, self._files, self._table.unread, self._table.put)
         return self._table.columns()
-
-    @cached_property
-    def _starts(self) -> list[int]:
-        starts: list[int] = self.columns.starts.tolist()
-        return starts

@@ -19,10 +19,10 @@ import numpy as np
 
 from shardpack.format.checksum import crc32c
 from shardpack.format.tar_header import BLOCK
-from shardpack.read.payload import cut_samples
 from shardpack.read.read_plan import ReadPlan
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_reader import cut_samples
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.buffer_pool import view_of
 
@@ -138,7 +138,7 @@ def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bo
         return None
     start, end = span(plan)
     if mapped and end - start <= max_bytes:
-        map_ = shards.map(shard).map
+        map_ = shards.map(shard).mapped
         if map_ is not None and store.is_cached(shard.path, start):
             return BlockBuffer(map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
     if len(plan.fields) != shard.width or end - start > max_bytes:

@@ -21,7 +21,7 @@ from itertools import chain
 import numpy as np
 
 from shardpack.errors import FormatError, ShardNotFoundError
-from shardpack.read.read_many import read_parts, read_small
+from shardpack.read.planned_read import read_parts, read_small
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
@@ -209,7 +209,7 @@ class Reader:
         if isinstance(item, _Hint):
             prefetch(self._shards, item.load.positions, self._fields)
         elif isinstance(item, _Indexes):
-            self._shards.load(number for number, _, _ in self._shards.runs(np.sort(item.positions)))
+            self._shards.load(number for number, _, _ in self._shards.shard_list.runs(np.sort(item.positions)))
         return item, None
 
     # Loads
@@ -375,7 +375,7 @@ def _cut_alone(shards: ShardCache, positions: list[int], *, keep_maps: bool) -> 
             if shard.extent(position)[1] > MAX_CUT_BYTES:  # its pages would count as memory as well
                 yield shard.read(position, verify=False)
                 continue
-        table = shards.open
+        table = shards.by_position
         mapped = table.mapped[bisect_right(table.bounds, position)]
         yield read(position) if mapped is None else mapped.cut(position)
 

@@ -32,7 +32,7 @@ class Source:
         return SampleView(self.shards.manifest.num_samples, self._shard_columns, self.positions)
 
     def _shard_columns(self) -> tuple[Integers, Integers]:
-        columns = self.shards.table.columns
+        columns = self.shards.shard_list.columns
         return columns.starts, columns.num_bytes
 
     @property

@@ -49,7 +49,7 @@ def test_files_come_in_order_of_publication_with_their_contents():
     )
     assert [found.shard(number) for number in range(len(found))] == shards
     lookup = KeyIndex([KeySegmentReader(lambda at, size: index[at : at + size], manifest.key_segments[0], path="x")])
-    assert [lookup.positions(hash_key(key)) for key in keys] == [[i] for i in range(len(keys))]
+    assert [lookup.find(hash_key(key)) for key in keys] == [[i] for i in range(len(keys))]
 
 
 def test_totals_are_sums_over_shards():

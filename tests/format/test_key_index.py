@@ -63,49 +63,49 @@ def test_positions_equal_those_of_a_dict(hashes, more, others):
     index, expected = index_of(hashes, more), positions_of([*hashes, *more])
     index.check()
     for hashed in [*hashes, *more, *others]:
-        assert index.positions(hashed) == expected.get(hashed, [])
+        assert index.find(hashed) == expected.get(hashed, [])
 
 
 @pytest.mark.parametrize("count", [1, 511, 512, 513, 1024, 1025, 5000])
 def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
     keys = [b"k/%d" % i for i in range(count)]
     index = index_of(hash_keys(keys, count))
-    assert [index.positions(hash_key(key)) for key in keys] == [[i] for i in range(count)]
-    assert all(index.positions(hash_key(b"no/%d" % i)) == [] for i in range(100))
-    assert index.positions(0) == index.positions(2**64 - 1) == []
+    assert [index.find(hash_key(key)) for key in keys] == [[i] for i in range(count)]
+    assert all(index.find(hash_key(b"no/%d" % i)) == [] for i in range(100))
+    assert index.find(0) == index.find(2**64 - 1) == []
 
 
 @given(st.lists(st.tuples(HASHES, st.integers(1, 600)), max_size=4), st.data())
-def test_unique_position_is_right_or_minus_one(runs, data):
+def test_find_fast_is_right_or_minus_one(runs, data):
     hashes = data.draw(st.permutations([hashed for hashed, length in runs for _ in range(min(length, 3))]))
     hashes += [hashed for hashed, length in runs for _ in range(length - 3)]
     index = index_of(hashes)
     for hashed in {*hashes, 3, 2**60}:
-        assert index.unique_position(hashed) == -1  # no page was read yet
+        assert index.find_fast(hashed) == -1  # no page was read yet
     expected = positions_of(hashes)
     for hashed in {*hashes, 3, 2**60}:
-        found = index.positions(hashed)
-        assert index.unique_position(hashed) in (-1, *(found if len(found) == 1 else ()))
+        found = index.find(hashed)
+        assert index.find_fast(hashed) in (-1, *(found if len(found) == 1 else ()))
         assert found == expected.get(hashed, [])
 
 
-def test_unique_position_finds_nearly_every_key_once_its_page_was_used():
+def test_find_fast_finds_nearly_every_key_once_its_page_was_used():
     keys = [b"k/%d" % i for i in range(5000)]
     index = index_of(hash_keys(keys, 5000))
     for key in keys:
-        index.positions(hash_key(key))
-    found = [index.unique_position(hash_key(key)) for key in keys]
+        index.find(hash_key(key))
+    found = [index.find_fast(hash_key(key)) for key in keys]
     assert all(position in (-1, i) for i, position in enumerate(found))
-    assert found.count(-1) <= 2 * 10, "left to `positions`: the first and last key of each page"
+    assert found.count(-1) <= 2 * 10, "left to `find`: the first and last key of each page"
 
 
 @pytest.mark.parametrize("before", [0, 1, 500, 511, 512, 513])
 @pytest.mark.parametrize("run", [1, 2, 511, 512, 513, 1100])
 def test_runs_of_one_hash_over_the_ends_of_pages(before, run):
     index = index_of([5] * before + [9] * run + [12] * 3)
-    assert index.positions(9) == list(range(before, before + run))
-    assert index.positions(12) == list(range(before + run, before + run + 3))
-    assert index.positions(10) == index.positions(4) == []
+    assert index.find(9) == list(range(before, before + run))
+    assert index.find(12) == list(range(before + run, before + run + 3))
+    assert index.find(10) == index.find(4) == []
 
 
 def test_the_hash_is_xxh3_of_utf8_with_seed_0():
@@ -123,7 +123,7 @@ def test_repeated_hashes_are_grouped(hashes):
 def test_a_look_up_reads_the_first_bytes_and_one_page():
     keys = [b"k/%d" % i for i in range(300_000)]
     whole = opened(hash_keys(keys, len(keys)))
-    assert whole.reader.positions(hash_key(b"k/77")) == [77]
+    assert whole.reader.find(hash_key(b"k/77")) == [77]
     assert [length for _, length in whole.loads] == [FIRST_BYTES, PAGE_BYTES]
 
 
@@ -136,7 +136,7 @@ def test_many_keys_need_two_rounds():
         for segment, (begin, length) in wanted:
             index.put(segment, begin, bytes(whole.data[begin : begin + length]))
     assert rounds == 2
-    assert [index.positions(hashed) for hashed in hashes.tolist()] == [[i] for i in range(0, 300_000, 3000)]
+    assert [index.find(hashed) for hashed in hashes.tolist()] == [[i] for i in range(0, 300_000, 3000)]
     assert whole.loads == []
 
 
@@ -148,7 +148,7 @@ def test_needed_includes_runs_of_one_hash(hashes):
         for segment, (begin, length) in wanted:
             index.put(segment, begin, bytes(whole.data[begin : begin + length]))
     expected = positions_of(hashes)
-    assert [index.positions(h) for h in range(2, 7)] == [expected.get(h, []) for h in range(2, 7)]
+    assert [index.find(h) for h in range(2, 7)] == [expected.get(h, []) for h in range(2, 7)]
     assert whole.loads == []
 
 
@@ -177,7 +177,7 @@ def test_k5_position_beyond_the_dataset(position):
     changed = entries()
     changed[600, 1] = position
     with pytest.raises(CorruptIndexError, match=f"points to position {position} of 1100"):
-        forged(changed).positions(3000)
+        forged(changed).find(3000)
 
 
 def swap(entry):
@@ -211,14 +211,14 @@ def test_k1_another_number_of_keys():
     parts = encode_key_index(np.arange(600, dtype=np.uint64))
     for count in (599, 601, 512, 1):
         with pytest.raises(CorruptIndexError, match="does not match its dataset"):
-            Opened(parts, num_keys=count).reader.positions(3)
+            Opened(parts, num_keys=count).reader.find(3)
 
 
 def test_k2_another_hash_needs_a_newer_shardpack():
     columns, metadata = container.parse(b"".join(encode_key_index(np.arange(9, dtype=np.uint64))), name="good")
     parts = container.encode(columns, {**metadata, "hash": "xxh64"})
     with pytest.raises(UnsupportedVersionError, match=r"'xxh64'.*upgrade shardpack"):
-        Opened(parts, num_keys=9).reader.positions(3)
+        Opened(parts, num_keys=9).reader.find(3)
 
 
 @given(st.data(), st.integers(0, 2**64 - 1))
@@ -227,7 +227,7 @@ def test_damage_is_found(data, hashed):
     at = data.draw(st.integers(0, len(whole.data) - 1))
     whole.data[at] ^= 1 << data.draw(st.integers(0, 7))
     try:
-        found = whole.reader.positions(hashed)
+        found = whole.reader.find(hashed)
     except CorruptIndexError:
         found = []
     assert found == []

@@ -119,7 +119,7 @@ from shardpack.storage import local
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 ds = open_dataset(local.LocalStore({str(tmp_path)!r}), limits=CacheLimits(map_after_reads=1))
 kept = [ds[i] for i in range(len(ds))] + list(ds) + ds[:] + [ds[key] for key in ds.keys()]
-assert sum(shard.map is not None for shard in ds.stream_source().shards.open_shards) == {count}
+assert sum(shard.mapped is not None for shard in ds.stream_source().shards.open_shards) == {count}
 assert [sample["txt"] for sample in kept] == [b"%d" % i for i in range({count})] * 4
 assert [sample.key for sample in kept] == [f"{{i:04d}}" for i in range({count})] * 4
 """

@@ -8,8 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.dataset import open_dataset
-from shardpack.errors import CorruptShardError
-from shardpack.read.read_many import read_parts, read_samples, read_small
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.local import LocalStore
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
@@ -47,50 +45,12 @@ def test_mapped_shards_give_the_same_as_one_by_one(tmp_path, width, per_shard, c
     ds = open_dataset(LocalStore(write(tmp_path, samples, max_shard_samples=per_shard)), limits=MAPPED)
     for position in range(60):
         ds[position]
-    assert all(shard.map is not None for shard in ds.stream_source().shards.open_shards)
+    assert all(shard.mapped is not None for shard in ds.stream_source().shards.open_shards)
     wanted = np.random.default_rng(per_shard).integers(60, size=count).tolist()
     found = ds.get_many(wanted)
     assert as_dicts(found) == expected(samples, wanted)
     assert [(sample.position, sample.key) for sample in found] == [(i, f"{i:02d}") for i in wanted]
     assert len(set(map(id, found))) == count, "each is the caller's own"
-
-
-def test_requests_of_all_shards_are_made_together(files):
-    store = CountingStore(files, gap=1 << 20)
-    store.remote = True
-    calls = []
-    usual = store.get_many
-    store.get_many = lambda wanted: (calls.append([ranges.path for ranges in wanted]), usual(wanted))[1]
-    ds = open_dataset(store)
-    assert as_dicts(ds.get_many(range(59, -1, -1))) == expected(SAMPLES, range(59, -1, -1))
-    assert [len(call) for call in calls] == [1, 9, 9], "the shard table, the indexes in one go, the shards in another"
-
-
-def test_parts_hold_no_more_than_they_may(files):
-    shards = open_dataset(CountingStore(files)).stream_source().shards
-    positions = np.arange(60)
-    parts = [list(part) for part in read_parts(shards, positions, None, max_bytes=4000, streaming=False)]
-    assert as_dicts([sample for part in parts for sample in part]) == expected(SAMPLES)
-    assert max(sum(len(p) for s in part for p in s.values()) for part in parts) <= 4000
-    assert read_small(shards, positions, None, max_bytes=4000) is None
-    assert as_dicts(read_small(shards, positions[:1], None, max_bytes=1) or []) == expected(SAMPLES, [0])
-
-
-def test_an_error_comes_at_the_very_sample(files):
-    ds = open_dataset(CountingStore(files))
-    at = ds.locate(33)
-    damaged = bytearray(files[at.shard])
-    damaged[at.fields["bin"].offset] ^= 1
-    shards = open_dataset(CountingStore({**files, at.shard: bytes(damaged)})).stream_source().shards
-    seen = []
-    with pytest.raises(CorruptShardError, match="field 'bin' is damaged"):  # noqa: PT012
-        for part in read_parts(shards, np.arange(20, 40), None, max_bytes=1 << 20, streaming=True):
-            for sample in part:
-                seen.append(sample.position)  # noqa: PERF401 - what came before the error counts
-    assert seen == list(range(20, 33))
-    with pytest.raises(CorruptShardError):
-        read_samples(shards, np.array([33]), ("bin",))
-    assert as_dicts(read_samples(shards, np.array([33]), ("json",)))[0][2] == {"json": SAMPLES["k/0033"]["json"]}
 
 
 def test_no_position_costs_nothing(files):

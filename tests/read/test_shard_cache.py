@@ -85,7 +85,7 @@ def test_maps_stay_within_their_number(folder):
     kept = []
     for position in [i for i in range(120) for _ in range(3)]:
         kept.append(ds[position])
-        assert sum(shard.map is not None for shard in cache.open_shards) <= 4
+        assert sum(shard.mapped is not None for shard in cache.open_shards) <= 4
     assert as_dicts(kept[::3]) == expected(SAMPLES)
     assert len(cache.open_shards) == 40, "their indexes stay"
     none = open_dataset(LocalStore(folder), limits=CacheLimits(maps=0, map_after_reads=1))

@@ -1,13 +1,16 @@
-"""One open shard: samples by range, and where they lie."""
+"""One open shard: its samples and keys, where they are stored, and payloads cut out of buffers."""
 
 from __future__ import annotations
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from shardpack.dataset import open_dataset
 from shardpack.errors import CorruptShardError
-from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed
+from shardpack.format.shard_index import parse_index
+from shardpack.read.shard_reader import ShardKeys, cut_field, cut_samples
+from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
 
 
 @given(collections())
@@ -47,4 +50,46 @@ def test_a_payload_that_is_not_what_was_packed():
 def test_a_map_is_another_reader_of_the_same_shard():
     shard = open_dataset(CountingStore(packed(numbered(4)))).stream_source().shards.get(0)
     mapped = shard.with_map(b"all of it")
-    assert (shard.map, mapped.map, mapped.keys is shard.keys, len(mapped)) == (None, b"all of it", True, 4)
+    assert (shard.mapped, mapped.mapped, mapped.keys is shard.keys, len(mapped)) == (None, b"all of it", True, 4)
+
+
+@pytest.mark.parametrize("detached", [False, True])
+def test_keys_by_position(tmp_path, detached):
+    samples = numbered(5)
+    folder = write(tmp_path, {**samples, "last": {"bin": b""}})
+    (path,) = [path for path in folder.rglob("*.index") if path.name.startswith("shard-") and "000000" in path.name]
+    buffer = bytearray(path.read_bytes())
+    keys = ShardKeys(parse_index(buffer, name="x"), 100)
+    if detached:
+        keys.detach()
+        buffer[:] = bytes(len(buffer))
+    assert [keys.key_at(100 + i).decode() for i in range(6)] == [*samples, "last"]
+    assert keys.text_at(105) == "last"
+
+
+@given(st.lists(st.lists(st.binary(max_size=9), min_size=3, max_size=3), max_size=8), st.integers(1, 3))
+def test_many_at_once_are_those_one_by_one(payloads, width):
+    fields = ("bin", "jpg", "json")[:width]
+    buffers = [b"".join(row[:width]) for row in payloads]
+    ends = [[sum(map(len, row[: column + 1])) for column in range(width)] for row in payloads]
+    bounds = []
+    for column in range(width):
+        bounds.append([row[column - 1] if column else 0 for row in ends])
+        bounds.append([row[column] for row in ends])
+    positions = range(5, 5 + len(payloads))
+    keys = [b"k%d" % i for i in positions]
+    found = list(cut_samples(fields, buffers, bounds, positions, keys))
+    assert [dict(sample) for sample in found] == [dict(zip(fields, row, strict=False)) for row in payloads]
+    assert [(sample.position, sample.key) for sample in found] == [(i, f"k{i}") for i in positions]
+
+
+def test_samples_are_cut_when_they_are_asked_for():
+    samples = cut_samples(("a",), [b"12", None], [[0, 0], [1, 1]], [0, 1], [b"x", b"y"])
+    assert next(samples)["a"] == b"1"
+    with pytest.raises(TypeError):
+        next(samples)
+
+
+def test_the_whole_of_bytes_is_not_copied():
+    data = b"all of it" * 100
+    assert cut_field(data, 0, len(data)) is data
