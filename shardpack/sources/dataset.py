@@ -23,7 +23,7 @@ from shardpack.sources.source import Listed, ListOptions
 from shardpack.storage.protocols import Store
 
 if TYPE_CHECKING:  # packing a folder needs nothing that reads
-    from shardpack.read.shard_reader import SampleLocation
+    from shardpack.read.sample import SampleLocation
 
 _VERSIONS_AT_ONCE = 32  # requests
 
