@@ -11,7 +11,6 @@ import mmap
 import os
 import sys
 from contextlib import suppress
-from typing import Any
 
 _STEP_BYTES = 1 << 20  # sizes are rounded up, so that blocks of similar length can share memory
 _HUGE_BYTES = 2 << 20  # of a huge page; sizes from here on are multiples of it, which the system aligns

@@ -11,10 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.format.assemble import encode_dataset
+from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.key_index import hash_keys
 from shardpack.format.manifest import manifest_path
 from shardpack.storage.coalesce import MergeLimits
@@ -67,6 +68,17 @@ def packed(samples: Samples, **options: Any) -> dict[str, bytes]:
         return file_contents(write(folder, samples, **options))
     finally:
         shutil.rmtree(folder)
+
+
+def repeated(num_shards: int) -> dict[str, bytes]:
+    """Return the files of a dataset whose shards are one shard of two samples under different names."""
+    one = packed({f"{i}": {"cls": b"%d" % i} for i in range(2)})
+    info = shardpack.open(MemoryStore(one)).shards[0]
+    infos = [replace(info, name=f"shard-{number:06d}.tar") for number in range(num_shards)]
+    files = {named.name: one[info.name] for named in infos}
+    files |= {named.index_path: one[info.index_path] for named in infos}
+    _, others = encode_dataset(infos, np.arange(2 * num_shards, dtype=np.uint64), packed_with=recorded_options())
+    return files | {path: b"".join(parts) for path, parts in others}
 
 
 class CountingStore(MemoryStore):

@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import re
 import threading
-from dataclasses import replace
 
-import numpy as np
 import pytest
 
 import shardpack
 from shardpack.dataset import open_dataset
-from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.paged import SMALL_BYTES
 from shardpack.format.shard_segment import READ_BYTES
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.base_store import BaseStore
-from tests.read.datasets import packed
+from tests.read.datasets import packed, repeated
 
 COUNT, PER_SHARD = 20_000, 500
 KEYS = [f"k/{i:05d}" for i in range(COUNT)]
@@ -122,19 +118,12 @@ def test_keys_found_together_are_those_found_alone(files):
 
 # The first sample after opening, for tables of any length
 
-SHARD = packed({f"{i}": {"txt": b"%d" % i} for i in range(2)})
-
 
 class ManyShards(WaveStore):
-    """A dataset of many shards, which are all the same one under different names."""
+    """A dataset of many shards; `table_bytes` is the length of its shard table."""
 
     def __init__(self, num_shards):
-        with_one = open_dataset(WaveStore(SHARD))
-        names = (f"shard-{number:06d}.tar" for number in range(num_shards))
-        infos = [replace(with_one.shards[0], name=name) for name in names]
-        _, files = encode_dataset(infos, np.arange(2 * num_shards, dtype=np.uint64), packed_with=recorded_options())
-        super().__init__({**SHARD, **{path: b"".join(parts) for path, parts in files}})
-        self.files = Shared(self.files)
+        super().__init__(repeated(num_shards))
         self.table_bytes = sum(len(data) for path, data in self.files.items() if "/shards-" in path)
         self.num_bytes = 0
 
@@ -148,13 +137,6 @@ class ManyShards(WaveStore):
         self.waves, self.num_bytes = [], 0
         work(shardpack.open(self))
         return self.waves, self.num_bytes
-
-
-class Shared(dict):
-    """Files; every shard is the first one."""
-
-    def __missing__(self, path):
-        return self[re.sub(r"shard-\d+", "shard-000000", path)]
 
 
 @pytest.fixture(scope="module", params=[10, 1000, 2500, 20_000, 100_000])
