@@ -12,7 +12,7 @@ from shardpack.errors import SourceError
 from shardpack.format.naming import escape_key
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.listing import Listing
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 
 
 def in_class_folders(listing: Listing) -> bool:

@@ -25,8 +25,8 @@ from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.listing import Listing
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
+from shardpack.sources.source import Problems
 
 COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second is Roboflow's
 

@@ -18,8 +18,7 @@ from shardpack.errors import SourceError
 from shardpack.runtime.threads import call_all
 from shardpack.sources.keys import check_names
 from shardpack.sources.listing import Listing, Reference
-from shardpack.sources.rejects import Problems
-from shardpack.sources.source import Listed, ListOptions
+from shardpack.sources.source import Listed, ListOptions, Problems
 from shardpack.storage.protocols import Store
 
 if TYPE_CHECKING:  # packing a folder needs nothing that reads

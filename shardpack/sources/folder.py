@@ -19,9 +19,8 @@ from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_anno
 from shardpack.sources.image_files import group_files
 from shardpack.sources.keys import check_names
 from shardpack.sources.listing import Listing
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files, scan
-from shardpack.sources.source import Listed, ListOptions
+from shardpack.sources.source import Listed, ListOptions, Problems
 from shardpack.sources.table import find_tables, list_table
 
 Layout = Literal["auto", "classes", "files", "table", "coco"]

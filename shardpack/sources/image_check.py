@@ -24,7 +24,7 @@ from shardpack.runtime.engine import Engine
 from shardpack.runtime.progress import Progress
 from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import read_payload
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 
 ImageCheck = Literal["signature", "decode"]
 

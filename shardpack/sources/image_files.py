@@ -18,8 +18,8 @@ from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image, kind_of
 from shardpack.errors import SourceError
 from shardpack.format.shard_index import MAX_FIELDS
 from shardpack.sources.listing import Listing, sorted_by_key
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
+from shardpack.sources.source import Problems
 
 NO_IMAGE = "no image with this name"
 

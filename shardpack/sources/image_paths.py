@@ -9,8 +9,8 @@ import numpy as np
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.sources.listing import Listing
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import Files
+from shardpack.sources.source import Problems
 
 
 class ImagePaths:

@@ -14,8 +14,8 @@ from types import MappingProxyType
 import numpy as np
 
 from shardpack.errors import SourceError
-from shardpack.sources.listing import Listing, Payload
-from shardpack.sources.rejects import Problems, name_of, without
+from shardpack.sources.listing import Listing, Payload, name_of, without
+from shardpack.sources.source import Problems
 
 LABEL = "json"
 

@@ -13,8 +13,8 @@ import numpy as np
 
 from shardpack.errors import InvalidKeyError
 from shardpack.format.naming import PLAIN_KEY, check_field, escape_key, key_problem, unescape_key
-from shardpack.sources.listing import Listing, sorted_by_key
-from shardpack.sources.rejects import Problems, name_of
+from shardpack.sources.listing import Listing, name_of, sorted_by_key
+from shardpack.sources.source import Problems
 
 NOT_UTF8 = "its name is not UTF-8"
 _REPAIR = "rename it, or pass rename_keys (--rename-keys) to escape it reversibly"

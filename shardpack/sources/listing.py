@@ -6,7 +6,7 @@ Columns take less memory than objects: 26 bytes plus the path per member, and 8 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import NamedTuple
@@ -14,6 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.storage.protocols import Store
 
 
@@ -115,3 +116,26 @@ def sorted_by_key(listing: Listing) -> Listing:
     if all(a <= b for a, b in pairwise(keys)):
         return listing
     return listing.take(np.array(sorted(range(len(keys)), key=keys.__getitem__), np.int64))
+
+
+def name_of(listing: Listing, sample: int) -> str:
+    """Return the path of a sample's image, or its key if it has none: what a person can find it by."""
+    for member in range(int(listing.start[sample]), int(listing.start[sample + 1])):
+        payload = listing.payload[member]
+        if isinstance(payload, str) and listing.fields[listing.field_code[member]] in IMAGE_EXTENSIONS:
+            return payload
+    return listing.keys[sample]
+
+
+def without(listing: Listing, samples: Collection[int]) -> Listing:
+    """Return the listing without these samples, and without the fields that no other sample has."""
+    if not samples:
+        return listing
+    kept = np.delete(np.arange(listing.num_samples), list(samples))
+    rest = listing.take(kept)
+    codes, field_code = np.unique(rest.field_code, return_inverse=True)
+    return replace(
+        rest,
+        fields=tuple(listing.fields[code] for code in codes.tolist()),
+        field_code=field_code.astype(np.uint16),
+    )

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from shardpack.errors import SourceError
 from shardpack.runtime.engine import IN_PROCESS, Engine
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 
 _JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
 _CHUNK = 10_000  # files between two calls of `progress`: about 30 ms

@@ -18,7 +18,7 @@ from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, MissingDependencyError, SourceError
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 
 FILE_NAME = "file_name"
 Record = tuple[str, int, dict[str, Any]]  # (table, line or row number, values by column)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
 from shardpack.sources.class_folders import add_class_labels, in_class_folders
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 from tests.sources.trees import listing_of, samples_of
 
 folders = st.text("abZé\udce9 %", min_size=1, max_size=2)

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
 from shardpack.sources.coco import list_coco, read_annotations
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
+from shardpack.sources.source import Problems
 from tests.sources.trees import samples_of, write_tree
 from tests.strategies import examples
 

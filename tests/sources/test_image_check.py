@@ -26,8 +26,8 @@ from shardpack.runtime.processes import start_workers
 from shardpack.runtime.progress import no_progress
 from shardpack.sources.image_check import check_images, check_range
 from shardpack.sources.image_files import group_files
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
+from shardpack.sources.source import Problems
 from tests.conftest import make_jpeg
 from tests.fakes import file_listing, inline_listing
 from tests.sources.trees import write_tree

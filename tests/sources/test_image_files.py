@@ -12,7 +12,7 @@ from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image
 from shardpack.errors import SourceError
 from shardpack.format.naming import split_name
 from shardpack.sources.image_files import NO_IMAGE, group_files
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 from tests.sources.trees import files_of, samples_of
 
 stems = st.text("ab", min_size=1, max_size=2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 from tests.sources.trees import files_of
 
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import SourceError
 from shardpack.sources.json_labels import attach_labels, compact_json
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 from tests.sources.trees import listing_of, samples_of
 
 values = st.recursive(

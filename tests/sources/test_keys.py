@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shardpack.format.naming import PLAIN_KEY, check_key, escape_key, key_problem, unescape_key
 from shardpack.sources.keys import check_names
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 from tests.sources.trees import listing_of, samples_of
 
 # Keys as a disk can have them: any bytes in a component, but for "/", NUL and the empty, ".", ".." components.

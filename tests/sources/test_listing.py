@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.sources.listing import Listing, sorted_by_key
+from shardpack.sources.listing import Listing, sorted_by_key, without
 from tests.fakes import inline_listing, make_listing
+from tests.sources.trees import listing_of, samples_of
 
 members = st.dictionaries(
     st.sampled_from(["jpg", "json", "seg.png", "cls"]),
@@ -19,6 +20,9 @@ members = st.dictionaries(
     min_size=1,
 )
 datasets = st.dictionaries(st.text(max_size=3), members, max_size=6)
+names = st.dictionaries(
+    st.text("abc", min_size=1, max_size=3), st.sets(st.sampled_from(["jpg", "json", "seg.png"]), min_size=1), max_size=6
+)
 
 
 def build(dataset):
@@ -100,3 +104,13 @@ def test_owners_of_members():
     listing = inline_listing({"a": {"x": b"", "y": b""}, "b": {"x": b""}, "c": {"x": b"", "y": b""}})
     assert listing.owners(range(5)).tolist() == [0, 0, 1, 2, 2]
     assert listing.owners([]).tolist() == []
+
+
+@given(names, st.data())
+def test_without_takes_samples_and_the_fields_that_only_they_had(dataset, data):
+    listing = listing_of({key: sorted(fields) for key, fields in dataset.items()})
+    left_out = data.draw(st.sets(st.sampled_from(range(listing.num_samples)))) if dataset else set()
+    kept = [key for number, key in enumerate(listing.keys) if number not in left_out]
+    rest = without(listing, left_out)
+    assert samples_of(rest) == {key: samples_of(listing)[key] for key in kept}
+    assert rest.fields == tuple(sorted(set().union(*(dataset[key] for key in kept))))

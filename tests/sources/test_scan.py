@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
+from shardpack.sources.source import Problems
 from tests.sources.trees import fake_scandir, needs_byte_names, write_tree
 from tests.strategies import examples
 

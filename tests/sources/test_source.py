@@ -1,20 +1,31 @@
-"""One contract for all sources: listings are consistent, readable, picklable, and the same each time."""
+"""One contract for all sources: listings are consistent, readable, picklable, and the same each time.
+
+Of what cannot be packed, all problems are counted, the first few are named, and the other samples stay unchanged.
+"""
 
 from __future__ import annotations
 
 import pickle
+import re
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import SourceError
 from shardpack.runtime.processes import start_workers
 from shardpack.sources.dataset import DatasetSource
 from shardpack.sources.folder import FolderSource
+from shardpack.sources.listing import name_of
 from shardpack.sources.payloads import read_payload
-from shardpack.sources.source import ListOptions
+from shardpack.sources.source import SHOWN, ListOptions, Problems
 from tests.conftest import image_folder
+from tests.fakes import make_listing
+from tests.sources.trees import listing_of
+
+notes = st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(["hidden", "unknown"])), max_size=6)
 
 
 @pytest.fixture(scope="module")
@@ -89,3 +100,56 @@ def test_nothing_is_an_error(dataset, tmp_path):
     for source in (FolderSource(tmp_path), DatasetSource(dataset.select([]))):
         with pytest.raises(SourceError, match="to pack in"):
             source.list(ListOptions())
+
+
+@given(notes, notes)
+def test_what_was_collected_apart_is_as_if_collected_together(first, second):
+    together, apart, rest = Problems(), Problems(), Problems()
+    for problems, found in ((together, first + second), (apart, first), (rest, second)):
+        for name, reason in found:
+            problems.leave_out(name, reason)
+            problems.reject(name, reason)
+    apart.extend(rest)
+    assert apart == together
+    assert sum(together.left_out.values()) == len(first + second)
+    for reason, name in together.left_out_examples.items():
+        assert name == next(one for one, why in first + second if why == reason)
+
+
+@pytest.mark.parametrize("count", [1, SHOWN, SHOWN + 1, 50])
+def test_the_error_names_the_first_few_and_counts_all(count):
+    problems = Problems()
+    for number in range(count):
+        problems.reject(f"{number}.jpg", "empty file")
+    with pytest.raises(SourceError) as caught:
+        problems.raise_if_any()
+    text = str(caught.value)
+    assert re.findall(r"'(\d+)\.jpg': empty file", text) == [str(number) for number in range(min(count, SHOWN))]
+    assert text.startswith("1 problem in" if count == 1 else f"{count} problems in")
+    assert ("; and" in text) == (count > SHOWN)
+    assert f"and {count - SHOWN} more;" in text or count <= SHOWN
+    assert text.endswith("(--on-error skip)")
+
+
+def test_files_without_a_sample_are_not_errors():
+    problems = Problems()
+    problems.leave_out("a.txt", "no image")
+    problems.raise_if_any()
+
+
+def test_samples_are_rejected_by_the_path_of_their_image():
+    samples = {
+        "a": [("json", b"{}", 2, 0), ("jpg", "folder/A.JPG", 10, 0)],
+        "b": [("json", b"{}", 2, 0), ("txt", "b.txt", 3, 0)],
+        "c": [("jpg", "c.jpg", 10, 0)],
+    }
+    listing, problems = make_listing("/root", samples), Problems()
+    assert [name_of(listing, sample) for sample in range(3)] == ["folder/A.JPG", "b", "c.jpg"]
+    rest = problems.reject_samples(listing, {1: "no image", 0: "truncated"})
+    assert problems.rejected == [("folder/A.JPG", "truncated"), ("b", "no image")]
+    assert (list(rest.keys), rest.fields) == (["c"], ("jpg",))
+
+
+def test_nothing_rejected_is_the_same_listing():
+    listing = listing_of(["a", "b"])
+    assert Problems().reject_samples(listing, {}) is listing

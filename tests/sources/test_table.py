@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import MissingDependencyError, SourceError
-from shardpack.sources.rejects import Problems
 from shardpack.sources.scan import scan
+from shardpack.sources.source import Problems
 from shardpack.sources.table import find_tables, list_table
 from tests.sources.trees import samples_of, write_tree
 from tests.strategies import examples

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
-from shardpack.sources.rejects import Problems
+from shardpack.sources.source import Problems
 from shardpack.sources.table_formats import csv_records, jsonl_records, parquet_records
 from tests.strategies import examples
 
