@@ -438,7 +438,7 @@ def test_a_writer_left_by_an_error_publishes_nothing(store, work_dir):
 
 def test_repeated_keys_are_found_across_shards(store):
     samples = [(key, {"bin": b"1"}) for key in "aba"]
-    with pytest.raises(shardpack.ShardpackError, match=r"key is in 'shard-000000\.tar' already"):
+    with pytest.raises(shardpack.ShardpackError, match=r"key is already in 'shard-000000\.tar'"):
         shardpack.pack(samples, store.url, max_shard_samples=1)
 
 
