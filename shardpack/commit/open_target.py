@@ -1,28 +1,32 @@
-"""Turn a location or a store into a target that a dataset can be written to."""
+"""Open the place that a dataset is written to, and decide what may be overwritten there.
+
+Only what a packer made is ever deleted:
+
+content of OUT                      without force       with force
+none of the below                   a new dataset       a new dataset
+work folder of pack or copy         continue            continue
+manifest                            refuse              replace what the manifest lists
+manifest and work folder, or run    as for a manifest, unless this very run was killed while cleaning up: finish
+work folder of `shardpack index`    refuse              refuse: the tars are the user's
+shard files with none of these      refuse              refuse: their origin is unknown
+tars that `shardpack index` found   refuse              refuse: the tars are the user's
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
-from typing import Any
+from contextlib import suppress
 
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
+from shardpack.commit.lease import Command, refuse_other_work, unfinished_command
 from shardpack.commit.target import Target
-from shardpack.errors import OptionError
-from shardpack.storage.open import Writable, as_writable
+from shardpack.errors import FormatError, OptionError, OutputExistsError, UnsupportedVersionError
+from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, whole_table
+from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, Manifest, manifest_path, parse_manifest
+from shardpack.format.naming import is_packer_name
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES
-
-
-def open_target(
-    out: Writable,
-    storage_options: Mapping[str, Any] | None = None,
-    *,
-    work_dir: str | os.PathLike[str] | None = None,
-) -> Target:
-    """Return the target for a folder, a URL or a store; makes no request. Arguments and errors as for `target_of`."""
-    return target_of(as_writable(out, storage_options), work_dir=work_dir)
 
 
 def target_of(
@@ -45,3 +49,127 @@ def target_of(
     if store.location.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
     return BucketTarget(store, None if work_dir is None else os.fspath(work_dir), needs_list=needs_list)
+
+
+def check_writable(target: Target, command: Command, *, force: bool) -> None:
+    """Raise unless a new dataset may be written to a target; writes nothing.
+
+    `Transaction.new_dataset` checks again. Callers that first list files for hours check before they do so.
+
+    Raises:
+        OutputExistsError: The target holds something that a new dataset must not touch; the message names it.
+    """
+    refuse_other_work(target, command)
+    unfinished = is_unfinished(target)
+    if has_manifest(target):
+        if not unfinished:  # if it is, only the transaction can tell whether this run made the dataset
+            files_to_replace(target, force=force)
+    elif not (unfinished and unfinished_command(target)) and (strays := _files_like_ours(target)):
+        raise OutputExistsError(
+            f"{target.location!r} holds files that a dataset would overwrite, and no manifest that says whose "
+            f"they are: {_shown(strays)}; move them away, or choose another folder"
+        )
+
+
+def has_manifest(target: Target) -> bool:
+    """Return whether a file has the manifest's name."""
+    return target.size(FILE_NAME) is not None
+
+
+def is_manifest(text: bytes) -> bool:
+    """Return whether a text is an undamaged manifest of this format version or a later one."""
+    try:
+        parse_manifest(text)
+    except UnsupportedVersionError:
+        return True
+    except FormatError:
+        return False
+    return True
+
+
+def newest_manifest(target: Target) -> tuple[bytes, Manifest] | None:
+    """Return the newest undamaged manifest as text and as value, or None.
+
+    It may be newer than the copy: a run was killed before it replaced the copy, or the copy is damaged.
+    """
+    copy = _manifest_at(target, FILE_NAME)
+    known = 0 if copy is None else copy[1].generation
+    generations = {number for name in target.names() if manifest_path(number := generation_of(name)) == name}
+    for number in sorted(generations, reverse=True):
+        if number > known and (own := _manifest_at(target, manifest_path(number))):
+            return own
+    return copy
+
+
+def _manifest_at(target: Target, name: str) -> tuple[bytes, Manifest] | None:
+    text = target.read(name) or b""
+    with suppress(FormatError):
+        return text, parse_manifest(text)
+    return None
+
+
+def is_unfinished(target: Target) -> bool:
+    """Return whether a command has begun here and has not finished."""
+    last_deleted = (target.size(name) is not None for name in (WORK_FOLDER, RUN_PATH))  # perhaps alone by now
+    return any(last_deleted) or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
+
+
+def files_to_replace(target: Target, *, force: bool) -> list[str]:
+    """Return the files of the existing dataset, without its manifest, if they may be deleted.
+
+    Raises:
+        OutputExistsError: They may not be deleted; the message says why.
+    """
+    try:
+        manifest = parse_manifest(target.read(FILE_NAME) or b"")
+        packed = _packer_names(manifest, target) if force else set()
+    except FormatError as error:
+        if not force:
+            raise OutputExistsError(
+                f"{target.location!r} already holds a dataset; choose another folder, or pass --force"
+            ) from None
+        raise OutputExistsError(
+            f"{target.location!r} holds a dataset, but not which files belong to it: {error}; "
+            "delete it, or choose another folder"
+        ) from error
+    if not force:
+        raise OutputExistsError(
+            f"{target.location!r} already holds a dataset; choose another folder, or pass --force, "
+            f"which deletes its {manifest.num_samples:,} samples"
+        )
+    if not _is_packed(manifest):
+        raise OutputExistsError(
+            f'{target.location!r} holds tars that "shardpack index" found there, and packing would delete them; '
+            "choose another folder"
+        )
+    present = set(_files_like_ours(target))
+    if strays := sorted(name for name in present - packed if is_packer_name(name)):
+        raise OutputExistsError(
+            f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
+            f"{_shown(strays)}; move them away, or choose another folder"
+        )
+    return sorted(packed | present - {FILE_NAME})
+
+
+def _files_like_ours(target: Target) -> list[str]:
+    """Return the files named like a part of a dataset, except the newest manifest."""
+    return sorted(
+        name for name in target.names() if is_packer_name(name) or generation_of(name) or name == REJECTED_PATH
+    )
+
+
+def _packer_names(manifest: Manifest, target: Target) -> set[str]:
+    """Return the tars and indexes of a manifest that are named as a packer names them."""
+    table = whole_table(manifest, target.read)
+    infos = map(table.shard, range(len(table)))
+    return set(filter(is_packer_name, (name for info in infos for name in (info.name, info.index_path))))
+
+
+def _is_packed(manifest: Manifest) -> bool:
+    """Return whether a packer wrote these shards; `shardpack index` only finds them."""
+    options = manifest.packed_with.get("options")
+    return not (isinstance(options, dict) and options.get("indexed"))
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")

@@ -11,8 +11,7 @@ from typing import Any
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.journal import Journal
 from shardpack.commit.lease import refuse_other_work
-from shardpack.commit.open_target import target_of
-from shardpack.commit.overwrite import has_manifest, newest_manifest
+from shardpack.commit.open_target import has_manifest, newest_manifest, target_of
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
 from shardpack.format.dataset_files import whole_table

@@ -13,8 +13,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from typing import Any
 
-from shardpack.commit.open_target import target_of
-from shardpack.commit.overwrite import check_writable
+from shardpack.commit.open_target import check_writable, target_of
 from shardpack.errors import OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import Engine

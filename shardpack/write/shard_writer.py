@@ -11,7 +11,7 @@ from typing import Any
 
 from shardpack.codecs.encode import versions_for
 from shardpack.commit.lease import how_to_continue
-from shardpack.commit.open_target import open_target
+from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
@@ -22,7 +22,7 @@ from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.open import Writable
+from shardpack.storage.open import Writable, as_writable
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.request import as_classes
@@ -96,7 +96,7 @@ class ShardWriter:
             steps.append(self._compress)
         self._transform = Pipeline(tuple(steps)) if steps else None
         self._classes = as_classes(classes)
-        self._target = open_target(out, storage_options, work_dir=work_dir)
+        self._target = target_of(as_writable(out, storage_options), work_dir=work_dir)
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
         self._shapes: dict[tuple[Any, ...], SampleShape] = {}
