@@ -16,11 +16,10 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.engine import Advance
-from shardpack.runtime.write_behind import WriteBehind
 from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import check_payloads, read_into
 from shardpack.storage.atomic import storage_errors
-from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
+from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler, WriteBehind
 
 
 @dataclass(frozen=True, slots=True)

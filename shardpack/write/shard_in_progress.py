@@ -11,10 +11,9 @@ import numpy.typing as npt
 
 from shardpack.errors import DuplicateKeyError
 from shardpack.format.shard_index import ShardIndex, check_field_names
-from shardpack.runtime.write_behind import WriteBehind
 from shardpack.storage.atomic import NewFile
 from shardpack.write.sample_shape import SampleShape
-from shardpack.write.shard_assembler import Chunk, ShardAssembler
+from shardpack.write.shard_assembler import Chunk, ShardAssembler, WriteBehind
 
 
 class ShardInProgress:

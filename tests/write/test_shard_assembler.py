@@ -1,9 +1,11 @@
-"""Tar bytes do not depend on chunks, and the index is right about each member."""
+"""Tar bytes do not depend on chunks, the index is right about each member, and chunks are written in order."""
 
 from __future__ import annotations
 
 import io
 import tarfile
+import threading
+import time
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
 from shardpack.format.shard_index import parse_index
 from shardpack.write import shard_assembler as assembler_module
-from shardpack.write.shard_assembler import Chunk, ShardAssembler
+from shardpack.write.shard_assembler import Chunk, ShardAssembler, WriteBehind
 from tests.strategies import BOUNDARY_SIZES, examples, member_names, payloads
 
 members = st.dictionaries(member_names().map(str.encode), payloads(), min_size=1, max_size=12)
@@ -133,3 +135,89 @@ def test_boundaries(name, size):
     assert int(index.data_offset[0]) == int(index.header_bytes[0]) == tar.header_length(name, size)
     with tarfile.open(fileobj=io.BytesIO(written)) as archive:
         assert [(member.name.encode(), member.size) for member in archive] == [(name, size), (b"next", 1)]
+
+
+@given(st.lists(st.binary(min_size=1, max_size=5), max_size=20))
+def test_everything_is_written_in_order(parts):
+    written = []
+    with WriteBehind(lambda buffer: written.append(bytes(buffer))) as behind:
+        for part in parts:
+            behind.write(memoryview(part))
+    assert written == parts
+
+
+def test_two_buffers_are_enough():
+    """A buffer may be filled again once the next one was taken: what is written does not change under it."""
+    buffers, written = [bytearray(1), bytearray(1)], []
+
+    def slowly(buffer):
+        before = bytes(buffer)
+        time.sleep(0.002)
+        assert bytes(buffer) == before
+        written.append(before)
+
+    with WriteBehind(slowly) as behind:
+        for i in range(20):
+            buffers[i % 2][0] = i
+            behind.write(memoryview(buffers[i % 2]))
+    assert written == [bytes([i]) for i in range(20)]
+
+
+@pytest.mark.parametrize("number", [1, 2, 5])
+def test_an_error_reaches_the_producer_and_nothing_more_is_written(number):
+    tried = []
+
+    def refuse(buffer):
+        tried.append(bytes(buffer))
+        if len(tried) == number:
+            raise OSError(28, "No space left on device")
+
+    def produce():
+        with WriteBehind(refuse) as behind:
+            for i in range(5):
+                behind.write(memoryview(b"%d" % i))
+
+    with pytest.raises(OSError, match="No space left"):
+        produce()
+    assert len(tried) == number
+
+
+def test_an_error_is_not_lost_if_the_producer_tries_again():
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    def produce():
+        with WriteBehind(refuse) as behind:
+            behind.write(memoryview(b"a"))
+            for _ in range(3):
+                with pytest.raises(OSError, match="No space left"):
+                    behind.write(memoryview(b"b"))
+
+    with pytest.raises(OSError, match="No space left"):
+        produce()
+
+
+def test_the_producers_own_error_wins():
+    def refuse(_):
+        raise OSError(28, "No space left on device")
+
+    def produce():
+        with WriteBehind(refuse) as behind:
+            behind.write(memoryview(b"a"))
+            raise LookupError("of the producer")
+
+    with pytest.raises(LookupError, match="of the producer"):
+        produce()
+
+
+def test_leaving_waits_and_leaves_no_thread():
+    before, done = threading.active_count(), []
+
+    def slowly(_):
+        time.sleep(0.05)
+        done.append(True)
+
+    with WriteBehind(slowly) as behind:
+        behind.write(memoryview(b"a"))
+    assert done
+    assert threading.active_count() == before
