@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import CorruptShardError, FormatError, OptionError
+from shardpack.format.assemble import build_index
 from shardpack.format.checksum import crc32c
-from shardpack.format.index_builder import build_index
 from shardpack.format.naming import split_name
 from shardpack.format.shard_index import MAX_FIELDS, ShardIndex
 from shardpack.format.tar_parser import Member

@@ -22,8 +22,8 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.format import tar_header as tar
+from shardpack.format.assemble import build_index
 from shardpack.format.checksum import crc32c
-from shardpack.format.index_builder import build_index
 from shardpack.format.shard_index import ShardIndex
 
 CHUNK_BYTES = 4 << 20

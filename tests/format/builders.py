@@ -13,9 +13,8 @@ import numpy as np
 import pytest
 
 from shardpack.format import tar_header as tar
-from shardpack.format.assemble import encode_dataset
+from shardpack.format.assemble import build_index, encode_dataset
 from shardpack.format.checksum import crc32c
-from shardpack.format.index_builder import build_index
 from shardpack.format.key_index import encode_key_index, hash_keys
 from shardpack.format.shard_index import ShardIndex, encode_index
 from shardpack.format.shard_info import ShardInfo

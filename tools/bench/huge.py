@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from shardpack.format import assemble, manifest
 from shardpack.format import tar_header as tar
+from shardpack.format.assemble import build_index
 from shardpack.format.checksum import crc32c
-from shardpack.format.index_builder import build_index
 from shardpack.format.key_index import KeySegment, hash_keys
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
