@@ -27,13 +27,12 @@ from shardpack.format.key_index import hash_keys, repeated_hashes
 from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
-from shardpack.index.find import TarSet
+from shardpack.index.find import TarDigests, TarSet
 from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import ScanLimits, scan_headers
 from shardpack.index.index_target import Generation, writing_indexes
 from shardpack.index.report import RepeatedKey
-from shardpack.index.tar_digests import TarDigests
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all

@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+import json
 import os
 import posixpath
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from xxhash import xxh3_128_hexdigest
+
+from shardpack._version import __version__
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
 from shardpack.format.shard_info import index_path, is_shard_name
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
+from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import can_adapt
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import is_url, local_path
 
 SUFFIX = ".tar"
+REQUESTS_AT_ONCE = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +46,41 @@ class TarSet:
     def path(self, name: str) -> str:
         """Return the local path of a name."""
         return os.path.join(self.folder, name)
+
+
+class TarDigests:
+    """Digests that differ when a tar was replaced by another of its name, and for runs with other tars or options.
+
+    The digest of a tar is taken when it is first asked for. Safe in threads.
+    """
+
+    def __init__(self, tars: TarSet, ignore: Sequence[str]) -> None:
+        """Prepare digests of some tars; `ignore` is as `index` takes it, and part of each digest."""
+        self._tars, self._made_by = tars, f"index {__version__} {' '.join(ignore)}"
+        self._first: dict[str, str | None] = {}
+
+    def first(self, name: str) -> str | None:
+        """Return a tar's digest as it was when first asked for; None if the server sends no ETag."""
+        if name not in self._first:
+            self._first[name] = self.now(name)
+        return self._first[name]
+
+    def now(self, name: str) -> str | None:
+        """Return a tar's digest as it is now; None if the server sends no ETag."""
+        if self._tars.on_disk:
+            status = os.stat(self._tars.path(name))
+            return f"{self._made_by} {status.st_size} {status.st_mtime_ns} {status.st_ino}"
+        version = self._tars.store.version(name)
+        return f"{self._made_by} {version.size} {version.etag}" if version.etag else None
+
+    def of_run(self, *options: object) -> str:
+        """Return a digest of all tars and of the options; "" if any tar has no digest."""
+        names = self._tars.names
+        limit = 1 if self._tars.on_disk else REQUESTS_AT_ONCE
+        digests = call_all(self.first, names, limit=limit, purpose="ask")
+        if None in digests:
+            return ""
+        return xxh3_128_hexdigest(json.dumps([names, digests, list(map(repr, options))]).encode())
 
 
 def find_tars(tars: Any, options: Mapping[str, Any] | None = None) -> TarSet:

@@ -13,11 +13,10 @@ from shardpack.commit.transaction import Transaction
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.build import Build, OnDuplicate
-from shardpack.index.find import TarSet, find_tars
+from shardpack.index.find import TarDigests, TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
 from shardpack.index.index_target import check_writable, target_for, writing_indexes
 from shardpack.index.report import IndexReport
-from shardpack.index.tar_digests import TarDigests
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors

@@ -1,4 +1,4 @@
-"""Paths, folders, patterns, braces, URLs and stores name the tars that they should."""
+"""Paths, folders, patterns, braces, URLs and stores name the tars that they should; digests tell changed tars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import socket
 import pytest
 
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
-from shardpack.index.find import find_tars
+from shardpack.index.find import TarDigests, find_tars
 from shardpack.storage.memory import MemoryStore
 from tests.buckets import FakeBucket, serve
 
@@ -221,3 +221,40 @@ def test_a_store_without_a_list_takes_names():
     for meant in (Blind(), (Blind(), "*.tar")):
         with pytest.raises(OptionError, match=r"does not list its names; pass \(store, names of the tars\)"):
             find_tars(meant)
+
+
+@pytest.fixture
+def two_tars(tmp_path):
+    for name in ("x.tar", "y.tar"):
+        (tmp_path / name).write_bytes(b"1")
+    return tmp_path
+
+
+def digests(folder, ignore=()):
+    return TarDigests(find_tars(folder), ignore)
+
+
+def test_a_tar_that_changed_has_another(two_tars):
+    before = digests(two_tars)
+    first = before.first("x.tar")
+    os.utime(two_tars / "x.tar", ns=(1, 1))
+    assert before.now("x.tar") != first == before.first("x.tar"), "the first is kept"
+    assert before.now("x.tar") == digests(two_tars).first("x.tar") != digests(two_tars, ["._*"]).first("x.tar")
+
+
+def test_a_run_is_of_its_tars_and_options(two_tars):
+    one = digests(two_tars).of_run("keep", None)
+    assert one
+    assert one == digests(two_tars).of_run("keep", None)
+    others = [digests(two_tars).of_run("raise", None), digests(two_tars, ["._*"]).of_run("keep", None)]
+    os.utime(two_tars / "y.tar", ns=(1, 1))
+    others.append(digests(two_tars).of_run("keep", None))
+    assert len({one, *others}) == 4
+
+
+def test_without_etags_nothing_tells(monkeypatch):
+    bucket = FakeBucket("memory://bucket", {"x.tar": b"1"})
+    serve(monkeypatch, bucket)
+    assert digests("memory://bucket").of_run()
+    bucket.etags = False
+    assert (digests("memory://bucket").first("x.tar"), digests("memory://bucket").of_run()) == (None, "")
