@@ -250,19 +250,23 @@ class _Object:
         return _broken(f"has a bad {name} in {self.what}: {_shown(self.values[name])}")
 
 
+_SEGMENT_NAME = re.compile(r"[a-z]+-[0-9]{6,18}-[0-9a-f]{8}\.index", re.ASCII)  # keeps the path inside the dataset
+
+
 def _segment(source: _Object, kind: type[AnySegment], what: str) -> AnySegment:
     numbers = {"shards": ("num_shards", "num_samples"), "keys": ("num_keys",)}[what]
     source.refuse_unknown({"name", "num_bytes", "crc32c", "head_bytes", "head_crc32c", *numbers})
     checksum = source.text("crc32c", _CHECKSUM)
-    # The pattern keeps the path inside the dataset, and ties the name to the checksum.
     segment = kind(
-        name=source.text("name", re.compile(rf"{what}-[0-9]{{6,18}}-{checksum}\.index", re.ASCII)),
+        name=source.text("name", _SEGMENT_NAME),
         num_bytes=source.number("num_bytes"),
         crc32c=int(checksum, 16),
         head_bytes=source.number("head_bytes"),
         head_crc32c=int(source.text("head_crc32c", _CHECKSUM), 16),
         **{name: source.number(name, least=1) for name in numbers},
     )
+    if not (segment.name.startswith(f"{what}-") and segment.name.endswith(f"-{checksum}.index")):
+        raise source.bad("name")
     if segment.head_bytes > segment.num_bytes:
         raise source.bad("head_bytes")
     return segment

@@ -15,7 +15,7 @@ def strict_json_object(text: bytes | memoryview) -> dict[str, Any]:
     """
     try:
         # Decoded here, as `json.loads` would also accept UTF-16 and UTF-32.
-        value = json.loads(str(text, "utf-8"), object_pairs_hook=_refuse_duplicates)
+        value = _DECODER.decode(str(text, "utf-8"))
     except (ValueError, RecursionError) as error:
         raise ValueError(f"not JSON: {error}") from error
     if not isinstance(value, dict):
@@ -28,3 +28,6 @@ def _refuse_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(result) != len(pairs):
         raise ValueError("a name occurs twice")
     return result
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_refuse_duplicates)  # `json.loads` would create one per call

@@ -12,7 +12,7 @@ import numpy as np
 
 from shardpack.errors import DuplicateKeyError, UnknownKeyError
 from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key
-from shardpack.read.segment_file import SegmentFile, fetch_needed
+from shardpack.read.segment_file import TRIMMED_BYTES, SegmentFile, fetch_needed
 from shardpack.read.shard_cache import ShardCache
 
 _LOOKUPS_PER_TRIM = 64  # each may load 2 MiB of a large mapped key index, which then counts as this process's memory
@@ -36,6 +36,7 @@ class KeyLookup:
                 for file, segment in zip(self._files, segments, strict=True)
             ]
         )
+        self._is_large = any(segment.num_bytes > TRIMMED_BYTES for segment in segments)
         self._lookups = 0
 
     def find(self, key: str) -> int:
@@ -45,14 +46,12 @@ class KeyLookup:
             UnknownKeyError: No sample has this key.
             DuplicateKeyError: Several samples have this key, in a dataset that another tool wrote.
         """
-        self._lookups += 1
-        if self._lookups % _LOOKUPS_PER_TRIM == 0:
-            for file in self._files:
-                file.trim()
+        if self._is_large:
+            self._trim()
         try:
-            raw = key.encode("utf-8", "surrogateescape")
+            raw = key.encode()
         except UnicodeEncodeError:
-            return only_match(key, [])
+            return only_match(key, self.find_all(key))
         hashed = hash_key(raw)
         position = self._index.find_fast(hashed)
         if position >= 0 and self._cache.at(position).keys.key_at(position) == raw:
@@ -94,6 +93,13 @@ class KeyLookup:
                     if shard.keys.key_at(position) == raw:
                         matches[key].append(position)
         return matches
+
+    def _trim(self) -> None:
+        """Release the memory of large key indexes, once in several look-ups."""
+        self._lookups += 1
+        if self._lookups % _LOOKUPS_PER_TRIM == 0:
+            for file in self._files:
+                file.trim()
 
     def _find(self, hashed: int, raw: bytes) -> list[int]:
         candidates = self._index.find(hashed)
