@@ -1,4 +1,4 @@
-"""The front door: `open` and `pack`, their signatures and what they promise."""
+"""`open` and `pack`: their signatures, and what they promise."""
 
 from __future__ import annotations
 
@@ -6,18 +6,17 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from shardpack.errors import DatasetNotFoundError, OnError, OptionError
+from shardpack.errors import OnError
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 
-# What only one of the two needs is imported when it is called.
+# Each function imports what it needs when it is called.
 if TYPE_CHECKING:
     from shardpack.dataset import Dataset
     from shardpack.sources.folder import Layout
     from shardpack.sources.image_check import ImageCheck
-    from shardpack.storage.locations import LocationOptions
     from shardpack.storage.open import Writable
-    from shardpack.storage.protocols import RangeReader, Store
+    from shardpack.storage.protocols import RangeReader
     from shardpack.write.pack import Packable
     from shardpack.write.report import PackReport
 
@@ -34,34 +33,34 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     sidecars: str | os.PathLike[str] | RangeReader | None = None,
     allow_locations: bool | Sequence[str] = False,
 ) -> Dataset:
-    """Return the dataset at a location. Costs one read, the manifest.
+    """Return the dataset at a location. Costs one read, of the manifest.
 
     Args:
         location: A folder with a manifest, its URL (`s3://`, `gs://`, `az://`, `http(s)://`,
             `memory://`, or what fsspec has a driver for), or a store. With `index="memory"` also
             plain tars, named as `shardpack.index` takes them: a folder, a pattern, URLs, a list.
-        verify: Check the CRC32C of every payload that is read. None leaves it to the store: off
-            for local files, on for what comes over a network.
-        index: "memory" indexes plain tars now, for this object only: reads each tar once, or of remote
-            ones their headers, where payloads are large.
+        verify: Whether to check the CRC32C of every payload that is read. None: only if it comes over a network.
+        index: "memory" indexes plain tars now, for this object only: reads each tar once; of remote tars
+            with large payloads, only the headers.
         ignore: With `index="memory"`: as `shardpack.index` takes it.
-        storage_options: For URLs: region, endpoint, credentials, and what else the provider takes.
-            Without them it finds its own: environment, instance role, and so on. Secrets among
-            them reach worker processes as these are started, and are in no other pickle. Where the
-            manifest is in a folder and says that its tars are elsewhere, they are for those.
-        cache_dir: For URLs: a folder on a local disk that keeps what was read, for the next time and
-            for other processes. With `cache_bytes`.
-        cache_bytes: The limit of that folder: a number of bytes, or like "50GB"; the least recently
-            used goes first.
-        sidecars: Folder, URL or store that holds manifest and indexes, where that is not `location`: tars
-            whose sidecars got lost on the way, or may not be written beside them.
-        allow_locations: Whether the manifest of a bucket or server may say that tars are in other buckets or on
-            other hosts; or a list of URLs below which they may be. Within its own it may.
+        storage_options: For URLs: region, endpoint, credentials and other options of the provider. By default
+            the provider finds them itself: environment, instance role, and so on. Secret values are handed
+            only to worker processes being spawned, never pickled otherwise. If the manifest is local, these
+            options apply to its remote tars.
+        cache_dir: For URLs: a folder on a local disk that keeps what was read, for later runs and other
+            processes. Requires `cache_bytes`.
+        cache_bytes: Size limit of that folder: a number of bytes, or like "50GB". What was not used for the
+            longest time is deleted first.
+        sidecars: Folder, URL or store with the manifest and indexes, if they are not at `location`: for tars
+            whose sidecars were lost, or cannot be written beside them.
+        allow_locations: Whether the manifest of a bucket or server may name tars in other buckets or on
+            other hosts; or a list of URLs below which they may be. Its own bucket or host is always allowed.
 
     Raises:
-        DatasetNotFoundError: There is no manifest; says how to make one.
-        OptionError: An option makes no sense, or not for this location.
-        CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
+        DatasetNotFoundError: The location has no manifest; the message says how to create one.
+        OptionError: An option is wrong, or does not fit the location.
+        CorruptManifestError: The manifest is damaged.
+        UnsupportedVersionError: The manifest was written by a newer version of the format.
 
     Example:
         >>> ds = shardpack.open("out/")
@@ -69,64 +68,17 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
         {'label': 3}
     """
     from shardpack.dataset import open_dataset
-    from shardpack.format import manifest
-    from shardpack.read.missing_dataset import missing_dataset
-    from shardpack.storage.adapter import adapt, can_adapt
+    from shardpack.read.open_location import check_index_option, open_location
     from shardpack.storage.locations import LocationOptions
-    from shardpack.storage.open import open_store, with_cache
-    from shardpack.storage.url import is_url, local_path
 
-    _check_index(index, ignore, is_dataset=sidecars is not None or allow_locations is not False)
-    if isinstance(location, (Mapping, set, frozenset)):
-        raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
-    if index == "memory":
-        from shardpack.index.find import find_tars
-        from shardpack.index.grouping import DEFAULT_IGNORE
-        from shardpack.index.run import index_in_memory
-
-        found = find_tars(location, storage_options)
-        base = with_cache(found.store, cache_dir, cache_bytes, storage_options)
-        patterns = DEFAULT_IGNORE if ignore is None else ignore
-        return open_dataset(index_in_memory(found, ignore=patterns, base=base), verify=verify)
+    check_index_option(index, ignore, is_dataset=sidecars is not None or allow_locations is not False)
     options = LocationOptions(storage_options, cache_dir, cache_bytes, allow_locations)
-    beside = None if sidecars is None else _sidecars(sidecars, options)
-    if isinstance(location, (str, os.PathLike)):
-        path = local_path(os.fspath(location)) or os.fspath(location)
-        if is_url(path):
-            store = with_cache(open_store(path, storage_options), cache_dir, cache_bytes, storage_options)
-            return open_dataset(store, verify=verify, sidecars=beside, options=options)
-        if beside is None and not os.path.exists(os.path.join(path, manifest.FILE_NAME)):
-            open_store(path, storage_options)  # refuses options
-            raise missing_dataset(path)
-        return open_dataset(open_store(path), verify=verify, sidecars=beside, options=options)
-    if isinstance(location, (list, tuple)):
-        raise DatasetNotFoundError(
-            'a list of tars has no index; make one with "shardpack index TAR...", or pass index="memory"'
-        )
-    if isinstance(location, Sequence) or not can_adapt(location):
-        raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
-    return open_dataset(adapt(location), verify=verify, sidecars=beside, options=options)
+    if index == "memory":
+        from shardpack.index.run import index_location
 
-
-def _check_index(index: object, ignore: object, *, is_dataset: bool) -> None:
-    if index not in ("memory", None):
-        raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
-    if index == "memory" and is_dataset:
-        raise OptionError('sidecars and allow_locations are for datasets; with index="memory" leave them out')
-    if index is None and ignore is not None:
-        raise OptionError('ignore is for plain tars; pass index="memory" as well, or leave it out')
-
-
-def _sidecars(where: str | os.PathLike[str] | RangeReader, options: LocationOptions) -> Store:
-    from shardpack.storage.adapter import adapt
-    from shardpack.storage.open import open_store, with_cache
-    from shardpack.storage.url import is_url
-
-    if not isinstance(where, (str, os.PathLike)):
-        return adapt(where)
-    given = options.storage_options if is_url(where) else None
-    store = open_store(where, given)
-    return with_cache(store, options.cache_dir, options.cache_bytes, given) if store.remote else store
+        return open_dataset(index_location(location, options, ignore=ignore), verify=verify)
+    store, sidecar_store = open_location(location, options, sidecars=sidecars)
+    return open_dataset(store, verify=verify, sidecars=sidecar_store, options=options)
 
 
 def pack(

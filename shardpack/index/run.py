@@ -20,9 +20,10 @@ from shardpack.index.report import IndexReport
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
+from shardpack.storage.locations import LocationOptions
 from shardpack.storage.memory import MemoryStore
-from shardpack.storage.open import Writable
-from shardpack.storage.protocols import Store
+from shardpack.storage.open import Writable, with_cache
+from shardpack.storage.protocols import RangeReader, Store
 
 
 def index(
@@ -121,6 +122,24 @@ def index(
         bytes_fetched=build.bytes_fetched,
         seconds=time.perf_counter() - began,
     )
+
+
+def index_location(
+    location: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | RangeReader,
+    options: LocationOptions,
+    *,
+    ignore: Sequence[str] | None = None,
+) -> Store:
+    """Return what `index_in_memory` does for the tars that `shardpack.open(location, index="memory")` names.
+
+    Raises:
+        OptionError: `location` is not a folder, pattern, URL, list of tars, or store.
+    """
+    if isinstance(location, (Mapping, set, frozenset)):
+        raise OptionError(f"cannot open {location!r}: expected a folder, a URL, a list of tars, or a store")
+    tar_set = find_tars(location, options.storage_options)
+    base = with_cache(tar_set.store, options.cache_dir, options.cache_bytes, options.storage_options)
+    return index_in_memory(tar_set, ignore=DEFAULT_IGNORE if ignore is None else ignore, base=base)
 
 
 def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, base: Store | None = None) -> Store:

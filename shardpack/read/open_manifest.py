@@ -1,4 +1,4 @@
-"""The manifest of a store, and what to say where there is none."""
+"""Read the manifest of a dataset, the newest or that of one generation."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from shardpack.storage.protocols import Store
 
 
 def load_manifest(store: Store) -> tuple[bytes, Manifest]:
-    """Return the manifest of the dataset in a store, as it is written and as a value. Costs one read.
+    """Return the manifest of the dataset in a store, as bytes and parsed. Costs one read.
 
     Raises:
         DatasetNotFoundError: The store has no manifest.
-        CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
+        CorruptManifestError: The manifest is damaged.
+        UnsupportedVersionError: The manifest was written by a newer version of the format.
     """
     try:
         text = bytes(store.buffer(manifest.FILE_NAME, max_bytes=manifest.MAX_MANIFEST_BYTES))
@@ -38,26 +39,26 @@ def load_manifest(store: Store) -> tuple[bytes, Manifest]:
 
 
 def load_generation(store: Store, generation: int, checksum: int) -> Manifest:
-    """Return the manifest of one generation. Costs one read while it is the newest, then one more.
+    """Return the manifest of one generation. Costs one read, or two if this generation is not the newest.
 
     Args:
-        store: Holds the dataset's folder `.shardpack`.
-        generation: Its number.
-        checksum: CRC32C of the whole file.
+        store: The store with the dataset's folder `.shardpack`.
+        generation: Number of the generation.
+        checksum: CRC32C of the manifest's file.
 
     Raises:
-        OptionError: It is not there any more.
+        OptionError: The store no longer has this manifest.
     """
-    text, whole = load_manifest(store)
+    text, newest = load_manifest(store)
     if crc32c(text) != checksum:
-        found = _read_generation(store, generation)
-        if found is None or crc32c(found) != checksum:
+        kept = _read_generation(store, generation)
+        if kept is None or crc32c(kept) != checksum:
             raise OptionError(
                 f"the dataset at {store.location!r} has changed, and its generation {generation} as it was is not "
                 "kept there; open it again"
             )
-        whole = parse_manifest(found)
-    return whole
+        return parse_manifest(kept)
+    return newest
 
 
 def _read_generation(store: Store, generation: int) -> bytes | None:

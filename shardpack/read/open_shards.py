@@ -1,4 +1,4 @@
-"""From a store to the shards of the dataset in it: manifest, stores of the tars, cache."""
+"""Open the dataset in a store for reading: its manifest, the stores of its tars, and the cache of its shards."""
 
 from __future__ import annotations
 
@@ -17,18 +17,20 @@ def open_shards(
     options: LocationOptions | None = None,
     limits: CacheLimits | None = None,
 ) -> ShardCache:
-    """Return the shards of the dataset in a store, none of them open yet. Costs one read, the manifest.
+    """Return the shards of the dataset in a store, none of them open yet. Costs one read, of the manifest.
 
     Args:
-        store: Of the dataset's own folder.
-        verify: Compare each payload with its checksum; None leaves it to the store.
-        sidecars: Holds the manifest and all else that is ours, where that is not in `store`.
+        store: The store of the dataset's own folder.
+        verify: Whether to compare each payload with its checksum; None: as the store recommends.
+        sidecars: The store with the folder `.shardpack`, if that is not in `store`.
         options: How to read tars that are not in `store`.
-        limits: What may be kept open.
+        limits: How much may be kept open.
 
     Raises:
         DatasetNotFoundError: The store has no manifest.
-        CorruptManifestError, UnsupportedVersionError: It is damaged, or newer than this code.
+        CorruptManifestError: The manifest is damaged.
+        UnsupportedVersionError: The manifest was written by a newer version of the format.
+        OptionError: The manifest names a location that is not followed, or options do not fit the location.
     """
     text, manifest = load_manifest(sidecars or store)
     stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)

@@ -1,4 +1,4 @@
-"""How the pages of shard table and key index are read: from a map of a local file, or by ranges."""
+"""Reads the pages of shard table and key index: from a map of a local file, or by ranges of a remote one."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from shardpack.format.paged import Range, Segment
 from shardpack.storage.file_map import drop_resident
 from shardpack.storage.protocols import Ranges, Store
 
-TRIMMED_BYTES = 64 << 20  # smaller files may stay mapped whole: faults cost more than they take
+TRIMMED_BYTES = 64 << 20  # smaller files may stay in memory: page faults would cost more
 
 
 class SegmentFile:
-    """One segment in a store. Safe in threads; the file is first touched when a range of it is read."""
+    """One segment in a store; the file is opened when a range of it is first read. Safe in threads."""
 
     def __init__(self, store: Store, segment: Segment) -> None:
         self.path = segment_path(segment)
@@ -23,11 +23,11 @@ class SegmentFile:
         self._buffer: Any = None
 
     def load(self, begin: int, length: int) -> Any:
-        """Return a range. Costs a request, or nothing where the file is mapped.
+        """Return a range. Costs a request, or nothing if the file is mapped.
 
         Raises:
             ShardNotFoundError: The file is missing.
-            CorruptIndexError: It has another length than the manifest says.
+            CorruptIndexError: The file has another length than the manifest says.
         """
         if self._store.remote:
             try:
@@ -45,7 +45,7 @@ class SegmentFile:
             found = f"{len(buffer)} bytes"
         except ShardNotFoundError as error:
             raise self.missing() from error
-        except CorruptShardError:  # none of it was read
+        except CorruptShardError:  # nothing was read
             buffer, found = memoryview(b""), "more"
         if len(buffer) != expected:
             raise CorruptIndexError(
@@ -56,13 +56,13 @@ class SegmentFile:
         return buffer
 
     def missing(self) -> ShardNotFoundError:
-        """Return the error that this file is missing."""
+        """Return the error for a missing file."""
         return ShardNotFoundError(
             'file is missing; restore it, or rebuild it with "shardpack index --force"', path=self.path
         )
 
     def trim(self) -> None:
-        """Let go of the memory of a large map, which would count as this process's."""
+        """Release the pages of a large map, which count as this process's memory."""
         if self._buffer is not None and self._segment.num_bytes > TRIMMED_BYTES:
             drop_resident(self._buffer.obj)
 
@@ -73,13 +73,13 @@ def fetch_needed(
     needed: Callable[[], list[tuple[int, Range]]],
     put: Callable[[int, int, Any], None],
 ) -> None:
-    """Fetch what look-ups will need, each step all at once. Costs nothing where files are mapped.
+    """Fetch the ranges that look-ups will need, those of each step concurrently. Does nothing for a local store.
 
     Args:
-        store: Holds the files.
+        store: The store with the files.
         files: The segments, by number.
-        needed: Returns the next step, as (segment, range); nothing at the end.
-        put: Takes (segment, begin, bytes).
+        needed: Returns the ranges of the next step, as (segment, range); an empty list at the end.
+        put: Takes the bytes of a range, as (segment, begin, bytes).
     """
     if not store.remote:
         return
@@ -92,9 +92,9 @@ def fetch_needed(
             for number, ranges in by_file.items()
         ]
         try:
-            found = store.get_many(asked)
+            fetched = store.get_many(asked)
         except ShardNotFoundError as error:
             raise files[next(iter(by_file))].missing() from error
-        for (number, ranges), buffers in zip(by_file.items(), found, strict=True):
+        for (number, ranges), buffers in zip(by_file.items(), fetched, strict=True):
             for (begin, _), data in zip(ranges, buffers, strict=True):
                 put(number, begin, data)

@@ -1,4 +1,4 @@
-"""Checks that an index, its shard and what the manifest says of both belong together."""
+"""Checks that an index and its shard match each other and the manifest."""
 
 from __future__ import annotations
 
@@ -19,15 +19,19 @@ from shardpack.storage.protocols import Ranges, Store
 
 @dataclass(frozen=True, slots=True)
 class Headers:
-    """Where the headers of some members should be: the number of each, and byte ranges."""
+    """Where the headers of some members should be: their numbers, and byte ranges."""
 
     members: list[int]
     starts: list[int]
     lengths: list[int]
 
-    def check(self, path: str, index: ShardIndex, found: Sequence[bytes]) -> None:
-        """Raise StaleIndexError unless these are the headers that the index tells of."""
-        for member, headers in zip(self.members, found, strict=True):
+    def check(self, path: str, index: ShardIndex, read: Sequence[bytes]) -> None:
+        """Compare headers that were read with the index.
+
+        Raises:
+            StaleIndexError: A header is not the one that the index describes.
+        """
+        for member, headers in zip(self.members, read, strict=True):
             key, field = index.key(index.row_of(member)), index.field_of(member)
             if not headers_match(headers, f"{key}.{field}", int(index.size[member]), path):
                 raise StaleIndexError(
@@ -52,7 +56,7 @@ def headers_of_rows(index: ShardIndex, rows: Sequence[int]) -> Headers:
 
 
 def some_headers(index: ShardIndex, count: int = 4) -> Headers:
-    """Return one field's headers of a few samples, the first and the last among them."""
+    """Return where one header of each of a few samples should be, the first and the last sample among them."""
     return headers_of(index, [index.members(row)[-1] for row in spread_rows(index, count)])
 
 
@@ -63,7 +67,7 @@ def spread_rows(index: ShardIndex, count: int) -> list[int]:
 
 
 def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
-    """Return whether these header blocks announce this member (extensions may differ in case)."""
+    """Return whether these header blocks describe this member; upper and lower case may differ."""
     try:
         members = [event for event in TarParser(path).feed(headers) if isinstance(event, Member)]
     except CorruptShardError:
@@ -77,10 +81,13 @@ def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
 
 
 def check_shards(store: Store, shards: Sequence[tuple[ShardInfo, ShardIndex]]) -> None:
-    """Raise StaleIndexError unless shards of one store have the length and some headers that their indexes tell of.
+    """Check the length and some headers of shards of one store.
 
-    Costs a few small ranges a shard, all at once: of one field of four samples where no checksum tells that the
-    shard is another one, else all of the first and the last sample.
+    Costs a few small ranges per shard, all read concurrently: of a remote shard, or one whose index has no checksums,
+    a header of each of four samples; of other shards, all headers of the first and the last sample.
+
+    Raises:
+        StaleIndexError: A length or header is not the one that the index describes.
     """
     wanted = [
         some_headers(index)
@@ -88,20 +95,24 @@ def check_shards(store: Store, shards: Sequence[tuple[ShardInfo, ShardIndex]]) -
         else headers_of_rows(index, sorted({0, index.num_samples - 1}))
         for info, index in shards
     ]
-    if not store.remote:  # the length first, as it costs nothing and says more
+    if not store.remote:  # checked first, as it costs nothing and its error says more
         for info, _ in shards:
             check_length(info, store.size(info.name))
-    found = store.get_many(
+    read = store.get_many(
         [Ranges(info.name, some.starts, some.lengths) for (info, _), some in zip(shards, wanted, strict=True)]
     )
-    for (info, index), some, headers in zip(shards, wanted, found, strict=True):
+    for (info, index), some, headers in zip(shards, wanted, read, strict=True):
         if store.remote:
-            check_length(info, store.size(info.name))  # known from the responses
+            check_length(info, store.size(info.name))  # costs nothing: the responses said it
         some.check(info.name, index, headers)
 
 
 def check_length(info: ShardInfo, num_bytes: int) -> None:
-    """Raise StaleIndexError unless the shard is as long as when it was indexed."""
+    """Check the length of a shard.
+
+    Raises:
+        StaleIndexError: The shard has another length than when it was indexed.
+    """
     if num_bytes != info.num_bytes:
         raise StaleIndexError(
             f"index does not match its shard: expected {info.num_bytes} bytes, got {num_bytes}; restore the shard, "
@@ -111,11 +122,11 @@ def check_length(info: ShardInfo, num_bytes: int) -> None:
 
 
 def fetch_index(store: Store, info: ShardInfo) -> Any:
-    """Return the bytes of a shard's index, or a map of them, unchecked but for their number.
+    """Return the bytes of a shard's index, or a map of them; not checked yet.
 
     Raises:
-        ShardNotFoundError: It is missing.
-        CorruptIndexError: It is longer than the manifest says; none of it was read into memory.
+        ShardNotFoundError: The index is missing.
+        CorruptIndexError: The index is longer than the manifest says. Nothing was read into memory.
     """
     try:
         return store.buffer(info.index_path, max_bytes=info.index_bytes)
@@ -128,19 +139,19 @@ def fetch_index(store: Store, info: ShardInfo) -> Any:
 
 
 def checked_index(buffer: Any, info: ShardInfo) -> ShardIndex:
-    """Return a shard's index, checked against all that the manifest says of index and shard; its length first.
+    """Return a shard's index, checked against everything that the manifest says about index and shard.
 
     Raises:
-        CorruptIndexError, StaleIndexError: See the names.
+        CorruptIndexError: The index is damaged, or is not the one of the manifest.
+        StaleIndexError: Index and manifest describe different shards.
     """
-    found = f"{len(buffer)} bytes"
-    if len(buffer) == info.index_bytes:
-        checksum = crc32c(buffer)
-        found = f"CRC32C {checksum:08x}"
-    if len(buffer) != info.index_bytes or checksum != info.index_crc32c:
-        raise _not_ours(info, found)
+    if len(buffer) != info.index_bytes:
+        raise _not_ours(info, f"{len(buffer)} bytes")
+    checksum = crc32c(buffer)
+    if checksum != info.index_crc32c:
+        raise _not_ours(info, f"CRC32C {checksum:08x}")
     index = parse_index(buffer, name=info.index_path)
-    drop_resident(buffer)  # the checks went over all of it; reading needs a few pages
+    drop_resident(buffer)  # the checks read all pages; look-ups need only a few
     described = (index.num_samples, index.shard_bytes, index.shard_crc32c, index.samples_per_field())
     if described != (info.num_samples, info.num_bytes, info.crc32c, dict(info.samples_per_field)):
         raise StaleIndexError(
@@ -151,9 +162,9 @@ def checked_index(buffer: Any, info: ShardInfo) -> ShardIndex:
     return index
 
 
-def _not_ours(info: ShardInfo, found: str) -> CorruptIndexError:
+def _not_ours(info: ShardInfo, got: str) -> CorruptIndexError:
     return CorruptIndexError(
         f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
-        f'{info.index_crc32c:08x}, got {found}; restore it, or rebuild it with "shardpack index --force"',
+        f'{info.index_crc32c:08x}, got {got}; restore it, or rebuild it with "shardpack index --force"',
         path=info.index_path,
     )
