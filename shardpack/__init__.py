@@ -20,8 +20,7 @@ if TYPE_CHECKING:
     from shardpack.export.files import extract
     from shardpack.format.naming import unescape_key
     from shardpack.format.shard_info import ShardInfo
-    from shardpack.index.report import IndexReport
-    from shardpack.index.run import index
+    from shardpack.index.run import IndexReport, index
     from shardpack.inspect.verify import VerifyReport, verify
     from shardpack.read.sample import FieldLocation, Sample, SampleLocation
     from shardpack.storage.stats import Stats
@@ -65,7 +64,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "CopyReport": "edit.copy",
             "Dataset": "dataset",
             "FieldLocation": "read.sample",
-            "IndexReport": "index.report",
+            "IndexReport": "index.run",
             "Loader": "stream.loader",
             "MixedStream": "stream.mixed",
             "PackReport": "write.report",

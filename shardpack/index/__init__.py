@@ -6,5 +6,5 @@ build           each tar -> its index, many at once: local in processes, remote 
   header_scan   reads little more than the headers, by many requests at once  (scanner: one chain of headers)
   grouping      members -> samples -> the columns of an index
 index_target    where indexes and manifest go
-run             `index` and `index_in_memory`: all of it, in order            (report: what they return)
+run             `index` and `index_in_memory`: all of it, in order
 """

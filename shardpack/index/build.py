@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
 
@@ -32,7 +32,6 @@ from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import ScanLimits, scan_headers
 from shardpack.index.index_target import Generation, writing_indexes
-from shardpack.index.report import RepeatedKey
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
@@ -42,6 +41,20 @@ OnDuplicate = Literal["raise", "keep"]
 SHOWN = 3  # repeated keys that an error names
 REMOTE_JOBS = 16  # remote tars indexed at the same time
 REQUESTS_AT_ONCE, MAX_SCANNERS = 256, 64  # over all remote tars; within one
+
+
+@dataclass(frozen=True, slots=True)
+class RepeatedKey:
+    """A key that names two samples, with the shard and offset at which each of them starts."""
+
+    key: str
+    shard: str
+    offset: int
+    first_shard: str
+    first_offset: int
+
+    def __str__(self) -> str:
+        return f"{self.key!r} in {self.shard!r} at {self.offset}, after {self.first_shard!r} at {self.first_offset}"
 
 
 class Build:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -12,11 +13,10 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import ShardInfo
-from shardpack.index.build import Build, OnDuplicate
+from shardpack.index.build import Build, OnDuplicate, RepeatedKey
 from shardpack.index.find import TarDigests, TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
 from shardpack.index.index_target import check_writable, target_for, writing_indexes
-from shardpack.index.report import IndexReport
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
@@ -24,6 +24,39 @@ from shardpack.storage.locations import LocationOptions
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.open import Writable, with_cache
 from shardpack.storage.protocols import RangeReader, Store
+
+
+@dataclass(frozen=True, slots=True)
+class IndexReport:
+    """What was indexed.
+
+    Attributes:
+        out: Folder or URL that holds the manifest.
+        num_samples, num_shards, num_bytes: Totals; the bytes are those of the tars.
+        samples_per_field: How many samples have each field.
+        repeated: Keys that name two samples, in the order found.
+        without_key: How many files are part of no sample, as their names have no key and field.
+        ignored: How many files each pattern of `ignore` matched; patterns that matched none are left out.
+        changed: Names of tars that differ from their description in the previous manifest; only with `force`.
+        without_checksums: How many tars have no checksums, as their payloads were not read.
+        resumed: How many tars an interrupted run had already indexed.
+        bytes_fetched: How many bytes were read: of the tars, and a few of the lease.
+        seconds: Wall time.
+    """
+
+    out: str
+    num_samples: int
+    num_shards: int
+    num_bytes: int
+    samples_per_field: dict[str, int] = field(default_factory=dict)
+    repeated: Sequence[RepeatedKey] = ()
+    without_key: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
+    changed: Sequence[str] = ()
+    without_checksums: int = 0
+    resumed: int = 0
+    bytes_fetched: int = 0
+    seconds: float = 0.0
 
 
 def index(

@@ -19,7 +19,7 @@ from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import index_path
 from shardpack.index import build as build_module
-from shardpack.index.build import Build
+from shardpack.index.build import Build, RepeatedKey
 from shardpack.index.find import find_tars
 from shardpack.storage.memory import MemoryStore
 from tests.format.builders import entry
@@ -163,3 +163,8 @@ def test_a_tar_that_changes_while_it_is_indexed_is_told(tmp_path, monkeypatch):
     monkeypatch.undo()
     assert shardpack.index(tmp_path, jobs=1).num_samples == 1
     assert list(shardpack.open(tmp_path).keys()) == ["b"]
+
+
+def test_a_repeated_key_says_where_both_samples_begin():
+    repeated = RepeatedKey("it's", "b.tar", 4096, "a.tar", 0)
+    assert str(repeated) == "\"it's\" in 'b.tar' at 4096, after 'a.tar' at 0"

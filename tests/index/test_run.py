@@ -9,6 +9,7 @@ import os
 import pickle
 import shutil
 import tarfile
+from dataclasses import FrozenInstanceError, asdict
 from pathlib import Path
 
 import pytest
@@ -26,6 +27,8 @@ from shardpack.errors import (
     StaleIndexError,
     StorageError,
 )
+from shardpack.index.build import RepeatedKey
+from shardpack.index.run import IndexReport
 from shardpack.storage.memory import MemoryStore
 from tests.conformance.recipes import CORPUS, FOREIGN
 from tests.conftest import judge, make_jpeg
@@ -388,3 +391,25 @@ def test_a_sparse_tar_is_refused(tmp_path):
         pytest.skip("this disk or bsdtar makes no sparse members")
     with pytest.raises(CorruptShardError, match="sparse member"):
         shardpack.index(tmp_path)
+
+
+def test_the_report_holds_what_the_dataset_has(tmp_path):
+    files = ("a.jpg", "a.json", "b.jpg", "c.jpg", "README", "a.jpg")
+    (tmp_path / "x.tar").write_bytes(b"".join(entry(name.encode(), b"{}") for name in files) + bytes(1024))
+    report = shardpack.index(tmp_path, on_duplicate="keep", ignore=["b.*"])
+    ds = shardpack.open(report.out)
+    assert (report.num_samples, report.num_shards, report.num_bytes) == (len(ds), 1, ds.manifest.num_bytes)
+    assert report.samples_per_field == dict(ds.manifest.samples_per_field) == {"jpg": 3, "json": 1}
+    assert report.repeated == (RepeatedKey("a", "x.tar", 5 * 1024, "x.tar", 0),)
+    assert (report.without_key, report.ignored, report.without_checksums) == (1, {"b.*": 1}, 0)
+    assert report.bytes_fetched == (tmp_path / "x.tar").stat().st_size
+    assert pickle.loads(pickle.dumps(report)) == report
+    assert asdict(report)["repeated"][0]["first_shard"] == "x.tar"
+
+
+def test_the_report_cannot_be_changed():
+    report = IndexReport("out", 1, 1, 1)
+    with pytest.raises(FrozenInstanceError):
+        report.num_samples = 2
+    report.ignored["x"] = 1
+    assert IndexReport("out", 1, 1, 1).ignored == {}, "each has counts of its own"
