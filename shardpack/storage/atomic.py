@@ -200,32 +200,3 @@ def sync_folder(path: str) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-if hasattr(os, "readv"):
-
-    def read_exactly_into(path: str, view: memoryview) -> int:
-        """Fill `view` from a file; return the file's length minus that of `view`, at most 1: 0 means an exact fit.
-
-        Costs open, read and close: reading one byte more than fits saves a call for the length.
-        """
-        descriptor = os.open(path, os.O_RDONLY)
-        try:
-            spare = bytearray(1)
-            got = os.readv(descriptor, (view, spare))
-            while got < len(view):  # the file ended, or one call reads at most 2 GiB
-                more = os.readv(descriptor, (view[got:], spare))
-                if not more:
-                    break
-                got += more
-            return got - len(view)
-        finally:
-            os.close(descriptor)
-
-else:  # Windows
-
-    def read_exactly_into(path: str, view: memoryview) -> int:
-        """Fill `view` from a file; return the file's length minus that of `view`, at most 1: 0 means an exact fit."""
-        with open(path, "rb") as file:
-            got = file.readinto(view)
-            return got - len(view) if got < len(view) else len(file.read(1))

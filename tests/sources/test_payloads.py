@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import importlib.util
+import os
 import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shardpack.errors import CorruptShardError, SourceError
 from shardpack.format.checksum import crc32c
+from shardpack.sources import payloads as payloads_module
 from shardpack.sources.listing import Listing, Reference
-from shardpack.sources.payloads import check_payloads, read_into, read_payload
+from shardpack.sources.payloads import check_payloads, read_exactly_into, read_into, read_payload
 from shardpack.storage.local import LocalStore
+from tests.storage.test_local import counts_descriptors, num_open
 
 PAYLOADS = [b"of a file", b"inline", b"of the", b" object", b""]
 
@@ -94,3 +100,58 @@ def test_a_payload_without_a_checksum_leaves_the_others_theirs(listing):
     with pytest.raises(CorruptShardError) as caught:
         check_payloads(listing, 2, [7, 7])
     assert caught.value.key == "d"
+
+
+class TestReadExactlyInto:
+    @given(content=st.binary(max_size=100), size=st.integers(0, 100))
+    def test_says_how_far_the_length_is_off(self, tmp_path_factory, content, size):
+        path = tmp_path_factory.mktemp("files") / "x"
+        path.write_bytes(content)
+        buffer = bytearray(b"\xff" * size)
+        off = read_exactly_into(str(path), memoryview(buffer))
+        assert off == (1 if len(content) > size else len(content) - size)
+        assert buffer.startswith(content[:size])
+
+    @pytest.mark.skipif(not hasattr(os, "readv"), reason="plain reads are used here")
+    @pytest.mark.parametrize("at_most", [1, 3, 99, 100])
+    @pytest.mark.parametrize("length", [99, 100, 101])
+    def test_reads_cut_short_are_continued(self, tmp_path, monkeypatch, at_most, length):
+        content = bytes(range(100))
+        (tmp_path / "x").write_bytes(content)
+        real = os.readv
+
+        def short(descriptor, buffers):
+            return real(descriptor, [memoryview(buffers[0])[:at_most] if len(buffers[0]) > at_most else buffers[0]])
+
+        monkeypatch.setattr(os, "readv", short)
+        buffer = bytearray(length)
+        assert read_exactly_into(str(tmp_path / "x"), memoryview(buffer)) <= 100 - length
+        assert buffer[:100] == content[:length]
+
+    def test_missing_files_and_folders_are_system_errors(self, tmp_path):
+        for path in (tmp_path / "nowhere", tmp_path):
+            with pytest.raises(OSError, match=r"No such file|Is a directory|Permission"):
+                read_exactly_into(str(path), memoryview(bytearray(1)))
+
+    @counts_descriptors
+    def test_nothing_stays_open(self, tmp_path):
+        (tmp_path / "x").write_bytes(b"abc")
+        before = num_open()
+        for size in (0, 3, 5):
+            read_exactly_into(str(tmp_path / "x"), memoryview(bytearray(size)))
+        with pytest.raises(OSError, match="Is a directory"):
+            read_exactly_into(str(tmp_path), memoryview(bytearray(1)))
+        assert num_open() == before
+
+
+def test_the_fallback_reads_alike(tmp_path, monkeypatch):
+    """What Windows runs: the module once more, without readv."""
+    monkeypatch.delattr(os, "readv", raising=False)
+    spec = importlib.util.spec_from_file_location("payloads_without_readv", payloads_module.__file__)
+    plain = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(plain)
+    (tmp_path / "x").write_bytes(b"abc")
+    for size, off in ((0, 1), (2, 1), (3, 0), (5, -2)):
+        buffer = bytearray(size)
+        assert plain.read_exactly_into(str(tmp_path / "x"), memoryview(buffer)) == off
+        assert buffer == b"abc"[:size].ljust(size, b"\0")
