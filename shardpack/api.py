@@ -103,44 +103,47 @@ def pack(
     progress: Progress = no_progress,
     compress: Mapping[str, str] | None = None,
 ) -> PackReport:
-    """Pack images and labels into a dataset; return what was done.
+    """Pack images and labels into a dataset; return a report.
 
-    The output is the same, byte for byte, for any `jobs`, on any machine, and after any number
-    of kills: the same call continues where a killed one stopped.
+    The output is the same, byte for byte, for any `jobs`, on any machine, and after any number of
+    interruptions: the same call continues an interrupted one.
 
     Args:
-        source: A folder (class folders, sidecar files, a metadata table, or COCO); a dataset or view, whose
-            samples are copied by their bytes, in its order; or any iterable of (key, fields) as
-            `ShardWriter.write` takes them, or of samples, such as a stream: an iterable is packed by
-            this process, one sample at a time, and starts over after a kill.
+        source: A folder (class folders, sidecar files, a metadata table, or COCO); or a dataset or view, whose
+            samples are copied in its order; or any iterable of (key, fields), as `ShardWriter.write` takes them,
+            or of samples, such as a stream. An iterable is packed by this process, one sample at a time, and
+            starts over after an interruption.
         out: Folder for the dataset, its URL (`s3://`, `gs://`, `az://`, `memory://`, or what fsspec has a driver
-            for), or a store that takes objects. A bucket has no locks: let one packer at a time write to a target.
+            for), or a writable store. A bucket has no locks: let only one packer at a time write to a target.
         max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
-        max_shard_samples: Cap on the samples in a shard; the first cap reached wins.
-        allow_oversized: Give a sample beyond the cap a shard of its own instead of an error.
-        jobs: Worker processes; None takes one a core, but no more than there are shards. Not for an iterable.
-        shuffle_seed: Pack in an order drawn from this seed; None keeps that of the source.
-        check_images: "signature" looks at each image's first bytes, "decode" decodes it whole.
-        on_error: "raise", or "skip" to leave samples with problems out; they are listed in the
+        max_shard_samples: Cap on the samples per shard; the cap that is reached first applies.
+        allow_oversized: Give a sample beyond the cap its own shard, instead of raising an error.
+        jobs: Number of worker processes; None: one per core, at most one per shard. Not for an iterable.
+        shuffle_seed: Pack in a random order drawn from this seed; None keeps the order of the source.
+        check_images: "signature" checks the first bytes of each image, "decode" decodes each image.
+        on_error: "raise", or "skip" to leave out samples with problems; they are listed in the
             report and in `rejected.jsonl`.
         layout: How to read the folder: "auto", "classes", "files", "table" or "coco".
         annotations: COCO annotation file; implies `layout="coco"`.
-        classes: Names of the classes in the order of their labels, for a source that has no list of its own.
-        rename_keys: Escape unsafe keys reversibly instead of refusing them.
-        force: Replace a dataset that is already there.
-        dry_run: Plan only; write nothing.
-        storage_options: Of the URL: region, endpoint, credentials, and what else the provider takes.
-            Without them it finds its own: environment, instance role, and so on.
-        work_dir: With a URL: where shards are made, which are uploaded and deleted while the next
-            ones are made; `jobs` + 1 of them must find room. None takes the temporary folder.
-        progress: Called as progress(phase, done, total) with phases "list" (files), "check"
-            (samples) and "pack" (bytes); the total is 0 where it is not known.
+        classes: Class names in the order of their labels, for a source without a list of its own.
+        rename_keys: Escape unsafe keys reversibly, instead of refusing them.
+        force: Replace an existing dataset.
+        dry_run: Only plan; write nothing.
+        storage_options: Options of the URL: region, endpoint, credentials and other options of the provider. By
+            default the provider finds them itself: environment, instance role, and so on.
+        work_dir: For URLs: local folder for finished shards until they are uploaded; needs space for
+            `jobs` + 1 shards. Default: the system's temporary folder.
+        progress: Called as progress(phase, done, total) with the phases "list" (files), "check"
+            (samples) and "pack" (bytes); a total of 0 is unknown.
         compress: For an iterable: fields to store compressed, as for `ShardWriter`: `{"json": "zstd:9"}`.
+
+    Returns:
+        What was packed, and which samples were left out.
 
     Raises:
         SourceError: The source has problems: the first few are named, all are counted.
         OutputExistsError: `out` already holds a dataset.
-        StorageError: The disk or the bucket refused; what was finished is kept for the next call.
+        StorageError: The disk or the bucket refused; finished shards are kept for the next call.
     """
     from shardpack.write.pack import pack_source
     from shardpack.write.request import PackRequest

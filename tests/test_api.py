@@ -1,4 +1,4 @@
-"""The front door: `open` and `pack` as a script uses them."""
+"""`open` and `pack` as a script uses them."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def classes(tmp_path_factory):
 
 
 def tars(out):
-    """Return all that does not tell how it was packed."""
+    """Return the files except what records how they were packed."""
     return {name: data for name, data in contents(out).items() if not name.endswith(".json")}
 
 
@@ -70,7 +70,7 @@ def test_class_folders_get_labels(classes, tmp_path):
 
 
 class ShuffledEntries:
-    """What os.scandir gives, in another order."""
+    """Return the entries of os.scandir in another order."""
 
     def __init__(self, path, real=os.scandir):
         with real(path) as entries:
@@ -288,7 +288,7 @@ def test_open_of_plain_tars(source, tmp_path):
 
 @pytest.fixture(params=["memory", "folder"])
 def new_store(request, tmp_path):
-    """A function that makes stores with nothing in them."""
+    """Return a function that creates empty stores."""
     numbers = itertools.count()
     return lambda: MemoryStore({}) if request.param == "memory" else LocalStore(tmp_path / f"out{next(numbers)}")
 

@@ -1,4 +1,4 @@
-"""What can be asked of a dataset, and what it answers: one truth, whichever way it is read."""
+"""A dataset returns the same samples, whichever way it is read."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `open` refuses before it looks anywhere."""
+"""What `open` refuses before it reads anything."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Views: what `select` gives is a dataset of fewer samples."""
+"""Views: `select` returns a dataset of fewer samples."""
 
 from __future__ import annotations
 

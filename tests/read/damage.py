@@ -1,4 +1,4 @@
-"""Ways to damage a dataset, and the one thing that must hold: the truth, or an error of ours that helps."""
+"""Ways to damage a dataset; every read of it must return the true bytes, or raise an error that says what to do."""
 
 from __future__ import annotations
 

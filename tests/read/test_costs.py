@@ -84,7 +84,7 @@ def test_get_many_merges_neighbours_and_reads_each_shard_once(store):
     ds.get_many([3, 1, 2, 3, 1])
     assert store.taken() == ["shard-000000.tar"]
     ds.get_many([9, 0])
-    assert store.taken() == ["shard-000000.tar"] * 2, "what lies apart is read apart"
+    assert store.taken() == ["shard-000000.tar"] * 2, "samples far apart are read by separate requests"
     ds.get_many(range(40))
     assert store.taken() == [f"shard-{number:06d}.tar" for number in range(4)]
 

@@ -1,4 +1,4 @@
-"""Keys to positions, also where hashes collide and where the key index is somebody else's."""
+"""Keys to positions, also if hashes collide, or if the key index belongs to another dataset."""
 
 from __future__ import annotations
 

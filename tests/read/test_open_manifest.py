@@ -1,4 +1,4 @@
-"""The manifest of a store, and what is said where there is none."""
+"""The manifest of a store, and the error if a store has none."""
 
 from __future__ import annotations
 

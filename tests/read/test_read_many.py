@@ -1,4 +1,4 @@
-"""Many samples at once: the same as one by one, in few requests, all under way together."""
+"""Many samples at once are the same as one by one."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_mapped_shards_give_the_same_as_one_by_one(tmp_path, width, per_shard, c
     found = ds.get_many(wanted)
     assert as_dicts(found) == expected(samples, wanted)
     assert [(sample.position, sample.key) for sample in found] == [(i, f"{i:02d}") for i in wanted]
-    assert len(set(map(id, found))) == count, "each is the caller's own"
+    assert len(set(map(id, found))) == count, "no sample is returned twice"
 
 
 def test_no_position_costs_nothing(files):

@@ -90,7 +90,7 @@ def test_where_samples_lie(files, ds):
         ds.locate(40)
 
 
-def test_indexes_that_are_gone_through_are_fetched_together(files):
+def test_indexes_of_all_shards_are_fetched_together(files):
     store = CountingStore(files)
     store.remote = True
     waves = []
@@ -101,7 +101,7 @@ def test_indexes_that_are_gone_through_are_fetched_together(files):
     assert waves == [1, 7]
     waves.clear()
     list(ds.entries()), ds.locate(range(40))
-    assert waves == [], "they are here"
+    assert waves == [], "all are open"
 
 
 def test_fields_are_checked(ds):

@@ -1,4 +1,4 @@
-"""What is kept open: indexes by bytes, maps by number, whoever was not used of late first."""
+"""What is kept open: indexes by bytes, maps by number; what was not used recently is evicted first."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_parsed_index_stays_within_the_limit_of_bytes(files):
     store.taken()
     for position in range(90, 120):
         ds[position]
-    assert indexes(store.taken()) == [], "the last ten are here"
+    assert indexes(store.taken()) == [], "the last ten are open"
     ds[0]
     assert len(indexes(store.taken())) == 1
 
@@ -134,7 +134,7 @@ def test_keys_are_there_when_the_shard_is_not(folder):
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork on this system")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_a_child_waits_for_no_thread_of_its_parent(files):
-    """Forked while a thread opens a shard, and holds whatever it holds."""
+    """A child is forked while a thread opens a shard and holds its locks."""
 
     class Slow(CountingStore):
         def buffer(self, path, **options):
