@@ -213,21 +213,27 @@ class Dataset:
         wanted = None if fields is None else self._selection.check_fields(fields)
         return read_samples(self._cache, self._selection.resolve(items), wanted)
 
-    def decode(self, sample: Sample) -> dict[str, Any]:
-        """Return the sample's fields as Python values: a new dict.
+    def decode(self, sample: Sample | int | str) -> dict[str, Any]:
+        """Return the fields of a sample, or of the sample at a position or key, as Python values: a new dict.
 
         `json` becomes what JSON holds, `txt` str, `cls` int, `npy` a read-only array on the sample's own bytes, `npz`
         a dict of arrays, `msgpack` its value, and an image a PIL image, unchanged in mode, depth and orientation.
         Fields that end in `.zst` or `.gz` are decompressed first. Any other field stays bytes here;
         `sample.decode(field)` refuses it.
 
+        By position or key, an array `npy` of a local shard is a view of the shard's map: nothing of it is copied, and
+        its bytes are read when it is used. It keeps the map alive, also after `close`.
+
         Raises:
+            PositionError, UnknownKeyError: No sample has this position or key.
             DecodeError: A payload is not what its field's name says.
             MissingDependencyError: A field needs a library that is not installed.
         """
+        if not isinstance(sample, Sample):
+            sample = self._cache.read_views(int(self._selection.resolve([sample])[0]))
         try:
             return {
-                field: decode_field(field, payload) if can_decode(field) else payload
+                field: decode_field(field, payload) if can_decode(field) else bytes(payload)
                 for field, payload in sample.items()
             }
         except DecodeError as error:

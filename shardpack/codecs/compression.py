@@ -83,7 +83,7 @@ def check_installed(suffix: str | None) -> None:
         zstandard()
 
 
-def decompress(suffix: str, payload: bytes, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> bytes:
+def decompress(suffix: str, payload: bytes | memoryview, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> bytes:
     """Return what a payload expands to. Safe in threads.
 
     Args:
@@ -104,7 +104,7 @@ def _too_large(max_bytes: int) -> DecodeError:
     )
 
 
-def _decompress_gzip(payload: bytes, max_bytes: int) -> bytes:
+def _decompress_gzip(payload: bytes | memoryview, max_bytes: int) -> bytes:
     import gzip
 
     parts, left = [], max_bytes
@@ -125,7 +125,7 @@ def _decompress_gzip(payload: bytes, max_bytes: int) -> bytes:
 _idle: list[Any] = []  # decompressors: making one takes longer than 50 KB (34 us, 2-core VM)
 
 
-def _decompress_zstd(payload: bytes, max_bytes: int) -> bytes:
+def _decompress_zstd(payload: bytes | memoryview, max_bytes: int) -> bytes:
     module = zstandard()
     try:
         decompressor = _idle.pop()  # one thread at a time may use it
@@ -152,7 +152,7 @@ def _decompress_zstd(payload: bytes, max_bytes: int) -> bytes:
         _idle.append(decompressor)
 
 
-def _decompress_frames(decompressor: Any, payload: bytes, max_bytes: int) -> bytes:
+def _decompress_frames(decompressor: Any, payload: bytes | memoryview, max_bytes: int) -> bytes:
     """Return the content of all frames, fed in small pieces."""
     parts, left, at = [], max_bytes, 0
     view = memoryview(payload)

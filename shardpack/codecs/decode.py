@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from functools import partial
+from functools import lru_cache, partial
 from typing import Any
 
 from shardpack.codecs.arrays import decode_npz, view_npy
@@ -27,7 +27,7 @@ def can_decode(field: str) -> bool:
     return _plain_kind(field) in _DECODERS
 
 
-def decode_field(field: str, payload: bytes) -> Any:
+def decode_field(field: str, payload: bytes | memoryview) -> Any:
     """Return a payload as a Python value, by the last part of the field's name.
 
     `json` becomes a JSON value, `txt` a str, `cls` an int, `npy` a numpy array, read-only, that is a view of the
@@ -41,8 +41,7 @@ def decode_field(field: str, payload: bytes) -> Any:
             `bin`, `pkl` and `pth`.
         MissingDependencyError: The field needs a library that is not installed.
     """
-    plain, suffix = split_compression(field)
-    kind = kind_of(plain)
+    kind, suffix = _kind_and_compression(field)
     decode = _DECODERS.get(kind)
     if decode is None:
         raise DecodeError(
@@ -50,12 +49,20 @@ def decode_field(field: str, payload: bytes) -> Any:
             f"also with .zst or .gz behind; its stored bytes are sample[{field!r}]"
         )
     try:
-        return decode(payload if suffix is None else decompress(suffix, payload))
+        if decode is view_npy and suffix is None:
+            return view_npy(payload)
+        return decode(bytes(payload) if suffix is None else decompress(suffix, payload))
     except MissingDependencyError:
         raise
     except Exception as error:
         # Decoders raise many kinds of errors (PIL: SyntaxError, OSError, struct.error, ...).
         raise _decode_error(field, kind if suffix is None else f"{kind}.{suffix}", error) from error
+
+
+@lru_cache(maxsize=1024)
+def _kind_and_compression(field: str) -> tuple[str, str | None]:
+    plain, suffix = split_compression(field)
+    return kind_of(plain), suffix
 
 
 def _decode_error(field: str, what: str, error: Exception) -> DecodeError:
@@ -107,7 +114,9 @@ class ArrayDecoder:
         import numpy as np
 
         array = decode_field(self._field, payload)
-        if out is None or out.shape != array.shape or out.dtype != array.dtype.newbyteorder("="):
+        if out is None or out.shape != array.shape:
+            return np.array(array)
+        if out.dtype != array.dtype and out.dtype != array.dtype.newbyteorder("="):
             return np.array(array)
         np.copyto(out, array)
         return out
@@ -226,7 +235,7 @@ def field_decoders(
 
 
 def _plain_kind(field: str) -> str:
-    return kind_of(split_compression(field)[0])
+    return _kind_and_compression(field)[0]
 
 
 def _label(field: str) -> Decoder:

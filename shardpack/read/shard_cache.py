@@ -296,6 +296,15 @@ class ShardCache:
         shard = self.map(self.at(position))
         return shard.cut(position) if shard.mapped is not None and shard.dense else self.read(position)
 
+    def read_views(self, position: int) -> Sample:
+        """Return one sample whose payloads are views of the map of its shard, or bytes where it cannot be mapped."""
+        shard = self.at(position)
+        if not self.verify and shard.dense:
+            shard = self.map(shard)
+            if shard.mapped is not None:
+                return shard.cut_views(position)
+        return self.read(position)
+
     def count_reads(self, shard: ShardReader, num_samples: int = 1) -> None:
         """Count samples read by range; map the shard once it is read often, if its samples are small."""
         limits = self.limits

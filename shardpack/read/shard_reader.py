@@ -123,6 +123,19 @@ class ShardReader:
             member += 1
         return sample
 
+    def cut_views(self, position: int) -> Sample:
+        """Return what `cut` does with views of the map, which they keep alive, as payloads: nothing is copied."""
+        self.used = True
+        sample = Sample()
+        sample.position, sample.stored_key = position, self.keys
+        buffer, offsets, sizes = map_view(self.mapped), self.offsets, self.sizes
+        member = (position - self.first) * self.width
+        for field in self.fields:
+            start = offsets[member]
+            sample[field] = buffer[start : start + sizes[member]]
+            member += 1
+        return sample
+
     def read(self, position: int, *, verify: bool) -> Sample:
         """Return one sample, read by range.
 
@@ -201,6 +214,11 @@ class ShardReader:
 
 
 # --- Payloads of many samples ------------------------------------------------------------------
+
+
+def map_view(mapped: Any) -> memoryview:
+    """Return a read-only view of a mapped shard. The map lives as long as the view, or a slice of it."""
+    return memoryview(mapped).cast("B").toreadonly()
 
 
 def cut_each(shards: Sequence[ShardReader], positions: Sequence[int]) -> list[Sample]:

@@ -88,6 +88,8 @@ class BatchBuilder:
         fields: Fields = {"__key__": sample.key}
         for name, payload in sample.items():
             decode = self.spec.decoders.get(name)
+            if type(payload) is memoryview and not isinstance(decode, ArrayDecoder):
+                payload = bytes(payload)  # noqa: PLW2901 -- only arrays are read where they are
             if name in self.out_rows:
                 assert isinstance(decode, _INTO_ROWS)
                 fields[name] = decode(payload, self.out_rows[name][i, ...])

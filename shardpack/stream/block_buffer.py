@@ -22,7 +22,7 @@ from shardpack.format.tar_header import BLOCK
 from shardpack.read.read_plan import ReadPlan
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_cache import ShardCache
-from shardpack.read.shard_reader import cut_samples
+from shardpack.read.shard_reader import cut_samples, map_view
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.buffer_pool import view_of
 
@@ -118,7 +118,9 @@ class BlockTable:
         )
 
 
-def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bool) -> BlockBuffer | None:
+def pack_block(
+    shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bool, views: bool = False
+) -> BlockBuffer | None:
     """Return samples in one buffer; None where they are better read in other ways.
 
     Costs nothing but a probe where the shard is mapped and in memory, else one request for all of
@@ -129,6 +131,7 @@ def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bo
         plan: The samples.
         max_bytes: What the buffer may take.
         mapped: Whether to look into a map first, where the store has one.
+        views: Whether payloads in a map are to be views of it.
 
     Raises:
         CorruptShardError: A payload that is to be verified has not the checksum that the index holds.
@@ -140,7 +143,7 @@ def pack_block(shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bo
     if mapped and end - start <= max_bytes:
         map_ = shards.map(shard).mapped
         if map_ is not None and store.is_cached(shard.path, start):
-            return BlockBuffer(map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
+            return BlockBuffer(map_view(map_) if views else map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
     if len(plan.fields) != shard.width or end - start > max_bytes:
         return None  # a long range would read unwanted fields, or more than a block should hold
     if _stored_bytes(plan) < (end - start) // 2:

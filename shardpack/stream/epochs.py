@@ -48,8 +48,11 @@ class Epochs(Protocol):
         """Return the same, shuffled in windows of so many blocks."""
         ...
 
-    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int) -> Parts:
-        """Yield the samples of one epoch whose numbers in the rank's slice come in batches."""
+    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int, views: bool = False) -> Parts:
+        """Yield the samples of one epoch whose numbers in the rank's slice come in batches.
+
+        With `views`, payloads that are in a map are views of it.
+        """
         ...
 
     def identity(self) -> Mapping[str, Any]:
@@ -114,9 +117,10 @@ class DatasetEpochs:
         """See `Epochs.default_partitions`."""
         return default_partitions(self.shuffle, world_size, batch_size)
 
-    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int) -> Parts:
+    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int, views: bool = False) -> Parts:
         """See `Epochs.parts`."""
-        reading = EpochReading(self.source, self.shuffle, rank_slice, self.limits, stride=stride)
+        limits = replace(self.limits, views=views)
+        reading = EpochReading(self.source, self.shuffle, rank_slice, limits, stride=stride)
         first, most = reading.batch_samples()
         slots = (rank_slice.locate(numbers) for numbers in batches.numbers(first, most))
         return reading.parts((epoch, partition, offset) for partition, offset in slots)

@@ -20,7 +20,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shardpack.codecs.decode import Decoder
+from shardpack.codecs.decode import ArrayDecoder, Decoder
 from shardpack.errors import OptionError
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
@@ -52,7 +52,7 @@ class Steps(Protocol):
     def resume_at(self) -> int: ...
     def set_epoch(self, epoch: int) -> None: ...
     def rewind(self) -> None: ...
-    def steps(self, first: int = 0) -> Generator[list[Sample], None, None]: ...
+    def steps(self, first: int = 0, *, views: bool = False) -> Generator[list[Sample], None, None]: ...
     def state_at(self, rank_samples: int) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
@@ -84,6 +84,7 @@ class Loader:
 
     Attributes:
         skipped: `Skipped`: how many bad samples were passed over, and why.
+        undecoded: Names of the fields that stay bytes: nothing decodes them, or it was not asked for.
     """
 
     def __init__(
@@ -109,6 +110,7 @@ class Loader:
         self._task_samples = max(1, min(MAX_TASK_SAMPLES, batch_size // (2 * self._threads)))
         self._progress = Progress(stream.resume_at)  # of the newest iterator
         self.skipped = Skipped()
+        self.undecoded = tuple(field for field in stream.fields if field not in decoders)
 
     def __len__(self) -> int:
         """Return how many batches this rank gets in an epoch; the same for all ranks, but see `tail`."""
@@ -153,7 +155,9 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         stream, ours, begin = self._stream, self._stream.rank_slice, self._stream.resume_at
         first = begin // ours.batch_size
-        steps = stream.steps(first)
+        # Arrays are copied once, from the map into the batch, by the threads that decode.
+        views = any(isinstance(decode, ArrayDecoder) for decode in self._decoders.values())
+        steps = stream.steps(first, views=views)
         stream.rewind()
         progress = self._progress = Progress(begin)
         spec = BatchSpec(

@@ -120,9 +120,11 @@ class MixedEpochs:
         counts = schedule.counts(begin + lengths) - schedule.counts(begin)
         return tuple(counts.sum(axis=0).tolist())
 
-    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int) -> Parts:
+    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int, views: bool = False) -> Parts:
         """See `Epochs.parts`."""
-        readings = [self._reading(number, rank_slice, stride=stride) for number in range(len(self.members))]
+        readings = [
+            self._reading(number, rank_slice, stride=stride, views=views) for number in range(len(self.members))
+        ]
         amounts = [reading.batch_samples() for reading in readings]
         first, most = min(first for first, _ in amounts), self._chunk_samples()
         scheduled = tee(self._scheduled(epoch, rank_slice, batches.numbers(first, most)), len(readings) + 1)
@@ -135,7 +137,7 @@ class MixedEpochs:
             for sources, *_ in scheduled[0]:
                 yield _interleaved(samples, sources.tolist())
 
-    def _reading(self, number: int, rank_slice: RankSlice, *, stride: int) -> EpochReading:
+    def _reading(self, number: int, rank_slice: RankSlice, *, stride: int, views: bool) -> EpochReading:
         member, parts = self.members[number], rank_slice.partitioning
         seed = derive_key(MIX_SEED, self.shuffle.seed, number)
         own = Partitioning(len(member.source.view), parts.partitions, parts.global_batch, "exact")
@@ -144,6 +146,7 @@ class MixedEpochs:
             self.limits,
             memory_bytes=max(1, self.limits.memory_bytes // count),
             threads=max(2, self.limits.threads // count),
+            views=views,
         )
         shuffle = replace(self.shuffle, seed=seed)
         return EpochReading(member.source, shuffle, replace(rank_slice, partitioning=own), limits, stride=stride)

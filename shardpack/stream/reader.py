@@ -57,6 +57,7 @@ class ReadLimits:
         threads: That do so.
         part_samples: Samples that are cut at once, at most: few enough to stay in the processor's caches.
         planned_samples: Whose order is worked out at once: 0.1 us each, 0.3 in runs of a tenth.
+        views: Give payloads that are in a map as views of it, not as bytes.
     """
 
     memory_bytes: int = DEFAULT_MEMORY_BYTES
@@ -65,6 +66,7 @@ class ReadLimits:
     threads: int = 16
     part_samples: int = 2048
     planned_samples: int = 8192
+    views: bool = False
 
 
 def read_limits(memory_bytes: int | str) -> ReadLimits:
@@ -230,7 +232,7 @@ class Reader:
             is_large = is_local and shard.has_large_samples()
             alone = may_map and self._fields is None and (is_large or not self._neighbours)
             if alone and self._are_cached(positions[:: 1 + len(positions) // PROBES]):
-                return _Kept(_cut_alone(shards, positions.tolist(), keep_maps=is_large))
+                return _Kept(_cut_alone(shards, positions.tolist(), keep_maps=is_large, views=self._limits.views))
             if is_large or not self._neighbours:
                 return None
         if int(positions[-1]) >= shard.first + shard.info.num_samples or not (positions[1:] > positions[:-1]).all():
@@ -245,7 +247,7 @@ class Reader:
             return _Kept(None)
         block = None
         try:
-            block = pack_block(self._shards, plan, max_bytes=self._max_bytes, mapped=mapped)
+            block = pack_block(self._shards, plan, max_bytes=self._max_bytes, mapped=mapped, views=self._limits.views)
         finally:
             if block is None or not block.num_bytes:
                 self._budget.give(end - start)
@@ -366,18 +368,18 @@ class Reader:
                 yield content[row]
 
 
-def _cut_alone(shards: ShardCache, positions: list[int], *, keep_maps: bool) -> Iterator[Sample]:
+def _cut_alone(shards: ShardCache, positions: list[int], *, keep_maps: bool, views: bool) -> Iterator[Sample]:
     """Yield samples, each cut from the map of its shard when it is asked for, or read."""
-    read = shards.read_mapped if keep_maps else shards.read
     for position in positions:
         if keep_maps:
             shard = shards.at(position)
             if shard.extent(position)[1] > MAX_CUT_BYTES:  # its pages would count as memory as well
                 yield shard.read(position, verify=False)
                 continue
+            shards.map(shard)
         table = shards.by_position
         mapped = table.mapped[bisect_right(table.bounds, position)]
-        yield read(position) if mapped is None else mapped.cut(position)
+        yield shards.read(position) if mapped is None else mapped.cut_views(position) if views else mapped.cut(position)
 
 
 def _not_reached(chunk: Chunk, reached: dict[int, tuple[int, int]]) -> Iterator[Name]:

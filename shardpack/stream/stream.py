@@ -161,7 +161,7 @@ class Stream:
                     yield sample
         progress.taken = rank_slice.end
 
-    def steps(self, first: int = 0, *, stride: int = 1) -> Generator[list[Sample], None, None]:
+    def steps(self, first: int = 0, *, stride: int = 1, views: bool = False) -> Generator[list[Sample], None, None]:
         """Yield whole steps of this epoch, each a list: first, first + stride, and so on.
 
         Worker k of K takes `steps(stream.resume_step + k, stride=K)`. Counts nothing and forgets no
@@ -170,20 +170,25 @@ class Stream:
         Args:
             first: Number of the first step, from 0; none are left from `num_steps` on.
             stride: Distance to the next one, at least 1.
+            views: Give payloads that are in a map as views of it, not as bytes: for a caller that copies them.
         """
         first, stride = as_integer("first", first, minimum=0), as_integer("stride", stride, minimum=1)
-        return self._steps(self._epoch, self._slice, range(first, self.num_steps, stride))
+        return self._steps(self._epoch, self._slice, range(first, self.num_steps, stride), views=views)
 
-    def _steps(self, epoch: int, rank_slice: RankSlice, steps: range) -> Generator[list[Sample], None, None]:
-        with closing(self._parts(epoch, rank_slice, 0, steps)) as parts:
+    def _steps(
+        self, epoch: int, rank_slice: RankSlice, steps: range, *, views: bool
+    ) -> Generator[list[Sample], None, None]:
+        with closing(self._parts(epoch, rank_slice, 0, steps, views=views)) as parts:
             samples = chain.from_iterable(parts)
             while step := list(islice(samples, rank_slice.batch_size)):
                 yield step
 
-    def _parts(self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None = None) -> Parts:
+    def _parts(
+        self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None = None, *, views: bool = False
+    ) -> Parts:
         """Yield this rank's samples from number `begin` on; those of some steps only, numbered among themselves."""
         stride = 1 if steps is None else steps.step
-        return self._epochs.parts(epoch, rank_slice, Batches(rank_slice, begin, steps), stride=stride)
+        return self._epochs.parts(epoch, rank_slice, Batches(rank_slice, begin, steps), stride=stride, views=views)
 
     def loader(
         self,

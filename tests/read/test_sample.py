@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import copy
+import gc
 import io
 import pickle
 import shutil
 import subprocess
 import sys
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image
 
 import shardpack
-from shardpack.errors import DecodeError, FieldNotFoundError
+from shardpack.errors import DecodeError, FieldNotFoundError, PositionError, UnknownKeyError
 from tests.conftest import ROOT, make_jpeg
 from tests.read.datasets import numbered, write
 
@@ -165,3 +167,39 @@ def test_a_sample_made_by_hand():
     assert pickle.loads(pickle.dumps(sample)).key == "mine"
     with pytest.raises(AttributeError, match="no attribute 'jpeg'"):
         _ = sample.jpeg
+
+
+@pytest.mark.parametrize("which", ["a", 0, -2])
+def test_decoding_by_position_or_key_copies_no_array(tmp_path, which):
+    array = np.arange(50_000.0).reshape(100, 500)
+    with shardpack.ShardWriter(tmp_path / "out") as writer:
+        for key in "ab":
+            writer.write(key, {"npy": array, "json": {"label": 3}, "bin": b"x", "emb.npy": np.ones(3)})
+    ds = shardpack.open(tmp_path / "out")
+    ds.decode(which)  # opens the shard
+    tracemalloc.start()
+    try:
+        values = ds.decode(which)
+        assert tracemalloc.get_traced_memory()[1] < array.nbytes // 10
+    finally:
+        tracemalloc.stop()
+    assert (values["json"], values["bin"], values["emb.npy"].tolist()) == ({"label": 3}, b"x", [1, 1, 1])
+    found = values["npy"]
+    assert (found.dtype, found.shape, found.flags.writeable, found.flags.aligned) == (
+        array.dtype,
+        (100, 500),
+        False,
+        True,
+    )
+    assert found.ctypes.data % 64 == 0
+    ds.close()
+    del ds, values
+    gc.collect()
+    np.testing.assert_array_equal(found, array)
+
+
+def test_decoding_by_what_is_not_there(ds):
+    with pytest.raises(UnknownKeyError):
+        ds.decode("nobody")
+    with pytest.raises(PositionError):
+        ds.decode(len(ds))

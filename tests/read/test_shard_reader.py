@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import shardpack
 from shardpack.dataset import open_dataset
 from shardpack.errors import CorruptShardError
 from shardpack.format.shard_index import parse_index
@@ -45,6 +48,27 @@ def test_a_payload_that_is_not_what_was_packed():
         with pytest.raises(CorruptShardError, match="is damaged: expected CRC32C") as caught:
             shard.check_payload(member, b"something else")
         assert caught.value.key == f"k/{member // 2:04d}"
+
+
+def test_views_of_a_map_hold_the_payloads_and_the_map(tmp_path):
+    samples = numbered(4)
+    cache = shardpack.open(write(tmp_path / "out", samples)).stream_source().shards
+    found = cache.read_views(2)
+    assert (found.key, found.position) == ("k/0002", 2)
+    assert all(type(payload) is memoryview and payload.readonly for payload in found.values())
+    assert dict(found) == samples["k/0002"]
+    cache.close()
+    del cache
+    gc.collect()
+    assert dict(found) == samples["k/0002"]
+
+
+def test_where_nothing_can_be_mapped_payloads_are_bytes(tmp_path):
+    files = packed(numbered(4))
+    verified = shardpack.open(write(tmp_path / "out", numbered(4)), verify=True).stream_source().shards
+    mixed = shardpack.open(write(tmp_path / "mixed", {"a": {"txt": b"1"}, "b": {"cls": b"2"}})).stream_source().shards
+    for cache in (open_dataset(CountingStore(files)).stream_source().shards, verified, mixed):
+        assert all(type(payload) is bytes for payload in cache.read_views(1).values())
 
 
 def test_a_map_is_another_reader_of_the_same_shard():

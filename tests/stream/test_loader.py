@@ -444,3 +444,44 @@ def test_fields_are_checked_at_once(ds):
 
 def test_image_options_have_the_defaults_of_the_loader():
     assert ImageOptions() == ImageOptions(None, None, True, False, True)
+
+
+@pytest.mark.parametrize("shuffle", ["none", "blocks", "global"])
+@pytest.mark.parametrize("size", [4, 200])  # 200: samples of 160 KB, each cut by itself
+def test_arrays_come_from_the_map(tmp_path, shuffle, size):
+    with shardpack.ShardWriter(tmp_path / "out", max_shard_samples=5) as writer:
+        for i in range(12):
+            writer.write(f"{i}", {"npy": np.full((size, size), i, np.int32), "json": {"number": i}, "bin": b"%d" % i})
+    ds = shardpack.open(tmp_path / "out")
+    stream = ds.stream(batch_size=4, shuffle=shuffle)
+    if size == 200:
+        assert {type(payload) for step in stream.steps(views=True) for s in step for payload in s.values()} == {
+            memoryview
+        }
+    assert {type(payload) for step in stream.steps() for s in step for payload in s.values()} == {bytes}
+    loader = stream.loader(decode="rgb8")
+    assert loader.undecoded == ("bin",)
+    wanted = [[int(s["bin"]) for s in step] for step in stream.steps()]
+    batches = list(loader)
+    ds.close()
+    for batch, numbers in zip(batches, wanted, strict=True):
+        assert batch["npy"].shape == (len(numbers), size, size)
+        assert batch["npy"][:, 0, 0].tolist() == batch["npy"][:, -1, -1].tolist() == numbers
+        assert [label["number"] for label in batch["json"]] == numbers
+        assert batch["bin"] == [b"%d" % number for number in numbers], "bytes, not views"
+
+
+def test_arrays_of_a_mix(tmp_path):
+    for name in "ab":
+        with shardpack.ShardWriter(tmp_path / name) as writer:
+            for i in range(8):
+                writer.write(f"{i}", {"npy": np.full(3, i), "txt": name})
+    members = [(shardpack.open(tmp_path / name), 1) for name in "ab"]
+    batches = list(shardpack.mix(members, batch_size=4).loader(decode="rgb8"))
+    assert sorted(value for batch in batches for value in batch["npy"][:, 2].tolist()) == sorted(2 * [*range(8)])
+
+
+def test_fields_that_stay_bytes_are_named(ds):
+    assert ds.loader(4, decode="rgb8").undecoded == ()
+    assert ds.loader(4).undecoded == ("cls", "jpg", "json")
+    assert ds.loader(4, decode={"cls": None}).undecoded == ("cls", "jpg")

@@ -31,6 +31,7 @@ BENCHES = (
     "million",
     "stream",
     "loader",
+    "npy",
     "resume",
     "mixing",
     "import_time",
