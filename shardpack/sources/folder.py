@@ -1,7 +1,7 @@
 """A folder of images as a source: which layout it has, and the samples of each layout.
 
-Layouts: class folders (`class_folders.py`), files that share a stem (`image_files.py`), tables (`table.py`), and
-COCO annotations (`coco.py`).
+Layouts: class folders (`json_labels.py` makes their labels), files that share a stem (`image_files.py`), tables
+(`table.py`), and COCO annotations (`coco.py`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from typing import Literal
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
 from shardpack.errors import OptionError, SourceError
-from shardpack.sources.class_folders import add_class_labels, in_class_folders
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
 from shardpack.sources.image_files import group_files
+from shardpack.sources.json_labels import add_class_labels
 from shardpack.sources.keys import check_names
 from shardpack.sources.listing import Listing
 from shardpack.sources.scan import Files, scan
@@ -132,7 +132,8 @@ def _detect(folder: _Folder) -> str:
         return "table"
     if folder.has_coco():
         return "coco"
-    in_classes = in_class_folders(folder.grouped) and LABEL_FIELDS.isdisjoint(folder.grouped.fields)
+    in_folders = all("/" in key for key in folder.grouped.keys)
+    in_classes = in_folders and LABEL_FIELDS.isdisjoint(folder.grouped.fields)
     return "classes" if in_classes else "files"
 
 
