@@ -2,5 +2,12 @@
 
 begin -> deliver shards -> publish
 
-`transaction.py` has the order of writes that survives a kill at any moment.
+open_target       a store -> a target, and what may be overwritten there  (target: the protocol of both kinds)
+  folder_target   writes temporary files, syncs and renames them
+  bucket_target   uploads files from a local folder                       (upload: proves that they arrived)
+transaction       the order of writes that survives a kill at any moment
+  lease           who may write
+  journal         which shards are finished
+  scratch         the local folder where shards are made
+  delivery_queue  finished shards on their way to the target
 """
