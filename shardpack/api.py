@@ -102,6 +102,7 @@ def pack(
     work_dir: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
     compress: Mapping[str, str] | None = None,
+    frame_bytes: int | str | None = None,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -135,7 +136,12 @@ def pack(
             `jobs` + 1 shards. Default: the system's temporary folder.
         progress: Called as progress(phase, done, total) with the phases "list" (files), "check"
             (samples) and "pack" (bytes); a total of 0 is unknown.
-        compress: For an iterable: fields to store compressed, as for `ShardWriter`: `{"json": "zstd:9"}`.
+        compress: What is compressed with zstd. `{"shards": "zstd:3"}` writes `shard-000000.tar.zst`, which `zstd -d`
+            and `tar --zstd` read, and of which single samples can be read; the caps then apply to the tars before
+            compression, and the same bytes come out of the same version of libzstd only. Of an iterable also fields,
+            as for `ShardWriter`: `{"json": "zstd:9"}`.
+        frame_bytes: How much of a tar is compressed together, at least: by default "16KiB". A larger value saves more;
+            a sample is read together with its frame.
 
     Returns:
         What was packed, and which samples were left out.
@@ -169,5 +175,6 @@ def pack(
             work_dir=work_dir,
             progress=progress,
             compress=compress,
+            frame_bytes=frame_bytes,
         ),
     )

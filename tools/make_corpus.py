@@ -1,7 +1,7 @@
 """Make the files of tests/conformance/corpus again: only when the format changes, and then say why in SPEC.md.
 
 python tools/make_corpus.py                  all that can be made here
-python tools/make_corpus.py golden corrupt   some of: golden, elsewhere, corrupt, foreign
+python tools/make_corpus.py golden corrupt   some of: golden, compressed, elsewhere, corrupt, foreign
 """
 
 from __future__ import annotations
@@ -13,11 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.conformance.recipes import CORPUS, FOREIGN, broken, elsewhere_dataset, golden_dataset
+from tests.conformance.recipes import CORPUS, FOREIGN, broken, compressed_dataset, elsewhere_dataset, golden_dataset
 
 
 def golden(folder: Path) -> None:
     golden_dataset(folder)
+
+
+def compressed(folder: Path) -> None:
+    compressed_dataset(folder)
 
 
 def elsewhere(folder: Path) -> None:
@@ -37,7 +41,7 @@ def foreign(folder: Path) -> None:
             make(Path(source), folder / f"{name}.tar")
 
 
-PARTS = {"golden": golden, "elsewhere": elsewhere, "corrupt": corrupt, "foreign": foreign}
+PARTS = {"golden": golden, "compressed": compressed, "elsewhere": elsewhere, "corrupt": corrupt, "foreign": foreign}
 
 
 def main(wanted: list[str]) -> int:

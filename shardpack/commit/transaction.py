@@ -20,7 +20,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 from shardpack.commit.delivery_queue import DeliveryQueue
@@ -32,7 +32,7 @@ from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, metadata_paths
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, parse_manifest
-from shardpack.format.naming import is_packer_name
+from shardpack.format.naming import shard_of
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.storage.atomic import storage_errors
 
@@ -164,7 +164,7 @@ class Transaction:
 
     def keep_only(self, names: Iterable[str]) -> set[str]:
         """Delete all shards of earlier runs except the named ones; return those that stay, complete or not."""
-        present = {f"{PurePosixPath(name).stem}.tar" for name in self._target.names() if is_packer_name(name)}
+        present = {shard for name in self._target.names() if (shard := shard_of(name)) is not None}
         present.update(self._journal.shard_names())
         unwanted = sorted(present.difference(names))
         if unwanted:

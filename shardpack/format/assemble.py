@@ -96,6 +96,7 @@ def build_index(
         shard_crc32c=shard_crc32c,
         end_of_data=end_of_data,
         ignored=tuple(ignored),
+        frames=None,
     )
 
 

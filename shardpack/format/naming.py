@@ -31,19 +31,29 @@ PLAIN_KEY = re.compile(
 )
 # A slash between two components that are not empty; any other slash is escaped.
 _SEPARATOR = re.compile(rb"(?<=[^/])/(?!\Z)")
-_SHARD_FILE = re.compile(r"shard-\d{6,}\.tar|\.shardpack/index/shard-\d{6,}\.index", re.ASCII)
+_SHARD_FILE = re.compile(
+    r"(shard-\d{6,}\.tar(?:\.zst)?)|\.shardpack/index/(shard-\d{6,}(?:\.tar\.zst)?)\.index", re.ASCII
+)
 _ESCAPE_OR_UPPER = re.compile(r"%[0-9A-F]{2}|[A-Z]")
 _NEVER_ESCAPED = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%/").decode()
 
 
-def shard_name(number: int) -> str:
+def shard_name(number: int, *, compressed: bool = False) -> str:
     """Return the name of a packed shard; shards are numbered consecutively from 0."""
-    return f"shard-{number:06d}.tar"
+    return f"shard-{number:06d}.tar{'.zst' * compressed}"
 
 
 def is_packer_name(name: str) -> bool:
     """Return whether a path is that of a packed shard or its index."""
     return _SHARD_FILE.fullmatch(name) is not None
+
+
+def shard_of(name: str) -> str | None:
+    """Return the name of the packed shard that a path is, or is the index of; None if it is neither."""
+    match = _SHARD_FILE.fullmatch(name)
+    if match is None:
+        return None
+    return match[1] or (match[2] if match[2].endswith(".zst") else f"{match[2]}.tar")
 
 
 def split_name(name: str) -> tuple[str, str] | None:

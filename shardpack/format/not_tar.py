@@ -64,6 +64,11 @@ def compression_of(start: bytes, name: str = "") -> Compression | None:
     return compression_by_name(name)
 
 
+def is_skippable(magic: bytes) -> bool:
+    """Return whether four bytes begin a skippable frame."""
+    return magic in _SKIPPABLE
+
+
 def compression_by_name(name: str) -> Compression | None:
     """Return how a tar is compressed according to its name, or None."""
     return next((one for one in COMPRESSIONS if name.endswith(one.suffixes)), None)

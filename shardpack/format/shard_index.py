@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import CorruptIndexError, FormatError
+from shardpack.errors import CorruptIndexError, FormatError, UnsupportedVersionError
 from shardpack.format import container
+from shardpack.format.frames import MAX_FRAME_BYTES, MAX_FRAMES, Frames
 from shardpack.format.tar_header import BLOCK
 
 SCHEMA = container.Schema(
@@ -31,14 +32,18 @@ SCHEMA = container.Schema(
         "member_start": "U32",
         "field": "U16",
         "key_heap": "U8",
+        "frame_start": "U64",
+        "frame_data": "U64",
     },
-    metadata=frozenset(("fields", "shard_bytes", "shard_crc32c", "end_of_data", "ignored")),
+    metadata=frozenset(("fields", "shard_bytes", "shard_crc32c", "end_of_data", "ignored", "compression")),
 )
 MAX_FIELDS = 1 << 16  # the column `field` is 16 bits wide
 MAX_SHARD_BYTES = (1 << 63) - 1  # keeps data_offset + size within 64 bits
 _OTHER_HEADER_BYTES = 4096  # room for the rest of the container's header, besides the field names
 _FEW_FIELDS, _SHORT_NAMES_BYTES = 1000, 16 << 10  # they fit any header, escaped twice
 _SPARSE = ("member_start", "field")
+_FRAMES = ("frame_start", "frame_data")
+_COMPRESSION = "zstd"  # of shards with frames
 _DECIMAL = re.compile(r"(0|[1-9][0-9]{0,18})", re.ASCII)
 _CHECKSUM = re.compile(r"[0-9a-f]{8}", re.ASCII)
 
@@ -62,10 +67,11 @@ class ShardIndex:
     header_bytes: npt.NDArray[np.uint32]  # (m) length of all headers of the member, which end at data_offset
     member_start: npt.NDArray[np.uint32] | None  # (n + 1) members of sample i: member_start[i] to [i + 1]
     field: npt.NDArray[np.uint16] | None  # (m) index into `fields`
-    shard_bytes: int
+    shard_bytes: int  # of the file, compressed where it is
     shard_crc32c: int | None
-    end_of_data: int  # offset of the end-of-archive blocks
+    end_of_data: int  # offset of the end-of-archive blocks in the plain tar
     ignored: tuple[str, ...] = ()  # patterns whose files were left out of the samples (SPEC 2.4)
+    frames: Frames | None = None  # of a compressed shard; all other offsets are those of the plain tar
 
     @property
     def num_samples(self) -> int:
@@ -76,6 +82,11 @@ class ShardIndex:
     def num_members(self) -> int:
         """Number of members over all samples."""
         return len(self.data_offset)
+
+    @property
+    def plain_bytes(self) -> int:
+        """Length of the tar, decompressed if it is compressed."""
+        return self.shard_bytes if self.frames is None else self.frames.plain_bytes
 
     @property
     def dense(self) -> bool:
@@ -185,7 +196,10 @@ def encode_index(index: ShardIndex) -> list[bytes | memoryview]:
         metadata["shard_crc32c"] = f"{index.shard_crc32c:08x}"
     if index.ignored:
         metadata["ignored"] = _encode_names(index.ignored)
-    columns = {name: getattr(index, name) for name in SCHEMA.columns}
+    columns = {name: getattr(index, name) for name in SCHEMA.columns if name not in _FRAMES}
+    if index.frames is not None:
+        metadata["compression"] = _COMPRESSION
+        columns.update(frame_start=index.frames.start, frame_data=index.frames.data)
     return container.encode({name: column for name, column in columns.items() if column is not None}, metadata)
 
 
@@ -206,13 +220,16 @@ def parse_index(buffer: Any, *, name: str) -> ShardIndex:
     columns, metadata = container.parse(buffer, name=name, schema=SCHEMA)
     fields = parse_names(metadata.get("fields", ""), name)
     checksums = "shard_crc32c" in metadata
+    shard_bytes = _number(metadata, "shard_bytes", name)
+    frames = _checked_frames(columns, metadata, shard_bytes, name)
     index = ShardIndex(
         fields=fields,
         **_checked_columns(columns, len(fields), name, checksums=checksums),
-        shard_bytes=_number(metadata, "shard_bytes", name),
+        shard_bytes=shard_bytes,
         shard_crc32c=int(_text(metadata, "shard_crc32c", _CHECKSUM, name), 16) if checksums else None,
         end_of_data=_number(metadata, "end_of_data", name),
         ignored=parse_names(metadata["ignored"], name, "ignored patterns") if "ignored" in metadata else (),
+        frames=frames,
     )
     _check_keys(index, name)
     _check_fields(index, name)
@@ -249,11 +266,38 @@ def _number(metadata: dict[str, str], what: str, name: str) -> int:
     return number
 
 
+def _checked_frames(
+    columns: dict[str, npt.NDArray[Any]], metadata: dict[str, str], shard_bytes: int, name: str
+) -> Frames | None:
+    """Take the columns of a compressed shard out of `columns` and return them; None if the shard is a plain tar."""
+    compression = metadata.get("compression")
+    found = {column: columns.pop(column) for column in _FRAMES if column in columns}
+    if compression is None and not found:
+        return None
+    if compression not in (None, _COMPRESSION):
+        raise UnsupportedVersionError(
+            f"index says that its shard is compressed with {compression[:24]!r}, which this version of shardpack does "
+            "not know; upgrade shardpack",
+            path=name,
+        )
+    if compression is None or len(found) < len(_FRAMES):
+        raise _broken("has only one or two of compression, 'frame_start' and 'frame_data'", name)
+    start, data = found.values()
+    if start.ndim != 1 or start.shape != data.shape or not 2 <= len(start) <= MAX_FRAMES + 1:
+        raise _broken(f"has frames of shape {start.shape} and {data.shape}, expected two columns alike", name)
+    ascends = bool((start[1:] > start[:-1]).all()) and bool((data[1:] > data[:-1]).all())
+    if not ascends or int(start[-1]) > shard_bytes or int(data[0]) != 0:
+        raise _broken(f"has frames that do not ascend within a shard of {shard_bytes} bytes", name)
+    if int(np.diff(data).max()) > MAX_FRAME_BYTES or int(data[-1]) > MAX_SHARD_BYTES:
+        raise _broken(f"has a frame that holds more than {MAX_FRAME_BYTES} bytes, or a tar that is too long", name)
+    return Frames(start, data)
+
+
 def _checked_columns(
     columns: dict[str, npt.NDArray[Any]], num_fields: int, name: str, *, checksums: bool
 ) -> dict[str, Any]:
     """Return all columns, None for optional ones that are absent, after comparing their lengths."""
-    expected = set(SCHEMA.columns)
+    expected = set(SCHEMA.columns).difference(_FRAMES)
     if not checksums:
         expected.remove("crc32c")
     if not columns.keys() & set(_SPARSE):
@@ -269,7 +313,7 @@ def _checked_columns(
         shape = (lengths.get(column, num_members),)
         if array.shape != shape:
             raise _broken(f"has a column {column!r} of shape {array.shape}, expected {shape}", name)
-    return {column: columns.get(column) for column in SCHEMA.columns}
+    return {column: columns.get(column) for column in SCHEMA.columns if column not in _FRAMES}
 
 
 def _check_keys(index: ShardIndex, name: str) -> None:
@@ -299,8 +343,8 @@ def _check_fields(index: ShardIndex, name: str) -> None:
 def _check_members(index: ShardIndex, name: str) -> None:
     """Check that members follow one another in the shard, in the order of their rows, without overlap."""
     end_of_data = index.end_of_data
-    if end_of_data > index.shard_bytes or end_of_data % BLOCK:
-        raise _broken(f"has data up to {end_of_data} in a shard of {index.shard_bytes} bytes", name)
+    if end_of_data > index.plain_bytes or end_of_data % BLOCK:
+        raise _broken(f"has data up to {end_of_data} in a shard of {index.plain_bytes} bytes", name)
     offset, size, headers = index.data_offset, index.size, index.header_bytes
     if not len(offset):
         return

@@ -28,8 +28,8 @@ class ShardInfo:
 
     name: str
     num_samples: int
-    num_bytes: int  # length of the tar
-    crc32c: int | None  # of the whole tar, or None if it was indexed without reading its payloads
+    num_bytes: int  # length of the file: the tar, or the compressed tar
+    crc32c: int | None  # of the whole file, or None if it was indexed without reading its payloads
     index_bytes: int
     index_crc32c: int
     samples_per_field: Mapping[str, int]

@@ -28,6 +28,7 @@ from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.find import TarDigests, TarSet
+from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import ScanLimits, scan_headers
@@ -143,6 +144,9 @@ class Build:
         store = self._tars.store
         if self._reuse_finished(name, checksums=checksums):
             advance(store.size(name))
+            return
+        if is_compressed(name):
+            self._write_index(scan_compressed(store, name, ignore=self._ignore, advance=advance))
             return
         self._write_index(
             scan_headers(store, name, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)

@@ -15,6 +15,7 @@ from shardpack._version import __version__
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
 from shardpack.format.shard_info import index_path, is_shard_name
+from shardpack.index import frame_scan
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
 from shardpack.runtime.threads import call_all
@@ -24,6 +25,7 @@ from shardpack.storage.url import is_url, local_path
 
 SUFFIX = ".tar"
 REQUESTS_AT_ONCE = 16
+SUFFIXES = (SUFFIX, frame_scan.SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,13 +169,13 @@ def _tars_at(root: Root, path: str) -> list[str]:
         return [path]
     if kind == "special":
         raise StorageError(f"{root.shown(path)!r} is a FIFO, socket or device, not a file; name files")
-    if kind == "folder" and path.endswith(SUFFIX):
+    if kind == "folder" and path.endswith(SUFFIXES):
         raise OptionError(f"{root.shown(path)!r} is a folder, not a tar; for the tars in it, write {path + '/'!r}")
     if kind != "folder" and has_wildcards(path):
         return _matching(root, path)
     if kind == "missing":
         raise ShardNotFoundError(f"no tar found at {root.shown(path)!r}; check the path")
-    if kind == "unknown" and path.endswith(SUFFIX):
+    if kind == "unknown" and path.endswith(SUFFIXES):
         return [path]
     return _in_folder(root, path.rstrip("/"))
 
@@ -193,7 +195,7 @@ def _in_folder(root: Root, folder: str) -> list[str]:
             f"{advice_for(compression, folder)}"
         )
     names = sorted(root.names(folder))
-    tars = [posixpath.join(folder, name) for name in names if name.endswith(SUFFIX) and not name.startswith(".")]
+    tars = [posixpath.join(folder, name) for name in names if name.endswith(SUFFIXES) and not name.startswith(".")]
     if tars:
         return _refuse_special(root, tars)
     compressed = [name for name in names if name.endswith(COMPRESSED_SUFFIXES)]

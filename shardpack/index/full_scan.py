@@ -13,7 +13,9 @@ from dataclasses import dataclass
 from shardpack.errors import ShardNotFoundError, StorageError
 from shardpack.format.checksum import crc32c
 from shardpack.format.tar_parser import TarParser
+from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
+from shardpack.storage.local import LocalStore
 
 CHUNK_BYTES = 1 << 20
 
@@ -42,6 +44,8 @@ def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) ->
         ShardNotFoundError: The file is missing.
         StorageError: The file cannot be read, or is a FIFO, socket or device.
     """
+    if is_compressed(tar.name):
+        return scan_compressed(LocalStore(tar.folder), tar.name, ignore=tar.ignore, advance=advance)
     parser, grouping = TarParser(tar.name), Grouping(tar.name, tar.ignore)
     num_bytes = checksum = 0
     ended = False

@@ -19,6 +19,7 @@ from shardpack.errors import ShardpackError, StorageError
 from shardpack.format.key_index import hash_keys
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
+from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.header_scan import scan_headers
 from shardpack.inspect.problem import Problem, problem_of
@@ -38,6 +39,7 @@ from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
+from shardpack.storage.frame_store import FrameStore
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import RangeReader, Store
@@ -202,7 +204,7 @@ def _verify_shard(task: _Task, advance: Advance) -> _Verified:
         if task.full:
             problems.extend(_compare(task.tars, info, index, advance))
         elif index is not None:
-            _probe(task.tars, info, index)
+            _probe(plain_view(task.tars, info.name, index), info, index)
     except ShardpackError as error:
         problems.append(problem_of(error, info.name))
     return _Verified(problems, None if index is None or problems else _hashes(index))
@@ -212,6 +214,11 @@ def _hashes(index: ShardIndex) -> Hashes:
     """Return the hashes of a shard's keys, in the order of its samples."""
     heap = index.key_heap.tobytes()
     return hash_keys((heap[begin:end] for begin, end in pairwise(index.key_offset.tolist())), index.num_samples)
+
+
+def plain_view(store: Store, name: str, index: ShardIndex) -> Store:
+    """Return a store that shows a shard as a plain tar."""
+    return store if index.frames is None else FrameStore(store, {name: index.frames})
 
 
 def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
@@ -226,7 +233,10 @@ def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:
 def _compare(store: Store, info: ShardInfo, index: ShardIndex | None, advance: Advance) -> Iterator[Problem]:
     """Compare every byte of a shard with its index, or without one with the checksum in the manifest."""
     ignore = () if index is None else index.ignored
-    if store.folder is not None:
+    frames = None if index is None else index.frames
+    if frames is not None or (index is None and is_compressed(info.name)):
+        actual = scan_compressed(store, info.name, ignore=ignore, frames=frames, advance=advance).index
+    elif store.folder is not None:
         actual = scan_whole(TarFile(store.folder, info.name, ignore), advance=advance).index
     else:
         actual = scan_headers(store, info.name, checksums=True, ignore=ignore, advance=advance).index

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, FieldNotFoundError
+from shardpack.format.frames import StoredRange
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,14 +16,16 @@ class FieldLocation:
 
     Attributes:
         url: Path or URL of the shard.
-        offset, size: In bytes, from the shard's start.
+        offset, size: In bytes, from the shard's start; of a compressed shard, from that of the plain tar in it.
         crc32c: CRC32C of the payload; None if the shard was indexed without reading payloads.
+        stored: Of a compressed shard: which bytes of the object hold the payload, and where in what they hold.
     """
 
     url: str
     offset: int
     size: int
     crc32c: int | None
+    stored: StoredRange | None = None
 
 
 @dataclass(frozen=True, slots=True)

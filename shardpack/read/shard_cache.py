@@ -18,6 +18,7 @@ from shardpack.errors import ShardpackError
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
+from shardpack.read.plain_stores import PlainStores
 from shardpack.read.position_table import PositionTable
 from shardpack.read.sample import Sample
 from shardpack.read.shard_checks import check_length, check_shards, checked_index, fetch_index
@@ -91,6 +92,7 @@ class ShardCache:
         self._shards: dict[int, ShardReader] = {}  # the open shards, by number
         self._held_bytes = 0  # sum over the open shards
         self._held: deque[int] = deque()  # their numbers; the next to be examined for eviction comes first
+        self._plain = PlainStores(self.stores)
         self._maps: deque[int] = deque()  # likewise for the mapped shards
         self._mapped_bytes = 0
 
@@ -167,7 +169,7 @@ class ShardCache:
         buffer = fetch_index(self.stores.sidecars, info)
         index = checked_index(buffer, info)
         if self._needs_probe(number, has_checksum=info.crc32c is not None):
-            check_shards(self.stores.of(info), [(info, index)])
+            check_shards(self._plain.of(info, index), [(info, index)], files=self.stores.of(info))
         self._probed[number] = True
         return self._keep(number, info, index, buffer)
 
@@ -192,9 +194,9 @@ class ShardCache:
             by_store: dict[int, list[tuple[ShardInfo, ShardIndex]]] = {}
             for number, info, index in pairs:
                 if self._needs_probe(number, has_checksum=info.crc32c is not None):
-                    by_store.setdefault(id(self.stores.of(info)), []).append((info, index))
+                    by_store.setdefault(id(self._plain.of(info, index)), []).append((info, index))
             for unknown in by_store.values():
-                check_shards(self.stores.of(unknown[0][0]), unknown)
+                check_shards(self._plain.of(*unknown[0]), unknown, files=self.stores.of(unknown[0][0]))
             opened = {}
             for (number, info, index), (buffer,) in zip(pairs, buffers, strict=True):
                 self._probed[number] = True
@@ -212,7 +214,7 @@ class ShardCache:
 
     def _keep(self, number: int, info: ShardInfo, index: ShardIndex, buffer: object) -> ShardReader:
         shard = ShardReader(
-            self.stores.of(info),
+            self._plain.of(info, index),
             info,
             index,
             number=number,
@@ -230,6 +232,7 @@ class ShardCache:
                 if old.mapped is not None:
                     self._maps.remove(old.number)
                 del self._shards[old.number]
+                self._plain.forget(old.info)
                 self.by_position = self.by_position.without(old)
                 old.keys.detach()
             shard.used = True

@@ -80,15 +80,21 @@ def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
     )
 
 
-def check_shards(store: Store, shards: Sequence[tuple[ShardInfo, ShardIndex]]) -> None:
+def check_shards(store: Store, shards: Sequence[tuple[ShardInfo, ShardIndex]], *, files: Store | None = None) -> None:
     """Check the length and some headers of shards of one store.
 
     Costs a few small ranges per shard, all read concurrently: of a remote shard, or one whose index has no checksums,
     a header of each of four samples; of other shards, all headers of the first and the last sample.
 
+    Args:
+        store: Shows the shards as plain tars.
+        shards: The shards, and their indexes.
+        files: Has the files of the shards, if `store` does not know their lengths: they are compressed.
+
     Raises:
         StaleIndexError: A length or header is not the one that the index describes.
     """
+    files = files or store
     wanted = [
         some_headers(index)
         if info.crc32c is None or store.remote
@@ -97,13 +103,13 @@ def check_shards(store: Store, shards: Sequence[tuple[ShardInfo, ShardIndex]]) -
     ]
     if not store.remote:  # checked first, as it costs nothing and its error says more
         for info, _ in shards:
-            check_length(info, store.size(info.name))
+            check_length(info, files.size(info.name))
     read = store.get_many(
         [Ranges(info.name, some.starts, some.lengths) for (info, _), some in zip(shards, wanted, strict=True)]
     )
     for (info, index), some, headers in zip(shards, wanted, read, strict=True):
         if store.remote:
-            check_length(info, store.size(info.name))  # costs nothing: the responses said it
+            check_length(info, files.size(info.name))  # costs nothing: the responses said it
         some.check(info.name, index, headers)
 
 

@@ -100,7 +100,7 @@ class ShardReader:
 
     def has_large_samples(self) -> bool:
         """Return whether the mean sample is large."""
-        return self.info.num_bytes > LARGE_SAMPLE_BYTES * self.info.num_samples
+        return self.index.plain_bytes > LARGE_SAMPLE_BYTES * self.info.num_samples
 
     def columns_of(self, fields: tuple[str, ...] | None) -> list[int]:
         """Return the numbers of the wanted fields, leaving out those that no sample of this shard has."""
@@ -203,10 +203,14 @@ class ShardReader:
 
     def locate(self, row: int) -> SampleLocation:
         """Return where one sample is stored."""
-        url = url_of(self.store, self.path)
+        url, frames = url_of(self.store, self.path), self.index.frames
         fields = {
             self.index.field_of(member): FieldLocation(
-                url, self.offsets[member], self.sizes[member], self.checksum_of(member)
+                url,
+                self.offsets[member],
+                self.sizes[member],
+                self.checksum_of(member),
+                None if frames is None else frames.stored_range(self.offsets[member], self.sizes[member]),
             )
             for member in self.index.members(row)
         }

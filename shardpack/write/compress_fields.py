@@ -12,7 +12,7 @@ from shardpack.codecs.zstd import zstd_versions
 from shardpack.errors import OptionError
 from shardpack.write.transform import Fields
 
-SHARDS = "shards"  # whole shards, not a field
+SHARDS = "shards"  # whole shards, not a field: see `shard_compression.py`
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class CompressFields:
 
     @classmethod
     def parse(cls, compress: Mapping[str, str] | None) -> CompressFields:
-        """Return what `{"json": "zstd:9"}` says; None and an empty dict compress nothing.
+        """Return what `{"json": "zstd:9"}` says of fields; None and an empty dict compress nothing.
 
         Raises:
             OptionError: A compression is unknown, or a field is compressed already.
@@ -38,10 +38,11 @@ class CompressFields:
         options = {} if compress is None else compress
         if not isinstance(options, Mapping):
             raise OptionError(f'compress is {options!r}, expected a dict such as {{"json": "zstd:9"}}')
-        for name in options:
-            if not isinstance(name, str) or name == SHARDS or split_compression(name)[1] is not None:
+        by_field = {name: text for name, text in options.items() if name != SHARDS}
+        for name in by_field:
+            if not isinstance(name, str) or split_compression(name)[1] is not None:
                 raise OptionError(f"compress names {name!r}, expected a field that is not compressed yet")
-        found = cls({name: Compression.parse(text) for name, text in options.items()})
+        found = cls({name: Compression.parse(text) for name, text in by_field.items()})
         found.versions()  # raises if the library is missing
         return found
 

@@ -26,7 +26,8 @@ from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, is_same_store
 from shardpack.storage.protocols import Store
-from shardpack.write.pack_run import PackPlan, pack_plan, plan_shards
+from shardpack.write.compress_fields import SHARDS
+from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
@@ -41,11 +42,11 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
     Raises:
         OptionError: The source is something else, or an option does not fit it.
     """
-    if request.compress and isinstance(source, (str, os.PathLike, Listable)):
+    if {*(request.compress or ())} - {SHARDS} and isinstance(source, (str, os.PathLike, Listable)):
         raise OptionError(
-            "compress is for an iterable, because the sizes of compressed fields are not known when the shards of "
-            "a folder or dataset are planned; write samples with ShardWriter(compress=...), or pack an iterable of "
-            "(key, fields), such as ds.stream()"
+            f"compress is for an iterable, but for {SHARDS!r}, because the sizes of compressed fields are not known "
+            "when the shards of a folder or dataset are planned; write samples with ShardWriter(compress=...), or "
+            "pack an iterable of (key, fields), such as ds.stream()"
         )
     if isinstance(source, (str, os.PathLike)):
         return _pack_listed(FolderSource(source, request.layout, request.annotations), out, request)
@@ -82,10 +83,10 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         _refuse_own_location(listed.listing, store)
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
             packing_engine = engines.enter_context(start_workers(worthwhile_jobs(listed.listing, request.limits)))
-        plan = plan_shards(_listing_to_pack(listed, request, packing_engine), request.limits)
-        resumed_shards = 0
+        plan = plan_shards(_listing_to_pack(listed, request, packing_engine), request.limits, request.compression)
+        packed = None
         if not request.dry_run:
-            resumed_shards = pack_plan(
+            packed = pack_plan(
                 plan,
                 target,
                 request,
@@ -94,9 +95,8 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
                 engine=packing_engine,
             )
     return PackReport(
-        **_totals(plan),
+        **_totals(plan, packed),
         out=target.location,
-        resumed_shards=resumed_shards,
         layout=listed.layout,
         classes=plan.listing.classes,
         by_class=plan.listing.by_class and request.shuffle_seed is None,
@@ -143,13 +143,15 @@ def worthwhile_jobs(listing: Listing, limits: ShardLimits) -> int:
     return min(os.cpu_count() or 1, shards)
 
 
-def _totals(plan: PackPlan) -> dict[str, Any]:
-    listing = plan.listing
+def _totals(plan: PackPlan, packed: Packed | None) -> dict[str, Any]:
+    listing, tar_bytes = plan.listing, int(plan.shard_bytes.sum())
     return {
         "num_samples": listing.num_samples,
         "num_shards": plan.num_shards,
-        "num_bytes": int(plan.shard_bytes.sum()),
+        "num_bytes": tar_bytes if packed is None else packed.num_bytes,
+        "tar_bytes": tar_bytes,
         "payload_bytes": int(listing.size.sum()),
-        "largest_shard_bytes": int(plan.shard_bytes.max(initial=0)),
+        "largest_shard_bytes": int(plan.shard_bytes.max(initial=0)) if packed is None else packed.largest_shard_bytes,
+        "resumed_shards": 0 if packed is None else packed.resumed_shards,
         "samples_per_field": listing.samples_per_field(),
     }

@@ -9,7 +9,7 @@ files (names, sizes and times), and only the others are written.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,10 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
+from shardpack.commit.open_target import newest_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.format.assemble import encode_dataset
+from shardpack.format.dataset_files import whole_table
 from shardpack.format.key_index import hash_keys
 from shardpack.format.naming import shard_name
 from shardpack.format.shard_info import ShardInfo
@@ -31,6 +33,7 @@ from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
 from shardpack.write.request import PackRequest
+from shardpack.write.shard_compression import ShardCompression
 from shardpack.write.sharding import ShardLimits, cut_shards, sample_bytes
 
 
@@ -41,12 +44,14 @@ class PackPlan:
     Attributes:
         listing: All samples, in the order of packing.
         cuts: (shards + 1) first sample of each shard, and the number of samples.
-        shard_bytes: (shards) length of each finished tar.
+        shard_bytes: (shards) length of each tar, before it is compressed.
+        compression: Of the shards; None for plain tars.
     """
 
     listing: Listing
     cuts: npt.NDArray[np.int64]
     shard_bytes: npt.NDArray[np.int64]
+    compression: ShardCompression | None = None
     _digests: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -57,19 +62,38 @@ class PackPlan:
         """Return the samples of a shard, copied out of the listing."""
         return self.listing.slice(int(self.cuts[shard]), int(self.cuts[shard + 1]))
 
+    def name(self, shard: int) -> str:
+        """Return the name of a shard."""
+        return shard_name(shard, compressed=self.compression is not None)
+
     def task(self, shard: int, scratch: ScratchDir) -> ShardTask:
         """Return the task that makes a shard."""
-        return ShardTask(scratch, shard_name(shard), self.part(shard), int(self.shard_bytes[shard]))
+        return ShardTask(scratch, self.name(shard), self.part(shard), int(self.shard_bytes[shard]), self.compression)
 
     def input_digest(self, shard: int) -> str:
         """Return the digest of all that determines a shard; computed once."""
         if shard not in self._digests:
-            self._digests[shard] = input_digest(shard_name(shard), self.part(shard))
+            self._digests[shard] = input_digest(self.name(shard), self.part(shard), self.compression)
         return self._digests[shard]
 
 
-def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
-    """Return the plan for a listing; reads nothing.
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """What a run has left.
+
+    Attributes:
+        resumed_shards: Number of shards that an earlier run had already finished.
+        num_bytes: Total length of the shards.
+        largest_shard_bytes: Length of the longest one.
+    """
+
+    resumed_shards: int
+    num_bytes: int
+    largest_shard_bytes: int
+
+
+def plan_shards(listing: Listing, limits: ShardLimits, compression: ShardCompression | None = None) -> PackPlan:
+    """Return the plan for a listing; reads nothing. Compressed shards are cut as plain ones.
 
     Raises:
         SourceError: A sample does not fit in a shard, and oversized shards are not allowed.
@@ -77,7 +101,7 @@ def plan_shards(listing: Listing, limits: ShardLimits) -> PackPlan:
     sizes = sample_bytes(listing)
     cuts = cut_shards(sizes, limits, listing)
     shard_bytes = np.add.reduceat(sizes, cuts[:-1]) + len(END_OF_ARCHIVE) if len(sizes) else np.zeros(0, np.int64)
-    return PackPlan(listing, cuts, shard_bytes)
+    return PackPlan(listing, cuts, shard_bytes, compression)
 
 
 def pack_plan(
@@ -88,8 +112,8 @@ def pack_plan(
     recorded: Mapping[str, Any],
     rejected: Sequence[tuple[str, str]] = (),
     engine: Engine = IN_PROCESS,
-) -> int:
-    """Write the dataset; return how many shards an earlier run had already finished.
+) -> Packed:
+    """Write the dataset.
 
     Args:
         plan: Which samples go into which shard.
@@ -106,7 +130,17 @@ def pack_plan(
     """
     run = _Run(plan, request, recorded, rejected)
     with Transaction.new_dataset(target, "pack", force=request.force, run_digest=run.digest) as transaction:
-        return plan.num_shards if transaction.complete else run.pack(transaction, engine)
+        if transaction.complete:
+            newest = newest_manifest(target)
+            assert newest is not None
+            table = whole_table(newest[1], target.read)
+            return _packed(map(table.shard, range(len(table))), plan.num_shards)
+        return run.pack(transaction, engine)
+
+
+def _packed(infos: Iterable[ShardInfo], resumed_shards: int) -> Packed:
+    lengths = [info.num_bytes for info in infos]
+    return Packed(resumed_shards, sum(lengths), max(lengths, default=0))
 
 
 class _Run:
@@ -121,7 +155,8 @@ class _Run:
     ) -> None:
         self._plan, self._recorded, self._rejected = plan, recorded, rejected
         self._progress = request.progress
-        self._names = [shard_name(shard) for shard in range(plan.num_shards)]
+        self._names = [plan.name(shard) for shard in range(plan.num_shards)]
+        self._planned_bytes = dict(zip(self._names, plan.shard_bytes.tolist(), strict=True))
         self._infos: dict[str, ShardInfo] = {}  # of the finished shards
         self._bytes_begun: dict[str, int] = {}  # shard that is not finished -> bytes written so far
         self._total_bytes, self._bytes_done = int(plan.shard_bytes.sum()), 0
@@ -133,8 +168,8 @@ class _Run:
         values = [digests, dict(self._recorded), classes and list(classes), list(self._rejected)]
         return xxh3_128_hexdigest(json.dumps(values).encode())
 
-    def pack(self, transaction: Transaction, engine: Engine) -> int:
-        """Write the shards that no earlier run finished, and publish; return how many were finished."""
+    def pack(self, transaction: Transaction, engine: Engine) -> Packed:
+        """Write the shards that no earlier run finished, and publish."""
         plan = self._plan
         with storage_errors(f"write to {transaction.location!r}"):
             finished = self._keep_finished(transaction)
@@ -165,7 +200,7 @@ class _Run:
             rejected=self._rejected,
         )
         transaction.publish(files)
-        return len(finished)
+        return _packed(self._infos.values(), len(finished))
 
     def _keep_finished(self, transaction: Transaction) -> list[ShardInfo]:
         """Return the shards that an earlier run finished from the same input, and delete its other shards."""
@@ -186,7 +221,7 @@ class _Run:
 
     def _count_shard(self, info: ShardInfo) -> None:
         self._infos[info.name] = info
-        self._count(info.num_bytes - self._bytes_begun.pop(info.name, 0))
+        self._count(self._planned_bytes[info.name] - self._bytes_begun.pop(info.name, 0))
 
     def _count(self, num_bytes: int) -> None:
         self._bytes_done += num_bytes

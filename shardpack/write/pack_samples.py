@@ -40,6 +40,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
         storage_options=request.storage_options,
         work_dir=request.work_dir,
         compress=request.compress,
+        frame_bytes=request.frame_bytes,
     )
     with writer:
         for number, (key, fields) in enumerate(_pairs(samples), start=1):
@@ -54,6 +55,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
         num_samples=manifest.num_samples,
         num_shards=manifest.num_shards,
         num_bytes=manifest.num_bytes,
+        tar_bytes=writer.tar_bytes,
         payload_bytes=writer.payload_bytes,
         largest_shard_bytes=writer.largest_shard_bytes,
         samples_per_field=manifest.samples_per_field,

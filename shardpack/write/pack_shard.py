@@ -19,7 +19,10 @@ from shardpack.runtime.engine import Advance
 from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import check_payloads, read_into
 from shardpack.storage.atomic import storage_errors
+from shardpack.write.frame_writer import FrameWriter
 from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler, WriteBehind
+from shardpack.write.shard_compression import ShardCompression
+from shardpack.write.sharding import sample_bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +33,16 @@ class ShardTask:
     name: str
     listing: Listing
     num_bytes: int  # planned length of the tar
+    compression: ShardCompression | None = None
 
 
-def input_digest(name: str, listing: Listing) -> str:
+def input_digest(name: str, listing: Listing, compression: ShardCompression | None = None) -> str:
     """Return a hash of all that determines a shard: keys, fields, paths, sizes, times, checksums, inline payloads.
 
-    It includes the version of this package, so that a dataset is never finished by another version.
+    It includes the versions of this package and of libzstd, so that a dataset is never finished by another version.
     """
+    if compression is not None:
+        name = f"{name}\0{compression}\0{compression.versions()}"
     where = listing.version if listing.stores else os.path.realpath(listing.root)
     hashed = xxh3_128(f"{__version__}\0{name}\0{where}".encode("utf-8", "surrogateescape"))
     for text in (listing.keys, listing.fields, map(str, listing.payload)):
@@ -66,10 +72,15 @@ def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
     """
     listing = task.listing
     with storage_errors(f"write {task.scratch.join(task.name)!r}"), task.scratch.share():
-        file = task.scratch.new_file(task.name, expected_bytes=task.num_bytes)
+        file = task.scratch.new_file(task.name, expected_bytes=0 if task.compression else task.num_bytes)
         try:
-            with WriteBehind(file.write) as behind:
+            frames = None if task.compression is None else FrameWriter(file.write, task.compression)
+            if frames is not None:
+                frames.end_samples(np.cumsum(sample_bytes(listing)).tolist())
+            with WriteBehind(file.write if frames is None else frames.write) as behind:
                 index = assemble(ShardAssembler(behind.write, _chunk), listing, advance=advance)
+            if frames is not None:
+                index = frames.finish(index)
             return task.scratch.finish_shard(task.name, file, index)
         finally:
             file.discard()

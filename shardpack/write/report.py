@@ -13,9 +13,10 @@ class PackReport:
     Attributes:
         out: The dataset's folder, or its URL without secrets.
         num_samples, num_shards: Counts.
-        num_bytes: Total length of the tars.
-        payload_bytes: Total length of the payloads; the rest is headers, padding and end blocks.
-        largest_shard_bytes: Length of the longest tar.
+        num_bytes: Total length of the shards; with `dry_run`, before they are compressed.
+        payload_bytes: Total length of the payloads; the rest of `tar_bytes` is headers, padding and end blocks.
+        largest_shard_bytes: Length of the longest shard.
+        tar_bytes: Total length of the tars before they are compressed.
         resumed_shards: Number of shards that an earlier, unfinished run had already written.
         samples_per_field: How many samples have each field.
         layout: How the source was read: "classes", "files", "table", "coco", "dataset" or "samples".
@@ -42,8 +43,14 @@ class PackReport:
     left_out: Mapping[str, int] = field(default_factory=dict)
     seconds: float = 0.0
     dry_run: bool = False
+    tar_bytes: int = 0
 
     @property
     def overhead_bytes(self) -> int:
-        """Headers, padding and end blocks."""
-        return self.num_bytes - self.payload_bytes
+        """Headers, padding and end blocks, before compression."""
+        return (self.tar_bytes or self.num_bytes) - self.payload_bytes
+
+    @property
+    def ratio(self) -> float:
+        """Length of the shards, divided by that of their tars: 1.0 unless they are compressed."""
+        return self.num_bytes / self.tar_bytes if self.tar_bytes else 1.0

@@ -14,6 +14,7 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.sources.folder import Layout
 from shardpack.sources.image_check import ImageCheck
+from shardpack.write.shard_compression import ShardCompression, recorded_compression, shard_compression
 from shardpack.write.sharding import ShardLimits
 
 
@@ -42,6 +43,7 @@ class PackRequest:
     work_dir: str | os.PathLike[str] | None = None
     progress: Progress = no_progress
     compress: Mapping[str, str] | None = None
+    frame_bytes: int | str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_shard_bytes", self.limits.max_bytes)
@@ -50,6 +52,8 @@ class PackRequest:
         if self.shuffle_seed is not None:
             object.__setattr__(self, "shuffle_seed", as_integer("shuffle_seed", self.shuffle_seed))
         object.__setattr__(self, "classes", as_classes(self.classes))
+        if (compression := self.compression) is not None:
+            compression.versions()  # raises where the package is missing
         one_of("check_images", self.check_images, (*get_args(ImageCheck), None))
         one_of("on_error", self.on_error, get_args(OnError))
         one_of("layout", self.layout, get_args(Layout))
@@ -59,8 +63,14 @@ class PackRequest:
         """When a shard is full."""
         return ShardLimits(parse_bytes(self.max_shard_bytes), self.max_shard_samples, self.allow_oversized)
 
+    @property
+    def compression(self) -> ShardCompression | None:
+        """How shards are compressed; None for plain tars."""
+        return shard_compression(self.compress, self.frame_bytes)
+
     def recorded(self, layout: str) -> dict[str, Any]:
         """Return the options that determine the output, for the manifest; `layout` is the one that was found."""
+        compression = self.compression
         return recorded_options(
             layout=layout,
             max_shard_bytes=self.max_shard_bytes,
@@ -70,6 +80,9 @@ class PackRequest:
             check_images=self.check_images,
             on_error=self.on_error,
             rename_keys=self.rename_keys or None,
+            compress=recorded_compression(compression) or None,
+            frame_bytes=None if compression is None else compression.frame_bytes,
+            versions=None if compression is None else compression.versions(),
         )
 
     def refuse_but_for(self, kind: str, **usual: Any) -> None:

@@ -12,8 +12,10 @@ import numpy.typing as npt
 from shardpack.errors import DuplicateKeyError
 from shardpack.format.shard_index import ShardIndex, check_field_names
 from shardpack.storage.atomic import NewFile
+from shardpack.write.frame_writer import FrameWriter
 from shardpack.write.sample_shape import SampleShape
 from shardpack.write.shard_assembler import Chunk, ShardAssembler, WriteBehind
+from shardpack.write.shard_compression import ShardCompression
 
 
 class ShardInProgress:
@@ -27,12 +29,14 @@ class ShardInProgress:
         keys: Keys of the samples, in order.
     """
 
-    def __init__(self, name: str, file: NewFile, chunk: Chunk) -> None:
+    def __init__(self, name: str, file: NewFile, chunk: Chunk, *, compression: ShardCompression | None = None) -> None:
         self.name, self.file = name, file
         self.num_bytes = self.waiting_bytes = 0
         self.keys: list[str] = []
         self._seen: dict[str, str] = {}  # key in lower case -> key
-        self._behind = WriteBehind(file.write)
+        self._frames = None if compression is None else FrameWriter(file.write, compression)
+        self._ends: list[int] = []  # of the samples that wait, in the tar; kept for frames only
+        self._behind = WriteBehind(file.write if self._frames is None else self._frames.write)
         self._behind.__enter__()
         self._assembler = ShardAssembler(self._behind.write, chunk)
         self._code_of: dict[str, int] = {}  # field -> its number in the shard
@@ -64,6 +68,8 @@ class ShardInProgress:
         self.keys.append(key)
         self._waiting += payloads
         self.num_bytes += num_bytes
+        if self._frames is not None:
+            self._ends.append(self.num_bytes)
         self.waiting_bytes += num_bytes
 
     def _begin_run(self, shape: SampleShape, key: str) -> None:
@@ -87,6 +93,9 @@ class ShardInProgress:
             for key in self.keys[first:stop]
             for suffix in shape.suffixes
         ]
+        if self._frames is not None:
+            self._frames.end_samples(self._ends)
+            self._ends = []
         sizes = np.fromiter(map(len, waiting), np.int64, len(waiting))
         self._assembler.append_payloads(names, sizes, waiting)
         self._sizes.append(sizes)
@@ -116,7 +125,7 @@ class ShardInProgress:
             np.concatenate(self._sizes),
         )
         self._behind.__exit__(None, None, None)
-        return index
+        return index if self._frames is None else self._frames.finish(index)
 
     def discard(self) -> None:
         """Stop writing, and delete the file."""

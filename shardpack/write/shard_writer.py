@@ -28,6 +28,7 @@ from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.request import as_classes
 from shardpack.write.sample_shape import SampleShape, shape_of
 from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_compression import recorded_compression, shard_compression
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.sharding import ShardLimits
 from shardpack.write.transform import Pipeline, SampleTransform, rename_key
@@ -64,6 +65,7 @@ class ShardWriter:
         storage_options: Mapping[str, Any] | None = None,
         work_dir: str | os.PathLike[str] | None = None,
         compress: Mapping[str, str] | None = None,
+        frame_bytes: int | str | None = None,
     ):
         """Open `out` for a new dataset, which can be read after `close`.
 
@@ -79,11 +81,14 @@ class ShardWriter:
             storage_options: Options of the URL: region, endpoint, credentials, and others of the provider.
             work_dir: For URLs: local folder with space for two shards. Each is made there, uploaded while
                 the next one is written, and deleted.
-            compress: `{"json": "zstd:9"}` stores each field `json` as `json.zst`: zstd at level 1 to 22. Readers that
-                decode undo it. Needs the extra `zstd`.
+            compress: What is compressed with zstd, at level 1 to 22. `{"json": "zstd:9"}` stores each field `json` as
+                `json.zst`; readers that decode undo it. `{"shards": "zstd:3"}` compresses whole shards:
+                `shard-000000.tar.zst`; the caps hold for the tars before compression. Needs the extra `zstd`.
+            frame_bytes: How much of a tar is compressed together, at least: "16KiB" unless told. A sample is
+                read together with its frame.
 
         Raises:
-            MissingDependencyError: Fields are to be compressed, and zstandard is not installed.
+            MissingDependencyError: Something is to be compressed, and zstandard is not installed.
             OutputExistsError: A dataset exists and `force` is off, or another packer is at work.
             StorageError: The folder or bucket cannot be written.
         """
@@ -97,6 +102,7 @@ class ShardWriter:
         self._transform = Pipeline(tuple(steps)) if steps else None
         self._classes = as_classes(classes)
         self._target = target_of(as_writable(out, storage_options), work_dir=work_dir)
+        self._compression = shard_compression(compress, frame_bytes)
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
         self._shapes: dict[tuple[Any, ...], SampleShape] = {}
@@ -107,6 +113,7 @@ class ShardWriter:
         self._closed = False
         self._failure: BaseException | None = None
         self.largest_shard_bytes = 0
+        self.tar_bytes = 0
         self.manifest: Manifest | None = None
         self._transaction = Transaction.new_dataset(self._target, "write", force=force)
         self._deliveries = self._transaction.delivery_queue(jobs=1)
@@ -204,10 +211,10 @@ class ShardWriter:
         shard.add(key, shape, payloads, needed)
 
     def _start_shard(self) -> ShardInProgress:
-        name = shard_name(self._num_shards)
+        name = shard_name(self._num_shards, compressed=self._compression is not None)
         with self._writing():
             self._deliveries.acquire()
-            self._open = ShardInProgress(name, self._scratch.new_file(name), self._chunk)
+            self._open = ShardInProgress(name, self._scratch.new_file(name), self._chunk, compression=self._compression)
             self._num_shards += 1
             return self._open
 
@@ -217,6 +224,7 @@ class ShardWriter:
             self._await_finished()
             self._seen.add(shard.keys, shard.name)
             index = shard.finish()
+            self.tar_bytes += index.plain_bytes
             self._open = None
             self._finishing = self._finisher.start(self._scratch.finish_shard, shard.name, shard.file, index)
             self._num_finished += len(shard.keys)
@@ -268,7 +276,8 @@ class ShardWriter:
             max_shard_samples=self._limits.max_samples,
             allow_oversized=self._limits.allow_oversized or None,
             rename_keys=self._rename_keys or None,
-            compress=self._compress.recorded(),
+            compress={**(self._compress.recorded() or {}), **recorded_compression(self._compression)} or None,
+            frame_bytes=None if self._compression is None else self._compression.frame_bytes,
             versions=self._versions() or None,
         )
         with self._writing():
@@ -283,9 +292,10 @@ class ShardWriter:
         self._closed = True
 
     def _versions(self) -> dict[str, str]:
-        """Return the versions of the libraries that decided the bytes of fields."""
+        """Return the versions of the libraries that decided the bytes of fields and shards."""
         encoded = self._compress.encoded.union(*(shape.encoded for shape in self._shapes.values()))
-        return versions_for(encoded) | self._compress.versions()
+        of_shards = {} if self._compression is None else self._compression.versions()
+        return versions_for(encoded) | self._compress.versions() | of_shards
 
     def abort(self) -> None:
         """Discard the shard being written, and publish nothing. Safe to call twice, and after `close`."""

@@ -27,6 +27,7 @@ from tests.format.builders import (
     block,
     container,
     entry,
+    framed_index,
     full,
     gnu_long,
     judge_module,
@@ -158,6 +159,18 @@ def golden_dataset(out: Path) -> None:
             writer.write(key, fields)
 
 
+def compressed_dataset(out: Path) -> None:
+    """The golden samples in compressed shards; frames of a kibibyte, so that there are some."""
+    from shardpack import ShardWriter
+
+    with (
+        patch("shardpack.format.assemble.__version__", GOLDEN_VERSION),
+        ShardWriter(out, max_shard_samples=3, compress={"shards": "zstd:3"}, frame_bytes=1024) as writer,
+    ):
+        for key, fields in GOLDEN_SAMPLES.items():
+            writer.write(key, fields)
+
+
 def elsewhere_dataset(golden: Path, out: Path) -> None:
     """Index the golden tars anew without reading a payload, to another folder."""
     import shardpack
@@ -236,6 +249,14 @@ def broken_indexes() -> Iterator[tuple[str, bytes]]:
     yield "X7-payload-beyond-data", changed("size", (5,), 2**64 - 1)
     yield "X8-offset-inside-a-block", changed("data_offset", (0,), 513)
     yield "X9-members-overlap", changed("data_offset", (1,), 512)
+    columns, metadata = safetensors.parse(framed_index(), name="good")
+    yield (
+        "X10-no-compression",
+        b"".join(safetensors.encode(columns, {k: v for k, v in metadata.items() if k != "compression"})),
+    )
+    yield "X10-other-compression", b"".join(safetensors.encode(columns, {**metadata, "compression": "lz4"}))
+    columns["frame_data"] = columns["frame_data"] + np.arange(3, dtype="<u8") * np.uint64(1 << 30)
+    yield "X11-frame-of-more-than-a-gibibyte", b"".join(safetensors.encode(columns, metadata))
 
 
 def paged(data: bytes, **changes: object) -> bytes:

@@ -29,6 +29,7 @@ RULES = re.findall(
     r"^\| ([TCXPSKM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
 )
 NEWER = (
+    "X10-other-compression.index",
     "C4-newer-version.index",
     "C9-unknown-column.index",
     "P2-other-page-size.index",

@@ -6,6 +6,7 @@ import importlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -15,6 +16,7 @@ import pytest
 from shardpack.format import tar_header as tar
 from shardpack.format.assemble import build_index, encode_dataset
 from shardpack.format.checksum import crc32c
+from shardpack.format.frames import Frames
 from shardpack.format.key_index import encode_key_index, hash_keys
 from shardpack.format.shard_index import ShardIndex, encode_index
 from shardpack.format.shard_info import ShardInfo
@@ -137,6 +139,13 @@ SAMPLES = {
 
 def small_index() -> bytes:
     return b"".join(encode_index(small_shard(SAMPLES)[1]))
+
+
+def framed_index() -> bytes:
+    """The index of the same shard as if it were compressed: two frames, in a file of 400 bytes."""
+    shard, index = small_shard(SAMPLES)
+    frames = Frames(np.array([0, 180, 300], "<u8"), np.array([0, 2048, len(shard)], "<u8"))
+    return b"".join(encode_index(replace(index, shard_bytes=400, frames=frames)))
 
 
 def small_key_index(count: int = 1100) -> bytes:

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptIndexError, UnsupportedVersionError
 from shardpack.format import container as safetensors
 from shardpack.format.shard_index import MAX_FIELDS, encode_index, parse_index
-from tests.format.builders import SAMPLES, judge_module, parse, small_index, small_shard
+from tests.format.builders import SAMPLES, framed_index, judge_module, parse, small_index, small_shard
 from tests.strategies import damaged, json_values, payloads, safe_fields, safe_keys
 
 MEMBERS = st.dictionaries(safe_keys(), st.dictionaries(safe_fields(), payloads(), min_size=1, max_size=3), max_size=5)
@@ -27,7 +27,7 @@ def columns_of(index) -> dict[str, np.ndarray]:
     }
 
 
-_PLAIN = ("ignored", "fields", "shard_bytes", "shard_crc32c", "end_of_data")
+_PLAIN = ("frames", "ignored", "fields", "shard_bytes", "shard_crc32c", "end_of_data")
 
 
 @given(MEMBERS)
@@ -206,11 +206,42 @@ REFUSED = {
     "X9 header as long as numbers go": (cell("header_bytes", 3, 2**32 - 512), "overlap"),
     "X9 rows": (swap_rows, "another order"),
 }
+FRAMES_REFUSED = {
+    "X5 beyond the tar": (meta("end_of_data", "8192"), "data up to"),
+    "X10 one column": (lambda columns, _: columns.pop("frame_data"), "only one or two of"),
+    "X10 no columns": (
+        lambda columns, _: (columns.pop("frame_data"), columns.pop("frame_start")),
+        "only one or two of",
+    ),
+    "X10 no compression": (lambda _, metadata: metadata.pop("compression"), "only one or two of"),
+    "X10 lengths": (column("frame_start", lambda c: c[:2]), "expected two columns alike"),
+    "X10 no frame": (
+        lambda columns, _: columns.update({name: columns[name][:1] for name in ("frame_start", "frame_data")}),
+        "expected two columns alike",
+    ),
+    "X10 in two dimensions": (
+        lambda columns, _: columns.update(
+            {name: columns[name].reshape(3, 1) for name in ("frame_start", "frame_data")}
+        ),
+        "expected two columns alike",
+    ),
+    "X11 begin": (cell("frame_data", 0, 512), "frames that do not ascend"),
+    "X11 descends": (cell("frame_data", 1, 0), "frames that do not ascend"),
+    "X11 starts descend": (cell("frame_start", 1, 300), "frames that do not ascend"),
+    "X11 beyond the file": (cell("frame_start", 2, 401), "frames that do not ascend"),
+    "X11 large": (cell("frame_data", 2, 1 << 31), "a frame that holds more than"),
+    "X11 huge": (cell("frame_data", 2, HUGE), "a frame that holds more than"),
+}
 
 
-@pytest.mark.parametrize(("change", "reason"), REFUSED.values(), ids=REFUSED)
-def test_refused(change, reason):
-    columns, metadata = safetensors.parse(small_index(), name="good")
+@pytest.mark.parametrize(
+    ("change", "reason", "good"),
+    [(*case, small_index()) for case in REFUSED.values()]
+    + [(*case, framed_index()) for case in FRAMES_REFUSED.values()],
+    ids=[*REFUSED, *FRAMES_REFUSED],
+)
+def test_refused(change, reason, good):
+    columns, metadata = safetensors.parse(good, name="good")
     change(columns, metadata)
     data = b"".join(safetensors.encode(columns, metadata))
     with pytest.raises(CorruptIndexError, match=reason) as caught:
@@ -227,10 +258,18 @@ def test_samples_without_any_field_are_refused():
         parse_index(b"".join(safetensors.encode({**keys, **rest}, metadata)), name="x")
 
 
-def test_columns_for_compressed_shards_need_a_newer_shardpack():
-    columns, metadata = safetensors.parse(small_index(), name="good")
-    columns["frame_start"] = np.zeros(1, "<u8")
-    with pytest.raises(UnsupportedVersionError, match="'frame_start', which this version of shardpack does not know"):
+def test_frames_round_trip():
+    index = parse_index(framed_index(), name="x")
+    assert index.frames is not None
+    assert (index.frames.start.tolist(), index.frames.data.tolist()) == ([0, 180, 300], [0, 2048, index.plain_bytes])
+    assert (index.shard_bytes, len(index.frames)) == (400, 2)
+    assert b"".join(encode_index(index)) == framed_index()
+
+
+def test_another_compression_needs_a_newer_shardpack():
+    columns, metadata = safetensors.parse(framed_index(), name="good")
+    metadata["compression"] = "lz4"
+    with pytest.raises(UnsupportedVersionError, match="'lz4', which this version of shardpack does not know"):
         parse_index(b"".join(safetensors.encode(columns, metadata)), name="x")
 
 

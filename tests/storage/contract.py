@@ -23,6 +23,8 @@ BEYOND = [(0, len(DATA) + 1), (len(DATA), 1), (len(DATA) - 1, 2), (10**6, 10), (
 class StoreContract:
     """Subclass per store; `make_store` gives one that holds these objects."""
 
+    each_read_is_a_request = True
+
     @classmethod
     def make_store(cls, objects):
         raise NotImplementedError
@@ -175,7 +177,8 @@ class StoreContract:
 
         with ThreadPoolExecutor(16) as pool:
             list(pool.map(read, range(16)))
-        assert store.stats.snapshot().requests == 16 * 200 * 3
+        if self.each_read_is_a_request:
+            assert store.stats.snapshot().requests == 16 * 200 * 3
 
     def test_errors_belong_to_the_family(self, store):
         with pytest.raises(ShardpackError):

@@ -214,7 +214,7 @@ def test_a_worker_that_always_dies_never_publishes(tmp_path, monkeypatch):
     assert not (tmp_path / manifest.FILE_NAME).exists()
     assert not list(tmp_path.rglob("*.tmp"))
     kept = len(finished(tmp_path))
-    assert pack_plan(plan, FolderTarget(str(tmp_path)), PackRequest(), recorded={}) == kept
+    assert pack_plan(plan, FolderTarget(str(tmp_path)), PackRequest(), recorded={}).resumed_shards == kept
 
 
 @contextmanager
@@ -264,7 +264,9 @@ class TestRealDisks:
                     assert not (disk / "out" / manifest.FILE_NAME).exists()
                     before = finished(disk / "out")
                     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
-                    assert pack_plan(plan, FolderTarget(str(disk / "out")), PackRequest(), recorded={}) == len(before)
+                    assert pack_plan(
+                        plan, FolderTarget(str(disk / "out")), PackRequest(), recorded={}
+                    ).resumed_shards == len(before)
                 expected = expected or contents(disk / "out")
                 assert contents(disk / "out") == expected
 

@@ -42,7 +42,7 @@ def pack(listing, out, *, limits=None, engine=IN_PROCESS, progress=lambda *_: No
     resumed = pack_plan(
         plan, FolderTarget(str(out)), PackRequest(progress=progress), recorded={}, engine=engine, **options
     )
-    return contents(out), resumed
+    return contents(out), resumed.resumed_shards
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,133 @@
+"""The frames of a compressed shard: where each lies in the file, what it holds of the plain tar, and the seek table.
+
+`Frames` are the two columns of an index (SPEC 4); the seek table at the end of the file (SPEC 2.6) says the same to
+readers of the seekable format. Nothing is compressed here.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+MAX_FRAME_BYTES = 1 << 30  # of the plain tar, in one frame: the limit of the seekable format
+MAX_FRAMES = 1 << 27  # in one file, likewise
+SKIPPABLE_HEADER_BYTES = 8
+FOOTER_BYTES = 9
+SEEK_TABLE_MAGIC = b"\x5e\x2a\x4d\x18"  # a skippable frame, number 14
+FOOTER_MAGIC = b"\xb1\xea\x92\x8f"
+_HAS_CHECKSUMS = 0x80
+_UNDEFINED_FLAGS = 0x7F  # of the descriptor
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRange:
+    """Where a range of the plain tar is stored.
+
+    Attributes:
+        start, length: Of the frames that hold it, in the file.
+        inside: Where the range begins in what these frames hold.
+    """
+
+    start: int
+    length: int
+    inside: int
+
+
+@dataclass(frozen=True, eq=False)
+class Frames:
+    """Where z - 1 frames lie: frame i is bytes start[i] to start[i + 1] of the file, data[i] to data[i + 1] of the tar.
+
+    Attributes:
+        start: (z) offsets in the file, ascending.
+        data: (z) offsets in the plain tar, ascending from 0.
+    """
+
+    start: npt.NDArray[np.uint64]
+    data: npt.NDArray[np.uint64]
+
+    def __len__(self) -> int:
+        return len(self.start) - 1
+
+    def __reduce__(self) -> tuple[type[Frames], tuple[Any, Any]]:
+        return (Frames, (self.start, self.data))
+
+    @property
+    def plain_bytes(self) -> int:
+        """Length of the plain tar."""
+        return int(self.data[-1])
+
+    @cached_property
+    def starts(self) -> memoryview:
+        """`start` for scalar access: a third of what numpy takes."""
+        return memoryview(self.start)
+
+    @cached_property
+    def datas(self) -> memoryview:
+        """`data` for scalar access."""
+        return memoryview(self.data)
+
+    def holding(self, start: int, length: int) -> tuple[int, int]:
+        """Return the frames that hold a range of the plain tar of at least a byte: the first, and the one behind."""
+        datas = self.datas
+        return bisect_right(datas, start) - 1, bisect_left(datas, start + length)
+
+    def stored_range(self, start: int, length: int) -> StoredRange:
+        """Return which bytes of the file hold a range of the plain tar."""
+        first, stop = self.holding(start, max(1, length))
+        begin = self.starts[first]
+        return StoredRange(begin, self.starts[stop] - begin, start - self.datas[first])
+
+    def same_as(self, other: Frames | None) -> bool:
+        """Return whether both have the same offsets."""
+        return other is not None and np.array_equal(self.start, other.start) and np.array_equal(self.data, other.data)
+
+
+def seek_table(frames: Frames) -> bytes:
+    """Return the skippable frame that ends a compressed shard: lengths of all frames, without checksums."""
+    entries = np.empty((len(frames), 2), "<u4")
+    entries[:, 0], entries[:, 1] = np.diff(frames.start), np.diff(frames.data)
+    size = entries.nbytes + FOOTER_BYTES
+    footer = len(frames).to_bytes(4, "little") + b"\0" + FOOTER_MAGIC
+    return SEEK_TABLE_MAGIC + size.to_bytes(4, "little") + entries.tobytes() + footer
+
+
+def seek_table_bytes(footer: bytes) -> int | None:
+    """Return the length of the seek table, header and footer included, that a file with these last 9 bytes has.
+
+    None if they are not those of a seek table.
+    """
+    if len(footer) != FOOTER_BYTES or footer[5:] != FOOTER_MAGIC or footer[4] & _UNDEFINED_FLAGS:
+        return None
+    count = int.from_bytes(footer[:4], "little")
+    width = 12 if footer[4] & _HAS_CHECKSUMS else 8
+    return None if count > MAX_FRAMES else SKIPPABLE_HEADER_BYTES + width * count + FOOTER_BYTES
+
+
+def parse_seek_table(table: bytes) -> npt.NDArray[np.int64] | None:
+    """Return (frames, 2) the lengths of all frames, compressed and plain; None if this is not a seek table."""
+    if len(table) < SKIPPABLE_HEADER_BYTES or seek_table_bytes(table[-FOOTER_BYTES:]) != len(table):
+        return None
+    size = int.from_bytes(table[4:SKIPPABLE_HEADER_BYTES], "little")
+    if table[:4] != SEEK_TABLE_MAGIC or size != len(table) - SKIPPABLE_HEADER_BYTES:
+        return None
+    width = 3 if table[-5] & _HAS_CHECKSUMS else 2
+    entries = np.frombuffer(table, "<u4", offset=SKIPPABLE_HEADER_BYTES, count=(size - FOOTER_BYTES) // 4)
+    return entries.reshape(-1, width)[:, :2].astype(np.int64)
+
+
+def frames_of(lengths: npt.NDArray[Any], *, begin: int = 0) -> Frames:
+    """Return frames that lie one behind the other, from their lengths (frames, 2), compressed and plain.
+
+    Frames without content are no frames of their own: the one before reaches to their end.
+    """
+    edges = np.zeros((len(lengths) + 1, 2), np.uint64)
+    np.cumsum(lengths, axis=0, out=edges[1:])
+    edges[:, 0] += np.uint64(begin)
+    holds = np.flatnonzero(np.diff(edges[:, 1]) > 0)
+    edges = edges[np.append(holds, len(lengths))]
+    return Frames(np.ascontiguousarray(edges[:, 0]), np.ascontiguousarray(edges[:, 1]))

@@ -1,0 +1,214 @@
+"""Index a compressed tar by reading it once: where its frames are, and what the tar inside holds.
+
+    seek table, or else the headers of frames and blocks --> frames --decompressed one by one--> tar parser
+
+A tar that was compressed as a whole has one frame, which cannot be entered in the middle; it is refused.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from shardpack.codecs.zstd import zstandard
+from shardpack.errors import CorruptShardError
+from shardpack.format.checksum import crc32c
+from shardpack.format.frames import (
+    FOOTER_BYTES,
+    MAX_FRAME_BYTES,
+    MAX_FRAMES,
+    SKIPPABLE_HEADER_BYTES,
+    Frames,
+    frames_of,
+    parse_seek_table,
+    seek_table_bytes,
+)
+from shardpack.format.not_tar import is_skippable
+from shardpack.format.tar_parser import TarParser
+from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
+from shardpack.storage.frame_decoder import UNKNOWN, FrameDecoder
+from shardpack.storage.protocols import Store
+
+SUFFIX = ".tar.zst"
+PIECE_BYTES = 4 << 20  # of the file, read at once; or one frame
+_HEADER_BYTES = 18  # of a frame, at most (RFC 8878, section 3.1.1.1)
+_BLOCK_HEADER_BYTES = 3
+_RLE = 1  # a type of block: one byte, repeated
+_CHECKSUM_BYTES = 4
+_HAS_CHECKSUM = 0x04  # of the frame header's descriptor, its fifth byte
+
+
+def is_compressed(name: str) -> bool:
+    """Return whether a tar of this name is read as a compressed one."""
+    return name.endswith(SUFFIX)
+
+
+def scan_compressed(
+    store: Store,
+    name: str,
+    *,
+    ignore: Sequence[str] = DEFAULT_IGNORE,
+    frames: Frames | None = None,
+    advance: Callable[[int], None] = lambda _: None,
+) -> IndexedTar:
+    """Return the index of a compressed tar, with checksums. Reads the file once; memory: a frame, or 4 MiB.
+
+    Args:
+        store: That holds the file.
+        name: Of the file.
+        ignore: Patterns of members to ignore.
+        frames: Where they are, if an index says so; else they are looked for.
+        advance: Called with the number of bytes after each piece of the file.
+
+    Raises:
+        CorruptShardError: The file is not made of frames that can be read one by one, or not of those that are given;
+            or the tar inside is damaged, has no samples, or a sample has a field twice.
+        ShardNotFoundError: The file is missing.
+        StorageError: The file cannot be read.
+    """
+    size = store.size(name)
+    table = _seek_table(store, name, size)
+    by_table = None if table is None else _frames_by_table(table, size)
+    if frames is None:
+        frames = by_table or find_frames(store, name, size, has_table=table is not None)
+    elif by_table is not None and not frames.same_as(by_table):
+        raise CorruptShardError("seek table and index disagree; restore the files that belong together", path=name)
+    parser, grouping, decoder = TarParser(name.removesuffix(".zst")), Grouping(name, ignore), FrameDecoder()
+    checksum = _outside(store, name, 0, frames.starts[0], 0)
+    for first, stop in _pieces(frames):
+        begin, end = frames.starts[first], frames.starts[stop]
+        data = memoryview(store.get_range(name, start=begin, length=end - begin))
+        checksum = crc32c(data, checksum)
+        for number in range(first, stop):
+            at, after = frames.starts[number : number + 2]
+            length = frames.datas[number + 1] - frames.datas[number]
+            plain = decoder.decode(data[at - begin : after - begin], length, name, at)
+            if not parser.finished:
+                for event in parser.feed(plain):
+                    grouping.add(event)
+        advance(end - begin)
+    checksum = _outside(store, name, frames.starts[len(frames)], size, checksum)
+    advance(size - frames.starts[len(frames)])
+    if parser.finished and grouping.is_empty:
+        raise grouping.no_samples()
+    indexed = grouping.finish(parser.close(), num_bytes=frames.plain_bytes, shard_crc32c=checksum)
+    return replace(indexed, index=replace(indexed.index, shard_bytes=size, frames=frames))
+
+
+def _pieces(frames: Frames) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) of runs of frames that are read at once."""
+    starts, first = frames.start, 0
+    while first < len(frames):
+        stop = int(np.searchsorted(starts, starts[first] + np.uint64(PIECE_BYTES), side="right")) - 1
+        stop = min(max(stop, first + 1), len(frames))
+        yield first, stop
+        first = stop
+
+
+def _outside(store: Store, name: str, begin: int, end: int, checksum: int) -> int:
+    """Return the checksum continued over bytes that no frame has, which must be skippable frames."""
+    data = store.get_range(name, start=begin, length=end - begin)
+    at = 0
+    while at < len(data):
+        if not is_skippable(data[at : at + 4]) or len(data) - at < SKIPPABLE_HEADER_BYTES:
+            raise CorruptShardError(
+                "there are bytes that belong to no frame of the index; restore the file", path=name, offset=begin + at
+            )
+        at += SKIPPABLE_HEADER_BYTES + int.from_bytes(data[at + 4 : at + SKIPPABLE_HEADER_BYTES], "little")
+    if at > len(data):
+        raise CorruptShardError("the file ends inside a skippable frame; restore it", path=name, offset=end)
+    return crc32c(data, checksum)
+
+
+# Where the frames are
+
+
+def _seek_table(store: Store, name: str, size: int) -> bytes | None:
+    """Return the seek table at the end of a file; None if the file has none."""
+    if size < FOOTER_BYTES:
+        return None
+    length = seek_table_bytes(store.get_range(name, start=size - FOOTER_BYTES, length=FOOTER_BYTES))
+    return store.get_range(name, start=size - length, length=length) if length and length <= size else None
+
+
+def _frames_by_table(table: bytes, size: int) -> Frames | None:
+    """Return the frames that a seek table tells of; None if they are not all of the file before it."""
+    lengths = parse_seek_table(table)
+    if lengths is None or int(lengths[:, 0].sum()) != size - len(table) or not lengths[:, 1].any():
+        return None
+    return frames_of(lengths)
+
+
+def find_frames(store: Store, name: str, size: int, *, has_table: bool = False) -> Frames:
+    """Return the frames of a file, found by their headers and those of their blocks. Reads the file once.
+
+    Raises:
+        CorruptShardError: It cannot be read frame by frame.
+    """
+    lengths: list[tuple[int, int]] = []
+    reader = _Ahead(store, name, size)
+    at = 0
+    while at < size:
+        head = reader.read(at, _HEADER_BYTES)
+        if is_skippable(head[:4]) and len(head) >= SKIPPABLE_HEADER_BYTES:
+            end, plain = at + SKIPPABLE_HEADER_BYTES + int.from_bytes(head[4:SKIPPABLE_HEADER_BYTES], "little"), 0
+        else:
+            end, plain = _frame_end(reader, head, at, name)
+        if end > size:
+            raise CorruptShardError("the file is truncated inside a zstd frame; restore it", path=name, offset=at)
+        if plain > MAX_FRAME_BYTES or len(lengths) == MAX_FRAMES:
+            raise _recompress("it has a frame that holds more than 1 GiB, or too many frames", name)
+        lengths.append((end - at, plain))
+        at = end
+    content = sum(plain > 0 for _, plain in lengths)
+    if not content or (content == 1 and not has_table):
+        raise _recompress("it is compressed as a whole, in one frame", name)
+    return frames_of(np.array(lengths, np.int64))
+
+
+def _frame_end(reader: _Ahead, head: bytes, at: int, name: str) -> tuple[int, int]:
+    """Return where a frame ends in the file, and what it holds."""
+    module = zstandard()
+    try:
+        plain = module.frame_content_size(head)
+        end = at + module.frame_header_size(head)
+    except module.ZstdError as error:
+        raise CorruptShardError(f"not a zstd frame: {error}; restore the file", path=name, offset=at) from error
+    if plain == UNKNOWN:
+        raise _recompress("its frames do not say how much they hold", name)
+    is_last = False
+    while not is_last:
+        header = int.from_bytes(reader.read(end, _BLOCK_HEADER_BYTES), "little")
+        is_last, kind, length = bool(header & 1), header >> 1 & 3, header >> 3
+        end += _BLOCK_HEADER_BYTES + (1 if kind == _RLE else length)
+        if end > reader.size:
+            return end, plain
+    return end + (_CHECKSUM_BYTES if head[4] & _HAS_CHECKSUM else 0), plain
+
+
+class _Ahead:
+    """Reads a few bytes here and there, ever further on, out of long ranges."""
+
+    def __init__(self, store: Store, name: str, size: int) -> None:
+        self._store, self._name, self.size = store, name, size
+        self._begin, self._data = 0, b""
+
+    def read(self, start: int, length: int) -> bytes:
+        """Return bytes, fewer at the end of the file."""
+        end = min(start + length, self.size)
+        if end > self._begin + len(self._data):
+            self._begin = start
+            self._data = self._store.get_range(
+                self._name, start=start, length=min(PIECE_BYTES, max(0, self.size - start))
+            )
+        return self._data[start - self._begin : end - self._begin]
+
+
+def _recompress(why: str, name: str) -> CorruptShardError:
+    return CorruptShardError(
+        f"no samples can be read by themselves: {why}; recompress with shardpack pack: index the "
+        'decompressed tar, then "shardpack pack --compress shards=zstd:3"',
+        path=name,
+    )

@@ -1,0 +1,223 @@
+"""A store that shows compressed shards as the plain tars they hold, so that readers need not know of compression.
+
+    plain range --columns `frame_data`, `frame_start`--> frames --> range of the file --store below--> decompressed
+
+All offsets and lengths here are those of the plain tar. One sample lies in one frame, so it is still one range.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+import numpy as np
+
+from shardpack.format.frames import Frames
+from shardpack.storage.base_store import BaseStore, raise_truncated
+from shardpack.storage.buffer_pool import BufferPool, PooledBuffer
+from shardpack.storage.coalesce import MergeLimits, coalesce
+from shardpack.storage.frame_decoder import FrameDecoder
+from shardpack.storage.protocols import Ranges, Store, Version
+
+KEPT_FRAMES = 16  # neighbours share a frame: reading on costs no second decompression
+KEPT_FRAME_BYTES = 256 << 10  # a larger frame is not kept
+
+
+@dataclass(frozen=True, slots=True)
+class _Stored:
+    """Bytes of a file from `begin` on, which are whole frames."""
+
+    path: str
+    frames: Frames
+    begin: int
+    data: memoryview
+
+    def frame(self, number: int) -> memoryview:
+        """Return one frame."""
+        return self.run(number, number + 1)
+
+    def run(self, first: int, stop: int) -> memoryview:
+        """Return frames that lie one behind the other."""
+        starts = self.frames.starts
+        return self.data[starts[first] - self.begin : starts[stop] - self.begin]
+
+
+@dataclass(frozen=True, slots=True)
+class _Plan:
+    """What to read of one file for some ranges of the plain tar, and which request holds the frames of each."""
+
+    wanted: Ranges
+    frames: Frames
+    requests: Ranges
+    owner: list[int]
+
+
+def _plan(wanted: Ranges, frames: Frames, limits: MergeLimits) -> _Plan:
+    starts, lengths = np.array(wanted.starts, np.int64), np.array(wanted.lengths, np.int64)
+    if len(starts) and ((starts < 0).any() or int((starts + lengths).max()) > frames.plain_bytes):
+        worst = int(np.argmax(starts + lengths))
+        raise_truncated(wanted.path, int(starts[worst]), int(lengths[worst]), frames.plain_bytes)
+    data = frames.data.view(np.int64)
+    offsets = frames.start.view(np.int64)
+    first = np.minimum(np.searchsorted(data, starts, side="right") - 1, len(frames) - 1)
+    stop = np.maximum(np.searchsorted(data, starts + lengths, side="left"), first + 1)
+    begins = offsets[first]
+    merged = coalesce(begins, np.where(lengths > 0, offsets[stop] - begins, 0), limits=limits)
+    return _Plan(
+        wanted, frames, Ranges(wanted.path, merged.starts.tolist(), merged.lengths.tolist()), merged.owner.tolist()
+    )
+
+
+def _frame_numbers(path: str, frames: Frames, start: int, length: int) -> tuple[int, int]:
+    """Return the frames that hold a range: the first, and the one behind the last."""
+    datas = frames.datas
+    if start < 0 or start + length > datas[-1]:
+        raise_truncated(path, start, length, datas[-1])
+    return frames.holding(start, length)
+
+
+class FrameStore(BaseStore):
+    """Shows the compressed shards of a store as plain tars. Safe in threads."""
+
+    def __init__(self, base: Store, frames: Mapping[str, Frames]) -> None:
+        """Read the shards of `base` whose frames are given by their names."""
+        super().__init__(base.location)
+        self._base, self._frames = base, frames
+        self.stats, self.remote, self.prefetch_depth = base.stats, base.remote, base.prefetch_depth
+        self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
+        self._decoder = FrameDecoder()
+        self._pool = BufferPool()
+        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+
+    def __reduce__(self) -> tuple[type[FrameStore], tuple[Store, Mapping[str, Frames]]]:
+        return (FrameStore, (self._base, self._frames))
+
+    # One range
+
+    def get_range(self, path: str, *, start: int, length: int) -> bytes:
+        """Return a range. Costs one range of the store below; none where its frame was read just before."""
+        if not length:
+            return b""
+        frames = self._frames[path]
+        datas = frames.datas
+        number = bisect_right(datas, start, 1, len(datas) - 1) - 1
+        begin = datas[number]
+        if begin <= start and start + length <= datas[number + 1]:
+            plain = self._kept.get((path, number))
+            if plain is None:
+                first, stop = frames.starts[number : number + 2]
+                plain = self._frame(path, frames, number, self._base.get_range(path, start=first, length=stop - first))
+            return plain[start - begin : start - begin + length]
+        return self._read_long(path, frames, start, length)[:]
+
+    def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
+        """Return a range, decompressed into memory that is reused."""
+        return self._read_long(path, self._frames[path], start, length, pool=self._pool) if length else b""
+
+    def _read_long(
+        self, path: str, frames: Frames, start: int, length: int, *, pool: BufferPool | None = None
+    ) -> bytes | PooledBuffer:
+        first, stop = _frame_numbers(path, frames, start, length)
+        begin, end = frames.starts[first], frames.starts[stop]
+        data = self._base.get_range(path, start=begin, length=end - begin)
+        return self._decode_long(_Stored(path, frames, begin, memoryview(data)), start, length, pool=pool)
+
+    def _decode_long(
+        self, stored: _Stored, start: int, length: int, *, pool: BufferPool | None = None
+    ) -> bytes | PooledBuffer:
+        """Return a range out of frames that were read, decompressed where it is used but for its first frame."""
+        path, frames = stored.path, stored.frames
+        first, stop = _frame_numbers(path, frames, start, length)
+        inside = start - frames.datas[first]
+        head = self._frame(path, frames, first, stored.frame(first))[inside : inside + length]
+        if len(head) == length:
+            return head
+        rest, starts, datas = first + 1, frames.starts, frames.datas
+        pooled = None if pool is None else pool.get(length)
+        plain = bytearray(length) if pooled is None else bytearray()
+        view = memoryview(plain) if pooled is None else pooled.view
+        view[: len(head)] = head
+        self._decoder.decode_into(
+            stored.run(rest, stop),
+            [one - starts[rest] for one in starts[rest:stop]],
+            [end - begin for begin, end in pairwise(datas[rest : stop + 1])],
+            view=view[len(head) :],
+            path=path,
+            offset=starts[rest],
+        )
+        return bytes(plain) if pooled is None else pooled
+
+    def _frame(self, path: str, frames: Frames, number: int, data: bytes | memoryview) -> bytes:
+        """Return what a frame holds that was read, and keep it for its neighbours."""
+        begin, end = frames.datas[number : number + 2]
+        plain = self._decoder.decode(data, end - begin, path, frames.starts[number])
+        if len(plain) <= KEPT_FRAME_BYTES:
+            kept = self._kept
+            kept[path, number] = plain
+            if len(kept) > KEPT_FRAMES:
+                with suppress(KeyError):  # another thread was first
+                    kept.popitem(last=False)
+        return plain
+
+    # Many ranges
+
+    def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
+        """Return the ranges; see `get_many`."""
+        return self.get_many([Ranges(path, starts, lengths)])[0]
+
+    def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
+        """Return the ranges of all objects, all read at once; frames near each other are one range of the file."""
+        plans = [_plan(ranges, self._frames[ranges.path], self._base.merge_limits) for ranges in wanted]
+        found = self._base.get_many([plan.requests for plan in plans])
+        return [self._cut(plan, buffers) for plan, buffers in zip(plans, found, strict=True)]
+
+    def _cut(self, plan: _Plan, buffers: Sequence[bytes]) -> list[bytes]:
+        """Return the ranges of a plan, in the order asked; frames are decompressed in the order of the file."""
+        wanted, frames, path = plan.wanted, plan.frames, plan.wanted.path
+        stored = [
+            _Stored(path, frames, begin, memoryview(data))
+            for begin, data in zip(plan.requests.starts, buffers, strict=True)
+        ]
+        results = [b""] * len(wanted.starts)
+        for at in np.argsort(wanted.starts, kind="stable").tolist():
+            start, length = wanted.starts[at], wanted.lengths[at]
+            if not length:
+                continue
+            number = bisect_right(frames.datas, start) - 1
+            begin, end = frames.datas[number : number + 2]
+            if start + length > end:
+                results[at] = self._decode_long(stored[plan.owner[at]], start, length)[:]
+                continue
+            plain = self._kept.get((path, number))
+            if plain is None:
+                plain = self._frame(path, frames, number, stored[plan.owner[at]].frame(number))
+            results[at] = plain[start - begin : start - begin + length]
+        return results
+
+    # What is there
+
+    def size(self, path: str) -> int:
+        """Return the length of the plain tar, by the index."""
+        return self._frames[path].plain_bytes
+
+    def version(self, path: str) -> Version:
+        return replace(self._base.version(path), size=self.size(path))
+
+    def is_cached(self, path: str, start: int) -> bool:
+        """Return whether the frame at an offset of the plain tar could be read without waiting."""
+        frames = self._frames[path]
+        return self._base.is_cached(path, frames.starts[max(0, bisect_right(frames.datas, start) - 1)])
+
+    def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
+        """Announce the frames that hold ranges."""
+        stored = [self._frames[path].stored_range(a, n) for a, n in zip(starts, lengths, strict=True)]
+        self._base.prefetch(path, starts=[one.start for one in stored], lengths=[one.length for one in stored])
+
+    def close(self) -> None:
+        self._kept.clear()
+        self._pool.clear()
+        self._base.close()

@@ -1,0 +1,100 @@
+"""Frames are decompressed within what the index says; hostile ones take no memory."""
+
+from __future__ import annotations
+
+import pickle
+import tracemalloc
+
+import pytest
+
+from shardpack.errors import CorruptShardError
+from shardpack.storage.frame_decoder import FrameDecoder
+from tests.format.builders import judge_module
+from tests.storage.framed import compressed
+
+DATA = bytes(range(256)) * 40
+
+
+@pytest.fixture(scope="module")
+def zstandard():
+    return judge_module("zstandard")
+
+
+def frame(zstandard, data, **options):
+    return zstandard.ZstdCompressor(**options).compress(data)
+
+
+def decode(data, num_bytes):
+    return FrameDecoder().decode(data, num_bytes, "x.tar.zst", 77)
+
+
+def test_what_a_frame_holds(zstandard):
+    assert decode(frame(zstandard, DATA), len(DATA)) == DATA
+    assert decode(memoryview(frame(zstandard, DATA) + b"behind it"), len(DATA)) == DATA
+    assert decode(frame(zstandard, DATA, write_content_size=False), len(DATA)) == DATA
+    assert decode(frame(zstandard, DATA, write_checksum=True), len(DATA)) == DATA
+
+
+def test_hostile_frames_are_refused_before_they_take_memory(zstandard):
+    bomb = zstandard.ZstdCompressor(level=19).compress(bytes(1 << 28))
+    streamed = zstandard.ZstdCompressor(level=19, write_content_size=False).compress(bytes(1 << 26))
+    damaged = bytearray(frame(zstandard, DATA))
+    damaged[-5] ^= 255
+    dictionary = zstandard.train_dictionary(1000, [b"%d" % i * 50 for i in range(1000)])
+    cases = {
+        "bomb": (bomb, 1000, "it holds 268435456 bytes, the index says 1000"),
+        "bomb that does not tell": (streamed, 1000, "the index tells of"),
+        "fewer": (frame(zstandard, DATA), len(DATA) + 1, "the index says 10241"),
+        "fewer, untold": (frame(zstandard, DATA, write_content_size=False), len(DATA) + 1, "the index tells of"),
+        "no frame": (b"junk" * 10, 40, "the index tells of"),
+        "nothing": (b"", 40, "the index tells of"),
+        "truncated": (frame(zstandard, DATA)[:-3], len(DATA), "the index tells of"),
+        "dictionary": (frame(zstandard, b"1234" * 9, dict_data=dictionary), 36, "ictionary"),
+        "skippable": (b"\x50\x2a\x4d\x18\x04\0\0\0abcd", 40, "it holds 0 bytes"),
+    }
+    tracemalloc.start()
+    try:
+        for data, num_bytes, reason in cases.values():
+            with pytest.raises(CorruptShardError, match=reason) as caught:
+                decode(data, num_bytes)
+            assert (caught.value.path, caught.value.offset) == ("x.tar.zst", 77)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def into(data, starts, lengths, num_bytes):
+    buffer = bytearray(num_bytes)
+    FrameDecoder().decode_into(memoryview(data), starts, lengths, view=memoryview(buffer), path="x", offset=5)
+    return bytes(buffer)
+
+
+@pytest.mark.parametrize("content_size", [True, False])
+def test_frames_one_behind_the_other(content_size):
+    data, frames = compressed(DATA, content_size=content_size)
+    starts, lengths = frames.start[:-1].tolist(), (frames.data[1:] - frames.data[:-1]).tolist()
+    assert into(data, starts, lengths, len(DATA)) == DATA
+    assert into(data, starts, lengths, 3456) == DATA[:3456], "the last one may hold more"
+
+
+def test_hostile_frames_one_behind_the_other(zstandard):
+    bomb = frame(zstandard, bytes(1 << 28))
+    small = frame(zstandard, DATA)
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptShardError, match="it holds 268435456 bytes, the index says 1000") as caught:
+            into(small + bomb, [0, len(small)], [len(DATA), 1000], len(DATA) + 1000)
+        assert caught.value.offset == 5 + len(small)
+        with pytest.raises(CorruptShardError, match="bytes less than the index says"):
+            into(small, [0], [len(DATA)], len(DATA) + 1)
+        with pytest.raises(CorruptShardError, match="the index tells of"):
+            into(small[:-1] + b"\xff" + small, [0, len(small)], [len(DATA), len(DATA)], 2 * len(DATA))
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+def test_pickles_without_its_decompressors(zstandard):
+    decoder = FrameDecoder()
+    decoder.decode(frame(zstandard, DATA), len(DATA), "x", 0)
+    assert pickle.loads(pickle.dumps(decoder)).decode(frame(zstandard, DATA), len(DATA), "x", 0) == DATA
