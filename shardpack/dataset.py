@@ -17,7 +17,7 @@ import numpy.typing as npt
 from shardpack.codecs.decode import can_decode, decode_field
 from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
-from shardpack.order.options import DEFAULT_BLOCK_BYTES, as_shuffle
+from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_manifest import load_generation
 from shardpack.read.open_shards import open_shards
@@ -31,11 +31,11 @@ from shardpack.sources.listing import Listing
 from shardpack.storage.locations import DatasetStores, LocationOptions
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
-from shardpack.stream.epochs import DatasetEpochs
+from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
 from shardpack.stream.open_loader import open_loader
-from shardpack.stream.reader import DEFAULT_MEMORY_BYTES, read_limits
-from shardpack.stream.source import Source
-from shardpack.stream.stream import Stream
+from shardpack.stream.options import StreamOptions
+from shardpack.stream.stream import Stream, open_stream
+from shardpack.stream.stream_input import StreamInput
 
 Positions = npt.NDArray[np.int64] | range
 
@@ -295,28 +295,21 @@ class Dataset:
             OptionError: An option is out of range, or options contradict each other.
             FieldNotFoundError: No sample of the dataset has one of the fields.
         """
-        return Stream(
-            DatasetEpochs(
-                self.stream_source(fields),
-                as_shuffle(shuffle, seed, block_bytes, window_blocks, world_size=world_size),
-                read_limits(memory_bytes),
-            ),
-            rank=rank,
-            world_size=world_size,
-            batch_size=batch_size,
-            tail=tail,
-            partitions=partitions,
-            fixed_window=window_blocks is not None,
-        )
+        options = StreamOptions(
+            shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
+            partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
+            memory_bytes=memory_bytes,
+        )  # fmt: skip
+        return open_stream(self, options)
 
-    def stream_source(self, fields: Sequence[str] | None = None) -> Source:
+    def stream_input(self, fields: Sequence[str] | None = None) -> StreamInput:
         """Return the samples in the form that streams and mixes take.
 
         Raises:
             FieldNotFoundError: No sample of the dataset has one of the fields.
         """
         selection = self._selection
-        return Source(selection.cache, selection.array, None if fields is None else selection.check_fields(fields))
+        return StreamInput(selection.cache, selection.array, None if fields is None else selection.check_fields(fields))
 
     loader = open_loader  # a method whose many options are explained there
 

@@ -12,15 +12,16 @@ from typing import Any, cast
 
 from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
-from shardpack.codecs.decode import Decoder, field_decoders
+from shardpack.codecs.decode import field_decoders
 from shardpack.codecs.image import ImageOptions, as_pair
 from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.read.sample import Sample
-from shardpack.stream.mixed import mix
-from shardpack.stream.reader import DEFAULT_MEMORY_BYTES
-from shardpack.stream.stream import Stream
+from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
+from shardpack.stream.mixed import open_mix
+from shardpack.stream.options import Decode, Size, StreamOptions
+from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.worker_shares import WorkerShares
 
 try:
@@ -32,8 +33,7 @@ __all__ = ["MapDataset", "StreamDataset"]
 
 Location = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 Weighted = Mapping[Dataset, float] | Sequence[tuple[Dataset, float]]
-Transform = Callable[[dict[str, Any]], Any]
-Decode = str | Mapping[str, str | Decoder | None] | None
+ItemTransform = Callable[[dict[str, Any]], Any]  # an item -> what the DataLoader collates
 
 
 class MapDataset(data.Dataset[Any]):
@@ -56,10 +56,10 @@ class MapDataset(data.Dataset[Any]):
         *,
         fields: Sequence[str] | None = None,
         decode: Decode = None,
-        size: int | tuple[int, int] | None = None,
-        min_size: int | tuple[int, int] | None = None,
+        size: Size = None,
+        min_size: Size = None,
         exif_transpose: bool = False,
-        transform: Transform | None = None,
+        transform: ItemTransform | None = None,
     ) -> None:
         self.dataset = _opened(dataset)
         self.dataset.get_many([], fields=fields)  # complains about unknown fields now
@@ -127,10 +127,10 @@ class StreamDataset(data.IterableDataset[Any]):
         batch_size: int | None = None,
         fields: Sequence[str] | None = None,
         decode: Decode = None,
-        size: int | tuple[int, int] | None = None,
-        min_size: int | tuple[int, int] | None = None,
+        size: Size = None,
+        min_size: Size = None,
         exif_transpose: bool = False,
-        transform: Transform | None = None,
+        transform: ItemTransform | None = None,
         batched: bool = False,
         rank: int | None = None,
         world_size: int | None = None,
@@ -142,19 +142,19 @@ class StreamDataset(data.IterableDataset[Any]):
         stop: str | int | None = None,
     ) -> None:
         rank, world_size = find_rank(rank, world_size)
-        options: dict[str, Any] = {
-            "shuffle": shuffle, "seed": seed, "batch_size": batch_size, "fields": fields, "rank": rank,
-            "world_size": world_size, "tail": tail, "partitions": partitions, "block_bytes": block_bytes,
-            "window_blocks": window_blocks, "memory_bytes": memory_bytes,
-        }  # fmt: skip
-        make: Callable[..., Stream]
+        options = StreamOptions(
+            shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
+            partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
+            memory_bytes=memory_bytes,
+        )  # fmt: skip
+        make: Callable[[], Stream]
         pairs = _weighted(dataset)
         if pairs is not None:
-            make = partial(mix, pairs, stop="first" if stop is None else stop, **options)
+            make = partial(open_mix, pairs, "first" if stop is None else stop, options)
         elif stop is not None:
-            raise OptionError("stop is for several datasets and their weights; an epoch of one ends by itself")
+            raise OptionError("stop is for several datasets with weights; the epoch of one dataset ends by itself")
         else:
-            make = partial(_opened(cast("Dataset | Location", dataset)).stream, **options)
+            make = partial(open_stream, _opened(cast("Dataset | Location", dataset)), options)
         self._shares = WorkerShares(make, find_worker)
         images = _images(size, min_size, exif_transpose=exif_transpose)
         self._prepare = _Prepare(self._shares.stream.fields, decode, images, transform)
@@ -219,7 +219,7 @@ class _Prepare:
     """Sample -> what the DataLoader collates. Pickles as options: decoders hold modules and closures."""
 
     def __init__(
-        self, fields: Sequence[str], decode: Decode, images: ImageOptions, transform: Transform | None
+        self, fields: Sequence[str], decode: Decode, images: ImageOptions, transform: ItemTransform | None
     ) -> None:
         self._how, self._transform = (fields, decode, images), transform
         self._decoders = field_decoders(*self._how)
@@ -238,9 +238,7 @@ class _Prepare:
         return item if self._transform is None else self._transform(item)
 
 
-def _images(
-    size: int | tuple[int, int] | None, min_size: int | tuple[int, int] | None, *, exif_transpose: bool
-) -> ImageOptions:
+def _images(size: Size, min_size: Size, *, exif_transpose: bool) -> ImageOptions:
     size, min_size = as_pair("size", size), as_pair("min_size", min_size)
     return ImageOptions(size=size, min_size=min_size, exif_transpose=exif_transpose)
 

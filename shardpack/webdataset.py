@@ -16,8 +16,9 @@ from shardpack.api import open as open_dataset
 from shardpack.dataset import Dataset
 from shardpack.errors import InvalidKeyError, MissingDependencyError, OptionError
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
-from shardpack.stream.reader import DEFAULT_MEMORY_BYTES
-from shardpack.stream.stream import Stream
+from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
+from shardpack.stream.options import StreamOptions
+from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.worker_shares import WorkerShares
 from shardpack.write.shard_writer import ShardWriter as Writer
 
@@ -73,12 +74,12 @@ def samples(
     """
     rank, world_size = find_rank(rank, world_size)
     ds = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    make = partial(
-        ds.stream, shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
+    options = StreamOptions(
+        shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
         partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
         memory_bytes=memory_bytes,
     )  # fmt: skip
-    return Samples(ds, make)
+    return Samples(ds, partial(open_stream, ds, options))
 
 
 def urls(dataset: Dataset | Location) -> list[str]:

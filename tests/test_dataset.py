@@ -73,7 +73,7 @@ def test_a_hot_shard_gives_the_same_bytes(samples, per_shard):
     for _ in range(3):
         assert as_dicts([ds[i] for i in range(len(ds))]) == expected(samples)
         assert as_dicts(ds.get_many(range(len(ds)))) == expected(samples)
-    assert all(shard.mapped is not None for shard in ds.stream_source().shards.open_shards)
+    assert all(shard.mapped is not None for shard in ds.stream_input().cache.open_shards)
     store.taken()
     assert as_dicts(ds.get_many(list(samples)[::-1], fields=["bin"] if "bin" in ds.fields else [])) == [
         (key, position, {"bin": fields["bin"]} if "bin" in fields else {})
@@ -84,23 +84,23 @@ def test_a_hot_shard_gives_the_same_bytes(samples, per_shard):
 def test_hot_local_shards_are_mapped_and_equal(folder):
     ds = open_dataset(LocalStore(folder), limits=CacheLimits(map_after_reads=5))
     before = as_dicts([ds[i] for i in range(4)])
-    assert ds.stream_source().shards.at(0).mapped is None
+    assert ds.stream_input().cache.at(0).mapped is None
     ds.get_many([0])
-    assert ds.stream_source().shards.at(0).mapped is not None
+    assert ds.stream_input().cache.at(0).mapped is not None
     requests = ds.stats().requests
     assert as_dicts([ds[i] for i in range(4)]) == before
     assert as_dicts(ds[:10]) == expected(SAMPLES, range(10))
     assert ds.stats().requests == requests, "a mapped shard costs no request"
     checked = shardpack.open(folder, verify=True)
     assert as_dicts([checked[i] for i in [0] * 20]) == expected(SAMPLES, [0] * 20)
-    assert checked.stream_source().shards.at(0).mapped is None, "checked reads are never mapped"
+    assert checked.stream_input().cache.at(0).mapped is None, "checked reads are never mapped"
 
 
 def test_large_samples_are_never_mapped(tmp_path):
     folder = write(tmp_path, {"a": {"bin": bytes(40_000)}, "b": {"bin": b"b" * 40_000}})
     ds = open_dataset(LocalStore(folder), limits=CacheLimits(map_after_reads=2))
     assert [ds[1]["bin"] for _ in range(5)] == [b"b" * 40_000] * 5
-    assert ds.stream_source().shards.at(0).mapped is None
+    assert ds.stream_input().cache.at(0).mapped is None
 
 
 @given(st.integers(-40, 40))

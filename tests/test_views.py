@@ -113,7 +113,7 @@ def test_pickles_are_small_and_open_nothing_until_used(ds):
     assert len(data) < 500
     assert as_dicts([pickle.loads(data)[5]]) == expected(SAMPLES, [5])
     checked = pickle.loads(pickle.dumps(shardpack.open(ds.location, verify=True)))
-    assert checked.stream_source().shards.verify
+    assert checked.stream_input().cache.verify
 
 
 def with_next_generation(folder):

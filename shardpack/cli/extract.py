@@ -63,7 +63,7 @@ def command(
         named = (entry.position for entry in ds.locate(list(keys)))
         ds = ds.select(sorted({*named, *matching}))
     if dry_run:
-        checked = ds.stream_source(fields or None).fields  # None: all
+        checked = ds.stream_input(fields or None).wanted_fields  # None: all
         files = sum(len(e.fields if checked is None else e.fields.keys() & set(checked)) for e in ds.entries())
     else:
         with progress_bar(quiet=quiet) as progress:

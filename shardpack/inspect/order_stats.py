@@ -23,7 +23,7 @@ from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.stream.epochs import DatasetEpochs
-from shardpack.stream.reader import CHUNK_BYTES, MAX_PART_BYTES
+from shardpack.stream.limits import CHUNK_BYTES, MAX_PART_BYTES
 from shardpack.stream.stream import Stream
 
 BATCH = 256  # samples per measured batch, if the stream has no batch size
@@ -125,7 +125,7 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
         [epoch.view.at(part) for part in (items, stored, true_shuffle.items(*slots))],
         size,
         _CLASS_FROM[class_from],
-        epoch.source.shards,
+        epoch.stream_input.cache,
         progress,
     )
     mixing = entropies[0] / entropies[2] if entropies and entropies[2] else None
@@ -191,8 +191,8 @@ class _EpochCosts:
             raise OptionError("a mix does not have an order of its own; look at its datasets one by one")
         if not len(stream):
             raise OptionError("there are no samples for this rank; choose another dataset, or fewer ranks")
-        self.source = stream.epochs.source
-        self.view, self._slice, self._shuffle = self.source.view, stream.rank_slice, stream.shuffle
+        self.stream_input = stream.epochs.stream_input
+        self.view, self._slice, self._shuffle = self.stream_input.view, stream.rank_slice, stream.shuffle
         self._memory_bytes = stream.epochs.limits.memory_bytes
         self.segments = self.view.segments()
         self.order = EpochOrder(self.segments, self._shuffle, self._slice.partitioning, stream.epoch)
@@ -228,7 +228,7 @@ class _EpochCosts:
 
     def _held_bytes(self, read_ahead_bytes: int) -> int:
         """Return how many bytes of samples a stream holds; a local stream reads ahead into the page cache."""
-        if not self.source.is_remote:
+        if not self.stream_input.is_remote:
             return MAX_PART_BYTES
         return min(read_ahead_bytes or THREADS * CHUNK_BYTES, self._memory_bytes)
 

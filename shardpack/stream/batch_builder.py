@@ -9,7 +9,7 @@ Knows no threads; different `i` touch different memory.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
@@ -19,9 +19,7 @@ from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder
 from shardpack.errors import DecodeError, OptionError
 from shardpack.order.permutation import derive_key
 from shardpack.read.sample import Sample
-
-Fields = dict[str, Any]
-Transform = Callable[[Fields], Mapping[str, Any]]
+from shardpack.stream.options import Fields, FieldsTransform
 
 _INTO_ROWS = (ArrayDecoder, ImageDecoder)  # decode into rows of the batch, which has their memory
 _SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has this number
@@ -43,7 +41,7 @@ class BatchSpec:
 
     fields: tuple[str, ...]
     decoders: Mapping[str, Decoder]
-    transform: Transform | None
+    transform: FieldsTransform | None
     skip: bool
     replace: bool
     seed: int

@@ -16,15 +16,16 @@ from shardpack.order.partitions import Partitioning, RankSlice, elastic_partitio
 from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
+from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReadLimits
 from shardpack.stream.plan import Costs, Planner
-from shardpack.stream.reader import CHUNK_BYTES, RUN_BYTES, Parts, Reader, ReadLimits
-from shardpack.stream.source import Source
+from shardpack.stream.reader import Parts, Reader
+from shardpack.stream.stream_input import StreamInput
 
-MAX_SHARED_BYTES = 64 << 20  # of samples that are few enough to be kept for an epoch
+MAX_SHARED_BYTES = 64 << 20  # a dataset up to this may be kept in memory for an epoch
 
 
 class Epochs(Protocol):
-    """What a stream iterates over: datasets, and how their samples are ordered."""
+    """What a stream iterates over: one dataset or several, in an order."""
 
     @property
     def shuffle(self) -> Shuffle:
@@ -37,152 +38,181 @@ class Epochs(Protocol):
         ...
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
-        """Return what a rank gets of an epoch.
+        """Return a rank's share of an epoch.
 
         Raises:
-            OptionError: These do not fit together.
+            OptionError: The arguments contradict each other.
         """
         ...
 
     def with_window(self, window_blocks: int) -> Epochs:
-        """Return the same, shuffled in windows of so many blocks."""
+        """Return the same epochs, shuffled in windows of this many blocks."""
         ...
 
-    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int, views: bool = False) -> Parts:
-        """Yield the samples of one epoch whose numbers in the rank's slice come in batches.
+    def parts(
+        self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None, *, views: bool = False
+    ) -> Parts:
+        """Yield a rank's samples of one epoch from number `begin` on.
 
-        With `views`, payloads that are in a map are views of it.
+        With `steps`, yield the samples of these steps only; `begin` then counts samples of the steps.
+        With `views`, payloads in a map are views of it instead of bytes.
         """
         ...
 
     def identity(self) -> Mapping[str, Any]:
-        """Return what a state says of the datasets (SPEC 7.5)."""
+        """Return the entries of a state that identify the datasets (SPEC 7.5)."""
         ...
 
     def default_partitions(self, world_size: int, batch_size: int | None) -> int:
-        """Return how many partitions an epoch has if nobody says."""
+        """Return the number of partitions of an epoch if the caller chooses none."""
         ...
 
 
-class Batches:
-    """The numbers of samples in batches that are planned together: small ones first, for the first samples' sake."""
+def planned_numbers(
+    rank_slice: RankSlice, begin: int, steps: range | None, *, first: int, most: int
+) -> Iterator[Integers]:
+    """Yield a rank's sample numbers in groups planned together: `first`, then four times as many, up to `most`.
 
-    def __init__(self, rank_slice: RankSlice, begin: int, steps: range | None = None) -> None:
-        """Take those from number `begin` on; with `steps` those of some steps only, numbered among themselves."""
-        self._slice, self._begin, self._steps = rank_slice, begin, steps
-        self._end = len(rank_slice) if steps is None else rank_slice.samples_of(steps)
+    The first groups are small so that the first sample comes soon.
 
-    def numbers(self, first: int, most: int) -> Iterator[Integers]:
-        """Yield `first` numbers, then four times as many each time, up to `most`."""
-        begin, count = self._begin, first
-        while begin < self._end:
-            numbers = np.arange(begin, min(begin + count, self._end))
-            yield numbers if self._steps is None else self._slice.numbers_of(self._steps, numbers)
-            begin += count
-            count = min(4 * count, most)
+    Args:
+        rank_slice: The rank's share of the epoch.
+        begin: Number of the first sample.
+        steps: Only the samples of these steps, which `begin` then counts; None for all.
+        first: Length of the first group.
+        most: Maximum length of a group.
+    """
+    end, count = len(rank_slice) if steps is None else rank_slice.samples_of(steps), first
+    while begin < end:
+        numbers = np.arange(begin, min(begin + count, end))
+        yield numbers if steps is None else rank_slice.numbers_of(steps, numbers)
+        begin += count
+        count = min(4 * count, most)
 
 
 class DatasetEpochs:
     """The epochs of a dataset or view.
 
     Attributes:
-        source: Its samples.
+        stream_input: The samples.
         shuffle: How they are shuffled.
-        limits: What reading may hold.
+        limits: The limits of reading.
     """
 
-    def __init__(self, source: Source, shuffle: Shuffle, limits: ReadLimits | None = None) -> None:
-        self.source, self.shuffle = source, shuffle
+    def __init__(self, stream_input: StreamInput, shuffle: Shuffle, limits: ReadLimits | None = None) -> None:
+        self.stream_input, self.shuffle = stream_input, shuffle
         self.limits = limits or ReadLimits()
 
     @property
     def fields(self) -> tuple[str, ...]:
         """See `Epochs.fields`."""
-        return self.source.names
+        return self.stream_input.fields
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         """See `Epochs.slice_of`."""
-        return RankSlice(Partitioning(len(self.source.view), partitions, global_batch, tail), rank, world_size)
+        return RankSlice(Partitioning(len(self.stream_input.view), partitions, global_batch, tail), rank, world_size)
 
     def with_window(self, window_blocks: int) -> DatasetEpochs:
         """See `Epochs.with_window`."""
-        return DatasetEpochs(self.source, replace(self.shuffle, window_blocks=window_blocks), self.limits)
+        return DatasetEpochs(self.stream_input, replace(self.shuffle, window_blocks=window_blocks), self.limits)
 
     def identity(self) -> dict[str, Any]:
         """See `Epochs.identity`."""
-        source = self.source
-        return {"fingerprint": source.fingerprint, "generation": source.generation, "view": source.view.digest}
+        return identity_of(self.stream_input)
 
     def default_partitions(self, world_size: int, batch_size: int | None) -> int:
         """See `Epochs.default_partitions`."""
         return default_partitions(self.shuffle, world_size, batch_size)
 
-    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int, views: bool = False) -> Parts:
+    def parts(
+        self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None, *, views: bool = False
+    ) -> Parts:
         """See `Epochs.parts`."""
-        limits = replace(self.limits, views=views)
-        reading = EpochReading(self.source, self.shuffle, rank_slice, limits, stride=stride)
-        first, most = reading.batch_samples()
-        slots = (rank_slice.locate(numbers) for numbers in batches.numbers(first, most))
+        limits, is_shared = replace(self.limits, views=views), is_shared_by_workers(steps)
+        reading = EpochReading(self.stream_input, self.shuffle, rank_slice, limits, is_shared=is_shared)
+        first, most = reading.group_samples()
+        slots = map(rank_slice.locate, planned_numbers(rank_slice, begin, steps, first=first, most=most))
         return reading.parts((epoch, partition, offset) for partition, offset in slots)
 
 
+def identity_of(stream_input: StreamInput) -> dict[str, Any]:
+    """Return the entries of a state that identify a dataset and a view of it."""
+    fingerprint, generation = stream_input.fingerprint, stream_input.generation
+    return {"fingerprint": fingerprint, "generation": generation, "view": stream_input.view.digest}
+
+
+def is_shared_by_workers(steps: range | None) -> bool:
+    """Return whether other workers take steps between these ones."""
+    return steps is not None and steps.step > 1
+
+
 def default_partitions(shuffle: Shuffle, world_size: int, batch_size: int | None) -> int:
-    """Return as many partitions as world sizes may want later; one a rank where samples shall come as stored."""
+    """Return as many partitions as later world sizes may need; one per rank if samples come as stored."""
     return world_size if is_sequential(shuffle) else elastic_partitions(world_size, batch_size)
 
 
 def is_sequential(shuffle: Shuffle) -> bool:
-    """Return whether neighbours in the order mostly lie behind one another."""
+    """Return whether neighbours in the order are mostly neighbours in their shard."""
     return shuffle.mode in {"none", "shards"}
 
 
 class EpochReading:
-    """How the epochs of one dataset are read: in which amounts, and how far ahead."""
+    """How the epochs of one dataset are read: in which amounts, and how far ahead.
+
+    Attributes:
+        planner: Makes the chunks.
+    """
 
     def __init__(
-        self, source: Source, shuffle: Shuffle, rank_slice: RankSlice, limits: ReadLimits, *, stride: int
+        self,
+        stream_input: StreamInput,
+        shuffle: Shuffle,
+        rank_slice: RankSlice,
+        limits: ReadLimits,
+        *,
+        is_shared: bool,
     ) -> None:
-        self._source, self._shuffle = source, shuffle
-        self._whole_blocks = self._takes_whole_blocks(stride)
-        # Two epochs may be under way. What is local is cheap to read twice.
-        shared_bytes = min(MAX_SHARED_BYTES, limits.memory_bytes // 2) if source.is_remote else 0
-        costs = Costs(len(source.view) * source.mean_bytes, shared_bytes, STREAM_LIMITS.max_gap_bytes)
-        self.planner = Planner(source.view, shuffle, rank_slice, whole_blocks=self._whole_blocks, costs=costs)
+        """Decide how to read. `is_shared` says that other workers take part of every block."""
+        self._input, self._shuffle = stream_input, shuffle
+        self._whole_blocks = self._takes_whole_blocks(is_shared=is_shared)
+        # Half of the memory, as two epochs may be in progress. Local blocks are cheap to read twice.
+        shared_bytes = min(MAX_SHARED_BYTES, limits.memory_bytes // 2) if stream_input.is_remote else 0
+        costs = Costs(len(stream_input.view) * stream_input.mean_bytes, shared_bytes, STREAM_LIMITS.max_gap_bytes)
+        self.planner = Planner(stream_input.view, shuffle, rank_slice, whole_blocks=self._whole_blocks, costs=costs)
         self._chunk_samples = self._samples_of_a_chunk(limits)
         self._limits = replace(
             limits,
             load_bytes=shuffle.block_bytes if self._whole_blocks else CHUNK_BYTES,
-            depth=2 * source.prefetch_depth,  # a chunk for each load
-            threads=min(limits.threads, max(1, source.prefetch_depth)),
+            depth=2 * stream_input.prefetch_depth,  # a chunk for each load
+            threads=min(limits.threads, max(1, stream_input.prefetch_depth)),
             part_samples=self._chunk_samples,
         )
 
-    def batch_samples(self) -> tuple[int, int]:
-        """Return how many samples to plan at first, and at most."""
+    def group_samples(self) -> tuple[int, int]:
+        """Return the first and the maximum length of `planned_numbers`."""
         size = self._chunk_samples
         most = max(size, min(8 * size, self._limits.planned_samples))
-        return 1 if self._whole_blocks or self._source.is_remote else size, most
+        return 1 if self._whole_blocks or self._input.is_remote else size, most
 
     def parts(self, slots: Iterable[tuple[Integers | int, Integers, Integers]]) -> Parts:
-        """Yield the samples at (epoch, partition, offset)s."""
+        """Yield the samples at these slots, given as groups of (epoch, partition, offset)."""
         planner, size = self.planner, self._chunk_samples
-        chunks = (chunk for batch in slots for chunk in planner.chunks(*batch, size))
-        return Reader(self._source, planner, self._limits, neighbours=is_sequential(self._shuffle)).parts(chunks)
+        chunks = (chunk for group in slots for chunk in planner.chunks(*group, size))
+        return Reader(self._input, planner, self._limits, neighbours=is_sequential(self._shuffle)).parts(chunks)
 
-    def _takes_whole_blocks(self, stride: int) -> bool:
-        """Return whether to take blocks whole, rather than the samples of a chunk where they are.
+    def _takes_whole_blocks(self, *, is_shared: bool) -> bool:
+        """Return whether to read whole blocks, rather than the samples of a chunk alone.
 
-        Of several workers each takes a part of every block: from a remote store they ask for large
-        samples one by one.
+        Several workers need a part of every block each: from a remote store they read large samples one by one.
         """
         if self._shuffle.mode != "blocks":
             return False
-        return stride == 1 or self._source.mean_bytes <= LARGE_SAMPLE_BYTES or not self._source.is_remote
+        return not is_shared or self._input.mean_bytes <= LARGE_SAMPLE_BYTES or not self._input.is_remote
 
     def _samples_of_a_chunk(self, limits: ReadLimits) -> int:
-        mean, is_local = self._source.mean_bytes, not self._source.is_remote
+        mean, is_local = self._input.mean_bytes, not self._input.is_remote
         if mean > LARGE_SAMPLE_BYTES and is_local:
-            return max(1, 2 * CHUNK_BYTES // mean)  # no more than planned together, where they are in memory
+            return max(1, 2 * CHUNK_BYTES // mean)  # as many as are planned together: they are in memory
         return min(
             max(1, (RUN_BYTES if is_sequential(self._shuffle) and is_local else CHUNK_BYTES) // mean),
             limits.part_samples,

@@ -20,14 +20,15 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shardpack.codecs.decode import ArrayDecoder, Decoder
+from shardpack.codecs.decode import ArrayDecoder
 from shardpack.errors import OptionError
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer, one_of
 from shardpack.runtime.threads import DaemonThreads, Threads
-from shardpack.stream.batch_builder import BatchBuilder, BatchSpec, Transform
+from shardpack.stream.batch_builder import BatchBuilder, BatchSpec
+from shardpack.stream.options import LoaderOptions
 from shardpack.stream.progress import Progress
 
 Batch = dict[str, Any]
@@ -83,26 +84,22 @@ class Loader:
     exhausted, dropped or closed, also by an exception.
 
     Attributes:
-        skipped: `Skipped`: how many bad samples were passed over, and why.
-        undecoded: Names of the fields that stay bytes: nothing decodes them, or it was not asked for.
+        skipped: How many bad samples were left out or replaced, and why.
+        undecoded: Names of the fields that stay bytes, because nothing decodes them or it was not asked for.
     """
 
     def __init__(
         self,
         stream: Steps,
-        decoders: Mapping[str, Decoder],
-        *,
-        transform: Transform | None = None,
-        threads: int | None = None,
-        prefetch: int | None = None,
-        on_error: str = "raise",
-        drop_last: bool = False,
+        options: LoaderOptions,
     ) -> None:
-        self._on_error = one_of("on_error", on_error, ("raise", "skip"))
+        decoders = options.decoders(stream.fields)
+        transform, threads, prefetch = options.transform, options.threads, options.prefetch
+        self._on_error = one_of("on_error", options.on_error, ("raise", "skip"))
         if transform is not None and not callable(transform):
             raise OptionError(f"transform is {transform!r}, expected a function from fields to fields")
         self._stream, self._decoders = stream, decoders
-        self._transform, self._drop_last = transform, drop_last
+        self._transform, self._drop_last = transform, options.drop_last
         self._threads = _usable_cpus() if threads is None else as_integer("threads", threads, minimum=1)
         batch_size = stream.rank_slice.batch_size
         enough = max(2, -(-2 * self._threads // batch_size))

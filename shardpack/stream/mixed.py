@@ -20,16 +20,24 @@ import numpy as np
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import shown
 from shardpack.order.mixture import LONGEST, ONE, Schedule, check_length, length_until, shares
-from shardpack.order.options import DEFAULT_BLOCK_BYTES, Shuffle, as_shuffle
+from shardpack.order.options import DEFAULT_BLOCK_BYTES, Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.permutation import MIX_SEED, derive_key
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.arrays import Integers
-from shardpack.stream.epochs import Batches, EpochReading, default_partitions
-from shardpack.stream.reader import DEFAULT_MEMORY_BYTES, Parts, ReadLimits, read_limits
-from shardpack.stream.source import Source, Streamable
+from shardpack.stream.epochs import (
+    EpochReading,
+    default_partitions,
+    identity_of,
+    is_shared_by_workers,
+    planned_numbers,
+)
+from shardpack.stream.limits import DEFAULT_MEMORY_BYTES, ReadLimits
+from shardpack.stream.options import StreamOptions
+from shardpack.stream.reader import Parts
 from shardpack.stream.stream import Stream
+from shardpack.stream.stream_input import Streamable, StreamInput
 
 STOPS = ("first", "all")
 SAMPLES_PER_PARTITION = 64  # of the smallest dataset at least, where nobody says how many partitions there are
@@ -38,15 +46,15 @@ _Scheduled = tuple[Integers, Integers, Integers]  # (n) dataset, partition, and 
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Member:
+class MixPart:
     """One dataset of a mix.
 
     Attributes:
-        source: Its samples.
-        weight: Its share of the mix in units of 2^-32.
+        stream_input: The samples of the dataset.
+        weight: Its share of the mix, in units of 2^-32.
     """
 
-    source: Source
+    stream_input: StreamInput
     weight: int
 
 
@@ -55,29 +63,29 @@ class MixedEpochs:
     """The epochs of several datasets, as `Epochs` has them.
 
     Attributes:
-        members: The datasets.
-        shuffle: How each is shuffled, but for its seed.
+        datasets: The datasets.
+        shuffle: How each dataset is shuffled; each has a seed of its own, derived from this one.
         stop: The rule that ends an epoch.
-        limits: Of all readers together.
+        limits: The limits of all readers together.
     """
 
-    members: tuple[Member, ...]
+    datasets: tuple[MixPart, ...]
     shuffle: Shuffle
     stop: str | int
     limits: ReadLimits
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """See `Epochs.fields`: those of any dataset."""
-        return tuple(sorted({name for member in self.members for name in member.source.names}))
+        """Names of the fields of any dataset, sorted."""
+        return tuple(sorted({name for part in self.datasets for name in part.stream_input.fields}))
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         """See `Epochs.slice_of`."""
         if tail == "exact":
             raise OptionError("a mix has no exact tail; choose tail='pad' or 'drop', or stream the datasets one by one")
-        Partitioning(1, partitions, global_batch, tail)  # complains about these numbers first
-        for number, member in enumerate(self.members):
-            if not len(member.source.view):
+        Partitioning(1, partitions, global_batch, tail)  # raises OptionError for these numbers first
+        for number, part in enumerate(self.datasets):
+            if not len(part.stream_input.view):
                 raise OptionError(f"dataset {number} has 0 samples; leave it out")
         if isinstance(self.stop, int):
             total = self.stop
@@ -90,44 +98,39 @@ class MixedEpochs:
         return replace(self, shuffle=replace(self.shuffle, window_blocks=window_blocks))
 
     def default_partitions(self, world_size: int, batch_size: int | None) -> int:
-        """See `Epochs.default_partitions`; fewer where datasets are small, as partitions end at different samples."""
-        found = default_partitions(self.shuffle, world_size, batch_size)
-        fewest = min(len(member.source.view) for member in self.members)
-        while found > world_size and found * SAMPLES_PER_PARTITION > fewest:
-            found = max(d for d in range(world_size, found, world_size) if found % d == 0)
-        return found
+        """See `Epochs.default_partitions`; fewer for small datasets, as partitions end at different samples."""
+        partitions = default_partitions(self.shuffle, world_size, batch_size)
+        fewest = min(len(part.stream_input.view) for part in self.datasets)
+        while partitions > world_size and partitions * SAMPLES_PER_PARTITION > fewest:
+            partitions = max(d for d in range(world_size, partitions, world_size) if partitions % d == 0)
+        return partitions
 
     def identity(self) -> dict[str, Any]:
-        """See `Epochs.identity`; each dataset has its own in the state of a mix."""
+        """Return what the state of a mix has in place of one dataset; see `identities` for the datasets."""
         return {"fingerprint": "mix", "generation": 0, "view": ""}
 
-    def members_identity(self) -> list[dict[str, Any]]:
-        """Return what the state of a mix says of each dataset."""
-        return [
-            {
-                "fingerprint": member.source.fingerprint,
-                "generation": member.source.generation,
-                "view": member.source.view.digest,
-                "weight": member.weight,
-            }
-            for member in self.members
-        ]
+    def identities(self) -> list[dict[str, Any]]:
+        """Return the entries of a state that identify each dataset."""
+        return [{**identity_of(part.stream_input), "weight": part.weight} for part in self.datasets]
 
     def counts(self, epoch: int, partitioning: Partitioning) -> tuple[int, ...]:
-        """Return how many samples each dataset gives to an epoch, over all ranks."""
+        """Return how many samples of each dataset an epoch has, over all ranks."""
         schedule, lengths = self._schedule(partitioning.partitions), partitioning.lengths()
         begin = self._first_offsets(epoch, partitioning)
         counts = schedule.counts(begin + lengths) - schedule.counts(begin)
         return tuple(counts.sum(axis=0).tolist())
 
-    def parts(self, epoch: int, rank_slice: RankSlice, batches: Batches, *, stride: int, views: bool = False) -> Parts:
+    def parts(
+        self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None, *, views: bool = False
+    ) -> Parts:
         """See `Epochs.parts`."""
+        is_shared, limits = is_shared_by_workers(steps), replace(self.limits, views=views)
         readings = [
-            self._reading(number, rank_slice, stride=stride, views=views) for number in range(len(self.members))
+            self._reading(number, rank_slice, limits, is_shared=is_shared) for number in range(len(self.datasets))
         ]
-        amounts = [reading.batch_samples() for reading in readings]
-        first, most = min(first for first, _ in amounts), self._chunk_samples()
-        scheduled = tee(self._scheduled(epoch, rank_slice, batches.numbers(first, most)), len(readings) + 1)
+        first, most = min(reading.group_samples()[0] for reading in readings), self._chunk_samples()
+        groups = planned_numbers(rank_slice, begin, steps, first=first, most=most)
+        scheduled = tee(self._scheduled(epoch, rank_slice, groups), len(readings) + 1)
         rounds = self._rounds(epoch, rank_slice.partitioning)
         with ExitStack() as stack:
             samples = []
@@ -137,25 +140,25 @@ class MixedEpochs:
             for sources, *_ in scheduled[0]:
                 yield _interleaved(samples, sources.tolist())
 
-    def _reading(self, number: int, rank_slice: RankSlice, *, stride: int, views: bool) -> EpochReading:
-        member, parts = self.members[number], rank_slice.partitioning
+    def _reading(self, number: int, rank_slice: RankSlice, limits: ReadLimits, *, is_shared: bool) -> EpochReading:
+        part, partitioning = self.datasets[number], rank_slice.partitioning
         seed = derive_key(MIX_SEED, self.shuffle.seed, number)
-        own = Partitioning(len(member.source.view), parts.partitions, parts.global_batch, "exact")
-        count = len(self.members)
+        num_samples, count = len(part.stream_input.view), len(self.datasets)
+        own = Partitioning(num_samples, partitioning.partitions, partitioning.global_batch, "exact")
         limits = replace(
-            self.limits,
-            memory_bytes=max(1, self.limits.memory_bytes // count),
-            threads=max(2, self.limits.threads // count),
-            views=views,
+            limits,
+            memory_bytes=max(1, limits.memory_bytes // count),
+            threads=max(2, limits.threads // count),
         )
         shuffle = replace(self.shuffle, seed=seed)
-        return EpochReading(member.source, shuffle, replace(rank_slice, partitioning=own), limits, stride=stride)
+        own_slice = replace(rank_slice, partitioning=own)
+        return EpochReading(part.stream_input, shuffle, own_slice, limits, is_shared=is_shared)
 
-    def _scheduled(self, epoch: int, rank_slice: RankSlice, batches: Iterable[Integers]) -> Iterator[_Scheduled]:
-        """Yield which sample of which dataset comes: its number counts over all epochs of that dataset."""
+    def _scheduled(self, epoch: int, rank_slice: RankSlice, groups: Iterable[Integers]) -> Iterator[_Scheduled]:
+        """Yield which sample of which dataset comes next; numbers count over all epochs of that dataset."""
         partitioning = rank_slice.partitioning
         schedule, base = self._schedule(partitioning.partitions), self._first_offsets(epoch, partitioning)
-        for numbers in batches:
+        for numbers in groups:
             partition, offset = rank_slice.locate(numbers)
             source, number = schedule.items(partition, base[partition] + offset)
             yield source, partition, number
@@ -167,7 +170,7 @@ class MixedEpochs:
         first_epoch: int,
         reading: EpochReading,
     ) -> Iterator[tuple[Integers, Integers, Integers]]:
-        """Yield (epoch, partition, offset) of one dataset's samples; a partition without items borrows one."""
+        """Yield (epoch, partition, offset), (n) each, of one dataset's samples; an empty partition borrows one."""
         parts = reading.planner.partitioning
         lengths = np.maximum(1, parts.lengths())
         for sources, partitions, numbers in scheduled:
@@ -184,15 +187,16 @@ class MixedEpochs:
             yield epoch, partition, offset
 
     def _schedule(self, partitions: int) -> Schedule:
-        return Schedule([member.weight for member in self.members], seed=self.shuffle.seed, partitions=partitions)
+        return Schedule([part.weight for part in self.datasets], seed=self.shuffle.seed, partitions=partitions)
 
     def _lengths(self, partitions: int) -> Integers:
-        """Return (p, k) how many samples of each dataset a partition has in an epoch of that dataset."""
-        lengths = [Partitioning(len(m.source.view), partitions, partitions, "exact").lengths() for m in self.members]
+        """Return (p, k): how many samples each partition has in an epoch of each dataset."""
+        totals = [len(part.stream_input.view) for part in self.datasets]
+        lengths = [Partitioning(total, partitions, partitions, "exact").lengths() for total in totals]
         return np.maximum(1, np.stack(lengths, axis=1))
 
     def _first_offsets(self, epoch: int, partitioning: Partitioning) -> Integers:
-        """Return (p) where an epoch begins in the endless sequence of each partition: a number of samples goes on."""
+        """Return (p): where an epoch begins in the endless sequence of each partition; 0 unless `stop` is a number."""
         longest = partitioning.shortest + (partitioning.longer > 0)
         if not isinstance(self.stop, int):
             return np.zeros(partitioning.partitions, np.int64)
@@ -200,46 +204,46 @@ class MixedEpochs:
         return epoch * partitioning.lengths()
 
     def _rounds(self, epoch: int, partitioning: Partitioning) -> list[int]:
-        """Return (k) which epoch of each dataset this one begins with: the named rules begin each anew."""
+        """Return (k): the epoch of each dataset with which this epoch of the mix begins."""
         if isinstance(self.stop, int):
-            return [0] * len(self.members)
+            return [0] * len(self.datasets)
         counts = self._schedule(partitioning.partitions).counts(partitioning.lengths())
         rounds = -(-counts // self._lengths(partitioning.partitions))
         return [epoch * int(most) for most in rounds.max(axis=0)]
 
     def _chunk_samples(self) -> int:
-        mean = sum(member.weight * member.source.mean_bytes for member in self.members) / ONE
+        mean = sum(part.weight * part.stream_input.mean_bytes for part in self.datasets) / ONE
         return min(max(1, int(self.limits.load_bytes / max(1, mean))), self.limits.part_samples)
 
 
 class MixedStream(Stream):
-    """Several datasets as one stream; made by `shardpack.mix`. All that `Stream` says holds.
+    """Several datasets as one `Stream`; made by `shardpack.mix`.
 
     Attributes:
-        weights: Share of each dataset in the samples; they add up to 1.
+        weights: Share of each dataset in the samples; the sum is 1.
         stop: The rule that ends an epoch.
     """
 
-    def __init__(self, epochs: MixedEpochs, **options: Any) -> None:
+    def __init__(self, epochs: MixedEpochs, options: StreamOptions | None = None) -> None:
         self._mixed = epochs
-        self.weights = tuple(member.weight / ONE for member in epochs.members)
+        self.weights = tuple(part.weight / ONE for part in epochs.datasets)
         self.stop = epochs.stop
-        super().__init__(epochs, **options)
+        super().__init__(epochs, options)
 
     @property
     def counts(self) -> tuple[int, ...]:
-        """Samples that each dataset gives to this epoch, over all ranks."""
+        """Number of samples of each dataset in this epoch, over all ranks."""
         return self._mixed.counts(self.epoch, self.rank_slice.partitioning)
 
     def state_at(self, rank_samples: int) -> dict[str, Any]:
         """See `Stream.state_at`."""
-        return {**super().state_at(rank_samples), "datasets": self._mixed.members_identity(), "stop": self.stop}
+        return {**super().state_at(rank_samples), "datasets": self._mixed.identities(), "stop": self.stop}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See `Stream.load_state_dict`."""
         if not isinstance(state, Mapping) or not {"datasets", "stop"} <= state.keys():
             raise OptionError("not the state of a mix; load it into the stream that it was taken from")
-        _check_same_datasets(state["datasets"], self._mixed.members_identity())
+        _check_same_datasets(state["datasets"], self._mixed.identities())
         if type(state["stop"]) is not type(self.stop) or state["stop"] != self.stop:
             raise OptionError(
                 f"state is of a mix that stops at {shown(state['stop'])}, this one stops at {shown(self.stop)}"
@@ -295,6 +299,22 @@ def mix(
         >>> stream.weights
         (0.75, 0.25)
     """
+    options = StreamOptions(
+        shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
+        partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
+        memory_bytes=memory_bytes,
+    )  # fmt: skip
+    return open_mix(datasets, stop, options)
+
+
+def open_mix(
+    datasets: Mapping[Any, float] | Iterable[tuple[Any, float]], stop: str | int, options: StreamOptions
+) -> MixedStream:
+    """Return what `mix` returns.
+
+    Raises:
+        OptionError, FieldNotFoundError: As for `mix`.
+    """
     pairs = list(datasets.items()) if isinstance(datasets, Mapping) else list(datasets)
     for pair in pairs:
         if not isinstance(pair, tuple) or len(pair) != 2 or not isinstance(pair[0], Streamable):
@@ -303,20 +323,14 @@ def mix(
         if isinstance(stop, str):
             raise OptionError(f"stop is {stop!r}; choose 'first', 'all' or a number of samples")
         stop = as_integer("stop", stop, minimum=1, maximum=LONGEST)
-    whole = as_shuffle(shuffle, seed, block_bytes, window_blocks, world_size=world_size)
+    shuffle, limits = options.as_shuffle(), options.read_limits()
     weights = shares([weight for _, weight in pairs])
-    members = tuple(
-        Member(dataset.stream_source(fields), weight) for (dataset, _), weight in zip(pairs, weights, strict=True)
-    )
-    return MixedStream(
-        MixedEpochs(members, whole, stop, read_limits(memory_bytes)),
-        rank=rank, world_size=world_size, batch_size=batch_size, tail=tail, partitions=partitions,
-        fixed_window=window_blocks is not None,
-    )  # fmt: skip
+    parts = [MixPart(dataset.stream_input(options.fields), w) for (dataset, _), w in zip(pairs, weights, strict=True)]
+    return MixedStream(MixedEpochs(tuple(parts), shuffle, stop, limits), options)
 
 
 def _interleaved(samples: Sequence[Iterator[Sample]], sources: Iterable[int]) -> Iterator[Sample]:
-    """Yield the next sample of each source."""
+    """Yield the next sample of each of these sources, and record its source."""
     for source in sources:
         sample = next(samples[source])
         sample.source = source

@@ -2,37 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from collections.abc import Sequence
 
-from shardpack.codecs.decode import Decoder
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.runtime.arguments import as_integer
-from shardpack.stream.batch_builder import Transform
+from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
 from shardpack.stream.loader import Loader
-from shardpack.stream.reader import DEFAULT_MEMORY_BYTES
-from shardpack.stream.stream import Stream
-
-
-class Streams(Protocol):
-    """What has streams: a dataset or a view."""
-
-    def stream(self, **options: Any) -> Stream:
-        """Return a stream; see `Dataset.stream`."""
-        ...
+from shardpack.stream.options import Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
+from shardpack.stream.stream import open_stream
+from shardpack.stream.stream_input import Streamable
 
 
 def open_loader(
-    dataset: Streams,
+    dataset: Streamable,
     batch_size: int,
     *,
-    decode: str | Mapping[str, str | Decoder | None] | None = None,
-    size: int | tuple[int, int] | None = None,
-    min_size: int | tuple[int, int] | None = None,
+    decode: Decode = None,
+    size: Size = None,
+    min_size: Size = None,
     reduced: bool = True,
     exif_transpose: bool = False,
     fast_jpeg: bool = True,
-    transform: Transform | None = None,
+    transform: FieldsTransform | None = None,
     threads: int | None = None,
     prefetch: int | None = None,
     on_error: str = "raise",
@@ -82,29 +73,14 @@ def open_loader(
         FieldNotFoundError: No sample of the dataset has this field.
         MissingDependencyError: The decoding name needs torch, which is not installed.
     """
-    stream = dataset.stream(
-        shuffle=shuffle,
-        seed=seed,
-        rank=rank,
-        world_size=world_size,
-        batch_size=as_integer("batch_size", batch_size, minimum=1),
-        tail=tail,
-        partitions=partitions,
-        block_bytes=block_bytes,
-        window_blocks=window_blocks,
-        fields=fields,
-        memory_bytes=memory_bytes,
-    )
-    return stream.loader(
-        decode=decode,
-        size=size,
-        min_size=min_size,
-        reduced=reduced,
-        exif_transpose=exif_transpose,
-        fast_jpeg=fast_jpeg,
-        transform=transform,
-        threads=threads,
-        prefetch=prefetch,
-        on_error=on_error,
+    stream = StreamOptions(
+        shuffle=shuffle, seed=seed, rank=rank, world_size=world_size,
+        batch_size=as_integer("batch_size", batch_size, minimum=1), tail=tail, partitions=partitions,
+        block_bytes=block_bytes, window_blocks=window_blocks, fields=fields, memory_bytes=memory_bytes,
+    )  # fmt: skip
+    loader = LoaderOptions(
+        decode=decode, size=size, min_size=min_size, reduced=reduced, exif_transpose=exif_transpose,
+        fast_jpeg=fast_jpeg, transform=transform, threads=threads, prefetch=prefetch, on_error=on_error,
         drop_last=drop_last,
-    )
+    )  # fmt: skip
+    return open_stream(dataset, stream).loader_of(loader)

@@ -1,9 +1,9 @@
-"""What to read for the samples at some slots, and what they will need soon: integers, nothing is read.
+"""What to read for the samples at some slots, and what they will need soon: pure arithmetic, nothing is read.
 
     (epoch, partition, offset) --epoch order--> items --view--> positions --> `Chunk`
 
-Shuffled by blocks, a chunk takes samples out of blocks that many chunks share; in every other order it
-is read as one. Either way a `Load` is what one thread reads at once.
+Shuffled by blocks, a chunk takes samples out of blocks that many chunks share; in every other order a chunk is
+read as one load. Either way a `Load` is what one thread reads at once.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
@@ -20,12 +21,30 @@ from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.view import SampleView
 from shardpack.runtime.arrays import Integers
 
-Name = tuple[int, int, int]  # of a load: partition, epoch, number in it; a cut may share a block out to two partitions
-
-_NO_PARTITION = -1  # of loads that are no blocks
+_NO_PARTITION = -1  # partition of loads that are not blocks
 _SHARED = 0  # partition of all blocks, where partitions share them
-_SHARED_BLOCKS = 8  # a partition: with more of them, few are cut by its borders
-_LOOSE = -1  # owner of a sample that is read by itself
+_SHARED_BLOCKS = 8  # per partition: with more, partition borders cut only a few of them
+_ALONE = -1  # owner of a sample that no load holds
+
+
+class LoadId(NamedTuple):
+    """Identifies a load: block `number` of a partition in an epoch, or any other load by a serial number.
+
+    A block that a partition border cuts is two loads, unless partitions share blocks.
+    """
+
+    partition: int
+    epoch: int
+    number: int
+
+    @property
+    def is_block(self) -> bool:
+        """Whether several chunks may take samples out of the load."""
+        return self.partition != _NO_PARTITION
+
+    def is_before(self, begin: dict[int, tuple[int, int]]) -> bool:
+        """Return whether a block comes before the first one still wanted of its partition; see `Chunk.begin`."""
+        return (self.epoch, self.number) < begin.get(self.partition, (0, 0))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,17 +52,12 @@ class Load:
     """Samples that are read together.
 
     Attributes:
-        name: Tells it from others.
-        positions: (n) in the order of its rows.
+        id: Identifies the load.
+        positions: (n) positions of the samples, in the order of the load's rows.
     """
 
-    name: Name
+    id: LoadId
     positions: Integers
-
-    @property
-    def is_block(self) -> bool:
-        """Whether several chunks may take samples out of it."""
-        return self.name[0] != _NO_PARTITION
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -51,36 +65,36 @@ class Chunk:
     """Samples that are handed out together.
 
     Attributes:
-        positions: (n) of the samples.
-        owner: (n) which of `names` holds each; less than 0 for one that is read by itself.
-        row: (n) where in it.
-        names: Loads, in the order of their first use.
-        begin: By partition, (epoch, number) of the first block that is still wanted.
-        ahead: (partition, epoch, begin, end): blocks that should be under way when the chunk is handed out.
-        shares_blocks: Whether partitions share them: what is ahead of any has the name that `names` has for it.
+        positions: (n) positions of the samples.
+        owner: (n) which of `load_ids` holds each sample; negative for a sample that is read alone.
+        row: (n) the sample's row in that load.
+        load_ids: The loads, in the order of their first use.
+        begin: For each partition, (epoch, number) of the first block that is still wanted.
+        ahead: (partition, epoch, begin, end): blocks that should be in progress when the chunk is handed out.
+        shares_blocks: Whether partitions share blocks; their ids then have the same partition.
     """
 
     positions: Integers
     owner: Integers
     row: Integers
-    names: list[Name]
+    load_ids: list[LoadId]
     begin: dict[int, tuple[int, int]] = field(default_factory=dict)
     ahead: list[tuple[int, int, int, int]] = field(default_factory=list)
     shares_blocks: bool = False
 
-    def block_name(self, partition: int, epoch: int, number: int) -> Name:
-        """Return the name of a block that is ahead of a partition."""
-        return _SHARED if self.shares_blocks else partition, epoch, number
+    def block_id(self, partition: int, epoch: int, number: int) -> LoadId:
+        """Return the id of a block in `ahead`."""
+        return LoadId(_SHARED if self.shares_blocks else partition, epoch, number)
 
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """What decides whether blocks that partition borders cut are read whole and kept.
+    """What decides whether blocks cut by partition borders are read whole and kept.
 
     Attributes:
-        total_bytes: Of all samples that are streamed, over all ranks.
-        memory_bytes: That kept blocks may take.
-        max_gap_bytes: Unwanted bytes that are worth reading for the sake of a request less.
+        total_bytes: Bytes of all streamed samples, over all ranks.
+        memory_bytes: Upper limit on the memory of kept blocks.
+        max_gap_bytes: Unwanted bytes that are worth reading to save one request.
     """
 
     total_bytes: int
@@ -89,7 +103,7 @@ class Costs:
 
 
 class Planner:
-    """The chunks of one rank's epochs. Keeps the orders of the epochs that are under way; not thread-safe."""
+    """Plans the chunks of one rank's epochs. Keeps the orders of epochs in progress; not thread-safe."""
 
     def __init__(
         self,
@@ -100,12 +114,12 @@ class Planner:
         whole_blocks: bool,
         costs: Costs | None = None,
     ) -> None:
-        """Plan whole blocks, or as many samples at once as are asked for."""
+        """Create a planner. `whole_blocks` loads blocks as a whole; otherwise each chunk is one load."""
         self._view, self._shuffle, self._slice, self._costs = view, shuffle, rank_slice, costs
         self._whole_blocks = whole_blocks
         self._orders: dict[int, EpochOrder] = {}
         self._serial = count()
-        self._once: dict[Name, Load] = {}
+        self._once: dict[LoadId, Load] = {}
 
     @property
     def partitioning(self) -> Partitioning:
@@ -122,14 +136,18 @@ class Planner:
         return order
 
     def forget(self, epoch: int) -> None:
-        """Let go of all orders before an epoch."""
+        """Drop the orders of all epochs before this one."""
         for old in [known for known in self._orders if known < epoch]:
             del self._orders[old]
 
     def chunks(self, epoch: Integers | int, partition: Integers, offset: Integers, size: int) -> Iterator[Chunk]:
-        """Yield the chunks of samples at (n) slots of an epoch, or of (n) epochs.
+        """Yield the chunks of the samples at n slots.
 
-        `size` is how many samples are read as one where blocks are not.
+        Args:
+            epoch: The epoch of all slots, or (n) the epoch of each.
+            partition: (n) partition of each slot.
+            offset: (n) offset of each slot in its partition.
+            size: Samples per chunk where blocks are not loaded as a whole.
         """
         epochs = [epoch] if isinstance(epoch, int) else np.unique(epoch).tolist()
         if self._whole_blocks:
@@ -152,23 +170,23 @@ class Planner:
         if not len(positions):
             yield self._of_run(positions)
 
-    def load(self, name: Name) -> Load:
-        """Return what a chunk names."""
-        partition, epoch, number = name
-        if partition == _NO_PARTITION:
-            return self._once.pop(name)
+    def load(self, load_id: LoadId) -> Load:
+        """Return a load that a chunk refers to; one that is not a block is returned only once."""
+        if not load_id.is_block:
+            return self._once.pop(load_id)
+        partition, epoch, number = load_id
         order = self.order(epoch)
         if self._is_shared(order):
             first, count = order.whole_block(number)
         else:
             ((first, count),) = order.block_items(partition, number, number + 1)
-        return Load(name, self._view.at(np.arange(first, first + count)))
+        return Load(load_id, self._view.at(np.arange(first, first + count)))
 
     def _is_shared(self, order: EpochOrder) -> bool:
         """Return whether partitions share the blocks that their borders cut, each read once and kept for the epoch.
 
-        They do where one rank wants all blocks at a time anyway, and where the samples are few: what is kept
-        is little then, and what ranks read for each other's sake takes less than the requests they save.
+        They do if one rank needs all blocks at a time anyway, or if samples are few: kept blocks then take little
+        memory, and reading the samples of other ranks costs less than the requests that it saves.
         """
         if order.windows is None:
             return False
@@ -185,68 +203,70 @@ class Planner:
         rows = np.arange(len(positions))
         if not len(positions):
             return Chunk(positions, rows, rows, [])
-        name = _NO_PARTITION, 0, next(self._serial)
-        self._once[name] = Load(name, positions)
-        return Chunk(positions, np.zeros_like(rows), rows, [name])
+        load_id = LoadId(_NO_PARTITION, 0, next(self._serial))
+        self._once[load_id] = Load(load_id, positions)
+        return Chunk(positions, np.zeros_like(rows), rows, [load_id])
 
     def _of_blocks(self, epoch: int, partition: Integers, offset: Integers) -> Chunk:
-        order, owned = self.order(epoch), partition % self._slice.world_size == self._slice.rank
-        if not owned.all():  # padding is of another rank's block: not worth reading for one sample
-            at = np.flatnonzero(owned)
+        """Return the chunk of the samples at n slots of one epoch, out of b blocks."""
+        order, owned = self.order(epoch), partition % self._slice.world_size == self._slice.rank  # owned: (n)
+        if not owned.all():  # padding belongs to another rank's block, which is not worth reading for one sample
+            at, others = np.flatnonzero(owned), np.flatnonzero(~owned)
             mine = self._of_blocks(epoch, partition[at], offset[at])
-            loose = np.flatnonzero(~owned)
-            positions = self._view.at(order.items(partition[loose], offset[loose]))
-            nowhere = np.full(len(loose), _LOOSE)
-            return _joined(len(partition), [(at, mine), (loose, Chunk(positions, nowhere, nowhere, []))])
+            positions = self._view.at(order.items(partition[others], offset[others]))
+            alone = np.full(len(others), _ALONE)
+            return _joined(len(partition), [(at, mine), (others, Chunk(positions, alone, alone, []))])
         if not len(partition):
             return Chunk(partition, partition, partition, [])
         shared = self._is_shared(order)
+        # (n) item at each slot, (n) number of its block in the partition, (n) first item of that block
         item, number, first_item = order.items_in_blocks(partition, offset, whole=shared)
         owner = np.full_like(partition, _SHARED) if shared else partition
-        key = owner * order.num_blocks + number
+        key = owner * order.num_blocks + number  # (n) one value per block
+        # (b) slot of each block's first use, in the order of the keys; (n) index of each slot's block in that order
         _, first_use, block = np.unique(key, return_index=True, return_inverse=True)
-        rank = np.empty_like(first_use)
+        rank = np.empty_like(first_use)  # (b) place of each block among all, in the order of their first use
         rank[np.argsort(first_use)] = np.arange(len(first_use))
-        used = np.sort(first_use)
-        names = [(p, epoch, n) for p, n in zip(owner[used].tolist(), number[used].tolist(), strict=True)]
+        used = np.sort(first_use)  # (b)
+        load_ids = [LoadId(p, epoch, n) for p, n in zip(owner[used].tolist(), number[used].tolist(), strict=True)]
         begin, ahead = self._wanted(order, epoch, partition, offset)
         if shared:
             begin = {_SHARED: (epoch, 0)}
-        return Chunk(self._view.at(item), rank[block.reshape(-1)], item - first_item, names, begin, ahead, shared)
+        return Chunk(self._view.at(item), rank[block.reshape(-1)], item - first_item, load_ids, begin, ahead, shared)
 
     def _wanted(
         self, order: EpochOrder, epoch: int, partition: Integers, offset: Integers
     ) -> tuple[dict[int, tuple[int, int]], list[tuple[int, int, int, int]]]:
-        """Return, by partition, the first block that slots want, and up to which reading should be under way.
+        """Return `Chunk.begin` and `Chunk.ahead` for n slots in p partitions.
 
-        The slots of each partition come in order, so the first and the last of them tell.
+        The slots of each partition are in order, so that its first and its last slot decide.
         """
         assert order.windows is not None
-        parts, first = np.unique(partition, return_index=True)
-        last = len(partition) - 1 - np.unique(partition[::-1], return_index=True)[1]
-        at = np.concatenate([first, last])
-        begin, end = order.windows.blocks_wanted(
+        parts, first = np.unique(partition, return_index=True)  # (p) partitions; (p) the first slot of each
+        last = len(partition) - 1 - np.unique(partition[::-1], return_index=True)[1]  # (p) the last slot of each
+        at = np.concatenate([first, last])  # (2p)
+        begin, end = order.windows.blocks_wanted(  # (2p) each
             partition[at], self._slice.partitioning.slots(partition[at], offset[at])
         )
-        names, begins, ends = parts.tolist(), begin[: len(parts)].tolist(), end[len(parts) :].tolist()
+        partitions, begins, ends = parts.tolist(), begin[: len(parts)].tolist(), end[len(parts) :].tolist()
         return (
-            {p: (epoch, first) for p, first in zip(names, begins, strict=True)},
-            [(p, epoch, first, end) for p, first, end in zip(names, begins, ends, strict=True)],
+            {p: (epoch, first) for p, first in zip(partitions, begins, strict=True)},
+            [(p, epoch, first, end) for p, first, end in zip(partitions, begins, ends, strict=True)],
         )
 
 
 def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:
-    """Return one chunk of `total` samples, made of several whose samples stand at some of its rows each."""
+    """Return one chunk of `total` samples, joined from (rows, chunk): a chunk's samples go to these rows."""
     positions, owner, row = (np.empty(total, np.int64) for _ in range(3))
-    names: list[Name] = []
+    load_ids: list[LoadId] = []
     begin: dict[int, tuple[int, int]] = {}
     ahead, shares_blocks = [], False
     for at, chunk in parts:
         positions[at], row[at] = chunk.positions, chunk.row
-        owner[at] = np.where(chunk.owner < 0, _LOOSE, chunk.owner + len(names))
-        names += chunk.names
+        owner[at] = np.where(chunk.owner < 0, _ALONE, chunk.owner + len(load_ids))
+        load_ids += chunk.load_ids
         for partition, first in chunk.begin.items():
             begin[partition] = min(first, begin.get(partition, first))
         ahead += chunk.ahead
         shares_blocks |= chunk.shares_blocks
-    return Chunk(positions, owner, row, names, begin, ahead, shares_blocks)
+    return Chunk(positions, owner, row, load_ids, begin, ahead, shares_blocks)

@@ -15,19 +15,18 @@ from dataclasses import replace
 from itertools import chain, islice
 from typing import Any
 
-from shardpack.codecs.decode import Decoder, field_decoders
-from shardpack.codecs.image import ImageOptions, as_pair
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import StreamState, check_same_order, parse_state
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
-from shardpack.stream.batch_builder import Transform
-from shardpack.stream.epochs import Batches, Epochs
+from shardpack.stream.epochs import DatasetEpochs, Epochs
 from shardpack.stream.loader import Loader
+from shardpack.stream.options import Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
 from shardpack.stream.progress import Progress
 from shardpack.stream.reader import Parts
+from shardpack.stream.stream_input import Streamable
 
 
 class Stream:
@@ -43,20 +42,13 @@ class Stream:
     consumer has seen, and let `state_at` make the state.
     """
 
-    def __init__(
-        self,
-        epochs: Epochs,
-        *,
-        rank: int = 0,
-        world_size: int = 1,
-        batch_size: int | None = None,
-        tail: str = "pad",
-        partitions: int | None = None,
-        fixed_window: bool = False,
-    ) -> None:
-        """Take what to iterate over. `fixed_window` refuses states of another `window_blocks`."""
-        self._epochs, self._fixed_window = epochs, fixed_window
-        self._rank, self._world_size = as_integer("rank", rank), as_integer("world_size", world_size, minimum=1)
+    def __init__(self, epochs: Epochs, options: StreamOptions | None = None) -> None:
+        """Create a stream of these epochs. Of the options, those of the ranks are used."""
+        options = options or StreamOptions()
+        self._epochs, self._keeps_window = epochs, options.window_blocks is not None
+        self._rank = as_integer("rank", options.rank)
+        self._world_size = as_integer("world_size", options.world_size, minimum=1)
+        batch_size, partitions = options.batch_size, options.partitions
         self._batch_size = None if batch_size is None else as_integer("batch_size", batch_size, minimum=1)
         self._partitions_asked = None if partitions is None else as_integer("partitions", partitions)
         if self._partitions_asked is None:
@@ -64,7 +56,7 @@ class Stream:
         else:
             partitions = self._partitions_asked
         global_batch = max(partitions, 1) if self._batch_size is None else self._batch_size * self._world_size
-        self._slice = self._slice_of(partitions, global_batch, tail)
+        self._slice = self._slice_of(partitions, global_batch, options.tail)
         self._epoch = 0
         self._progress = Progress(0)  # of the newest iterator
         self._resume_at = 0  # where the next iterator begins
@@ -150,7 +142,7 @@ class Stream:
     def __iter__(self) -> Iterator[Sample]:
         progress = self._progress = Progress(self._resume_at)
         self._resume_at = 0
-        return self._counted(self._parts(self._epoch, self._slice, progress.taken), self._slice, progress)
+        return self._counted(self._epochs.parts(self._epoch, self._slice, progress.taken, None), self._slice, progress)
 
     def _counted(self, parts: Parts, rank_slice: RankSlice, progress: Progress) -> Iterator[Sample]:
         taken = progress.taken
@@ -169,7 +161,7 @@ class Stream:
 
         Args:
             first: Number of the first step, from 0; none are left from `num_steps` on.
-            stride: Distance to the next one, at least 1.
+            stride: Distance to the next step, at least 1.
             views: Give payloads that are in a map as views of it, not as bytes: for a caller that copies them.
         """
         first, stride = as_integer("first", first, minimum=0), as_integer("stride", stride, minimum=1)
@@ -178,57 +170,48 @@ class Stream:
     def _steps(
         self, epoch: int, rank_slice: RankSlice, steps: range, *, views: bool
     ) -> Generator[list[Sample], None, None]:
-        with closing(self._parts(epoch, rank_slice, 0, steps, views=views)) as parts:
+        with closing(self._epochs.parts(epoch, rank_slice, 0, steps, views=views)) as parts:
             samples = chain.from_iterable(parts)
             while step := list(islice(samples, rank_slice.batch_size)):
                 yield step
 
-    def _parts(
-        self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None = None, *, views: bool = False
-    ) -> Parts:
-        """Yield this rank's samples from number `begin` on; those of some steps only, numbered among themselves."""
-        stride = 1 if steps is None else steps.step
-        return self._epochs.parts(epoch, rank_slice, Batches(rank_slice, begin, steps), stride=stride, views=views)
-
     def loader(
         self,
         *,
-        decode: str | Mapping[str, str | Decoder | None] | None = None,
-        size: int | tuple[int, int] | None = None,
-        min_size: int | tuple[int, int] | None = None,
+        decode: Decode = None,
+        size: Size = None,
+        min_size: Size = None,
         reduced: bool = True,
         exif_transpose: bool = False,
         fast_jpeg: bool = True,
-        transform: Transform | None = None,
+        transform: FieldsTransform | None = None,
         threads: int | None = None,
         prefetch: int | None = None,
         on_error: str = "raise",
         drop_last: bool = False,
     ) -> Loader:
-        """Return an iterable over decoded batches, a step of this stream each; see `Dataset.loader`.
+        """Return an iterable over decoded batches, one per step of this stream; see `Dataset.loader`.
 
         Raises:
             OptionError: The stream has no batch size, or an option is out of range.
-            MissingDependencyError: The decoding name needs torch, which is not installed.
+            MissingDependencyError: The name of a decoder needs torch, which is not installed.
         """
-        if self._batch_size is None:
-            raise OptionError("a loader needs to know how long batches are; give the stream a batch_size")
-        images = ImageOptions(
-            size=as_pair("size", size),
-            min_size=as_pair("min_size", min_size),
-            reduced=reduced,
-            exif_transpose=exif_transpose,
-            fast_jpeg=fast_jpeg,
-        )
-        return Loader(
-            self,
-            field_decoders(self._epochs.fields, decode, images),
-            transform=transform,
-            threads=threads,
-            prefetch=prefetch,
-            on_error=on_error,
+        options = LoaderOptions(
+            decode=decode, size=size, min_size=min_size, reduced=reduced, exif_transpose=exif_transpose,
+            fast_jpeg=fast_jpeg, transform=transform, threads=threads, prefetch=prefetch, on_error=on_error,
             drop_last=drop_last,
-        )
+        )  # fmt: skip
+        return self.loader_of(options)
+
+    def loader_of(self, options: LoaderOptions) -> Loader:
+        """Return what `loader` returns.
+
+        Raises:
+            OptionError, MissingDependencyError: As for `loader`.
+        """
+        if not self.has_batch_size:
+            raise OptionError("a loader needs to know how long batches are; give the stream a batch_size")
+        return Loader(self, options)
 
     # Resuming
 
@@ -291,7 +274,7 @@ class Stream:
                 "leave partitions out, or start the epoch again"
             )
         own = self._epochs.shuffle.window_blocks
-        if self._fixed_window and own != found.window_blocks:
+        if self._keeps_window and own != found.window_blocks:
             raise OptionError(
                 f"state has window_blocks of {found.window_blocks}, asked for {own}; "
                 "leave window_blocks out, or start the epoch again"
@@ -316,3 +299,14 @@ class Stream:
                 f"resume at world size {found.world_size}, or take states between batches"
             )
         return rank_slice.step_bounds(step)[0]
+
+
+def open_stream(dataset: Streamable, options: StreamOptions) -> Stream:
+    """Return a stream over a dataset or view; see `Dataset.stream`.
+
+    Raises:
+        OptionError: An option is out of range, or options contradict each other.
+        FieldNotFoundError: No sample of the dataset has one of the fields.
+    """
+    epochs = DatasetEpochs(dataset.stream_input(options.fields), options.as_shuffle(), options.read_limits())
+    return Stream(epochs, options)

@@ -30,7 +30,7 @@ def test_requests_of_all_shards_are_made_together(files):
 
 
 def test_parts_hold_no_more_than_they_may(files):
-    shards = open_dataset(CountingStore(files)).stream_source().shards
+    shards = open_dataset(CountingStore(files)).stream_input().cache
     positions = np.arange(60)
     parts = [list(part) for part in read_parts(shards, positions, None, max_bytes=4000, streaming=False)]
     assert as_dicts([sample for part in parts for sample in part]) == expected(SAMPLES)
@@ -44,7 +44,7 @@ def test_an_error_comes_at_the_very_sample(files):
     at = ds.locate(33)
     damaged = bytearray(files[at.shard])
     damaged[at.fields["bin"].offset] ^= 1
-    shards = open_dataset(CountingStore({**files, at.shard: bytes(damaged)})).stream_source().shards
+    shards = open_dataset(CountingStore({**files, at.shard: bytes(damaged)})).stream_input().cache
     seen = []
     with pytest.raises(CorruptShardError, match="field 'bin' is damaged"):  # noqa: PT012
         for part in read_parts(shards, np.arange(20, 40), None, max_bytes=1 << 20, streaming=True):

@@ -14,7 +14,7 @@ from tests.read.datasets import CountingStore, numbered, packed
 
 @pytest.fixture(scope="module")
 def shards():
-    cache = open_dataset(CountingStore(packed(numbered(30), max_shard_samples=4))).stream_source().shards
+    cache = open_dataset(CountingStore(packed(numbered(30), max_shard_samples=4))).stream_input().cache
     return [cache.get(number) for number in range(8)]
 
 

@@ -45,7 +45,7 @@ def test_mapped_shards_give_the_same_as_one_by_one(tmp_path, width, per_shard, c
     ds = open_dataset(LocalStore(write(tmp_path, samples, max_shard_samples=per_shard)), limits=MAPPED)
     for position in range(60):
         ds[position]
-    assert all(shard.mapped is not None for shard in ds.stream_source().shards.open_shards)
+    assert all(shard.mapped is not None for shard in ds.stream_input().cache.open_shards)
     wanted = np.random.default_rng(per_shard).integers(60, size=count).tolist()
     found = ds.get_many(wanted)
     assert as_dicts(found) == expected(samples, wanted)

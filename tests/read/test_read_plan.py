@@ -16,7 +16,7 @@ from tests.read.datasets import CountingStore, collections, numbered, packed
 def test_payloads_are_where_the_plan_says(samples, data):
     files = packed(samples)
     ds = open_dataset(CountingStore(files))
-    shard = ds.stream_source().shards.get(0)
+    shard = ds.stream_input().cache.get(0)
     tar = files[shard.path]
     rows = data.draw(st.lists(st.integers(0, len(samples) - 1), min_size=1, max_size=9))
     fields = data.draw(st.none() | st.sets(st.sampled_from(ds.fields)).map(lambda names: tuple(sorted(names))))
@@ -36,7 +36,7 @@ def test_payloads_are_where_the_plan_says(samples, data):
 
 def test_unwanted_fields_are_not_read_over():
     ds = open_dataset(CountingStore(packed(numbered(10, size=3000)), gap=1 << 20))
-    shard = ds.stream_source().shards.get(0)
+    shard = ds.stream_input().cache.get(0)
     rows = np.arange(10)
     whole, part = plan_read(shard, rows, None), plan_read(shard, rows, ("json",))
     assert len(whole.requests(merge_limits(whole, streaming=False)).ranges.starts) == 1

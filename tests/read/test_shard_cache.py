@@ -32,7 +32,7 @@ def indexes(paths):
 
 
 def held_bytes(store):
-    cache = open_dataset(store).stream_source().shards
+    cache = open_dataset(store).stream_input().cache
     return cache.get(0).held_bytes
 
 
@@ -40,7 +40,7 @@ def test_a_parsed_index_stays_within_the_limit_of_bytes(files):
     each = held_bytes(CountingStore(files))
     store = CountingStore(files)
     ds = open_dataset(store, limits=CacheLimits(index_bytes=10 * each + each // 2))
-    cache = ds.stream_source().shards
+    cache = ds.stream_input().cache
     for position in range(120):
         assert as_dicts([ds[position]]) == expected(SAMPLES, [position])
         assert len(cache.open_shards) <= 10
@@ -81,7 +81,7 @@ def test_a_batch_of_more_shards_than_may_be_kept(files):
 
 def test_maps_stay_within_their_number(folder):
     ds = open_dataset(LocalStore(folder), limits=CacheLimits(maps=4, map_after_reads=2))
-    cache = ds.stream_source().shards
+    cache = ds.stream_input().cache
     kept = []
     for position in [i for i in range(120) for _ in range(3)]:
         kept.append(ds[position])
@@ -115,7 +115,7 @@ def test_any_order_of_opening_finds_every_position(files):
 def test_closing_lets_go_and_reading_opens_again(folder):
     with open_dataset(LocalStore(folder)) as ds:
         ds[0], ds["k/0050"]
-    assert ds.stream_source().shards.open_shards == []
+    assert ds.stream_input().cache.open_shards == []
     assert as_dicts([ds[3]]) == expected(SAMPLES, [3])
     ds.close()
 

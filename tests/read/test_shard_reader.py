@@ -19,14 +19,14 @@ from tests.read.datasets import CountingStore, as_dicts, collections, expected, 
 @given(collections())
 def test_samples_by_range(samples):
     for most in (1 << 20, 100):
-        shard = open_dataset(CountingStore(packed(samples), most=most)).stream_source().shards.get(0)
+        shard = open_dataset(CountingStore(packed(samples), most=most)).stream_input().cache.get(0)
         found = [shard.read(position, verify=True) for position in range(len(samples))]
         assert as_dicts(found) == expected(samples)
 
 
 def test_one_range_a_sample():
     store = CountingStore(packed(numbered(4)))
-    shard = open_dataset(store).stream_source().shards.get(0)
+    shard = open_dataset(store).stream_input().cache.get(0)
     store.taken()
     shard.read(2, verify=False)
     assert store.taken() == ["shard-000000.tar"]
@@ -43,7 +43,7 @@ def store_end(shard, row):
 
 
 def test_a_payload_that_is_not_what_was_packed():
-    shard = open_dataset(CountingStore(packed(numbered(4)))).stream_source().shards.get(0)
+    shard = open_dataset(CountingStore(packed(numbered(4)))).stream_input().cache.get(0)
     for member in range(8):
         with pytest.raises(CorruptShardError, match="is damaged: expected CRC32C") as caught:
             shard.check_payload(member, b"something else")
@@ -52,7 +52,7 @@ def test_a_payload_that_is_not_what_was_packed():
 
 def test_views_of_a_map_hold_the_payloads_and_the_map(tmp_path):
     samples = numbered(4)
-    cache = shardpack.open(write(tmp_path / "out", samples)).stream_source().shards
+    cache = shardpack.open(write(tmp_path / "out", samples)).stream_input().cache
     found = cache.read_views(2)
     assert (found.key, found.position) == ("k/0002", 2)
     assert all(type(payload) is memoryview and payload.readonly for payload in found.values())
@@ -65,14 +65,14 @@ def test_views_of_a_map_hold_the_payloads_and_the_map(tmp_path):
 
 def test_where_nothing_can_be_mapped_payloads_are_bytes(tmp_path):
     files = packed(numbered(4))
-    verified = shardpack.open(write(tmp_path / "out", numbered(4)), verify=True).stream_source().shards
-    mixed = shardpack.open(write(tmp_path / "mixed", {"a": {"txt": b"1"}, "b": {"cls": b"2"}})).stream_source().shards
-    for cache in (open_dataset(CountingStore(files)).stream_source().shards, verified, mixed):
+    verified = shardpack.open(write(tmp_path / "out", numbered(4)), verify=True).stream_input().cache
+    mixed = shardpack.open(write(tmp_path / "mixed", {"a": {"txt": b"1"}, "b": {"cls": b"2"}})).stream_input().cache
+    for cache in (open_dataset(CountingStore(files)).stream_input().cache, verified, mixed):
         assert all(type(payload) is bytes for payload in cache.read_views(1).values())
 
 
 def test_a_map_is_another_reader_of_the_same_shard():
-    shard = open_dataset(CountingStore(packed(numbered(4)))).stream_source().shards.get(0)
+    shard = open_dataset(CountingStore(packed(numbered(4)))).stream_input().cache.get(0)
     mapped = shard.with_map(b"all of it")
     assert (shard.mapped, mapped.mapped, mapped.keys is shard.keys, len(mapped)) == (None, b"all of it", True, 4)
 

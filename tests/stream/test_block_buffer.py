@@ -73,7 +73,7 @@ def test_a_table_does_not_grow_with_what_is_dropped():
 def test_samples_shorter_than_their_headers_are_read_as_a_block():
     """Bytes of headers and padding are none of unwanted samples; those of every third sample would be."""
     files = packed({f"{i:03d}": {"cls": b"7", "txt": b"%d" % i} for i in range(90)})
-    shards = shardpack.open(CountingStore(files)).stream_source().shards
+    shards = shardpack.open(CountingStore(files)).stream_input().cache
     shard = shards.get(0)
     for step, is_packed in ((1, True), (3, False)):
         plan = plan_read(shard, np.arange(0, 90, step), None)

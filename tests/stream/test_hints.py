@@ -11,7 +11,8 @@ import shardpack
 from shardpack.order.options import Shuffle
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.hints import HINT_BYTES
-from shardpack.stream.reader import ReadLimits
+from shardpack.stream.limits import ReadLimits
+from shardpack.stream.options import StreamOptions
 from shardpack.stream.stream import Stream
 from tests.read.datasets import CountingStore, numbered, packed
 
@@ -41,7 +42,7 @@ def stream_of(ds, **options):
     """Return a stream by blocks whose chunks are of four samples."""
     shuffle = Shuffle("blocks", 0, OPTIONS["block_bytes"], WINDOW_BLOCKS * options.get("partitions", 1))
     limits = ReadLimits(part_samples=4, planned_samples=4)
-    return Stream(DatasetEpochs(ds.stream_source(), shuffle, limits), **{"partitions": 1, **options})
+    return Stream(DatasetEpochs(ds.stream_input(), shuffle, limits), StreamOptions(**{"partitions": 1, **options}))
 
 
 class Watch:

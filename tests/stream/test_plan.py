@@ -25,9 +25,12 @@ def planned(mode, rank_slice, *, epochs=0, size=7, whole_blocks=None, block_byte
     planner = Planner(VIEW, shuffle, rank_slice, whole_blocks=whole_blocks, costs=costs)
     partition, offset = rank_slice.locate(np.arange(len(rank_slice)))
     chunks = list(planner.chunks(epochs, partition, offset, size))
-    loads = {name: planner.load(name) for chunk in chunks for name in dict.fromkeys(chunk.names)}
+    loads = {name: planner.load(name) for chunk in chunks for name in dict.fromkeys(chunk.load_ids)}
     found = [
-        [int(loads[chunk.names[o]].positions[r]) if o >= 0 else -1 for o, r in zip(chunk.owner, chunk.row, strict=True)]
+        [
+            int(loads[chunk.load_ids[o]].positions[r]) if o >= 0 else -1
+            for o, r in zip(chunk.owner, chunk.row, strict=True)
+        ]
         for chunk in chunks
     ]
     return chunks, loads, found
@@ -50,12 +53,12 @@ def test_rows_of_loads_are_the_samples(mode, place, tail, window_blocks, block_b
 def test_blocks_are_named_once_and_others_are_read_as_asked():
     rank_slice = RankSlice(Partitioning(60, 2, 2), 0, 1)
     (chunk,), loads, _ = planned("blocks", rank_slice)
-    assert len(chunk.names) == len(set(chunk.names)) == len(loads)
+    assert len(chunk.load_ids) == len(set(chunk.load_ids)) == len(loads)
     assert sum(len(load.positions) for load in loads.values()) == 60
     chunks, _, _ = planned("global", rank_slice, size=25)
     assert [len(chunk.positions) for chunk in chunks] == [25, 25, 10]
     chunks, _, _ = planned("blocks", rank_slice, size=25, whole_blocks=False)
-    assert [len(chunk.names) for chunk in chunks] == [1, 1, 1]
+    assert [len(chunk.load_ids) for chunk in chunks] == [1, 1, 1]
 
 
 def test_partitions_share_blocks_where_one_rank_holds_them_all():
@@ -86,8 +89,8 @@ def test_partitions_share_the_blocks_of_few_samples(partitions, world_size, cost
     whole = {9, 10, 7, 11}  # samples of 100 bytes, in shards of 20, 7 and 33
     assert all(len(load.positions) in whole for load in loads.values()) == is_shared
     assert found == [chunk.positions.tolist() for chunk in chunks]
-    wanted = {chunk.block_name(p, e, n) for chunk in chunks for p, e, *run in chunk.ahead for n in range(*run)}
-    assert wanted >= loads.keys(), "what is ahead has the name under which it is taken"
+    wanted = {chunk.block_id(p, e, n) for chunk in chunks for p, e, *run in chunk.ahead for n in range(*run)}
+    assert wanted >= loads.keys(), "what is ahead has the id under which it is taken"
 
 
 def test_epochs_may_come_together():
@@ -100,9 +103,9 @@ def test_epochs_may_come_together():
         (alone,) = planner.chunks(epoch, partition[at], offset[at], 7)
         assert chunk.positions[at].tolist() == alone.positions.tolist()
     for owner, row, position in itertools.islice(zip(chunk.owner, chunk.row, chunk.positions, strict=True), 60):
-        assert planner.load(chunk.names[owner]).positions[row] == position
+        assert planner.load(chunk.load_ids[owner]).positions[row] == position
     planner.forget(5)
-    assert planner.load(chunk.names[0]).positions.tolist(), "an order is worked out again if need be"
+    assert planner.load(chunk.load_ids[0]).positions.tolist(), "an order is worked out again if need be"
 
 
 @pytest.mark.parametrize("mode", SHUFFLES)
@@ -111,4 +114,4 @@ def test_nothing_is_planned_for_nothing(mode):
     planner = Planner(VIEW, Shuffle(mode), rank_slice, whole_blocks=mode == "blocks")
     nothing = np.zeros(0, np.int64)
     (chunk,) = planner.chunks(0, nothing, nothing, 7)
-    assert (len(chunk.positions), chunk.names) == (0, [])
+    assert (len(chunk.positions), chunk.load_ids) == (0, [])

@@ -9,10 +9,9 @@ import tracemalloc
 import pytest
 
 import shardpack
-from shardpack.errors import OptionError
 from shardpack.order.options import SHUFFLES, Shuffle
 from shardpack.stream.epochs import DatasetEpochs
-from shardpack.stream.reader import MAX_PART_BYTES, ReadLimits, read_limits
+from shardpack.stream.limits import MAX_PART_BYTES, ReadLimits
 from shardpack.stream.stream import Stream
 from tests.read.datasets import CountingStore, as_dicts, numbered, packed
 
@@ -87,7 +86,7 @@ def test_a_store_says_how_many_threads_read():
     assert 1 < store.most_threads <= 4
     store = RemoteStore(FILES)
     ds = shardpack.open(store)
-    epochs = DatasetEpochs(ds.stream_source(), Shuffle("blocks", 0, 20_000), ReadLimits(threads=1))
+    epochs = DatasetEpochs(ds.stream_input(), Shuffle("blocks", 0, 20_000), ReadLimits(threads=1))
     assert len(list(Stream(epochs))) == 800
     assert store.most_threads == 1
 
@@ -121,9 +120,3 @@ def test_no_block_of_a_small_dataset_is_read_twice(partitions):
     assert len(list(stream)) == len(list(stream)) == 800
     tars = [(start, length) for path, start, length in store.calls if path.endswith(".tar")]
     assert len(tars) <= 2 * 132 * 1.12, "6 samples a block, 33 blocks a shard"
-
-
-def test_sizes_are_checked_at_once():
-    assert read_limits("2MiB").memory_bytes == 2 << 20
-    with pytest.raises(OptionError, match="not a size"):
-        shardpack.open(CountingStore(FILES)).stream(memory_bytes="much")

@@ -17,7 +17,7 @@ from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.order.options import SHUFFLES, Shuffle
 from shardpack.storage.memory import MemoryStore
 from shardpack.stream.epochs import DatasetEpochs
-from shardpack.stream.reader import ReadLimits
+from shardpack.stream.limits import ReadLimits
 from shardpack.stream.stream import Stream
 from tests.read.datasets import CountingStore, as_dicts, numbered, packed
 from tests.strategies import examples
@@ -135,7 +135,7 @@ def test_workers_share_large_samples_out_and_fetch_nothing_twice():
 @pytest.mark.parametrize("mode", SHUFFLES)
 def test_requests_overlap_and_the_first_sample_is_out_before_the_read_ahead_is_full(mode):
     store = RemoteStore(FILES, seconds=0.02)
-    source = shardpack.open(store).stream_source()
+    source = shardpack.open(store).stream_input()
     stream = Stream(DatasetEpochs(source, Shuffle(mode, 0, 50_000, 8), ReadLimits(part_samples=32)))
     iterator = iter(stream)
     next(iterator)

@@ -18,7 +18,7 @@ import shardpack
 from shardpack.errors import CorruptShardError, OptionError
 from shardpack.order.options import SHUFFLES
 from shardpack.storage.memory import MemoryStore
-from shardpack.stream.reader import MAX_PART_BYTES
+from shardpack.stream.limits import MAX_PART_BYTES
 from tests.read.datasets import CountingStore, as_dicts, collections, descriptors, expected, numbered, packed, write
 from tests.strategies import examples
 

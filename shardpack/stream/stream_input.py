@@ -1,4 +1,4 @@
-"""What a stream reads from: the samples of a dataset or view, and the protocol by which either offers them."""
+"""What a stream reads: the samples of a dataset or view, and the protocol by which both offer them."""
 
 from __future__ import annotations
 
@@ -13,58 +13,58 @@ from shardpack.runtime.arrays import Integers
 
 
 @dataclass(frozen=True, eq=False)
-class Source:
+class StreamInput:
     """Samples of a dataset or view, and which of their fields are read.
 
     Attributes:
-        shards: Where they lie.
-        positions: Of a view, in its order; None for all.
-        fields: Read only these; None for all.
+        cache: The open shards of the dataset.
+        positions: (n) positions of a view, in its order; None for all samples.
+        wanted_fields: Read only these fields; None for all.
     """
 
-    shards: ShardCache
+    cache: ShardCache
     positions: Integers | None = None
-    fields: tuple[str, ...] | None = None
+    wanted_fields: tuple[str, ...] | None = None
 
     @cached_property
     def view(self) -> SampleView:
         """The samples as the order of an epoch sees them."""
-        return SampleView(self.shards.manifest.num_samples, self._shard_columns, self.positions)
+        return SampleView(self.cache.manifest.num_samples, self._shard_columns, self.positions)
 
     def _shard_columns(self) -> tuple[Integers, Integers]:
-        columns = self.shards.shard_list.columns
+        columns = self.cache.shard_list.columns
         return columns.starts, columns.num_bytes
 
     @property
     def fingerprint(self) -> str:
         """Hash of the dataset (SPEC 6.3)."""
-        return self.shards.manifest.fingerprint
+        return self.cache.manifest.fingerprint
 
     @property
     def generation(self) -> int:
         """Number of the dataset's manifest."""
-        return self.shards.manifest.generation
+        return self.cache.manifest.generation
 
     @property
-    def names(self) -> tuple[str, ...]:
-        """Names of the fields that its samples may have, sorted."""
-        return tuple(self.shards.manifest.samples_per_field) if self.fields is None else self.fields
+    def fields(self) -> tuple[str, ...]:
+        """Names of the fields that the samples may have, sorted."""
+        return tuple(self.cache.manifest.samples_per_field) if self.wanted_fields is None else self.wanted_fields
 
     @property
     def mean_bytes(self) -> int:
-        """Bytes of the mean sample, headers included; at least 1."""
-        manifest = self.shards.manifest
+        """Mean bytes per sample, headers included; at least 1."""
+        manifest = self.cache.manifest
         return max(1, manifest.num_bytes // max(1, manifest.num_samples))
 
     @property
     def prefetch_depth(self) -> int:
         """Requests worth having under way before their bytes are needed; 0 where the kernel reads ahead."""
-        return self.shards.stores.prefetch_depth
+        return self.cache.stores.prefetch_depth
 
     @property
     def is_remote(self) -> bool:
-        """Whether reading waits for a network, so that it pays to read ahead."""
-        return self.shards.stores.remote
+        """Whether reading waits for a network, so that reading ahead pays."""
+        return self.cache.stores.remote
 
 
 @runtime_checkable
@@ -76,7 +76,7 @@ class Streamable(Protocol):
         """Names of all fields that any sample has."""
         ...
 
-    def stream_source(self, fields: Sequence[str] | None = None) -> Source:
+    def stream_input(self, fields: Sequence[str] | None = None) -> StreamInput:
         """Return the samples to stream, with these fields only.
 
         Raises:

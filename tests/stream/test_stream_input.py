@@ -6,7 +6,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import FieldNotFoundError
-from shardpack.stream.source import Streamable
+from shardpack.stream.stream_input import Streamable
 from tests.read.datasets import CountingStore, numbered, packed, repeated
 
 MANY_SHARDS = repeated(4000)  # a table that is too long to be read whole when it is opened
@@ -36,12 +36,12 @@ def test_the_table_is_read_as_far_as_the_order_needs_it(mode, reads_all):
     assert (num_bytes == len(MANY_SHARDS[table])) == reads_all
 
 
-def test_a_source_knows_its_samples():
-    source = DS.stream_source()
-    assert (len(source.view), source.names, source.fields, source.prefetch_depth) == (20, ("bin", "json"), None, 0)
-    assert source.fingerprint == DS.fingerprint
-    assert source.mean_bytes == sum(shard.num_bytes for shard in DS.shards) // 20
-    view = DS.select([3, 1]).stream_source(["json"])
-    assert (len(view.view), view.names, view.fields) == (2, ("json",), ("json",))
+def test_an_input_knows_its_samples():
+    given = DS.stream_input()
+    assert (len(given.view), given.fields, given.wanted_fields, given.prefetch_depth) == (20, ("bin", "json"), None, 0)
+    assert given.fingerprint == DS.fingerprint
+    assert given.mean_bytes == sum(shard.num_bytes for shard in DS.shards) // 20
+    view = DS.select([3, 1]).stream_input(["json"])
+    assert (len(view.view), view.fields, view.fields) == (2, ("json",), ("json",))
     with pytest.raises(FieldNotFoundError, match="no field 'jpg'"):
-        DS.stream_source(["jpg"])
+        DS.stream_input(["jpg"])

@@ -1,0 +1,180 @@
+"""Reading one load, in the way that suits its store and samples, within a budget of memory.
+
+`Buffered`     one buffer, or a map, out of which samples are cut when they are handed out
+`Listed`       samples that were read field by field
+`Lazy`         samples that are each cut or read when they are asked for
+`ReadAlone`    nothing: damaged, or too large; the consumer reads sample by sample
+`DoesNotFit`   nothing yet: the budget is used up; try again when a chunk needs the load
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from shardpack.errors import FormatError, ShardNotFoundError
+from shardpack.read.planned_read import read_parts, read_small
+from shardpack.read.read_plan import ReadPlan, plan_read
+from shardpack.read.sample import Sample
+from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arrays import Integers
+from shardpack.stream.block_buffer import BlockBuffer, pack_block, span
+from shardpack.stream.limits import MAX_PART_BYTES, MemoryBudget, ReadLimits
+from shardpack.stream.plan import Load
+from shardpack.stream.stream_input import StreamInput
+
+_MAX_LOAD_BLOCKS = 4  # a load of more than this many times the usual bytes is read sample by sample
+_MAX_CUT_BYTES = 64 << 20  # of a sample that is cut from a map
+_PROBES = 4  # samples of a chunk that tell whether the chunk is in memory
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Buffered:
+    """A load in one buffer."""
+
+    block: BlockBuffer
+
+    @property
+    def held_bytes(self) -> int:
+        """Bytes to give back to the budget; 0 for a map."""
+        return self.block.num_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Listed:
+    """A load as samples."""
+
+    samples: list[Sample]
+    held_bytes: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Lazy:
+    """A load whose samples are made one by one, in their order, when they are asked for."""
+
+    samples: Iterator[Sample]
+    held_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ReadAlone:
+    """A load that must be read sample by sample: to raise the right error, or because it is too large."""
+
+    held_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class DoesNotFit:
+    """A load that was not read, because the budget was used up."""
+
+    held_bytes: int = 0
+
+
+Content = Buffered | Listed | Lazy | ReadAlone | DoesNotFit
+
+
+class LoadReader:
+    """Reads loads and single samples. Thread-safe.
+
+    Args:
+        stream_input: The samples.
+        limits: The memory, and the usual length of a load.
+        neighbours: Whether the samples of a chunk mostly follow one another in their shard.
+    """
+
+    def __init__(self, stream_input: StreamInput, limits: ReadLimits, *, neighbours: bool) -> None:
+        self._input, self._cache, self._fields = stream_input, stream_input.cache, stream_input.wanted_fields
+        self._neighbours, self._views = neighbours, limits.views
+        self._max_bytes = _MAX_LOAD_BLOCKS * limits.load_bytes
+        self._budget = MemoryBudget(limits.memory_bytes)
+
+    def read(self, load: Load) -> Content:
+        """Return what was read of a load; `release` it later. Costs one request for a block that is not in memory."""
+        try:
+            return self._in_one_buffer(load) or self._listed(load)
+        except (FormatError, ShardNotFoundError):
+            return ReadAlone()
+
+    def release(self, content: Content) -> None:
+        """Give the memory of a load back to the budget."""
+        if content.held_bytes:
+            self._budget.give_back(content.held_bytes)
+
+    def read_alone(self, positions: Integers) -> Iterator[Iterable[Sample]]:
+        """Yield samples that no load holds, in parts."""
+        return read_parts(self._cache, positions, self._fields, max_bytes=MAX_PART_BYTES, streaming=self._neighbours)
+
+    def _in_one_buffer(self, load: Load) -> Content | None:
+        """Read a load whose samples follow one another in one shard; None if another way is better."""
+        positions, cache, is_local = load.positions, self._cache, not self._input.is_remote
+        shard = cache.at(int(positions[0]))
+        may_map = is_local and not cache.verify
+        if not load.id.is_block:
+            is_large = is_local and shard.has_large_samples()
+            may_cut = may_map and self._fields is None and (is_large or not self._neighbours)
+            if may_cut and self._are_cached(positions[:: 1 + len(positions) // _PROBES]):
+                return Lazy(_cut(cache, positions.tolist(), keep_maps=is_large, views=self._views))
+            if is_large or not self._neighbours:
+                return None
+        if int(positions[-1]) >= shard.first + shard.info.num_samples or not (positions[1:] > positions[:-1]).all():
+            return None
+        return self._buffered(plan_read(shard, positions - shard.first, self._fields), may_map=may_map, load=load)
+
+    def _buffered(self, plan: ReadPlan, *, may_map: bool, load: Load) -> Content | None:
+        if not len(plan.starts):
+            return None
+        start, end = span(plan)
+        if not self._budget.take(end - start):
+            return DoesNotFit()
+        block = None
+        try:
+            mapped = may_map and load.id.is_block
+            block = pack_block(self._cache, plan, max_bytes=self._max_bytes, mapped=mapped, views=self._views)
+        finally:
+            if block is None or not block.num_bytes:
+                self._budget.give_back(end - start)
+        return None if block is None else Buffered(block)
+
+    def _are_cached(self, positions: Integers) -> bool:
+        """Return whether samples are in memory, so that cutting them from maps when they are asked for is best.
+
+        A dropped sample leaves memory that is still in the processor's caches: the next sample is copied
+        there three times as fast as a chunk at a time (110 KB samples, 2-core VM).
+        """
+        for position in positions.tolist():
+            shard = self._cache.at(position)
+            if not shard.store.is_cached(shard.path, shard.extent(position)[0]):
+                return False
+        return True
+
+    def _listed(self, load: Load) -> Content:
+        """Read a load of any samples, field by field."""
+        is_block = load.id.is_block
+        max_bytes = self._max_bytes if self._input.is_remote or is_block else MAX_PART_BYTES
+        num_bytes = min(max_bytes, len(load.positions) * self._input.mean_bytes)
+        if not self._budget.take(num_bytes):
+            return DoesNotFit()
+        samples = None
+        try:
+            samples = read_small(
+                self._cache, load.positions, self._fields, max_bytes=max_bytes, streaming=self._neighbours or is_block
+            )
+        finally:
+            if samples is None:
+                self._budget.give_back(num_bytes)
+        return ReadAlone() if samples is None else Listed(samples, num_bytes)
+
+
+def _cut(cache: ShardCache, positions: list[int], *, keep_maps: bool, views: bool) -> Iterator[Sample]:
+    """Yield samples, each cut from the map of its shard when it is asked for, or read."""
+    for position in positions:
+        if keep_maps:
+            shard = cache.at(position)
+            if shard.extent(position)[1] > _MAX_CUT_BYTES:  # the pages of its map would count as memory as well
+                yield shard.read(position, verify=False)
+                continue
+            cache.map(shard)
+        table = cache.by_position
+        mapped = table.mapped[bisect_right(table.bounds, position)]
+        yield cache.read(position) if mapped is None else mapped.cut_views(position) if views else mapped.cut(position)

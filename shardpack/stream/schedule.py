@@ -1,0 +1,102 @@
+"""In which order a reader works: the loads of each chunk before the chunk, and what later chunks need ahead of time.
+
+    remote (loads are read ahead)    load load CHUNK  load load load CHUNK ...
+    local (the kernel reads ahead)   load load CHUNK  hint hint load CHUNK ...
+
+A load that several chunks need comes once, before the first of them. Nothing is read here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from shardpack.runtime.arrays import Integers
+from shardpack.stream.plan import Chunk, Load, LoadId, Planner
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hint:
+    """Samples that a local store should prefetch."""
+
+    positions: Integers
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OpenShards:
+    """Positions of blocks whose shards will be needed, so that their indexes are fetched together."""
+
+    positions: Integers
+
+
+Task = Load | Chunk | Hint | OpenShards
+
+
+class Schedule:
+    """The tasks of one pass over chunks, in order. Not thread-safe.
+
+    Args:
+        planner: Makes the loads of the chunks.
+        reads_ahead: Whether loads are read before their chunk is asked for; else the store gets hints.
+    """
+
+    def __init__(self, planner: Planner, *, reads_ahead: bool) -> None:
+        self._planner, self._reads_ahead = planner, reads_ahead
+        self._started: set[LoadId] = set()  # loads that later chunks may need again
+        self._hinted: set[LoadId] = set()  # the same of hints; only for blocks that partitions share
+        self._planned: dict[LoadId, Load] = {}  # made for a hint, and not scheduled yet
+        self._reached: dict[int, tuple[int, int]] = {}  # by partition: (epoch, end) of the blocks that were ahead
+
+    def tasks(self, chunks: Iterable[Chunk]) -> Iterator[Task]:
+        """Yield the loads of each chunk, the chunk, and what should be in progress when it is handed out."""
+        for number, chunk in enumerate(chunks):
+            is_first = not number
+            self._started = {load_id for load_id in self._started if not load_id.is_before(chunk.begin)}
+            ahead = [] if is_first else self._newly_ahead(chunk)  # the first samples do not wait for later ones
+            if not self._reads_ahead:
+                yield from self._hints(chunk, ahead)
+            for load_id in chunk.load_ids:
+                if load_id not in self._started:
+                    if load_id.is_block:
+                        self._started.add(load_id)
+                    planned = self._planned.pop(load_id, None)
+                    yield self._planner.load(load_id) if planned is None else planned
+            yield chunk
+            if self._reads_ahead:
+                if is_first and chunk.ahead:
+                    yield self._open_shards(chunk)
+                for load_id in ahead:
+                    if load_id not in self._started:
+                        self._started.add(load_id)
+                        yield self._planner.load(load_id)
+
+    def _newly_ahead(self, chunk: Chunk) -> list[LoadId]:
+        """Return the blocks ahead of a chunk that were not ahead of an earlier one."""
+        found = []
+        for partition, epoch, begin, end in chunk.ahead:
+            reached_epoch, reached = self._reached.get(partition, (epoch, 0))
+            first = max(begin, reached) if reached_epoch == epoch else begin
+            if first < end:
+                self._reached[partition] = epoch, end
+                found += [chunk.block_id(partition, epoch, block) for block in range(first, end)]
+        return found
+
+    def _hints(self, chunk: Chunk, ahead: list[LoadId]) -> Iterator[Hint]:
+        """Yield hints; a load made for a hint is scheduled later."""
+        self._hinted = {
+            load_id for load_id in self._hinted if load_id.epoch >= chunk.begin.get(load_id.partition, (0, 0))[0]
+        }
+        for load_id in dict.fromkeys(ahead):
+            if load_id not in self._hinted:
+                load = self._planner.load(load_id)
+                if load_id not in self._started:
+                    self._planned[load_id] = load
+                yield Hint(load.positions)
+        if chunk.shares_blocks:  # other blocks are needed by a single partition, and come up once
+            self._hinted.update(ahead)
+
+    def _open_shards(self, chunk: Chunk) -> OpenShards:
+        load_ids = (chunk.block_id(p, epoch, block) for p, epoch, *run in chunk.ahead for block in range(*run))
+        return OpenShards(np.array([self._planner.load(load_id).positions[0] for load_id in load_ids], np.int64))

@@ -1,0 +1,82 @@
+"""Loads: each is read in the way that suits its store and samples, and never beyond the budget."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import shardpack
+from shardpack.storage.local import LocalStore
+from shardpack.stream.limits import ReadLimits
+from shardpack.stream.load import Buffered, DoesNotFit, Lazy, Listed, LoadReader, ReadAlone
+from shardpack.stream.plan import Load, LoadId
+from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
+
+SAMPLES = numbered(40, size=300)
+FILES = packed(SAMPLES, max_shard_samples=20)
+BLOCK, RUN = LoadId(0, 0, 0), LoadId(-1, 0, 0)
+
+
+class RemoteStore(CountingStore):
+    remote = True
+
+
+def reader_of(store, *, neighbours=False, fields=None, **limits):
+    return LoadReader(shardpack.open(store).stream_input(fields), ReadLimits(**limits), neighbours=neighbours)
+
+
+def load(load_id, *positions):
+    return Load(load_id, np.array(positions, np.int64))
+
+
+def test_a_block_is_one_buffer_and_one_request():
+    store = RemoteStore(FILES)
+    reader = reader_of(store)
+    content = reader.read(load(BLOCK, *range(3, 9)))
+    assert isinstance(content, Buffered)
+    assert content.held_bytes == content.block.num_bytes > 0
+    samples = content.block.slice(np.arange(6), np.arange(3, 9))
+    assert as_dicts(list(samples)) == expected(SAMPLES, range(3, 9))
+    assert len([path for path, *_ in store.calls if path.endswith(".tar")]) == 1
+
+
+@pytest.mark.parametrize("positions", [(5, 2, 30), (19, 20)], ids=["any order", "two shards"])
+def test_other_samples_are_a_list(positions):
+    content = reader_of(RemoteStore(FILES)).read(load(RUN, *positions))
+    assert isinstance(content, Listed)
+    assert as_dicts(content.samples) == expected(SAMPLES, positions)
+
+
+class CachedStore(LocalStore):
+    """A folder all of which is in the page cache."""
+
+    def is_cached(self, *_):
+        return True
+
+
+def test_local_samples_in_memory_are_made_when_they_are_asked_for(tmp_path):
+    reader = reader_of(CachedStore(write(tmp_path / "data", SAMPLES, max_shard_samples=20)))
+    content = reader.read(load(RUN, 7, 31))
+    assert isinstance(content, Lazy)
+    assert content.held_bytes == 0
+    assert as_dicts(list(content.samples)) == expected(SAMPLES, (7, 31))
+
+
+def test_a_load_that_does_not_fit_is_not_read_until_memory_is_released():
+    store = RemoteStore(FILES)
+    reader = reader_of(store, memory_bytes=1)
+    first = reader.read(load(BLOCK, 0, 1))
+    store.taken()
+    assert isinstance(reader.read(load(BLOCK, 2, 3)), DoesNotFit)
+    assert not [path for path in store.taken() if path.endswith(".tar")]
+    reader.release(first)
+    assert isinstance(reader.read(load(BLOCK, 2, 3)), Buffered)
+
+
+def test_damaged_loads_are_left_to_be_read_alone():
+    files = {**FILES, "shard-000000.tar": bytes(len(FILES["shard-000000.tar"]))}
+    reader = reader_of(RemoteStore(files))
+    assert isinstance(reader.read(load(BLOCK, 0, 1)), ReadAlone)
+    with pytest.raises(shardpack.errors.CorruptShardError):
+        list(map(list, reader.read_alone(np.array([0]))))
+    assert [sample.position for part in reader.read_alone(np.array([25, 21])) for sample in part] == [25, 21]
