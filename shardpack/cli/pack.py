@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import click
@@ -28,6 +28,7 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
 from shardpack.storage.url import is_url
 from shardpack.write.report import PackReport
 
+HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
 CHECKS = ("signature", "decode")
 
 
@@ -91,6 +92,19 @@ class _Pack(click.Command):
 @click.option(
     "--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing them."
 )
+@click.option(
+    "--compress",
+    multiple=True,
+    callback=lambda _context, _option, values: _as_mapping(values),
+    metavar="WHAT=CODEC",
+    help="Compress: shards=zstd:3 makes .tar.zst files of which single samples can be read.",
+)
+@click.option(
+    "--frame-bytes",
+    type=size,
+    metavar="SIZE",
+    help="How much of a compressed shard is compressed together, at least; a sample is read with its frame.  [16KiB]",
+)
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
 @storage_option
@@ -112,7 +126,10 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     The same input gives the same bytes for any --jobs. The same command continues a run that was
     killed.
 
-    With --json: the attributes of shardpack.PackReport, and overhead_bytes.
+    With --compress shards=zstd:3 the shards are called shard-000000.tar.zst. "zstd -d" and "tar --zstd"
+    read them; --max-shard-bytes then holds for the tars before they are compressed.
+
+    With --json: the attributes of shardpack.PackReport, overhead_bytes and ratio.
     """
     dataset = _dataset(source, out, options)
     if dataset is not None:
@@ -122,9 +139,20 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.pack(source if dataset is None else dataset, out, progress=progress, **options)
     if as_json:
-        print_json({**dataclasses.asdict(report), "overhead_bytes": report.overhead_bytes})
+        print_json({**dataclasses.asdict(report), "overhead_bytes": report.overhead_bytes, "ratio": report.ratio})
     elif not quiet:
         _show(report)
+
+
+def _as_mapping(values: Sequence[str]) -> dict[str, str] | None:
+    """Return what "shards=zstd:3" and the like say; None if nothing is said."""
+    compress = {}
+    for value in values:
+        what, equals, codec = value.partition("=")
+        if not (what and equals and codec) or what in compress:
+            raise click.BadParameter(f"{value!r} is not WHAT=CODEC, each WHAT once, such as shards=zstd:3")
+        compress[what] = codec
+    return compress or None
 
 
 def _dataset(source: str, out: str, options: Mapping[str, Any]) -> shardpack.Dataset | None:
@@ -152,10 +180,13 @@ def _show(report: PackReport) -> None:
     if report.num_bytes:
         note(
             f"  payload {format_bytes(report.payload_bytes)}, overhead {format_bytes(report.overhead_bytes)} "
-            f"({100 * report.overhead_bytes / report.num_bytes:.1f} %), "
+            f"({100 * report.overhead_bytes / report.tar_bytes:.1f} %), "
             f"largest shard {format_bytes(report.largest_shard_bytes)}; layout: {report.layout}"
             + (f", {len(report.classes):,} class{'es' * (len(report.classes) > 1)}" if report.classes else "")
         )
+    if report.ratio != 1.0:
+        useless = "; this hardly pays: leave out --compress, or raise --frame-bytes" * (report.ratio > HARDLY_SMALLER)
+        note(f"  compressed to {100 * report.ratio:.1f} % of {format_bytes(report.tar_bytes)}{useless}")
     if report.resumed_shards:
         note(f"  already finished by an earlier run: {plural(report.resumed_shards, 'shard')}")
     for reason, count in report.left_out.items():

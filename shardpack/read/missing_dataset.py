@@ -28,7 +28,7 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
 
         advice = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
         return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {advice}")
-    tars = [name for name in os.listdir(path) if name.endswith(".tar")]
+    tars = [name for name in os.listdir(path) if name.endswith((".tar", ".tar.zst"))]
     if tars and all(map(is_packer_name, tars)):
         return DatasetNotFoundError(
             f"{path!r} holds {len(tars)} shard(s), but {manifest.FILE_NAME} and their indexes are missing, as after a "

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+import random
 import shutil
 
 import pytest
 
 import shardpack
-from tests.fakes import contents
-from tests.format.builders import entry
+from tests.fakes import contents, write_files
+from tests.format.builders import entry, judge_module
 from tests.read.damage import flip
 from tests.sidecars import key_index
 
@@ -56,6 +57,52 @@ def test_pack_as_json_and_quiet(run, images, tmp_path):
     assert report["classes"] == ["dress", "hat", "t-shirt"]
     assert report["num_bytes"] == report["payload_bytes"] + report["overhead_bytes"]
     assert run("pack", images, tmp_path / "b", "--quiet") == (0, "", "")
+
+
+def test_pack_compressed(run, images, tmp_path):
+    judge_module("zstandard")
+    done = run("pack", images, tmp_path / "out", "--compress", "shards=zstd:1", "--frame-bytes", "64KiB", "--json")
+    assert done.code == 0
+    report = done.json
+    assert 0.5 < report["ratio"] < 1
+    assert report["overhead_bytes"] == report["tar_bytes"] - report["payload_bytes"]
+    recorded = shardpack.open(tmp_path / "out").manifest.packed_with["options"]
+    assert (recorded["compress"], recorded["frame_bytes"]) == ({"shards": "zstd:1"}, 65536)
+    done = run("pack", images, tmp_path / "out", "--compress", "shards=zstd", "--force")
+    assert "  compressed to 8" in done.err
+    assert "hardly pays" not in done.err
+    assert run("verify", tmp_path / "out", "--full").code == 0
+    assert run("extract", tmp_path / "out", tmp_path / "files").code == 0
+    for path in images.rglob("*.jpg"):
+        assert (tmp_path / "files" / path.relative_to(images)).read_bytes() == path.read_bytes()
+    assert run("copy", tmp_path / "out", tmp_path / "copy").code == 0
+    assert files_of(tmp_path / "copy") == files_of(tmp_path / "out")
+    assert run("copy", tmp_path / "out", tmp_path / "copy", "--force").code == 0
+
+
+def test_pack_says_where_compression_hardly_pays(run, tmp_path):
+    judge_module("zstandard")
+    write_files(tmp_path / "photos", {f"{i}": {"jpg": random.Random(i).randbytes(30_000)} for i in range(9)})
+    done = run("pack", tmp_path / "photos", tmp_path / "out", "--compress", "shards=zstd")
+    assert "  compressed to 9" in done.err
+    assert "this hardly pays: leave out --compress" in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        (["--compress", "zstd:3"], "is not WHAT=CODEC"),
+        (["--compress", "shards=zstd", "--compress", "shards=zstd"], "each WHAT once"),
+        (["--compress", "shards=gzip"], "expected zstd"),
+        (["--compress", "json=zstd"], "but for 'shards'"),
+        (["--frame-bytes", "1KiB"], "frame_bytes is for compressed shards"),
+    ],
+)
+def test_pack_refuses_compression(run, images, tmp_path, options, reason):
+    done = run("pack", images, tmp_path / "out", *options)
+    assert done.code in {1, 2}
+    assert reason in done.err
+    assert not (tmp_path / "out").exists()
 
 
 def test_pack_dry_run_writes_nothing(run, images, tmp_path):

@@ -17,8 +17,9 @@ from PIL import Image
 
 import shardpack
 from shardpack.errors import InvalidKeyError, OptionError, OutputExistsError
-from tests.conftest import ROOT, make_jpeg
+from tests.conftest import ROOT, judge, make_jpeg
 from tests.edges.needs import needs
+from tests.format.builders import judge_module
 from tests.read.datasets import numbered, write
 
 wds = needs("webdataset")
@@ -271,3 +272,15 @@ def test_errors(tmp_path):
             writer.write({"__key__": "k", "png": 3})
         writer.write({"__key__": "k", "txt": "x"})
     assert len(shardpack.open(tmp_path / "some")) == 1
+
+
+def test_compressed_shards(tmp_path, folder):
+    judge_module("zstandard")
+    program = judge("zstd")
+    shardpack.pack(shardpack.open(folder), tmp_path / "out", compress={"shards": "zstd:3"}, max_shard_samples=20)
+    plain = [{name: value for name, value in sample.items() if name != "__url__"} for sample in samples(folder)]
+    ours = list(samples(tmp_path / "out"))
+    assert [{name: value for name, value in sample.items() if name != "__url__"} for sample in ours] == plain
+    assert {sample["__url__"] for sample in ours} == set(urls(tmp_path / "out"))
+    found = judged([f"pipe:{program} -dc {url}" for url in urls(tmp_path / "out")])
+    assert [{name: value for name, value in sample.items() if name != "__url__"} for sample in found] == plain

@@ -10,6 +10,7 @@ from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import index_path
 from shardpack.order.options import SHUFFLES
 from shardpack.read.shard_cache import CacheLimits
+from tests.format.builders import judge_module
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
 from tests.sidecars import plain
 
@@ -181,3 +182,21 @@ def test_a_local_sample_costs_one_read_until_its_shard_is_mapped(tmp_path):
     before = ds.stats()
     ds[3]
     assert ds.stats() == before
+
+
+def test_compressed_shards_cost_as_many_requests():
+    judge_module("zstandard")
+    options = {"max_shard_samples": 10, "compress": {"shards": "zstd:3"}, "frame_bytes": 8192}
+    store = CountingStore(packed(SAMPLES, **options), gap=4096)
+    ds = shardpack.open(store)
+    store.taken()
+    assert dict(ds[25]) == SAMPLES["k/0025"]
+    name = "shard-000002.tar.zst"
+    assert [plain(path) for path in store.taken()] == [TABLE, f".shardpack/index/{name}.index", name]
+    ds[27]
+    assert store.taken() == [name]
+    ds[28]
+    assert store.taken() == [], "its frame was read with the sample before"
+    ds.get_many([21, 22, 23, 24])
+    assert store.taken() == [name], "neighbouring frames are one range"
+    assert as_dicts(ds.stream(shuffle="none")) == as_dicts(shardpack.open(CountingStore(packed(SAMPLES))))
