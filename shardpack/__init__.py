@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from shardpack.stream.loader import Loader
     from shardpack.stream.mixed import MixedStream, mix
     from shardpack.stream.stream import Stream
-    from shardpack.write.report import PackReport
+    from shardpack.write.request import PackReport
     from shardpack.write.shard_writer import ShardWriter
 
 __all__ = [
@@ -67,7 +67,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "IndexReport": "index.run",
             "Loader": "stream.loader",
             "MixedStream": "stream.mixed",
-            "PackReport": "write.report",
+            "PackReport": "write.request",
             "Sample": "read.sample",
             "SampleLocation": "read.sample",
             "ShardInfo": "format.shard_info",

@@ -26,7 +26,6 @@ from shardpack.cli.ui import (
 from shardpack.format import manifest
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
 from shardpack.storage.url import is_url
-from shardpack.write.report import PackReport
 
 HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
 CHECKS = ("signature", "decode")
@@ -168,7 +167,7 @@ def _dataset(source: str, out: str, options: Mapping[str, Any]) -> shardpack.Dat
 _SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})
 
 
-def _show(report: PackReport) -> None:
+def _show(report: shardpack.PackReport) -> None:
     took = "" if report.dry_run else f" in {report.seconds:.1f} s"
     if took and not report.resumed_shards:
         took += f" ({format_bytes(report.num_bytes / max(report.seconds, 1e-9))}/s)"

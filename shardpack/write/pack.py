@@ -28,8 +28,7 @@ from shardpack.storage.open import Writable, as_writable, is_same_store
 from shardpack.storage.protocols import Store
 from shardpack.write.compress_fields import SHARDS
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
-from shardpack.write.report import PackReport
-from shardpack.write.request import PackRequest
+from shardpack.write.request import PackReport, PackRequest
 from shardpack.write.sharding import ShardLimits
 
 Samples = Iterable[tuple[str, Mapping[str, Any]]]

@@ -8,8 +8,7 @@ from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.storage.open import Writable
-from shardpack.write.report import PackReport
-from shardpack.write.request import PackRequest
+from shardpack.write.request import PackReport, PackRequest
 from shardpack.write.shard_writer import ShardWriter
 
 PROGRESS_SAMPLES = 256  # between two calls of `progress`
