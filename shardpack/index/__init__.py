@@ -4,6 +4,7 @@ find            paths, patterns, URLs, stores -> one store and names of tars  (p
 build           each tar -> its index, many at once: local in processes, remote in threads
   full_scan     reads a tar from end to end, with checksums
   header_scan   reads little more than the headers, by many requests at once  (scanner: one chain of headers)
+  frame_scan    reads a compressed tar, frame by frame
   grouping      members -> samples -> the columns of an index
 index_target    where indexes and manifest go
 run             `index` and `index_in_memory`: all of it, in order
