@@ -1,4 +1,4 @@
-"""Which rank and which DataLoader worker this process is; what the PyTorch and the webdataset edge share."""
+"""Finds the rank and the DataLoader worker of this process, for the PyTorch and the webdataset edge."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from shardpack.stream.worker_shares import Worker
 
 
 def find_worker() -> Worker | None:
-    """Return this process's worker, or None in the main process."""
-    data = sys.modules.get("torch.utils.data")  # without it, this process is no worker
+    """Return the worker of this process, or None in the main process."""
+    data = sys.modules.get("torch.utils.data")  # not imported: this process is not a worker
     info = None if data is None else data.get_worker_info()
     # All workers of an iteration get seed = base seed + id.
     return None if info is None else Worker(info.id, info.num_workers, info.seed - info.id)
 
 
 def find_rank(rank: int | None, world_size: int | None) -> tuple[int, int]:
-    """Return (rank, world_size): as given, else of torch.distributed, else of the environment, else (0, 1).
+    """Return (rank, world_size): as given, else from torch.distributed, else from the environment, else (0, 1).
 
     Raises:
-        OptionError: Only one of the two is given, or the environment knows the rank but not of how many.
+        OptionError: Only one of the two is given, or RANK is set in the environment and WORLD_SIZE is not.
     """
     if rank is not None and world_size is not None:
         return rank, world_size

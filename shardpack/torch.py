@@ -1,6 +1,6 @@
 """The PyTorch edge: datasets for `torch.utils.data.DataLoader`, by position or as a stream.
 
-Translates only: the order, what of it a rank gets, and the resume point are the stream's.
+It only translates: the stream decides the order, the share of each rank and where to resume.
 """
 
 from __future__ import annotations
@@ -39,15 +39,15 @@ ItemTransform = Callable[[dict[str, Any]], Any]  # an item -> what the DataLoade
 class MapDataset(data.Dataset[Any]):
     """Samples by position, for a DataLoader with a sampler. A batch is one `get_many`.
 
-    An item is a dict: the key as `__key__`, and the fields. Pickles as (location, options), so it
-    goes to workers as it is.
+    An item is a dict of the key, as `__key__`, and the fields. Pickles as (location, options), so it can be
+    passed to workers.
 
     Args:
-        dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one.
-        fields: Read only these.
-        decode, size, min_size, exif_transpose: As for `Dataset.loader`: None leaves payloads as
-            bytes; "torchrgb", "rgb8", "pil" and so on decode images so, and labels too.
-        transform: Function of an item, decoded, to what the DataLoader shall collate.
+        dataset: A `shardpack.Dataset` or a view, or its location for `shardpack.open`.
+        fields: The fields to read; None for all.
+        decode, size, min_size, exif_transpose: As for `Dataset.loader`: None leaves payloads as bytes;
+            "torchrgb", "rgb8", "pil" and so on decode images, and labels too.
+        transform: Function from a decoded item to what the DataLoader collates.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class MapDataset(data.Dataset[Any]):
         transform: ItemTransform | None = None,
     ) -> None:
         self.dataset = _opened(dataset)
-        self.dataset.get_many([], fields=fields)  # complains about unknown fields now
+        self.dataset.get_many([], fields=fields)  # raises FieldNotFoundError for unknown fields now
         self._fields = None if fields is None else tuple(fields)
         images = _images(size, min_size, exif_transpose=exif_transpose)
         self._prepare = _Prepare(self._fields or self.dataset.fields, decode, images, transform)
@@ -71,20 +71,20 @@ class MapDataset(data.Dataset[Any]):
         return len(self.dataset)
 
     def __getitem__(self, item: int | str) -> Any:
-        """Return one sample, prepared; `item` is a position or a key."""
+        """Return one sample, decoded and transformed; `item` is a position or a key."""
         if self._fields is None:
             return self._prepare(self.dataset[item])
         return self._prepare(self.dataset.get_many([item], fields=self._fields)[0])
 
     def __getitems__(self, items: Sequence[int]) -> list[Any]:
-        """Return a batch; the DataLoader calls this if it is there."""
+        """Return a batch; a DataLoader calls this in place of `__getitem__`."""
         return [self._prepare(sample) for sample in self.dataset.get_many(items, fields=self._fields)]
 
 
 class StreamDataset(data.IterableDataset[Any]):
-    """What one rank gets of an epoch: deterministic, equal on all ranks, exactly resumable.
+    """One rank's share of an epoch: deterministic, of the same length on all ranks, exactly resumable.
 
-    Give `batch_size` here and to the DataLoader alike:
+    Give the same `batch_size` here and to the DataLoader:
 
         dataset = StreamDataset("out/", shuffle="blocks", seed=0, batch_size=64, transform=prepare)
         loader = DataLoader(dataset, batch_size=64, num_workers=4, persistent_workers=True)
@@ -92,30 +92,30 @@ class StreamDataset(data.IterableDataset[Any]):
             dataset.set_epoch(epoch)
             for batch in loader: ...
 
-    Each worker yields whole steps, every K-th one; so the batches that come out are the stream's
-    steps, in order, for any number of workers. If the two batch sizes differ, each sample still
-    comes once, but the order depends on the number of workers and `state_after` counts wrongly.
-    With `batched=True` the dataset yields the steps as lists; the DataLoader then takes
-    `batch_size=None`, and a `collate_fn` such as `torch.utils.data.default_collate` if you want one.
+    Each of K workers yields every K-th step as a whole, so that the DataLoader yields the steps of the stream in
+    order, for any number of workers. If the two batch sizes differ, each sample still comes once, but the
+    order depends on the number of workers and `state_after` counts wrongly. With `batched=True` the dataset
+    yields each step as a list; give the DataLoader `batch_size=None` then, and a `collate_fn` such as
+    `torch.utils.data.default_collate` if you want one.
 
     To stop and resume, with any number of workers and any world size that divides `partitions`:
 
-        state = dataset.state_after(num_batches)    # batches that this iteration has given you
-        dataset.load_state_dict(state)              # in a new process; the next iteration goes on there
+        state = dataset.state_after(num_batches)    # batches that you have taken from this iteration
+        dataset.load_state_dict(state)              # in a new process; the next iteration continues there
 
-    The state is that of `Stream`: JSON-able, valid for every rank. torchdata's StatefulDataLoader
-    works too: it calls `state_dict` and `load_state_dict` in its workers, and wants as many of them again.
+    The state is that of `Stream`: a dict for JSON, valid for every rank. torchdata's StatefulDataLoader works too:
+    it calls `state_dict` and `load_state_dict` in its workers, and must resume with as many workers.
 
     Args:
-        dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one. Or
-            datasets and their weights, as `shardpack.mix` takes them: a dict, or a list of pairs.
+        dataset: A `shardpack.Dataset` or a view, or its location for `shardpack.open`. Or datasets and
+            their weights as for `shardpack.mix`: a dict, or a list of pairs.
         shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
             `Dataset.stream`, or `shardpack.mix`.
-        stop: As for `shardpack.mix`, for datasets with weights.
+        stop: As for `shardpack.mix`; only for datasets with weights.
         decode, size, min_size, exif_transpose, transform: As for `MapDataset`.
-        batched: Yield lists of samples, a step each.
-        rank, world_size: Give both or none. None asks torch.distributed if it is initialised, then
-            the environment variables RANK and WORLD_SIZE, as torchrun sets them; else there is one rank.
+        batched: Whether to yield lists of samples, one per step.
+        rank, world_size: Give both or none. None: those of torch.distributed if it is initialised, else the
+            environment variables RANK and WORLD_SIZE, as torchrun sets them, else a single rank.
     """
 
     def __init__(
@@ -161,24 +161,24 @@ class StreamDataset(data.IterableDataset[Any]):
         self._batched = batched
 
     def __len__(self) -> int:
-        """Return how many samples (steps, if batched) this rank gets in a whole epoch: exact."""
+        """Return the exact number of samples (of steps, if batched) of this rank in a whole epoch."""
         return self._shares.stream.num_steps if self._batched else len(self._shares.stream)
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration gives."""
+        """The epoch of the next iteration."""
         return self._shares.epoch
 
     @property
     def batch_size(self) -> int:
-        """Samples of this rank in a step."""
+        """Samples of this rank per step."""
         return self._shares.stream.batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration; persistent workers see it too.
+        """Choose the epoch of the next iteration, also in persistent workers.
 
-        Setting the epoch that is set already changes nothing, so that the usual loop may call it
-        after `load_state_dict` and still resume in the middle.
+        Setting the current epoch changes nothing, so that the usual loop may call this after
+        `load_state_dict` and still resume in the middle.
         """
         self._shares.set_epoch(epoch)
 
@@ -188,35 +188,35 @@ class StreamDataset(data.IterableDataset[Any]):
         return map(self._prepare, self._shares.samples())
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
-        """Return the state when `num_batches` batches of the newest iteration have been seen.
+        """Return the state after you have seen `num_batches` batches of the newest iteration.
 
-        Batches count from where that iteration began, also if it was resumed. What workers have
-        fetched ahead does not count.
+        Batches count from where that iteration began, also if it was resumed. Batches that workers have
+        fetched ahead do not count.
 
         Raises:
-            OptionError: There are fewer batches, or the dataset has no batch size.
+            OptionError: The iteration has fewer batches, or the dataset has no batch size.
         """
         return self._shares.state_after(num_batches)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return the state of the newest iterator: for loops without workers, and for StatefulDataLoader.
+        """Return the state of the newest iterator, for loops without workers and for StatefulDataLoader.
 
         Raises:
-            OptionError: Workers are reading, and this is not one of them: use `state_after`.
+            OptionError: Workers are reading, and this process is not one of them; use `state_after`.
         """
         return self._shares.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration, and only that, begin where a state was taken.
+        """Let the next iteration, and only that one, begin where a state was taken.
 
         Raises:
-            OptionError: The state is of other data or options, or does not fit this world size.
+            OptionError: The state belongs to other data or options, or does not fit this world size.
         """
         self._shares.load_state_dict(state)
 
 
 class _Prepare:
-    """Sample -> what the DataLoader collates. Pickles as options: decoders hold modules and closures."""
+    """Makes a sample into what the DataLoader collates. Pickles as options, as decoders hold modules and closures."""
 
     def __init__(
         self, fields: Sequence[str], decode: Decode, images: ImageOptions, transform: ItemTransform | None
@@ -244,7 +244,7 @@ def _images(size: Size, min_size: Size, *, exif_transpose: bool) -> ImageOptions
 
 
 def _weighted(dataset: Dataset | Location | Weighted) -> tuple[tuple[Dataset, float], ...] | None:
-    """Return datasets and their weights; None for a dataset, or the place of one."""
+    """Return datasets and their weights, or None for a single dataset or a location."""
     if isinstance(dataset, Mapping):
         return tuple(dataset.items())
     if isinstance(dataset, (list, tuple)) and any(isinstance(item, tuple) for item in dataset):

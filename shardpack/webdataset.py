@@ -1,7 +1,7 @@
-"""The webdataset edge: our samples into its pipelines, its samples into our shards.
+"""The webdataset edge: samples of shardpack for its pipelines, and its samples into shards of shardpack.
 
-Translates only. What a sample looks like, how values are encoded, and which rank this is are
-webdataset's to say; order, shares and resume points are the stream's.
+It only translates. webdataset decides what a sample looks like and how values are encoded; the stream decides the
+order, the share of each rank and where to resume.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ except ImportError as missing:
 
 __all__ = ["Samples", "ShardWriter", "samples", "urls"]
 
-_KEPT_URLS = 4096  # of the shards that an epoch mixes at a time
+_KEPT_URLS = 4096  # at least the shards that an epoch mixes at a time
 
 Location = str | os.PathLike[str] | Sequence[str | os.PathLike[str]]
 
@@ -51,7 +51,7 @@ def samples(
     fields: Sequence[str] | None = None,
     memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
 ) -> Samples:
-    """Return the first stage of a `wds.DataPipeline`, in place of shard list, splitters and tar reader.
+    """Return the first stage of a `wds.DataPipeline`; it replaces shard list, splitters and tar reader.
 
         stage = samples("out/", shuffle="blocks", seed=0, batch_size=64)
         pipeline = wds.DataPipeline(stage, wds.decode("pil"), wds.to_tuple("jpg", "json"), wds.batched(64))
@@ -60,17 +60,16 @@ def samples(
             stage.set_epoch(epoch)
             for batch in loader: ...
 
-    Each worker yields whole steps of `batch_size` samples, every K-th one: with `wds.batched` of
-    the same size, what comes out of the loader are the stream's steps, in order, for any number of
-    workers. A `wds.shuffle` after it would give that up; so would `wds.split_by_node`: ranks and
-    workers are split here already.
+    Each of K workers yields every K-th step of `batch_size` samples: with `wds.batched` of the same size, the
+    loader yields the steps of the stream in order, for any number of workers. Do not add `wds.shuffle`, which
+    changes that order, or `wds.split_by_node`: samples are already divided among ranks and workers.
 
     Args:
-        dataset: A `shardpack.Dataset`, also a view, or where `shardpack.open` finds one.
+        dataset: A `shardpack.Dataset` or a view, or its location for `shardpack.open`.
         shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
             `Dataset.stream`.
-        rank, world_size: Give both or none. None asks torch.distributed if it is initialised, then
-            the environment variables RANK and WORLD_SIZE; else there is one rank.
+        rank, world_size: Give both or none. None: those of torch.distributed if it is initialised, else the
+            environment variables RANK and WORLD_SIZE, else a single rank.
     """
     rank, world_size = find_rank(rank, world_size)
     ds = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
@@ -83,15 +82,15 @@ def samples(
 
 
 def urls(dataset: Dataset | Location) -> list[str]:
-    """Return the shards as `wds.WebDataset` takes them: all of them, in order; also of a view."""
+    """Return the URLs of all shards in order, for `wds.WebDataset`; for a view, those of its dataset."""
     ds = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
     return [ds.shard_url(number) for number in range(len(ds.shards))]
 
 
 class Samples:
-    """Samples as webdataset has them: a dict with `__key__`, `__url__` and the fields' bytes.
+    """Samples in the form of webdataset: a dict of `__key__`, `__url__` and the bytes of the fields.
 
-    Iterating, or calling, it begins the epoch, or goes on where a loaded state says. Made by `samples`.
+    Iterating it, or calling it, begins the epoch or continues from a loaded state. Made by `samples`.
     """
 
     def __init__(self, dataset: Dataset, make_stream: Callable[[], Stream]) -> None:
@@ -99,14 +98,14 @@ class Samples:
         self._shares = WorkerShares(make_stream, find_worker)
 
     def __len__(self) -> int:
-        """Return how many samples this rank gets in a whole epoch."""
+        """Return the number of samples of this rank in a whole epoch."""
         return len(self._shares.stream)
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
         return self._dicts(self._shares.samples())
 
     def __call__(self) -> Iterator[dict[str, Any]]:
-        """Return an iterator; how webdataset asks a first stage."""
+        """Return an iterator; webdataset calls its first stage."""
         return iter(self)
 
     def _dicts(self, found: Iterator[Any]) -> Iterator[dict[str, Any]]:
@@ -119,36 +118,36 @@ class Samples:
         self._shares.set_epoch(epoch)
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
-        """Return the state when `num_batches` batches of `batch_size` have been seen of the newest iteration.
+        """Return the state after you have seen `num_batches` batches of `batch_size` of the newest iteration.
 
-        Batches count from where that iteration began. There is no `state_dict`: stages behind this
-        one hold samples back (`wds.batched` one), so only who takes the batches knows.
+        Batches count from where that iteration began. This class has no `state_dict`, because later stages
+        hold samples back (`wds.batched` does): only the consumer of the batches can count them.
 
         Raises:
-            OptionError: There are fewer batches, or `samples` got no batch size.
+            OptionError: The iteration has fewer batches, or `samples` was given no batch size.
         """
         return self._shares.state_after(num_batches)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration, and only that, begin where a state was taken; see `Stream.load_state_dict`."""
+        """Let the next iteration, and only that one, begin where a state was taken; see `Stream.load_state_dict`."""
         self._shares.load_state_dict(state)
 
 
 class ShardWriter:
-    """Takes the samples that `wds.ShardWriter` takes; leaves a shardpack dataset, indexes and all.
+    """Takes samples as `wds.ShardWriter` does, and writes a shardpack dataset with its indexes.
 
-    Values are encoded by webdataset itself. Unlike there: the caps are hard, a name or a key that readers
-    would cut differently is an error, shards are called `shard-000000.tar` whatever the pattern,
-    and if the block raises nothing is published.
+    webdataset encodes the values. Differences: limits are hard, a field or key that readers would split
+    differently is an error, shards are named `shard-000000.tar` and so on for any pattern, and if the `with`
+    block raises, nothing is published.
 
     Args:
-        pattern: A folder, or a pattern such as "out/train-%06d.tar" of which the folder counts.
-        maxcount: Most samples in a shard.
-        maxsize: Most bytes of a finished shard; a larger sample gets a shard of its own.
-        encoder: As for `wds.TarWriter`: True for encoding by field name, False for bytes only, a
-            dict of encoders, or a function of the sample.
-        verbose: Taken for the sake of old calls; nothing is printed.
-        options: Of `shardpack.ShardWriter`: `rename_keys`, `force`, `allow_oversized`.
+        pattern: A folder, or a pattern such as "out/train-%06d.tar", of which only the folder is used.
+        maxcount: Maximum number of samples per shard.
+        maxsize: Maximum bytes of a finished shard; a larger sample gets a shard of its own.
+        encoder: As for `wds.TarWriter`: True to encode by field name, False for bytes only, a dict of
+            encoders, or a function of the sample.
+        verbose: Accepted so that old calls work; nothing is printed.
+        options: Options of `shardpack.ShardWriter`: `rename_keys`, `force`, `allow_oversized`.
     """
 
     def __init__(
@@ -177,18 +176,18 @@ class ShardWriter:
             self._writer.abort()
 
     def write(self, sample: Mapping[str, Any]) -> None:
-        """Add one sample: `__key__`, and fields by extension; other names that begin with "_" are left out.
+        """Add one sample: `__key__` and the fields; other names that begin with "_" are left out.
 
         Raises:
-            InvalidKeyError: There is no `__key__`, or readers would cut it or a field differently.
-            OptionError: A value is nothing that webdataset encodes for its field.
+            InvalidKeyError: `__key__` is missing, or readers would split it or a field differently.
+            OptionError: webdataset cannot encode a value for its field.
         """
         if "__key__" not in sample:
-            raise InvalidKeyError("a sample without __key__; give it one, unique in the dataset")
+            raise InvalidKeyError("a sample lacks __key__; give it one that is unique in the dataset")
         key = sample["__key__"]
         try:
             encoded = self._encode(dict(sample))
-        except Exception as error:  # encoders raise whatever they like: AssertionError, KeyError, OSError
+        except Exception as error:  # encoders raise anything: AssertionError, KeyError, OSError
             raise OptionError(f"sample cannot be encoded: {type(error).__name__}: {error}", key=str(key)) from error
         self._writer.write(key, {field: value for field, value in encoded.items() if not field.startswith("_")})
 

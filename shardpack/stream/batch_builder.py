@@ -1,10 +1,11 @@
-"""`BatchBuilder`: one batch in the making, from a step's samples to stacked arrays.
+"""`BatchBuilder`: makes one batch, from the samples of a step to stacked arrays.
 
     sample --decode--> fields --transform--> fields            `build_item(i)`: any thread, any order
     images of known size are decoded into the batch itself     each i once
-    all built --replace what is bad--> --stack--> batch         `build()`: once, after all of them
+    all items --replace bad ones--> --stack--> batch           `build()`: once, after all of them
 
-Knows no threads; different `i` touch different memory.
+It has no threads of its own: `stream/loader.py` decides which thread builds which item. Different `i` write to
+different memory.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ _SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has this
 
 @dataclass(frozen=True, slots=True)
 class BatchSpec:
-    """How batches are made of samples.
+    """How samples become batches.
 
     Attributes:
-        fields: What a batch holds; samples that lack one have None there.
-        decoders: By field; others stay bytes.
-        transform: Of the decoded fields, or None.
-        skip: Bad samples are no error.
-        replace: A bad sample is replaced by a good one of its batch; False leaves it out.
-        seed: With the epoch and the sample's position it makes the seed of the transform.
-        epoch: Of the stream.
+        fields: The fields of a batch; the value of a sample that lacks one is None.
+        decoders: Decoders by field; other fields stay bytes.
+        transform: Applied to the decoded fields of each sample, or None.
+        skip: Whether bad samples are skipped instead of raised.
+        replace: Whether a skipped sample is replaced by a good one of its batch; otherwise it is left out.
+        seed: Makes the seed of the transform, with the epoch and the position of the sample.
+        epoch: The epoch of the stream.
     """
 
     fields: tuple[str, ...]
@@ -50,7 +51,15 @@ class BatchSpec:
 
 @dataclass(slots=True)
 class BatchBuilder:
-    """One batch in the making."""
+    """Makes one batch.
+
+    Attributes:
+        spec: How samples become batches.
+        samples: The samples of the step; each is dropped once it is decoded.
+        items: Each sample's fields, or the error that it raised.
+        out_rows: By field, the array of the batch into which items are decoded; only where its shape is known.
+        skipped: (key, reason) of the bad samples, after `build`.
+    """
 
     spec: BatchSpec
     samples: list[Sample | None]
@@ -71,7 +80,7 @@ class BatchBuilder:
                     self.out_rows[name] = out_rows
 
     def build_item(self, i: int) -> None:
-        """Decode and transform one sample; what goes wrong waits for `build`."""
+        """Decode and transform one sample; `build` raises its error, if any."""
         sample, self.samples[i] = self.samples[i], None  # its payloads are not needed any more
         assert sample is not None
         try:
@@ -110,8 +119,8 @@ class BatchBuilder:
         """Return the batch.
 
         Raises:
-            DecodeError: The first sample that is bad, or all of them are.
-            Exception: What the transform raised, first sample first.
+            DecodeError: A sample is bad and not skipped, or all samples are bad.
+            Exception: The transform raised it; the error of the first such sample.
         """
         bad = {i: made for i, made in enumerate(self.items) if isinstance(made, Exception)}
         for error in bad.values():
@@ -127,7 +136,7 @@ class BatchBuilder:
         return self._collated([made for i in rows if isinstance(made := self.items[i], dict)])
 
     def _rows(self, bad: Mapping[int, Exception]) -> list[int]:
-        """Return which sample stands in each row: the next good one, cyclically, where it is bad."""
+        """Return which sample each row holds: in place of a bad one, the next good one, cyclically."""
         count = len(self.items)
         if not self.spec.replace:
             return [i for i in range(count) if i not in bad]

@@ -1,11 +1,11 @@
-"""Samples as they lie in a buffer, and cut out of many buffers at once.
+"""Samples in a buffer, and how samples are cut out of many buffers at once.
 
     buffer   bytes or a map, and bounds (rows, 2 * fields): where each payload begins and ends in it
-    table    the bounds of all blocks at hand, one below the other: a chunk of samples from
-             sixty blocks takes one look-up, not sixty
+    table    the bounds of all kept blocks, one below the other: a chunk of samples from
+             sixty blocks takes one look-up instead of sixty
 
-A sample is cut out when it is handed out: objects made earlier would have left the processor's
-caches by then (2.4 us a sample instead of 1.0, 2 KB samples, 2-core VM).
+A sample is cut when it is handed out: objects made earlier would have left the processor's caches by
+then (2.4 us per sample instead of 1.0, 2 KB samples, 2-core VM).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from shardpack.read.shard_reader import cut_samples, map_view
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.buffer_pool import view_of
 
-SHORT_BYTES = 1 << 20  # payloads whose checksum takes less than 0.1 ms
+SHORT_BYTES = 1 << 20  # the checksum of a shorter payload takes less than 0.1 ms
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,11 +34,11 @@ class BlockBuffer:
     """Samples of one shard in one buffer.
 
     Attributes:
-        buffer: What slices of are bytes: bytes, lent memory, or a map of the whole shard.
+        buffer: Bytes, a pooled buffer, or a map of the whole shard; its slices are bytes.
         bounds: (rows, 2 * fields) begin and end of each payload in `buffer`.
-        fields: Names, in the order of the bounds.
-        num_bytes: Memory that the buffer takes; 0 for a map.
-        keys: Of the shard.
+        fields: Names of the fields, in the order of the bounds.
+        num_bytes: Memory of the buffer; 0 for a map.
+        keys: The keys of the shard.
     """
 
     buffer: Any
@@ -51,7 +51,7 @@ class BlockBuffer:
         return len(self.bounds)
 
     def slice(self, rows: Integers, positions: Integers) -> Iterator[Sample]:
-        """Return some samples, each cut when it is asked for; `BlockTable` cuts those of several blocks."""
+        """Return some samples, each cut when it is asked for; `BlockTable` does so for several blocks."""
         count, bounds = len(rows), self.bounds[rows].T.tolist()
         return cut_samples(
             self.fields, repeat(self.buffer, count), bounds, positions.tolist(), repeat(self.keys, count)
@@ -65,10 +65,10 @@ class BlockTable:
         self.fields = fields
         self._table = np.empty((1024, 2 * len(fields)), np.int64)
         self._used = 0
-        self._rows: dict[Hashable, tuple[int, int]] = {}  # of each block: first row, rows
+        self._rows: dict[Hashable, tuple[int, int]] = {}  # by block: first row, number of rows
 
     def add(self, name: Hashable, bounds: Integers) -> None:
-        """Add a block under a name that is not there yet."""
+        """Add a block under a new name."""
         if self._used + len(bounds) > len(self._table):
             self._compact(len(bounds))
         self._table[self._used : self._used + len(bounds)] = bounds
@@ -79,11 +79,11 @@ class BlockTable:
         return name in self._rows
 
     def drop(self, name: Hashable) -> None:
-        """Forget a block; its rows are reused later."""
+        """Remove a block; its rows are reused later."""
         self._rows.pop(name, None)
 
     def _compact(self, more: int) -> None:
-        """Move what is left to a table with room for as much again and `more`."""
+        """Move the rows in use to a new table, with space for as many again and `more`."""
         left = sum(count for _, count in self._rows.values())
         table = np.empty((2 * (left + more), self._table.shape[1]), np.int64)
         used = 0
@@ -94,7 +94,7 @@ class BlockTable:
         self._table, self._used = table, used
 
     def rows(self, names: Sequence[Hashable], owner: Integers, row: Integers) -> Integers:
-        """Return (n) rows of the table for samples: `owner` tells which of `names` holds each, `row` where in it."""
+        """Return (n): the table row of each sample, given (n) which of `names` holds it and (n) its row there."""
         return np.array([self._rows[name][0] for name in names], np.int64)[owner] + row
 
     def slice(
@@ -103,10 +103,10 @@ class BlockTable:
         """Return samples, each cut when it is asked for.
 
         Args:
-            blocks: That hold them.
-            owner: (n) which of them holds each.
-            rows: (n) of the table; valid until the next `add`.
-            positions: (n) of the samples in the dataset.
+            blocks: The blocks that hold the samples.
+            owner: (n) which block holds each sample.
+            rows: (n) row of each sample in the table, valid until the next `add`.
+            positions: (n) position of each sample in the dataset.
         """
         buffers, keys, owners = [block.buffer for block in blocks], [block.keys for block in blocks], owner.tolist()
         return cut_samples(
@@ -121,20 +121,19 @@ class BlockTable:
 def pack_block(
     shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bool, views: bool = False
 ) -> BlockBuffer | None:
-    """Return samples in one buffer; None where they are better read in other ways.
+    """Return samples in one buffer, or None if another way of reading them is better.
 
-    Costs nothing but a probe where the shard is mapped and in memory, else one request for all of
-    the block.
+    Costs one probe if the shard is mapped and in memory, else one request for the whole block.
 
     Args:
-        shards: That the shard is one of.
-        plan: The samples.
-        max_bytes: What the buffer may take.
-        mapped: Whether to look into a map first, where the store has one.
-        views: Whether payloads in a map are to be views of it.
+        shards: The open shards of the dataset.
+        plan: The samples, all of one shard.
+        max_bytes: Upper limit on the memory of the buffer.
+        mapped: Whether to use a map, if the store has maps and the samples are in memory.
+        views: Whether payloads in a map are views of it.
 
     Raises:
-        CorruptShardError: A payload that is to be verified has not the checksum that the index holds.
+        CorruptShardError: A payload does not match its checksum in the index.
     """
     shard, store = plan.shard, plan.shard.store
     if not plan.fields or not shard.dense:
@@ -145,9 +144,9 @@ def pack_block(
         if map_ is not None and store.is_cached(shard.path, start):
             return BlockBuffer(map_view(map_) if views else map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
     if len(plan.fields) != shard.width or end - start > max_bytes:
-        return None  # a long range would read unwanted fields, or more than a block should hold
+        return None  # the range has unwanted fields, or is longer than a block may be
     if _stored_bytes(plan) < (end - start) // 2:
-        return None  # and here, unwanted samples
+        return None  # the range has mostly unwanted samples
     buffer = store.get_pooled_range(shard.path, start=start, length=end - start)
     store.stats.add_used(plan.num_bytes)
     if shards.verify:
@@ -156,10 +155,10 @@ def pack_block(
 
 
 def _check(plan: ReadPlan, view: memoryview, start: int) -> None:
-    """Compare payloads with their checksums, all in one go.
+    """Compare all payloads with their checksums.
 
-    Short ones hold the interpreter's lock: among threads that want it too, letting go of it for each
-    takes longer than the checksum does (0.2 s of CPU a GB, 110 KB payloads, 2-core VM).
+    Short payloads keep the interpreter's lock: releasing it among threads that wait for it takes longer than
+    the checksum itself (0.2 s of CPU per GB, 110 KB payloads, 2-core VM).
     """
     checksums = plan.shard.index.crc32c
     if checksums is None:
@@ -174,12 +173,12 @@ def _check(plan: ReadPlan, view: memoryview, start: int) -> None:
 
 
 def _stored_bytes(plan: ReadPlan) -> int:
-    """Return what payloads take in their tar, headers and padding included, or a little less."""
+    """Return how many bytes the payloads take in their tar with headers and padding, or a little less."""
     return int((-(-plan.sizes // BLOCK) + 1).sum()) * BLOCK
 
 
 def span(plan: ReadPlan) -> tuple[int, int]:
-    """Return where the first payload of a plan begins in its shard, and where the last one ends."""
+    """Return where in its shard the first payload of a plan begins and the last one ends."""
     return int(plan.starts.min()), int((plan.starts + plan.sizes).max())
 
 

@@ -1,4 +1,4 @@
-"""Hints to a local store about what will be wanted soon: a probe a block, and nothing for what is in memory."""
+"""Hints to a local store about what will be needed soon: one probe per block, and none for what is in memory."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits, coalesce
 
-# Linux takes no more of one hint than the read-ahead window of the disk, 128 KiB by default.
+# Linux reads no more for one hint than the read-ahead window of the disk, 128 KiB by default.
 HINT_BYTES = 128 << 10
 _LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=1 << 40)
 
 
 def prefetch(shards: ShardCache, positions: Integers, fields: tuple[str, ...] | None) -> None:
-    """Tell the store that some samples, which all lie in one shard, will be wanted, unless the first is in memory."""
+    """Tell the store that some samples of one shard will be needed, unless the first of them is in memory."""
     shard = shards.at(int(positions[0]))
-    if fields is None:  # the usual case, without a plan: a tenth of the time
+    if fields is None:  # the usual case: without a plan it takes a tenth of the time
         first = [shard.extent(int(positions[0]))[0]]
     else:
         first = _extents(shard, positions[:1] - shard.first, fields)[0].tolist()
@@ -35,7 +35,7 @@ def prefetch(shards: ShardCache, positions: Integers, fields: tuple[str, ...] | 
 
 
 def _extents(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None) -> tuple[Integers, Integers]:
-    """Return where each row's payloads begin and end; rows that have none of the fields are left out."""
+    """Return where the payloads of each row begin and end; rows without any of the fields are left out."""
     plan = plan_read(shard, rows, fields)
     if not len(plan.owner):
         return plan.starts, plan.starts
@@ -44,6 +44,6 @@ def _extents(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None)
 
 
 def _cut(start: int, length: int) -> Iterator[tuple[int, int]]:
-    """Cut a range into hints."""
+    """Yield a range as hints, (start, length) each."""
     for at in range(start, start + length, HINT_BYTES):
         yield at, min(HINT_BYTES, start + length - at)

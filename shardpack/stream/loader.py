@@ -1,12 +1,12 @@
-"""`Loader`: decoded, stacked batches of a stream, in its exact order whatever the number of threads.
+"""`Loader`: decoded, stacked batches of a stream, in its exact order for any number of threads.
 
     one thread       stream.steps --> samples of a step --> `BatchBuilder`, cut into tasks
-    some threads     tasks: decode, transform; the last one of a step stacks the batch
-    consumer         takes the batches in order; while it works, `prefetch` others are built
+    other threads    decode and transform; the last task of a step stacks the batch
+    consumer         takes the batches in order; meanwhile `prefetch` more are built
 
-Nothing waits for the consumer: a step is read when the consumer has taken an earlier batch. So
-memory is bounded by prefetch + 2 batches, and an iterator that is dropped, or forgotten at the end
-of the program, leaves nothing that hangs.
+No thread waits for the consumer: a step is read when the consumer has taken an earlier batch. So at most
+prefetch + 2 batches are in memory, and an iterator that is dropped, or still open at the end of the program,
+leaves no thread that hangs.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ from shardpack.stream.progress import Progress
 
 Batch = dict[str, Any]
 
-MAX_DEFAULT_THREADS = 8  # more gain little: the interpreter runs one of them at a time between images
-MAX_TASK_SAMPLES = 8  # in one task of a thread: few enough to share a batch evenly
-KEPT_REASONS = 20
+MAX_DEFAULT_THREADS = 8  # more gain little: between images, the interpreter runs one thread at a time
+MAX_TASK_SAMPLES = 8  # per task: so few that threads share a batch evenly
+KEPT_REASONS = 20  # of skipped samples
 
 
 class Steps(Protocol):
-    """What a loader needs of a stream, which knows more."""
+    """The part of a stream that a loader uses."""
 
     @property
     def fields(self) -> tuple[str, ...]: ...
@@ -60,39 +60,34 @@ class Steps(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Skipped:
-    """Bad samples that a loader with `on_error="skip"` has passed over, in batches handed out.
+    """The bad samples that a loader with `on_error="skip"` has skipped, in the batches handed out.
 
     Attributes:
-        num_samples: How many.
-        first: (key, reason) of the first few.
+        num_samples: Number of bad samples.
+        first: (key, reason) of the first of them.
     """
 
     num_samples: int = 0
     first: tuple[tuple[str, str], ...] = ()
 
     def plus(self, more: Sequence[tuple[str, str]]) -> Skipped:
-        """Return the sum."""
-        room = KEPT_REASONS - len(self.first)
-        return Skipped(self.num_samples + len(more), (*self.first, *more[:room]))
+        """Return these and more bad samples."""
+        num_missing = KEPT_REASONS - len(self.first)
+        return Skipped(self.num_samples + len(more), (*self.first, *more[:num_missing]))
 
 
 class Loader:
     """An iterable over batches, each a dict from field to array or list; made by `Dataset.loader` and `Stream.loader`.
 
-    Iterating again gives the same epoch again, until `set_epoch`. `state_dict` counts the batches
-    handed out, not those being built. Threads live as long as an iterator: they end when it is
-    exhausted, dropped or closed, also by an exception.
+    Iterating again repeats the epoch, until `set_epoch`. `state_dict` counts the batches handed out, not those
+    being built. The threads of an iterator end when it is exhausted, dropped or closed, also by an exception.
 
     Attributes:
         skipped: How many bad samples were left out or replaced, and why.
         undecoded: Names of the fields that stay bytes, because nothing decodes them or it was not asked for.
     """
 
-    def __init__(
-        self,
-        stream: Steps,
-        options: LoaderOptions,
-    ) -> None:
+    def __init__(self, stream: Steps, options: LoaderOptions) -> None:
         decoders = options.decoders(stream.fields)
         transform, threads, prefetch = options.transform, options.threads, options.prefetch
         self._on_error = one_of("on_error", options.on_error, ("raise", "skip"))
@@ -110,18 +105,18 @@ class Loader:
         self.undecoded = tuple(field for field in stream.fields if field not in decoders)
 
     def __len__(self) -> int:
-        """Return how many batches this rank gets in an epoch; the same for all ranks, but see `tail`."""
+        """Return the number of batches of this rank in an epoch: the same for all ranks, except with tail="exact"."""
         ours = self._stream.rank_slice
         return ours.partitioning.full_steps if self._drop_last else ours.num_steps
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration gives."""
+        """The epoch of the next iteration."""
         return self._stream.epoch
 
     @property
     def batch_size(self) -> int:
-        """Samples in a batch of this rank."""
+        """Samples per batch of this rank."""
         return self._stream.rank_slice.batch_size
 
     def set_epoch(self, epoch: int) -> None:
@@ -132,19 +127,19 @@ class Loader:
             self._progress = Progress(0)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what follows the batches of the newest iterator; valid for every rank, and for streams.
+        """Return the state after the batches of the newest iterator; valid for every rank, and for streams.
 
-        Before any iterator, and after `set_epoch` or `load_state_dict`: where the next one begins.
+        Before the first iterator, and after `set_epoch` or `load_state_dict`: the state where the next one begins.
         """
         return self._stream.state_at(self._progress.taken)
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration begin where a state was taken; see `Stream.load_state_dict`.
 
-        A state of a stream may lie within a batch: the first one is then what is left of it.
+        The state of a stream may be in the middle of a batch: the first batch is then the rest of it.
 
         Raises:
-            OptionError: The state is of other data or options; nothing of it is applied then.
+            OptionError: The state belongs to other data or options. The loader is unchanged.
         """
         self._stream.load_state_dict(state)
         self._progress = Progress(self._stream.resume_at)
@@ -166,7 +161,7 @@ class Loader:
             seed=stream.shuffle.seed,
             epoch=self.epoch,
         )
-        over = begin >= len(ours)  # a step may be left out as a whole: its other ranks have more
+        over = begin >= len(ours)  # the last step may be empty here, while other ranks have more
         return self._batches(spec, steps, progress, range(0) if over else range(first, len(self)))
 
     def _batches(
@@ -200,7 +195,7 @@ class Loader:
                 del batch
 
     def _start(self, builder: BatchBuilder, threads: DaemonThreads) -> Future[tuple[Batch, BatchBuilder]]:
-        """Let the threads build a batch; whoever builds its last part stacks it."""
+        """Let the threads build a batch; the thread that builds its last part stacks it."""
         count, step = len(builder.samples), self._task_samples
         firsts = range(0, count, step) or range(1)
         done: Future[tuple[Batch, BatchBuilder]] = Future()
@@ -215,7 +210,7 @@ class Loader:
                     if left[0]:
                         return
                 done.set_result((builder.build(), builder))
-            except BaseException as error:  # noqa: BLE001 -- the consumer raises it
+            except BaseException as error:  # noqa: BLE001 -- raised in the consumer's thread
                 with suppress(InvalidStateError):  # another part has failed already
                     done.set_exception(error)
 

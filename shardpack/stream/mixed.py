@@ -3,8 +3,8 @@
     numbers of a rank's samples --rank slice--> (partition, n) --schedule--> (dataset, number within it)
       --its epochs, one reader each--> samples, taken from the readers in the schedule's order
 
-A partition of the mix takes from the same partition of every dataset, so a rank reads blocks that no
-other rank reads, and the global batches do not depend on the world size. The arithmetic is in `order/mixture.py`.
+A partition of the mix has samples of the same partition of every dataset. So each rank reads blocks that no other
+rank reads, and the global batches do not depend on the world size. The arithmetic is in `order/mixture.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from shardpack.stream.stream import Stream
 from shardpack.stream.stream_input import Streamable, StreamInput
 
 STOPS = ("first", "all")
-SAMPLES_PER_PARTITION = 64  # of the smallest dataset at least, where nobody says how many partitions there are
+SAMPLES_PER_PARTITION = 64  # of the smallest dataset, at least, unless the caller chooses the partitions
 
 _Scheduled = tuple[Integers, Integers, Integers]  # (n) dataset, partition, and number in that dataset's partition
 
@@ -60,7 +60,7 @@ class MixPart:
 
 @dataclass(frozen=True, eq=False)
 class MixedEpochs:
-    """The epochs of several datasets, as `Epochs` has them.
+    """The `Epochs` of several datasets.
 
     Attributes:
         datasets: The datasets.
@@ -267,32 +267,32 @@ def mix(
     fields: Sequence[str] | None = None,
     memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
 ) -> MixedStream:
-    """Return a stream that takes its samples from several datasets, in fixed proportions.
+    """Return a stream of samples from several datasets, in fixed proportions.
 
-    Which dataset the n-th sample is from is arithmetic: any stretch of the stream holds the
-    weights but for a sample or two. `sample.source` is the number of its dataset. Every dataset has
-    an order of its own, also one that is given twice. Views (`ds.select(...)`) mix as well.
+    The dataset of the n-th sample is computed: any stretch of the stream has the proportions of the weights, to
+    within a sample or two. `sample.source` is the number of its dataset. Each dataset has an order of its own,
+    even one that is given twice. Views (`ds.select(...)`) can be mixed too.
 
     Args:
-        datasets: Datasets and their weights: positive numbers of any sum. A list of pairs, where
-            the same object comes twice.
+        datasets: Datasets and their weights, positive numbers of any sum. Use a list of pairs to give
+            the same object twice.
         seed: Any integer.
-        stop: When an epoch ends. "first": before any dataset would begin again, so no sample comes
-            twice but for padding. "all": when each has been through at least once; the shorter ones
-            go on with their next epoch, in another order. Both begin anew in the mix's next epoch.
-            A number: after so many samples, over all ranks; the next epoch goes on from there.
-        shuffle: As `Dataset.stream` takes it, for each dataset by itself.
+        stop: When an epoch ends. "first": before any dataset would begin again, so that no sample repeats
+            except for padding. "all": when each dataset was read at least once; shorter ones continue
+            with their next epoch, in another order. With both, the next epoch of the mix begins every
+            dataset anew. A number: after this many samples, over all ranks; the next epoch continues there.
+        shuffle: See `Dataset.stream`; each dataset is shuffled by itself.
         rank, world_size, batch_size: See `Dataset.stream`.
-        partitions: See `Dataset.stream`; by default no more than leave 64 samples of the smallest
-            dataset to each, as an epoch that ends with the first leaves out up to one a partition.
-        tail: "pad" or "drop", for what ranks cannot share alike.
+        partitions: Default: as for `Dataset.stream`, but so few that each partition has 64 samples of the
+            smallest dataset; with stop="first", an epoch leaves out up to one sample per partition.
+        tail: "pad" or "drop"; see `Dataset.stream`.
         block_bytes, window_blocks: See `Dataset.stream`; each dataset has windows of its own.
-        fields: Read only these; every dataset must have them.
-        memory_bytes: See `Dataset.stream`; of all datasets together.
+        fields: The fields to read; every dataset must have them. None for all.
+        memory_bytes: See `Dataset.stream`; for all datasets together.
 
     Raises:
-        OptionError: An option is out of range, or they do not fit together.
-        FieldNotFoundError: A dataset has no such field.
+        OptionError: An option is out of range, or options contradict each other.
+        FieldNotFoundError: A dataset lacks one of the fields.
 
     Example:
         >>> stream = shardpack.mix([(ds, 3), (ds, 1)], seed=0, stop="all")

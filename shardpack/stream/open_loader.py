@@ -1,4 +1,4 @@
-"""`open_loader`: the method `loader` of datasets and views, a stream and the loader of it in one call."""
+"""`open_loader`: the method `loader` of datasets and views, which makes a stream and its loader in one call."""
 
 from __future__ import annotations
 
@@ -41,37 +41,37 @@ def open_loader(
 ) -> Loader:
     """Return an iterable over decoded batches: threads read, decode, transform and stack ahead of you.
 
-    A batch is a dict: `"__key__"`, a list of keys, and the fields. Arrays, tensors and numbers that
-    are alike become one contiguous array (`cls`: int64); anything else a list, None where a sample
+    A batch is a dict of `"__key__"`, a list of keys, and the fields. Arrays, tensors and numbers of one shape and
+    type become one contiguous array (`cls`: int64); other values become a list, with None where a sample
     lacks the field. Order, ranks and resuming are those of `stream`. A mix has a loader too:
     `shardpack.mix(..., batch_size=64).loader(decode="rgb8")`.
 
     Args:
-        batch_size: Samples in a batch of this rank.
+        batch_size: Samples per batch of this rank.
         decode: None leaves bytes. A name of webdataset's for all images: "rgb8" (uint8 H x W x 3),
-            "rgb" (float32, 0..1), "torchrgb" (tensor 3 x H x W), "pil" (the mode as stored), and
+            "rgb" (float32, 0..1), "torchrgb" (tensor 3 x H x W), "pil" (in the stored mode), and
             "l8", "rgba8" and so on. Or a mapping from field to such a name, to a function of the
             payload, or to None. Labels (json, txt, cls, npy) are then decoded too.
-        size: (height, width), or one number, to resize images to; decoded straight into the batch.
-        min_size: Leave images larger than this: for a transform that crops.
-        reduced: Let JPEGs be decoded at a half, a quarter, an eighth where `size` or `min_size` allow.
-        exif_transpose: Turn images as their EXIF data say; left as stored by default.
-        fast_jpeg: Use simplejpeg (the extra fast-jpeg) if it is installed.
-        transform: Function of one sample's decoded fields, a dict with "__key__" and "__seed__" (the
-            same in every run, for random numbers) to the dict that is stacked. Runs in threads.
-        threads: That decode; by default as many as CPUs, at most 8. One more reads.
-        prefetch: Batches made ahead of the one you hold; 2 by default, more for very small ones.
-        on_error: "raise" a DecodeError that names the sample; or "skip" it, and count it in `skipped`:
-            it is replaced by the next good sample of the batch, so that ranks stay equal (with
+        size: (height, width), or one number for both; images are resized and decoded directly into the batch.
+        min_size: Decode images no smaller than this, for a transform that crops.
+        reduced: Whether to decode JPEGs at 1/2, 1/4 or 1/8 of their size where `size` or `min_size` allows it.
+        exif_transpose: Whether to rotate images as their EXIF data say.
+        fast_jpeg: Whether to use simplejpeg (the extra fast-jpeg) if it is installed.
+        transform: Function from one sample's decoded fields to the dict that is stacked. It gets a dict with
+            "__key__" and "__seed__" (the same in every run, for random numbers), and runs in threads.
+        threads: Number of threads that decode; by default the number of CPUs, at most 8. One more thread reads.
+        prefetch: Batches built ahead of the one you hold; by default 2, or more for very small batches.
+        on_error: "raise" a DecodeError that names the bad sample, or "skip" it and count it in `skipped`. A
+            skipped sample is replaced by the next good one of its batch, so that ranks stay equal (with
             tail="exact" the batch is shorter). A transform may raise DecodeError to reject a sample.
         drop_last: Leave out the last step if it is shorter, over all ranks.
-        fields: Read only these.
+        fields: The fields to read; None for all.
         shuffle, seed, rank, world_size, tail, partitions, block_bytes, window_blocks, memory_bytes: See `stream`.
 
     Raises:
-        OptionError: An option is out of range, or they do not fit together.
-        FieldNotFoundError: No sample of the dataset has this field.
-        MissingDependencyError: The decoding name needs torch, which is not installed.
+        OptionError: An option is out of range, or options contradict each other.
+        FieldNotFoundError: No sample of the dataset has one of the fields.
+        MissingDependencyError: The name of a decoder needs torch, which is not installed.
     """
     stream = StreamOptions(
         shuffle=shuffle, seed=seed, rank=rank, world_size=world_size,

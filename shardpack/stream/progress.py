@@ -1,12 +1,12 @@
-"""How far an iterator is: each has its own, so that one which is still read does not count for a newer one."""
+"""How far an iterator is: each has its own, so that an older one still in use does not affect a newer one."""
 
 from __future__ import annotations
 
 
 class Progress:
-    """How many samples an iterator has handed out, those before its start included.
+    """The number of samples that an iterator has handed out, including those before its start.
 
-    Whoever gives out iterators keeps the progress of the newest, and makes states of that.
+    The object that makes iterators keeps the progress of the newest one, and makes states from it.
     """
 
     __slots__ = ("taken",)

@@ -1,10 +1,10 @@
-"""`Stream`: what one rank gets of an epoch, in any order, resumable at any sample.
+"""`Stream`: one rank's share of an epoch, in any order, resumable at any sample.
 
     numbers of samples --rank slice--> (partition, offset) --epoch order--> items --view--> positions
       --planner--> chunks, and what to read for them --reader--> samples
 
-All but the last arrow is arithmetic in `order/`; nothing is read to know the order, and nothing is
-replayed to resume.
+All but the last arrow is arithmetic (`order/`): the order is known without reading a sample, and a stream resumes
+without replaying one.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from shardpack.stream.stream_input import Streamable
 
 
 class Stream:
-    """An iterable over what one rank gets of an epoch; made by `Dataset.stream`.
+    """An iterable over one rank's share of an epoch; made by `Dataset.stream`.
 
-    Iterating again gives the same epoch again from its start, until `set_epoch`. `state_dict` says
-    how far the newest iterator is; `load_state_dict` lets the next one begin there. An iterator
-    may be dropped at any point: its threads end with the requests that are under way. Memory: of a
-    local dataset a chunk of samples, about 4 MiB or the largest sample, and with "blocks" what is not in
-    the page cache; of a remote one what is read ahead. `memory_bytes` bounds both.
+    Iterating again repeats the epoch from its start, until `set_epoch`. `state_dict` tells how far the newest
+    iterator is; `load_state_dict` lets the next one begin there. An iterator may be dropped at any point: its
+    threads end with the requests in progress. Memory: for a local dataset one chunk of samples, which is about
+    4 MiB or the largest sample, and with "blocks" what is not in the page cache; for a remote dataset what is
+    read ahead. `memory_bytes` limits both.
 
-    Callers that fetch before their consumer asks (workers, loaders) take `steps`, count what the
-    consumer has seen, and let `state_at` make the state.
+    Callers that fetch before their consumer asks (workers, loaders) use `steps`, count what the consumer has
+    seen, and let `state_at` make the state.
     """
 
     def __init__(self, epochs: Epochs, options: StreamOptions | None = None) -> None:
@@ -66,30 +66,30 @@ class Stream:
             partitions, global_batch, tail, rank=self._rank, world_size=self._world_size
         )
 
-    # What it gives
+    # Lengths and options
 
     def __len__(self) -> int:
-        """Return how many samples this rank gets in an epoch: exact, the same for all ranks but with "exact"."""
+        """Return the exact number of samples of this rank in an epoch: the same for all ranks, except with "exact"."""
         return len(self._slice)
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration gives."""
+        """The epoch of the next iteration."""
         return self._epoch
 
     @property
     def batch_size(self) -> int:
-        """Samples that this rank takes in a step."""
+        """Samples of this rank per step."""
         return self._slice.batch_size
 
     @property
     def epochs(self) -> Epochs:
-        """What it iterates over."""
+        """The epochs of the dataset or mix."""
         return self._epochs
 
     @property
     def rank_slice(self) -> RankSlice:
-        """What of each epoch is this rank's."""
+        """This rank's share of each epoch."""
         return self._slice
 
     @property
@@ -99,34 +99,34 @@ class Stream:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """Names of the fields that its samples may have, sorted."""
+        """Names of the fields that the samples may have, sorted."""
         return self._epochs.fields
 
     @property
     def has_batch_size(self) -> bool:
-        """Whether it knows how many samples a rank takes in a step."""
+        """Whether the stream was given a batch size."""
         return self._batch_size is not None
 
     @property
     def num_steps(self) -> int:
-        """Steps of this rank in an epoch; the last one may be shorter."""
+        """Number of steps of this rank in an epoch; the last one may be shorter."""
         return self._slice.num_steps
 
     @property
     def resume_at(self) -> int:
-        """How many samples of this rank the next iteration leaves out, because a loaded state says so."""
+        """Samples of this rank before the point where the next iteration begins, given by a loaded state."""
         return self._resume_at
 
     @property
     def resume_step(self) -> int:
-        """The step in which the next iteration begins: its first `resume_at % batch_size` samples are left out."""
+        """The step in which the next iteration begins, without its first `resume_at % batch_size` samples."""
         return self._resume_at // self._slice.batch_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration, numbered from 0; it begins at its start.
+        """Let the next iteration begin at the start of an epoch, numbered from 0.
 
-        Setting the epoch that is set already changes nothing: the usual loop over epochs may call
-        it after `load_state_dict` and still resume in the middle.
+        Setting the current epoch changes nothing, so that the usual loop over epochs may call this after
+        `load_state_dict` and still resume in the middle.
         """
         epoch = as_integer("epoch", epoch, minimum=0)
         if epoch != self._epoch:
@@ -134,7 +134,7 @@ class Stream:
             self.rewind()
 
     def rewind(self) -> None:
-        """Forget a resume point: the next iteration begins at the start of the epoch."""
+        """Let the next iteration begin at the start of the epoch."""
         self._resume_at, self._progress = 0, Progress(0)
 
     # Iteration
@@ -146,9 +146,9 @@ class Stream:
 
     def _counted(self, parts: Parts, rank_slice: RankSlice, progress: Progress) -> Iterator[Sample]:
         taken = progress.taken
-        with closing(parts):  # with an error in a part, too
+        with closing(parts):  # also after an error in a part
             for part in parts:
-                for taken, sample in enumerate(part, start=taken + 1):  # noqa: B020 - it goes on counting
+                for taken, sample in enumerate(part, start=taken + 1):  # noqa: B020 - counting continues
                     progress.taken = taken
                     yield sample
         progress.taken = rank_slice.end
@@ -156,11 +156,11 @@ class Stream:
     def steps(self, first: int = 0, *, stride: int = 1, views: bool = False) -> Generator[list[Sample], None, None]:
         """Yield whole steps of this epoch, each a list: first, first + stride, and so on.
 
-        Worker k of K takes `steps(stream.resume_step + k, stride=K)`. Counts nothing and forgets no
-        resume point: `state_at` and `rewind` are the caller's.
+        Worker k of K uses `steps(stream.resume_step + k, stride=K)`. The progress and the resume point of the
+        stream do not change: the caller uses `state_at` and `rewind`.
 
         Args:
-            first: Number of the first step, from 0; none are left from `num_steps` on.
+            first: Number of the first step, from 0; from `num_steps` on, nothing is yielded.
             stride: Distance to the next step, at least 1.
             views: Give payloads that are in a map as views of it, not as bytes: for a caller that copies them.
         """
@@ -216,19 +216,19 @@ class Stream:
     # Resuming
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the newest iterator is, as a dict that JSON can hold; valid for every rank.
+        """Return where the newest iterator is, as a dict for JSON; valid for every rank.
 
-        Before any iterator, and after `set_epoch` or `load_state_dict`: where the next one begins.
-        At the end of an epoch: its end, so that a stream resumed from it has nothing left of it.
+        Before the first iterator, and after `set_epoch` or `load_state_dict`: where the next one begins.
+        At the end of an epoch: its end, so that a stream resumed from it yields no more of that epoch.
         """
         return self.state_at(self._progress.taken)
 
     def state_at(self, rank_samples: int) -> dict[str, Any]:
-        """Return the state of this epoch when each rank's consumer has seen `rank_samples` samples.
+        """Return the state of this epoch after the consumer of each rank has seen `rank_samples` samples.
 
         Args:
-            rank_samples: From the start of the epoch, those before a resume point included. More
-                than `len(self)` says that the epoch is over (with "exact", for longer ranks too).
+            rank_samples: Number of samples from the start of the epoch, including those before a resume point.
+                More than `len(self)` means that the epoch is over (with "exact", for longer ranks too).
         """
         return self._state_at(as_integer("rank_samples", rank_samples, minimum=0)).as_dict()
 
@@ -251,52 +251,52 @@ class Stream:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Let the next iteration begin where a state was taken, by any rank, at any world size.
 
-        Partitions, window and global batch are those of the state. At another world size, one that
-        divides the partitions, the state must be that of a whole step: all ranks have then taken whole batches.
+        The state brings partitions, window and global batch. Another world size must divide the partitions,
+        and the state must then be between two steps, where all ranks have taken whole batches.
 
         Raises:
-            OptionError: The state is of other data or options, or does not fit this world size.
-                Nothing of it is applied then.
+            OptionError: The state belongs to other data or options, or does not fit this world size.
+                The stream is unchanged.
         """
-        found = parse_state(state)
-        check_same_order(found, self._state_at(0))
-        self._check_asked(found)
-        epochs = self._epochs.with_window(found.window_blocks)
-        rank_slice = self._slice_of(found.partitions, found.global_batch, found.tail, epochs)
-        taken = self._translate(found, rank_slice)
-        self._epochs, self._slice, self._epoch = epochs, rank_slice, found.epoch
+        saved = parse_state(state)
+        check_same_order(saved, self._state_at(0))
+        self._check_asked(saved)
+        epochs = self._epochs.with_window(saved.window_blocks)
+        rank_slice = self._slice_of(saved.partitions, saved.global_batch, saved.tail, epochs)
+        taken = self._translate(saved, rank_slice)
+        self._epochs, self._slice, self._epoch = epochs, rank_slice, saved.epoch
         self._progress, self._resume_at = Progress(taken), taken
 
-    def _check_asked(self, found: StreamState) -> None:
-        if self._partitions_asked not in (None, found.partitions):
+    def _check_asked(self, saved: StreamState) -> None:
+        if self._partitions_asked not in (None, saved.partitions):
             raise OptionError(
-                f"state has {found.partitions} partitions, asked for {self._partitions_asked}; "
+                f"state has {saved.partitions} partitions, asked for {self._partitions_asked}; "
                 "leave partitions out, or start the epoch again"
             )
         own = self._epochs.shuffle.window_blocks
-        if self._keeps_window and own != found.window_blocks:
+        if self._keeps_window and own != saved.window_blocks:
             raise OptionError(
-                f"state has window_blocks of {found.window_blocks}, asked for {own}; "
+                f"state has window_blocks of {saved.window_blocks}, asked for {own}; "
                 "leave window_blocks out, or start the epoch again"
             )
-        if self._batch_size is not None and self._batch_size * self._world_size != found.global_batch:
+        if self._batch_size is not None and self._batch_size * self._world_size != saved.global_batch:
             raise OptionError(
-                f"state has a global batch of {found.global_batch}, asked for {self._batch_size} * {self._world_size}; "
+                f"state has a global batch of {saved.global_batch}, asked for {self._batch_size} * {self._world_size}; "
                 "choose batch_size so that the product is the same"
             )
 
-    def _translate(self, found: StreamState, rank_slice: RankSlice) -> int:
-        """Return how many samples this rank has taken when every rank of `found` took `rank_samples`."""
-        then = replace(rank_slice, rank=0, world_size=found.world_size)
-        if found.rank_samples > then.end:
-            raise OptionError(f"state is beyond the epoch: {found.rank_samples} samples of at most {then.end} taken")
-        if found.world_size == self._world_size or found.rank_samples == then.end:
-            return min(found.rank_samples, len(rank_slice)) if found.rank_samples < then.end else len(rank_slice)
-        step, within = divmod(found.rank_samples, then.batch_size)
+    def _translate(self, saved: StreamState, rank_slice: RankSlice) -> int:
+        """Return how many samples this rank has taken if each rank of a state took `rank_samples`."""
+        then = replace(rank_slice, rank=0, world_size=saved.world_size)
+        if saved.rank_samples > then.end:
+            raise OptionError(f"state is beyond the epoch: {saved.rank_samples} samples of at most {then.end} taken")
+        if saved.world_size == self._world_size or saved.rank_samples == then.end:
+            return min(saved.rank_samples, len(rank_slice)) if saved.rank_samples < then.end else len(rank_slice)
+        step, within = divmod(saved.rank_samples, then.batch_size)
         if within:
             raise OptionError(
                 f"state was taken within a step ({within} of {then.batch_size} samples); "
-                f"resume at world size {found.world_size}, or take states between batches"
+                f"resume at world size {saved.world_size}, or take states between batches"
             )
         return rank_slice.step_bounds(step)[0]
 

@@ -1,10 +1,10 @@
-"""`WorkerShares`: a stream whose steps are shared out to the worker processes of a DataLoader.
+"""`WorkerShares`: a stream whose steps are divided among the worker processes of a DataLoader.
 
-    main process    set_epoch, load_state_dict --`Shared`--> every worker, persistent ones too
+    main process    set_epoch, load_state_dict --`Shared`--> every worker, including persistent ones
     worker k of K   steps first + k, first + k + K, ...; a DataLoader takes from its workers in turn,
-                    so that what comes out of it are the stream's steps, in order
+                    so that it yields the steps of the stream in order
 
-What the PyTorch and the webdataset edge share; knows neither. How to find the worker is handed in.
+Used by the PyTorch and the webdataset edge, and independent of both: the caller tells how to find the worker.
 """
 
 from __future__ import annotations
@@ -27,18 +27,18 @@ _PER_WORKER = -1
 
 
 class Shared(ctypes.Structure):
-    """What all processes of a DataLoader see; no lock: each number has one writer at a time, or all write the same.
+    """Memory shared by all processes of a DataLoader. No lock: a number has one writer, or all write the same value.
 
     Attributes:
-        epoch, partitions, global_batch, window_blocks: The order; written by the main process, between iterations.
-        resume_at: Samples that the next iteration leaves out; by the main process.
-        began_at: Samples that the newest iteration left out, or `_PER_WORKER` if each worker had a state of
-            its own; by whoever iterates.
-        whole_steps: Whether the newest iteration gives steps, the first perhaps what is left of one, or
-            samples, which a DataLoader then makes batches of; by whoever iterates.
-        used_by: Which iteration of workers, the first since the main process wrote, uses `resume_at`
-            up; 0 for none; by the workers.
-        has_used: Whether worker k has done so; by worker k.
+        epoch, partitions, global_batch, window_blocks: The order. Written by the main process, between iterations.
+        resume_at: Samples before the point where the next iteration begins. Written by the main process.
+        began_at: Samples before the point where the newest iteration began, or `_PER_WORKER` if each worker had
+            a state of its own. Written by the processes that iterate.
+        whole_steps: Whether the newest iteration yields steps, the first of which may be the rest of a step, or
+            samples, which a DataLoader puts into batches. Written by the processes that iterate.
+        used_by: The iteration of workers that starts at `resume_at`, the first since the main process wrote;
+            0 for none. Written by the workers.
+        has_used: Whether worker k has started at `resume_at`. Written by worker k.
     """
 
     _fields_ = (
@@ -68,8 +68,8 @@ class Worker:
     """One worker process of a DataLoader.
 
     Attributes:
-        number, of: Worker `number` of `of`.
-        iteration: Any number, the same in all workers that were started together.
+        number, of: Number of the worker, from 0, and how many there are.
+        iteration: Any number that is the same in all workers started together.
     """
 
     number: int
@@ -78,24 +78,25 @@ class Worker:
 
     @property
     def together(self) -> int:
-        """What workers that iterate together have in common; never 0."""
+        """A number that workers of the same iteration have in common; never 0."""
         return hash((self.iteration, self.of)) >> 1 | 1
 
 
 class WorkerShares:
-    """One rank's stream for a DataLoader: shared with its workers, resumable, exact in all of them.
+    """One rank's stream for a DataLoader: divided among its workers, and resumable.
 
-    Pickles; what a DataLoader passes to its workers, by any start method, stays connected to this
-    one. Other copies begin as this one is and go their own way.
+    Pickles. Copies that a DataLoader passes to its workers, by any start method, stay connected to this object;
+    other copies begin in the same state and are independent.
 
     Args:
-        make_stream: Returns the stream, the same every time; pickles, such as a `functools.partial`.
-        find_worker: Returns this process's worker, or None in the main process; a plain function.
-        shared: The memory of another one, to follow that.
+        make_stream: Returns the same stream every time; pickles, such as a `functools.partial`.
+        find_worker: Returns the worker of this process, or None in the main process; a plain function.
+        shared: The memory of another object, to stay connected to it.
 
     Attributes:
-        make_stream, shared: As given, or made.
-        stream: The stream, as this process sees it.
+        make_stream: As given.
+        shared: As given, or new.
+        stream: The stream of this process.
     """
 
     def __init__(
@@ -106,8 +107,8 @@ class WorkerShares:
     ) -> None:
         self.make_stream, self._find_worker = make_stream, find_worker
         self.stream = make_stream()
-        self._progress = Progress(0)  # of this process's newest iterator: samples before the one that comes next
-        self._own: int | None = None  # where this worker alone begins
+        self._progress = Progress(0)  # of the newest iterator of this process
+        self._own: int | None = None  # where this worker begins, from a state of its own
         self._epoch_after: int | None = None
         if shared is None:
             self.shared = RawValue(Shared)
@@ -117,7 +118,7 @@ class WorkerShares:
             self._follow()
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if multiprocessing.context.get_spawning_popen() is None:  # no worker is being started: memory cannot go along
+        if multiprocessing.context.get_spawning_popen() is None:  # not for a worker: memory cannot be passed on
             return _copied, (self.make_stream, self._find_worker, bytes(self.shared))
         return WorkerShares, (self.make_stream, self._find_worker, self.shared)
 
@@ -125,11 +126,11 @@ class WorkerShares:
 
     @property
     def epoch(self) -> int:
-        """The epoch that the next iteration gives."""
+        """The epoch of the next iteration."""
         return self.shared.epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration, in workers that are already running too; see `Stream.set_epoch`."""
+        """Choose the epoch of the next iteration, also in running workers; see `Stream.set_epoch`."""
         self._epoch_after = None
         before = self.stream.epoch
         self.stream.set_epoch(epoch)
@@ -138,12 +139,12 @@ class WorkerShares:
             self._publish()
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Let the next iteration begin where a state was taken; as `Stream.load_state_dict`, at any number of workers.
+        """Let the next iteration begin where a state was taken; as `Stream.load_state_dict`, for any number of workers.
 
-        In a worker: a state that this worker gave, or any of a main process.
+        A worker takes states of its own, and all states of main processes.
 
         Raises:
-            OptionError: The state is of other data or options, or of another worker.
+            OptionError: The state belongs to other data or options, or to another worker.
         """
         worker = self._find_worker()
         if worker is None:
@@ -153,7 +154,7 @@ class WorkerShares:
                 )
             epoch = self.shared.epoch
             self.stream.load_state_dict(state)
-            # A StatefulDataLoader loads what was the end of an epoch late, after set_epoch, and begins anew at once.
+            # A StatefulDataLoader loads the end of an epoch late, after set_epoch, and starts the next epoch at once.
             self._epoch_after = epoch if self.stream.resume_at >= len(self.stream) else None
             self._publish()
             return
@@ -171,10 +172,10 @@ class WorkerShares:
         self._progress = Progress(self._own)
 
     def state_dict(self) -> dict[str, Any]:
-        """Return where the newest iterator of this process is; in a worker, where this worker is.
+        """Return where the newest iterator of this process is.
 
         Raises:
-            OptionError: Workers are reading: only their consumer knows what it has seen.
+            OptionError: Workers are reading, so that only their consumer knows what it has seen.
         """
         worker = self._find_worker()
         if worker is not None:
@@ -188,17 +189,18 @@ class WorkerShares:
         return self.stream.state_at(self._progress.taken)
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
-        """Return the state when `num_batches` batches of the newest iteration have been seen.
+        """Return the state after the consumer has seen `num_batches` batches of the newest iteration.
 
         Raises:
-            OptionError: There are fewer, or no batch size to count in, or each worker has a state of its own.
+            OptionError: The iteration has fewer batches, the stream has no batch size, or each worker has a
+                state of its own.
         """
         began, size = self.shared.began_at, self.stream.batch_size
         if not self.stream.has_batch_size:
             raise OptionError("to count in batches, the dataset must know their size; give it batch_size")
         if began == _PER_WORKER:
             raise OptionError("a StatefulDataLoader keeps this state; take its state_dict()")
-        # Steps end at multiples of their size wherever the first began; batches that a DataLoader makes do not.
+        # Steps end at multiples of their size, wherever the first one began; batches made by a DataLoader do not.
         first = began - began % size if self.shared.whole_steps else began
         most = -(-(len(self.stream) - first) // size) if began < len(self.stream) else 0
         if not 0 <= num_batches <= most:
@@ -211,11 +213,11 @@ class WorkerShares:
     # In any process
 
     def samples(self) -> Iterator[Sample]:
-        """Return an iterator over this process's samples: whole steps, one after the other."""
+        """Return an iterator over the samples of this process's steps."""
         return self._samples(*self._begin())
 
     def steps(self) -> Iterator[list[Sample]]:
-        """Return an iterator over this process's steps."""
+        """Return an iterator over the steps of this process."""
         return self._steps(*self._begin(whole_steps=True))
 
     def _samples(self, worker: Worker, progress: Progress) -> Iterator[Sample]:
@@ -231,7 +233,7 @@ class WorkerShares:
             yield step[skip:]
 
     def _numbered(self, worker: Worker, begin: int) -> Iterator[tuple[int, int, list[Sample]]]:
-        """Yield (number of the step, how many of its samples to leave out, the step)."""
+        """Yield (number of the step, how many of its first samples to leave out, the step)."""
         if begin >= len(self.stream):
             return
         first, skip = divmod(begin, self.stream.batch_size)
@@ -244,7 +246,7 @@ class WorkerShares:
         return (step + worker.of) * self.stream.batch_size
 
     def _begin(self, *, whole_steps: bool = False) -> tuple[Worker, Progress]:
-        """Return this worker and where it begins: called at `iter`, not at the first `next`."""
+        """Return this worker and where it begins; must be called at `iter`, not at the first `next`."""
         worker, shared = self._find_worker(), self.shared
         shared.whole_steps = whole_steps
         if worker is None:
@@ -255,7 +257,7 @@ class WorkerShares:
             shared.began_at = begin
             if self._epoch_after is not None:
                 shared.epoch, self._epoch_after = self._epoch_after, None
-        elif self._own is not None:  # its state came with an epoch of its own
+        elif self._own is not None:  # from a state with an epoch of its own
             begin, self._own = self._own, None
             shared.began_at = _PER_WORKER
             shared.used_by = shared.used_by or worker.together
@@ -274,7 +276,7 @@ class WorkerShares:
         return worker, self._progress
 
     def _first_of(self, worker: Worker, begin: int) -> int:
-        """Return where a worker begins when the epoch goes on after `begin` samples."""
+        """Return where a worker begins if the epoch resumes after `begin` samples."""
         size = self.stream.batch_size
         if begin % size and worker.of > 1 and begin < len(self.stream):
             raise OptionError(
@@ -284,7 +286,7 @@ class WorkerShares:
         return begin + worker.number * size
 
     def _publish(self) -> None:
-        """Tell the workers what this process has chosen."""
+        """Write the options of this process to the shared memory."""
         shared, partitioning = self.shared, self.stream.rank_slice.partitioning
         shared.epoch, shared.window_blocks = self.stream.epoch, self.stream.shuffle.window_blocks
         shared.partitions, shared.global_batch = partitioning.partitions, partitioning.global_batch
@@ -294,7 +296,7 @@ class WorkerShares:
         ctypes.memset(shared.has_used, 0, MAX_WORKERS)
 
     def _follow(self) -> None:
-        """Do what the main process has chosen."""
+        """Apply the options in the shared memory."""
         names = ("epoch", "partitions", "global_batch", "window_blocks")
         chosen = {name: getattr(self.shared, name) for name in names}
         self.stream.load_state_dict({**self.stream.state_at(0), **chosen, "rank_samples": 0})
@@ -303,7 +305,7 @@ class WorkerShares:
 def _copied(
     make_stream: Callable[[], Stream], find_worker: Callable[[], Worker | None], numbers: bytes
 ) -> WorkerShares:
-    """Return a copy that begins as the original was, in memory of its own."""
+    """Return a copy in the same state, with memory of its own."""
     shared = RawValue(Shared)
     ctypes.memmove(ctypes.byref(shared), numbers, ctypes.sizeof(Shared))
     return WorkerShares(make_stream, find_worker, shared)

@@ -262,7 +262,7 @@ def test_errors(tmp_path):
     with pytest.raises(shardpack.ShardpackError):
         shardpack.open(tmp_path / "none")
     with ShardWriter(tmp_path / "some") as writer:
-        with pytest.raises(InvalidKeyError, match="without __key__"):
+        with pytest.raises(InvalidKeyError, match="lacks __key__"):
             writer.write({"txt": "x"})
         with pytest.raises(InvalidKeyError):
             writer.write({"__key__": "a.b", "txt": "x"})
