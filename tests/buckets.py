@@ -100,6 +100,7 @@ def serve(monkeypatch, *buckets: FakeBucket) -> None:
         "edit.copy",
         "index.roots",
         "inspect.verify",
+        "read.open_location",
         "storage.locations",
         "index.index_target",
     ):

@@ -75,7 +75,7 @@ def pack(out, samples, **options):
         FolderTarget(str(out), seconds_to_wait=0.1),
         PackRequest(**options),
         recorded={},
-    )
+    ).resumed_shards
 
 
 def write(out, samples, **options):
