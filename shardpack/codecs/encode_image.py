@@ -81,18 +81,14 @@ def versions() -> dict[str, str]:
     import PIL
     from PIL import features
 
-    encoders = {"libjpeg": ("jpg", "libjpeg_turbo"), "zlib": ("zlib", "zlib_ng"), "webp": ("webp", None)}
+    encoders = {"jpg": ("jpg", "libjpeg_turbo"), "zlib": ("zlib", "zlib_ng"), "webp": ("webp", "")}
     found = {"pillow": PIL.__version__}
-    for name, (codec, faster) in encoders.items():
-        which = (features.version_feature(faster) if faster else None) or _codec_version(features, codec)
-        if which:
-            found[name] = which
+    for name, (codec, variant) in encoders.items():
+        has_variant = variant in features.features and features.check_feature(variant)
+        version = features.version_feature(variant) if has_variant else features.version(codec)
+        if version is not None:
+            found[name] = f"{variant} {version}" if has_variant else str(version)
     return found
-
-
-def _codec_version(features: Any, name: str) -> str | None:
-    version = features.version(name)
-    return None if version is None else str(version)
 
 
 def _from_array(name: str, value: Any) -> Any:

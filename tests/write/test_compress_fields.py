@@ -55,7 +55,7 @@ def test_the_loader_decompresses(tmp_path):
 def test_the_program_zstd_opens_a_member(tmp_path):
     write(tmp_path / "out", compress=NINE)
     with tarfile.open(tmp_path / "out" / "shard-000000.tar") as tar:
-        tar.extract("1.json.zst", tmp_path, filter="data")
+        (tmp_path / "1.json.zst").write_bytes(tar.extractfile("1.json.zst").read())
     try:
         done = subprocess.run(["zstd", "-dc", tmp_path / "1.json.zst"], check=True, capture_output=True)
     except FileNotFoundError:
