@@ -7,6 +7,8 @@ import operator
 from collections.abc import Callable
 from typing import Any, SupportsIndex
 
+import numpy as np
+
 from shardpack.codecs import encode_image
 from shardpack.codecs.arrays import encode_npy, encode_npz
 from shardpack.codecs.compression import Compression, split_compression
@@ -15,8 +17,21 @@ from shardpack.codecs.message_pack import encode_msgpack, msgpack_module
 from shardpack.codecs.zstd import zstd_versions
 from shardpack.errors import MissingDependencyError, OptionError
 
+
+def _encode_json(value: Any) -> bytes:
+    text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain_number)
+    return text.encode()
+
+
+def _plain_number(value: Any) -> Any:
+    """Return NumPy's numbers as Python's: labels often come out of arrays."""
+    if isinstance(value, np.generic):
+        return value.item()
+    raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {
-    "json": lambda value: json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode(),
+    "json": _encode_json,
     "npy": encode_npy,
     "npz": encode_npz,
     "msgpack": encode_msgpack,
@@ -27,8 +42,8 @@ def encode_field(field: str, value: Any) -> bytes:
     """Return the payload of a field; it does not share memory with a mutable value.
 
     Bytes-like values are stored unchanged in any field. The last part of a field's name decides about others:
-    in `json`, every value, strings included, becomes compact UTF-8 JSON; in `cls`, an integer becomes its decimal
-    text; in `npy` an array, in `npz` a dict of arrays, in `msgpack` what MessagePack can hold; in `png`, `jpg`
+    in `json`, every value, strings and NumPy's numbers included, becomes compact UTF-8 JSON; in `cls`, an integer
+    becomes its decimal text; in `npy` an array, in `npz` a dict of arrays, in `msgpack` what MessagePack can hold; in `png`, `jpg`
     and `webp` an array or a PIL image becomes an image as `encode_image.py` says; in other fields, a string
     becomes UTF-8.
     With `.zst` behind, such as `json.zst`, the payload is then compressed at level 3.

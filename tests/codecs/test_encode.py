@@ -69,6 +69,14 @@ def test_numpy_integers_are_classes(number):
     assert encode_field("cls", number) == b"7"
 
 
+def test_numpys_numbers_are_json_numbers():
+    value = {"label": np.int64(3), "score": np.float32(0.5), "seen": np.bool_(True), "size": [np.uint8(4)]}
+    assert encode_field("json", value) == b'{"label":3,"score":0.5,"seen":true,"size":[4]}'
+    for bad in (np.float32("nan"), np.datetime64("2026-11-21"), np.zeros(2)):
+        with pytest.raises(OptionError, match="'json' cannot be stored"):
+            encode_field("json", {"a": bad})
+
+
 def test_json_is_compact_utf8_in_the_order_given():
     assert encode_field("json", {"b": "é", "a": [1, 2.5, None]}) == '{"b":"é","a":[1,2.5,null]}'.encode()
     assert json.loads(encode_field("json", "text")) == "text"
