@@ -43,9 +43,9 @@ def encode_field(field: str, value: Any) -> bytes:
 
     Bytes-like values are stored unchanged in any field. The last part of a field's name decides about others:
     in `json`, every value, strings and NumPy's numbers included, becomes compact UTF-8 JSON; in `cls`, an integer
-    becomes its decimal text; in `npy` an array, in `npz` a dict of arrays, in `msgpack` what MessagePack can hold; in `png`, `jpg`
-    and `webp` an array or a PIL image becomes an image as `encode_image.py` says; in other fields, a string
-    becomes UTF-8.
+    becomes its decimal text; in `npy` an array, in `npz` a dict of arrays, in `msgpack` what MessagePack can hold;
+    in `png`, `jpg` and `webp` an array or a PIL image becomes an image as `encode_image.py` says; in other fields,
+    a string becomes UTF-8.
     With `.zst` behind, such as `json.zst`, the payload is then compressed at level 3.
 
     Raises:
