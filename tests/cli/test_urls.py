@@ -252,7 +252,7 @@ def test_a_bucket_by_its_options(run, images, packed, s3_server, tmp_path):
 def test_keys_to_extract_are_looked_up_together(run, monkeypatch, tmp_path):
     keys = [f"{number:04d}" for number in range(2_000)]
     store = WaveStore(packed_objects({key: {"txt": key.encode()} for key in keys}, max_shard_samples=500))
-    monkeypatch.setattr("shardpack.storage.open.open_store", lambda *_: store)
+    monkeypatch.setattr("shardpack.read.open_location.open_store", lambda *_: store)
     named = [word for key in keys[::40] for word in ("--key", key)]
     assert run("extract", "s3://x", tmp_path / "out", *named).code == 0
     assert [path.read_text() for path in sorted((tmp_path / "out").iterdir())] == keys[::40]
