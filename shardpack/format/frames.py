@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+COMPRESSED_SUFFIX = ".tar.zst"
 MAX_FRAME_BYTES = 1 << 30  # of the plain tar, in one frame: the limit of the seekable format
 MAX_FRAMES = 1 << 27  # in one file, likewise
 SKIPPABLE_HEADER_BYTES = 8

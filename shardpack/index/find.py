@@ -13,9 +13,9 @@ from xxhash import xxh3_128_hexdigest
 
 from shardpack._version import __version__
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
+from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
 from shardpack.format.shard_info import index_path, is_shard_name
-from shardpack.index import frame_scan
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
 from shardpack.runtime.threads import call_all
@@ -25,7 +25,7 @@ from shardpack.storage.url import is_url, local_path
 
 SUFFIX = ".tar"
 REQUESTS_AT_ONCE = 16
-SUFFIXES = (SUFFIX, frame_scan.SUFFIX)
+SUFFIXES = (SUFFIX, COMPRESSED_SUFFIX)
 
 
 @dataclass(frozen=True, slots=True)

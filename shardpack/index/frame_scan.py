@@ -16,6 +16,7 @@ from shardpack.codecs.zstd import zstandard
 from shardpack.errors import CorruptShardError
 from shardpack.format.checksum import crc32c
 from shardpack.format.frames import (
+    COMPRESSED_SUFFIX,
     FOOTER_BYTES,
     MAX_FRAME_BYTES,
     MAX_FRAMES,
@@ -31,7 +32,6 @@ from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
 from shardpack.storage.frame_decoder import UNKNOWN, FrameDecoder
 from shardpack.storage.protocols import Store
 
-SUFFIX = ".tar.zst"
 PIECE_BYTES = 4 << 20  # of the file, read at once; or one frame
 _HEADER_BYTES = 18  # of a frame, at most (RFC 8878, section 3.1.1.1)
 _BLOCK_HEADER_BYTES = 3
@@ -42,7 +42,7 @@ _HAS_CHECKSUM = 0x04  # of the frame header's descriptor, its fifth byte
 
 def is_compressed(name: str) -> bool:
     """Return whether a tar of this name is read as a compressed one."""
-    return name.endswith(SUFFIX)
+    return name.endswith(COMPRESSED_SUFFIX)
 
 
 def scan_compressed(

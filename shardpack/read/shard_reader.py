@@ -150,6 +150,11 @@ class ShardReader:
             fields = tuple(self.index.field_of(member) for member in members)
         sample = Sample()
         sample.position, sample.stored_key = position, self.keys.key_at(position)
+        if len(members) == 1 and not verify:  # takes half as long without the lists below
+            start, length = self.offsets[members.start], self.sizes[members.start]
+            sample[fields[0]] = self.store.get_range(self.path, start=start, length=length)
+            self.store.stats.add_used(length)
+            return sample
         begins = self.offsets[members.start : members.stop].tolist()
         sizes = self.sizes[members.start : members.stop].tolist()
         ends = [begin + size for begin, size in zip(begins, sizes, strict=True)]

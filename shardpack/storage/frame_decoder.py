@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import Any
 
 from shardpack.codecs.zstd import zstandard
 from shardpack.errors import CorruptShardError
@@ -16,11 +15,19 @@ from shardpack.errors import CorruptShardError
 UNKNOWN = -1  # content size of a frame that was written as a stream
 
 
+class _Own(threading.local):
+    """What each thread has: made when it is first used there."""
+
+    def __init__(self) -> None:
+        self.decompressor = zstandard().ZstdDecompressor()
+        self.decompress = self.decompressor.decompress
+
+
 class FrameDecoder:
     """Decompresses the frames of one store's shards. Safe in threads; pickles without its decompressors."""
 
     def __init__(self) -> None:
-        self._own = threading.local()
+        self._own = _Own()
 
     def __reduce__(self) -> tuple[type[FrameDecoder], tuple[()]]:
         return (FrameDecoder, ())
@@ -40,7 +47,7 @@ class FrameDecoder:
         try:
             found: int = module.frame_content_size(data)
             if found in (num_bytes, UNKNOWN):
-                plain: bytes = self._decompressor(module).decompress(data, max_output_size=num_bytes)
+                plain: bytes = self._own.decompress(data, num_bytes)
                 found = len(plain)
                 if found == num_bytes:
                     return plain
@@ -48,64 +55,51 @@ class FrameDecoder:
             raise _damaged(str(error), path, offset) from error
         raise _damaged(f"it holds {found} bytes, the index says {num_bytes}", path, offset)
 
-    def decode_into(
+    def decode_run(
         self,
         data: memoryview,
         starts: Sequence[int],
         lengths: Sequence[int],
         *,
-        view: memoryview,
+        skip: int,
+        length: int,
         path: str,
         offset: int,
-    ) -> None:
-        """Fill a view with what some frames hold that lie one behind the other; the last one may hold more.
-
-        Takes three quarters of the time of decompressing each frame by itself.
+    ) -> bytes:
+        """Return a range of what some frames hold that lie one behind the other, decompressed in one go.
 
         Args:
             data: The frames.
             starts, lengths: Where each begins in `data`, and what it holds, by the index.
-            view: To be filled from the first byte of the first frame.
+            skip, length: The range, from the first byte of the first frame; the last frame may hold more.
             path, offset: Of the first frame, for errors.
+
+        Raises:
+            CorruptShardError: One is not a frame, is damaged, or holds more or less.
         """
         module = zstandard()
         try:
             for at, expected in zip(starts, lengths, strict=True):
                 found = module.frame_content_size(data[at:])
                 if found == UNKNOWN:  # only decompressing tells
-                    self._decode_each(data, starts, lengths, view=view, path=path, offset=offset)
-                    return
+                    return self._decode_each(data, starts, lengths, path, offset)[skip : skip + length]
                 if found != expected:
                     raise _damaged(f"it holds {found} bytes, the index says {expected}", path, offset + at)
-            with self._decompressor(module).stream_reader(data, read_across_frames=True) as reader:
-                while view and (length := reader.readinto(view)):
-                    view = view[length:]
+            with self._own.decompressor.stream_reader(data, read_across_frames=True) as reader:
+                if skip:
+                    reader.read(skip)
+                plain: bytes = reader.read(length)
         except module.ZstdError as error:
             raise _damaged(str(error), path, offset) from error
-        if view:
-            raise _damaged(f"frames hold {len(view)} bytes less than the index says", path, offset)
+        if len(plain) < length:
+            raise _damaged(f"frames hold {length - len(plain)} bytes less than the index says", path, offset)
+        return plain
 
     def _decode_each(
-        self,
-        data: memoryview,
-        starts: Sequence[int],
-        lengths: Sequence[int],
-        *,
-        view: memoryview,
-        path: str,
-        offset: int,
-    ) -> None:
-        for at, length in zip(starts, lengths, strict=True):
-            plain = self.decode(data[at:], length, path, offset + at)[: len(view)]
-            view[: len(plain)] = plain
-            view = view[len(plain) :]
-
-    def _decompressor(self, module: Any) -> Any:
-        try:
-            return self._own.decompressor
-        except AttributeError:
-            self._own.decompressor = module.ZstdDecompressor()
-            return self._own.decompressor
+        self, data: memoryview, starts: Sequence[int], lengths: Sequence[int], path: str, offset: int
+    ) -> bytes:
+        each = zip(starts, lengths, strict=True)
+        return b"".join([self.decode(data[at:], length, path, offset + at) for at, length in each])
 
 
 def _damaged(what: str, path: str, offset: int) -> CorruptShardError:

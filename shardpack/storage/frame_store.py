@@ -7,10 +7,9 @@ All offsets and lengths here are those of the plain tar. One sample lies in one 
 
 from __future__ import annotations
 
+import threading
 from bisect import bisect_right
-from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
@@ -18,13 +17,20 @@ import numpy as np
 
 from shardpack.format.frames import Frames
 from shardpack.storage.base_store import BaseStore, raise_truncated
-from shardpack.storage.buffer_pool import BufferPool, PooledBuffer
 from shardpack.storage.coalesce import MergeLimits, coalesce
 from shardpack.storage.frame_decoder import FrameDecoder
 from shardpack.storage.protocols import Ranges, Store, Version
 
-KEPT_FRAMES = 16  # neighbours share a frame: reading on costs no second decompression
-KEPT_FRAME_BYTES = 256 << 10  # a larger frame is not kept
+
+class _Last(threading.local):
+    """The frame that a thread has decompressed last: reading on costs nothing for the samples that share it.
+
+    More of them would save little, and take memory that the processor's caches hold: a frame costs a third more then.
+    """
+
+    frames: Frames | None = None
+    number = 0
+    plain = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +96,7 @@ class FrameStore(BaseStore):
         self.stats, self.remote, self.prefetch_depth = base.stats, base.remote, base.prefetch_depth
         self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
         self._decoder = FrameDecoder()
-        self._pool = BufferPool()
-        self._kept: OrderedDict[tuple[str, int], bytes] = OrderedDict()
+        self._last = _Last()
 
     def __reduce__(self) -> tuple[type[FrameStore], tuple[Store, Mapping[str, Frames]]]:
         return (FrameStore, (self._base, self._frames))
@@ -105,62 +110,51 @@ class FrameStore(BaseStore):
         frames = self._frames[path]
         datas = frames.datas
         number = bisect_right(datas, start, 1, len(datas) - 1) - 1
-        begin = datas[number]
-        if begin <= start and start + length <= datas[number + 1]:
-            plain = self._kept.get((path, number))
-            if plain is None:
-                first, stop = frames.starts[number : number + 2]
-                plain = self._frame(path, frames, number, self._base.get_range(path, start=first, length=stop - first))
+        begin, end = datas[number], datas[number + 1]
+        if begin <= start and start + length <= end:
+            last = self._last
+            if last.frames is frames and last.number == number:
+                plain = last.plain
+            else:
+                last.frames, last.plain = None, b""  # so that its memory, which the caches hold, is used again
+                first = frames.starts[number]
+                data = self._base.get_range(path, start=first, length=frames.starts[number + 1] - first)
+                plain = self._decoder.decode(data, end - begin, path, first)
+                last.frames, last.number, last.plain = frames, number, plain
             return plain[start - begin : start - begin + length]
-        return self._read_long(path, frames, start, length)[:]
+        return self._read_long(path, frames, start, length)
 
-    def get_pooled_range(self, path: str, *, start: int, length: int) -> bytes | PooledBuffer:
-        """Return a range, decompressed into memory that is reused."""
-        return self._read_long(path, self._frames[path], start, length, pool=self._pool) if length else b""
-
-    def _read_long(
-        self, path: str, frames: Frames, start: int, length: int, *, pool: BufferPool | None = None
-    ) -> bytes | PooledBuffer:
+    def _read_long(self, path: str, frames: Frames, start: int, length: int) -> bytes:
         first, stop = _frame_numbers(path, frames, start, length)
         begin, end = frames.starts[first], frames.starts[stop]
         data = self._base.get_range(path, start=begin, length=end - begin)
-        return self._decode_long(_Stored(path, frames, begin, memoryview(data)), start, length, pool=pool)
+        return self._decode_long(_Stored(path, frames, begin, memoryview(data)), start, length)
 
-    def _decode_long(
-        self, stored: _Stored, start: int, length: int, *, pool: BufferPool | None = None
-    ) -> bytes | PooledBuffer:
-        """Return a range out of frames that were read, decompressed where it is used but for its first frame."""
+    def _decode_long(self, stored: _Stored, start: int, length: int) -> bytes:
+        """Return a range out of frames that were read."""
         path, frames = stored.path, stored.frames
         first, stop = _frame_numbers(path, frames, start, length)
-        inside = start - frames.datas[first]
-        head = self._frame(path, frames, first, stored.frame(first))[inside : inside + length]
-        if len(head) == length:
-            return head
-        rest, starts, datas = first + 1, frames.starts, frames.datas
-        pooled = None if pool is None else pool.get(length)
-        plain = bytearray(length) if pooled is None else bytearray()
-        view = memoryview(plain) if pooled is None else pooled.view
-        view[: len(head)] = head
-        self._decoder.decode_into(
-            stored.run(rest, stop),
-            [one - starts[rest] for one in starts[rest:stop]],
-            [end - begin for begin, end in pairwise(datas[rest : stop + 1])],
-            view=view[len(head) :],
+        starts, datas = frames.starts, frames.datas
+        begin = starts[first]
+        return self._decoder.decode_run(
+            stored.run(first, stop),
+            [one - begin for one in starts[first:stop]],
+            [after - before for before, after in pairwise(datas[first : stop + 1])],
+            skip=start - datas[first],
+            length=length,
             path=path,
-            offset=starts[rest],
+            offset=begin,
         )
-        return bytes(plain) if pooled is None else pooled
 
     def _frame(self, path: str, frames: Frames, number: int, data: bytes | memoryview) -> bytes:
-        """Return what a frame holds that was read, and keep it for its neighbours."""
+        """Return what a frame holds that was read, and keep it for the samples that share it."""
+        last = self._last
+        if last.frames is frames and last.number == number:
+            return last.plain
+        last.frames, last.plain = None, b""
         begin, end = frames.datas[number : number + 2]
         plain = self._decoder.decode(data, end - begin, path, frames.starts[number])
-        if len(plain) <= KEPT_FRAME_BYTES:
-            kept = self._kept
-            kept[path, number] = plain
-            if len(kept) > KEPT_FRAMES:
-                with suppress(KeyError):  # another thread was first
-                    kept.popitem(last=False)
+        last.frames, last.number, last.plain = frames, number, plain
         return plain
 
     # Many ranges
@@ -190,11 +184,9 @@ class FrameStore(BaseStore):
             number = bisect_right(frames.datas, start) - 1
             begin, end = frames.datas[number : number + 2]
             if start + length > end:
-                results[at] = self._decode_long(stored[plan.owner[at]], start, length)[:]
+                results[at] = self._decode_long(stored[plan.owner[at]], start, length)
                 continue
-            plain = self._kept.get((path, number))
-            if plain is None:
-                plain = self._frame(path, frames, number, stored[plan.owner[at]].frame(number))
+            plain = self._frame(path, frames, number, stored[plan.owner[at]].frame(number))
             results[at] = plain[start - begin : start - begin + length]
         return results
 
@@ -218,6 +210,5 @@ class FrameStore(BaseStore):
         self._base.prefetch(path, starts=[one.start for one in stored], lengths=[one.length for one in stored])
 
     def close(self) -> None:
-        self._kept.clear()
-        self._pool.clear()
+        self._last = _Last()
         self._base.close()

@@ -182,7 +182,7 @@ class EpochReading:
         self._chunk_samples = self._samples_of_a_chunk(limits)
         self._limits = replace(
             limits,
-            load_bytes=shuffle.block_bytes if self._whole_blocks else CHUNK_BYTES,
+            load_bytes=int(shuffle.block_bytes * stream_input.expansion) if self._whole_blocks else CHUNK_BYTES,
             depth=2 * stream_input.prefetch_depth,  # a chunk for each load
             threads=min(limits.threads, max(1, stream_input.prefetch_depth)),
             part_samples=self._chunk_samples,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+from shardpack.errors import ShardpackError
 from shardpack.order.view import SampleView
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
@@ -52,9 +53,26 @@ class StreamInput:
 
     @property
     def mean_bytes(self) -> int:
-        """Mean bytes per sample, headers included; at least 1."""
+        """Mean bytes per sample in memory, headers included; at least 1."""
         manifest = self.cache.manifest
-        return max(1, manifest.num_bytes // max(1, manifest.num_samples))
+        return max(1, int(self.expansion * manifest.num_bytes) // max(1, manifest.num_samples))
+
+    @cached_property
+    def expansion(self) -> float:
+        """How many bytes in memory a stored byte stands for: 1 unless shards are compressed, else as in the first one.
+
+        Only decides how much is read at once. What the manifest says of packing is enough for that: to look at a shard
+        would cost a request, and is left to datasets that were packed so.
+        """
+        options = self.cache.manifest.packed_with.get("options")
+        compress = options.get("compress") if isinstance(options, dict) else None
+        if not (isinstance(compress, dict) and "shards" in compress and len(self.cache.shard_list)):
+            return 1.0
+        try:
+            index = self.cache.get(0).index
+        except ShardpackError:
+            return 1.0  # a sample of that shard will say what is wrong with it
+        return max(1.0, index.plain_bytes / index.shard_bytes)
 
     @property
     def prefetch_depth(self) -> int:

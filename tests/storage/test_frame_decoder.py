@@ -63,18 +63,17 @@ def test_hostile_frames_are_refused_before_they_take_memory(zstandard):
         tracemalloc.stop()
 
 
-def into(data, starts, lengths, num_bytes):
-    buffer = bytearray(num_bytes)
-    FrameDecoder().decode_into(memoryview(data), starts, lengths, view=memoryview(buffer), path="x", offset=5)
-    return bytes(buffer)
+def run(data, starts, lengths, length, skip=0):
+    return FrameDecoder().decode_run(memoryview(data), starts, lengths, skip=skip, length=length, path="x", offset=5)
 
 
 @pytest.mark.parametrize("content_size", [True, False])
 def test_frames_one_behind_the_other(content_size):
     data, frames = compressed(DATA, content_size=content_size)
     starts, lengths = frames.start[:-1].tolist(), (frames.data[1:] - frames.data[:-1]).tolist()
-    assert into(data, starts, lengths, len(DATA)) == DATA
-    assert into(data, starts, lengths, 3456) == DATA[:3456], "the last one may hold more"
+    assert run(data, starts, lengths, len(DATA)) == DATA
+    assert run(data, starts[:4], lengths[:4], 3456) == DATA[:3456], "the last one may hold more"
+    assert run(data, starts, lengths, len(DATA) - 700, 700) == DATA[700:]
 
 
 def test_hostile_frames_one_behind_the_other(zstandard):
@@ -83,12 +82,12 @@ def test_hostile_frames_one_behind_the_other(zstandard):
     tracemalloc.start()
     try:
         with pytest.raises(CorruptShardError, match="it holds 268435456 bytes, the index says 1000") as caught:
-            into(small + bomb, [0, len(small)], [len(DATA), 1000], len(DATA) + 1000)
+            run(small + bomb, [0, len(small)], [len(DATA), 1000], len(DATA) + 1000)
         assert caught.value.offset == 5 + len(small)
         with pytest.raises(CorruptShardError, match="bytes less than the index says"):
-            into(small, [0], [len(DATA)], len(DATA) + 1)
+            run(small, [0], [len(DATA)], len(DATA) + 1)
         with pytest.raises(CorruptShardError, match="the index tells of"):
-            into(small[:-1] + b"\xff" + small, [0, len(small)], [len(DATA), len(DATA)], 2 * len(DATA))
+            run(small[:-1] + b"\xff" + small, [0, len(small)], [len(DATA), len(DATA)], 2 * len(DATA))
         assert tracemalloc.get_traced_memory()[1] < 1 << 20
     finally:
         tracemalloc.stop()

@@ -7,6 +7,7 @@ import pytest
 import shardpack
 from shardpack.errors import FieldNotFoundError
 from shardpack.stream.stream_input import Streamable
+from tests.format.builders import judge_module
 from tests.read.datasets import CountingStore, numbered, packed, repeated
 
 MANY_SHARDS = repeated(4000)  # a table that is too long to be read whole when it is opened
@@ -45,3 +46,20 @@ def test_an_input_knows_its_samples():
     assert (len(view.view), view.fields, view.fields) == (2, ("json",), ("json",))
     with pytest.raises(FieldNotFoundError, match="no field 'jpg'"):
         DS.stream_input(["jpg"])
+
+
+def test_sizes_of_compressed_shards_are_those_in_memory():
+    judge_module("zstandard")
+    samples = {f"{i:04d}": {"txt": b"text " * 400} for i in range(3000)}
+    plain, framed = (
+        shardpack.open(CountingStore(packed(samples, max_shard_samples=1000, **options)))
+        for options in ({}, {"compress": {"shards": "zstd:1"}})
+    )
+    assert plain.stream_input().expansion == 1
+    given = framed.stream_input()
+    assert given.expansion == (1000 * 2560 + 1024) / framed.shards[0].num_bytes > 10
+    assert given.mean_bytes == pytest.approx(plain.stream_input().mean_bytes, rel=0.01)
+    for shuffle in ("none", "blocks", "global"):
+        keys = [sample.key for sample in framed.stream(shuffle=shuffle, seed=2, block_bytes="8KiB")]
+        assert sorted(keys) == list(samples)
+        assert (keys == list(samples)) == (shuffle == "none")

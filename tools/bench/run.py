@@ -32,6 +32,7 @@ BENCHES = (
     "stream",
     "loader",
     "npy",
+    "compress",
     "resume",
     "mixing",
     "import_time",
