@@ -9,6 +9,7 @@ calls functions of the user, which may never return. Decoding in a loader is one
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import weakref
 from collections import deque
@@ -91,7 +92,8 @@ class DaemonThreads:
                 if (call := self._calls.get_nowait()) is not None:
                     call[0].cancel()
         self._calls.put(None)
-        for thread in self._threads if wait else ():
+        # While the interpreter shuts down, daemon threads never run again: joining one would wait for ever.
+        for thread in self._threads if wait and not sys.is_finalizing() else ():
             if thread is not threading.current_thread():
                 thread.join()
 
