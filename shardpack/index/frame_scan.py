@@ -8,6 +8,7 @@ A tar that was compressed as a whole has one frame, which cannot be entered in t
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 
 import numpy as np
@@ -86,15 +87,27 @@ def scan_compressed(
             length = frames.datas[number + 1] - frames.datas[number]
             plain = decoder.decode(data[at - begin : after - begin], length, name, at)
             if not parser.finished:
-                for event in parser.feed(plain):
-                    grouping.add(event)
+                with _in_file(name):
+                    for event in parser.feed(plain):
+                        grouping.add(event)
         advance(end - begin)
     checksum = _outside(store, name, frames.starts[len(frames)], size, checksum)
     advance(size - frames.starts[len(frames)])
     if parser.finished and grouping.is_empty:
         raise grouping.no_samples()
-    indexed = grouping.finish(parser.close(), num_bytes=frames.plain_bytes, shard_crc32c=checksum)
+    with _in_file(name):
+        end_of_data = parser.close()
+    indexed = grouping.finish(end_of_data, num_bytes=frames.plain_bytes, shard_crc32c=checksum)
     return replace(indexed, index=replace(indexed.index, shard_bytes=size, frames=frames))
+
+
+@contextmanager
+def _in_file(name: str) -> Iterator[None]:
+    """Name the compressed file in errors about the tar inside, whose name lacks `.zst`."""
+    try:
+        yield
+    except CorruptShardError as error:
+        raise CorruptShardError(error.args[0], shard=name, key=error.key, offset=error.offset) from error
 
 
 def _pieces(frames: Frames) -> Iterator[tuple[int, int]]:

@@ -17,8 +17,8 @@ from shardpack.format.shard_info import index_path
 from shardpack.storage.memory import MemoryStore
 from tests.commit.stores import WatchedStore
 from tests.fakes import file_contents
-from tests.format.builders import entry
-from tests.read.damage import flip
+from tests.format.builders import entry, judge_module
+from tests.read.damage import errors_of_reading, flip
 from tests.read.datasets import CountingStore, numbered, split_in_two, write
 from tests.sidecars import key_index, shard_table
 
@@ -289,3 +289,24 @@ def test_reports_pickle(folder):
     report = shardpack.verify(folder)
     assert pickle.loads(pickle.dumps(report)) == report
     assert not report.ok
+
+
+def test_damage_anywhere_in_a_compressed_shard(tmp_path):
+    judge_module("zstandard")
+    samples = numbered(12, size=90)
+    folder = write(tmp_path / "out", samples, compress={"shards": "zstd:3"}, frame_bytes=4096)
+    assert shardpack.verify(folder).ok
+    assert shardpack.verify(folder, full=True).ok
+    shard = folder / "shard-000000.tar.zst"
+    good = shard.read_bytes()
+    for at in range(0, len(good), 41):
+        shard.write_bytes(good[:at] + bytes([good[at] ^ 0x15]) + good[at + 1 :])
+        errors_of_reading(folder, samples, verify=True)  # fails unless what is read is true, or refused
+        problems = shardpack.verify(folder, full=True).problems
+        assert problems, f"byte {at} of {len(good)}"
+        assert all(problem.shard == shard.name for problem in problems)
+    shard.write_bytes(good[:-100])
+    assert [problem.kind for problem in shardpack.verify(folder).problems] == ["stale"]
+    shard.write_bytes(good)
+    (folder / index_path(shard.name)).unlink()
+    assert [problem.shard for problem in shardpack.verify(folder, full=True).problems] == [index_path(shard.name)]
