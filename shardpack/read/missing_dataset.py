@@ -29,16 +29,17 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
         advice = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
         return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {advice}")
     tars = [name for name in os.listdir(path) if name.endswith((".tar", ".tar.zst"))]
+    pattern = os.path.join(path, "*.tar" if any(name.endswith(".tar") for name in tars) else "*.tar.zst")
     if tars and all(map(is_packer_name, tars)):
         return DatasetNotFoundError(
             f"{path!r} holds {len(tars)} shard(s), but {manifest.FILE_NAME} and their indexes are missing, as after a "
             "copy that left them out; copy them as well, pass sidecars= where they are elsewhere, or make them anew: "
-            f'"shardpack index {os.path.join(path, "*.tar")}"'
+            f'"shardpack index {pattern}"'
         )
     if tars:
         return DatasetNotFoundError(
             f"{path!r} holds {len(tars)} tar(s) without an index; make one with "
-            f'"shardpack index {os.path.join(path, "*.tar")}", or open with index="memory"'
+            f'"shardpack index {pattern}", or open with index="memory"'
         )
     return DatasetNotFoundError(
         f'no dataset in {path!r}: it has no {manifest.FILE_NAME}; make one with "shardpack pack"'

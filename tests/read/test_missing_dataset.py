@@ -35,3 +35,11 @@ def test_every_reader_explains_it(tmp_path, name, says):
             read(path)
         assert str(caught.value) == expected
     assert not (tmp_path / "target").exists()
+
+
+def test_compressed_tars_are_named_as_they_are(tmp_path):
+    (tmp_path / "shard-000000.tar.zst").touch()
+    message = str(missing_dataset(str(tmp_path)))
+    assert message.endswith(f'"shardpack index {tmp_path / "*.tar.zst"}"')
+    (tmp_path / "mine.tar").touch()
+    assert f'"shardpack index {tmp_path / "*.tar"}"' in str(missing_dataset(str(tmp_path)))
