@@ -34,10 +34,10 @@ CHECKS = ("signature", "decode")
 class _Pack(click.Command):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         # To click, `--check-images SRC` would be a check called SRC.
-        for i, (argument, following) in enumerate(zip(args, [*args[1:], ""], strict=True)):
+        for i, argument in enumerate(args):
             if argument == "--":
                 break
-            if argument == "--check-images" and following not in CHECKS:
+            if argument == "--check-images" and args[i + 1 : i + 2] not in ([check] for check in CHECKS):
                 args[i] = "--check-images=signature"
         return super().parse_args(ctx, args)
 

@@ -151,6 +151,8 @@ def decode_npz(payload: bytes, max_bytes: int = MAX_DECOMPRESSED_BYTES) -> dict[
         if sum(entry.file_size for entry in entries) > max_bytes:
             raise DecodeError(f"expands to more than {max_bytes} bytes; read the stored bytes yourself")
         for entry in entries:
+            if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # zipfile bounds no other
+                raise DecodeError(f"array {entry.filename!r} is compressed in a way that NumPy does not write")
             with archive.open(entry) as file:  # which compares the CRC32 at its end
                 content = file.read(entry.file_size)
             if len(content) != entry.file_size:

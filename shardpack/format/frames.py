@@ -80,6 +80,8 @@ class Frames:
     def stored_range(self, start: int, length: int) -> StoredRange:
         """Return which bytes of the file hold a range of the plain tar."""
         first, stop = self.holding(start, max(1, length))
+        last = len(self.starts) - 2  # an empty payload may be at the very end of the tar, behind the last frame
+        first, stop = min(first, last), min(stop, last + 1)
         begin = self.starts[first]
         return StoredRange(begin, self.starts[stop] - begin, start - self.datas[first])
 

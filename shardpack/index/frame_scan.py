@@ -151,6 +151,8 @@ def _frames_by_table(table: bytes, size: int) -> Frames | None:
     lengths = parse_seek_table(table)
     if lengths is None or int(lengths[:, 0].sum()) != size - len(table) or not lengths[:, 1].any():
         return None
+    if int(lengths[:, 1].max()) > MAX_FRAME_BYTES:
+        return None  # the scan of the frames refuses it, before anything is decompressed
     return frames_of(lengths)
 
 

@@ -21,7 +21,7 @@ def lazy_names(package: str, modules: Mapping[str, str]) -> tuple[Callable[[str]
             # A module and a function have this name. The first import of the module makes it an attribute of the
             # package: import it now, and remove the attribute.
             import_module(f"{package}.{name}")
-            del namespace[name]
+            namespace.pop(name, None)
 
     def get(name: str) -> Any:
         if name not in modules:

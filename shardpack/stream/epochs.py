@@ -16,6 +16,7 @@ from shardpack.order.partitions import Partitioning, RankSlice, elastic_partitio
 from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
+from shardpack.storage.protocols import Store
 from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReadLimits
 from shardpack.stream.plan import Costs, Planner
 from shardpack.stream.reader import Parts, Reader
@@ -35,6 +36,11 @@ class Epochs(Protocol):
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that samples may have, sorted."""
+        ...
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """The stores that tars are read from."""
         ...
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
@@ -107,6 +113,11 @@ class DatasetEpochs:
     def fields(self) -> tuple[str, ...]:
         """See `Epochs.fields`."""
         return self.stream_input.fields
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """See `Epochs.stores`."""
+        return self.stream_input.cache.stores.tars
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         """See `Epochs.slice_of`."""

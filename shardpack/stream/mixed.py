@@ -26,6 +26,7 @@ from shardpack.order.permutation import MIX_SEED, derive_key
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.arrays import Integers
+from shardpack.storage.protocols import Store
 from shardpack.stream.epochs import (
     EpochReading,
     default_partitions,
@@ -78,6 +79,11 @@ class MixedEpochs:
     def fields(self) -> tuple[str, ...]:
         """Names of the fields of any dataset, sorted."""
         return tuple(sorted({name for part in self.datasets for name in part.stream_input.fields}))
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """See `Epochs.stores`."""
+        return tuple(store for part in self.datasets for store in part.stream_input.cache.stores.tars)
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         """See `Epochs.slice_of`."""

@@ -21,6 +21,7 @@ from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
+from shardpack.storage.protocols import Store
 from shardpack.stream.epochs import DatasetEpochs, Epochs
 from shardpack.stream.loader import Loader
 from shardpack.stream.options import Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
@@ -101,6 +102,11 @@ class Stream:
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that the samples may have, sorted."""
         return self._epochs.fields
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """The stores that tars are read from."""
+        return self._epochs.stores
 
     @property
     def has_batch_size(self) -> bool:

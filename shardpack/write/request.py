@@ -52,6 +52,8 @@ class PackRequest:
         if self.shuffle_seed is not None:
             object.__setattr__(self, "shuffle_seed", as_integer("shuffle_seed", self.shuffle_seed))
         object.__setattr__(self, "classes", as_classes(self.classes))
+        if self.compress is not None and not isinstance(self.compress, Mapping):
+            raise OptionError(f'compress is {self.compress!r}; expected a mapping such as {{"shards": "zstd:3"}}')
         if (compression := self.compression) is not None:
             compression.versions()  # raises where the package is missing
         one_of("check_images", self.check_images, (*get_args(ImageCheck), None))

@@ -48,12 +48,12 @@ def shard_compression(compress: Mapping[str, str] | None, frame_bytes: Any = Non
     Raises:
         OptionError: An option is out of range, or means nothing without another one.
     """
-    codec = compress.get(SHARDS) if isinstance(compress, Mapping) else None  # fields are `CompressFields`' to check
-    if codec is None:
+    # Fields are checked by `CompressFields`.
+    if not isinstance(compress, Mapping) or SHARDS not in compress:
         if frame_bytes is not None:
             raise OptionError('frame_bytes is for compressed shards; pass compress={"shards": "zstd:3"} as well')
         return None
-    level = Compression.parse(codec).level
+    level = Compression.parse(compress[SHARDS]).level
     if frame_bytes is None:
         return ShardCompression(level)
     size = as_integer("frame_bytes", parse_bytes(frame_bytes), minimum=1, maximum=MAX_WRITTEN_FRAME_BYTES)

@@ -66,6 +66,7 @@ def test_version(run):
         (["ls", "--foo", "x"], "no such option"),
         (["ls"], "missing argument 'DS'"),
         (["cat", "ds"], "missing argument 'KEY'"),
+        (["pack"], "missing argument 'SRC'"),
         (["pack", "src"], "missing argument 'OUT'"),
         (["index"], "missing argument 'TAR...'"),
         (["ls", "a", "b"], "got unexpected extra argument (b)"),

@@ -227,3 +227,11 @@ def test_hostile_npz():
     for payload in (pickled.getvalue(), b"", bomb[:-10], b"PK\5\6" + bytes(10)):
         with pytest.raises(DecodeError, match="'npz' does not decode as npz"):
             decode_field("npz", payload)
+
+
+def test_an_npz_that_could_expand_without_bound_is_refused():
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_BZIP2) as archive:
+        archive.writestr("a.npy", bytes(1 << 20))
+    with pytest.raises(DecodeError, match="compressed in a way that NumPy does not write"):
+        decode_field("npz", buffer.getvalue())

@@ -66,3 +66,7 @@ def test_where_a_range_is_stored():
     assert (found.plain_bytes, len(found)) == (2048, 3)
     assert not found.same_as(frames((5, 512)))
     assert not found.same_as(None)
+
+
+def test_an_empty_payload_at_the_end_of_the_tar_is_in_the_last_frame():
+    assert frames((5, 512), (7, 1024)).stored_range(1536, 0) == StoredRange(5, 7, 1024)

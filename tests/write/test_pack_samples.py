@@ -41,3 +41,20 @@ def test_items_that_are_not_samples_are_named(tmp_path, items, says):
         shardpack.pack(items, tmp_path / "out")
     with pytest.raises(shardpack.ShardpackError):
         shardpack.open(tmp_path / "out")
+
+
+@pytest.mark.parametrize("mixed", [False, True])
+def test_a_stream_is_not_packed_over_its_own_tars(tmp_path, mixed):
+    shardpack.pack([("a", {"txt": "1"}), ("b", {"txt": "2"})], tmp_path)
+    ds = shardpack.open(tmp_path)
+    stream = shardpack.mix([(ds, 1), (ds, 1)]) if mixed else ds.stream()
+    with pytest.raises(OptionError, match="source and target are the same"):
+        shardpack.pack(stream, tmp_path, force=True)
+    assert shardpack.open(tmp_path)["b"]["txt"] == b"2"
+
+
+@pytest.mark.parametrize("compress", [["shards"], 0, "zstd:3", 5, {"shards": None}])
+def test_a_compress_that_is_not_understood_is_refused(tmp_path, compress):
+    with pytest.raises(OptionError, match=r"compress is .*; expected a mapping|unknown compression None"):
+        shardpack.pack([("a", {"txt": "1"})], tmp_path / "out", compress=compress)
+    assert not (tmp_path / "out").exists()
