@@ -21,7 +21,7 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.edit.join_locations import JoinedDataset, join_locations
-from shardpack.errors import OptionError, OutputExistsError, ShardpackError, StorageError
+from shardpack.errors import OutputExistsError, ShardpackError, StorageError
 from shardpack.format.dataset_files import REJECTED_PATH
 from shardpack.format.manifest import FILE_NAME, manifest_path, segment_path
 from shardpack.format.naming import is_packer_name
@@ -34,7 +34,7 @@ from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import DatasetStores, LocationOptions, open_locations
-from shardpack.storage.open import Writable, as_writable, is_same_store, open_store
+from shardpack.storage.open import Writable, as_writable, open_store, refuse_same_store
 from shardpack.storage.protocols import Store
 from shardpack.storage.transfer import checked_pieces, read_object
 from shardpack.storage.url import is_url
@@ -116,12 +116,12 @@ def copy(
         source = open_store(source, storage_options if is_url(source) else None)
     source_store, target_store = adapt(source), as_writable(target, target_storage_options)
     destination = target_of(target_store, work_dir=work_dir)
-    _refuse_same(source_store, target_store)
+    refuse_same_store([source_store], target_store)
     text, manifest = load_manifest(source_store)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     stores = open_locations(source_store, manifest.locations, options)
     for tars in stores.tars:
-        _refuse_same(tars, target_store)
+        refuse_same_store([tars], target_store)
     shards = tuple(ShardList(stores.sidecars, manifest))
     joined = join_locations(text, manifest, shards)
     run = _Copy(stores, shards, joined, jobs=JOBS if jobs is None else jobs, progress=progress)
@@ -149,12 +149,6 @@ def copy(
         seconds=time.perf_counter() - began,
         dry_run=dry_run,
     )
-
-
-def _refuse_same(source: Store, target: Store) -> None:
-    """Raise OptionError if both stores are the same: with `force` the source would be deleted first."""
-    if is_same_store(source, target):
-        raise OptionError(f"source and target are the same: {target.location!r}; name another target")
 
 
 def _num_bytes(info: ShardInfo) -> int:

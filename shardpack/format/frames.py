@@ -124,9 +124,9 @@ def parse_seek_table(table: bytes) -> npt.NDArray[np.int64] | None:
 
 
 def frames_of(lengths: npt.NDArray[Any], *, begin: int = 0) -> Frames:
-    """Return frames that lie one behind the other, from their lengths (frames, 2), compressed and plain.
+    """Return adjacent frames from their lengths (frames, 2), compressed and plain.
 
-    Frames without content are no frames of their own: the one before reaches to their end.
+    A frame without content is not counted: the one before it extends to its end.
     """
     edges = np.zeros((len(lengths) + 1, 2), np.uint64)
     np.cumsum(lengths, axis=0, out=edges[1:])

@@ -66,7 +66,7 @@ class FrameDecoder:
         path: str,
         offset: int,
     ) -> bytes:
-        """Return a range of what some frames hold that lie one behind the other, decompressed in one go.
+        """Return a range of the content of adjacent frames, decompressed in one go.
 
         Args:
             data: The frames.

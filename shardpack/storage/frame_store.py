@@ -47,7 +47,7 @@ class _Stored:
         return self.run(number, number + 1)
 
     def run(self, first: int, stop: int) -> memoryview:
-        """Return frames that lie one behind the other."""
+        """Return adjacent frames."""
         starts = self.frames.starts
         return self.data[starts[first] - self.begin : starts[stop] - self.begin]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from math import ceil
 from typing import Any
 
@@ -56,6 +56,12 @@ def is_same_store(one: Store, other: Store) -> bool:
     """Return whether two stores are the same object or location; two unnamed stores in memory are never the same."""
     location = canonical(one.location)
     return one is other or (location == canonical(other.location) and not location.endswith("://"))
+
+
+def refuse_same_store(sources: Iterable[Store], target: Store) -> None:
+    """Raise OptionError if the target is one of the sources: `force` would delete what is still to be read."""
+    if any(is_same_store(source, target) for source in sources):
+        raise OptionError(f"source and target are the same: {target.location!r}; name another target")
 
 
 def open_store(location: str | os.PathLike[str], options: Mapping[str, Any] | None = None) -> WritableStore:

@@ -24,8 +24,7 @@ from shardpack.sources.image_check import check_images
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.open import Writable, as_writable, is_same_store
-from shardpack.storage.protocols import Store
+from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.write.compress_fields import SHARDS
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.request import PackReport, PackRequest
@@ -79,7 +78,7 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
                 engine=listing_engine,
             )
         )
-        _refuse_own_location(listed.listing, store)
+        refuse_same_store(listed.listing.stores, store)
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
             packing_engine = engines.enter_context(start_workers(worthwhile_jobs(listed.listing, request.limits)))
         plan = plan_shards(_listing_to_pack(listed, request, packing_engine), request.limits, request.compression)
@@ -104,13 +103,6 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         seconds=time.perf_counter() - began,
         dry_run=request.dry_run,
     )
-
-
-def _refuse_own_location(listing: Listing, target: Store) -> None:
-    """Raise OptionError if payloads are in the target: `force` would delete them before they are read."""
-    for store in listing.stores:
-        if is_same_store(store, target):
-            raise OptionError(f"source and target are the same: {target.location!r}; name another target")
 
 
 def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Listing:

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 from shardpack.errors import OptionError
-from shardpack.storage.open import Writable, as_writable, is_same_store
+from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.write.request import PackReport, PackRequest
 from shardpack.write.shard_writer import ShardWriter
 
@@ -28,9 +28,8 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
     kind = "an iterable, which cannot be listed in advance"
     request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, on_error="raise")
     request.refuse_but_for(kind, layout="auto", annotations=None)
-    for store in getattr(samples, "stores", ()):  # of a stream: `force` would delete its tars before they are read
-        if is_same_store(store, target := as_writable(out, request.storage_options)):
-            raise OptionError(f"source and target are the same: {target.location!r}; name another target")
+    if stores := getattr(samples, "stores", ()):  # of a stream
+        refuse_same_store(stores, as_writable(out, request.storage_options))
     writer = ShardWriter(
         out,
         max_shard_bytes=request.max_shard_bytes,
