@@ -25,6 +25,7 @@ from shardpack.errors import FormatError, OptionError, OutputExistsError, Unsupp
 from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, whole_table
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, Manifest, manifest_path, parse_manifest
 from shardpack.format.naming import is_packer_name
+from shardpack.format.shard_info import is_index_path
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES
 
@@ -143,7 +144,7 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
             "choose another folder"
         )
     present = set(_files_like_ours(target))
-    if strays := sorted(name for name in present - packed if is_packer_name(name)):
+    if strays := sorted(filter(is_packer_name, present - packed)):
         raise OutputExistsError(
             f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
             f"{_shown(strays)}; move them away, or choose another folder"
@@ -153,16 +154,17 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
 
 def _files_like_ours(target: Target) -> list[str]:
     """Return the files named like a part of a dataset, except the newest manifest."""
-    return sorted(
-        name for name in target.names() if is_packer_name(name) or generation_of(name) or name == REJECTED_PATH
-    )
+    return sorted(filter(_is_like_ours, target.names()))
+
+
+def _is_like_ours(name: str) -> bool:
+    return is_packer_name(name) or is_index_path(name) or bool(generation_of(name)) or name == REJECTED_PATH
 
 
 def _packer_names(manifest: Manifest, target: Target) -> set[str]:
-    """Return the tars and indexes of a manifest that are named as a packer names them."""
+    """Return the tars of a manifest that are named as a packer names them."""
     table = whole_table(manifest, target.read)
-    infos = map(table.shard, range(len(table)))
-    return set(filter(is_packer_name, (name for info in infos for name in (info.name, info.index_path))))
+    return {name for number in range(len(table)) if is_packer_name(name := table.shard(number).name)}
 
 
 def _is_packed(manifest: Manifest) -> bool:

@@ -32,8 +32,8 @@ from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, metadata_paths
 from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, parse_manifest
-from shardpack.format.naming import shard_of
-from shardpack.format.shard_info import ShardInfo, index_path
+from shardpack.format.naming import is_packer_name
+from shardpack.format.shard_info import ShardInfo, index_path, is_index_path
 from shardpack.storage.atomic import storage_errors
 
 # Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
@@ -163,15 +163,21 @@ class Transaction:
         return self._journal.finished(name, input_digest)
 
     def keep_only(self, names: Iterable[str]) -> set[str]:
-        """Delete all shards of earlier runs except the named ones; return those that stay, complete or not."""
-        present = {shard for name in self._target.names() if (shard := shard_of(name)) is not None}
-        present.update(self._journal.shard_names())
-        unwanted = sorted(present.difference(names))
-        if unwanted:
+        """Delete all shards of earlier runs except the named ones, and all indexes of no shard that stays.
+
+        Returns:
+            The shards that stay, complete or not.
+        """
+        present = {*filter(is_packer_name, self._target.names()), *self._journal.shard_names()}
+        staying = present.intersection(names)
+        indexes = set(map(index_path, staying))
+        orphans = [name for name in self._target.names() if is_index_path(name) and name not in indexes]
+        if orphans or len(staying) < len(present):
             self._check_lease()
-        for name in unwanted:
+        for name in sorted(present - staying):
             self.drop(name)
-        return present.difference(unwanted)
+        self._target.delete(orphans)
+        return staying
 
     def drop(self, name: str) -> None:
         """Delete a shard, its journal entry first: without it the other files count as unfinished."""

@@ -31,9 +31,7 @@ PLAIN_KEY = re.compile(
 )
 # A slash between two components that are not empty; any other slash is escaped.
 _SEPARATOR = re.compile(rb"(?<=[^/])/(?!\Z)")
-_SHARD_FILE = re.compile(
-    r"(shard-\d{6,}\.tar(?:\.zst)?)|\.shardpack/index/(shard-\d{6,}(?:\.tar\.zst)?)\.index", re.ASCII
-)
+_PACKED_SHARD = re.compile(r"shard-\d{6,}\.tar(?:\.zst)?", re.ASCII)
 _ESCAPE_OR_UPPER = re.compile(r"%[0-9A-F]{2}|[A-Z]")
 _NEVER_ESCAPED = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%/").decode()
 
@@ -44,16 +42,8 @@ def shard_name(number: int, *, compressed: bool = False) -> str:
 
 
 def is_packer_name(name: str) -> bool:
-    """Return whether a path is that of a packed shard or its index."""
-    return _SHARD_FILE.fullmatch(name) is not None
-
-
-def shard_of(name: str) -> str | None:
-    """Return the name of the packed shard that a path is, or is the index of; None if it is neither."""
-    match = _SHARD_FILE.fullmatch(name)
-    if match is None:
-        return None
-    return match[1] or (match[2] if match[2].endswith(".zst") else f"{match[2]}.tar")
+    """Return whether a path is one that a packer gives to a shard."""
+    return _PACKED_SHARD.fullmatch(name) is not None
 
 
 def split_name(name: str) -> tuple[str, str] | None:

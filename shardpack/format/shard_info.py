@@ -20,6 +20,7 @@ _COMPONENT = r"[^/\\\x00-\x1f\x7f\ud800-\udfff]*[^/\\\x00-\x20\x7f\ud800-\udfff.
 _SHARD_NAME = re.compile(rf"(?!.:)(?!(?i:\.shardpack)(?:/|$)){_COMPONENT}(?:/{_COMPONENT})*")
 
 FOLDER = ".shardpack"  # holds all files of a dataset except the shards
+INDEX_FOLDER = f"{FOLDER}/index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,12 @@ def index_path(shard: str, location: int = 0) -> str:
     first, slash, _ = name.partition("/")
     # Folders whose name is a number are for the other locations.
     folder = f"{location}/" if location or (slash and first.isascii() and first.isdecimal()) else ""
-    return f"{FOLDER}/index/{folder}{name}"
+    return f"{INDEX_FOLDER}/{folder}{name}"
+
+
+def is_index_path(path: str) -> bool:
+    """Return whether a path is in the folder of the indexes, where no other files belong."""
+    return path.startswith(f"{INDEX_FOLDER}/")
 
 
 def repeated_name(shards: Iterable[ShardInfo]) -> str | None:

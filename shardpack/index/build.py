@@ -179,13 +179,27 @@ class Build:
     def _numbered(self, info: ShardInfo) -> ShardInfo:
         """Return a shard with the number of its location.
 
-        An index that differs from the previous generation's gets a new number, so that both can exist side by side.
+        An index that differs from the previous generation's gets a new number, so that both can exist side by side;
+        if nobody can tell which those are, so does every index that is not here already.
         """
-        if self._previous is None or self._previous.shards is None or info.name not in self._previous.shards:
+        if self._previous is None:
             return replace(info, location=0)
-        previous = self._previous.shards[info.name]
+        num_locations = len(self._previous.manifest.locations)
+        if self._previous.shards is None:  # the shard table is lost, and each index that is here may be in use
+            there = [replace(info, location=location) for location in reversed(range(num_locations))]
+            return next(filter(self._is_there, there), replace(info, location=num_locations))
+        previous = self._previous.shards.get(info.name)
+        if previous is None:
+            return replace(info, location=0)
         is_same = (info.index_bytes, info.index_crc32c) == (previous.index_bytes, previous.index_crc32c)
-        return replace(info, location=previous.location if is_same else len(self._previous.manifest.locations))
+        return replace(info, location=previous.location if is_same else num_locations)
+
+    def _is_there(self, info: ShardInfo) -> bool:
+        """Return whether the target holds exactly this index of a shard."""
+        return (
+            self._target.size(info.index_path) == info.index_bytes
+            and crc32c(self._target.read(info.index_path) or b"") == info.index_crc32c
+        )
 
     def _write_index(self, indexed: IndexedTar) -> None:
         info, parts = encode_shard(indexed.name, indexed.index)

@@ -18,6 +18,7 @@ from shardpack.format import manifest
 from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.dataset_files import RUN_PATH
 from shardpack.format.key_index import hash_keys
+from shardpack.format.shard_info import index_path
 from shardpack.storage.open import open_store
 from tests.commit.stores import WatchedStore, heal
 from tests.fakes import file_contents
@@ -120,6 +121,21 @@ def test_dropped_shards_are_gone(place, made):
         assert {name for name in place.contents() if not name.startswith(manifest.WORK_FOLDER)} == {
             shards[1].name,
             shards[1].index_path,
+        }
+
+
+def test_indexes_of_no_shard_are_gone(place, made):
+    """A run that replaced several generations was killed while it deleted their indexes."""
+    first, second, *_ = infos(made)
+    with Transaction.new_dataset(place.target(), "pack") as transaction:
+        for info in (first, second):
+            deliver(transaction, made, info)
+        for path in (index_path(first.name, 1), index_path("photos.tar")):
+            transaction.put(path, [b"older"])
+        assert transaction.keep_only([first.name]) == {first.name}
+        assert {name for name in place.contents() if not name.startswith(manifest.WORK_FOLDER)} == {
+            first.name,
+            first.index_path,
         }
 
 

@@ -174,3 +174,33 @@ def test_a_kill_does_not_harm_the_generation_before():
         assert generation(store.url) == 2
         assert shardpack.verify(store.url, full=True).ok
     assert seen == {1, 2}
+
+
+def test_without_the_shard_table_no_index_of_an_older_generation_is_replaced(folder):
+    first = (folder / ".shardpack/manifest.json").read_bytes()
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    before = contents(folder)
+    (table,) = (folder / ".shardpack").glob("shards-000002-*")
+    table.write_bytes(b"?")
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    assert contents(folder) == before
+    table.write_bytes(b"?")
+    shardpack.index(folder, force=True, ignore=["b.jpg"])
+    ds = shardpack.open(folder)
+    assert (ds.manifest.generation, fields(ds)) == (3, [("a", ["jpg", "json"]), ("c", ["jpg"])])
+    (folder / ".shardpack/manifest.json").write_bytes(first)
+    assert fields(shardpack.open(folder)) == [("a", ["jpg", "json"]), ("b", ["jpg"]), ("c", ["jpg"])]
+
+
+@pytest.mark.parametrize("command", ["pack", "copy"])
+def test_a_packed_dataset_of_two_generations_is_replaced_as_one_of_a_single(tmp_path, command):
+    out, other = tmp_path / "out", tmp_path / "other"
+    for place, keys in ((out, "ab"), (other, "c")):
+        shardpack.pack([(key, {"jpg": b"1", "json": b"{}"}) for key in keys], place)
+    shardpack.index(out, force=True, ignore=["*.json"])
+    assert (out / index_path("shard-000000.tar", 1)).exists()
+    if command == "pack":
+        shardpack.pack([("c", {"jpg": b"1", "json": b"{}"})], out, force=True)
+    else:
+        shardpack.copy(other, out, force=True)
+    assert contents(out) == contents(other)
