@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+from functools import partial
 from typing import Any
 
 import click
@@ -24,7 +25,9 @@ from shardpack.cli.ui import (
 )
 from shardpack.dataset import Dataset
 from shardpack.errors import OutputExistsError
-from shardpack.inspect.order_stats import CLASS_FROM, OrderStats, compare_defaults, order_path, order_stats
+from shardpack.inspect.class_mixing import CLASS_FROM
+from shardpack.inspect.order_compare import BUFFER_SAMPLES, ComparedOrder, compare_defaults, compare_orders
+from shardpack.inspect.order_stats import OrderStats, order_path, order_stats
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, SHUFFLES, WINDOW_BLOCKS_PER_RANK
 from shardpack.runtime.sizes import format_bytes
 from shardpack.storage.url import is_url
@@ -79,7 +82,9 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 )
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @click.option(
-    "--compare", is_flag=True, help="Only compare the default partitions with one per rank, for 1, 8 and 64 ranks."
+    "--compare",
+    is_flag=True,
+    help="Compare all orders and a shuffle buffer, and the default partitions with one per rank, for 1, 8, 64 ranks.",
 )
 @access_options
 @json_option
@@ -110,17 +115,27 @@ def command(
     classes than in a true shuffle, a warning says what helps.
 
     With --json: location, num_samples, the options, rank_samples, steps, rank_bytes, blocks,
-    block_bytes, window_blocks, requests, window_bytes, read_ahead_bytes, memory_bytes,
+    block_bytes, window_blocks, requests, first_sample_bytes, window_bytes, read_ahead_bytes, memory_bytes,
     neighbour_distance (1: as in a true shuffle), measured_batches, measured_batch_size, num_classes,
     class_entropy (mean of the batches, 0 to 1), class_entropy_stored, class_entropy_shuffled,
-    class_mixing (1: as in a true shuffle), poorly_mixed. With --compare a list of these.
+    class_mixing (1: as in a true shuffle), poorly_mixed. With --compare: location, orders (for each order:
+    requests, first_sample_bytes, memory_bytes, neighbour_distance, class_mixing), and ranks (a list
+    of all the above).
     """
     ds = shardpack.open(dataset, **access)
     if plot is not None and os.path.exists(plot) and not force:
         raise OutputExistsError(f"{plot!r} exists already; choose another file, or replace it with --force")
     if compare:
-        _compare(ds, shuffle=shuffle, seed=seed, batch_size=batch_size, block_bytes=block_bytes, class_from=class_from,
-                 as_json=as_json, quiet=quiet)  # fmt: skip
+        stream_of = partial(ds.stream, seed=seed, batch_size=batch_size, block_bytes=block_bytes)
+        for_rank = partial(stream_of, rank=rank, world_size=world_size, window_blocks=window_blocks)
+        with progress_bar(quiet=quiet) as progress:
+            orders = compare_orders(for_rank, class_from=class_from, progress=progress)
+            ranks = compare_defaults(partial(stream_of, shuffle=shuffle), class_from=class_from, progress=progress)
+        if as_json:
+            both = {"orders": list(map(dataclasses.asdict, orders)), "ranks": list(map(dataclasses.asdict, ranks))}
+            print_json({"location": ds.location, **both})
+        else:
+            _print_compared(orders, ranks)
         return
     stream = ds.stream(
         shuffle=shuffle,
@@ -195,21 +210,26 @@ def _warning(stats: OrderStats) -> str:
     )
 
 
-def _compare(ds: Dataset, *, class_from: str, as_json: bool, quiet: bool, **options: Any) -> None:
-    with progress_bar(quiet=quiet) as progress:
-        figures = compare_defaults(
-            lambda **more: ds.stream(**options, **more), class_from=class_from, progress=progress
+def _print_compared(orders: list[ComparedOrder], ranks: list[OrderStats]) -> None:
+    click.echo(f"{'order':15}  {'ranges':>8}  {'before the first sample':>23}  {'memory':>10}  neighbours  {'class mixing':>12}")
+    for order in orders:
+        name = order.order if order.order in SHUFFLES else f"webdataset {BUFFER_SAMPLES}"
+        click.echo(
+            f"{name:15}  {order.requests:8,}  {format_bytes(order.first_sample_bytes):>23}  "
+            f"{format_bytes(order.memory_bytes):>10}  {order.neighbour_distance:>10.3f}  {_mixing(order.class_mixing)}"
         )
-    if as_json:
-        print_json([dataclasses.asdict(one) for one in figures])
-        return
+    click.echo("")
     click.echo("ranks  partitions  blocks mixed per rank  memory per rank  class mixing")
-    for one in figures:
-        mixing = "" if one.class_mixing is None else f"{one.class_mixing:.3f}"
+    for one in ranks:
         mixed = -(-one.window_bytes // one.block_bytes) if one.block_bytes else 0
         click.echo(
-            f"{one.world_size:5}  {one.partitions:10}  {mixed:21}  {format_bytes(one.memory_bytes):>15}  {mixing:>12}"
+            f"{one.world_size:5}  {one.partitions:10}  {mixed:21}  {format_bytes(one.memory_bytes):>15}  "
+            f"{_mixing(one.class_mixing)}"
         )
+
+
+def _mixing(mixing: float | None) -> str:
+    return f"{'' if mixing is None else f'{mixing:.3f}':>12}"
 
 
 def _draw(stream: Stream, stats: OrderStats, path: str) -> None:

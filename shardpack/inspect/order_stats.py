@@ -8,21 +8,16 @@ Reads indexes, and payloads only if classes come from the json field.
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shardpack.codecs.compression import split_compression
-from shardpack.errors import FieldNotFoundError, OptionError
+from shardpack.errors import OptionError
+from shardpack.inspect.class_mixing import class_entropies, neighbour_distance, stretches
 from shardpack.order.epoch import EpochOrder
-from shardpack.read.read_many import read_samples
-from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.stream.epochs import DatasetEpochs
+from shardpack.stream.epochs import DatasetEpochs, EpochReading
 from shardpack.stream.limits import CHUNK_BYTES, MAX_PART_BYTES
 from shardpack.stream.stream import Stream
 
@@ -30,10 +25,7 @@ BATCH = 256  # samples per measured batch, if the stream has no batch size
 MEASURED_SAMPLES = 1 << 14  # about as many in all measured batches
 MAX_BATCHES = 1 << 10
 PLOTTED, NEIGHBOURS = 20_000, 10  # samples drawn, and samples per stretch of neighbours
-LABELS_AT_ONCE = 1024
-TRUE_SHUFFLE_DISTANCE = 1 - math.sqrt(0.5)  # median of |a - b| of two uniform random numbers
 POORLY_MIXED = 0.95
-COMPARED_WORLD_SIZES = (1, 8, 64)
 THREADS = 16  # read ahead from a remote store
 ORDER_BYTES = 72  # of memory per block: four numbers for the block, five for its window
 
@@ -51,6 +43,7 @@ class OrderStats:
         blocks: How many blocks (or shards, or runs of stored order) this rank reads; 0 for "global".
         block_bytes: Mean size of a block.
         requests: How many ranges this rank reads; one per sample for "global".
+        first_sample_bytes: Bytes that are read before the first sample is handed out; of a local dataset at most.
         window_bytes: Bytes shuffled together over all partitions of the rank, in memory or in the page cache.
         read_ahead_bytes: Upper limit of bytes read but not used yet: in the page cache, or for a remote dataset
             in memory.
@@ -80,6 +73,7 @@ class OrderStats:
     blocks: int
     block_bytes: int
     requests: int
+    first_sample_bytes: int
     window_bytes: int
     read_ahead_bytes: int
     memory_bytes: int
@@ -117,19 +111,18 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
     epoch = _EpochCosts(stream)
     ours, parts, shuffle = stream.rank_slice, stream.rank_slice.partitioning, stream.shuffle
     size = min(len(ours), ours.batch_size if stream.has_batch_size else BATCH)
-    slots = ours.locate(_stretches(len(ours), size, min(max(MEASURED_SAMPLES // size, 16), MAX_BATCHES)))
+    slots = ours.locate(stretches(len(ours), size, min(max(MEASURED_SAMPLES // size, 16), MAX_BATCHES)))
     true_shuffle = EpochOrder(epoch.segments, replace(shuffle, mode="global"), parts, stream.epoch)
     items = epoch.order.items(*slots)
-    stored = _stretches(parts.num_items, min(size, parts.num_items), len(items) // size)
-    entropies, num_classes = _entropies(
+    stored = stretches(parts.num_items, min(size, parts.num_items), len(items) // size)
+    entropies, num_classes = class_entropies(
         [epoch.view.at(part) for part in (items, stored, true_shuffle.items(*slots))],
         size,
-        _CLASS_FROM[class_from],
+        class_from,
         epoch.stream_input.cache,
         progress,
     )
     mixing = entropies[0] / entropies[2] if entropies and entropies[2] else None
-    distance = np.median(np.abs(np.diff(items.reshape(-1, size), axis=1))) if size > 1 else 0.0
     return OrderStats(
         num_samples=parts.num_items,
         shuffle=shuffle.mode,
@@ -143,7 +136,7 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
         rank_samples=len(ours),
         steps=ours.num_steps,
         **epoch.costs(),
-        neighbour_distance=float(distance) / (parts.num_items * TRUE_SHUFFLE_DISTANCE),
+        neighbour_distance=neighbour_distance(items, size, parts.num_items),
         measured_batches=len(items) // size,
         measured_batch_size=size,
         num_classes=num_classes,
@@ -154,29 +147,16 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
     )
 
 
-def compare_defaults(
-    make_stream: Callable[..., Stream], *, class_from: str = "key", progress: Progress = no_progress
-) -> list[OrderStats]:
-    """Return the figures of the default partitions and of one partition per rank, for 1, 8 and 64 ranks.
-
-    Args:
-        make_stream: Returns the stream of rank 0 for a `world_size` and for `partitions`; None means the default.
-        class_from, progress: As for `order_stats`.
-    """
-    figures = []
-    for world_size in COMPARED_WORLD_SIZES:
-        for partitions in (None, world_size):
-            stream = make_stream(world_size=world_size, partitions=partitions)
-            figures.append(order_stats(stream, class_from=class_from, progress=progress))
-    return figures
-
-
 def order_path(stream: Stream) -> tuple[Integers, Integers]:
-    """Return numbers in this rank's epoch and the stored positions of these samples, up to 20,000, for a plot."""
-    epoch, ours = _EpochCosts(stream), stream.rank_slice
-    length = min(len(ours), NEIGHBOURS)
-    numbers = _stretches(len(ours), length, PLOTTED // length)
-    return numbers, epoch.order.items(*ours.locate(numbers))
+    """Return numbers in this rank's epoch and where these samples are stored, up to 20,000, for a plot."""
+    length = min(len(stream.rank_slice), NEIGHBOURS)
+    numbers = stretches(len(stream.rank_slice), length, PLOTTED // length)
+    return numbers, epoch_items(stream, numbers)
+
+
+def epoch_items(stream: Stream, numbers: Integers) -> Integers:
+    """Return (n) the samples, counted in stored order, that come as these numbers in the rank's epoch."""
+    return _EpochCosts(stream).order.items(*stream.rank_slice.locate(numbers))
 
 
 class _EpochCosts:
@@ -193,9 +173,9 @@ class _EpochCosts:
             raise OptionError("there are no samples for this rank; choose another dataset, or fewer ranks")
         self.stream_input = stream.epochs.stream_input
         self.view, self._slice, self._shuffle = self.stream_input.view, stream.rank_slice, stream.shuffle
-        self._memory_bytes = stream.epochs.limits.memory_bytes
+        self._limits, self._epoch = stream.epochs.limits, stream.epoch
         self.segments = self.view.segments()
-        self.order = EpochOrder(self.segments, self._shuffle, self._slice.partitioning, stream.epoch)
+        self.order = EpochOrder(self.segments, self._shuffle, self._slice.partitioning, self._epoch)
 
     def costs(self) -> dict[str, int]:
         """Return the attributes of `OrderStats` that count blocks, requests and bytes."""
@@ -221,16 +201,25 @@ class _EpochCosts:
             "blocks": blocks,
             "block_bytes": block_bytes,
             "requests": requests,
+            "first_sample_bytes": self._first_samples() * (total_bytes // parts.num_items),
             "window_bytes": window_bytes,
             "read_ahead_bytes": read_ahead_bytes,
             "memory_bytes": min(self._held_bytes(read_ahead_bytes), rank_bytes) + ORDER_BYTES * total_blocks,
         }
 
+    def _first_samples(self) -> int:
+        """Return how many samples are read before the first one is handed out."""
+        reading = EpochReading(self.stream_input, self._shuffle, self._slice, self._limits, is_shared=False)
+        first, _ = reading.group_samples()
+        partition, offset = self._slice.locate(np.arange(min(first, len(self._slice))))
+        (chunk,) = reading.planner.chunks(self._epoch, partition, offset, first)
+        return sum(len(reading.planner.load(load_id).positions) for load_id in chunk.load_ids)
+
     def _held_bytes(self, read_ahead_bytes: int) -> int:
         """Return how many bytes of samples a stream holds; a local stream reads ahead into the page cache."""
         if not self.stream_input.is_remote:
             return MAX_PART_BYTES
-        return min(read_ahead_bytes or THREADS * CHUNK_BYTES, self._memory_bytes)
+        return min(read_ahead_bytes or THREADS * CHUNK_BYTES, self._limits.memory_bytes)
 
     def _count_runs(self) -> tuple[int, int]:
         """Return how many runs of neighbours this rank reads, counting partial ones, and how many exist."""
@@ -247,76 +236,3 @@ class _EpochCosts:
             return int((last - first + 1).sum()), len(ends)
         first, last = order.blocks_of(owned)
         return int((last - first + 1).sum()), order.num_blocks
-
-
-def _stretches(total: int, length: int, limit: int) -> Integers:
-    """Return the numbers in up to `limit` evenly spread stretches of 0 .. total - 1.
-
-    Each stretch has `length` numbers and starts at a multiple of it.
-    """
-    available = max(1, total // length)
-    count = max(1, min(limit, available))
-    begin = np.arange(count) * available // count * length
-    return (begin[:, None] + np.arange(length)).reshape(-1)
-
-
-def _entropies(
-    parts: list[Integers],
-    size: int,
-    classes_of: Callable[[ShardCache, Integers, Callable[[int], None]], list[str | None]],
-    shards: ShardCache,
-    progress: Progress,
-) -> tuple[list[float], int]:
-    """Return the mean class entropy (0 to 1) of the batches of each part, and the number of classes.
-
-    With fewer than two classes the list of entropies is empty.
-    """
-    positions, where = np.unique(np.concatenate(parts), return_inverse=True)
-    classes = classes_of(shards, positions, lambda done: progress("measure", done, len(positions)))
-    known = {name: code for code, name in enumerate(dict.fromkeys(classes))}
-    codes = np.array([known[name] for name in classes], np.int64)[where.reshape(-1)]
-    num_classes = len(known.keys() - {None})
-    if num_classes < 2 or size < 2:
-        return [], num_classes
-    ends = np.cumsum([len(part) for part in parts])[:-1]
-    most = math.log(min(len(known), size))
-    return [_entropy(part.reshape(-1, size), len(known)) / most for part in np.split(codes, ends)], num_classes
-
-
-def _entropy(batches: Integers, kinds: int) -> float:
-    """Return the mean entropy of the rows, in nats."""
-    total = 0.0
-    for batch in batches:
-        parts = np.bincount(batch, minlength=kinds) / len(batch)
-        parts = parts[parts > 0]
-        total -= float((parts * np.log(parts)).sum())
-    return total / len(batches)
-
-
-def _key_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
-    classes: list[str | None] = []
-    for number, begin, end in shards.shard_list.runs(positions):
-        shard = shards.get(number)
-        for position in positions[begin:end].tolist():
-            folder, slash, _ = shard.keys.text_at(position).partition("/")
-            classes.append(folder if slash else None)
-        done(end)
-    return classes
-
-
-def _json_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
-    fields = tuple(name for name in shards.manifest.samples_per_field if split_compression(name)[0] == "json")
-    if not fields:
-        raise FieldNotFoundError("no field 'json' to take classes from; use class_from=\"key\" (--class-from key)")
-    classes: list[str | None] = []
-    for begin in range(0, len(positions), LABELS_AT_ONCE):
-        for sample in read_samples(shards, positions[begin : begin + LABELS_AT_ONCE], fields):
-            value = next(map(sample.decode, sample), None)
-            label = value.get("label") if isinstance(value, dict) else value
-            classes.append(None if label is None else json.dumps(label, sort_keys=True))
-        done(len(classes))
-    return classes
-
-
-_CLASS_FROM = {"key": _key_classes, "json": _json_classes}
-CLASS_FROM = tuple(_CLASS_FROM)

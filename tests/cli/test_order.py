@@ -117,7 +117,8 @@ def test_packing_with_a_shuffle_is_the_remedy_it_is_said_to_be(run, tmp_path):
 
 
 def test_the_default_partitions_mix_no_worse_than_one_a_rank(run, sorted_by_class):
-    found = run("order", sorted_by_class, "--compare", "--batch-size", 8, "--block-bytes", "2KiB", "--json").json
+    found = run("order", sorted_by_class, "--compare", "--batch-size", 8, "--block-bytes", "2KiB", "--json")
+    found = found.json["ranks"]
     assert [(one["world_size"], one["partitions"]) for one in found] == [
         (1, 8),
         (1, 1),
@@ -128,9 +129,21 @@ def test_the_default_partitions_mix_no_worse_than_one_a_rank(run, sorted_by_clas
     ]
     for elastic, one_a_rank in zip(found[::2], found[1::2], strict=True):
         assert elastic["class_mixing"] > 0.98 * one_a_rank["class_mixing"]
-    lines = run("order", sorted_by_class, "--compare").out.splitlines()
+    lines = run("order", sorted_by_class, "--compare").out.split("\n\n")[1].splitlines()
     assert lines[0] == "ranks  partitions  blocks mixed per rank  memory per rank  class mixing"
     assert len(lines) == 7
+
+
+def test_orders_side_by_side(run, sorted_by_class):
+    options = ("--batch-size", 50, "--block-bytes", "2KiB", "--window-blocks", 2, "--compare")
+    found = run("order", sorted_by_class, *options, "--json").json
+    assert found["location"] == str(sorted_by_class)
+    mixing = {one["order"]: one["class_mixing"] for one in found["orders"]}
+    assert list(mixing) == ["none", "shards", "blocks", "global", "shuffle buffer"]
+    assert mixing["none"] < mixing["shuffle buffer"] < mixing["global"]
+    lines = run("order", sorted_by_class, *options).out.split("\n\n")[0].splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["none", "shards", "blocks", "global", "webdataset"]
+    assert len({len(line) for line in lines}) == 1, "columns are aligned"
 
 
 # The plot
