@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from shardpack.codecs.compression import Compression, split_compression
 from shardpack.codecs.encode import encode_field
 from shardpack.codecs.zstd import zstd_versions
 from shardpack.errors import OptionError
-from shardpack.write.transform import Fields
+from shardpack.write.transform import ENCODED, Counts, Fields, Sample
 
 SHARDS = "shards"  # whole shards, not a field: see `shard_compression.py`
 
@@ -21,11 +21,9 @@ class CompressFields:
 
     Attributes:
         by_field: How each of them is compressed; samples may lack some.
-        encoded: Names of those that came as values instead of bytes, so far.
     """
 
     by_field: Mapping[str, Compression]
-    encoded: set[str] = field(default_factory=set, compare=False)
 
     @classmethod
     def parse(cls, compress: Mapping[str, str] | None) -> CompressFields:
@@ -56,17 +54,17 @@ class CompressFields:
 
     def describe(self) -> Mapping[str, Any]:
         """Return what decides the bytes, library versions included."""
-        return {name: how.describe() for name, how in sorted(self.by_field.items())}
+        return {"step": "compress", "fields": {name: how.describe() for name, how in sorted(self.by_field.items())}}
 
-    def __call__(self, key: str, fields: Fields, /) -> Iterable[tuple[str, Fields]]:
-        """Return the sample with fields compressed.
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+        """Return the sample with fields compressed; counts the values that were encoded, by field.
 
         Raises:
             OptionError: A value cannot be stored, or the sample has the compressed field already.
         """
-        return ((key, dict(self._stored(name, value, fields) for name, value in fields.items())),)
+        return ((key, dict(self._stored(name, value, fields, counts) for name, value in fields.items())),)
 
-    def _stored(self, name: str, value: Any, fields: Fields) -> tuple[str, Any]:
+    def _stored(self, name: str, value: Any, fields: Fields, counts: Counts) -> tuple[str, Any]:
         how = self.by_field.get(name)
         if how is None:
             return name, value
@@ -77,5 +75,5 @@ class CompressFields:
             )
         payload = encode_field(name, value)
         if not isinstance(value, (bytes, bytearray, memoryview)):
-            self.encoded.add(name)
+            counts[ENCODED + name] += 1
         return stored, how.compress(payload)

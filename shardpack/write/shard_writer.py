@@ -31,7 +31,7 @@ from shardpack.write.shard_assembler import Chunk
 from shardpack.write.shard_compression import recorded_compression, shard_compression
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.sharding import ShardLimits
-from shardpack.write.transform import Pipeline, SampleTransform, rename_key
+from shardpack.write.transform import ENCODED, Counts, Pipeline, RenameKeys, Step
 
 
 class ShardWriter:
@@ -96,10 +96,11 @@ class ShardWriter:
         self._room = self._limits.max_bytes - len(END_OF_ARCHIVE)
         self._rename_keys = rename_keys
         self._compress = CompressFields.parse(compress)
-        steps: list[SampleTransform] = [rename_key] if rename_keys else []
+        steps: list[Step] = [RenameKeys()] if rename_keys else []
         if self._compress.by_field:
             steps.append(self._compress)
         self._transform = Pipeline(tuple(steps)) if steps else None
+        self._counts: Counts = Counts()
         self._classes = as_classes(classes)
         self._target = target_of(as_writable(out, storage_options), work_dir=work_dir)
         self._compression = shard_compression(compress, frame_bytes)
@@ -181,7 +182,7 @@ class ShardWriter:
         if self._transform is None:
             self._write(key, fields)
         else:
-            for new_key, new_fields in self._transform(key, fields):
+            for new_key, new_fields in self._transform(key, fields, self._counts):
                 self._write(new_key, new_fields)
 
     def _write(self, key: str, fields: Mapping[str, Any]) -> None:
@@ -293,7 +294,8 @@ class ShardWriter:
 
     def _versions(self) -> dict[str, str]:
         """Return the versions of the libraries that decided the bytes of fields and shards."""
-        encoded = self._compress.encoded.union(*(shape.encoded for shape in self._shapes.values()))
+        compressed = {name.removeprefix(ENCODED) for name in self._counts if name.startswith(ENCODED)}
+        encoded = compressed.union(*(shape.encoded for shape in self._shapes.values()))
         of_shards = {} if self._compression is None else self._compression.versions()
         return versions_for(encoded) | self._compress.versions() | of_shards
 

@@ -1,40 +1,80 @@
-"""Transforms: functions that a sample passes through before it is written to a shard.
+"""Steps: what a sample passes through before it is written to a shard, each as one value that pickles.
 
-A transform may change a sample, drop it, or turn it into several. It must be picklable and deterministic, because it
-may run in any process, and again after a kill.
+    sample -> user's transform -> resize and encode -> rename, select fields -> compress fields -> shard
+
+A step may change a sample, drop it, or turn it into several. The same sample gives the same result in any process, and
+again after a kill. What decides the result, and is not the sample, is in `describe`.
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from itertools import chain, starmap
 from typing import Any, Protocol
 
 from shardpack.format.naming import escape_key
 
-Fields = Mapping[str, Any]
+Fields = Mapping[str, Any]  # field -> bytes, or a value that `encode_field` stores
+Sample = tuple[str, Fields]
+Counts = Counter[str]  # what happened -> how often, such as "image.kept" -> 12; of a shard, and added up for a report
+
+ENCODED = "encoded."  # and the name of a field: how many of its values were made bytes here
 
 
-class SampleTransform(Protocol):
-    """A function from one sample to the samples that are written in its place."""
+class Step(Protocol):
+    """A function from one sample to those that are written in its place."""
 
-    def __call__(self, key: str, fields: Fields, /) -> Iterable[tuple[str, Fields]]: ...
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+        """Return the samples in place of this one; none drops it.
+
+        Args:
+            key: Key of the sample.
+            fields: Its fields; they must not be changed, but copied.
+            counts: Numbers for the report are added here, under names of this step. They are integers, and belong to
+                the shard: a run that continues another one reports the same sums.
+
+        Raises:
+            OptionError: The run cannot go on as it was asked for: it ends, whatever `on_error` says.
+            MissingDependencyError: Also ends the run.
+            Exception: Any other error is a problem of this sample, which is named, and follows `on_error`.
+        """
+        ...
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return what decides the result, as JSON: the options, and the versions of all libraries that make bytes.
+
+        It is kept in the manifest. A run is continued only by one with the same description.
+        """
+        ...
 
 
-def rename_key(key: str, fields: Fields, /) -> Iterable[tuple[str, Fields]]:
-    """Return the sample with a safe key, which `unescape_key` turns back into the original."""
-    return ((escape_key(key), fields),)
+@dataclass(frozen=True, slots=True)
+class RenameKeys:
+    """Gives a sample a safe key, which `unescape_key` turns back into the original."""
+
+    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[Sample]:
+        """Return the sample with its new key."""
+        return ((escape_key(key), fields),)
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the name of the step."""
+        return {"step": "rename_keys"}
 
 
 @dataclass(frozen=True, slots=True)
 class Pipeline:
-    """Transforms in a row: each gets the samples that the one before returns."""
+    """Steps in a row: each gets the samples that the one before returns."""
 
-    steps: tuple[SampleTransform, ...]
+    steps: tuple[Step, ...] = ()
 
-    def __call__(self, key: str, fields: Fields, /) -> Iterable[tuple[str, Fields]]:
-        samples: Iterable[tuple[str, Fields]] = ((key, fields),)
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+        """Return the samples that the last step returns."""
+        samples: Iterable[Sample] = ((key, fields),)
         for step in self.steps:
-            samples = chain.from_iterable(starmap(step, samples))
+            samples = [made for key, fields in samples for made in step(key, fields, counts)]
         return samples
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the description of each step."""
+        return {"steps": [dict(step.describe()) for step in self.steps]}

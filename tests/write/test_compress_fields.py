@@ -14,6 +14,7 @@ import shardpack
 from shardpack.codecs.zstd import zstandard, zstd_versions
 from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.write.compress_fields import CompressFields
+from shardpack.write.transform import Counts
 from tests.fakes import contents
 
 module = pytest.importorskip("zstandard", reason="zstandard is not installed")
@@ -142,6 +143,6 @@ def test_a_listed_source_says_what_to_do(tmp_path):
 
 def test_it_is_a_transform_that_pickles():
     step = pickle.loads(pickle.dumps(CompressFields.parse({"json": "zstd:9"})))
-    ((key, fields),) = step("a", {"json": b"{}", "txt": b"x"})
+    ((key, fields),) = step("a", {"json": b"{}", "txt": b"x"}, Counts())
     assert (key, fields["txt"], module.ZstdDecompressor().decompress(fields["json.zst"])) == ("a", b"x", b"{}")
-    assert step.describe()["json"]["level"] == 9
+    assert step.describe()["fields"]["json"]["level"] == 9
