@@ -50,7 +50,10 @@ def storage_errors(
 
 
 class NewFile:
-    """A file being written, front to back, under a temporary name. Closed when it is dropped."""
+    """A file being written, front to back, under a temporary name. Closed when it is dropped.
+
+    A forked child may close it, but never deletes it: the parent is still writing.
+    """
 
     def __init__(self, path: str, *, expected_bytes: int = 0, mode: int = 0o644):
         """Create the file. An existing file of that name is unlinked, never written to.
@@ -62,6 +65,7 @@ class NewFile:
             mode: Permissions, before the umask is applied.
         """
         self.path = path
+        self._process = os.getpid()
         self._length = 0
         self._descriptor = -1  # for __del__, if opening fails
         self._descriptor = _open_new(path, mode)
@@ -112,8 +116,9 @@ class NewFile:
     def discard(self) -> None:
         """Close and delete the file."""
         self.close()
-        with suppress(FileNotFoundError):
-            os.unlink(self.path)
+        if os.getpid() == self._process:
+            with suppress(FileNotFoundError):
+                os.unlink(self.path)
 
 
 def _open_new(path: str, mode: int) -> int:

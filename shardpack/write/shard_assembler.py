@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from io import BytesIO
@@ -169,11 +170,12 @@ class WriteBehind:
     """
 
     def __init__(self, write: Callable[[memoryview], object]) -> None:
-        self._write = write
         self._buffers: queue.SimpleQueue[memoryview | None] = queue.SimpleQueue()
         self._idle = threading.Semaphore(1)
-        self._error: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, name="shardpack write-behind", daemon=True)
+        self._errors: list[BaseException] = []  # one at most
+        work = write, self._buffers, self._idle, self._errors
+        self._thread = threading.Thread(target=_write_each, args=work, name="shardpack write-behind", daemon=True)
+        weakref.finalize(self, self._buffers.put, None).atexit = False  # dropped: the thread ends by itself
 
     def __enter__(self) -> WriteBehind:
         self._thread.start()
@@ -182,8 +184,8 @@ class WriteBehind:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._buffers.put(None)
         self._thread.join()
-        if kind is None and self._error is not None:
-            raise self._error
+        if kind is None and self._errors:
+            raise self._errors[0]
 
     def write(self, buffer: memoryview) -> None:
         """Accept a buffer once the previous one is written; it must not change until the next call returns.
@@ -192,20 +194,27 @@ class WriteBehind:
             OSError: `write` failed for an earlier buffer.
         """
         self._idle.acquire()
-        if self._error is not None:
+        if self._errors:
             self._idle.release()
-            raise self._error
+            raise self._errors[0]
         self._buffers.put(buffer)
 
-    def _run(self) -> None:
-        while (buffer := self._buffers.get()) is not None:
-            try:
-                if self._error is None:
-                    self._write(buffer)
-            except BaseException as error:  # noqa: BLE001 - raised in the producer's thread
-                self._error = error
-            finally:
-                self._idle.release()
+
+def _write_each(
+    write: Callable[[memoryview], object],
+    buffers: queue.SimpleQueue[memoryview | None],
+    idle: threading.Semaphore,
+    errors: list[BaseException],
+) -> None:
+    """Write until None comes, or the first error. It knows nothing of the `WriteBehind`, which may be dropped first."""
+    while (buffer := buffers.get()) is not None:
+        try:
+            if not errors:
+                write(buffer)
+        except BaseException as error:  # noqa: BLE001 - raised in the producer's thread
+            errors.append(error)
+        finally:
+            idle.release()
 
 
 @dataclass(frozen=True, slots=True)

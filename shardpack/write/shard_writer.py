@@ -40,7 +40,8 @@ class ShardWriter:
     Use it as a context manager: leaving it normally publishes the dataset, leaving it by an
     exception publishes nothing. Finished shards then stay without a manifest until the next
     writer starts in the folder. Memory: 12 MiB or three times the largest sample, the index
-    of one shard, and 16 bytes per sample. Not thread-safe.
+    of one shard, and 16 bytes per sample. Not thread-safe. Only the process that opened it can write:
+    in a forked child `write` raises, and `close` and `abort` do nothing.
 
     Attributes:
         largest_shard_bytes: Length of the longest finished tar.
@@ -111,6 +112,7 @@ class ShardWriter:
         self._num_shards = self._num_finished = self._finished_payload_bytes = 0
         self._finisher = Threads(1, purpose="finish")
         self._finishing: Future[ShardInfo] | None = None
+        self._process = os.getpid()
         self._closed = False
         self._failure: BaseException | None = None
         self.largest_shard_bytes = 0
@@ -169,7 +171,7 @@ class ShardWriter:
             FormatError: The samples of the shard have more different fields than an index may have.
             DuplicateKeyError: The shard already has the key. Repeats across shards are found when the
                 later shard is finished, at the latest by `close`.
-            OptionError: A field cannot store its value.
+            OptionError: A field cannot store its value; or the writer is closed, or another process opened it.
             MissingDependencyError: A field needs a library that is not installed.
             SourceError: The sample does not fit in a shard.
             StorageError: The disk or the bucket refused.
@@ -177,6 +179,11 @@ class ShardWriter:
         if self._closed:
             self._raise_failure()
             raise OptionError("the writer is closed; open another one")
+        if os.getpid() != self._process:
+            raise OptionError(
+                f"the writer belongs to process {self._process}, and this is process {os.getpid()}; "
+                "write all samples from one, or open a writer for another folder after the fork"
+            )
         if not isinstance(key, str):
             raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
         if self._transform is None:
@@ -265,6 +272,8 @@ class ShardWriter:
             DuplicateKeyError: A key was written twice; nothing is published.
             StorageError: The disk or the bucket refused, now or in an earlier `write`; nothing is published.
         """
+        if os.getpid() != self._process:
+            return
         if self._closed:
             self._raise_failure()
             return
@@ -301,6 +310,8 @@ class ShardWriter:
 
     def abort(self) -> None:
         """Discard the shard being written, and publish nothing. Safe to call twice, and after `close`."""
+        if os.getpid() != self._process:
+            return
         self._closed = True
         if self._open is not None:
             self._open.discard()

@@ -29,6 +29,7 @@ from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.shard_writer import ShardWriter
 from tests.conftest import ROOT
 from tests.fakes import contents
+from tests.forks import in_child
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 BUSY = r"another process is packing into .*; wait until it has ended"
@@ -243,25 +244,6 @@ def test_the_one_that_began_first_publishes_nothing(lockless, tmp_path):
 
 
 # Forks
-
-
-def in_child(function):
-    """Return what `function` returns in a forked child."""
-    reader, writer = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        os.close(reader)
-        try:
-            answer = str(function())
-        except BaseException as error:  # noqa: BLE001 - the child must end here
-            answer = type(error).__name__
-        os.write(writer, answer.encode())
-        os._exit(0)
-    os.close(writer)
-    with os.fdopen(reader) as pipe:
-        answer = pipe.read()
-    os.waitpid(pid, 0)
-    return answer
 
 
 @needs_fork

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.storage.atomic import NewFile, storage_errors, sync_folder, write_file
+from tests.forks import in_child
 from tests.storage.test_local import counts_descriptors, num_open
 
 
@@ -38,6 +39,17 @@ def test_a_file_appears_whole(tmp_path):
     file.move_to(str(tmp_path / "x"))
     assert names(tmp_path) == ["x"]
     assert (tmp_path / "x").read_bytes() == b"abcefg"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_forked_child_deletes_nothing(tmp_path):
+    file = NewFile(str(tmp_path / "x.tmp"))
+    file.write(b"ab")
+    assert in_child(file.discard) == "None"
+    file.write(b"c")
+    file.move_to(str(tmp_path / "x"))
+    assert (tmp_path / "x").read_bytes() == b"abc"
 
 
 def test_an_older_file_stays_until_then(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import tarfile
 import threading
@@ -208,6 +209,17 @@ def test_the_producers_own_error_wins():
 
     with pytest.raises(LookupError, match="of the producer"):
         produce()
+
+
+def test_dropped_without_leaving_its_thread_ends():
+    before = set(threading.enumerate())
+    behind = WriteBehind(bytes).__enter__()
+    behind.write(memoryview(b"a"))
+    (thread,) = set(threading.enumerate()) - before
+    del behind
+    gc.collect()
+    thread.join(timeout=60)
+    assert not thread.is_alive()
 
 
 def test_leaving_waits_and_leaves_no_thread():

@@ -6,6 +6,7 @@ import errno
 import gc
 import os
 import random
+import threading
 import tracemalloc
 from functools import partial
 
@@ -34,6 +35,7 @@ from shardpack.write.shard_assembler import Chunk
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, inline_listing
+from tests.forks import in_child
 from tests.strategies import examples, payloads, safe_fields, safe_keys
 
 rng = random.Random(1)
@@ -326,6 +328,38 @@ def test_a_forgotten_writer_publishes_nothing_and_lets_the_folder_go(tmp_path):
     assert not is_published(tmp_path)
     write(tmp_path, {"b": {"bin": b"1"}})
     assert list(shardpack.open(tmp_path).keys()) == ["b"]
+
+
+def test_a_forgotten_writer_leaves_no_thread(tmp_path):
+    before = set(threading.enumerate())
+    writer = ShardWriter(tmp_path, max_shard_samples=1)
+    writer.write("a", {"bin": b"1"})
+    writer.write("b", {"bin": b"1"})
+    started = set(threading.enumerate()) - before
+    assert started
+    del writer
+    gc.collect()
+    for thread in started:
+        thread.join(timeout=60)
+        assert not thread.is_alive()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("error", [None, LookupError])
+def test_a_forked_child_neither_writes_nor_ends_the_dataset(tmp_path, error):
+    def leave():
+        writer.__exit__(error, error and error(), None)
+
+    with ShardWriter(tmp_path, max_shard_samples=2) as writer:
+        for key in "abc":
+            writer.write(key, {"bin": b"1"})
+        assert in_child(lambda: writer.write("d", {"bin": b"1"})) == "OptionError"
+        assert in_child(leave) == "None"
+        assert in_child(writer.close) == "None"
+        writer.write("e", {"bin": b"1"})
+    assert list(shardpack.open(tmp_path).keys()) == ["a", "b", "c", "e"]
+    assert shardpack.verify(tmp_path, full=True).ok
 
 
 @pytest.mark.parametrize(
