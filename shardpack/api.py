@@ -103,6 +103,7 @@ def pack(
     progress: Progress = no_progress,
     compress: Mapping[str, str] | None = None,
     frame_bytes: int | str | None = None,
+    threads_per_job: int | None = None,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -142,6 +143,8 @@ def pack(
             as for `ShardWriter`: `{"json": "zstd:9"}`.
         frame_bytes: How much of a tar is compressed together, at least: by default "16KiB". A larger value saves more;
             a sample is read together with its frame.
+        threads_per_job: In how many threads BLAS, OpenMP and OpenCV compute in each worker process; by default 1, as
+            the workers share the cores already. `OMP_NUM_THREADS` and the like have no say here. Not for an iterable.
 
     Returns:
         What was packed, and which samples were left out.
@@ -176,5 +179,6 @@ def pack(
             progress=progress,
             compress=compress,
             frame_bytes=frame_bytes,
+            threads_per_job=threads_per_job,
         ),
     )

@@ -211,7 +211,9 @@ def _warning(stats: OrderStats) -> str:
 
 
 def _print_compared(orders: list[ComparedOrder], ranks: list[OrderStats]) -> None:
-    click.echo(f"{'order':15}  {'ranges':>8}  {'before the first sample':>23}  {'memory':>10}  neighbours  {'class mixing':>12}")
+    click.echo(
+        f"{'order':15}  {'ranges':>8}  {'before the first sample':>23}  {'memory':>10}  neighbours  {'class mixing':>12}"
+    )
     for order in orders:
         name = order.order if order.order in SHUFFLES else f"webdataset {BUFFER_SAMPLES}"
         click.echo(

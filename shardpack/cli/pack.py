@@ -65,6 +65,12 @@ class _Pack(click.Command):
 )
 @click.option("--allow-oversized", is_flag=True, help="Give a sample that exceeds the largest size its own shard.")
 @jobs_option
+@click.option(
+    "--threads-per-job",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Threads in which BLAS, OpenMP and OpenCV compute in each worker process.  [default: 1]",
+)
 @click.option("--shuffle-seed", type=int, metavar="SEED", help="Pack in an order drawn from this seed.")
 @click.option(
     "--check-images",

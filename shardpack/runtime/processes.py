@@ -30,13 +30,26 @@ from shardpack.runtime.process_child import read_frame, write_frame
 BYTES_PER_WORKER = 64 << 20  # with less to read, starting a worker takes longer than reading
 
 _SECONDS_TO_DIE = 5
-# Workers share the cores already. Where the caller's environment says otherwise, that holds.
-_ONE_THREAD_EACH = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1")
+# What libraries read when they are loaded, and so before a function could tell them.
+_THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
 
 
 def default_jobs(num_bytes: int) -> int:
     """Return how many workers are worth starting to read so many bytes: at most one per core."""
     return min(os.cpu_count() or 1, 1 + num_bytes // BYTES_PER_WORKER)
+
+
+def thread_variables(threads: int) -> dict[str, str]:
+    """Return the environment in which BLAS, OpenMP and OpenCV compute in so many threads."""
+    return dict.fromkeys(_THREAD_VARIABLES, str(threads))
 
 
 class WorkerPool:
@@ -45,7 +58,8 @@ class WorkerPool:
     Leaving it ends the children and joins the threads. One `map` at a time, all from one thread.
     """
 
-    def __init__(self, jobs: int):
+    def __init__(self, jobs: int, *, threads_per_job: int = 1):
+        """Start the children; each computes in `threads_per_job` threads, whatever this process's environment says."""
         self.jobs = jobs
         self._tasks: queue.SimpleQueue[tuple[int, Any, Any] | None] = queue.SimpleQueue()
         self._results: queue.SimpleQueue[tuple[int, bool | None, Any]] = queue.SimpleQueue()
@@ -55,7 +69,7 @@ class WorkerPool:
         try:
             with _interrupts_held_back():
                 for _ in range(jobs):
-                    self._children.append(_start_child())
+                    self._children.append(_start_child(threads_per_job))
             for child in self._children:
                 thread = threading.Thread(target=_serve, args=(child, self._tasks, self._results), daemon=True)
                 thread.start()
@@ -141,17 +155,23 @@ class WorkerPool:
 
 
 @contextmanager
-def start_workers(jobs: int) -> Iterator[Engine]:
-    """Yield an engine with so many jobs: worker processes, or this process for one job."""
+def start_workers(jobs: int, *, threads_per_job: int | None = None) -> Iterator[Engine]:
+    """Yield an engine with so many jobs: worker processes, or this process for one job.
+
+    Args:
+        jobs: How many tasks run at once.
+        threads_per_job: BLAS, OpenMP and OpenCV threads of each worker process; None: 1. If given, one job has a
+            process of its own, too, since this process may have loaded these libraries already.
+    """
     # An embedded Python, or one frozen into a program, has no interpreter that could be started.
-    if jobs == 1 or not sys.executable or getattr(sys, "frozen", False):
+    if (jobs == 1 and threads_per_job is None) or not sys.executable or getattr(sys, "frozen", False):
         yield IN_PROCESS
         return
-    with WorkerPool(jobs) as pool:
+    with WorkerPool(jobs, threads_per_job=threads_per_job or 1) as pool:
         yield pool
 
 
-def _start_child() -> subprocess.Popen[bytes]:
+def _start_child(threads: int) -> subprocess.Popen[bytes]:
     # The child must import from the same path, entries added by hand included, and from nowhere else:
     # "-m" would put the working directory first.
     path = [entry for entry in sys.path if isinstance(entry, str)]
@@ -160,7 +180,7 @@ def _start_child() -> subprocess.Popen[bytes]:
         [sys.executable, "-c", boot],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        env={**_ONE_THREAD_EACH, **os.environ},
+        env={**os.environ, **thread_variables(threads)},
         creationflags=getattr(subprocess, "CREATE_NEW_PROCESS_GROUP", 0),  # Windows: no Ctrl-C
     )
 

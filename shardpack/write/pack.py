@@ -69,7 +69,10 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
     with ExitStack() as engines:
         # If `jobs` is given, its workers start while the source is listed, and do all the work. Otherwise
         # this process lists, since only the listing tells how many workers are worth starting.
-        listing_engine = packing_engine = engines.enter_context(start_workers(request.jobs or 1))
+        threads = request.threads_per_job
+        listing_engine = packing_engine = engines.enter_context(
+            start_workers(request.jobs or 1, threads_per_job=None if request.jobs is None else threads)
+        )
         listed = source.list(
             ListOptions(
                 rename_keys=request.rename_keys,
@@ -80,7 +83,8 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         )
         refuse_same_store(listed.listing.stores, store)
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
-            packing_engine = engines.enter_context(start_workers(worthwhile_jobs(listed.listing, request.limits)))
+            jobs = worthwhile_jobs(listed.listing, request.limits)
+            packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         plan = plan_shards(_listing_to_pack(listed, request, packing_engine), request.limits, request.compression)
         packed = None
         if not request.dry_run:

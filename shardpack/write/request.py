@@ -44,11 +44,14 @@ class PackRequest:
     progress: Progress = no_progress
     compress: Mapping[str, str] | None = None
     frame_bytes: int | str | None = None
+    threads_per_job: int | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_shard_bytes", self.limits.max_bytes)
         object.__setattr__(self, "max_shard_samples", self.limits.max_samples)
         object.__setattr__(self, "jobs", as_jobs(self.jobs))
+        if self.threads_per_job is not None:
+            object.__setattr__(self, "threads_per_job", as_integer("threads_per_job", self.threads_per_job, minimum=1))
         if self.shuffle_seed is not None:
             object.__setattr__(self, "shuffle_seed", as_integer("shuffle_seed", self.shuffle_seed))
         object.__setattr__(self, "classes", as_classes(self.classes))

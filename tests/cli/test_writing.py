@@ -20,7 +20,7 @@ def files_of(folder):
 
 
 def test_pack(run, images, packed, tmp_path):
-    done = run("pack", images, tmp_path / "out", "--max-shard-bytes", "64KiB", "--jobs", "2")
+    done = run("pack", images, tmp_path / "out", "--max-shard-bytes", "64KiB", "--jobs", "2", "--threads-per-job", "2")
     assert (done.code, done.out) == (0, "")
     shards = len(list(packed.glob("*.tar")))
     assert done.err.startswith(f"packed 12 samples (jpg 12, json 12) into {shards} shards, ")

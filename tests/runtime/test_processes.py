@@ -16,7 +16,7 @@ import pytest
 
 from shardpack.errors import CorruptShardError, ShardpackError
 from shardpack.runtime.engine import IN_PROCESS
-from shardpack.runtime.processes import WorkerPool, WorkerTraceback, start_workers
+from shardpack.runtime.processes import WorkerPool, WorkerTraceback, start_workers, thread_variables
 from tests.conftest import ROOT
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")
@@ -25,6 +25,16 @@ sees_processes = pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason
 
 def double(task):
     return 2 * task
+
+
+def judged_threads(_):
+    """Return the thread pools of this process's libraries, and how many threads OpenCV computes in."""
+    import cv2
+    import numpy as np
+    from threadpoolctl import threadpool_info
+
+    np.ones((8, 8)) @ np.ones((8, 8))
+    return threadpool_info(), cv2.getNumThreads()
 
 
 def work(task):
@@ -49,7 +59,7 @@ def work(task):
         case "signals":
             return signal.SIGINT in signal.pthread_sigmask(signal.SIG_BLOCK, [])
         case "threads":
-            return os.environ["OMP_NUM_THREADS"], os.environ["OPENBLAS_NUM_THREADS"]
+            return {name: os.environ[name] for name in thread_variables(1)}
     return task
 
 
@@ -245,11 +255,30 @@ def test_without_an_interpreter_there_is_only_this_process(monkeypatch, attribut
         assert pool is IN_PROCESS
 
 
-def test_children_compute_in_one_thread_each_unless_told(monkeypatch):
-    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    monkeypatch.setenv("OPENBLAS_NUM_THREADS", "3")
+@pytest.mark.parametrize(("options", "threads"), [({}, "1"), ({"threads_per_job": 3}, "3")])
+def test_children_compute_in_one_thread_each_unless_told(monkeypatch, options, threads):
+    monkeypatch.setenv("OMP_NUM_THREADS", "8")  # of a cluster, for one process that has the machine to itself
+    with WorkerPool(1, **options) as pool:
+        assert dict(pool.map(work, ["threads"])) == {0: thread_variables(int(threads))}
+        assert set(thread_variables(1)) > {"OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "OPENCV_FOR_THREADS_NUM"}
+
+
+def test_libraries_in_children_compute_in_one_thread(monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    pytest.importorskip("cv2", reason="needs OpenCV, a judge")
+    for name in thread_variables(1):
+        monkeypatch.delenv(name, raising=False)
     with WorkerPool(1) as pool:
-        assert dict(pool.map(work, ["threads"])) == {0: ("1", "3")}
+        pools, opencv = dict(pool.map(judged_threads, [None]))[0]
+    assert opencv == 1
+    assert pools
+    assert {library["num_threads"] for library in pools} == {1}
+
+
+def test_one_job_whose_threads_are_told_has_a_process_of_its_own():
+    with start_workers(1, threads_per_job=2) as pool:
+        assert len(pids(pool)) == 1
+        assert dict(pool.map(work, ["threads"])) == {0: thread_variables(2)}
 
 
 @needs_signals

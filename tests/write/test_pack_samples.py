@@ -20,6 +20,8 @@ def test_progress_is_told(tmp_path):
 def test_jobs_are_refused_with_a_reason(tmp_path):
     with pytest.raises(OptionError, match="jobs is not for an iterable, which only this process can iterate"):
         shardpack.pack(SAMPLES, tmp_path / "out", jobs=4)
+    with pytest.raises(OptionError, match="threads_per_job is not for an iterable"):
+        shardpack.pack(SAMPLES, tmp_path / "out", threads_per_job=2)
     shardpack.pack(SAMPLES[:1], tmp_path / "out", jobs=1)
 
 

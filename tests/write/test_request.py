@@ -36,6 +36,7 @@ def test_wrong_classes(classes, says):
         ({"shuffle_seed": True}, "shuffle_seed is True, expected an integer"),
         ({"max_shard_samples": True}, "max_shard_samples is True, expected an integer of at least 1"),
         ({"jobs": True}, "jobs is True"),
+        ({"threads_per_job": 0}, "threads_per_job is 0, expected an integer of at least 1"),
         ({"max_shard_bytes": 10}, "max_shard_bytes is 10, less than"),
         ({"on_error": "warn"}, "on_error is 'warn'; choose 'raise' or 'skip'"),
         ({"layout": "imagefolder"}, "layout is 'imagefolder'; choose 'auto', 'classes', "),
