@@ -11,6 +11,7 @@ from shardpack.cli.ui import (
     access_options,
     dataset_argument,
     emit,
+    is_remote,
     json_option,
     note,
     print_json,
@@ -18,7 +19,6 @@ from shardpack.cli.ui import (
     quiet_option,
 )
 from shardpack.inspect.benchmark import Speed, measure
-from shardpack.storage.url import is_url
 
 
 @click.command("bench", epilog="Example: shardpack bench out/ --seconds 5")
@@ -54,7 +54,7 @@ def command(dataset: str, seconds: float, as_json: bool, quiet: bool, **access: 
     for figure in figures:
         rate = figure.samples_per_second
         emit(f"{figure.name:<24}  {rate:>12,.0f}  {figure.bytes_per_second / 1e6:>9,.1f}  {1e6 / rate:>10,.1f}")
-    where = ds.location if is_url(ds.location) else "warm page cache"
+    where = ds.location if is_remote(ds) else "warm page cache"
     note(f"{where}, one process, all fields as bytes; {seconds:g} s per line", quiet=quiet)
 
 

@@ -14,6 +14,7 @@ from shardpack.cli.ui import (
     access_options,
     both_units,
     dataset_argument,
+    is_remote,
     json_option,
     note,
     plural,
@@ -30,7 +31,6 @@ from shardpack.inspect.order_compare import BUFFER_SAMPLES, ComparedOrder, compa
 from shardpack.inspect.order_stats import OrderStats, order_path, order_stats
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, SHUFFLES, WINDOW_BLOCKS_PER_RANK
 from shardpack.runtime.sizes import format_bytes
-from shardpack.storage.url import is_url
 from shardpack.stream.stream import Stream
 
 _FROM = {"key": "first folder of the key", "json": "label of the json field"}
@@ -176,7 +176,7 @@ def _lines(ds: Dataset, stats: OrderStats, class_from: str) -> list[tuple[str, s
         what = {"blocks": "block", "shards": "shard"}.get(stats.shuffle, "run")
         lines.append(("in order of", f"{plural(stats.blocks, what)} of {format_bytes(stats.block_bytes)}"))
     if stats.window_bytes:
-        where = "in memory" if is_url(ds.location) else "in the page cache"
+        where = "in memory" if is_remote(ds) else "in the page cache"
         lines += [
             ("window", f"{plural(stats.window_blocks, 'block')} over all ranks, here {both_units(stats.window_bytes)}"),
             ("reads ahead", f"up to {both_units(stats.read_ahead_bytes)}, {where}"),
@@ -212,7 +212,8 @@ def _warning(stats: OrderStats) -> str:
 
 def _print_compared(orders: list[ComparedOrder], ranks: list[OrderStats]) -> None:
     click.echo(
-        f"{'order':15}  {'ranges':>8}  {'before the first sample':>23}  {'memory':>10}  neighbours  {'class mixing':>12}"
+        f"{'order':15}  {'ranges':>8}  {'before the first sample':>23}  {'memory':>10}  neighbours  "
+        f"{'class mixing':>12}"
     )
     for order in orders:
         name = order.order if order.order in SHUFFLES else f"webdataset {BUFFER_SAMPLES}"

@@ -14,9 +14,11 @@ from typing import Any, TextIO, TypeVar
 
 import click
 
+import shardpack
 from shardpack.errors import OptionError
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import format_bytes, parse_bytes
+from shardpack.storage.url import is_url
 
 COUNTED = 12  # names that `counted` shows
 _BYTE_PHASES = {"pack", "verify", "index", "copy"}  # their progress is counted in bytes
@@ -95,6 +97,11 @@ jobs_option = click.option(
     "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Worker processes. [default: one per core]"
 )
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, no notes: errors only.")
+
+
+def is_remote(dataset: shardpack.Dataset) -> bool:
+    """Return whether the tars of a dataset are somewhere else than on this machine."""
+    return any(map(is_url, (dataset.location, *dataset.manifest.locations)))
 
 
 def emit(line: str) -> None:

@@ -49,10 +49,12 @@ class DatasetStores:
     Attributes:
         sidecars: The store with the folder `.shardpack`.
         tars: The store of the tars of each location.
+        location: Where the dataset was opened: the folder or URL to which its locations are relative.
     """
 
     sidecars: Store
     tars: tuple[Store, ...]
+    location: str
 
     def of(self, shard: ShardInfo) -> Store:
         """Return the store of a shard's tar."""
@@ -61,11 +63,6 @@ class DatasetStores:
     def url(self, shard: ShardInfo) -> str:
         """Return the path or URL of a shard's tar."""
         return url_of(self.of(shard), shard.name)
-
-    @property
-    def location(self) -> str:
-        """Where the dataset was opened: the location of its own tars."""
-        return self.tars[0].location if self.tars else self.sidecars.location
 
     @property
     def remote(self) -> bool:
@@ -120,7 +117,7 @@ def open_locations(
         if not options.cache_dir is options.cache_bytes is None:
             raise OptionError("cache_dir and cache_bytes are for URLs; what is local is read in place, leave them out")
     stores = tuple(home if location == OWN_FOLDER else _open(home, location, options) for location in locations)
-    return DatasetStores(sidecars or home, stores)
+    return DatasetStores(sidecars or home, stores, home.location)
 
 
 def _open(home: Store, location: str, options: LocationOptions) -> Store:

@@ -27,6 +27,7 @@ def test_from_indexing_to_verifying(run, tars, tmp_path):
     assert "3 tars without checksums" in done.err
     info = run("info", out, "--shards").out
     assert "tars at       ../tars\n" in info
+    assert f"location      {out}\n" in info
     assert 'no checksums  3 shards: indexed without reading payloads; run "shardpack index --checksums --force"' in info
     assert info.splitlines()[-1].endswith("--------")
     found = run("info", out, "--json", "--shards").json

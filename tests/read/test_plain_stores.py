@@ -18,7 +18,7 @@ def info(name, location=0):
 
 def test_only_compressed_shards_have_a_store_of_their_own():
     home, other = MemoryStore({}), MemoryStore({})
-    plain = PlainStores(DatasetStores(home, (home, other)))
+    plain = PlainStores(DatasetStores(home, (home, other), home.location))
     index, framed = (parse_index(data, name="x") for data in (small_index(), framed_index()))
     assert plain.of(info("a.tar"), index) is home
     assert plain.of(info("a.tar", 1), index) is other
@@ -30,7 +30,7 @@ def test_only_compressed_shards_have_a_store_of_their_own():
 
 def test_what_is_forgotten_is_read_again():
     home = MemoryStore({".shardpack/index/a.tar.zst.index": framed_index()})
-    plain = PlainStores(DatasetStores(home, (home,)))
+    plain = PlainStores(DatasetStores(home, (home,), home.location))
     framed = parse_index(framed_index(), name="x")
     store = plain.of(info("a.tar.zst"), framed)
     plain.forget(info("a.tar.zst"))

@@ -62,6 +62,13 @@ def test_credentials_go_to_no_other_server(opened, home, there, known):
     assert found.location == home
 
 
+def test_a_dataset_is_where_its_manifest_was_opened(tmp_path):
+    home = LocalStore(tmp_path / "indexes")
+    assert open_locations(home, ["../tars"], LocationOptions()).location == str(tmp_path / "indexes")
+    elsewhere = open_locations(LocalStore(tmp_path / "tars"), ["."], LocationOptions(), sidecars=home)
+    assert elsewhere.location == str(tmp_path / "tars")
+
+
 @pytest.mark.parametrize(
     ("home", "there"),
     [
