@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from shardpack.errors import OnError
+from shardpack.errors import OnError, OptionError
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 
@@ -104,6 +104,7 @@ def pack(
     compress: Mapping[str, str] | None = None,
     frame_bytes: int | str | None = None,
     threads_per_job: int | None = None,
+    allow_locations: bool | Sequence[str] = False,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -111,10 +112,10 @@ def pack(
     interruptions: the same call continues an interrupted one.
 
     Args:
-        source: A folder (class folders, sidecar files, a metadata table, or COCO); or a dataset or view, whose
-            samples are copied in its order; or any iterable of (key, fields), as `ShardWriter.write` takes them,
-            or of samples, such as a stream. An iterable is packed by this process, one sample at a time, and
-            starts over after an interruption.
+        source: A folder (class folders, sidecar files, a metadata table, or COCO); or a dataset or view, or the
+            folder or URL of a dataset, whose samples are copied in its order; or any iterable of (key, fields), as
+            `ShardWriter.write` takes them, or of samples, such as a stream. An iterable is packed by this process,
+            one sample at a time, and starts over after an interruption.
         out: Folder for the dataset, its URL (`s3://`, `gs://`, `az://`, `memory://`, or what fsspec has a driver
             for), or a writable store. A bucket has no locks: let only one packer at a time write to a target.
         max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
@@ -125,14 +126,16 @@ def pack(
         check_images: "signature" checks the first bytes of each image, "decode" decodes each image.
         on_error: "raise", or "skip" to leave out samples with problems; they are listed in the
             report and in `rejected.jsonl`.
-        layout: How to read the folder: "auto", "classes", "files", "table" or "coco".
+        layout: How to read the folder: "auto", "classes", "files", "table" or "coco". All but "auto" also read the
+            folder of a dataset as files.
         annotations: COCO annotation file; implies `layout="coco"`.
         classes: Class names in the order of their labels, for a source without a list of its own.
         rename_keys: Escape unsafe keys reversibly, instead of refusing them.
         force: Replace an existing dataset.
         dry_run: Only plan; write nothing.
         storage_options: Options of the URL: region, endpoint, credentials and other options of the provider. By
-            default the provider finds them itself: environment, instance role, and so on.
+            default the provider finds them itself: environment, instance role, and so on. Of two URLs they are for
+            both, if these have the same scheme; otherwise for `out`.
         work_dir: For URLs: local folder for finished shards until they are uploaded; needs space for
             `jobs` + 1 shards. Default: the system's temporary folder.
         progress: Called as progress(phase, done, total) with the phases "list" (files), "check"
@@ -145,6 +148,7 @@ def pack(
             a sample is read together with its frame.
         threads_per_job: In how many threads BLAS, OpenMP and OpenCV compute in each worker process; by default 1, as
             the workers share the cores already. `OMP_NUM_THREADS` and the like have no say here. Not for an iterable.
+        allow_locations: For the folder or URL of a dataset, as `open` takes it.
 
     Returns:
         What was packed, and which samples were left out.
@@ -154,9 +158,22 @@ def pack(
         OutputExistsError: `out` already holds a dataset.
         StorageError: The disk or the bucket refused; finished shards are kept for the next call.
     """
+    from shardpack.storage.url import scheme_of
     from shardpack.write.pack import pack_source
     from shardpack.write.request import PackRequest
 
+    dataset = dataset_to_pack(
+        source,
+        out,
+        layout=layout,
+        annotations=annotations,
+        storage_options=storage_options,
+        allow_locations=allow_locations,
+    )
+    if dataset is not None:
+        source, storage_options = dataset, storage_options if scheme_of(out) else None
+    elif allow_locations:
+        raise OptionError("allow_locations is for the folder or URL of a dataset; leave it out")
     return pack_source(
         source,
         out,
@@ -182,3 +199,26 @@ def pack(
             threads_per_job=threads_per_job,
         ),
     )
+
+
+def dataset_to_pack(
+    source: Packable,
+    out: Writable,
+    *,
+    layout: Layout,
+    annotations: str | os.PathLike[str] | None,
+    storage_options: Mapping[str, Any] | None,
+    allow_locations: bool | Sequence[str],
+) -> Dataset | None:
+    """Return the dataset of which a source is the folder or URL; None for all others. Arguments as for `pack`."""
+    from shardpack.format.manifest import FILE_NAME
+    from shardpack.storage.url import is_url, local_path, scheme_of
+
+    if not isinstance(source, (str, os.PathLike)) or layout != "auto" or annotations is not None:
+        return None
+    path = local_path(os.fspath(source)) or os.fspath(source)
+    if not is_url(path) and not os.path.exists(os.path.join(path, FILE_NAME)):
+        return None
+    if scheme_of(out) not in (None, scheme_of(path)):
+        storage_options = None  # credentials for one provider are not sent to another
+    return open(path, storage_options=storage_options, allow_locations=allow_locations)

@@ -60,6 +60,30 @@ def test_a_folder_comes_back(source, tmp_path):
     assert report.seconds > 0
 
 
+@pytest.mark.parametrize("name", [os.fspath, lambda path: path, lambda path: path.as_uri()])
+def test_the_folder_of_a_dataset_is_packed_as_the_dataset(source, tmp_path, name):
+    shardpack.pack(source, tmp_path / "out", shuffle_seed=1)
+    (tmp_path / "out" / "notes.jpg").write_bytes(make_jpeg(seed=0))
+    report = shardpack.pack(name(tmp_path / "out"), tmp_path / "again", max_shard_samples=5)
+    assert (report.layout, report.num_samples, report.num_shards) == ("dataset", 12, 3)
+    opened = shardpack.open(tmp_path / "out")
+    shardpack.pack(opened, tmp_path / "same", max_shard_samples=5)
+    assert contents(tmp_path / "again") == contents(tmp_path / "same")
+    assert shardpack.pack(tmp_path / "out", tmp_path / "files", layout="files").layout == "files"
+
+
+def test_the_url_of_a_dataset_is_packed_as_the_dataset(source, tmp_path):
+    shardpack.pack(source, "memory://pack-from-url")
+    report = shardpack.pack("memory://pack-from-url", tmp_path / "out", storage_options={"max_requests": 4})
+    assert (report.layout, list(shardpack.open(tmp_path / "out").keys())) == ("dataset", list(SAMPLES))
+    with pytest.raises(DatasetNotFoundError):
+        shardpack.pack("memory://nothing-to-pack", tmp_path / "other")
+    with pytest.raises(OptionError, match="storage_options are for URLs"):
+        shardpack.pack(tmp_path / "out", tmp_path / "other", storage_options={"region": "x"})
+    with pytest.raises(OptionError, match="allow_locations is for the folder or URL of a dataset; leave it out"):
+        shardpack.pack(source, tmp_path / "other", allow_locations=True)
+
+
 def test_class_folders_get_labels(classes, tmp_path):
     report = shardpack.pack(classes, tmp_path / "out")
     ds = shardpack.open(tmp_path / "out")

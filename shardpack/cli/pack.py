@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import click
 
 import shardpack
+from shardpack.api import dataset_to_pack
 from shardpack.cli.ui import (
+    access_options,
     counted,
     jobs_option,
     json_option,
@@ -20,12 +21,9 @@ from shardpack.cli.ui import (
     progress_bar,
     quiet_option,
     size,
-    storage_option,
     work_dir_option,
 )
-from shardpack.format import manifest
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
-from shardpack.storage.url import is_url
 
 HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
 CHECKS = ("signature", "decode")
@@ -112,7 +110,7 @@ class _Pack(click.Command):
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
-@storage_option
+@access_options
 @work_dir_option
 @json_option
 @quiet_option
@@ -136,13 +134,14 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     With --json: the attributes of shardpack.PackReport, overhead_bytes and ratio.
     """
-    dataset = _dataset(source, out, options)
+    of_source = ("layout", "annotations", "storage_options", "allow_locations")
+    dataset = dataset_to_pack(source, out, **{name: options[name] for name in of_source})
     if dataset is not None:
-        note(f"{dataset.location} is a dataset: packing its {plural(len(dataset), 'sample')}", quiet=quiet or as_json)
-        if not is_url(out):
-            options["storage_options"] = None  # these were for SRC
+        with dataset:
+            found = f"{dataset.location} is a dataset: packing its {plural(len(dataset), 'sample')}"
+        note(found, quiet=quiet or as_json)
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.pack(source if dataset is None else dataset, out, progress=progress, **options)
+        report = shardpack.pack(source, out, progress=progress, **options)
     if as_json:
         print_json({**dataclasses.asdict(report), "overhead_bytes": report.overhead_bytes, "ratio": report.ratio})
     elif not quiet:
@@ -158,16 +157,6 @@ def _as_mapping(values: Sequence[str]) -> dict[str, str] | None:
             raise click.BadParameter(f"{value!r} is not WHAT=CODEC, each WHAT once, such as shards=zstd:3")
         compress[what] = codec
     return compress or None
-
-
-def _dataset(source: str, out: str, options: Mapping[str, Any]) -> shardpack.Dataset | None:
-    """Return the dataset at SRC; None if it is a folder of files, or if options say how to read it as one."""
-    if options["layout"] != "auto" or options["annotations"] is not None:
-        return None
-    if is_url(source):  # credentials for one provider are not sent to another
-        same_scheme = not is_url(out) or source.partition(":")[0] == out.partition(":")[0]
-        return shardpack.open(source, storage_options=options["storage_options"] if same_scheme else None)
-    return shardpack.open(source) if os.path.exists(os.path.join(source, manifest.FILE_NAME)) else None
 
 
 _SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})

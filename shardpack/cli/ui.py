@@ -78,8 +78,8 @@ def access_options(function: _Function) -> _Function:
         multiple=True,
         metavar="URL",
         callback=_as_allowed,
-        help="Also read tars below URL if DS, in another bucket or on another host, says that they are there; may be "
-        'given many times; "all" allows every location.',
+        help="Also read tars below URL if the dataset, in another bucket or on another host, says that they are there; "
+        'may be given many times; "all" allows every location.',
     )
     return storage_option(allow(function))
 

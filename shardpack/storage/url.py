@@ -18,6 +18,13 @@ def is_url(location: str | os.PathLike[str]) -> bool:
     return "://" in text or text.startswith("file:/")
 
 
+def scheme_of(location: object) -> str | None:
+    """Return the scheme of a URL as it is written, "s3" of s3://bucket; None for anything else."""
+    if isinstance(location, (str, os.PathLike)) and is_url(location):
+        return os.fspath(location).partition(":")[0]
+    return None
+
+
 def local_path(location: str) -> str | None:
     """Return the path of a plain path or of a file: URL (RFC 8089), and None for any other URL.
 

@@ -134,7 +134,7 @@ def test_an_interrupt_is_one_line(monkeypatch, run, packed, command, text):
 
     monkeypatch.setattr(shardpack, "open", interrupt)
     monkeypatch.setattr(shardpack, "pack", interrupt)
-    done = run(command, packed, *(["out"] if command == "pack" else []))
+    done = run(command, packed, *(["out", "--quiet"] if command == "pack" else []))
     assert (done.code, done.out) == (130, "")
     assert done.err.lstrip("\n").startswith(f"shardpack: {text}")
 

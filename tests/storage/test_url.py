@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardpack.errors import OptionError
-from shardpack.storage.url import canonical, is_url, local_path
+from shardpack.storage.url import canonical, is_url, local_path, scheme_of
 
 
 def test_files_of_other_machines_are_refused():
@@ -26,4 +26,5 @@ def test_spellings_of_one_location_are_one(tmp_path):
 )
 def test_what_is_local_has_a_path(location, path):
     assert local_path(location) == path
+    assert scheme_of(location) == {"f": "file", "s": "s3"}.get(location[0])
     assert is_url(location) == (location != path and not location.startswith(("a", "c:")))
