@@ -32,6 +32,7 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     cache_bytes: int | str | None = None,
     sidecars: str | os.PathLike[str] | RangeReader | None = None,
     allow_locations: bool | Sequence[str] = False,
+    generation: int | None = None,
 ) -> Dataset:
     """Return the dataset at a location. Costs one read, of the manifest.
 
@@ -55,10 +56,11 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
             whose sidecars were lost, or cannot be written beside them.
         allow_locations: Whether the manifest of a bucket or server may name tars in other buckets or on
             other hosts; or a list of URLs below which they may be. Its own bucket or host is always allowed.
+        generation: The generation to open, as `ds.manifest.generation` numbers them; None for the newest.
 
     Raises:
         DatasetNotFoundError: The location has no manifest; the message says how to create one.
-        OptionError: An option is wrong, or does not fit the location.
+        OptionError: An option is wrong, or does not fit the location; or it does not have this generation.
         CorruptManifestError: The manifest is damaged.
         UnsupportedVersionError: The manifest was written by a newer version of the format.
 
@@ -71,14 +73,15 @@ def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names
     from shardpack.read.open_location import check_index_option, open_location
     from shardpack.storage.locations import LocationOptions
 
-    check_index_option(index, ignore, is_dataset=sidecars is not None or allow_locations is not False)
+    for_datasets = {"sidecars": sidecars, "allow_locations": allow_locations or None, "generation": generation}
+    check_index_option(index, ignore, for_datasets)
     options = LocationOptions(storage_options, cache_dir, cache_bytes, allow_locations)
     if index == "memory":
         from shardpack.index.run import index_location
 
         return open_dataset(index_location(location, options, ignore=ignore), verify=verify)
     store, sidecar_store = open_location(location, options, sidecars=sidecars)
-    return open_dataset(store, verify=verify, sidecars=sidecar_store, options=options)
+    return open_dataset(store, verify=verify, sidecars=sidecar_store, generation=generation, options=options)
 
 
 def pack(

@@ -19,7 +19,7 @@ from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_manifest import load_generation
+from shardpack.read.open_manifest import reload_manifest
 from shardpack.read.open_shards import open_shards
 from shardpack.read.read_many import read_local, read_samples
 from shardpack.read.sample import Sample, SampleLocation
@@ -328,7 +328,7 @@ class Dataset:
 def _reopen(
     stores: DatasetStores, verify: bool | None, positions: Positions | None, generation: int, manifest_crc32c: int
 ) -> Dataset:
-    manifest = load_generation(stores.sidecars, generation, manifest_crc32c)
+    manifest = reload_manifest(stores.sidecars, generation, manifest_crc32c)
     checks = stores.checks_reads if verify is None else verify
     cache = ShardCache(stores, manifest, manifest_crc32c=manifest_crc32c, verify=checks)
     return Dataset(Selection(cache, KeyLookup(cache), positions), verify=verify)
@@ -339,9 +339,10 @@ def open_dataset(
     *,
     verify: bool | None = None,
     sidecars: Store | None = None,
+    generation: int | None = None,
     options: LocationOptions | None = None,
     limits: CacheLimits | None = None,
 ) -> Dataset:
     """Return the dataset in a store. Arguments and errors as for `open_shards`."""
-    cache = open_shards(store, verify=verify, sidecars=sidecars, options=options, limits=limits)
+    cache = open_shards(store, verify=verify, sidecars=sidecars, generation=generation, options=options, limits=limits)
     return Dataset(Selection(cache, KeyLookup(cache)), verify=verify)

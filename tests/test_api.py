@@ -385,8 +385,12 @@ def test_open_of_plain_tars_ignores_what_index_ignores(source, tmp_path):
     ("options", "says"),
     [
         ({"ignore": ["*.json"]}, "ignore is for plain tars; pass index"),
-        ({"index": "memory", "sidecars": "elsewhere"}, "sidecars and allow_locations are for datasets"),
-        ({"index": "memory", "allow_locations": True}, "sidecars and allow_locations are for datasets"),
+        ({"index": "memory", "sidecars": "elsewhere"}, "is for plain tars, sidecars for datasets"),
+        ({"index": "memory", "allow_locations": True}, "is for plain tars, allow_locations for datasets"),
+        ({"index": "memory", "generation": 1}, "is for plain tars, generation for datasets"),
+        ({"generation": 0}, "generation is 0, expected an integer from 1"),
+        ({"generation": "1"}, "generation is '1', expected an integer from 1"),
+        ({"generation": True}, "generation is True, expected an integer from 1"),
     ],
 )
 def test_open_ignores_no_option(source, tmp_path, options, says):

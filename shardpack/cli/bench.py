@@ -11,6 +11,7 @@ from shardpack.cli.ui import (
     access_options,
     dataset_argument,
     emit,
+    generation_option,
     is_remote,
     json_option,
     note,
@@ -32,6 +33,7 @@ from shardpack.inspect.benchmark import Speed, measure
     help="Time per measurement, and limit for warming up before it.",
 )
 @access_options
+@generation_option
 @json_option
 @quiet_option
 def command(dataset: str, seconds: float, as_json: bool, quiet: bool, **access: Any) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 import shardpack
-from shardpack.cli.ui import access_options, dataset_argument, json_option, plural, print_json, print_pairs
+from shardpack.cli.ui import (
+    access_options,
+    dataset_argument,
+    generation_option,
+    json_option,
+    plural,
+    print_json,
+    print_pairs,
+)
 from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import LABEL_FIELDS, kind_of
 from shardpack.errors import DecodeError, OptionError, StorageError
@@ -23,6 +31,7 @@ SHOWN = 200  # characters of a label in the overview of a sample
 @click.argument("field", metavar="[FIELD]", required=False)
 @click.option("--position", is_flag=True, help="KEY is a position, counted from 0.")
 @access_options
+@generation_option
 @json_option
 def command(dataset: str, key: str, field: str | None, position: bool, as_json: bool, **access: Any) -> None:
     """Print a field of one sample of DS, exactly as it was packed; without FIELD, an overview of its fields.

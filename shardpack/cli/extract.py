@@ -11,6 +11,7 @@ import shardpack
 from shardpack.cli.ui import (
     access_options,
     dataset_argument,
+    generation_option,
     json_option,
     note,
     plural,
@@ -34,6 +35,7 @@ from shardpack.storage.url import local_path
 @click.option("--dry-run", is_flag=True, help="Show how many samples and files would be written; write nothing.")
 @click.option("--force", is_flag=True, help="Overwrite existing files.")
 @access_options
+@generation_option
 @json_option
 @quiet_option
 def command(

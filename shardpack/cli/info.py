@@ -13,6 +13,7 @@ from shardpack.cli.ui import (
     counted,
     dataset_argument,
     emit,
+    generation_option,
     hexadecimal,
     json_option,
     plural,
@@ -29,6 +30,7 @@ SHOWN = 8  # class names that are printed
 @dataset_argument
 @click.option("--shards", is_flag=True, help="List every shard too.")
 @access_options
+@generation_option
 @json_option
 def command(dataset: str, shards: bool, as_json: bool, **access: Any) -> None:
     """Show what the dataset DS contains: counts, sizes, fields, classes, and how it was packed.

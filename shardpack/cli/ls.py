@@ -9,7 +9,15 @@ from typing import Any
 import click
 
 import shardpack
-from shardpack.cli.ui import access_options, dataset_argument, emit, hexadecimal, json_option, print_json
+from shardpack.cli.ui import (
+    access_options,
+    dataset_argument,
+    emit,
+    generation_option,
+    hexadecimal,
+    json_option,
+    print_json,
+)
 
 
 @click.command("ls", epilog="Example: shardpack ls out/ --match 'cat/*' -l -n 10")
@@ -18,6 +26,7 @@ from shardpack.cli.ui import access_options, dataset_argument, emit, hexadecimal
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Stop after N samples.")
 @click.option("--long", "-l", "in_long", is_flag=True, help="Also print position, shard and the size of each field.")
 @access_options
+@generation_option
 @json_option
 def command(
     dataset: str,

@@ -14,6 +14,7 @@ from shardpack.cli.ui import (
     access_options,
     both_units,
     dataset_argument,
+    generation_option,
     is_remote,
     json_option,
     note,
@@ -87,6 +88,7 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
     help="Compare all orders and a shuffle buffer, and the default partitions with one per rank, for 1, 8, 64 ranks.",
 )
 @access_options
+@generation_option
 @json_option
 @quiet_option
 def command(

@@ -85,6 +85,9 @@ def access_options(function: _Function) -> _Function:
 
 
 storage_option = options_of("--storage-option", "a URL")
+generation_option = click.option(
+    "--generation", type=click.IntRange(min=1), metavar="N", help="Read generation N of DS, instead of the newest."
+)
 dataset_argument = click.argument("dataset", metavar="DS", type=click.Path())
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")
 work_dir_option = click.option(

@@ -107,7 +107,7 @@ def _key_classes(shards: ShardCache, positions: Integers, done: Callable[[int], 
 def _json_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
     fields = tuple(name for name in shards.manifest.samples_per_field if split_compression(name)[0] == "json")
     if not fields:
-        raise FieldNotFoundError("no field 'json' to take classes from; use class_from=\"key\" (--class-from key)")
+        raise FieldNotFoundError("no field 'json' to take classes from; take them from the keys (--class-from key)")
     classes: list[str | None] = []
     for begin in range(0, len(positions), LABELS_AT_ONCE):
         for sample in read_samples(shards, positions[begin : begin + LABELS_AT_ONCE], fields):

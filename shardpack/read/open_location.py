@@ -62,19 +62,22 @@ def _open_sidecars(sidecars: Path | RangeReader, options: LocationOptions) -> St
     return with_cache(store, options.cache_dir, options.cache_bytes, storage_options) if store.remote else store
 
 
-def check_index_option(index: object, ignore: object, *, is_dataset: bool) -> None:
+def check_index_option(index: object, ignore: object, for_datasets: Mapping[str, object]) -> None:
     """Check the options of `shardpack.open` that concern plain tars.
 
     Args:
         index, ignore: The options.
-        is_dataset: Whether another option says that the location is a dataset.
+        for_datasets: Options that are for datasets only, None where they are not given.
 
     Raises:
         OptionError: An option is wrong, or options contradict each other.
     """
     if index not in ("memory", None):
         raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
-    if index == "memory" and is_dataset:
-        raise OptionError('sidecars and allow_locations are for datasets; with index="memory" leave them out')
+    given = [name for name, value in for_datasets.items() if value is not None]
+    if index == "memory" and given:
+        raise OptionError(
+            f'index="memory" is for plain tars, {" and ".join(given)} for datasets; leave one of them out'
+        )
     if index is None and ignore is not None:
         raise OptionError('ignore is for plain tars; pass index="memory" as well, or leave it out')

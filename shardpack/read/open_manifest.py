@@ -1,4 +1,4 @@
-"""Read the manifest of a dataset, the newest or that of one generation."""
+"""Read the manifest of a dataset, the newest or that of a given generation."""
 
 from __future__ import annotations
 
@@ -12,18 +12,46 @@ from shardpack.errors import (
 from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import Manifest, parse_manifest
+from shardpack.format.shard_info import MAX_COUNT
 from shardpack.read.missing_dataset import missing_dataset
+from shardpack.runtime.arguments import as_integer
 from shardpack.storage.protocols import Store
 
 
-def load_manifest(store: Store) -> tuple[bytes, Manifest]:
+def load_manifest(store: Store, generation: int | None = None) -> tuple[bytes, Manifest]:
     """Return the manifest of the dataset in a store, as bytes and parsed. Costs one read.
+
+    Args:
+        store: The store with the folder `.shardpack`.
+        generation: Number of the generation; None for the newest.
 
     Raises:
         DatasetNotFoundError: The store has no manifest.
+        OptionError: The store does not have this generation.
         CorruptManifestError: The manifest is damaged.
         UnsupportedVersionError: The manifest was written by a newer version of the format.
     """
+    if generation is None:
+        return _load_newest(store)
+    generation, damage = as_integer("generation", generation, minimum=1, maximum=MAX_COUNT), None
+    if text := _read_generation(store, generation):
+        try:
+            kept = parse_manifest(text)
+            if kept.generation == generation:
+                return text, kept
+        except CorruptManifestError as error:
+            damage = error
+    text, newest = _load_newest(store)
+    if newest.generation != generation:
+        what = "no generation" if damage is None else "a damaged manifest of generation"
+        raise OptionError(
+            f"{store.location!r} has {what} {generation}; the newest is generation {newest.generation}, open that or "
+            "an earlier one"
+        ) from damage
+    return text, newest
+
+
+def _load_newest(store: Store) -> tuple[bytes, Manifest]:
     try:
         text = bytes(store.buffer(manifest.FILE_NAME, max_bytes=manifest.MAX_MANIFEST_BYTES))
     except CorruptShardError as error:
@@ -38,8 +66,8 @@ def load_manifest(store: Store) -> tuple[bytes, Manifest]:
     return text, parse_manifest(text)
 
 
-def load_generation(store: Store, generation: int, checksum: int) -> Manifest:
-    """Return the manifest of one generation. Costs one read, or two if this generation is not the newest.
+def reload_manifest(store: Store, generation: int, checksum: int) -> Manifest:
+    """Return a manifest that was read before. Costs one read, or two if its generation is not the newest.
 
     Args:
         store: The store with the dataset's folder `.shardpack`.
@@ -49,7 +77,7 @@ def load_generation(store: Store, generation: int, checksum: int) -> Manifest:
     Raises:
         OptionError: The store no longer has this manifest.
     """
-    text, newest = load_manifest(store)
+    text, newest = _load_newest(store)
     if crc32c(text) != checksum:
         kept = _read_generation(store, generation)
         if kept is None or crc32c(kept) != checksum:

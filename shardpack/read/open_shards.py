@@ -14,6 +14,7 @@ def open_shards(
     *,
     verify: bool | None = None,
     sidecars: Store | None = None,
+    generation: int | None = None,
     options: LocationOptions | None = None,
     limits: CacheLimits | None = None,
 ) -> ShardCache:
@@ -23,6 +24,7 @@ def open_shards(
         store: The store of the dataset's own folder.
         verify: Whether to compare each payload with its checksum; None: as the store recommends.
         sidecars: The store with the folder `.shardpack`, if that is not in `store`.
+        generation: Number of the generation; None for the newest.
         options: How to read tars that are not in `store`.
         limits: How much may be kept open.
 
@@ -30,9 +32,10 @@ def open_shards(
         DatasetNotFoundError: The store has no manifest.
         CorruptManifestError: The manifest is damaged.
         UnsupportedVersionError: The manifest was written by a newer version of the format.
-        OptionError: The manifest names a location that is not followed, or options do not fit the location.
+        OptionError: This generation is not there, the manifest names a location that is not followed, or options
+            do not fit the location.
     """
-    text, manifest = load_manifest(sidecars or store)
+    text, manifest = load_manifest(sidecars or store, generation)
     stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)
     return ShardCache(
         stores,

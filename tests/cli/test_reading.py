@@ -33,6 +33,23 @@ def test_info(run, packed):
     assert "shard-000000.tar" not in done.out
 
 
+def test_an_earlier_generation(run, packed, tmp_path):
+    folder = shutil.copytree(packed, tmp_path / "two")
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    assert run("info", folder, "--json").json["samples_per_field"] == {"jpg": 12}
+    assert run("info", folder, "--json", "--generation", "1").json["samples_per_field"] == {"jpg": 12, "json": 12}
+    assert "json" in run("ls", folder, "-l", "-n", "1", "--generation", 1).out
+    assert "json" in run("cat", folder, "hat/02", "--generation", 1).out
+    assert "json" not in run("cat", folder, "hat/02").out
+    run("extract", folder, tmp_path / "files", "--generation", 1, "--field", "json")
+    assert len(list((tmp_path / "files").rglob("*.json"))) == 12
+    for name in ("order", "bench"):
+        assert run(name, folder, "--generation", 3).code == 2
+    missing = run("info", folder, "--generation", "3")
+    assert missing.code == 2
+    assert "has no generation 3; the newest is generation 2, open that or an earlier one" in missing.err
+
+
 def test_info_lists_shards(run, packed):
     table = run("info", packed, "--shards").out.partition("\n\n")[2].splitlines()
     assert table[0].split() == ["shard", "samples", "bytes", "crc32c"]

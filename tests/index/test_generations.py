@@ -29,6 +29,19 @@ def folder(tmp_path):
     return tmp_path
 
 
+def test_each_generation_can_be_opened(folder):
+    shardpack.index(folder, force=True, ignore=["*.json"])
+    for number, names in ((1, ["jpg", "json"]), (2, ["jpg"])):
+        ds = shardpack.open(folder, generation=number)
+        assert (ds.manifest.generation, fields(ds)[0]) == (number, ("a", names))
+        assert pickle.loads(pickle.dumps(ds)).manifest == ds.manifest
+    sidecars = folder.rename(folder.with_name("sidecars"))
+    folder.mkdir()
+    for tar in sidecars.glob("*.tar"):
+        tar.rename(folder / tar.name)
+    assert fields(shardpack.open(folder, sidecars=sidecars, generation=1))[0] == ("a", ["jpg", "json"])
+
+
 def generation(folder):
     return shardpack.open(folder).manifest.generation
 

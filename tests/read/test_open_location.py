@@ -45,15 +45,15 @@ def test_other_things_are_refused(location):
 
 
 @pytest.mark.parametrize(
-    ("index", "ignore", "is_dataset", "says"),
+    ("index", "ignore", "generation", "says"),
     [
-        ("disk", None, False, "choose 'memory'"),
-        ("memory", None, True, "are for datasets"),
-        (None, ["*"], False, "ignore is for plain tars"),
+        ("disk", None, None, "choose 'memory'"),
+        ("memory", None, 3, 'index="memory" is for plain tars, generation for datasets; leave one of them out'),
+        (None, ["*"], None, "ignore is for plain tars"),
     ],
 )
-def test_index_options_fit_together(index, ignore, is_dataset, says):
+def test_index_options_fit_together(index, ignore, generation, says):
     with pytest.raises(OptionError, match=says):
-        check_index_option(index, ignore, is_dataset=is_dataset)
-    check_index_option("memory", ["*"], is_dataset=False)
-    check_index_option(None, None, is_dataset=True)
+        check_index_option(index, ignore, {"sidecars": None, "generation": generation})
+    check_index_option("memory", ["*"], {"generation": None})
+    check_index_option(None, None, {"generation": 3})

@@ -308,6 +308,20 @@ def test_a_state_of_another_generation_says_how_to_open_that():
     DS.stream(**OPTIONS).load_state_dict(same_data)
 
 
+def test_a_state_of_an_earlier_generation_resumes_where_its_error_says(tmp_path):
+    shardpack.pack([(f"{i}", {"txt": "x"}) for i in range(8)], tmp_path)
+    stream = shardpack.open(tmp_path).stream(shuffle="global")
+    seen = [sample.position for _, sample in zip(range(3), stream, strict=False)]
+    state = stream.state_dict()
+    (tmp_path / "more.tar").write_bytes((tmp_path / "shard-000000.tar").read_bytes())
+    shardpack.index(tmp_path, force=True, on_duplicate="keep")
+    with pytest.raises(OptionError, match=r"resume with open\(generation=1\)"):
+        shardpack.open(tmp_path).stream(shuffle="global").load_state_dict(state)
+    resumed = shardpack.open(tmp_path, generation=1).stream(shuffle="global")
+    resumed.load_state_dict(state)
+    assert sorted(seen + [sample.position for sample in resumed]) == list(range(8))
+
+
 def test_seeds_are_equal_modulo_2_to_the_64():
     state = DS.stream(**OPTIONS | {"seed": -5}).state_at(3)
     stream = DS.stream(**OPTIONS | {"seed": 2**64 - 5})
