@@ -114,14 +114,13 @@ def test_problems_come_in_the_order_of_the_dataset(folder, jobs):
 
 
 def test_many_damaged_payloads_are_named_and_counted(folder):
-    data = bytearray((folder / SHARD).read_bytes())
+    span, data = span_of(folder, 120), bytearray((folder / SHARD).read_bytes())
     for position in range(120, 240, 10):
         data[span_of(folder, position).offset] ^= 1
     (folder / SHARD).write_bytes(data)
     problems = shardpack.verify(folder, full=True).problems
     assert [problem.key for problem in problems] == ["k/0120", "k/0130", "k/0140", "k/0150", "k/0160", None]
     assert problems[-1].message == "7 more fields are damaged; restore the shard"
-    span = span_of(folder, 120)
     assert problems[0].offset == span.offset
     assert problems[0].message.startswith(f"field 'bin' is damaged: expected CRC32C {span.crc32c:08x}, got ")
     assert str(problems[0]).startswith(f"damaged: {SHARD}, key 'k/0120', offset {span.offset}: field 'bin' is damaged")

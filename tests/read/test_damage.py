@@ -8,6 +8,7 @@ import shutil
 import pytest
 
 import shardpack
+from shardpack.dataset import open_dataset
 from shardpack.errors import (
     CorruptIndexError,
     CorruptManifestError,
@@ -21,6 +22,7 @@ from shardpack.errors import (
     UnsupportedVersionError,
 )
 from shardpack.format.tar_header import BLOCK
+from shardpack.storage.local import LocalStore
 from tests.read.damage import errors_of_reading, flip, regions
 from tests.read.datasets import numbered, write
 from tests.sidecars import key_index
@@ -168,7 +170,7 @@ def _spans(folder, number):
 
 
 def test_flipped_bits_in_payloads(folder, original):
-    """Unchecked local reads cannot see them; checked ones and the full verification do."""
+    """Unchecked local reads see them in the first and last sample of a shard; others and the full verification all."""
     for key, field, span in [span for number in range(3) for span in _spans(original, number) if span[2].size]:
         (shard,) = [entry.shard for entry in shardpack.open(original).entries() if entry.key == key]
         for at in {span.offset, span.offset + span.size - 1}:
@@ -289,6 +291,19 @@ def test_a_shard_cut_short_while_it_is_open(folder):
     with pytest.raises(CorruptShardError, match="truncated") as caught:
         ds[2]
     assert caught.value.path == SHARDS[0]
+
+
+@pytest.mark.parametrize("remote", [False, True])
+def test_a_tar_that_was_replaced_by_one_of_the_same_layout_is_not_read(folder, tmp_path, remote):
+    """Before its index was read, whose checksum would else tell the two apart."""
+    swapped = {key: {field: data[::-1] for field, data in fields.items()} for key, fields in SAMPLES.items()}
+    other = write(tmp_path / "other", swapped, max_shard_samples=3)
+    store = LocalStore(folder)
+    store.remote = remote
+    ds = open_dataset(store, verify=False)
+    shutil.copy(other / SHARDS[0], folder)
+    with pytest.raises(StaleIndexError, match="is damaged, or has other bytes; restore the shard, or if it"):
+        ds[1]
 
 
 def test_a_dataset_replaced_while_it_is_open_is_not_mixed_with_the_new_one(folder, tmp_path_factory):
