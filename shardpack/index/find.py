@@ -19,7 +19,7 @@ from shardpack.format.shard_info import index_path, is_shard_name
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
 from shardpack.runtime.threads import call_all
-from shardpack.storage.adapter import can_adapt
+from shardpack.storage.adapter import adapt, can_adapt
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import is_url, local_path
 
@@ -128,7 +128,7 @@ def _roots_and_paths(tars: Any, options: Mapping[str, Any] | None) -> list[tuple
     if can_adapt(given):
         if options:
             raise OptionError("storage_options are for URLs, and a store has its own options; leave them out")
-        root = StoreRoot(given)
+        root = StoreRoot(adapt(given))
         return [(root, path.strip("/")) for path in _as_texts(below)]
     texts = [local_path(text) or text for text in _as_texts(tars)]
     if not texts:

@@ -18,6 +18,7 @@ from shardpack.format.dataset_files import whole_table
 from shardpack.format.manifest import FILE_NAME, Manifest, is_location
 from shardpack.format.shard_info import ShardInfo, index_path
 from shardpack.index.find import TarSet
+from shardpack.storage.adapter import origin_of
 from shardpack.storage.locations import is_followed
 from shardpack.storage.open import Writable, as_writable, open_store, takes_objects
 from shardpack.storage.url import WEB_SCHEMES, is_url
@@ -133,7 +134,7 @@ def target_for(
     Raises:
         OptionError: Indexes cannot be written there, or a reader who opens them there could not find the tars.
     """
-    if out is None or out is tars.store:
+    if out is None or origin_of(out) is origin_of(tars.store):
         if out_options:
             raise OptionError("out_options are for out; name it, or leave them out")
         return _beside(tars), None

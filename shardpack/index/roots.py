@@ -16,11 +16,10 @@ from urllib.parse import quote, unquote
 
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.index.patterns import Glob
-from shardpack.storage.adapter import adapt
 from shardpack.storage.connection import connect_to
 from shardpack.storage.local import LocalStore
 from shardpack.storage.open import open_store
-from shardpack.storage.protocols import WritableStore
+from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import WEB_SCHEMES
 
 Kind = Literal["file", "folder", "special", "missing", "unknown"]  # special: a FIFO, socket or device
@@ -138,7 +137,7 @@ def split_url(url: str, options: Mapping[str, Any] | None) -> tuple[UrlRoot, str
 class StoreRoot:
     """A store passed by the caller; its names are the paths."""
 
-    given: Any
+    given: Store
 
     def kind(self, path: str) -> Kind:  # noqa: ARG002 - asking would cost a request
         return "unknown"
@@ -146,7 +145,7 @@ class StoreRoot:
     def names(self, folder: str, glob: Glob | None = None) -> list[str]:
         list_names = getattr(self.given, "names", None)
         if not callable(list_names):
-            raise OptionError(f"{self.given!r} does not list its names; pass (store, names of the tars)")
+            raise OptionError(f"{self.given.location!r} does not list its names; pass (store, names of the tars)")
         prefix = f"{folder}/" if folder else ""
         names = [name[len(prefix) :] for name in list_names() if name.startswith(prefix)]
         if folder and not names:
@@ -154,10 +153,10 @@ class StoreRoot:
         return names if glob is not None else [name for name in names if "/" not in name]
 
     def store(self, folder: str) -> tuple[WritableStore, str]:  # noqa: ARG002 - names start at the top of the store
-        return cast("WritableStore", adapt(self.given)), ""  # `target_for` checks whether it can be written to
+        return cast("WritableStore", self.given), ""  # `target_for` checks whether it can be written to
 
     def shown(self, path: str) -> str:
-        return f"{getattr(self.given, 'location', '')}/{path}".strip("/") if path else repr(self.given)
+        return f"{self.given.location}/{path}".strip("/") if path else self.given.location
 
 
 def _files(folder: str, below: str, glob: Glob | None, parents: tuple[tuple[int, int], ...]) -> Iterator[str]:

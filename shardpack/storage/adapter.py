@@ -19,6 +19,10 @@ from shardpack.storage.protocols import RangeReader, Store
 from shardpack.storage.remote import RemoteStore
 
 _READS = ("get_range", "get_ranges", "size")
+_OFFERS = (  # used where an object has them
+    "remote", "prefetch_depth", "folder", "merge_limits", "checks_reads",
+    "can_create", "part_bytes", "put", "create", "delete", "names",
+)  # fmt: skip
 _MEMBERS = frozenset(name for kind in Store.__mro__ for name in vars(kind) if not name.startswith("_"))
 _MISSING_NAMES = frozenset(("NotFoundError", "KeyError", "FileNotFoundError", "NotADirectoryError"))
 
@@ -41,11 +45,18 @@ def adapt(store: object) -> Store:
     if all(hasattr(store, name) for name in _MEMBERS):
         return cast("Store", store)
     if _is_obstore_like(store):
-        return RemoteStore(StoreConnection(store))
+        adapted = RemoteStore(StoreConnection(store))
+        adapted.origin = store
+        return adapted
     missing = [name for name in _READS if not callable(getattr(store, name, None))]
     if missing:
         raise OptionError(f"{type(store).__name__} is not a store: it has no {', '.join(missing)}")
     return AdaptedStore(cast("RangeReader", store))
+
+
+def origin_of(store: object) -> object:
+    """Return the object that a store was adapted from; a store that was not adapted is its own origin."""
+    return getattr(store, "origin", None) or store
 
 
 def _is_obstore_like(store: object) -> bool:
@@ -55,15 +66,17 @@ def _is_obstore_like(store: object) -> bool:
 class AdaptedStore(BaseStore):
     """A `RangeReader`, with the rest of the `Store` interface derived from its methods.
 
-    Attributes of a store that the object has are used. Safe in threads if the object is; pickles if the object does.
+    Properties of a store and methods for writing are the object's own, where it has them. Safe in threads if the object
+    is; pickles if the object does.
     """
 
     checks_reads = True  # the origin of its bytes is unknown
+    can_create = False
 
     def __init__(self, base: RangeReader) -> None:
         super().__init__(str(getattr(base, "location", None) or f"<{type(base).__name__}>"))
-        self._base = base
-        for name in ("remote", "prefetch_depth", "folder", "merge_limits", "checks_reads"):
+        self._base = self.origin = base
+        for name in _OFFERS:
             if hasattr(base, name):
                 setattr(self, name, getattr(base, name))
 

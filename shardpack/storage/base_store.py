@@ -22,6 +22,7 @@ class BaseStore:
     prefetch_depth = 0
     folder: str | None = None
     part_bytes = 0
+    origin: object = None  # the object that `adapt` made this store of
 
     def __init__(self, location: str) -> None:
         self.location, self.stats = location, ReadStats()

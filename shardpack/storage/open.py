@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping
 from math import ceil
-from typing import Any
+from typing import Any, cast
 
 from shardpack.errors import OptionError
 from shardpack.runtime.sizes import format_bytes, parse_bytes
+from shardpack.storage.adapter import adapt, can_adapt, origin_of
 from shardpack.storage.cache.cached_store import CachedStore
 from shardpack.storage.connection import connect_to, pop_number
 from shardpack.storage.local import LocalStore
@@ -33,7 +34,7 @@ Writable = str | os.PathLike[str] | WritableStore  # where users can write: a fo
 
 
 def as_writable(out: Writable, options: Mapping[str, Any] | None = None) -> WritableStore:
-    """Return a store unchanged, or the store of a folder or URL; see `open_store`.
+    """Return the store of a folder or URL, see `open_store`; or a given store, with the full interface, see `adapt`.
 
     Raises:
         OptionError: The store cannot be written to or listed, or `options` are given for a store.
@@ -42,9 +43,10 @@ def as_writable(out: Writable, options: Mapping[str, Any] | None = None) -> Writ
         return open_store(out, options)
     if options:
         raise OptionError("storage_options are for URLs; give the store its own, or leave them out")
-    if not takes_objects(out):
+    store = adapt(out) if can_adapt(out) else out
+    if not takes_objects(store):
         raise OptionError(f"cannot write to {out!r}: this store takes no objects, or does not list them")
-    return out
+    return cast("WritableStore", store)
 
 
 def takes_objects(store: object) -> bool:
@@ -53,9 +55,10 @@ def takes_objects(store: object) -> bool:
 
 
 def is_same_store(one: Store, other: Store) -> bool:
-    """Return whether two stores are the same object or location; two unnamed stores in memory are never the same."""
-    location = canonical(one.location)
-    return one is other or (location == canonical(other.location) and not location.endswith("://"))
+    """Return whether two stores are the same object or location; without a URL or folder, only the object counts."""
+    if one.location.endswith("://") or one.location.startswith("<"):
+        return origin_of(one) is origin_of(other)
+    return one is other or canonical(one.location) == canonical(other.location)
 
 
 def refuse_same_store(sources: Iterable[Store], target: Store) -> None:

@@ -76,6 +76,57 @@ class TestObstoreInAFolder(StoreContract, WritableContract):
         return adapt(store)
 
 
+class Writes(Minimal):
+    """Takes objects as well, and has none of the properties of a store."""
+
+    def __init__(self):
+        super().__init__({})
+
+    def put(self, path, source, **_):
+        self.objects[path] = source if isinstance(source, bytes) else source.read_bytes()
+
+    def delete(self, path):
+        self.objects.pop(path, None)
+
+    def names(self):
+        return list(self.objects)
+
+
+def obstore_in_memory():
+    return pytest.importorskip("obstore.store").MemoryStore()
+
+
+@pytest.mark.parametrize("new", [Writes, obstore_in_memory, lambda: MemoryStore({})])
+def test_all_that_writes_takes_any_of_them(new):
+    packed, copied, indexed = new(), new(), new()
+    samples = [("a", {"txt": b"1"}), ("b", {"txt": b"2"})]
+    shardpack.pack(samples, packed)
+    shardpack.copy(packed, copied)
+    adapt(indexed).put("x.tar", adapt(packed).buffer("shard-000000.tar"))
+    shardpack.index(indexed)
+    shardpack.index(indexed, out=indexed, ignore=["b.txt"], force=True)
+    with shardpack.ShardWriter(copied, force=True) as writer:
+        writer.write("c", {"txt": b"3"})
+    for store, values in ((packed, "12"), (copied, "3"), (indexed, "1")):
+        assert [sample["txt"].decode() for sample in shardpack.open(store)] == list(values)
+        assert shardpack.verify(store, full=True).ok
+    with pytest.raises(OptionError, match="source and target are the same"):
+        shardpack.copy(packed, packed)
+    with pytest.raises(OptionError, match="source and target are the same"):
+        shardpack.pack(shardpack.open(packed), packed, force=True)
+
+
+@pytest.mark.parametrize("store", [Minimal({}), 5, {}, None])
+def test_what_takes_no_objects_is_not_written_to(store):
+    with pytest.raises(OptionError, match="this store takes no objects, or does not list them"):
+        shardpack.pack([("a", {"txt": b"1"})], store)
+
+
+def test_without_names_the_tars_are_named():
+    with pytest.raises(OptionError, match=r"'<Minimal>' does not list its names; pass \(store, names of the tars\)"):
+        shardpack.index(Minimal({"a.tar": b""}))
+
+
 def test_what_is_a_store_already_stays_itself(tmp_path):
     for store in (LocalStore(tmp_path), MemoryStore({}), adapt(Minimal({}))):
         assert adapt(store) is store
