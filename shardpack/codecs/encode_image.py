@@ -15,6 +15,7 @@ from __future__ import annotations
 import io
 from typing import Any
 
+from shardpack.codecs.pillow_versions import all_pillow_versions
 from shardpack.errors import OptionError
 
 FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "jfif": "JPEG", "webp": "WEBP"}
@@ -78,17 +79,8 @@ def encode_image(kind: str, value: Any) -> bytes:
 
 def versions() -> dict[str, str]:
     """Return the versions that decide the bytes of an image: of Pillow, and of the encoders it was built with."""
-    import PIL
-    from PIL import features
-
-    encoders = {"jpg": ("jpg", "libjpeg_turbo"), "zlib": ("zlib", "zlib_ng"), "webp": ("webp", "")}
-    found = {"pillow": PIL.__version__}
-    for name, (codec, variant) in encoders.items():
-        has_variant = variant in features.features and features.check_feature(variant)
-        version = features.version_feature(variant) if has_variant else features.version(codec)
-        if version is not None:
-            found[name] = f"{variant} {version}" if has_variant else str(version)
-    return found
+    found = all_pillow_versions()
+    return {name: found[name] for name in ("pillow", "jpg", "zlib", "webp") if name in found}
 
 
 def _from_array(name: str, value: Any) -> Any:

@@ -37,6 +37,7 @@ SIGNATURES: dict[str, tuple[bytes, ...]] = {
 SIGNATURE_BYTES = 12
 IMAGE_EXTENSIONS = frozenset(SIGNATURES)
 LABEL_FIELDS = frozenset({"json", "cls", "txt"})
+MASK_NAMES = frozenset({"seg", "mask", "panoptic"})  # first parts of the names of fields whose pixels are numbers
 
 
 def kind_of(field: str) -> str:
@@ -47,6 +48,12 @@ def kind_of(field: str) -> str:
 def is_image(field: str) -> bool:
     """Return whether a field holds an image, such as "jpg" or "seg.png"."""
     return kind_of(field) in IMAGE_EXTENSIONS
+
+
+def is_mask(field: str) -> bool:
+    """Return whether a field's name says that its pixels are numbers of classes, such as "seg.png"."""
+    first, dot, _ = field.partition(".")
+    return bool(dot) and first in MASK_NAMES
 
 
 def signature_problem(field: str, head: bytes) -> str | None:

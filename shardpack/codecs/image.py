@@ -29,6 +29,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.codecs.jxl import is_jxl, restore_jpeg
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 
 Pixels = npt.NDArray[Any]
@@ -185,12 +186,15 @@ def open_image(payload: bytes) -> Any:
     """Return an opened PIL image whose pixels are not loaded yet.
 
     Raises:
-        DecodeError: The image has more pixels than Pillow's limit.
+        DecodeError: The image has more pixels than Pillow's limit, or is a JPEG XL that was not made from a JPEG.
+        MissingDependencyError: The image is a JPEG XL, and imagecodecs is not installed.
         Exception: Pillow raised an error of its own for garbage.
     """
     from PIL import Image
 
     known = Image.registered_extensions()
+    if is_jxl(payload) and ".jxl" not in known:
+        payload = restore_jpeg(payload)
     formats = {known.get(f".{extension}", "") for extension in IMAGE_EXTENSIONS} & Image.OPEN.keys()
     image = Image.open(io.BytesIO(payload), formats=sorted(formats))
     limit = Image.MAX_IMAGE_PIXELS

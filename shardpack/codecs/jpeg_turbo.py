@@ -63,3 +63,35 @@ def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptio
     image = Image.frombuffer(mode, size[::-1], pixels, "raw", mode, 0, 1)
     image = resized(image, options.size, height / scale, width / scale)
     return np.asarray(image.convert(form.mode))
+
+
+def decode_reduced(payload: bytes, mode: str, height: int, width: int, scale: int) -> Any:
+    """Return a JPEG as a PIL image, reduced by 1, 2, 4 or 8; None if Pillow has to decode it.
+
+    Args:
+        payload: A JPEG of a known size.
+        mode: Pillow's mode of it; only L and RGB are decoded, RGB as RGBX, which Pillow need not copy.
+        height, width: Of the JPEG.
+        scale: What to divide height and width by; they are rounded up.
+    """
+    simplejpeg = installed()
+    if simplejpeg is None or mode not in {"L", "RGB"}:
+        return None
+    from PIL import Image
+
+    size = (-(-height // scale), -(-width // scale))
+    reduced = {"min_height": size[0], "min_width": size[1]} if scale > 1 else {}
+    layout = "L" if mode == "L" else "RGBX"
+    try:
+        pixels = simplejpeg.decode_jpeg(payload, _RESIZED[mode], **reduced)
+    except ValueError:  # damaged or unsupported: Pillow decides
+        return None
+    if pixels.shape[:2] != size:
+        return None
+    return Image.frombuffer(layout, size[::-1], pixels, "raw", layout, 0, 1)
+
+
+def decoder_versions() -> dict[str, str]:
+    """Return the version that decides pixels; nothing where Pillow decodes all."""
+    simplejpeg = installed()
+    return {} if simplejpeg is None else {"simplejpeg": str(simplejpeg.__version__)}

@@ -39,6 +39,7 @@ OWNERS = {
     "PIL": ("codecs/", "inspect/plot.py", "cli/"),
     # image: decoding to tensors, imported when asked for.
     "torch": ("torch.py", "codecs/image.py"),
+    "imagecodecs": ("codecs/jxl.py",),
     "simplejpeg": ("codecs/jpeg_turbo.py",),
     "zstandard": ("codecs/zstd.py",),
     "msgpack": ("codecs/message_pack.py",),

@@ -1,0 +1,212 @@
+"""`StillImage`: an image as it is stored, known by its header, and its pixels, decoded once and as small as will do.
+
+What Pillow would only give in part is told apart here: 16-bit colour, of which it keeps 8 bits, and animations, of
+which it shows the first frame.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shardpack.codecs.geometry import UPRIGHT, Geometry, turned_size
+from shardpack.codecs.image import open_image
+from shardpack.codecs.jpeg_turbo import decode_reduced
+from shardpack.codecs.jxl import is_jxl, restore_jpeg
+from shardpack.codecs.resize import Target
+
+_ORIENTATION = 0x0112  # EXIF 2.32, 4.6.5
+_SCALES = (8, 4, 2)  # by which both libjpeg-turbo and Pillow's draft reduce quickly
+_SPARE = 2  # what is left to the resizer at least, so that reducing does not show
+_SEVERAL_PHOTOS = ("JPEG", "MPO")  # a JPEG with a preview or a second view behind it is still one image
+_BITS_PER_SAMPLE = 258  # TIFF 6.0, section 8
+_EXTENSIONS = {"TIFF": "tif", "JPEG2000": "jp2"}
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class StillImage:
+    """An image whose header was read.
+
+    Attributes:
+        payload: The bytes that were opened: of a JPEG XL, the JPEG that it was made from.
+        opened: The PIL image, not loaded.
+        extension: Usual extension of its format: "jpg", "png", "gif", ...
+        height, width: As stored.
+        orientation: EXIF orientation, 1 to 8.
+        is_jxl: Whether it is stored as JPEG XL.
+    """
+
+    payload: bytes
+    opened: Any
+    extension: str
+    height: int
+    width: int
+    orientation: int
+    is_jxl: bool = False
+
+    @classmethod
+    def open(cls, payload: bytes) -> StillImage:
+        """Return an image of any format that Pillow knows among those of `field_types.py`.
+
+        Raises:
+            DecodeError: It has more pixels than Pillow's limit, or is a JPEG XL that was not made from a JPEG.
+            MissingDependencyError: It is a JPEG XL, and imagecodecs is not installed.
+            Exception: Pillow raised an error of its own for garbage.
+        """
+        stored_as_jxl = is_jxl(payload)
+        if stored_as_jxl:
+            payload = restore_jpeg(payload)
+        image = open_image(payload)
+        orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
+        return cls(
+            payload,
+            image,
+            "jpg" if image.format in _SEVERAL_PHOTOS else _EXTENSIONS.get(image.format, image.format.lower()),
+            image.height,
+            image.width,
+            orientation if orientation in range(1, 9) else UPRIGHT,
+            stored_as_jxl,
+        )
+
+    @property
+    def is_animated(self) -> bool:
+        """Whether it has more than one frame or page."""
+        return self.opened.format not in _SEVERAL_PHOTOS and bool(getattr(self.opened, "is_animated", False))
+
+    @property
+    def is_lossy(self) -> bool:
+        """Whether its format has lost something already."""
+        if self.extension == "webp":
+            return not _has_chunk(self.payload, b"VP8L")
+        return self.extension in {"jpg", "avif", "jp2"}
+
+    @property
+    def has_palette(self) -> bool:
+        """Whether its pixels are numbers in a palette."""
+        return self.opened.mode in {"P", "PA"}
+
+    @property
+    def lost_bits(self) -> int | None:
+        """Bits a channel, where Pillow would keep only 8 of them; None where it keeps all."""
+        bits = self._bits()
+        return bits if bits > 8 and not self.opened.mode.startswith(("I", "F")) else None
+
+    def _bits(self) -> int:
+        payload = self.payload
+        match self.opened.format:
+            case "PNG":
+                return payload[24]  # ISO/IEC 15948, 11.2.2
+            case "TIFF":
+                return int(max(self.opened.tag_v2.get(_BITS_PER_SAMPLE, (8,))))
+            case "PPM":
+                arguments = self.opened.tile[0][3]
+                most = arguments[-1] if isinstance(arguments, tuple) and type(arguments[-1]) is int else 255
+                return int(most).bit_length()
+            case "JPEG2000":
+                at = payload.find(b"\xff\x51")  # SIZ: ISO/IEC 15444-1, A.5.1
+                return (payload[at + 40] & 0x7F) + 1 if 0 <= at < len(payload) - 40 else 8
+            case "AVIF":
+                at = payload.find(b"av1C")  # AV1 in ISOBMFF, 2.3.3: high_bitdepth
+                return 16 if 0 <= at < len(payload) - 6 and payload[at + 6] & 0x40 else 8
+        return 8
+
+    def geometry(self, target: Target | None = None) -> Geometry:
+        """Return what happens to the pixels if the image is turned upright, and resized to a target."""
+        upright = turned_size(self.height, self.width, self.orientation)
+        return Geometry(self.height, self.width, target or Target.unchanged(*upright), self.orientation)
+
+    def load(self, target: Target) -> tuple[Any, int]:
+        """Return (loaded PIL image, upright; by how much its sides were divided): no larger than the target needs.
+
+        A part of the last pixels is padding, where the size is not a multiple of the scale.
+
+        Raises:
+            Exception: Pillow raised an error of its own for garbage.
+        """
+        scale = self._scale(target)
+        image = None
+        if self.extension == "jpg":
+            image = decode_reduced(self.payload, self.opened.mode, self.height, self.width, scale)
+            if image is not None:
+                image.info = dict(self.opened.info)
+            elif scale > 1:
+                self.opened.draft(None, (self.width // scale, self.height // scale))
+        if image is None:
+            image = self.opened
+            image.load()
+            if image.height == self.height:
+                scale = 1
+        return _turned(image, self.orientation), scale
+
+    def _scale(self, target: Target) -> int:
+        """Return by how much a JPEG may be reduced while it is decoded."""
+        if self.extension != "jpg":
+            return 1
+        spare = min(target.crop_height // target.height, target.crop_width // target.width)
+        turned = self.orientation != UPRIGHT  # then the padding must not come first
+        return next(
+            (
+                scale
+                for scale in _SCALES
+                if scale * _SPARE <= spare and not (turned and (self.height % scale or self.width % scale))
+            ),
+            1,
+        )
+
+
+def _has_chunk(payload: bytes, wanted: bytes) -> bool:
+    """Return whether a WebP has a chunk (RFC 9649, 2.3)."""
+    at = 12
+    while at + 8 <= len(payload):
+        if payload[at : at + 4] == wanted:
+            return True
+        size = int.from_bytes(payload[at + 4 : at + 8], "little")
+        at += 8 + size + size % 2
+    return False
+
+
+def _turned(image: Any, orientation: int) -> Any:
+    """Return an image upright."""
+    if orientation == UPRIGHT:
+        return image
+    from PIL.Image import Transpose
+
+    turn = {
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
+    }[orientation]
+    turned = image.transpose(turn)
+    turned.format = image.format
+    return turned
+
+
+def resized(image: Any, target: Target, scale: int = 1) -> Any:
+    """Return the part of an upright PIL image that a target shows, resized by a bicubic filter with antialiasing.
+
+    Args:
+        image: As `colour.unpacked` returns it.
+        target: For the image at full size.
+        scale: By how much its sides were divided when it was decoded.
+    """
+    if target == Target.unchanged(image.height, image.width):
+        return image
+    from PIL import Image
+
+    box = (
+        target.left / scale,
+        target.top / scale,
+        (target.left + target.crop_width) / scale,
+        (target.top + target.crop_height) / scale,
+    )
+    size, method = (target.width, target.height), Image.Resampling.BICUBIC
+    if image.mode != "I;16":
+        return image.resize(size, method, box)
+    deep = image.convert("F").resize(size, method, box)  # in 32 bits
+    return Image.fromarray(np.clip(np.rint(np.asarray(deep)), 0, 65535).astype(np.uint16))
