@@ -214,13 +214,13 @@ def dataset_to_pack(
     allow_locations: bool | Sequence[str],
 ) -> Dataset | None:
     """Return the dataset of which a source is the folder or URL; None for all others. Arguments as for `pack`."""
-    from shardpack.format.manifest import FILE_NAME
+    from shardpack.format.layout import MANIFEST_PATH
     from shardpack.storage.url import is_url, local_path, scheme_of
 
     if not isinstance(source, (str, os.PathLike)) or layout != "auto" or annotations is not None:
         return None
     path = local_path(os.fspath(source)) or os.fspath(source)
-    if not is_url(path) and not os.path.exists(os.path.join(path, FILE_NAME)):
+    if not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH)):
         return None
     if scheme_of(out) not in (None, scheme_of(path)):
         storage_options = None  # credentials for one provider are not sent to another

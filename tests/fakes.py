@@ -10,8 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from shardpack.format.dataset_files import RUN_PATH
-from shardpack.format.manifest import WORK_FOLDER
+from shardpack.format.layout import RUN_PATH, WORK_FOLDER
 from shardpack.sources.listing import Listing
 
 Samples = Mapping[str, Mapping[str, bytes]]

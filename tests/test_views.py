@@ -12,7 +12,7 @@ import shardpack
 from shardpack.errors import OptionError, PositionError, UnknownKeyError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import manifest_path
+from shardpack.format.layout import manifest_path
 from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
 from tests.strategies import examples
 

@@ -42,7 +42,7 @@ def command(dataset: str, shards: bool, as_json: bool, **access: Any) -> None:
     ds = shardpack.open(dataset, **access)
     manifest = ds.manifest
     index_bytes = int(ds.shards.columns.index_bytes.sum())
-    index_bytes += sum(segment.num_bytes for segment in (*manifest.table_segments, *manifest.key_segments))
+    index_bytes += sum(segment.num_bytes for segment in manifest.segments)
     without_checksums = int(ds.shards.columns.of_index.sum())
     if as_json:
         print_json(

@@ -13,8 +13,7 @@ from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.scratch import ScratchDir, new_scratch
 from shardpack.commit.upload import Uploader
 from shardpack.errors import ShardNotFoundError, StaleIndexError, StorageError
-from shardpack.format.manifest import FILE_NAME, WORK_FOLDER
-from shardpack.format.shard_info import index_path
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, index_path
 from shardpack.runtime.threads import call_all
 from shardpack.storage.lock import FolderLock
 from shardpack.storage.protocols import WritableStore
@@ -183,7 +182,7 @@ class BucketTarget:
         if name.startswith(f"{WORK_FOLDER}/"):
             self._store.put(name, source)
         else:
-            self._uploader.put(name, source, cache_control="no-cache" if name == FILE_NAME else None)
+            self._uploader.put(name, source, cache_control="no-cache" if name == MANIFEST_PATH else None)
         self._known().add(name)
 
     def delete(self, names: Iterable[str]) -> None:

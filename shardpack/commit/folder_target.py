@@ -22,8 +22,7 @@ from typing import Any
 from shardpack.commit.lease import busy
 from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import OutputExistsError
-from shardpack.format.manifest import WORK_FOLDER
-from shardpack.format.shard_info import FOLDER
+from shardpack.format.layout import FOLDER, WORK_FOLDER
 from shardpack.storage.atomic import create_file, fsync_file, sync_folder, write_file
 from shardpack.storage.local_file import open_regular
 from shardpack.storage.lock import Flock, FolderLock, system_flock

@@ -19,8 +19,7 @@ from typing import Any
 
 from shardpack.commit.scratch import flat_name
 from shardpack.commit.target import Target
-from shardpack.format.dataset_files import RUN_PATH
-from shardpack.format.manifest import WORK_FOLDER
+from shardpack.format.layout import RUN_PATH, WORK_FOLDER
 from shardpack.format.shard_info import ShardInfo, info_of, record_of
 
 _ENDING = ".done.json"

@@ -16,7 +16,7 @@ from typing import Literal
 
 from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError
-from shardpack.format.manifest import WORK_FOLDER
+from shardpack.format.layout import WORK_FOLDER
 from shardpack.storage.lock import FolderLock
 
 LEASE_NAME = f"{WORK_FOLDER}/lease.json"

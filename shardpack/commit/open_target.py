@@ -22,10 +22,18 @@ from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.lease import Command, refuse_other_work, unfinished_command
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, UnsupportedVersionError
-from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, whole_table
-from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, Manifest, manifest_path, parse_manifest
-from shardpack.format.naming import is_packer_name
-from shardpack.format.shard_info import is_index_path
+from shardpack.format.layout import (
+    MANIFEST_PATH,
+    REJECTED_PATH,
+    RUN_PATH,
+    WORK_FOLDER,
+    generation_of,
+    is_index_path,
+    is_packer_name,
+    manifest_path,
+)
+from shardpack.format.manifest import Manifest, parse_manifest
+from shardpack.format.shard_table import ShardTable
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES
 
@@ -74,7 +82,7 @@ def check_writable(target: Target, command: Command, *, force: bool) -> None:
 
 def has_manifest(target: Target) -> bool:
     """Return whether a file has the manifest's name."""
-    return target.size(FILE_NAME) is not None
+    return target.size(MANIFEST_PATH) is not None
 
 
 def is_manifest(text: bytes) -> bool:
@@ -93,7 +101,7 @@ def newest_manifest(target: Target) -> tuple[bytes, Manifest] | None:
 
     It may be newer than the copy: a run was killed before it replaced the copy, or the copy is damaged.
     """
-    copy = _manifest_at(target, FILE_NAME)
+    copy = _manifest_at(target, MANIFEST_PATH)
     known = 0 if copy is None else copy[1].generation
     generations = {number for name in target.names() if manifest_path(number := generation_of(name)) == name}
     for number in sorted(generations, reverse=True):
@@ -122,7 +130,7 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
         OutputExistsError: They may not be deleted; the message says why.
     """
     try:
-        manifest = parse_manifest(target.read(FILE_NAME) or b"")
+        manifest = parse_manifest(target.read(MANIFEST_PATH) or b"")
         packed = _packer_names(manifest, target) if force else set()
     except FormatError as error:
         if not force:
@@ -149,7 +157,7 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
             f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
             f"{_shown(strays)}; move them away, or choose another folder"
         )
-    return sorted(packed | present - {FILE_NAME})
+    return sorted(packed | present - {MANIFEST_PATH})
 
 
 def _files_like_ours(target: Target) -> list[str]:
@@ -163,8 +171,8 @@ def _is_like_ours(name: str) -> bool:
 
 def _packer_names(manifest: Manifest, target: Target) -> set[str]:
     """Return the tars of a manifest that are named as a packer names them."""
-    table = whole_table(manifest, target.read)
-    return {name for number in range(len(table)) if is_packer_name(name := table.shard(number).name)}
+    table = ShardTable.whole(manifest, target.read)
+    return {info.name for info in table if is_packer_name(info.name)}
 
 
 def _is_packed(manifest: Manifest) -> bool:

@@ -30,10 +30,18 @@ from shardpack.commit.open_target import check_writable, files_to_replace, has_m
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError, StorageError
-from shardpack.format.dataset_files import REJECTED_PATH, RUN_PATH, generation_of, metadata_paths
-from shardpack.format.manifest import FILE_NAME, WORK_FOLDER, parse_manifest
-from shardpack.format.naming import is_packer_name
-from shardpack.format.shard_info import ShardInfo, index_path, is_index_path
+from shardpack.format.layout import (
+    MANIFEST_PATH,
+    REJECTED_PATH,
+    RUN_PATH,
+    WORK_FOLDER,
+    generation_of,
+    index_path,
+    is_index_path,
+    is_packer_name,
+)
+from shardpack.format.manifest import parse_manifest
+from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import storage_errors
 
 # Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
@@ -154,7 +162,7 @@ class Transaction:
         except OutputExistsError:
             self._end()  # the work folder is from a run that was killed after it had published
             raise
-        self._target.delete([FILE_NAME, *files])
+        self._target.delete([MANIFEST_PATH, *files])
 
     # Shards
 
@@ -277,7 +285,7 @@ class Transaction:
     def _unnamed(self, text: bytes, written: Collection[str]) -> list[str]:
         """Return the files of this generation and later ones that are here, but that its manifest does not name."""
         manifest = parse_manifest(text)
-        named = {*metadata_paths(manifest), *written}
+        named = {*manifest.metadata_paths, *written}
         unnamed = [
             name for name in self._target.names() if generation_of(name) >= manifest.generation and name not in named
         ]

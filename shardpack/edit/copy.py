@@ -22,9 +22,7 @@ from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.edit.join_locations import JoinedDataset, join_locations
 from shardpack.errors import OutputExistsError, ShardpackError, StorageError
-from shardpack.format.dataset_files import REJECTED_PATH
-from shardpack.format.manifest import FILE_NAME, manifest_path, segment_path
-from shardpack.format.naming import is_packer_name
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, is_packer_name, manifest_path, segment_path
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.open_manifest import load_manifest
 from shardpack.read.shard_list import ShardList
@@ -126,7 +124,7 @@ def copy(
     joined = join_locations(text, manifest, shards)
     run = _Copy(stores, shards, joined, jobs=JOBS if jobs is None else jobs, progress=progress)
     with storage_errors(f"write to {destination.location!r}"):
-        if destination.read(FILE_NAME) == joined.text:
+        if destination.read(MANIFEST_PATH) == joined.text:
             missing = run.repair(destination, target_store, every_byte=force, dry_run=dry_run)
         elif dry_run:
             check_writable(destination, "copy", force=force)
@@ -182,9 +180,9 @@ class _Copy:
         self._shards = joined.shards
         self._elsewhere = {info.name: info for info in shards if info.location}  # their index has another name there
         self._new_tables = dict(joined.tables)
-        segments = (*manifest.table_segments, *manifest.key_segments)
+        segments = manifest.segments
         self._segments = [(segment_path(segment), segment.num_bytes, segment.crc32c) for segment in segments]
-        self._manifests = [(name, [joined.text]) for name in (manifest_path(manifest.generation), FILE_NAME)]
+        self._manifests = [(name, [joined.text]) for name in (manifest_path(manifest.generation), MANIFEST_PATH)]
         self._total = sum(map(_num_bytes, self._shards))
         self._progress = ByteProgress("copy", self._total, progress)
         self._stop = threading.Event()

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 
 from shardpack.errors import OptionError
 from shardpack.format.assemble import Parts, encode_table
-from shardpack.format.manifest import OWN_FOLDER, Manifest, encode_manifest, segment_path
+from shardpack.format.layout import segment_path
+from shardpack.format.manifest import OWN_FOLDER, Manifest, encode_manifest
 from shardpack.format.shard_info import ShardInfo, repeated_name
 
 

@@ -17,18 +17,10 @@ import numpy.typing as npt
 from shardpack._version import __version__
 from shardpack.errors import FormatError
 from shardpack.format.checksum import crc32c
-from shardpack.format.dataset_files import REJECTED_PATH
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import KeySegment, encode_key_index
-from shardpack.format.manifest import (
-    FILE_NAME,
-    OWN_FOLDER,
-    Manifest,
-    Parent,
-    encode_manifest,
-    manifest_path,
-    segment_path,
-)
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path, segment_path
+from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent, encode_manifest
 from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, check_field_names, encode_index, key_columns
 from shardpack.format.shard_info import ShardInfo, repeated_name
@@ -186,7 +178,7 @@ def encode_dataset(
     if lines:
         files.append((REJECTED_PATH, ["".join(lines).encode()]))
     text = encode_manifest(manifest)
-    return manifest, [*files, (manifest_path(generation), [text]), (FILE_NAME, [text])]
+    return manifest, [*files, (manifest_path(generation), [text]), (MANIFEST_PATH, [text])]
 
 
 def encode_table(shards: Sequence[ShardInfo], *, generation: int) -> tuple[TableSegment, Parts]:

@@ -15,13 +15,12 @@ from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.container import IGNORED
 from shardpack.format.key_index import KeySegment
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path, segment_path
 from shardpack.format.paged import AnySegment, Segment
-from shardpack.format.shard_info import FOLDER, MAX_COUNT
+from shardpack.format.shard_info import MAX_COUNT
 from shardpack.format.shard_segment import TableSegment
 from shardpack.format.strict_json import strict_json_object
 
-FILE_NAME = f"{FOLDER}/manifest.json"
-WORK_FOLDER = f"{FOLDER}/tmp"  # noqa: S108 - in the dataset's folder, not the system's
 FORMAT_NAME = "shardpack"
 FORMAT_VERSION = 1
 MAX_MANIFEST_BYTES = 16 << 20
@@ -79,15 +78,15 @@ class Manifest:
     packed_with: Mapping[str, Any] = field(default_factory=dict)
     parent: Parent | None = None
 
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """All segments, of the shard table and of the key index."""
+        return (*self.table_segments, *self.key_segments)
 
-def manifest_path(generation: int) -> str:
-    """Return the path of one generation's manifest."""
-    return f"{FOLDER}/manifests/{generation:06d}.json"
-
-
-def segment_path(segment: Segment) -> str:
-    """Return the path of a segment's file."""
-    return f"{FOLDER}/{segment.name}"
+    @property
+    def metadata_paths(self) -> list[str]:
+        """Paths of the manifest and of all files that belong to it, except shards and their indexes."""
+        return [*map(segment_path, self.segments), REJECTED_PATH, manifest_path(self.generation), MANIFEST_PATH]
 
 
 def is_location(text: str) -> bool:
@@ -175,14 +174,14 @@ _NAMES = frozenset((*_REQUIRED, "classes", "parent"))
 def _checked_json(text: bytes) -> dict[str, Any]:
     """Return the JSON object, after checking its length, checksum, format and version."""
     if len(text) > MAX_MANIFEST_BYTES:
-        raise CorruptManifestError(f"{FILE_NAME} has {len(text)} bytes, limit {MAX_MANIFEST_BYTES}; restore it")
+        raise CorruptManifestError(f"{MANIFEST_PATH} has {len(text)} bytes, limit {MAX_MANIFEST_BYTES}; restore it")
     try:
         values = strict_json_object(text)
     except ValueError as error:
         raise _broken(f"is {error}") from error
     if values.get("format") != FORMAT_NAME:
         raise CorruptManifestError(
-            f'{FILE_NAME} is not a shardpack manifest: it lacks "format": "{FORMAT_NAME}"; open another folder'
+            f'{MANIFEST_PATH} is not a shardpack manifest: it lacks "format": "{FORMAT_NAME}"; open another folder'
         )
     line = _CHECKSUM_LINE.search(text[-_CHECKSUM_LINE_BYTES:])
     computed = crc32c(text[:-_CHECKSUM_LINE_BYTES])
@@ -193,7 +192,8 @@ def _checked_json(text: bytes) -> dict[str, Any]:
         raise _broken("has no format version")
     if version > FORMAT_VERSION:
         raise UnsupportedVersionError(
-            f"{FILE_NAME} has version {_shown(version)}, this shardpack reads up to {FORMAT_VERSION}; upgrade shardpack"
+            f"{MANIFEST_PATH} has version {_shown(version)}, this shardpack reads up to {FORMAT_VERSION}; "
+            "upgrade shardpack"
         )
     return values
 
@@ -216,7 +216,7 @@ class _Object:
         for name in self.values:
             if name not in known and not name.startswith(IGNORED):
                 raise UnsupportedVersionError(
-                    f"{FILE_NAME} has {name[:40]!r} in {self.what}, which this version of shardpack does not know; "
+                    f"{MANIFEST_PATH} has {name[:40]!r} in {self.what}, which this version of shardpack does not know; "
                     f"upgrade shardpack to {self.written_by}, or later"
                 )
 
@@ -330,4 +330,4 @@ def _shown(value: Any) -> str:
 
 
 def _broken(what: str) -> CorruptManifestError:
-    return CorruptManifestError(f'{FILE_NAME} {what}; restore it, or rebuild it with "shardpack index --force"')
+    return CorruptManifestError(f'{MANIFEST_PATH} {what}; restore it, or rebuild it with "shardpack index --force"')

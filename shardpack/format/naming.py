@@ -1,4 +1,4 @@
-"""Which sample a member belongs to, and which keys every tar reader splits alike (SPEC 2.1, 2.4, 2.5).
+"""Keys and fields: which sample a member belongs to, and which keys every tar reader splits alike (SPEC 2.1, 2.4, 2.5).
 
 The reference is `webdataset` 1.0.2, `tariterators.base_plus_ext`; the tests compare with the library itself.
 """
@@ -31,19 +31,8 @@ PLAIN_KEY = re.compile(
 )
 # A slash between two components that are not empty; any other slash is escaped.
 _SEPARATOR = re.compile(rb"(?<=[^/])/(?!\Z)")
-_PACKED_SHARD = re.compile(r"shard-\d{6,}\.tar(?:\.zst)?", re.ASCII)
 _ESCAPE_OR_UPPER = re.compile(r"%[0-9A-F]{2}|[A-Z]")
 _NEVER_ESCAPED = bytes(byte for byte in range(0x21, 0x7F) if byte not in b"%/").decode()
-
-
-def shard_name(number: int, *, compressed: bool = False) -> str:
-    """Return the name of a packed shard; shards are numbered consecutively from 0."""
-    return f"shard-{number:06d}.tar{'.zst' * compressed}"
-
-
-def is_packer_name(name: str) -> bool:
-    """Return whether a path is one that a packer gives to a shard."""
-    return _PACKED_SHARD.fullmatch(name) is not None
 
 
 def split_name(name: str) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from shardpack.errors import FormatError
+from shardpack.format.layout import index_path
 
 MAX_NAME_LENGTH = 1024
 MAX_COUNT = (1 << 63) - 1  # bytes or samples, per shard and in total
@@ -18,9 +19,6 @@ MAX_COUNT = (1 << 63) - 1  # bytes or samples, per shard and in total
 _COMPONENT = r"[^/\\\x00-\x1f\x7f\ud800-\udfff]*[^/\\\x00-\x20\x7f\ud800-\udfff.]"
 # Shards may not be in `.shardpack`, in any spelling that a file system without case takes for it.
 _SHARD_NAME = re.compile(rf"(?!.:)(?!(?i:\.shardpack)(?:/|$)){_COMPONENT}(?:/{_COMPONENT})*")
-
-FOLDER = ".shardpack"  # holds all files of a dataset except the shards
-INDEX_FOLDER = f"{FOLDER}/index"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,20 +38,6 @@ class ShardInfo:
     def index_path(self) -> str:
         """Path of the shard's index file."""
         return index_path(self.name, self.location)
-
-
-def index_path(shard: str, location: int = 0) -> str:
-    """Return the path of a shard's index. Paths differ unless names differ only in ".tar"."""
-    name = shard.removesuffix(".tar") + ".index"
-    first, slash, _ = name.partition("/")
-    # Folders whose name is a number are for the other locations.
-    folder = f"{location}/" if location or (slash and first.isascii() and first.isdecimal()) else ""
-    return f"{INDEX_FOLDER}/{folder}{name}"
-
-
-def is_index_path(path: str) -> bool:
-    """Return whether a path is in the folder of the indexes, where no other files belong."""
-    return path.startswith(f"{INDEX_FOLDER}/")
 
 
 def repeated_name(shards: Iterable[ShardInfo]) -> str | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -11,9 +11,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError
+from shardpack.format.layout import segment_path
+from shardpack.format.manifest import Manifest
 from shardpack.format.paged import Range
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_segment import ShardColumns, TableSegmentReader
+from shardpack.format.shard_segment import ShardColumns, TableSegment, TableSegmentReader
 
 
 class ShardTable:
@@ -26,6 +28,33 @@ class ShardTable:
         self._segments = tuple(segments)
         self._shard_starts = list(accumulate((s.segment.num_shards for s in segments), initial=0))
         self._starts = list(accumulate((s.segment.num_samples for s in segments), initial=0))
+
+    @classmethod
+    def whole(cls, manifest: Manifest, read: Callable[[str], bytes | None]) -> ShardTable:
+        """Return the checked shard table of a manifest; `read` returns a whole file, or None if it is missing.
+
+        Raises:
+            CorruptIndexError: A segment is missing or damaged.
+        """
+
+        def opened(segment: TableSegment) -> TableSegmentReader:
+            path = segment_path(segment)
+            data = read(path)
+            if data is None or len(data) != segment.num_bytes:
+                raise CorruptIndexError(
+                    'file is missing or cut short; restore it, or rebuild it with "shardpack index --force"', path=path
+                )
+            view, num_locations = memoryview(data), len(manifest.locations)
+            return TableSegmentReader(
+                lambda begin, length: view[begin : begin + length], segment, path=path, num_locations=num_locations
+            )
+
+        table = cls([opened(segment) for segment in manifest.table_segments])
+        table.check()
+        return table
+
+    def __iter__(self) -> Iterator[ShardInfo]:
+        return map(self.shard, range(len(self)))
 
     def __len__(self) -> int:
         return self._shard_starts[-1]
@@ -89,8 +118,7 @@ class ShardTable:
         seen: set[str] = set()
         for segment in self._segments:
             segment.check()
-        for number in range(len(self)):
-            info = self.shard(number)
+        for number, info in enumerate(self):
             if info.index_path in seen:
                 at = bisect_right(self._shard_starts, number) - 1
                 raise CorruptIndexError(

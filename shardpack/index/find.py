@@ -14,8 +14,9 @@ from xxhash import xxh3_128_hexdigest
 from shardpack._version import __version__
 from shardpack.errors import OptionError, ShardNotFoundError, StorageError
 from shardpack.format.frames import COMPRESSED_SUFFIX
+from shardpack.format.layout import index_path
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
-from shardpack.format.shard_info import index_path, is_shard_name
+from shardpack.format.shard_info import is_shard_name
 from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
 from shardpack.runtime.threads import call_all

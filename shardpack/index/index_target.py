@@ -14,9 +14,10 @@ from shardpack.commit.lease import refuse_other_work
 from shardpack.commit.open_target import has_manifest, newest_manifest, target_of
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
-from shardpack.format.dataset_files import whole_table
-from shardpack.format.manifest import FILE_NAME, Manifest, is_location
-from shardpack.format.shard_info import ShardInfo, index_path
+from shardpack.format.layout import MANIFEST_PATH, index_path
+from shardpack.format.manifest import Manifest, is_location
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardTable
 from shardpack.index.find import TarSet
 from shardpack.storage.adapter import origin_of
 from shardpack.storage.locations import is_followed
@@ -77,7 +78,7 @@ def check_writable(
     if not (force or (previous is not None and previous.is_same_run)):
         if has_manifest(target):
             raise OutputExistsError(
-                f"{target.location!r} already holds {FILE_NAME}; pass --force to index its tars again"
+                f"{target.location!r} already holds {MANIFEST_PATH}; pass --force to index its tars again"
             )
         for name in map(index_path, tars.names):
             _refuse_other_file(target, name)
@@ -93,8 +94,8 @@ def _newest_generation(target: Target, run_digest: Callable[[], str]) -> Generat
     text, manifest = newest
     shards = None
     with suppress(FormatError):
-        table = whole_table(manifest, target.read)
-        shards = {info.name: info for info in map(table.shard, range(len(table)))}
+        table = ShardTable.whole(manifest, target.read)
+        shards = {info.name: info for info in table}
     published_by = Journal(target).run_digest()
     return Generation(text, manifest, shards, bool(published_by) and published_by == run_digest())
 

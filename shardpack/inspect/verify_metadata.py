@@ -20,20 +20,20 @@ from shardpack.errors import (
     StorageError,
 )
 from shardpack.format.checksum import crc32c
-from shardpack.format.dataset_files import RUN_PATH, generation_of, metadata_paths, whole_table
 from shardpack.format.fingerprint import chain_columns, fingerprint_text
 from shardpack.format.key_index import KeySegment, KeySegmentReader, encode_key_index
-from shardpack.format.manifest import (
-    FILE_NAME,
-    OWN_FOLDER,
+from shardpack.format.layout import (
+    FOLDER,
+    MANIFEST_PATH,
+    RUN_PATH,
     WORK_FOLDER,
-    Manifest,
+    generation_of,
     manifest_path,
-    parse_manifest,
     segment_path,
 )
+from shardpack.format.manifest import OWN_FOLDER, Manifest, parse_manifest
 from shardpack.format.paged import Segment
-from shardpack.format.shard_info import FOLDER
+from shardpack.format.shard_table import ShardTable
 from shardpack.inspect.problem import Problem, problem_of
 from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_list import ShardList
@@ -66,7 +66,7 @@ def verify_metadata(
             index of any shard is damaged.
     """
     checks: list[Callable[[], None]] = [
-        *(partial(_check_file, store, segment) for segment in (*manifest.table_segments, *manifest.key_segments)),
+        *(partial(_check_file, store, segment) for segment in manifest.segments),
         partial(_check_table, manifest, shard_list),
         partial(_check_keys, store, manifest, hashes),
         partial(_check_copy, store, manifest),
@@ -76,7 +76,7 @@ def verify_metadata(
         try:
             check()
         except (ShardpackError, StorageError) as error:
-            problem = problem_of(error, FILE_NAME)
+            problem = problem_of(error, MANIFEST_PATH)
             if problem.shard not in seen:  # one problem per file
                 seen.add(problem.shard)
                 yield problem
@@ -113,7 +113,7 @@ def _check_table(manifest: Manifest, shard_list: ShardList) -> None:
     actual = (dict(sorted(totals.items())), int(columns.num_bytes.sum()), fingerprint_text(chain_columns(columns)))
     if actual != (dict(manifest.samples_per_field), manifest.num_bytes, manifest.fingerprint):
         raise CorruptManifestError(
-            f"{FILE_NAME} and the shard table contradict each other; restore the files that belong together, "
+            f"{MANIFEST_PATH} and the shard table contradict each other; restore the files that belong together, "
             'or rebuild with "shardpack index --force"'
         )
 
@@ -141,16 +141,16 @@ def _check_copy(store: Store, manifest: Manifest) -> None:
     """Compare the manifest with the copy that is kept for its generation."""
     path = manifest_path(manifest.generation)
     try:
-        same = bytes(store.buffer(path)) == bytes(store.buffer(FILE_NAME))
+        same = bytes(store.buffer(path)) == bytes(store.buffer(MANIFEST_PATH))
     except ShardNotFoundError as error:
-        raise ShardNotFoundError(f"manifest is missing; copy {FILE_NAME} to this name", path=path) from error
+        raise ShardNotFoundError(f"manifest is missing; copy {MANIFEST_PATH} to this name", path=path) from error
     if not same:
-        raise StaleIndexError(f"manifest differs from {FILE_NAME}; restore the right one", path=path)
+        raise StaleIndexError(f"manifest differs from {MANIFEST_PATH}; restore the right one", path=path)
 
 
 def _strays(store: Store, manifest: Manifest, shard_list: ShardList) -> Iterator[Problem]:
     """Yield files that look like parts of a dataset, but that no manifest of this one names."""
-    known = set(metadata_paths(manifest))
+    known = set(manifest.metadata_paths)
     tars: set[str] = set()
     try:
         for info in shard_list:
@@ -190,8 +190,8 @@ def _earlier_indexes(store: Store, manifest: Manifest, names: list[str]) -> Iter
     for path in names:
         if path == manifest_path(number := generation_of(path)) and number < manifest.generation:
             with suppress(FormatError):
-                table = whole_table(parse_manifest(read(path) or b""), read)
-                yield from (table.shard(position).index_path for position in range(len(table)))
+                table = ShardTable.whole(parse_manifest(read(path) or b""), read)
+                yield from (info.index_path for info in table)
 
 
 def _names(store: Store, folders: set[str]) -> list[str]:

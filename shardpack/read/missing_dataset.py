@@ -5,8 +5,7 @@ from __future__ import annotations
 import os
 
 from shardpack.errors import DatasetNotFoundError
-from shardpack.format import manifest
-from shardpack.format.naming import is_packer_name
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name
 
 
 def missing_dataset(path: str) -> DatasetNotFoundError:
@@ -18,10 +17,10 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
         return DatasetNotFoundError(f"no such folder: {path!r}; check the path")
     if not os.path.isdir(path):
         return DatasetNotFoundError(
-            f"not a folder: {path!r}; open the folder that holds {manifest.FILE_NAME}"
+            f"not a folder: {path!r}; open the folder that holds {MANIFEST_PATH}"
             + (', or index the tar with "shardpack index"' if path.endswith(".tar") else "")
         )
-    if os.path.isdir(os.path.join(path, manifest.WORK_FOLDER)):
+    if os.path.isdir(os.path.join(path, WORK_FOLDER)):
         # Imported only here: readers need not load what writers use.
         from shardpack.commit.folder_target import FolderTarget
         from shardpack.commit.lease import how_to_continue, unfinished_command
@@ -32,7 +31,7 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
     pattern = os.path.join(path, "*.tar" if any(name.endswith(".tar") for name in tars) else "*.tar.zst")
     if tars and all(map(is_packer_name, tars)):
         return DatasetNotFoundError(
-            f"{path!r} holds {len(tars)} shard(s), but {manifest.FILE_NAME} and their indexes are missing, as after a "
+            f"{path!r} holds {len(tars)} shard(s), but {MANIFEST_PATH} and their indexes are missing, as after a "
             "copy that left them out; copy them as well, pass sidecars= where they are elsewhere, or make them anew: "
             f'"shardpack index {pattern}"'
         )
@@ -41,6 +40,4 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
             f"{path!r} holds {len(tars)} tar(s) without an index; make one with "
             f'"shardpack index {pattern}", or open with index="memory"'
         )
-    return DatasetNotFoundError(
-        f'no dataset in {path!r}: it has no {manifest.FILE_NAME}; make one with "shardpack pack"'
-    )
+    return DatasetNotFoundError(f'no dataset in {path!r}: it has no {MANIFEST_PATH}; make one with "shardpack pack"')

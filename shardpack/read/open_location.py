@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping, Sequence
 
 from shardpack.errors import DatasetNotFoundError, OptionError
-from shardpack.format.manifest import FILE_NAME
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.read.missing_dataset import missing_dataset
 from shardpack.storage.adapter import adapt, can_adapt
 from shardpack.storage.locations import LocationOptions
@@ -36,7 +36,7 @@ def open_location(
         path = local_path(os.fspath(location)) or os.fspath(location)
         if is_url(path):
             return _open_url(path, options), sidecar_store
-        if sidecar_store is None and not os.path.exists(os.path.join(path, FILE_NAME)):
+        if sidecar_store is None and not os.path.exists(os.path.join(path, MANIFEST_PATH)):
             open_store(path, options.storage_options)  # refuses options for a folder
             raise missing_dataset(path)
         return open_store(path), sidecar_store

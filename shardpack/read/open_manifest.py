@@ -11,6 +11,7 @@ from shardpack.errors import (
 )
 from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
+from shardpack.format.layout import MANIFEST_PATH, manifest_path
 from shardpack.format.manifest import Manifest, parse_manifest
 from shardpack.format.shard_info import MAX_COUNT
 from shardpack.read.missing_dataset import missing_dataset
@@ -53,14 +54,14 @@ def load_manifest(store: Store, generation: int | None = None) -> tuple[bytes, M
 
 def _load_newest(store: Store) -> tuple[bytes, Manifest]:
     try:
-        text = bytes(store.buffer(manifest.FILE_NAME, max_bytes=manifest.MAX_MANIFEST_BYTES))
+        text = bytes(store.buffer(MANIFEST_PATH, max_bytes=manifest.MAX_MANIFEST_BYTES))
     except CorruptShardError as error:
-        raise CorruptManifestError(error.args[0], path=manifest.FILE_NAME) from error
+        raise CorruptManifestError(error.args[0], path=MANIFEST_PATH) from error
     except ShardNotFoundError as error:
         if store.folder is not None:
             raise missing_dataset(store.folder) from error
         raise DatasetNotFoundError(
-            f"no dataset in {store.location!r}: {manifest.FILE_NAME} is missing; "
+            f"no dataset in {store.location!r}: {MANIFEST_PATH} is missing; "
             'pack one with "shardpack pack", or index tars with "shardpack index"'
         ) from error
     return text, parse_manifest(text)
@@ -91,6 +92,6 @@ def reload_manifest(store: Store, generation: int, checksum: int) -> Manifest:
 
 def _read_generation(store: Store, generation: int) -> bytes | None:
     try:
-        return bytes(store.buffer(manifest.manifest_path(generation), max_bytes=manifest.MAX_MANIFEST_BYTES))
+        return bytes(store.buffer(manifest_path(generation), max_bytes=manifest.MAX_MANIFEST_BYTES))
     except (ShardNotFoundError, CorruptShardError):
         return None

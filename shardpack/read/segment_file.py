@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError
-from shardpack.format.manifest import segment_path
+from shardpack.format.layout import segment_path
 from shardpack.format.paged import Range, Segment
 from shardpack.storage.file_map import drop_resident
 from shardpack.storage.protocols import Ranges, Store

@@ -66,7 +66,7 @@ class ShardList(Sequence[ShardInfo]):
         return self._table.shard(number + size if number < 0 else number)
 
     def __iter__(self) -> Iterator[ShardInfo]:
-        return map(self._table.shard, range(len(self)))
+        return iter(self._table)
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, (ShardList, tuple, list)):

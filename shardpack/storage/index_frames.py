@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from shardpack.errors import CorruptIndexError
 from shardpack.format.frames import Frames
+from shardpack.format.layout import index_path
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_info import index_path
 from shardpack.storage.protocols import Store
 
 READ_HERE = 16  # shards whose frames are kept although no index of theirs is open

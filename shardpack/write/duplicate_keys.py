@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from shardpack.errors import DuplicateKeyError
 from shardpack.format.key_index import hash_keys
+from shardpack.format.layout import index_path
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_info import index_path
 
 Hashes = npt.NDArray[np.uint64]
 

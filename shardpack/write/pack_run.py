@@ -23,10 +23,10 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.format.assemble import encode_dataset
-from shardpack.format.dataset_files import whole_table
 from shardpack.format.key_index import hash_keys
-from shardpack.format.naming import shard_name
+from shardpack.format.layout import shard_name
 from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardTable
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.listing import Listing
@@ -133,8 +133,8 @@ def pack_plan(
         if transaction.complete:
             newest = newest_manifest(target)
             assert newest is not None
-            table = whole_table(newest[1], target.read)
-            return _packed(map(table.shard, range(len(table))), plan.num_shards)
+            table = ShardTable.whole(newest[1], target.read)
+            return _packed(table, plan.num_shards)
         return run.pack(transaction, engine)
 
 

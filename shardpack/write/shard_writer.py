@@ -15,8 +15,9 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
+from shardpack.format.layout import shard_name
 from shardpack.format.manifest import Manifest
-from shardpack.format.naming import PLAIN_KEY, check_key, shard_name
+from shardpack.format.naming import PLAIN_KEY, check_key
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes

@@ -15,7 +15,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import StorageError
-from shardpack.format import manifest
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.runtime import processes as workers
 from shardpack.storage.open import open_store
 from tests.conftest import ROOT
@@ -149,7 +149,7 @@ def test_a_kill_at_any_put_is_healed_by_the_same_command(source, bucket, zygote,
     for folder, request in killed(bucket, zygote, source, work, every):
         before = bucket.contents(folder)
         finished = {name for name in before if f".shardpack/tmp/{name}.done.json" in before}
-        complete, marked = manifest.FILE_NAME in before, ".shardpack/run.json" in before
+        complete, marked = MANIFEST_PATH in before, ".shardpack/run.json" in before
         if complete:
             assert published(before) == whole
         ended = zygote.run(request)
@@ -180,7 +180,7 @@ def test_a_kill_amid_an_upload_leaves_no_shard(source, whole, bucket, tmp_path):
         time.sleep(0.2)
         packer.send_signal(signal.SIGKILL)
     before = bucket.contents()
-    assert manifest.FILE_NAME not in before
+    assert MANIFEST_PATH not in before
     assert "shard-000001.tar" not in before
     bucket.proxy.clear()
     finished = {name for name in before if f".shardpack/tmp/{name}.done.json" in before}

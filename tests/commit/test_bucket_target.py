@@ -18,6 +18,7 @@ from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError, SourceError, StorageError
 from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.storage.memory import MemoryStore
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents as contents
@@ -155,8 +156,8 @@ def test_force_deletes_the_old_manifest_first(source, store, packer, tmp_path):
     packer(source, tmp_path / "new")
     assert store.contents() == {**contents(tmp_path / "new"), "notes.txt": b"not ours"}
     deletes = [name for what, name in store.log if what == "delete"]
-    assert deletes[0] == manifest.FILE_NAME
-    assert store.log.index(("delete", manifest.FILE_NAME)) < store.log.index(("put", "shard-000000.tar"))
+    assert deletes[0] == MANIFEST_PATH
+    assert store.log.index(("delete", MANIFEST_PATH)) < store.log.index(("put", "shard-000000.tar"))
 
 
 @packers
@@ -173,9 +174,9 @@ def test_files_of_unknown_origin_are_kept(source, store, packer, force, name):
 
 def test_indexed_tars_are_kept(source, store):
     pack(source, store)
-    whole = manifest.parse_manifest(store.contents()[manifest.FILE_NAME])
+    whole = manifest.parse_manifest(store.contents()[MANIFEST_PATH])
     whole = replace(whole, packed_with={**whole.packed_with, "options": {"indexed": True}})
-    store.put(manifest.FILE_NAME, manifest.encode_manifest(whole))
+    store.put(MANIFEST_PATH, manifest.encode_manifest(whole))
     with pytest.raises(OutputExistsError, match='tars that "shardpack index" found there'):
         pack(source, store, force=True)
 
@@ -218,7 +219,7 @@ def kills(source, packer=pack, *, every=1, prepare=lambda _: None, **options):
 def test_the_same_command_ends_the_same(source, whole, work_dir, jobs):
     seen = set()
     for store in kills(source, every=1 if jobs == 1 else 4, jobs=jobs, work_dir=work_dir):
-        before, complete = finished(store), manifest.FILE_NAME in store.contents()
+        before, complete = finished(store), MANIFEST_PATH in store.contents()
         marked = ".shardpack/run.json" in store.contents()
         store.log.clear()
         if complete and not marked:  # nothing tells that it was the same command
@@ -238,7 +239,7 @@ def test_the_same_command_ends_the_same(source, whole, work_dir, jobs):
 def test_a_writer_starts_over(source, tmp_path):
     write(source, tmp_path / "whole")
     for store in kills(source, write, every=3):
-        if manifest.FILE_NAME not in store.contents():
+        if MANIFEST_PATH not in store.contents():
             write(source, store)
         found = published(store.contents())
         assert found == contents(tmp_path / "whole")
@@ -251,7 +252,7 @@ def test_replacing_is_safe_too(source, whole, tmp_path):
     old, seen = contents(tmp_path / "old"), set()
     for store in kills(source, every=2, prepare=lambda store: pack(older, store), force=True):
         found = published(store.contents())
-        if manifest.FILE_NAME in found:
+        if MANIFEST_PATH in found:
             assert found in (old, whole)
             seen.add("old" if found == old else "new")
         pack(source, store, force=True)
@@ -262,13 +263,13 @@ def test_replacing_is_safe_too(source, whole, tmp_path):
 def test_other_options_leave_no_shard_of_the_old(source, tmp_path):
     pack(source, tmp_path / "other", max_shard_samples=1)
     for store in kills(source, every=3):
-        if manifest.FILE_NAME not in store.contents():
+        if MANIFEST_PATH not in store.contents():
             pack(source, store, max_shard_samples=1)
             assert store.contents() == contents(tmp_path / "other")
 
 
 def test_a_tar_that_vanished_is_made_again(source, whole):
-    *_, store = (store for store in kills(source) if manifest.FILE_NAME not in store.contents())
+    *_, store = (store for store in kills(source) if MANIFEST_PATH not in store.contents())
     store.delete("shard-000001.tar")
     store.put(".shardpack/index/shard-000002.index", b"short")
     store.log.clear()
@@ -278,7 +279,7 @@ def test_a_tar_that_vanished_is_made_again(source, whole):
 
 
 def test_a_journal_that_is_nonsense_counts_for_nothing(source, whole):
-    *_, store = (store for store in kills(source) if manifest.FILE_NAME not in store.contents())
+    *_, store = (store for store in kills(source) if MANIFEST_PATH not in store.contents())
     store.put(".shardpack/tmp/shard-000000.tar.done.json", b"[]")
     store.put(".shardpack/tmp/shard-000001.tar.done.json", b"{")
     store.put(".shardpack/tmp/stray", b"")
@@ -376,7 +377,7 @@ def test_a_store_that_refuses_is_one_clear_error(source, whole, work_dir, suffix
     store.before = refuse
     with pytest.raises(StorageError, match="try again later"):
         pack(source, store, jobs=jobs, work_dir=work_dir)
-    assert manifest.FILE_NAME not in store.contents()
+    assert MANIFEST_PATH not in store.contents()
     heal(store)
     pack(source, store, jobs=jobs, work_dir=work_dir)
     assert store.contents() == whole
@@ -396,7 +397,7 @@ def test_a_source_that_fails_amid_slow_uploads_ends_it(tmp_path, store, work_dir
     store.before = vanish
     with pytest.raises(SourceError, match="No such file"):
         pack(source, store, jobs=jobs, work_dir=work_dir)
-    assert manifest.FILE_NAME not in store.contents()
+    assert MANIFEST_PATH not in store.contents()
 
 
 def test_ctrl_c_ends_it_and_the_same_command_continues(source, whole, store, work_dir):
@@ -421,7 +422,7 @@ def test_a_writer_tells_of_an_upload_that_failed(store, work_dir):
         keep_writing(writer, map(str, range(100)))
     with pytest.raises(StorageError, match="nothing was published, because an earlier write failed"):
         writer.close()
-    assert manifest.FILE_NAME not in store.contents()
+    assert MANIFEST_PATH not in store.contents()
 
 
 def test_a_writer_left_by_an_error_publishes_nothing(store, work_dir):

@@ -8,7 +8,7 @@ import pytest
 
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.journal import Entry, Journal, entry_name
-from shardpack.format.dataset_files import RUN_PATH
+from shardpack.format.layout import RUN_PATH
 from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.memory import MemoryStore
 

@@ -16,8 +16,9 @@ from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.open_target import check_writable, target_of
 from shardpack.errors import OptionError, OutputExistsError, StorageError
 from shardpack.format.assemble import encode_dataset
-from shardpack.format.dataset_files import whole_table
-from shardpack.format.manifest import FILE_NAME, parse_manifest
+from shardpack.format.layout import MANIFEST_PATH
+from shardpack.format.manifest import parse_manifest
+from shardpack.format.shard_table import ShardTable
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.open import as_writable
@@ -175,9 +176,9 @@ def test_what_a_manifest_lists_must_be_known(tmp_path, packer, change):
 
 def _rename_shard(folder, old, new):
     """Write shard table and manifest anew, with one shard called otherwise."""
-    whole = parse_manifest((folder / FILE_NAME).read_bytes())
-    table = whole_table(whole, lambda path: (folder / path).read_bytes())
-    shards = [table.shard(number) for number in range(len(table))]
+    whole = parse_manifest((folder / MANIFEST_PATH).read_bytes())
+    table = ShardTable.whole(whole, lambda path: (folder / path).read_bytes())
+    shards = list(table)
     shards = [replace(info, name=new) if info.name == old else info for info in shards]
     _, files = encode_dataset(shards, np.arange(whole.num_samples, dtype=np.uint64), packed_with=whole.packed_with)
     for path, parts in files:

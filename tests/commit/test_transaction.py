@@ -14,11 +14,9 @@ from shardpack.commit.journal import Entry, entry_name
 from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError
-from shardpack.format import manifest
 from shardpack.format.assemble import encode_dataset, recorded_options
-from shardpack.format.dataset_files import RUN_PATH
 from shardpack.format.key_index import hash_keys
-from shardpack.format.shard_info import index_path
+from shardpack.format.layout import MANIFEST_PATH, RUN_PATH, WORK_FOLDER, index_path
 from shardpack.storage.open import open_store
 from tests.commit.stores import WatchedStore, heal
 from tests.fakes import file_contents
@@ -118,7 +116,7 @@ def test_dropped_shards_are_gone(place, made):
             deliver(transaction, made, info)
         transaction.drop(shards[0].name)
         transaction.keep_only([shards[0].name, shards[1].name])
-        assert {name for name in place.contents() if not name.startswith(manifest.WORK_FOLDER)} == {
+        assert {name for name in place.contents() if not name.startswith(WORK_FOLDER)} == {
             shards[1].name,
             shards[1].index_path,
         }
@@ -133,7 +131,7 @@ def test_indexes_of_no_shard_are_gone(place, made):
         for path in (index_path(first.name, 1), index_path("photos.tar")):
             transaction.put(path, [b"older"])
         assert transaction.keep_only([first.name]) == {first.name}
-        assert {name for name in place.contents() if not name.startswith(manifest.WORK_FOLDER)} == {
+        assert {name for name in place.contents() if not name.startswith(WORK_FOLDER)} == {
             first.name,
             first.index_path,
         }
@@ -142,7 +140,7 @@ def test_indexes_of_no_shard_are_gone(place, made):
 def test_left_without_publishing_it_is_no_dataset(place, made):
     with Transaction.new_dataset(place.target(), "pack") as transaction:
         deliver(transaction, made, infos(made)[0])
-    assert manifest.FILE_NAME not in place.contents()
+    assert MANIFEST_PATH not in place.contents()
     with pytest.raises(shardpack.ShardpackError):
         shardpack.open(place.location)
 
@@ -156,7 +154,7 @@ def test_a_run_that_was_killed_at_its_last_step_is_complete(place, made):
         transaction.publish(files)
     target = place.target()
     if place.kind == "folder":
-        (place.path / manifest.WORK_FOLDER).mkdir()
+        (place.path / WORK_FOLDER).mkdir()
     target.put(RUN_PATH, [json.dumps({"run": "run"}).encode()])
     with Transaction.new_dataset(place.target(), "pack", run_digest=lambda: "run") as transaction:
         assert transaction.complete
@@ -256,7 +254,7 @@ def tars(made):
 
 
 def in_work_folder(store):
-    return sorted(name for name in store.contents() if name.startswith(manifest.WORK_FOLDER))
+    return sorted(name for name in store.contents() if name.startswith(WORK_FOLDER))
 
 
 def test_who_came_second_goes_on_and_the_first_leaves_no_entry(tars, made):

@@ -20,10 +20,9 @@ from shardpack.errors import (
     ShardpackError,
     StorageError,
 )
-from shardpack.format import manifest
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.shard_info import index_path
+from shardpack.format.layout import MANIFEST_PATH, index_path
 from shardpack.storage import transfer
 from shardpack.storage.open import open_store
 from shardpack.storage.url import canonical
@@ -216,7 +215,7 @@ def test_a_kill_is_healed_by_the_same_command(dataset, whole):
             break
         before = store.contents()
         finished = {name for name in TARS if name in before and f".shardpack/tmp/{name}.done.json" in before}
-        complete = manifest.FILE_NAME in before
+        complete = MANIFEST_PATH in before
         if complete:
             assert published(before) == whole
         store.log.clear()
@@ -240,7 +239,7 @@ def test_a_killed_copy_to_a_folder_continues(dataset, whole, store, tmp_path):
 
     with pytest.raises(StoppedError):
         shardpack.copy(store.url, tmp_path / "back", jobs=1, progress=stop)
-    assert manifest.FILE_NAME not in contents(tmp_path / "back")
+    assert MANIFEST_PATH not in contents(tmp_path / "back")
     stamps = {path.name: path.stat().st_mtime_ns for path in (tmp_path / "back").glob("*.tar")}
     report = shardpack.copy(store.url, tmp_path / "back")
     assert report.copied_shards == 3 - len(stamps)
@@ -390,7 +389,7 @@ def test_a_damaged_source_is_an_error(dataset, store, tmp_path, name, remote, cu
         ) as caught:
             shardpack.copy(source, target)
         assert caught.value.path == name
-        assert manifest.FILE_NAME not in open_store(target).names()
+        assert MANIFEST_PATH not in open_store(target).names()
         assert name not in open_store(target).names()
 
 
@@ -467,7 +466,7 @@ def test_from_a_server_to_a_bucket(dataset, whole, nginx_server, s3_server, prox
     found = open_store(f"s3://{bucket}/x", s3_server.options())
     assert {name: bytes(found.buffer(name)) for name in found.names()} == whole
     assert sum(r.method == "PUT" and r.path.endswith(".tar") for r in seen.requests) == 3
-    assert json.loads(whole[manifest.FILE_NAME])["num_samples"] == 6
+    assert json.loads(whole[MANIFEST_PATH])["num_samples"] == 6
 
 
 def test_tars_are_not_copied_over_themselves(tmp_path):

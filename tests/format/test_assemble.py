@@ -41,13 +41,11 @@ def test_files_come_in_order_of_publication_with_their_contents():
     assert data[".shardpack/manifests/000001.json"] == data[".shardpack/manifest.json"]
     assert parse_manifest(data[".shardpack/manifest.json"]) == manifest
     assert data[".shardpack/rejected.jsonl"] == b'{"name": "x.jpg", "reason": "broken"}\n'
-    for segment in (*manifest.table_segments, *manifest.key_segments):
+    for segment in manifest.segments:
         whole = data[f".shardpack/{segment.name}"]
         assert (segment.num_bytes, segment.crc32c) == (len(whole), crc32c(whole))
         assert segment.name.split("-")[1:] == ["000001", f"{crc32c(whole):08x}.index"]
-    table, index = (
-        data[f".shardpack/{segment.name}"] for segment in (*manifest.table_segments, *manifest.key_segments)
-    )
+    table, index = (data[f".shardpack/{segment.name}"] for segment in manifest.segments)
     found = ShardTable(
         [TableSegmentReader(lambda at, size: table[at : at + size], manifest.table_segments[0], path="x")]
     )

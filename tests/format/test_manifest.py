@@ -12,17 +12,10 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import KeySegment
-from shardpack.format.manifest import (
-    MAX_MANIFEST_BYTES,
-    Manifest,
-    Parent,
-    encode_manifest,
-    is_location,
-    manifest_path,
-    parse_manifest,
-    segment_path,
-)
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH
+from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest, Parent, encode_manifest, is_location, parse_manifest
 from shardpack.format.shard_segment import TableSegment
+from tests.format.builders import small_dataset
 from tests.strategies import damaged, json_values
 
 GOOD = Manifest(
@@ -291,6 +284,6 @@ def test_locations(text, fine):
     assert is_location(text) == fine
 
 
-def test_paths():
-    assert manifest_path(7) == ".shardpack/manifests/000007.json"
-    assert segment_path(GOOD.key_segments[0]) == ".shardpack/keys-000001-00c0ffee.index"
+def test_a_manifest_names_all_files_but_shards_and_indexes():
+    files = small_dataset()
+    assert set(parse_manifest(files[MANIFEST_PATH]).metadata_paths) == {*files, REJECTED_PATH}

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from shardpack.format.shard_info import ShardInfo, index_path, is_shard_name, repeated_name
+from shardpack.format.shard_info import ShardInfo, is_shard_name, repeated_name
 
 
 @pytest.mark.parametrize(
@@ -23,19 +21,6 @@ def test_names_that_could_lead_outside_are_refused(name):
 )
 def test_other_names_are_accepted(name):
     assert is_shard_name(name)
-
-
-def test_the_path_of_the_index():
-    assert index_path("shard-000000.tar") == ".shardpack/index/shard-000000.index"
-    assert index_path("a/x.tgz") == ".shardpack/index/a/x.tgz.index"
-    assert index_path("x.tar", 2) == ".shardpack/index/2/x.index"
-    assert index_path("2/x.tar") == ".shardpack/index/0/2/x.index"
-    assert index_path("2.tar") == ".shardpack/index/2.index"
-
-
-@given(st.lists(st.tuples(st.sampled_from(["x", "1/x", "0/1/x", "0/x", "1/1/x", "a/1/x", "²/x"]), st.integers(0, 2))))
-def test_no_two_shards_share_an_index(shards):
-    assert len({index_path(*shard) for shard in shards}) == len(set(shards))
 
 
 def test_a_shard_knows_the_path_of_its_index():

@@ -13,10 +13,13 @@ from hypothesis import strategies as st
 
 from shardpack.errors import CorruptIndexError, FormatError
 from shardpack.format.checksum import crc32c
+from shardpack.format.layout import MANIFEST_PATH
+from shardpack.format.manifest import parse_manifest
 from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_segment import TableSegment, TableSegmentReader, encode_shard_table
 from shardpack.format.shard_table import ShardTable
+from tests.format.builders import small_dataset
 
 COUNTS = st.integers(1, 2**40)
 NAMES = (
@@ -79,7 +82,7 @@ class Opened:
 @given(shard_lists(), st.data())
 def test_a_table_equals_the_list_it_was_made_of(shards, data):
     table = ShardTable([Opened(shards).reader])
-    assert [table.shard(number) for number in range(len(table))] == shards
+    assert list(table) == shards
     starts = list(accumulate((info.num_samples for info in shards), initial=0))
     assert [table.start(number) for number in range(len(table))] == starts[:-1]
     for number in range(len(shards)):
@@ -103,7 +106,7 @@ def test_several_segments_are_one_table(parts):
     shards = [info for part in parts for info in part]
     table = ShardTable([Opened(part).reader for part in parts])
     assert (len(table), table.num_samples) == (len(shards), sum(info.num_samples for info in shards))
-    assert [table.shard(number) for number in range(len(table))] == shards
+    assert list(table) == shards
     starts = list(accumulate((info.num_samples for info in shards), initial=0))
     assert [table.locate(start) for start in starts[:-1]] == list(range(len(shards)))
     assert table.columns().starts.tolist() == starts
@@ -220,3 +223,14 @@ def forged(**changes) -> ShardTable:
 def test_tables_that_contradict_themselves_are_refused(changes, reason):
     with pytest.raises(CorruptIndexError, match=reason):
         forged(**changes).check()
+
+
+def test_whole_table_reads_whole_files():
+    files = small_dataset(3)
+    whole = parse_manifest(files[MANIFEST_PATH])
+    assert [ShardTable.whole(whole, files.get).shard(n).name for n in range(3)] == [
+        f"shard-{n:06d}.tar" for n in range(3)
+    ]
+    for damage in (lambda data: data[:-1], lambda data: data[:-1] + b"?", lambda _: None):
+        with pytest.raises(CorruptIndexError):
+            ShardTable.whole(whole, lambda path, damage=damage: damage(files[path]))

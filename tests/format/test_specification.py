@@ -12,9 +12,10 @@ from shardpack.format.assemble import encode_dataset, encode_shard
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import hash_keys
+from shardpack.format.layout import index_path
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_info import ShardInfo, index_path
+from shardpack.format.shard_info import ShardInfo
 from tests.conftest import ROOT
 from tests.format.builders import small_shard
 

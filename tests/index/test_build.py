@@ -15,9 +15,9 @@ import shardpack
 from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import CorruptShardError, DuplicateKeyError, StaleIndexError
+from shardpack.format.layout import index_path
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_info import index_path
 from shardpack.index import build as build_module
 from shardpack.index.build import Build, RepeatedKey
 from shardpack.index.find import find_tars

@@ -9,8 +9,8 @@ import pytest
 
 import shardpack
 from shardpack.errors import OutputExistsError
+from shardpack.format.layout import index_path
 from shardpack.format.manifest import parse_manifest
-from shardpack.format.shard_info import index_path
 from shardpack.storage.protocols import Version
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import contents, published

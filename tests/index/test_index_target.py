@@ -9,7 +9,7 @@ import pytest
 import shardpack
 from shardpack.commit.open_target import target_of
 from shardpack.errors import OptionError, OutputExistsError, StorageError
-from shardpack.format.shard_info import index_path
+from shardpack.format.layout import index_path
 from shardpack.index.find import TarSet, find_tars
 from shardpack.index.index_target import check_writable, target_for, writing_indexes
 from shardpack.storage.local import LocalStore

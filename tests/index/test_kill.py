@@ -10,7 +10,7 @@ from contextlib import suppress
 import pytest
 
 import shardpack
-from shardpack.format import manifest
+from shardpack.format.layout import MANIFEST_PATH
 from tests.fakes import contents, write_files
 from tests.write.test_kill import zygote  # noqa: F401 - a fixture
 
@@ -59,7 +59,7 @@ def test_the_same_command_ends_the_same(tars, tmp_path, zygote, every):  # noqa:
     shardpack.index(tmp_path / "whole", jobs=1)
     whole, resumed = contents(tmp_path / "whole"), set()
     for out in killed(tars, tmp_path, zygote, every=every):
-        complete = (out / manifest.FILE_NAME).exists()
+        complete = (out / MANIFEST_PATH).exists()
         report = shardpack.index(out, jobs=1, force=complete)
         resumed.add(report.resumed)
         assert contents(out) == whole

@@ -12,8 +12,8 @@ import shardpack
 from shardpack.errors import CorruptManifestError, DatasetNotFoundError, OptionError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import FILE_NAME, encode_manifest, manifest_path, parse_manifest
-from shardpack.format.shard_info import index_path
+from shardpack.format.layout import MANIFEST_PATH, index_path, manifest_path
+from shardpack.format.manifest import encode_manifest, parse_manifest
 from shardpack.storage.memory import MemoryStore
 from tests.commit.stores import WatchedStore
 from tests.fakes import file_contents
@@ -80,8 +80,8 @@ def test_tars_on_this_disk_and_in_a_bucket(folder, full):
     bucket = WatchedStore()
     bucket.put(SHARD, (folder.parent / "more" / SHARD).read_bytes())
     shutil.rmtree(folder.parent / "more")
-    whole = parse_manifest((folder / FILE_NAME).read_bytes())
-    for path in (FILE_NAME, manifest_path(1)):
+    whole = parse_manifest((folder / MANIFEST_PATH).read_bytes())
+    for path in (MANIFEST_PATH, manifest_path(1)):
         (folder / path).write_bytes(encode_manifest(dataclasses.replace(whole, locations=(".", bucket.url))))
     assert shardpack.verify(folder, full=full).ok
     bucket.delete(SHARD)
@@ -170,7 +170,7 @@ def test_orphans_are_told_apart_from_other_files(folder):
 
 def published(folder, change=lambda shards: shards, hashes=None, **options):
     """Write table, key index and manifest anew, all fitting together, with something changed."""
-    whole = parse_manifest((folder / FILE_NAME).read_bytes())
+    whole = parse_manifest((folder / MANIFEST_PATH).read_bytes())
     shards = change(list(shardpack.open(folder).shards))
     if hashes is None:
         hashes = hash_keys((key.encode() for key in SAMPLES), 300)
@@ -203,11 +203,11 @@ def test_a_table_that_tells_other_fields_than_the_indexes(folder):
 
 @pytest.mark.parametrize("change", [{"num_bytes": 1}, {"fingerprint": "0" * 16}, {"samples_per_field": {"bin": 1}}])
 def test_a_manifest_that_contradicts_its_table(folder, change):
-    whole = dataclasses.replace(parse_manifest((folder / FILE_NAME).read_bytes()), **change)
-    for path in (FILE_NAME, manifest_path(1)):
+    whole = dataclasses.replace(parse_manifest((folder / MANIFEST_PATH).read_bytes()), **change)
+    for path in (MANIFEST_PATH, manifest_path(1)):
         (folder / path).write_bytes(encode_manifest(whole))
     (problem,) = shardpack.verify(folder).problems
-    assert (problem.kind, problem.shard) == ("damaged", FILE_NAME)
+    assert (problem.kind, problem.shard) == ("damaged", MANIFEST_PATH)
 
 
 def test_a_damaged_shard_table_is_told_and_hides_no_key_index(folder):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shardpack
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import FILE_NAME, manifest_path
+from shardpack.format.layout import MANIFEST_PATH, manifest_path
 from shardpack.inspect.verify_metadata import is_table_sound, verify_metadata
 from shardpack.storage.memory import MemoryStore
 from tests.read.datasets import numbered, packed
@@ -28,7 +28,7 @@ def test_good_ones():
 
 def test_each_damaged_or_missing_one_is_told_once():
     for name in FILES:
-        if ".shardpack/" in name and name != FILE_NAME and "/index/" not in name:
+        if ".shardpack/" in name and name != MANIFEST_PATH and "/index/" not in name:
             damaged = {**FILES, name: FILES[name][:-1] + b"?"}
             kind = "stale" if name == manifest_path(1) else "damaged"
             assert problems(damaged) == [(kind, plain(name))]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 import shardpack
 from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import manifest_path
+from shardpack.format.layout import manifest_path
 from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.memory import MemoryStore
 from tests.fakes import Samples, file_contents

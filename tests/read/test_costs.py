@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import shardpack
+from shardpack.format.layout import index_path
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_info import index_path
 from shardpack.order.options import SHUFFLES
 from shardpack.read.shard_cache import CacheLimits
 from tests.format.builders import judge_module

@@ -10,9 +10,10 @@ from hypothesis import strategies as st
 import shardpack
 from shardpack.errors import CorruptIndexError, UnknownKeyError
 from shardpack.format.assemble import encode_dataset
-from shardpack.format.dataset_files import whole_table
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import FILE_NAME, parse_manifest, segment_path
+from shardpack.format.layout import MANIFEST_PATH, segment_path
+from shardpack.format.manifest import parse_manifest
+from shardpack.format.shard_table import ShardTable
 from shardpack.read import key_lookup as lookup
 from tests.read.datasets import CountingStore, numbered, packed
 from tests.sidecars import plain
@@ -22,8 +23,8 @@ from tests.strategies import examples
 def with_hashes(samples, hashes, *, foreign=False):
     """Return a store whose key index holds these hashes; a foreign one is not in the manifest."""
     files = packed(samples, max_shard_samples=5)
-    whole = parse_manifest(files[FILE_NAME])
-    table = whole_table(whole, files.get)
+    whole = parse_manifest(files[MANIFEST_PATH])
+    table = ShardTable.whole(whole, files.get)
     shards = [table.shard(number) for number in range(len(table))]
     new, more = encode_dataset(shards, np.array(hashes, np.uint64), packed_with=whole.packed_with)
     made = {path: b"".join(parts) for path, parts in more}

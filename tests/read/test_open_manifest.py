@@ -6,8 +6,8 @@ import pytest
 
 import shardpack
 from shardpack.errors import CorruptManifestError, DatasetNotFoundError, OptionError
-from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
+from shardpack.format.layout import MANIFEST_PATH, manifest_path
 from shardpack.read.open_manifest import load_manifest, reload_manifest
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
@@ -18,7 +18,7 @@ from tests.read.datasets import CountingStore
 def test_as_it_is_written_and_as_a_value(tmp_path):
     shardpack.pack([("a", {"bin": b"1"})], tmp_path)
     text, whole = load_manifest(LocalStore(tmp_path))
-    assert text == (tmp_path / manifest.FILE_NAME).read_bytes()
+    assert text == (tmp_path / MANIFEST_PATH).read_bytes()
     assert whole.num_samples == 1
 
 
@@ -35,7 +35,7 @@ def test_one_read_whichever_generation(generations):
         store = CountingStore(generations)
         text, found = load_manifest(store, number)
         assert found.generation == (number or 2)
-        assert text == generations[manifest.manifest_path(number or 2)]
+        assert text == generations[manifest_path(number or 2)]
         assert len(store.taken()) == 1
         assert reload_manifest(store, found.generation, crc32c(text)) == found
 
@@ -43,7 +43,7 @@ def test_one_read_whichever_generation(generations):
 @pytest.mark.parametrize("damage", [None, b"", b"{}"])
 def test_a_generation_that_is_missing_or_damaged(generations, damage):
     for number in (1, 2):
-        path = manifest.manifest_path(number)
+        path = manifest_path(number)
         store = {name: data for name, data in generations.items() if name != path}
         store = MemoryStore(store | ({} if damage is None else {path: damage}))
         if number == 2:
@@ -60,4 +60,4 @@ def test_none_or_a_damaged_one():
     with pytest.raises(DatasetNotFoundError, match="no dataset in 'memory://'"):
         load_manifest(MemoryStore({}))
     with pytest.raises(CorruptManifestError):
-        load_manifest(MemoryStore({manifest.FILE_NAME: b"{"}))
+        load_manifest(MemoryStore({MANIFEST_PATH: b"{"}))

@@ -6,7 +6,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import CorruptManifestError, DatasetNotFoundError, ShardpackError
-from shardpack.format.manifest import FILE_NAME
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.read.open_shards import open_shards
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.local import LocalStore
@@ -40,7 +40,7 @@ def test_sidecars_of_another_store():
 
 def test_a_manifest_beyond_all_measure_is_not_read(tmp_path):
     (tmp_path / "ds" / ".shardpack").mkdir(parents=True)
-    with (tmp_path / "ds" / FILE_NAME).open("wb") as file:
+    with (tmp_path / "ds" / MANIFEST_PATH).open("wb") as file:
         file.truncate(200 << 30)
     with pytest.raises(CorruptManifestError, match="too large"):
         open_shards(LocalStore(tmp_path / "ds"))

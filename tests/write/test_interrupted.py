@@ -16,7 +16,7 @@ import pytest
 import shardpack
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.errors import ShardpackError, StorageError
-from shardpack.format import manifest
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER
 from shardpack.runtime.processes import start_workers
 from shardpack.write import pack_run as run_module
 from shardpack.write.pack_run import pack_plan, plan_shards
@@ -120,7 +120,7 @@ def whole_shards(whole):
 def assert_continues(source, out, whole, jobs):
     """The same command ends the same, and keeps what was finished."""
     before = finished(out)
-    if not (out / manifest.FILE_NAME).exists() or published(contents(out)) != contents(out):
+    if not (out / MANIFEST_PATH).exists() or published(contents(out)) != contents(out):
         ended = run(source, out, "--jobs", str(jobs))
         assert ended.returncode == 0, ended.stderr
     assert contents(out) == whole
@@ -160,7 +160,7 @@ def test_kills_at_random_times(source, whole, tmp_path, seed):
             packer.kill()
             packer.communicate()
             ended = packer.returncode
-        if (out / manifest.FILE_NAME).exists():
+        if (out / MANIFEST_PATH).exists():
             problems = shardpack.verify(out, full=True).problems
             # A kill behind the publication may leave work files, which the same command removes.
             assert not problems or ended != 0
@@ -181,7 +181,7 @@ def test_ctrl_c(source, whole, tmp_path, jobs):
     assert stdout == ""
     assert stderr.strip("\n") == "shardpack: interrupted; what was finished is kept: run the same command to continue"
     assert code == 130
-    assert not (out / manifest.FILE_NAME).exists()
+    assert not (out / MANIFEST_PATH).exists()
     assert not list(out.rglob("*.tmp"))
     assert_continues(source, out, whole, jobs)
 
@@ -217,7 +217,7 @@ def test_a_worker_that_always_dies_never_publishes(tmp_path, monkeypatch):
         patch.setattr(run_module, "pack_shard", pack_but_die)
         with pytest.raises(ShardpackError, match="killed by signal 9"):
             pack_plan(plan, FolderTarget(str(tmp_path)), PackRequest(), recorded={}, engine=pool)
-    assert not (tmp_path / manifest.FILE_NAME).exists()
+    assert not (tmp_path / MANIFEST_PATH).exists()
     assert not list(tmp_path.rglob("*.tmp"))
     kept = len(finished(tmp_path))
     assert pack_plan(plan, FolderTarget(str(tmp_path)), PackRequest(), recorded={}).resumed_shards == kept
@@ -251,7 +251,7 @@ class TestRealDisks:
                 ": No space left on device; free some space, then run the same command: it continues where it stopped\n"
             )
             assert ended.stderr.count("\n") == 1
-            assert not (out / manifest.FILE_NAME).exists()
+            assert not (out / MANIFEST_PATH).exists()
             assert not list(out.rglob("*.tmp"))  # what was half written fills the disk no longer
             assert len(finished(out)) >= 4
             subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
@@ -267,7 +267,7 @@ class TestRealDisks:
                     pack_plan(plan, FolderTarget(str(disk / "out")), PackRequest(), recorded={})
                 except StorageError as error:
                     assert "No space left on device; free some space" in str(error)  # noqa: PT017 - or none is raised
-                    assert not (disk / "out" / manifest.FILE_NAME).exists()
+                    assert not (disk / "out" / MANIFEST_PATH).exists()
                     before = finished(disk / "out")
                     subprocess.run(["mount", "-o", "remount,size=64m", str(disk)], check=True)
                     assert pack_plan(
@@ -322,9 +322,9 @@ def test_whatever_the_disk_refuses_is_one_clear_error(tmp_path, monkeypatch, cal
             assert "Input/output error; repair it, then run the same" in str(error)  # noqa: PT017 - or none
         refused = next(calls, None) is None
     assert refused or call in {"mkdir", "rmdir", "posix_fallocate"}
-    if (out / ".shardpack/run.json").exists() or not (out / manifest.FILE_NAME).exists():
+    if (out / ".shardpack/run.json").exists() or not (out / MANIFEST_PATH).exists():
         pack_plan(plan, FolderTarget(str(out)), PackRequest(), recorded={})
-    if (out / manifest.WORK_FOLDER).exists():  # all was done but its removal
+    if (out / WORK_FOLDER).exists():  # all was done but its removal
         assert call == "rmdir"
-        (out / manifest.WORK_FOLDER).rmdir()
+        (out / WORK_FOLDER).rmdir()
     assert contents(out) == contents(tmp_path / "whole")

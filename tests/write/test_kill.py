@@ -14,7 +14,7 @@ import sys
 
 import pytest
 
-from shardpack.format import manifest
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER
 from tests.conftest import ROOT
 from tests.fakes import contents, published, write_files
 from tests.sidecars import plain
@@ -65,7 +65,7 @@ def finished(out):
 
 
 def is_complete(out):
-    return (out / manifest.FILE_NAME).exists()
+    return (out / MANIFEST_PATH).exists()
 
 
 SOME, ALL = pytest.mark.subset, pytest.mark.slow
@@ -94,8 +94,8 @@ def kills(tmp_path, zygote, what, source, *, every=1, prepare=lambda _: None, **
 def reference(tmp_path, zygote, what, source, name="whole"):
     assert zygote.run(what, source, tmp_path / name) in ({"killed": False, "resumed": n} for n in (0, None))
     whole = contents(tmp_path / name)
-    assert manifest.FILE_NAME in whole
-    assert not [file for file in whole if file.startswith(manifest.WORK_FOLDER) or file.endswith(".tmp")]
+    assert MANIFEST_PATH in whole
+    assert not [file for file in whole if file.startswith(WORK_FOLDER) or file.endswith(".tmp")]
     return whole
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import shardpack
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.errors import SourceError, StorageError
-from shardpack.format import manifest
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
@@ -192,7 +192,7 @@ def test_an_error_in_the_progress_callback_is_the_callers(source, tmp_path, jobs
 
     with start_workers(jobs) as engine, pytest.raises(BrokenPipeError):
         pack(file_listing(source), tmp_path, engine=engine, progress=broken)
-    assert not (tmp_path / manifest.FILE_NAME).exists()
+    assert not (tmp_path / MANIFEST_PATH).exists()
     assert not list(tmp_path.rglob("*.tmp"))
 
 
@@ -207,7 +207,7 @@ def test_a_run_that_failed_is_continued(source, whole, tmp_path):
     with pytest.raises(KeyboardInterrupt):
         pack(file_listing(source), tmp_path, progress=stop_after_three)
     left = contents(tmp_path)
-    assert manifest.FILE_NAME not in left
+    assert MANIFEST_PATH not in left
     finished = sum(name.endswith(".tar") for name in left)
     assert 3 <= finished < len([name for name in whole if name.endswith(".tar")])  # one more may have been on its way
     assert not any(name.endswith(".tmp") for name in left)
@@ -246,7 +246,7 @@ def test_rejects_are_listed(tmp_path):
 def test_the_reject_list_of_an_unfinished_run_goes(whole, tmp_path):
     class Stopped(FolderTarget):
         def put(self, name, parts):
-            if name == manifest.FILE_NAME:
+            if name == MANIFEST_PATH:
                 raise KeyboardInterrupt
             super().put(name, parts)
 
@@ -282,7 +282,7 @@ def test_a_file_that_changes_is_named(tmp_path, jobs, change, says):
     with start_workers(jobs) as engine, pytest.raises(SourceError, match=says) as caught:
         pack_plan(plan, FolderTarget(str(out)), PackRequest(), recorded={}, engine=engine)
     assert "\n" not in str(caught.value)
-    assert not (out / manifest.FILE_NAME).exists()
+    assert not (out / MANIFEST_PATH).exists()
     assert not list(out.rglob("*.tmp"))
 
 

@@ -25,8 +25,8 @@ from shardpack.errors import (
     SourceError,
     StorageError,
 )
-from shardpack.format import manifest
 from shardpack.format.assemble import recorded_options
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.write import duplicate_keys as seen_keys
 from shardpack.write import shard_writer as writer_module
 from shardpack.write.pack_run import pack_plan, plan_shards
@@ -57,7 +57,7 @@ def write(out, samples, **options):
 
 
 def is_published(out):
-    return (out / manifest.FILE_NAME).exists()
+    return (out / MANIFEST_PATH).exists()
 
 
 @examples(30)
@@ -220,7 +220,7 @@ def test_an_exception_in_the_block_publishes_nothing(tmp_path):
     with pytest.raises(LookupError, match="of the caller"):
         write_pairs(out, samples(), max_shard_samples=10)
     left = contents(out)
-    assert manifest.FILE_NAME not in left
+    assert MANIFEST_PATH not in left
     assert not any(".shardpack/keys-" in name for name in left)
     assert not any(name.endswith(".tmp") for name in left)
     with pytest.raises(shardpack.ShardpackError, match="is unfinished"):

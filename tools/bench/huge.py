@@ -27,6 +27,7 @@ from shardpack.format import tar_header as tar
 from shardpack.format.assemble import build_index
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import KeySegment, hash_keys
+from shardpack.format.layout import segment_path
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 
@@ -98,7 +99,7 @@ class Huge:
         if not self.keys:
             count = self.num_shards * self.shard_samples
             hole = KeySegment("keys-000001-00000000.index", 16 * count, 0, 4096, 0, num_keys=count)
-            with open(self.folder / manifest.segment_path(hole), "wb") as file:
+            with open(self.folder / segment_path(hole), "wb") as file:
                 file.truncate(hole.num_bytes)
             text = manifest.encode_manifest(replace(whole, key_segments=(hole,)))
             files = [(path, [text] if path.endswith(".json") else parts) for path, parts in files]

@@ -29,7 +29,7 @@ from hashlib import sha256
 from typing import Any
 
 from shardpack.errors import ShardpackError
-from shardpack.format import manifest
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.runtime.sizes import format_bytes
 from shardpack.runtime.threads import call_all
 from shardpack.storage.base_store import BaseStore, check_size
@@ -37,7 +37,7 @@ from shardpack.storage.cache.cache_folder import CacheFolder
 from shardpack.storage.cache.entries import Entries
 from shardpack.storage.protocols import Ranges, Store, Version
 
-_FRESH = frozenset((manifest.FILE_NAME,))  # may be replaced at any time
+_FRESH = frozenset((MANIFEST_PATH,))  # may be replaced at any time
 _MAX_OBJECTS = 1024  # objects whose listings are kept in memory
 _MAX_ASKED_AT_ONCE = 64
 _PAUSE_SECONDS = 60.0  # after an error of the disk, which may be repaired by then

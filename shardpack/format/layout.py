@@ -1,0 +1,60 @@
+"""Where the files of a dataset are: the tree of SPEC 1.2. Names of packed shards, and all paths in `.shardpack/`."""
+
+from __future__ import annotations
+
+import re
+
+from shardpack.format.paged import Segment
+
+FOLDER = ".shardpack"  # holds all files of a dataset except the shards
+INDEX_FOLDER = f"{FOLDER}/index"
+WORK_FOLDER = f"{FOLDER}/tmp"  # noqa: S108 - in the dataset's folder, not the system's
+MANIFEST_PATH = f"{FOLDER}/manifest.json"
+REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
+RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all unfinished work is removed
+
+_PACKED_SHARD = re.compile(r"shard-\d{6,}\.tar(?:\.zst)?", re.ASCII)
+_SIDECAR = re.compile(
+    rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
+    re.ASCII,
+)
+
+
+def shard_name(number: int, *, compressed: bool = False) -> str:
+    """Return the name of a packed shard; shards are numbered consecutively from 0."""
+    return f"shard-{number:06d}.tar{'.zst' * compressed}"
+
+
+def is_packer_name(name: str) -> bool:
+    """Return whether a path is one that a packer gives to a shard."""
+    return _PACKED_SHARD.fullmatch(name) is not None
+
+
+def index_path(shard: str, location: int = 0) -> str:
+    """Return the path of a shard's index. Paths differ unless names differ only in ".tar"."""
+    name = shard.removesuffix(".tar") + ".index"
+    first, slash, _ = name.partition("/")
+    # Folders whose name is a number are for the other locations.
+    folder = f"{location}/" if location or (slash and first.isascii() and first.isdecimal()) else ""
+    return f"{INDEX_FOLDER}/{folder}{name}"
+
+
+def is_index_path(path: str) -> bool:
+    """Return whether a path is in the folder of the indexes, where no other files belong."""
+    return path.startswith(f"{INDEX_FOLDER}/")
+
+
+def manifest_path(generation: int) -> str:
+    """Return the path of one generation's manifest."""
+    return f"{FOLDER}/manifests/{generation:06d}.json"
+
+
+def segment_path(segment: Segment) -> str:
+    """Return the path of a segment's file."""
+    return f"{FOLDER}/{segment.name}"
+
+
+def generation_of(path: str) -> int:
+    """Return the generation in the name of a segment or manifest; 0 for any other file."""
+    match = _SIDECAR.fullmatch(path)
+    return int(match[1] or match[2]) if match else 0

@@ -1,0 +1,63 @@
+"""Where the files of a dataset are, as SPEC 1.2 draws them."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.format.key_index import KeySegment
+from shardpack.format.layout import (
+    generation_of,
+    index_path,
+    is_index_path,
+    is_packer_name,
+    manifest_path,
+    segment_path,
+    shard_name,
+)
+
+
+def test_the_path_of_the_index():
+    assert index_path("shard-000000.tar") == ".shardpack/index/shard-000000.index"
+    assert index_path("a/x.tgz") == ".shardpack/index/a/x.tgz.index"
+    assert index_path("x.tar", 2) == ".shardpack/index/2/x.index"
+    assert index_path("2/x.tar") == ".shardpack/index/0/2/x.index"
+    assert index_path("2.tar") == ".shardpack/index/2.index"
+
+
+@given(st.lists(st.tuples(st.sampled_from(["x", "1/x", "0/1/x", "0/x", "1/1/x", "a/1/x", "²/x"]), st.integers(0, 2))))
+def test_no_two_shards_share_an_index(shards):
+    assert len({index_path(*shard) for shard in shards}) == len(set(shards))
+
+
+def test_paths_of_manifests_and_segments():
+    assert manifest_path(7) == ".shardpack/manifests/000007.json"
+    segment = KeySegment("keys-000001-00c0ffee.index", 1, 2, 3, 4, num_keys=5)
+    assert segment_path(segment) == ".shardpack/keys-000001-00c0ffee.index"
+    assert is_index_path(index_path("x.tar"))
+    assert not is_index_path(segment_path(segment))
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+def test_names_that_a_packer_gives(compressed):
+    for number in (0, 7, 999_999, 1_000_000):
+        assert is_packer_name(shard_name(number, compressed=compressed))
+    for other in ("shard-1.tar", "shard-000001.tar.gz", "x/shard-000001.tar", "shard-000001.index"):
+        assert not is_packer_name(other)
+
+
+@pytest.mark.parametrize(
+    ("path", "generation"),
+    [
+        (".shardpack/manifests/000003.json", 3),
+        (".shardpack/shards-000012-0badcafe.index", 12),
+        (".shardpack/keys-1000000-0badcafe.index", 1_000_000),
+        (".shardpack/manifest.json", 0),
+        (".shardpack/keys-000001-0badcafe.index.tmp", 0),
+        (".shardpack/index/keys-000001-0badcafe.index", 0),
+        ("shard-000001.tar", 0),
+    ],
+)
+def test_the_generation_of_a_file(path, generation):
+    assert generation_of(path) == generation
