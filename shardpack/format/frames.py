@@ -30,7 +30,7 @@ class StoredRange:
     """Where a range of the plain tar is stored.
 
     Attributes:
-        start, length: Of the frames that hold it, in the file.
+        start, length: Range of the file, whole frames.
         inside: Where the range begins in what these frames hold.
     """
 
@@ -41,59 +41,63 @@ class StoredRange:
 
 @dataclass(frozen=True, eq=False)
 class Frames:
-    """Where z - 1 frames lie: frame i is bytes start[i] to start[i + 1] of the file, data[i] to data[i + 1] of the tar.
+    """Where z - 1 frames are stored, and what they hold of the plain tar.
+
+    Frame i is bytes stored[i] to stored[i + 1] of the file; it holds bytes plain[i] to plain[i + 1] of the tar.
 
     Attributes:
-        start: (z) offsets in the file, ascending.
-        data: (z) offsets in the plain tar, ascending from 0.
+        stored: (z) offsets in the file, ascending.
+        plain: (z) offsets in the plain tar, ascending from 0.
     """
 
-    start: npt.NDArray[np.uint64]
-    data: npt.NDArray[np.uint64]
+    stored: npt.NDArray[np.uint64]
+    plain: npt.NDArray[np.uint64]
 
     def __len__(self) -> int:
-        return len(self.start) - 1
+        return len(self.stored) - 1
 
     def __reduce__(self) -> tuple[type[Frames], tuple[Any, Any]]:
-        return (Frames, (self.start, self.data))
+        return (Frames, (self.stored, self.plain))
 
     @property
     def plain_bytes(self) -> int:
         """Length of the plain tar."""
-        return int(self.data[-1])
+        return int(self.plain[-1])
 
     @cached_property
-    def starts(self) -> memoryview:
-        """`start` for scalar access: a third of what numpy takes."""
-        return memoryview(self.start)
+    def stored_at(self) -> memoryview:
+        """`stored` for scalar access: a third of what numpy takes."""
+        return memoryview(self.stored)
 
     @cached_property
-    def datas(self) -> memoryview:
-        """`data` for scalar access."""
-        return memoryview(self.data)
+    def plain_at(self) -> memoryview:
+        """`plain` for scalar access."""
+        return memoryview(self.plain)
 
     def holding(self, start: int, length: int) -> tuple[int, int]:
         """Return the frames that hold a range of the plain tar of at least a byte: the first, and the one behind."""
-        datas = self.datas
-        return bisect_right(datas, start) - 1, bisect_left(datas, start + length)
+        plain_at = self.plain_at
+        return bisect_right(plain_at, start) - 1, bisect_left(plain_at, start + length)
 
     def stored_range(self, start: int, length: int) -> StoredRange:
         """Return which bytes of the file hold a range of the plain tar."""
         first, stop = self.holding(start, max(1, length))
-        last = len(self.starts) - 2  # an empty payload may be at the very end of the tar, behind the last frame
+        last = len(self.stored_at) - 2  # an empty payload may be at the very end of the tar, behind the last frame
         first, stop = min(first, last), min(stop, last + 1)
-        begin = self.starts[first]
-        return StoredRange(begin, self.starts[stop] - begin, start - self.datas[first])
+        begin = self.stored_at[first]
+        return StoredRange(begin, self.stored_at[stop] - begin, start - self.plain_at[first])
 
     def same_as(self, other: Frames | None) -> bool:
         """Return whether both have the same offsets."""
-        return other is not None and np.array_equal(self.start, other.start) and np.array_equal(self.data, other.data)
+        if other is None:
+            return False
+        return np.array_equal(self.stored, other.stored) and np.array_equal(self.plain, other.plain)
 
 
 def seek_table(frames: Frames) -> bytes:
     """Return the skippable frame that ends a compressed shard: lengths of all frames, without checksums."""
     entries = np.empty((len(frames), 2), "<u4")
-    entries[:, 0], entries[:, 1] = np.diff(frames.start), np.diff(frames.data)
+    entries[:, 0], entries[:, 1] = np.diff(frames.stored), np.diff(frames.plain)
     size = entries.nbytes + FOOTER_BYTES
     footer = len(frames).to_bytes(4, "little") + b"\0" + FOOTER_MAGIC
     return SEEK_TABLE_MAGIC + size.to_bytes(4, "little") + entries.tobytes() + footer

@@ -199,7 +199,7 @@ def encode_index(index: ShardIndex) -> list[bytes | memoryview]:
     columns = {name: getattr(index, name) for name in SCHEMA.columns if name not in _FRAMES}
     if index.frames is not None:
         metadata["compression"] = _COMPRESSION
-        columns.update(frame_start=index.frames.start, frame_data=index.frames.data)
+        columns.update(frame_start=index.frames.stored, frame_data=index.frames.plain)
     return container.encode({name: column for name, column in columns.items() if column is not None}, metadata)
 
 

@@ -77,22 +77,22 @@ def scan_compressed(
     elif by_table is not None and not frames.same_as(by_table):
         raise CorruptShardError("seek table and index disagree; restore the files that belong together", path=name)
     parser, grouping, decoder = TarParser(name.removesuffix(".zst")), Grouping(name, ignore), FrameDecoder()
-    checksum = _outside(store, name, 0, frames.starts[0], 0)
+    checksum = _outside(store, name, 0, frames.stored_at[0], 0)
     for first, stop in _pieces(frames):
-        begin, end = frames.starts[first], frames.starts[stop]
+        begin, end = frames.stored_at[first], frames.stored_at[stop]
         data = memoryview(store.get_range(name, start=begin, length=end - begin))
         checksum = crc32c(data, checksum)
         for number in range(first, stop):
-            at, after = frames.starts[number : number + 2]
-            length = frames.datas[number + 1] - frames.datas[number]
+            at, after = frames.stored_at[number : number + 2]
+            length = frames.plain_at[number + 1] - frames.plain_at[number]
             plain = decoder.decode(data[at - begin : after - begin], length, name, at)
             if not parser.finished:
                 with _in_file(name):
                     for event in parser.feed(plain):
                         grouping.add(event)
         advance(end - begin)
-    checksum = _outside(store, name, frames.starts[len(frames)], size, checksum)
-    advance(size - frames.starts[len(frames)])
+    checksum = _outside(store, name, frames.stored_at[len(frames)], size, checksum)
+    advance(size - frames.stored_at[len(frames)])
     if parser.finished and grouping.is_empty:
         raise grouping.no_samples()
     with _in_file(name):
@@ -112,7 +112,7 @@ def _in_file(name: str) -> Iterator[None]:
 
 def _pieces(frames: Frames) -> Iterator[tuple[int, int]]:
     """Yield (first, stop) of runs of frames that are read at once."""
-    starts, first = frames.start, 0
+    starts, first = frames.stored, 0
     while first < len(frames):
         stop = int(np.searchsorted(starts, starts[first] + np.uint64(PIECE_BYTES), side="right")) - 1
         stop = min(max(stop, first + 1), len(frames))

@@ -48,8 +48,8 @@ class _Stored:
 
     def run(self, first: int, stop: int) -> memoryview:
         """Return adjacent frames."""
-        starts = self.frames.starts
-        return self.data[starts[first] - self.begin : starts[stop] - self.begin]
+        stored_at = self.frames.stored_at
+        return self.data[stored_at[first] - self.begin : stored_at[stop] - self.begin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +67,11 @@ def _plan(wanted: Ranges, frames: Frames, limits: MergeLimits) -> _Plan:
     if len(starts) and ((starts < 0).any() or int((starts + lengths).max()) > frames.plain_bytes):
         worst = int(np.argmax(starts + lengths))
         raise_truncated(wanted.path, int(starts[worst]), int(lengths[worst]), frames.plain_bytes)
-    data = frames.data.view(np.int64)
-    offsets = frames.start.view(np.int64)
-    first = np.minimum(np.searchsorted(data, starts, side="right") - 1, len(frames) - 1)
-    stop = np.maximum(np.searchsorted(data, starts + lengths, side="left"), first + 1)
-    begins = offsets[first]
-    merged = coalesce(begins, np.where(lengths > 0, offsets[stop] - begins, 0), limits=limits)
+    stored, plain = frames.stored.view(np.int64), frames.plain.view(np.int64)
+    first = np.minimum(np.searchsorted(plain, starts, side="right") - 1, len(frames) - 1)
+    stop = np.maximum(np.searchsorted(plain, starts + lengths, side="left"), first + 1)
+    begins = stored[first]
+    merged = coalesce(begins, np.where(lengths > 0, stored[stop] - begins, 0), limits=limits)
     return _Plan(
         wanted, frames, Ranges(wanted.path, merged.starts.tolist(), merged.lengths.tolist()), merged.owner.tolist()
     )
@@ -80,9 +79,9 @@ def _plan(wanted: Ranges, frames: Frames, limits: MergeLimits) -> _Plan:
 
 def _frame_numbers(path: str, frames: Frames, start: int, length: int) -> tuple[int, int]:
     """Return the frames that hold a range: the first, and the one behind the last."""
-    datas = frames.datas
-    if start < 0 or start + length > datas[-1]:
-        raise_truncated(path, start, length, datas[-1])
+    plain_at = frames.plain_at
+    if start < 0 or start + length > plain_at[-1]:
+        raise_truncated(path, start, length, plain_at[-1])
     return frames.holding(start, length)
 
 
@@ -108,17 +107,17 @@ class FrameStore(BaseStore):
         if not length:
             return b""
         frames = self._frames[path]
-        datas = frames.datas
-        number = bisect_right(datas, start, 1, len(datas) - 1) - 1
-        begin, end = datas[number], datas[number + 1]
+        plain_at = frames.plain_at
+        number = bisect_right(plain_at, start, 1, len(plain_at) - 1) - 1
+        begin, end = plain_at[number], plain_at[number + 1]
         if begin <= start and start + length <= end:
             last = self._last
             if last.frames is frames and last.number == number:
                 plain = last.plain
             else:
                 last.frames, last.plain = None, b""  # so that its memory, which the caches hold, is used again
-                first = frames.starts[number]
-                data = self._base.get_range(path, start=first, length=frames.starts[number + 1] - first)
+                first = frames.stored_at[number]
+                data = self._base.get_range(path, start=first, length=frames.stored_at[number + 1] - first)
                 plain = self._decoder.decode(data, end - begin, path, first)
                 last.frames, last.number, last.plain = frames, number, plain
             return plain[start - begin : start - begin + length]
@@ -126,7 +125,7 @@ class FrameStore(BaseStore):
 
     def _read_long(self, path: str, frames: Frames, start: int, length: int) -> bytes:
         first, stop = _frame_numbers(path, frames, start, length)
-        begin, end = frames.starts[first], frames.starts[stop]
+        begin, end = frames.stored_at[first], frames.stored_at[stop]
         data = self._base.get_range(path, start=begin, length=end - begin)
         return self._decode_long(_Stored(path, frames, begin, memoryview(data)), start, length)
 
@@ -134,13 +133,13 @@ class FrameStore(BaseStore):
         """Return a range out of frames that were read."""
         path, frames = stored.path, stored.frames
         first, stop = _frame_numbers(path, frames, start, length)
-        starts, datas = frames.starts, frames.datas
-        begin = starts[first]
+        stored_at, plain_at = frames.stored_at, frames.plain_at
+        begin = stored_at[first]
         return self._decoder.decode_run(
             stored.run(first, stop),
-            [one - begin for one in starts[first:stop]],
-            [after - before for before, after in pairwise(datas[first : stop + 1])],
-            skip=start - datas[first],
+            [one - begin for one in stored_at[first:stop]],
+            [after - before for before, after in pairwise(plain_at[first : stop + 1])],
+            skip=start - plain_at[first],
             length=length,
             path=path,
             offset=begin,
@@ -152,8 +151,8 @@ class FrameStore(BaseStore):
         if last.frames is frames and last.number == number:
             return last.plain
         last.frames, last.plain = None, b""
-        begin, end = frames.datas[number : number + 2]
-        plain = self._decoder.decode(data, end - begin, path, frames.starts[number])
+        begin, end = frames.plain_at[number : number + 2]
+        plain = self._decoder.decode(data, end - begin, path, frames.stored_at[number])
         last.frames, last.number, last.plain = frames, number, plain
         return plain
 
@@ -181,8 +180,8 @@ class FrameStore(BaseStore):
             start, length = wanted.starts[at], wanted.lengths[at]
             if not length:
                 continue
-            number = bisect_right(frames.datas, start) - 1
-            begin, end = frames.datas[number : number + 2]
+            number = bisect_right(frames.plain_at, start) - 1
+            begin, end = frames.plain_at[number : number + 2]
             if start + length > end:
                 results[at] = self._decode_long(stored[plan.owner[at]], start, length)
                 continue
@@ -202,7 +201,7 @@ class FrameStore(BaseStore):
     def is_cached(self, path: str, start: int) -> bool:
         """Return whether the frame at an offset of the plain tar could be read without waiting."""
         frames = self._frames[path]
-        return self._base.is_cached(path, frames.starts[max(0, bisect_right(frames.datas, start) - 1)])
+        return self._base.is_cached(path, frames.stored_at[max(0, bisect_right(frames.plain_at, start) - 1)])
 
     def prefetch(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> None:
         """Announce the frames that hold ranges."""

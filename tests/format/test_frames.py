@@ -55,7 +55,7 @@ def test_what_is_no_seek_table(damage):
 
 def test_frames_without_content_belong_to_the_one_before():
     found = frames_of(np.array([[12, 0], [5, 512], [9, 0], [7, 1024], [17, 0]], np.int64), begin=3)
-    assert (found.start.tolist(), found.data.tolist()) == ([15, 29, 53], [0, 512, 1536])
+    assert (found.stored.tolist(), found.plain.tolist()) == ([15, 29, 53], [0, 512, 1536])
 
 
 def test_where_a_range_is_stored():

@@ -261,7 +261,7 @@ def test_samples_without_any_field_are_refused():
 def test_frames_round_trip():
     index = parse_index(framed_index(), name="x")
     assert index.frames is not None
-    assert (index.frames.start.tolist(), index.frames.data.tolist()) == ([0, 180, 300], [0, 2048, index.plain_bytes])
+    assert (index.frames.stored.tolist(), index.frames.plain.tolist()) == ([0, 180, 300], [0, 2048, index.plain_bytes])
     assert (index.shard_bytes, len(index.frames)) == (400, 2)
     assert b"".join(encode_index(index)) == framed_index()
 

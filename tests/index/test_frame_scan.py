@@ -108,12 +108,12 @@ def test_frames_of_an_index_are_compared_with_the_file(zstandard):
     store = MemoryStore({NAME: b"".join(parts) + table_of(parts), "without": b"".join(parts)})
     frames = find_frames(store, "without", store.size("without"))
     assert scan(b"".join(parts), frames=frames).index.frames is frames
-    other = Frames(np.delete(frames.start, 3), np.delete(frames.data, 3))
+    other = Frames(np.delete(frames.stored, 3), np.delete(frames.plain, 3))
     with pytest.raises(CorruptShardError, match="seek table and index disagree"):
         scan_compressed(store, NAME, frames=other)
     with pytest.raises(CorruptShardError, match="index says"):
         scan_compressed(store, "without", frames=other)
-    fewer = Frames(frames.start[:-1], frames.data[:-1])
+    fewer = Frames(frames.stored[:-1], frames.plain[:-1])
     with pytest.raises(CorruptShardError, match="bytes that belong to no frame"):
         scan_compressed(store, "without", frames=fewer)
 

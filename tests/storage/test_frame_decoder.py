@@ -70,7 +70,7 @@ def run(data, starts, lengths, length, skip=0):
 @pytest.mark.parametrize("content_size", [True, False])
 def test_frames_one_behind_the_other(content_size):
     data, frames = compressed(DATA, content_size=content_size)
-    starts, lengths = frames.start[:-1].tolist(), (frames.data[1:] - frames.data[:-1]).tolist()
+    starts, lengths = frames.stored[:-1].tolist(), (frames.plain[1:] - frames.plain[:-1]).tolist()
     assert run(data, starts, lengths, len(DATA)) == DATA
     assert run(data, starts[:4], lengths[:4], 3456) == DATA[:3456], "the last one may hold more"
     assert run(data, starts, lengths, len(DATA) - 700, 700) == DATA[700:]

@@ -46,12 +46,12 @@ class TestFrameStore(StoreContract):
         store = store_of({"a.bin": DATA})
         file, frames = compressed(DATA)
         store.get_range("a.bin", start=10, length=900)
-        assert store.stats.snapshot() == Stats(requests=1, bytes_fetched=frames.starts[1])
+        assert store.stats.snapshot() == Stats(requests=1, bytes_fetched=frames.stored_at[1])
         store.get_range("a.bin", start=0, length=1000)
         assert store.stats.snapshot().requests == 1, "the frame is still there"
         store.get_range("a.bin", start=1000, length=len(DATA) - 1000)
-        assert store.stats.snapshot() == Stats(requests=2, bytes_fetched=frames.starts[len(frames)])
-        assert frames.starts[len(frames)] < len(file)
+        assert store.stats.snapshot() == Stats(requests=2, bytes_fetched=frames.stored_at[len(frames)])
+        assert frames.stored_at[len(frames)] < len(file)
         store.close()
         store.get_range("a.bin", start=0, length=1)
         assert store.stats.snapshot().requests == 3, "closing drops the frames that are kept"
@@ -113,9 +113,9 @@ def test_the_last_frame_of_each_thread_is_kept():
 
 def test_another_frame_than_the_index_says_is_refused():
     file, frames = compressed(DATA)
-    data = frames.data.copy()
+    data = frames.plain.copy()
     data[1] += 1
-    for wrong in (Frames(frames.start, data), Frames(frames.start + np.uint64(1), frames.data)):
+    for wrong in (Frames(frames.stored, data), Frames(frames.stored + np.uint64(1), frames.plain)):
         store = FrameStore(MemoryStore({"a": file}), {"a": wrong})
         for read in (
             lambda store=store: store.get_range("a", start=0, length=5),
@@ -150,7 +150,7 @@ def test_hints_are_those_of_the_frames():
     base = Hinted({"a": file})
     store = FrameStore(base, {"a": frames})
     store.prefetch("a", starts=[100, 1999], lengths=[5, 2])
-    first, second, _, fourth = frames.starts[:4]
+    first, second, _, fourth = frames.stored_at[:4]
     assert base.hints == ("a", [first, second], [second - first, fourth - second])
     assert store.is_cached("a", 999)
     assert not store.is_cached("a", 1000)

@@ -51,11 +51,11 @@ def test_frames_end_with_samples(sizes, frame_bytes, max_frame_bytes, lengths):
     while expected[-1] < len(data):
         following = next((end for end in ends if end >= expected[-1] + frame_bytes), len(data))
         expected.append(min(following, expected[-1] + max_frame_bytes))
-    assert frames.data.tolist() == expected
-    for (start, stop), (begin, end) in zip(pairwise(frames.start.tolist()), pairwise(expected), strict=True):
+    assert frames.plain.tolist() == expected
+    for (start, stop), (begin, end) in zip(pairwise(frames.stored.tolist()), pairwise(expected), strict=True):
         assert module.frame_content_size(file[start:stop]) == end - begin
         assert module.ZstdDecompressor().decompress(file[start:stop]) == data[begin:end]
-    table = parse_seek_table(file[frames.starts[len(frames)] :])
+    table = parse_seek_table(file[frames.stored_at[len(frames)] :])
     assert table[:, 1].tolist() == [end - begin for begin, end in pairwise(expected)]
 
 
