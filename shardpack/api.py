@@ -108,6 +108,7 @@ def pack(
     frame_bytes: int | str | None = None,
     threads_per_job: int | None = None,
     allow_locations: bool | Sequence[str] = False,
+    part: str | None = None,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -152,6 +153,9 @@ def pack(
         threads_per_job: In how many threads BLAS, OpenMP and OpenCV compute in each worker process; by default 1, as
             the workers share the cores already. `OMP_NUM_THREADS` and the like have no say here. Not for an iterable.
         allow_locations: For the folder or URL of a dataset, as `open` takes it.
+        part: "2/4" makes the second quarter of the shards, so that four machines that share nothing but source and
+            target pack one dataset: the part that finishes last publishes it. Names, sizes and times of the source's
+            files must be the same for all parts. Any part may be repeated. Not for an iterable.
 
     Returns:
         What was packed, and which samples were left out.
@@ -200,6 +204,7 @@ def pack(
             compress=compress,
             frame_bytes=frame_bytes,
             threads_per_job=threads_per_job,
+            part=part,
         ),
     )
 

@@ -69,6 +69,11 @@ class _Pack(click.Command):
     metavar="N",
     help="Threads in which BLAS, OpenMP and OpenCV compute in each worker process.  [default: 1]",
 )
+@click.option(
+    "--part",
+    metavar="I/N",
+    help="Make the Ith of N parts, so that N machines pack one dataset; the part that finishes last publishes it.",
+)
 @click.option("--shuffle-seed", type=int, metavar="SEED", help="Pack in an order drawn from this seed.")
 @click.option(
     "--check-images",
@@ -127,7 +132,7 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     space for --jobs + 1 shards. Run one packer at a time per target, as a bucket has no locks.
 
     The same input gives the same bytes for any --jobs. The same command continues a run that was
-    killed.
+    killed. With --part 1/4, 2/4, ... four machines that see the same SRC and OUT pack one dataset.
 
     With --compress shards=zstd:3 the shards are called shard-000000.tar.zst. "zstd -d" and "tar --zstd"
     read them; --max-shard-bytes then holds for the tars before they are compressed.
@@ -163,6 +168,12 @@ _SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val
 
 
 def _show(report: shardpack.PackReport) -> None:
+    if report.missing_shards:
+        note(
+            f"this part is finished; of {plural(report.num_shards, 'shard')}, {report.missing_shards:,} are still "
+            "missing: the part that finishes last publishes the dataset"
+        )
+        return
     took = "" if report.dry_run else f" in {report.seconds:.1f} s"
     if took and not report.resumed_shards:
         took += f" ({format_bytes(report.num_bytes / max(report.seconds, 1e-9))}/s)"

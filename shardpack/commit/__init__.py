@@ -6,6 +6,7 @@ open_target       a store -> a target, and what may be overwritten there  (targe
   folder_target   writes temporary files, syncs and renames them
   bucket_target   uploads files from a local folder                       (upload: proves that they arrived)
 transaction       the order of writes that survives a kill at any moment
+shared_transaction  the same for parts of one plan, made by processes that share nothing but source and target
   lease           who may write
   journal         which shards are finished
   scratch         the local folder where shards are made

@@ -6,9 +6,10 @@ import threading
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
+from posixpath import basename
 from typing import Any
 
-from shardpack.commit.journal import entry_name
+from shardpack.commit.journal import entry_name, is_entry_name
 from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.scratch import ScratchDir, new_scratch
 from shardpack.commit.upload import Uploader
@@ -26,7 +27,8 @@ SPOOL_BYTES = 16 << 20  # longer files are assembled in a local file instead of 
 class BucketTarget:
     """A folder of a bucket or of any other store, as a `Target`.
 
-    It is listed once, when a transaction begins: after that, only this process writes here.
+    It is listed once, when a transaction begins: after that, only this process writes here. If others write here by
+    agreement, nothing but finished shards is remembered.
     """
 
     moves_files = False
@@ -37,6 +39,7 @@ class BucketTarget:
         work_dir: str | None = None,
         *,
         needs_list: bool = True,
+        shared: bool = False,
         spool_bytes: int = SPOOL_BYTES,
     ) -> None:
         """Write to a store; makes no request yet.
@@ -45,10 +48,12 @@ class BucketTarget:
             store: The bucket.
             work_dir: Folder in which the local scratch folder is made; None for the system's temporary folder.
             needs_list: Whether a store that refuses to list its objects is an error; otherwise it counts as empty.
+            shared: Whether other processes write here, too, by agreement.
             spool_bytes: Files longer than this are assembled in the scratch folder instead of in memory.
         """
         self._store, self._uploader = store, Uploader(store)
         self._work_dir, self._needs_list, self._spool_bytes = work_dir, needs_list, spool_bytes
+        self._shared = shared
         self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None
         self._names: set[str] | None = None
@@ -84,8 +89,9 @@ class BucketTarget:
     def refresh(self) -> None:
         """List all objects, and fetch journal entries and sizes of shards concurrently: one by one takes minutes."""
         names = self._names = self._list()
-        journal = [name for name in names if name.startswith(f"{WORK_FOLDER}/") and name != LEASE_NAME]
-        shards = [name for name in names if entry_name(name) in names]
+        journal = [name for name in names if is_entry_name(name)]
+        finished = {basename(name) for name in journal}
+        shards = [name for name in names if basename(entry_name(name)) in finished]
         sized = [*shards, *names.intersection(map(index_path, shards))]
         self._read = dict(zip(journal, self._all(self._fetch, journal), strict=True))
         self._sizes = dict(zip(sized, self._all(self._store.size, sized), strict=True))
@@ -107,6 +113,8 @@ class BucketTarget:
         return bytes(self._store.buffer(name))
 
     def names(self) -> list[str]:
+        if self._shared:
+            self._names = self._list()
         return sorted(self._known())
 
     def _known(self) -> set[str]:
@@ -116,7 +124,7 @@ class BucketTarget:
         return self._names
 
     def _is_absent(self, name: str) -> bool:
-        return name not in self._known() and self._may_list
+        return not self._shared and name not in self._known() and self._may_list
 
     def size(self, name: str) -> int | None:
         if name in self._sizes:
@@ -189,7 +197,7 @@ class BucketTarget:
         """Delete the files that exist: the first one, then all others concurrently."""
         names = list(names)
         for group in (names[:1], names[1:]):
-            self._all(self._delete, [name for name in group if name in self._known()])
+            self._all(self._delete, [name for name in group if self._shared or name in self._known()])
 
     def _delete(self, name: str) -> None:
         self._store.delete(name)

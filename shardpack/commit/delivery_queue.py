@@ -12,6 +12,10 @@ from collections.abc import Callable, Iterator
 from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.threads import Threads
 
+# Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
+# way to a bucket take local disk space.
+DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD = 4, 1
+
 Deliver = Callable[[ShardInfo, str], None]
 
 

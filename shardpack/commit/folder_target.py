@@ -5,6 +5,10 @@ OUT/.shardpack/tmp/<owner>-shard-000003.tar     finished, not yet moved to OUT
 
 On a file system without locks two processes may write at once, until one finds the other's lease. So unfinished
 files carry the name of their owner, and only the next run deletes those of others.
+
+Parts of one plan (`shared_transaction.py`) share the lock, and each has a scratch folder of its own:
+
+OUT/.shardpack/tmp/shardpack-<host>-<pid>-xxxx/
 """
 
 from __future__ import annotations
@@ -13,6 +17,7 @@ import os
 import secrets
 import shutil
 import stat
+import threading
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -20,9 +25,9 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.commit.lease import busy
-from shardpack.commit.scratch import ScratchDir
+from shardpack.commit.scratch import ScratchDir, new_scratch
 from shardpack.errors import OutputExistsError
-from shardpack.format.layout import FOLDER, WORK_FOLDER
+from shardpack.format.layout import FOLDER, MANIFEST_PATH, WORK_FOLDER
 from shardpack.storage.atomic import create_file, fsync_file, sync_folder, write_file
 from shardpack.storage.local_file import open_regular
 from shardpack.storage.lock import Flock, FolderLock, system_flock
@@ -36,19 +41,41 @@ class FolderTarget:
 
     moves_files = True
 
-    def __init__(self, path: str, *, seconds_to_wait: float = SECONDS_TO_WAIT, flock: Flock = system_flock) -> None:
-        self.location = path
+    def __init__(
+        self,
+        path: str,
+        *,
+        shared: bool = False,
+        seconds_to_wait: float = SECONDS_TO_WAIT,
+        flock: Flock = system_flock,
+    ) -> None:
+        """Write to a folder; does nothing yet.
+
+        Args:
+            path: The folder.
+            shared: Whether other processes write here, too, by agreement.
+            seconds_to_wait: How long `lock` waits for the workers of a killed packer to end.
+            flock: What locks the work folder.
+        """
+        self.location, self._shared = path, shared
         self._seconds_to_wait, self._flock = seconds_to_wait, flock
         self._owner = secrets.token_hex(4)
         self._changed: set[str] = set()  # folders whose entries must be synced
+        self._making = threading.Lock()
+        self._held: tuple[ScratchDir, FolderLock] | None = None  # if shared
 
     def join(self, *names: str) -> str:
         return os.path.join(self.location, *names)
 
     @property
     def scratch(self) -> ScratchDir:
-        """The work folder, out of which finished files are renamed."""
-        return ScratchDir(self.join(WORK_FOLDER), self._owner)
+        """The work folder, or if shared a folder in it, out of which finished files are renamed."""
+        if not self._shared:
+            return ScratchDir(self.join(WORK_FOLDER), self._owner)
+        with self._making:
+            if self._held is None:
+                self._held = new_scratch(self.join(WORK_FOLDER))
+            return self._held[0]
 
     def clear_scratch(self) -> None:
         """Delete everything but lease and journal from the work folder."""
@@ -59,8 +86,16 @@ class FolderTarget:
 
     def drop_scratch(self) -> None:
         """Delete our files from the work folder, then each folder that is empty."""
-        for path in self.scratch.paths():
-            _remove(path)
+        if not self._shared:
+            for path in self.scratch.paths():
+                _remove(path)
+        elif self._held is not None:
+            scratch, lock = self._held
+            self._held = None
+            scratch.remove()
+            lock.release()
+        if self._shared and self.size(MANIFEST_PATH) is None:
+            return  # a folder that is empty now may be the one where another process is about to create a file
         for path, _, _ in os.walk(self.join(FOLDER), topdown=False):
             with suppress(OSError):  # it is not empty
                 os.rmdir(path)
@@ -71,7 +106,7 @@ class FolderTarget:
             os.makedirs(self.join(WORK_FOLDER), exist_ok=True)
             with suppress(FileNotFoundError):  # its last owner removed it at this moment
                 lock = FolderLock(self.join(WORK_FOLDER), flock=self._flock)
-                if lock.try_acquire():
+                if lock.try_acquire(shared=self._shared):
                     if lock.is_current():
                         return lock
                 elif time.monotonic() > give_up:

@@ -1,6 +1,7 @@
 """The journal of an unfinished run: one entry per finished shard, in the work folder.
 
 OUT/.shardpack/tmp/shard-000003.tar.done.json    {"input": "9f0c...", "by": "5f3a...", "shard": {"name": ...}}
+OUT/.shardpack/tmp/parts/shard-...done.json      the same, of a run whose parts several processes make
 OUT/.shardpack/run.json                          {"run": "77ab..."}: digest of the whole run; deleted last
 
 An entry counts only if its input digest equals that of the current run, so that no shard made from other input is
@@ -43,15 +44,21 @@ class Entry:
 class Journal:
     """Reads and writes the entries of a target."""
 
-    def __init__(self, target: Target, *, owns_tars: bool = True) -> None:
-        """Use the journal of a target; `owns_tars` is false if its tars are the user's, perhaps at another location."""
-        self._target, self._owns_tars = target, owns_tars
+    def __init__(self, target: Target, *, owns_tars: bool = True, folder: str = WORK_FOLDER) -> None:
+        """Use the journal of a target.
+
+        Args:
+            target: Where the entries are.
+            owns_tars: False if its tars are the user's, perhaps at another location.
+            folder: Folder of the entries.
+        """
+        self._target, self._owns_tars, self._folder = target, owns_tars, folder
         self._process = secrets.token_hex(8)
         self._added: list[str] = []
 
     def add(self, entry: Entry) -> None:
         """Write an entry, replacing an earlier one of the same shard. Safe in threads."""
-        name = entry_name(entry.info.name)
+        name = entry_name(entry.info.name, self._folder)
         shard, more = record_of(entry.info), dict(entry.more)
         value = {"input": entry.input_digest, "by": self._process, "shard": shard, "more": more}
         self._added.append(name)
@@ -67,7 +74,7 @@ class Journal:
 
     def find(self, name: str) -> Entry | None:
         """Return the entry of a shard, or None."""
-        entry = self._entry(entry_name(name))
+        entry = self._entry(entry_name(name, self._folder))
         return entry if entry is not None and entry.info.name == name else None
 
     def finished(self, name: str, input_digest: str) -> Entry | None:
@@ -83,8 +90,8 @@ class Journal:
     def shard_names(self) -> Iterator[str]:
         """Yield the names of the shards that have an entry."""
         for name in self._target.names():
-            entry = self._entry(name) if name.startswith(f"{WORK_FOLDER}/") and name.endswith(_ENDING) else None
-            if entry is not None and entry_name(entry.info.name) == name:
+            entry = self._entry(name) if is_entry_name(name) else None
+            if entry is not None and entry_name(entry.info.name, self._folder) == name:
                 yield entry.info.name
 
     def _entry(self, name: str) -> Entry | None:
@@ -107,6 +114,11 @@ class Journal:
             return None
 
 
-def entry_name(name: str) -> str:
+def entry_name(name: str, folder: str = WORK_FOLDER) -> str:
     """Return the path of a shard's entry."""
-    return f"{WORK_FOLDER}/{flat_name(name)}{_ENDING}"
+    return f"{folder}/{flat_name(name)}{_ENDING}"
+
+
+def is_entry_name(name: str) -> bool:
+    """Return whether a path is that of an entry."""
+    return name.startswith(f"{WORK_FOLDER}/") and name.endswith(_ENDING)

@@ -2,6 +2,8 @@
 
 OUT/.shardpack/tmp/lease.json     {"command": "pack", "owner": "5f3a..."}
 
+Parts of one plan share a lease, whose owner is the plan (`shared_transaction.py`).
+
 In a folder a lock keeps a second process out. Buckets and some network file systems have no locks: there the process
 that began last continues, and any other stops before its next write, as the lease names another owner.
 """
@@ -21,14 +23,19 @@ from shardpack.storage.lock import FolderLock
 
 LEASE_NAME = f"{WORK_FOLDER}/lease.json"
 
-Command = Literal["pack", "write", "copy", "index"]  # "write" is a ShardWriter
+Command = Literal["pack", "pack --part", "write", "copy", "index"]  # "write" is a ShardWriter
+_CONTINUED_BY_ITSELF = ("pack --part", "index")
+_ADVICE = {
+    "write": "write all samples again",
+    "pack --part": "run its parts again: each continues where it stopped, and --part 1/1 makes all that is missing",
+}
 
 
 class Lease:
     """The right to write to a target until it is released. Only for the process that acquired it."""
 
-    def __init__(self, target: Target, lock: FolderLock | None, text: bytes) -> None:
-        self._target, self._lock, self._text = target, lock, text
+    def __init__(self, target: Target, lock: FolderLock | None, text: bytes, *, shared: bool = False) -> None:
+        self._target, self._lock, self._text, self._shared = target, lock, text, shared
         self._process = os.getpid()
         self._released = False
 
@@ -53,7 +60,7 @@ class Lease:
         """
         if not self._released and os.getpid() == self._process:
             with suppress(OSError):  # a broken folder was reported before
-                if self._lock is None or self._lock.is_current():
+                if self._shared or self._lock is None or self._lock.is_current():
                     self._target.drop_scratch()
         self._released = True
         if self._lock is not None:
@@ -78,6 +85,34 @@ def acquire(target: Target, command: Command) -> Lease:
     return Lease(target, lock, text)
 
 
+def share(target: Target, lock: FolderLock | None, owner: str) -> Lease:
+    """Return the lease that all parts of one plan hold together.
+
+    Args:
+        target: The target, opened as shared.
+        lock: Its lock, which the parts share.
+        owner: The digest of the plan.
+
+    Raises:
+        OutputExistsError: Another process, or a part of another plan, is writing here.
+    """
+    text = _shared_text(owner)
+    if is_foreign(target, owner):
+        raise busy(target.location)
+    if target.read(LEASE_NAME) is None:
+        target.put(LEASE_NAME, [text])
+    return Lease(target, lock, text, shared=True)
+
+
+def is_foreign(target: Target, owner: str) -> bool:
+    """Return whether there is a lease that is not the one of the parts of this plan."""
+    return target.read(LEASE_NAME) not in (None, _shared_text(owner))
+
+
+def _shared_text(owner: str) -> bytes:
+    return json.dumps({"command": "pack --part", "owner": owner}).encode()
+
+
 def unfinished_command(target: Target) -> str | None:
     """Return the command that began here and has not finished, or None."""
     try:
@@ -91,23 +126,25 @@ def refuse_other_work(target: Target, command: Command) -> None:
     """Refuse to take over unfinished work of another kind.
 
     `pack`, `copy` and a ShardWriter may continue each other's work. None of them may continue `index`, or be continued
-    by it: its tars are the user's, and the others would delete them.
+    by it: its tars are the user's, and the others would delete them. Nor may they continue the parts of a plan: others
+    may be at work on other machines.
 
     Raises:
         OutputExistsError: Work of another kind is unfinished here.
     """
     before = unfinished_command(target)
-    if before is not None and (before == "index") != (command == "index"):
-        raise OutputExistsError(f"the dataset in {target.location!r} is unfinished; {how_to_continue(before)}")
+    if before is not None and before != command and not {before, command}.isdisjoint(_CONTINUED_BY_ITSELF):
+        raise unfinished(target, before)
+
+
+def unfinished(target: Target, command: str) -> OutputExistsError:
+    """Return the error that `command` has begun here and has not finished."""
+    return OutputExistsError(f"the dataset in {target.location!r} is unfinished; {how_to_continue(command)}")
 
 
 def how_to_continue(command: str) -> str:
     """Return the advice how to finish a dataset that `command` has begun."""
-    return (
-        "write all samples again"
-        if command == "write"
-        else f"run the same {command} command again: it continues where it stopped"
-    )
+    return _ADVICE.get(command, f"run the same {command} command again: it continues where it stopped")
 
 
 def busy(location: str) -> OutputExistsError:

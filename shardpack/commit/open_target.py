@@ -5,6 +5,7 @@ Only what a packer made is ever deleted:
 content of OUT                      without force       with force
 none of the below                   a new dataset       a new dataset
 work folder of pack or copy         continue            continue
+work folder of parts of a plan      refuse              refuse, except for a part of the same plan
 manifest                            refuse              replace what the manifest lists
 manifest and work folder, or run    as for a manifest, unless this very run was killed while cleaning up: finish
 work folder of `shardpack index`    refuse              refuse: the tars are the user's
@@ -19,7 +20,7 @@ from contextlib import suppress
 
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
-from shardpack.commit.lease import Command, refuse_other_work, unfinished_command
+from shardpack.commit.lease import Command, refuse_other_work, unfinished, unfinished_command
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, UnsupportedVersionError
 from shardpack.format.layout import (
@@ -39,7 +40,11 @@ from shardpack.storage.url import WEB_SCHEMES
 
 
 def target_of(
-    store: WritableStore, *, work_dir: str | os.PathLike[str] | None = None, needs_list: bool = True
+    store: WritableStore,
+    *,
+    work_dir: str | os.PathLike[str] | None = None,
+    needs_list: bool = True,
+    shared: bool = False,
 ) -> Target:
     """Return a store as a target.
 
@@ -47,6 +52,7 @@ def target_of(
         store: The store of a folder or a bucket, or one in memory.
         work_dir: Local folder in which shards for a bucket are made; None for the system's temporary folder.
         needs_list: Whether a bucket that refuses to list its objects is an error; otherwise it counts as empty.
+        shared: Whether other processes write there, too, by agreement: parts of one plan.
 
     Raises:
         OptionError: The location is read-only, or has no use for an option.
@@ -54,10 +60,10 @@ def target_of(
     if store.folder is not None:
         if work_dir is not None:
             raise OptionError("work_dir is for buckets; in a folder shards are made where they belong")
-        return FolderTarget(store.folder)
+        return FolderTarget(store.folder, shared=shared)
     if store.location.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
-    return BucketTarget(store, None if work_dir is None else os.fspath(work_dir), needs_list=needs_list)
+    return BucketTarget(store, None if work_dir is None else os.fspath(work_dir), needs_list=needs_list, shared=shared)
 
 
 def check_writable(target: Target, command: Command, *, force: bool) -> None:
@@ -69,11 +75,29 @@ def check_writable(target: Target, command: Command, *, force: bool) -> None:
         OutputExistsError: The target holds something that a new dataset must not touch; the message names it.
     """
     refuse_other_work(target, command)
-    unfinished = is_unfinished(target)
+    has_begun = is_unfinished(target)
     if has_manifest(target):
-        if not unfinished:  # if it is, only the transaction can tell whether this run made the dataset
+        if not has_begun:  # if it is, only the transaction can tell whether this run made the dataset
             files_to_replace(target, force=force)
-    elif not (unfinished and unfinished_command(target)) and (strays := _files_like_ours(target)):
+    elif not (has_begun and unfinished_command(target)):
+        _refuse_strays(target)
+
+
+def check_unused(target: Target) -> None:
+    """Raise unless a target holds neither a dataset nor unfinished work; writes nothing.
+
+    Raises:
+        OutputExistsError: It holds something; the message names it.
+    """
+    if (before := unfinished_command(target)) is not None:
+        raise unfinished(target, before)
+    if has_manifest(target):
+        files_to_replace(target, force=False)
+    _refuse_strays(target)
+
+
+def _refuse_strays(target: Target) -> None:
+    if strays := _files_like_ours(target):
         raise OutputExistsError(
             f"{target.location!r} holds files that a dataset would overwrite, and no manifest that says whose "
             f"they are: {_shown(strays)}; move them away, or choose another folder"

@@ -43,7 +43,9 @@ class Target(Protocol):
         ...
 
     def lock(self) -> FolderLock | None:
-        """Create the work folder and return its lock, held exclusively; None if there are no locks.
+        """Create the work folder and return its lock; None if there are no locks.
+
+        It is held exclusively, or by several processes if these write here by agreement.
 
         Raises:
             OutputExistsError: Another process holds the lock, and did not release it within a second.
@@ -51,7 +53,7 @@ class Target(Protocol):
         ...
 
     def refresh(self) -> None:
-        """List the target again; from now on only this process writes."""
+        """List the target again; from now on only this process writes, or others that agree with it."""
         ...
 
     def names(self) -> Collection[str]:

@@ -23,7 +23,7 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from shardpack.commit.delivery_queue import DeliveryQueue
+from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, DeliveryQueue
 from shardpack.commit.journal import Entry, Journal, entry_name
 from shardpack.commit.lease import Command, acquire, how_to_continue
 from shardpack.commit.open_target import check_writable, files_to_replace, has_manifest, is_manifest
@@ -43,10 +43,6 @@ from shardpack.format.layout import (
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import storage_errors
-
-# Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
-# way to a bucket take local disk space.
-_DELIVERIES_BY_MOVE, _DELIVERIES_BY_UPLOAD = 4, 1
 
 
 class Transaction:
@@ -218,7 +214,7 @@ class Transaction:
 
     def delivery_queue(self, jobs: int) -> DeliveryQueue:
         """Return a queue that delivers shards in threads while `jobs` others are being made."""
-        deliveries = _DELIVERIES_BY_MOVE if self._target.moves_files else _DELIVERIES_BY_UPLOAD
+        deliveries = DELIVERIES_BY_MOVE if self._target.moves_files else DELIVERIES_BY_UPLOAD
         return DeliveryQueue(self.deliver, max_shards=jobs + deliveries)
 
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:

@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from shardpack.commit.open_target import check_writable, target_of
@@ -26,7 +27,9 @@ from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.write.compress_fields import SHARDS
+from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
+from shardpack.write.part import Part, parse_part
 from shardpack.write.request import PackReport, PackRequest
 from shardpack.write.sharding import ShardLimits
 
@@ -62,8 +65,9 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
     """Write the dataset of a source that can list its samples: planned, in parallel, resumable."""
     began = time.perf_counter()
     store = as_writable(out, request.storage_options)
-    target = target_of(store, work_dir=request.work_dir)
-    if not request.dry_run:
+    part = None if request.part is None else parse_part(request.part)
+    target = target_of(store, work_dir=request.work_dir, shared=part is not None)
+    if not request.dry_run and part is None:
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)  # before hours of listing and checking
     with ExitStack() as engines:
@@ -83,12 +87,12 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         )
         refuse_same_store(listed.listing.stores, store)
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
-            jobs = worthwhile_jobs(listed.listing, request.limits)
+            jobs = worthwhile_jobs(listed.listing, request.limits, part)
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         plan = plan_shards(_listing_to_pack(listed, request, packing_engine), request.limits, request.compression)
         packed = None
         if not request.dry_run:
-            packed = pack_plan(
+            packed = (pack_plan if part is None else partial(pack_part, part=part))(
                 plan,
                 target,
                 request,
@@ -130,23 +134,25 @@ def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Li
     return listing
 
 
-def worthwhile_jobs(listing: Listing, limits: ShardLimits) -> int:
-    """Return the number of cores, but at most the number of shards: starting a worker takes 0.2 s."""
+def worthwhile_jobs(listing: Listing, limits: ShardLimits, part: Part | None = None) -> int:
+    """Return the number of cores, but at most the number of shards of a part: starting a worker takes 0.2 s."""
     shards = int(listing.size.sum()) // limits.max_bytes + 1
     if limits.max_samples is not None:
         shards = max(shards, -(-listing.num_samples // limits.max_samples))
-    return min(os.cpu_count() or 1, shards)
+    return min(os.cpu_count() or 1, shards if part is None else -(-shards // part.count))
 
 
 def _totals(plan: PackPlan, packed: Packed | None) -> dict[str, Any]:
-    listing, tar_bytes = plan.listing, int(plan.shard_bytes.sum())
+    listing, tar_bytes, largest = plan.listing, int(plan.shard_bytes.sum()), int(plan.shard_bytes.max(initial=0))
+    complete = None if packed is None or packed.missing_shards else packed
     return {
         "num_samples": listing.num_samples,
         "num_shards": plan.num_shards,
-        "num_bytes": tar_bytes if packed is None else packed.num_bytes,
+        "num_bytes": tar_bytes if complete is None else complete.num_bytes,
         "tar_bytes": tar_bytes,
         "payload_bytes": int(listing.size.sum()),
-        "largest_shard_bytes": int(plan.shard_bytes.max(initial=0)) if packed is None else packed.largest_shard_bytes,
+        "largest_shard_bytes": largest if complete is None else complete.largest_shard_bytes,
+        "missing_shards": 0 if packed is None else packed.missing_shards,
         "resumed_shards": 0 if packed is None else packed.resumed_shards,
         "samples_per_field": listing.samples_per_field(),
     }

@@ -12,12 +12,13 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
+from shardpack.commit.delivery_queue import DeliveryQueue
 from shardpack.commit.open_target import newest_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
@@ -46,12 +47,14 @@ class PackPlan:
         cuts: (shards + 1) first sample of each shard, and the number of samples.
         shard_bytes: (shards) length of each tar, before it is compressed.
         compression: Of the shards; None for plain tars.
+        anywhere: Whether machines that have the source at different paths may make shards of it together.
     """
 
     listing: Listing
     cuts: npt.NDArray[np.int64]
     shard_bytes: npt.NDArray[np.int64]
     compression: ShardCompression | None = None
+    anywhere: bool = False
     _digests: dict[int, str] = field(default_factory=dict, init=False, repr=False)
 
     @property
@@ -73,7 +76,8 @@ class PackPlan:
     def input_digest(self, shard: int) -> str:
         """Return the digest of all that determines a shard; computed once."""
         if shard not in self._digests:
-            self._digests[shard] = input_digest(self.name(shard), self.part(shard), self.compression)
+            name, listing = self.name(shard), self.part(shard)
+            self._digests[shard] = input_digest(name, listing, self.compression, anywhere=self.anywhere)
         return self._digests[shard]
 
 
@@ -83,6 +87,7 @@ class Packed:
 
     Attributes:
         resumed_shards: Number of shards that an earlier run had already finished.
+        missing_shards: Number of shards that other parts have not finished; 0 if the dataset is complete.
         num_bytes: Total length of the shards.
         largest_shard_bytes: Length of the longest one.
     """
@@ -90,6 +95,7 @@ class Packed:
     resumed_shards: int
     num_bytes: int
     largest_shard_bytes: int
+    missing_shards: int = 0
 
 
 def plan_shards(listing: Listing, limits: ShardLimits, compression: ShardCompression | None = None) -> PackPlan:
@@ -128,23 +134,43 @@ def pack_plan(
         SourceError: A file has changed or vanished since it was listed.
         StorageError: The disk or the bucket refused. Finished shards stay; the same call continues.
     """
-    run = _Run(plan, request, recorded, rejected)
+    run = PackRun(plan, request, recorded, rejected)
     with Transaction.new_dataset(target, "pack", force=request.force, run_digest=run.digest) as transaction:
         if transaction.complete:
-            newest = newest_manifest(target)
-            assert newest is not None
-            table = ShardTable.whole(newest[1], target.read)
-            return _packed(table, plan.num_shards)
-        return run.pack(transaction, engine)
+            return packed_before(target)
+        finished = run.keep_finished(transaction)
+        run.make(transaction, [shard for shard in range(plan.num_shards) if shard not in finished], engine)
+        transaction.publish(run.files())
+        return run.packed(len(finished))
 
 
-def _packed(infos: Iterable[ShardInfo], resumed_shards: int) -> Packed:
+def packed_before(target: Target) -> Packed:
+    """Return what is in a target that holds the dataset already."""
+    newest = newest_manifest(target)
+    assert newest is not None
+    table = ShardTable.whole(newest[1], target.read)
+    return _packed(table, len(table))
+
+
+def _packed(infos: Iterable[ShardInfo], resumed_shards: int, missing_shards: int = 0) -> Packed:
     lengths = [info.num_bytes for info in infos]
-    return Packed(resumed_shards, sum(lengths), max(lengths, default=0))
+    return Packed(resumed_shards, sum(lengths), max(lengths, default=0), missing_shards)
 
 
-class _Run:
-    """One run: makes the shards that are missing, counts bytes, and publishes."""
+class PackTransaction(Protocol):
+    """What makes shards part of a dataset: a `Transaction`, or a `SharedTransaction`."""
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def scratch(self) -> ScratchDir: ...
+
+    def delivery_queue(self, jobs: int) -> DeliveryQueue: ...
+
+
+class PackRun:
+    """One run: makes the shards that are missing, counts bytes, and describes the dataset."""
 
     def __init__(
         self,
@@ -153,7 +179,7 @@ class _Run:
         recorded: Mapping[str, Any],
         rejected: Sequence[tuple[str, str]],
     ) -> None:
-        self._plan, self._recorded, self._rejected = plan, recorded, rejected
+        self.plan, self.recorded, self._rejected = plan, recorded, rejected
         self._progress = request.progress
         self._names = [plan.name(shard) for shard in range(plan.num_shards)]
         self._planned_bytes = dict(zip(self._names, plan.shard_bytes.tolist(), strict=True))
@@ -163,66 +189,76 @@ class _Run:
 
     def digest(self) -> str:
         """Return a digest of all that determines the dataset."""
-        plan, classes = self._plan, self._plan.listing.classes
+        plan, classes = self.plan, self.plan.listing.classes
         digests = [plan.input_digest(shard) for shard in range(plan.num_shards)]
-        values = [digests, dict(self._recorded), classes and list(classes), list(self._rejected)]
+        values = [digests, dict(self.recorded), classes and list(classes), list(self._rejected)]
         return xxh3_128_hexdigest(json.dumps(values).encode())
 
-    def pack(self, transaction: Transaction, engine: Engine) -> Packed:
-        """Write the shards that no earlier run finished, and publish."""
-        plan = self._plan
+    def make(self, transaction: PackTransaction, shards: Sequence[int], engine: Engine) -> None:
+        """Make these shards and deliver them."""
+        plan = self.plan
         with storage_errors(f"write to {transaction.location!r}"):
-            finished = self._keep_finished(transaction)
             scratch, deliveries = transaction.scratch, transaction.delivery_queue(engine.jobs)
-        for info in finished:
-            self._count_shard(info)
-        missing = [shard for shard, name in enumerate(self._names) if name not in self._infos]
-        keys = plan.listing.keys
-        hashes = hash_keys((key.encode() for key in keys), len(keys))
+        self._total_bytes = self._bytes_done + int(plan.shard_bytes[list(shards)].sum())
         results = engine.map(
             pack_shard,
-            (plan.task(shard, scratch) for shard in missing),
+            (plan.task(shard, scratch) for shard in shards),
             backpressure=deliveries,
-            advance=lambda task, num_bytes: self._count_part(self._names[missing[task]], num_bytes),
+            advance=lambda task, num_bytes: self._count_part(self._names[shards[task]], num_bytes),
         )
         with closing(results), deliveries:  # on any error: end the tasks and the deliveries
             for task, made in results:
-                deliveries.submit(made, plan.input_digest(missing[task]))
+                deliveries.submit(made, plan.input_digest(shards[task]))
                 for info in deliveries.poll():
-                    self._count_shard(info)
+                    self.add(info)
             for info in deliveries.drain():
-                self._count_shard(info)
+                self.add(info)
+
+    def add(self, info: ShardInfo) -> None:
+        """Add a finished shard."""
+        self._infos[info.name] = info
+        self._count(self._planned_bytes[info.name] - self._bytes_begun.pop(info.name, 0))
+
+    def files(self, infos: Sequence[ShardInfo] | None = None) -> list[tuple[str, Any]]:
+        """Return all files but tars and shard indexes, in the order in which to publish them.
+
+        Args:
+            infos: The shards; None for those that were added.
+        """
+        keys = self.plan.listing.keys
         _, files = encode_dataset(
-            [self._infos[name] for name in self._names],
-            hashes,
-            classes=plan.listing.classes,
-            packed_with=self._recorded,
+            [self._infos[name] for name in self._names] if infos is None else infos,
+            hash_keys((key.encode() for key in keys), len(keys)),
+            classes=self.plan.listing.classes,
+            packed_with=self.recorded,
             rejected=self._rejected,
         )
-        transaction.publish(files)
-        return _packed(self._infos.values(), len(finished))
+        return files
 
-    def _keep_finished(self, transaction: Transaction) -> list[ShardInfo]:
-        """Return the shards that an earlier run finished from the same input, and delete its other shards."""
-        found = transaction.keep_only(self._names)
-        finished: list[ShardInfo] = []
-        for shard, name in enumerate(self._names):
-            if name in found:
-                entry = transaction.finished(name, self._plan.input_digest(shard))
-                if entry is None:
-                    transaction.drop(name)
-                else:
-                    finished.append(entry.info)
+    def packed(self, resumed_shards: int) -> Packed:
+        """Return what this run has added, of which so many shards were finished before."""
+        return _packed(self._infos.values(), resumed_shards, self.plan.num_shards - len(self._infos))
+
+    def keep_finished(self, transaction: Transaction) -> set[int]:
+        """Add the shards that an earlier run finished from the same input, and delete its other shards."""
+        finished: set[int] = set()
+        with storage_errors(f"write to {transaction.location!r}"):
+            found = transaction.keep_only(self._names)
+            for shard, name in enumerate(self._names):
+                if name in found:
+                    entry = transaction.finished(name, self.plan.input_digest(shard))
+                    if entry is None:
+                        transaction.drop(name)
+                    else:
+                        finished.add(shard)
+                        self.add(entry.info)
         return finished
 
     def _count_part(self, name: str, num_bytes: int) -> None:
         self._bytes_begun[name] = self._bytes_begun.get(name, 0) + num_bytes
         self._count(num_bytes)
 
-    def _count_shard(self, info: ShardInfo) -> None:
-        self._infos[info.name] = info
-        self._count(self._planned_bytes[info.name] - self._bytes_begun.pop(info.name, 0))
-
     def _count(self, num_bytes: int) -> None:
         self._bytes_done += num_bytes
+        self._total_bytes = max(self._total_bytes, self._bytes_done)  # shards of other parts are beyond it
         self._progress("pack", self._bytes_done, self._total_bytes)

@@ -36,14 +36,17 @@ class ShardTask:
     compression: ShardCompression | None = None
 
 
-def input_digest(name: str, listing: Listing, compression: ShardCompression | None = None) -> str:
+def input_digest(
+    name: str, listing: Listing, compression: ShardCompression | None = None, *, anywhere: bool = False
+) -> str:
     """Return a hash of all that determines a shard: keys, fields, paths, sizes, times, checksums, inline payloads.
 
     It includes the versions of this package and of libzstd, so that a dataset is never finished by another version.
+    With `anywhere`, it does not depend on the path at which this machine has the folder of the files.
     """
     if compression is not None:
         name = f"{name}\0{compression}\0{compression.versions()}"
-    where = listing.version if listing.stores else os.path.realpath(listing.root)
+    where = listing.version if listing.stores else "" if anywhere else os.path.realpath(listing.root)
     hashed = xxh3_128(f"{__version__}\0{name}\0{where}".encode("utf-8", "surrogateescape"))
     for text in (listing.keys, listing.fields, map(str, listing.payload)):
         hashed.update("\0".join(text).encode("utf-8", "surrogateescape") + b"\0\0")

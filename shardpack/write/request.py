@@ -14,6 +14,7 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.sources.folder import Layout
 from shardpack.sources.image_check import ImageCheck
+from shardpack.write.part import parse_part
 from shardpack.write.shard_compression import ShardCompression, recorded_compression, shard_compression
 from shardpack.write.sharding import ShardLimits
 
@@ -45,6 +46,7 @@ class PackRequest:
     compress: Mapping[str, str] | None = None
     frame_bytes: int | str | None = None
     threads_per_job: int | None = None
+    part: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_shard_bytes", self.limits.max_bytes)
@@ -52,6 +54,13 @@ class PackRequest:
         object.__setattr__(self, "jobs", as_jobs(self.jobs))
         if self.threads_per_job is not None:
             object.__setattr__(self, "threads_per_job", as_integer("threads_per_job", self.threads_per_job, minimum=1))
+        if self.part is not None:
+            parse_part(self.part)
+            if self.force:
+                raise OptionError(
+                    "force is not for a part, which could delete what the other parts have just published; delete the "
+                    "existing dataset first, or choose another target"
+                )
         if self.shuffle_seed is not None:
             object.__setattr__(self, "shuffle_seed", as_integer("shuffle_seed", self.shuffle_seed))
         object.__setattr__(self, "classes", as_classes(self.classes))
@@ -116,7 +125,9 @@ class PackReport:
         payload_bytes: Total length of the payloads; the rest of `tar_bytes` is headers, padding and end blocks.
         largest_shard_bytes: Length of the longest shard.
         tar_bytes: Total length of the tars before they are compressed.
-        resumed_shards: Number of shards that an earlier, unfinished run had already written.
+        resumed_shards: Number of shards that an earlier, unfinished run had already written; of a part, only its own.
+        missing_shards: Number of shards that other parts have not finished yet; while there are any, nothing is
+            published, `num_bytes` is as planned, before compression, and the other counts are those of all parts.
         samples_per_field: How many samples have each field.
         layout: How the source was read: "classes", "files", "table", "coco", "dataset" or "samples".
         classes: Class names in label order, or None.
@@ -143,6 +154,7 @@ class PackReport:
     seconds: float = 0.0
     dry_run: bool = False
     tar_bytes: int = 0
+    missing_shards: int = 0
 
     @property
     def overhead_bytes(self) -> int:

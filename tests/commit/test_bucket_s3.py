@@ -245,3 +245,26 @@ def test_credentials_do_not_show_in_errors(source, s3_server):
     with pytest.raises(StorageError) as caught:
         shardpack.pack(source, "s3://bucket/x", storage_options=options, **OPTIONS)
     assert "s3cret" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "every", [pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+@pytest.mark.parametrize("publishes", [False, True])
+def test_a_part_that_is_killed_at_any_put_is_started_again(source, whole, bucket, zygote, every, *, publishes):
+    for step in itertools.count(1, every):
+        folder = f"killed-{step}"
+        options = {**OPTIONS, "storage_options": bucket.options}
+        request = {"action": "pack", "source": str(source), "out": bucket.url(folder)}
+        one, two = ({**request, "options": {**options, "part": part}} for part in ("1/2", "2/2"))
+        if publishes:
+            assert zygote.run(two).get("error") is None
+        ended = zygote.run({**one, "kill_at_change": step})
+        if not ended["killed"]:
+            assert "error" not in ended
+            assert step > 15
+            return
+        bucket.proxy.clear()
+        for part in [one] if publishes else [two, one]:
+            assert zygote.run(part).get("error") is None
+        assert bucket.contents(folder) == whole, step

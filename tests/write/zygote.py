@@ -21,7 +21,7 @@ from pathlib import Path
 import shardpack
 from shardpack.storage.remote import RemoteStore
 
-CHANGES = ["mkdir", "open", "posix_fallocate", "write", "fsync", "replace", "rename", "unlink", "rmdir"]
+CHANGES = ["mkdir", "open", "posix_fallocate", "write", "fsync", "replace", "rename", "link", "unlink", "rmdir"]
 
 
 class Killer:
@@ -95,7 +95,7 @@ def child(request):
             killer.wrap(name)
     if request.get("kill_at_change"):
         bucket_killer = BucketKiller(request["kill_at_change"])
-        for name in ("put", "delete"):
+        for name in ("put", "create", "delete"):
             bucket_killer.wrap(name)
     try:
         report = ACTIONS[request["action"]](request["source"], request["out"], **request["options"])

@@ -1,0 +1,278 @@
+"""A transaction of several processes that share nothing but source and target: parts of one plan.
+
+    join -> deliver shards -> publish, if the other parts are finished, too
+
+    .shardpack/tmp/parts/plan.json                   what all obey; created only if absent, by the part that comes first
+    .shardpack/tmp/lease.json                        the same for all parts: it names the plan
+    shard-000003.tar, .shardpack/index/...           a shard and its index
+    .shardpack/tmp/parts/shard-000003.tar.done.json  its journal entry: both are there
+    .shardpack/...                                   what describes the whole dataset; the manifest comes last
+
+Any part may run twice, be killed and start again, or publish at the same moment as another. No order among them is
+needed, because each file has the same bytes whoever writes it, nothing is deleted before the dataset is complete, and
+a journal entry is written after the files that it vouches for. So a part may at any time find the work folder gone:
+then the dataset is complete (`was_published`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any, Protocol
+
+from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, DeliveryQueue
+from shardpack.commit.journal import Entry, Journal
+from shardpack.commit.lease import LEASE_NAME, Lease, how_to_continue, is_foreign, share
+from shardpack.commit.open_target import check_unused, has_manifest
+from shardpack.commit.scratch import ScratchDir
+from shardpack.commit.target import Target
+from shardpack.errors import FormatError, OutputExistsError, StorageError
+from shardpack.format.layout import RUN_PATH, WORK_FOLDER
+from shardpack.format.shard_info import ShardInfo
+from shardpack.storage.atomic import storage_errors
+
+PARTS_FOLDER = f"{WORK_FOLDER}/parts"
+PLAN_PATH = f"{PARTS_FOLDER}/plan.json"
+
+Read = Callable[[str], bytes | None]  # returns a file of the target
+
+
+class Agreement(Protocol):
+    """A plan that parts agree on."""
+
+    @property
+    def digest(self) -> str:
+        """Differs from that of any other plan."""
+        ...
+
+    @property
+    def text(self) -> bytes:
+        """The plan as it is published; parts agree if it is the same."""
+        ...
+
+    def details(self) -> Sequence[tuple[str, Iterable[Any]]]:
+        """Return (name, parts) of the files in `PARTS_FOLDER` that `difference` needs; names that no other plan has."""
+        ...
+
+    def difference(self, published: bytes, read: Read) -> str:
+        """Return how this plan differs from the published one, for an error message."""
+        ...
+
+    def is_dataset(self, read: Read) -> bool:
+        """Return whether the published dataset is the one that this plan makes."""
+        ...
+
+
+def published_plan(target: Target) -> bytes | None:
+    """Return the plan that the parts at work on a target obey, or None."""
+    return target.read(PLAN_PATH)
+
+
+class SharedTransaction:
+    """The right to write the shards of a plan, together with its other parts. A context manager.
+
+    Attributes:
+        complete: The dataset is already published. Nothing is left to do.
+    """
+
+    def __init__(self, target: Target, agreement: Agreement) -> None:
+        """Publish the plan, or join the parts that obey it.
+
+        Args:
+            target: Opened as shared.
+            agreement: The plan.
+
+        Raises:
+            OutputExistsError: Another plan is published, or the target holds something else.
+            StorageError: The target refused.
+        """
+        self._target, self._agreement = target, agreement
+        self._journal = Journal(target, folder=PARTS_FOLDER)
+        self._lease: Lease | None = None
+        self._is_lost = False
+        self.complete = False
+        with self._write_errors():
+            self._lock = target.lock()
+            try:
+                self._join()
+                self._target.refresh()
+            except BaseException:
+                self.release()
+                raise
+
+    def __enter__(self) -> SharedTransaction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def location(self) -> str:
+        """Folder or URL of the target, without secrets."""
+        return self._target.location
+
+    @property
+    def scratch(self) -> ScratchDir:
+        """The local folder where shards are made before they are delivered."""
+        return self._target.scratch
+
+    def _write_errors(self) -> AbstractContextManager[None]:
+        return storage_errors(f"write to {self._target.location!r}", then=how_to_continue("pack --part"))
+
+    def _join(self) -> None:
+        """Publish or obey the plan, and share the lease; repeated while other parts change what is found here."""
+        while not self.complete:
+            found = self._found()
+            try:
+                if self._is_published(*found):
+                    self.complete = True
+                    self._end()
+                elif found[0] is None:
+                    self._publish_plan()
+                elif found[0] != self._agreement.text:
+                    raise self._refusal(found[0])
+                elif self._lease is None:
+                    self._lease = share(self._target, self._lock, self._agreement.digest)
+                else:
+                    return
+            except OSError:  # another part may be cleaning up
+                if self._found() == found:
+                    raise
+
+    def _found(self) -> tuple[bytes | None, bool]:
+        """Return the published plan, and whether there is a manifest."""
+        return published_plan(self._target), has_manifest(self._target)
+
+    def _is_published(self, plan: bytes | None, manifest: bool) -> bool:
+        """Return whether the dataset of our plan is complete.
+
+        A plan is published only where a manifest is missing, so a manifest beside it is its own. When the last part has
+        cleaned up, only the dataset itself tells.
+        """
+        if plan is not None:
+            return manifest and plan == self._agreement.text
+        with suppress(FormatError):
+            return manifest and self._agreement.is_dataset(self._target.read)
+        return False
+
+    def _publish_plan(self) -> None:
+        check_unused(self._target)
+        if self._target.size(RUN_PATH) is not None:
+            raise OutputExistsError(f"{self.location!r} holds {RUN_PATH}, of a run that was killed; delete it")
+        for name, parts in self._agreement.details():
+            self._target.put(name, parts)
+        self._target.create(PLAN_PATH, [self._agreement.text])
+
+    def _refusal(self, published: bytes) -> OutputExistsError:
+        difference = self._agreement.difference(published, self._target.read)
+        return OutputExistsError(
+            f"the plan of the parts that are packed into {self.location!r} is another one: {difference}; give all "
+            "parts the same source and options, or choose another target"
+        )
+
+    # Shards
+
+    def finished(self, name: str, input_digest: str) -> Entry | None:
+        """Return the entry of a shard that any part finished from the same input, or None."""
+        return self._journal.finished(name, input_digest)
+
+    def refresh(self) -> None:
+        """Look again for shards that the other parts finished."""
+        with self._write_errors():
+            self._target.refresh()
+
+    def deliver(self, info: ShardInfo, input_digest: str) -> None:
+        """Move or upload a shard's index and tar to the target, then write its journal entry. Safe in threads.
+
+        Raises:
+            CorruptShardError: A local file differs from `info`.
+            OutputExistsError: The work folder is gone, or another process began writing here.
+            StorageError: The target refused.
+        """
+        tar, index = self.scratch.files(info)
+        with self._write_errors():
+            try:
+                self.check()
+                self._target.put_file(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
+                self._target.put_file(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
+                self.check()
+                self._journal.add(Entry(info, input_digest))
+            finally:
+                self.scratch.delete([info.name, info.index_path])
+
+    def delivery_queue(self, jobs: int) -> DeliveryQueue:
+        """Return a queue that delivers shards in threads while `jobs` others are being made."""
+        deliveries = DELIVERIES_BY_MOVE if self._target.moves_files else DELIVERIES_BY_UPLOAD
+        return DeliveryQueue(self.deliver, max_shards=jobs + deliveries)
+
+    # The whole dataset
+
+    def publish(self, files: Sequence[tuple[str, Iterable[Any]]]) -> None:
+        """Write the files that describe the whole dataset, as any other part would, and end the transaction.
+
+        Args:
+            files: (name, parts) in the order of writing; see `Transaction.publish`.
+
+        Raises:
+            OutputExistsError: Another part has published, or a foreign manifest is here.
+        """
+        with self._write_errors():
+            *others, (own_name, text), (manifest_name, manifest_parts) = files
+            for name, parts in others:
+                self.check()
+                self._target.put(name, parts)
+            self.check()
+            self._create(own_name, b"".join(text))
+            self._target.fsync()
+            self._target.put(manifest_name, manifest_parts)
+            self._target.fsync()
+            self._end()
+        self.release()
+
+    def _create(self, name: str, text: bytes) -> None:
+        """Create a manifest under the name of its generation, unless another part has."""
+        if self._target.read(name) == text:
+            return
+        try:
+            self._target.create(name, [text])
+        except OutputExistsError:
+            if self._target.read(name) != text:
+                raise
+
+    def was_published(self) -> bool:
+        """Return whether another part has published the dataset, perhaps while this one was at work."""
+        with self._write_errors():
+            return self._is_published(*self._found())
+
+    def _end(self) -> None:
+        """Delete the work folder: the lease first, so that no part takes entries that are gone for missing shards.
+
+        The plan comes last: while that is there, a manifest is known to be its own.
+        """
+        if not is_foreign(self._target, self._agreement.digest):
+            work = [name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/")]
+            self._target.delete([LEASE_NAME, *(name for name in work if name not in (LEASE_NAME, PLAN_PATH))])
+            self._target.delete([PLAN_PATH])
+        self._target.drop_scratch()
+
+    def check(self) -> None:
+        """Raise OutputExistsError if the work folder is gone, or another process began writing here."""
+        assert self._lease is not None
+        try:
+            self._lease.check()
+        except OutputExistsError:
+            self._is_lost = True
+            raise
+
+    def release(self) -> None:
+        """Release the target. Finished shards stay for the other parts. Safe to call twice."""
+        if self._is_lost:  # the work folder is gone, or is another's
+            with suppress(StorageError):
+                self._journal.withdraw()
+        if self._lease is not None:
+            self._lease.release()
+            return
+        with suppress(OSError):
+            self._target.drop_scratch()
+        if self._lock is not None:
+            self._lock.release()
