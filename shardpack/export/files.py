@@ -26,7 +26,7 @@ _ADVICE = {
 }
 
 
-class Samples(Protocol):
+class Extractable(Protocol):
     """The part of a dataset, or of a view of one, that `extract` uses."""
 
     @property
@@ -34,7 +34,7 @@ class Samples(Protocol):
 
     def __len__(self) -> int: ...
 
-    def select(self, items: Iterable[Any]) -> Samples:
+    def select(self, items: Iterable[Any]) -> Extractable:
         """Return a view of some positions or keys."""
         ...
 
@@ -44,7 +44,7 @@ class Samples(Protocol):
 
 
 def extract(
-    dataset: Samples,
+    dataset: Extractable,
     out: str | os.PathLike[str],
     *,
     keys: Iterable[str | int] | None = None,

@@ -21,7 +21,7 @@ from xxhash import xxh3_64_intdigest
 from shardpack.errors import UnsupportedVersionError
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
-from shardpack.format.paged import PAGE_ROWS, Load, PagedFile, Range, Segment, encode_paged
+from shardpack.format.paged import PAGE_ROWS, PagedFile, Range, ReadRange, Segment, encode_paged
 
 HASH_NAME = "xxh3_64"
 SCHEMA = container.Schema(
@@ -83,7 +83,7 @@ def repeated_hashes(hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.int64]:
 class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
     """One segment of the key index; a page is (hashes, positions). Thread-safe."""
 
-    def __init__(self, load: Load, segment: KeySegment, *, path: str) -> None:
+    def __init__(self, load: ReadRange, segment: KeySegment, *, path: str) -> None:
         super().__init__(load, segment, SCHEMA, num_rows=segment.num_keys, max_pages=MAX_PAGES_KEPT, path=path)
 
     def find_fast(self, hashed: int) -> int:

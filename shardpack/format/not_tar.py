@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Compression:
+class CompressedTar:
     """A way to compress a tar: how to recognize it, and the command that undoes it."""
 
     name: str
@@ -19,20 +19,20 @@ class Compression:
 
 
 COMPRESSIONS = (
-    Compression("gzip", (b"\x1f\x8b",), (".tar.gz", ".tgz", ".taz"), "gzip -d"),
-    Compression("zstd", (b"\x28\xb5\x2f\xfd",), (".tar.zst", ".tzst"), "zstd -d"),
-    Compression("xz", (b"\xfd7zXZ\0",), (".tar.xz", ".txz"), "xz -d"),
-    Compression("bzip2", (b"BZh",), (".tar.bz2", ".tbz2", ".tbz"), "bzip2 -d"),
-    Compression("lz4", (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"), (".tar.lz4",), "lz4 -d"),  # the second is legacy
-    Compression("compress", (b"\x1f\x9d", b"\x1f\xa0"), (".tar.Z", ".taZ"), "uncompress"),
-    Compression("lzma", (b"\x5d\0\0",), (".tar.lzma", ".tlz"), "xz -d --format=lzma"),
-    Compression("lzip", (b"LZIP",), (".tar.lz",), "lzip -d"),
-    Compression("lzop", (b"\x89LZO\0\r\n\x1a\n",), (".tar.lzo", ".tzo"), "lzop -d"),
-    Compression("lrzip", (b"LRZI",), (".tar.lrz", ".tlrz"), "lrzip -d"),
-    Compression("rzip", (b"RZIP",), (".tar.rz",), "rzip -d"),
-    Compression("grzip", (b"GRZipII\0",), (".tar.grz",), "grzip -d"),
-    Compression("snappy", (b"\xff\x06\0\0sNaPpY",), (".tar.sz",), "snzip -d"),
-    Compression("brotli", (), (".tar.br", ".tbr"), "brotli -d"),  # has no magic number
+    CompressedTar("gzip", (b"\x1f\x8b",), (".tar.gz", ".tgz", ".taz"), "gzip -d"),
+    CompressedTar("zstd", (b"\x28\xb5\x2f\xfd",), (".tar.zst", ".tzst"), "zstd -d"),
+    CompressedTar("xz", (b"\xfd7zXZ\0",), (".tar.xz", ".txz"), "xz -d"),
+    CompressedTar("bzip2", (b"BZh",), (".tar.bz2", ".tbz2", ".tbz"), "bzip2 -d"),
+    CompressedTar("lz4", (b"\x04\x22\x4d\x18", b"\x02\x21\x4c\x18"), (".tar.lz4",), "lz4 -d"),  # the second is legacy
+    CompressedTar("compress", (b"\x1f\x9d", b"\x1f\xa0"), (".tar.Z", ".taZ"), "uncompress"),
+    CompressedTar("lzma", (b"\x5d\0\0",), (".tar.lzma", ".tlz"), "xz -d --format=lzma"),
+    CompressedTar("lzip", (b"LZIP",), (".tar.lz",), "lzip -d"),
+    CompressedTar("lzop", (b"\x89LZO\0\r\n\x1a\n",), (".tar.lzo", ".tzo"), "lzop -d"),
+    CompressedTar("lrzip", (b"LRZI",), (".tar.lrz", ".tlrz"), "lrzip -d"),
+    CompressedTar("rzip", (b"RZIP",), (".tar.rz",), "rzip -d"),
+    CompressedTar("grzip", (b"GRZipII\0",), (".tar.grz",), "grzip -d"),
+    CompressedTar("snappy", (b"\xff\x06\0\0sNaPpY",), (".tar.sz",), "snzip -d"),
+    CompressedTar("brotli", (), (".tar.br", ".tbr"), "brotli -d"),  # has no magic number
 )  # fmt: skip
 COMPRESSED_SUFFIXES = tuple(suffix for compression in COMPRESSIONS for suffix in compression.suffixes)
 
@@ -50,7 +50,7 @@ _SKIPPABLE = tuple(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(
 _SKIPPABLE_HEADER_BYTES = 8
 
 
-def compression_of(start: bytes, name: str = "") -> Compression | None:
+def compression_of(start: bytes, name: str = "") -> CompressedTar | None:
     """Return how a file is compressed, by its first bytes or else its name, or None if neither says."""
     while start.startswith(_SKIPPABLE):
         length = int.from_bytes(start[4:_SKIPPABLE_HEADER_BYTES], "little")
@@ -69,7 +69,7 @@ def is_skippable(magic: bytes) -> bool:
     return magic in _SKIPPABLE
 
 
-def compression_by_name(name: str) -> Compression | None:
+def compression_by_name(name: str) -> CompressedTar | None:
     """Return how a tar is compressed according to its name, or None."""
     return next((one for one in COMPRESSIONS if name.endswith(one.suffixes)), None)
 
@@ -91,7 +91,7 @@ def what_it_is(start: bytes, name: str) -> tuple[str, str]:
     return f"not a tar: {what}", "copy it again, or leave it out"
 
 
-def advice_for(compression: Compression, name: str) -> str:
+def advice_for(compression: CompressedTar, name: str) -> str:
     """Return the advice for a compressed tar of this name."""
     own = name.rpartition("/")[2]
     if own.endswith(compression.suffixes):

@@ -29,7 +29,7 @@ CHAPTER_ROWS = 512  # directory rows per chapter row
 FIRST_BYTES = 64 << 10  # read when a file is opened: usually all but the pages
 SMALL_BYTES = 256 << 10  # files up to this are read whole when they are opened: that takes less time than a round trip
 
-Load = Callable[[int, int], Any]  # (begin, length) -> buffer of exactly that length
+ReadRange = Callable[[int, int], Any]  # (begin, length) -> buffer of exactly that length
 Range = tuple[int, int]  # (begin, length)
 
 
@@ -91,7 +91,7 @@ class PagedFile(Generic[AnySegment, Page]):
 
     def __init__(
         self,
-        load: Load,
+        load: ReadRange,
         segment: AnySegment,
         schema: container.Schema,
         *,

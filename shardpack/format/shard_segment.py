@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
-from shardpack.format.paged import PAGE_ROWS, Load, PagedFile, Range, Segment, encode_paged
+from shardpack.format.paged import PAGE_ROWS, PagedFile, Range, ReadRange, Segment, encode_paged
 from shardpack.format.shard_index import check_field_names, parse_names
 from shardpack.format.shard_info import MAX_COUNT, ShardInfo, is_shard_name
 from shardpack.runtime.arrays import Integers
@@ -147,7 +147,7 @@ class ShardPage:
 class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
     """One segment of the shard table. Thread-safe."""
 
-    def __init__(self, load: Load, segment: TableSegment, *, path: str, num_locations: int = 1) -> None:
+    def __init__(self, load: ReadRange, segment: TableSegment, *, path: str, num_locations: int = 1) -> None:
         super().__init__(load, segment, SCHEMA, num_rows=segment.num_shards, max_pages=MAX_PAGES_KEPT, path=path)
         self._num_locations = num_locations
         self._fields: tuple[str, ...] | None = None

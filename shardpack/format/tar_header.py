@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from shardpack.runtime.arrays import Integers
 
-Size = TypeVar("Size", int, Integers)
+IntOrArray = TypeVar("IntOrArray", int, Integers)
 BLOCK = 512
 END_OF_ARCHIVE = bytes(2 * BLOCK)
 MAX_OCTAL_SIZE = 8**11 - 1  # eleven octal digits: 8 GiB - 1; larger sizes go into a pax record
@@ -34,7 +34,7 @@ _BLANK_CHECKSUM = b" " * 8
 _TAIL = b"ustar\x0000" + bytes(32 + 32) + b"%07o\0%07o\0" % (0, 0) + bytes(PREFIX - 345)
 
 
-def padded(size: Size) -> Size:
+def padded(size: IntOrArray) -> IntOrArray:
     """Return a size, or each size of an array, rounded up to whole blocks."""
     return size + (BLOCK - 1) & -BLOCK
 

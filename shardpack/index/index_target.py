@@ -42,7 +42,7 @@ class Generation:
     is_same_run: bool = False
 
 
-def check_writable(
+def check_indexable(
     tars: TarSet,
     target: Target,
     location: str | None,

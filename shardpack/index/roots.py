@@ -22,13 +22,13 @@ from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store, WritableStore
 from shardpack.storage.url import WEB_SCHEMES
 
-Kind = Literal["file", "folder", "special", "missing", "unknown"]  # special: a FIFO, socket or device
+PathKind = Literal["file", "folder", "special", "missing", "unknown"]  # special: a FIFO, socket or device
 
 
 class Root(Protocol):
     """A disk, bucket or store that paths start from; all tars of a dataset are below equal roots."""
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         """Return what is at a path; "unknown" where that would cost a request.
 
         Raises:
@@ -64,7 +64,7 @@ class Root(Protocol):
 class DiskRoot:
     """The local disk."""
 
-    def kind(self, path: str) -> Kind:
+    def kind(self, path: str) -> PathKind:
         try:
             mode = os.stat(path).st_mode
         except FileNotFoundError:
@@ -98,7 +98,7 @@ class UrlRoot:
     def _is_web(self) -> bool:
         return self.host.partition("://")[0] in WEB_SCHEMES
 
-    def kind(self, path: str) -> Kind:  # noqa: ARG002 - asking would cost a request
+    def kind(self, path: str) -> PathKind:  # noqa: ARG002 - asking would cost a request
         return "unknown"
 
     def names(self, folder: str, glob: Glob | None = None) -> list[str]:
@@ -139,7 +139,7 @@ class StoreRoot:
 
     given: Store
 
-    def kind(self, path: str) -> Kind:  # noqa: ARG002 - asking would cost a request
+    def kind(self, path: str) -> PathKind:  # noqa: ARG002 - asking would cost a request
         return "unknown"
 
     def names(self, folder: str, glob: Glob | None = None) -> list[str]:

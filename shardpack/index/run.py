@@ -16,7 +16,7 @@ from shardpack.format.shard_info import ShardInfo
 from shardpack.index.build import Build, OnDuplicate, RepeatedKey
 from shardpack.index.find import TarDigests, TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
-from shardpack.index.index_target import check_writable, target_for, writing_indexes
+from shardpack.index.index_target import check_indexable, target_for, writing_indexes
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
@@ -125,7 +125,7 @@ def index(
     with storage_errors(f"write indexes to {target.location!r}"):
         digests = TarDigests(tar_set, ignore)
         run_digest = partial(digests.of_run, on_duplicate, checksums, location)
-        previous = check_writable(tar_set, target, location, force=force, run_digest=run_digest)
+        previous = check_indexable(tar_set, target, location, force=force, run_digest=run_digest)
         with writing_indexes(target):
             transaction = Transaction.index_beside(target, run_digest=run_digest)
         with transaction:

@@ -149,11 +149,11 @@ def length_until(schedule: Schedule, stop: str, lengths: Integers) -> int:
         length = max(max(schedule.offsets(k, column - 1)) for k, column in enumerate(lengths.T)) + 1
     else:
         length = min(min(schedule.offsets(k, column)) for k, column in enumerate(lengths.T))
-    check_length(length)
+    check_mix_length(length)
     return length
 
 
-def check_length(length: int) -> None:
+def check_mix_length(length: int) -> None:
     """Raise OptionError if a partition would be longer than 64-bit integers allow."""
     if length > LONGEST:
         raise OptionError(

@@ -19,7 +19,7 @@ import numpy as np
 
 from shardpack.errors import OptionError
 from shardpack.format.stream_state import shown
-from shardpack.order.mixture import LONGEST, ONE, Schedule, check_length, length_until, shares
+from shardpack.order.mixture import LONGEST, ONE, Schedule, check_mix_length, length_until, shares
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.permutation import MIX_SEED, derive_key
@@ -206,7 +206,7 @@ class MixedEpochs:
         longest = partitioning.shortest + (partitioning.longer > 0)
         if not isinstance(self.stop, int):
             return np.zeros(partitioning.partitions, np.int64)
-        check_length((epoch + 1) * longest)
+        check_mix_length((epoch + 1) * longest)
         return epoch * partitioning.lengths()
 
     def _rounds(self, epoch: int, partitioning: Partitioning) -> list[int]:

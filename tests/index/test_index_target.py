@@ -11,7 +11,7 @@ from shardpack.commit.open_target import target_of
 from shardpack.errors import OptionError, OutputExistsError, StorageError
 from shardpack.format.layout import index_path
 from shardpack.index.find import TarSet, find_tars
-from shardpack.index.index_target import check_writable, target_for, writing_indexes
+from shardpack.index.index_target import check_indexable, target_for, writing_indexes
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from tests.format.builders import entry
@@ -96,7 +96,7 @@ def test_options_of_an_out_that_is_not_named(folder):
 
 def check(folder, *, force=False):
     found = find_tars(folder)
-    return check_writable(found, target_of(LocalStore(folder)), None, force=force)
+    return check_indexable(found, target_of(LocalStore(folder)), None, force=force)
 
 
 def test_an_empty_place_has_no_dataset_before(folder):

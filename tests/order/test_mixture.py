@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
-from shardpack.order.mixture import LONGEST, Schedule, check_length, length_until, shares
+from shardpack.order.mixture import LONGEST, Schedule, check_mix_length, length_until, shares
 from tests.order.reference import mixture
 from tests.strategies import examples
 
@@ -138,6 +138,6 @@ def test_weights_are_checked(given_weights, text):
 
 def test_an_endless_mix_is_refused():
     with pytest.raises(OptionError, match="choose more even weights"):
-        check_length(LONGEST + 1)
+        check_mix_length(LONGEST + 1)
     with pytest.raises(OptionError, match="choose more even weights"):
         length_until(Schedule(shares([1, 1e-5]), seed=0, partitions=1), "all", np.array([[1, 2**50]]))
