@@ -18,13 +18,13 @@ from shardpack._version import __version__
 from shardpack.errors import FormatError
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
-from shardpack.format.key_index import KeySegment, encode_key_index
+from shardpack.format.key_index import encode_key_index
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path, segment_path
-from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent, encode_manifest
+from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, Parent, TableSegment, encode_manifest
 from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, check_field_names, encode_index, key_columns
 from shardpack.format.shard_info import ShardInfo, repeated_name
-from shardpack.format.shard_segment import TableSegment, encode_shard_table
+from shardpack.format.shard_table_writer import encode_shard_table
 
 Parts = Sequence[bytes | memoryview]  # consecutive parts of one file
 

@@ -9,7 +9,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_segment import ShardColumns
+from shardpack.format.shard_table import ShardColumns
 
 _LINK = struct.Struct("<5Q")
 OF_SHARD, OF_INDEX = 0, 1  # which checksum a link contains

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
@@ -21,7 +20,8 @@ from xxhash import xxh3_64_intdigest
 from shardpack.errors import UnsupportedVersionError
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
-from shardpack.format.paged import PAGE_ROWS, PagedFile, Range, ReadRange, Segment, encode_paged
+from shardpack.format.manifest import KeySegment
+from shardpack.format.paged import PAGE_ROWS, PagedFile, Range, ReadRange, encode_paged
 
 HASH_NAME = "xxh3_64"
 SCHEMA = container.Schema(
@@ -33,13 +33,6 @@ PAGE_BYTES = 16 * PAGE_ROWS
 MAX_PAGES_KEPT = 4096  # per segment: 32 MiB
 
 hash_key = xxh3_64_intdigest  # XXH3, 64 bits, seed 0, of the key's UTF-8
-
-
-@dataclass(frozen=True, slots=True)
-class KeySegment(Segment):
-    """One segment of the key index, as the manifest names it."""
-
-    num_keys: int
 
 
 # --- Writing -----------------------------------------------------------------------------------

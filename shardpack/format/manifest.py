@@ -14,11 +14,9 @@ from typing import Any
 from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.container import IGNORED
-from shardpack.format.key_index import KeySegment
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path, segment_path
 from shardpack.format.paged import AnySegment, Segment
 from shardpack.format.shard_info import MAX_COUNT
-from shardpack.format.shard_segment import TableSegment
 from shardpack.format.strict_json import strict_json_object
 
 FORMAT_NAME = "shardpack"
@@ -35,6 +33,21 @@ _FINGERPRINT = re.compile(r"[0-9a-f]{16}", re.ASCII)
 _LETTER = r"[^\\\x00-\x1f\x7f\ud800-\udfff]"
 _URL = rf"[a-z][a-z0-9+.-]*://(?:(?![\s/@?#]){_LETTER})+(?:/(?:(?![?#]){_LETTER})*)?"
 _LOCATION = re.compile(rf"{_URL}|(?!.*://){_LETTER}+")
+
+
+@dataclass(frozen=True, slots=True)
+class TableSegment(Segment):
+    """One segment of the shard table, as the manifest names it."""
+
+    num_shards: int
+    num_samples: int
+
+
+@dataclass(frozen=True, slots=True)
+class KeySegment(Segment):
+    """One segment of the key index, as the manifest names it."""
+
+    num_keys: int
 
 
 @dataclass(frozen=True, slots=True)

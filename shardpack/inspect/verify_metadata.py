@@ -21,7 +21,7 @@ from shardpack.errors import (
 )
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain_columns, fingerprint_text
-from shardpack.format.key_index import KeySegment, KeySegmentReader, encode_key_index
+from shardpack.format.key_index import KeySegmentReader, encode_key_index
 from shardpack.format.layout import (
     FOLDER,
     MANIFEST_PATH,
@@ -31,7 +31,7 @@ from shardpack.format.layout import (
     manifest_path,
     segment_path,
 )
-from shardpack.format.manifest import OWN_FOLDER, Manifest, parse_manifest
+from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, parse_manifest
 from shardpack.format.paged import Segment
 from shardpack.format.shard_table import ShardTable
 from shardpack.inspect.problem import Problem, problem_of

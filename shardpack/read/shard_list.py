@@ -17,8 +17,7 @@ from shardpack.errors import PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.format.paged import SMALL_BYTES
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_segment import ShardColumns, TableSegmentReader
-from shardpack.format.shard_table import ShardTable
+from shardpack.format.shard_table import ShardColumns, ShardTable, TableSegmentReader
 from shardpack.read.segment_file import SegmentFile, fetch_needed
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store

@@ -15,11 +15,10 @@ from shardpack.errors import (
     UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
-from shardpack.format.key_index import KeySegment, KeySegmentReader
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.key_index import KeySegmentReader
+from shardpack.format.manifest import KeySegment, TableSegment, parse_manifest
 from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_segment import TableSegment, TableSegmentReader
-from shardpack.format.shard_table import ShardTable
+from shardpack.format.shard_table import ShardTable, TableSegmentReader
 from tests.conformance.recipes import CORPUS, broken
 from tests.conftest import ROOT
 from tests.format.builders import parse

@@ -16,8 +16,7 @@ from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key, hash_keys
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import MAX_FIELDS, encode_index, parse_index
-from shardpack.format.shard_segment import TableSegmentReader
-from shardpack.format.shard_table import ShardTable
+from shardpack.format.shard_table import ShardTable, TableSegmentReader
 from tests.format.builders import SAMPLES, small_shard
 
 

@@ -15,13 +15,13 @@ from shardpack.format.key_index import (
     PAGE_BYTES,
     SCHEMA,
     KeyIndex,
-    KeySegment,
     KeySegmentReader,
     encode_key_index,
     hash_key,
     hash_keys,
     repeated_hashes,
 )
+from shardpack.format.manifest import KeySegment
 from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS, encode_paged
 
 FEW = st.integers(0, 7)  # so that hashes repeat

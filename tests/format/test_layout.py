@@ -6,7 +6,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.format.key_index import KeySegment
 from shardpack.format.layout import (
     generation_of,
     index_path,
@@ -16,6 +15,7 @@ from shardpack.format.layout import (
     segment_path,
     shard_name,
 )
+from shardpack.format.manifest import KeySegment
 
 
 def test_the_path_of_the_index():

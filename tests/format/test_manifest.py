@@ -11,10 +11,17 @@ from hypothesis import strategies as st
 
 from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
-from shardpack.format.key_index import KeySegment
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH
-from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest, Parent, encode_manifest, is_location, parse_manifest
-from shardpack.format.shard_segment import TableSegment
+from shardpack.format.manifest import (
+    MAX_MANIFEST_BYTES,
+    KeySegment,
+    Manifest,
+    Parent,
+    TableSegment,
+    encode_manifest,
+    is_location,
+    parse_manifest,
+)
 from tests.format.builders import small_dataset
 from tests.strategies import damaged, json_values
 

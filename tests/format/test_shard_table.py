@@ -11,14 +11,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.errors import CorruptIndexError, FormatError
+from shardpack.errors import CorruptIndexError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest import TableSegment, parse_manifest
 from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_segment import TableSegment, TableSegmentReader, encode_shard_table
-from shardpack.format.shard_table import ShardTable
+from shardpack.format.shard_table import ShardTable, TableSegmentReader
+from shardpack.format.shard_table_writer import encode_shard_table
 from tests.format.builders import small_dataset
 
 COUNTS = st.integers(1, 2**40)
@@ -165,12 +165,25 @@ def test_a_hundred_thousand_shards_take_little_time_and_memory():
     assert time.process_time() - began < 1
 
 
-def test_field_names_that_are_too_many_are_refused():
-    shards = [
-        ShardInfo(f"{n}.tar", 1, 1, 0, 1, 0, {f"{n:03d}-{i:03d}-{'f' * 80}": 1 for i in range(200)}) for n in range(100)
-    ]
-    with pytest.raises(FormatError, match="list of different fields takes"):
-        encode_shard_table(shards)
+def test_a_page_is_read_once():
+    opened = Opened([plain(number) for number in range(20_000)])
+    for number in (12_300, 12_301, 12_399):
+        assert opened.reader.shard(number) == plain(number)
+    assert len(opened.loads) == 2
+
+
+def test_cached_pages_are_not_needed():
+    opened = Opened([plain(number) for number in range(100)])
+    opened.reader.locate(5)
+    assert opened.reader.needed(np.array([5, 999])) == []
+
+
+def test_a_segment_cut_short_is_an_error():
+    opened = Opened([plain(number) for number in range(20_000)])
+    opened.data = opened.data[:-100_000]
+    assert opened.reader.shard(0) == plain(0)
+    with pytest.raises(CorruptIndexError, match="cut short"):
+        opened.reader.shard(19_999)
 
 
 @given(st.data())

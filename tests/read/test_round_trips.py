@@ -9,7 +9,7 @@ import pytest
 import shardpack
 from shardpack.dataset import open_dataset
 from shardpack.format.paged import SMALL_BYTES
-from shardpack.format.shard_segment import READ_BYTES
+from shardpack.format.shard_table import READ_BYTES
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.base_store import BaseStore
 from tests.read.datasets import packed, repeated

@@ -26,8 +26,9 @@ from shardpack.format import assemble, manifest
 from shardpack.format import tar_header as tar
 from shardpack.format.assemble import build_index
 from shardpack.format.checksum import crc32c
-from shardpack.format.key_index import KeySegment, hash_keys
+from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import segment_path
+from shardpack.format.manifest import KeySegment
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 
