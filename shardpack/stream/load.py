@@ -18,6 +18,7 @@ from shardpack.read.planned_read import read_parts, read_small
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
+from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 from shardpack.stream.block_buffer import BlockBuffer, pack_block, span
 from shardpack.stream.limits import MAX_PART_BYTES, MemoryBudget, ReadLimits
@@ -87,6 +88,7 @@ class LoadReader:
         self._input, self._cache, self._fields = stream_input, stream_input.cache, stream_input.wanted_fields
         self._neighbours, self._views = neighbours, limits.views
         self._max_bytes = _MAX_LOAD_BLOCKS * limits.load_bytes
+        self._most_bytes = max(self._max_bytes, limits.memory_bytes // 4)  # however well a shard is compressed
         self._budget = MemoryBudget(limits.memory_bytes)
 
     def read(self, load: Load) -> Content:
@@ -129,12 +131,18 @@ class LoadReader:
             return DoesNotFit()
         block = None
         try:
-            mapped = may_map and load.id.is_block
-            block = pack_block(self._cache, plan, max_bytes=self._max_bytes, mapped=mapped, views=self._views)
+            mapped, max_bytes = may_map and load.id.is_block, self._max_bytes_of(plan.shard)
+            block = pack_block(self._cache, plan, max_bytes=max_bytes, mapped=mapped, views=self._views)
         finally:
             if block is None or not block.num_bytes:
                 self._budget.give_back(end - start)
         return None if block is None else Buffered(block)
+
+    def _max_bytes_of(self, shard: ShardReader) -> int:
+        """Return how long a load may be: the limit is that of a mean shard, which this one may be compressed better."""
+        index = shard.index
+        scaled = int(self._max_bytes * index.plain_bytes / (index.shard_bytes * self._input.expansion))
+        return max(self._max_bytes, min(scaled, self._most_bytes))
 
     def _are_cached(self, positions: Integers) -> bool:
         """Return whether samples are in memory, so that cutting them from maps when they are asked for is best.

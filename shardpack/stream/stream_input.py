@@ -7,10 +7,15 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Protocol, runtime_checkable
 
+import numpy as np
+
 from shardpack.errors import ShardpackError
+from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.order.view import SampleView
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
+
+_EXAMINED = 4  # compressed shards that tell what all hold
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,20 +64,29 @@ class StreamInput:
 
     @cached_property
     def expansion(self) -> float:
-        """How many bytes in memory a stored byte stands for: 1 unless shards are compressed, else as in the first one.
+        """How many bytes in memory a stored byte stands for: 1 unless shards are compressed, else as in a few of them.
 
-        Only decides how much is read at once. What the manifest says of packing is enough for that: to look at a shard
-        would cost a request, and is left to datasets that were packed so.
+        Only decides how much is read at once. To look at shards costs their indexes, and is left to datasets in which
+        some are compressed.
         """
-        options = self.cache.manifest.packed_with.get("options")
-        compress = options.get("compress") if isinstance(options, dict) else None
-        if not (isinstance(compress, dict) and "shards" in compress and len(self.cache.shard_list)):
+        shards = self.cache.shard_list
+        numbers = np.unique(np.linspace(0, len(shards) - 1, _EXAMINED, dtype=np.int64)).tolist() if len(shards) else []
+        if not self._may_be_compressed or not any(shards[n].name.endswith(COMPRESSED_SUFFIX) for n in numbers):
             return 1.0
         try:
-            index = self.cache.get(0).index
+            indexes = [shard.index for shard in self.cache.load(numbers)]
         except ShardpackError:
             return 1.0  # a sample of that shard will say what is wrong with it
-        return max(1.0, index.plain_bytes / index.shard_bytes)
+        return max(1.0, sum(index.plain_bytes for index in indexes) / sum(index.shard_bytes for index in indexes))
+
+    @property
+    def _may_be_compressed(self) -> bool:
+        """Whether the manifest leaves it open that shards are compressed, so that their names must tell."""
+        options = self.cache.manifest.packed_with.get("options")
+        if not isinstance(options, dict) or options.get("indexed"):
+            return True
+        compress = options.get("compress")
+        return isinstance(compress, dict) and "shards" in compress
 
     @property
     def prefetch_depth(self) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import random
+
 import numpy as np
 import pytest
 
@@ -10,6 +12,7 @@ from shardpack.storage.local import LocalStore
 from shardpack.stream.limits import ReadLimits
 from shardpack.stream.load import Buffered, DoesNotFit, Lazy, Listed, LoadReader, ReadAlone
 from shardpack.stream.plan import Load, LoadId
+from tests.format.builders import judge_module
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
 
 SAMPLES = numbered(40, size=300)
@@ -38,6 +41,21 @@ def test_a_block_is_one_buffer_and_one_request():
     samples = content.block.slice(np.arange(6), np.arange(3, 9))
     assert as_dicts(list(samples)) == expected(SAMPLES, range(3, 9))
     assert len([path for path, *_ in store.calls if path.endswith(".tar")]) == 1
+
+
+def test_a_block_of_a_shard_that_is_compressed_better_than_others_is_still_one_buffer():
+    judge_module("zstandard")
+    rng = random.Random(1)
+    samples = {f"{i:03d}": {"txt": b"text " * 400 if i // 100 == 1 else rng.randbytes(2000)} for i in range(900)}
+    store = RemoteStore(packed(samples, max_shard_samples=100, compress={"shards": "zstd:1"}))
+    content = reader_of(store, load_bytes=20_000).read(load(BLOCK, *range(100, 200)))
+    assert isinstance(content, Buffered)
+    assert as_dicts(list(content.block.slice(np.arange(100), np.arange(100, 200)))) == expected(
+        samples, range(100, 200)
+    )
+    assert isinstance(reader_of(store, load_bytes=20_000).read(load(BLOCK, *range(100))), ReadAlone)
+    little = reader_of(store, load_bytes=20_000, memory_bytes=400_000)
+    assert isinstance(little.read(load(BLOCK, *range(100, 200))), ReadAlone), "a quarter of the memory at most"
 
 
 @pytest.mark.parametrize("positions", [(5, 2, 30), (19, 20)], ids=["any order", "two shards"])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import random
+
 import pytest
 
 import shardpack
 from shardpack.errors import FieldNotFoundError
 from shardpack.stream.stream_input import Streamable
 from tests.format.builders import judge_module
-from tests.read.datasets import CountingStore, numbered, packed, repeated
+from tests.read.datasets import CountingStore, numbered, packed, repeated, write
 
 MANY_SHARDS = repeated(4000)  # a table that is too long to be read whole when it is opened
 
@@ -57,9 +59,32 @@ def test_sizes_of_compressed_shards_are_those_in_memory():
     )
     assert plain.stream_input().expansion == 1
     given = framed.stream_input()
-    assert given.expansion == (1000 * 2560 + 1024) / framed.shards[0].num_bytes > 10
+    assert given.expansion == sum(shard.num_bytes for shard in plain.shards) / framed.manifest.num_bytes > 10
     assert given.mean_bytes == pytest.approx(plain.stream_input().mean_bytes, rel=0.01)
     for shuffle in ("none", "blocks", "global"):
         keys = [sample.key for sample in framed.stream(shuffle=shuffle, seed=2, block_bytes="8KiB")]
         assert sorted(keys) == list(samples)
         assert (keys == list(samples)) == (shuffle == "none")
+
+
+def test_sizes_of_compressed_tars_of_others_are_those_in_memory(tmp_path):
+    judge_module("zstandard")
+    samples = {f"{i:04d}": {"txt": b"text " * 400} for i in range(3000)}
+    write(tmp_path / "tars", samples, max_shard_samples=1000, compress={"shards": "zstd:1"})
+    shardpack.index(tmp_path / "tars" / "*.tar.zst", out=tmp_path / "out", jobs=1)
+    given, packed_by_us = (
+        shardpack.open(tmp_path / "out").stream_input(),
+        shardpack.open(tmp_path / "tars").stream_input(),
+    )
+    assert given.expansion == packed_by_us.expansion > 10
+
+
+def test_one_shard_alone_does_not_say_how_much_all_hold():
+    judge_module("zstandard")
+    rng = random.Random(1)
+    samples = {f"{i:04d}": {"txt": rng.randbytes(2000) if i < 100 else b"text " * 400} for i in range(400)}
+    files = packed(samples, max_shard_samples=100, compress={"shards": "zstd:1"})
+    shards = shardpack.open(CountingStore(files)).shards
+    assert shards[0].num_bytes > 10 * shards[1].num_bytes
+    given = shardpack.open(CountingStore(files)).stream_input()
+    assert given.expansion == pytest.approx(4 * (100 * 2560 + 1024) / sum(shard.num_bytes for shard in shards))
