@@ -25,6 +25,9 @@ _HAS_CHECKSUMS = 0x80
 _UNDEFINED_FLAGS = 0x7F  # of the descriptor
 
 
+HOP_BYTES = 64 << 10  # of skippable frames behind a frame: so few are read along with it
+
+
 @dataclass(frozen=True, slots=True)
 class StoredRange:
     """Where a range of the plain tar is stored.
@@ -60,6 +63,15 @@ class Frames:
         return (Frames, (self.stored, self.plain))
 
     @property
+    def num_bytes(self) -> int:
+        """Memory that both columns take."""
+        return self.stored.nbytes + self.plain.nbytes
+
+    def copy(self) -> Frames:
+        """Return frames that keep nothing else in memory: columns may be views of a whole index."""
+        return Frames(self.stored.copy(), self.plain.copy())
+
+    @property
     def plain_bytes(self) -> int:
         """Length of the plain tar."""
         return int(self.plain[-1])
@@ -73,6 +85,19 @@ class Frames:
     def plain_at(self) -> memoryview:
         """`plain` for scalar access."""
         return memoryview(self.plain)
+
+    @cached_property
+    def gaps(self) -> list[int]:
+        """Numbers of the frames that are followed by long skippable frames: more than a frame's content explains."""
+        plain = np.diff(self.plain)
+        gaps: list[int] = np.flatnonzero(np.diff(self.stored) > plain + plain // 128 + HOP_BYTES).tolist()
+        return gaps
+
+    def stop_of(self, number: int) -> int:
+        """Return where reading a frame may stop: at the next one, or earlier if long skippable frames are between."""
+        start, stop = self.stored_at[number : number + 2]
+        plain = self.plain_at[number + 1] - self.plain_at[number]
+        return int(min(stop, start + plain + plain // 128 + HOP_BYTES))  # libzstd adds 1/256 at most, and 64 bytes
 
     def holding(self, start: int, length: int) -> tuple[int, int]:
         """Return the frames that hold a range of the plain tar of at least a byte: the first, and the one behind."""

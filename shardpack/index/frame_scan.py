@@ -7,6 +7,7 @@ A tar that was compressed as a whole has one frame, which cannot be entered in t
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -27,7 +28,8 @@ from shardpack.format.frames import (
     parse_seek_table,
     seek_table_bytes,
 )
-from shardpack.format.not_tar import is_skippable
+from shardpack.format.not_tar import compression_of, is_skippable, what_it_is
+from shardpack.format.tar_header import BLOCK, checksum_matches
 from shardpack.format.tar_parser import TarParser
 from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
 from shardpack.storage.frame_decoder import UNKNOWN, FrameDecoder
@@ -77,15 +79,20 @@ def scan_compressed(
     elif by_table is not None and not frames.same_as(by_table):
         raise CorruptShardError("seek table and index disagree; restore the files that belong together", path=name)
     parser, grouping, decoder = TarParser(name.removesuffix(".zst")), Grouping(name, ignore), FrameDecoder()
-    checksum = _outside(store, name, 0, frames.stored_at[0], 0)
+    checksum = _outside(store, name, 0, frames.stored_at[0])
     for first, stop in _pieces(frames):
-        begin, end = frames.stored_at[first], frames.stored_at[stop]
-        data = memoryview(store.get_range(name, start=begin, length=end - begin))
-        checksum = crc32c(data, checksum)
+        begin, end, read_to = frames.stored_at[first], frames.stored_at[stop], frames.stop_of(stop - 1)
+        data = memoryview(store.get_range(name, start=begin, length=read_to - begin))
+        checksum = _checksum(store, name, read_to, end, crc32c(data, checksum))
         for number in range(first, stop):
             at, after = frames.stored_at[number : number + 2]
             length = frames.plain_at[number + 1] - frames.plain_at[number]
-            plain = decoder.decode(data[at - begin : after - begin], length, name, at)
+            try:
+                plain = decoder.decode(data[at - begin : after - begin], length, name, at)
+            except CorruptShardError:
+                if after == read_to or after < end:
+                    raise
+                plain = decoder.decode(store.get_range(name, start=at, length=end - at), length, name, at)
             if not parser.finished:
                 with _in_file(name):
                     for event in parser.feed(plain):
@@ -120,19 +127,27 @@ def _pieces(frames: Frames) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-def _outside(store: Store, name: str, begin: int, end: int, checksum: int) -> int:
-    """Return the checksum continued over bytes that no frame has, which must be skippable frames."""
-    data = store.get_range(name, start=begin, length=end - begin)
-    at = 0
-    while at < len(data):
-        if not is_skippable(data[at : at + 4]) or len(data) - at < SKIPPABLE_HEADER_BYTES:
+def _outside(store: Store, name: str, begin: int, end: int, checksum: int = 0) -> int:
+    """Return the checksum continued over bytes that no frame of the index has: skippable and empty frames."""
+    reader = _Ahead(store, name, end)
+    at = begin
+    while at < end:
+        after, plain = _next_frame(reader, at, name)
+        if plain:
             raise CorruptShardError(
-                "there are bytes that belong to no frame of the index; restore the file", path=name, offset=begin + at
+                "there are bytes that belong to no frame of the index; restore the file", path=name, offset=at
             )
-        at += SKIPPABLE_HEADER_BYTES + int.from_bytes(data[at + 4 : at + SKIPPABLE_HEADER_BYTES], "little")
-    if at > len(data):
+        at = after
+    if at > end:
         raise CorruptShardError("the file ends inside a skippable frame; restore it", path=name, offset=end)
-    return crc32c(data, checksum)
+    return _checksum(store, name, begin, end, checksum)
+
+
+def _checksum(store: Store, name: str, begin: int, end: int, checksum: int) -> int:
+    """Return a checksum continued over a range, of which only a piece is in memory at a time."""
+    for at in range(begin, end, PIECE_BYTES):
+        checksum = crc32c(store.get_range(name, start=at, length=min(PIECE_BYTES, end - at)), checksum)
+    return checksum
 
 
 # Where the frames are
@@ -162,45 +177,66 @@ def find_frames(store: Store, name: str, size: int, *, has_table: bool = False) 
     Raises:
         CorruptShardError: It cannot be read frame by frame.
     """
-    lengths: list[tuple[int, int]] = []
+    lengths = array("q")  # in the file, and of the content, of each frame
     reader = _Ahead(store, name, size)
     at = 0
     while at < size:
-        head = reader.read(at, _HEADER_BYTES)
-        if is_skippable(head[:4]) and len(head) >= SKIPPABLE_HEADER_BYTES:
-            end, plain = at + SKIPPABLE_HEADER_BYTES + int.from_bytes(head[4:SKIPPABLE_HEADER_BYTES], "little"), 0
-        else:
-            end, plain = _frame_end(reader, head, at, name)
+        end, plain = _next_frame(reader, at, name)
         if end > size:
             raise CorruptShardError("the file is truncated inside a zstd frame; restore it", path=name, offset=at)
-        if plain > MAX_FRAME_BYTES or len(lengths) == MAX_FRAMES:
+        if plain == UNKNOWN:
+            raise _recompress(
+                "it has no seek table, and its frames do not say how much they hold, as those of a pipe", name
+            )
+        if plain > MAX_FRAME_BYTES or len(lengths) == 2 * MAX_FRAMES:
             raise _recompress("it has a frame that holds more than 1 GiB, or too many frames", name)
-        lengths.append((end - at, plain))
+        lengths.extend((end - at, plain))
         at = end
-    content = sum(plain > 0 for _, plain in lengths)
-    if not content or (content == 1 and not has_table):
+    pairs = np.frombuffer(lengths, np.int64).reshape(-1, 2) if lengths else np.empty((0, 2), np.int64)
+    content = int(np.count_nonzero(pairs[:, 1]))
+    if not content:
+        raise CorruptShardError("not a tar: the file is empty; copy it again, or leave it out", path=name)
+    if content == 1 and not has_table:
         raise _recompress("it is compressed as a whole, in one frame", name)
-    return frames_of(np.array(lengths, np.int64))
+    return frames_of(pairs)
 
 
-def _frame_end(reader: _Ahead, head: bytes, at: int, name: str) -> tuple[int, int]:
-    """Return where a frame ends in the file, and what it holds."""
-    module = zstandard()
+def _next_frame(reader: _Ahead, at: int, name: str) -> tuple[int, int]:
+    """Return where a frame ends in the file, and what it holds: 0 for a skippable one, or `UNKNOWN`."""
+    module, head = zstandard(), reader.read(at, _HEADER_BYTES)
+    if is_skippable(head[:4]) and len(head) >= SKIPPABLE_HEADER_BYTES:
+        return at + SKIPPABLE_HEADER_BYTES + int.from_bytes(head[4:SKIPPABLE_HEADER_BYTES], "little"), 0
     try:
         plain = module.frame_content_size(head)
         end = at + module.frame_header_size(head)
     except module.ZstdError as error:
-        raise CorruptShardError(f"not a zstd frame: {error}; restore the file", path=name, offset=at) from error
-    if plain == UNKNOWN:
-        raise _recompress("its frames do not say how much they hold", name)
-    is_last = False
+        raise _no_frame(reader.read(at, BLOCK), str(error), name, at) from error
+    is_last, stored = False, 0
     while not is_last:
         header = int.from_bytes(reader.read(end, _BLOCK_HEADER_BYTES), "little")
         is_last, kind, length = bool(header & 1), header >> 1 & 3, header >> 3
+        stored += length
         end += _BLOCK_HEADER_BYTES + (1 if kind == _RLE else length)
         if end > reader.size:
             return end, plain
-    return end + (_CHECKSUM_BYTES if head[4] & _HAS_CHECKSUM else 0), plain
+    return end + (_CHECKSUM_BYTES if head[4] & _HAS_CHECKSUM else 0), plain if stored else 0
+
+
+def _no_frame(start: bytes, why: str, name: str, at: int) -> CorruptShardError:
+    """Return the error for bytes that begin no frame; `start` are the first of them."""
+    compression = compression_of(start)
+    if at or (compression is not None and compression.name == "zstd"):
+        return CorruptShardError(f"not a zstd frame: {why}; restore the file", path=name, offset=at)
+    own = name.rpartition("/")[2]
+    plain = own.removesuffix(".zst")
+    if len(start) == BLOCK and checksum_matches(start):
+        what, advice = "a plain tar", f"rename it to {plain!r}"
+    elif compression is not None:
+        what = f"compressed with {compression.name}"
+        advice = f'decompress it to a plain tar: "{compression.command} < {own} > {plain}"'
+    else:
+        what, advice = what_it_is(start, "")
+    return CorruptShardError(f"not compressed with zstd, but {what}; {advice}", path=name)
 
 
 class _Ahead:

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from contextlib import suppress
 
 from shardpack.codecs.zstd import zstandard
 from shardpack.errors import CorruptShardError
+from shardpack.runtime.sizes import format_bytes
 
 UNKNOWN = -1  # content size of a frame that was written as a stream
+_MAX_RATIO = 32 << 10  # a block of 4 bytes holds 128 KiB at most (RFC 8878, section 3.1.1.2)
+_MAX_WINDOW_BYTES = 128 << 20  # that libzstd accepts where a frame is not decompressed in one go
 
 
 class _Own(threading.local):
@@ -47,12 +51,14 @@ class FrameDecoder:
         try:
             found: int = module.frame_content_size(data)
             if found in (num_bytes, UNKNOWN):
+                if num_bytes > _MAX_RATIO * len(data):
+                    raise _damaged(f"{len(data)} bytes cannot hold {num_bytes}", path, offset)
                 plain: bytes = self._own.decompress(data, num_bytes)
                 found = len(plain)
                 if found == num_bytes:
                     return plain
         except module.ZstdError as error:
-            raise _damaged(str(error), path, offset) from error
+            raise _refused(error, data, path, offset) from error
         raise _damaged(f"it holds {found} bytes, the index says {num_bytes}", path, offset)
 
     def decode_run(
@@ -78,6 +84,8 @@ class FrameDecoder:
             CorruptShardError: One is not a frame, is damaged, or holds more or less.
         """
         module = zstandard()
+        if skip + length > _MAX_RATIO * len(data):
+            raise _damaged(f"{len(data)} bytes cannot hold {skip + length}", path, offset)
         try:
             for at, expected in zip(starts, lengths, strict=True):
                 found = module.frame_content_size(data[at:])
@@ -89,8 +97,8 @@ class FrameDecoder:
                 if skip:
                     reader.read(skip)
                 plain: bytes = reader.read(length)
-        except module.ZstdError as error:
-            raise _damaged(str(error), path, offset) from error
+        except module.ZstdError:  # one is damaged, or has a window that only decompressing it in one go does without
+            return self._decode_each(data, starts, lengths, path, offset)[skip : skip + length]
         if len(plain) < length:
             raise _damaged(f"frames hold {length - len(plain)} bytes less than the index says", path, offset)
         return plain
@@ -100,6 +108,24 @@ class FrameDecoder:
     ) -> bytes:
         each = zip(starts, lengths, strict=True)
         return b"".join([self.decode(data[at:], length, path, offset + at) for at, length in each])
+
+
+def _window(frame: bytes | memoryview) -> int:
+    window: int = zstandard().get_frame_parameters(frame).window_size
+    return window
+
+
+def _refused(error: Exception, frame: bytes | memoryview, path: str, offset: int) -> CorruptShardError:
+    """Return the error for a frame that libzstd refused."""
+    with suppress(zstandard().ZstdError):
+        if (window := _window(frame)) > _MAX_WINDOW_BYTES:
+            return CorruptShardError(
+                f"a zstd frame does not say how much it holds, and needs a window of {format_bytes(window)}, more than "
+                f"{format_bytes(_MAX_WINDOW_BYTES)}; recompress it without --long",
+                path=path,
+                offset=offset,
+            )
+    return _damaged(str(error), path, offset)
 
 
 def _damaged(what: str, path: str, offset: int) -> CorruptShardError:

@@ -10,16 +10,20 @@ from __future__ import annotations
 import threading
 from bisect import bisect_right
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 
-from shardpack.format.frames import Frames
+from shardpack.errors import CorruptShardError
+from shardpack.format.frames import HOP_BYTES, Frames
 from shardpack.storage.base_store import BaseStore, raise_truncated
 from shardpack.storage.coalesce import MergeLimits, coalesce
 from shardpack.storage.frame_decoder import FrameDecoder
 from shardpack.storage.protocols import Ranges, Store, Version
+
+KEPT_BYTES = 4 << 20  # a longer frame is not kept: many threads may read
 
 
 class _Last(threading.local):
@@ -48,8 +52,8 @@ class _Stored:
 
     def run(self, first: int, stop: int) -> memoryview:
         """Return adjacent frames."""
-        stored_at = self.frames.stored_at
-        return self.data[stored_at[first] - self.begin : stored_at[stop] - self.begin]
+        starts = self.frames.stored_at
+        return self.data[starts[first] - self.begin : starts[stop] - self.begin]
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +71,12 @@ def _plan(wanted: Ranges, frames: Frames, limits: MergeLimits) -> _Plan:
     if len(starts) and ((starts < 0).any() or int((starts + lengths).max()) > frames.plain_bytes):
         worst = int(np.argmax(starts + lengths))
         raise_truncated(wanted.path, int(starts[worst]), int(lengths[worst]), frames.plain_bytes)
-    stored, plain = frames.stored.view(np.int64), frames.plain.view(np.int64)
-    first = np.minimum(np.searchsorted(plain, starts, side="right") - 1, len(frames) - 1)
-    stop = np.maximum(np.searchsorted(plain, starts + lengths, side="left"), first + 1)
-    begins = stored[first]
-    merged = coalesce(begins, np.where(lengths > 0, stored[stop] - begins, 0), limits=limits)
+    data = frames.plain.view(np.int64)
+    offsets = frames.stored.view(np.int64)
+    first = np.minimum(np.searchsorted(data, starts, side="right") - 1, len(frames) - 1)
+    stop = np.maximum(np.searchsorted(data, starts + lengths, side="left"), first + 1)
+    begins = offsets[first]
+    merged = coalesce(begins, np.where(lengths > 0, offsets[stop] - begins, 0), limits=limits)
     return _Plan(
         wanted, frames, Ranges(wanted.path, merged.starts.tolist(), merged.lengths.tolist()), merged.owner.tolist()
     )
@@ -88,10 +93,10 @@ def _frame_numbers(path: str, frames: Frames, start: int, length: int) -> tuple[
 class FrameStore(BaseStore):
     """Shows the compressed shards of a store as plain tars. Safe in threads."""
 
-    def __init__(self, base: Store, frames: Mapping[str, Frames]) -> None:
-        """Read the shards of `base` whose frames are given by their names."""
+    def __init__(self, base: Store, frames: Mapping[str, Frames], *, kept_bytes: int = KEPT_BYTES) -> None:
+        """Read the shards of `base` whose frames are given by their names; a thread keeps up to `kept_bytes`."""
         super().__init__(base.location)
-        self._base, self._frames = base, frames
+        self._base, self._frames, self._kept_bytes = base, frames, kept_bytes
         self.stats, self.remote, self.prefetch_depth = base.stats, base.remote, base.prefetch_depth
         self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
         self._decoder = FrameDecoder()
@@ -117,14 +122,31 @@ class FrameStore(BaseStore):
             else:
                 last.frames, last.plain = None, b""  # so that its memory, which the caches hold, is used again
                 first = frames.stored_at[number]
-                data = self._base.get_range(path, start=first, length=frames.stored_at[number + 1] - first)
-                plain = self._decoder.decode(data, end - begin, path, first)
-                last.frames, last.number, last.plain = frames, number, plain
+                stop = frames.stored_at[number + 1]
+                if stop - first > end - begin + HOP_BYTES:
+                    plain = self._read_before_gap(path, frames, number)
+                else:
+                    data = self._base.get_range(path, start=first, length=stop - first)
+                    plain = self._decoder.decode(data, end - begin, path, first)
+                if end - begin <= self._kept_bytes:
+                    last.frames, last.number, last.plain = frames, number, plain
             return plain[start - begin : start - begin + length]
         return self._read_long(path, frames, start, length)
 
+    def _read_before_gap(self, path: str, frames: Frames, number: int) -> bytes:
+        """Return one frame, without reading long skippable frames behind it."""
+        begin, plain_bytes = frames.stored_at[number], frames.plain_at[number + 1] - frames.plain_at[number]
+        with suppress(CorruptShardError):  # it may be longer than libzstd would make it
+            data = self._base.get_range(path, start=begin, length=frames.stop_of(number) - begin)
+            return self._decoder.decode(data, plain_bytes, path, begin)
+        data = self._base.get_range(path, start=begin, length=frames.stored_at[number + 1] - begin)
+        return self._decoder.decode(data, plain_bytes, path, begin)
+
     def _read_long(self, path: str, frames: Frames, start: int, length: int) -> bytes:
         first, stop = _frame_numbers(path, frames, start, length)
+        if any(first <= number < stop for number in frames.gaps):
+            plain = b"".join([self._read_before_gap(path, frames, number) for number in range(first, stop)])
+            return plain[start - frames.plain_at[first] :][:length]
         begin, end = frames.stored_at[first], frames.stored_at[stop]
         data = self._base.get_range(path, start=begin, length=end - begin)
         return self._decode_long(_Stored(path, frames, begin, memoryview(data)), start, length)
@@ -133,11 +155,11 @@ class FrameStore(BaseStore):
         """Return a range out of frames that were read."""
         path, frames = stored.path, stored.frames
         first, stop = _frame_numbers(path, frames, start, length)
-        stored_at, plain_at = frames.stored_at, frames.plain_at
-        begin = stored_at[first]
+        starts, plain_at = frames.stored_at, frames.plain_at
+        begin = starts[first]
         return self._decoder.decode_run(
             stored.run(first, stop),
-            [one - begin for one in stored_at[first:stop]],
+            [one - begin for one in starts[first:stop]],
             [after - before for before, after in pairwise(plain_at[first : stop + 1])],
             skip=start - plain_at[first],
             length=length,
@@ -153,17 +175,22 @@ class FrameStore(BaseStore):
         last.frames, last.plain = None, b""
         begin, end = frames.plain_at[number : number + 2]
         plain = self._decoder.decode(data, end - begin, path, frames.stored_at[number])
-        last.frames, last.number, last.plain = frames, number, plain
+        if end - begin <= self._kept_bytes:
+            last.frames, last.number, last.plain = frames, number, plain
         return plain
 
     # Many ranges
 
     def get_ranges(self, path: str, *, starts: Sequence[int], lengths: Sequence[int]) -> list[bytes]:
         """Return the ranges; see `get_many`."""
+        if self._frames[path].gaps:
+            return super().get_ranges(path, starts=starts, lengths=lengths)
         return self.get_many([Ranges(path, starts, lengths)])[0]
 
     def get_many(self, wanted: Sequence[Ranges]) -> list[list[bytes]]:
         """Return the ranges of all objects, all read at once; frames near each other are one range of the file."""
+        if any(self._frames[ranges.path].gaps for ranges in wanted):
+            return super().get_many(wanted)
         plans = [_plan(ranges, self._frames[ranges.path], self._base.merge_limits) for ranges in wanted]
         found = self._base.get_many([plan.requests for plan in plans])
         return [self._cut(plan, buffers) for plan, buffers in zip(plans, found, strict=True)]

@@ -63,6 +63,39 @@ def test_hostile_frames_are_refused_before_they_take_memory(zstandard):
         tracemalloc.stop()
 
 
+def test_what_so_few_bytes_cannot_hold_takes_no_memory(zstandard):
+    """The header of a frame may claim what an index claims, too."""
+    claimed = 1 << 29
+    hostile = b"\x28\xb5\x2f\xfd\xa0" + claimed.to_bytes(4, "little") + b"\x01\0\0"
+    assert zstandard.frame_content_size(hostile) == claimed
+    tracemalloc.start()
+    try:
+        with pytest.raises(CorruptShardError, match=r"12 bytes cannot hold 536870912"):
+            decode(hostile, claimed)
+        with pytest.raises(CorruptShardError, match=r"24 bytes cannot hold 1073741724"):
+            run(hostile * 2, [0, 12], [claimed, claimed], claimed, claimed - 100)
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+    full = frame(zstandard, bytes(1 << 24))
+    assert decode(full, 1 << 24) == bytes(1 << 24), "as well compressed as can be"
+
+
+def test_frames_with_large_windows(zstandard):
+    parameters = zstandard.ZstdCompressionParameters(window_log=28, compression_level=1)
+    compressor = zstandard.ZstdCompressor(compression_params=parameters)
+    long = compressor.compress(bytes(200 << 20))
+    assert zstandard.get_frame_parameters(long).window_size > 128 << 20
+    small = frame(zstandard, DATA)
+    assert run(small + long, [0, len(small)], [len(DATA), 200 << 20], len(DATA)) == DATA
+    streamed = compressor.compressobj()
+    untold = streamed.compress(DATA) + streamed.flush()
+    says = "needs a window of 256.0 MiB, more than 128.0 MiB; recompress it without --long"
+    with pytest.raises(CorruptShardError, match=says) as caught:
+        decode(untold, len(DATA))
+    assert (caught.value.path, caught.value.offset) == ("x.tar.zst", 77)
+
+
 def run(data, starts, lengths, length, skip=0):
     return FrameDecoder().decode_run(memoryview(data), starts, lengths, skip=skip, length=length, path="x", offset=5)
 

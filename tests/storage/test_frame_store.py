@@ -16,6 +16,7 @@ from shardpack.storage.frame_store import FrameStore
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.stats import Stats
+from tests.format.builders import judge_module
 from tests.storage.contract import DATA, StoreContract
 from tests.storage.framed import compressed, framed
 
@@ -33,6 +34,29 @@ def store_of(objects, frame_bytes=1000, **options):
     for name, value in options.items():
         setattr(base, name, value)
     return FrameStore(base, Known(frames))
+
+
+def test_a_long_frame_is_not_kept():
+    files, frames = framed({"a": DATA})
+    store = FrameStore(MemoryStore(files), frames, kept_bytes=999)
+    for _ in range(2):
+        assert store.get_range("a", start=10, length=20) == DATA[10:30]
+        assert store.get_ranges("a", starts=[10], lengths=[20]) == [DATA[10:30]]
+    assert store.stats.snapshot().requests == 4
+
+
+def test_a_frame_that_is_longer_than_libzstd_makes_it_is_read_all_the_same():
+    """Here by many empty blocks; more of them than a frame before long skippable frames is taken for."""
+    module = judge_module("zstandard")
+    untold = module.ZstdCompressor().compressobj()
+    one = untold.compress(DATA) + b"".join(untold.flush(module.COMPRESSOBJ_FLUSH_BLOCK) for _ in range(3))
+    empty = b"\0\0\0" * 30_000
+    one += empty + untold.flush()
+    frames = Frames(np.array([0, len(one)], np.uint64), np.array([0, len(DATA)], np.uint64))
+    assert frames.gaps == [0]
+    store = FrameStore(MemoryStore({"a": one}), {"a": frames})
+    assert store.get_range("a", start=10, length=20) == DATA[10:30]
+    assert store.stats.snapshot().requests == 2
 
 
 class TestFrameStore(StoreContract):

@@ -8,20 +8,46 @@ import pytest
 
 from shardpack.errors import CorruptIndexError, ShardNotFoundError
 from shardpack.format.shard_index import parse_index
-from shardpack.storage.index_frames import READ_HERE, IndexFrames
+from shardpack.storage.index_frames import IndexFrames
 from shardpack.storage.memory import MemoryStore
 from tests.format.builders import framed_index, small_index
 
 PATH = ".shardpack/index/{}.index"
 
 
-def test_frames_that_nobody_gave_are_read_from_their_index():
-    names = [f"{number}.tar.zst" for number in range(READ_HERE + 1)]
-    store = MemoryStore({PATH.format(name): framed_index() for name in names})
+class Counted(MemoryStore):
+    """Remembers what was read."""
+
+    def buffer(self, path, *, max_bytes=None):
+        self.read.append(path)
+        return super().buffer(path, max_bytes=max_bytes)
+
+
+def counted(num_shards):
+    names = [f"{number}.tar.zst" for number in range(num_shards)]
+    store = Counted({PATH.format(name): framed_index() for name in names})
+    store.read = []
+    return names, store
+
+
+def test_frames_that_nobody_gave_are_read_from_their_index_once():
+    """Also where a worker reads samples of many shards in any order."""
+    names, store = counted(40)
     frames = IndexFrames(store, 0)
-    for name in names:
+    for name in (*names, *names[::-1]):
         assert frames[name].same_as(parse_index(framed_index(), name="x").frames)
-    assert len(frames) == READ_HERE
+    assert store.read == list(map(PATH.format, names))
+
+
+def test_frames_that_were_used_lately_are_kept():
+    (a, b, c), store = counted(3)
+    num_bytes = parse_index(framed_index(), name="x").frames.num_bytes
+    frames = IndexFrames(store, 0, max_kept_bytes=2 * num_bytes)
+    for name in (a, b, a, c, a):
+        assert len(frames[name]) > 0
+    assert store.read == list(map(PATH.format, (a, b, c)))
+    assert len(frames[b]) > 0
+    assert store.read[3:] == [PATH.format(b)]
 
 
 def test_a_copy_reads_them_itself():
