@@ -15,6 +15,7 @@ from shardpack.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
+    from shardpack.codecs.crop import CenterCrop, RandomResizedCrop
     from shardpack.dataset import Dataset
     from shardpack.edit.copy import CopyReport, copy
     from shardpack.export.files import extract
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from shardpack.write.shard_writer import ShardWriter
 
 __all__ = [
+    "CenterCrop",
     "CopyReport",
     "Dataset",
     "FieldLocation",
@@ -38,6 +40,7 @@ __all__ = [
     "Loader",
     "MixedStream",
     "PackReport",
+    "RandomResizedCrop",
     "Sample",
     "SampleLocation",
     "ShardInfo",
@@ -61,6 +64,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
     __getattr__, __dir__ = lazy_names(
         "shardpack",
         {
+            "CenterCrop": "codecs.crop",
             "CopyReport": "edit.copy",
             "Dataset": "dataset",
             "FieldLocation": "read.sample",
@@ -68,6 +72,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "Loader": "stream.loader",
             "MixedStream": "stream.mixed",
             "PackReport": "write.request",
+            "RandomResizedCrop": "codecs.crop",
             "Sample": "read.sample",
             "SampleLocation": "read.sample",
             "ShardInfo": "format.shard_info",

@@ -13,7 +13,7 @@ from typing import Any, cast
 from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
 from shardpack.codecs.decode import field_decoders
-from shardpack.codecs.image import ImageOptions, as_pair
+from shardpack.codecs.image_options import ImageOptions, as_pair
 from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 from shardpack.order.options import DEFAULT_BLOCK_BYTES

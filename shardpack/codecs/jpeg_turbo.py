@@ -12,7 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from shardpack.codecs.image import Form, ImageOptions, Pixels, resized
+from shardpack.codecs import opencv
+from shardpack.codecs.crop import Frame
+from shardpack.codecs.image import Form, Pixels, shown
+from shardpack.codecs.image_options import ImageOptions, ImagePlan
 
 _COLORSPACES = {"L": "GRAY", "RGB": "RGB", "RGBA": "RGBA"}
 _RESIZED = {"L": "GRAY", "RGB": "RGBX", "RGBA": "RGBX"}  # Pillow's own memory layout, which it need not copy
@@ -27,7 +30,16 @@ def installed() -> Any:
     return simplejpeg
 
 
-def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptions, out: Pixels | None) -> Any:
+def decode_jpeg(
+    simplejpeg: Any,
+    payload: bytes,
+    form: Form,
+    options: ImageOptions,
+    *,
+    cv2: Any = None,
+    frame: Frame | None = None,
+    out: Pixels | None = None,
+) -> Any:
     """Return a JPEG's pixels, uint8, H x W or H x W x channels, or None if Pillow has to decode it.
 
     Args:
@@ -35,34 +47,59 @@ def decode_jpeg(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptio
         payload: An image of any format.
         form: Only its mode is used.
         options: All but `exif_transpose` is applied.
-        out: Contiguous memory to use for pixels of its shape that need not be resized.
+        cv2: The module that resizes, or None for Pillow.
+        frame: Which part is shown, and whether mirrored.
+        out: Contiguous memory to use for pixels of its shape, if that saves a copy.
     """
+    plan = _plan(simplejpeg, payload, form, options, frame)
+    if plan is None:
+        return None
+    height, width = plan.decoded_size
+    is_shown = plan.size in (None, (height, width)) and plan.shows_all
+    with_pillow = not is_shown and (cv2 is None or not opencv.suits(plan))
+    has_place = is_shown and out is not None and out.shape[:2] == (height, width) and not plan.mirrored
+    try:
+        pixels: Pixels = simplejpeg.decode_jpeg(
+            payload,
+            (_RESIZED if with_pillow else _COLORSPACES)[form.mode or ""],
+            buffer=out if has_place else None,
+            **({"min_height": height, "min_width": width} if plan.scale > 1 else {}),
+        )
+    except ValueError:  # damaged or unsupported: Pillow decides
+        return None
+    if pixels.shape[:2] != (height, width):
+        return None
+    if form.mode == "L":
+        pixels = pixels[..., 0]
+    if with_pillow:
+        return _shown_by_pillow(pixels, form, plan)
+    if not is_shown:
+        return opencv.shown(cv2, pixels, plan, out)
+    return pixels[:, ::-1] if plan.mirrored else pixels
+
+
+def _plan(simplejpeg: Any, payload: bytes, form: Form, options: ImageOptions, frame: Frame | None) -> ImagePlan | None:
+    """Return what to do with a file that decodes here as it does with Pillow; None for others."""
     from PIL import Image
 
-    assert form.mode is not None
-    if payload[:3] != b"\xff\xd8\xff":
+    if payload[:3] != b"\xff\xd8\xff" or options.is_mask:
         return None
     try:
         height, width, colours, _ = simplejpeg.decode_jpeg_header(payload)
-        known = colours in ("Gray", "YCbCr") or (colours == "RGB" and form.mode != "L")
-        if not known or height * width > (Image.MAX_IMAGE_PIXELS or height * width):
-            return None
-        scale = options.scale(height, width)
-        reduced = {"min_height": -(-height // scale), "min_width": -(-width // scale)} if scale > 1 else {}
-        size = (-(-height // scale), -(-width // scale))
-        if options.size in (None, size):
-            buffer = out if out is not None and out.shape[:2] == size else None
-            decoded: Pixels = simplejpeg.decode_jpeg(payload, _COLORSPACES[form.mode], buffer=buffer, **reduced)
-            return decoded[..., 0] if form.mode == "L" else decoded
-        pixels = simplejpeg.decode_jpeg(payload, _RESIZED[form.mode], **reduced)
-    except ValueError:  # damaged or unsupported: Pillow decides
+    except ValueError:
         return None
-    if pixels.shape[:2] != size:
+    known = colours in ("Gray", "YCbCr") or (colours == "RGB" and form.mode != "L")
+    if not known or height * width > (Image.MAX_IMAGE_PIXELS or height * width):
         return None
+    return options.plan(height, width, frame)
+
+
+def _shown_by_pillow(pixels: Pixels, form: Form, plan: ImagePlan) -> Pixels:
+    from PIL import Image
+
     mode = "L" if form.mode == "L" else "RGBX"
-    image = Image.frombuffer(mode, size[::-1], pixels, "raw", mode, 0, 1)
-    image = resized(image, options.size, height / scale, width / scale)
-    return np.asarray(image.convert(form.mode))
+    image = Image.frombuffer(mode, pixels.shape[1::-1], pixels, "raw", mode, 0, 1)
+    return np.asarray(shown(image, plan, plan.scale).convert(form.mode))
 
 
 def decode_reduced(payload: bytes, mode: str, height: int, width: int, scale: int) -> Any:

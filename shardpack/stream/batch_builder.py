@@ -1,29 +1,43 @@
 """`BatchBuilder`: makes one batch, from the samples of a step to stacked arrays.
 
-    sample --decode--> fields --transform--> fields            `build_item(i)`: any thread, any order
-    images of known size are decoded into the batch itself     each i once
+    sample --decode--> fields --transform--> fields            `build_items(run)`: any thread, any order
+    images of known size are decoded into the batch itself     each sample once
+    arrays stored alike are copied there, a run in one call
     all items --replace bad ones--> --stack--> batch           `build()`: once, after all of them
 
-It has no threads of its own: `stream/loader.py` decides which thread builds which item. Different `i` write to
+It has no threads of its own: `stream/loader.py` decides which thread builds which items. Different samples write to
 different memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
-from shardpack.codecs.collate import stacked
-from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder
+import numpy as np
+
+from shardpack.codecs.collate import Empty, stacked
+from shardpack.codecs.crop import Frame
+from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder
+from shardpack.codecs.framed_labels import follow_frame
+from shardpack.codecs.image_options import ImageOptions
 from shardpack.errors import DecodeError, OptionError
 from shardpack.order.permutation import derive_key
 from shardpack.read.sample import Sample
 from shardpack.stream.options import Fields, FieldsTransform
 
 _INTO_ROWS = (ArrayDecoder, ImageDecoder)  # decode into rows of the batch, which has their memory
-_SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has this number
+_SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has these numbers
+_FRAME_PURPOSE = 65
+
+
+class _InRow:
+    """Stands for a value that was decoded into its row of the batch."""
+
+
+_IN_ROW = _InRow()
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +50,10 @@ class BatchSpec:
         transform: Applied to the decoded fields of each sample, or None.
         skip: Whether bad samples are skipped instead of raised.
         replace: Whether a skipped sample is replaced by a good one of its batch; otherwise it is left out.
-        seed: Makes the seed of the transform, with the epoch and the position of the sample.
+        seed: Decides about crops and makes the seed of the transform, with the epoch and the position of the sample.
         epoch: The epoch of the stream.
+        images: How images are decoded; says whether they are cropped or mirrored.
+        empty: Makes the memory of batches.
     """
 
     fields: tuple[str, ...]
@@ -47,6 +63,8 @@ class BatchSpec:
     replace: bool
     seed: int
     epoch: int
+    images: ImageOptions = field(default_factory=ImageOptions)
+    empty: Empty = np.empty
 
 
 @dataclass(slots=True)
@@ -76,40 +94,84 @@ class BatchBuilder:
                 first = self.samples[0] if self.samples else None
                 if first is None or name not in first or not isinstance(decode, _INTO_ROWS):
                     continue
-                if (out_rows := decode.out_rows(count, first[name])) is not None:
+                if (out_rows := decode.out_rows(count, first[name], self.spec.empty)) is not None:
                     self.out_rows[name] = out_rows
 
-    def build_item(self, i: int) -> None:
-        """Decode and transform one sample; `build` raises its error, if any."""
+    def build_items(self, run: range) -> None:
+        """Decode and transform some samples that follow one another; `build` raises their errors, if any."""
+        copied = [name for name in self.out_rows if self._copy_arrays(name, run)]
+        for i in run:
+            self._build_item(i, copied)
+
+    def _copy_arrays(self, name: str, run: range) -> bool:
+        """Copy the arrays of one field into the batch, if all are stored alike; return whether they are."""
+        decode = self.spec.decoders[name]
+        if not isinstance(decode, ArrayDecoder) or self.spec.images.has_frame:
+            return False
+        payloads = [sample[name] for i in run if (sample := self.samples[i]) is not None and name in sample]
+        return len(payloads) == len(run) and decode.copy_alike(payloads, self.out_rows[name][run.start : run.stop])
+
+    def _build_item(self, i: int, copied: Collection[str]) -> None:
         sample, self.samples[i] = self.samples[i], None  # its payloads are not needed any more
         assert sample is not None
         try:
-            self.items[i] = self._transformed(sample, self._decoded(sample, i))
+            self.items[i] = self._transformed(sample, self._decoded(sample, i, copied))
         except DecodeError as error:
             named = self.items[i] = DecodeError(error.args[0], key=sample.key)
             named.__cause__ = error.__cause__
         except Exception as error:  # noqa: BLE001 -- raised by `build`, in the consumer's thread
             self.items[i] = error
 
-    def _decoded(self, sample: Sample, i: int) -> Fields:
-        fields: Fields = {"__key__": sample.key}
+    def _decoded(self, sample: Sample, i: int, copied: Collection[str]) -> Fields:
+        fields: Fields = {"__key__": sample.key, **sample}
+        decoders = self.spec.decoders
+        if not self.spec.images.has_frame:
+            for name, payload in sample.items():
+                fields[name] = _IN_ROW if name in copied else self._value(name, payload, i, None)
+            return fields
+        frame = self.spec.images.frame(self._key_of(_FRAME_PURPOSE, sample))
+        assert frame is not None
+        images = {name: payload for name, payload in sample.items() if isinstance(decoders.get(name), ImageDecoder)}
+        for name, payload in images.items():  # first, since labels follow them
+            fields[name] = self._value(name, payload, i, frame)
         for name, payload in sample.items():
-            decode = self.spec.decoders.get(name)
-            if type(payload) is memoryview and not isinstance(decode, ArrayDecoder):
-                payload = bytes(payload)  # noqa: PLW2901 -- only arrays are read where they are
-            if name in self.out_rows:
-                assert isinstance(decode, _INTO_ROWS)
-                fields[name] = decode(payload, self.out_rows[name][i, ...])
-            else:
-                fields[name] = payload if decode is None else decode(payload)
+            if name in images:
+                continue
+            value = fields[name] = self._value(name, payload, i, frame)
+            decode = decoders.get(name)
+            if isinstance(decode, LabelDecoder):
+                fields[name] = follow_frame(name, value, bytes(payload), frame)
+            elif isinstance(decode, ArrayDecoder):
+                follow_frame(name, self.out_rows[name][i] if value is _IN_ROW else value, b"", frame)
         return fields
+
+    def _value(self, name: str, payload: Any, i: int, frame: Frame | None) -> Any:
+        """Return a decoded payload, or `_IN_ROW` if it was decoded into its row."""
+        decode = self.spec.decoders.get(name)
+        if type(payload) is memoryview and not isinstance(decode, ArrayDecoder):
+            payload = bytes(payload)  # only arrays are read where they are
+        if decode is None:
+            return payload
+        rows = self.out_rows.get(name)
+        if rows is None:
+            return decode(payload, None, frame) if isinstance(decode, ImageDecoder) else decode(payload)
+        out = rows[i, ...]
+        if isinstance(decode, ImageDecoder):
+            value = decode(payload, out, frame)
+        else:
+            assert isinstance(decode, ArrayDecoder)
+            value = decode(payload, out)
+        return _IN_ROW if value is out else value
+
+    def _key_of(self, purpose: int, sample: Sample) -> int:
+        which = (sample.position,) if sample.source is None else (sample.position, sample.source)
+        return derive_key(self.spec.seed, self.spec.epoch, purpose, *which)
 
     def _transformed(self, sample: Sample, fields: Fields) -> Fields:
         transform = self.spec.transform
         if transform is None:
             return fields
-        which = (sample.position,) if sample.source is None else (sample.position, sample.source)
-        fields["__seed__"] = derive_key(self.spec.seed, self.spec.epoch, _SEED_PURPOSE, *which)
+        fields["__seed__"] = self._key_of(_SEED_PURPOSE, sample)
         result = transform(fields)
         if not isinstance(result, Mapping):
             raise OptionError(f"transform gave a {type(result).__name__}, expected a dict of fields", key=sample.key)
@@ -147,11 +209,11 @@ class BatchBuilder:
         return {name: self._column(name, [fields.get(name) for fields in rows]) for name in names}
 
     def _column(self, name: str, values: list[Any]) -> Any:
-        decode = self.spec.decoders.get(name)
-        if name not in self.out_rows or not isinstance(decode, _INTO_ROWS):
-            return stacked(values)
-        if any(value is None for value in values):
-            return [None if value is None else decode.finished(value) for value in values]
-        if isinstance(decode, ArrayDecoder) and not all(value.base is self.out_rows[name] for value in values):
-            return stacked(values)  # the first had another shape than some other
-        return decode.finished(self.out_rows[name])
+        rows, decode = self.out_rows.get(name), self.spec.decoders.get(name)
+        if rows is None or not isinstance(decode, _INTO_ROWS):
+            return stacked(values, self.spec.empty)
+        if all(value is _IN_ROW for value in values):
+            return decode.finished(rows)
+        # Some sample lacks the field, or has an array of another shape than the first.
+        own = [decode.finished(row) if value is _IN_ROW else value for row, value in zip(rows, values, strict=True)]
+        return stacked(own, self.spec.empty)

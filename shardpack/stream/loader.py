@@ -20,7 +20,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from shardpack.codecs.decode import ArrayDecoder
+from shardpack.codecs.decode import ArrayDecoder, ImageDecoder
 from shardpack.errors import OptionError
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
@@ -28,6 +28,7 @@ from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer, one_of
 from shardpack.runtime.threads import DaemonThreads, Threads
 from shardpack.stream.batch_builder import BatchBuilder, BatchSpec
+from shardpack.stream.batch_memory import BatchMemory
 from shardpack.stream.options import LoaderOptions
 from shardpack.stream.progress import Progress
 
@@ -88,7 +89,7 @@ class Loader:
     """
 
     def __init__(self, stream: Steps, options: LoaderOptions) -> None:
-        decoders = options.decoders(stream.fields)
+        decoders, self._images = options.decoders(stream.fields), options.images()
         transform, threads, prefetch = options.transform, options.threads, options.prefetch
         self._on_error = one_of("on_error", options.on_error, ("raise", "skip"))
         if transform is not None and not callable(transform):
@@ -99,10 +100,25 @@ class Loader:
         batch_size = stream.rank_slice.batch_size
         enough = max(2, -(-2 * self._threads // batch_size))
         self._prefetch = enough if prefetch is None else as_integer("prefetch", prefetch, minimum=1)
-        self._task_samples = max(1, min(MAX_TASK_SAMPLES, batch_size // (2 * self._threads)))
+        self._task_samples = self._samples_per_task(batch_size)
+        self._memory = BatchMemory(max_idle=self._prefetch + 2)
         self._progress = Progress(stream.resume_at)  # of the newest iterator
         self.skipped = Skipped()
         self.undecoded = tuple(field for field in stream.fields if field not in decoders)
+
+    def _samples_per_task(self, batch_size: int) -> int:
+        """Return how many samples a thread decodes before it looks for more work.
+
+        Arrays are only copied, which takes a thread less time than to be woken up: each thread copies its part of a
+        batch at once.
+        """
+        decoders = self._decoders.values()
+        arrays_only = any(isinstance(decode, ArrayDecoder) for decode in decoders) and not any(
+            isinstance(decode, ImageDecoder) for decode in decoders
+        )
+        if arrays_only and self._transform is None:
+            return -(-batch_size // self._threads)
+        return max(1, min(MAX_TASK_SAMPLES, batch_size // (2 * self._threads)))
 
     def __len__(self) -> int:
         """Return the number of batches of this rank in an epoch: the same for all ranks, except with tail="exact"."""
@@ -160,6 +176,8 @@ class Loader:
             replace=ours.partitioning.tail != "exact",
             seed=stream.shuffle.seed,
             epoch=self.epoch,
+            images=self._images,
+            empty=self._memory.empty,
         )
         over = begin >= len(ours)  # the last step may be empty here, while other ranks have more
         return self._batches(spec, steps, progress, range(0) if over else range(first, len(self)))
@@ -203,8 +221,7 @@ class Loader:
 
         def build(first: int) -> None:
             try:
-                for i in range(first, min(first + step, count)):
-                    builder.build_item(i)
+                builder.build_items(range(first, min(first + step, count)))
                 with lock:
                     left[0] -= 1
                     if left[0]:

@@ -9,8 +9,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from shardpack.codecs.crop import CenterCrop, RandomResizedCrop, as_crop
 from shardpack.codecs.decode import Decoder, field_decoders
-from shardpack.codecs.image import ImageOptions, as_pair
+from shardpack.codecs.image_options import ImageOptions, as_pair
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, Shuffle, as_shuffle
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES, ReadLimits, read_limits
 
@@ -18,6 +19,7 @@ Fields = dict[str, Any]
 FieldsTransform = Callable[[Fields], Mapping[str, Any]]  # a sample's decoded fields -> the fields to stack
 Decode = str | Mapping[str, str | Decoder | None] | None
 Size = int | tuple[int, int] | None
+Crop = str | RandomResizedCrop | CenterCrop | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,28 +62,42 @@ class LoaderOptions:
     decode: Decode = None
     size: Size = None
     min_size: Size = None
+    crop: Crop = None
+    flip: float = 0.0
+    masks: Sequence[str] = ()
     reduced: bool = True
     exif_transpose: bool = False
     fast_jpeg: bool = True
+    fast_resize: bool = True
     transform: FieldsTransform | None = None
     threads: int | None = None
     prefetch: int | None = None
     on_error: str = "raise"
     drop_last: bool = False
 
+    def images(self) -> ImageOptions:
+        """Return how images are decoded.
+
+        Raises:
+            OptionError: One of the options is out of range, or options contradict each other.
+        """
+        return ImageOptions(
+            size=as_pair("size", self.size),
+            min_size=as_pair("min_size", self.min_size),
+            crop=as_crop(self.crop, as_pair("size", self.size)),
+            flip=self.flip,
+            reduced=self.reduced,
+            exif_transpose=self.exif_transpose,
+            fast_jpeg=self.fast_jpeg,
+            fast_resize=self.fast_resize,
+        )
+
     def decoders(self, fields: Sequence[str]) -> dict[str, Decoder]:
         """Return the decoder of each field that is decoded.
 
         Raises:
-            OptionError: One of the options is out of range.
+            OptionError: One of the options is out of range, or options contradict each other.
             FieldNotFoundError: `decode` names a field that is missing.
             MissingDependencyError: The name of a decoder needs torch, which is not installed.
         """
-        images = ImageOptions(
-            size=as_pair("size", self.size),
-            min_size=as_pair("min_size", self.min_size),
-            reduced=self.reduced,
-            exif_transpose=self.exif_transpose,
-            fast_jpeg=self.fast_jpeg,
-        )
-        return field_decoders(fields, self.decode, images)
+        return field_decoders(fields, self.decode, self.images(), self.masks)

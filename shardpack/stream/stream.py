@@ -9,7 +9,7 @@ without replaying one.
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import replace
 from itertools import chain, islice
@@ -24,7 +24,7 @@ from shardpack.runtime.arguments import as_integer
 from shardpack.storage.protocols import Store
 from shardpack.stream.epochs import DatasetEpochs, Epochs
 from shardpack.stream.loader import Loader
-from shardpack.stream.options import Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
+from shardpack.stream.options import Crop, Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
 from shardpack.stream.progress import Progress
 from shardpack.stream.reader import Parts
 from shardpack.stream.stream_input import Streamable
@@ -187,9 +187,13 @@ class Stream:
         decode: Decode = None,
         size: Size = None,
         min_size: Size = None,
+        crop: Crop = None,
+        flip: float = 0.0,
+        masks: Sequence[str] = (),
         reduced: bool = True,
         exif_transpose: bool = False,
         fast_jpeg: bool = True,
+        fast_resize: bool = True,
         transform: FieldsTransform | None = None,
         threads: int | None = None,
         prefetch: int | None = None,
@@ -203,9 +207,9 @@ class Stream:
             MissingDependencyError: The name of a decoder needs torch, which is not installed.
         """
         options = LoaderOptions(
-            decode=decode, size=size, min_size=min_size, reduced=reduced, exif_transpose=exif_transpose,
-            fast_jpeg=fast_jpeg, transform=transform, threads=threads, prefetch=prefetch, on_error=on_error,
-            drop_last=drop_last,
+            decode=decode, size=size, min_size=min_size, crop=crop, flip=flip, masks=masks, reduced=reduced,
+            exif_transpose=exif_transpose, fast_jpeg=fast_jpeg, fast_resize=fast_resize, transform=transform,
+            threads=threads, prefetch=prefetch, on_error=on_error, drop_last=drop_last,
         )  # fmt: skip
         return self.loader_of(options)
 

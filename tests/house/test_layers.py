@@ -41,6 +41,7 @@ OWNERS = {
     "torch": ("torch.py", "codecs/image.py"),
     "imagecodecs": ("codecs/jxl.py",),
     "simplejpeg": ("codecs/jpeg_turbo.py",),
+    "cv2": ("codecs/opencv.py",),
     "zstandard": ("codecs/zstd.py",),
     "msgpack": ("codecs/message_pack.py",),
     "webdataset": ("webdataset.py",),

@@ -11,6 +11,7 @@ import pytest
 import shardpack
 
 PUBLIC = [
+    "CenterCrop",
     "CopyReport",
     "Dataset",
     "FieldLocation",
@@ -18,6 +19,7 @@ PUBLIC = [
     "Loader",
     "MixedStream",
     "PackReport",
+    "RandomResizedCrop",
     "Sample",
     "SampleLocation",
     "ShardInfo",

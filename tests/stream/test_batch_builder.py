@@ -33,7 +33,7 @@ def spec(decode=int, transform=None, **options):
 def built(spec, some, order=None):
     builder = BatchBuilder(spec, [*some])
     for i in order or range(len(some)):
-        builder.build_item(i)
+        builder.build_items(range(i, i + 1))
     return builder.build(), builder
 
 

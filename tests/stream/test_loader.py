@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.codecs.image import ImageOptions
+from shardpack.codecs.image_options import ImageOptions
 from shardpack.errors import CorruptShardError, DecodeError, FieldNotFoundError, OptionError
 from shardpack.stream.loader import KEPT_REASONS, Skipped
 from tests.conftest import ROOT, make_jpeg

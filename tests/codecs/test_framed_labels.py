@@ -1,0 +1,90 @@
+"""Labels follow the crop and the mirroring of their image, or are refused: none is wrong without notice."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from shardpack.codecs.arrays import encode_npy, encode_npz
+from shardpack.codecs.crop import CenterCrop, Frame
+from shardpack.codecs.framed_labels import follow_frame
+from shardpack.errors import DecodeError, OptionError
+
+
+def frame(flip=0.0, *, seen=True):
+    one = Frame(CenterCrop(10), (10, 10), flip, 0, 1)
+    if seen:
+        one.box(20, 40)  # the middle 20 x 20, at half size
+    return one
+
+
+def followed(field, value, *, payload=None, **how):
+    payload = json.dumps(value).encode() if payload is None else payload
+    return follow_frame(field, value, payload, frame(**how))
+
+
+def test_boxes_follow():
+    label = {"width": 40, "height": 20, "annotations": [{"bbox": [12, 4, 6, 8], "label": 3}]}
+    found = followed("json", label)
+    assert found["annotations"] == [{"bbox": [1, 2, 3, 4], "label": 3}]
+    assert (found["width"], found["height"]) == (10, 10)
+    mirrored = followed("json", label, flip=1.0)
+    assert mirrored["annotations"] == [{"bbox": [10 - 1 - 3, 2, 3, 4], "label": 3}]
+
+
+def test_labels_without_coordinates_stay():
+    for label in ({"label": 3, "captions": ["a"]}, [1, 2], 5, "text", None, {"annotations": []}):
+        assert followed("json", label, flip=1.0) == label
+    assert followed("txt", "a caption", payload=b"a caption") == "a caption"
+    assert followed("cls", 3, payload=b"3") == 3
+
+
+def test_without_an_image_nothing_moves():
+    assert followed("json", {"bbox": [1, 2, 3, 4]}, seen=False) == {"bbox": [1, 2, 3, 4]}
+
+
+@pytest.mark.parametrize(("field", "value"), [
+    ("json", {"objects": [{"box": [1, 2, 3, 4]}]}),
+    ("json", {"boxes": [[1, 2, 3, 4]]}),
+    ("boxes.json", [[1, 2, 3, 4]]),
+    ("msgpack", {"xmin": 3}),
+    ("json.zst", {"bbox": [1, 2, 3, 4]}),
+])  # fmt: skip
+def test_other_shapes_are_refused(field, value):
+    with pytest.raises(OptionError, match=rf"field '{field}' holds coordinates .*, which crop and flip cannot move; "):
+        followed(field, value)
+
+
+def test_keypoints_are_refused_when_left_and_right_may_change_places():
+    label = {"annotations": [{"bbox": [12, 4, 6, 8], "keypoints": [14, 6, 2]}]}
+    assert followed("json", label)["annotations"][0]["keypoints"] == [2, 3, 2]
+    one = Frame(CenterCrop(10), (10, 10), 0.5, 0, 1)
+    one.box(20, 40)
+    with pytest.raises(OptionError, match="left and right would change places"):
+        follow_frame("json", label, b"", one)
+
+
+def test_labels_of_another_image_are_bad_samples():
+    with pytest.raises(DecodeError, match="label is for an image of"):
+        followed("json", {"width": 5, "height": 5, "annotations": [{"bbox": [1, 2, 3, 4]}]})
+
+
+def test_text_in_the_form_of_yolo_is_refused():
+    with pytest.raises(OptionError, match="its lines"):
+        followed("txt", "0 0.5 0.5 0.1 0.1", payload=b"0 0.5 0.5 0.1 0.1\n")
+
+
+def test_arrays_for_each_pixel_or_named_for_coordinates_are_refused():
+    for shape in ((20, 40), (20, 40, 3)):
+        array = np.zeros(shape)
+        with pytest.raises(OptionError, match="each pixel"):
+            followed("npy", array, payload=encode_npy(array))
+    assert followed("npy", np.zeros(7), payload=b"").shape == (7,)
+    with pytest.raises(OptionError, match="all of it"):
+        followed("boxes.npy", np.zeros((3, 4)), payload=b"")
+    for arrays in ({"boxes": np.zeros((3, 4))}, {"depth": np.zeros((20, 40))}):
+        with pytest.raises(OptionError, match=next(iter(arrays))):
+            followed("npz", arrays, payload=encode_npz(arrays))
+    assert set(followed("npz", {"vector": np.zeros(9)}, payload=b"")) == {"vector"}
