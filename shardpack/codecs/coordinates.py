@@ -23,6 +23,7 @@ _LIST_WORDS = """
 """
 _NUMBER_WORDS = "cx cy x0 x1 x2 x3 xbr xc xcenter xmax xmin xtl y0 y1 y2 y3 ybr yc ycenter ymax ymin ytl"
 _LISTS, _NUMBERS = frozenset(_LIST_WORDS.split()), frozenset(_NUMBER_WORDS.split())
+LINES = "its lines"  # where the coordinates of a text of YOLO are
 _PAIRS = (("x", "y"), ("left", "top"))
 _PART = re.compile(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+|[0-9]+")
 _YOLO_LINE = re.compile(rb"[0-9]+(?:[ \t]+-?[0-9]*\.?[0-9]+(?:[eE]-?[0-9]+)?){4,}[ \t]*")
@@ -93,7 +94,7 @@ def find_in_field(field: str, payload: bytes) -> str | None:
         if kind == "xml":
             return "its boxes" if _XML_BOX.search(content) else None
         lines = content.splitlines()
-        return "its lines" if lines and all(_YOLO_LINE.fullmatch(line) for line in lines if line.strip()) else None
+        return LINES if lines and all(_YOLO_LINE.fullmatch(line) for line in lines if line.strip()) else None
     return "all of it" if not _parts(names or kind).isdisjoint(_LISTS) else None
 
 

@@ -61,6 +61,13 @@ class Geometry:
         return self.orientation == UPRIGHT and self.target == Target.unchanged(self.height, self.width)
 
     @property
+    def keeps_proportions(self) -> bool:
+        """Whether the whole image is shown as it was: relative coordinates stay right."""
+        target = self.target
+        whole = (target.crop_height, target.crop_width) == (self.height, self.width)
+        return self.orientation == UPRIGHT and whole
+
+    @property
     def scale(self) -> tuple[float, float]:
         """How much longer the result's x and y are."""
         return self.target.width / self.target.crop_width, self.target.height / self.target.crop_height

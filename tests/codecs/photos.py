@@ -54,7 +54,7 @@ def png_of_16_bit_colour(height=3, width=4):
         body = name + data
         return struct.pack(">I", len(data)) + body + struct.pack(">I", zlib.crc32(body))
 
-    rows = b"".join(b"\0" + bytes(range(6 * width)) for _ in range(height))
+    rows = b"".join(b"\0" + bytes(at % 256 for at in range(6 * width)) for _ in range(height))
     header = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
     return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(rows)) + chunk(b"IEND", b"")
 

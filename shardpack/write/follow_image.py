@@ -1,0 +1,151 @@
+"""Masks and labels follow the image of their sample: same turn, same part, same scale."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, get_args
+
+import numpy as np
+
+from shardpack.codecs.arrays import encode_npy, view_npy
+from shardpack.codecs.compression import decompress, split_compression
+from shardpack.codecs.coordinates import LINES, find_coordinates, find_in_field
+from shardpack.codecs.encode import encode_field
+from shardpack.codecs.field_types import kind_of, parse_json
+from shardpack.codecs.geometry import Geometry
+from shardpack.codecs.image_codec import ImageCodec
+from shardpack.codecs.move_label import move_label
+from shardpack.codecs.resize import Resize
+from shardpack.codecs.still_image import StillImage
+from shardpack.errors import OptionError, SourceError
+
+Labels = Literal["follow", "keep"]
+LABELS = get_args(Labels)
+_STORED = ("png", "npy")  # numbers come back
+
+
+def check_mask_codec(field: str, codec: ImageCodec) -> None:
+    """Raise OptionError unless a codec keeps the numbers of a mask."""
+    if codec.name not in _STORED or codec.rgb:
+        raise OptionError(f"field {field!r} is a mask, and {codec} would change its numbers; choose png or npy")
+
+
+def move_mask(
+    field: str, value: Any, geometry: Geometry | None, resize: Resize | None, codec: ImageCodec | None
+) -> tuple[str, Any]:
+    """Return (name, payload) of a mask that has followed its image, in a lossless format.
+
+    Args:
+        field: Its name.
+        value: Its payload, an array, or a PIL image.
+        geometry: Of the image; None if the sample has none, and the mask is resized by itself.
+        resize: For masks without an image.
+        codec: How to store it; None keeps its format, or makes it PNG.
+
+    Raises:
+        SourceError: It is of another size than the image, or has several frames, or 16-bit colour.
+        Exception: Its decoder raised an error of its own for garbage.
+    """
+    if geometry is not None and geometry.is_unchanged and codec is None:
+        return field, value
+    is_payload = isinstance(value, (bytes, bytearray, memoryview))
+    if kind_of(field) == "npy" or isinstance(value, np.ndarray):
+        array, rebuilt = (view_npy(value) if is_payload else np.asarray(value)), None
+    else:
+        rebuilt = _loaded(value)
+        array = np.asarray(rebuilt)
+    if array.ndim < 2:
+        raise SourceError(f"field {field!r} is not a mask: an array of shape {array.shape}")
+    height, width = array.shape[:2]
+    if geometry is None:
+        target = None if resize is None else resize.target(height, width)
+        geometry = Geometry.unchanged(height, width) if target is None else Geometry(height, width, target)
+    if (geometry.height, geometry.width) != (height, width):
+        raise SourceError(
+            f"mask {field!r} has width {width} and height {height}, but its image has width {geometry.width} and "
+            f"height {geometry.height}; make them equal, or name the field with keep (--keep {field})"
+        )
+    if geometry.is_unchanged and codec is None:
+        return field, value
+    moved = geometry.move_mask(array)
+    if codec is None and (rebuilt is None or not is_payload):
+        return field, encode_npy(moved) if is_payload else moved if rebuilt is None else _as_image(moved, rebuilt)
+    codec = codec or ImageCodec("png")
+    name = field if kind_of(field) == codec.name else f"{field.removesuffix(kind_of(field))}{codec.name}"
+    if codec.name == "npy":
+        return name, encode_npy(moved)
+    return name, codec.encode(_as_image(moved, rebuilt))
+
+
+def _loaded(value: Any) -> Any:
+    """Return a mask as a loaded PIL image whose pixels are numbers that PNG holds."""
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        return value
+    still = StillImage.open(bytes(value))
+    if still.is_animated:
+        raise SourceError("mask has several frames or pages; split it, or name its field with keep (--keep)")
+    if still.lost_bits:
+        raise SourceError(f"mask has {still.lost_bits} bits a channel, of which only 8 can be read; store it as npy")
+    still.opened.load()
+    return still.opened
+
+
+def _as_image(array: Any, like: Any) -> Any:
+    """Return an array as a PIL image with the palette of another."""
+    from PIL import Image
+
+    if array.dtype == np.int32:  # mode I: PNG holds 16 bits
+        if array.min(initial=0) < 0 or array.max(initial=0) > 65535:
+            raise SourceError("mask has numbers that a png cannot hold; encode it as npy (--encode FIELD=npy)")
+        array = array.astype(np.uint16)
+    if array.dtype == np.bool_:
+        return Image.fromarray(array.astype(np.uint8) * 255).convert("1", dither=Image.Dither.NONE)
+    image = Image.fromarray(array)
+    if getattr(like, "mode", "") == "P":
+        image.putpalette(like.getpalette("RGB"))
+        if "transparency" in like.info:
+            image.info["transparency"] = like.info["transparency"]
+    return image
+
+
+def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
+    """Return the label in a field that is no image, for the result: the very value if nothing in it changes.
+
+    Raises:
+        OptionError: It holds coordinates in a shape that cannot be moved.
+        DecodeError: It is not what its field's name says, or is for an image of another size.
+    """
+    plain, suffix = split_compression(field)
+    is_payload = isinstance(value, (bytes, bytearray, memoryview))
+    if kind_of(plain) != "json":
+        if is_payload:
+            _refuse_coordinates(field, bytes(value), geometry)
+        return value
+    label = parse_json(bytes(value) if suffix is None else decompress(suffix, value)) if is_payload else value
+    moved = move_label(label, geometry)
+    if moved is label and is_payload and not isinstance(label, dict):
+        _refuse_coordinates(field, bytes(value), geometry)  # boxes.json
+    if moved is label or moved == label:
+        return value
+    if suffix == "gz":
+        raise OptionError("label holds coordinates, and gzip is only read; store it as json or json.zst")
+    return encode_field(field, moved) if is_payload else moved
+
+
+def check_no_coordinates(field: str, value: Any) -> None:
+    """Raise SourceError if a label holds coordinates, of whatever shape: there are several images to follow."""
+    is_payload = isinstance(value, (bytes, bytearray, memoryview))
+    if (find_in_field(field, bytes(value)) if is_payload else find_coordinates(value)) is not None:
+        raise SourceError(
+            "label holds coordinates, and the sample has images of different sizes, of which it can follow only one; "
+            'name the others with keep (--keep), or keep labels with labels="keep" (--labels keep)'
+        )
+
+
+def _refuse_coordinates(field: str, payload: bytes, geometry: Geometry) -> None:
+    found = find_in_field(field, payload)
+    if found is None or (found == LINES and geometry.keeps_proportions):  # YOLO's numbers are relative
+        return
+    raise OptionError(
+        f"field {field!r} holds coordinates ({found}), in a shape that cannot follow the image; convert them to "
+        'json with "annotations", or keep labels as they are with labels="keep" (--labels keep)'
+    )

@@ -1,0 +1,214 @@
+"""`ImageStep`: images are resized and encoded anew on their way into a shard, each decoded once.
+
+    payload --header--> StillImage --load--> pixels --resize--> part --in_srgb--> codec --> payload
+                            |                                                                  |
+                            +---------- Geometry: masks and labels follow ----------> fields --+
+
+What becomes of colours is in `codecs/colour.py`, of masks and labels in `follow_image.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from shardpack.codecs.field_types import is_image, kind_of
+from shardpack.codecs.geometry import Geometry
+from shardpack.codecs.image_codec import ImageCodec
+from shardpack.codecs.jpeg_turbo import decoder_versions
+from shardpack.codecs.pillow_versions import all_pillow_versions
+from shardpack.codecs.resize import Resize
+from shardpack.codecs.zstd import zstd_versions
+from shardpack.errors import DecodeError, MissingDependencyError, OptionError, ShardpackError, SourceError
+from shardpack.runtime.arguments import one_of
+from shardpack.write.convert_image import ImageConversion
+from shardpack.write.follow_image import (
+    LABELS,
+    Labels,
+    check_mask_codec,
+    check_no_coordinates,
+    move_labels,
+    move_mask,
+)
+from shardpack.write.image_fields import ImageFields
+from shardpack.write.transform import Counts, Fields, Sample
+
+EVERY_IMAGE = "*"
+MASKS, LABELS_MOVED = "mask.moved", "label.moved"
+
+
+@dataclass(frozen=True, slots=True)
+class ImageStep:
+    """The step. It does nothing to samples without images, and nothing to video, audio, and files of medicine.
+
+    Attributes:
+        resize: None keeps sizes.
+        codec: Of images; None keeps the format of those that are resized.
+        codecs: Field -> its own codec, also of masks.
+        fields: Which fields are what.
+        labels: "follow", or "keep" to leave labels as they are.
+        first_frame: Whether of animations the first frame is taken; else they stay as they are.
+    """
+
+    resize: Resize | None = None
+    codec: ImageCodec | None = None
+    codecs: Mapping[str, ImageCodec] = field(default_factory=dict)
+    fields: ImageFields = field(default_factory=ImageFields)
+    labels: Labels = "follow"
+    first_frame: bool = False
+
+    @classmethod
+    def parse(
+        cls,
+        resize: str | None = None,
+        encode: str | Mapping[str, str] | None = None,
+        *,
+        image: Iterable[str] | str | None = None,
+        nearest: Iterable[str] | str | None = None,
+        keep: Iterable[str] | str | None = None,
+        labels: Labels = "follow",
+        first_frame: bool = False,
+    ) -> ImageStep | None:
+        """Return the step that options ask for; None if they ask for nothing.
+
+        Args:
+            resize: Such as "short=256"; see `codecs/resize.py`.
+            encode: A codec such as "jpg:q=90" for images, see `codecs/image_codec.py`; or a dict from field to
+                codec, in which "*" stands for every image that it does not name.
+            image, nearest, keep: Names of fields; see `image_fields.py`.
+            labels: "follow" or "keep".
+            first_frame: As the attribute.
+
+        Raises:
+            OptionError: An option is unknown, or does not fit the others.
+            MissingDependencyError: A codec needs a library that is not installed.
+        """
+        fields = ImageFields.of(image, nearest, keep)
+        one_of("labels", labels, LABELS)
+        if resize is None and encode is None:
+            given = {"image": image, "nearest": nearest, "keep": keep, "first_frame": first_frame or None}
+            given["labels"] = None if labels == "follow" else labels
+            if name := next((name for name, value in given.items() if value), None):
+                raise OptionError(f"{name} is for resize and encode; give one of them, or leave it out")
+            return None
+        by_field = encode if isinstance(encode, Mapping) else {} if encode is None else {EVERY_IMAGE: encode}
+        codecs = {name: ImageCodec.parse(text) for name, text in by_field.items()}
+        codec = codecs.pop(EVERY_IMAGE, None)
+        for name in codecs:
+            if not isinstance(name, str) or not (is_image(name) or kind_of(name) == "npy"):
+                raise OptionError(f"encode names {name!r}, which has no ending of an image, such as jpg")
+            if name in fields.keep:
+                raise OptionError(f"{name!r} is named by both encode and keep; leave one out")
+        if resize is not None and any(found.name == "jxl" for found in (codec, *codecs.values()) if found):
+            raise OptionError(
+                "jxl keeps a JPEG as it is, so it cannot be resized; choose another codec, or one of both"
+            )
+        return cls(None if resize is None else Resize.parse(resize), codec, codecs, fields, labels, bool(first_frame))
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the options, and the versions of all that decides pixels and bytes."""
+        codecs = {name: codec.describe() for name, codec in sorted(self.codecs.items())}
+        return {
+            "step": "image",
+            "resize": None if self.resize is None else f"{self.resize} bicubic",
+            "encode": None if self.codec is None else self.codec.describe(),
+            "encode_fields": codecs,
+            **self.fields.describe(),
+            "labels": self.labels,
+            "first_frame": self.first_frame,
+            "versions": {**all_pillow_versions(), **decoder_versions(), **_versions_of_labels()},
+        }
+
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+        """Return the sample with its images changed, and masks and labels after them.
+
+        Raises:
+            OptionError: It is not clear what to do with a field.
+            MissingDependencyError: A field needs a library that is not installed.
+            DecodeError: An image or label does not decode; names key and file.
+            SourceError: An image cannot be stored as asked without losing bits, or masks and labels cannot follow.
+        """
+        images, masks = self.fields.parts(fields)
+        if not images and not masks:
+            return ((key, fields),)
+        conversion = ImageConversion(self.resize, self.first_frame)
+        stored: dict[str, tuple[str, Any]] = {}  # field -> (name, value) in its place
+        geometries = set()
+        for name in images:
+            with _named(key, name):
+                codec = self.codecs.get(name, self.codec)
+                new_name, value, geometry = conversion.convert(name, fields[name], codec, counts)
+            stored[name] = new_name, value
+            geometries.add(geometry)
+        changed = any(not geometry.is_unchanged for geometry in geometries)
+        leader = geometries.pop() if len(geometries) == 1 else None
+        for name in masks:
+            with _named(key, name):
+                if changed and leader is None:
+                    raise SourceError("masks can follow only one image, and the sample has several of different sizes")
+                stored[name] = self._mask(name, fields[name], leader, counts)
+        if changed and self.labels == "follow":
+            for name, value in fields.items():
+                if name not in stored and name not in self.fields.keep and not is_image(name):
+                    with _named(key, name):
+                        stored[name] = name, _label(name, value, leader, counts)
+        return ((key, _joined(fields, stored, key)),)
+
+    def _mask(self, name: str, value: Any, leader: Geometry | None, counts: Counts) -> tuple[str, Any]:
+        codec = self.codecs.get(name)
+        if codec is not None:
+            check_mask_codec(name, codec)
+        moved = move_mask(name, value, leader, self.resize, codec)
+        counts[MASKS] += moved[1] is not value
+        return moved
+
+
+def _label(name: str, value: Any, leader: Geometry | None, counts: Counts) -> Any:
+    if leader is None:
+        check_no_coordinates(name, value)
+        return value
+    moved = move_labels(name, value, leader)
+    counts[LABELS_MOVED] += moved is not value
+    return moved
+
+
+def _joined(fields: Fields, replaced: Mapping[str, tuple[str, Any]], key: str) -> dict[str, Any]:
+    """Return all fields under their new names, in their order."""
+    joined: dict[str, Any] = {}
+    for name, value in fields.items():
+        new_name, new_value = replaced.get(name, (name, value))
+        if new_name in joined or (new_name != name and new_name in fields):
+            raise OptionError(
+                f"sample {key!r} has a field {new_name!r} already, which {name!r} would be stored as; leave one out"
+            )
+        joined[new_name] = new_value
+    return joined
+
+
+@contextmanager
+def _named(key: str, name: str) -> Iterator[None]:
+    """Name sample and file in errors that are raised within."""
+    path = f"{key}.{name}"
+    try:
+        yield
+    except MissingDependencyError:
+        raise
+    except ShardpackError as error:
+        raise type(error)(str(error.args[0]), key=key, path=path) from error
+    except Exception as error:  # decoders raise many kinds of errors for garbage
+        raise DecodeError(
+            f"field {name!r} does not decode: {type(error).__name__}: {error}; repair it, or leave such samples out "
+            'with on_error="skip" (--on-error skip)',
+            key=key,
+            path=path,
+        ) from error
+
+
+def _versions_of_labels() -> dict[str, str]:
+    """Return what compresses labels anew, if it is there."""
+    try:
+        return zstd_versions()
+    except MissingDependencyError:
+        return {}

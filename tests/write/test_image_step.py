@@ -1,0 +1,213 @@
+"""The step on whole samples: one image field, its masks and labels, and errors that name sample and file."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from collections import Counter
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from shardpack.codecs.arrays import view_npy
+from shardpack.errors import DecodeError, MissingDependencyError, OptionError, SourceError
+from shardpack.write.image_step import ImageStep
+from tests.codecs.photos import animation, decoded, encoded, smooth
+
+PHOTO = encoded(smooth(60, 90))
+
+
+def run(step, fields, key="cat/1"):
+    """Return (fields, counts) of a sample."""
+    counts = Counter()
+    ((found, made),) = pickle.loads(pickle.dumps(step))(key, fields, counts)
+    assert found == key
+    return made, {name: count for name, count in counts.items() if count}
+
+
+def test_a_sample_of_all_kinds():
+    mask = np.repeat(np.arange(60, dtype=np.uint8)[:, None], 90, axis=1)
+    label = {"width": 90, "height": 60, "label": 2, "annotations": [{"bbox": [30, 20, 30, 20], "area": 600}]}
+    fields = {
+        "json": json.dumps(label).encode(),
+        "jpg": PHOTO,
+        "seg.png": encoded(mask, "png"),
+        "cls": b"2",
+        "mp4": b"not decoded",
+        "wav": b"nor this",
+        "dcm": b"nor this",
+        "nii.gz": b"nor this",
+    }
+    made, counts = run(ImageStep.parse("short=30", "webp:q=80"), fields)
+    assert list(made) == ["json", "webp", "seg.png", "cls", "mp4", "wav", "dcm", "nii.gz"]
+    assert decoded(made["webp"]).size == (45, 30)
+    np.testing.assert_array_equal(np.asarray(decoded(made["seg.png"])), mask[1::2, 1::2])
+    assert json.loads(made["json"]) == {
+        "width": 45,
+        "height": 30,
+        "label": 2,
+        "annotations": [{"bbox": [15, 10, 15, 10], "area": 150}],
+    }
+    for name in ("cls", "mp4", "wav", "dcm", "nii.gz"):
+        assert made[name] is fields[name]
+    assert counts == {
+        "image.encoded": 1,
+        "image.bytes_before": len(PHOTO),
+        "image.bytes_after": len(made["webp"]),
+        "mask.moved": 1,
+        "label.moved": 1,
+    }
+
+
+def test_samples_without_images_pass():
+    fields = {"json": b'{"bbox": [1, 2, 3, 4]}', "mp4": b"..."}
+    assert run(ImageStep.parse("short=30"), fields) == (fields, {})
+
+
+def test_labels_are_not_looked_at_while_pixels_stay():
+    fields = {"jpg": PHOTO, "json": b'{"bbox": [1, 2, 3, 4]}', "txt": b"0 0.5 0.5 0.5 0.5", "seg.png": b"broken"}
+    made, counts = run(ImageStep.parse("short=60"), fields)
+    assert made == fields
+    assert counts["image.unchanged"] == 1
+    fields["gif"] = animation("gif")
+    del fields["jpg"]
+    assert run(ImageStep.parse("short=6"), fields)[0] == fields
+
+
+def test_labels_stay_if_told():
+    fields = {"jpg": PHOTO, "json": b'{"bbox": [1, 2, 3, 4]}'}
+    with pytest.raises(OptionError, match=r"coordinates at bbox.*--labels keep\) \(path='cat/1.json', key='cat/1'\)"):
+        run(ImageStep.parse("short=30"), fields)
+    made, _ = run(ImageStep.parse("short=30", labels="keep"), fields)
+    assert made["json"] is fields["json"]
+    made, _ = run(ImageStep.parse("short=30", keep="json"), fields)
+    assert made["json"] is fields["json"]
+
+
+def test_a_turn_moves_labels_and_masks_even_without_resize():
+    mask = np.arange(5400, dtype=np.uint16).reshape(60, 90)
+    fields = {
+        "jpg": encoded(smooth(60, 90), orientation=6),
+        "json": b'{"annotations":[{"bbox":[0,0,10,20]}]}',
+        "seg.png": encoded(mask, "png"),
+    }
+    made, _ = run(ImageStep.parse(encode="jpg"), fields)
+    assert decoded(made["jpg"]).size == (60, 90)
+    np.testing.assert_array_equal(np.asarray(decoded(made["seg.png"])), np.rot90(mask, -1))
+    assert json.loads(made["json"]) == {"annotations": [{"bbox": [40, 0, 20, 10]}]}
+
+
+def test_codecs_by_field():
+    fields = {
+        "jpg": PHOTO,
+        "seg.png": encoded(np.zeros((60, 90), np.uint8), "png"),
+        "thumb.png": encoded(smooth(), "png"),
+    }
+    step = ImageStep.parse(encode={"*": "webp:q=50", "seg.png": "npy", "thumb.png": "jpg"}, image=["jpg", "thumb.png"])
+    made, _ = run(step, fields)
+    assert list(made) == ["webp", "seg.npy", "thumb.jpg"]
+    assert view_npy(made["seg.npy"]).shape == (60, 90)
+    made, _ = run(ImageStep.parse(encode={"seg.png": "npy"}), {"jpg": PHOTO, "seg.png": fields["seg.png"]})
+    assert list(made) == ["jpg", "seg.npy"]
+    assert made["jpg"] is PHOTO
+
+
+def test_masks_are_never_lossy():
+    fields = {"jpg": PHOTO, "seg.png": encoded(np.zeros((60, 90), np.uint8), "png")}
+    with pytest.raises(OptionError, match=r"'seg\.png' is a mask"):
+        run(ImageStep.parse(encode={"seg.png": "jpg"}), fields)
+
+
+def test_images_of_one_size_lead_together():
+    fields = {"left.jpg": PHOTO, "right.jpg": PHOTO, "json": b'{"annotations":[{"bbox":[0,0,10,20]}]}'}
+    step = ImageStep.parse("short=30", image=["left.jpg", "right.jpg"])
+    made, _ = run(step, fields)
+    assert json.loads(made["json"]) == {"annotations": [{"bbox": [0, 0, 5, 10]}]}
+    other = {**fields, "right.jpg": encoded(smooth(30, 45))}
+    with pytest.raises(SourceError, match="images of different sizes"):
+        run(step, other)
+    assert decoded(run(step, {**other, "json": b'{"label": 3}'})[0]["left.jpg"]).size == (45, 30)
+    mask = encoded(np.zeros((60, 90), np.uint8), "png")
+    with pytest.raises(SourceError, match="masks can follow only one image"):
+        run(step, {**other, "json": b"{}", "seg.png": mask})
+
+
+def test_a_name_that_is_taken_is_refused():
+    with pytest.raises(OptionError, match="'cat/1' has a field 'webp' already, which 'jpg' would be stored as"):
+        run(ImageStep.parse(encode="webp:q=1", keep="webp"), {"jpg": PHOTO, "webp": b"..."})
+
+
+@pytest.mark.parametrize(
+    ("payload", "reason"),
+    [
+        (b"", "UnidentifiedImageError"),
+        (b"no image", "UnidentifiedImageError"),
+        (PHOTO[:700], "truncated"),
+        (encoded(smooth(), "png")[:-3000], ""),
+    ],
+)
+def test_what_does_not_decode_names_key_and_file(payload, reason):
+    with pytest.raises(DecodeError, match=rf"field 'jpg' does not decode: .*{reason}.*--on-error skip") as caught:
+        run(ImageStep.parse("short=30", "jpg"), {"jpg": payload})
+    assert (caught.value.key, caught.value.path) == ("cat/1", "cat/1.jpg")
+
+
+def test_what_cannot_be_stored_names_key_and_file():
+    with pytest.raises(SourceError, match="more than 8 bits") as caught:
+        run(ImageStep.parse(encode="jpg"), {"png": encoded(np.zeros((8, 8), np.uint16), "png")})
+    assert (caught.value.key, caught.value.path) == ("cat/1", "cat/1.png")
+
+
+def test_images_that_a_function_made():
+    made, counts = run(
+        ImageStep.parse("short=30", "png"), {"jpg": Image.fromarray(smooth(60, 90)), "json": {"label": 3}}
+    )
+    assert decoded(made["png"]).size == (45, 30)
+    assert made["json"] == {"label": 3}
+    assert counts == {"image.encoded": 1}
+
+
+def test_nothing_asked_is_no_step():
+    assert ImageStep.parse() is None
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"resize": "256"}, "unknown resize '256'"),
+        ({"encode": "gif"}, "unknown codec 'gif'; choose one of jpg"),
+        ({"encode": {"jpg": "gif"}}, "unknown codec"),
+        ({"encode": {"json": "jpg"}}, "encode names 'json'"),
+        ({"encode": {"jpg": "webp"}, "keep": "jpg"}, "by both encode and keep"),
+        ({"resize": "short=3", "labels": "drop"}, "labels"),
+        ({"labels": "keep"}, "labels is for resize and encode"),
+        ({"image": "jpg"}, "image is for resize and encode"),
+        ({"first_frame": True}, "first_frame is for resize and encode"),
+        ({"resize": "short=3", "encode": "jxl"}, "jxl keeps a JPEG as it is"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(options, reason):
+    if options.get("encode") == "jxl":
+        pytest.importorskip("imagecodecs")
+    with pytest.raises(OptionError, match=reason):
+        ImageStep.parse(**options)
+
+
+def test_description_is_json_and_has_all_that_decides():
+    step = ImageStep.parse("cover=224x224:up", {"*": "jpg:q=80", "seg.png": "npy"}, keep="thumb.jpg", first_frame=True)
+    described = json.loads(json.dumps(step.describe()))
+    assert described["resize"] == "cover=224x224:up bicubic"
+    assert described["encode"]["codec"] == "jpg:q=80"
+    assert described["encode_fields"] == {"seg.png": {"codec": "npy"}}
+    assert (described["keep"], described["labels"], described["first_frame"]) == (["thumb.jpg"], "follow", True)
+    assert {"pillow", "jpg", "zlib", "lcms"} <= described["versions"].keys()
+    assert described != json.loads(json.dumps(ImageStep.parse("cover=224x224", "jpg:q=80").describe()))
+
+
+def test_a_missing_library_ends_the_run(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "imagecodecs", None)
+    with pytest.raises(MissingDependencyError, match=r"shardpack\[jxl\]"):
+        run(ImageStep.parse("short=3"), {"jxl": b"\xff\x0a..."})
