@@ -210,3 +210,17 @@ def resized(image: Any, target: Target, scale: int = 1) -> Any:
         return image.resize(size, method, box)
     deep = image.convert("F").resize(size, method, box)  # in 32 bits
     return Image.fromarray(np.clip(np.rint(np.asarray(deep)), 0, 65535).astype(np.uint16))
+
+
+def pil_copy(value: Any) -> Any:
+    """Return a PIL image, or an array that Pillow takes, as a PIL image of its own."""
+    from PIL import Image
+
+    return value.copy() if isinstance(value, Image.Image) else Image.fromarray(value)
+
+
+def max_pixels() -> float:
+    """Return how many pixels an image may have: Pillow's limit."""
+    from PIL import Image
+
+    return Image.MAX_IMAGE_PIXELS or float("inf")

@@ -12,7 +12,7 @@ from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.image_codec import ImageCodec
 from shardpack.codecs.jxl import pack_jpeg
 from shardpack.codecs.resize import MAX_SIDE, Resize, Target
-from shardpack.codecs.still_image import StillImage, resized
+from shardpack.codecs.still_image import StillImage, max_pixels, pil_copy, resized
 from shardpack.errors import SourceError
 from shardpack.write.transform import Counts
 
@@ -109,22 +109,17 @@ class ImageConversion:
         Raises:
             SourceError: It would become too large.
         """
-        from PIL import Image
-
         if self.resize is None:
             return Target.unchanged(height, width)
         target = self.resize.target(height, width)
-        most = Image.MAX_IMAGE_PIXELS or target.height * target.width
-        if target.height * target.width > most or max(target.height, target.width) > MAX_SIDE:
+        if target.height * target.width > max_pixels() or max(target.height, target.width) > MAX_SIDE:
             raise SourceError(
                 f"image would become {target.width} x {target.height} pixels by {self.resize}; choose another size"
             )
         return target
 
     def _from_pixels(self, name: str, value: Any, codec: ImageCodec | None, counts: Counts) -> Converted:
-        from PIL import Image
-
-        image = value.copy() if isinstance(value, Image.Image) else Image.fromarray(value)
+        image = pil_copy(value)
         geometry = Geometry(image.height, image.width, self._target(image.height, image.width))
         if codec is not None and codec.name == "jxl":
             raise SourceError("jxl is made of JPEGs, not of pixels; return bytes, or choose another codec")

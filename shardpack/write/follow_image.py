@@ -13,9 +13,9 @@ from shardpack.codecs.encode import encode_field
 from shardpack.codecs.field_types import kind_of, parse_json
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.image_codec import ImageCodec
+from shardpack.codecs.mask_image import load_mask, mask_image
 from shardpack.codecs.move_label import move_label
 from shardpack.codecs.resize import Resize
-from shardpack.codecs.still_image import StillImage
 from shardpack.errors import OptionError, SourceError
 
 Labels = Literal["follow", "keep"]
@@ -51,7 +51,7 @@ def move_mask(
     if kind_of(field) == "npy" or isinstance(value, np.ndarray):
         array, rebuilt = (view_npy(value) if is_payload else np.asarray(value)), None
     else:
-        rebuilt = _loaded(value)
+        rebuilt = load_mask(bytes(value)) if is_payload else value
         array = np.asarray(rebuilt)
     if array.ndim < 2:
         raise SourceError(f"field {field!r} is not a mask: an array of shape {array.shape}")
@@ -68,47 +68,16 @@ def move_mask(
         return field, value
     moved = geometry.move_mask(array)
     if codec is None and (rebuilt is None or not is_payload):
-        return field, encode_npy(moved) if is_payload else moved if rebuilt is None else _as_image(moved, rebuilt)
+        return field, encode_npy(moved) if is_payload else moved if rebuilt is None else mask_image(moved, rebuilt)
     codec = codec or ImageCodec("png")
     name = field if kind_of(field) == codec.name else f"{field.removesuffix(kind_of(field))}{codec.name}"
     if codec.name == "npy":
         return name, encode_npy(moved)
-    return name, codec.encode(_as_image(moved, rebuilt))
-
-
-def _loaded(value: Any) -> Any:
-    """Return a mask as a loaded PIL image whose pixels are numbers that PNG holds."""
-    if not isinstance(value, (bytes, bytearray, memoryview)):
-        return value
-    still = StillImage.open(bytes(value))
-    if still.is_animated:
-        raise SourceError("mask has several frames or pages; split it, or name its field with keep (--keep)")
-    if still.lost_bits:
-        raise SourceError(f"mask has {still.lost_bits} bits a channel, of which only 8 can be read; store it as npy")
-    still.opened.load()
-    return still.opened
-
-
-def _as_image(array: Any, like: Any) -> Any:
-    """Return an array as a PIL image with the palette of another."""
-    from PIL import Image
-
-    if array.dtype == np.int32:  # mode I: PNG holds 16 bits
-        if array.min(initial=0) < 0 or array.max(initial=0) > 65535:
-            raise SourceError("mask has numbers that a png cannot hold; encode it as npy (--encode FIELD=npy)")
-        array = array.astype(np.uint16)
-    if array.dtype == np.bool_:
-        return Image.fromarray(array.astype(np.uint8) * 255).convert("1", dither=Image.Dither.NONE)
-    image = Image.fromarray(array)
-    if getattr(like, "mode", "") == "P":
-        image.putpalette(like.getpalette("RGB"))
-        if "transparency" in like.info:
-            image.info["transparency"] = like.info["transparency"]
-    return image
+    return name, codec.encode(mask_image(moved, rebuilt))
 
 
 def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
-    """Return the label in a field that is no image, for the result: the very value if nothing in it changes.
+    """Return the label in a field beside the image, for the result: the very value if nothing in it changes.
 
     Raises:
         OptionError: It holds coordinates in a shape that cannot be moved.

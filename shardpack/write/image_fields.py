@@ -39,7 +39,7 @@ class ImageFields:
         """Return names that were given as one text, as several, or not at all.
 
         Raises:
-            OptionError: A name is not a text, is no image, or has two parts to play.
+            OptionError: A name is not a text, not that of an image, or has two parts to play.
         """
         found = cls(_names("image", image), _names("nearest", nearest), _names("keep", keep))
         for name in found.image:
@@ -104,7 +104,7 @@ def _has_palette(value: Any) -> bool:
         return getattr(value, "mode", "") == "P"
     try:
         return StillImage.open(value).has_palette
-    except Exception:  # noqa: BLE001 -- not an image: told where it is decoded
+    except Exception:  # noqa: BLE001 -- told where it is decoded
         return False
 
 
