@@ -19,8 +19,7 @@ from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_manifest import reload_manifest
-from shardpack.read.open_shards import open_shards
+from shardpack.read.open_dataset import open_shards, reload_manifest
 from shardpack.read.read_many import read_local, read_samples
 from shardpack.read.sample import Sample, SampleLocation
 from shardpack.read.selection import Selection

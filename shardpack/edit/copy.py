@@ -24,7 +24,7 @@ from shardpack.edit.join_locations import JoinedDataset, join_locations
 from shardpack.errors import OutputExistsError, ShardpackError, StorageError
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, is_packer_name, manifest_path, segment_path
 from shardpack.format.shard_info import ShardInfo
-from shardpack.read.open_manifest import load_manifest
+from shardpack.read.open_dataset import load_manifest
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress

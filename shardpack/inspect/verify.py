@@ -24,7 +24,7 @@ from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.header_scan import scan_headers
 from shardpack.inspect.problem import Problem, problem_of
 from shardpack.inspect.verify_metadata import Hashes, is_table_sound, verify_metadata
-from shardpack.read.open_shards import open_shards
+from shardpack.read.open_dataset import open_shards
 from shardpack.read.shard_checks import (
     check_length,
     checked_index,

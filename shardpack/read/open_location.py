@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from shardpack.errors import DatasetNotFoundError, OptionError
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.read.missing_dataset import missing_dataset
+from shardpack.read.open_dataset import missing_dataset
 from shardpack.storage.adapter import adapt, can_adapt
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store, with_cache

@@ -1,0 +1,174 @@
+"""Open the dataset in a store: read its manifest, open the stores of its tars and the cache of its shards.
+
+`open_location` comes before: it makes stores of what users write.
+"""
+
+from __future__ import annotations
+
+import os
+
+from shardpack.errors import (
+    CorruptManifestError,
+    CorruptShardError,
+    DatasetNotFoundError,
+    OptionError,
+    ShardNotFoundError,
+)
+from shardpack.format.checksum import crc32c
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name, manifest_path
+from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from shardpack.format.shard_info import MAX_COUNT
+from shardpack.read.shard_cache import CacheLimits, ShardCache
+from shardpack.runtime.arguments import as_integer
+from shardpack.storage.locations import LocationOptions, open_locations
+from shardpack.storage.protocols import Store
+
+
+def open_shards(
+    store: Store,
+    *,
+    verify: bool | None = None,
+    sidecars: Store | None = None,
+    generation: int | None = None,
+    options: LocationOptions | None = None,
+    limits: CacheLimits | None = None,
+) -> ShardCache:
+    """Return the shards of the dataset in a store, none of them open yet. Costs one read, of the manifest.
+
+    Args:
+        store: The store of the dataset's own folder.
+        verify: Whether to compare each payload with its checksum; None: as the store recommends.
+        sidecars: The store with the folder `.shardpack`, if that is not in `store`.
+        generation: Number of the generation; None for the newest.
+        options: How to read tars that are not in `store`.
+        limits: How much may be kept open.
+
+    Raises:
+        DatasetNotFoundError: The store has no manifest.
+        CorruptManifestError: The manifest is damaged.
+        UnsupportedVersionError: The manifest was written by a newer version of the format.
+        OptionError: This generation is not there, the manifest names a location that is not followed, or options
+            do not fit the location.
+    """
+    text, manifest = load_manifest(sidecars or store, generation)
+    stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)
+    return ShardCache(
+        stores,
+        manifest,
+        manifest_crc32c=crc32c(text),
+        verify=stores.checks_reads if verify is None else verify,
+        limits=limits,
+    )
+
+
+def load_manifest(store: Store, generation: int | None = None) -> tuple[bytes, Manifest]:
+    """Return the manifest of the dataset in a store, as bytes and parsed. Costs one read.
+
+    Args:
+        store: The store with the folder `.shardpack`.
+        generation: Number of the generation; None for the newest.
+
+    Raises:
+        DatasetNotFoundError: The store has no manifest.
+        OptionError: The store does not have this generation.
+        CorruptManifestError: The manifest is damaged.
+        UnsupportedVersionError: The manifest was written by a newer version of the format.
+    """
+    if generation is None:
+        return _load_newest(store)
+    generation, damage = as_integer("generation", generation, minimum=1, maximum=MAX_COUNT), None
+    if text := _read_generation(store, generation):
+        try:
+            kept = parse_manifest(text)
+            if kept.generation == generation:
+                return text, kept
+        except CorruptManifestError as error:
+            damage = error
+    text, newest = _load_newest(store)
+    if newest.generation != generation:
+        what = "no generation" if damage is None else "a damaged manifest of generation"
+        raise OptionError(
+            f"{store.location!r} has {what} {generation}; the newest is generation {newest.generation}, open that or "
+            "an earlier one"
+        ) from damage
+    return text, newest
+
+
+def _load_newest(store: Store) -> tuple[bytes, Manifest]:
+    try:
+        text = bytes(store.buffer(MANIFEST_PATH, max_bytes=MAX_MANIFEST_BYTES))
+    except CorruptShardError as error:
+        raise CorruptManifestError(error.args[0], path=MANIFEST_PATH) from error
+    except ShardNotFoundError as error:
+        if store.folder is not None:
+            raise missing_dataset(store.folder) from error
+        raise DatasetNotFoundError(
+            f"no dataset in {store.location!r}: {MANIFEST_PATH} is missing; "
+            'pack one with "shardpack pack", or index tars with "shardpack index"'
+        ) from error
+    return text, parse_manifest(text)
+
+
+def reload_manifest(store: Store, generation: int, checksum: int) -> Manifest:
+    """Return a manifest that was read before. Costs one read, or two if its generation is not the newest.
+
+    Args:
+        store: The store with the dataset's folder `.shardpack`.
+        generation: Number of the generation.
+        checksum: CRC32C of the manifest's file.
+
+    Raises:
+        OptionError: The store no longer has this manifest.
+    """
+    text, newest = _load_newest(store)
+    if crc32c(text) != checksum:
+        kept = _read_generation(store, generation)
+        if kept is None or crc32c(kept) != checksum:
+            raise OptionError(
+                f"the dataset at {store.location!r} has changed, and its generation {generation} as it was is not "
+                "kept there; open it again"
+            )
+        return parse_manifest(kept)
+    return newest
+
+
+def _read_generation(store: Store, generation: int) -> bytes | None:
+    try:
+        return bytes(store.buffer(manifest_path(generation), max_bytes=MAX_MANIFEST_BYTES))
+    except (ShardNotFoundError, CorruptShardError):
+        return None
+
+
+def missing_dataset(path: str) -> DatasetNotFoundError:
+    """Return the error for a local path that has no manifest: what is there instead, and the next command.
+
+    Costs a listing of the folder.
+    """
+    if not os.path.exists(path):
+        return DatasetNotFoundError(f"no such folder: {path!r}; check the path")
+    if not os.path.isdir(path):
+        return DatasetNotFoundError(
+            f"not a folder: {path!r}; open the folder that holds {MANIFEST_PATH}"
+            + (', or index the tar with "shardpack index"' if path.endswith(".tar") else "")
+        )
+    if os.path.isdir(os.path.join(path, WORK_FOLDER)):
+        # Imported only here: readers need not load what writers use.
+        from shardpack.commit.folder_target import FolderTarget
+        from shardpack.commit.lease import how_to_continue, unfinished_command
+
+        advice = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
+        return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {advice}")
+    tars = [name for name in os.listdir(path) if name.endswith((".tar", ".tar.zst"))]
+    pattern = os.path.join(path, "*.tar" if any(name.endswith(".tar") for name in tars) else "*.tar.zst")
+    if tars and all(map(is_packer_name, tars)):
+        return DatasetNotFoundError(
+            f"{path!r} holds {len(tars)} shard(s), but {MANIFEST_PATH} and their indexes are missing, as after a "
+            "copy that left them out; copy them as well, pass sidecars= where they are elsewhere, or make them anew: "
+            f'"shardpack index {pattern}"'
+        )
+    if tars:
+        return DatasetNotFoundError(
+            f"{path!r} holds {len(tars)} tar(s) without an index; make one with "
+            f'"shardpack index {pattern}", or open with index="memory"'
+        )
+    return DatasetNotFoundError(f'no dataset in {path!r}: it has no {MANIFEST_PATH}; make one with "shardpack pack"')
