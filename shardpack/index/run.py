@@ -23,6 +23,7 @@ from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.open import Writable, with_cache
+from shardpack.storage.overlay import OverlayStore
 from shardpack.storage.protocols import RangeReader, Store
 
 
@@ -192,7 +193,7 @@ def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, 
         _, files = build.encode()
         transaction.publish(files)
     objects = {name: bytes(memory.buffer(name)) for name in memory.names()}
-    return MemoryStore(objects, base=base or tar_set.store)
+    return OverlayStore(objects, base or tar_set.store)
 
 
 def _changed(before: Mapping[str, ShardInfo], after: Sequence[ShardInfo]) -> list[str]:

@@ -9,7 +9,7 @@ from shardpack.errors import CorruptShardError
 from shardpack.runtime.sizes import format_bytes
 from shardpack.storage.buffer_pool import PooledBuffer
 from shardpack.storage.coalesce import MergeLimits
-from shardpack.storage.protocols import Ranges, Version
+from shardpack.storage.protocols import Ranges, Store, Version
 from shardpack.storage.stats import ReadStats
 
 
@@ -72,6 +72,20 @@ class BaseStore:
 
     def close(self) -> None:
         """Do nothing: the store has no open resources."""
+
+
+class Wrapper(BaseStore):
+    """The part of a store that reads through another one and costs what that costs."""
+
+    def __init__(self, base: Store) -> None:
+        super().__init__(base.location)
+        self._base, self.stats = base, base.stats
+        self.remote, self.prefetch_depth = base.remote, base.prefetch_depth
+        self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
+
+    def close(self) -> None:
+        """Close the other store."""
+        self._base.close()
 
 
 def check_size(path: str, size: int, max_bytes: int | None) -> None:

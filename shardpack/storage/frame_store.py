@@ -18,7 +18,7 @@ import numpy as np
 
 from shardpack.errors import CorruptShardError
 from shardpack.format.frames import HOP_BYTES, Frames
-from shardpack.storage.base_store import BaseStore, raise_truncated
+from shardpack.storage.base_store import Wrapper, raise_truncated
 from shardpack.storage.coalesce import MergeLimits, coalesce
 from shardpack.storage.frame_decoder import FrameDecoder
 from shardpack.storage.protocols import Ranges, Store, Version
@@ -90,15 +90,13 @@ def _frame_numbers(path: str, frames: Frames, start: int, length: int) -> tuple[
     return frames.holding(start, length)
 
 
-class FrameStore(BaseStore):
+class FrameStore(Wrapper):
     """Shows the compressed shards of a store as plain tars. Safe in threads."""
 
     def __init__(self, base: Store, frames: Mapping[str, Frames], *, kept_bytes: int = KEPT_BYTES) -> None:
         """Read the shards of `base` whose frames are given by their names; a thread keeps up to `kept_bytes`."""
-        super().__init__(base.location)
-        self._base, self._frames, self._kept_bytes = base, frames, kept_bytes
-        self.stats, self.remote, self.prefetch_depth = base.stats, base.remote, base.prefetch_depth
-        self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
+        super().__init__(base)
+        self._frames, self._kept_bytes = frames, kept_bytes
         self._decoder = FrameDecoder()
         self._last = _Last()
 
@@ -237,4 +235,4 @@ class FrameStore(BaseStore):
 
     def close(self) -> None:
         self._last = _Last()
-        self._base.close()
+        super().close()

@@ -32,7 +32,7 @@ from shardpack.errors import ShardpackError
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.runtime.sizes import format_bytes
 from shardpack.runtime.threads import call_all
-from shardpack.storage.base_store import BaseStore, check_size
+from shardpack.storage.base_store import Wrapper, check_size
 from shardpack.storage.cache.cache_folder import CacheFolder
 from shardpack.storage.cache.entries import Entries
 from shardpack.storage.protocols import Ranges, Store, Version
@@ -43,7 +43,7 @@ _MAX_ASKED_AT_ONCE = 64
 _PAUSE_SECONDS = 60.0  # after an error of the disk, which may be repaired by then
 
 
-class CachedStore(BaseStore):
+class CachedStore(Wrapper):
     """A store with a cache on disk. Safe in threads and after fork; pickles as its base store and its settings.
 
     Many stores and processes may share the folder. `max_bytes` limits the whole folder, apart from what is being
@@ -60,10 +60,8 @@ class CachedStore(BaseStore):
             max_bytes: Limit of the cache.
             namespace: Distinguishes objects of the same URL, for example by the endpoint.
         """
-        super().__init__(base.location)
-        self.remote, self.prefetch_depth, self.stats = base.remote, base.prefetch_depth, base.stats
-        self.merge_limits, self.checks_reads = base.merge_limits, base.checks_reads
-        self._base, self._namespace = base, namespace
+        super().__init__(base)
+        self._namespace = namespace
         self._disk = CacheFolder(os.path.abspath(os.fspath(folder)), max_bytes)
         self._versions: dict[str, str] = {}  # names of versions in the cache; "" for an object that cannot be cached
         self._objects: dict[str, Entries] = {}
@@ -125,10 +123,6 @@ class CachedStore(BaseStore):
         content = self._base.buffer(path, max_bytes=max_bytes)
         self._keep(path, [(0, content)])
         return content
-
-    def close(self) -> None:
-        """Close the base store; the cache has no open resources."""
-        self._base.close()
 
     # Versions
 
