@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shardpack.errors import OnError, OptionError
@@ -109,6 +109,12 @@ def pack(
     threads_per_job: int | None = None,
     allow_locations: bool | Sequence[str] = False,
     part: str | None = None,
+    transform: Callable[[dict[str, Any]], Any] | None = None,
+    transform_version: str | None = None,
+    decode: bool | Sequence[str] = False,
+    fields: Sequence[str] | None = None,
+    rename_field: Mapping[str, str] | None = None,
+    sample_timeout: float | None = None,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -125,7 +131,9 @@ def pack(
         max_shard_bytes: Hard cap on a finished tar: a number of bytes, or like "256MiB".
         max_shard_samples: Cap on the samples per shard; the cap that is reached first applies.
         allow_oversized: Give a sample beyond the cap its own shard, instead of raising an error.
-        jobs: Number of worker processes; None: one per core, at most one per shard. Not for an iterable.
+        jobs: Number of worker processes; None: one per core, at most one per shard. An iterable is iterated by this
+            process: only its samples' transform and encoding are work for others, and only if `jobs` or a transform
+            asks for that.
         shuffle_seed: Pack in a random order drawn from this seed; None keeps the order of the source.
         check_images: "signature" checks the first bytes of each image, "decode" decodes each image.
         on_error: "raise", or "skip" to leave out samples with problems; they are listed in the
@@ -146,8 +154,8 @@ def pack(
             (samples) and "pack" (bytes); a total of 0 is unknown.
         compress: What is compressed with zstd. `{"shards": "zstd:3"}` writes `shard-000000.tar.zst`, which `zstd -d`
             and `tar --zstd` read, and of which single samples can be read; the caps then apply to the tars before
-            compression, and the same bytes come out of the same version of libzstd only. Of an iterable also fields,
-            as for `ShardWriter`: `{"json": "zstd:9"}`.
+            compression, and the same bytes come out of the same version of libzstd only. `{"json": "zstd:9"}` stores
+            each field `json` as `json.zst`.
         frame_bytes: How much of a tar is compressed together, at least: by default "16KiB". A larger value saves more;
             a sample is read together with its frame.
         threads_per_job: In how many threads BLAS, OpenMP and OpenCV compute in each worker process; by default 1, as
@@ -156,6 +164,20 @@ def pack(
         part: "2/4" makes the second quarter of the shards, so that four machines that share nothing but source and
             target pack one dataset: the part that finishes last publishes it. Names, sizes and times of the source's
             files must be the same for all parts. Any part may be repeated. Not for an iterable.
+        transform: A function of the user that each sample passes through, in other processes. It gets a dict of the
+            fields as bytes, with the key as `"__key__"` and as `"__seed__"` a number below 2**32 that depends on the
+            key and `shuffle_seed` alone, and returns fields: bytes, or values that `ShardWriter.write` takes. None
+            drops the sample; a list makes several, called `key-0`, `key-1`, ... unless they have a `"__key__"` of
+            their own.
+            One that raises an error, hangs or ends its process names the sample, and follows `on_error`. Shards are
+            then called `shard-000012-00.tar`: chunk 12 of the source, its first shard.
+        transform_version: Text that stands for what the function does; by default a hash of its source and of what
+            that uses. A run continues only one with the same.
+        decode: Names of the fields that the function gets decoded, as `Sample.decode` does; True for all that can be.
+            What comes back as it was is not encoded again.
+        fields: Which fields are packed; by default all.
+        rename_field: Old name -> new name of fields.
+        sample_timeout: Seconds that the transform of a sample may take; by default any time.
 
     Returns:
         What was packed, and which samples were left out.
@@ -205,6 +227,12 @@ def pack(
             frame_bytes=frame_bytes,
             threads_per_job=threads_per_job,
             part=part,
+            transform=transform,
+            transform_version=transform_version,
+            decode=decode,
+            fields=fields,
+            rename_field=rename_field,
+            sample_timeout=sample_timeout,
         ),
     )
 

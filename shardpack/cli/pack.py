@@ -105,13 +105,33 @@ class _Pack(click.Command):
     multiple=True,
     callback=lambda _context, _option, values: _as_mapping(values),
     metavar="WHAT=CODEC",
-    help="Compress: shards=zstd:3 makes .tar.zst files of which single samples can be read.",
+    help="Compress: shards=zstd:3 makes .tar.zst files of which single samples can be read, json=zstd:9 stores each "
+    "field json as json.zst.",
 )
 @click.option(
     "--frame-bytes",
     type=size,
     metavar="SIZE",
     help="How much of a compressed shard is compressed together, at least; a sample is read with its frame.  [16KiB]",
+)
+@click.option(
+    "--fields",
+    callback=lambda _context, _option, value: value and [name.strip() for name in value.split(",")],
+    metavar="NAMES",
+    help="Pack only these fields: jpg,json.",
+)
+@click.option(
+    "--rename-field",
+    multiple=True,
+    callback=lambda _context, _option, values: _as_mapping(values, "OLD=NEW, each OLD once, such as png=seg.png"),
+    metavar="OLD=NEW",
+    help="Pack a field under another name.",
+)
+@click.option(
+    "--sample-timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="End the work on a sample that takes longer; it then follows --on-error.",
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
@@ -153,15 +173,17 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
         _show(report)
 
 
-def _as_mapping(values: Sequence[str]) -> dict[str, str] | None:
+def _as_mapping(
+    values: Sequence[str], expected: str = "WHAT=CODEC, each WHAT once, such as shards=zstd:3"
+) -> dict[str, str] | None:
     """Return what "shards=zstd:3" and the like say; None if nothing is said."""
-    compress = {}
+    found = {}
     for value in values:
-        what, equals, codec = value.partition("=")
-        if not (what and equals and codec) or what in compress:
-            raise click.BadParameter(f"{value!r} is not WHAT=CODEC, each WHAT once, such as shards=zstd:3")
-        compress[what] = codec
-    return compress or None
+        what, equals, rest = value.partition("=")
+        if not (what and equals and rest) or what in found:
+            raise click.BadParameter(f"{value!r} is not {expected}")
+        found[what] = rest
+    return found or None
 
 
 _SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})

@@ -8,35 +8,35 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
 
-from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.threads import Threads
 
 # Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
 # way to a bucket take local disk space.
 DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD = 4, 1
 
-Deliver = Callable[[ShardInfo, str], None]
+Delivered = TypeVar("Delivered")  # a shard, or the shards of a chunk
 
 
-class DeliveryQueue:
-    """Delivers finished shards in threads, and bounds the shards that are made or delivered at once to `max_shards`.
+class DeliveryQueue(Generic[Delivered]):
+    """Delivers what is finished in threads, and bounds what is made or delivered at once to `max_shards`.
 
     A `Backpressure` and a context manager: leaving it waits for the running deliveries. Threads start with the first
     shard.
     """
 
-    def __init__(self, deliver: Deliver, *, max_shards: int) -> None:
-        """Deliver with `deliver(info, input_digest)`, which is called in threads and deletes the local files."""
+    def __init__(self, deliver: Callable[[Delivered, str], None], *, max_shards: int) -> None:
+        """Deliver with `deliver(shard, input_digest)`, which is called in threads and deletes the local files."""
         self._deliver = deliver
         self._changed = threading.Condition()
         self._free = self._max_shards = max_shards
         self._closed = False
         self._submitted = self._returned = 0
-        self._outcomes: queue.SimpleQueue[tuple[ShardInfo, BaseException | None]] = queue.SimpleQueue()
+        self._outcomes: queue.SimpleQueue[tuple[Delivered, BaseException | None]] = queue.SimpleQueue()
         self._threads: Threads | None = None
 
-    def __enter__(self) -> DeliveryQueue:
+    def __enter__(self) -> DeliveryQueue[Delivered]:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -63,36 +63,36 @@ class DeliveryQueue:
             self._closed = True
             self._changed.notify_all()
 
-    def submit(self, info: ShardInfo, input_digest: str) -> None:
+    def submit(self, shard: Delivered, input_digest: str) -> None:
         """Start delivering a shard that was made after an `acquire`; returns immediately."""
         if self._threads is None:
             self._threads = Threads(self._max_shards, purpose="deliver")
         self._submitted += 1
-        self._threads.start(self._run, info, input_digest)
+        self._threads.start(self._run, shard, input_digest)
 
-    def _run(self, info: ShardInfo, input_digest: str) -> None:
+    def _run(self, shard: Delivered, input_digest: str) -> None:
         failure: BaseException | None = None
         try:
-            self._deliver(info, input_digest)
+            self._deliver(shard, input_digest)
         except BaseException as error:  # noqa: BLE001 - raised in `_next`
             failure = error
-        self._outcomes.put((info, failure))
+        self._outcomes.put((shard, failure))
         with self._changed:
             self._free += 1
             self._changed.notify()
 
-    def poll(self) -> list[ShardInfo]:
+    def poll(self) -> list[Delivered]:
         """Return the shards that arrived since the last call; raises the error of a failed delivery."""
         return [self._next() for _ in range(self._outcomes.qsize())]
 
-    def drain(self) -> Iterator[ShardInfo]:
+    def drain(self) -> Iterator[Delivered]:
         """Yield each remaining shard as it arrives; raises as `poll`."""
         while self._returned < self._submitted:
             yield self._next()
 
-    def _next(self) -> ShardInfo:
-        info, failure = self._outcomes.get()
+    def _next(self) -> Delivered:
+        shard, failure = self._outcomes.get()
         self._returned += 1
         if failure is not None:
             raise failure
-        return info
+        return shard

@@ -2,7 +2,8 @@
 
 OUT/.shardpack/tmp/shard-000003.tar.done.json    {"input": "9f0c...", "by": "5f3a...", "shard": {"name": ...}}
 OUT/.shardpack/tmp/parts/shard-...done.json      the same, of a run whose parts several processes make
-OUT/.shardpack/run.json                          {"run": "77ab..."}: digest of the whole run; deleted last
+OUT/.shardpack/tmp/<note>.json                   what the command notes for itself: its plan, for example
+OUT/.shardpack/run.json                          {"run": "77ab...", "totals": {}}: digest of the whole run; deleted last
 
 An entry counts only if its input digest equals that of the current run, so that no shard made from other input is
 reused. The journal holds digests and shards only: no location, no option, no secret.
@@ -102,9 +103,27 @@ class Journal:
             pass  # a killed run may leave an incomplete entry
         return None
 
-    def write_run_digest(self, run_digest: str) -> None:
-        """Record the digest of this run's input and options; call before writing the manifest."""
-        self._target.put(RUN_PATH, [json.dumps({"run": run_digest}).encode()])
+    def put_note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a JSON value under a name in the work folder. Safe in threads."""
+        self._target.put_unsynced(f"{WORK_FOLDER}/{name}.json", json.dumps(value).encode())
+
+    def note(self, name: str) -> Mapping[str, Any] | None:
+        """Return a value that this or an earlier run has put there; None if it is missing or incomplete."""
+        with suppress(ValueError):
+            value = json.loads(self._target.read(f"{WORK_FOLDER}/{name}.json") or b"")
+            return value if isinstance(value, dict) else None
+        return None
+
+    def write_run_digest(self, run_digest: str, totals: Mapping[str, Any] | None = None) -> None:
+        """Record the digest of this run's input and options, and its totals; call before writing the manifest."""
+        self._target.put(RUN_PATH, [json.dumps({"run": run_digest, "totals": dict(totals or {})}).encode()])
+
+    def run_totals(self) -> Mapping[str, Any]:
+        """Return the totals beside `run_digest`."""
+        try:
+            return dict(json.loads(self._target.read(RUN_PATH) or b"")["totals"])
+        except (ValueError, KeyError, TypeError):
+            return {}
 
     def run_digest(self) -> str | None:
         """Return the digest of the run that was about to publish, or None if no run got that far."""

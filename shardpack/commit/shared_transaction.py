@@ -200,7 +200,7 @@ class SharedTransaction:
             finally:
                 self.scratch.delete([info.name, info.index_path])
 
-    def delivery_queue(self, jobs: int) -> DeliveryQueue:
+    def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]:
         """Return a queue that delivers shards in threads while `jobs` others are being made."""
         deliveries = DELIVERIES_BY_MOVE if self._target.moves_files else DELIVERIES_BY_UPLOAD
         return DeliveryQueue(self.deliver, max_shards=jobs + deliveries)

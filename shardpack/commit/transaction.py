@@ -18,12 +18,12 @@ again without loss. `run.json` is written before the manifest and deleted last.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, DeliveryQueue
+from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, Delivered, DeliveryQueue
 from shardpack.commit.journal import Entry, Journal, entry_name
 from shardpack.commit.lease import Command, acquire, how_to_continue
 from shardpack.commit.open_target import check_writable, files_to_replace, has_manifest, is_manifest
@@ -54,6 +54,7 @@ class Transaction:
     Attributes:
         complete: The dataset is already published: a run with the same digest was killed before it could
             clean up. Nothing is left to do.
+        totals: What that run passed to `publish`; empty unless it is complete.
     """
 
     @classmethod
@@ -106,6 +107,7 @@ class Transaction:
         self._new_indexes: list[str] = []
         self._is_lost = False
         self.complete = False
+        self.totals: Mapping[str, Any] = {}
         with self._write_errors():
             self._lease = acquire(target, command)
             try:
@@ -145,6 +147,7 @@ class Transaction:
             earlier = self._journal.run_digest()
             self.complete = earlier is not None and self._run_digest is not None and earlier == self._run_digest()
             if self.complete:
+                self.totals = self._journal.run_totals()
                 self._end()
                 return
             self._delete_dataset(force=force)
@@ -212,10 +215,25 @@ class Transaction:
                 if files is None:
                     self.scratch.delete([info.name, info.index_path])
 
-    def delivery_queue(self, jobs: int) -> DeliveryQueue:
+    def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]:
         """Return a queue that delivers shards in threads while `jobs` others are being made."""
+        return self.queue_for(self.deliver, jobs)
+
+    def queue_for(self, deliver: Callable[[Delivered, str], None], jobs: int) -> DeliveryQueue[Delivered]:
+        """Return a queue that delivers with this function, which calls `deliver` once for each shard."""
         deliveries = DELIVERIES_BY_MOVE if self._target.moves_files else DELIVERIES_BY_UPLOAD
-        return DeliveryQueue(self.deliver, max_shards=jobs + deliveries)
+        return DeliveryQueue(deliver, max_shards=jobs + deliveries)
+
+    # Notes: JSON values that the same command needs when it continues
+
+    def note(self, name: str) -> Mapping[str, Any] | None:
+        """Return a note of an earlier run, or None."""
+        return self._journal.note(name)
+
+    def put_note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a note in the work folder, which goes when the dataset is complete. Safe in threads."""
+        self._check_lease()
+        self._journal.put_note(name, value)
 
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
         """Write the index of a tar of the user's, then its journal entry. Safe in threads.
@@ -243,12 +261,13 @@ class Transaction:
         self._check_lease()
         self._target.put(name, parts)
 
-    def publish(self, files: Sequence[tuple[str, Iterable[Any]]]) -> None:
+    def publish(self, files: Sequence[tuple[str, Iterable[Any]]], *, totals: Mapping[str, Any] | None = None) -> None:
         """Write the files that describe the whole dataset, and end the transaction.
 
         Args:
             files: (name, parts) in the order of writing, as `encode_dataset` returns them. The manifest
                 comes last, twice: under the name of its generation, then under its own.
+            totals: JSON values that the same command reports if this run is killed before it could clean up.
         """
         with self._write_errors():
             self._check_lease()
@@ -261,7 +280,7 @@ class Transaction:
             self._check_lease()
             self._new_indexes.clear()  # from here on they belong to the dataset
             self._commit(own_name, b"".join(text))
-            self._journal.write_run_digest("" if self._run_digest is None else self._run_digest())
+            self._journal.write_run_digest("" if self._run_digest is None else self._run_digest(), totals)
             self._target.fsync()
             self.put(manifest_name, manifest_parts)
             self._target.delete(unnamed)

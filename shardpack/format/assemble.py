@@ -23,7 +23,7 @@ from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path,
 from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, Parent, TableSegment, encode_manifest
 from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, check_field_names, encode_index, key_columns
-from shardpack.format.shard_info import ShardInfo, repeated_name
+from shardpack.format.shard_info import ShardInfo, repeated_name, samples_per_field
 from shardpack.format.shard_table_writer import encode_shard_table
 
 Parts = Sequence[bytes | memoryview]  # consecutive parts of one file
@@ -165,7 +165,7 @@ def encode_dataset(
         num_samples=sum(info.num_samples for info in shards),
         num_bytes=sum(info.num_bytes for info in shards),
         num_shards=len(shards),
-        samples_per_field=_totals(shards),
+        samples_per_field=samples_per_field(shards),
         locations=tuple(locations),
         table_segments=tuple(table),
         key_segments=tuple(keys),
@@ -191,14 +191,6 @@ def encode_table(shards: Sequence[ShardInfo], *, generation: int) -> tuple[Table
 def recorded_options(**options: Any) -> dict[str, Any]:
     """Return the manifest's record of how a dataset was packed: the options that are not None."""
     return {"shardpack": __version__, "options": {k: v for k, v in options.items() if v is not None}}
-
-
-def _totals(shards: Sequence[ShardInfo]) -> dict[str, int]:
-    totals: dict[str, int] = {}
-    for info in shards:
-        for name, count in info.samples_per_field.items():
-            totals[name] = totals.get(name, 0) + count
-    return dict(sorted(totals.items()))
 
 
 def _segment(

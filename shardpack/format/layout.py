@@ -13,16 +13,20 @@ MANIFEST_PATH = f"{FOLDER}/manifest.json"
 REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
 RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all unfinished work is removed
 
-_PACKED_SHARD = re.compile(r"shard-\d{6,}\.tar(?:\.zst)?", re.ASCII)
+_PACKED_SHARD = re.compile(r"shard-\d{6,}(?:-\d{2,})?\.tar(?:\.zst)?", re.ASCII)
 _SIDECAR = re.compile(
     rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
     re.ASCII,
 )
 
 
-def shard_name(number: int, *, compressed: bool = False) -> str:
-    """Return the name of a packed shard; shards are numbered consecutively from 0."""
-    return f"shard-{number:06d}.tar{'.zst' * compressed}"
+def shard_name(number: int, of_chunk: int | None = None, *, compressed: bool = False) -> str:
+    """Return the name of a packed shard; shards are numbered consecutively from 0.
+
+    So are chunks, and within each of them its shards: then `number` is that of the chunk.
+    """
+    within = "" if of_chunk is None else f"-{of_chunk:02d}"
+    return f"shard-{number:06d}{within}.tar{'.zst' * compressed}"
 
 
 def is_packer_name(name: str) -> bool:

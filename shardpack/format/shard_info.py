@@ -50,6 +50,15 @@ def repeated_name(shards: Iterable[ShardInfo]) -> str | None:
     return None
 
 
+def samples_per_field(infos: Iterable[ShardInfo]) -> dict[str, int]:
+    """Return how many samples of all these shards have each field, sorted by field."""
+    totals: dict[str, int] = {}
+    for info in infos:
+        for name, count in info.samples_per_field.items():
+            totals[name] = totals.get(name, 0) + count
+    return dict(sorted(totals.items()))
+
+
 def record_of(info: ShardInfo) -> dict[str, Any]:
     """Return a shard as a JSON object, with checksums in hexadecimal."""
     record = asdict(info)

@@ -45,6 +45,7 @@ class Engine(Protocol):
         *,
         backpressure: Backpressure | None = None,
         advance: TaskAdvance | None = None,
+        in_order: bool = False,
     ) -> Results[Result]:
         """Return an iterator of (task number, result), in the order in which tasks finish.
 
@@ -56,6 +57,7 @@ class Engine(Protocol):
             tasks: Drawn in the caller's thread, a few ahead of the results, so they need not all exist at once.
             backpressure: Acquired before each task starts.
             advance: Receives what tasks report, in the caller's thread and before their results.
+            in_order: Yield results in the order of the tasks; no more tasks than otherwise are drawn ahead.
         """
         ...
 
@@ -72,6 +74,7 @@ class InProcess:
         *,
         backpressure: Backpressure | None = None,
         advance: TaskAdvance | None = None,
+        in_order: bool = False,  # noqa: ARG002 - it is the only order
     ) -> Results[Any]:
         """Yield (task number, result) in the order of the tasks; see `Engine.map`."""
         for number, task in enumerate(tasks):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from itertools import groupby
+from itertools import accumulate, groupby, pairwise
 
 import numpy as np
 
 from shardpack.errors import CorruptShardError, SourceError
+from shardpack.format.checksum import crc32c
 from shardpack.sources.listing import Listing, Payload, Reference
 
 
@@ -70,6 +71,30 @@ def _read_ranges(listing: Listing, payloads: Sequence[Payload], views: Sequence[
         contents = listing.stores[store].get_ranges(path, starts=starts, lengths=lengths)
         for (_, view), data in zip(ranges, contents, strict=True):
             view[:] = data
+
+
+def read_samples(listing: Listing, first: int, stop: int) -> list[tuple[str, dict[str, bytes]]]:
+    """Return (key, field -> payload) of the samples `first <= i < stop`, in order.
+
+    Raises:
+        CorruptShardError: A checksum differs from that of the source.
+        SourceError, ShardpackError: As `read_into`.
+    """
+    start = listing.start[first : stop + 1].tolist()
+    a, b = start[0], start[-1]
+    sizes = listing.size[a:b].tolist()
+    memory = memoryview(bytearray(sum(sizes)))
+    ends = list(accumulate(sizes, initial=0))
+    views = [memory[begin:end] for begin, end in pairwise(ends)]
+    read_into(listing, a, views)
+    if listing.crc32c is not None:
+        check_payloads(listing, a, [crc32c(view) for view in views])
+    names = [listing.fields[code] for code in listing.field_code[a:b].tolist()]
+    payloads = [bytes(view) for view in views]
+    return [
+        (key, dict(zip(names[i - a : j - a], payloads[i - a : j - a], strict=True)))
+        for key, i, j in zip(listing.keys[first:stop], start, start[1:], strict=False)
+    ]
 
 
 def check_payloads(listing: Listing, first: int, checksums: Sequence[int]) -> None:

@@ -15,7 +15,9 @@ from functools import partial
 from typing import Any
 
 from shardpack.commit.open_target import check_writable, target_of
+from shardpack.commit.target import Target
 from shardpack.errors import OptionError
+from shardpack.format.shard_info import samples_per_field
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import Engine
 from shardpack.runtime.processes import start_workers
@@ -26,7 +28,7 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
-from shardpack.write.compress_fields import SHARDS
+from shardpack.write.chunk_plan import ChunkRecipe
 from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.part import Part, parse_part
@@ -43,12 +45,6 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
     Raises:
         OptionError: The source is something else, or an option does not fit it.
     """
-    if {*(request.compress or ())} - {SHARDS} and isinstance(source, (str, os.PathLike, Listable)):
-        raise OptionError(
-            f"compress is for an iterable, but for {SHARDS!r}, because the sizes of compressed fields are not known "
-            "when the shards of a folder or dataset are planned; write samples with ShardWriter(compress=...), or "
-            "pack an iterable of (key, fields), such as ds.stream()"
-        )
     if isinstance(source, (str, os.PathLike)):
         return _pack_listed(FolderSource(source, request.layout, request.annotations), out, request)
     if isinstance(source, Listable):
@@ -89,28 +85,76 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         if request.jobs is None and (request.check_images is not None or not request.dry_run):
             jobs = worthwhile_jobs(listed.listing, request.limits, part)
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
-        plan = plan_shards(_listing_to_pack(listed, request, packing_engine), request.limits, request.compression)
-        packed = None
-        if not request.dry_run:
-            packed = (pack_plan if part is None else partial(pack_part, part=part))(
-                plan,
-                target,
-                request,
-                recorded=request.recorded(listed.layout),
-                rejected=listed.problems.rejected,
-                engine=packing_engine,
-            )
+        listing = _listing_to_pack(listed, request, packing_engine)
+        pack = _pack_chunked if request.steps.change_payloads else partial(_pack_planned, part=part)
+        totals = pack(listing, listed, target, request, packing_engine)
     return PackReport(
-        **_totals(plan, packed),
         out=target.location,
         layout=listed.layout,
-        classes=plan.listing.classes,
-        by_class=plan.listing.by_class and request.shuffle_seed is None,
-        rejected=tuple(listed.problems.rejected),
+        classes=listing.classes,
+        by_class=listing.by_class and request.shuffle_seed is None,
         left_out=dict(listed.problems.left_out),
         seconds=time.perf_counter() - began,
         dry_run=request.dry_run,
+        source_bytes=int(listing.size.sum()),
+        source_samples=listing.num_samples,
+        **totals,
     )
+
+
+def _pack_planned(
+    listing: Listing, listed: Listed, target: Target, request: PackRequest, engine: Engine, *, part: Part | None
+) -> dict[str, Any]:
+    """Pack payloads as they are: each shard is known before the first is written. Returns totals for the report."""
+    plan = plan_shards(listing, request.limits, request.compression)
+    packed = None
+    if not request.dry_run:
+        packed = (pack_plan if part is None else partial(pack_part, part=part))(
+            plan,
+            target,
+            request,
+            recorded=request.recorded(listed.layout),
+            rejected=listed.problems.rejected,
+            engine=engine,
+        )
+    return {**_totals(plan, packed), "rejected": tuple(listed.problems.rejected)}
+
+
+def _pack_chunked(
+    listing: Listing, listed: Listed, target: Target, request: PackRequest, engine: Engine
+) -> dict[str, Any]:
+    """Pack payloads that change on the way: the chunks are known before. Returns totals for the report."""
+    from shardpack.write.chunked_run import estimate, pack_chunks  # what plain packing does not need
+
+    steps = request.steps
+    recipe = ChunkRecipe(
+        steps.application(), request.limits, request.compression, request.on_error, versions=steps.versions()
+    )
+    if request.dry_run:
+        return {**estimate(listing, recipe, engine), "rejected": tuple(listed.problems.rejected)}
+    packed = pack_chunks(
+        listing,
+        recipe,
+        target,
+        request,
+        recorded=request.recorded(listed.layout),
+        rejected=listed.problems.rejected,
+        engine=engine,
+    )
+    tally, lengths = packed.tally, [info.num_bytes for info in packed.shards]
+    return {
+        "num_samples": sum(info.num_samples for info in packed.shards),
+        "num_shards": len(packed.shards),
+        "num_bytes": sum(lengths),
+        "tar_bytes": tally.tar_bytes,
+        "payload_bytes": tally.payload_bytes,
+        "largest_shard_bytes": max(lengths),
+        "resumed_shards": packed.resumed_shards,
+        "samples_per_field": samples_per_field(packed.shards),
+        "dropped": tally.dropped,
+        "counts": tally.counts,
+        "rejected": (*listed.problems.rejected, *tally.rejected),
+    }
 
 
 def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Listing:
@@ -120,6 +164,10 @@ def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Li
         if listing.classes is not None:
             raise OptionError("the source has classes of its own; leave out classes, or pack samples from code")
         listing = replace(listing, classes=tuple(request.classes))
+    if request.steps.select is not None and not request.steps.change_payloads:
+        listing = request.steps.select.of_listing(listing, listed.problems)
+        if request.on_error == "raise":
+            listed.problems.raise_if_any()
     if request.check_images is not None:
         listing = check_images(
             listing,

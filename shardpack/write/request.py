@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, get_args
 
@@ -17,6 +17,8 @@ from shardpack.sources.image_check import ImageCheck
 from shardpack.write.part import parse_part
 from shardpack.write.shard_compression import ShardCompression, recorded_compression, shard_compression
 from shardpack.write.sharding import ShardLimits
+from shardpack.write.steps import PackSteps
+from shardpack.write.user_transform import Decode
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,6 +49,13 @@ class PackRequest:
     frame_bytes: int | str | None = None
     threads_per_job: int | None = None
     part: str | None = None
+    transform: Callable[..., Any] | None = None
+    transform_version: str | None = None
+    decode: Decode = False
+    fields: Sequence[str] | None = None
+    rename_field: Mapping[str, str] | None = None
+    sample_timeout: float | None = None
+    steps: PackSteps = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_shard_bytes", self.limits.max_bytes)
@@ -68,6 +77,19 @@ class PackRequest:
             raise OptionError(f'compress is {self.compress!r}; expected a mapping such as {{"shards": "zstd:3"}}')
         if (compression := self.compression) is not None:
             compression.versions()  # raises where the package is missing
+        steps = PackSteps.of(
+            transform=self.transform,
+            transform_version=self.transform_version,
+            decode=self.decode,
+            fields=self.fields,
+            rename_field=self.rename_field,
+            compress=self.compress,
+            sample_timeout=self.sample_timeout,
+            seed=self.shuffle_seed,
+        )
+        object.__setattr__(self, "steps", steps)
+        if self.part is not None and steps.change_payloads:
+            raise OptionError("part is for payloads that are packed as they are; leave it out, or pack with more jobs")
         one_of("check_images", self.check_images, (*get_args(ImageCheck), None))
         one_of("on_error", self.on_error, get_args(OnError))
         one_of("layout", self.layout, get_args(Layout))
@@ -84,7 +106,8 @@ class PackRequest:
 
     def recorded(self, layout: str) -> dict[str, Any]:
         """Return the options that determine the output, for the manifest; `layout` is the one that was found."""
-        compression = self.compression
+        compression, steps = self.compression, self.steps
+        of_shards = {} if compression is None else compression.versions()
         return recorded_options(
             layout=layout,
             max_shard_bytes=self.max_shard_bytes,
@@ -94,9 +117,10 @@ class PackRequest:
             check_images=self.check_images,
             on_error=self.on_error,
             rename_keys=self.rename_keys or None,
-            compress=recorded_compression(compression) or None,
+            compress={**(steps.compress.recorded() or {}), **recorded_compression(compression)} or None,
             frame_bytes=None if compression is None else compression.frame_bytes,
-            versions=None if compression is None else compression.versions(),
+            versions={**steps.compress.versions(), **of_shards} or None,
+            **steps.recorded(),
         )
 
     def refuse_but_for(self, kind: str, **usual: Any) -> None:
@@ -120,7 +144,8 @@ class PackReport:
 
     Attributes:
         out: The dataset's folder, or its URL without secrets.
-        num_samples, num_shards: Counts.
+        num_samples, num_shards: Counts; with `dry_run`, estimated if payloads change while they are packed, as are the
+            lengths.
         num_bytes: Total length of the shards; with `dry_run`, before they are compressed.
         payload_bytes: Total length of the payloads; the rest of `tar_bytes` is headers, padding and end blocks.
         largest_shard_bytes: Length of the longest shard.
@@ -136,6 +161,9 @@ class PackReport:
         left_out: Reason -> number of files that belong to no sample.
         seconds: Wall time.
         dry_run: Whether nothing was written.
+        source_samples, source_bytes: How many samples the source has, and the length of their payloads there.
+        dropped: How many of them the transform dropped.
+        counts: What the steps counted, such as "encoded.json" -> values that the transform returned in a field.
     """
 
     out: str
@@ -155,6 +183,10 @@ class PackReport:
     dry_run: bool = False
     tar_bytes: int = 0
     missing_shards: int = 0
+    source_samples: int = 0
+    source_bytes: int = 0
+    dropped: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def overhead_bytes(self) -> int:

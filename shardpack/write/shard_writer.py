@@ -13,13 +13,11 @@ from shardpack.codecs.encode import versions_for
 from shardpack.commit.lease import how_to_continue
 from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
-from shardpack.errors import InvalidKeyError, OptionError, SourceError, StorageError
+from shardpack.errors import InvalidKeyError, OptionError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.layout import shard_name
 from shardpack.format.manifest import Manifest
-from shardpack.format.naming import PLAIN_KEY, check_key
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
@@ -27,10 +25,10 @@ from shardpack.storage.open import Writable, as_writable
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.request import as_classes
-from shardpack.write.sample_shape import SampleShape, shape_of
 from shardpack.write.shard_assembler import Chunk
 from shardpack.write.shard_compression import recorded_compression, shard_compression
 from shardpack.write.shard_in_progress import ShardInProgress
+from shardpack.write.shard_series import ShardSeries
 from shardpack.write.sharding import ShardLimits
 from shardpack.write.transform import ENCODED, Counts, Pipeline, RenameKeys, Step
 
@@ -95,7 +93,6 @@ class ShardWriter:
             StorageError: The folder or bucket cannot be written.
         """
         self._limits = ShardLimits(parse_bytes(max_shard_bytes), max_shard_samples, allow_oversized)
-        self._room = self._limits.max_bytes - len(END_OF_ARCHIVE)
         self._rename_keys = rename_keys
         self._compress = CompressFields.parse(compress)
         steps: list[Step] = [RenameKeys()] if rename_keys else []
@@ -108,8 +105,13 @@ class ShardWriter:
         self._compression = shard_compression(compress, frame_bytes)
         self._chunk = Chunk()
         self._shards: list[ShardInfo] = []
-        self._shapes: dict[tuple[Any, ...], SampleShape] = {}
-        self._open: ShardInProgress | None = None
+        self._series = ShardSeries(
+            self._limits,
+            chunk_bytes=self._chunk.num_bytes,
+            start=self._start_shard,
+            flush=self._flush_shard,
+            finish=self._finish_shard,
+        )
         self._num_shards = self._num_finished = self._finished_payload_bytes = 0
         self._finisher = Threads(1, purpose="finish")
         self._finishing: Future[ShardInfo] | None = None
@@ -142,12 +144,12 @@ class ShardWriter:
     @property
     def num_samples(self) -> int:
         """Number of samples written so far."""
-        return self._num_finished + (len(self._open.keys) if self._open else 0)
+        return self._num_finished + (len(shard.keys) if (shard := self._series.open) else 0)
 
     @property
     def payload_bytes(self) -> int:
         """Total length of the payloads written so far."""
-        return self._finished_payload_bytes + (self._open.payload_bytes if self._open else 0)
+        return self._finished_payload_bytes + (shard.payload_bytes if (shard := self._series.open) else 0)
 
     @property
     def location(self) -> str:
@@ -188,44 +190,22 @@ class ShardWriter:
         if not isinstance(key, str):
             raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
         if self._transform is None:
-            self._write(key, fields)
+            self._series.add(self._series.prepare(key, fields))
         else:
             for new_key, new_fields in self._transform(key, fields, self._counts):
-                self._write(new_key, new_fields)
-
-    def _write(self, key: str, fields: Mapping[str, Any]) -> None:
-        if not PLAIN_KEY.fullmatch(key):
-            check_key(key)
-        names = tuple(fields)
-        shape = self._shapes.get(names)
-        if shape is None:
-            shape = self._shapes[names] = shape_of(names, key=key)
-        payloads = shape.payloads(fields)
-        needed = shape.tar_bytes(key, payloads)
-        shard, room = self._open, self._room
-        if needed > room and not self._limits.allow_oversized:
-            raise SourceError(
-                f"sample takes {needed} bytes of a shard of {self._limits.max_bytes}; "
-                "raise max_shard_bytes, or pass allow_oversized=True",
-                key=key,
-            )
-        if shard is not None and (shard.num_bytes + needed > room or len(shard.keys) == self._limits.max_samples):
-            self._finish_shard(shard)
-            shard = None
-        if shard is None:
-            shard = self._start_shard()
-        if shard.waiting_bytes + needed > self._chunk.num_bytes:
-            with self._writing():
-                shard.flush()
-        shard.add(key, shape, payloads, needed)
+                self._series.add(self._series.prepare(new_key, new_fields))
 
     def _start_shard(self) -> ShardInProgress:
         name = shard_name(self._num_shards, compressed=self._compression is not None)
         with self._writing():
             self._deliveries.acquire()
-            self._open = ShardInProgress(name, self._scratch.new_file(name), self._chunk, compression=self._compression)
+            shard = ShardInProgress(name, self._scratch.new_file(name), self._chunk, compression=self._compression)
             self._num_shards += 1
-            return self._open
+            return shard
+
+    def _flush_shard(self, shard: ShardInProgress) -> None:
+        with self._writing():
+            shard.flush()
 
     def _finish_shard(self, shard: ShardInProgress) -> None:
         """Start a thread that syncs and renames the shard while the next one is filled."""
@@ -234,7 +214,6 @@ class ShardWriter:
             self._seen.add(shard.keys, shard.name)
             index = shard.finish()
             self.tar_bytes += index.plain_bytes
-            self._open = None
             self._finishing = self._finisher.start(self._scratch.finish_shard, shard.name, shard.file, index)
             self._num_finished += len(shard.keys)
             self._finished_payload_bytes += shard.payload_bytes
@@ -278,8 +257,7 @@ class ShardWriter:
         if self._closed:
             self._raise_failure()
             return
-        if self._open is not None:
-            self._finish_shard(self._open)
+        self._series.finish()
         with self._writing():
             self._await_finished()
         recorded = recorded_options(
@@ -305,7 +283,7 @@ class ShardWriter:
     def _versions(self) -> dict[str, str]:
         """Return the versions of the libraries that decided the bytes of fields and shards."""
         compressed = {name.removeprefix(ENCODED) for name in self._counts if name.startswith(ENCODED)}
-        encoded = compressed.union(*(shape.encoded for shape in self._shapes.values()))
+        encoded = compressed | self._series.encoded
         of_shards = {} if self._compression is None else self._compression.versions()
         return versions_for(encoded) | self._compress.versions() | of_shards
 
@@ -314,9 +292,7 @@ class ShardWriter:
         if os.getpid() != self._process:
             return
         self._closed = True
-        if self._open is not None:
-            self._open.discard()
-            self._open = None
+        self._series.discard()
         self._finisher.close()
         self._deliveries.stop()
         self._transaction.release()

@@ -94,11 +94,14 @@ def test_pack_says_where_compression_hardly_pays(run, tmp_path):
         (["--compress", "zstd:3"], "is not WHAT=CODEC"),
         (["--compress", "shards=zstd", "--compress", "shards=zstd"], "each WHAT once"),
         (["--compress", "shards=gzip"], "expected zstd"),
-        (["--compress", "json=zstd"], "but for 'shards'"),
+        (["--rename-field", "json"], "is not OLD=NEW"),
+        (["--fields", ""], "expected names of fields"),
+        (["--sample-timeout", "3"], "sample_timeout is for payloads that change"),
+        (["--sample-timeout", "0"], "0.0 is not in the range"),
         (["--frame-bytes", "1KiB"], "frame_bytes is for compressed shards"),
     ],
 )
-def test_pack_refuses_compression(run, images, tmp_path, options, reason):
+def test_pack_refuses_options_that_mean_nothing(run, images, tmp_path, options, reason):
     done = run("pack", images, tmp_path / "out", *options)
     assert done.code in {1, 2}
     assert reason in done.err

@@ -16,7 +16,7 @@ import pytest
 import shardpack
 from shardpack.errors import StorageError
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.runtime import processes as workers
+from shardpack.runtime import child as workers
 from shardpack.storage.open import open_store
 from tests.conftest import ROOT
 from tests.fakes import file_contents as contents

@@ -61,3 +61,26 @@ def test_names_that_a_packer_gives(compressed):
 )
 def test_the_generation_of_a_file(path, generation):
     assert generation_of(path) == generation
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize(
+    ("number", "part", "stem"),
+    [
+        (0, None, "shard-000000"),
+        (1_000_000, None, "shard-1000000"),
+        (12, 0, "shard-000012-00"),
+        (12, 100, "shard-000012-100"),
+    ],
+)
+def test_shards_and_parts_of_chunks_have_names_that_are_recognized(number, part, stem, compressed):
+    name = shard_name(number, part, compressed=compressed)
+    assert name == f"{stem}.tar{'.zst' * compressed}"
+    assert is_packer_name(name)
+
+
+@pytest.mark.parametrize(
+    "name", ["shard-000012-.tar", "shard-000012-0.tar", "shard-12-00.tar", "shard-000012-00-0.tar"]
+)
+def test_other_names_are_not_ours(name):
+    assert not is_packer_name(name)

@@ -52,12 +52,13 @@ OWNERS = {
     "pyarrow": ("sources/",),
     "crc32c": ("format/checksum.py",),
     # No pickle is read from a file or the network; our own processes speak it over their pipes.
-    "pickle": ("runtime/process_child.py", "runtime/processes.py"),
-    **dict.fromkeys(("cloudpickle", "dill", "marshal", "shelve"), ()),
+    "pickle": ("runtime/process_child.py", "runtime/child.py", "runtime/functions.py"),
+    "cloudpickle": ("runtime/functions.py",),
+    **dict.fromkeys(("dill", "marshal", "shelve"), ()),
 }
 SYSTEM_CALLS = {"posix_fadvise", "pread", "preadv"}  # storage/local_file.py has the plain fallback beside them
-# processes: handed on to child processes, unread; _dataloader: RANK and WORLD_SIZE, as torchrun sets them.
-READS_ENVIRONMENT = ("cli/", "runtime/processes.py", "_dataloader.py")
+# child: handed on to child processes, unread; _dataloader: RANK and WORLD_SIZE, as torchrun sets them.
+READS_ENVIRONMENT = ("cli/", "runtime/child.py", "_dataloader.py")
 
 
 def _name(path: Path) -> str:

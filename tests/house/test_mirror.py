@@ -19,7 +19,8 @@ ELSEWHERE = {
     "commit/target.py": "commit/test_open_target.py",  # a protocol, and its two kinds side by side
     "errors.py": "house/test_errors.py",  # rules about every error of the package
     "runtime/arrays.py": "house/test_layers.py",  # names of types: mypy checks them
-    "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/processes.py
+    "runtime/child.py": "runtime/test_processes.py",  # one member of a pool of them
+    "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to
     "_dataloader.py": "edges/test_dataloader.py",
     "torch.py": "edges/test_torch_map.py",  # edges are tested with the real thing on the other side

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import threading
+import time
 from contextlib import closing
 
 import pytest
@@ -106,3 +108,32 @@ def test_an_error_of_advance_is_the_callers(engine):
 
     with pytest.raises(BrokenPipeError):
         list(engine.map(reporting, [1] * 20, advance=broken))
+
+
+def wait_for(task):
+    """Return the second task before the first, wherever two run at once."""
+    number, folder = task
+    if number == 0 and folder is not None:
+        for _ in range(1000):
+            if os.path.exists(os.path.join(folder, "1")):
+                break
+            time.sleep(0.01)
+    elif folder is not None:
+        open(os.path.join(folder, str(number)), "w").close()
+    return number
+
+
+def test_results_come_in_order_if_asked_for(engine, tmp_path):
+    folder = tmp_path if engine.jobs > 1 else None
+    drawn = []
+
+    def tasks():
+        for i in range(20):
+            drawn.append(i)
+            yield i, folder
+
+    found = []
+    for number, result in engine.map(wait_for, tasks(), in_order=True):
+        found.append((number, result))
+        assert len(drawn) - len(found) <= 2 * engine.jobs
+    assert found == [(i, i) for i in range(20)]

@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardpackError
+from shardpack.runtime.child import WorkerTraceback, thread_variables
 from shardpack.runtime.engine import IN_PROCESS
-from shardpack.runtime.processes import WorkerPool, WorkerTraceback, start_workers, thread_variables
+from shardpack.runtime.processes import WorkerPool, start_workers
 from tests.conftest import ROOT
 
 needs_signals = pytest.mark.skipif(sys.platform == "win32", reason="no such signals there")

@@ -132,13 +132,17 @@ def test_a_missing_library_is_told_before_anything_is_touched(tmp_path, monkeypa
     assert not (tmp_path / "out").exists()
 
 
-def test_a_listed_source_says_what_to_do(tmp_path):
+def test_folders_and_datasets_are_compressed_in_chunks(tmp_path):
     ds = write(tmp_path / "out")
-    for source in (tmp_path, ds):
-        with pytest.raises(OptionError, match=r"compress is for an iterable, .* ShardWriter\(compress=\.\.\.\)"):
-            shardpack.pack(source, tmp_path / "again", compress={"json": "zstd"})
-    report = shardpack.pack(ds.stream(), tmp_path / "again", compress={"json": "zstd"})
+    report = shardpack.pack(ds, tmp_path / "again", compress={"json": "zstd:9"})
+    assert [info.name for info in shardpack.open(tmp_path / "again").shards] == ["shard-000000-00.tar"]
     assert report.samples_per_field == {"emb.npy": 5, "json.zst": 5, "txt": 5}
+    assert (report.source_samples, report.source_bytes) == (5, sum(len(v) for s in ds for v in s.values()))
+    stream = shardpack.pack(ds.stream(), tmp_path / "stream", compress={"json": "zstd:9"})
+    assert stream.payload_bytes == report.payload_bytes < report.source_bytes
+    options = shardpack.open(tmp_path / "again").manifest.packed_with["options"]
+    assert (options["compress"], options["versions"]) == ({"json": "zstd:9"}, zstd_versions())
+    assert "transform" not in options
 
 
 def test_it_is_a_transform_that_pickles():

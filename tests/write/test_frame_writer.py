@@ -14,7 +14,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
-from shardpack.errors import OptionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.frames import parse_seek_table
 from shardpack.write.frame_writer import FrameWriter
@@ -209,8 +208,3 @@ def test_plain_and_compressed_shards_are_not_left_side_by_side(both, tmp_path):
     assert [path.name for path in out.glob("shard*")] == ["shard-000000.tar"]
     shardpack.pack(folder / "source", out, force=True, **ZST)
     assert [path.name for path in out.glob("shard*")] == ["shard-000000.tar.zst"]
-
-
-def test_only_shards_of_a_folder_are_compressed(tmp_path):
-    with pytest.raises(OptionError, match="but for 'shards'"):
-        shardpack.pack(tmp_path, tmp_path / "out", compress={"json": "zstd"})

@@ -1,0 +1,145 @@
+"""Run the steps of a pipeline on samples, one by one: each has an outcome, and a bad one costs only itself.
+
+Built-in steps run in this process. A function of the user runs in another one, as does everything with a time limit:
+it may hang, or end its process, and is then known by its sample (`runtime/guard.py`).
+"""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NamedTuple, NoReturn
+
+from shardpack.codecs.encode import encode_field
+from shardpack.errors import MissingDependencyError, OptionError, ShardpackError, SourceError
+from shardpack.runtime.child import WorkerTraceback
+from shardpack.runtime.guard import Guard, Lost
+from shardpack.write.transform import ENCODED, Counts, Pipeline, Sample
+from shardpack.write.user_transform import UserTransform
+
+
+class Made(NamedTuple):
+    """What became of a sample: bytes to write, under any number of keys, and what the steps counted."""
+
+    samples: list[Sample]
+    counts: Counts
+
+
+class Failure(NamedTuple):
+    """Why a sample cannot be written, in one line, and the traceback, or nothing."""
+
+    reason: str
+    trace: str = ""
+
+
+Outcome = Made | Failure
+
+
+@dataclass(frozen=True, slots=True)
+class Application:
+    """How samples are transformed. Pickles.
+
+    Attributes:
+        pipeline: The steps.
+        sample_timeout: Seconds that a sample may take; None for any time.
+    """
+
+    pipeline: Pipeline
+    sample_timeout: float | None = None
+
+    @property
+    def is_guarded(self) -> bool:
+        """Whether samples are transformed in a process of their own."""
+        users = any(isinstance(step, UserTransform) for step in self.pipeline.steps)
+        return users or self.sample_timeout is not None
+
+
+def apply_steps(pipeline: Pipeline, sample: Sample) -> Outcome:
+    """Return what becomes of one sample.
+
+    Raises:
+        OptionError, MissingDependencyError: The run cannot go on as it was asked for.
+    """
+    counts: Counts = Counts()
+    key, fields = sample
+    try:
+        made = [(new_key, _as_bytes(new_fields, counts)) for new_key, new_fields in pipeline(key, fields, counts)]
+    except (OptionError, MissingDependencyError):
+        raise
+    except Exception as error:  # noqa: BLE001 - a problem of this sample, whatever a library raises
+        return failure_of(error)
+    return Made(made, counts)
+
+
+def failure_of(error: Exception) -> Failure:
+    """Return the failure that an error is; the sample is named when it is reported."""
+    said = str(error.args[0]) if isinstance(error, ShardpackError) else f"{type(error).__name__}: {error}"
+    return Failure(said, "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+
+
+def _as_bytes(fields: Mapping[str, Any], counts: Counts) -> Mapping[str, Any]:
+    """Return the fields with all values encoded."""
+    if all(type(value) is bytes for value in fields.values()):
+        return fields
+    return {name: _encoded(name, value, counts) for name, value in fields.items()}
+
+
+def _encoded(name: Any, value: Any, counts: Counts) -> bytes:
+    if not isinstance(value, (bytes, bytearray, memoryview)):
+        counts[f"{ENCODED}{name}"] += 1
+    try:
+        return encode_field(name, value)
+    except OptionError as error:  # it is this sample's value
+        raise SourceError(str(error.args[0])) from error
+
+
+class Applier:
+    """Transforms batches of samples, in this process or in a guarded one. A context manager; use it in one thread."""
+
+    def __init__(self, application: Application) -> None:
+        self.application = application
+        self._guard: Guard | None = None
+        if application.is_guarded:
+            self._guard = Guard(apply_steps, application.pipeline, timeout_seconds=application.sample_timeout)
+
+    def __enter__(self) -> Applier:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the guarded process. Safe to call twice."""
+        if self._guard is not None:
+            self._guard.close()
+
+    def outcomes(self, samples: Sequence[Sample]) -> Iterator[Outcome]:
+        """Yield the outcome of each sample, in order. Raises as `apply_steps`."""
+        if self._guard is None:
+            for sample in samples:
+                yield apply_steps(self.application.pipeline, sample)
+            return
+        while samples:
+            found = self._guard.run(samples)
+            if not isinstance(found, Lost):
+                yield from found
+                return
+            yield from self.outcomes(samples[: found.number])  # their results were lost with the process
+            yield Failure(f"transform {found.reason}")
+            samples = samples[found.number + 1 :]
+
+
+def raise_failure(failure: Failure, *, key: str | None, path: str | None = None) -> NoReturn:
+    """Raise the error that ends a run at a sample.
+
+    Raises:
+        SourceError: Always.
+    """
+    raise SourceError(
+        f"{failure.reason}; correct the sample or the transform, or leave such samples out with on_error='skip' "
+        "(--on-error skip)",
+        key=key,
+        path=path,
+    ) from (WorkerTraceback(failure.trace) if failure.trace else None)

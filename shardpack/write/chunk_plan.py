@@ -1,0 +1,163 @@
+"""The plan for payloads that change while they are packed: the source is cut into chunks, each of which makes shards.
+
+How large payloads become is not known in advance. So some samples, drawn evenly, are transformed first, and chunks are
+cut so that each would fill 0.9 of a shard if all grew or shrank alike. The plan depends on the samples and options
+alone: who makes which chunk, and when, changes no byte.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_128_hexdigest
+
+from shardpack.errors import OnError
+from shardpack.format.tar_header import END_OF_ARCHIVE
+from shardpack.sources.listing import Listing
+from shardpack.write.apply_steps import Application
+from shardpack.write.pack_shard import input_digest
+from shardpack.write.shard_compression import ShardCompression
+from shardpack.write.sharding import ShardLimits, sample_bytes
+
+DRAWN_SAMPLES = 64
+_AIM = (9, 10)  # of a full shard
+_LEAST_RATIO = (1, 256)  # of tar bytes, where nearly all drawn samples were dropped
+_DIGESTED_SAMPLES = 65_536  # at once: their digest takes memory
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkRecipe:
+    """All that decides what a chunk becomes, besides its samples.
+
+    Attributes:
+        application: What happens to each sample.
+        limits: When a shard is full.
+        compression: Of the shards; None for plain tars.
+        on_error: Whether a sample that fails ends the run, or is left out.
+        versions: Of the libraries that encode what the steps return as values.
+    """
+
+    application: Application
+    limits: ShardLimits
+    compression: ShardCompression | None = None
+    on_error: OnError = "raise"
+    versions: Mapping[str, str] | None = None
+
+    def digest(self) -> str:
+        """Return a hash of it; equal for runs that may continue one another."""
+        steps = self.application.pipeline.describe()
+        timeout = self.application.sample_timeout if self.on_error == "skip" else None  # otherwise it decides no byte
+        values = [steps, timeout, str(self.limits), str(self.compression), self.on_error]
+        versions = [self.versions, None if self.compression is None else self.compression.versions()]
+        return xxh3_128_hexdigest(json.dumps([*values, *versions]).encode())
+
+
+@dataclass(frozen=True, slots=True)
+class Growth:
+    """What drawn samples became. Two of them add up.
+
+    Attributes:
+        samples, tar_bytes: Before.
+        new_samples, new_tar_bytes: After.
+    """
+
+    samples: int = 0
+    tar_bytes: int = 0
+    new_samples: int = 0
+    new_tar_bytes: int = 0
+
+    def __add__(self, other: Growth) -> Growth:
+        return Growth(
+            self.samples + other.samples,
+            self.tar_bytes + other.tar_bytes,
+            self.new_samples + other.new_samples,
+            self.new_tar_bytes + other.new_tar_bytes,
+        )
+
+
+def drawn_samples(num_samples: int, count: int = DRAWN_SAMPLES) -> npt.NDArray[np.int64]:
+    """Return the numbers of at most `count` samples, evenly drawn."""
+    count = min(count, num_samples)
+    return (2 * np.arange(count, dtype=np.int64) + 1) * num_samples // max(1, 2 * count)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ChunkPlan:
+    """Which samples are in which chunk.
+
+    Attributes:
+        listing: All samples, in the order of packing.
+        recipe: What becomes of a chunk.
+        cuts: (chunks + 1) first sample of each chunk, and the number of samples.
+        growth: What the cuts were made from.
+    """
+
+    listing: Listing
+    recipe: ChunkRecipe
+    cuts: npt.NDArray[np.int64]
+    growth: Growth
+
+    @property
+    def num_chunks(self) -> int:
+        return len(self.cuts) - 1
+
+    def part(self, chunk: int) -> Listing:
+        """Return the samples of a chunk, copied out of the listing."""
+        return self.listing.slice(int(self.cuts[chunk]), int(self.cuts[chunk + 1]))
+
+    def digest(self, chunk: int, recipe_digest: str) -> str:
+        """Return a digest of all that determines the shards of a chunk."""
+        return input_digest(f"{chunk}\0{recipe_digest}", self.part(chunk))
+
+
+def plan_chunks(listing: Listing, recipe: ChunkRecipe, growth: Growth) -> ChunkPlan:
+    """Return the plan; reads nothing, and uses no fractions, so that it is the same everywhere."""
+    limits, sizes = recipe.limits, sample_bytes(listing)
+    aim_bytes = (limits.max_bytes - len(END_OF_ARCHIVE)) * _AIM[0] // _AIM[1]
+    least = growth.tar_bytes * _LEAST_RATIO[0] // _LEAST_RATIO[1]
+    room = max(1, aim_bytes * growth.tar_bytes // max(1, growth.new_tar_bytes, least))
+    most = len(sizes)
+    if limits.max_samples is not None:
+        aim, new = limits.max_samples, growth.new_samples
+        if new != growth.samples:
+            aim = aim * _AIM[0] * growth.samples // (_AIM[1] * max(1, new))
+        most = max(1, aim)
+    ends = np.concatenate(([0], np.cumsum(sizes)))
+    cuts = [0]
+    while cuts[-1] < len(sizes):
+        first = cuts[-1]
+        stop = int(np.searchsorted(ends, int(ends[first]) + room, side="right")) - 1
+        cuts.append(max(min(stop, first + most), first + 1))
+    return ChunkPlan(listing, recipe, np.array(cuts, np.int64), growth)
+
+
+def listing_digest(listing: Listing) -> str:
+    """Return a digest of all samples."""
+    return xxh3_128_hexdigest("".join(_part_digests(listing)).encode())
+
+
+def _part_digests(listing: Listing) -> Iterator[str]:
+    for first in range(0, listing.num_samples, _DIGESTED_SAMPLES):
+        yield input_digest(str(first), listing.slice(first, min(first + _DIGESTED_SAMPLES, listing.num_samples)))
+
+
+def growth_record(growth: Growth, digest: str) -> dict[str, Any]:
+    """Return what the plan's note holds, for `growth_of`."""
+    before, after = [growth.samples, growth.tar_bytes], [growth.new_samples, growth.new_tar_bytes]
+    return {"plan": digest, "before": before, "after": after}
+
+
+def growth_of(record: Mapping[str, Any] | None, digest: str) -> Growth | None:
+    """Return the growth that a note holds; None if it is of another plan, or damaged."""
+    try:
+        if record is None or record["plan"] != digest:
+            return None
+        (samples, tar_bytes), (new_samples, new_tar_bytes) = record["before"], record["after"]
+        return Growth(int(samples), int(tar_bytes), int(new_samples), int(new_tar_bytes))
+    except (KeyError, TypeError, ValueError):
+        return None

@@ -1,0 +1,269 @@
+"""Make the shards of one chunk: the task of a worker, wherever it runs.
+
+    listing --a batch--> samples --steps--> outcomes --> ShardSeries --> shard-000012-00.tar, perhaps -01, ...
+
+Memory: a batch before and after the steps, and what `ShardInProgress` needs for the shard that is being filled.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from shardpack.commit.scratch import ScratchDir
+from shardpack.errors import FormatError, SourceError
+from shardpack.format.layout import shard_name
+from shardpack.format.shard_info import ShardInfo
+from shardpack.runtime.engine import Advance
+from shardpack.sources.listing import Listing, name_of
+from shardpack.sources.payloads import read_samples
+from shardpack.storage.atomic import storage_errors
+from shardpack.write.apply_steps import Application, Applier, Failure, Made, failure_of, raise_failure
+from shardpack.write.chunk_plan import ChunkRecipe, Growth
+from shardpack.write.sample_shape import shape_of
+from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_in_progress import ShardInProgress
+from shardpack.write.shard_series import Prepared, ShardSeries
+from shardpack.write.sharding import sample_bytes
+from shardpack.write.transform import Counts, Fields
+
+BATCH_BYTES, BATCH_SAMPLES = 4 << 20, 64  # read and transformed at once
+
+
+@dataclass(frozen=True, slots=True)
+class ChunkTask:
+    """Everything that a worker needs to make the shards of a chunk. Pickles to about 150 bytes per member."""
+
+    scratch: ScratchDir
+    chunk: int
+    listing: Listing
+    recipe: ChunkRecipe
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What happened to samples. Two of them add up; as JSON they are kept in the journal.
+
+    Attributes:
+        samples, source_bytes: How many there were, and the length of their payloads.
+        dropped: How many of them the steps dropped.
+        payload_bytes, tar_bytes: Length of the payloads that were written, and of their tars before compression.
+        counts: What the steps counted.
+        rejected: (name, reason) of each sample that was left out because it failed.
+    """
+
+    samples: int = 0
+    source_bytes: int = 0
+    dropped: int = 0
+    payload_bytes: int = 0
+    tar_bytes: int = 0
+    counts: Mapping[str, int] = field(default_factory=dict)
+    rejected: tuple[tuple[str, str], ...] = ()
+
+    def __add__(self, other: Tally) -> Tally:
+        return Tally(
+            self.samples + other.samples,
+            self.source_bytes + other.source_bytes,
+            self.dropped + other.dropped,
+            self.payload_bytes + other.payload_bytes,
+            self.tar_bytes + other.tar_bytes,
+            dict(sorted((Counter(self.counts) + Counter(other.counts)).items())),
+            self.rejected + other.rejected,
+        )
+
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON, for `of_record`."""
+        return asdict(self)
+
+    @classmethod
+    def of_record(cls, record: Mapping[str, Any]) -> Tally:
+        """Return the tally that `record` returned.
+
+        Raises:
+            KeyError, TypeError, ValueError: It is damaged.
+        """
+        rejected = tuple((str(name), str(reason)) for name, reason in record["rejected"])
+        counts = {str(name): int(count) for name, count in record["counts"].items()}
+        numbers = ("samples", "source_bytes", "dropped", "payload_bytes", "tar_bytes")
+        return cls(**{name: int(record[name]) for name in numbers}, counts=counts, rejected=rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class MadeChunk:
+    """The finished shards of a chunk, in order, and what happened to its samples."""
+
+    chunk: int
+    shards: tuple[ShardInfo, ...]
+    tally: Tally
+
+
+def _ignore(_: int) -> None: ...
+
+
+_chunk = Chunk()  # one per process: a worker makes its shards one after another
+_applier: list[Applier] = []  # at most one; kept, since a guarded one has a process that takes long to start
+
+
+def pack_chunk(task: ChunkTask, advance: Advance = _ignore) -> MadeChunk:
+    """Write the shards of one chunk with their indexes, all of them or none.
+
+    Calls `advance` with the length of the source's payloads that are done.
+
+    Raises:
+        SourceError: A sample fails, and `on_error` is "raise"; or a file has changed since it was listed.
+        OptionError, MissingDependencyError: A step cannot go on.
+        DuplicateKeyError: Two samples of a shard have one key.
+        StorageError: The disk refused.
+        OutputExistsError: Another packer has taken over the folder.
+    """
+    with storage_errors(f"write chunk {task.chunk} to {task.scratch.path!r}"), task.scratch.share():
+        packing = _Packing(task)
+        try:
+            for first, stop in batches(task.listing):
+                packing.batch(first, stop)
+                advance(int(task.listing.size[task.listing.start[first] : task.listing.start[stop]].sum()))
+            return packing.finish()
+        except BaseException:
+            packing.discard()
+            raise
+
+
+class _Writable(NamedTuple):
+    samples: list[Prepared]
+    counts: Counts
+
+
+class _Packing:
+    def __init__(self, task: ChunkTask) -> None:
+        self._task, self._recipe = task, task.recipe
+        self._shards: list[ShardInfo] = []
+        self._counts: Counter[str] = Counter()
+        self._rejected: list[tuple[str, str]] = []
+        self._dropped = self._payload_bytes = self._tar_bytes = 0
+        self._series = ShardSeries(
+            task.recipe.limits,
+            chunk_bytes=_chunk.num_bytes,
+            start=self._start_shard,
+            flush=ShardInProgress.flush,
+            finish=self._finish_shard,
+        )
+
+    def _start_shard(self) -> ShardInProgress:
+        compression = self._recipe.compression
+        name = shard_name(self._task.chunk, len(self._shards), compressed=compression is not None)
+        return ShardInProgress(name, self._task.scratch.new_file(name), _chunk, compression=compression)
+
+    def _finish_shard(self, shard: ShardInProgress) -> None:
+        index = shard.finish()
+        self._payload_bytes += shard.payload_bytes
+        self._tar_bytes += index.plain_bytes
+        self._shards.append(self._task.scratch.finish_shard(shard.name, shard.file, index))
+
+    def batch(self, first: int, stop: int) -> None:
+        """Read, transform and write the samples `first <= i < stop`."""
+        samples = read_samples(self._task.listing, first, stop)
+        for sample, outcome in enumerate(applier_of(self._recipe.application).outcomes(samples), first):
+            prepared = self._prepare(outcome) if isinstance(outcome, Made) else outcome
+            if isinstance(prepared, Failure):
+                self._fail(sample, prepared)
+                continue
+            for made in prepared.samples:
+                self._series.add(made)
+            self._dropped += not prepared.samples
+            self._counts.update(prepared.counts)
+
+    def _prepare(self, made: Made) -> _Writable | Failure:
+        try:
+            return _Writable([self._series.prepare(key, fields) for key, fields in made.samples], made.counts)
+        except (FormatError, SourceError) as error:
+            return failure_of(error)
+
+    def _fail(self, sample: int, failure: Failure) -> None:
+        if self._recipe.on_error == "raise":
+            raise_failure(failure, **_named(self._task.listing, sample))
+        self._rejected.append((name_of(self._task.listing, sample), failure.reason))
+
+    def finish(self) -> MadeChunk:
+        """Finish the last shard; return what was made."""
+        self._series.finish()
+        listing = self._task.listing
+        tally = Tally(
+            listing.num_samples,
+            int(listing.size.sum()),
+            self._dropped,
+            self._payload_bytes,
+            self._tar_bytes,
+            dict(sorted(self._counts.items())),
+            tuple(self._rejected),
+        )
+        return MadeChunk(self._task.chunk, tuple(self._shards), tally)
+
+    def discard(self) -> None:
+        """Delete what was made."""
+        self._series.discard()
+        self._task.scratch.delete([name for info in self._shards for name in (info.name, info.index_path)])
+
+
+@dataclass(frozen=True, slots=True)
+class DrawnTask:
+    """Samples that are transformed before the chunks are planned."""
+
+    listing: Listing
+    recipe: ChunkRecipe
+
+
+def measure_growth(task: DrawnTask) -> Growth:
+    """Return what samples become; writes nothing. Raises as `pack_chunk`."""
+    listing, growth = task.listing, Growth()
+    sizes = sample_bytes(listing).tolist()
+    applier = applier_of(task.recipe.application)
+    for first, stop in batches(listing):
+        for sample, outcome in enumerate(applier.outcomes(read_samples(listing, first, stop)), first):
+            if isinstance(outcome, Failure) and task.recipe.on_error == "raise":
+                raise_failure(outcome, **_named(listing, sample))
+            lengths = [_tar_bytes(*made) for made in outcome.samples] if isinstance(outcome, Made) else []
+            growth += Growth(1, sizes[sample], len(lengths), sum(lengths))
+    return growth
+
+
+def _tar_bytes(key: str, fields: Fields) -> int:
+    try:
+        shape = shape_of(tuple(fields), key=key)
+    except FormatError:
+        return 0  # a failure, when it is packed
+    return shape.tar_bytes(key, shape.payloads(fields))
+
+
+def _named(listing: Listing, sample: int) -> dict[str, str | None]:
+    """Return what an error says of a sample: its key, and its file if it has one."""
+    name, key = name_of(listing, sample), listing.keys[sample]
+    return {"key": key, "path": None if name == key else name}
+
+
+def batches(listing: Listing) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) for each run of samples that is transformed at once; a larger sample is a run of its own."""
+    ends = np.concatenate(([0], np.cumsum(listing.size)))[listing.start]
+    first = 0
+    while first < listing.num_samples:
+        stop = int(np.searchsorted(ends, int(ends[first]) + BATCH_BYTES, side="right")) - 1
+        stop = max(first + 1, min(stop, first + BATCH_SAMPLES))
+        yield first, stop
+        first = stop
+
+
+def applier_of(application: Application) -> Applier:
+    """Return what transforms samples in this process; the last one is kept, for the next chunk."""
+    if not _applier or _applier[0].application != application:
+        close_applier()
+        _applier.append(Applier(application))
+    return _applier[0]
+
+
+def close_applier() -> None:
+    """End the process that guards samples, if this process has one."""
+    while _applier:
+        _applier.pop().close()

@@ -1,0 +1,102 @@
+"""The steps that the options of `shardpack.pack` ask for, in the order in which a sample passes through them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+from shardpack.codecs.encode import versions_for
+from shardpack.errors import MissingDependencyError, OptionError
+from shardpack.write.apply_steps import Application
+from shardpack.write.compress_fields import CompressFields
+from shardpack.write.select_fields import SelectFields
+from shardpack.write.transform import Pipeline, RenameKeys, Step
+from shardpack.write.user_transform import UserTransform
+
+_ENCODED = ("png", "npz", "msgpack", "json.zst")  # one field for each library that encodes values
+
+
+@dataclass(frozen=True, slots=True)
+class PackSteps:
+    """What happens to samples.
+
+    Attributes:
+        transform: The function of the user, or None.
+        select: Which fields stay, and under which names; None for all, under theirs. Changes no payload.
+        compress: Which fields are compressed; perhaps none.
+        sample_timeout: Seconds that a sample may take; None for any time.
+    """
+
+    transform: UserTransform | None
+    select: SelectFields | None
+    compress: CompressFields
+    sample_timeout: float | None = None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        transform: Callable[..., Any] | None = None,
+        transform_version: str | None = None,
+        decode: Any = False,
+        fields: Any = None,
+        rename_field: Any = None,
+        compress: Mapping[str, str] | None = None,
+        sample_timeout: float | None = None,
+        seed: int | None = None,
+    ) -> PackSteps:
+        """Return the steps of these options, as `shardpack.pack` takes them.
+
+        Raises:
+            OptionError: An option is wrong, or means nothing without another one.
+        """
+        for name, is_given in (("transform_version", transform_version is not None), ("decode", decode is not False)):
+            if is_given and transform is None:
+                raise OptionError(f"{name} is for a transform; pass transform= as well, or leave it out")
+        user = None
+        if transform is not None:
+            user = UserTransform.of(transform, version=transform_version, decode=decode, seed=seed or 0)
+        found = cls(
+            user, SelectFields.parse(fields, rename_field), CompressFields.parse(compress), _seconds(sample_timeout)
+        )
+        if sample_timeout is not None and not found.change_payloads:
+            raise OptionError("sample_timeout is for payloads that change while they are packed; leave it out")
+        return found
+
+    @property
+    def change_payloads(self) -> bool:
+        """Whether sizes are not known before the steps have run."""
+        return self.transform is not None or bool(self.compress.by_field)
+
+    def application(self, *, rename_keys: bool = False) -> Application:
+        """Return all steps; `rename_keys` for keys that were not renamed before."""
+        steps: list[Step | None] = [
+            RenameKeys() if rename_keys else None,
+            self.transform,
+            self.select,
+            self.compress if self.compress.by_field else None,
+        ]
+        return Application(Pipeline(tuple(step for step in steps if step is not None)), self.sample_timeout)
+
+    def recorded(self) -> dict[str, Any]:
+        """Return what the manifest keeps, but for what is compressed."""
+        transform = None if self.transform is None else dict(self.transform.describe())
+        return {"transform": transform, **({} if self.select is None else self.select.recorded())}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of all libraries that may encode values that the transform returns."""
+        found: dict[str, str] = {}
+        for field in _ENCODED if self.transform is not None else ():
+            with suppress(MissingDependencyError):
+                found.update(versions_for({field}))
+        return found
+
+
+def _seconds(timeout: Any) -> float | None:
+    if timeout is None:
+        return None
+    if isinstance(timeout, bool) or not isinstance(timeout, (int, float)) or not 0 < timeout < float("inf"):
+        raise OptionError(f"sample_timeout is {timeout!r}, expected a number of seconds above 0")
+    return float(timeout)

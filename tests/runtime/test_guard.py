@@ -1,0 +1,100 @@
+"""A function that hangs or ends its process costs its item, which is named; the next items are worked on."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from shardpack.errors import SourceError
+from shardpack.runtime.guard import Guard, Lost
+
+
+def work(setting, item):
+    """Run in the child; what it is told decides what happens there."""
+    match item:
+        case "hang":
+            time.sleep(3600)
+        case "leave":
+            os._exit(3)
+        case "die":
+            os.kill(os.getpid(), signal.SIGKILL)
+        case "raise":
+            raise SourceError("bad", key="k")
+        case "pid":
+            return os.getpid()
+        case "slow":
+            time.sleep(0.2)
+    return setting, item
+
+
+@pytest.fixture(scope="module")
+def guard():
+    with Guard(work, "set", timeout_seconds=1.0) as guard:
+        yield guard
+
+
+def test_every_item_has_its_result(guard):
+    assert guard.run([1, "a", None]) == [("set", 1), ("set", "a"), ("set", None)]
+    assert guard.run([]) == []
+
+
+@pytest.mark.parametrize(
+    ("item", "reason"),
+    [
+        ("hang", "took longer than 1 s"),
+        ("leave", "ended its process, which ended with exit code 3"),
+        pytest.param(
+            "die",
+            "ended its process, which was killed by signal 9 (out of memory?)",
+            marks=pytest.mark.skipif(sys.platform == "win32", reason="no such signal there"),
+        ),
+    ],
+)
+def test_an_item_that_has_no_result_is_named_and_the_next_ones_have_theirs(guard, item, reason):
+    assert guard.run([1, 2, item, 3]) == Lost(2, reason)
+    assert guard.run([1, 2, 3]) == [("set", 1), ("set", 2), ("set", 3)]
+
+
+def test_the_time_is_that_of_one_item():
+    with Guard(work, "set", timeout_seconds=5.0) as guard:
+        assert guard.run(["slow"] * 30) == [("set", "slow")] * 30  # 6 s together
+
+
+def test_an_error_is_raised_and_the_child_goes_on(guard):
+    (before,) = guard.run(["pid"])
+    with pytest.raises(SourceError, match=r"bad \(key='k'\)"):
+        guard.run([1, "raise"])
+    time.sleep(1.1)  # the item of that error is over
+    assert guard.run(["pid", 1]) == [before, ("set", 1)]
+
+
+def test_without_a_limit_nothing_is_lost_for_time():
+    with Guard(work, "set") as guard:
+        assert guard.run(["slow", 1]) == [("set", "slow"), ("set", 1)]
+        assert guard.run(["leave"]) == Lost(0, "ended its process, which ended with exit code 3")
+
+
+def test_what_cannot_be_sent_is_an_error():
+    with Guard(work, "set") as guard, pytest.raises(Exception, match="pickle"):
+        guard.run([lambda: None])
+    with Guard(work, lambda: None) as guard, pytest.raises(Exception, match="pickle"):
+        guard.run([1])
+
+
+def test_closing_leaves_nothing_behind(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    before = threading.active_count()
+    guard = Guard(work, "set", timeout_seconds=9)
+    (pid,) = guard.run(["pid"])
+    guard.close()
+    guard.close()
+    assert not [*tmp_path.iterdir()]
+    assert threading.active_count() == before
+    if Path("/proc").is_dir():
+        assert not Path(f"/proc/{pid}").exists()

@@ -1,0 +1,114 @@
+"""Each sample has an outcome: bytes, or why it has none. A function that hangs or ends its process costs its sample."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+
+import pytest
+
+from shardpack.errors import DecodeError, OptionError, SourceError
+from shardpack.write.apply_steps import Application, Applier, Failure, Made, apply_steps, raise_failure
+from shardpack.write.transform import Counts, Pipeline
+from shardpack.write.user_transform import UserTransform
+
+
+@dataclass(frozen=True)
+class Upper:
+    """A built-in step for these tests."""
+
+    def __call__(self, key, fields, counts):
+        if fields["txt"] == b"stop":
+            raise OptionError("that cannot be asked for")
+        if fields["txt"] == b"bad":
+            counts["upper.done"] += 1
+            raise DecodeError("bad payload")
+        if fields["txt"] == b"odd":
+            raise LookupError("from a library")
+        if fields["txt"] == b"hang":
+            time.sleep(3600)
+        if fields["txt"] == b"end":
+            os._exit(5)
+        counts["upper.done"] += 1
+        return [(key, {"txt": fields["txt"].upper()})]
+
+    def describe(self):
+        return {"step": "upper"}
+
+
+UPPER = Pipeline((Upper(),))
+
+
+def samples(*texts):
+    return [(str(number), {"txt": text.encode()}) for number, text in enumerate(texts)]
+
+
+def reasons(outcomes):
+    return [outcome.reason if isinstance(outcome, Failure) else outcome.samples[0][1]["txt"] for outcome in outcomes]
+
+
+def test_a_sample_becomes_bytes_and_counts():
+    assert apply_steps(UPPER, ("a", {"txt": b"x"})) == Made([("a", {"txt": b"X"})], Counts({"upper.done": 1}))
+
+
+def test_values_are_encoded_and_counted():
+    step = UserTransform.of(lambda _: {"json": {"a": 1}, "txt": "x", "bin": bytearray(b"y")}, version="1")
+    made = apply_steps(Pipeline((step,)), ("a", {"bin": b"x"}))
+    assert made == Made(
+        [("a", {"json": b'{"a":1}', "txt": b"x", "bin": b"y"})], Counts({"encoded.json": 1, "encoded.txt": 1})
+    )
+
+
+@pytest.mark.parametrize(("text", "reason"), [("bad", "bad payload"), ("odd", "LookupError: from a library")])
+def test_an_error_is_the_samples_failure(text, reason):
+    (failure,) = [apply_steps(UPPER, sample) for sample in samples(text)]
+    assert failure.reason == reason
+    assert "in __call__" in failure.trace
+
+
+def test_a_value_that_cannot_be_stored_is_the_samples_failure():
+    step = UserTransform.of(lambda _: {"jpg": {}}, version="1")
+    assert "field 'jpg' got a dict" in apply_steps(Pipeline((step,)), ("a", {"bin": b"x"})).reason
+
+
+def test_what_was_asked_for_wrongly_ends_the_run():
+    with pytest.raises(OptionError):
+        apply_steps(UPPER, *samples("stop"))
+
+
+@pytest.mark.parametrize("timeout", [None, 30.0])
+def test_a_bad_sample_costs_only_itself(timeout):
+    with Applier(Application(UPPER, timeout)) as applier:
+        assert reasons(applier.outcomes(samples("a", "bad", "b"))) == [b"A", "bad payload", b"B"]
+        assert list(applier.outcomes([])) == []
+        with pytest.raises(OptionError, match="that cannot be asked for"):
+            list(applier.outcomes(samples("a", "stop")))
+        assert reasons(applier.outcomes(samples("c"))) == [b"C"]
+
+
+def test_a_sample_that_hangs_or_ends_the_process_costs_only_itself():
+    with Applier(Application(UPPER, 1.0)) as applier:
+        assert reasons(applier.outcomes(samples("a", "end", "b", "hang", "hang", "c"))) == [
+            b"A",
+            "transform ended its process, which ended with exit code 5",
+            b"B",
+            "transform took longer than 1 s",
+            "transform took longer than 1 s",
+            b"C",
+        ]
+
+
+def test_functions_of_the_user_and_time_limits_are_guarded():
+    user = Pipeline((UserTransform.of(len, version="1"),))
+    assert Application(user).is_guarded
+    assert Application(UPPER, 3.0).is_guarded
+    assert not Application(UPPER).is_guarded
+
+
+def test_the_error_names_the_sample_and_shows_the_traceback():
+    with pytest.raises(
+        SourceError, match=r"it failed; correct .* \(--on-error skip\) \(path='a.jpg', key='a'\)"
+    ) as caught:
+        raise_failure(Failure("it failed", "Traceback ..."), key="a", path="a.jpg")
+    assert "Traceback ..." in str(caught.value.__cause__)
