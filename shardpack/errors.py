@@ -6,6 +6,7 @@
     │   ├── CorruptIndexError               an index, shard table or key index is damaged
     │   ├── CorruptManifestError            the manifest is damaged
     │   ├── StaleIndexError                 a shard is not the one its index describes
+    │   ├── ObjectTooLargeError             a file is longer than it may be, and was not read
     │   ├── UnsupportedVersionError         written by a newer version of the format
     │   ├── InvalidKeyError                 a key or field that tar readers would split differently
     │   └── DuplicateKeyError               one key names two samples
@@ -80,6 +81,10 @@ class CorruptManifestError(FormatError):
 
 class StaleIndexError(FormatError):
     """A shard is not the one its index describes."""
+
+
+class ObjectTooLargeError(FormatError):
+    """A file is longer than what names it says, or than any file of its kind may be; nothing of it was read."""
 
 
 class UnsupportedVersionError(FormatError):

@@ -324,7 +324,7 @@ def test_a_store_is_packed_to_and_indexed(source, tmp_path, new_store):
         store = new_store()
         report = shardpack.pack(what, store, max_shard_samples=5, jobs=jobs)
         assert (report.out, report.num_samples) == (store.location, 12)
-        tars = {name: bytes(store.buffer(name)) for name in store.names() if name.endswith(".tar")}
+        tars = {name: bytes(store.get(name)) for name in store.names() if name.endswith(".tar")}
         assert tars == {name: data for name, data in usual.items() if name.endswith(".tar")}
         with pytest.raises(OutputExistsError):
             shardpack.pack(what, store)

@@ -110,7 +110,7 @@ class BucketTarget:
         return call_all(function, names, limit=REQUESTS_AT_ONCE, purpose="ask")
 
     def _fetch(self, name: str) -> bytes:
-        return bytes(self._store.buffer(name))
+        return bytes(self._store.get(name))
 
     def names(self) -> list[str]:
         if self._shared:

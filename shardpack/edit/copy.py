@@ -239,7 +239,7 @@ class _Copy:
         options = self._packed_with.get("options")
         if isinstance(options, dict) and options.get("on_error") == "skip":
             with suppress(FileNotFoundError, StorageError):  # no list, or a bucket that does not say so
-                return bytes(self._stores.sidecars.buffer(REJECTED_PATH))
+                return bytes(self._stores.sidecars.get(REJECTED_PATH))
         return b""
 
     def _copy_shards(self, transaction: Transaction, missing: Sequence[ShardInfo]) -> None:

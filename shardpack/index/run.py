@@ -192,7 +192,7 @@ def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, 
         build.check_unique("keep")
         _, files = build.encode()
         transaction.publish(files)
-    objects = {name: bytes(memory.buffer(name)) for name in memory.names()}
+    objects = {name: bytes(memory.get(name)) for name in memory.names()}
     return OverlayStore(objects, base or tar_set.store)
 
 

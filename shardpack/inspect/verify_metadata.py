@@ -141,7 +141,7 @@ def _check_copy(store: Store, manifest: Manifest) -> None:
     """Compare the manifest with the copy that is kept for its generation."""
     path = manifest_path(manifest.generation)
     try:
-        same = bytes(store.buffer(path)) == bytes(store.buffer(MANIFEST_PATH))
+        same = bytes(store.get(path)) == bytes(store.get(MANIFEST_PATH))
     except ShardNotFoundError as error:
         raise ShardNotFoundError(f"manifest is missing; copy {MANIFEST_PATH} to this name", path=path) from error
     if not same:
@@ -184,7 +184,7 @@ def _earlier_indexes(store: Store, manifest: Manifest, names: list[str]) -> Iter
 
     def read(path: str) -> bytes | None:
         with suppress(ShardNotFoundError):
-            return bytes(store.buffer(path))
+            return bytes(store.get(path))
         return None
 
     for path in names:

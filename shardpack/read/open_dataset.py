@@ -9,8 +9,8 @@ import os
 
 from shardpack.errors import (
     CorruptManifestError,
-    CorruptShardError,
     DatasetNotFoundError,
+    ObjectTooLargeError,
     OptionError,
     ShardNotFoundError,
 )
@@ -96,8 +96,8 @@ def load_manifest(store: Store, generation: int | None = None) -> tuple[bytes, M
 
 def _load_newest(store: Store) -> tuple[bytes, Manifest]:
     try:
-        text = bytes(store.buffer(MANIFEST_PATH, max_bytes=MAX_MANIFEST_BYTES))
-    except CorruptShardError as error:
+        text = bytes(store.get(MANIFEST_PATH, max_bytes=MAX_MANIFEST_BYTES))
+    except ObjectTooLargeError as error:
         raise CorruptManifestError(error.args[0], path=MANIFEST_PATH) from error
     except ShardNotFoundError as error:
         if store.folder is not None:
@@ -134,8 +134,8 @@ def reload_manifest(store: Store, generation: int, checksum: int) -> Manifest:
 
 def _read_generation(store: Store, generation: int) -> bytes | None:
     try:
-        return bytes(store.buffer(manifest_path(generation), max_bytes=MAX_MANIFEST_BYTES))
-    except (ShardNotFoundError, CorruptShardError):
+        return bytes(store.get(manifest_path(generation), max_bytes=MAX_MANIFEST_BYTES))
+    except (ShardNotFoundError, ObjectTooLargeError):
         return None
 
 

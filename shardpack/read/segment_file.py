@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError
+from shardpack.errors import CorruptIndexError, ObjectTooLargeError, ShardNotFoundError
 from shardpack.format.layout import segment_path
 from shardpack.format.paged import Range, Segment
 from shardpack.storage.file_map import drop_resident
@@ -41,11 +41,11 @@ class SegmentFile:
     def _open(self) -> memoryview:
         expected = self._segment.num_bytes
         try:
-            buffer = memoryview(self._store.buffer(self.path, max_bytes=expected))
+            buffer = memoryview(self._store.get(self.path, max_bytes=expected))
             found = f"{len(buffer)} bytes"
         except ShardNotFoundError as error:
             raise self.missing() from error
-        except CorruptShardError:  # nothing was read
+        except ObjectTooLargeError:
             buffer, found = memoryview(b""), "more"
         if len(buffer) != expected:
             raise CorruptIndexError(

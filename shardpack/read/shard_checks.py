@@ -8,7 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from shardpack.errors import CorruptIndexError, CorruptShardError, ShardNotFoundError, StaleIndexError
+from shardpack.errors import (
+    CorruptIndexError,
+    CorruptShardError,
+    ObjectTooLargeError,
+    ShardNotFoundError,
+    StaleIndexError,
+)
 from shardpack.format.checksum import crc32c
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
@@ -164,8 +170,8 @@ def fetch_index(store: Store, info: ShardInfo) -> Any:
         CorruptIndexError: The index is longer than the manifest says. Nothing was read into memory.
     """
     try:
-        return store.buffer(info.index_path, max_bytes=info.index_bytes)
-    except CorruptShardError:
+        return store.get(info.index_path, max_bytes=info.index_bytes)
+    except ObjectTooLargeError:
         raise _not_ours(info, f"{store.size(info.index_path)} bytes") from None
     except ShardNotFoundError as error:
         raise ShardNotFoundError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NoReturn
 
-from shardpack.errors import CorruptShardError
+from shardpack.errors import CorruptShardError, ObjectTooLargeError
 from shardpack.runtime.sizes import format_bytes
 from shardpack.storage.buffer_pool import PooledBuffer
 from shardpack.storage.coalesce import MergeLimits
@@ -52,7 +52,7 @@ class BaseStore:
         """Return an object's version, which is only its length."""
         return Version(self.size(path), "")
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return a whole object, read as one range."""
         size = self.size(path)
         check_size(path, size, max_bytes)
@@ -92,11 +92,11 @@ def check_size(path: str, size: int, max_bytes: int | None) -> None:
     """Raise if an object is too large to be read as a whole.
 
     Raises:
-        CorruptShardError: The object has more than `max_bytes`.
+        ObjectTooLargeError: The object has more than `max_bytes`.
     """
     if max_bytes is not None and size > max_bytes:
-        raise CorruptShardError(
-            f"object is too large: expected at most {format_bytes(max_bytes)}, it has {format_bytes(size)}; restore it",
+        raise ObjectTooLargeError(
+            f"file is too large: expected at most {format_bytes(max_bytes)}, it has {format_bytes(size)}; restore it",
             path=path,
         )
 
@@ -108,7 +108,7 @@ def raise_truncated(path: str, start: int, length: int, size: int) -> NoReturn:
         CorruptShardError: Always.
     """
     raise CorruptShardError(
-        f"shard is truncated: expected bytes up to {start + length}, it has {size}; "
+        f"file is truncated: expected bytes up to {start + length}, it has {size}; "
         'restore it, then run "shardpack verify"',
         path=path,
         offset=start,

@@ -34,7 +34,7 @@ class IndexFrames(dict[str, Frames]):
 
     def _read(self, name: str) -> Frames:
         path = index_path(name, self._location)
-        frames = parse_index(self._sidecars.buffer(path), name=path).frames
+        frames = parse_index(self._sidecars.get(path), name=path).frames
         if frames is None:
             raise CorruptIndexError("index says that its shard is not compressed; open the dataset again", path=path)
         kept = list(self._kept.items())

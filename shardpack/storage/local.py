@@ -78,7 +78,7 @@ class LocalStore(BaseStore):
     def version(self, path: str) -> Version:
         return self._file(path).version()
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return a read-only map of the file, or the bytes of a small file."""
         with self._open(path) as file:
             size = file.size()

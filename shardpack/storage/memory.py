@@ -34,7 +34,7 @@ class MemoryStore(BaseStore):
     def size(self, path: str) -> int:
         return len(self._object(path))
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return the object itself, not a copy."""
         data = self._object(path)
         check_size(path, len(data), max_bytes)

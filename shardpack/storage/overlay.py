@@ -47,8 +47,8 @@ class OverlayStore(Wrapper):
     def version(self, path: str) -> Version:
         return self._store_of(path).version(path)
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        return self._store_of(path).buffer(path, max_bytes=max_bytes)
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
+        return self._store_of(path).get(path, max_bytes=max_bytes)
 
     def map(self, path: str) -> Any | None:
         return self._store_of(path).map(path)

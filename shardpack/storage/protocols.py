@@ -106,11 +106,11 @@ class Store(RangeReader, Protocol):
         """Return the version of the object that this store reads; costs as much as `size`."""
         ...
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return a whole object as a buffer: a memory map if the store has one, otherwise bytes.
 
         Raises:
-            CorruptShardError: The object is longer than `max_bytes`. Nothing was read into memory.
+            ObjectTooLargeError: The object is longer than `max_bytes`. Nothing was read into memory.
         """
         ...
 

@@ -48,7 +48,8 @@ class _IncomingRange:
         """Return the buffer, given the size of the object.
 
         Raises:
-            CorruptShardError: The range ends beyond the object, or the object is larger than allowed.
+            CorruptShardError: The range ends beyond the object.
+            ObjectTooLargeError: The object is larger than allowed.
         """
         if self._buffer is None:
             if self.length is None:
@@ -136,7 +137,7 @@ class RemoteStore(BaseStore):
             version = self._versions.setdefault(path, version)
         return version
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return a whole object. Costs one request, abandoned if the response says that the object is too long."""
         incoming = _IncomingRange(path, 0, None, max_bytes=max_bytes)
         self._fetch(_Piece(incoming, 0, None))
@@ -222,7 +223,7 @@ class RemoteStore(BaseStore):
         try:
             self._session.call(path, "create", attempt)
         except OutputExistsError:
-            if attempts == 1 or self.buffer(path) != (source if isinstance(source, bytes) else source.read_bytes()):
+            if attempts == 1 or self.get(path) != (source if isinstance(source, bytes) else source.read_bytes()):
                 raise
 
     def delete(self, path: str) -> None:

@@ -33,7 +33,7 @@ def filled(packed, url):
 
 def objects(url, options=None):
     store = open_store(url, options)
-    return {name: bytes(store.buffer(name)) for name in store.names()}
+    return {name: bytes(store.get(name)) for name in store.names()}
 
 
 def test_pack_from_a_url(run, filled, packed, tmp_path):
@@ -96,7 +96,7 @@ def test_verify_takes_urls(run, filled, full):
 
 def test_verify_reads_every_byte_of_a_url(run, filled):
     store = open_store(filled)
-    tar = bytearray(store.buffer("shard-000000.tar"))
+    tar = bytearray(store.get("shard-000000.tar"))
     tar[2000] ^= 1
     store.put("shard-000000.tar", bytes(tar))
     assert run("verify", filled).code == 0

@@ -55,7 +55,7 @@ class Bucket:
 
     def contents(self, folder="train"):
         store = open_store(self.url(folder), self._direct)
-        return {name: bytes(store.buffer(name)) for name in store.names()}
+        return {name: bytes(store.get(name)) for name in store.names()}
 
     def uploads(self):
         """The tars that were uploaded, or parts of them."""

@@ -464,7 +464,7 @@ def test_from_a_server_to_a_bucket(dataset, whole, nginx_server, s3_server, prox
         report = shardpack.copy(web.url, f"s3://{bucket}/x", target_storage_options=options)
         assert report.copied_shards == copied
     found = open_store(f"s3://{bucket}/x", s3_server.options())
-    assert {name: bytes(found.buffer(name)) for name in found.names()} == whole
+    assert {name: bytes(found.get(name)) for name in found.names()} == whole
     assert sum(r.method == "PUT" and r.path.endswith(".tar") for r in seen.requests) == 3
     assert json.loads(whole[MANIFEST_PATH])["num_samples"] == 6
 

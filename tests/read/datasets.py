@@ -99,8 +99,8 @@ class CountingStore(MemoryStore):
         self.calls.append((path, 0, 0))
         return super().size(path)
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
-        data = super().buffer(path, max_bytes=max_bytes)
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
+        data = super().get(path, max_bytes=max_bytes)
         self.calls.append((path, 0, len(data)))
         return data
 

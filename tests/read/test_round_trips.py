@@ -43,7 +43,7 @@ class WaveStore(BaseStore):
             self.waves.append([(path, 1)])
         return self.files[path][start : start + length]
 
-    def buffer(self, path, *, max_bytes=None):  # noqa: ARG002
+    def get(self, path, *, max_bytes=None):  # noqa: ARG002
         return self.get_range(path, start=0, length=len(self.files[path]))
 
     def size(self, path):

@@ -10,7 +10,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from shardpack.errors import CorruptShardError, OutputExistsError, ShardNotFoundError, ShardpackError, StorageError
+from shardpack.errors import (
+    CorruptShardError,
+    ObjectTooLargeError,
+    OutputExistsError,
+    ShardNotFoundError,
+    ShardpackError,
+    StorageError,
+)
 from shardpack.storage.buffer_pool import view_of
 from shardpack.storage.stats import Stats
 
@@ -69,14 +76,16 @@ class StoreContract:
         assert [store.size(name) for name in ("a.bin", "sub/b.bin", "empty.bin")] == [len(DATA), 100, 0]
 
     def test_whole_objects(self, store):
-        assert bytes(store.buffer("a.bin")) == DATA
-        assert bytes(store.buffer("empty.bin")) == b""
-        assert memoryview(store.buffer("a.bin")).readonly
+        assert bytes(store.get("a.bin")) == DATA
+        assert bytes(store.get("empty.bin")) == b""
+        assert memoryview(store.get("a.bin")).readonly
 
     def test_whole_objects_may_have_a_limit(self, store):
-        assert bytes(store.buffer("a.bin", max_bytes=len(DATA))) == DATA
-        with pytest.raises(CorruptShardError, match=r"too large: expected at most 1000 B, it has 10\.0 KiB") as caught:
-            store.buffer("a.bin", max_bytes=1000)
+        assert bytes(store.get("a.bin", max_bytes=len(DATA))) == DATA
+        with pytest.raises(
+            ObjectTooLargeError, match=r"too large: expected at most 1000 B, it has 10\.0 KiB"
+        ) as caught:
+            store.get("a.bin", max_bytes=1000)
         assert caught.value.path == "a.bin"
 
     def test_versions_tell_the_length(self, store):
@@ -125,7 +134,7 @@ class StoreContract:
             lambda: store.get_range(name, start=0, length=1),
             lambda: store.get_ranges(name, starts=[0, 1], lengths=[1, 1]),
             lambda: store.size(name),
-            lambda: store.buffer(name),
+            lambda: store.get(name),
             lambda: store.map(name),
         ):
             with pytest.raises(ShardNotFoundError, match=name) as caught:
@@ -139,7 +148,7 @@ class StoreContract:
         store.get_range("a.bin", start=0, length=10)
         store.get_ranges("a.bin", starts=[0, 20], lengths=[5, 6])
         assert store.stats.snapshot() == Stats(requests=3, bytes_fetched=21)
-        store.buffer("a.bin")
+        store.get("a.bin")
         assert store.stats.snapshot() == Stats(requests=4, bytes_fetched=21 + len(DATA))
         store.stats.add_used(7)
         assert store.stats.snapshot().bytes_used == 7
@@ -149,7 +158,7 @@ class StoreContract:
         with pytest.raises(CorruptShardError):
             store.get_range("a.bin", start=len(DATA), length=1)
         with pytest.raises(ShardNotFoundError):
-            store.buffer("b.bin")
+            store.get("b.bin")
         assert store.stats.snapshot() == Stats()
 
     def test_pickles_without_its_handles(self):
@@ -195,20 +204,20 @@ class WritableContract:
         store.put("a.bin", b"abc")
         store.put("sub/b.bin", file)
         store.put("empty.bin", b"")
-        assert [bytes(store.buffer(name)) for name in ("a.bin", "sub/b.bin", "empty.bin")] == [b"abc", DATA, b""]
+        assert [bytes(store.get(name)) for name in ("a.bin", "sub/b.bin", "empty.bin")] == [b"abc", DATA, b""]
         assert store.names() == ["a.bin", "empty.bin", "sub/b.bin"]
 
     def test_a_put_replaces(self):
         store = self.make_store({"a.bin": DATA})
         assert store.get_range("a.bin", start=0, length=3) == DATA[:3]
         store.put("a.bin", b"abc")
-        assert bytes(store.buffer("a.bin")) == b"abc"
+        assert bytes(store.get("a.bin")) == b"abc"
         assert store.size("a.bin") == 3
 
     def test_what_is_put_may_say_how_it_is_cached(self):
         store = self.make_store({})
         store.put("a.bin", b"abc", cache_control="no-cache")
-        assert bytes(store.buffer("a.bin")) == b"abc"
+        assert bytes(store.get("a.bin")) == b"abc"
 
     def test_what_is_created_was_not_there(self, tmp_path):
         store = self.make_store({"a.bin": DATA})
@@ -220,15 +229,15 @@ class WritableContract:
         (tmp_path / "file").write_bytes(DATA * 100)
         store.create("b.bin", b"b")
         store.create("sub/c.bin", tmp_path / "file")
-        assert [bytes(store.buffer(name)) for name in ("b.bin", "sub/c.bin")] == [b"b", DATA * 100]
+        assert [bytes(store.get(name)) for name in ("b.bin", "sub/c.bin")] == [b"b", DATA * 100]
         for name, data in (("a.bin", DATA), ("b.bin", b"b")):
             with pytest.raises(OutputExistsError, match=name):
                 store.create(name, b"other")
-            assert bytes(store.buffer(name)) == data
+            assert bytes(store.get(name)) == data
         assert store.names() == ["a.bin", "b.bin", "sub/c.bin"]
         store.delete("b.bin")
         store.create("b.bin", b"other")
-        assert bytes(store.buffer("b.bin")) == b"other"
+        assert bytes(store.get("b.bin")) == b"other"
 
     def test_of_two_writers_one_creates(self):
         store = self.make_store({})
@@ -246,7 +255,7 @@ class WritableContract:
 
         with ThreadPoolExecutor(8) as pool:
             (winner,) = [number for number in pool.map(create, range(8)) if number is not None]
-        assert bytes(store.buffer("a.bin")) == b"%d" % winner * 1000
+        assert bytes(store.get("a.bin")) == b"%d" % winner * 1000
         assert store.names() == ["a.bin"]
 
     def test_deleted_objects_are_gone(self):
@@ -257,7 +266,7 @@ class WritableContract:
         store.delete("c/d.bin")
         assert store.names() == ["b.bin"]
         for read in (
-            lambda: store.buffer("a.bin"),
+            lambda: store.get("a.bin"),
             lambda: store.get_range("a.bin", start=0, length=3),
             lambda: store.size("a.bin"),
         ):

@@ -102,7 +102,7 @@ def test_all_that_writes_takes_any_of_them(new):
     samples = [("a", {"txt": b"1"}), ("b", {"txt": b"2"})]
     shardpack.pack(samples, packed)
     shardpack.copy(packed, copied)
-    adapt(indexed).put("x.tar", adapt(packed).buffer("shard-000000.tar"))
+    adapt(indexed).put("x.tar", adapt(packed).get("shard-000000.tar"))
     shardpack.index(indexed)
     shardpack.index(indexed, out=indexed, ignore=["b.txt"], force=True)
     with shardpack.ShardWriter(copied, force=True) as writer:

@@ -29,7 +29,7 @@ def test_urls_need_a_place(address):
 @pytest.mark.parametrize("address", ["s3://bucket/x", "https://127.0.0.1:1/x"])
 def test_unknown_options_are_named(address):
     with pytest.raises(OptionError, match="colour"):
-        open_store(address, {"colour": "red"}).buffer("a")
+        open_store(address, {"colour": "red"}).get("a")
 
 
 SECRETS = {"access_key_id": "AKIAVERYSECRET", "secret_access_key": "hush-hush", "session_token": "token-token"}
@@ -45,7 +45,7 @@ def test_secrets_are_in_no_pickle_no_repr_and_no_error():
     ]
     for store in stores:
         with pytest.raises(StorageError) as caught:
-            store.buffer("a")
+            store.get("a")
         error = caught.value
         told = [repr(store), store.location, str(error), repr(error.__cause__), repr(error.__context__)]
         told.append(pickle.dumps(store).decode("latin-1"))
@@ -63,7 +63,7 @@ def test_secrets_are_in_no_pickle_no_repr_and_no_error():
 )
 def test_options_that_do_not_fit_are_not_quoted(address, options):
     with pytest.raises(OptionError) as caught:
-        open_store(address, options).buffer("a")
+        open_store(address, options).get("a")
     assert "hush" not in str(caught.value)
 
 
@@ -72,7 +72,7 @@ def test_passwords_in_an_endpoint_are_secrets_too():
     store = open_store("s3://bucket/x", options)
     assert b"hush" not in pickle.dumps(store)
     with pytest.raises(StorageError) as caught:
-        store.buffer("a")
+        store.get("a")
     assert "hush" not in str(caught.value)
 
 
@@ -80,8 +80,8 @@ def test_pickled_stores_find_their_secrets_again_in_this_process_and_its_forks(s
     bucket = s3_server.new_bucket()
     s3_server.put(f"/{bucket}/a", b"abc")
     store = open_store(f"s3://{bucket}", s3_server.options())
-    assert store.buffer("a") == b"abc"
-    assert pickle.loads(pickle.dumps(store)).buffer("a") == b"abc"
+    assert store.get("a") == b"abc"
+    assert pickle.loads(pickle.dumps(store)).get("a") == b"abc"
 
 
 @pytest.mark.parametrize(

@@ -18,9 +18,9 @@ PATH = ".shardpack/index/{}.index"
 class Counted(MemoryStore):
     """Remembers what was read."""
 
-    def buffer(self, path, *, max_bytes=None):
+    def get(self, path, *, max_bytes=None):
         self.read.append(path)
-        return super().buffer(path, max_bytes=max_bytes)
+        return super().get(path, max_bytes=max_bytes)
 
 
 def counted(num_shards):

@@ -101,7 +101,7 @@ def test_maps_outlive_the_store(tmp_path):
     (tmp_path / "a.bin").write_bytes(DATA)
     before = num_open()
     store = LocalStore(tmp_path)
-    assert store.buffer("a.bin") == DATA, "a small file is read: a map would hold a descriptor"
+    assert store.get("a.bin") == DATA, "a small file is read: a map would hold a descriptor"
     mapped = store.map("a.bin")
     del store
     assert mapped[5:10] == DATA[5:10]
@@ -121,7 +121,7 @@ def test_who_has_no_descriptor_left_lets_go_of_those_it_keeps(tmp_path):
         try:
             for number in range(40):
                 assert store.get_range(f"{number}.bin", start=0, length=4) == b"%04d" % number
-                assert store.buffer(f"{number}.bin") == b"%04d" % number
+                assert store.get(f"{number}.bin") == b"%04d" % number
         finally:
             resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 

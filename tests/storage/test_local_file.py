@@ -51,7 +51,7 @@ def test_what_is_no_regular_file_is_refused_at_once(tmp_path, monkeypatch, make,
         lambda: store.get_range("x", start=0, length=1),
         lambda: store.get_ranges("x", starts=[0, 1], lengths=[1, 1]),
         lambda: store.size("x"),
-        lambda: store.buffer("x"),
+        lambda: store.get("x"),
         lambda: store.map("x"),
         lambda: store.put("y", tmp_path / "x"),
     ):

@@ -14,7 +14,7 @@ class TestMemoryStore(StoreContract, WritableContract):
 
     def test_what_is_stored_is_returned_itself(self):
         data = b"abc" * 100
-        assert MemoryStore({"a": data}).buffer("a") is data
+        assert MemoryStore({"a": data}).get("a") is data
 
 
 def test_nothing_is_worth_merging():
@@ -25,4 +25,4 @@ def test_later_changes_of_the_mapping_do_not_matter():
     objects = {"a": b"1"}
     store = MemoryStore(objects)
     objects["a"] = b"2"
-    assert store.buffer("a") == b"1"
+    assert store.get("a") == b"1"

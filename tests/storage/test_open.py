@@ -21,12 +21,12 @@ def test_limits_are_numbers(options):
 
 def test_drivers_that_are_not_there_are_named():
     with pytest.raises(ShardpackError, match="nowhere"):
-        open_store("nowhere://x/y").buffer("a")
+        open_store("nowhere://x/y").get("a")
 
 
 def test_memory_urls_name_one_store_in_this_process():
     open_store("memory://some/place").put("a", b"1")
-    assert open_store("memory://some/place/").buffer("a") == b"1"
+    assert open_store("memory://some/place/").get("a") == b"1"
     assert isinstance(open_store("memory://other"), MemoryStore)
 
 

@@ -8,7 +8,7 @@ import threading
 
 import pytest
 
-from shardpack.errors import CorruptShardError, OutputExistsError
+from shardpack.errors import ObjectTooLargeError, OutputExistsError
 from shardpack.storage.clients.client import RequestError
 from shardpack.storage.open import open_store
 from shardpack.storage.remote import RemoteStore
@@ -211,8 +211,8 @@ def test_what_is_too_long_is_not_fetched():
         return body
 
     bucket.get = get
-    with pytest.raises(CorruptShardError, match="too large"):
-        RemoteStore(bucket).buffer(".shardpack/index/shard-000000.index", max_bytes=1000)
+    with pytest.raises(ObjectTooLargeError, match="too large"):
+        RemoteStore(bucket).get(".shardpack/index/shard-000000.index", max_bytes=1000)
     assert not received
 
 

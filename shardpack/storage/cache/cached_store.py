@@ -110,7 +110,7 @@ class CachedStore(Wrapper):
     def version(self, path: str) -> Version:
         return self._base.version(path)
 
-    def buffer(self, path: str, *, max_bytes: int | None = None) -> Any:
+    def get(self, path: str, *, max_bytes: int | None = None) -> Any:
         """Return a whole object; costs no request if it is cached as a whole."""
         self._ask_versions([Ranges(path, [0], [1])])
         if self._versions.get(path):
@@ -120,7 +120,7 @@ class CachedStore(Wrapper):
             if data is not None:
                 self.stats.add_hits(1)
                 return data
-        content = self._base.buffer(path, max_bytes=max_bytes)
+        content = self._base.get(path, max_bytes=max_bytes)
         self._keep(path, [(0, content)])
         return content
 

@@ -62,8 +62,8 @@ class Bucket(MemoryStore):
             self.told.add(path)
         return data
 
-    def buffer(self, path, *, max_bytes=None):
-        data = super().buffer(path, max_bytes=max_bytes)
+    def get(self, path, *, max_bytes=None):
+        data = super().get(path, max_bytes=max_bytes)
         self.asked.append((path, 0, len(data)))
         self.told.add(path)
         return data
@@ -108,8 +108,8 @@ class TestCachedStore(CachedContract):
         assert store.stats.snapshot() == Stats(requests=1, bytes_fetched=10)
         store.get_ranges("a.bin", starts=[0, 20], lengths=[5, 6])
         assert store.stats.snapshot() == Stats(requests=2, bytes_fetched=16, cache_hits=1)
-        store.buffer("a.bin")
-        store.buffer("a.bin")
+        store.get("a.bin")
+        store.get("a.bin")
         assert store.stats.snapshot() == Stats(requests=3, bytes_fetched=16 + len(DATA), cache_hits=2)
         store.get_range("a.bin", start=70, length=100)
         store.stats.add_used(7)
@@ -252,9 +252,9 @@ def test_ranges_of_one_start_are_all_kept(make):
 
 
 def test_whole_objects_are_kept(make):
-    make()[0].buffer("a.bin")
+    make()[0].get("a.bin")
     store, base = make()
-    assert bytes(store.buffer("a.bin")) == DATA
+    assert bytes(store.get("a.bin")) == DATA
     assert store.get_range("a.bin", start=10, length=5) == DATA[10:15]
     assert base.asked == []
 
@@ -263,7 +263,7 @@ def test_the_manifest_is_always_fetched(make):
     for text in (b"one", b"two"):
         store, base = make({".shardpack/manifest.json": text})
         for _ in range(2):
-            assert store.buffer(".shardpack/manifest.json") == text
+            assert store.get(".shardpack/manifest.json") == text
             assert store.get_range(".shardpack/manifest.json", start=0, length=3) == text
         assert len(base.asked) == 4
         assert base.asked_versions == []
@@ -353,7 +353,7 @@ def test_without_etag_nothing_is_kept_and_one_warning_says_so(make, tmp_path):
     store, base = make(etag="")
     with pytest.warns(RuntimeWarning, match=r"cache.*no ETag") as caught:
         read_at(store, 0, 0, 5)
-    store.buffer("a.bin")
+    store.get("a.bin")
     assert len(caught) == 1
     assert len(base.asked) == 4
     assert not (tmp_path / "cache").exists()
@@ -393,7 +393,7 @@ def test_with_a_real_remote_store(tmp_path):
         assert store.remote
         assert store.version("keys.index") == Version(len(DATA), "v1-keys.index")
         for _ in range(2):
-            assert store.buffer("a.index") == DATA
+            assert store.get("a.index") == DATA
             assert store.get_range("a.tar", start=3, length=10) == DATA[3:13]
         cold = [("get", "a.index", 0, None, ""), ("get", "a.tar", 3, 10, "")]
         assert server.requests == [
@@ -624,7 +624,7 @@ def test_a_vanished_folder_is_not_made_again(make, tmp_path):
 def test_what_is_too_long_for_the_limit_is_not_kept(make):
     store, base = make(max_bytes=16_384)
     with pytest.warns(RuntimeWarning, match=r"10\.0 KiB were read at once, too much for a limit of 16\.0 KiB"):
-        store.buffer("a.bin")
+        store.get("a.bin")
     store.get_range("a.bin", start=0, length=4096)
     store.get_range("a.bin", start=0, length=4096)
     assert len(base.asked) == 2

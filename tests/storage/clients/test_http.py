@@ -129,7 +129,7 @@ def test_a_server_without_ranges_is_told_and_what_to_do(serve):
     with pytest.raises(StorageError, match="does not serve ranges; download the files with another tool") as caught:
         open_store(server.url).get_range("a.tar", start=0, length=9)
     assert "attempts" not in str(caught.value)
-    assert open_store(server.url).buffer("a.tar") == DATA, "whole objects need no ranges"
+    assert open_store(server.url).get("a.tar") == DATA, "whole objects need no ranges"
 
 
 @pytest.mark.parametrize(

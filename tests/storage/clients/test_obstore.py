@@ -35,7 +35,7 @@ def usual(s3_server):
 def test_options_of_the_client_are_taken_as_a_command_line_gives_them(s3_server, usual, options):
     bucket = s3_server.new_bucket()
     s3_server.put(f"/{bucket}/a", b"abc")
-    assert open_store(f"s3://{bucket}", {**usual, **options}).buffer("a") == b"abc"
+    assert open_store(f"s3://{bucket}", {**usual, **options}).get("a") == b"abc"
 
 
 def test_a_proxy_that_is_not_there_is_used(s3_server, usual):
@@ -43,13 +43,13 @@ def test_a_proxy_that_is_not_there_is_used(s3_server, usual):
     s3_server.put(f"/{bucket}/a", b"abc")
     options = {**usual, "proxy_url": "http://127.0.0.1:9", "max_attempts": 1}
     with pytest.raises(StorageError):
-        open_store(f"s3://{bucket}", options).buffer("a")
+        open_store(f"s3://{bucket}", options).get("a")
 
 
 def test_http_may_be_forbidden(s3_server, usual):
     bucket = s3_server.new_bucket()
     with pytest.raises(StorageError) as caught:
-        open_store(f"s3://{bucket}", {**usual, "allow_http": False}).buffer("a")
+        open_store(f"s3://{bucket}", {**usual, "allow_http": False}).get("a")
     assert "attempts" not in str(caught.value), "not tried again"
 
 
@@ -65,7 +65,7 @@ def test_an_endpoint_in_the_environment_may_be_http(s3_server, usual, extra):
         "AWS_REGION": usual["region"],
         **extra,
     }
-    code = f"from shardpack.storage.open import open_store\nprint(open_store('s3://{bucket}').buffer('a'))"
+    code = f"from shardpack.storage.open import open_store\nprint(open_store('s3://{bucket}').get('a'))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=ROOT, env=environment, check=False, capture_output=True, text=True
     )
