@@ -23,7 +23,7 @@ from typing import Any, Protocol
 from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, DeliveryQueue
 from shardpack.commit.journal import Entry, Journal
 from shardpack.commit.lease import LEASE_NAME, Lease, how_to_continue, is_foreign, share
-from shardpack.commit.open_target import check_unused, has_manifest
+from shardpack.commit.overwrite import check_unused, has_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OutputExistsError, StorageError

@@ -1,4 +1,4 @@
-"""What a transaction requires of the place that a dataset is written to. `open_target.py` chooses one of two kinds.
+"""What a transaction requires of the place that a dataset is written to. `open_target.py` opens one of two kinds.
 
 folder_target.py   shards are made in the work folder, synced and renamed; a lock keeps other processes out
 bucket_target.py   shards are made in a local scratch folder and uploaded; the lease tells which process began last

@@ -26,7 +26,7 @@ from typing import Any
 from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, Delivered, DeliveryQueue
 from shardpack.commit.journal import Entry, Journal, entry_name
 from shardpack.commit.lease import Command, acquire, how_to_continue
-from shardpack.commit.open_target import check_writable, files_to_replace, has_manifest, is_manifest
+from shardpack.commit.overwrite import check_writable, files_to_replace, has_manifest, is_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError, StorageError

@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.commit.journal import Journal
-from shardpack.commit.open_target import check_writable, has_manifest, is_unfinished, target_of
+from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import check_writable, has_manifest, is_unfinished
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction

@@ -58,7 +58,7 @@ class RepeatedKey:
         return f"{self.key!r} in {self.shard!r} at {self.offset}, after {self.first_shard!r} at {self.first_offset}"
 
 
-class Build:
+class TarIndexer:
     """Index all tars and collect what the manifest needs: shard infos, key hashes, repeated keys.
 
     Memory: one index per job, and 8 bytes per key.
@@ -129,13 +129,11 @@ class Build:
         sizes_known = ByteProgress("sizes", len(names), progress)
         total = sum(call_all(partial(_size, store, sizes_known.advance), names, limit=jobs, purpose="index"))
         limits = ScanLimits(scanners=min(REQUESTS_AT_ONCE // jobs or 1, MAX_SCANNERS))
-        index_tar = partial(self._index_by_headers, checksums, limits, ByteProgress("index", total, progress))
+        index_tar = partial(self._index_remote, checksums, limits, ByteProgress("index", total, progress))
         call_all(index_tar, names, limit=jobs, purpose="index", stop=self._stop)
         self.bytes_fetched += store.stats.snapshot().bytes_fetched - bytes_before
 
-    def _index_by_headers(
-        self, checksums: bool | None, limits: ScanLimits, bytes_done: ByteProgress, name: str
-    ) -> None:
+    def _index_remote(self, checksums: bool | None, limits: ScanLimits, bytes_done: ByteProgress, name: str) -> None:
         def advance(num_bytes: int) -> None:
             if self._stop.is_set():
                 raise _StoppedError
@@ -179,8 +177,8 @@ class Build:
     def _numbered(self, info: ShardInfo) -> ShardInfo:
         """Return a shard with the number of its location.
 
-        An index that differs from the previous generation's gets a new number, so that both can exist side by side;
-        if nobody can tell which those are, so does every index that is not here already.
+        A changed index gets a new number, so that both generations can be read. If the previous shard table is lost,
+        so does every index that is not stored already.
         """
         if self._previous is None:
             return replace(info, location=0)

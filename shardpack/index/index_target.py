@@ -11,7 +11,8 @@ from typing import Any
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.journal import Journal
 from shardpack.commit.lease import refuse_other_work
-from shardpack.commit.open_target import has_manifest, newest_manifest, target_of
+from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import has_manifest, newest_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OptionError, OutputExistsError, StorageError
 from shardpack.format.layout import MANIFEST_PATH, index_path
@@ -119,7 +120,7 @@ def writing_indexes(target: Target) -> Iterator[None]:
         raise StorageError(message, shard=error.shard, path=error.path) from error
 
 
-def target_for(
+def place_for_indexes(
     tars: TarSet,
     out: Writable | None,
     options: Mapping[str, Any] | None,

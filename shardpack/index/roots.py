@@ -153,7 +153,7 @@ class StoreRoot:
         return names if glob is not None else [name for name in names if "/" not in name]
 
     def store(self, folder: str) -> tuple[WritableStore, str]:  # noqa: ARG002 - names start at the top of the store
-        return cast("WritableStore", self.given), ""  # `target_for` checks whether it can be written to
+        return cast("WritableStore", self.given), ""  # `place_for_indexes` checks whether it can be written to
 
     def shown(self, path: str) -> str:
         return f"{self.given.location}/{path}".strip("/") if path else self.given.location

@@ -13,10 +13,10 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import ShardInfo
-from shardpack.index.build import Build, OnDuplicate, RepeatedKey
+from shardpack.index.build import OnDuplicate, RepeatedKey, TarIndexer
 from shardpack.index.find import TarDigests, TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
-from shardpack.index.index_target import check_indexable, target_for, writing_indexes
+from shardpack.index.index_target import check_indexable, place_for_indexes, writing_indexes
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
@@ -122,7 +122,7 @@ def index(
     jobs = as_jobs(jobs)
     tar_set = find_tars(tars, storage_options)
     ignore = check_ignore(ignore)
-    target, location = target_for(tar_set, out, storage_options, out_options)
+    target, location = place_for_indexes(tar_set, out, storage_options, out_options)
     with storage_errors(f"write indexes to {target.location!r}"):
         digests = TarDigests(tar_set, ignore)
         run_digest = partial(digests.of_run, on_duplicate, checksums, location)
@@ -130,11 +130,11 @@ def index(
         with writing_indexes(target):
             transaction = Transaction.index_beside(target, run_digest=run_digest)
         with transaction:
-            build = Build(tar_set, target, transaction, ignore=ignore, digests=digests, previous=previous)
+            indexer = TarIndexer(tar_set, target, transaction, ignore=ignore, digests=digests, previous=previous)
             try:
-                build.index_all(jobs=jobs, checksums=checksums, progress=progress)
-                build.check_unique(on_duplicate)
-                manifest, files = build.encode(location)
+                indexer.index_all(jobs=jobs, checksums=checksums, progress=progress)
+                indexer.check_unique(on_duplicate)
+                manifest, files = indexer.encode(location)
                 with writing_indexes(target):
                     transaction.publish(files)
             except BaseException:
@@ -147,13 +147,13 @@ def index(
         num_shards=manifest.num_shards,
         num_bytes=manifest.num_bytes,
         samples_per_field=dict(manifest.samples_per_field),
-        repeated=tuple(build.repeated),
-        without_key=build.without_key,
-        ignored=dict(sorted(build.ignored.items())),
-        changed=_changed((previous and previous.shards) or {}, build.shards),
-        without_checksums=sum(info.crc32c is None for info in build.shards),
-        resumed=build.resumed,
-        bytes_fetched=build.bytes_fetched,
+        repeated=tuple(indexer.repeated),
+        without_key=indexer.without_key,
+        ignored=dict(sorted(indexer.ignored.items())),
+        changed=_changed((previous and previous.shards) or {}, indexer.shards),
+        without_checksums=sum(info.crc32c is None for info in indexer.shards),
+        resumed=indexer.resumed,
+        bytes_fetched=indexer.bytes_fetched,
         seconds=time.perf_counter() - began,
     )
 
@@ -187,10 +187,10 @@ def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, 
     memory = MemoryStore({})
     target = target_of(memory)
     with Transaction.index_beside(target) as transaction:
-        build = Build(tar_set, target, transaction, ignore=check_ignore(ignore))
-        build.index_all()
-        build.check_unique("keep")
-        _, files = build.encode()
+        indexer = TarIndexer(tar_set, target, transaction, ignore=check_ignore(ignore))
+        indexer.index_all()
+        indexer.check_unique("keep")
+        _, files = indexer.encode()
         transaction.publish(files)
     objects = {name: bytes(memory.get(name)) for name in memory.names()}
     return OverlayStore(objects, base or tar_set.store)

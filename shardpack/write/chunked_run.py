@@ -21,7 +21,7 @@ import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.codecs.encode import versions_for
-from shardpack.commit.open_target import newest_manifest
+from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import SourceError

@@ -14,7 +14,8 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from shardpack.commit.open_target import check_writable, target_of
+from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import samples_per_field

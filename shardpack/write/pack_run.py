@@ -19,7 +19,7 @@ import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.delivery_queue import DeliveryQueue
-from shardpack.commit.open_target import newest_manifest
+from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction

@@ -13,7 +13,7 @@ import pytest
 
 import shardpack
 from shardpack.commit.bucket_target import BucketTarget
-from shardpack.commit.open_target import check_writable
+from shardpack.commit.overwrite import check_writable
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError, SourceError, StorageError
 from shardpack.format import manifest

@@ -19,7 +19,7 @@ from shardpack.format.layout import index_path
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.index import build as build_module
-from shardpack.index.build import Build, RepeatedKey
+from shardpack.index.build import RepeatedKey, TarIndexer
 from shardpack.index.find import find_tars
 from shardpack.storage.memory import MemoryStore
 from tests.format.builders import entry
@@ -35,19 +35,19 @@ def tar(*names: str) -> bytes:
 
 
 def built(tars, *, target=None, **options):
-    """Return the finished build of tars in memory, and where its indexes went."""
+    """Return the indexer of tars when it has finished in memory, and where its indexes went."""
     target = target or target_of(MemoryStore({}))
     found = find_tars(tars if isinstance(tars, (str, os.PathLike)) else MemoryStore(tars))
     with Transaction.index_beside(target) as transaction:
-        build = Build(found, target, transaction)
-        build.index_all(**options)
-    return build, target
+        indexer = TarIndexer(found, target, transaction)
+        indexer.index_all(**options)
+    return indexer, target
 
 
 @examples(40)
 @given(st.lists(keys, min_size=1, max_size=4), st.sampled_from([1, 3]))
 def test_repeats_are_all_but_the_first_of_a_key_in_the_order_of_the_dataset(shards, jobs):
-    build, target = built({f"{number}.tar": tar(*names) for number, names in enumerate(shards)}, jobs=jobs)
+    indexer, target = built({f"{number}.tar": tar(*names) for number, names in enumerate(shards)}, jobs=jobs)
     found = [
         (name, f"{number}.tar", 1024 * row) for number, names in enumerate(shards) for row, name in enumerate(names)
     ]
@@ -58,23 +58,23 @@ def test_repeats_are_all_but_the_first_of_a_key_in_the_order_of_the_dataset(shar
             expected.append((key, shard, offset, *first[key]))
     if expected:
         with pytest.raises(DuplicateKeyError, match=rf"^{len(expected)} key\(s\) repeat"):
-            build.check_unique("raise")
-        build.repeated.clear()
-    build.check_unique("keep")
-    assert [(one.key, one.shard, one.offset, one.first_shard, one.first_offset) for one in build.repeated] == expected
-    manifest, _ = build.encode()
+            indexer.check_unique("raise")
+        indexer.repeated.clear()
+    indexer.check_unique("keep")
+    assert [(one.key, one.shard, one.offset, one.first_shard, one.first_offset) for one in indexer.repeated] == expected
+    manifest, _ = indexer.encode()
     assert (manifest.num_samples, manifest.unique_keys) == (len(found), not expected)
-    for info in build.shards:
+    for info in indexer.shards:
         index = parse_index(target.read(info.index_path), name=info.index_path)
         assert index.keys() == shards[int(info.name.removesuffix(".tar"))]
 
 
 def test_the_files_of_the_dataset_are_those_of_its_shards():
-    build, _ = built({"x.tar": tar("a", "b"), "y.tar": tar("c")})
-    manifest, files = build.encode("s3://bucket/tars")
+    indexer, _ = built({"x.tar": tar("a", "b"), "y.tar": tar("c")})
+    manifest, files = indexer.encode("s3://bucket/tars")
     assert manifest.locations == ("s3://bucket/tars",)
     assert parse_manifest(b"".join(dict(files)[".shardpack/manifest.json"])) == manifest
-    again, _ = build.encode()
+    again, _ = indexer.encode()
     assert again.packed_with == manifest.packed_with
     assert again.fingerprint == manifest.fingerprint, "wherever the tars are"
 
@@ -92,9 +92,9 @@ def test_any_number_of_jobs_gives_the_same(tmp_path):
 def test_without_checksums_payloads_on_disk_are_not_read(tmp_path):
     large = entry(b"a.jpg", bytes(4 << 20)) + bytes(1024)
     (tmp_path / "x.tar").write_bytes(large)
-    build, _ = built(tmp_path, checksums=False)
-    assert build.shards[0].crc32c is None
-    assert build.bytes_fetched < len(large) / 2
+    indexer, _ = built(tmp_path, checksums=False)
+    assert indexer.shards[0].crc32c is None
+    assert indexer.bytes_fetched < len(large) / 2
 
 
 @pytest.fixture
@@ -124,10 +124,10 @@ def test_what_changed_meanwhile_is_indexed_again(folder, what):
         target.put(index_path("x.tar"), [b"damaged"])
     else:
         target.delete([index_path("x.tar")])
-    build, _ = built(folder, target=target, jobs=1)
-    assert (build.resumed, build.bytes_fetched) == (1, changed.stat().st_size)
+    indexer, _ = built(folder, target=target, jobs=1)
+    assert (indexer.resumed, indexer.bytes_fetched) == (1, changed.stat().st_size)
     truth, _ = built(folder, jobs=1)
-    assert build.shards == truth.shards
+    assert indexer.shards == truth.shards
     assert parse_index(target.read(index_path("x.tar")), name="x").num_samples == (2 if what == "content" else 1)
 
 
@@ -139,11 +139,11 @@ def test_a_bad_tar_ends_the_others():
 
 
 def test_keys_of_one_hash_are_not_taken_for_one(monkeypatch):
-    module = sys.modules[Build.__module__]
+    module = sys.modules[TarIndexer.__module__]
     monkeypatch.setattr(module, "hash_keys", lambda _, count: np.zeros(count, np.uint64))
-    build, _ = built({"x.tar": tar("a", "b"), "y.tar": tar("c", "a")})
-    build.check_unique("keep")
-    assert [(one.key, one.shard, one.offset) for one in build.repeated] == [("a", "y.tar", 1024)]
+    indexer, _ = built({"x.tar": tar("a", "b"), "y.tar": tar("c", "a")})
+    indexer.check_unique("keep")
+    assert [(one.key, one.shard, one.offset) for one in indexer.repeated] == [("a", "y.tar", 1024)]
 
 
 def test_a_tar_that_changes_while_it_is_indexed_is_told(tmp_path, monkeypatch):

@@ -11,7 +11,7 @@ from shardpack.commit.open_target import target_of
 from shardpack.errors import OptionError, OutputExistsError, StorageError
 from shardpack.format.layout import index_path
 from shardpack.index.find import TarSet, find_tars
-from shardpack.index.index_target import check_indexable, target_for, writing_indexes
+from shardpack.index.index_target import check_indexable, place_for_indexes, writing_indexes
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from tests.format.builders import entry
@@ -35,24 +35,24 @@ def folder(tmp_path):
 def test_beside_the_tars_nothing_is_said_of_where_they_are(folder):
     found = find_tars(folder)
     for out in (None, folder, f"{folder}/", folder / ".." / "tars"):
-        target, shards_at = target_for(found, out, None, None)
+        target, shards_at = place_for_indexes(found, out, None, None)
         assert (os.path.realpath(target.location), shards_at) == (os.path.realpath(folder), None)
 
 
 def test_elsewhere_the_tars_are_a_relative_path(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for out, expected in ((tmp_path / "idx", "../tars"), ("idx/deep", "../../tars"), (folder / "sub", "..")):
-        assert target_for(find_tars(folder), out, None, None)[1] == expected
+        assert place_for_indexes(find_tars(folder), out, None, None)[1] == expected
 
 
 def test_a_link_to_the_tars_is_the_same_folder(folder, tmp_path):
     (tmp_path / "link").symlink_to(folder)
-    assert target_for(find_tars(folder), tmp_path / "link", None, None)[1] is None
+    assert place_for_indexes(find_tars(folder), tmp_path / "link", None, None)[1] is None
 
 
 def test_of_a_bucket_the_url_is_said(tmp_path):
     found = TarSet(at("s3://bucket/tars"), ("x.tar",))
-    target, shards_at = target_for(found, tmp_path / "idx", None, None)
+    target, shards_at = place_for_indexes(found, tmp_path / "idx", None, None)
     assert (target.location, shards_at) == (str(tmp_path / "idx"), "s3://bucket/tars")
 
 
@@ -69,14 +69,14 @@ def test_of_a_bucket_the_url_is_said(tmp_path):
 def test_targets_from_which_tars_cannot_be_found(home, out, text, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(OptionError, match=text) as caught:
-        target_for(TarSet(at(home), ("x.tar",)), out, None, None)
+        place_for_indexes(TarSet(at(home), ("x.tar",)), out, None, None)
     assert "secret" not in str(caught.value)
     assert not os.listdir(tmp_path), "nothing is written"
 
 
 def test_tars_of_a_disk_are_not_found_from_a_bucket(folder):
     with pytest.raises(OptionError, match="tars on this disk cannot be found from 'memory://bucket'"):
-        target_for(find_tars(folder), "memory://bucket", None, None)
+        place_for_indexes(find_tars(folder), "memory://bucket", None, None)
 
 
 def test_a_store_that_takes_nothing():
@@ -86,12 +86,12 @@ def test_a_store_that_takes_nothing():
     with pytest.raises(
         OptionError, match='does not take objects, or does not list them; open its tars with index="memory"'
     ):
-        target_for(TarSet(ReadOnly(), ("x.tar",)), None, None, None)
+        place_for_indexes(TarSet(ReadOnly(), ("x.tar",)), None, None, None)
 
 
 def test_options_of_an_out_that_is_not_named(folder):
     with pytest.raises(OptionError, match="out_options are for out"):
-        target_for(find_tars(folder), None, None, {"region": "x"})
+        place_for_indexes(find_tars(folder), None, None, {"region": "x"})
 
 
 def check(folder, *, force=False):

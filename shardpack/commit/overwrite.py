@@ -1,0 +1,177 @@
+"""Decide what may be overwritten in the place that a dataset is written to.
+
+Only what a packer made is ever deleted:
+
+content of OUT                      without force       with force
+none of the below                   a new dataset       a new dataset
+work folder of pack or copy         continue            continue
+work folder of parts of a plan      refuse              refuse, except for a part of the same plan
+manifest                            refuse              replace what the manifest lists
+manifest and work folder, or run    as for a manifest, unless this very run was killed while cleaning up: finish
+work folder of `shardpack index`    refuse              refuse: the tars are the user's
+shard files with none of these      refuse              refuse: their origin is unknown
+tars that `shardpack index` found   refuse              refuse: the tars are the user's
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from shardpack.commit.lease import Command, refuse_other_work, unfinished, unfinished_command
+from shardpack.commit.target import Target
+from shardpack.errors import FormatError, OutputExistsError, UnsupportedVersionError
+from shardpack.format.layout import (
+    MANIFEST_PATH,
+    REJECTED_PATH,
+    RUN_PATH,
+    WORK_FOLDER,
+    generation_of,
+    is_index_path,
+    is_packer_name,
+    manifest_path,
+)
+from shardpack.format.manifest import Manifest, parse_manifest
+from shardpack.format.shard_table import ShardTable
+
+
+def check_writable(target: Target, command: Command, *, force: bool) -> None:
+    """Raise unless a new dataset may be written to a target; writes nothing.
+
+    `Transaction.new_dataset` checks again. Callers that first list files for hours check before they do so.
+
+    Raises:
+        OutputExistsError: The target holds something that a new dataset must not touch; the message names it.
+    """
+    refuse_other_work(target, command)
+    has_begun = is_unfinished(target)
+    if has_manifest(target):
+        if not has_begun:  # if it is, only the transaction can tell whether this run made the dataset
+            files_to_replace(target, force=force)
+    elif not (has_begun and unfinished_command(target)):
+        _refuse_strays(target)
+
+
+def check_unused(target: Target) -> None:
+    """Raise unless a target holds neither a dataset nor unfinished work; writes nothing.
+
+    Raises:
+        OutputExistsError: It holds something; the message names it.
+    """
+    if (before := unfinished_command(target)) is not None:
+        raise unfinished(target, before)
+    if has_manifest(target):
+        files_to_replace(target, force=False)
+    _refuse_strays(target)
+
+
+def _refuse_strays(target: Target) -> None:
+    if strays := _files_like_ours(target):
+        raise OutputExistsError(
+            f"{target.location!r} holds files that a dataset would overwrite, and no manifest that says whose "
+            f"they are: {_shown(strays)}; move them away, or choose another folder"
+        )
+
+
+def has_manifest(target: Target) -> bool:
+    """Return whether a file has the manifest's name."""
+    return target.size(MANIFEST_PATH) is not None
+
+
+def is_manifest(text: bytes) -> bool:
+    """Return whether a text is an undamaged manifest of this format version or a later one."""
+    try:
+        parse_manifest(text)
+    except UnsupportedVersionError:
+        return True
+    except FormatError:
+        return False
+    return True
+
+
+def newest_manifest(target: Target) -> tuple[bytes, Manifest] | None:
+    """Return the newest undamaged manifest as text and as value, or None.
+
+    It may be newer than the copy: a run was killed before it replaced the copy, or the copy is damaged.
+    """
+    copy = _manifest_at(target, MANIFEST_PATH)
+    known = 0 if copy is None else copy[1].generation
+    generations = {number for name in target.names() if manifest_path(number := generation_of(name)) == name}
+    for number in sorted(generations, reverse=True):
+        if number > known and (own := _manifest_at(target, manifest_path(number))):
+            return own
+    return copy
+
+
+def _manifest_at(target: Target, name: str) -> tuple[bytes, Manifest] | None:
+    text = target.read(name) or b""
+    with suppress(FormatError):
+        return text, parse_manifest(text)
+    return None
+
+
+def is_unfinished(target: Target) -> bool:
+    """Return whether a command has begun here and has not finished."""
+    last_deleted = (target.size(name) is not None for name in (WORK_FOLDER, RUN_PATH))  # perhaps alone by now
+    return any(last_deleted) or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
+
+
+def files_to_replace(target: Target, *, force: bool) -> list[str]:
+    """Return the files of the existing dataset, without its manifest, if they may be deleted.
+
+    Raises:
+        OutputExistsError: They may not be deleted; the message says why.
+    """
+    try:
+        manifest = parse_manifest(target.read(MANIFEST_PATH) or b"")
+        packed = _packer_names(manifest, target) if force else set()
+    except FormatError as error:
+        if not force:
+            raise OutputExistsError(
+                f"{target.location!r} already holds a dataset; choose another folder, or pass --force"
+            ) from None
+        raise OutputExistsError(
+            f"{target.location!r} holds a dataset, but not which files belong to it: {error}; "
+            "delete it, or choose another folder"
+        ) from error
+    if not force:
+        raise OutputExistsError(
+            f"{target.location!r} already holds a dataset; choose another folder, or pass --force, "
+            f"which deletes its {manifest.num_samples:,} samples"
+        )
+    if not _is_packed(manifest):
+        raise OutputExistsError(
+            f'{target.location!r} holds tars that "shardpack index" found there, and packing would delete them; '
+            "choose another folder"
+        )
+    present = set(_files_like_ours(target))
+    if strays := sorted(filter(is_packer_name, present - packed)):
+        raise OutputExistsError(
+            f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
+            f"{_shown(strays)}; move them away, or choose another folder"
+        )
+    return sorted(packed | present - {MANIFEST_PATH})
+
+
+def _files_like_ours(target: Target) -> list[str]:
+    """Return the files named like a part of a dataset, except the newest manifest."""
+    return sorted(filter(_is_like_ours, target.names()))
+
+
+def _is_like_ours(name: str) -> bool:
+    return is_packer_name(name) or is_index_path(name) or bool(generation_of(name)) or name == REJECTED_PATH
+
+
+def _packer_names(manifest: Manifest, target: Target) -> set[str]:
+    """Return the tars of a manifest that are named as a packer names them."""
+    table = ShardTable.whole(manifest, target.read)
+    return {info.name for info in table if is_packer_name(info.name)}
+
+
+def _is_packed(manifest: Manifest) -> bool:
+    """Return whether a packer wrote these shards; `shardpack index` only finds them."""
+    options = manifest.packed_with.get("options")
+    return not (isinstance(options, dict) and options.get("indexed"))
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:3])) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
