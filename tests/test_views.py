@@ -119,7 +119,7 @@ def test_pickles_are_small_and_open_nothing_until_used(ds):
 def with_next_generation(folder):
     """Publish generation 2 of a dataset, with its first shard only; all files of generation 1 stay."""
     ds = shardpack.open(folder)
-    hashes = hash_keys(map(str.encode, list(ds.keys())[: ds.shards[0].num_samples]), ds.shards[0].num_samples)
+    hashes = hash_keys(list(ds.keys())[: ds.shards[0].num_samples])
     _, files = encode_dataset([ds.shards[0]], hashes, generation=2, packed_with={})
     for name, parts in files:
         (folder / name).write_bytes(b"".join(parts))

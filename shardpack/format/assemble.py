@@ -21,6 +21,7 @@ from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import encode_key_index
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path, segment_path
 from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, Parent, TableSegment, encode_manifest
+from shardpack.format.naming import key_bytes
 from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, check_field_names, encode_index, key_columns
 from shardpack.format.shard_info import ShardInfo, repeated_name, samples_per_field
@@ -77,7 +78,7 @@ def build_index(
 
     return ShardIndex(
         fields=tuple(names),
-        **key_columns([key.encode("utf-8", "surrogateescape") for key in keys]),
+        **key_columns(list(map(key_bytes, keys))),
         data_offset=ordered(data_offset, "<u8"),
         size=ordered(size, "<u8"),
         crc32c=None if crc32c is None else ordered(crc32c, "<u4"),

@@ -21,6 +21,7 @@ from shardpack.errors import UnsupportedVersionError
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import KeySegment
+from shardpack.format.naming import key_bytes
 from shardpack.format.paged import PAGE_ROWS, PagedFile, Range, ReadRange, encode_paged
 
 HASH_NAME = "xxh3_64"
@@ -38,9 +39,9 @@ hash_key = xxh3_64_intdigest  # XXH3, 64 bits, seed 0, of the key's UTF-8
 # --- Writing -----------------------------------------------------------------------------------
 
 
-def hash_keys(keys: Iterable[bytes], count: int) -> npt.NDArray[np.uint64]:
-    """Return the hashes of `count` keys, in their order."""
-    return np.fromiter(map(xxh3_64_intdigest, keys), np.uint64, count)
+def hash_keys(keys: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """Return the hashes of keys, in their order."""
+    return np.fromiter((hash_key(key_bytes(key)) for key in keys), np.uint64)
 
 
 def encode_key_index(hashes: npt.NDArray[np.uint64]) -> list[bytes | memoryview]:

@@ -95,6 +95,20 @@ def check_field(field: str, *, key: str | None = None) -> None:
         )
 
 
+def key_bytes(key: str) -> bytes:
+    """Return a key as it is stored: UTF-8; a lone surrogate stands for a byte that is not UTF-8.
+
+    Raises:
+        UnicodeEncodeError: The key has a surrogate that stands for no byte; no sample has such a key.
+    """
+    return key.encode("utf-8", "surrogateescape")
+
+
+def key_text(raw: bytes) -> str:
+    """Return a stored key or member name as text; the inverse of `key_bytes`."""
+    return raw.decode("utf-8", "surrogateescape")
+
+
 def escape_key(key: str | bytes, *, escape_upper: bool = False) -> str:
     """Return a safe key that `unescape_key` turns back into `key` exactly.
 
@@ -106,7 +120,7 @@ def escape_key(key: str | bytes, *, escape_upper: bool = False) -> str:
         InvalidKeyError: The key is empty, its escaped form is too long, or it cannot be encoded as UTF-8.
     """
     try:
-        raw = key.encode("utf-8", "surrogateescape") if isinstance(key, str) else key
+        raw = key_bytes(key) if isinstance(key, str) else key
     except UnicodeEncodeError as error:
         raise InvalidKeyError(f"key is not valid text: {error.reason}; rename it", key=ascii(key)) from error
     if not escape_upper and b"%" not in raw and raw.isascii() and key_problem(raw.decode()) is None:

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from shardpack.errors import CorruptIndexError, FormatError, UnsupportedVersionError
 from shardpack.format import container
 from shardpack.format.frames import MAX_FRAME_BYTES, MAX_FRAMES, Frames
+from shardpack.format.key_index import hash_key
+from shardpack.format.naming import key_text
 from shardpack.format.tar_header import BLOCK
 
 SCHEMA = container.Schema(
@@ -139,12 +141,18 @@ class ShardIndex:
     def key(self, row: int) -> str:
         """Return the key of one sample."""
         begin, end = self.key_offset[row : row + 2].tolist()
-        return self.key_heap[begin:end].tobytes().decode("utf-8", "surrogateescape")
+        return key_text(self.key_heap[begin:end].tobytes())
 
     def keys(self) -> list[str]:
         """Return all keys in tar order."""
         text, ends = self.key_heap.tobytes(), self.key_offset.tolist()
-        return [text[a:b].decode("utf-8", "surrogateescape") for a, b in pairwise(ends)]
+        return [key_text(text[a:b]) for a, b in pairwise(ends)]
+
+    def key_hashes(self) -> npt.NDArray[np.uint64]:
+        """Return the hashes of all keys, for the key index."""
+        heap = self.key_heap.tobytes()
+        hashes = (hash_key(heap[begin:end]) for begin, end in pairwise(self.key_offset.tolist()))
+        return np.fromiter(hashes, np.uint64, self.num_samples)
 
     def samples_per_field(self) -> dict[str, int]:
         """Return how many samples have each field."""

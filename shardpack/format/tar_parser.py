@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from shardpack.errors import CorruptShardError
+from shardpack.format.naming import key_text
 from shardpack.format.not_tar import what_it_is
 from shardpack.format.tar_extended import EXTENDED, MAX_EXTENDED_BYTES, ExtendedHeaders
 from shardpack.format.tar_header import (
@@ -213,7 +214,7 @@ class TarParser:
             self._skip = padded(size)  # an unknown kind (D, M, ...): POSIX allows readers to ignore it
             return None
         self._payload, self._skip = size, -size % BLOCK
-        return Member(name.decode("utf-8", "surrogateescape"), member_offset, offset + BLOCK, size)
+        return Member(key_text(name), member_offset, offset + BLOCK, size)
 
     def _check_slash(self, kind: bytes, headers: ExtendedHeaders, block: bytes, offset: int) -> None:
         """Raise if a slash at the end of one of two names makes a file a folder for some readers."""
@@ -282,7 +283,7 @@ class TarParser:
         self._end_of_data = offset
 
     def _sparse(self, name: bytes, offset: int) -> CorruptShardError:
-        shown = name.decode("utf-8", "surrogateescape")
+        shown = key_text(name)
         return self._error(f"tar has a sparse member {shown!r}", offset, "create it again without --sparse")
 
     def _not_a_tar(self, start: bytes) -> CorruptShardError:

@@ -23,7 +23,7 @@ from shardpack.errors import DuplicateKeyError, StaleIndexError
 from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
-from shardpack.format.key_index import hash_keys, repeated_hashes
+from shardpack.format.key_index import repeated_hashes
 from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
@@ -216,8 +216,7 @@ class TarIndexer:
         self._record(indexed, info)
 
     def _record(self, indexed: IndexedTar, info: ShardInfo) -> None:
-        keys = indexed.index.keys()
-        hashes = hash_keys((key.encode("utf-8", "surrogateescape") for key in keys), len(keys))
+        hashes = indexed.index.key_hashes()
         with self._lock:
             self._shards[indexed.name], self._hashes[indexed.name] = info, hashes
             self.without_key += indexed.without_key

@@ -10,13 +10,11 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from shardpack.errors import ShardpackError, StorageError
-from shardpack.format.key_index import hash_keys
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 from shardpack.index.frame_scan import is_compressed, scan_compressed
@@ -207,13 +205,7 @@ def _verify_shard(task: _Task, advance: Advance) -> _Verified:
             _probe(plain_view(task.tars, info.name, index), info, index)
     except ShardpackError as error:
         problems.append(problem_of(error, info.name))
-    return _Verified(problems, None if index is None or problems else _hashes(index))
-
-
-def _hashes(index: ShardIndex) -> Hashes:
-    """Return the hashes of a shard's keys, in the order of its samples."""
-    heap = index.key_heap.tobytes()
-    return hash_keys((heap[begin:end] for begin, end in pairwise(index.key_offset.tolist())), index.num_samples)
+    return _Verified(problems, None if index is None or problems else index.key_hashes())
 
 
 def plain_view(store: Store, name: str, index: ShardIndex) -> Store:

@@ -12,6 +12,7 @@ import numpy as np
 
 from shardpack.errors import DuplicateKeyError, UnknownKeyError
 from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key
+from shardpack.format.naming import key_bytes
 from shardpack.read.segment_file import TRIMMED_BYTES, SegmentFile, fetch_needed
 from shardpack.read.shard_cache import ShardCache
 
@@ -61,7 +62,7 @@ class KeyLookup:
     def find_all(self, key: str) -> list[int]:
         """Return the positions of all samples with this key, ascending; usually none or one."""
         try:
-            raw = key.encode("utf-8", "surrogateescape")
+            raw = key_bytes(key)
         except UnicodeEncodeError:
             return []
         return self._find(hash_key(raw), raw)
@@ -79,7 +80,7 @@ class KeyLookup:
         for key in dict.fromkeys(keys):
             matches[key] = []
             with suppress(UnicodeEncodeError):
-                raw = key.encode("utf-8", "surrogateescape")
+                raw = key_bytes(key)
                 asked.append((hash_key(raw), raw, key))
         asked.sort()  # by hash: keys on the same page are looked up while that page is cached
         hashes = np.array([hashed for hashed, _, _ in asked], np.uint64)

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, FieldNotFoundError
 from shardpack.format.frames import StoredRange
+from shardpack.format.naming import key_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +81,7 @@ class Sample(dict[str, Any]):
         if isinstance(key, str):
             return key
         raw = key if isinstance(key, bytes) else key.key_at(self.position)
-        key = self.stored_key = raw.decode("utf-8", "surrogateescape")
+        key = self.stored_key = key_text(raw)
         return key
 
     @key.setter

@@ -16,6 +16,7 @@ from shardpack.errors import (
     StaleIndexError,
 )
 from shardpack.format.checksum import crc32c
+from shardpack.format.naming import key_bytes
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.tar_header import BLOCK, header, header_length
@@ -99,7 +100,7 @@ def spread_rows(index: ShardIndex, count: int) -> list[int]:
 
 def headers_match(headers: bytes, name: str, size: int, path: str) -> bool:
     """Return whether these header blocks describe this member; upper and lower case may differ."""
-    encoded = name.encode("utf-8", "surrogateescape")
+    encoded = key_bytes(name)
     if len(headers) == BLOCK == header_length(encoded, size) and headers == header(encoded, size):
         return True  # as a packer writes it; this takes a third of the time
     try:

@@ -17,6 +17,7 @@ import numpy as np
 
 from shardpack.errors import CorruptShardError
 from shardpack.format.checksum import crc32c
+from shardpack.format.naming import key_text
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.sample import FieldLocation, KeySource, Sample, SampleLocation
@@ -44,7 +45,7 @@ class ShardKeys:
 
     def text_at(self, position: int) -> str:
         """Return the key at a position of the dataset, as users see it."""
-        return self.key_at(position).decode("utf-8", "surrogateescape")
+        return key_text(self.key_at(position))
 
     def detach(self) -> None:
         """Copy the keys out of the index, so that samples that are kept do not keep its map open."""

@@ -38,10 +38,10 @@ class SeenKeys:
         Raises:
             DuplicateKeyError: A key is in an earlier shard; the first such key is named.
         """
-        hashes = folded = _hashes_of(keys)
+        hashes = folded = hash_keys(keys)
         lower = [key.lower() for key in keys]
         if lower != [*keys]:
-            folded = _hashes_of(lower)
+            folded = hash_keys(lower)
         repeated = np.zeros(len(keys), bool)
         for run in self._runs:
             repeated |= run[np.minimum(np.searchsorted(run, folded), len(run) - 1)] == folded
@@ -73,7 +73,3 @@ class SeenKeys:
     def hashes(self) -> Hashes:
         """Return the hashes of all keys, in the order of the samples."""
         return np.concatenate(self._hashes) if self._hashes else np.zeros(0, np.uint64)
-
-
-def _hashes_of(keys: Sequence[str]) -> Hashes:
-    return hash_keys((key.encode() for key in keys), len(keys))

@@ -225,10 +225,9 @@ class PackRun:
         Args:
             infos: The shards; None for those that were added.
         """
-        keys = self.plan.listing.keys
         _, files = encode_dataset(
             [self._infos[name] for name in self._names] if infos is None else infos,
-            hash_keys((key.encode() for key in keys), len(keys)),
+            hash_keys(self.plan.listing.keys),
             classes=self.plan.listing.classes,
             packed_with=self.recorded,
             rejected=self._rejected,

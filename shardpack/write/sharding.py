@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import OptionError, SourceError
+from shardpack.format.naming import key_bytes
 from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, header_length, padded, unusual_members
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
@@ -42,7 +43,7 @@ class ShardLimits:
 def member_bytes(listing: Listing) -> npt.NDArray[np.int64]:
     """Return (m) the length of each member in a tar: headers, payload and padding."""
     num_keys = listing.num_samples
-    key_lengths = np.fromiter((len(key.encode("utf-8", "surrogateescape")) for key in listing.keys), np.int64, num_keys)
+    key_lengths = np.fromiter((len(key_bytes(key)) for key in listing.keys), np.int64, num_keys)
     field_lengths = np.array([len(field) + 1 for field in listing.fields], np.int64)
     counts = np.diff(listing.start)
     name_lengths = np.repeat(key_lengths, counts) + field_lengths[listing.field_code]

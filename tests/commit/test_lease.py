@@ -223,11 +223,11 @@ def test_who_loses_touches_nothing_of_the_winner(lockless, tmp_path, loses_by, m
         elif loses_by == "put":
             loser.put(".shardpack/manifests/000001.json", [b"loser"])
         elif loses_by == "publish":
-            loser.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
+            loser.publish(encode_dataset([], hash_keys([]), packed_with={})[1])
     loser.release()
     if loses_by != "keep_only":
         winner.deliver(info, "")
-    winner.publish(encode_dataset([info], hash_keys([b"a"], 1), packed_with={})[1])
+    winner.publish(encode_dataset([info], hash_keys(["a"]), packed_with={})[1])
     assert [(sample.key, sample["bin"]) for sample in shardpack.open(tmp_path)] == [("a", b"winner")]
     assert shardpack.verify(tmp_path, full=True).ok
     assert not (tmp_path / ".shardpack" / "tmp").exists()
@@ -236,9 +236,9 @@ def test_who_loses_touches_nothing_of_the_winner(lockless, tmp_path, loses_by, m
 def test_the_one_that_began_first_publishes_nothing(lockless, tmp_path):
     """The one that began last makes the dataset; the other's `close` is an error."""
     loser, winner = Transaction.new_dataset(lockless(), "write"), Transaction.new_dataset(lockless(), "write")
-    winner.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
+    winner.publish(encode_dataset([], hash_keys([]), packed_with={})[1])
     with pytest.raises(OutputExistsError, match=BUSY):
-        loser.publish(encode_dataset([], hash_keys([], 0), packed_with={})[1])
+        loser.publish(encode_dataset([], hash_keys([]), packed_with={})[1])
     loser.release()
     assert len(shardpack.open(tmp_path)) == 0
 

@@ -30,7 +30,7 @@ class Plan:
         return f"{published.decode()!r} is not {self.text.decode()!r}"
 
     def files(self):
-        return encode_dataset([], hash_keys([], 0), packed_with={"plan": self.digest})[1]
+        return encode_dataset([], hash_keys([]), packed_with={"plan": self.digest})[1]
 
     def is_dataset(self, read):
         return read(layout.MANIFEST_PATH) == self.files()[-1][1][0]

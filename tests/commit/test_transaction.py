@@ -68,9 +68,9 @@ def deliver(transaction, made, info, digest="digest"):
 
 
 def dataset(made, shards):
-    keys = [key.encode() for key in shardpack.open(made).keys()][: len(shards)]  # noqa: SIM118 - no dict
+    keys = list(shardpack.open(made).keys())[: len(shards)]
     recorded = recorded_options(max_shard_bytes=256 << 20, max_shard_samples=1)
-    return encode_dataset(shards, hash_keys(keys, len(keys)), packed_with=recorded)
+    return encode_dataset(shards, hash_keys(keys), packed_with=recorded)
 
 
 def files_of(made, shards):

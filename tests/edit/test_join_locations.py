@@ -18,7 +18,7 @@ TWO = replace(ONE, name="b.tar", location=1)
 
 
 def made(shards, locations):
-    manifest, files = encode_dataset(shards, hash_keys([b"a", b"b"], 2), locations=locations, packed_with={})
+    manifest, files = encode_dataset(shards, hash_keys(["a", "b"]), locations=locations, packed_with={})
     return b"".join(files[-1][1]), manifest
 
 

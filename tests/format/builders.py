@@ -149,7 +149,7 @@ def framed_index() -> bytes:
 
 
 def small_key_index(count: int = 1100) -> bytes:
-    return b"".join(encode_key_index(hash_keys((b"k%d" % i for i in range(count)), count)))
+    return b"".join(encode_key_index(hash_keys(f"k{i}" for i in range(count))))
 
 
 def small_dataset(count: int = 2) -> dict[str, bytes]:
@@ -158,7 +158,7 @@ def small_dataset(count: int = 2) -> dict[str, bytes]:
         ShardInfo(f"shard-{i:06d}.tar", 10 + i, 4096, 0xDEADBEEF, 512, i, {"jpg": 10, "json": 1}) for i in range(count)
     ]
     num_keys = sum(info.num_samples for info in shards)
-    hashes = hash_keys((b"k%d" % i for i in range(num_keys)), num_keys)
+    hashes = hash_keys(f"k{i}" for i in range(num_keys))
     packed_with = {"shardpack": "0.1.0", "options": {"max_shard_bytes": 4096}}
     _, files = encode_dataset(shards, hashes, classes=["cat", "dög"], packed_with=packed_with)
     return {path: b"".join(parts) for path, parts in files}

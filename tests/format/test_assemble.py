@@ -24,7 +24,7 @@ def dataset(**options):
     (info, _), (other, _) = (encode_shard(name, small_shard(SAMPLES)[1]) for name in ("a.tar", "b/c.tar"))
     keys = [f"{name}-{key}".encode() for name in "ab" for key in SAMPLES]
     options = {"unique_keys": True, "packed_with": recorded_options(), **options}
-    return [info, other], keys, *encode_dataset([info, other], hash_keys(keys, len(keys)), **options)
+    return [info, other], keys, *encode_dataset([info, other], hash_keys(map(bytes.decode, keys)), **options)
 
 
 def test_files_come_in_order_of_publication_with_their_contents():

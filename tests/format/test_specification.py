@@ -14,6 +14,7 @@ from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import index_path
 from shardpack.format.manifest import parse_manifest
+from shardpack.format.naming import key_text
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from tests.conftest import ROOT
@@ -38,7 +39,7 @@ def test_checksums_and_hashes(name, checksum, hashed):
     data = BYTES.get(name, name.strip("`").encode())
     assert f"{crc32c(data):08x}" == checksum
     assert xxh3_64_hexdigest(data) == hashed
-    assert f"{int(hash_keys([data], 1)[0]):016x}" == hashed
+    assert f"{int(hash_keys([key_text(data)])[0]):016x}" == hashed
 
 
 @pytest.mark.parametrize(("shard", "location", "path"), PATHS)
@@ -96,10 +97,10 @@ def files_of_the_code():
         files[name], index = small_shard(samples)
         info, parts = encode_shard(name, index)
         infos.append(info)
-        keys += [key.encode() for key in samples]
+        keys += samples
         files[info.index_path] = b"".join(parts)
     packed_with = json.loads(FILES[".shardpack/manifest.json"])["packed_with"]
-    hashes = hash_keys(keys, len(keys))
+    hashes = hash_keys(keys)
     _, sidecars = encode_dataset(infos, hashes, classes=["cat", "dog"], packed_with=packed_with)
     return files | {path: b"".join(parts) for path, parts in sidecars}
 

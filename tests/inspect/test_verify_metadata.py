@@ -18,7 +18,7 @@ def problems(files):
     ds = shardpack.open(store)
     hashes = None
     if is_table_sound(ds.shards):
-        hashes = hash_keys(map(str.encode, ds.keys()), len(ds))
+        hashes = hash_keys(ds.keys())
     return [(problem.kind, plain(problem.shard)) for problem in verify_metadata(store, ds.manifest, ds.shards, hashes)]
 
 

@@ -51,7 +51,7 @@ def test_hashes_are_of_the_keys_as_they_are():
 
 
 def test_equal_hashes_of_different_keys_are_no_duplicates(tmp_path, monkeypatch):
-    monkeypatch.setattr("shardpack.write.duplicate_keys.hash_keys", lambda _, count: np.zeros(count, np.uint64))
+    monkeypatch.setattr("shardpack.write.duplicate_keys.hash_keys", lambda keys: np.zeros(len(keys), np.uint64))
     with shardpack.ShardWriter(tmp_path, max_shard_samples=2) as writer:
         for key in "abcdef":
             writer.write(key, {"bin": b""})

@@ -89,8 +89,8 @@ class Huge:
                 os.pwrite(descriptor, header, int(index.data_offset[row * len(FIELDS) + column]) - len(header))
         os.close(descriptor)
         text = heap.tobytes()
-        keys = (text[at : at + KEY_DIGITS] for at in range(0, len(text), KEY_DIGITS))
-        return info, hash_keys(keys, self.shard_samples)
+        keys = (text[at : at + KEY_DIGITS].decode() for at in range(0, len(text), KEY_DIGITS))
+        return info, hash_keys(keys)
 
     def write(self) -> None:
         """Write the whole dataset; the manifest last."""
