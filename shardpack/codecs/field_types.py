@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import json
-import warnings
 from typing import Any, NoReturn
 
 from shardpack.errors import DecodeError
@@ -80,38 +78,6 @@ def _begins_like(extension: str, head: bytes) -> bool:
     if extension == "webp":
         return head[:4] == b"RIFF" and head[8:12] == b"WEBP"
     return head.startswith(SIGNATURES[extension])
-
-
-def decode_problem(field: str, payload: bytes) -> str | None:
-    """Return why the first frame of an image does not decode with Pillow, or None.
-
-    An image in a format that the installed Pillow cannot read has no problems. More pixels than
-    `PIL.Image.MAX_IMAGE_PIXELS` are a problem, and are not decoded. Costs as much as decoding.
-
-    Args:
-        field: Field name; a field that is not an image has no problems.
-        payload: The whole payload.
-    """
-    from PIL import Image, UnidentifiedImageError
-
-    extension = kind_of(field)
-    kind = Image.registered_extensions().get("." + extension) if extension in IMAGE_EXTENSIONS else None
-    if kind is None or kind not in Image.OPEN:
-        return None
-    limit = Image.MAX_IMAGE_PIXELS
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # size is checked below
-            # Only this format, as trying all would let a disguised EPS start Ghostscript.
-            with Image.open(io.BytesIO(payload), formats=[kind]) as image:
-                if limit is not None and image.width * image.height > limit:
-                    return f"has {image.width} x {image.height} pixels, more than Pillow's limit of {limit}"
-                image.load()
-    except UnidentifiedImageError:
-        return f"does not decode: not a {extension} that Pillow knows"
-    except Exception as error:  # noqa: BLE001 -- decoders raise many kinds of errors for garbage (SyntaxError, IndexError)
-        return f"does not decode: {type(error).__name__}: {error}"
-    return None
 
 
 def parse_json(payload: bytes) -> Any:

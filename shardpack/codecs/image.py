@@ -24,6 +24,8 @@ How unusual images are treated, everywhere in shardpack:
 from __future__ import annotations
 
 import io
+import warnings
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,7 +33,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.codecs.crop import Frame
-from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS, kind_of
 from shardpack.codecs.geometry import UPRIGHT, turned_size
 from shardpack.codecs.image_options import ImageOptions, ImagePlan
 from shardpack.codecs.jxl import is_jxl, restore_jpeg
@@ -156,8 +158,41 @@ def shown(image: Any, plan: ImagePlan, scale: int, *, is_mask: bool = False) -> 
     return image.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if plan.mirrored else image
 
 
-def open_image(payload: bytes) -> Any:
+def decode_problem(field: str, payload: bytes) -> str | None:
+    """Return why the first frame of an image does not decode with Pillow, or None.
+
+    An image in a format that the installed Pillow cannot read has no problems. More pixels than
+    `PIL.Image.MAX_IMAGE_PIXELS` are a problem, and are not decoded. Costs as much as decoding.
+
+    Args:
+        field: Field name; a field that is not an image has no problems.
+        payload: The whole payload.
+    """
+    from PIL import UnidentifiedImageError
+
+    extension = kind_of(field)
+    if extension not in IMAGE_EXTENSIONS or not _formats([extension]):
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # `open_image` compares the size
+            with open_image(payload, [extension]) as image:
+                image.load()
+    except DecodeError as error:
+        return f"does not decode: {error}"
+    except UnidentifiedImageError:
+        return f"does not decode: not a {extension} that Pillow knows"
+    except Exception as error:  # noqa: BLE001 -- decoders raise many kinds of errors for garbage (SyntaxError, IndexError)
+        return f"does not decode: {type(error).__name__}: {error}"
+    return None
+
+
+def open_image(payload: bytes, extensions: Iterable[str] = IMAGE_EXTENSIONS) -> Any:
     """Return an opened PIL image whose pixels are not loaded yet.
+
+    Args:
+        payload: The image.
+        extensions: The formats to try. Only images are: trying all would let a disguised EPS start Ghostscript.
 
     Raises:
         DecodeError: The image has more pixels than Pillow's limit, or is a JPEG XL that was not made from a JPEG.
@@ -166,11 +201,9 @@ def open_image(payload: bytes) -> Any:
     """
     from PIL import Image
 
-    known = Image.registered_extensions()
-    if is_jxl(payload) and ".jxl" not in known:
+    if is_jxl(payload) and not _formats(["jxl"]):
         payload = restore_jpeg(payload)
-    formats = {known.get(f".{extension}", "") for extension in IMAGE_EXTENSIONS} & Image.OPEN.keys()
-    image = Image.open(io.BytesIO(payload), formats=sorted(formats))
+    image = Image.open(io.BytesIO(payload), formats=_formats(extensions))
     limit = Image.MAX_IMAGE_PIXELS
     if limit is not None and image.width * image.height > limit:
         raise DecodeError(
@@ -178,6 +211,14 @@ def open_image(payload: bytes) -> Any:
             "raise PIL.Image.MAX_IMAGE_PIXELS if you trust the image"
         )
     return image
+
+
+def _formats(extensions: Iterable[str]) -> list[str]:
+    """Return Pillow's names for the formats of some extensions, of those that it can open."""
+    from PIL import Image
+
+    known = Image.registered_extensions()
+    return sorted({known.get(f".{extension}", "") for extension in extensions} & Image.OPEN.keys())
 
 
 def is_turned(payload: bytes) -> bool:

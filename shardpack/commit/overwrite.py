@@ -169,8 +169,7 @@ def _packer_names(manifest: Manifest, target: Target) -> set[str]:
 
 def _is_packed(manifest: Manifest) -> bool:
     """Return whether a packer wrote these shards; `shardpack index` only finds them."""
-    options = manifest.packed_with.get("options")
-    return not (isinstance(options, dict) and options.get("indexed"))
+    return not manifest.option("indexed")
 
 
 def _shown(names: list[str]) -> str:

@@ -177,7 +177,8 @@ class _Copy:
         progress: Progress,
     ) -> None:
         manifest = joined.manifest
-        self._stores, self._jobs, self._packed_with = stores, jobs, manifest.packed_with
+        self._stores, self._jobs = stores, jobs
+        self._has_rejected = manifest.option("on_error") == "skip"
         self._shards = joined.shards
         self._elsewhere = {info.name: info for info in shards if info.location}  # their index has another name there
         self._new_tables = dict(joined.tables)
@@ -237,8 +238,7 @@ class _Copy:
 
     def _rejected(self) -> bytes:
         """Return the list of rejected samples; empty if the dataset was not packed with `on_error="skip"`."""
-        options = self._packed_with.get("options")
-        if isinstance(options, dict) and options.get("on_error") == "skip":
+        if self._has_rejected:
             with suppress(FileNotFoundError, StorageError):  # no list, or a bucket that does not say so
                 return bytes(self._stores.sidecars.get(REJECTED_PATH))
         return b""

@@ -260,4 +260,14 @@ def _check_contiguous(spans: list[tuple[int, int]], data_start: int, num_bytes: 
 
 
 def _broken(what: str, name: str, *, offset: int = 8) -> CorruptIndexError:
+    return index_error(what, name, offset=offset)
+
+
+def index_error(what: str, name: str, *, offset: int | None = None) -> CorruptIndexError:
+    """Return the error that says what is wrong with an index, a shard table or a key index."""
     return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=name, offset=offset)
+
+
+def encode_names(names: Sequence[str]) -> str:
+    """Return a list of names as metadata has it."""
+    return json.dumps(names, separators=(",", ":"))

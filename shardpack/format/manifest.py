@@ -91,6 +91,11 @@ class Manifest:
     packed_with: Mapping[str, Any] = field(default_factory=dict)
     parent: Parent | None = None
 
+    def option(self, name: str) -> Any:
+        """Return an option that the dataset was packed with, as JSON has it; None if that is not recorded."""
+        options = self.packed_with.get("options")
+        return options.get(name) if isinstance(options, dict) else None
+
     @property
     def segments(self) -> tuple[Segment, ...]:
         """All segments, of the shard table and of the key index."""

@@ -213,7 +213,7 @@ class PagedFile(Generic[AnySegment, Page]):
 
     def _broken(self, what: str) -> CorruptIndexError:
         """Return the error that says what is wrong with this file."""
-        return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=self.path)
+        return container.index_error(what, self.path)
 
     def _page_bytes(self, number: int) -> memoryview:
         """Return the bytes of a page, after comparing their CRC32C."""

@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.errors import CorruptIndexError, FormatError, UnsupportedVersionError
+from shardpack.errors import FormatError, UnsupportedVersionError
 from shardpack.format import container
+from shardpack.format.container import encode_names, index_error
 from shardpack.format.frames import MAX_FRAME_BYTES, MAX_FRAMES, Frames
 from shardpack.format.key_index import hash_key
 from shardpack.format.naming import key_text
@@ -174,7 +175,7 @@ def check_field_names(fields: Sequence[str], *, shard: str | None = None, key: s
     if len(fields) <= _FEW_FIELDS and sum(map(len, fields)) <= _SHORT_NAMES_BYTES:
         return
     if len(fields) <= MAX_FIELDS:
-        length = len(json.dumps(_encode_names(fields)))
+        length = len(json.dumps(encode_names(fields)))
         if length <= container.MAX_HEADER_BYTES - _OTHER_HEADER_BYTES:
             return
         what = f"takes {length} bytes, limit {container.MAX_HEADER_BYTES - _OTHER_HEADER_BYTES}"
@@ -196,23 +197,19 @@ def encode_index(index: ShardIndex) -> list[bytes | memoryview]:
     """
     metadata = container.metadata_of(
         SCHEMA,
-        fields=_encode_names(index.fields),
+        fields=encode_names(index.fields),
         shard_bytes=str(index.shard_bytes),
         end_of_data=str(index.end_of_data),
     )
     if index.shard_crc32c is not None:
         metadata["shard_crc32c"] = f"{index.shard_crc32c:08x}"
     if index.ignored:
-        metadata["ignored"] = _encode_names(index.ignored)
+        metadata["ignored"] = encode_names(index.ignored)
     columns = {name: getattr(index, name) for name in SCHEMA.columns if name not in _FRAMES}
     if index.frames is not None:
         metadata["compression"] = _COMPRESSION
         columns.update(frame_start=index.frames.stored, frame_data=index.frames.plain)
     return container.encode({name: column for name, column in columns.items() if column is not None}, metadata)
-
-
-def _encode_names(fields: Sequence[str]) -> str:
-    return json.dumps(fields, separators=(",", ":"))
 
 
 def parse_index(buffer: Any, *, name: str) -> ShardIndex:
@@ -250,27 +247,27 @@ def parse_names(text: str, name: str, what: str = "field names") -> tuple[str, .
     try:
         names = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise _broken(f"has no list of {what}: {error}", name) from error
+        raise index_error(f"has no list of {what}: {error}", name) from error
     if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
-        raise _broken(f"has no list of {what}", name)
+        raise index_error(f"has no list of {what}", name)
     if len(names) > MAX_FIELDS:
-        raise _broken(f"has {len(names)} {what}, limit {MAX_FIELDS}", name)
+        raise index_error(f"has {len(names)} {what}, limit {MAX_FIELDS}", name)
     if names != sorted(set(names)):
-        raise _broken(f"has {what} that are not sorted, or repeat", name)
+        raise index_error(f"has {what} that are not sorted, or repeat", name)
     return tuple(names)
 
 
 def _text(metadata: dict[str, str], what: str, pattern: re.Pattern[str], name: str) -> str:
     text = metadata.get(what, "")
     if not pattern.fullmatch(text):
-        raise _broken(f"has a bad {what} {text[:24]!r}", name)
+        raise index_error(f"has a bad {what} {text[:24]!r}", name)
     return text
 
 
 def _number(metadata: dict[str, str], what: str, name: str) -> int:
     number = int(_text(metadata, what, _DECIMAL, name))
     if number > MAX_SHARD_BYTES:
-        raise _broken(f"has a bad {what} {number}, limit {MAX_SHARD_BYTES}", name)
+        raise index_error(f"has a bad {what} {number}, limit {MAX_SHARD_BYTES}", name)
     return number
 
 
@@ -289,15 +286,15 @@ def _checked_frames(
             path=name,
         )
     if compression is None or len(found) < len(_FRAMES):
-        raise _broken("has only one or two of compression, 'frame_start' and 'frame_data'", name)
+        raise index_error("has only one or two of compression, 'frame_start' and 'frame_data'", name)
     start, data = found.values()
     if start.ndim != 1 or start.shape != data.shape or not 2 <= len(start) <= MAX_FRAMES + 1:
-        raise _broken(f"has frames of shape {start.shape} and {data.shape}, expected two columns alike", name)
+        raise index_error(f"has frames of shape {start.shape} and {data.shape}, expected two columns alike", name)
     ascends = bool((start[1:] > start[:-1]).all()) and bool((data[1:] > data[:-1]).all())
     if not ascends or int(start[-1]) > shard_bytes or int(data[0]) != 0:
-        raise _broken(f"has frames that do not ascend within a shard of {shard_bytes} bytes", name)
+        raise index_error(f"has frames that do not ascend within a shard of {shard_bytes} bytes", name)
     if int(np.diff(data).max()) > MAX_FRAME_BYTES or int(data[-1]) > MAX_SHARD_BYTES:
-        raise _broken(f"has a frame that holds more than {MAX_FRAME_BYTES} bytes, or a tar that is too long", name)
+        raise index_error(f"has a frame that holds more than {MAX_FRAME_BYTES} bytes, or a tar that is too long", name)
     return Frames(start, data)
 
 
@@ -311,23 +308,23 @@ def _checked_columns(
     if not columns.keys() & set(_SPARSE):
         expected.difference_update(_SPARSE)
     if columns.keys() != expected:
-        raise _broken(f"has the columns {sorted(columns)}, expected {sorted(expected)}", name)
+        raise index_error(f"has the columns {sorted(columns)}, expected {sorted(expected)}", name)
     if columns["key_offset"].ndim != 1 or not len(columns["key_offset"]):
-        raise _broken("has a column 'key_offset' that is empty or not one-dimensional", name)
+        raise index_error("has a column 'key_offset' that is empty or not one-dimensional", name)
     num_samples = len(columns["key_offset"]) - 1
     num_members = len(columns["field"]) if "field" in columns else num_samples * num_fields
     lengths = {"key_offset": num_samples + 1, "member_start": num_samples + 1, "key_heap": len(columns["key_heap"])}
     for column, array in columns.items():
         shape = (lengths.get(column, num_members),)
         if array.shape != shape:
-            raise _broken(f"has a column {column!r} of shape {array.shape}, expected {shape}", name)
+            raise index_error(f"has a column {column!r} of shape {array.shape}, expected {shape}", name)
     return {column: columns.get(column) for column in SCHEMA.columns if column not in _FRAMES}
 
 
 def _check_keys(index: ShardIndex, name: str) -> None:
     offsets, heap_bytes = index.key_offset, len(index.key_heap)
     if int(offsets[0]) != 0 or int(offsets[-1]) != heap_bytes or bool((offsets[1:] < offsets[:-1]).any()):
-        raise _broken(f"has key offsets that do not ascend from 0 to {heap_bytes}", name)
+        raise index_error(f"has key offsets that do not ascend from 0 to {heap_bytes}", name)
 
 
 def _check_fields(index: ShardIndex, name: str) -> None:
@@ -335,39 +332,41 @@ def _check_fields(index: ShardIndex, name: str) -> None:
     start, field = index.member_start, index.field
     if start is None or field is None:
         if bool(index.num_samples) != bool(index.fields):
-            raise _broken("has samples without any field, or fields without a sample", name)
+            raise index_error("has samples without any field, or fields without a sample", name)
         return
     if int(start[0]) != 0 or int(start[-1]) != index.num_members or bool((start[1:] <= start[:-1]).any()):
-        raise _broken("has samples without any field, or member numbers that do not ascend", name)
+        raise index_error("has samples without any field, or member numbers that do not ascend", name)
     counts = np.bincount(field, minlength=len(index.fields))
     if len(counts) > len(index.fields) or not counts.all():
-        raise _broken(f"has members of other fields than its {len(index.fields)}, or a field without a member", name)
+        raise index_error(
+            f"has members of other fields than its {len(index.fields)}, or a field without a member", name
+        )
     begins_sample = np.zeros(index.num_members, bool)
     begins_sample[start[:-1]] = True
     if not (begins_sample[1:] | (field[1:] > field[:-1])).all():
-        raise _broken("has a sample whose fields are not sorted, or repeat", name)
+        raise index_error("has a sample whose fields are not sorted, or repeat", name)
 
 
 def _check_members(index: ShardIndex, name: str) -> None:
     """Check that members follow one another in the shard, in the order of their rows, without overlap."""
     end_of_data = index.end_of_data
     if end_of_data > index.plain_bytes or end_of_data % BLOCK:
-        raise _broken(f"has data up to {end_of_data} in a shard of {index.plain_bytes} bytes", name)
+        raise index_error(f"has data up to {end_of_data} in a shard of {index.plain_bytes} bytes", name)
     offset, size, headers = index.data_offset, index.size, index.header_bytes
     if not len(offset):
         return
     # Each is bounded first, as their sum could overflow.
     if max(int(offset.max()), int(size.max())) > end_of_data or int((offset + size).max()) > end_of_data:
-        raise _broken(f"points beyond the data of its shard, which ends at {end_of_data}", name)
+        raise index_error(f"points beyond the data of its shard, which ends at {end_of_data}", name)
     if (int(np.bitwise_or.reduce(offset)) | int(np.bitwise_or.reduce(headers))) % BLOCK or not headers.min():
-        raise _broken(f"has offsets or headers that are not whole blocks of {BLOCK} bytes", name)
+        raise index_error(f"has offsets or headers that are not whole blocks of {BLOCK} bytes", name)
     if _do_not_overlap(offset, size, headers):
         return
     # Shards of other tools need not have the fields of a sample sorted.
     order = np.argsort(offset, kind="stable")
     row = order // len(index.fields) if index.member_start is None else _rows(index)[order]
     if bool((row[1:] < row[:-1]).any()) or not _do_not_overlap(offset[order], size[order], headers[order]):
-        raise _broken("has members that overlap, or are in another order than their samples", name)
+        raise index_error("has members that overlap, or are in another order than their samples", name)
 
 
 def _rows(index: ShardIndex) -> npt.NDArray[np.int64]:
@@ -378,7 +377,3 @@ def _rows(index: ShardIndex) -> npt.NDArray[np.int64]:
 
 def _do_not_overlap(offset: npt.NDArray[Any], size: npt.NDArray[Any], headers: npt.NDArray[Any]) -> bool:
     return int(headers[0]) <= int(offset[0]) and not (offset[1:] < (offset + size)[:-1] + headers[1:]).any()
-
-
-def _broken(what: str, name: str) -> CorruptIndexError:
-    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=name)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from itertools import accumulate
 
 import numpy as np
 
 from shardpack.format.checksum import crc32c
+from shardpack.format.container import encode_names
 from shardpack.format.paged import PAGE_ROWS, encode_paged
 from shardpack.format.shard_index import check_field_names
 from shardpack.format.shard_info import ShardInfo
@@ -35,7 +35,7 @@ def encode_shard_table(shards: Sequence[ShardInfo]) -> list[bytes | memoryview]:
         first += sum(info.num_samples for info in part)
         at += len(page)
     directory = np.array(rows, "<u8").reshape(-1, 3)
-    metadata = {"fields": json.dumps(fields, separators=(",", ":"))}
+    metadata = {"fields": encode_names(fields)}
     return encode_paged(SCHEMA, directory, np.frombuffer(b"".join(pages), np.uint8), metadata)
 
 

@@ -1,6 +1,6 @@
 """Check the images and JSON files of a listing before they are packed.
 
-Decides which payloads to read, and how much of each; `codecs/field_types.py` decides whether a payload is bad.
+Decides which payloads to read, and how much of each; `codecs` decides whether a payload is bad.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ import numpy as np
 
 from shardpack.codecs.field_types import (
     SIGNATURE_BYTES,
-    decode_problem,
     is_image,
     kind_of,
     parse_json,
     signature_problem,
 )
+from shardpack.codecs.image import decode_problem
 from shardpack.errors import DecodeError, OnError, SourceError
 from shardpack.runtime.arguments import one_of
 from shardpack.runtime.engine import Engine

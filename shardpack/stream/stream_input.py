@@ -82,10 +82,10 @@ class StreamInput:
     @property
     def _may_be_compressed(self) -> bool:
         """Whether the manifest leaves it open that shards are compressed, so that their names must tell."""
-        options = self.cache.manifest.packed_with.get("options")
-        if not isinstance(options, dict) or options.get("indexed"):
+        manifest = self.cache.manifest
+        if manifest.option("indexed") or not isinstance(manifest.packed_with.get("options"), dict):
             return True
-        compress = options.get("compress")
+        compress = manifest.option("compress")
         return isinstance(compress, dict) and "shards" in compress
 
     @property

@@ -10,11 +10,11 @@ from PIL import Image
 from shardpack.codecs.field_types import (
     SIGNATURE_BYTES,
     SIGNATURES,
-    decode_problem,
     is_image,
     parse_json,
     signature_problem,
 )
+from shardpack.codecs.image import decode_problem
 from shardpack.errors import DecodeError
 from tests.conftest import make_jpeg
 

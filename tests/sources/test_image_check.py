@@ -17,10 +17,10 @@ from PIL import Image
 from shardpack.codecs.field_types import (
     IMAGE_EXTENSIONS,
     SIGNATURE_BYTES,
-    decode_problem,
     parse_json,
     signature_problem,
 )
+from shardpack.codecs.image import decode_problem
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.progress import no_progress
@@ -81,7 +81,9 @@ def test_signature_says_what_it_looks_like_instead():
 
 def test_too_many_pixels_are_a_problem_and_not_decoded(monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 600)  # the image has 768: a warning for Pillow
-    assert decode_problem("jpg", make_jpeg()) == "has 32 x 24 pixels, more than Pillow's limit of 600"
+    assert decode_problem("jpg", make_jpeg()).startswith(
+        "does not decode: 32 x 24 pixels are more than Pillow's limit of 600; raise"
+    )
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 60)  # an error for Pillow
     assert "DecompressionBombError" in decode_problem("jpg", make_jpeg())
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", None)
