@@ -115,6 +115,13 @@ def pack(
     fields: Sequence[str] | None = None,
     rename_field: Mapping[str, str] | None = None,
     sample_timeout: float | None = None,
+    resize: str | None = None,
+    encode: str | Mapping[str, str] | None = None,
+    image: str | Sequence[str] | None = None,
+    nearest: str | Sequence[str] | None = None,
+    keep: str | Sequence[str] | None = None,
+    labels: Literal["follow", "keep"] = "follow",
+    first_frame: bool = False,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -178,6 +185,16 @@ def pack(
         fields: Which fields are packed; by default all.
         rename_field: Old name -> new name of fields.
         sample_timeout: Seconds that the transform of a sample may take; by default any time.
+        resize: Size of images: "short=256", "long=512", "fit=640x480", "cover=224x224", "exact=224x224"; never larger
+            than they were, unless ":up" is behind. Masks follow by nearest neighbour, and labels of boxes, too.
+        encode: Codec of images: "jpg:q=90", "webp:q=85", "webp:lossless", "avif:q=75", "png", "npy", "npy:rgb", "jxl";
+            or a dict from field to codec, where "*" is every other image. `codecs/README.md` says what becomes of
+            orientation, profiles, alpha, 16 bits and animations. A lossy image that is not resized and would
+            become larger keeps its bytes and its name.
+        image, nearest, keep: For samples with several images: names of the fields that are images, that are masks, and
+            that stay as they are. `seg.png`, `mask.png` and `panoptic.png` are masks without being named.
+        labels: "keep" leaves labels as they are where their coordinates cannot follow the image.
+        first_frame: Take the first frame of animations; they stay as they are otherwise.
 
     Returns:
         What was packed, and which samples were left out.
@@ -233,6 +250,13 @@ def pack(
             fields=fields,
             rename_field=rename_field,
             sample_timeout=sample_timeout,
+            resize=resize,
+            encode=encode,
+            image=image,
+            nearest=nearest,
+            keep=keep,
+            labels=labels,
+            first_frame=first_frame,
         ),
     )
 

@@ -133,6 +133,32 @@ class _Pack(click.Command):
     metavar="SECONDS",
     help="End the work on a sample that takes longer; it then follows --on-error.",
 )
+@click.option(
+    "--resize",
+    metavar="SIZE",
+    help="Resize images: short=256, long=512, fit=640x480, cover=224x224, exact=224x224; with :up behind, smaller "
+    "ones as well.",
+)
+@click.option(
+    "--encode",
+    multiple=True,
+    callback=lambda _context, _option, values: _as_codecs(values),
+    metavar="[FIELD=]CODEC",
+    help="Store images as jpg:q=90, webp:q=85, webp:lossless, avif:q=75, png, npy, npy:rgb or jxl.",
+)
+@click.option("--image", multiple=True, metavar="FIELD", help="Of several images, one to resize and encode.")
+@click.option(
+    "--nearest", multiple=True, metavar="FIELD", help="A mask: resize it by nearest neighbour, store it without loss."
+)
+@click.option("--keep", multiple=True, metavar="FIELD", help="An image or label to leave as it is.")
+@click.option(
+    "--labels",
+    type=click.Choice(["follow", "keep"]),
+    default="follow",
+    show_default=True,
+    help="What becomes of labels with coordinates in images that are resized or turned.",
+)
+@click.option("--first-frame", is_flag=True, help="Take the first frame of animations, instead of leaving them.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
 @access_options
@@ -156,6 +182,9 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     With --compress shards=zstd:3 the shards are called shard-000000.tar.zst. "zstd -d" and "tar --zstd"
     read them; --max-shard-bytes then holds for the tars before they are compressed.
+
+    With --resize and --encode, images are stored as training needs them; masks and boxes follow. Those
+    that would only become larger keep their bytes. Shards are then called shard-000012-00.tar.
 
     With --json: the attributes of shardpack.PackReport, overhead_bytes and ratio.
     """
@@ -183,6 +212,19 @@ def _as_mapping(
         if not (what and equals and rest) or what in found:
             raise click.BadParameter(f"{value!r} is not {expected}")
         found[what] = rest
+    return found or None
+
+
+def _as_codecs(values: Sequence[str]) -> str | dict[str, str] | None:
+    """Return what "jpg:q=90" and "seg.png=npy" say; None if nothing is said."""
+    found: dict[str, str] = {}
+    for value in values:
+        field, equals, codec = value.partition("=")
+        if not equals or ":" in field:
+            field, codec = "*", value
+        if not (field and codec) or field in found:
+            raise click.BadParameter(f"{value!r} is not [FIELD=]CODEC, each FIELD once, such as jpg:q=90, seg.png=npy")
+        found[field] = codec
     return found or None
 
 
@@ -214,6 +256,8 @@ def _show(report: shardpack.PackReport) -> None:
     if report.ratio != 1.0:
         useless = "; this hardly pays: leave out --compress, or raise --frame-bytes" * (report.ratio > HARDLY_SMALLER)
         note(f"  compressed to {100 * report.ratio:.1f} % of {format_bytes(report.tar_bytes)}{useless}")
+    if images := _images(report):
+        note(f"  images: {images}")
     if report.resumed_shards:
         note(f"  already finished by an earlier run: {plural(report.resumed_shards, 'shard')}")
     for reason, count in report.left_out.items():
@@ -221,6 +265,10 @@ def _show(report: shardpack.PackReport) -> None:
     if report.rejected:
         name, reason = report.rejected[0]
         note(f"  skipped {plural(len(report.rejected), 'sample')} (rejected.jsonl), the first: {name!r}: {reason}")
+    _show_advice(report)
+
+
+def _show_advice(report: shardpack.PackReport) -> None:
     if report.classes and _SPLITS.issuperset(map(str.lower, report.classes)):
         note("  the classes look like splits; pack each of these folders separately")
     elif report.by_class:
@@ -228,3 +276,29 @@ def _show(report: shardpack.PackReport) -> None:
             "  samples are sorted by class, so readers that shuffle locally see few classes at a time; "
             "consider --shuffle-seed 0"
         )
+
+
+_IMAGES = {  # what was counted -> how it is said
+    "image.encoded": "encoded",
+    "image.restored": "JPEGs restored",
+    "image.kept": "kept, as they would have become larger",
+    "image.unchanged": "small enough already",
+    "image.animated": "animations left alone",
+    "mask.moved": "masks resized",
+    "label.moved": "labels moved",
+}
+
+
+def _images(report: shardpack.PackReport) -> str:
+    """Return what became of images, in a line; empty if nothing was asked for."""
+    counts = report.counts
+    said = [f"{counts[name]:,} {words}" for name, words in _IMAGES.items() if counts.get(name)]
+    before, after = counts.get("image.bytes_before", 0), counts.get("image.bytes_after", 0)
+    if before:
+        said.append(f"{format_bytes(before)} -> {format_bytes(after)}")
+    if counts.get("image.grown"):
+        said.append(f"{counts['image.grown']:,} are larger than before")
+    if before and not report.resumed_shards:
+        images = sum(counts.get(name, 0) for name in _IMAGES if name.startswith("image."))
+        said.append(f"{images / max(report.seconds, 1e-9):,.0f} images/s")
+    return ", ".join(said)

@@ -17,8 +17,8 @@ import numpy as np
 
 _ALPHA = ("LA", "RGBA")
 _DEEP = ("I;16", "I", "F")
-_PLAIN = ("L", "RGB", "RGBX", *_ALPHA)
-_COLOURS = {"LA": "L", "RGBA": "RGB", "RGBX": "RGB"}  # a mode without what its profile does not speak of
+_PLAIN = ("L", "RGB", *_ALPHA)
+_COLOURS = {"LA": "L", "RGBA": "RGB"}  # a mode without what its profile does not speak of
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
 _TINY_SRGB = ("c2", "c2ci", "uRGB")  # descriptions of small profiles that stand for sRGB
 
@@ -39,7 +39,7 @@ def unpacked(image: Any) -> Any:
 
 
 def in_srgb(image: Any) -> Any:
-    """Return an unpacked image as L, LA, RGB, RGBX or RGBA, in colours of sRGB; deep ones as they are."""
+    """Return an unpacked image as L, LA, RGB or RGBA, in colours of sRGB; deep ones as they are."""
     if image.mode in _DEEP:
         return image
     image = _with_profile_applied(image)

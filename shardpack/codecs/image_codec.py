@@ -36,7 +36,7 @@ _ALIASES = {"jpeg": "jpg"}
 _OPTION = re.compile(r"([a-z0-9]+)(?::(?:q=([0-9]{1,3})|(lossless|rgb)))?")
 _DEEP = ("I;16", "I", "F")
 _MODES = {  # Pillow's modes that each holds as they are, besides RGB
-    "jpg": ("L", "RGBX"),
+    "jpg": ("L",),
     "webp": ("RGBA",),
     "png": ("L", "LA", "RGBA", "P", "1", "I;16"),
     "avif": ("RGBA",),

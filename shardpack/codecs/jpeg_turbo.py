@@ -107,7 +107,7 @@ def decode_reduced(payload: bytes, mode: str, height: int, width: int, scale: in
 
     Args:
         payload: A JPEG of a known size.
-        mode: Pillow's mode of it; only L and RGB are decoded, RGB as RGBX, which Pillow need not copy.
+        mode: Pillow's mode of it; only L and RGB are decoded.
         height, width: Of the JPEG.
         scale: What to divide height and width by; they are rounded up.
     """
@@ -118,14 +118,14 @@ def decode_reduced(payload: bytes, mode: str, height: int, width: int, scale: in
 
     size = (-(-height // scale), -(-width // scale))
     reduced = {"min_height": size[0], "min_width": size[1]} if scale > 1 else {}
-    layout = "L" if mode == "L" else "RGBX"
     try:
-        pixels = simplejpeg.decode_jpeg(payload, _RESIZED[mode], **reduced)
+        # Not as RGBX, which Pillow need not copy: it resizes three channels in 0.8 of the time of four.
+        pixels = simplejpeg.decode_jpeg(payload, _COLORSPACES[mode], **reduced)
     except ValueError:  # damaged or unsupported: Pillow decides
         return None
     if pixels.shape[:2] != size:
         return None
-    return Image.frombuffer(layout, size[::-1], pixels, "raw", layout, 0, 1)
+    return Image.frombuffer(mode, size[::-1], pixels, "raw", mode, 0, 1)
 
 
 def decoder_versions() -> dict[str, str]:

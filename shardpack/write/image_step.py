@@ -107,19 +107,28 @@ class ImageStep:
             )
         return cls(None if resize is None else Resize.parse(resize), codec, codecs, fields, labels, bool(first_frame))
 
-    def describe(self) -> Mapping[str, Any]:
-        """Return the options, and the versions of all that decides pixels and bytes."""
-        codecs = {name: codec.describe() for name, codec in sorted(self.codecs.items())}
-        return {
-            "step": "image",
-            "resize": None if self.resize is None else f"{self.resize} bicubic",
-            "encode": None if self.codec is None else self.codec.describe(),
-            "encode_fields": codecs,
+    def recorded(self) -> dict[str, Any]:
+        """Return the options, for the manifest: only those that say something."""
+        codecs = {EVERY_IMAGE: self.codec, **self.codecs}
+        said = {
+            "resize": None if self.resize is None else str(self.resize),
+            "encode": {name: str(codec) for name, codec in sorted(codecs.items()) if codec is not None} or None,
             **self.fields.describe(),
-            "labels": self.labels,
-            "first_frame": self.first_frame,
-            "versions": {**all_pillow_versions(), **decoder_versions(), **_versions_of_labels()},
+            "labels": None if self.labels == "follow" else self.labels,
+            "first_frame": self.first_frame or None,
         }
+        return {name: value for name, value in said.items() if value is not None}
+
+    def versions(self) -> dict[str, str]:
+        """Return the versions of all libraries that decide pixels and bytes."""
+        found = {**all_pillow_versions(), **decoder_versions(), **_versions_of_labels()}
+        for codec in (self.codec, *self.codecs.values()):
+            found.update({} if codec is None else codec.versions())
+        return found
+
+    def describe(self) -> Mapping[str, Any]:
+        """Return the options, the filter, and the versions."""
+        return {"step": "image", **self.recorded(), "filter": "bicubic", "versions": self.versions()}
 
     def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
         """Return the sample with its images changed, and masks and labels after them.

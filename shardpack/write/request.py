@@ -14,6 +14,8 @@ from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.sources.folder import Layout
 from shardpack.sources.image_check import ImageCheck
+from shardpack.write.follow_image import Labels
+from shardpack.write.image_step import ImageStep
 from shardpack.write.part import parse_part
 from shardpack.write.shard_compression import ShardCompression, recorded_compression, shard_compression
 from shardpack.write.sharding import ShardLimits
@@ -55,6 +57,13 @@ class PackRequest:
     fields: Sequence[str] | None = None
     rename_field: Mapping[str, str] | None = None
     sample_timeout: float | None = None
+    resize: str | None = None
+    encode: str | Mapping[str, str] | None = None
+    image: Sequence[str] | str | None = None
+    nearest: Sequence[str] | str | None = None
+    keep: Sequence[str] | str | None = None
+    labels: Labels = "follow"
+    first_frame: bool = False
     steps: PackSteps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -77,10 +86,20 @@ class PackRequest:
             raise OptionError(f'compress is {self.compress!r}; expected a mapping such as {{"shards": "zstd:3"}}')
         if (compression := self.compression) is not None:
             compression.versions()  # raises where the package is missing
+        images = ImageStep.parse(
+            self.resize,
+            self.encode,
+            image=self.image,
+            nearest=self.nearest,
+            keep=self.keep,
+            labels=self.labels,
+            first_frame=self.first_frame,
+        )
         steps = PackSteps.of(
             transform=self.transform,
             transform_version=self.transform_version,
             decode=self.decode,
+            images=images,
             fields=self.fields,
             rename_field=self.rename_field,
             compress=self.compress,
@@ -119,7 +138,7 @@ class PackRequest:
             rename_keys=self.rename_keys or None,
             compress={**(steps.compress.recorded() or {}), **recorded_compression(compression)} or None,
             frame_bytes=None if compression is None else compression.frame_bytes,
-            versions={**steps.compress.versions(), **of_shards} or None,
+            versions={**steps.recorded_versions(), **of_shards} or None,
             **steps.recorded(),
         )
 

@@ -11,6 +11,7 @@ from shardpack.codecs.encode import versions_for
 from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.write.apply_steps import Application
 from shardpack.write.compress_fields import CompressFields
+from shardpack.write.image_step import ImageStep
 from shardpack.write.select_fields import SelectFields
 from shardpack.write.transform import Pipeline, RenameKeys, Step
 from shardpack.write.user_transform import UserTransform
@@ -24,12 +25,14 @@ class PackSteps:
 
     Attributes:
         transform: The function of the user, or None.
+        images: How images are resized and encoded, or None.
         select: Which fields stay, and under which names; None for all, under theirs. Changes no payload.
         compress: Which fields are compressed; perhaps none.
         sample_timeout: Seconds that a sample may take; None for any time.
     """
 
     transform: UserTransform | None
+    images: ImageStep | None
     select: SelectFields | None
     compress: CompressFields
     sample_timeout: float | None = None
@@ -41,13 +44,14 @@ class PackSteps:
         transform: Callable[..., Any] | None = None,
         transform_version: str | None = None,
         decode: Any = False,
+        images: ImageStep | None = None,
         fields: Any = None,
         rename_field: Any = None,
         compress: Mapping[str, str] | None = None,
         sample_timeout: float | None = None,
         seed: int | None = None,
     ) -> PackSteps:
-        """Return the steps of these options, as `shardpack.pack` takes them.
+        """Return the steps of these options, as `shardpack.pack` takes them; `images` stands for those of images.
 
         Raises:
             OptionError: An option is wrong, or means nothing without another one.
@@ -59,7 +63,11 @@ class PackSteps:
         if transform is not None:
             user = UserTransform.of(transform, version=transform_version, decode=decode, seed=seed or 0)
         found = cls(
-            user, SelectFields.parse(fields, rename_field), CompressFields.parse(compress), _seconds(sample_timeout)
+            user,
+            images,
+            SelectFields.parse(fields, rename_field),
+            CompressFields.parse(compress),
+            _seconds(sample_timeout),
         )
         if sample_timeout is not None and not found.change_payloads:
             raise OptionError("sample_timeout is for payloads that change while they are packed; leave it out")
@@ -68,13 +76,14 @@ class PackSteps:
     @property
     def change_payloads(self) -> bool:
         """Whether sizes are not known before the steps have run."""
-        return self.transform is not None or bool(self.compress.by_field)
+        return self.transform is not None or self.images is not None or bool(self.compress.by_field)
 
     def application(self, *, rename_keys: bool = False) -> Application:
         """Return all steps; `rename_keys` for keys that were not renamed before."""
         steps: list[Step | None] = [
             RenameKeys() if rename_keys else None,
             self.transform,
+            self.images,
             self.select,
             self.compress if self.compress.by_field else None,
         ]
@@ -83,7 +92,13 @@ class PackSteps:
     def recorded(self) -> dict[str, Any]:
         """Return what the manifest keeps, but for what is compressed."""
         transform = None if self.transform is None else dict(self.transform.describe())
-        return {"transform": transform, **({} if self.select is None else self.select.recorded())}
+        images = {} if self.images is None else self.images.recorded()
+        return {"transform": transform, **images, **({} if self.select is None else self.select.recorded())}
+
+    def recorded_versions(self) -> dict[str, str]:
+        """Return the versions of the libraries of the built-in steps, for the manifest."""
+        images = {} if self.images is None else self.images.versions()
+        return {**images, **self.compress.versions()}
 
     def versions(self) -> dict[str, str]:
         """Return the versions of all libraries that may encode values that the transform returns."""

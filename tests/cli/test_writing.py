@@ -88,6 +88,21 @@ def test_pack_says_where_compression_hardly_pays(run, tmp_path):
     assert "this hardly pays: leave out --compress" in done.err
 
 
+def test_pack_of_images_that_are_resized_and_encoded(run, images, tmp_path):
+    done = run("pack", images, tmp_path / "out", "--resize", "exact=16x12", "--encode", "jpg:q=5")
+    assert (done.code, done.out) == (0, "")
+    assert "\n  images: 12 encoded, " in done.err
+    assert " images/s\n" in done.err
+    assert shardpack.open(tmp_path / "out")[0].decode("jpg").size == (16, 12)
+    report = run("pack", images, tmp_path / "png", "--encode", "*=png", "--encode", "seg.png=npy", "--json").json
+    assert report["counts"]["image.encoded"] == report["counts"]["image.grown"] == 12
+    assert report["samples_per_field"] == {"json": 12, "png": 12}
+    recorded = shardpack.open(tmp_path / "png").manifest.packed_with["options"]
+    assert recorded["encode"] == {"*": "png", "seg.png": "npy"}
+    done = run("pack", images, tmp_path / "kept", "--resize", "short=999", "--keep", "a.jpg", "--first-frame")
+    assert "  images: 12 small enough already, " in done.err
+
+
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
@@ -99,6 +114,13 @@ def test_pack_says_where_compression_hardly_pays(run, tmp_path):
         (["--sample-timeout", "3"], "sample_timeout is for payloads that change"),
         (["--sample-timeout", "0"], "0.0 is not in the range"),
         (["--frame-bytes", "1KiB"], "frame_bytes is for compressed shards"),
+        (["--resize", "256"], "unknown resize '256'; expected short=N"),
+        (["--encode", "gif"], "unknown codec 'gif'; choose one of jpg"),
+        (["--encode", "jpg", "--encode", "png"], "each FIELD once"),
+        (["--encode", "jpg="], "is not [FIELD=]CODEC"),
+        (["--keep", "jpg"], "keep is for resize and encode"),
+        (["--labels", "keep"], "labels is for resize and encode"),
+        (["--resize", "short=9", "--labels", "drop"], "'drop' is not one of"),
     ],
 )
 def test_pack_refuses_options_that_mean_nothing(run, images, tmp_path, options, reason):

@@ -26,7 +26,6 @@ def converted(mode, colour, profile=None):
     ("mode", "colour", "profile", "expected"),
     [
         ("RGB", (128, 128, 128), LINEAR, ("RGB", (HALF, HALF, HALF))),
-        ("RGBX", (128, 128, 128, 9), LINEAR, ("RGB", (HALF, HALF, HALF))),
         ("RGBA", (128, 128, 0, 77), LINEAR, ("RGBA", (HALF, HALF, 0, 77))),
         ("L", 128, grey_profile(), ("L", HALF)),
         ("LA", (128, 77), grey_profile(), ("LA", (HALF, 77))),
@@ -77,7 +76,7 @@ def test_cmyk_without_a_profile_is_converted_plainly():
     [
         ("1", 1, ("L", 255)),
         ("L", 7, ("L", 7)),
-        ("RGBX", (1, 2, 3, 4), ("RGBX", (1, 2, 3, 4))),
+        ("RGBX", (1, 2, 3, 4), ("RGB", (1, 2, 3))),
         ("YCbCr", (255, 128, 128), ("RGB", (255, 255, 255))),
         ("I;16", 40000, ("I;16", 40000)),
         ("F", 0.5, ("F", 0.5)),

@@ -7,13 +7,16 @@ import pickle
 from collections import Counter
 
 import numpy as np
+import PIL
 import pytest
 from PIL import Image
 
+import shardpack
 from shardpack.codecs.arrays import view_npy
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError, SourceError
 from shardpack.write.image_step import ImageStep
 from tests.codecs.photos import animation, decoded, encoded, smooth
+from tests.fakes import contents
 
 PHOTO = encoded(smooth(60, 90))
 
@@ -197,12 +200,17 @@ def test_options_that_make_no_sense_are_refused(options, reason):
 def test_description_is_json_and_has_all_that_decides():
     step = ImageStep.parse("cover=224x224:up", {"*": "jpg:q=80", "seg.png": "npy"}, keep="thumb.jpg", first_frame=True)
     described = json.loads(json.dumps(step.describe()))
-    assert described["resize"] == "cover=224x224:up bicubic"
-    assert described["encode"]["codec"] == "jpg:q=80"
-    assert described["encode_fields"] == {"seg.png": {"codec": "npy"}}
-    assert (described["keep"], described["labels"], described["first_frame"]) == (["thumb.jpg"], "follow", True)
-    assert {"pillow", "jpg", "zlib", "lcms"} <= described["versions"].keys()
-    assert described != json.loads(json.dumps(ImageStep.parse("cover=224x224", "jpg:q=80").describe()))
+    versions = described.pop("versions")
+    assert described == {
+        "step": "image",
+        "resize": "cover=224x224:up",
+        "encode": {"*": "jpg:q=80", "seg.png": "npy"},
+        "keep": ["thumb.jpg"],
+        "first_frame": True,
+        "filter": "bicubic",
+    }
+    assert {"pillow", "jpg", "zlib", "lcms"} <= versions.keys()
+    assert ImageStep.parse("short=3", labels="keep").describe()["labels"] == "keep"
 
 
 def test_a_missing_library_ends_the_run(monkeypatch):
@@ -211,3 +219,91 @@ def test_a_missing_library_ends_the_run(monkeypatch):
     monkeypatch.setitem(sys.modules, "imagecodecs", None)
     with pytest.raises(MissingDependencyError, match=r"shardpack\[jxl\]"):
         run(ImageStep.parse("short=3"), {"jxl": b"\xff\x0a..."})
+
+
+def photos(folder, count=12):
+    """Write class folders of photos, one of them turned; return the folder."""
+    for number in range(count):
+        path = folder / ("cat" if number % 2 else "dog") / f"{number:03d}.jpg"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(smooth(60, 90, seed=number), orientation=6 if number == 3 else 1))
+    return folder
+
+
+OPTIONS = {"resize": "short=30", "encode": "jpg:q=80", "max_shard_samples": 3}
+
+
+def test_packing_is_the_same_for_any_jobs(tmp_path):
+    source = photos(tmp_path / "photos")
+    report = shardpack.pack(source, tmp_path / "one", jobs=1, **OPTIONS)
+    assert report.counts["image.encoded"] == report.num_samples == 12
+    assert report.counts["image.bytes_after"] < report.counts["image.bytes_before"]
+    shardpack.pack(source, tmp_path / "two", jobs=2, **OPTIONS)
+    assert contents(tmp_path / "one") == contents(tmp_path / "two")
+    ds = shardpack.open(tmp_path / "one")
+    assert ds.classes == ("cat", "dog")
+    assert ds["cat/003"].decode("jpg").size == (30, 45)
+    assert ds["dog/000"].decode("jpg").size == (45, 30)
+    recorded = ds.manifest.packed_with["options"]
+    assert (recorded["resize"], recorded["encode"]) == ("short=30", {"*": "jpg:q=80"})
+    assert recorded["versions"]["pillow"] == PIL.__version__
+
+
+def test_packing_from_datasets_and_views(tmp_path):
+    shardpack.pack(photos(tmp_path / "photos"), tmp_path / "whole")
+    ds = shardpack.open(tmp_path / "whole")
+    shardpack.pack(ds, tmp_path / "small", **OPTIONS)
+    small = shardpack.open(tmp_path / "small")
+    assert [*small.keys()] == [*ds.keys()]
+    assert small.classes == ds.classes
+    shardpack.pack(ds.select([3, 5]), tmp_path / "two", resize="short=30", encode="npy:rgb")
+    two = shardpack.open(tmp_path / "two")
+    assert [*two.keys()] == [[*ds.keys()][3], [*ds.keys()][5]]
+    assert two.fields == ("json", "npy")
+    assert sorted(two[0].decode("npy").shape) == [3, 30, 45]
+
+
+def test_a_bad_image_ends_the_run_or_is_left_out(tmp_path):
+    source = photos(tmp_path / "photos")
+    (source / "cat" / "bad.jpg").write_bytes(PHOTO[:500])
+    with pytest.raises(SourceError, match=r"field 'jpg' does not decode: .*key='cat/bad'"):
+        shardpack.pack(source, tmp_path / "out", jobs=1, **OPTIONS)
+    report = shardpack.pack(source, tmp_path / "out", jobs=2, on_error="skip", **OPTIONS)
+    assert report.num_samples == 12
+    ((name, reason),) = report.rejected
+    assert "cat/bad" in name
+    assert "field 'jpg' does not decode" in reason
+
+
+def test_coco_boxes_follow(tmp_path):
+    folder = tmp_path / "coco"
+    folder.mkdir()
+    (folder / "a.jpg").write_bytes(PHOTO)
+    annotations = {
+        "images": [{"id": 1, "file_name": "a.jpg", "width": 90, "height": 60}],
+        "annotations": [
+            {"id": 5, "image_id": 1, "category_id": 3, "bbox": [30, 15, 30, 30], "area": 900, "iscrowd": 0}
+        ],
+        "categories": [{"id": 3, "name": "cat"}],
+    }
+    (folder / "annotations.json").write_text(json.dumps(annotations))
+    shardpack.pack(folder, tmp_path / "out", resize="cover=20x20")
+    label = shardpack.open(tmp_path / "out")["a"].decode("json")
+    assert (label["width"], label["height"]) == (20, 20)
+    assert label["annotations"][0]["bbox"] == [5, 5, 10, 10]
+    assert label["annotations"][0]["area"] == 100
+
+
+def test_a_function_of_the_user_comes_first(tmp_path):
+    shardpack.pack(photos(tmp_path / "photos"), tmp_path / "out", transform=_grey, transform_version="1", **OPTIONS)
+    assert shardpack.open(tmp_path / "out")[0].decode("jpg").mode == "L"
+
+
+def _grey(fields):
+    return {**fields, "jpg": decoded(fields["jpg"]).convert("L")}
+
+
+@pytest.mark.parametrize("options", [{"resize": "short=3"}, {"encode": "png"}])
+def test_iterables_are_refused_until_they_can_be(tmp_path, options):
+    with pytest.raises(OptionError, match="is not for an iterable"):
+        shardpack.pack([("a", {"jpg": PHOTO})], tmp_path / "out", **options)

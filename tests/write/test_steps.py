@@ -7,6 +7,7 @@ import json
 import pytest
 
 from shardpack.errors import OptionError
+from shardpack.write.image_step import ImageStep
 from shardpack.write.steps import PackSteps
 
 
@@ -15,14 +16,16 @@ def test_steps_come_in_order():
     found = PackSteps.of(
         transform=len,
         transform_version="1",
+        images=ImageStep.parse("short=256"),
         fields=["json"],
         rename_field={"json": "x.json"},
         compress={"x.json": "zstd"},
     )
     steps = found.application(rename_keys=True).pipeline.describe()["steps"]
-    assert [step["step"] for step in steps] == ["rename_keys", "transform", "select_fields", "compress"]
+    assert [step["step"] for step in steps] == ["rename_keys", "transform", "image", "select_fields", "compress"]
     assert found.change_payloads
     assert PackSteps.of(compress={"json": "zstd:9"}).change_payloads
+    assert PackSteps.of(images=ImageStep.parse("short=256")).change_payloads
 
 
 def test_fields_alone_change_no_payload():
@@ -42,6 +45,18 @@ def test_what_the_manifest_keeps_is_json():
         }
     )
     assert PackSteps.of().recorded() == {"transform": None}
+
+
+def test_images_are_kept_with_their_versions():
+    steps = PackSteps.of(images=ImageStep.parse("short=256", {"*": "jpg", "seg.png": "npy"}, keep="thumb.jpg"))
+    assert steps.recorded() == {
+        "transform": None,
+        "resize": "short=256",
+        "encode": {"*": "jpg:q=90", "seg.png": "npy"},
+        "keep": ["thumb.jpg"],
+    }
+    assert {"pillow", "jpg", "lcms"} <= steps.recorded_versions().keys()
+    assert PackSteps.of().recorded_versions() == {}
 
 
 def test_versions_are_those_of_what_may_encode():

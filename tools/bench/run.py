@@ -23,6 +23,7 @@ HERE = Path(__file__).resolve().parent
 FOLDER = ROOT / "build" / "bench"
 BENCHES = (
     "pack",
+    "encode",
     "write",
     "seek",
     "seek_scale",
