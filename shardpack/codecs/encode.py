@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -12,6 +12,7 @@ import numpy as np
 from shardpack.codecs import encode_image
 from shardpack.codecs.arrays import encode_npy, encode_npz
 from shardpack.codecs.compression import Compression, split_compression
+from shardpack.codecs.dict_keys import dict_keys
 from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.message_pack import encode_msgpack, msgpack_module
 from shardpack.codecs.zstd import zstd_versions
@@ -20,14 +21,35 @@ from shardpack.errors import MissingDependencyError, OptionError
 
 def _encode_json(value: Any) -> bytes:
     text = json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False, default=_plain_number)
+    for keys in dict_keys(value):
+        _check_names(keys)
     return text.encode()
 
 
 def _plain_number(value: Any) -> Any:
     """Return NumPy's numbers as Python's: labels often come out of arrays."""
     if isinstance(value, np.generic):
-        return value.item()
+        plain = value.item()
+        if not isinstance(plain, np.generic):  # longdouble has no counterpart
+            return plain
     raise TypeError(f"Object of type {type(value).__name__} is not JSON serializable")
+
+
+_TEXT = frozenset((str,))
+
+
+def _check_names(keys: Iterable[Any]) -> None:
+    """Raise OptionError if JSON gives two keys of a dict the same name, as readers would keep one of them only."""
+    if _TEXT.issuperset(map(type, keys)):
+        return
+    seen: dict[str, Any] = {}
+    for key in keys:
+        name = key if isinstance(key, str) else json.dumps(key)
+        if name in seen:
+            raise OptionError(
+                f"a dict has the keys {seen[name]!r} and {key!r}, both of which JSON writes as {name!r}; rename one"
+            )
+        seen[name] = key
 
 
 _ENCODERS: dict[str, Callable[[Any], bytes]] = {

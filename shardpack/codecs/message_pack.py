@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-from shardpack.errors import MissingDependencyError
+from shardpack.codecs.dict_keys import dict_keys
+from shardpack.errors import MissingDependencyError, OptionError
 
 
 def encode_msgpack(value: Any) -> bytes:
-    """Return a value as MessagePack: what JSON can hold, bytes, and maps with keys of any such type.
+    """Return a value as MessagePack: what JSON can hold, bytes, and maps whose keys are texts, bytes or numbers.
 
     Raises:
         MissingDependencyError: msgpack is not installed.
+        OptionError: The key of a map is a tuple, which would become an array and could not be decoded.
         Exception: The library raised an error of its own, for a value that MessagePack cannot hold.
     """
     payload: bytes = msgpack_module().packb(value, use_bin_type=True)
+    for keys in dict_keys(value):
+        arrays = [key for key in keys if isinstance(key, tuple)]
+        if arrays:
+            raise OptionError(
+                f"the key {arrays[0]!r} of a map would become an array, which cannot be a key when it is read; "
+                "use a text"
+            )
     return payload
 
 

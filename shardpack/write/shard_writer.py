@@ -189,6 +189,11 @@ class ShardWriter:
             )
         if not isinstance(key, str):
             raise InvalidKeyError(f"key is a {type(key).__name__}, expected a str", key=repr(key))
+        if not isinstance(fields, Mapping):
+            raise OptionError(
+                f'the fields of a sample are a {type(fields).__name__}, expected a dict such as {{"jpg": data}} '
+                f"(key={key!r})"
+            )
         if self._transform is None:
             self._series.add(self._series.prepare(key, fields))
         else:

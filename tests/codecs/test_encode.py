@@ -72,9 +72,13 @@ def test_numpy_integers_are_classes(number):
 def test_numpys_numbers_are_json_numbers():
     value = {"label": np.int64(3), "score": np.float32(0.5), "seen": np.bool_(True), "size": [np.uint8(4)]}
     assert encode_field("json", value) == b'{"label":3,"score":0.5,"seen":true,"size":[4]}'
-    for bad in (np.float32("nan"), np.datetime64("2026-11-21"), np.zeros(2)):
+    for bad in (np.float32("nan"), np.datetime64("2026-11-21"), np.zeros(2), np.longdouble(1), np.clongdouble(1)):
         with pytest.raises(OptionError, match="'json' cannot be stored"):
             encode_field("json", {"a": bad})
+
+
+def test_json_writes_numbers_that_are_keys_as_text():
+    assert encode_field("json", {1: {2.5: 1, None: 2}, "2": 3}) == b'{"1":{"2.5":1,"null":2},"2":3}'
 
 
 def test_json_is_compact_utf8_in_the_order_given():
@@ -89,6 +93,10 @@ def test_json_is_compact_utf8_in_the_order_given():
         ("json", float("nan"), "cannot be stored"),
         ("json", {"a": "\ud800"}, "cannot be stored: .*surrogate"),
         ("json", {("a", "b"): 1}, "cannot be stored: keys must be"),
+        ("json", {1: "a", "1": "b"}, "the keys 1 and '1', both of which JSON writes as '1'; rename one"),
+        ("json", [{"a": ({"null": 0, None: 0},)}], "the keys 'null' and None, both of which JSON writes as 'null'"),
+        ("json", {True: 0, "true": 1}, "both of which JSON writes as 'true'"),
+        ("json", {"a": np.longdouble(1)}, "Object of type longdouble is not JSON serializable"),
         ("txt", "\ud800", "'txt' cannot be stored: .*surrogate"),
         ("cls", True, "'cls' got a bool; expected an integer, or bytes"),
         ("cls", 1.0, "'cls' got a float"),

@@ -31,9 +31,15 @@ def test_garbage_is_a_decode_error():
 
 def test_what_it_cannot_hold_is_refused():
     pytest.importorskip("msgpack")
-    for value in (object(), 1 << 64, {"a": {1, 2}}):
+    for value in (object(), 1 << 64, {"a": {1, 2}}, {(1, 2): 3}, [{"a": {(): 1}}]):
         with pytest.raises(OptionError, match="'msgpack' cannot be stored"):
             encode_field("msgpack", value)
+
+
+@pytest.mark.parametrize("key", [1, -1, 2.5, None, True, b"raw", "text"])
+def test_keys_of_maps_that_can_be_decoded(key):
+    pytest.importorskip("msgpack")
+    assert decode_field("msgpack", encode_field("msgpack", {"in": [{key: 1}]})) == {"in": [{key: 1}]}
 
 
 def test_without_the_library_the_error_names_the_extra(monkeypatch):

@@ -309,6 +309,18 @@ def test_close_and_abort_may_be_called_twice(tmp_path):
         writer.write("b", {"bin": b"1"})
 
 
+@pytest.mark.parametrize("options", [{}, {"rename_keys": True}, {"compress": {"json": "zstd"}}])
+@pytest.mark.parametrize("fields", [["jpg"], b"jpg", None, [("jpg", b"1")]])
+def test_fields_that_are_no_dict_are_refused_and_the_writer_goes_on(tmp_path, fields, options):
+    if "compress" in options:
+        pytest.importorskip("zstandard")
+    with ShardWriter(tmp_path, **options) as writer:
+        with pytest.raises(OptionError, match=r"fields of a sample are a .*expected a dict such as .*\(key='a'\)"):
+            writer.write("a", fields)
+        writer.write("a", {"jpg": b"1"})
+    assert len(shardpack.open(tmp_path)) == 1
+
+
 def test_abort_publishes_nothing(tmp_path):
     writer = ShardWriter(tmp_path)
     writer.write("a", {"bin": b"1"})
