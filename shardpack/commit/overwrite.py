@@ -127,7 +127,7 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
     except FormatError as error:
         if not force:
             raise OutputExistsError(
-                f"{target.location!r} already holds a dataset; choose another folder, or pass --force"
+                f"{target.location!r} already holds a dataset; choose another folder, or pass force=True (--force)"
             ) from None
         raise OutputExistsError(
             f"{target.location!r} holds a dataset, but not which files belong to it: {error}; "
@@ -135,7 +135,7 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
         ) from error
     if not force:
         raise OutputExistsError(
-            f"{target.location!r} already holds a dataset; choose another folder, or pass --force, "
+            f"{target.location!r} already holds a dataset; choose another folder, or pass force=True (--force), "
             f"which deletes its {manifest.num_samples:,} samples"
         )
     if not _is_packed(manifest):

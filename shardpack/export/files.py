@@ -134,7 +134,9 @@ class _FileWriter:
             _write_new(path, payload)
         except FileExistsError as error:
             if self._written is None:
-                raise OutputExistsError(f"file exists: {path!r}; choose an empty folder, or pass --force") from error
+                raise OutputExistsError(
+                    f"file exists: {path!r}; choose an empty folder, or pass force=True (--force)"
+                ) from error
             if os.path.islink(path):
                 raise StorageError(f"cannot write {path!r}: a link is in its place; choose an empty folder") from error
             temporary = os.path.join(os.path.dirname(path), f".{secrets.token_hex(8)}.tmp")
@@ -142,7 +144,7 @@ class _FileWriter:
 
 
 def _extract_errors(action: str) -> AbstractContextManager[None]:
-    return storage_errors(action, then="run the same command with --force", advice=_ADVICE)
+    return storage_errors(action, then="repeat with force=True (--force)", advice=_ADVICE)
 
 
 def _write_new(path: str, payload: Any) -> None:

@@ -79,7 +79,7 @@ def check_indexable(
     if not (force or (previous is not None and previous.is_same_run)):
         if has_manifest(target):
             raise OutputExistsError(
-                f"{target.location!r} already holds {MANIFEST_PATH}; pass --force to index its tars again"
+                f"{target.location!r} already holds {MANIFEST_PATH}; pass force=True (--force) to index its tars again"
             )
         for name in map(index_path, tars.names):
             _refuse_other_file(target, name)
@@ -105,7 +105,7 @@ def _refuse_other_file(target: Target, name: str) -> None:
     """Raise OutputExistsError if a file of this name exists that is not a shardpack index."""
     if target.size(name) is not None and b'"format":"shardpack-' not in (target.read(name) or b"")[:4096]:
         where = f"{target.location}/{name}" if is_url(target.location) else os.path.join(target.location, name)
-        raise OutputExistsError(f"{where!r} is not a shardpack index; move it away, or pass --force")
+        raise OutputExistsError(f"{where!r} is not a shardpack index; move it away, or pass force=True (--force)")
 
 
 @contextmanager
@@ -116,7 +116,7 @@ def writing_indexes(target: Target) -> Iterator[None]:
     except StorageError as error:
         if not is_url(target.location):
             raise
-        message = f"{error.args[0]}; or name another target for the indexes: --out"
+        message = f"{error.args[0]}; or name another target for the indexes: out= (--out)"
         raise StorageError(message, shard=error.shard, path=error.path) from error
 
 
@@ -171,7 +171,7 @@ def _beside(tars: TarSet) -> Target:
     if tars.folder.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(
             f"cannot write to {tars.folder!r}: a web server takes no files; "
-            "name a folder or bucket for the indexes: --out (out=)"
+            "name a folder or bucket for the indexes: out= (--out)"
         )
     if not takes_objects(tars.store):
         raise OptionError(

@@ -148,4 +148,7 @@ def _nothing_to_pack(files: Files, problems: Problems) -> str:
         name, reason = problems.rejected[0]
         found.append(f"{len(problems.rejected)} rejected, such as {name!r}: {reason}")
     kinds = ", ".join("." + extension for extension in sorted(IMAGE_EXTENSIONS))
-    return f"no images to pack in {files.root!r}: looked for {kinds}; found {'; '.join(found)}"
+    return (
+        f"no images to pack in {files.root!r}: looked for {kinds}; found {'; '.join(found)}; "
+        "name the folder that holds the images"
+    )

@@ -61,7 +61,7 @@ def test_a_web_server_is_told_where_else_to_write(run):
     done = run("index", "https://localhost/train-{000..001}.tar")
     assert (done.code, done.out) == (2, "")
     assert done.err.count("\n") == 1
-    assert "a web server takes no files; name a folder or bucket for the indexes: --out" in done.err
+    assert "a web server takes no files; name a folder or bucket for the indexes: out= (--out)" in done.err
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ def test_pack_to_a_url(run, images, packed, url, tmp_path):
     assert (done.code, done.err) == (
         1,
         (
-            f"shardpack: {url!r} already holds a dataset; choose another folder, or pass --force, "
+            f"shardpack: {url!r} already holds a dataset; choose another folder, or pass force=True (--force), "
             "which deletes its 12 samples\n"
         ),
     )
@@ -152,7 +152,7 @@ def test_copy_over_another_dataset(run, packed, odd, url):
     assert (done.code, done.err) == (
         1,
         (
-            f"shardpack: {url!r} already holds a dataset; choose another folder, or pass --force, "
+            f"shardpack: {url!r} already holds a dataset; choose another folder, or pass force=True (--force), "
             "which deletes its 4 samples\n"
         ),
     )

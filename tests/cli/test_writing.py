@@ -184,7 +184,7 @@ def test_pack_refuses_to_overwrite(run, images, dataset):
     done = run("pack", images, dataset)
     assert (done.code, done.out) == (1, "")
     assert done.err.endswith(
-        "already holds a dataset; choose another folder, or pass --force, which deletes its 12 samples\n"
+        "already holds a dataset; choose another folder, or pass force=True (--force), which deletes its 12 samples\n"
     )
     assert contents(dataset) == before
     assert run("pack", images, dataset, "--force").code == 0
@@ -199,7 +199,9 @@ def test_index(run, packed, tmp_path):
     assert done.err.endswith(f": {tmp_path}\n")
     again = run("index", tmp_path)
     assert (again.code, again.out) == (1, "")
-    assert again.err.endswith("already holds .shardpack/manifest.json; pass --force to index its tars again\n")
+    assert again.err.endswith(
+        "already holds .shardpack/manifest.json; pass force=True (--force) to index its tars again\n"
+    )
     assert run("index", tmp_path, "--force", "--quiet") == (0, "", "")
     report = run("index", *sorted(tmp_path.glob("*.tar")), "--force", "--json", "-j", "1").json
     assert (report["num_samples"], report["repeated"], report["ignored"]) == (12, [], {})
@@ -274,7 +276,7 @@ def test_extract_refusals(run, packed, tmp_path):
     run("extract", packed, tmp_path / "out")
     done = run("extract", packed, tmp_path / "out")
     assert (done.code, done.out) == (1, "")
-    assert "dress/01.jpg'; choose an empty folder, or pass --force" in done.err
+    assert "dress/01.jpg'; choose an empty folder, or pass force=True (--force)" in done.err
     assert run("extract", packed, tmp_path / "out", "--force", "-q") == (0, "", "")
     for options in (["--key", "nobody"], ["--field", "png"], ["--field", "png", "--dry-run"]):
         refused = run("extract", packed, tmp_path / "other", *options)

@@ -141,7 +141,7 @@ def test_a_dataset_is_kept_without_force(source, store, packer):
     before, length = store.contents(), len(store.log)
     with pytest.raises(
         OutputExistsError,
-        match="already holds a dataset; choose another folder, or pass --force, which deletes its 5 samples",
+        match=r"already holds a dataset; .*, or pass force=True \(--force\), which deletes its 5 samples",
     ):
         packer(source, store)
     assert (store.contents(), len(store.log)) == (before, length)

@@ -51,7 +51,7 @@ def test_a_dataset_is_kept_without_force(tmp_path, packer):
     before = contents(tmp_path)
     with pytest.raises(
         OutputExistsError,
-        match="already holds a dataset; choose another folder, or pass --force, which deletes its 6 samples",
+        match=r"already holds a dataset; .*, or pass force=True \(--force\), which deletes its 6 samples",
     ):
         packer(tmp_path, NEW)
     assert contents(tmp_path) == before

@@ -206,7 +206,9 @@ def test_what_is_not_there_is_told_before_anything_is_made(ds, tmp_path):
 def test_files_that_are_there_stay_unless_forced(ds, tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "2.bin").write_bytes(b"mine, and longer")
-    with pytest.raises(OutputExistsError, match=r"file exists: .*a/2.bin'; choose an empty folder, or pass --force"):
+    with pytest.raises(
+        OutputExistsError, match=r"file exists: .*a/2.bin'; choose an empty folder, or pass force=True \(--force\)"
+    ):
         shardpack.extract(ds, tmp_path)
     assert (tmp_path / "a" / "2.bin").read_bytes() == b"mine, and longer"
     shardpack.extract(ds, tmp_path, force=True)
@@ -231,7 +233,9 @@ def test_a_full_disk_leaves_no_half_of_a_file(ds, tmp_path, monkeypatch):
 
     fdopen = os.fdopen
     monkeypatch.setattr(os, "fdopen", full)
-    with pytest.raises(StorageError, match=r"No space left on device; free some space, then run .* with --force"):
+    with pytest.raises(
+        StorageError, match=r"No space left on device; free some space, then repeat with force=True \(--force\)"
+    ):
         shardpack.extract(ds, tmp_path)
     monkeypatch.undo()
     assert written(tmp_path) == {}

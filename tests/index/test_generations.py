@@ -158,7 +158,7 @@ def test_killed_after_publishing_the_same_command_succeeds():
         assert not [name for name in store.contents() if "/tmp/" in name or name.endswith("run.json")]
         assert generation(store.url) == 1
         assert shardpack.verify(store.url, full=True).ok
-        with pytest.raises(OutputExistsError, match="pass --force"):
+        with pytest.raises(OutputExistsError, match=r"pass force=True \(--force\)"):
             shardpack.index(store.url, ignore=["*.json"])
     assert complete > 2
     assert is_ended, "after the last change only"
@@ -171,7 +171,7 @@ def published_and_clean(store):
 def test_killed_after_publishing_another_command_is_refused():
     for store in killed(force=False):
         if ".shardpack/manifest.json" in store.contents():
-            with pytest.raises(OutputExistsError, match="pass --force"):
+            with pytest.raises(OutputExistsError, match=r"pass force=True \(--force\)"):
                 shardpack.index(store.url)
 
 

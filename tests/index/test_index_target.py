@@ -106,7 +106,7 @@ def test_an_empty_place_has_no_dataset_before(folder):
 
 def test_a_dataset_is_replaced_by_force_only(folder):
     shardpack.index(folder)
-    with pytest.raises(OutputExistsError, match=r"already holds .*; pass --force"):
+    with pytest.raises(OutputExistsError, match=r"already holds .*; pass force=True \(--force\)"):
         check(folder)
     before = check(folder, force=True)
     assert (before.manifest.num_samples, list(before.shards)) == (1, ["x.tar"])
@@ -142,7 +142,9 @@ def test_a_file_that_is_not_an_index(folder):
     path = folder / index_path("x.tar")
     path.parent.mkdir(parents=True)
     path.write_bytes(b"another file")
-    with pytest.raises(OutputExistsError, match="is not a shardpack index; move it away, or pass --force"):
+    with pytest.raises(
+        OutputExistsError, match=r"is not a shardpack index; move it away, or pass force=True \(--force\)"
+    ):
         check(folder)
     assert check(folder, force=True) is None
 

@@ -89,7 +89,7 @@ def test_full_reads_everything_and_gives_checksums(bucket):
     report = shardpack.index("memory://bucket", checksums=True)
     assert report.without_checksums == 0
     assert 0 <= report.bytes_fetched - sum(map(len, TARS.values())) < LEASES
-    with pytest.raises(OutputExistsError, match=r"already holds .shardpack/manifest.json; pass --force"):
+    with pytest.raises(OutputExistsError, match=r"already holds .shardpack/manifest.json; pass force=True \(--force\)"):
         shardpack.index("memory://bucket")
     bucket.objects["train-000.tar"] = TARS["train-000.tar"].replace(b'{"i":3}', b'{"i":4}')
     with pytest.raises(CorruptShardError, match="field 'json' is damaged"):
@@ -255,7 +255,7 @@ def test_a_bucket_that_takes_nothing_names_another_way(bucket):
             raise RequestError("denied", "status 403")
 
     bucket.before = refuse
-    with pytest.raises(StorageError, match=r"access denied .*; or name another target for the indexes: --out"):
+    with pytest.raises(StorageError, match=r"access denied .*; or name another target for the indexes: out= \(--out\)"):
         shardpack.index("memory://bucket")
 
 
@@ -263,7 +263,7 @@ def test_a_bucket_that_takes_nothing_names_another_way(bucket):
 def test_places_that_make_no_sense(tmp_path):
     (tmp_path / "x.tar").write_bytes(entry(b"a.jpg", b"1") + END)
     for call, text in [
-        (lambda: shardpack.index("https://host/a-{0..1}.tar"), r"web server takes no files; name .* --out \(out=\)"),
+        (lambda: shardpack.index("https://host/a-{0..1}.tar"), r"web server takes no files; name .* out= \(--out\)"),
         (lambda: shardpack.index("memory://bucket", out="https://host/x"), "a web server takes no files"),
         (lambda: shardpack.index(tmp_path, out="memory://bucket"), "tars on this disk cannot be found from"),
         (lambda: shardpack.index([tmp_path, "memory://bucket"]), "some tars are on this disk and some are not"),

@@ -245,14 +245,17 @@ def test_nothing_is_overwritten_unasked(tmp_path):
     other = tmp_path / ".shardpack/index/x.index"
     other.parent.mkdir(parents=True)
     other.write_text("another file")
-    with pytest.raises(OutputExistsError, match=r"x.index' is not a shardpack index; move it away, or pass --force"):
+    with pytest.raises(
+        OutputExistsError, match=r"x.index' is not a shardpack index; move it away, or pass force=True \(--force\)"
+    ):
         shardpack.index(tmp_path)
     assert other.read_text() == "another file"
     shardpack.index(tmp_path, force=True)
     (tmp_path / ".shardpack/manifest.json").unlink()
     shardpack.index(tmp_path)  # our own files, as an interrupted run leaves them
     with pytest.raises(
-        OutputExistsError, match=r"already holds .shardpack/manifest.json; pass --force to index its tars again"
+        OutputExistsError,
+        match=r"already holds .shardpack/manifest.json; pass force=True \(--force\) to index its tars again",
     ):
         shardpack.index(tmp_path)
 
