@@ -3,6 +3,7 @@
 ds[12]      `ShardCache`: position --> shard --> payloads cut from its map, or read by range
 ds["key"]   `KeyLookup`: key --> position, then as above
 ds.select   `Selection`: the samples of a view, and the translation of users' positions and keys
+ds.loader   `Loadable`: a stream and the loader of its batches, in one call
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from shardpack.storage.locations import DatasetStores, LocationOptions
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
-from shardpack.stream.open_loader import open_loader
+from shardpack.stream.loadable import Loadable
 from shardpack.stream.options import StreamOptions
 from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.stream_input import StreamInput
@@ -39,7 +40,7 @@ from shardpack.stream.stream_input import StreamInput
 Positions = npt.NDArray[np.int64] | range
 
 
-class Dataset:
+class Dataset(Loadable):
     """A packed dataset, or a view of some of its samples, open for reading.
 
     Created by `shardpack.open`. Safe in threads and after fork. Its pickle holds stores, options, generation and
@@ -309,8 +310,6 @@ class Dataset:
         """
         selection = self._selection
         return StreamInput(selection.cache, selection.array, None if fields is None else selection.check_fields(fields))
-
-    loader = open_loader  # a method whose many options are explained there
 
     # Lookup
 
