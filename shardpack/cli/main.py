@@ -23,6 +23,7 @@ from shardpack.errors import OptionError, ShardpackError
 # `cat` does not wait for what `pack` imports.
 COMMANDS = {
     "pack": "Pack images and labels into tar shards with an offset index.",
+    "advise": "Try images in many encodings, and recommend the one that pays.",
     "copy": "Copy a dataset to another folder or bucket, checking every byte.",
     "index": "Index existing tars as a dataset.",
     "info": "Show what a dataset contains.",

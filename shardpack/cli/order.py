@@ -14,6 +14,7 @@ from shardpack.cli.ui import (
     access_options,
     both_units,
     dataset_argument,
+    emit,
     generation_option,
     is_remote,
     json_option,
@@ -213,21 +214,21 @@ def _warning(stats: OrderStats) -> str:
 
 
 def _print_compared(orders: list[ComparedOrder], ranks: list[OrderStats]) -> None:
-    click.echo(
+    emit(
         f"{'order':15}  {'ranges':>8}  {'before the first sample':>23}  {'memory':>10}  neighbours  "
         f"{'class mixing':>12}"
     )
     for order in orders:
         name = order.order if order.order in SHUFFLES else f"webdataset {BUFFER_SAMPLES}"
-        click.echo(
+        emit(
             f"{name:15}  {order.requests:8,}  {format_bytes(order.first_sample_bytes):>23}  "
             f"{format_bytes(order.memory_bytes):>10}  {order.neighbour_distance:>10.3f}  {_mixing(order.class_mixing)}"
         )
-    click.echo("")
-    click.echo("ranks  partitions  blocks mixed per rank  memory per rank  class mixing")
+    emit("")
+    emit("ranks  partitions  blocks mixed per rank  memory per rank  class mixing")
     for one in ranks:
         mixed = -(-one.window_bytes // one.block_bytes) if one.block_bytes else 0
-        click.echo(
+        emit(
             f"{one.world_size:5}  {one.partitions:10}  {mixed:21}  {format_bytes(one.memory_bytes):>15}  "
             f"{_mixing(one.class_mixing)}"
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,13 @@ FONT_SIZE = 14
 
 
 def scatter_png(
-    x: npt.NDArray[np.int64], y: npt.NDArray[np.int64], *, ends: tuple[int, int], labels: tuple[str, str], title: str
+    x: npt.NDArray[np.int64],
+    y: npt.NDArray[np.int64],
+    *,
+    ends: tuple[int, int],
+    labels: tuple[str, str],
+    title: str,
+    names: Sequence[str] = (),
 ) -> bytes:
     """Return a PNG with a dot at each (x, y); the origin is at the bottom left.
 
@@ -25,6 +32,7 @@ def scatter_png(
         ends: Values at the ends of the axes.
         labels: Labels of the axes.
         title: Text above the plot.
+        names: (n) texts to write beside the dots, or none.
     """
     from PIL import Image, ImageDraw
 
@@ -47,6 +55,8 @@ def scatter_png(
     for tick in _ticks(ends[1]):
         text = f"{tick:,}"
         draw.text((LEFT - 8 - font.getlength(text), TOP + up - tick * up // ends[1] - 8), text, fill=INK, font=font)
+    for name, left, top in zip(names, column.tolist(), row.tolist(), strict=False):
+        draw.text((left + 6, top - FONT_SIZE // 2), name, fill=DOT, font=font)
     _write(draw, font, title, WIDTH // 2, 14)
     _write(draw, font, labels[0], LEFT + across // 2, HEIGHT - 26)
     upright = Image.new("RGB", (int(font.getlength(labels[1])) + 2, 20), (255, 255, 255))

@@ -202,3 +202,12 @@ def start_writeback(descriptor: int, start: int, length: int) -> None:
     with suppress(OSError):  # a failed hint is not a failed write
         # Dirty pages are only queued for writing by this; clean ones may leave the page cache.
         os.posix_fadvise(descriptor, start, length, os.POSIX_FADV_DONTNEED)
+
+
+def drop_from_cache(descriptor: int) -> bool:
+    """Drop a file, after writing it to the disk, from the page cache; False if the system cannot do that."""
+    if not _HAS_HINTS:
+        return False
+    os.fsync(descriptor)  # dirty pages stay
+    os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+    return True

@@ -11,7 +11,7 @@ import pytest
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.storage import local_file
 from shardpack.storage.local import LocalStore
-from shardpack.storage.local_file import LocalFile, open_regular
+from shardpack.storage.local_file import LocalFile, drop_from_cache, open_regular
 from tests.storage.contract import DATA
 
 
@@ -133,3 +133,13 @@ def test_hints_do_not_change_what_is_read(store, monkeypatch):
         monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, __: hinted.append((start, length)))
     assert store.get_ranges("a.bin", starts=[5, 300], lengths=[10, 20]) == [DATA[5:15], DATA[300:320]]
     assert hinted == ([(5, 10), (300, 20)] if local_file._HAS_HINTS else [])
+
+
+@pytest.mark.skipif(not hasattr(os, "RWF_NOWAIT"), reason="this system cannot tell what is cached")
+def test_a_file_is_dropped_from_the_page_cache(tmp_path):
+    path = tmp_path / "x"
+    path.write_bytes(bytes(1 << 20))
+    with open(path, "rb+") as file:
+        assert drop_from_cache(file.fileno())
+        file.seek(0)
+        assert file.read() == bytes(1 << 20)

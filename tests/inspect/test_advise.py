@@ -1,0 +1,78 @@
+"""The advice holds together: its figures follow from what was tried, and its command does what it says."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from shardpack.inspect.advise import advise, encodings_for
+from shardpack.inspect.encoding_trial import Encoding
+from shardpack.inspect.epoch_time import Hardware
+from shardpack.sources.folder import FolderSource
+from shardpack.sources.source import ListOptions
+from tests.inspect.test_encoding_trial import photo
+
+FEW = [Encoding(), Encoding("jpg:q=90", "short=32"), Encoding("npy:rgb", "cover=32x32")]
+HARDWARE = Hardware(disk=1e9, network=1e6)
+
+
+@pytest.fixture(scope="module")
+def listing(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("photos")
+    for number in range(12):
+        (folder / f"{number:02d}.png").write_bytes(photo(96 + number)[1])
+        (folder / f"{number:02d}.json").write_bytes(b"{}")
+    return FolderSource(folder, "files").list(ListOptions()).listing
+
+
+def test_figures_are_those_of_the_images(listing):
+    done = []
+    advice = advise(
+        listing, HARDWARE, place="bucket", train_size=32, samples=8, jobs=1, encodings=FEW,
+        progress=lambda *progress: done.append(progress),
+    )  # fmt: skip
+    assert (advice.num_images, advice.num_tried, advice.jobs, advice.field) == (12, 8, 1, "png")
+    as_is, jpg, array = advice.measured
+    sizes = listing.size[listing.field_code == listing.fields.index("png")]
+    assert as_is.num_bytes == np.mean([sizes[i * 12 // 8] for i in range(8)])
+    assert as_is.psnr is None
+    assert array.num_bytes == 32 * 32 * 3 + 128
+    assert jpg.psnr is not None
+    assert jpg.num_bytes < array.num_bytes < as_is.num_bytes
+    for one in advice.measured:
+        read = (one.num_bytes + 1024) / HARDWARE.network
+        assert one.epochs["bucket"].seconds == pytest.approx(12 * max(read, one.decode_seconds_all))
+    assert advice.recommended is jpg
+    assert advice.pack_options() == [
+        "--resize", "short=32", "--encode", "jpg:q=90", *advice.pack_options()[4:-2], "--max-shard-bytes", "16MiB",
+    ]  # fmt: skip
+    assert advice.upload_seconds == pytest.approx(12 * (jpg.num_bytes + 1024) / HARDWARE.network)
+    assert done[-1] == ("try", 8, 8)
+
+
+def test_no_image_is_begun_when_the_time_is_over(listing):
+    advice = advise(listing, HARDWARE, train_size=32, samples=12, seconds=0, jobs=1, encodings=FEW)
+    assert advice.num_tried == 4, "two alone, and two more"
+
+
+def test_processes_try_what_one_tries(listing):
+    one, two = (
+        advise(listing, HARDWARE, train_size=32, samples=6, jobs=jobs, encodings=FEW).measured for jobs in (1, 2)
+    )
+    assert [(a.name, a.num_bytes, a.psnr, a.images) for a in one] == [
+        (b.name, b.num_bytes, b.psnr, b.images) for b in two
+    ]
+
+
+def test_a_library_that_is_missing_is_told(listing, monkeypatch):
+    monkeypatch.setattr(Encoding, "missing", lambda one: "no library" if one.encode == "npy:rgb" else None)
+    advice = advise(listing, HARDWARE, train_size=32, samples=2, jobs=1, encodings=FEW)
+    assert advice.skipped == {"npy:rgb at cover=32x32": "no library"}
+    assert len(advice.measured) == 2
+
+
+def test_what_is_tried():
+    names = [encoding.name for encoding in encodings_for(224)]
+    assert names[0] == "as is"
+    assert {"jpg:q=90", "webp:q=85", "avif:q=75", "png", "npy", "npy.zst", "npz", "jxl"} <= set(names)
+    assert {"jpg:q=90 at short=256", "npy:rgb at cover=224x224"} <= set(names)

@@ -1,0 +1,73 @@
+"""Samples are drawn evenly, with all their fields; the figures are those of the whole source."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from shardpack.errors import SourceError
+from shardpack.inspect.drawn_samples import draw_samples
+from shardpack.sources.folder import FolderSource
+from shardpack.sources.source import ListOptions
+
+
+def listed(folder, files):
+    for name, payload in files.items():
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(payload)
+    return FolderSource(folder, "files").list(ListOptions()).listing
+
+
+@pytest.fixture
+def listing(tmp_path):
+    files = {f"a/{i:03d}.jpg": b"\xff\xd8\xff" + bytes(i) for i in range(50)}
+    files |= {f"a/{i:03d}.seg.png": b"\x89PNG\r\n\x1a\n" for i in range(50)}
+    files |= {f"a/{i:03d}.json": b"{}" for i in range(50)}
+    return listed(tmp_path, files)
+
+
+@pytest.mark.parametrize("count", [1, 3, 50, 80])
+def test_evenly(listing, count):
+    draw = draw_samples(listing, count)
+    numbers = [int(sample.name[2:5]) for sample in draw.samples]
+    assert numbers == [i * 50 // min(count, 50) for i in range(min(count, 50))]
+    for number, sample in zip(numbers, draw.samples, strict=True):
+        assert sample.image == "jpg", "a mask is not the image"
+        assert sample.payload == b"\xff\xd8\xff" + bytes(number)
+        assert set(sample.fields) == {"jpg", "json", "seg.png"}
+    assert draw.num_images == 50
+    assert draw.image_bytes == pytest.approx(3 + 49 / 2)
+
+
+def test_the_bytes_of_a_tar(listing):
+    draw = draw_samples(listing, 50)
+    buffer, payload = io.BytesIO(), 0
+    with tarfile.open(fileobj=buffer, mode="w") as tar:
+        for sample in draw.samples:
+            for name, data in sample.fields.items():
+                member = tarfile.TarInfo(name)
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+                payload += len(data)
+        members = tar.offset
+    assert draw.overhead == pytest.approx(1 - payload / members)
+    assert draw.other_bytes == 2 * 1024
+
+
+def test_a_source_without_images(tmp_path):
+    listing = listed(tmp_path, {"a.jpg": b"\xff\xd8\xff", "a.json": b"{}"})
+    masks = replace(listing, fields=("json", "seg.png"), field_code=np.array([1, 0], np.uint16))
+    assert len(draw_samples(listing, 3).samples) == 1
+    with pytest.raises(SourceError, match="no images to try"):
+        draw_samples(masks, 3)
+
+
+def test_a_file_that_is_gone(listing, tmp_path):
+    (tmp_path / "a/000.jpg").unlink()
+    with pytest.raises(SourceError, match=r"a/000.jpg.*No such file"):
+        draw_samples(listing, 1)
