@@ -12,15 +12,16 @@ from typing import Any, cast
 
 from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
-from shardpack.codecs.decode import field_decoders
-from shardpack.codecs.image_options import ImageOptions, as_pair
+from shardpack.codecs.crop import Frame, RandomResizedCrop, frame_key
+from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder
+from shardpack.codecs.framed_labels import follow_frame
 from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.read.sample import Sample
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
 from shardpack.stream.mixed import open_mix
-from shardpack.stream.options import Decode, Size, StreamOptions
+from shardpack.stream.options import Crop, Decode, LoaderOptions, Size, StreamOptions
 from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.worker_shares import WorkerShares
 
@@ -45,8 +46,9 @@ class MapDataset(data.Dataset[Any]):
     Args:
         dataset: A `shardpack.Dataset` or a view, or its location for `shardpack.open`.
         fields: The fields to read; None for all.
-        decode, size, min_size, exif_transpose: As for `Dataset.loader`: None leaves payloads as bytes;
+        decode, size, min_size, masks, exif_transpose: As for `Dataset.loader`: None leaves payloads as bytes;
             "torchrgb", "rgb8", "pil" and so on decode images, and labels too.
+        crop: "center" or `CenterCrop`, as for `Dataset.loader`. Random crops need an epoch: use a `StreamDataset`.
         transform: Function from a decoded item to what the DataLoader collates.
     """
 
@@ -58,14 +60,20 @@ class MapDataset(data.Dataset[Any]):
         decode: Decode = None,
         size: Size = None,
         min_size: Size = None,
+        crop: Crop = None,
+        masks: Sequence[str] = (),
         exif_transpose: bool = False,
         transform: ItemTransform | None = None,
     ) -> None:
         self.dataset = _opened(dataset)
         self.dataset.get_many([], fields=fields)  # raises FieldNotFoundError for unknown fields now
         self._fields = None if fields is None else tuple(fields)
-        images = _images(size, min_size, exif_transpose=exif_transpose)
-        self._prepare = _Prepare(self._fields or self.dataset.fields, decode, images, transform)
+        how = LoaderOptions(
+            decode=decode, size=size, min_size=min_size, crop=crop, masks=masks, exif_transpose=exif_transpose
+        )  # fmt: skip
+        if isinstance(how.images().crop, RandomResizedCrop):
+            raise OptionError('a MapDataset knows no epoch to draw crops for; use a StreamDataset, or crop="center"')
+        self._prepare = _Prepare(self._fields or self.dataset.fields, how, transform)
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -112,7 +120,8 @@ class StreamDataset(data.IterableDataset[Any]):
         shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
             `Dataset.stream`, or `shardpack.mix`.
         stop: As for `shardpack.mix`; only for datasets with weights.
-        decode, size, min_size, exif_transpose, transform: As for `MapDataset`.
+        decode, size, min_size, masks, exif_transpose, transform: As for `MapDataset`.
+        crop, flip: As for `Dataset.loader`; the same pixels for any number of workers.
         batched: Whether to yield lists of samples, one per step.
         rank, world_size: Give both or none. None: those of torch.distributed if it is initialised, else the
             environment variables RANK and WORLD_SIZE, as torchrun sets them, else a single rank.
@@ -129,6 +138,9 @@ class StreamDataset(data.IterableDataset[Any]):
         decode: Decode = None,
         size: Size = None,
         min_size: Size = None,
+        crop: Crop = None,
+        flip: float = 0.0,
+        masks: Sequence[str] = (),
         exif_transpose: bool = False,
         transform: ItemTransform | None = None,
         batched: bool = False,
@@ -156,8 +168,11 @@ class StreamDataset(data.IterableDataset[Any]):
         else:
             make = partial(open_stream, _opened(cast("Dataset | Location", dataset)), options)
         self._shares = WorkerShares(make, find_worker)
-        images = _images(size, min_size, exif_transpose=exif_transpose)
-        self._prepare = _Prepare(self._shares.stream.fields, decode, images, transform)
+        how = LoaderOptions(
+            decode=decode, size=size, min_size=min_size, crop=crop, flip=flip, masks=masks,
+            exif_transpose=exif_transpose,
+        )  # fmt: skip
+        self._prepare = _Prepare(self._shares.stream.fields, how, transform)
         self._batched = batched
 
     def __len__(self) -> int:
@@ -183,9 +198,10 @@ class StreamDataset(data.IterableDataset[Any]):
         self._shares.set_epoch(epoch)
 
     def __iter__(self) -> Iterator[Any]:
-        if self._batched:
-            return (list(map(self._prepare, step)) for step in self._shares.steps())
-        return map(self._prepare, self._shares.samples())
+        parts: Iterator[Any] = self._shares.steps() if self._batched else self._shares.samples()
+        stream = self._shares.stream  # which knows the epoch now
+        prepare = partial(self._prepare, seed=stream.shuffle.seed, epoch=stream.epoch)
+        return (list(map(prepare, step)) for step in parts) if self._batched else map(prepare, parts)
 
     def state_after(self, num_batches: int) -> dict[str, Any]:
         """Return the state after you have seen `num_batches` batches of the newest iteration.
@@ -218,29 +234,34 @@ class StreamDataset(data.IterableDataset[Any]):
 class _Prepare:
     """Makes a sample into what the DataLoader collates. Pickles as options, as decoders hold modules and closures."""
 
-    def __init__(
-        self, fields: Sequence[str], decode: Decode, images: ImageOptions, transform: ItemTransform | None
-    ) -> None:
-        self._how, self._transform = (fields, decode, images), transform
-        self._decoders = field_decoders(*self._how)
+    def __init__(self, fields: Sequence[str], how: LoaderOptions, transform: ItemTransform | None) -> None:
+        self._options, self._transform = (fields, how), transform
+        self._images = how.images()
+        decoders = how.decoders(fields)
+        images = {field: decode for field, decode in decoders.items() if isinstance(decode, ImageDecoder)}
+        self._decoders: dict[str, Decoder] = {**images, **decoders}  # images first, since labels follow them
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_Prepare, (*self._how, self._transform))
+        return (_Prepare, (*self._options, self._transform))
 
-    def __call__(self, sample: Sample) -> Any:
+    def __call__(self, sample: Sample, *, seed: int = 0, epoch: int = 0) -> Any:
         item = {"__key__": sample.key, **sample}
+        frame = self._images.frame(frame_key(seed, epoch, sample.position, sample.source))
         try:
-            for field, decoder in self._decoders.items():
+            for field, decode in self._decoders.items():
                 if field in sample:
-                    item[field] = decoder(sample[field])
+                    item[field] = _decoded(field, sample[field], decode, frame)
         except DecodeError as error:
             raise DecodeError(error.args[0], key=sample.key) from error
         return item if self._transform is None else self._transform(item)
 
 
-def _images(size: Size, min_size: Size, *, exif_transpose: bool) -> ImageOptions:
-    size, min_size = as_pair("size", size), as_pair("min_size", min_size)
-    return ImageOptions(size=size, min_size=min_size, exif_transpose=exif_transpose)
+def _decoded(field: str, payload: bytes, decode: Decoder, frame: Frame | None) -> Any:
+    if isinstance(decode, ImageDecoder):
+        return decode(payload, None, frame)
+    value = decode(payload)
+    is_label = isinstance(decode, (ArrayDecoder, LabelDecoder))
+    return value if frame is None or not is_label else follow_frame(field, value, payload, frame)
 
 
 def _weighted(dataset: Dataset | Location | Weighted) -> tuple[tuple[Dataset, float], ...] | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ast
 import io
 import operator
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -99,11 +99,18 @@ def _header_bounds(payload: bytes | memoryview) -> tuple[int, int]:
     return begin, end
 
 
-def copy_alike(payloads: Sequence[bytes | memoryview], rows: Array) -> bool:
+Gather = Callable[[list[Array], Array], None]  # (n arrays of m bytes, (n, m) array) -> copies them into its rows
+
+
+def gather(contents: list[Array], out: Array) -> None:
+    """Copy n arrays of m bytes into the rows of an (n, m) array."""
+    np.concatenate(contents, out=out.reshape(-1))
+
+
+def copy_alike(payloads: Sequence[bytes | memoryview], rows: Array, gather: Gather = gather) -> bool:
     """Copy arrays into the rows of a contiguous array, if all have the same header; return whether they have.
 
-    One call copies all of them, without the interpreter's lock: a fifth of the time of a Python loop over arrays of
-    150 KB goes into the loop.
+    One call copies all of them: a Python loop takes a fifth as long again for arrays of 150 KB.
     """
     first = payloads[0]
     try:
@@ -115,10 +122,10 @@ def copy_alike(payloads: Sequence[bytes | memoryview], rows: Array) -> bool:
         return False
     begin = _header_bounds(first)[1]
     header, end = bytes(first[:begin]), begin + num_bytes
-    if not all(len(payload) >= end and payload[:begin] == header for payload in payloads):
+    if not all(len(payload) >= end and bytes(payload[:begin]) == header for payload in payloads):
         return False
     contents = [np.frombuffer(payload, np.uint8, num_bytes, begin) for payload in payloads]
-    np.concatenate(contents, out=rows.reshape(-1).view(np.uint8))
+    gather(contents, rows.reshape(-1).view(np.uint8).reshape(-1, num_bytes))
     return True
 
 

@@ -20,6 +20,7 @@ from shardpack.codecs.resize import Target
 from shardpack.errors import DecodeError, OptionError
 from shardpack.order.permutation import derive_key
 
+_PURPOSE = 65  # of `derive_key`: no order of order/permutation.py has this number, nor a transform's seed
 _ATTEMPTS = 10  # boxes drawn until one fits, as torchvision does
 _MIRROR = 4 * _ATTEMPTS  # number of the random number that decides about mirroring; each attempt takes four
 
@@ -238,6 +239,11 @@ class Frame:
         if self._crop is None or self._size is None:
             return box
         return box.aligned(power_below(box.height, box.width, self._size, self._max_scale))
+
+
+def frame_key(seed: int, epoch: int, position: int, source: int | None = None) -> int:
+    """Return the key of a sample's frame; `source` is the number of its dataset in a mix."""
+    return derive_key(seed, epoch, _PURPOSE, position, *(() if source is None else (source,)))
 
 
 def power_below(height: int, width: int, size: Sequence[int], limit: int) -> int:

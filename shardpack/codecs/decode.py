@@ -9,13 +9,13 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import numpy as np
 
 from shardpack.codecs import opencv
-from shardpack.codecs.arrays import copy_alike, decode_npz, view_npy
+from shardpack.codecs.arrays import copy_alike, decode_npz, gather, view_npy
 from shardpack.codecs.collate import Empty
 from shardpack.codecs.compression import check_installed, decompress, split_compression
 from shardpack.codecs.crop import Frame
@@ -112,10 +112,16 @@ class LabelDecoder:
 
 
 class ArrayDecoder:
-    """Decodes the arrays of one `npy` field into memory of their own, or into rows of a batch. Thread-safe."""
+    """Decodes the arrays of one `npy` field into memory of their own, or into rows of a batch. Thread-safe.
 
-    def __init__(self, field: str) -> None:
+    Args:
+        field: Name of the field.
+        cv2: The module that copies many arrays at once, or None for NumPy.
+    """
+
+    def __init__(self, field: str, cv2: Any = None) -> None:
         self._field, self._suffix = field, split_compression(field)[1]
+        self._gather = gather if cv2 is None else partial(opencv.gather, cv2)
 
     def out_rows(self, count: int, payload: bytes, empty: Empty = np.empty) -> Pixels | None:
         """Return memory for a batch of arrays like the one in `payload`; None if that does not decode."""
@@ -144,7 +150,7 @@ class ArrayDecoder:
 
         If not, some rows may hold anything, and each array has to be decoded.
         """
-        return self._suffix is None and copy_alike(payloads, rows)
+        return self._suffix is None and copy_alike(payloads, rows, self._gather)
 
     def finished(self, rows: Any) -> Any:
         """Return a batch, or an array of it, as users get it."""
@@ -269,7 +275,9 @@ def field_decoders(
         raise OptionError(f"masks names field {min(others)!r}, which is not decoded by name")
     if options.has_frame:
         _check_all_move(decode, named)
-    labels = {field: _label(field) for field in fields if _plain_kind(field) in _LABELS and field not in decode}
+    labels = {
+        field: _label(field, options) for field in fields if _plain_kind(field) in _LABELS and field not in decode
+    }
     decoders: dict[str, Decoder | None] = {**labels}
     for field, how in decode.items():
         marked = True if field in masks or is_mask(field) else None if len(named) > 1 else False
@@ -304,12 +312,14 @@ def _plain_kind(field: str) -> str:
     return _kind_and_compression(field)[0]
 
 
-def _label(field: str) -> Decoder:
+def _label(field: str, options: ImageOptions) -> Decoder:
     kind = _plain_kind(field)
     check_installed(split_compression(field)[1])
     if kind == "msgpack":
         msgpack_module()
-    return ArrayDecoder(field) if kind == "npy" else LabelDecoder(field)
+    if kind == "npy":
+        return ArrayDecoder(field, opencv.installed() if options.fast_resize else None)
+    return LabelDecoder(field)
 
 
 def _chosen(field: str, how: Any, options: ImageOptions) -> Decoder | None:

@@ -8,6 +8,7 @@ would leave with the wrong names, such as "left eye".
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.move_label import move_label
 from shardpack.errors import OptionError
+
+_MIRRORED = 2  # EXIF 2.32, 4.6.5
 
 
 def follow_frame(field: str, value: Any, payload: bytes, frame: Frame) -> Any:
@@ -62,10 +65,14 @@ def _follow(field: str, value: Any, geometry: Geometry, *, can_mirror: bool) -> 
         for annotation in annotations:
             if isinstance(annotation, Mapping) and annotation.get("keypoints"):
                 raise _refusal(field, "keypoints, of which left and right would change places")
+    stays = geometry.is_unchanged  # by chance: another sample, or this one in the next epoch, may be mirrored
+    if stays:
+        geometry = replace(geometry, orientation=_MIRRORED)
     try:
-        return move_label(value, geometry)
+        moved = move_label(value, geometry)
     except OptionError as error:
         raise _refusal(field, find_coordinates(value) or "some place") from error
+    return value if stays else moved
 
 
 def _refusal(field: str, where: str) -> OptionError:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.collate import Empty, stacked
-from shardpack.codecs.crop import Frame
+from shardpack.codecs.crop import Frame, frame_key
 from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder
 from shardpack.codecs.framed_labels import follow_frame
 from shardpack.codecs.image_options import ImageOptions
@@ -29,8 +29,7 @@ from shardpack.read.sample import Sample
 from shardpack.stream.options import Fields, FieldsTransform
 
 _INTO_ROWS = (ArrayDecoder, ImageDecoder)  # decode into rows of the batch, which has their memory
-_SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has these numbers
-_FRAME_PURPOSE = 65
+_SEED_PURPOSE = 64  # of `derive_key`: no order of order/permutation.py has this number, nor a crop
 
 
 class _InRow:
@@ -123,13 +122,15 @@ class BatchBuilder:
             self.items[i] = error
 
     def _decoded(self, sample: Sample, i: int, copied: Collection[str]) -> Fields:
+        if len(copied) == len(sample):
+            return {"__key__": sample.key, **dict.fromkeys(sample, _IN_ROW)}
         fields: Fields = {"__key__": sample.key, **sample}
         decoders = self.spec.decoders
         if not self.spec.images.has_frame:
             for name, payload in sample.items():
                 fields[name] = _IN_ROW if name in copied else self._value(name, payload, i, None)
             return fields
-        frame = self.spec.images.frame(self._key_of(_FRAME_PURPOSE, sample))
+        frame = self.spec.images.frame(frame_key(self.spec.seed, self.spec.epoch, sample.position, sample.source))
         assert frame is not None
         images = {name: payload for name, payload in sample.items() if isinstance(decoders.get(name), ImageDecoder)}
         for name, payload in images.items():  # first, since labels follow them
@@ -163,15 +164,12 @@ class BatchBuilder:
             value = decode(payload, out)
         return _IN_ROW if value is out else value
 
-    def _key_of(self, purpose: int, sample: Sample) -> int:
-        which = (sample.position,) if sample.source is None else (sample.position, sample.source)
-        return derive_key(self.spec.seed, self.spec.epoch, purpose, *which)
-
     def _transformed(self, sample: Sample, fields: Fields) -> Fields:
         transform = self.spec.transform
         if transform is None:
             return fields
-        fields["__seed__"] = self._key_of(_SEED_PURPOSE, sample)
+        which = (sample.position,) if sample.source is None else (sample.position, sample.source)
+        fields["__seed__"] = derive_key(self.spec.seed, self.spec.epoch, _SEED_PURPOSE, *which)
         result = transform(fields)
         if not isinstance(result, Mapping):
             raise OptionError(f"transform gave a {type(result).__name__}, expected a dict of fields", key=sample.key)

@@ -18,7 +18,7 @@ from shardpack.read.planned_read import read_parts, read_small
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
-from shardpack.read.shard_reader import ShardReader
+from shardpack.read.shard_reader import ShardReader, map_view
 from shardpack.runtime.arrays import Integers
 from shardpack.stream.block_buffer import BlockBuffer, pack_block, span
 from shardpack.stream.limits import MAX_PART_BYTES, MemoryBudget, ReadLimits
@@ -176,13 +176,23 @@ class LoadReader:
 
 def _cut(cache: ShardCache, positions: list[int], *, keep_maps: bool, views: bool) -> Iterator[Sample]:
     """Yield samples, each cut from the map of its shard when it is asked for, or read."""
+    if keep_maps:
+        yield from _cut_large(cache, positions, views=views)
+        return
     for position in positions:
-        if keep_maps:
-            shard = cache.at(position)
-            if shard.extent(position)[1] > _MAX_CUT_BYTES:  # the pages of its map would count as memory as well
-                yield shard.read(position, verify=False)
-                continue
-            cache.map(shard)
         table = cache.by_position
         mapped = table.mapped[bisect_right(table.bounds, position)]
         yield cache.read(position) if mapped is None else mapped.cut_views(position) if views else mapped.cut(position)
+
+
+def _cut_large(cache: ShardCache, positions: list[int], *, views: bool) -> Iterator[Sample]:
+    """Yield samples as `_cut` does; maps shards that are not mapped yet."""
+    shard, view = None, None
+    for position in positions:
+        if shard is None or not shard.first <= position < shard.first + len(shard):
+            shard = cache.map(cache.at(position))
+            view = map_view(shard.mapped) if views and shard.mapped is not None else None
+        if shard.mapped is None or shard.extent(position)[1] > _MAX_CUT_BYTES:  # else its pages would count as memory
+            yield shard.read(position, verify=False)
+        else:
+            yield shard.cut(position, view)

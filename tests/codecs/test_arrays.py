@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.codecs.arrays import decode_npz, encode_npy, encode_npz, view_npy
+from shardpack.codecs.arrays import copy_alike, decode_npz, encode_npy, encode_npz, view_npy
 from shardpack.codecs.decode import decode_field
 from shardpack.codecs.encode import encode_field
 from shardpack.errors import DecodeError, OptionError
@@ -235,3 +235,40 @@ def test_an_npz_that_could_expand_without_bound_is_refused():
         archive.writestr("a.npy", bytes(1 << 20))
     with pytest.raises(DecodeError, match="compressed in a way that NumPy does not write"):
         decode_field("npz", buffer.getvalue())
+
+
+def numbered_arrays(*shape, count=5, dtype="u1"):
+    return np.arange(count * int(np.prod(shape))).reshape(count, *shape).astype(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<f4", "<i8", "?"])
+@pytest.mark.parametrize("kind", [bytes, memoryview])
+def test_arrays_stored_alike_are_copied_together(dtype, kind):
+    arrays = numbered_arrays(3, 4, dtype=dtype)
+    rows = np.zeros((7, 3, 4), dtype)
+    assert copy_alike([kind(encode_npy(array)) for array in arrays], rows[1:6])
+    assert np.array_equal(rows[1:6], arrays)
+    assert not rows[[0, 6]].any()
+
+
+@pytest.mark.parametrize("other", [
+    np.zeros((4, 3), "u1"),
+    np.zeros((3, 4), "i1"),
+    np.zeros((3, 4), ">u2"),
+    np.zeros(0),
+])  # fmt: skip
+@pytest.mark.parametrize("at", [0, 1])
+def test_arrays_stored_differently_are_not(other, at):
+    payloads = [encode_npy(array) for array in numbered_arrays(3, 4)]
+    payloads[at] = encode_npy(other)
+    assert not copy_alike(payloads, np.zeros((5, 3, 4), "u1"))
+
+
+def test_fortran_order_and_damaged_arrays_are_not_copied_together():
+    buffer = io.BytesIO()
+    np.save(buffer, np.asfortranarray(numbered_arrays(3, 4)[0]))
+    good = encode_npy(numbered_arrays(3, 4)[0])
+    for bad in (buffer.getvalue(), b"", good[:-1], b"x" + good[1:]):
+        for payloads in ([bad, good], [good, bad]):
+            assert not copy_alike(payloads, np.zeros((2, 3, 4), "u1"))
+    assert copy_alike([good + b"behind", good], np.zeros((2, 3, 4), "u1")), "as numpy.load passes over what follows"

@@ -66,6 +66,16 @@ def test_keypoints_are_refused_when_left_and_right_may_change_places():
         follow_frame("json", label, b"", one)
 
 
+def test_labels_are_refused_even_if_this_sample_happens_to_stay():
+    one = Frame(None, None, 0.5, 0, 1)
+    one.mirrored = False
+    one.box(20, 40)
+    with pytest.raises(OptionError, match="field 'json' holds coordinates"):
+        follow_frame("json", {"box": [1, 2, 3, 4]}, b"", one)
+    label = {"width": 40, "height": 20, "annotations": [{"bbox": [12, 4, 6, 8], "label": 3}]}
+    assert follow_frame("json", label, b"", one) is label
+
+
 def test_labels_of_another_image_are_bad_samples():
     with pytest.raises(DecodeError, match="label is for an image of"):
         followed("json", {"width": 5, "height": 5, "annotations": [{"bbox": [1, 2, 3, 4]}]})

@@ -97,5 +97,14 @@ def test_padding_of_odd_sizes_is_not_shown():
     assert np.abs(found[:-1, 5] - expected[:-1]).max() < 3
 
 
+@pytest.mark.parametrize("count", [1, 5])
+def test_arrays_are_gathered_in_place(count):
+    contents = list(np.random.default_rng(0).integers(0, 256, (count, 700), np.uint8))
+    out = np.zeros((count + 2, 700), np.uint8)
+    opencv.gather(cv2, contents, out[1:-1])
+    assert np.array_equal(out[1:-1], contents)
+    assert not out[[0, -1]].any()
+
+
 def test_installed_returns_the_module():
     assert opencv.installed() is cv2

@@ -127,6 +127,27 @@ def test_bad_arrays_are_replaced():
         assert len(builder.skipped) == 1
 
 
+@pytest.mark.parametrize("odd", range(6))
+def test_runs_in_which_one_array_is_of_another_shape(odd):
+    values = [np.full((2, 2), i) for i in range(6)]
+    values[odd] = np.full(3, odd)
+    builder = BatchBuilder(array_spec(), arrays(*values))
+    for run in (range(3, 6), range(3)):
+        builder.build_items(run)
+    batch = builder.build()
+    assert [value.tolist() for value in batch["npy"]] == [value.tolist() for value in values]
+
+
+def test_runs_of_arrays_are_copied_into_the_batch():
+    values = np.arange(24).reshape(6, 2, 2)
+    builder = BatchBuilder(array_spec(), arrays(*values))
+    for run in (range(4, 6), range(4)):
+        builder.build_items(run)
+    batch = builder.build()
+    assert batch["npy"] is builder.out_rows["npy"]
+    assert np.array_equal(batch["npy"], values)
+
+
 def test_a_transform_may_change_its_arrays():
     def halve(fields):
         fields["npy"] //= 2

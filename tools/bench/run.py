@@ -32,6 +32,7 @@ BENCHES = (
     "million",
     "stream",
     "loader",
+    "recipe",
     "npy",
     "compress",
     "resume",
