@@ -13,6 +13,7 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 # Each function imports what it needs when it is called.
 if TYPE_CHECKING:
     from shardpack.dataset import Dataset
+    from shardpack.runtime.start_engine import EngineOption
     from shardpack.sources.folder import Layout
     from shardpack.sources.image_check import ImageCheck
     from shardpack.storage.open import Writable
@@ -109,6 +110,7 @@ def pack(
     threads_per_job: int | None = None,
     allow_locations: bool | Sequence[str] = False,
     part: str | None = None,
+    engine: EngineOption = None,
     transform: Callable[[dict[str, Any]], Any] | None = None,
     transform_version: str | None = None,
     decode: bool | Sequence[str] = False,
@@ -171,6 +173,10 @@ def pack(
         part: "2/4" makes the second quarter of the shards, so that four machines that share nothing but source and
             target pack one dataset: the part that finishes last publishes it. Names, sizes and times of the source's
             files must be the same for all parts. Any part may be repeated. Not for an iterable.
+        engine: None for worker processes; "ray" for the Ray cluster that `RAY_ADDRESS` names, or else one that runs on
+            this machine, with `jobs` tasks at once, by default as many as it has cores; or any `Engine`, such as
+            `shardpack.ray.RayEngine`. Each node of a cluster must see the source at the same path and reach the target.
+            Not for an iterable.
         transform: A function of the user that each sample passes through, in other processes. It gets a dict of the
             fields as bytes, with the key as `"__key__"` and as `"__seed__"` a number below 2**32 that depends on the
             key and `shuffle_seed` alone, and returns fields: bytes, or values that `ShardWriter.write` takes. None
@@ -244,6 +250,7 @@ def pack(
             frame_bytes=frame_bytes,
             threads_per_job=threads_per_job,
             part=part,
+            engine=engine,
             transform=transform,
             transform_version=transform_version,
             decode=decode,

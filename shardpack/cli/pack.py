@@ -70,6 +70,11 @@ class _Pack(click.Command):
     help="Threads in which BLAS, OpenMP and OpenCV compute in each worker process.  [default: 1]",
 )
 @click.option(
+    "--engine",
+    type=click.Choice(["ray"]),
+    help="Pack on the Ray cluster that RAY_ADDRESS names, or else on one that runs on this machine.",
+)
+@click.option(
     "--part",
     metavar="I/N",
     help="Make the Ith of N parts, so that N machines pack one dataset; the part that finishes last publishes it.",

@@ -12,4 +12,6 @@ shared_transaction  the same for parts of one plan, made by processes that share
   journal         which shards are finished
   scratch         the local folder where shards are made
   delivery_queue  finished shards on their way to the target
+  destination     the target as workers on other machines see it, which deliver there what they make
+  destination     the target as workers on other machines see it, which deliver there what they make
 """

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from posixpath import basename
 from typing import Any
@@ -64,6 +65,9 @@ class BucketTarget:
     @property
     def location(self) -> str:
         return self._store.location
+
+    def opener(self) -> Callable[[], BucketTarget]:
+        return partial(BucketTarget, self._store, self._work_dir, shared=True)
 
     @property
     def scratch(self) -> ScratchDir:
@@ -176,7 +180,7 @@ class BucketTarget:
             self.put(name, parts)
             return
         self._store.create(name, b"".join(parts))
-        self._known().add(name)
+        self.add([name])
 
     def put_file(self, name: str, path: Path, *, num_bytes: int, crc32c: int | None) -> None:
         """Upload a file, verified before and after."""
@@ -191,7 +195,11 @@ class BucketTarget:
             self._store.put(name, source)
         else:
             self._uploader.put(name, source, cache_control="no-cache" if name == MANIFEST_PATH else None)
-        self._known().add(name)
+        self.add([name])
+
+    def add(self, names: Iterable[str]) -> None:
+        if not self._shared:
+            self._known().update(names)
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete the files that exist: the first one, then all others concurrently."""
@@ -201,7 +209,8 @@ class BucketTarget:
 
     def _delete(self, name: str) -> None:
         self._store.delete(name)
-        self._known().discard(name)
+        if not self._shared:
+            self._known().discard(name)
         self._read.pop(name, None)
         self._sizes.pop(name, None)
 

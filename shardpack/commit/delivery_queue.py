@@ -15,6 +15,7 @@ from shardpack.runtime.threads import Threads
 # Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
 # way to a bucket take local disk space.
 DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD = 4, 1
+RECORDS_AT_ONCE = 8  # journal entries of shards that others deliver
 
 Delivered = TypeVar("Delivered")  # a shard, or the shards of a chunk
 

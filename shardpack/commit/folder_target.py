@@ -19,8 +19,9 @@ import shutil
 import stat
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,9 @@ class FolderTarget:
         self._changed: set[str] = set()  # folders whose entries must be synced
         self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None  # if shared
+
+    def opener(self) -> Callable[[], FolderTarget]:
+        return partial(FolderTarget, os.path.abspath(self.location), shared=True)
 
     def join(self, *names: str) -> str:
         return os.path.join(self.location, *names)
@@ -153,6 +157,9 @@ class FolderTarget:
         """Sync a file and rename it to `name`."""
         fsync_file(path)
         os.replace(path, self._prepared(name))
+
+    def add(self, names: Iterable[str]) -> None:
+        """Do nothing: a folder is listed at each call."""
 
     def delete(self, names: Iterable[str]) -> None:
         for name in names:

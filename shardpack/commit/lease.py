@@ -32,10 +32,14 @@ _ADVICE = {
 
 
 class Lease:
-    """The right to write to a target until it is released. Only for the process that acquired it."""
+    """The right to write to a target until it is released. Only for the process that acquired it.
+
+    Attributes:
+        text: What is in the work folder as long as the right lasts.
+    """
 
     def __init__(self, target: Target, lock: FolderLock | None, text: bytes, *, shared: bool = False) -> None:
-        self._target, self._lock, self._text, self._shared = target, lock, text, shared
+        self._target, self._lock, self.text, self._shared = target, lock, text, shared
         self._process = os.getpid()
         self._released = False
 
@@ -50,7 +54,7 @@ class Lease:
         Raises:
             OutputExistsError: Another process began writing here, and may have ended; or this is a forked child.
         """
-        if os.getpid() != self._process or self._target.read(LEASE_NAME) != self._text:
+        if os.getpid() != self._process or self._target.read(LEASE_NAME) != self.text:
             raise busy(self._target.location)
 
     def release(self) -> None:

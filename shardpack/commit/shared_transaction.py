@@ -20,7 +20,8 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
-from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, DeliveryQueue
+from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, RECORDS_AT_ONCE, DeliveryQueue
+from shardpack.commit.destination import Destination, take_mark
 from shardpack.commit.journal import Entry, Journal
 from shardpack.commit.lease import LEASE_NAME, Lease, how_to_continue, is_foreign, share
 from shardpack.commit.overwrite import check_unused, has_manifest
@@ -199,6 +200,26 @@ class SharedTransaction:
                 self._journal.add(Entry(info, input_digest))
             finally:
                 self.scratch.delete([info.name, info.index_path])
+
+    def destination(self) -> Destination:
+        """Return the target for workers on other machines, which deliver there what they make."""
+        assert self._lease is not None
+        return Destination(self._target.opener(), self._lease.text)
+
+    def has_mark(self, name: str) -> bool:
+        """Return whether a worker left a mark of this name (`Destination.leave_mark`), and delete it."""
+        return take_mark(self._target, name)
+
+    def record(self, info: ShardInfo, input_digest: str) -> None:
+        """Write the journal entry of a shard that a worker has delivered. Safe in threads. Raises as `check`."""
+        with self._write_errors():
+            self.check()
+            self._target.add([info.index_path, info.name])
+            self._journal.add(Entry(info, input_digest))
+
+    def record_queue(self) -> DeliveryQueue[ShardInfo]:
+        """Return a queue that records shards in threads."""
+        return DeliveryQueue(self.record, max_shards=RECORDS_AT_ONCE)
 
     def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]:
         """Return a queue that delivers shards in threads while `jobs` others are being made."""

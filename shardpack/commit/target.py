@@ -8,7 +8,7 @@ Everything else about a transaction is the same for both (`transaction.py`).
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -27,6 +27,10 @@ class Target(Protocol):
     @property
     def moves_files(self) -> bool:
         """Whether `put_file` moves the file; otherwise it copies the file and leaves it in place."""
+        ...
+
+    def opener(self) -> Callable[[], Target]:
+        """Return a function that opens the same target as shared on another machine; it pickles, without secrets."""
         ...
 
     @property
@@ -95,6 +99,10 @@ class Target(Protocol):
         Raises:
             CorruptShardError: The local file differs.
         """
+        ...
+
+    def add(self, names: Iterable[str]) -> None:
+        """Take note of files that another process wrote here by agreement."""
         ...
 
     def delete(self, names: Iterable[str]) -> None:

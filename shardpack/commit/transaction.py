@@ -23,7 +23,14 @@ from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import Any
 
-from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, Delivered, DeliveryQueue
+from shardpack.commit.delivery_queue import (
+    DELIVERIES_BY_MOVE,
+    DELIVERIES_BY_UPLOAD,
+    RECORDS_AT_ONCE,
+    Delivered,
+    DeliveryQueue,
+)
+from shardpack.commit.destination import Destination, take_mark
 from shardpack.commit.journal import Entry, Journal, entry_name
 from shardpack.commit.lease import Command, acquire, how_to_continue
 from shardpack.commit.overwrite import check_writable, files_to_replace, has_manifest, is_manifest
@@ -214,6 +221,29 @@ class Transaction:
             finally:
                 if files is None:
                     self.scratch.delete([info.name, info.index_path])
+
+    def destination(self) -> Destination:
+        """Return the target for workers on other machines, which deliver there what they make."""
+        return Destination(self._target.opener(), self._lease.text)
+
+    def has_mark(self, name: str) -> bool:
+        """Return whether a worker left a mark of this name (`Destination.leave_mark`), and delete it."""
+        return take_mark(self._target, name)
+
+    def record(self, info: ShardInfo, input_digest: str) -> None:
+        """Write the journal entry of a shard that a worker has delivered. Safe in threads.
+
+        Raises:
+            OutputExistsError: Another process began writing here.
+        """
+        with self._write_errors():
+            self._check_lease()
+            self._target.add([info.index_path, info.name])
+            self._journal.add(Entry(info, input_digest))
+
+    def record_queue(self) -> DeliveryQueue[ShardInfo]:
+        """Return a queue that records shards in threads."""
+        return DeliveryQueue(self.record, max_shards=RECORDS_AT_ONCE)
 
     def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]:
         """Return a queue that delivers shards in threads while `jobs` others are being made."""

@@ -2,6 +2,7 @@
 
     this process       IN_PROCESS, below
     worker processes   WorkerPool, in processes.py; `start_workers` picks one of the two
+    a Ray cluster      RayEngine, in ray_engine.py; `start_engine` picks among all
 
 Callers need not know which one they have: they pass a module-level function and picklable tasks.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable
 from functools import partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar, cast
 
 Task = TypeVar("Task")
 Result = TypeVar("Result")
@@ -60,6 +61,24 @@ class Engine(Protocol):
             in_order: Yield results in the order of the tasks; no more tasks than otherwise are drawn ahead.
         """
         ...
+
+
+class RemoteEngine(Engine, Protocol):
+    """An engine whose tasks run on other machines: these deliver what they make, as the caller may not see their files.
+
+    It takes no `backpressure`, and drops what tasks report to `advance`.
+    """
+
+    remote: Literal[True]
+
+    def on_every_node(self, function: Callable[[Task], Result], task: Task) -> list[tuple[str, Result]]:
+        """Run a task once on each machine; return (name of the machine, result) for each."""
+        ...
+
+
+def as_remote(engine: Engine) -> RemoteEngine | None:
+    """Return the engine if it is a remote one, otherwise None."""
+    return cast("RemoteEngine", engine) if getattr(engine, "remote", False) else None
 
 
 class InProcess:

@@ -30,7 +30,7 @@ from shardpack.format.layout import index_path
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
-from shardpack.runtime.engine import Engine
+from shardpack.runtime.engine import Engine, as_remote
 from shardpack.runtime.threads import ordered_map
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
@@ -45,6 +45,7 @@ from shardpack.write.chunk_plan import (
     plan_chunks,
 )
 from shardpack.write.duplicate_keys import SeenKeys
+from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_recipe, probe_target
 from shardpack.write.pack_chunk import (
     ChunkTask,
     DrawnTask,
@@ -170,18 +171,23 @@ class _Run:
 
     def pack(self, transaction: Transaction, engine: Engine) -> PackedChunks:
         """Make the chunks that no earlier run finished, and publish."""
+        remote = as_remote(engine)
         with storage_errors(f"write to {transaction.location!r}"):
+            if remote is not None:
+                probe_recipe(remote, self._recipe)
+                probe_target(remote, transaction)
             plan = self._plan(transaction, engine)
             resumed = self._keep_finished(transaction, plan)
-            scratch = transaction.scratch
-            deliveries = transaction.queue_for(partial(_deliver, transaction), engine.jobs)
+            scratch = transaction.scratch if remote is None else NO_SCRATCH
+            deliver = transaction.deliver if remote is None else transaction.record
+            deliveries = transaction.queue_for(partial(_deliver, transaction, deliver), engine.jobs)
         for made in resumed:
             self._count_chunk(made)
         missing = [chunk for chunk in range(plan.num_chunks) if chunk not in self._chunks]
         results = engine.map(
-            pack_chunk,
+            pack_chunk if remote is None else MakeThere(pack_chunk, transaction.destination()),
             (ChunkTask(scratch, chunk, plan.part(chunk), plan.recipe) for chunk in missing),
-            backpressure=deliveries,
+            backpressure=deliveries if remote is None else None,
             advance=lambda task, num_bytes: self._count_part(missing[task], num_bytes),
         )
         with closing(results), deliveries:  # on any error: end the tasks and the deliveries
@@ -247,12 +253,12 @@ def _note_name(chunk: int) -> str:
     return f"chunk-{chunk:06d}"
 
 
-def _deliver(transaction: Transaction, made: MadeChunk, digest: str) -> None:
-    """Note a chunk, and deliver its shards. Safe in threads."""
+def _deliver(transaction: Transaction, deliver: Callable[[ShardInfo, str], None], made: MadeChunk, digest: str) -> None:
+    """Note a chunk, and deliver its shards, or record that they are delivered. Safe in threads."""
     names = [info.name for info in made.shards]
     transaction.put_note(_note_name(made.chunk), {"input": digest, "shards": names, "tally": made.tally.record()})
     for info in made.shards:
-        transaction.deliver(info, digest)
+        deliver(info, digest)
 
 
 def _finished(transaction: Transaction, plan: ChunkPlan, chunk: int, recipe_digest: str) -> MadeChunk | None:

@@ -20,8 +20,9 @@ from shardpack.commit.target import Target
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import samples_per_field
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
-from shardpack.runtime.engine import Engine
+from shardpack.runtime.engine import IN_PROCESS, Engine, as_remote
 from shardpack.runtime.processes import start_workers
+from shardpack.runtime.start_engine import start_engine
 from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
@@ -30,6 +31,7 @@ from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.write.chunk_plan import ChunkRecipe
+from shardpack.write.make_there import probe_source
 from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.part import Part, parse_part
@@ -70,10 +72,12 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
     with ExitStack() as engines:
         # If `jobs` is given, its workers start while the source is listed, and do all the work. Otherwise
         # this process lists, since only the listing tells how many workers are worth starting.
+        # The nodes of a cluster only pack: this process lists.
         threads = request.threads_per_job
-        listing_engine = packing_engine = engines.enter_context(
-            start_workers(request.jobs or 1, threads_per_job=None if request.jobs is None else threads)
-        )
+        listing_engine: Engine = IN_PROCESS
+        if request.engine is None and request.jobs is not None:
+            listing_engine = engines.enter_context(start_workers(request.jobs, threads_per_job=threads))
+        packing_engine = listing_engine
         listed = source.list(
             ListOptions(
                 rename_keys=request.rename_keys,
@@ -83,7 +87,13 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
             )
         )
         refuse_same_store(listed.listing.stores, store)
-        if request.jobs is None and (request.check_images is not None or not request.dry_run):
+        if request.check_images is None and request.dry_run:
+            pass
+        elif request.engine is not None:
+            packing_engine = engines.enter_context(start_engine(request.engine, request.jobs, threads_per_job=threads))
+            if (remote := as_remote(packing_engine)) is not None:
+                probe_source(remote, listed.listing)
+        elif request.jobs is None:
             jobs = worthwhile_jobs(listed.listing, request.limits, part)
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         listing = _listing_to_pack(listed, request, packing_engine)

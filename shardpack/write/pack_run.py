@@ -19,6 +19,7 @@ import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.delivery_queue import DeliveryQueue
+from shardpack.commit.destination import Destination
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
@@ -29,9 +30,10 @@ from shardpack.format.layout import shard_name
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
 from shardpack.format.tar_header import END_OF_ARCHIVE
-from shardpack.runtime.engine import IN_PROCESS, Engine
+from shardpack.runtime.engine import IN_PROCESS, Engine, RemoteEngine, Results, as_remote
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
+from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_target
 from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_compression import ShardCompression
@@ -168,6 +170,12 @@ class PackTransaction(Protocol):
 
     def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]: ...
 
+    def destination(self) -> Destination: ...
+
+    def has_mark(self, name: str) -> bool: ...
+
+    def record_queue(self) -> DeliveryQueue[ShardInfo]: ...
+
 
 class PackRun:
     """One run: makes the shards that are missing, counts bytes, and describes the dataset."""
@@ -196,6 +204,9 @@ class PackRun:
 
     def make(self, transaction: PackTransaction, shards: Sequence[int], engine: Engine) -> None:
         """Make these shards and deliver them."""
+        if (remote := as_remote(engine)) is not None:
+            self._make_there(transaction, shards, remote)
+            return
         plan = self.plan
         with storage_errors(f"write to {transaction.location!r}"):
             scratch, deliveries = transaction.scratch, transaction.delivery_queue(engine.jobs)
@@ -206,9 +217,22 @@ class PackRun:
             backpressure=deliveries,
             advance=lambda task, num_bytes: self._count_part(self._names[shards[task]], num_bytes),
         )
+        self._drain(results, shards, deliveries)
+
+    def _make_there(self, transaction: PackTransaction, shards: Sequence[int], engine: RemoteEngine) -> None:
+        """Have shards made and delivered by workers on other machines; only their journal is kept here."""
+        destination = transaction.destination()
+        with storage_errors(f"write to {transaction.location!r}"):
+            probe_target(engine, transaction)
+        tasks = (self.plan.task(shard, NO_SCRATCH) for shard in shards)
+        results = engine.map(MakeThere(pack_shard, destination), tasks, advance=lambda _task, _num_bytes: None)
+        self._drain(results, shards, transaction.record_queue())
+
+    def _drain(self, results: Results[ShardInfo], shards: Sequence[int], deliveries: DeliveryQueue[ShardInfo]) -> None:
+        """Add the shards as they are delivered."""
         with closing(results), deliveries:  # on any error: end the tasks and the deliveries
             for task, made in results:
-                deliveries.submit(made, plan.input_digest(shards[task]))
+                deliveries.submit(made, self.plan.input_digest(shards[task]))
                 for info in deliveries.poll():
                     self.add(info)
             for info in deliveries.drain():

@@ -27,7 +27,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
         )
     kind = "an iterable, which cannot be listed in advance"
     request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, on_error="raise")
-    request.refuse_but_for(kind, layout="auto", annotations=None, threads_per_job=None, part=None)
+    request.refuse_but_for(kind, layout="auto", annotations=None, threads_per_job=None, part=None, engine=None)
     request.refuse_but_for(kind, resize=None, encode=None)
     if stores := getattr(samples, "stores", ()):  # of a stream
         refuse_same_store(stores, as_writable(out, request.storage_options))

@@ -12,6 +12,7 @@ from shardpack.format.assemble import recorded_options
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
+from shardpack.runtime.start_engine import EngineOption, check_engine
 from shardpack.sources.folder import Layout
 from shardpack.sources.image_check import ImageCheck
 from shardpack.write.follow_image import Labels
@@ -51,6 +52,7 @@ class PackRequest:
     frame_bytes: int | str | None = None
     threads_per_job: int | None = None
     part: str | None = None
+    engine: EngineOption = None
     transform: Callable[..., Any] | None = None
     transform_version: str | None = None
     decode: Decode = False
@@ -72,6 +74,9 @@ class PackRequest:
         object.__setattr__(self, "jobs", as_jobs(self.jobs))
         if self.threads_per_job is not None:
             object.__setattr__(self, "threads_per_job", as_integer("threads_per_job", self.threads_per_job, minimum=1))
+        check_engine(self.engine)
+        if self.engine not in (None, "ray") and (self.jobs is not None or self.threads_per_job is not None):
+            raise OptionError("jobs and threads_per_job are for engines that pack starts; yours has its own")
         if self.part is not None:
             parse_part(self.part)
             if self.force:

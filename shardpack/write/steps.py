@@ -102,11 +102,16 @@ class PackSteps:
 
     def versions(self) -> dict[str, str]:
         """Return the versions of all libraries that may encode values that the transform returns."""
-        found: dict[str, str] = {}
-        for field in _ENCODED if self.transform is not None else ():
-            with suppress(MissingDependencyError):
-                found.update(versions_for({field}))
-        return found
+        return encoder_versions() if self.transform is not None else {}
+
+
+def encoder_versions() -> dict[str, str]:
+    """Return the versions of the libraries that encode values, as far as they are installed."""
+    found: dict[str, str] = {}
+    for field in _ENCODED:
+        with suppress(MissingDependencyError):
+            found.update(versions_for({field}))
+    return found
 
 
 def _seconds(timeout: Any) -> float | None:

@@ -45,7 +45,7 @@ OWNERS = {
     "zstandard": ("codecs/zstd.py",),
     "msgpack": ("codecs/message_pack.py",),
     "webdataset": ("webdataset.py",),
-    "ray": ("ray.py",),
+    "ray": ("runtime/ray_engine.py",),
     "obstore": ("storage/",),
     "fsspec": ("storage/",),
     "urllib3": ("storage/",),

@@ -21,8 +21,10 @@ ELSEWHERE = {
     "runtime/arrays.py": "house/test_layers.py",  # names of types: mypy checks them
     "runtime/child.py": "runtime/test_processes.py",  # one member of a pool of them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
+    "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to
     "_dataloader.py": "edges/test_dataloader.py",
+    "ray.py": "edges/test_ray.py",
     "torch.py": "edges/test_torch_map.py",  # edges are tested with the real thing on the other side
     "webdataset.py": "edges/test_webdataset.py",
     # Commands are tested by what a user does with several of them.
