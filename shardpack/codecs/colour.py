@@ -20,6 +20,7 @@ _DEEP = ("I;16", "I", "F")
 _PLAIN = ("L", "RGB", *_ALPHA)
 _COLOURS = {"LA": "L", "RGBA": "RGB"}  # a mode without what its profile does not speak of
 _SPACES = {"L": "GRAY", "RGB": "RGB", "CMYK": "CMYK"}
+_BLACK_POINT = 0x2000  # cmsFLAGS_BLACKPOINTCOMPENSATION in lcms2.h
 _TINY_SRGB = ("c2", "c2ci", "uRGB")  # descriptions of small profiles that stand for sRGB
 
 
@@ -109,7 +110,7 @@ def _conversion(profile: bytes, mode: str) -> Any:
             mode,
             "RGB",
             ImageCms.Intent.RELATIVE_COLORIMETRIC,
-            ImageCms.Flags.BLACKPOINTCOMPENSATION,
+            _BLACK_POINT,  # type: ignore[arg-type]  # Pillow 10 has no Flags
         )
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any
 
 from shardpack.codecs.compression import decompress, split_compression
@@ -98,10 +99,11 @@ def find_in_field(field: str, payload: bytes) -> str | None:
     return "all of it" if not _parts(names or kind).isdisjoint(_LISTS) else None
 
 
-def _parts(name: str) -> set[str]:
+@lru_cache(maxsize=4096)  # the same names come in every label
+def _parts(name: str) -> frozenset[str]:
     """Return the words of a name in lower case, with and without digits, and the whole: "bbox", "xyxy", "bboxxyxy"."""
     words = {part.lower() for part in _PART.findall(name)} | {re.sub(r"[^a-z0-9]", "", name.lower())}
-    return words | {word.rstrip("0123456789") for word in words}
+    return frozenset(words | {word.rstrip("0123456789") for word in words})
 
 
 def _num_numbers(value: Any) -> int:

@@ -136,7 +136,7 @@ class ImageCodec:
     def _fitting(self, image: Any) -> Any:
         """Return an image in a mode that the codec holds."""
         mode, held = image.mode, _MODES.get(self.name, ())
-        if mode in held and not self.rgb:
+        if mode == "RGB" or (mode in held and not self.rgb):
             return image
         if mode in _DEEP:
             kept = "png and npy hold 16 bits of grey, npy any numbers" if mode == "I;16" else "npy holds them"

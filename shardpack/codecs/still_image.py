@@ -208,7 +208,7 @@ def resized(image: Any, target: Target, scale: int = 1) -> Any:
     size, method = (target.width, target.height), Image.Resampling.BICUBIC
     if image.mode != "I;16":
         return image.resize(size, method, box)
-    deep = image.convert("F").resize(size, method, box)  # in 32 bits
+    deep = Image.fromarray(np.asarray(image).astype(np.float32)).resize(size, method, box)
     return Image.fromarray(np.clip(np.rint(np.asarray(deep)), 0, 65535).astype(np.uint16))
 
 

@@ -208,10 +208,7 @@ def _named(key: str, name: str) -> Iterator[None]:
         raise type(error)(str(error.args[0]), key=key, path=path) from error
     except Exception as error:  # decoders raise many kinds of errors for garbage
         raise DecodeError(
-            f"field {name!r} does not decode: {type(error).__name__}: {error}; repair it, or leave such samples out "
-            'with on_error="skip" (--on-error skip)',
-            key=key,
-            path=path,
+            f"field {name!r} does not decode: {type(error).__name__}: {error}", key=key, path=path
         ) from error
 
 

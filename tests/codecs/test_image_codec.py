@@ -110,7 +110,8 @@ def test_quality_is_used():
 def test_modes(text, mode, held):
     codec = codec_of(text)
     found = decoded(codec.encode(Image.new(mode, (8, 6))))
-    assert found.mode in ({held, "L"} if (text, mode) == ("avif", "L") else {held})
+    also = {("avif", "L"): "L", ("png", "I;16"): "I"}.get((text, mode))  # as other versions of Pillow read them
+    assert found.mode in {held, also}
     assert found.size == (8, 6)
 
 

@@ -151,7 +151,7 @@ def test_a_name_that_is_taken_is_refused():
     ],
 )
 def test_what_does_not_decode_names_key_and_file(payload, reason):
-    with pytest.raises(DecodeError, match=rf"field 'jpg' does not decode: .*{reason}.*--on-error skip") as caught:
+    with pytest.raises(DecodeError, match=rf"field 'jpg' does not decode: .*{reason}") as caught:
         run(ImageStep.parse("short=30", "jpg"), {"jpg": payload})
     assert (caught.value.key, caught.value.path) == ("cat/1", "cat/1.jpg")
 
@@ -273,6 +273,7 @@ def test_a_bad_image_ends_the_run_or_is_left_out(tmp_path):
     ((name, reason),) = report.rejected
     assert "cat/bad" in name
     assert "field 'jpg' does not decode" in reason
+    assert "on_error" not in reason
 
 
 def test_coco_boxes_follow(tmp_path):
