@@ -21,6 +21,8 @@ SKIPPABLE_HEADER_BYTES = 8
 FOOTER_BYTES = 9
 SEEK_TABLE_MAGIC = b"\x5e\x2a\x4d\x18"  # a skippable frame, number 14
 FOOTER_MAGIC = b"\xb1\xea\x92\x8f"
+# One of 16 magic numbers, a length, and that many bytes; lz4 has the same.
+_SKIPPABLE = frozenset(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16))
 _HAS_CHECKSUMS = 0x80
 _UNDEFINED_FLAGS = 0x7F  # of the descriptor
 
@@ -117,6 +119,13 @@ class Frames:
         if other is None:
             return False
         return np.array_equal(self.stored, other.stored) and np.array_equal(self.plain, other.plain)
+
+
+def skippable_end(data: bytes | memoryview, at: int = 0) -> int | None:
+    """Return where the skippable frame that begins at an offset ends (RFC 8878, section 3.1.2); None if none does."""
+    if bytes(data[at : at + 4]) not in _SKIPPABLE:
+        return None
+    return at + SKIPPABLE_HEADER_BYTES + int.from_bytes(data[at + 4 : at + SKIPPABLE_HEADER_BYTES], "little")
 
 
 def seek_table(frames: Frames) -> bytes:

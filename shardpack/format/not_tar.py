@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from shardpack.format.frames import skippable_end
+
 
 @dataclass(frozen=True, slots=True)
 class CompressedTar:
@@ -44,29 +46,18 @@ _ARCHIVES = {
     b"\xc7\x71": "a cpio archive",
     b"!<arch>\n": "an ar archive",
 }
-# Skippable frames, which may precede the data of zstd and lz4 (RFC 8878, section 3.1.2): one of 16 magic
-# numbers, a length, and that many bytes.
-_SKIPPABLE = tuple(bytes((0x50 + number, 0x2A, 0x4D, 0x18)) for number in range(16))
-_SKIPPABLE_HEADER_BYTES = 8
 
 
 def compression_of(start: bytes, name: str = "") -> CompressedTar | None:
     """Return how a file is compressed, by its first bytes or else its name, or None if neither says."""
-    while start.startswith(_SKIPPABLE):
-        length = int.from_bytes(start[4:_SKIPPABLE_HEADER_BYTES], "little")
-        rest = start[_SKIPPABLE_HEADER_BYTES + length :]
-        if not rest:
+    while (end := skippable_end(start)) is not None:  # such frames may precede the data of zstd and lz4
+        start = start[end:]
+        if not start:
             return compression_by_name(name) or _BY_NAME["zstd"]
-        start = rest
     for compression in COMPRESSIONS:
         if start.startswith(compression.magics):
             return compression
     return compression_by_name(name)
-
-
-def is_skippable(magic: bytes) -> bool:
-    """Return whether four bytes begin a skippable frame."""
-    return magic in _SKIPPABLE
 
 
 def compression_by_name(name: str) -> CompressedTar | None:

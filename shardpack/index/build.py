@@ -30,12 +30,13 @@ from shardpack.format.shard_info import ShardInfo
 from shardpack.index.find import TarDigests, TarSet
 from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.full_scan import TarFile, scan_whole
-from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
+from shardpack.index.grouping import IndexedTar
 from shardpack.index.header_scan import ScanLimits, scan_headers
 from shardpack.index.index_target import Generation, writing_indexes
 from shardpack.runtime.processes import default_jobs, start_workers
-from shardpack.runtime.progress import ByteProgress, Progress, no_progress
+from shardpack.runtime.progress import Advance, ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
+from shardpack.storage.local import LocalStore
 from shardpack.storage.protocols import Store
 
 OnDuplicate = Literal["raise", "keep"]
@@ -70,7 +71,7 @@ class TarIndexer:
         target: Target,
         transaction: Transaction,
         *,
-        ignore: Sequence[str] = DEFAULT_IGNORE,
+        ignore: Sequence[str],
         digests: TarDigests | None = None,
         previous: Generation | None = None,
     ) -> None:
@@ -117,7 +118,9 @@ class TarIndexer:
         total = sum(sizes[name] for name in unfinished)
         tasks = [TarFile(tars.folder, name, self._ignore) for name in unfinished]
         with start_workers(max(1, min(jobs or default_jobs(total), len(tasks)))) as engine:
-            for _, indexed in engine.map(scan_whole, tasks, advance=lambda _, num_bytes: bytes_done.advance(num_bytes)):
+            for _, indexed in engine.map(
+                _scan_local, tasks, advance=lambda _, num_bytes: bytes_done.advance(num_bytes)
+            ):
                 self._write_index(indexed)
         self.bytes_fetched += total
 
@@ -144,11 +147,12 @@ class TarIndexer:
             advance(store.size(name))
             return
         if is_compressed(name):
-            self._write_index(scan_compressed(store, name, ignore=self._ignore, advance=advance))
-            return
-        self._write_index(
-            scan_headers(store, name, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance)
-        )
+            indexed = scan_compressed(store, name, ignore=self._ignore, advance=advance)
+        else:
+            indexed = scan_headers(
+                store, name, checksums=checksums, ignore=self._ignore, limits=limits, advance=advance
+            )
+        self._write_index(indexed)
 
     def _reuse_finished(self, name: str, *, checksums: bool | None) -> bool:
         """Record the index that an interrupted run has written for this very tar; return whether it has."""
@@ -294,6 +298,13 @@ class TarIndexer:
 
 class _StoppedError(Exception):
     """Indexing another tar has failed, so this one is given up."""
+
+
+def _scan_local(tar: TarFile, advance: Advance) -> IndexedTar:
+    """Return the index of a local tar; runs in a worker process."""
+    if is_compressed(tar.name):
+        return scan_compressed(LocalStore(tar.folder), tar.name, ignore=tar.ignore, advance=advance)
+    return scan_whole(tar, advance)
 
 
 def _size(store: Store, advance: Callable[[int], None], name: str) -> int:

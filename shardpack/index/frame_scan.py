@@ -8,7 +8,7 @@ A tar that was compressed as a whole has one frame, which cannot be entered in t
 from __future__ import annotations
 
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -27,11 +27,13 @@ from shardpack.format.frames import (
     frames_of,
     parse_seek_table,
     seek_table_bytes,
+    skippable_end,
 )
-from shardpack.format.not_tar import compression_of, is_skippable, what_it_is
+from shardpack.format.not_tar import compression_of, what_it_is
 from shardpack.format.tar_header import BLOCK, checksum_matches
-from shardpack.format.tar_parser import TarParser
-from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
+from shardpack.index.grouping import IndexedTar
+from shardpack.index.tar_scan import TarScan
+from shardpack.runtime.progress import Advance, no_advance
 from shardpack.storage.frame_decoder import UNKNOWN, FrameDecoder
 from shardpack.storage.protocols import Store
 
@@ -52,17 +54,17 @@ def scan_compressed(
     store: Store,
     name: str,
     *,
-    ignore: Sequence[str] = DEFAULT_IGNORE,
+    ignore: Sequence[str],
     frames: Frames | None = None,
-    advance: Callable[[int], None] = lambda _: None,
+    advance: Advance = no_advance,
 ) -> IndexedTar:
     """Return the index of a compressed tar, with checksums. Reads the file once; memory: a frame, or 4 MiB.
 
     Args:
-        store: That holds the file.
-        name: Of the file.
+        store: The store with the file.
+        name: Its name.
         ignore: Patterns of members to ignore.
-        frames: Where they are, if an index says so; else they are looked for.
+        frames: The frames according to an index; None to find them.
         advance: Called with the number of bytes after each piece of the file.
 
     Raises:
@@ -78,7 +80,7 @@ def scan_compressed(
         frames = by_table or find_frames(store, name, size, has_table=table is not None)
     elif by_table is not None and not frames.same_as(by_table):
         raise CorruptShardError("seek table and index disagree; restore the files that belong together", path=name)
-    parser, grouping, decoder = TarParser(name.removesuffix(".zst")), Grouping(name, ignore), FrameDecoder()
+    scan, decoder = TarScan(name, ignore=ignore, plain_name=name.removesuffix(".zst")), FrameDecoder()
     checksum = _outside(store, name, 0, frames.stored_at[0])
     for first, stop in _pieces(frames):
         begin, end, read_to = frames.stored_at[first], frames.stored_at[stop], frames.stop_of(stop - 1)
@@ -93,18 +95,13 @@ def scan_compressed(
                 if after == read_to or after < end:
                     raise
                 plain = decoder.decode(store.get_range(name, start=at, length=end - at), length, name, at)
-            if not parser.finished:
-                with _in_file(name):
-                    for event in parser.feed(plain):
-                        grouping.add(event)
+            with _in_file(name):
+                scan.feed(plain)
         advance(end - begin)
     checksum = _outside(store, name, frames.stored_at[len(frames)], size, checksum)
     advance(size - frames.stored_at[len(frames)])
-    if parser.finished and grouping.is_empty:
-        raise grouping.no_samples()
     with _in_file(name):
-        end_of_data = parser.close()
-    indexed = grouping.finish(end_of_data, num_bytes=frames.plain_bytes, shard_crc32c=checksum)
+        indexed = scan.finish(num_bytes=frames.plain_bytes, shard_crc32c=checksum)
     return replace(indexed, index=replace(indexed.index, shard_bytes=size, frames=frames))
 
 
@@ -162,7 +159,7 @@ def _seek_table(store: Store, name: str, size: int) -> bytes | None:
 
 
 def _frames_by_table(table: bytes, size: int) -> Frames | None:
-    """Return the frames that a seek table tells of; None if they are not all of the file before it."""
+    """Return the frames that a seek table lists; None if they are not all of the file before it."""
     lengths = parse_seek_table(table)
     if lengths is None or int(lengths[:, 0].sum()) != size - len(table) or not lengths[:, 1].any():
         return None
@@ -204,8 +201,8 @@ def find_frames(store: Store, name: str, size: int, *, has_table: bool = False) 
 def _next_frame(reader: _Ahead, at: int, name: str) -> tuple[int, int]:
     """Return where a frame ends in the file, and what it holds: 0 for a skippable one, or `UNKNOWN`."""
     module, head = zstandard(), reader.read(at, _HEADER_BYTES)
-    if is_skippable(head[:4]) and len(head) >= SKIPPABLE_HEADER_BYTES:
-        return at + SKIPPABLE_HEADER_BYTES + int.from_bytes(head[4:SKIPPABLE_HEADER_BYTES], "little"), 0
+    if len(head) >= SKIPPABLE_HEADER_BYTES and (length := skippable_end(head)) is not None:
+        return at + length, 0
     try:
         plain = module.frame_content_size(head)
         end = at + module.frame_header_size(head)

@@ -7,15 +7,14 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from shardpack.errors import ShardNotFoundError, StorageError
 from shardpack.format.checksum import crc32c
-from shardpack.format.tar_parser import TarParser
-from shardpack.index.frame_scan import is_compressed, scan_compressed
-from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, IndexedTar
-from shardpack.storage.local import LocalStore
+from shardpack.index.grouping import IndexedTar
+from shardpack.index.tar_scan import TarScan
+from shardpack.runtime.progress import Advance, no_advance
 
 CHUNK_BYTES = 1 << 20
 
@@ -26,10 +25,10 @@ class TarFile:
 
     folder: str
     name: str
-    ignore: Sequence[str] = DEFAULT_IGNORE
+    ignore: Sequence[str]
 
 
-def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) -> IndexedTar:
+def scan_whole(tar: TarFile, advance: Advance = no_advance) -> IndexedTar:
     """Return the index of a local tar, with checksums.
 
     Reads the file once. What follows the end of the archive counts only for the checksum of the file.
@@ -44,21 +43,13 @@ def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) ->
         ShardNotFoundError: The file is missing.
         StorageError: The file cannot be read, or is a FIFO, socket or device.
     """
-    if is_compressed(tar.name):
-        return scan_compressed(LocalStore(tar.folder), tar.name, ignore=tar.ignore, advance=advance)
-    parser, grouping = TarParser(tar.name), Grouping(tar.name, tar.ignore)
+    scan = TarScan(tar.name, ignore=tar.ignore)
     num_bytes = checksum = 0
-    ended = False
     try:
         for data in _chunks(os.path.join(tar.folder, tar.name), tar.name):
             num_bytes += len(data)
             checksum = crc32c(data, checksum)
-            if not ended:
-                for event in parser.feed(data):
-                    grouping.add(event)
-                ended = parser.finished
-                if ended and grouping.is_empty:
-                    raise grouping.no_samples()  # at once: what follows may be endless
+            scan.feed(data)
             advance(len(data))
     except FileNotFoundError as error:
         raise ShardNotFoundError("the tar is missing; restore it", shard=tar.name) from error
@@ -66,7 +57,7 @@ def scan_whole(tar: TarFile, advance: Callable[[int], None] = lambda _: None) ->
         if isinstance(error, StorageError):
             raise
         raise StorageError(f"cannot read the tar: {error.strerror}; try again", shard=tar.name) from error
-    return grouping.finish(parser.close(), num_bytes=num_bytes, shard_crc32c=checksum)
+    return scan.finish(num_bytes=num_bytes, shard_crc32c=checksum)
 
 
 def _chunks(path: str, name: str) -> Iterator[memoryview]:

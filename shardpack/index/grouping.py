@@ -61,7 +61,7 @@ class Grouping:
     """
 
     def __init__(
-        self, name: str, ignore: Sequence[str] = (), *, max_members: int = MAX_MEMBERS, max_fields: int = MAX_FIELDS
+        self, name: str, ignore: Sequence[str], *, max_members: int = MAX_MEMBERS, max_fields: int = MAX_FIELDS
     ):
         self._name, self._max_members, self._max_fields = name, max_members, max_fields
         self._ignore = [(pattern, MemberPattern(pattern)) for pattern in ignore]

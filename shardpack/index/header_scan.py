@@ -18,17 +18,17 @@ handed over to that scanner.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from shardpack.format.checksum import crc32c
 from shardpack.format.tar_header import padded
-from shardpack.format.tar_parser import Member, TarParser
-from shardpack.index.grouping import DEFAULT_IGNORE, MAX_MEMBERS, Grouping, IndexedTar
+from shardpack.format.tar_parser import TarParser
+from shardpack.index.grouping import MAX_MEMBERS, Grouping, IndexedTar
 from shardpack.index.scanner import Scanner, Tar, end_of
+from shardpack.index.tar_scan import TarScan
+from shardpack.runtime.progress import Advance, no_advance
 from shardpack.storage.protocols import Store
-
-Advance = Callable[[int], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,10 +70,10 @@ def scan_headers(
     store: Store,
     name: str,
     *,
+    ignore: Sequence[str],
     checksums: bool | None = None,
-    ignore: Sequence[str] = DEFAULT_IGNORE,
     limits: ScanLimits = USUAL_LIMITS,
-    advance: Advance = lambda _: None,
+    advance: Advance = no_advance,
 ) -> IndexedTar:
     """Return the index of a tar in a store: that of `scan_whole`, but possibly without checksums.
 
@@ -83,8 +83,8 @@ def scan_headers(
     Args:
         store: Store that holds the tar.
         name: Name of the tar.
-        checksums: True reads everything; False and None skip payloads where that saves much.
         ignore: Patterns of members to ignore.
+        checksums: True reads everything; False and None skip payloads where that saves much.
         limits: How many requests to make at once, and what each costs.
         advance: Called with the bytes done since the previous call; skipped bytes count as done.
 
@@ -97,30 +97,24 @@ def scan_headers(
     """
     size = store.size(name)
     tar = Tar(name, size, max(limits.request_bytes, store.merge_limits.max_gap_bytes))
-    parser, grouping = TarParser(name), Grouping(name, ignore, max_members=limits.max_members)
-    checksum, saved, extent, length = 0, 0, 0, limits.first_bytes
-    position, ended = 0, False
+    scan = TarScan(name, ignore=ignore, max_members=limits.max_members)
+    position, checksum, length = 0, 0, limits.first_bytes
+    saved = extent = 0  # bytes that skipping payloads would have saved so far; end of the last payload
     while position < size:
         data = store.get_range(name, start=position, length=min(length, size - position))
         position += len(data)
         checksum = crc32c(data, checksum)
-        if not ended:
-            for event in parser.feed(data):
-                grouping.add(event)
-                if isinstance(event, Member):
-                    saved += max(0, event.size - tar.request_bytes)
-                    extent = event.data_offset + event.size
-            ended = parser.finished
-            if ended and grouping.is_empty:
-                raise grouping.no_samples()
+        for member in scan.feed(data):
+            saved += max(0, member.size - tar.request_bytes)
+            extent = member.data_offset + member.size
         advance(len(data))
-        after_end = size - position if ended else 0
+        after_end = size - position if scan.ended else 0
         worth_skipping = saved + after_end > limits.min_saved * max(position + after_end, extent)
         if not checksums and position < size and worth_skipping:
-            end_of_data = _SpeculativeScan(store, tar, limits, grouping, advance).run(parser)
-            return grouping.finish(end_of_data, num_bytes=size, shard_crc32c=None)
+            end_of_data = _SpeculativeScan(store, tar, limits, scan.grouping, advance).run(scan.parser)
+            return scan.grouping.finish(end_of_data, num_bytes=size, shard_crc32c=None)
         length = min(2 * length, limits.straight_bytes)
-    return grouping.finish(parser.close(), num_bytes=size, shard_crc32c=checksum)
+    return scan.finish(num_bytes=size, shard_crc32c=checksum)
 
 
 class _SpeculativeScan:

@@ -176,7 +176,7 @@ def index_location(
     return index_in_memory(tar_set, ignore=DEFAULT_IGNORE if ignore is None else ignore, base=base)
 
 
-def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str] = DEFAULT_IGNORE, base: Store | None = None) -> Store:
+def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str], base: Store | None = None) -> Store:
     """Return a store of the tars and of their indexes and manifest, which are in memory only.
 
     Args:

@@ -23,6 +23,7 @@ from shardpack.index.header_scan import scan_headers
 from shardpack.inspect.problem import Problem, problem_of
 from shardpack.inspect.verify_metadata import Hashes, is_table_sound, verify_metadata
 from shardpack.read.open_dataset import open_shards
+from shardpack.read.plain_stores import plain_view
 from shardpack.read.shard_checks import (
     check_length,
     checked_index,
@@ -37,7 +38,6 @@ from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
-from shardpack.storage.frame_store import FrameStore
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import RangeReader, Store
@@ -206,11 +206,6 @@ def _verify_shard(task: _Task, advance: Advance) -> _Verified:
     except ShardpackError as error:
         problems.append(problem_of(error, info.name))
     return _Verified(problems, None if index is None or problems else index.key_hashes())
-
-
-def plain_view(store: Store, name: str, index: ShardIndex) -> Store:
-    """Return a store that shows a shard as a plain tar."""
-    return store if index.frames is None else FrameStore(store, {name: index.frames})
 
 
 def _probe(store: Store, info: ShardInfo, index: ShardIndex) -> None:

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptShardError
 from shardpack.format.naming import split_name
 from shardpack.index.full_scan import TarFile, scan_whole
+from shardpack.index.grouping import DEFAULT_IGNORE
 from tests.conformance.recipes import CORPUS, FILES, FOREIGN, LONG_FILES, PREFIX_FILES, UTF8_FILES, tar_members
 from tests.format.builders import judge_module, parse
 from tests.strategies import chunked, tricky_names
@@ -40,7 +41,7 @@ def webdataset_samples(data: bytes) -> list[dict[str, object]]:
 
 
 def samples_of_index(path: Path) -> list[dict[str, object]]:
-    index, data = scan_whole(TarFile(str(path.parent), path.name)).index, path.read_bytes()
+    index, data = scan_whole(TarFile(str(path.parent), path.name, DEFAULT_IGNORE)).index, path.read_bytes()
     samples: list[dict[str, object]] = []
     for row, key in enumerate(index.keys()):
         sample: dict[str, object] = {"__key__": key}

@@ -20,6 +20,7 @@ from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.index import build as build_module
 from shardpack.index.build import RepeatedKey, TarIndexer
 from shardpack.index.find import find_tars
+from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.storage.memory import MemoryStore
 from tests.format.builders import entry
 from tests.strategies import examples
@@ -38,7 +39,7 @@ def built(tars, *, target=None, **options):
     target = target or target_of(MemoryStore({}))
     found = find_tars(tars if isinstance(tars, (str, os.PathLike)) else MemoryStore(tars))
     with Transaction.index_beside(target) as transaction:
-        indexer = TarIndexer(found, target, transaction)
+        indexer = TarIndexer(found, target, transaction, ignore=DEFAULT_IGNORE)
         indexer.index_all(**options)
     return indexer, target
 

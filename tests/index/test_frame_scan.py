@@ -13,6 +13,7 @@ from shardpack.errors import CorruptShardError
 from shardpack.format.frames import Frames, seek_table
 from shardpack.index.frame_scan import find_frames, scan_compressed
 from shardpack.index.full_scan import TarFile, scan_whole
+from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
 from tests.format.builders import entry, judge_module
@@ -49,7 +50,7 @@ def with_empty_blocks(frame):
 
 
 def scan(file, **options):
-    return scan_compressed(MemoryStore({NAME: file}), NAME, **options)
+    return scan_compressed(MemoryStore({NAME: file}), NAME, **options, ignore=DEFAULT_IGNORE)
 
 
 def test_files_whose_frames_can_be_read_one_by_one(zstandard, tmp_path):
@@ -75,7 +76,7 @@ def test_files_whose_frames_can_be_read_one_by_one(zstandard, tmp_path):
     shardpack.index(tmp_path / "plain.tar", out=tmp_path / "plain")
     plain = [dict(sample) for sample in shardpack.open(tmp_path / "plain")]
     assert len(plain) == 6
-    expected = scan_whole(TarFile(str(tmp_path), "plain.tar")).index
+    expected = scan_whole(TarFile(str(tmp_path), "plain.tar", DEFAULT_IGNORE)).index
     for number, (what, file) in enumerate(files.items()):
         folder = tmp_path / str(number)
         folder.mkdir()
@@ -128,12 +129,12 @@ def test_frames_of_an_index_are_compared_with_the_file(zstandard):
     assert scan(b"".join(parts), frames=frames).index.frames is frames
     other = Frames(np.delete(frames.stored, 3), np.delete(frames.plain, 3))
     with pytest.raises(CorruptShardError, match="seek table and index disagree"):
-        scan_compressed(store, NAME, frames=other)
+        scan_compressed(store, NAME, frames=other, ignore=DEFAULT_IGNORE)
     with pytest.raises(CorruptShardError, match="index says"):
-        scan_compressed(store, "without", frames=other)
+        scan_compressed(store, "without", frames=other, ignore=DEFAULT_IGNORE)
     fewer = Frames(frames.stored[:-1], frames.plain[:-1])
     with pytest.raises(CorruptShardError, match="bytes that belong to no frame"):
-        scan_compressed(store, "without", frames=fewer)
+        scan_compressed(store, "without", frames=fewer, ignore=DEFAULT_IGNORE)
 
 
 def test_progress_counts_the_bytes_of_the_file(zstandard):
@@ -154,7 +155,7 @@ def test_gigabytes_of_skippable_frames_are_never_in_memory(zstandard, tmp_path):
             file.write(part)
     tracemalloc.start()
     try:
-        index = scan_compressed(LocalStore(tmp_path), NAME).index
+        index = scan_compressed(LocalStore(tmp_path), NAME, ignore=DEFAULT_IGNORE).index
         assert tracemalloc.get_traced_memory()[1] < 24 << 20
     finally:
         tracemalloc.stop()

@@ -15,6 +15,7 @@ import shardpack
 from shardpack.errors import CorruptShardError, ShardNotFoundError, StorageError
 from shardpack.format.checksum import crc32c
 from shardpack.index.full_scan import TarFile, scan_whole
+from shardpack.index.grouping import DEFAULT_IGNORE
 from tests.format.builders import entry
 from tests.read.datasets import collections, packed
 from tests.strategies import damaged, examples
@@ -27,7 +28,7 @@ GOOD = entry(b"a.jpg", b"1") + entry(b"a.json", b"22") + entry(b"b.JPG", b"333")
 def indexed(tmp_path):
     def index(data, name="x.tar"):
         (tmp_path / name).write_bytes(data)
-        return scan_whole(TarFile(str(tmp_path), name))
+        return scan_whole(TarFile(str(tmp_path), name, DEFAULT_IGNORE))
 
     return index
 
@@ -115,10 +116,10 @@ def test_what_is_refused(indexed, data, text, key, offset):
 
 def test_files_that_cannot_be_read(tmp_path):
     with pytest.raises(ShardNotFoundError, match="the tar is missing"):
-        scan_whole(TarFile(str(tmp_path), "x.tar"))
+        scan_whole(TarFile(str(tmp_path), "x.tar", DEFAULT_IGNORE))
     (tmp_path / "x.tar").mkdir()
     with pytest.raises(StorageError, match=r"cannot read the tar: Is a directory; try again"):
-        scan_whole(TarFile(str(tmp_path), "x.tar"))
+        scan_whole(TarFile(str(tmp_path), "x.tar", DEFAULT_IGNORE))
 
 
 def test_a_fifo_or_device_is_refused_and_never_waited_for(tmp_path):
@@ -126,7 +127,7 @@ def test_a_fifo_or_device_is_refused_and_never_waited_for(tmp_path):
     (tmp_path / "zero.tar").symlink_to("/dev/zero")
     for name in ("fifo.tar", "zero.tar"):
         with pytest.raises(StorageError, match="it is a FIFO, socket or device, not a file") as caught:
-            scan_whole(TarFile(str(tmp_path), name))
+            scan_whole(TarFile(str(tmp_path), name, DEFAULT_IGNORE))
         assert caught.value.shard == name
 
 
@@ -136,7 +137,7 @@ def test_a_tar_that_ends_without_samples_is_not_read_on(tmp_path):
         file.truncate(100 << 30)  # a hole: zeros without end
     read = []
     with pytest.raises(CorruptShardError, match=r"tar has no samples \(1 files without a key and a field\)"):
-        scan_whole(TarFile(str(tmp_path), "x.tar"), advance=read.append)
+        scan_whole(TarFile(str(tmp_path), "x.tar", DEFAULT_IGNORE), advance=read.append)
     assert not read
 
 
@@ -146,7 +147,7 @@ def test_damaged_tars_are_refused_or_read_as_they_stand(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("tar")
     (folder / "x.tar").write_bytes(data)
     try:
-        index = scan_whole(TarFile(str(folder), "x.tar")).index
+        index = scan_whole(TarFile(str(folder), "x.tar", DEFAULT_IGNORE)).index
     except CorruptShardError:
         return
     assert ((index.data_offset + index.size) <= len(data)).all()
@@ -161,7 +162,7 @@ def test_memory_does_not_grow_with_payloads(tmp_path):
         archive.addfile(info, io.BytesIO(bytes(info.size)))
     tracemalloc.start()
     try:
-        scan_whole(TarFile(str(tmp_path), "x.tar"))
+        scan_whole(TarFile(str(tmp_path), "x.tar", DEFAULT_IGNORE))
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptShardError, FormatError, ShardNotFoundError
 from shardpack.format.checksum import crc32c
 from shardpack.index.full_scan import TarFile, scan_whole
+from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.index.header_scan import ScanLimits, scan_headers
 from shardpack.storage.local import LocalStore
 from tests.conformance.recipes import CORPUS, FOREIGN
@@ -61,7 +62,7 @@ def whole(tmp_path_factory, data):
     folder = tmp_path_factory.mktemp("tar")
     (folder / "x.tar").write_bytes(data)
     try:
-        return scan_whole(TarFile(str(folder), "x.tar"))
+        return scan_whole(TarFile(str(folder), "x.tar", DEFAULT_IGNORE))
     except FormatError as error:
         return error
 
@@ -106,7 +107,7 @@ def photos(count, *, mtime=0.0):
 @pytest.mark.parametrize("name", FOREIGN)
 def test_tars_of_every_tool(name, tmp_path_factory):
     data = (CORPUS / "foreign" / f"{name}.tar").read_bytes()
-    found = scan_headers(Remote(data), "x.tar", limits=ScanLimits(**SKIP_ALL))
+    found = scan_headers(Remote(data), "x.tar", limits=ScanLimits(**SKIP_ALL), ignore=DEFAULT_IGNORE)
     same(found, whole(tmp_path_factory, data))
     assert found.index.crc32c is None
 
@@ -125,8 +126,8 @@ def test_any_sizes(tmp_path_factory, sizes, kind, odd, how):
     data += bytes(tail)
     expected = whole(tmp_path_factory, data)
     limits = ScanLimits(scanners=scanners, min_headers=2, first_bytes=2048)
-    same(scan_headers(Remote(data, gap=gap), "x.tar", limits=limits), expected)
-    everything = scan_headers(Remote(data), "x.tar", checksums=True, limits=limits)
+    same(scan_headers(Remote(data, gap=gap), "x.tar", limits=limits, ignore=DEFAULT_IGNORE), expected)
+    everything = scan_headers(Remote(data), "x.tar", checksums=True, limits=limits, ignore=DEFAULT_IGNORE)
     same(everything, expected)
     assert everything.index.shard_crc32c == crc32c(data)
 
@@ -136,7 +137,7 @@ def test_any_sizes(tmp_path_factory, sizes, kind, odd, how):
 def test_large_members_are_skipped(tmp_path_factory, mtime, scanners):
     data = photos(700, mtime=mtime)
     store = Remote(data)
-    found = scan_headers(store, "x.tar", limits=ScanLimits(scanners=scanners))
+    found = scan_headers(store, "x.tar", limits=ScanLimits(scanners=scanners), ignore=DEFAULT_IGNORE)
     same(found, whole(tmp_path_factory, data))
     assert found.index.crc32c is None
     assert store.fetched < 0.05 * len(data)
@@ -159,7 +160,7 @@ def test_of_a_gigabyte_of_photos_a_fortieth_is_fetched(tmp_path, scanners):
     rounds = []
     read = store.get_ranges
     store.get_ranges = lambda *args, **ranges: rounds.append(1) or read(*args, **ranges)
-    found = scan_headers(store, "x.tar", limits=ScanLimits(scanners=scanners))
+    found = scan_headers(store, "x.tar", limits=ScanLimits(scanners=scanners), ignore=DEFAULT_IGNORE)
     assert (found.index.num_samples, found.index.fields) == (count, ("jpg", "json"))
     stats = store.stats.snapshot()
     assert stats.bytes_fetched < 0.025 * found.index.shard_bytes
@@ -170,7 +171,7 @@ def test_of_a_gigabyte_of_photos_a_fortieth_is_fetched(tmp_path, scanners):
 def test_small_members_are_read_straight_through_and_get_checksums(tmp_path_factory):
     data = archive({f"{i}.{field}": 9000 for i in range(300) for field in ("a", "b")})
     store = Remote(data)
-    found = scan_headers(store, "x.tar")
+    found = scan_headers(store, "x.tar", ignore=DEFAULT_IGNORE)
     same(found, whole(tmp_path_factory, data))
     assert found.index.shard_crc32c == crc32c(data)
     assert (store.fetched, store.rounds) == (len(data), 7)
@@ -178,19 +179,21 @@ def test_small_members_are_read_straight_through_and_get_checksums(tmp_path_fact
 
 def test_a_store_with_dear_requests_reads_more():
     data = archive({f"{i}.a": 100_000 for i in range(50)})
-    assert scan_headers(Remote(data, gap=200_000), "x.tar").index.crc32c is not None
-    assert scan_headers(Remote(data), "x.tar").index.crc32c is None
+    assert scan_headers(Remote(data, gap=200_000), "x.tar", ignore=DEFAULT_IGNORE).index.crc32c is not None
+    assert scan_headers(Remote(data), "x.tar", ignore=DEFAULT_IGNORE).index.crc32c is None
 
 
 def test_a_few_large_members_among_small_ones_cost_no_checksums():
     data = archive({f"{i}.a": 300_000 if i == 40 else 20_000 for i in range(100)})
-    assert scan_headers(Remote(data), "x.tar").index.crc32c is not None
+    assert scan_headers(Remote(data), "x.tar", ignore=DEFAULT_IGNORE).index.crc32c is not None
 
 
 def test_long_runs_of_small_members_between_large_ones():
     sizes = [600_000] * 20 + [2000] * 400 + [600_000] * 20
     store = Remote(archive({f"{i:04d}.a": size for i, size in enumerate(sizes)}))
-    assert scan_headers(store, "x.tar", limits=ScanLimits(scanners=1)).index.num_samples == len(sizes)
+    assert scan_headers(store, "x.tar", limits=ScanLimits(scanners=1), ignore=DEFAULT_IGNORE).index.num_samples == len(
+        sizes
+    )
     assert store.fetched < 4_500_000
     assert store.rounds < 70
 
@@ -198,14 +201,14 @@ def test_long_runs_of_small_members_between_large_ones():
 def test_what_follows_the_end_is_not_fetched():
     data = archive({f"{i}.a": 10 for i in range(10)}) + bytes(50_000_000)
     store = Remote(data)
-    assert scan_headers(store, "x.tar").index.shard_bytes == len(data)
+    assert scan_headers(store, "x.tar", ignore=DEFAULT_IGNORE).index.shard_bytes == len(data)
     assert store.fetched < 100_000
 
 
 def test_progress_ends_with_the_length():
     for data in (photos(100), archive({"a.a": 10}), archive({f"{i}.a": 9000 for i in range(50)})):
         steps = []
-        scan_headers(Remote(data), "x.tar", advance=steps.append)
+        scan_headers(Remote(data), "x.tar", advance=steps.append, ignore=DEFAULT_IGNORE)
         assert sum(steps) == len(data)
         assert min(steps) >= 0
 
@@ -217,7 +220,7 @@ def test_tars_inside_payloads_are_not_believed(tmp_path_factory):
     inner = archive({f"lie{i}.jpg": 100_000 for i in range(40)})
     data = archive({f"{i}.{field}": what for i in range(12) for field, what in (("tar", inner), ("jpg", 90_000))})
     store = Remote(data)
-    found = scan_headers(store, "x.tar")
+    found = scan_headers(store, "x.tar", ignore=DEFAULT_IGNORE)
     same(found, whole(tmp_path_factory, data))
     assert not any("lie" in key for key in set(found.index.keys()))
     assert store.fetched < len(data) / 10
@@ -235,7 +238,7 @@ def test_headers_inside_payloads_are_not_believed(tmp_path_factory, lie):
     payload = (lies[lie] * 300)[: 100 * 1024]
     data = archive({f"{i:03d}.jpg": payload if i % 3 else 90_000 for i in range(400)})
     store = Remote(data)
-    found = scan_headers(store, "x.tar")
+    found = scan_headers(store, "x.tar", ignore=DEFAULT_IGNORE)
     same(found, whole(tmp_path_factory, data))
     assert store.fetched < len(data), "wrong scanners are given up"
 
@@ -243,7 +246,7 @@ def test_headers_inside_payloads_are_not_believed(tmp_path_factory, lie):
 def test_headers_that_no_search_finds(tmp_path_factory):
     data = b"".join(entry(b"%04d.jpg" % i, bytes(60_000), magic=bytes(8)) for i in range(600)) + END
     store = Remote(data)
-    same(scan_headers(store, "x.tar"), whole(tmp_path_factory, data))
+    same(scan_headers(store, "x.tar", ignore=DEFAULT_IGNORE), whole(tmp_path_factory, data))
     assert store.fetched < len(data) / 4
 
 
@@ -265,10 +268,10 @@ def test_damaged_tars_give_the_error_that_reading_gives(tmp_path_factory, data):
         limits = ScanLimits(scanners=scanners, min_headers=2, **SKIP_ALL)
         if isinstance(expected, FormatError):
             with pytest.raises(type(expected)) as caught:
-                scan_headers(Remote(data), "x.tar", limits=limits)
+                scan_headers(Remote(data), "x.tar", limits=limits, ignore=DEFAULT_IGNORE)
             assert str(caught.value) == str(expected)
         else:
-            same(scan_headers(Remote(data), "x.tar", limits=limits), expected)
+            same(scan_headers(Remote(data), "x.tar", limits=limits, ignore=DEFAULT_IGNORE), expected)
 
 
 @pytest.mark.parametrize(
@@ -290,14 +293,14 @@ def test_damaged_tars_give_the_error_that_reading_gives(tmp_path_factory, data):
 def test_what_is_refused(data, text):
     store = Remote(data)
     with pytest.raises(CorruptShardError, match=text) as caught:
-        scan_headers(store, "x.tar")
+        scan_headers(store, "x.tar", ignore=DEFAULT_IGNORE)
     assert caught.value.shard == "x.tar"
     assert store.rounds <= 3
 
 
 def test_a_tar_that_is_missing():
     with pytest.raises(ShardNotFoundError):
-        scan_headers(Remote(b""), "y.tar")
+        scan_headers(Remote(b""), "y.tar", ignore=DEFAULT_IGNORE)
 
 
 class Endless(Remote):
@@ -324,7 +327,7 @@ class Endless(Remote):
 @pytest.mark.parametrize("payload_bytes", [0, 100_000], ids=["empty", "large"])
 def test_members_without_end(payload_bytes):
     with pytest.raises(CorruptShardError, match="tar has more than 5,000 members; split it"):
-        scan_headers(Endless(payload_bytes), "x.tar", limits=ScanLimits(max_members=5000))
+        scan_headers(Endless(payload_bytes), "x.tar", limits=ScanLimits(max_members=5000), ignore=DEFAULT_IGNORE)
 
 
 def test_shards_of_webdatasets_writer(tmp_path, tmp_path_factory, capsys):
@@ -335,7 +338,7 @@ def test_shards_of_webdatasets_writer(tmp_path, tmp_path_factory, capsys):
     capsys.readouterr()
     data = (tmp_path / "x.tar").read_bytes()
     store = Remote(data)
-    same(scan_headers(store, "x.tar"), whole(tmp_path_factory, data))
+    same(scan_headers(store, "x.tar", ignore=DEFAULT_IGNORE), whole(tmp_path_factory, data))
     assert store.fetched < 0.1 * len(data)
 
 
@@ -349,12 +352,12 @@ def test_sizes_in_pax_and_base_256(tmp_path_factory):
         + full(big)
         for i in range(30)
     )
-    same(scan_headers(Remote(data + END), "x.tar"), whole(tmp_path_factory, data + END))
+    same(scan_headers(Remote(data + END), "x.tar", ignore=DEFAULT_IGNORE), whole(tmp_path_factory, data + END))
 
 
 def test_replacing_the_index_values_keeps_them_apart():
     """`same` would notice an offset that differs."""
-    found = scan_headers(Remote(photos(3)), "x.tar")
+    found = scan_headers(Remote(photos(3)), "x.tar", ignore=DEFAULT_IGNORE)
     moved = replace(found, index=replace(found.index, data_offset=found.index.data_offset + 512))
     with pytest.raises(AssertionError):
         same(moved, found)
