@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from posixpath import basename
-from typing import Any
+from typing import Any, TypeVar
 
-from shardpack.commit.journal import entry_name, is_entry_name
+from shardpack.commit.journal import entry_name, is_journal_name
 from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.scratch import ScratchDir, new_scratch
 from shardpack.commit.upload import Uploader
@@ -20,6 +20,8 @@ from shardpack.runtime.threads import call_all
 from shardpack.storage.lock import FolderLock
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.transfer import check_file
+
+Value = TypeVar("Value")
 
 REQUESTS_AT_ONCE = 16
 SPOOL_BYTES = 16 << 20  # longer files are assembled in a local file instead of in memory
@@ -93,12 +95,12 @@ class BucketTarget:
     def refresh(self) -> None:
         """List all objects, and fetch journal entries and sizes of shards concurrently: one by one takes minutes."""
         names = self._names = self._list()
-        journal = [name for name in names if is_entry_name(name)]
+        journal = [name for name in names if is_journal_name(name)]
         finished = {basename(name) for name in journal}
         shards = [name for name in names if basename(entry_name(name)) in finished]
         sized = [*shards, *names.intersection(map(index_path, shards))]
-        self._read = dict(zip(journal, self._all(self._fetch, journal), strict=True))
-        self._sizes = dict(zip(sized, self._all(self._store.size, sized), strict=True))
+        self._read = self._all_present(self._fetch, journal)
+        self._sizes = self._all_present(self._store.size, sized)
 
     def _list(self) -> set[str]:
         try:
@@ -108,6 +110,16 @@ class BucketTarget:
                 raise
             self._may_list = False
             return set()
+
+    def _all_present(self, function: Callable[[str], Value], names: Sequence[str]) -> dict[str, Value]:
+        """Return function(name) for each name, without those that another process has deleted meanwhile."""
+
+        def ask(name: str) -> tuple[str, Value] | None:
+            with suppress(ShardNotFoundError, StaleIndexError):
+                return name, function(name)
+            return None
+
+        return dict(filter(None, self._all(ask, names)))
 
     @staticmethod
     def _all(function: Any, names: Iterable[str]) -> list[Any]:
@@ -128,7 +140,10 @@ class BucketTarget:
         return self._names
 
     def _is_absent(self, name: str) -> bool:
-        return not self._shared and name not in self._known() and self._may_list
+        """Return whether nothing has this name; while others write here, that is known of the journal only."""
+        if self._shared and not (self._names and is_journal_name(name)):
+            return False
+        return name not in self._known() and self._may_list
 
     def size(self, name: str) -> int | None:
         if name in self._sizes:
@@ -198,8 +213,8 @@ class BucketTarget:
         self.add([name])
 
     def add(self, names: Iterable[str]) -> None:
-        if not self._shared:
-            self._known().update(names)
+        if self._names is not None:
+            self._names.update(names)
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete the files that exist: the first one, then all others concurrently."""
@@ -209,8 +224,8 @@ class BucketTarget:
 
     def _delete(self, name: str) -> None:
         self._store.delete(name)
-        if not self._shared:
-            self._known().discard(name)
+        if self._names is not None:
+            self._names.discard(name)
         self._read.pop(name, None)
         self._sizes.pop(name, None)
 

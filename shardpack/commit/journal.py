@@ -19,10 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
 
+from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.scratch import flat_name
 from shardpack.commit.target import Target
 from shardpack.format.layout import RUN_PATH, WORK_FOLDER
 from shardpack.format.shard_info import ShardInfo, info_of, record_of
+
+PARTS_FOLDER = f"{WORK_FOLDER}/parts"
+PLAN_PATH = f"{PARTS_FOLDER}/plan.json"
 
 _ENDING = ".done.json"
 
@@ -104,13 +108,15 @@ class Journal:
         return None
 
     def put_note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a JSON value under a name in the work folder. Safe in threads."""
-        self._target.put_unsynced(f"{WORK_FOLDER}/{name}.json", json.dumps(value).encode())
+        """Write a JSON value under a name in the journal's folder. Safe in threads."""
+        name = f"{self._folder}/{name}.json"
+        self._added.append(name)
+        self._target.put_unsynced(name, json.dumps({**value, "by": self._process}).encode())
 
     def note(self, name: str) -> Mapping[str, Any] | None:
         """Return a value that this or an earlier run has put there; None if it is missing or incomplete."""
         with suppress(ValueError):
-            value = json.loads(self._target.read(f"{WORK_FOLDER}/{name}.json") or b"")
+            value = json.loads(self._target.read(f"{self._folder}/{name}.json") or b"")
             return value if isinstance(value, dict) else None
         return None
 
@@ -141,3 +147,8 @@ def entry_name(name: str, folder: str = WORK_FOLDER) -> str:
 def is_entry_name(name: str) -> bool:
     """Return whether a path is that of an entry."""
     return name.startswith(f"{WORK_FOLDER}/") and name.endswith(_ENDING)
+
+
+def is_journal_name(name: str) -> bool:
+    """Return whether a path is that of an entry or a note."""
+    return name.startswith(f"{WORK_FOLDER}/") and name.endswith(".json") and name not in (LEASE_NAME, PLAN_PATH)

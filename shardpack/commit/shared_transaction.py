@@ -16,13 +16,19 @@ then the dataset is complete (`was_published`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
-from shardpack.commit.delivery_queue import DELIVERIES_BY_MOVE, DELIVERIES_BY_UPLOAD, RECORDS_AT_ONCE, DeliveryQueue
+from shardpack.commit.delivery_queue import (
+    DELIVERIES_BY_MOVE,
+    DELIVERIES_BY_UPLOAD,
+    RECORDS_AT_ONCE,
+    Delivered,
+    DeliveryQueue,
+)
 from shardpack.commit.destination import Destination, take_mark
-from shardpack.commit.journal import Entry, Journal
+from shardpack.commit.journal import PARTS_FOLDER, PLAN_PATH, Entry, Journal
 from shardpack.commit.lease import LEASE_NAME, Lease, how_to_continue, is_foreign, share
 from shardpack.commit.overwrite import check_unused, has_manifest
 from shardpack.commit.scratch import ScratchDir
@@ -31,9 +37,6 @@ from shardpack.errors import FormatError, OutputExistsError, StorageError
 from shardpack.format.layout import RUN_PATH, WORK_FOLDER
 from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import storage_errors
-
-PARTS_FOLDER = f"{WORK_FOLDER}/parts"
-PLAN_PATH = f"{PARTS_FOLDER}/plan.json"
 
 Read = Callable[[str], bytes | None]  # returns a file of the target
 
@@ -223,8 +226,25 @@ class SharedTransaction:
 
     def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]:
         """Return a queue that delivers shards in threads while `jobs` others are being made."""
+        return self.queue_for(self.deliver, jobs)
+
+    def queue_for(self, deliver: Callable[[Delivered, str], None], jobs: int) -> DeliveryQueue[Delivered]:
+        """Return a queue that delivers with this function, which calls `deliver` once for each shard."""
         deliveries = DELIVERIES_BY_MOVE if self._target.moves_files else DELIVERIES_BY_UPLOAD
-        return DeliveryQueue(self.deliver, max_shards=jobs + deliveries)
+        return DeliveryQueue(deliver, max_shards=jobs + deliveries)
+
+    def note(self, name: str) -> Mapping[str, Any] | None:
+        """Return a note that any part has put, or None."""
+        return self._journal.note(name)
+
+    def put_note(self, name: str, value: Mapping[str, Any]) -> None:
+        """Write a note for all parts in the work folder. Safe in threads. Raises as `check`."""
+        self.check()
+        self._journal.put_note(name, value)
+
+    def read_index(self, name: str) -> bytes:
+        """Return the index file of a finished shard."""
+        return self._target.read(name) or b""
 
     # The whole dataset
 
@@ -261,9 +281,12 @@ class SharedTransaction:
                 raise
 
     def was_published(self) -> bool:
-        """Return whether another part has published the dataset, perhaps while this one was at work."""
+        """Return whether another part has published the dataset while this one was at work.
+
+        As long as a part is at work, no other manifest than that of its plan can appear.
+        """
         with self._write_errors():
-            return self._is_published(*self._found())
+            return has_manifest(self._target)
 
     def _end(self) -> None:
         """Delete the work folder: the lease first, so that no part takes entries that are gone for missing shards.

@@ -17,7 +17,8 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
-from shardpack.commit.shared_transaction import PARTS_FOLDER, Read
+from shardpack.commit.journal import PARTS_FOLDER
+from shardpack.commit.shared_transaction import Read
 from shardpack.errors import CorruptManifestError
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.manifest import parse_manifest

@@ -6,8 +6,9 @@ import pytest
 
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
+from shardpack.commit.journal import PARTS_FOLDER, PLAN_PATH
 from shardpack.commit.lease import LEASE_NAME
-from shardpack.commit.shared_transaction import PARTS_FOLDER, PLAN_PATH, SharedTransaction, published_plan
+from shardpack.commit.shared_transaction import SharedTransaction, published_plan
 from shardpack.errors import OutputExistsError
 from shardpack.format import layout
 from shardpack.format.assemble import encode_dataset

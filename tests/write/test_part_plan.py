@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.commit.folder_target import FolderTarget
-from shardpack.commit.shared_transaction import PARTS_FOLDER
+from shardpack.commit.journal import PARTS_FOLDER
 from shardpack.write.pack_run import PackRun, pack_plan, plan_shards
 from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
