@@ -38,6 +38,7 @@ _DTYPES: dict[str, np.dtype[Any]] = {
 _CODES = {dtype: code for code, dtype in _DTYPES.items()}
 _VERSION = re.compile(r"[1-9][0-9]{0,8}", re.ASCII)
 _ENTRY = frozenset(("dtype", "shape", "data_offsets"))
+_INTEGERS = frozenset((int,))  # and not bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,13 +134,12 @@ def parse(
         CorruptIndexError: A rule is broken; nothing of the size that the file claims was allocated.
         UnsupportedVersionError: The file was written by a newer version of the format.
     """
-    view = memoryview(buffer).cast("B")
+    view = memoryview(buffer).cast("B").toreadonly()
     header = parse_header(view, name=name, num_bytes=len(view), schema=schema)
     columns: dict[str, npt.NDArray[Any]] = {}
     for column, at in header.columns.items():
-        array = np.frombuffer(view, at.dtype, count=prod(at.shape), offset=at.begin).reshape(at.shape)
-        array.flags.writeable = False
-        columns[column] = array
+        array = np.frombuffer(view, at.dtype, prod(at.shape), at.begin)
+        columns[column] = array if len(at.shape) == 1 else array.reshape(at.shape)
     return columns, dict(header.metadata)
 
 
@@ -230,19 +230,22 @@ def _checked_entry(column: str, entry: Any, data_start: int, name: str) -> Colum
         dtype = _DTYPES["U8"] if ignored else _DTYPES[entry["dtype"]]
         (begin, end) = entry["data_offsets"]
         shape = (end - begin,) if ignored else tuple(entry["shape"])
-        more = [key for key in entry if key not in _ENTRY and not key.startswith(IGNORED)]
+        more = not _ENTRY.issuperset(entry) and [n for n in entry if n not in _ENTRY and not n.startswith(IGNORED)]
     except (KeyError, TypeError, ValueError) as error:
         raise _broken(f"column {column!r:.40} is malformed", name) from error
     if more:
         raise _broken(f"column {column!r:.40} has other names than {', '.join(sorted(_ENTRY))}", name)
     # Numbers are bounded before they are multiplied, as the product of a thousand huge ones takes minutes.
     # numpy refuses a shape whose other numbers overflow even if one of them is 0.
+    numbers, item_bytes = (*shape, begin, end), dtype.itemsize
     numbers_fit = (
         len(shape) <= MAX_DIMENSIONS
-        and all(type(value) is int and 0 <= value < 1 << 63 for value in (*shape, begin, end))
-        and prod(value or 1 for value in shape) * dtype.itemsize < 1 << 63
+        and _INTEGERS.issuperset(map(type, numbers))
+        and min(numbers) >= 0
+        and max(numbers) < 1 << 63
+        and prod(filter(None, shape)) * item_bytes < 1 << 63
     )
-    if not numbers_fit or end - begin != prod(shape) * dtype.itemsize or begin % dtype.itemsize:
+    if not numbers_fit or end - begin != prod(shape) * item_bytes or begin % item_bytes:
         raise _broken(f"column {column!r:.40} has wrong bounds", name)
     return Column(dtype, shape, data_start + begin, data_start + end)
 

@@ -12,6 +12,7 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from operator import lt
 from typing import Any
 
 import numpy as np
@@ -345,37 +346,39 @@ class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
         return page
 
     def _check_page(self, number: int, page: ShardPage, num_samples: npt.NDArray[np.uint64]) -> None:
-        last = number + 1 == self.num_pages
-        end = self.segment.num_samples if last else self.first_of(number + 1)
-        lengths = (num_samples, page.num_bytes, page.index_bytes)
-        name_bytes = int(page.name_end[-1])
-        field_begin = np.concatenate(([0], page.field_end[:-1]))
+        """Check the columns of a page against each other and the manifest.
+
+        As lists: for the few shards of most datasets this takes a fifth of the time that arrays take, for a whole page
+        twice the time, 0.2 ms.
+        """
+        end = self.segment.num_samples if number + 1 == self.num_pages else self.first_of(number + 1)
+        lengths = [column.tolist() for column in (num_samples, page.num_bytes, page.index_bytes)]
+        name_end, field_end, field = page.name_end.tolist(), page.field_end.tolist(), page.field.tolist()
+        has_crc32c = page.has_crc32c.tolist()
         wrong = (
             page.starts[-1] != end
             or (number == 0 and page.starts[0] != 0)
-            or not num_samples.all()
-            or max(int(values.max()) for values in lengths) > MAX_COUNT
-            or not _ascend(page.name_end)
-            or not 0 <= len(page.names) - name_bytes < 8
-            or any(page.names[name_bytes:])
-            or not _ascend(page.field_end)
-            or int(page.field_end[-1]) != len(page.field)
-            or int(page.field.max(initial=0)) >= len(self.fields)
-            or int(page.location.max()) >= self._num_locations
-            or int(page.has_crc32c.max()) > 1
-            or bool(page.crc32c[page.has_crc32c == 0].any())
+            or not all(lengths[0])
+            or max(map(max, lengths)) > MAX_COUNT
+            or not _ascend(name_end)
+            or not 0 <= len(page.names) - name_end[-1] < 8
+            or any(page.names[name_end[-1] :])
+            or not _ascend(field_end)
+            or field_end[-1] != len(field)
+            or max(field) >= len(self.fields)
+            or max(page.location.tolist()) >= self._num_locations
+            or max(has_crc32c) > 1
+            or any(checksum and not has for checksum, has in zip(page.crc32c.tolist(), has_crc32c, strict=True))
         )
         if wrong:
             raise self._broken(f"has a page {number} that contradicts itself or the manifest")
-        begins_shard = np.zeros(len(page.field), bool)
-        begins_shard[field_begin] = True
-        most = np.repeat(num_samples, page.field_end - field_begin)
-        if (
-            not (begins_shard[1:] | (page.field[1:] > page.field[:-1])).all()
-            or not page.field_samples.all()
-            or bool((page.field_samples > most).any())
-        ):
-            raise self._broken(f"has a page {number} with impossible numbers of samples per field")
+        field_samples, begin = page.field_samples.tolist(), 0
+        for stop, most in zip(field_end, lengths[0], strict=True):
+            counts = field_samples[begin:stop]
+            ascends = all(map(lt, field[begin : stop - 1], field[begin + 1 : stop]))
+            if not (ascends and 0 < min(counts) <= max(counts) <= most):
+                raise self._broken(f"has a page {number} with impossible numbers of samples per field")
+            begin = stop
 
     def _checked_name(self, raw: memoryview) -> str:
         try:
@@ -391,5 +394,5 @@ def _bounds(ends: npt.NDArray[Any], row: int) -> tuple[int, int]:
     return int(ends[row - 1]) if row else 0, int(ends[row])
 
 
-def _ascend(ends: npt.NDArray[Any]) -> bool:
-    return int(ends[0]) > 0 and bool((ends[1:] > ends[:-1]).all())
+def _ascend(ends: Sequence[int]) -> bool:
+    return ends[0] > 0 and all(map(lt, ends, ends[1:]))
