@@ -50,7 +50,7 @@ def test_what_is_delivered_and_recorded_becomes_the_dataset(target, tmp_path):
             assert transaction.finished(info.name, "digest").info == info
             assert transaction.read_index(info.index_path)
             assert not FolderTarget(scratch).names()
-        transaction.publish(encode_dataset(infos, hash_keys([b"a", b"b"]), packed_with={})[1])
+        transaction.publish(encode_dataset(infos, hash_keys(["a", "b"]), packed_with={})[1])
     files = {name for name in target.opener()().names() if name != ".shardpack"}
     assert {info.name for info in infos} | {MANIFEST_PATH} < files
     assert not [name for name in files if name.startswith(WORK_FOLDER)]
