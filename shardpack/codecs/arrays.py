@@ -1,6 +1,6 @@
 """NumPy arrays as payloads: `npy` (NumPy's NEP 1) and `npz`, a zip of them. Never pickle.
 
-A payload is read where it lies: an array of `npy` is a read-only view of the payload's memory.
+A payload is read in place: an array of `npy` is a read-only view of the payload's memory.
 """
 
 from __future__ import annotations

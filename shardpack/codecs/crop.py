@@ -110,7 +110,8 @@ class CenterCrop:
     """The usual crop for evaluation: what is left of `size` after the shorter side was resized to `short`.
 
     Attributes:
-        short: In pixels, at least the longer side of `size`; None for 8/7 of that, which is 256 for 224.
+        short: Length of the shorter side in pixels, at least the longer side of `size`; None for 8/7 of that,
+            which is 256 for 224.
     """
 
     short: int | None = None
@@ -181,7 +182,7 @@ class Frame:
         crop: Chooses the box; None for the whole image.
         size: (height, width) of the result; None for that of the image.
         flip: Probability of mirroring.
-        key: Of the sample and epoch.
+        key: A number for the sample and epoch.
         max_scale: Boxes are aligned for an image that is decoded at up to 1 / max_scale.
     """
 
@@ -197,7 +198,7 @@ class Frame:
         """Return which part of an upright image of this height and width is shown.
 
         Args:
-            height, width: Of the upright image.
+            height, width: Size of the upright image.
             orientation: How it was made upright (EXIF 2.32, 4.6.5), which `geometry` tells labels.
 
         Raises:

@@ -1,4 +1,4 @@
-"""Field payloads to Python values, by the last part of the field's name or by a decoding name.
+"""Decode field payloads to Python values, by the last part of the field's name or by a decoding name.
 
 These functions run in the thread that calls them: for `ds[i]` and `get_many` the caller's, for a loader one of
 its decoding threads (`stream/loader.py`).
@@ -192,7 +192,7 @@ class ImageDecoder:
         """Return the image, written into `out` if given, which is one of the `out_rows`.
 
         Args:
-            payload: As stored.
+            payload: The payload as it is stored.
             out: Memory for the image.
             frame: Which part of the sample's images is shown; as `ImageOptions.frame` makes it.
 

@@ -1,4 +1,4 @@
-"""Python values to field payloads, for samples that are written from code."""
+"""Encode Python values as field payloads, for samples that are written from code."""
 
 from __future__ import annotations
 

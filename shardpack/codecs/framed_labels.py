@@ -29,8 +29,8 @@ def follow_frame(field: str, value: Any, payload: bytes, frame: Frame) -> Any:
 
     Args:
         field: Name of a field that is not an image.
-        value: As decoded.
-        payload: As stored.
+        value: The decoded label.
+        payload: The payload as it is stored.
         frame: Where the images were cut; all of them have been decoded.
 
     Raises:

@@ -40,7 +40,7 @@ class Geometry:
     """The way from the stored pixels to those of the result.
 
     Attributes:
-        height, width: Of the image as it was stored.
+        height, width: Size of the image as it was stored.
         target: Size of the result, and which part of the upright image it shows.
         orientation: EXIF orientation, 1 to 8, which has been applied to the pixels.
     """

@@ -50,7 +50,7 @@ class ImageCodec:
 
     Attributes:
         name: "jpg", "webp", "png", "avif", "npy" or "jxl": also the extension of its fields.
-        quality: From 1 to 100, of those that lose something; None for others.
+        quality: Quality of a lossy codec, 1 to 100; None for others.
         rgb: Whether arrays always have three channels.
     """
 

@@ -99,7 +99,7 @@ class ImageOptions:
         """Return where to cut the images of a sample, and whether to mirror them; None for neither.
 
         Args:
-            key: Of the sample and epoch; the same key gives the same frame.
+            key: A number for the sample and epoch; the same key gives the same frame.
         """
         return Frame(self.crop, self.size, self.flip, key, self._max_scale) if self.has_frame else None
 
@@ -111,8 +111,8 @@ class ImageOptions:
         """Return what to do with an upright image of this height and width.
 
         Args:
-            height, width: Of the upright image.
-            frame: Of the sample; None if nothing is cropped or mirrored.
+            height, width: Size of the upright image.
+            frame: The frame of the sample; None if nothing is cropped or mirrored.
             orientation: How the image is made upright.
 
         Raises:

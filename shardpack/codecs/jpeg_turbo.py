@@ -108,7 +108,7 @@ def decode_reduced(payload: bytes, mode: str, height: int, width: int, scale: in
     Args:
         payload: A JPEG of a known size.
         mode: Pillow's mode of it; only L and RGB are decoded.
-        height, width: Of the JPEG.
+        height, width: Size of the JPEG.
         scale: What to divide height and width by; they are rounded up.
     """
     simplejpeg = installed()

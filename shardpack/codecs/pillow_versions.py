@@ -19,7 +19,7 @@ def pillow_versions(*libraries: str) -> dict[str, str]:
     """Return the versions of Pillow and of some of its libraries.
 
     Args:
-        libraries: Of "jpg", "zlib", "webp", "avif", "tif", "jp2" and "lcms".
+        libraries: Some of "jpg", "zlib", "webp", "avif", "tif", "jp2" and "lcms".
 
     Raises:
         MissingDependencyError: This Pillow was built without one of them.

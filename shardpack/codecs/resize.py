@@ -31,7 +31,7 @@ class Target:
     """The size of a result, and the part of the upright image that it shows.
 
     Attributes:
-        height, width: Of the result, at least 1.
+        height, width: Size of the result, at least 1.
         top, left: First row and column of the part.
         crop_height, crop_width: Size of the part.
     """
@@ -55,7 +55,7 @@ class Resize:
 
     Attributes:
         mode: What `width` and `height` mean; see the module.
-        width, height: In pixels; equal for "short" and "long".
+        width, height: Size in pixels; equal for "short" and "long".
         up: Whether images are enlarged, too.
     """
 
@@ -89,7 +89,7 @@ class Resize:
         """Return what becomes of an image of a size.
 
         Args:
-            height, width: Of the upright image, at least 1.
+            height, width: Size of the upright image, at least 1.
         """
         if self.mode == "exact":
             wanted = (self.height, self.width) if self.up else (min(self.height, height), min(self.width, width))

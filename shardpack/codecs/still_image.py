@@ -33,7 +33,7 @@ class StillImage:
         payload: The bytes that were opened: of a JPEG XL, the JPEG that it was made from.
         opened: The PIL image, not loaded.
         extension: Usual extension of its format: "jpg", "png", "gif", ...
-        height, width: As stored.
+        height, width: Size of the stored image.
         orientation: EXIF orientation, 1 to 8.
         is_jxl: Whether it is stored as JPEG XL.
     """
@@ -192,7 +192,7 @@ def resized(image: Any, target: Target, scale: int = 1) -> Any:
 
     Args:
         image: As `colour.unpacked` returns it.
-        target: For the image at full size.
+        target: The size and part, for the image at full size.
         scale: By how much its sides were divided when it was decoded.
     """
     if target == Target.unchanged(image.height, image.width):

@@ -1,4 +1,4 @@
-"""The frames of a compressed shard: where each lies in the file, what it holds of the plain tar, and the seek table.
+"""The frames of a compressed shard: where each is stored, what it holds of the plain tar, and the seek table.
 
 `Frames` are the two columns of an index (SPEC 4); the seek table at the end of the file (SPEC 2.6) says the same to
 readers of the seekable format. Nothing is compressed here.

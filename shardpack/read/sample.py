@@ -19,7 +19,7 @@ class FieldLocation:
         url: Path or URL of the shard.
         offset, size: In bytes, from the shard's start; of a compressed shard, from that of the plain tar in it.
         crc32c: CRC32C of the payload; None if the shard was indexed without reading payloads.
-        stored: Of a compressed shard: which bytes of the object hold the payload, and where in what they hold.
+        stored: For a compressed shard, the range of the file to decompress, and where the payload begins in it.
     """
 
     url: str

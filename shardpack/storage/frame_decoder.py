@@ -1,4 +1,4 @@
-"""Frames of a compressed shard into plain bytes, never more than the index says (SPEC 2.6).
+"""Decompress frames of a shard, never to more bytes than the index says (SPEC 2.6).
 
 A frame's own header is compared with the index before anything is decompressed, so that a small file cannot claim
 much memory. Decompressors are not safe in threads: each thread has one.
@@ -42,7 +42,7 @@ class FrameDecoder:
         Args:
             data: The frame.
             num_bytes: What it holds, by the index.
-            path, offset: Of the frame, for errors.
+            path, offset: Where the frame is, for errors.
 
         Raises:
             CorruptShardError: It is not a frame, is damaged, or holds more or less.
@@ -78,7 +78,7 @@ class FrameDecoder:
             data: The frames.
             starts, lengths: Where each begins in `data`, and what it holds, by the index.
             skip, length: The range, from the first byte of the first frame; the last frame may hold more.
-            path, offset: Of the first frame, for errors.
+            path, offset: Where the first frame is, for errors.
 
         Raises:
             CorruptShardError: One is not a frame, is damaged, or holds more or less.
@@ -130,7 +130,7 @@ def _refused(error: Exception, frame: bytes | memoryview, path: str, offset: int
 
 def _damaged(what: str, path: str, offset: int) -> CorruptShardError:
     return CorruptShardError(
-        f"a zstd frame is damaged, or not the one that the index tells of: {what}; restore the shard, then run "
+        f"a zstd frame is damaged, or not the one that the index describes: {what}; restore the shard, then run "
         '"shardpack verify --full"',
         path=path,
         offset=offset,

@@ -2,7 +2,7 @@
 
     plain range --columns `frame_data`, `frame_start`--> frames --> range of the file --store below--> decompressed
 
-All offsets and lengths here are those of the plain tar. One sample lies in one frame, so it is still one range.
+All offsets and lengths here are those of the plain tar. One sample is in one frame, so it is still one range.
 """
 
 from __future__ import annotations

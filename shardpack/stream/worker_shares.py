@@ -94,8 +94,8 @@ class WorkerShares:
         shared: The memory of another object, to stay connected to it.
 
     Attributes:
-        make_stream: As given.
-        shared: As given, or new.
+        make_stream: The function that was passed.
+        shared: The state that was passed, or a new one.
         stream: The stream of this process.
     """
 

@@ -37,9 +37,9 @@ class ChunkRecipe:
     Attributes:
         application: What happens to each sample.
         limits: When a shard is full.
-        compression: Of the shards; None for plain tars.
+        compression: How shards are compressed; None for plain tars.
         on_error: Whether a sample that fails ends the run, or is left out.
-        versions: Of the libraries that encode what the steps return as values.
+        versions: Versions of the libraries that encode what the steps return as values.
     """
 
     application: Application

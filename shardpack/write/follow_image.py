@@ -37,7 +37,7 @@ def move_mask(
     Args:
         field: Its name.
         value: Its payload, an array, or a PIL image.
-        geometry: Of the image; None if the sample has none, and the mask is resized by itself.
+        geometry: What happened to the image; None if the sample has none, and the mask is resized by itself.
         resize: For masks without an image.
         codec: How to store it; None keeps its format, or makes it PNG.
 

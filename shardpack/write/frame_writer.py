@@ -1,4 +1,4 @@
-"""The bytes of a plain tar into those of a compressed shard: frames, and the seek table at the end (SPEC 2.6).
+"""Compress a plain tar into a shard of frames, with the seek table at the end (SPEC 2.6).
 
     assembler --chunks--> `WriteBehind` --thread--> `FrameWriter` --frames--> file
 
@@ -43,10 +43,10 @@ class FrameWriter:
         self._write, self._frame_bytes, self._max_frame_bytes = write, compression.frame_bytes, max_frame_bytes
         self._compress: Callable[[Any], bytes] = zstandard().ZstdCompressor(level=compression.level).compress
         self._ends: list[int] = []  # of the samples, in the plain tar
-        self._next = 0  # of them
-        self._held: list[bytes] = []  # of a frame that is not full yet
+        self._next = 0  # number of the first sample end that is not used yet
+        self._held: list[bytes] = []  # what belongs to a frame that is not full yet
         self._received = 0  # bytes of the plain tar
-        self._start, self._data = [0], [0]
+        self._stored, self._plain = [0], [0]  # where frames begin and end, in the file and in the plain tar
         self._crc32c = 0
 
     def end_samples(self, ends: Iterable[int]) -> None:
@@ -68,15 +68,15 @@ class FrameWriter:
     def finish(self, index: ShardIndex) -> ShardIndex:
         """Write the last frame and the seek table; return the index of the plain tar as that of this file."""
         last = self._frame(memoryview(b""), self._received) if self._held else b""
-        frames = Frames(np.array(self._start, "<u8"), np.array(self._data, "<u8"))
+        frames = Frames(np.array(self._stored, "<u8"), np.array(self._plain, "<u8"))
         table = seek_table(frames)
         self._put(last + table)
-        num_bytes = self._start[-1] + len(table)
+        num_bytes = self._stored[-1] + len(table)
         return replace(index, shard_bytes=num_bytes, shard_crc32c=self._crc32c, frames=frames)
 
     def _frame_end(self) -> int | None:
         """Return where the frame that was begun ends; None if it is not full yet."""
-        begin, ends = self._data[-1], self._ends
+        begin, ends = self._plain[-1], self._ends
         self._next = bisect_left(ends, begin + self._frame_bytes, self._next)
         longest = begin + self._max_frame_bytes
         end = min(ends[self._next], longest) if self._next < len(ends) else longest
@@ -85,8 +85,8 @@ class FrameWriter:
     def _frame(self, part: memoryview, end: int) -> bytes:
         frame = self._compress(b"".join([*self._held, part]) if self._held else part)
         self._held.clear()
-        self._start.append(self._start[-1] + len(frame))
-        self._data.append(end)
+        self._stored.append(self._stored[-1] + len(frame))
+        self._plain.append(end)
         return frame
 
     def _put(self, data: bytes) -> None:

@@ -45,7 +45,7 @@ class ImageStep:
 
     Attributes:
         resize: None keeps sizes.
-        codec: Of images; None keeps the format of those that are resized.
+        codec: How images are encoded; None keeps the format of those that are resized.
         codecs: Field -> its own codec, also of masks.
         fields: Which fields are what.
         labels: "follow", or "keep" to leave labels as they are.

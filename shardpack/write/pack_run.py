@@ -48,7 +48,7 @@ class PackPlan:
         listing: All samples, in the order of packing.
         cuts: (shards + 1) first sample of each shard, and the number of samples.
         shard_bytes: (shards) length of each tar, before it is compressed.
-        compression: Of the shards; None for plain tars.
+        compression: How shards are compressed; None for plain tars.
         anywhere: Whether machines that have the source at different paths may make shards of it together.
     """
 

@@ -61,5 +61,5 @@ def shard_compression(compress: Mapping[str, str] | None, frame_bytes: Any = Non
 
 
 def recorded_compression(compression: ShardCompression | None) -> dict[str, str]:
-    """Return what the manifest keeps of it among what is compressed."""
+    """Return the entry of the manifest's `compress` for whole shards."""
     return {} if compression is None else {SHARDS: f"zstd:{compression.level}"}

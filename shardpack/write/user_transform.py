@@ -33,7 +33,7 @@ class UserTransform:
         dumped: The function; see `runtime/functions.py`.
         described: What it is; see `callable_source.py`.
         decode: Which fields it gets decoded: some names, or all that can be.
-        seed: Of the run; each sample's own seed depends on it and on the key.
+        seed: Seed of the run; each sample's own seed depends on it and on the key.
     """
 
     dumped: bytes = field(repr=False)
