@@ -270,7 +270,6 @@ def test_wrong_options_of_a_folder(source, tmp_path, options, says):
         {"check_images": "decode"},
         {"layout": "files"},
         {"annotations": "x"},
-        {"on_error": "skip"},
     ],
     ids=str,
 )

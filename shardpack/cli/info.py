@@ -29,17 +29,21 @@ SHOWN = 8  # class names that are printed
 @click.command("info", epilog="Example: shardpack info out/ --shards")
 @dataset_argument
 @click.option("--shards", is_flag=True, help="List every shard too.")
+@click.option("--urls", is_flag=True, help="Print only the path or URL of every shard, for readers that take a list.")
 @access_options
 @generation_option
 @json_option
-def command(dataset: str, shards: bool, as_json: bool, **access: Any) -> None:
+def command(dataset: str, shards: bool, urls: bool, as_json: bool, **access: Any) -> None:
     """Show what the dataset DS contains: counts, sizes, fields, classes, and how it was packed.
 
     With --json: location, num_samples, num_shards, num_bytes, index_bytes, samples_per_field,
     unique_keys, classes, fingerprint, generation, packed_with, locations, without_checksums; with
-    --shards also shards.
+    --shards also shards. With --json and --urls: a list of texts.
     """
     ds = shardpack.open(dataset, **access)
+    if urls:
+        _print_urls(ds, as_json=as_json)
+        return
     manifest = ds.manifest
     index_bytes = int(ds.shards.columns.index_bytes.sum())
     index_bytes += sum(segment.num_bytes for segment in manifest.segments)
@@ -88,9 +92,22 @@ def command(dataset: str, shards: bool, as_json: bool, **access: Any) -> None:
         pairs.append(("packed with", ", ".join(f"{name}={value}" for name, value in options.items()) or "no options"))
     print_pairs(pairs)
     if shards:
-        width = max([len("shard"), *(len(info.name) for info in ds.shards)])
-        emit("")
-        emit(f"{'shard':<{width}}  {'samples':>10}  {'bytes':>14}  crc32c")
-        for info in ds.shards:
-            checksum = hexadecimal(info.crc32c) or "-" * 8
-            emit(f"{info.name:<{width}}  {info.num_samples:>10,}  {info.num_bytes:>14,}  {checksum}")
+        _print_shards(ds)
+
+
+def _print_urls(ds: shardpack.Dataset, *, as_json: bool) -> None:
+    urls = map(ds.shard_url, range(ds.manifest.num_shards))
+    if as_json:
+        print_json(list(urls))
+        return
+    for url in urls:
+        emit(url)
+
+
+def _print_shards(ds: shardpack.Dataset) -> None:
+    width = max([len("shard"), *(len(info.name) for info in ds.shards)])
+    emit("")
+    emit(f"{'shard':<{width}}  {'samples':>10}  {'bytes':>14}  crc32c")
+    for info in ds.shards:
+        checksum = hexadecimal(info.crc32c) or "-" * 8
+        emit(f"{info.name:<{width}}  {info.num_samples:>10,}  {info.num_bytes:>14,}  {checksum}")

@@ -189,9 +189,12 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     read them; --max-shard-bytes then holds for the tars before they are compressed.
 
     With --resize and --encode, images are stored as training needs them; masks and boxes follow. Those
-    that would only become larger keep their bytes. Shards are then called shard-000012-00.tar.
+    that would only become larger keep their bytes.
 
-    With --json: the attributes of shardpack.PackReport, overhead_bytes and ratio.
+    With these, with --compress json=zstd:9, and with whatever else changes payloads, SRC is cut into chunks,
+    and the shards are called shard-000012-00.tar: chunk 12, its first shard.
+
+    With --json: the attributes of shardpack.PackReport, overhead_bytes, ratio and samples_per_second.
     """
     of_source = ("layout", "annotations", "storage_options", "allow_locations")
     dataset = dataset_to_pack(source, out, **{name: options[name] for name in of_source})
@@ -202,7 +205,8 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.pack(source, out, progress=progress, **options)
     if as_json:
-        print_json({**dataclasses.asdict(report), "overhead_bytes": report.overhead_bytes, "ratio": report.ratio})
+        computed = ("overhead_bytes", "ratio", "samples_per_second")
+        print_json({**dataclasses.asdict(report), **{name: getattr(report, name) for name in computed}})
     elif not quiet:
         _show(report)
 
@@ -233,6 +237,32 @@ def _as_codecs(values: Sequence[str]) -> str | dict[str, str] | None:
     return found or None
 
 
+def _show_bytes(report: shardpack.PackReport) -> None:
+    """Say what became of the bytes of the source."""
+    if report.num_bytes:
+        note(
+            f"  payload {format_bytes(report.payload_bytes)}, overhead {format_bytes(report.overhead_bytes)} "
+            f"({100 * report.overhead_bytes / report.tar_bytes:.1f} %), "
+            f"largest shard {format_bytes(report.largest_shard_bytes)}; layout: {report.layout}"
+            + (f", {len(report.classes):,} class{'es' * (len(report.classes) > 1)}" if report.classes else "")
+        )
+    if report.payload_bytes != report.source_bytes or report.kept != report.num_samples:
+        failed = report.source_samples - report.kept - report.dropped
+        percent = 100 * report.payload_bytes / max(report.source_bytes, 1)
+        note(
+            f"  of {plural(report.source_samples, 'sample')} {report.kept:,} kept, {report.dropped:,} dropped"
+            + (f", {failed:,} failed" if failed else "")
+            + f"; payload {format_bytes(report.source_bytes)} -> {format_bytes(report.payload_bytes)} ({percent:.1f} %)"
+        )
+    if report.ratio != 1.0:
+        useless = "; this hardly pays: leave out --compress, or raise --frame-bytes" * (report.ratio > HARDLY_SMALLER)
+        note(f"  compressed to {100 * report.ratio:.1f} % of {format_bytes(report.tar_bytes)}{useless}")
+    if images := _images(report):
+        note(f"  images: {images}")
+    if encoded := {name[len(_ENCODED) :]: n for name, n in report.counts.items() if name.startswith(_ENCODED)}:
+        note(f"  values encoded: {counted(encoded)}")
+
+
 _SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})
 
 
@@ -245,24 +275,14 @@ def _show(report: shardpack.PackReport) -> None:
         return
     took = "" if report.dry_run else f" in {report.seconds:.1f} s"
     if took and not report.resumed_shards:
-        took += f" ({format_bytes(report.num_bytes / max(report.seconds, 1e-9))}/s)"
+        rate = report.num_bytes / max(report.seconds, 1e-9)
+        took += f" ({report.samples_per_second:,.0f} samples/s, {format_bytes(rate)}/s)"
     note(
         f"{'would pack' if report.dry_run else 'packed'} {plural(report.num_samples, 'sample')} "
         f"({counted(report.samples_per_field)}) into {plural(report.num_shards, 'shard')}, "
         f"{format_bytes(report.num_bytes)}{took}"
     )
-    if report.num_bytes:
-        note(
-            f"  payload {format_bytes(report.payload_bytes)}, overhead {format_bytes(report.overhead_bytes)} "
-            f"({100 * report.overhead_bytes / report.tar_bytes:.1f} %), "
-            f"largest shard {format_bytes(report.largest_shard_bytes)}; layout: {report.layout}"
-            + (f", {len(report.classes):,} class{'es' * (len(report.classes) > 1)}" if report.classes else "")
-        )
-    if report.ratio != 1.0:
-        useless = "; this hardly pays: leave out --compress, or raise --frame-bytes" * (report.ratio > HARDLY_SMALLER)
-        note(f"  compressed to {100 * report.ratio:.1f} % of {format_bytes(report.tar_bytes)}{useless}")
-    if images := _images(report):
-        note(f"  images: {images}")
+    _show_bytes(report)
     if report.resumed_shards:
         note(f"  already finished by an earlier run: {plural(report.resumed_shards, 'shard')}")
     for reason, count in report.left_out.items():
@@ -283,6 +303,7 @@ def _show_advice(report: shardpack.PackReport) -> None:
         )
 
 
+_ENCODED = "encoded."
 _IMAGES = {  # what was counted -> how it is said
     "image.encoded": "encoded",
     "image.restored": "JPEGs restored",

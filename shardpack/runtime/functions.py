@@ -14,17 +14,20 @@ from importlib.machinery import PathFinder
 from types import ModuleType
 from typing import Any
 
-from shardpack.errors import OptionError
+from shardpack.errors import MissingDependencyError, OptionError
 
 
 def dump_function(function: Callable[..., Any], *, called: str) -> bytes:
     """Return a function, or any object that can be called, for `load_function` in this or another process.
 
     Raises:
-        OptionError: It holds something that cannot leave this process, such as an open file.
+        OptionError: It holds something that cannot leave this process, such as a lock.
+        MissingDependencyError: cloudpickle is not installed.
     """
-    import cloudpickle
-
+    try:
+        import cloudpickle
+    except ImportError as error:
+        raise MissingDependencyError(f"{called} needs cloudpickle; run pip install cloudpickle") from error
     try:
         with _by_value(sys.modules.get(getattr(function, "__module__", None) or "")):
             dumped: bytes = cloudpickle.dumps(function)

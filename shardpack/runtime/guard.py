@@ -44,15 +44,23 @@ class Lost:
 class Guard:
     """A child interpreter that works on items, replaced when it is lost. A context manager; use it in one thread."""
 
-    def __init__(self, work: Callable[[Any, Any], Any], setting: Any, *, timeout_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        work: Callable[[Any, Any], Any],
+        setting: Any,
+        *,
+        prepare: Callable[[Any], object] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> None:
         """Work with `work(setting, item)`.
 
         Args:
             work: A module-level function.
             setting: Picklable; sent to each child once.
+            prepare: Called with the setting in each child before its first item, for as long as it takes: imports.
             timeout_seconds: What one item may take; None for any time.
         """
-        self._work, self._setting, self._timeout = work, setting, timeout_seconds
+        self._work, self._setting, self._prepare, self._timeout = work, setting, prepare, timeout_seconds
         self._place: mmap.mmap | None = None
         self._path = ""  # of the place, where it cannot be deleted while it is open
         self._child: Child | None = None
@@ -130,7 +138,7 @@ class Guard:
             target=_serve, args=(self._child, self._requests, self._answers), name="shardpack-guard", daemon=True
         )
         self._thread.start()
-        self._requests.put((_set_up, (self._work, self._setting, self._path)))
+        self._requests.put((_set_up, (self._work, self._setting, self._prepare, self._path)))
         ok, result = self._answers.get()
         if not ok:
             self.close()
@@ -170,11 +178,13 @@ class _Worker:
 _worker: list[_Worker] = []  # one, once the child is set up
 
 
-def _set_up(task: tuple[Callable[[Any, Any], Any], Any, str]) -> None:
-    work, setting, path = task
+def _set_up(task: tuple[Callable[[Any, Any], Any], Any, Callable[[Any], object] | None, str]) -> None:
+    work, setting, prepare, path = task
     with open(path, "r+b") as file:
         _worker[:] = [_Worker(work, setting, mmap.mmap(file.fileno(), _PLACE.size))]
     _end_with_parent()
+    if prepare is not None:
+        prepare(setting)
 
 
 def _end_with_parent() -> None:

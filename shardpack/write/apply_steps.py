@@ -6,8 +6,10 @@ it may hang, or end its process, and is then known by its sample (`runtime/guard
 
 from __future__ import annotations
 
+import queue
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NamedTuple, NoReturn
@@ -16,8 +18,11 @@ from shardpack.codecs.encode import encode_field
 from shardpack.errors import MissingDependencyError, OptionError, ShardpackError, SourceError
 from shardpack.runtime.child import WorkerTraceback
 from shardpack.runtime.guard import Guard, Lost
+from shardpack.runtime.threads import Threads
 from shardpack.write.transform import ENCODED, Counts, Pipeline, Sample
 from shardpack.write.user_transform import UserTransform
+
+_AT_ONCE = 8  # samples that a thread takes
 
 
 class Made(NamedTuple):
@@ -96,13 +101,25 @@ def _encoded(name: Any, value: Any, counts: Counts) -> bytes:
 
 
 class Applier:
-    """Transforms batches of samples, in this process or in a guarded one. A context manager; use it in one thread."""
+    """Transforms batches of samples, in this process or in guarded ones. A context manager; use it in one thread."""
 
-    def __init__(self, application: Application) -> None:
-        self.application = application
-        self._guard: Guard | None = None
+    def __init__(self, application: Application, *, parallel: int = 1) -> None:
+        """Transform with these steps.
+
+        Args:
+            application: The steps.
+            parallel: How many samples are transformed at once: in threads, or in guarded processes.
+        """
+        self.application, self.parallel = application, parallel
+        self._guards: queue.SimpleQueue[Guard] = queue.SimpleQueue()
         if application.is_guarded:
-            self._guard = Guard(apply_steps, application.pipeline, timeout_seconds=application.sample_timeout)
+            for _ in range(parallel):
+                guard = Guard(
+                    apply_steps, application.pipeline, prepare=_load, timeout_seconds=application.sample_timeout
+                )
+                self._guards.put(guard)
+        # The threads stay as long as the processes that they start, which the system would end with them.
+        self._threads = Threads(parallel, purpose="transform") if parallel > 1 else None
 
     def __enter__(self) -> Applier:
         return self
@@ -111,24 +128,50 @@ class Applier:
         self.close()
 
     def close(self) -> None:
-        """End the guarded process. Safe to call twice."""
-        if self._guard is not None:
-            self._guard.close()
+        """End the threads and the guarded processes. Safe to call twice."""
+        if self._threads is not None:
+            self._threads.close()
+        while not self._guards.empty():
+            self._guards.get().close()
 
     def outcomes(self, samples: Sequence[Sample]) -> Iterator[Outcome]:
         """Yield the outcome of each sample, in order. Raises as `apply_steps`."""
-        if self._guard is None:
+        if self._threads is None:
+            yield from self._outcomes(samples)
+            return
+        parts = [samples[i : i + _AT_ONCE] for i in range(0, len(samples), _AT_ONCE)]
+        for future in [self._threads.start(lambda part: list(self._outcomes(part)), part) for part in parts]:
+            yield from future.result()
+
+    def _outcomes(self, samples: Sequence[Sample]) -> Iterator[Outcome]:
+        if not self.application.is_guarded:
             for sample in samples:
                 yield apply_steps(self.application.pipeline, sample)
             return
-        while samples:
-            found = self._guard.run(samples)
-            if not isinstance(found, Lost):
-                yield from found
-                return
-            yield from self.outcomes(samples[: found.number])  # their results were lost with the process
-            yield Failure(f"transform {found.reason}")
-            samples = samples[found.number + 1 :]
+        guard = self._guards.get()
+        try:
+            yield from _guarded(guard, samples)
+        finally:
+            self._guards.put(guard)
+
+
+def _load(pipeline: Pipeline) -> None:
+    """Load the function of the user, with all that it imports; if that fails, its first call says so."""
+    for step in pipeline.steps:
+        if isinstance(step, UserTransform):
+            with suppress(Exception):
+                step.load()
+
+
+def _guarded(guard: Guard, samples: Sequence[Sample]) -> Iterator[Outcome]:
+    while samples:
+        found = guard.run(samples)
+        if not isinstance(found, Lost):
+            yield from found
+            return
+        yield from _guarded(guard, samples[: found.number])  # their results were lost with the process
+        yield Failure(f"transform {found.reason}")
+        samples = samples[found.number + 1 :]
 
 
 def raise_failure(failure: Failure, *, key: str | None, path: str | None = None) -> NoReturn:

@@ -184,9 +184,11 @@ class _Run:
         for made in resumed:
             self._count_chunk(made)
         missing = [chunk for chunk in range(plan.num_chunks) if chunk not in self._chunks]
+        # Where there are fewer chunks than jobs, each takes several; on a cluster, a task has no more than its share.
+        parallel = -(-engine.jobs // max(1, len(missing))) if remote is None else 1
         results = engine.map(
             pack_chunk if remote is None else MakeThere(pack_chunk, transaction.destination()),
-            (ChunkTask(scratch, chunk, plan.part(chunk), plan.recipe) for chunk in missing),
+            (ChunkTask(scratch, chunk, plan.part(chunk), plan.recipe, parallel) for chunk in missing),
             backpressure=deliveries if remote is None else None,
             advance=lambda task, num_bytes: self._count_part(missing[task], num_bytes),
         )

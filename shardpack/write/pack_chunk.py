@@ -42,6 +42,7 @@ class ChunkTask:
     chunk: int
     listing: Listing
     recipe: ChunkRecipe
+    parallel: int = 1  # samples that are transformed at once
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,7 +167,8 @@ class _Packing:
     def batch(self, first: int, stop: int) -> None:
         """Read, transform and write the samples `first <= i < stop`."""
         samples = read_samples(self._task.listing, first, stop)
-        for sample, outcome in enumerate(applier_of(self._recipe.application).outcomes(samples), first):
+        applier = applier_of(self._recipe.application, parallel=self._task.parallel)
+        for sample, outcome in enumerate(applier.outcomes(samples), first):
             prepared = self._prepare(outcome) if isinstance(outcome, Made) else outcome
             if isinstance(prepared, Failure):
                 self._fail(sample, prepared)
@@ -255,11 +257,11 @@ def batches(listing: Listing) -> Iterator[tuple[int, int]]:
         first = stop
 
 
-def applier_of(application: Application) -> Applier:
+def applier_of(application: Application, *, parallel: int = 1) -> Applier:
     """Return what transforms samples in this process; the last one is kept, for the next chunk."""
-    if not _applier or _applier[0].application != application:
+    if not _applier or (_applier[0].application, _applier[0].parallel) != (application, parallel):
         close_applier()
-        _applier.append(Applier(application))
+        _applier.append(Applier(application, parallel=parallel))
     return _applier[0]
 
 

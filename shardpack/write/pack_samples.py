@@ -1,17 +1,33 @@
-"""Pack an iterable, whose samples are not known in advance: one sample at a time, with a `ShardWriter`."""
+"""Pack an iterable, whose samples are not known in advance, with a `ShardWriter`.
+
+    iterable -> ShardWriter                                           without steps
+    iterable -> batches -> steps, in workers -> in order -> ShardWriter
+
+Only this process can iterate, and it writes, in the order of the iterable. What workers do is to transform and encode.
+"""
 
 from __future__ import annotations
 
+import os
 import time
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from contextlib import ExitStack, closing
+from typing import Any, NamedTuple
+
+import numpy as np
 
 from shardpack.errors import OptionError
+from shardpack.runtime.processes import start_workers
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
+from shardpack.write.apply_steps import Application, Made, Outcome, raise_failure
+from shardpack.write.pack_chunk import BATCH_BYTES, BATCH_SAMPLES, applier_of, close_applier
 from shardpack.write.request import PackReport, PackRequest
 from shardpack.write.shard_writer import ShardWriter
 
 PROGRESS_SAMPLES = 256  # between two calls of `progress`
+
+_Pair = tuple[str, Mapping[str, Any]]
 
 
 def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) -> PackReport:
@@ -19,16 +35,12 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
 
     Raises:
         OptionError: An option needs a list of all samples in advance, or an item is not a sample.
+        SourceError: A sample fails, and `on_error` is "raise".
     """
     began = time.perf_counter()
-    if request.jobs not in (None, 1):
-        raise OptionError(
-            "jobs is not for an iterable, which only this process can iterate; leave it out, or pack a folder"
-        )
     kind = "an iterable, which cannot be listed in advance"
-    request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, on_error="raise")
-    request.refuse_but_for(kind, layout="auto", annotations=None, threads_per_job=None, part=None, engine=None)
-    request.refuse_but_for(kind, resize=None, encode=None)
+    request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, engine=None)
+    request.refuse_but_for(kind, layout="auto", annotations=None, part=None)
     if stores := getattr(samples, "stores", ()):  # of a stream
         refuse_same_store(stores, as_writable(out, request.storage_options))
     writer = ShardWriter(
@@ -45,10 +57,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
         frame_bytes=request.frame_bytes,
     )
     with writer:
-        for number, (key, fields) in enumerate(_pairs(samples), start=1):
-            writer.write(key, fields)
-            if not number % PROGRESS_SAMPLES:
-                request.progress("pack", writer.payload_bytes, 0)
+        totals = (_write_batches if _needs_batches(request) else _write_each)(_pairs(samples), writer, request)
         request.progress("pack", writer.payload_bytes, 0)
     manifest = writer.manifest
     assert manifest is not None
@@ -63,10 +72,104 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
         samples_per_field=manifest.samples_per_field,
         classes=request.classes,
         seconds=time.perf_counter() - began,
+        rejected=tuple(writer.rejected),
+        **totals,
     )
 
 
-def _pairs(samples: Iterable[Any]) -> Iterator[tuple[str, Mapping[str, Any]]]:
+def _needs_batches(request: PackRequest) -> bool:
+    steps = request.steps
+    return (
+        steps.transform is not None
+        or steps.images is not None
+        or steps.select is not None
+        or steps.sample_timeout is not None
+        or request.jobs not in (None, 1)
+        or request.threads_per_job is not None
+        or request.on_error == "skip"
+    )
+
+
+def _write_each(samples: Iterator[_Pair], writer: ShardWriter, request: PackRequest) -> dict[str, Any]:
+    """Write samples as they come; return totals for the report."""
+    number = 0
+    for number, (key, fields) in enumerate(samples, start=1):
+        writer.write(key, fields)
+        if not number % PROGRESS_SAMPLES:
+            request.progress("pack", writer.payload_bytes, 0)
+    return {"source_samples": number, "source_bytes": writer.payload_bytes, "kept": number}
+
+
+def _write_batches(samples: Iterator[_Pair], writer: ShardWriter, request: PackRequest) -> dict[str, Any]:
+    """Write what workers, or the guarded process of this one, make of samples; return totals for the report."""
+    steps, on_error = request.steps, request.on_error if request.on_error == "skip" else None
+    application = steps.application(rename_keys=request.rename_keys)
+    writer.recorded |= {**steps.recorded(), "on_error": on_error, "versions": steps.recorded_versions()}
+    is_work = steps.transform is not None or steps.images is not None
+    jobs = request.jobs or (os.cpu_count() or 1 if is_work else 1)
+    waiting: deque[list[_Pair]] = deque()  # batches that workers have
+    totals = Counter[str]()
+
+    def tasks() -> Iterator[_Batch]:
+        for batch in _batches(samples):
+            waiting.append(batch)
+            yield _Batch(application, batch)
+
+    with ExitStack() as stack:
+        stack.callback(close_applier)  # of this process, if the engine is this process
+        engine = stack.enter_context(start_workers(jobs, threads_per_job=request.threads_per_job))
+        results = stack.enter_context(closing(engine.map(_transform, tasks(), in_order=True)))
+        for _, outcomes in results:
+            for (key, fields), outcome in zip(waiting.popleft(), outcomes, strict=True):
+                totals["source_samples"] += 1
+                totals["source_bytes"] += sum(map(_size, fields.values()))
+                failure = writer.add_outcome(outcome) if isinstance(outcome, Made) else outcome
+                if failure is not None:
+                    if request.on_error == "raise":
+                        raise_failure(failure, key=key)
+                    writer.rejected.append((key, failure.reason))
+                totals["dropped"] += isinstance(outcome, Made) and not outcome.samples
+            request.progress("pack", writer.payload_bytes, 0)
+    totals["kept"] = totals["source_samples"] - totals["dropped"] - len(writer.rejected)
+    return {**totals, "counts": dict(sorted(writer.counts.items()))}
+
+
+class _Batch(NamedTuple):
+    application: Application
+    samples: list[_Pair]
+
+
+def _transform(batch: _Batch) -> list[Outcome]:
+    """Return what becomes of each sample: the task of a worker."""
+    return list(applier_of(batch.application).outcomes(batch.samples))
+
+
+def _batches(samples: Iterator[_Pair]) -> Iterator[list[_Pair]]:
+    """Yield lists of samples, each bounded by number and size; their values are no longer the iterable's."""
+    batch: list[_Pair] = []
+    num_bytes = 0
+    for key, fields in samples:
+        batch.append((key, {name: _own(value) for name, value in fields.items()}))
+        num_bytes += sum(map(_size, fields.values()))
+        if len(batch) == BATCH_SAMPLES or num_bytes >= BATCH_BYTES:
+            yield batch
+            batch, num_bytes = [], 0
+    if batch:
+        yield batch
+
+
+def _own(value: Any) -> Any:
+    """Return a value that the iterable cannot change: it may fill the same memory for the next sample."""
+    if isinstance(value, (bytearray, memoryview)):
+        return bytes(value)
+    return value.copy() if isinstance(value, np.ndarray) else value
+
+
+def _size(value: Any) -> int:
+    return len(value) if isinstance(value, (bytes, bytearray)) else int(getattr(value, "nbytes", 0))
+
+
+def _pairs(samples: Iterable[Any]) -> Iterator[_Pair]:
     """Yield (key, fields) of each item."""
     for number, sample in enumerate(samples):
         if isinstance(sample, tuple) and len(sample) == 2:

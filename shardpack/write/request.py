@@ -186,7 +186,7 @@ class PackReport:
         seconds: Wall time.
         dry_run: Whether nothing was written.
         source_samples, source_bytes: How many samples the source has, and the length of their payloads there.
-        dropped: How many of them the transform dropped.
+        kept, dropped: How many of them became something, and how many the transform dropped. The others failed.
         counts: What the steps counted, such as "encoded.json" -> values that the transform returned in a field.
     """
 
@@ -209,6 +209,7 @@ class PackReport:
     missing_shards: int = 0
     source_samples: int = 0
     source_bytes: int = 0
+    kept: int = 0
     dropped: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
 
@@ -216,6 +217,11 @@ class PackReport:
     def overhead_bytes(self) -> int:
         """Headers, padding and end blocks, before compression."""
         return (self.tar_bytes or self.num_bytes) - self.payload_bytes
+
+    @property
+    def samples_per_second(self) -> float:
+        """Samples of the source per second of wall time; 0.0 if an earlier run had finished some."""
+        return 0.0 if self.resumed_shards or not self.seconds else self.source_samples / self.seconds
 
     @property
     def ratio(self) -> float:

@@ -13,7 +13,7 @@ from shardpack.codecs.encode import versions_for
 from shardpack.commit.lease import how_to_continue
 from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
-from shardpack.errors import InvalidKeyError, OptionError, StorageError
+from shardpack.errors import FormatError, InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.layout import shard_name
 from shardpack.format.manifest import Manifest
@@ -22,6 +22,7 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable
+from shardpack.write.apply_steps import Failure, Made, failure_of
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.request import as_classes
@@ -45,6 +46,9 @@ class ShardWriter:
     Attributes:
         largest_shard_bytes: Length of the longest finished tar.
         manifest: The manifest of the dataset after `close`; None before.
+        counts: What the steps have counted: "encoded.json" is the number of values in a field that is compressed.
+        recorded: What the manifest keeps besides the writer's own options.
+        rejected: (name, reason) of each sample that was left out, for `rejected.jsonl`.
 
     Example:
         >>> import shardpack, tempfile
@@ -99,7 +103,9 @@ class ShardWriter:
         if self._compress.by_field:
             steps.append(self._compress)
         self._transform = Pipeline(tuple(steps)) if steps else None
-        self._counts: Counts = Counts()
+        self.counts: Counts = Counts()
+        self.recorded: dict[str, Any] = {}
+        self.rejected: list[tuple[str, str]] = []
         self._classes = as_classes(classes)
         self._target = target_of(as_writable(out, storage_options), work_dir=work_dir)
         self._compression = shard_compression(compress, frame_bytes)
@@ -197,8 +203,24 @@ class ShardWriter:
         if self._transform is None:
             self._series.add(self._series.prepare(key, fields))
         else:
-            for new_key, new_fields in self._transform(key, fields, self._counts):
+            for new_key, new_fields in self._transform(key, fields, self.counts):
                 self._series.add(self._series.prepare(new_key, new_fields))
+
+    def add_outcome(self, made: Made) -> Failure | None:
+        """Add what the steps have made of one sample elsewhere; return why that cannot be written, or None.
+
+        Raises:
+            DuplicateKeyError: The shard already has a key of it.
+            StorageError: The disk or the bucket refused.
+        """
+        try:
+            prepared = [self._series.prepare(key, fields) for key, fields in made.samples]
+        except (FormatError, SourceError) as error:
+            return failure_of(error)
+        for sample in prepared:
+            self._series.add(sample)
+        self.counts.update(made.counts)
+        return None
 
     def _start_shard(self) -> ShardInProgress:
         name = shard_name(self._num_shards, compressed=self._compression is not None)
@@ -272,7 +294,8 @@ class ShardWriter:
             rename_keys=self._rename_keys or None,
             compress={**(self._compress.recorded() or {}), **recorded_compression(self._compression)} or None,
             frame_bytes=None if self._compression is None else self._compression.frame_bytes,
-            versions=self._versions() or None,
+            versions={**self.recorded.pop("versions", {}), **self._versions()} or None,
+            **self.recorded,
         )
         with self._writing():
             self._finisher.close()
@@ -280,14 +303,14 @@ class ShardWriter:
                 pass
             self._deliveries.stop()
             self.manifest, files = encode_dataset(
-                self._shards, self._seen.hashes(), classes=self._classes, packed_with=recorded
+                self._shards, self._seen.hashes(), classes=self._classes, packed_with=recorded, rejected=self.rejected
             )
             self._transaction.publish(files)
         self._closed = True
 
     def _versions(self) -> dict[str, str]:
         """Return the versions of the libraries that decided the bytes of fields and shards."""
-        compressed = {name.removeprefix(ENCODED) for name in self._counts if name.startswith(ENCODED)}
+        compressed = {name.removeprefix(ENCODED) for name in self.counts if name.startswith(ENCODED)}
         encoded = compressed | self._series.encoded
         of_shards = {} if self._compression is None else self._compression.versions()
         return versions_for(encoded) | self._compress.versions() | of_shards

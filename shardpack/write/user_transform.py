@@ -78,7 +78,7 @@ class UserTransform:
         decoded = {name: decode_field(name, fields[name]) for name in fields if self._decodes(name)}
         given = {**fields, **decoded, KEY: key, SEED: self.seed_of(key)}
         try:
-            made = _loaded(self.dumped)(given)
+            made = self.load()(given)
             return [
                 (new_key, {name: _unchanged(name, value, fields, decoded) for name, value in new_fields.items()})
                 for new_key, new_fields in _samples(key, made)
@@ -87,6 +87,10 @@ class UserTransform:
             raise
         except (Exception, SystemExit) as error:
             raise SourceError(f"transform raised {type(error).__name__}: {error}") from error
+
+    def load(self) -> Callable[[dict[str, Any]], Any]:
+        """Return the function."""
+        return _loaded(self.dumped)
 
     def _decodes(self, name: str) -> bool:
         return name in self.decode if isinstance(self.decode, tuple) else self.decode and can_decode(name)

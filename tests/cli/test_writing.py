@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import shutil
 
 import pytest
@@ -333,3 +334,28 @@ def test_verify_with_a_damaged_manifest(run, dataset):
     done = run("verify", dataset)
     assert (done.code, done.out) == (1, "")
     assert done.err.startswith("shardpack: .shardpack/manifest.json is not JSON")
+
+
+def test_pack_says_what_became_of_samples_and_bytes(run, images, tmp_path):
+    judge_module("zstandard")
+    done = run("pack", images, tmp_path / "out", "--compress", "json=zstd:9", "--jobs", "1")
+    assert done.code == 0, done.err
+    assert re.search(r"in [0-9.]+ s \([0-9,]+ samples/s, ", done.err)
+    assert re.search(r"  of 12 samples 12 kept, 0 dropped; payload .* -> .* \([0-9.]+ %\)", done.err)
+    assert run("info", tmp_path / "out", "--urls").out.endswith("shard-000000-00.tar\n")
+    report = run("pack", images, tmp_path / "again", "--compress", "json=zstd:9", "--json").json
+    assert (report["source_samples"], report["kept"], report["dropped"]) == (12, 12, 0)
+    assert report["samples_per_second"] > 0
+    assert run("info", tmp_path / "again", "--urls", "--json").json == [str(tmp_path / "again/shard-000000-00.tar")]
+    assert report["source_bytes"] != report["payload_bytes"]
+
+
+def test_pack_selects_and_renames_fields(run, images, tmp_path):
+    options = ("--fields", "jpg, json", "--rename-field", "json=label.json", "--rename-field", "jpg=image.jpg")
+    assert run("pack", images, tmp_path / "out", *options).code == 0
+    assert run("info", tmp_path / "out", "--json").json["samples_per_field"] == {"image.jpg": 12, "label.json": 12}
+    assert run("info", tmp_path / "out", "--urls").out.endswith("shard-000000.tar\n")
+    assert run("pack", tmp_path / "out", tmp_path / "again", "--fields", "label.json").code == 0
+    assert run("info", tmp_path / "again", "--json").json["samples_per_field"] == {"label.json": 12}
+    done = run("pack", images, tmp_path / "other", "--fields", "jpg,nothing")
+    assert (done.code, "no sample has a field 'nothing'; the fields are" in done.err) == (2, True)

@@ -35,7 +35,7 @@ def work(setting, item):
 
 @pytest.fixture(scope="module")
 def guard():
-    with Guard(work, "set", timeout_seconds=1.0) as guard:
+    with Guard(work, "set", timeout_seconds=3.0) as guard:
         yield guard
 
 
@@ -47,7 +47,7 @@ def test_every_item_has_its_result(guard):
 @pytest.mark.parametrize(
     ("item", "reason"),
     [
-        ("hang", "took longer than 1 s"),
+        ("hang", "took longer than 3 s"),
         ("leave", "ended its process, which ended with exit code 3"),
         pytest.param(
             "die",
@@ -70,8 +70,25 @@ def test_an_error_is_raised_and_the_child_goes_on(guard):
     (before,) = guard.run(["pid"])
     with pytest.raises(SourceError, match=r"bad \(key='k'\)"):
         guard.run([1, "raise"])
-    time.sleep(1.1)  # the item of that error is over
+    time.sleep(3.1)  # the item of that error is over
     assert guard.run(["pid", 1]) == [before, ("set", 1)]
+
+
+def slow_start(setting):
+    time.sleep(3.2)
+    STARTED.append(setting)
+
+
+STARTED = []
+
+
+def started(_setting, _item):
+    return STARTED
+
+
+def test_what_a_child_prepares_takes_its_time_and_counts_for_no_item():
+    with Guard(started, "set", prepare=slow_start, timeout_seconds=3.0) as guard:
+        assert guard.run([1]) == [["set"]]
 
 
 def test_without_a_limit_nothing_is_lost_for_time():

@@ -88,13 +88,12 @@ def test_a_bad_sample_costs_only_itself(timeout):
 
 
 def test_a_sample_that_hangs_or_ends_the_process_costs_only_itself():
-    with Applier(Application(UPPER, 1.0)) as applier:
-        assert reasons(applier.outcomes(samples("a", "end", "b", "hang", "hang", "c"))) == [
+    with Applier(Application(UPPER, 3.0)) as applier:
+        assert reasons(applier.outcomes(samples("a", "end", "end", "b", "hang", "c"))) == [
             b"A",
-            "transform ended its process, which ended with exit code 5",
+            *["transform ended its process, which ended with exit code 5"] * 2,
             b"B",
-            "transform took longer than 1 s",
-            "transform took longer than 1 s",
+            "transform took longer than 3 s",
             b"C",
         ]
 
@@ -112,3 +111,22 @@ def test_the_error_names_the_sample_and_shows_the_traceback():
     ) as caught:
         raise_failure(Failure("it failed", "Traceback ..."), key="a", path="a.jpg")
     assert "Traceback ..." in str(caught.value.__cause__)
+
+
+@pytest.mark.parametrize("timeout", [None, 30.0])
+def test_many_at_once_give_the_same_in_order(timeout):
+    texts = [f"{i}" if i % 10 else "bad" for i in range(100)]
+    with Applier(Application(UPPER, timeout), parallel=3) as applier:
+        found = reasons(applier.outcomes(samples(*texts)))
+        assert reasons(applier.outcomes(samples(*texts))) == found
+    with Applier(Application(UPPER)) as applier:
+        assert found == reasons(applier.outcomes(samples(*texts)))
+
+
+def test_a_process_that_ends_among_many_costs_one_sample():
+    texts = ["end" if i == 20 else f"{i}" for i in range(40)]
+    with Applier(Application(UPPER, 30.0), parallel=2) as applier:
+        found = reasons(applier.outcomes(samples(*texts)))
+        assert found == [f"{i}".encode() if i != 20 else found[20] for i in range(40)]
+        assert "exit code 5" in found[20]
+        assert reasons(applier.outcomes(samples("a"))) == [b"A"]

@@ -304,7 +304,20 @@ def _grey(fields):
     return {**fields, "jpg": decoded(fields["jpg"]).convert("L")}
 
 
-@pytest.mark.parametrize("options", [{"resize": "short=3"}, {"encode": "png"}])
-def test_iterables_are_refused_until_they_can_be(tmp_path, options):
-    with pytest.raises(OptionError, match="is not for an iterable"):
-        shardpack.pack([("a", {"jpg": PHOTO})], tmp_path / "out", **options)
+def test_iterables_and_folders_become_the_same_images(tmp_path):
+    folder = photos(tmp_path / "photos")
+    shardpack.pack(folder, tmp_path / "out", fields=["jpg"], **OPTIONS)
+    ds = shardpack.open(tmp_path / "out")
+    plain = shardpack.pack(folder, tmp_path / "plain", fields=["jpg"], layout=OPTIONS.get("layout", "auto"))
+    assert plain.num_samples == len(ds)
+    options = {name: value for name, value in OPTIONS.items() if name != "layout"}
+    for jobs in (1, 2):
+        out = tmp_path / f"again{jobs}"
+        report = shardpack.pack(shardpack.open(tmp_path / "plain").stream(), out, jobs=jobs, **options)
+        assert [dict(sample) for sample in shardpack.open(out)] == [dict(sample) for sample in ds]
+        assert report.counts["image.encoded"] == len(ds)
+        kept = shardpack.open(out).manifest.packed_with["options"]
+        of_folder = ds.manifest.packed_with["options"]
+        assert {name: kept[name] for name in ("resize", "encode", "versions")} == {
+            name: of_folder[name] for name in ("resize", "encode", "versions")
+        }

@@ -11,6 +11,7 @@ import os
 import shutil
 import subprocess
 import sys
+from importlib.util import find_spec
 
 import pytest
 
@@ -24,6 +25,7 @@ pytestmark = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 SAMPLES = {f"a/{i:02d}": {"jpg": bytes([i]) * (100 + 300 * i), "json": b'{"label": %d}' % i} for i in range(5)}
 PACK = {"action": "pack", "options": {"max_shard_samples": 2, "layout": "files"}}
 WRITE = {"action": "write", "options": {"max_shard_samples": 2}}
+CHUNKED = {"action": "pack", "options": {**PACK["options"], "compress": {"json": "zstd:3"}}}
 SHUFFLED = {"action": "pack", "options": {"max_shard_samples": 2, "layout": "files", "shuffle_seed": 3}}
 
 
@@ -69,6 +71,7 @@ def is_complete(out):
 
 
 SOME, ALL = pytest.mark.subset, pytest.mark.slow
+NEEDS_ZSTD = pytest.mark.skipif(not find_spec("zstandard"), reason="zstandard is not installed")
 
 
 @pytest.fixture(params=[pytest.param(3, marks=SOME), pytest.param(1, marks=ALL)], ids=["some", "all"])
@@ -106,6 +109,8 @@ def reference(tmp_path, zygote, what, source, name="whole"):
         pytest.param(WRITE, 3, marks=SOME, id="writer-some"),
         pytest.param(WRITE, 1, marks=ALL, id="writer-all"),
         pytest.param(SHUFFLED, 5, marks=ALL, id="shuffled"),
+        pytest.param(CHUNKED, 3, marks=[SOME, NEEDS_ZSTD], id="chunked-some"),
+        pytest.param(CHUNKED, 1, marks=[ALL, NEEDS_ZSTD], id="chunked-all"),
     ],
 )
 def test_the_same_command_ends_the_same(tmp_path, source, zygote, what, every):
