@@ -89,7 +89,11 @@ def command(dataset: str, shards: bool, urls: bool, as_json: bool, **access: Any
         pairs.append(("keys", "some name two samples; look those up by position"))
     options = manifest.packed_with.get("options")
     if isinstance(options, dict):
-        pairs.append(("packed with", ", ".join(f"{name}={value}" for name, value in options.items()) or "no options"))
+        libraries = options.get("versions")
+        shown = [f"{name}={_shown(value)}" for name, value in options.items() if value is not libraries]
+        pairs.append(("packed with", ", ".join(shown) or "no options"))
+        if isinstance(libraries, dict):
+            pairs.append(("libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())))
     print_pairs(pairs)
     if shards:
         _print_shards(ds)
@@ -111,3 +115,10 @@ def _print_shards(ds: shardpack.Dataset) -> None:
     for info in ds.shards:
         checksum = hexadecimal(info.crc32c) or "-" * 8
         emit(f"{info.name:<{width}}  {info.num_samples:>10,}  {info.num_bytes:>14,}  {checksum}")
+
+
+def _shown(option: object) -> str:
+    """Return an option of packing, as people would give it."""
+    if isinstance(option, dict):
+        return " ".join(f"{name}={value}".removeprefix("*=") for name, value in option.items())
+    return str(option)

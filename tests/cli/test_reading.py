@@ -19,6 +19,14 @@ def lines(done):
     return [json.loads(line) for line in done.out.splitlines()]
 
 
+def test_info_of_encoded_images(run, images, tmp_path):
+    assert run("pack", images, tmp_path / "out", "--encode", "png", "--resize", "long=8", "--jobs", 1).code == 0
+    lines = dict(line.split("  ", 1) for line in run("info", tmp_path / "out").out.splitlines())
+    assert "resize=long=8, encode=png" in lines["packed with"]
+    assert "versions" not in lines["packed with"]
+    assert "pillow " in lines["libraries"]
+
+
 def test_info(run, packed):
     done = run("info", packed)
     assert (done.code, done.err) == (0, "")
