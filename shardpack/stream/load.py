@@ -190,9 +190,12 @@ def _cut_large(cache: ShardCache, positions: list[int], *, views: bool) -> Itera
     shard, view = None, None
     for position in positions:
         if shard is None or not shard.first <= position < shard.first + len(shard):
-            shard = cache.map(cache.at(position))
+            shard = cache.at(position)
+            shard = cache.map(shard) if shard.dense else shard
             view = map_view(shard.mapped) if views and shard.mapped is not None else None
-        if shard.mapped is None or shard.extent(position)[1] > _MAX_CUT_BYTES:  # else its pages would count as memory
+        if (
+            shard.mapped is None or not shard.dense or shard.extent(position)[1] > _MAX_CUT_BYTES
+        ):  # else its pages would count as memory
             yield shard.read(position, verify=False)
         else:
             yield shard.cut(position, view)

@@ -90,7 +90,7 @@ def test_wrong_usage_is_one_line_and_exit_2(run, arguments, text):
     assert re.search(r'; try "shardpack( \w+)? --help"\n$', done.err)
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("pack", "index")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("pack", "index", "advise")])
 def test_a_missing_dataset_is_one_line_and_exit_1(run, name, tmp_path):
     arguments = {"cat": ["key"], "extract": [tmp_path / "out"], "copy": [tmp_path / "out"]}.get(name, [])
     for path, text in [
