@@ -9,7 +9,7 @@ A hash only narrows the search: the caller compares the key itself.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any
 
@@ -168,10 +168,6 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
             )
 
 
-def _no_position(_: int) -> int:
-    return -1
-
-
 class KeyIndex:
     """All segments of a dataset's key index as one: a look-up probes each. Thread-safe.
 
@@ -181,11 +177,12 @@ class KeyIndex:
     def __init__(self, segments: Sequence[KeySegmentReader]) -> None:
         self._segments = tuple(segments)
         self._starts = list(accumulate((s.segment.num_keys for s in segments), initial=0))
-        # With several segments, -1 of one could hide a key of another: `find` has to look.
-        # Returns the stored position of the only key with a hash, or -1: then call `find`. Saves a call.
-        self.find_fast: Callable[[int], int] = _no_position
-        if len(self._segments) == 1:
-            self.find_fast = self._segments[0].find_fast
+        # With several segments, what one says of a hash does not tell whether its key is the only one.
+        self._only = self._segments[0] if len(self._segments) == 1 else None
+
+    def find_fast(self, hashed: int) -> int:
+        """Return the stored position of the only key with this hash, or -1: then call `find`."""
+        return -1 if self._only is None else self._only.find_fast(hashed)
 
     def find(self, hashed: int) -> list[int]:
         """Return all stored positions whose key has this hash, ascending; usually none or one."""

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from fnmatch import translate
 from typing import Any
 
 import numpy as np
@@ -16,7 +18,6 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.naming import split_name
 from shardpack.format.shard_index import MAX_FIELDS, ShardIndex
 from shardpack.format.tar_parser import Member
-from shardpack.index.patterns import MemberPattern
 
 DEFAULT_IGNORE = ("._*",)  # AppleDouble: what macOS writes beside each file
 MAX_MEMBERS = 1 << 26  # 32 GiB of headers; without a limit, an endless tar from a server would fill the memory
@@ -52,6 +53,22 @@ def check_ignore(ignore: Any) -> tuple[str, ...]:
     if wrong := [pattern for pattern in ignore if not isinstance(pattern, str) or not pattern]:
         raise OptionError(f"ignore holds {wrong[0]!r}, expected patterns such as '._*'")
     return tuple(ignore)
+
+
+class MemberPattern:
+    """A pattern for names in a tar (SPEC 2.4): for last components if it has no slash, else for whole names."""
+
+    def __init__(self, pattern: str) -> None:
+        self._parts = [re.compile(translate(part)) for part in pattern.split("/")]
+
+    def matches(self, name: str) -> bool:
+        """Return whether the name of a member matches the pattern."""
+        if len(self._parts) == 1:
+            return self._parts[0].match(name.rpartition("/")[2]) is not None
+        components = name.split("/")
+        return len(components) == len(self._parts) and all(
+            part.match(component) for part, component in zip(self._parts, components, strict=True)
+        )
 
 
 class Grouping:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from fnmatch import fnmatchcase, translate
+from fnmatch import fnmatchcase
 from itertools import islice, pairwise
 
 from shardpack.errors import OptionError
@@ -50,22 +50,6 @@ class Glob:
             if not _matches(self._folders[depth], name):
                 return False
         return True
-
-
-class MemberPattern:
-    """A pattern for names in a tar (SPEC 2.4): for last components if it has no slash, else for whole names."""
-
-    def __init__(self, pattern: str) -> None:
-        self._parts = [re.compile(translate(part)) for part in pattern.split("/")]
-
-    def matches(self, name: str) -> bool:
-        """Return whether the name of a member matches the pattern."""
-        if len(self._parts) == 1:
-            return self._parts[0].match(name.rpartition("/")[2]) is not None
-        components = name.split("/")
-        return len(components) == len(self._parts) and all(
-            part.match(component) for part, component in zip(self._parts, components, strict=True)
-        )
 
 
 def has_wildcards(text: str) -> bool:

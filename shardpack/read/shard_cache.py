@@ -24,7 +24,7 @@ from shardpack.read.sample import Sample
 from shardpack.read.shard_checks import check_length, check_shards, checked_index, fetch_index
 from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
-from shardpack.runtime.fork import watch_forks
+from shardpack.runtime.process import watch_forks
 from shardpack.storage.file_map import drop_resident
 from shardpack.storage.locations import DatasetStores
 from shardpack.storage.process_limits import max_index_maps, max_maps
@@ -293,11 +293,6 @@ class ShardCache:
         sample = shard.read(position, verify=self.verify)
         self.count_reads(shard)
         return sample
-
-    def read_mapped(self, position: int) -> Sample:
-        """Return one sample as `read` does, after mapping its shard if the store has maps."""
-        shard = self.map(self.at(position))
-        return shard.cut(position) if shard.mapped is not None and shard.dense else self.read(position)
 
     def read_views(self, position: int) -> Sample:
         """Return one sample whose payloads are views of the map of its shard, or bytes where it cannot be mapped."""

@@ -11,6 +11,7 @@ import mmap
 import os
 import sys
 from contextlib import suppress
+from io import BytesIO
 
 _STEP_BYTES = 1 << 20  # sizes are rounded up, so that blocks of similar length can share memory
 _HUGE_BYTES = 2 << 20  # of a huge page; sizes from here on are multiples of it, which the system aligns
@@ -108,3 +109,20 @@ def new_memory(size: int, length: int) -> mmap.mmap:
         with suppress(OSError):
             memory.madvise(_POPULATE_WRITE, 0, length)
     return memory
+
+
+class ExactBuffer:
+    """`length` bytes, filled through `view` by any number of threads; not after `finish`.
+
+    `BytesIO` works on a bytes object that only it holds, and returns that very object: the only way in Python to
+    fill `bytes` in place. The system provides fresh memory already zeroed.
+    """
+
+    def __init__(self, length: int) -> None:
+        self._file = BytesIO(bytes(length))
+        self.view = self._file.getbuffer()
+
+    def finish(self) -> bytes:
+        """Return the bytes and release `view`."""
+        self.view.release()
+        return self._file.getvalue()

@@ -16,7 +16,7 @@ from typing import Any
 
 from shardpack.errors import ShardNotFoundError, StorageError
 from shardpack.storage.base_store import raise_truncated
-from shardpack.storage.exact_buffer import ExactBuffer
+from shardpack.storage.buffer_pool import ExactBuffer
 from shardpack.storage.file_map import NO_ROOM, map_file, map_with_mmap
 from shardpack.storage.protocols import Version
 

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable
 
-from shardpack.runtime.fork import watch_forks
+from shardpack.runtime.process import watch_forks
 
 Flock = Callable[[int, bool], None]  # (descriptor, shared); BlockingIOError: another has it; OSError: no locks
 

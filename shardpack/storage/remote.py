@@ -14,10 +14,9 @@ from typing import Any, NamedTuple
 
 from shardpack.errors import OutputExistsError
 from shardpack.storage.base_store import BaseStore, check_size, raise_truncated
-from shardpack.storage.buffer_pool import BufferPool, PooledBuffer
+from shardpack.storage.buffer_pool import BufferPool, ExactBuffer, PooledBuffer
 from shardpack.storage.clients.client import Client, Connection, RequestError
 from shardpack.storage.coalesce import MergeLimits
-from shardpack.storage.exact_buffer import ExactBuffer
 from shardpack.storage.protocols import Ranges, Version
 from shardpack.storage.session import RemoteLimits, Session
 

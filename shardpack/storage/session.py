@@ -16,7 +16,7 @@ from random import random
 from typing import Any, TypeVar
 
 from shardpack.errors import OutputExistsError, ShardNotFoundError, ShardpackError, StaleIndexError, StorageError
-from shardpack.runtime.fork import watch_forks
+from shardpack.runtime.process import watch_forks
 from shardpack.runtime.threads import Threads
 from shardpack.storage.clients.client import Client, Connection, RequestError
 from shardpack.storage.retry import PROGRESS_BYTES, Retries, RetryLimits

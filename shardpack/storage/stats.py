@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass
 
-from shardpack.runtime.fork import watch_forks
+from shardpack.runtime.process import watch_forks
 
 
 @dataclass(frozen=True, slots=True)

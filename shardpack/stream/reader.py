@@ -19,7 +19,7 @@ from typing import cast
 import numpy as np
 
 from shardpack.read.sample import Sample
-from shardpack.runtime.freed_memory import keep_freed_memory
+from shardpack.runtime.process import keep_freed_memory
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.block_buffer import BlockBuffer, BlockTable
 from shardpack.stream.hints import prefetch

@@ -5,11 +5,13 @@ from __future__ import annotations
 import tracemalloc
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import shardpack
 from shardpack.errors import CorruptShardError, FormatError, OptionError
 from shardpack.format.tar_parser import Member
-from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, check_ignore
+from shardpack.index.grouping import DEFAULT_IGNORE, Grouping, MemberPattern, check_ignore
 from tests.format.builders import entry
 from tests.read.datasets import as_dicts
 
@@ -94,3 +96,22 @@ def test_apple_double_files_by_default(tmp_path):
         report = shardpack.index(tmp_path, ignore=ignore, force=True, on_duplicate="keep")
         assert report.ignored == ({"._[1-9]*": 4, "3.jpg": 1} if ignore else {})
         assert shardpack.verify(tmp_path, full=True).ok
+
+
+@pytest.mark.parametrize(
+    ("pattern", "yes", "no"),
+    [
+        ("._*", ["._a.jpg", "x/._a.jpg", "x/y/._", "._a\nb"], ["a._b", "._x/a.jpg", ".a", "x/a.jpg"]),
+        ("*.txt", ["a.txt", "x/.txt", "x/y/a.b.txt"], ["a.txt.jpg", "a.TXT"]),
+        ("x/*", ["x/a.jpg", "x/.a"], ["x/y/a.jpg", "y/x/a.jpg", "x"]),
+        ("[ab]?.jpg", ["a1.jpg", "x/b..jpg"], ["ab1.jpg", "c1.jpg", "a/.jpg"]),
+        ("[!a].jpg", ["b.jpg"], ["a.jpg", "/.jpg/b"]),
+    ],
+)
+def test_members_that_a_pattern_means(pattern, yes, no):
+    assert list(filter(MemberPattern(pattern).matches, (*yes, *no))) == yes
+
+
+@given(st.text("ab/.*?[]!^-\\&~|", max_size=10), st.text("ab/.-", max_size=8))
+def test_any_text_is_a_pattern_of_members(pattern, name):
+    MemberPattern(pattern).matches(name)

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
-from shardpack.index.patterns import Glob, MemberPattern, expand_braces, has_wildcards
+from shardpack.index.patterns import Glob, expand_braces, has_wildcards
 from tests.conftest import judge
 from tests.format.builders import judge_module
 
@@ -137,21 +137,6 @@ def test_wildcards_are_told_from_names():
     assert [has_wildcards(text) for text in ("a*", "a?", "[a", "a{b,c}", "a].tar")] == [True, True, True, False, False]
 
 
-@pytest.mark.parametrize(
-    ("pattern", "yes", "no"),
-    [
-        ("._*", ["._a.jpg", "x/._a.jpg", "x/y/._", "._a\nb"], ["a._b", "._x/a.jpg", ".a", "x/a.jpg"]),
-        ("*.txt", ["a.txt", "x/.txt", "x/y/a.b.txt"], ["a.txt.jpg", "a.TXT"]),
-        ("x/*", ["x/a.jpg", "x/.a"], ["x/y/a.jpg", "y/x/a.jpg", "x"]),
-        ("[ab]?.jpg", ["a1.jpg", "x/b..jpg"], ["ab1.jpg", "c1.jpg", "a/.jpg"]),
-        ("[!a].jpg", ["b.jpg"], ["a.jpg", "/.jpg/b"]),
-    ],
-)
-def test_members_that_a_pattern_means(pattern, yes, no):
-    assert list(filter(MemberPattern(pattern).matches, (*yes, *no))) == yes
-
-
 @given(st.text("ab/.*?[]!^-\\&~|", max_size=10), st.text("ab/.-", max_size=8))
 def test_any_text_is_a_pattern(pattern, name):
     Glob(pattern).matches(name)
-    MemberPattern(pattern).matches(name)

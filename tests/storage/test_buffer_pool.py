@@ -5,11 +5,12 @@ from __future__ import annotations
 import gc
 import mmap
 import os
+import tracemalloc
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from shardpack.storage.buffer_pool import BufferPool, PooledBuffer, view_of
+from shardpack.storage.buffer_pool import BufferPool, ExactBuffer, PooledBuffer, view_of
 
 MIB = 1 << 20
 
@@ -109,3 +110,35 @@ def test_a_forked_child_writes_into_memory_of_its_own():
     os.waitpid(child, 0)
     assert pooled[0:1] == b"\1"
     assert isinstance(pooled, PooledBuffer)
+
+
+@pytest.mark.parametrize("length", [0, 1, 15, 4096, 100_003])
+def test_what_is_filled_is_taken(length):
+    buffer = ExactBuffer(length)
+    data = bytes(i % 251 for i in range(length))
+    for at in range(0, length, 1000):
+        buffer.view[at : at + 1000] = data[at : at + 1000]
+    taken = buffer.finish()
+    assert type(taken) is bytes
+    assert taken == data
+
+
+def test_nothing_is_copied():
+    length = 32 << 20
+    tracemalloc.start()
+    try:
+        buffer = ExactBuffer(length)
+        buffer.view[-1] = 7
+        taken = buffer.finish()
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken[-1] == 7
+    assert peak < 1.01 * length
+
+
+def test_what_was_taken_is_not_written_to():
+    buffer = ExactBuffer(10)
+    buffer.finish()
+    with pytest.raises(ValueError, match="released"):
+        buffer.view[0] = 1

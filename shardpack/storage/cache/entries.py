@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import Any
 
 from shardpack.format.checksum import crc32c
+from shardpack.storage.buffer_pool import ExactBuffer
 from shardpack.storage.cache.spans import Spans
-from shardpack.storage.exact_buffer import ExactBuffer
 from shardpack.storage.local_file import open_regular
 
 ENTRY_NAME = re.compile(r"([0-9a-f]{1,15})-([0-9a-f]{1,15})")
