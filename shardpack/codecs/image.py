@@ -8,7 +8,8 @@
 
 How unusual images are treated, everywhere in shardpack:
 
-- Orientation: EXIF is applied only with `exif_transpose`, so that labels made for the stored pixels fit.
+- Orientation: EXIF is applied only with `exif_transpose`, so that labels made for the stored pixels fit; but Pillow
+  always applies that of a TIFF.
 - 16-bit grey becomes 8-bit by its upper byte, as 16-bit colour does inside Pillow; `pil` keeps 16 bits.
   32-bit integers and floats have no agreed range: a DecodeError, except for `pil`.
 - Alpha, and a transparent colour of a palette or PNG, is dropped, not blended, if the name has no alpha; an image
@@ -113,7 +114,11 @@ def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions, frame:
         Exception: Pillow raised an error of its own for garbage.
     """
     image = open_image(payload)
-    orientation = image.getexif().get(_ORIENTATION, UPRIGHT) if options.exif_transpose else UPRIGHT
+    turns_itself = image.format == "TIFF"
+    if turns_itself:
+        image.load()  # the size is that of the upright image only then
+    wants_turn = options.exif_transpose and not turns_itself
+    orientation = image.getexif().get(_ORIENTATION, UPRIGHT) if wants_turn else UPRIGHT
     turn = _turn(orientation)
     stored = image.size
     orientation = orientation if turn is not None else UPRIGHT

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.codecs.geometry import UPRIGHT
 from shardpack.codecs.still_image import StillImage
 from shardpack.errors import SourceError
 
@@ -15,7 +16,7 @@ def load_mask(payload: bytes) -> Any:
     """Return a mask as a loaded PIL image, as it is stored: a palette stays a palette, no orientation is applied.
 
     Raises:
-        SourceError: It has several frames, or more bits than can be read.
+        SourceError: It has several frames, more bits than can be read, or an orientation that Pillow applies.
         Exception: Pillow raised an error of its own for garbage.
     """
     still = StillImage.open(payload)
@@ -23,6 +24,8 @@ def load_mask(payload: bytes) -> Any:
         raise SourceError("mask has several frames or pages; split it, or name its field with keep (--keep)")
     if still.lost_bits:
         raise SourceError(f"mask has {still.lost_bits} bits a channel, of which only 8 can be read; store it as npy")
+    if still.turns_itself and still.orientation != UPRIGHT:
+        raise SourceError("mask has an orientation, which Pillow applies to its pixels; store it upright, or as png")
     still.opened.load()
     return still.opened
 

@@ -21,7 +21,7 @@ _ORIENTATION = 0x0112  # EXIF 2.32, 4.6.5
 _SCALES = (8, 4, 2)  # by which both libjpeg-turbo and Pillow's draft reduce quickly
 _SPARE = 2  # what is left to the resizer at least, so that reducing does not show
 _SEVERAL_PHOTOS = ("JPEG", "MPO")  # a JPEG with a preview or a second view behind it is still one image
-_BITS_PER_SAMPLE = 258  # TIFF 6.0, section 8
+_TIFF_WIDTH, _TIFF_HEIGHT, _BITS_PER_SAMPLE = 256, 257, 258  # TIFF 6.0, section 8
 _EXTENSIONS = {"TIFF": "tif", "JPEG2000": "jp2"}
 
 
@@ -60,12 +60,15 @@ class StillImage:
             payload = restore_jpeg(payload)
         image = open_image(payload)
         orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
+        height, width = image.height, image.width
+        if image.format == "TIFF":  # newer versions of Pillow say the size of the upright image
+            height, width = image.tag_v2[_TIFF_HEIGHT], image.tag_v2[_TIFF_WIDTH]
         return cls(
             payload,
             image,
             "jpg" if image.format in _SEVERAL_PHOTOS else _EXTENSIONS.get(image.format, image.format.lower()),
-            image.height,
-            image.width,
+            height,
+            width,
             orientation if orientation in range(1, 9) else UPRIGHT,
             stored_as_jxl,
         )
@@ -86,6 +89,11 @@ class StillImage:
     def has_palette(self) -> bool:
         """Whether its pixels are numbers in a palette."""
         return self.opened.mode in {"P", "PA"}
+
+    @property
+    def turns_itself(self) -> bool:
+        """Whether Pillow loads the image upright: of TIFFs it applies the orientation, of others it does not."""
+        return bool(self.opened.format == "TIFF")
 
     @property
     def lost_bits(self) -> int | None:
@@ -138,7 +146,7 @@ class StillImage:
             image.load()
             if image.height == self.height:
                 scale = 1
-        return _turned(image, self.orientation), scale
+        return image if self.turns_itself else _turned(image, self.orientation), scale
 
     def _scale(self, target: Target) -> int:
         """Return by how much a JPEG may be reduced while it is decoded."""

@@ -13,9 +13,12 @@ from PIL import Image
 
 from shardpack.codecs import image as images
 from shardpack.codecs.decode import ImageDecoder, field_decoders
+from shardpack.codecs.geometry import Geometry, turned_size
 from shardpack.codecs.image import FORMS
 from shardpack.codecs.image_options import ImageOptions
+from shardpack.codecs.resize import Target
 from shardpack.errors import DecodeError, FieldNotFoundError, MissingDependencyError, OptionError
+from tests.codecs.photos import encoded
 from tests.conftest import make_jpeg
 
 ARRAYS = [name for name, form in FORMS.items() if form.kind == "numpy"]
@@ -116,6 +119,16 @@ def test_reduction_respects_the_exif_orientation():
     payload = saved(Image.new("RGB", (400, 100)), "JPEG", exif=exif)
     assert decoded(payload, exif_transpose=True, min_size=(200, 50)).shape == (200, 50, 3)
     assert decoded(payload, exif_transpose=True, min_size=(50, 200)).shape == (400, 100, 3)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("exif_transpose", [False, True])
+def test_a_tiff_is_turned_once(orientation, exif_transpose):
+    array = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
+    payload = encoded(array, "tif", orientation=orientation)
+    upright = Geometry(4, 6, Target.unchanged(*turned_size(4, 6, orientation)), orientation).move_mask(array)
+    assert np.array_equal(decoded(payload, exif_transpose=exif_transpose), upright)
+    assert decoded(payload, exif_transpose=exif_transpose, size=(2, 3)).shape == (2, 3, 3)
 
 
 def test_grey():

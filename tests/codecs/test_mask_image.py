@@ -38,7 +38,12 @@ def test_numbers_that_png_cannot_hold_are_refused(number):
 
 
 @pytest.mark.parametrize(
-    ("payload", "reason"), [(animation("gif"), "several frames"), (png_of_16_bit_colour(), "16 bits a channel")]
+    ("payload", "reason"),
+    [
+        (animation("gif"), "several frames"),
+        (png_of_16_bit_colour(), "16 bits a channel"),
+        (encoded(np.zeros((4, 6), np.uint8), "tif", orientation=3), "has an orientation"),
+    ],
 )
 def test_what_would_lose_something_is_refused(payload, reason):
     with pytest.raises(SourceError, match=reason):

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from PIL import Image, ImageOps
+from PIL import Image, ImageOps, features
 
 from shardpack.codecs import jpeg_turbo
 from shardpack.codecs.geometry import turned_size
@@ -111,6 +111,21 @@ def test_images_are_loaded_upright(orientation, size):
     found = resized(image, target, scale).convert("RGB")
     assert found.size == (target.width, target.height)
     assert psnr(found, expected.resize(found.size, Image.Resampling.BICUBIC)) > 33
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("extension", ["png", "webp", "tif", "avif"])
+def test_every_format_is_turned_once(extension, orientation):
+    if extension == "avif" and ("avif" not in features.modules or not features.check("avif")):
+        pytest.skip("this Pillow has no AVIF")
+    array = smooth(60, 90)
+    still = StillImage.open(encoded(array, extension, orientation=orientation))
+    assert (still.height, still.width, still.orientation) == (60, 90, orientation)
+    geometry = still.geometry()
+    image, scale = still.load(geometry.target)
+    assert scale == 1
+    assert image.size == (geometry.target.width, geometry.target.height)
+    assert psnr(image.convert("RGB"), geometry.move_mask(array)) > 28
 
 
 @examples(60)
