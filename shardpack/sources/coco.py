@@ -21,12 +21,10 @@ from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, SourceError
-from shardpack.sources.image_files import group_files
+from shardpack.sources.image_files import ScannedFolder
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.listing import Listing
-from shardpack.sources.scan import Files
-from shardpack.sources.source import Problems
 
 COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second is Roboflow's
 
@@ -64,7 +62,7 @@ def read_annotations(path: str) -> Annotations:
         ) from error
 
 
-def list_coco(files: Files, annotations: Annotations, problems: Problems, *, rename_keys: bool = False) -> Listing:
+def list_coco(folder: ScannedFolder, annotations: Annotations) -> Listing:
     """Return the annotated images, each with its record and annotations as its JSON label.
 
     A label is the image's record without `file_name`, and a list "annotations", which may be empty and
@@ -77,17 +75,16 @@ def list_coco(files: Files, annotations: Annotations, problems: Problems, *, ren
     of their own.
 
     Args:
-        files: The files of the folder, as returned by `scan`.
+        folder: The folder with the images.
         annotations: The annotation file, as returned by `read_annotations`.
-        problems: Receives what is rejected or left out.
-        rename_keys: As in `group_files`.
 
     Raises:
         SourceError: The file does not have the structure of COCO; names the wrong part.
     """
     images, records, categories = _parts(annotations)
+    files, problems = folder.files, folder.problems
     own_name, paths_of = _paths(files.root, annotations.path)
-    listing = group_files(files.without({own_name}), problems, rename_keys=rename_keys)
+    listing = folder.group(but=[own_name])
     image_paths = ImagePaths(listing, files, problems)
     uses = Counter(image["id"] for image in images)
     records_of: dict[Any, list[Object]] = {image_id: [] for image_id in uses}

@@ -15,7 +15,7 @@ from typing import Literal
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
 from shardpack.errors import OptionError, SourceError
 from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
-from shardpack.sources.image_files import group_files
+from shardpack.sources.image_files import ScannedFolder
 from shardpack.sources.json_labels import add_class_labels
 from shardpack.sources.keys import check_names
 from shardpack.sources.listing import Listing
@@ -76,51 +76,50 @@ class FolderSource:
         return Listed(listing, layout, problems)
 
 
-class _Folder:
+class _Folder(ScannedFolder):
     """A scanned folder, and what is derived from it, computed once."""
 
     def __init__(
         self, files: Files, annotations: str | os.PathLike[str] | None, problems: Problems, *, rename_keys: bool
     ) -> None:
-        self.files, self.given, self.problems, self.rename_keys = files, annotations, problems, rename_keys
+        super().__init__(files, problems, rename_keys=rename_keys)
+        self.given = annotations
 
     @cached_property
     def grouped(self) -> Listing:
         """The images, each with the other files of its stem."""
-        return group_files(self.files, self.problems, rename_keys=self.rename_keys)
+        return self.group()
 
     @cached_property
+    def coco(self) -> Annotations | None:
+        """The COCO annotations in the root that have a usual name."""
+        named = (read_annotations(path) for path in self._usual_paths())
+        return next((annotations for annotations in named if annotations.is_coco()), None)
+
+    @property
     def annotations(self) -> Annotations:
         """The annotation file that was given, or that has a usual name."""
-        if self.given is None:
-            in_root = [name for name in COCO_NAMES if name in self.files.names]
-            if not in_root:
-                raise SourceError(
-                    f"no annotations in {self.files.root!r}: expected {' or '.join(COCO_NAMES)}; "
-                    "name the file with annotations (--annotations)"
-                )
-            return read_annotations(os.path.join(self.files.root, in_root[0]))
-        given = os.fspath(self.given)
-        within = os.path.join(self.files.root, given)
-        return read_annotations(given if os.path.exists(given) or not os.path.exists(within) else within)
+        if self.given is not None:
+            given = os.fspath(self.given)
+            within = os.path.join(self.files.root, given)
+            return read_annotations(given if os.path.exists(given) or not os.path.exists(within) else within)
+        if not (usual := self._usual_paths()):
+            raise SourceError(
+                f"no annotations in {self.files.root!r}: expected {' or '.join(COCO_NAMES)}; "
+                "name the file with annotations (--annotations)"
+            )
+        return self.coco or read_annotations(usual[0])
 
-    def has_coco(self) -> bool:
-        """Return whether the root has COCO annotations under a usual name; keeps them in `annotations`."""
-        for name in COCO_NAMES:
-            if name in self.files.names:
-                annotations = read_annotations(os.path.join(self.files.root, name))
-                if annotations.is_coco():
-                    self.annotations = annotations
-                    return True
-        return False
+    def _usual_paths(self) -> list[str]:
+        return [os.path.join(self.files.root, name) for name in COCO_NAMES if name in self.files.names]
 
 
 # Name of a layout -> the function that lists a folder of that layout.
 LAYOUTS: dict[str, Callable[[_Folder], Listing]] = {
     "classes": lambda folder: add_class_labels(folder.grouped, folder.problems),
     "files": lambda folder: folder.grouped,
-    "table": lambda folder: list_table(folder.files, folder.problems, rename_keys=folder.rename_keys),
-    "coco": lambda folder: list_coco(folder.files, folder.annotations, folder.problems, rename_keys=folder.rename_keys),
+    "table": list_table,
+    "coco": lambda folder: list_coco(folder, folder.annotations),
 }
 
 
@@ -130,7 +129,7 @@ def _detect(folder: _Folder) -> str:
         return "coco"
     if find_tables(folder.files):
         return "table"
-    if folder.has_coco():
+    if folder.coco is not None:
         return "coco"
     in_folders = all("/" in key for key in folder.grouped.keys)
     in_classes = in_folders and LABEL_FIELDS.isdisjoint(folder.grouped.fields)

@@ -16,7 +16,7 @@ from itertools import pairwise
 from typing import Any
 
 from shardpack.errors import SourceError
-from shardpack.sources.image_files import group_files
+from shardpack.sources.image_files import ScannedFolder
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.listing import Listing
@@ -32,7 +32,7 @@ def find_tables(files: Files) -> list[str]:
     return [name for name in files.names if name.endswith(TABLE_NAMES) and name.rpartition("/")[2] in TABLE_NAMES]
 
 
-def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:
+def list_table(folder: ScannedFolder) -> Listing:
     """Return the images that have a row, each with the row's other columns as its JSON label.
 
     The other files of an image remain fields. Columns keep their order; `csv_records` says
@@ -40,20 +40,16 @@ def list_table(files: Files, problems: Problems, *, rename_keys: bool = False) -
     image, rows that share a sample, file names outside the source, malformed rows, and images that
     have both a row and a .json file.
 
-    Args:
-        files: The files of the folder, as returned by `scan`.
-        problems: Receives what is rejected or left out.
-        rename_keys: As in `group_files`.
-
     Raises:
         SourceError: There are no tables, a folder has two, or a table cannot be read at all.
         MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
     """
+    files, problems = folder.files, folder.problems
     tables = find_tables(files)
     if not tables:
         raise SourceError(f"no table in {files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]}")
     _check_one_per_folder(tables)
-    listing = group_files(files.without(set(tables)), problems, rename_keys=rename_keys)
+    listing = folder.group(but=tables)
     image_paths = ImagePaths(listing, files, problems)
     labels: list[bytes | None] = [None] * listing.num_samples
     first_row: dict[int, str] = {}

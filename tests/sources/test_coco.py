@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
 from shardpack.sources.coco import list_coco, read_annotations
+from shardpack.sources.image_files import ScannedFolder
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
 from tests.sources.trees import samples_of, write_tree
@@ -33,7 +34,7 @@ def listed(folder, content=None, *, path="annotations.json", rename_keys=False):
         write_tree(folder, {path: json.dumps(content)})
     problems = Problems()
     annotations = read_annotations(os.path.join(folder, path))
-    listing = list_coco(scan(folder, Problems()), annotations, problems, rename_keys=rename_keys)
+    listing = list_coco(ScannedFolder(scan(folder, Problems()), problems, rename_keys=rename_keys), annotations)
     return {key: json.loads(fields["json"]) for key, fields in samples_of(listing).items()}, listing, problems
 
 
@@ -91,7 +92,7 @@ def test_where_file_names_lead(tmp_path):
     content = coco([image(number, name) for number, name in enumerate(["val/0.jpg", "deep/1.jpg", "labels/2.jpg"])])
     outside.write_text(json.dumps(content))  # the first relative to the annotations, which lie outside
     problems = Problems()
-    listing = list_coco(scan(source, Problems()), read_annotations(str(outside)), problems)
+    listing = list_coco(ScannedFolder(scan(source, Problems()), problems), read_annotations(str(outside)))
     assert list(listing.keys) == ["0", "deep/1", "labels/2"]
     assert not problems.rejected
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import MissingDependencyError, SourceError
+from shardpack.sources.image_files import ScannedFolder
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
 from shardpack.sources.table import find_tables, list_table
@@ -23,7 +24,7 @@ from tests.strategies import examples
 def listed(folder, *, rename_keys=False):
     """Return labels by key, and the problems."""
     problems = Problems()
-    listing = list_table(scan(folder, Problems()), problems, rename_keys=rename_keys)
+    listing = list_table(ScannedFolder(scan(folder, Problems()), problems, rename_keys=rename_keys))
     return {key: json.loads(fields["json"]) for key, fields in samples_of(listing).items()}, problems
 
 
@@ -111,7 +112,7 @@ def test_the_three_formats_agree(tmp_path):
 def test_labels_are_compact_utf8(tmp_path):
     write_tree(tmp_path, ["1.jpg", "1.seg.png"])
     write_tree(tmp_path, {"metadata.csv": "caption,file_name,label\nun café,1.jpg,3\n"})
-    listing = list_table(scan(tmp_path, Problems()), Problems())
+    listing = list_table(ScannedFolder(scan(tmp_path, Problems()), Problems()))
     assert samples_of(listing) == {
         "1": {"jpg": "1.jpg", "json": '{"caption":"un café","label":3}'.encode(), "seg.png": "1.seg.png"}
     }
@@ -249,7 +250,7 @@ def test_an_unreadable_table(tmp_path):
     files = scan(write_tree(tmp_path, ["1.jpg", "metadata.csv"]), Problems())
     (tmp_path / "metadata.csv").unlink()
     with pytest.raises(SourceError, match=r"cannot read metadata.csv: No such file"):
-        list_table(files, Problems())
+        list_table(ScannedFolder(files, Problems()))
 
 
 def test_parquet_values(tmp_path):
