@@ -112,6 +112,7 @@ class PagedFile(Generic[AnySegment, Page]):
         self.segment, self.path = segment, path
         self.num_pages = -(-num_rows // PAGE_ROWS)
         self._load, self._schema, self._max_pages = load, schema, max_pages
+        self._page_column = page_column(schema)
         self._fetched: dict[int, Any] = {}  # ranges that were `put` and not read yet, by first byte
         self._prefix: Any = b""  # the beginning of the file, as far as it was read at once
         self._header: container.ContainerHeader | None = None
@@ -225,7 +226,7 @@ class PagedFile(Generic[AnySegment, Page]):
 
     def _page_range(self, number: int) -> Range:
         """Return where a page is in the file."""
-        column = self.header().columns[page_column(self._schema)]
+        column = self.header().columns[self._page_column]
         begin, length = self._extent(number)
         return column.begin + begin, length
 
@@ -282,7 +283,7 @@ class PagedFile(Generic[AnySegment, Page]):
                 "upgrade shardpack to the version that wrote it, or later",
                 path=self.path,
             )
-        order = ("chapter", "directory", page_column(self._schema))
+        order = ("chapter", "directory", self._page_column)
         if header.columns.keys() != set(order):
             raise self._broken(f"has the columns {sorted(header.columns)}, expected {sorted(order)}")
         columns = [header.columns[name] for name in order]

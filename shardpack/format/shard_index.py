@@ -356,16 +356,17 @@ def _check_members(index: ShardIndex, name: str) -> None:
     if not len(offset):
         return
     # Each is bounded first, as their sum could overflow.
-    if max(int(offset.max()), int(size.max())) > end_of_data or int((offset + size).max()) > end_of_data:
+    ends = offset + size
+    if max(int(offset.max()), int(size.max())) > end_of_data or int(ends.max()) > end_of_data:
         raise index_error(f"points beyond the data of its shard, which ends at {end_of_data}", name)
     if (int(np.bitwise_or.reduce(offset)) | int(np.bitwise_or.reduce(headers))) % BLOCK or not headers.min():
         raise index_error(f"has offsets or headers that are not whole blocks of {BLOCK} bytes", name)
-    if _do_not_overlap(offset, size, headers):
+    if _do_not_overlap(offset, ends, headers):
         return
     # Shards of other tools need not have the fields of a sample sorted.
     order = np.argsort(offset, kind="stable")
     row = order // len(index.fields) if index.member_start is None else _rows(index)[order]
-    if bool((row[1:] < row[:-1]).any()) or not _do_not_overlap(offset[order], size[order], headers[order]):
+    if bool((row[1:] < row[:-1]).any()) or not _do_not_overlap(offset[order], ends[order], headers[order]):
         raise index_error("has members that overlap, or are in another order than their samples", name)
 
 
@@ -375,5 +376,5 @@ def _rows(index: ShardIndex) -> npt.NDArray[np.int64]:
     return np.repeat(np.arange(index.num_samples), ends - index.member_start[:-1])
 
 
-def _do_not_overlap(offset: npt.NDArray[Any], size: npt.NDArray[Any], headers: npt.NDArray[Any]) -> bool:
-    return int(headers[0]) <= int(offset[0]) and not (offset[1:] < (offset + size)[:-1] + headers[1:]).any()
+def _do_not_overlap(offset: npt.NDArray[Any], ends: npt.NDArray[Any], headers: npt.NDArray[Any]) -> bool:
+    return int(headers[0]) <= int(offset[0]) and not (offset[1:] < ends[:-1] + headers[1:]).any()

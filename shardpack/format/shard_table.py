@@ -49,6 +49,7 @@ PAGE_COLUMNS = {
     "field": "<u2",
     "has_crc32c": "u1",
 }
+_PAGE_DTYPES = {name: np.dtype(code) for name, code in PAGE_COLUMNS.items()}
 _OF_FIELDS = ("field_samples", "field")  # one row per (shard, field) pair; the others have one per shard
 
 
@@ -331,9 +332,9 @@ class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
         num_fields = int.from_bytes(data[8:16], "little")
         at = 16
         columns: dict[str, Any] = {}
-        for name, dtype in PAGE_COLUMNS.items():
+        for name, dtype in _PAGE_DTYPES.items():
             count = num_fields if name in _OF_FIELDS else rows
-            length = count * np.dtype(dtype).itemsize
+            length = count * dtype.itemsize
             if at + length > len(data):
                 raise self._broken(f"has a page {number} that is cut short")
             columns[name] = np.frombuffer(data, dtype, count, at)

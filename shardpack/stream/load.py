@@ -193,9 +193,8 @@ def _cut_large(cache: ShardCache, positions: list[int], *, views: bool) -> Itera
             shard = cache.at(position)
             shard = cache.map(shard) if shard.dense else shard
             view = map_view(shard.mapped) if views and shard.mapped is not None else None
-        if (
-            shard.mapped is None or not shard.dense or shard.extent(position)[1] > _MAX_CUT_BYTES
-        ):  # else its pages would count as memory
-            yield shard.read(position, verify=False)
-        else:
+        is_cut = shard.dense and shard.mapped is not None
+        if is_cut and shard.extent(position)[1] <= _MAX_CUT_BYTES:  # pages of a longer one would count as memory
             yield shard.cut(position, view)
+        else:
+            yield shard.read(position, verify=False)
