@@ -62,8 +62,8 @@ def test_an_item_that_has_no_result_is_named_and_the_next_ones_have_theirs(guard
 
 
 def test_the_time_is_that_of_one_item():
-    with Guard(work, "set", timeout_seconds=5.0) as guard:
-        assert guard.run(["slow"] * 30) == [("set", "slow")] * 30  # 6 s together
+    with Guard(work, "set", timeout_seconds=3.0) as guard:
+        assert guard.run(["slow"] * 20) == [("set", "slow")] * 20  # 4 s together
 
 
 def test_an_error_is_raised_and_the_child_goes_on(guard):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 import time
-from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,13 +12,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import shardpack
+from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.errors import DuplicateKeyError, SourceError
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
 from shardpack.write.chunked_run import estimate, pack_chunks
 from shardpack.write.request import PackRequest
-from tests.fakes import contents, inline_listing
+from tests.commit import stores
+from tests.commit.stores import WatchedStore, heal, kill_at
+from tests.fakes import contents, file_contents, inline_listing
 from tests.strategies import examples
 from tests.write.chunk_steps import Grow, listing, recipe, samples
 
@@ -191,7 +194,7 @@ def test_progress_counts_the_bytes_of_the_source(tmp_path):
     pack(tmp_path, found, recipe(Grow(0.1)), progress=lambda *now: seen.append(now))
     total = int(found.size.sum())
     assert seen[-1] == ("pack", total, total)
-    assert all(a[1] <= b[1] for a, b in pairwise(seen))
+    assert all(a[1] <= b[1] for a, b in itertools.pairwise(seen))
 
 
 def test_an_estimate_is_near_and_writes_nothing(tmp_path):
@@ -215,3 +218,28 @@ def test_shards_are_as_full_as_planned(tmp_path):
     lengths = [info.num_bytes for info in packed.shards[:-1]]
     assert np.mean(lengths) > 0.75 * 20_000
     assert sum("-00.tar" not in info.name for info in packed.shards) < len(packed.shards) / 5
+
+
+@pytest.mark.parametrize("every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)])
+def test_a_bucket_gets_the_same_whenever_the_packer_is_killed(tmp_path, every):
+    found, made = listing(20), recipe(Grow(1.5, drop="7", twice="b/"), max_samples=9)
+    whole = pack(tmp_path / "whole", found, made)
+    request = PackRequest()
+
+    def run(store):
+        target = BucketTarget(store, str(tmp_path / "work"))
+        return pack_chunks(found, made, target, request, recorded={}, engine=IN_PROCESS)
+
+    for step in itertools.count(1, every):
+        store = WatchedStore()
+        kill_at(store, step)
+        try:
+            run(store)
+        except stores.KilledError:
+            heal(store)
+            assert run(store).tally == whole.tally
+        else:
+            assert step > 15  # the steps were seen
+            break
+        assert store.contents() == file_contents(tmp_path / "whole")
+    assert store.contents() == file_contents(tmp_path / "whole")

@@ -15,6 +15,8 @@ import shardpack
 from shardpack.errors import MissingDependencyError, OptionError, OutputExistsError, SourceError
 from tests.conftest import ROOT
 from tests.fakes import contents, write_files
+from tests.runtime.test_processes import alive
+from tests.write.test_interrupted import children_of
 
 LABELS = {
     f"{'ab'[i % 2]}/{i:03d}": {"jpg": b"\xff\xd8\xff" + bytes([i]) * 400, "json": b'{"n": %d}' % i} for i in range(60)
@@ -65,7 +67,7 @@ def test_samples_pass_through(whole, source, tmp_path):
     assert shardpack.verify(tmp_path, full=True).ok
 
 
-@pytest.mark.parametrize("jobs", [2, 3])
+@pytest.mark.parametrize("jobs", [2, pytest.param(3, marks=pytest.mark.slow)])
 def test_jobs_change_no_byte(whole, source, tmp_path, jobs):
     report = shardpack.pack(source, tmp_path / "out", transform=mark, jobs=jobs, **SMALL)
     assert contents(tmp_path / "out") == whole[0]
@@ -183,13 +185,13 @@ def test_a_sample_that_hangs_is_skipped_with_one_job(tmp_path):
     assert (report.num_samples, report.rejected) == (2, (("b/033", BAD["hang"]),))
 
 
-@pytest.mark.parametrize("jobs", [1, 2])
+@pytest.mark.parametrize("jobs", [1, pytest.param(2, marks=pytest.mark.slow)])
 @pytest.mark.parametrize(
     "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind == "hang" else []) for kind in BAD]
 )
 def test_a_bad_sample_is_named_and_follows_on_error(source, tmp_path, kind, jobs):
     options = {**SMALL, "jobs": jobs, "sample_timeout": 3.0 if kind == "hang" else None}
-    if jobs == 1 or kind in {"raise", "leave"}:
+    if kind in {"raise", "leave"}:
         with pytest.raises(SourceError, match=r"on-error skip.*key='b/033'") as caught:
             shardpack.pack(source, tmp_path / "out", transform=bad(kind), **options)
         assert BAD[kind] in str(caught.value)
@@ -322,7 +324,7 @@ def test_it_works_from_a_script_without_a_main_guard(source, tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGKILL, pytest.param(signal.SIGTERM, marks=pytest.mark.slow)])
 def test_a_killed_script_is_continued(source, tmp_path, number):
     with script(tmp_path, source, tmp_path / "whole") as process:
         process.wait()
@@ -336,6 +338,42 @@ def test_a_killed_script_is_continued(source, tmp_path, number):
         process.wait()
         assert process.returncode == 0
     assert contents(out) == contents(tmp_path / "whole")
+
+
+STUCK = """
+import re, sys
+import shardpack
+
+def transform(fields):
+    print("stuck", file=sys.stderr, flush=True)
+    re.match("(a+)+$", "a" * 64 + "b")  # for ages, and nothing else runs in the process meanwhile
+
+shardpack.pack(sys.argv[1], sys.argv[2], transform=transform, jobs=int(sys.argv[3]), layout="files")
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems do not end a process that runs no Python")
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_a_killed_packer_leaves_no_process_that_is_stuck(source, tmp_path, jobs):
+    path = tmp_path / "stuck.py"
+    path.write_text(STUCK)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, str(path), str(source), str(tmp_path / "out"), str(jobs)]
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as packer:
+        assert packer.stderr.readline() == "stuck\n"
+        found = descendants_of(packer.pid)
+        assert len(found) == jobs if jobs == 1 else len(found) > jobs
+        packer.kill()
+        packer.wait()
+        stop = time.monotonic() + 30
+        while any(map(alive, found)) and time.monotonic() < stop:
+            time.sleep(0.005)
+        assert not any(map(alive, found))
+
+
+def descendants_of(pid):
+    children = children_of(pid)
+    return children + [process for child in children for process in descendants_of(child)]
 
 
 def test_a_missing_cloudpickle_is_said(source, tmp_path, monkeypatch):
