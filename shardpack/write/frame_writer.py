@@ -1,9 +1,9 @@
 """Compress a plain tar into a shard of frames, with the seek table at the end (SPEC 2.6).
 
-    assembler --chunks--> `WriteBehind` --thread--> `FrameWriter` --frames--> file
+    assembler --buffers--> `WriteBehind` --thread--> `FrameWriter` --frames--> file
 
 Where frames end follows from the ends of the samples alone, so that the same samples give the same frames however
-they come in chunks.
+they come in buffers.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from shardpack.write.shard_compression import MAX_WRITTEN_FRAME_BYTES, ShardComp
 class FrameWriter:
     """Compresses one shard, front to back. `end_samples` may be called while another thread is in `write`.
 
-    Memory: a frame, which is at most 64 MiB, or the last chunk.
+    Memory: a frame, which is at most 64 MiB, or the last buffer.
     """
 
     def __init__(
@@ -50,19 +50,19 @@ class FrameWriter:
         self._crc32c = 0
 
     def end_samples(self, ends: Iterable[int]) -> None:
-        """Add where samples end in the plain tar, ascending, before the chunk that holds their ends is written."""
+        """Add where samples end in the plain tar, ascending, before the buffer that holds their ends is written."""
         self._ends.extend(ends)
 
-    def write(self, chunk: memoryview) -> None:
+    def write(self, buffer: memoryview) -> None:
         """Compress what fills frames, and hold the rest."""
-        offset, self._received = self._received, self._received + len(chunk)
+        offset, self._received = self._received, self._received + len(buffer)
         frames = []
-        at = 0  # in the chunk
+        at = 0  # in the buffer
         while (end := self._frame_end()) is not None:
-            frames.append(self._frame(chunk[at : end - offset], end))
+            frames.append(self._frame(buffer[at : end - offset], end))
             at = end - offset
-        if at < len(chunk):
-            self._held.append(bytes(chunk[at:]))
+        if at < len(buffer):
+            self._held.append(bytes(buffer[at:]))
         self._put(b"".join(frames))
 
     def finish(self, index: ShardIndex) -> ShardIndex:

@@ -25,7 +25,7 @@ from shardpack.storage.atomic import storage_errors
 from shardpack.write.apply_steps import Application, Applier, Failure, Made, failure_of, raise_failure
 from shardpack.write.chunk_plan import ChunkRecipe, Growth
 from shardpack.write.sample_shape import shape_of
-from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_assembler import Buffer
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.shard_series import Prepared, ShardSeries
 from shardpack.write.sharding import sample_bytes
@@ -105,7 +105,7 @@ class MadeChunk:
 def _ignore(_: int) -> None: ...
 
 
-_chunk = Chunk()  # one per process: a worker makes its shards one after another
+_buffer = Buffer()  # one per process: a worker makes its shards one after another
 _applier: list[Applier] = []  # at most one; kept, since a guarded one has a process that takes long to start
 
 
@@ -147,7 +147,7 @@ class _Packing:
         self._dropped = self._payload_bytes = self._tar_bytes = 0
         self._series = ShardSeries(
             task.recipe.limits,
-            chunk_bytes=_chunk.num_bytes,
+            buffer_bytes=_buffer.num_bytes,
             start=self._start_shard,
             flush=ShardInProgress.flush,
             finish=self._finish_shard,
@@ -156,7 +156,7 @@ class _Packing:
     def _start_shard(self) -> ShardInProgress:
         compression = self._recipe.compression
         name = shard_name(self._task.chunk, len(self._shards), compressed=compression is not None)
-        return ShardInProgress(name, self._task.scratch.new_file(name), _chunk, compression=compression)
+        return ShardInProgress(name, self._task.scratch.new_file(name), _buffer, compression=compression)
 
     def _finish_shard(self, shard: ShardInProgress) -> None:
         index = shard.finish()

@@ -20,7 +20,7 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import check_payloads, read_into
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.frame_writer import FrameWriter
-from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler, WriteBehind
+from shardpack.write.shard_assembler import BUFFER_BYTES, Buffer, ShardAssembler, WriteBehind
 from shardpack.write.shard_compression import ShardCompression
 from shardpack.write.sharding import sample_bytes
 
@@ -59,13 +59,13 @@ def input_digest(
 def _ignore(_: int) -> None: ...
 
 
-_chunk = Chunk()  # one per process: a worker packs its shards one after another
+_buffer = Buffer()  # one per process: a worker packs its shards one after another
 
 
 def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
     """Write one shard and its index, completely or not at all; return what the shard table says of it.
 
-    Calls `advance` with the length of each chunk except the last.
+    Calls `advance` with the length of each buffer except the last.
 
     Raises:
         SourceError: A file has changed its size or vanished since it was listed; the file is named.
@@ -81,7 +81,7 @@ def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
             if frames is not None:
                 frames.end_samples(np.cumsum(sample_bytes(listing)).tolist())
             with WriteBehind(file.write if frames is None else frames.write) as behind:
-                index = assemble(ShardAssembler(behind.write, _chunk), listing, advance=advance)
+                index = assemble(ShardAssembler(behind.write, _buffer), listing, advance=advance)
             if frames is not None:
                 index = frames.finish(index)
             return task.scratch.finish_shard(task.name, file, index)
@@ -90,12 +90,12 @@ def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
 
 
 def assemble(
-    assembler: ShardAssembler, listing: Listing, *, chunk_bytes: int = CHUNK_BYTES, advance: Advance = _ignore
+    assembler: ShardAssembler, listing: Listing, *, buffer_bytes: int = BUFFER_BYTES, advance: Advance = _ignore
 ) -> ShardIndex:
     """Assemble all samples of a listing; return their index."""
     names = member_names(listing)
     reported = 0
-    for first, stop in chunks(listing.size, chunk_bytes):
+    for first, stop in buffers(listing.size, buffer_bytes):
         if first:
             advance(assembler.num_bytes - reported)
             reported = assembler.num_bytes
@@ -114,8 +114,8 @@ def member_names(listing: Listing) -> list[bytes]:
     return [(key + fields[code]).encode() for key, code in zip(keys, listing.field_code.tolist(), strict=True)]
 
 
-def chunks(sizes: npt.NDArray[np.int64], num_bytes: int = CHUNK_BYTES) -> Iterator[tuple[int, int]]:
-    """Yield (first, stop) for each run of members that fits in a chunk; a larger member is a run of its own."""
+def buffers(sizes: npt.NDArray[np.int64], num_bytes: int = BUFFER_BYTES) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) for each run of members that fits in a buffer; a larger member is a run of its own."""
     ends = np.cumsum(sizes + 1024)  # payload, header, and at most this much padding
     first = 0
     while first < len(sizes):

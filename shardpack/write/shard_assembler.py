@@ -1,11 +1,11 @@
-"""Assemble members into tar bytes, one chunk at a time, and collect what the index needs.
+"""Assemble members into tar bytes, one buffer at a time, and collect what the index needs.
 
 The only place that makes shard bytes: the planned run and `ShardWriter` both use it, so equal input gives equal
-bytes. Payloads are read directly into their place in the chunk, or copied there if they are in memory. The headers
-of a chunk are made all at once (`tar_header.complete_headers`). While `WriteBehind` writes one chunk in a thread, the
+bytes. Payloads are read directly into their place in the buffer, or copied there if they are in memory. The headers
+of a buffer are made all at once (`tar_header.complete_headers`). While `WriteBehind` writes one buffer in a thread, the
 next one is assembled.
 
-    chunk   | header | payload | padding | header | payload | padding | ...     whole 512-byte blocks
+    buffer   | header | payload | padding | header | payload | padding | ...     whole 512-byte blocks
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from shardpack.format.assemble import build_index
 from shardpack.format.checksum import crc32c
 from shardpack.format.shard_index import ShardIndex
 
-CHUNK_BYTES = 4 << 20
+BUFFER_BYTES = 4 << 20
 
 Fill = Callable[[Sequence[memoryview]], None]  # writes the payloads of a call into these views, one view each
 
@@ -38,16 +38,16 @@ _PADDING = [bytes(-size % tar.BLOCK) for size in range(tar.BLOCK)]  # by the num
 class ShardAssembler:
     """Assembles one shard.
 
-    Memory: two chunks, or the two largest samples, plus 24 bytes per member.
+    Memory: two buffers, or the two largest samples, plus 24 bytes per member.
 
     Attributes:
         num_bytes: Length of the tar so far.
     """
 
-    def __init__(self, write: Callable[[memoryview], object], chunk: Chunk):
-        """Pass each assembled chunk to `write`. The memory of a chunk is reused two chunks later."""
+    def __init__(self, write: Callable[[memoryview], object], buffer: Buffer):
+        """Pass each assembled buffer to `write`. The memory of a buffer is reused two buffers later."""
         self._write = write
-        self._chunk = chunk
+        self._buffer = buffer
         self._crc32c = 0
         self.num_bytes = 0
         self._data_offset: list[npt.NDArray[np.int64]] = []
@@ -57,7 +57,7 @@ class ShardAssembler:
     def append(self, names: Sequence[bytes], sizes: npt.NDArray[np.int64], fill: Fill) -> list[int]:
         """Append members in order; return the CRC32C of each payload. `fill(views)` must fill every view completely."""
         layout = _lay_out(names, sizes)
-        view = self._chunk.take(layout.num_bytes)
+        view = self._buffer.take(layout.num_bytes)
         ends = layout.data_starts + sizes
         payloads = [view[a:b] for a, b in zip(layout.data_starts.tolist(), ends.tolist(), strict=True)]
         fill(payloads)
@@ -72,10 +72,10 @@ class ShardAssembler:
             parts[3 * i] = bytes(int(layout.header_bytes[i]))
         parts[1::3] = payloads
         parts[2::3] = map(_PADDING.__getitem__, (sizes % tar.BLOCK).tolist())
-        self._append(self._chunk.join(parts, layout.num_bytes), layout, list(map(crc32c, payloads)))
+        self._append(self._buffer.join(parts, layout.num_bytes), layout, list(map(crc32c, payloads)))
 
     def _append(self, view: memoryview, layout: _Layout, checksums: list[int]) -> list[int]:
-        """Complete the headers of an otherwise finished chunk, write it, and return `checksums`."""
+        """Complete the headers of an otherwise finished buffer, write it, and return `checksums`."""
         starts = layout.data_starts
         blocks = np.frombuffer(view, np.uint8).reshape(-1, tar.BLOCK)
         tar.complete_headers(blocks, layout.header_rows, layout.names, layout.sizes)
@@ -127,27 +127,27 @@ class ShardAssembler:
         )
 
 
-class Chunk:
-    """Memory to assemble in: two buffers, one of which is filled while the other is being written.
+class Buffer:
+    """Memory to assemble in: two halves, one of which is filled while the other is being written.
 
     Attributes:
         num_bytes: How many bytes are assembled and written at once.
     """
 
-    def __init__(self, num_bytes: int = CHUNK_BYTES) -> None:
+    def __init__(self, num_bytes: int = BUFFER_BYTES) -> None:
         self.num_bytes = num_bytes
-        self._buffer = self._other = np.zeros(0, np.uint8)
+        self._memory = self._other = np.zeros(0, np.uint8)
         self._files = [(BytesIO(), memoryview(b"")), (BytesIO(), memoryview(b""))]  # joined parts, and the view of them
 
     def take(self, num_bytes: int) -> memoryview:
         """Return `num_bytes` zero bytes, in memory that the call before the last one returned, too."""
-        self._buffer, self._other = self._other, self._buffer
+        self._memory, self._other = self._other, self._memory
         if num_bytes > self.num_bytes:
             return memoryview(np.zeros(num_bytes, np.uint8))  # a large sample; not kept
-        if not len(self._buffer):
-            self._buffer = np.zeros(self.num_bytes, np.uint8)
-        self._buffer[:num_bytes] = 0
-        return memoryview(self._buffer)[:num_bytes]
+        if not len(self._memory):
+            self._memory = np.zeros(self.num_bytes, np.uint8)
+        self._memory[:num_bytes] = 0
+        return memoryview(self._memory)[:num_bytes]
 
     def join(self, parts: Iterable[bytes], num_bytes: int) -> memoryview:
         """Return the parts joined, `num_bytes` long, in memory that the call before the last one returned, too."""
@@ -219,7 +219,7 @@ def _write_each(
 
 @dataclass(frozen=True, slots=True)
 class _Layout:
-    """Where the members of a chunk are in it.
+    """Where the members of a buffer are in it.
 
     Attributes:
         names: (m) names of the members.
@@ -228,7 +228,7 @@ class _Layout:
         data_starts: (m) where each payload begins.
         header_rows: (m) number of the block before each payload.
         unusual: Numbers of the members that do not fit one plain header.
-        num_bytes: Length of the chunk.
+        num_bytes: Length of the buffer.
     """
 
     names: Sequence[bytes]

@@ -1,4 +1,4 @@
-"""A shard that is written sample by sample: payloads wait until they fill a chunk, which a thread writes."""
+"""A shard that is written sample by sample: payloads wait until they fill a buffer, which a thread writes."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from shardpack.format.shard_index import ShardIndex, check_field_names
 from shardpack.storage.atomic import NewFile
 from shardpack.write.frame_writer import FrameWriter
 from shardpack.write.sample_shape import SampleShape
-from shardpack.write.shard_assembler import Chunk, ShardAssembler, WriteBehind
+from shardpack.write.shard_assembler import Buffer, ShardAssembler, WriteBehind
 from shardpack.write.shard_compression import ShardCompression
 
 
@@ -29,7 +29,9 @@ class ShardInProgress:
         keys: Keys of the samples, in order.
     """
 
-    def __init__(self, name: str, file: NewFile, chunk: Chunk, *, compression: ShardCompression | None = None) -> None:
+    def __init__(
+        self, name: str, file: NewFile, buffer: Buffer, *, compression: ShardCompression | None = None
+    ) -> None:
         self.name, self.file = name, file
         self.num_bytes = self.waiting_bytes = 0
         self.keys: list[str] = []
@@ -38,7 +40,7 @@ class ShardInProgress:
         self._ends: list[int] = []  # of the samples that wait, in the tar; kept for frames only
         self._behind = WriteBehind(file.write if self._frames is None else self._frames.write)
         self._behind.__enter__()
-        self._assembler = ShardAssembler(self._behind.write, chunk)
+        self._assembler = ShardAssembler(self._behind.write, buffer)
         self._code_of: dict[str, int] = {}  # field -> its number in the shard
         self._shapes: set[SampleShape] = set()
         self._shape: SampleShape | None = None  # of the last sample added

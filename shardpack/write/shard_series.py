@@ -37,7 +37,7 @@ class ShardSeries:
         self,
         limits: ShardLimits,
         *,
-        chunk_bytes: int,
+        buffer_bytes: int,
         start: Callable[[], ShardInProgress],
         flush: Callable[[ShardInProgress], None],
         finish: Callable[[ShardInProgress], None],
@@ -46,14 +46,14 @@ class ShardSeries:
 
         Args:
             limits: When a shard is full.
-            chunk_bytes: How many bytes of samples wait until `flush` is called.
+            buffer_bytes: How many bytes of samples wait until `flush` is called.
             start: Returns the next shard.
             flush: Calls `flush` of the shard.
             finish: Calls `finish` of the shard, which is full.
         """
         self.open: ShardInProgress | None = None
         self._limits, self._room = limits, limits.max_bytes - len(END_OF_ARCHIVE)
-        self._chunk_bytes = chunk_bytes
+        self._buffer_bytes = buffer_bytes
         self._start, self._flush, self._finish = start, flush, finish
         self._shapes: dict[tuple[Any, ...], SampleShape] = {}
 
@@ -98,7 +98,7 @@ class ShardSeries:
                 shard = None
         if shard is None:
             shard = self.open = self._start()
-        if shard.waiting_bytes + needed > self._chunk_bytes:
+        if shard.waiting_bytes + needed > self._buffer_bytes:
             self._flush(shard)
         shard.add(sample.key, sample.shape, sample.payloads, needed)
 

@@ -26,7 +26,7 @@ from shardpack.write.apply_steps import Failure, Made, failure_of
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.request import as_classes
-from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_assembler import Buffer
 from shardpack.write.shard_compression import recorded_compression, shard_compression
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.shard_series import ShardSeries
@@ -109,11 +109,11 @@ class ShardWriter:
         self._classes = as_classes(classes)
         self._target = target_of(as_writable(out, storage_options), work_dir=work_dir)
         self._compression = shard_compression(compress, frame_bytes)
-        self._chunk = Chunk()
+        self._buffer = Buffer()
         self._shards: list[ShardInfo] = []
         self._series = ShardSeries(
             self._limits,
-            chunk_bytes=self._chunk.num_bytes,
+            buffer_bytes=self._buffer.num_bytes,
             start=self._start_shard,
             flush=self._flush_shard,
             finish=self._finish_shard,
@@ -226,7 +226,7 @@ class ShardWriter:
         name = shard_name(self._num_shards, compressed=self._compression is not None)
         with self._writing():
             self._deliveries.acquire()
-            shard = ShardInProgress(name, self._scratch.new_file(name), self._chunk, compression=self._compression)
+            shard = ShardInProgress(name, self._scratch.new_file(name), self._buffer, compression=self._compression)
             self._num_shards += 1
             return shard
 

@@ -24,7 +24,7 @@ from shardpack.format.key_index import hash_keys
 from shardpack.storage.lock import FolderLock
 from shardpack.storage.memory import MemoryStore
 from shardpack.write.sample_shape import shape_of
-from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_assembler import Buffer
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.shard_writer import ShardWriter
 from tests.conftest import ROOT
@@ -197,7 +197,7 @@ def lockless(tmp_path):
 def make_shard(transaction, content):
     """Make a shard of one sample in the work folder, and return what it is."""
     scratch = transaction.scratch
-    shard = ShardInProgress("shard-000000.tar", scratch.new_file("shard-000000.tar"), Chunk())
+    shard = ShardInProgress("shard-000000.tar", scratch.new_file("shard-000000.tar"), Buffer())
     shape = shape_of(("bin",), key="a")
     shard.add("a", shape, [content], shape.tar_bytes("a", [content]))
     return scratch.finish_shard("shard-000000.tar", shard.file, shard.finish())

@@ -1,4 +1,4 @@
-"""Where frames end, whatever chunks their bytes come in; and that they hold the tar."""
+"""Where frames end, whatever buffers their bytes come in; and that they hold the tar."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ ZST = {"compress": {"shards": "zstd:3"}}
 
 
 def written(data, ends, lengths, frame_bytes, max_frame_bytes):
-    """Return (file, index) of bytes that come in chunks of these lengths."""
+    """Return (file, index) of bytes that come in buffers of these lengths."""
     parts = []
     writer = FrameWriter(parts.append, ShardCompression(1, frame_bytes), max_frame_bytes=max_frame_bytes)
     writer.end_samples(ends)
-    for chunk in chunked(data, lengths):
-        writer.write(memoryview(chunk))
+    for buffer in chunked(data, lengths):
+        writer.write(memoryview(buffer))
     return parts, writer.finish(small_shard({"a": {"b": b""}})[1])
 
 

@@ -171,7 +171,7 @@ def test_progress_adds_up(source, tmp_path, jobs):
 
 @pytest.mark.parametrize("jobs", [1, 2])
 def test_progress_within_a_shard(tmp_path, jobs):
-    """Progress is also reported while one shard of many chunks is written."""
+    """Progress is also reported while one shard of many buffers is written."""
     calls = []
     samples = {f"{i:02d}": {"bin": bytes(3 << 20)} for i in range(8)}
     with start_workers(jobs) as engine:

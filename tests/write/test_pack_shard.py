@@ -1,4 +1,4 @@
-"""One planned shard: its chunks, its member names, and the digest of its input."""
+"""One planned shard: its buffers, its member names, and the digest of its input."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.write import pack_shard
-from shardpack.write.pack_shard import assemble, chunks, input_digest, member_names
-from shardpack.write.shard_assembler import CHUNK_BYTES, Chunk, ShardAssembler
+from shardpack.write.pack_shard import assemble, buffers, input_digest, member_names
+from shardpack.write.shard_assembler import BUFFER_BYTES, Buffer, ShardAssembler
 from tests.fakes import inline_listing
 
 SMALL = 20_000
@@ -27,26 +27,26 @@ SAMPLES = {
 rng = random.Random(0)
 
 
-def test_members_larger_than_a_chunk():
-    """A member may exceed a chunk, and the bytes do not depend on where chunks end."""
+def test_members_larger_than_a_buffer():
+    """A member may exceed a buffer, and the bytes do not depend on where buffers end."""
     samples = {f"{i:02d}": {"bin": rng.randbytes(size)} for i, size in enumerate([10, 40_000, 0, 5000, 70_000, 512])}
     listing = inline_listing(samples)
 
     def assembled(size):
         written = bytearray()
-        assemble(ShardAssembler(written.extend, Chunk(size)), listing, chunk_bytes=size)
+        assemble(ShardAssembler(written.extend, Buffer(size)), listing, buffer_bytes=size)
         return written
 
     assert all(assembled(size) == assembled(4 << 20) for size in (1, 2000, 50_000))
 
 
 @given(st.lists(st.integers(0, 6 << 20), max_size=40))
-def test_chunks_take_every_member_once_and_stay_small(sizes):
-    runs = list(chunks(np.array(sizes, np.int64)))
+def test_buffers_take_every_member_once_and_stay_small(sizes):
+    runs = list(buffers(np.array(sizes, np.int64)))
     assert [i for first, stop in runs for i in range(first, stop)] == list(range(len(sizes)))
     for first, stop in runs:
         assert first < stop
-        assert stop - first == 1 or sum(sizes[first:stop]) + 1024 * (stop - first) <= CHUNK_BYTES
+        assert stop - first == 1 or sum(sizes[first:stop]) + 1024 * (stop - first) <= BUFFER_BYTES
 
 
 @given(st.dictionaries(st.text("ab", min_size=1), st.sets(st.sampled_from(["jpg", "json", "x.y"]), min_size=1)))

@@ -1,4 +1,4 @@
-"""Tar bytes do not depend on chunks, the index is right about each member, and chunks are written in order."""
+"""Tar bytes do not depend on buffers, the index is right about each member, and buffers are written in order."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
 from shardpack.format.shard_index import parse_index
 from shardpack.write import shard_assembler as assembler_module
-from shardpack.write.shard_assembler import Chunk, ShardAssembler, WriteBehind
+from shardpack.write.shard_assembler import Buffer, ShardAssembler, WriteBehind
 from tests.strategies import BOUNDARY_SIZES, examples, member_names, payloads
 
 members = st.dictionaries(member_names().map(str.encode), payloads(), min_size=1, max_size=12)
 
 
-def assemble(samples, cuts, chunk=None):
+def assemble(samples, cuts, buffer=None):
     """Return the tar and index of one-field samples, appended in runs of these lengths."""
     written = bytearray()
-    assembler = ShardAssembler(written.extend, chunk or Chunk())
+    assembler = ShardAssembler(written.extend, buffer or Buffer())
     names, contents = list(samples), list(samples.values())
     sizes = np.array([len(payload) for payload in contents], np.int64)
     first = number = 0
@@ -46,7 +46,7 @@ def assemble(samples, cuts, chunk=None):
 
 
 @given(members, st.lists(st.integers(1, 5), min_size=1, max_size=4))
-def test_where_chunks_are_cut_changes_no_byte(samples, cuts):
+def test_where_buffers_are_cut_changes_no_byte(samples, cuts):
     whole, index = assemble(samples, [len(samples)])
     cut, cut_index = assemble(samples, cuts)
     assert cut == whole
@@ -86,25 +86,25 @@ def test_the_encoded_index_is_counted_and_checked(samples):
 
 @examples(30)
 @given(st.lists(members, min_size=1, max_size=4))
-def test_a_chunk_forgets_the_shard_before(shards):
+def test_a_buffer_forgets_the_shard_before(shards):
     """Padding is zero even if the buffer was used before."""
-    chunk = Chunk()
+    buffer = Buffer()
     for samples in shards:
-        assert assemble(samples, [2], chunk)[0] == assemble(samples, [2])[0]
+        assert assemble(samples, [2], buffer)[0] == assemble(samples, [2])[0]
 
 
 def test_padding_is_zero_after_a_larger_payload(monkeypatch):
-    monkeypatch.setattr(assembler_module, "CHUNK_BYTES", 4096)
-    chunk = Chunk()
+    monkeypatch.setattr(assembler_module, "BUFFER_BYTES", 4096)
+    buffer = Buffer()
     for size in (3000, 5000, 1, 2000, 513, 9000, 0, 7):
-        written, _ = assemble({b"a": b"\xff" * size}, [1], chunk)
+        written, _ = assemble({b"a": b"\xff" * size}, [1], buffer)
         assert written[512 + size : 512 + tar.padded(size)] == bytes(tar.padded(size) - size)
 
 
 @given(members, st.lists(st.integers(1, 5), min_size=1, max_size=4))
 def test_payloads_in_memory_give_the_same_bytes(samples, cuts):
     written = bytearray()
-    assembler, names, contents = ShardAssembler(written.extend, Chunk()), list(samples), list(samples.values())
+    assembler, names, contents = ShardAssembler(written.extend, Buffer()), list(samples), list(samples.values())
     sizes = np.array([len(payload) for payload in contents], np.int64)
     first = number = 0
     while first < len(names):
@@ -119,13 +119,13 @@ def test_payloads_in_memory_give_the_same_bytes(samples, cuts):
 
 
 def test_what_is_joined_takes_two_buffers_by_turns():
-    chunk = Chunk(1000)
-    joined = [chunk.join([b"%d" % i * 400, bytes(600)], 1000) for i in range(2)]
+    buffer = Buffer(1000)
+    joined = [buffer.join([b"%d" % i * 400, bytes(600)], 1000) for i in range(2)]
     assert [bytes(view[:400]) for view in joined] == [b"0" * 400, b"1" * 400]
     addresses = [np.frombuffer(view, np.uint8).ctypes.data for view in joined]
-    later = [chunk.join([b"x" * 10], 10) for _ in range(4)]
+    later = [buffer.join([b"x" * 10], 10) for _ in range(4)]
     assert [np.frombuffer(view, np.uint8).ctypes.data for view in later[2:]] == addresses
-    assert bytes(chunk.join([b"y" * 2000], 2000)) == b"y" * 2000  # more than a chunk
+    assert bytes(buffer.join([b"y" * 2000], 2000)) == b"y" * 2000  # more than a buffer
     assert bytes(later[3]) == b"x" * 10
 
 

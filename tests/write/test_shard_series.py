@@ -32,11 +32,11 @@ class Shard:
 class Made(list):
     """The series, and its shards in order."""
 
-    def __init__(self, chunk_bytes=1 << 20, **limits):
+    def __init__(self, buffer_bytes=1 << 20, **limits):
         self.finished, self.flushes = [], 0
         self.series = ShardSeries(
             ShardLimits(**limits),
-            chunk_bytes=chunk_bytes,
+            buffer_bytes=buffer_bytes,
             start=self.start,
             flush=self.flush,
             finish=self.finished.append,
@@ -91,8 +91,8 @@ def test_an_oversized_sample_has_a_shard_of_its_own():
     assert [shard.keys for shard in made] == [["a"], ["b"], ["c"]]
 
 
-def test_what_waits_is_flushed_when_it_fills_a_chunk():
-    made = Made(chunk_bytes=2 * KIB)
+def test_what_waits_is_flushed_when_it_fills_a_buffer():
+    made = Made(buffer_bytes=2 * KIB)
     for i in range(5):
         made.write(str(i))
     assert made.flushes == 2

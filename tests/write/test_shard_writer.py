@@ -31,7 +31,7 @@ from shardpack.write import duplicate_keys as seen_keys
 from shardpack.write import shard_writer as writer_module
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
-from shardpack.write.shard_assembler import Chunk
+from shardpack.write.shard_assembler import Buffer
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import contents, inline_listing
@@ -67,9 +67,9 @@ def is_published(out):
     ),
     max_bytes=st.sampled_from([6000, 10_000, 1 << 20]),
     most=st.one_of(st.none(), st.integers(1, 4)),
-    chunk=st.sampled_from([1, 3000, 1 << 20]),
+    buffer=st.sampled_from([1, 3000, 1 << 20]),
 )
-def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, chunk):
+def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, buffer):
     folder = new_folder()
     limits = ShardLimits(max_bytes, most, allow_oversized=True)
     recorded = recorded_options(max_shard_bytes=max_bytes, max_shard_samples=most, allow_oversized=True)
@@ -77,7 +77,7 @@ def test_writes_what_a_planned_run_writes(new_folder, samples, max_bytes, most, 
         plan_shards(inline_listing(samples), limits), FolderTarget(str(folder / "a")), PackRequest(), recorded=recorded
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(writer_module, "Chunk", partial(Chunk, chunk))
+        patch.setattr(writer_module, "Buffer", partial(Buffer, buffer))
         options = {"max_shard_bytes": max_bytes, "max_shard_samples": most, "allow_oversized": True}
         assert write(folder / "b", dict(sorted(samples.items())), **options) == contents(folder / "a")
 
@@ -249,7 +249,7 @@ def test_keys_of_one_hash_are_told_apart(tmp_path, monkeypatch):
 @pytest.mark.parametrize("call", ["write", "fsync", "replace", "open"])
 @pytest.mark.parametrize("after", [3, 5, 8])
 def test_a_failing_disk_publishes_nothing_even_if_the_caller_goes_on(tmp_path, monkeypatch, call, after):
-    """A chunk that was half written must not be followed by the next one."""
+    """A buffer that was half written must not be followed by the next one."""
     real, calls = getattr(os, call), iter(range(after))
 
     def full(*arguments, **options):

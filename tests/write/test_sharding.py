@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.write.pack_shard import member_names
-from shardpack.write.shard_assembler import Chunk, ShardAssembler
+from shardpack.write.shard_assembler import Buffer, ShardAssembler
 from shardpack.write.sharding import ShardLimits, cut_shards, member_bytes, sample_bytes
 from tests.fakes import inline_listing
 from tests.strategies import BOUNDARY_SIZES, payloads, safe_fields, safe_keys
@@ -77,7 +77,7 @@ def test_what_does_not_fit_is_an_error_unless_allowed(sizes, max_bytes):
 def assembled(listing):
     """Return the tar of a listing, and its index."""
     written = bytearray()
-    assembler = ShardAssembler(written.extend, Chunk())
+    assembler = ShardAssembler(written.extend, Buffer())
 
     def fill(views):
         for payload, view in zip(listing.payload, views, strict=True):
