@@ -95,12 +95,14 @@ class ChunkPlan:
         recipe: What becomes of a chunk.
         cuts: (chunks + 1) first sample of each chunk, and the number of samples.
         growth: What the cuts were made from.
+        anywhere: Whether machines that have the source at different paths may make chunks of it together.
     """
 
     listing: Listing
     recipe: ChunkRecipe
     cuts: npt.NDArray[np.int64]
     growth: Growth
+    anywhere: bool = False
 
     @property
     def num_chunks(self) -> int:
@@ -112,7 +114,7 @@ class ChunkPlan:
 
     def digest(self, chunk: int, recipe_digest: str) -> str:
         """Return a digest of all that determines the shards of a chunk."""
-        return input_digest(f"{chunk}\0{recipe_digest}", self.part(chunk))
+        return input_digest(f"{chunk}\0{recipe_digest}", self.part(chunk), anywhere=self.anywhere)
 
 
 def plan_chunks(listing: Listing, recipe: ChunkRecipe, growth: Growth) -> ChunkPlan:
@@ -136,14 +138,15 @@ def plan_chunks(listing: Listing, recipe: ChunkRecipe, growth: Growth) -> ChunkP
     return ChunkPlan(listing, recipe, np.array(cuts, np.int64), growth)
 
 
-def listing_digest(listing: Listing) -> str:
-    """Return a digest of all samples."""
-    return xxh3_128_hexdigest("".join(_part_digests(listing)).encode())
+def listing_digest(listing: Listing, *, anywhere: bool = False) -> str:
+    """Return a digest of all samples; `anywhere` as for `input_digest`."""
+    return xxh3_128_hexdigest("".join(_part_digests(listing, anywhere)).encode())
 
 
-def _part_digests(listing: Listing) -> Iterator[str]:
+def _part_digests(listing: Listing, anywhere: bool) -> Iterator[str]:
     for first in range(0, listing.num_samples, _DIGESTED_SAMPLES):
-        yield input_digest(str(first), listing.slice(first, min(first + _DIGESTED_SAMPLES, listing.num_samples)))
+        part = listing.slice(first, min(first + _DIGESTED_SAMPLES, listing.num_samples))
+        yield input_digest(str(first), part, anywhere=anywhere)
 
 
 def growth_record(growth: Growth, digest: str) -> dict[str, Any]:

@@ -1,19 +1,47 @@
-"""Make one part of a plan, and publish the dataset if the other parts are finished, too."""
+"""Make one part of a plan, and publish the dataset if the other parts are finished, too.
+
+The plan is one of shards (`pack_run.py`) or of chunks (`chunked_run.py`): here both are units, of which each part makes
+every n-th one.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Protocol
 
-from shardpack.commit.shared_transaction import SharedTransaction
+from shardpack.commit.shared_transaction import Agreement, SharedTransaction
 from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.write.pack_run import Packed, PackPlan, PackRun, packed_before
 from shardpack.write.part import Part
-from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
+
+
+class PartRun(Protocol):
+    """A run of which any part can be made."""
+
+    @property
+    def num_units(self) -> int:
+        """How many units there are."""
+        ...
+
+    def agreement(self) -> Agreement:
+        """Return what all parts agree on."""
+        ...
+
+    def find(self, transaction: SharedTransaction, unit: int, /) -> bool:
+        """Add a unit that any part has finished; return whether one has."""
+        ...
+
+    def make(self, transaction: SharedTransaction, units: Sequence[int], engine: Engine, /) -> None:
+        """Make and add these units."""
+        ...
+
+    def describe(self, transaction: SharedTransaction, /) -> list[tuple[str, Iterable[Any]]]:
+        """Return what describes the whole dataset, once all units are added."""
+        ...
 
 
 def pack_part(
@@ -34,39 +62,32 @@ def pack_part(
         StorageError: The disk or the bucket refused. Finished shards stay; the same call continues.
     """
     run = PackRun(replace(plan, anywhere=True), request, recorded, rejected)
-    with SharedTransaction(target, PartPlan(run)) as transaction:
+    resumed = make_part(run, target, part, engine)
+    return packed_before(target) if resumed is None else run.packed(resumed)
+
+
+def make_part(run: PartRun, target: Target, part: Part, engine: Engine) -> int | None:
+    """Make the units of a part that are missing; return how many were there, or None if another part has published."""
+    with SharedTransaction(target, run.agreement()) as transaction:
         if transaction.complete:
-            return packed_before(target)
+            return None
         try:
-            resumed = _make(run, transaction, part, engine)
+            return _make(run, transaction, part, engine)
         except (OutputExistsError, StorageError):  # our work folder vanished: is everything done?
             if not transaction.was_published():
                 raise
-            return packed_before(target)
-    return run.packed(resumed)
+            return None
 
 
-def _make(run: PackRun, transaction: SharedTransaction, part: Part, engine: Engine) -> int:
-    """Make the missing shards of a part, and publish if no shard is missing; return how many were there before."""
-    own = part.shards(run.plan.num_shards)
-    missing = _missing(run, transaction, own)
+def _make(run: PartRun, transaction: SharedTransaction, part: Part, engine: Engine) -> int:
+    """Make the missing units of a part, and publish if none is missing; return how many were there before."""
+    own = part.shards(run.num_units)
+    missing = [unit for unit in own if not run.find(transaction, unit)]
     run.make(transaction, missing, engine)
     transaction.refresh()
-    others = [shard for shard in range(run.plan.num_shards) if shard not in own]
-    if _missing(run, transaction, others):
-        transaction.check()  # entries vanish where another part has published
+    found = [run.find(transaction, unit) for unit in range(run.num_units) if unit not in own]
+    if all(found):
+        transaction.publish(run.describe(transaction))
     else:
-        transaction.publish(run.files())
+        transaction.check()  # entries vanish where another part has published
     return len(own) - len(missing)
-
-
-def _missing(run: PackRun, transaction: SharedTransaction, shards: Sequence[int]) -> list[int]:
-    """Return those of the shards that are not finished, and add the others to the run."""
-    missing = []
-    for shard in shards:
-        entry = transaction.finished(run.plan.name(shard), run.plan.input_digest(shard))
-        if entry is None:
-            missing.append(shard)
-        else:
-            run.add(entry.info)
-    return missing

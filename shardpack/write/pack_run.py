@@ -9,9 +9,10 @@ files (names, sizes and times), and only the others are written.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from itertools import starmap
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,11 +23,13 @@ from shardpack.commit.delivery_queue import DeliveryQueue
 from shardpack.commit.destination import Destination
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.scratch import ScratchDir
+from shardpack.commit.shared_transaction import SharedTransaction
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.layout import shard_name
+from shardpack.format.layout import MANIFEST_PATH, shard_name
+from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
 from shardpack.format.tar_header import END_OF_ARCHIVE
@@ -35,6 +38,7 @@ from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_target
 from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
+from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_compression import ShardCompression
 from shardpack.write.sharding import ShardLimits, cut_shards, sample_bytes
@@ -261,6 +265,52 @@ class PackRun:
     def packed(self, resumed_shards: int) -> Packed:
         """Return what this run has added, of which so many shards were finished before."""
         return _packed(self._infos.values(), resumed_shards, self.plan.num_shards - len(self._infos))
+
+    # One of several parts
+
+    @property
+    def num_units(self) -> int:
+        """How many shards the parts share."""
+        return self.plan.num_shards
+
+    def agreement(self) -> PartPlan:
+        """Return what all parts agree on."""
+        return PartPlan(
+            self.plan.listing,
+            digest=self.digest(),
+            packed_with=self.recorded,
+            more={"num_shards": self.plan.num_shards},
+            is_dataset=self._is_dataset,
+        )
+
+    def find(self, transaction: SharedTransaction, unit: int) -> bool:
+        """Add a shard that any part has finished; return whether one has."""
+        entry = transaction.finished(self._names[unit], self.plan.input_digest(unit))
+        if entry is not None:
+            self.add(entry.info)
+        return entry is not None
+
+    def describe(self, _: SharedTransaction) -> list[tuple[str, Any]]:
+        """Return what describes the whole dataset, once all shards are added."""
+        return self.files()
+
+    def _is_dataset(self, read: Callable[[str], bytes | None]) -> bool:
+        """Return whether a published dataset has the keys, options, classes and lengths of the plan."""
+        text = read(MANIFEST_PATH) or b""
+        infos = list(ShardTable.whole(parse_manifest(text), read))
+        if len(infos) != self.num_units or not all(starmap(self._is_planned, enumerate(infos))):
+            return False
+        *_, (_, manifest) = self.files(infos)
+        return b"".join(manifest) == text
+
+    def _is_planned(self, shard: int, info: ShardInfo) -> bool:
+        plan = self.plan
+        return (
+            info.name == self._names[shard]
+            and info.num_samples == int(plan.cuts[shard + 1] - plan.cuts[shard])
+            and (plan.compression is not None or info.num_bytes == int(plan.shard_bytes[shard]))
+            and dict(info.samples_per_field) == plan.part(shard).samples_per_field()
+        )
 
     def keep_finished(self, transaction: Transaction) -> set[int]:
         """Add the shards that an earlier run finished from the same input, and delete its other shards."""

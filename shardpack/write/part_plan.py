@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import zlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,37 +19,46 @@ from xxhash import xxh3_64_intdigest
 
 from shardpack.commit.journal import PARTS_FOLDER
 from shardpack.commit.shared_transaction import Read
-from shardpack.errors import CorruptManifestError
-from shardpack.format.layout import MANIFEST_PATH
-from shardpack.format.manifest import parse_manifest
-from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_table import ShardTable
 from shardpack.sources.listing import Listing
-from shardpack.write.pack_run import PackRun
 from shardpack.write.pack_shard import member_names
 
 _FAST = 1  # level of zlib; names in order compress well at any
 
 
 class PartPlan:
-    """The plan of a run as an `Agreement`."""
+    """The plan of a run, as an `Agreement`."""
 
-    def __init__(self, run: PackRun) -> None:
-        """Agree on the plan of this run; it must count `anywhere`."""
-        self._run = run
-        self.digest = run.digest()
+    def __init__(
+        self,
+        listing: Listing,
+        *,
+        digest: str,
+        packed_with: Mapping[str, Any],
+        more: Mapping[str, Any],
+        is_dataset: Callable[[Read], bool],
+    ) -> None:
+        """Agree on a plan.
+
+        Args:
+            listing: All samples, in the order of packing.
+            digest: Digest of all that determines the dataset, but for the path of the source.
+            packed_with: What the manifest keeps of the request.
+            more: JSON values that are part of the plan; those that follow from the others last.
+            is_dataset: Returns whether a published dataset is the one of this plan; called with what reads its files.
+        """
+        self._listing, self._packed_with, self._more = listing, dict(packed_with), dict(more)
+        self.digest, self.is_dataset = digest, is_dataset
 
     @property
     def text(self) -> bytes:
         """The plan as it is published."""
-        plan = self._run.plan
         value = {
             "plan": self.digest,
-            "packed_with": dict(self._run.recorded),
-            "classes": plan.listing.classes and list(plan.listing.classes),
-            "num_samples": plan.listing.num_samples,
-            "num_shards": plan.num_shards,
+            "packed_with": self._packed_with,
+            "classes": self._listing.classes and list(self._listing.classes),
+            "num_samples": self._listing.num_samples,
             "members": self._members_path,
+            **self._more,
         }
         return json.dumps(value, indent=1).encode()
 
@@ -59,33 +68,34 @@ class PartPlan:
 
     def details(self) -> Sequence[tuple[str, Iterable[Any]]]:
         """Return the file that names the members."""
-        listing = self._run.plan.listing
+        listing = self._listing
         names = b"\0".join(member_names(listing))
         return [(self._members_path, [zlib.compress(names + b"\0\0" + _member_digests(listing).tobytes(), _FAST)])]
 
     def difference(self, published: bytes, read: Read) -> str:
         """Return how this plan differs from the published one: the first option, or the first file."""
         try:
-            value = json.loads(published)
-            theirs, ours = value["packed_with"], json.loads(json.dumps(dict(self._run.recorded)))
-            if (differing := _first_difference(ours, theirs)) is not None:
+            value, own = json.loads(published), json.loads(self.text)
+            if (differing := _first_difference(own["packed_with"], value["packed_with"])) is not None:
                 return differing
-            if value["classes"] != json.loads(self.text)["classes"]:
+            if value["classes"] != own["classes"]:
                 return "the class names differ"
             names, _, digests = zlib.decompress(read(value["members"]) or b"").rpartition(b"\0\0")
-            return self._differing_member(names.split(b"\0"), np.frombuffer(digests, np.uint64))
+            member = self._differing_member(names.split(b"\0"), np.frombuffer(digests, np.uint64))
+            more = {name: value[name] for name in self._more}
+            return member or _first_difference(self._more, more) or "the samples that were left out differ"
         except (ValueError, KeyError, TypeError, zlib.error):
             return "it was written by another version of shardpack"
 
-    def _differing_member(self, names: Sequence[bytes], digests: npt.NDArray[np.uint64]) -> str:
-        listing = self._run.plan.listing
+    def _differing_member(self, names: Sequence[bytes], digests: npt.NDArray[np.uint64]) -> str | None:
+        listing = self._listing
         own_names, own_digests = member_names(listing), _member_digests(listing)
         for member, (name, own_name) in enumerate(zip(names, own_names, strict=False)):
             if name != own_name or digests[member] != own_digests[member]:
                 break
         else:
             if len(names) == len(own_names):
-                return "the samples that were left out differ"
+                return None
             member = min(len(names), len(own_names))
         own_name = own_names[member] if member < len(own_names) else b""
         name = names[member] if member < len(names) else b""
@@ -96,33 +106,6 @@ class PartPlan:
         if name != own_name:
             return f"{_file(listing, member)!r} is at another place in its order"
         return f"{_file(listing, member)!r} has another size or time here"
-
-    def is_dataset(self, read: Read) -> bool:
-        """Return whether the published dataset has the keys, options, classes and lengths of this plan."""
-        text = read(MANIFEST_PATH) or b""
-        manifest, plan = parse_manifest(text), self._run.plan
-        infos = list(ShardTable.whole(manifest, read))
-        return (
-            len(infos) == plan.num_shards
-            and all(self._is_planned(shard, info) for shard, info in enumerate(infos))
-            and _manifest_of(self._run.files(infos)) == text
-        )
-
-    def _is_planned(self, shard: int, info: ShardInfo) -> bool:
-        plan = self._run.plan
-        return (
-            info.name == plan.name(shard)
-            and info.num_samples == int(plan.cuts[shard + 1] - plan.cuts[shard])
-            and (plan.compression is not None or info.num_bytes == int(plan.shard_bytes[shard]))
-            and dict(info.samples_per_field) == plan.part(shard).samples_per_field()
-        )
-
-
-def _manifest_of(files: Sequence[tuple[str, Iterable[Any]]]) -> bytes:
-    name, parts = files[-1]
-    if name != MANIFEST_PATH:
-        raise CorruptManifestError("the manifest is not the last file of the dataset", path=name)
-    return b"".join(parts)
 
 
 def _member_digests(listing: Listing) -> npt.NDArray[np.uint64]:

@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.journal import PARTS_FOLDER
 from shardpack.write.pack_run import PackRun, pack_plan, plan_shards
-from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
 from tests.fakes import inline_listing, make_listing
@@ -21,7 +20,7 @@ FILES = {f"{i:03d}": [("jpg", f"{i:03d}.jpg", 10 + i, 1), ("txt", f"{i:03d}.txt"
 
 def part_plan(listing, *, rejected=(), **options):
     plan = plan_shards(listing, ShardLimits(max_samples=3))
-    return PartPlan(PackRun(replace(plan, anywhere=True), PackRequest(), {"options": options}, rejected))
+    return PackRun(replace(plan, anywhere=True), PackRequest(), {"options": options}, rejected).agreement()
 
 
 def difference(one, other):
