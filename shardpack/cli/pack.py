@@ -273,6 +273,9 @@ def _show(report: shardpack.PackReport) -> None:
             "missing: the part that finishes last publishes the dataset"
         )
         return
+    if report.num_bytes and not report.tar_bytes:  # nothing is known of what happened to the samples
+        note(f"the dataset is complete already: {plural(report.num_samples, 'sample')}")
+        return
     took = "" if report.dry_run else f" in {report.seconds:.1f} s"
     if took and not report.resumed_shards:
         rate = report.num_bytes / max(report.seconds, 1e-9)

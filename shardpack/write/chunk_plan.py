@@ -48,13 +48,22 @@ class ChunkRecipe:
     on_error: OnError = "raise"
     versions: Mapping[str, str] | None = None
 
+    def record(self) -> dict[str, Any]:
+        """Return it as JSON, with the versions that this process has; equal for runs that may continue one another."""
+        timeout = self.application.sample_timeout
+        return {
+            "steps": self.application.pipeline.describe(),
+            "sample_timeout": timeout if self.on_error == "skip" else None,  # otherwise it decides no byte
+            "limits": str(self.limits),
+            "compression": str(self.compression),
+            "on_error": self.on_error,
+            "versions": None if self.versions is None else dict(self.versions),
+            "libzstd": None if self.compression is None else self.compression.versions(),
+        }
+
     def digest(self) -> str:
-        """Return a hash of it; equal for runs that may continue one another."""
-        steps = self.application.pipeline.describe()
-        timeout = self.application.sample_timeout if self.on_error == "skip" else None  # otherwise it decides no byte
-        values = [steps, timeout, str(self.limits), str(self.compression), self.on_error]
-        versions = [self.versions, None if self.compression is None else self.compression.versions()]
-        return xxh3_128_hexdigest(json.dumps([*values, *versions]).encode())
+        """Return a hash of it."""
+        return xxh3_128_hexdigest(json.dumps(self.record()).encode())
 
 
 @dataclass(frozen=True, slots=True)

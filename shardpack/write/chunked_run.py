@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -22,11 +22,13 @@ from xxhash import xxh3_128_hexdigest
 
 from shardpack.codecs.encode import versions_for
 from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.shared_transaction import SharedTransaction
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import SourceError
 from shardpack.format.assemble import encode_dataset
-from shardpack.format.layout import index_path
+from shardpack.format.layout import MANIFEST_PATH, index_path
+from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
@@ -34,6 +36,7 @@ from shardpack.runtime.engine import Engine, as_remote
 from shardpack.runtime.threads import ordered_map
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
+from shardpack.write.chunk_journal import deliver_chunk, finished_chunk
 from shardpack.write.chunk_plan import (
     ChunkPlan,
     ChunkRecipe,
@@ -44,6 +47,7 @@ from shardpack.write.chunk_plan import (
     listing_digest,
     plan_chunks,
 )
+from shardpack.write.drawn_samples import holds_drawn_samples
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_recipe, probe_target
 from shardpack.write.pack_chunk import (
@@ -55,6 +59,7 @@ from shardpack.write.pack_chunk import (
     measure_growth,
     pack_chunk,
 )
+from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import sample_bytes
 from shardpack.write.transform import ENCODED
@@ -70,12 +75,15 @@ class PackedChunks:
     Attributes:
         shards: All shards, in order.
         resumed_shards: How many of them an earlier run had already finished.
-        tally: What happened to the samples, in this run and the ones that it continued.
+        tally: What happened to the samples, in this run and the ones that it continued; empty if another part of the
+            plan has published.
+        missing_chunks: Number of chunks that other parts have not finished; 0 if the dataset is complete.
     """
 
     shards: Sequence[ShardInfo]
     resumed_shards: int
     tally: Tally
+    missing_chunks: int = 0
 
 
 def measure(listing: Listing, recipe: ChunkRecipe, engine: Engine) -> Growth:
@@ -132,21 +140,30 @@ def pack_chunks(
         OutputExistsError: There is a dataset already and `force` is off, or another packer is at work.
         StorageError: The disk or the bucket refused. Finished shards stay; the same call continues.
     """
-    run = _Run(listing, recipe, request, recorded, rejected)
+    run = ChunkedRun(listing, recipe, request, recorded, rejected)
     try:
         with Transaction.new_dataset(target, "pack", force=request.force, run_digest=run.digest) as transaction:
             if transaction.complete:
-                newest = newest_manifest(target)
-                assert newest is not None
-                shards = list(ShardTable.whole(newest[1], target.read))
-                return PackedChunks(shards, len(shards), Tally.of_record(transaction.totals))
-            return run.pack(transaction, engine)
+                return packed_chunks_before(target, Tally.of_record(transaction.totals))
+            run.obey(transaction.note("plan"), engine, put_note=transaction.put_note)
+            resumed = run.keep_finished(transaction)
+            run.make(transaction, run.missing(), engine)
+            transaction.publish(run.files(transaction), totals=run.tally().record())
+            return run.packed(resumed)
     finally:
         close_applier()  # of this process, if the engine is this process
 
 
-class _Run:
-    """One run: measures, makes the chunks that are missing, and publishes."""
+def packed_chunks_before(target: Target, tally: Tally) -> PackedChunks:
+    """Return what is in a target that holds the dataset already."""
+    newest = newest_manifest(target)
+    assert newest is not None
+    shards = list(ShardTable.whole(newest[1], target.read))
+    return PackedChunks(shards, len(shards), tally)
+
+
+class ChunkedRun:
+    """One run: measures, makes the chunks that are missing, and describes the dataset."""
 
     def __init__(
         self,
@@ -155,10 +172,14 @@ class _Run:
         request: PackRequest,
         recorded: Mapping[str, Any],
         rejected: Sequence[tuple[str, str]],
+        *,
+        anywhere: bool = False,
     ) -> None:
+        """Prepare a run; `obey` or plan next. `anywhere`: see `ChunkPlan`."""
         self._listing, self._recipe, self._recorded, self._rejected = listing, recipe, recorded, rejected
-        self._progress = request.progress
-        self._recipe_digest, self._listing_digest = recipe.digest(), listing_digest(listing)
+        self._progress, self._anywhere = request.progress, anywhere
+        self._recipe_digest, self._listing_digest = recipe.digest(), listing_digest(listing, anywhere=anywhere)
+        self._plan: ChunkPlan | None = None
         self._chunks: dict[int, MadeChunk] = {}
         self._bytes_begun: dict[int, int] = {}  # chunk that is not finished -> bytes of the source that are done
         self._bytes_done, self._total_bytes = 0, int(listing.size.sum())
@@ -169,58 +190,102 @@ class _Run:
         values = [self._listing_digest, self._recipe_digest, dict(self._recorded)]
         return xxh3_128_hexdigest(json.dumps([*values, classes and list(classes), list(self._rejected)]).encode())
 
-    def pack(self, transaction: Transaction, engine: Engine) -> PackedChunks:
-        """Make the chunks that no earlier run finished, and publish."""
-        remote = as_remote(engine)
+    @property
+    def plan(self) -> ChunkPlan:
+        """Which samples are in which chunk."""
+        assert self._plan is not None
+        return self._plan
+
+    @property
+    def num_units(self) -> int:
+        """How many chunks there are."""
+        return self.plan.num_chunks
+
+    def obey(
+        self,
+        note: Mapping[str, Any] | None,
+        engine: Engine,
+        *,
+        put_note: Callable[[str, Mapping[str, Any]], None] | None = None,
+    ) -> None:
+        """Plan by the growth that a note of this plan holds, or else measure it, and note it for the next run."""
+        if (remote := as_remote(engine)) is not None:
+            probe_recipe(remote, self._recipe)
+        growth = growth_of(note, self._growth_digest)
+        if growth is None:
+            growth = measure(self._listing, self._recipe, engine)
+            if put_note is not None:
+                put_note("plan", growth_record(growth, self._growth_digest))
+        self._plan = replace(plan_chunks(self._listing, self._recipe, growth), anywhere=self._anywhere)
+
+    @property
+    def _growth_digest(self) -> str:
+        return xxh3_128_hexdigest(f"{self._listing_digest} {self._recipe_digest}".encode())
+
+    def keep_finished(self, transaction: Transaction) -> int:
+        """Add the chunks that an earlier run finished from the same input, and delete all other shards.
+
+        Returns the number of their shards.
+        """
+        with storage_errors(f"write to {transaction.location!r}"):
+            for chunk in range(self.num_units):
+                self.find(transaction, chunk)
+            transaction.keep_only([info.name for made in self._chunks.values() for info in made.shards])
+        return len(self._shards())
+
+    def missing(self) -> list[int]:
+        """Return the chunks that were not added."""
+        return [chunk for chunk in range(self.num_units) if chunk not in self._chunks]
+
+    def find(self, transaction: Transaction | SharedTransaction, unit: int) -> bool:
+        """Add a chunk that an earlier run or another part has finished; return whether one has."""
+        made = finished_chunk(transaction, self.plan, unit, self._recipe_digest)
+        if made is not None:
+            self._count_chunk(made)
+        return made is not None
+
+    def make(self, transaction: Transaction | SharedTransaction, units: Sequence[int], engine: Engine) -> None:
+        """Make these chunks and deliver their shards."""
+        plan, remote = self.plan, as_remote(engine)
         with storage_errors(f"write to {transaction.location!r}"):
             if remote is not None:
-                probe_recipe(remote, self._recipe)
                 probe_target(remote, transaction)
-            plan = self._plan(transaction, engine)
-            resumed = self._keep_finished(transaction, plan)
             scratch = transaction.scratch if remote is None else NO_SCRATCH
             deliver = transaction.deliver if remote is None else transaction.record
-            deliveries = transaction.queue_for(partial(_deliver, transaction, deliver), engine.jobs)
-        for made in resumed:
-            self._count_chunk(made)
-        missing = [chunk for chunk in range(plan.num_chunks) if chunk not in self._chunks]
-        # Where there are fewer chunks than jobs, each takes several; on a cluster, a task has no more than its share.
-        parallel = -(-engine.jobs // max(1, len(missing))) if remote is None else 1
+            deliveries = transaction.queue_for(partial(deliver_chunk, transaction, deliver), engine.jobs)
         results = engine.map(
             pack_chunk if remote is None else MakeThere(pack_chunk, transaction.destination()),
-            (ChunkTask(scratch, chunk, plan.part(chunk), plan.recipe, parallel) for chunk in missing),
+            (ChunkTask(scratch, chunk, plan.part(chunk), plan.recipe) for chunk in units),
             backpressure=deliveries if remote is None else None,
-            advance=lambda task, num_bytes: self._count_part(missing[task], num_bytes),
+            advance=lambda task, num_bytes: self._count_part(units[task], num_bytes),
         )
         with closing(results), deliveries:  # on any error: end the tasks and the deliveries
             for task, made in results:
-                deliveries.submit(made, plan.digest(missing[task], self._recipe_digest))
+                deliveries.submit(made, plan.digest(units[task], self._recipe_digest))
                 for delivered in deliveries.poll():
                     self._count_chunk(delivered)
             for delivered in deliveries.drain():
                 self._count_chunk(delivered)
-        return self._publish(transaction, plan, sum(len(made.shards) for made in resumed))
 
-    def _plan(self, transaction: Transaction, engine: Engine) -> ChunkPlan:
-        """Return the plan: the one that is noted, or else a new one, which is noted first."""
-        digest = xxh3_128_hexdigest(f"{self._listing_digest} {self._recipe_digest}".encode())
-        growth = growth_of(transaction.note("plan"), digest)
-        if growth is None:
-            growth = measure(self._listing, self._recipe, engine)
-            transaction.put_note("plan", growth_record(growth, digest))
-        return plan_chunks(self._listing, self._recipe, growth)
+    def _shards(self) -> list[ShardInfo]:
+        return [info for chunk in sorted(self._chunks) for info in self._chunks[chunk].shards]
 
-    def _keep_finished(self, transaction: Transaction, plan: ChunkPlan) -> list[MadeChunk]:
-        """Return the chunks that an earlier run finished from the same input, and delete all other shards."""
-        found = (_finished(transaction, plan, chunk, self._recipe_digest) for chunk in range(plan.num_chunks))
-        finished = [made for made in found if made is not None]
-        transaction.keep_only([info.name for made in finished for info in made.shards])
-        return finished
+    def tally(self) -> Tally:
+        """Return what happened to the samples of all chunks that were added."""
+        return sum((self._chunks[chunk].tally for chunk in sorted(self._chunks)), Tally())
 
-    def _publish(self, transaction: Transaction, plan: ChunkPlan, resumed_shards: int) -> PackedChunks:
-        made = [self._chunks[chunk] for chunk in range(plan.num_chunks)]
-        shards = [info for chunk in made for info in chunk.shards]
-        tally = sum((chunk.tally for chunk in made), Tally())
+    def packed(self, resumed_shards: int) -> PackedChunks:
+        """Return what this run has added."""
+        return PackedChunks(self._shards(), resumed_shards, self.tally(), len(self.missing()))
+
+    def files(self, transaction: Transaction | SharedTransaction) -> list[tuple[str, Any]]:
+        """Return all files but tars and shard indexes, in the order in which to publish them.
+
+        Raises:
+            SourceError: No sample is left.
+            DuplicateKeyError: A key is in two shards.
+        """
+        shards, tally = self._shards(), self.tally()
         if not shards:
             raise SourceError(
                 f"no sample is left of {tally.samples:,}: {tally.dropped:,} dropped, {len(tally.rejected):,} rejected"
@@ -235,8 +300,31 @@ class _Run:
             packed_with=_with_versions(self._recorded, versions_for(encoded)),
             rejected=[*self._rejected, *tally.rejected],
         )
-        transaction.publish(files, totals=tally.record())
-        return PackedChunks(shards, resumed_shards, tally)
+        return files
+
+    # One of several parts
+
+    def describe(self, transaction: SharedTransaction) -> list[tuple[str, Any]]:
+        """Return what describes the whole dataset, once all chunks are added; raises as `files`."""
+        return self.files(transaction)
+
+    def agreement(self) -> PartPlan:
+        """Return what all parts agree on."""
+        growth = growth_record(self.plan.growth, self._growth_digest)
+        return PartPlan(
+            self._listing,
+            digest=self.digest(),
+            packed_with=self._recorded,
+            more={"recipe": self._recipe.record(), "growth": growth},
+            is_dataset=self._is_dataset,
+        )
+
+    def _is_dataset(self, read: Callable[[str], bytes | None]) -> bool:
+        """Return whether a published dataset has the options and classes of the plan, and some drawn samples."""
+        manifest = parse_manifest(read(MANIFEST_PATH) or b"")
+        if manifest.classes != self._listing.classes or not _same_options(manifest.packed_with, self._recorded):
+            return False
+        return holds_drawn_samples(self.plan, ShardTable.whole(manifest, read), read)
 
     def _count_part(self, chunk: int, num_bytes: int) -> None:
         self._bytes_begun[chunk] = self._bytes_begun.get(chunk, 0) + num_bytes
@@ -251,36 +339,7 @@ class _Run:
         self._progress("pack", self._bytes_done, self._total_bytes)
 
 
-def _note_name(chunk: int) -> str:
-    return f"chunk-{chunk:06d}"
-
-
-def _deliver(transaction: Transaction, deliver: Callable[[ShardInfo, str], None], made: MadeChunk, digest: str) -> None:
-    """Note a chunk, and deliver its shards, or record that they are delivered. Safe in threads."""
-    names = [info.name for info in made.shards]
-    transaction.put_note(_note_name(made.chunk), {"input": digest, "shards": names, "tally": made.tally.record()})
-    for info in made.shards:
-        deliver(info, digest)
-
-
-def _finished(transaction: Transaction, plan: ChunkPlan, chunk: int, recipe_digest: str) -> MadeChunk | None:
-    """Return a chunk if its note is of the same input, and all its shards are there."""
-    note = transaction.note(_note_name(chunk))
-    if note is None:
-        return None
-    digest = plan.digest(chunk, recipe_digest)
-    try:
-        if note["input"] != digest:
-            return None
-        entries = [transaction.finished(str(name), digest) for name in note["shards"]]
-        tally = Tally.of_record(note["tally"])
-    except (KeyError, TypeError, ValueError):
-        return None  # a killed run may leave an incomplete note
-    infos = tuple(entry.info for entry in entries if entry is not None)
-    return MadeChunk(chunk, infos, tally) if len(infos) == len(entries) else None
-
-
-def _key_hashes(transaction: Transaction, shards: Iterable[ShardInfo]) -> npt.NDArray[np.uint64]:
+def _key_hashes(transaction: Transaction | SharedTransaction, shards: Iterable[ShardInfo]) -> npt.NDArray[np.uint64]:
     """Return the hashes of all keys, from the indexes of the shards.
 
     Raises:
@@ -304,3 +363,13 @@ def _with_versions(recorded: Mapping[str, Any], versions: Mapping[str, str]) -> 
     options = dict(recorded.get("options", {}))
     merged = {**options.pop("versions", {}), **versions}
     return {**recorded, "options": {**options, "versions": merged} if merged else options}
+
+
+def _same_options(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    """Return whether two records of how a dataset was packed agree, but for the versions of encoders."""
+
+    def without_versions(recorded: Mapping[str, Any]) -> Any:
+        options = {name: value for name, value in recorded.get("options", {}).items() if name != "versions"}
+        return json.loads(json.dumps({**recorded, "options": options}))
+
+    return bool(without_versions(one) == without_versions(other))

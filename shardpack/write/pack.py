@@ -101,8 +101,8 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
                 jobs = max(jobs, min(os.cpu_count() or 1, -(-listed.listing.num_samples // _SAMPLES_PER_JOB)))
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
         listing = _listing_to_pack(listed, request, packing_engine)
-        pack = _pack_chunked if request.steps.change_payloads else partial(_pack_planned, part=part)
-        totals = pack(listing, listed, target, request, packing_engine)
+        pack = _pack_chunked if request.steps.change_payloads else _pack_planned
+        totals = pack(listing, listed, target, request, packing_engine, part=part)
     return PackReport(
         out=target.location,
         layout=listed.layout,
@@ -136,10 +136,12 @@ def _pack_planned(
 
 
 def _pack_chunked(
-    listing: Listing, listed: Listed, target: Target, request: PackRequest, engine: Engine
+    listing: Listing, listed: Listed, target: Target, request: PackRequest, engine: Engine, *, part: Part | None
 ) -> dict[str, Any]:
     """Pack payloads that change on the way: the chunks are known before. Returns totals for the report."""
-    from shardpack.write.chunked_run import estimate, pack_chunks  # what plain packing does not need
+    # What plain packing does not need:
+    from shardpack.write.chunked_run import estimate, pack_chunks
+    from shardpack.write.pack_chunks_part import pack_chunks_part
 
     steps = request.steps
     recipe = ChunkRecipe(
@@ -147,7 +149,7 @@ def _pack_chunked(
     )
     if request.dry_run:
         return {**estimate(listing, recipe, engine), "rejected": tuple(listed.problems.rejected)}
-    packed = pack_chunks(
+    packed = (pack_chunks if part is None else partial(pack_chunks_part, part=part))(
         listing,
         recipe,
         target,
@@ -159,11 +161,12 @@ def _pack_chunked(
     tally, lengths = packed.tally, [info.num_bytes for info in packed.shards]
     return {
         "num_samples": sum(info.num_samples for info in packed.shards),
-        "num_shards": len(packed.shards),
+        "num_shards": len(packed.shards) + packed.missing_chunks,
+        "missing_shards": packed.missing_chunks,
         "num_bytes": sum(lengths),
         "tar_bytes": tally.tar_bytes,
         "payload_bytes": tally.payload_bytes,
-        "largest_shard_bytes": max(lengths),
+        "largest_shard_bytes": max(lengths, default=0),
         "resumed_shards": packed.resumed_shards,
         "samples_per_field": samples_per_field(packed.shards),
         "kept": tally.samples - tally.dropped - len(tally.rejected),

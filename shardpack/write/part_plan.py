@@ -82,8 +82,8 @@ class PartPlan:
                 return "the class names differ"
             names, _, digests = zlib.decompress(read(value["members"]) or b"").rpartition(b"\0\0")
             member = self._differing_member(names.split(b"\0"), np.frombuffer(digests, np.uint64))
-            more = {name: value[name] for name in self._more}
-            return member or _first_difference(self._more, more) or "the samples that were left out differ"
+            ours, theirs = ({name: plan[name] for name in self._more} for plan in (own, value))
+            return member or _first_difference(ours, theirs) or "the samples that were left out differ"
         except (ValueError, KeyError, TypeError, zlib.error):
             return "it was written by another version of shardpack"
 
@@ -124,7 +124,7 @@ def _file(listing: Listing, member: int) -> str:
 
 def _first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:
     """Return the first option that differs, also of a mapping of options; None if all are equal."""
-    for name in sorted({*ours, *theirs}):
+    for name in dict.fromkeys((*ours, *theirs)):
         own, other = ours.get(name), theirs.get(name)
         if isinstance(own, dict) and isinstance(other, dict):
             if (differing := _first_difference(own, other)) is not None:

@@ -112,8 +112,6 @@ class PackRequest:
             seed=self.shuffle_seed,
         )
         object.__setattr__(self, "steps", steps)
-        if self.part is not None and steps.change_payloads:
-            raise OptionError("part is for payloads that are packed as they are; leave it out, or pack with more jobs")
         one_of("check_images", self.check_images, (*get_args(ImageCheck), None))
         one_of("on_error", self.on_error, get_args(OnError))
         one_of("layout", self.layout, get_args(Layout))
@@ -176,7 +174,9 @@ class PackReport:
         tar_bytes: Total length of the tars before they are compressed.
         resumed_shards: Number of shards that an earlier, unfinished run had already written; of a part, only its own.
         missing_shards: Number of shards that other parts have not finished yet; while there are any, nothing is
-            published, `num_bytes` is as planned, before compression, and the other counts are those of all parts.
+            published, `num_bytes` is as planned, before compression, and the other counts are those of all parts. If
+            payloads change while they are packed, it counts one shard for each missing chunk, and all other counts are
+            those of the finished chunks; of a part that finds all published, nothing is known of the source.
         samples_per_field: How many samples have each field.
         layout: How the source was read: "classes", "files", "table", "coco", "dataset" or "samples".
         classes: Class names in label order, or None.

@@ -34,6 +34,23 @@ def test_pack(run, images, packed, tmp_path):
     assert files_of(tmp_path / "out") == files_of(packed)
 
 
+@pytest.mark.parametrize("how", [[], ["--resize", "short=16", "--encode", "png"]], ids=["as is", "resized"])
+def test_pack_in_parts(run, images, tmp_path, how):
+    options = [*how, "--max-shard-samples", "3", "--jobs", "1"]
+    assert run("pack", images, tmp_path / "whole", *options).code == 0
+    first = run("pack", images, tmp_path / "out", "--part", "2/2", *options)
+    assert (first.code, first.out) == (0, "")
+    assert first.err == (
+        "this part is finished; of 4 shards, 2 are still missing: the part that finishes last publishes the dataset\n"
+    )
+    assert run("pack", images, tmp_path / "out", "--part", "1/2", *options).err.startswith("packed 12 samples (")
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+    again = run("pack", images, tmp_path / "out", "--part", "1/2", *options)
+    assert again.code == 0
+    assert ("already finished by an earlier run: 4 shards" in again.err) or "complete already: 12 samples" in again.err
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_pack_of_a_dataset_packs_its_samples(run, packed, tmp_path):
     done = run("pack", packed, tmp_path / "out", "--max-shard-samples", "5")
     assert done.code == 0

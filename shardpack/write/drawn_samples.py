@@ -1,0 +1,68 @@
+"""Tell by some samples whether a dataset was made from the same source, by the same steps."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from shardpack.format.checksum import crc32c
+from shardpack.format.layout import index_path, shard_name
+from shardpack.format.shard_index import ShardIndex, parse_index
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardTable
+from shardpack.sources.payloads import read_samples
+from shardpack.write.apply_steps import Made
+from shardpack.write.chunk_plan import ChunkPlan, drawn_samples
+from shardpack.write.pack_chunk import applier_of
+from shardpack.write.transform import Fields
+
+COMPARED_SAMPLES = 4
+
+
+def holds_drawn_samples(plan: ChunkPlan, table: ShardTable, read: Callable[[str], bytes | None]) -> bool:
+    """Return whether a dataset holds what some evenly drawn samples become, where the plan puts it.
+
+    Args:
+        plan: Which samples are in which chunk.
+        table: The shards of the dataset.
+        read: Returns a file of the dataset, or None.
+    """
+    shards_of: dict[int, list[ShardInfo]] = {}
+    for info in table:
+        shards_of.setdefault(_chunk_of(info.name, plan), []).append(info)
+    if max(shards_of, default=-1) >= plan.num_chunks or -1 in shards_of:
+        return False
+    for sample in drawn_samples(plan.listing.num_samples, COMPARED_SAMPLES).tolist():
+        chunk = int(np.searchsorted(plan.cuts, sample, side="right")) - 1
+        (outcome,) = applier_of(plan.recipe.application).outcomes(read_samples(plan.listing, sample, sample + 1))
+        samples = outcome.samples if isinstance(outcome, Made) else []
+        indexes = [
+            parse_index(read(index_path(info.name)) or b"", name=info.name)
+            for info in (shards_of.get(chunk, []) if samples else [])
+        ]
+        if not all(any(_holds(index, key, fields) for index in indexes) for key, fields in samples):
+            return False
+    return True
+
+
+def _chunk_of(name: str, plan: ChunkPlan) -> int:
+    """Return the chunk that a shard belongs to, or -1 if no chunk has such shards."""
+    number = name.removeprefix("shard-").partition("-")[0]
+    if not number.isdecimal():
+        return -1
+    prefix = shard_name(int(number), 0, compressed=plan.recipe.compression is not None).partition("-00.")[0]
+    return int(number) if name.startswith(f"{prefix}-") else -1
+
+
+def _holds(index: ShardIndex, key: str, fields: Fields) -> bool:
+    """Return whether a shard has a sample with these payloads."""
+    keys = index.keys()
+    if key not in keys:
+        return False
+    members = {index.field_of(member): member for member in index.members(keys.index(key))}
+    return members.keys() == fields.keys() and all(
+        int(index.size[member]) == len(fields[field])
+        and (index.crc32c is None or int(index.crc32c[member]) == crc32c(fields[field]))
+        for field, member in members.items()
+    )

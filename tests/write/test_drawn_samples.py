@@ -1,0 +1,62 @@
+"""A dataset is known by some of its samples: in their place, with these bytes."""
+
+from __future__ import annotations
+
+import pytest
+
+from shardpack.commit.folder_target import FolderTarget
+from shardpack.format.layout import MANIFEST_PATH
+from shardpack.format.manifest import parse_manifest
+from shardpack.format.shard_table import ShardTable
+from shardpack.runtime.engine import IN_PROCESS
+from shardpack.write.chunk_plan import plan_chunks
+from shardpack.write.chunked_run import measure, pack_chunks
+from shardpack.write.drawn_samples import holds_drawn_samples
+from shardpack.write.pack_chunk import close_applier
+from shardpack.write.pack_run import pack_plan, plan_shards
+from shardpack.write.request import PackRequest
+from shardpack.write.sharding import ShardLimits
+from tests.write.chunk_steps import Grow, listing, recipe
+
+STEP = Grow(0.7, drop="7", twice="b/")
+
+
+@pytest.fixture(scope="module")
+def target(tmp_path_factory):
+    target = FolderTarget(str(tmp_path_factory.mktemp("out")))
+    pack_chunks(listing(40), recipe(STEP), target, PackRequest(), recorded={}, engine=IN_PROCESS)
+    return target
+
+
+def holds(target, *, found=None, step=STEP, **limits):
+    found, made = found or listing(40), recipe(step, **limits)
+    table = ShardTable.whole(parse_manifest(target.read(MANIFEST_PATH)), target.read)
+    try:
+        return holds_drawn_samples(plan_chunks(found, made, measure(found, made, IN_PROCESS)), table, target.read)
+    finally:
+        close_applier()
+
+
+def test_its_own(target):
+    assert holds(target)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"found": listing(40, seed=1)},
+        {"found": listing(4)},
+        {"found": listing(80)},
+        {"step": Grow(0.6, drop="7", twice="b/")},
+        {"step": Grow(0.7, drop="7")},
+        {"max_bytes": 9_000},
+    ],
+)
+def test_of_another_plan(target, other):
+    assert not holds(target, **other)
+
+
+def test_planned_shards_are_no_chunks(tmp_path):
+    target = FolderTarget(str(tmp_path))
+    pack_plan(plan_shards(listing(40), ShardLimits()), target, PackRequest(), recorded={})
+    assert not holds(target)
