@@ -244,8 +244,6 @@ def test_options_that_mean_nothing_are_refused(source, tmp_path):
     for options in ({"transform_version": "1"}, {"decode": True}, {"sample_timeout": 3}, {"fields": "jpg"}):
         with pytest.raises(OptionError):
             shardpack.pack(source, tmp_path / "out", **options)
-    with pytest.raises(OptionError, match="part is for payloads that are packed as they are"):
-        shardpack.pack(source, tmp_path / "out", transform=mark, part="1/2")
 
 
 def test_a_dry_run_measures_and_writes_nothing(whole, source, tmp_path):
