@@ -7,14 +7,17 @@ of Pascal VOC and CVAT. A name too many costs the user a question, a name too fe
 
 from __future__ import annotations
 
+import io
 import re
-from collections.abc import Mapping
+import zipfile
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from shardpack.codecs.compression import decompress, split_compression
 from shardpack.codecs.field_types import kind_of, parse_json
-from shardpack.errors import DecodeError
+from shardpack.codecs.message_pack import decode_msgpack
+from shardpack.errors import DecodeError, MissingDependencyError
 
 _LIST_WORDS = """
     bb bbox bboxes bbs bndbox bndboxes box boxes contour contours coord coordinate coordinates coords corner corners
@@ -27,6 +30,8 @@ _LISTS, _NUMBERS = frozenset(_LIST_WORDS.split()), frozenset(_NUMBER_WORDS.split
 LINES = "its lines"  # where the coordinates of a text of YOLO are
 _PAIRS = (("x", "y"), ("left", "top"))
 _PART = re.compile(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+|[0-9]+")
+_NUMBERS_AS_TEXT = re.compile(r"[-+0-9.eE,;:()\[\]\s]{1,100000}")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
 _YOLO_LINE = re.compile(rb"[0-9]+(?:[ \t]+-?[0-9]*\.?[0-9]+(?:[eE]-?[0-9]+)?){4,}[ \t]*")
 _XML_BOX = re.compile(rb"<(?:bndbox|xmin|box|polygon|polyline|points|keypoints?)\b")
 
@@ -69,7 +74,7 @@ def _pair(value: Mapping[str, Any]) -> str | None:
 
 
 def is_coordinates(name: str, value: Any) -> bool:
-    """Return whether a value holds coordinates, by its name and by the numbers in it."""
+    """Return whether a value holds coordinates, by its name and by the numbers in it, also as text."""
     parts = _parts(name)
     return (not parts.isdisjoint(_LISTS) and _num_numbers(value) > 1) or (
         not parts.isdisjoint(_NUMBERS) and _num_numbers(value) > 0
@@ -79,24 +84,66 @@ def is_coordinates(name: str, value: Any) -> bool:
 def find_in_field(field: str, payload: bytes) -> str | None:
     """Return where in a field that is not an image coordinates are; None without any.
 
-    JSON, text and XML are looked into, others are judged by the field's name: `boxes.npy`.
+    JSON, MessagePack, npz, CSV, text and XML are looked into, others are judged by the field's name: `boxes.npy`.
 
     Raises:
-        DecodeError: The field is not the JSON that its name says.
+        DecodeError: The field is not what its name says.
     """
     plain, suffix = split_compression(field)
     kind = kind_of(plain)
-    names = plain.removesuffix(kind)
-    if kind in {"json", "txt", "xml"}:
+    name = plain.removesuffix(kind)
+    look = _LOOKS.get(kind)
+    if look is not None:
         content = payload if suffix is None else decompress(suffix, payload)
-        if kind == "json":
-            value = parse_json(content)
-            return plain if is_coordinates(names, value) else find_coordinates(value)
-        if kind == "xml":
-            return "its boxes" if _XML_BOX.search(content) else None
-        lines = content.splitlines()
-        return LINES if lines and all(_YOLO_LINE.fullmatch(line) for line in lines if line.strip()) else None
-    return "all of it" if not _parts(names or kind).isdisjoint(_LISTS) else None
+        try:
+            return look(name, content)
+        except MissingDependencyError:  # then the name must do
+            pass
+        except (ValueError, LookupError, OSError, zipfile.BadZipFile) as error:
+            if isinstance(error, DecodeError):
+                raise
+            raise DecodeError(f"field {field!r} does not decode: {error}") from error
+    return "all of it" if not _parts(name or kind).isdisjoint(_LISTS) else None
+
+
+def _in_json(name: str, content: bytes) -> str | None:
+    value = parse_json(content)
+    return f"{name}json" if is_coordinates(name, value) else find_coordinates(value)
+
+
+def _in_msgpack(name: str, content: bytes) -> str | None:
+    value = decode_msgpack(content)
+    return f"{name}msgpack" if is_coordinates(name, value) else find_coordinates(value)
+
+
+def _in_npz(name: str, content: bytes) -> str | None:
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        arrays = [array.removesuffix(".npy") for array in archive.namelist()]
+    return next((array for array in [*arrays, name] if not _parts(array).isdisjoint(_LISTS | _NUMBERS)), None)
+
+
+def _in_csv(_: str, content: bytes) -> str | None:
+    columns = re.split(r"[,;\t]", content[:10_000].partition(b"\n")[0].decode(errors="replace"))
+    return next((column for column in columns if not _parts(column).isdisjoint(_LISTS | _NUMBERS)), None)
+
+
+def _in_txt(_: str, content: bytes) -> str | None:
+    lines = content.splitlines()
+    return LINES if lines and all(_YOLO_LINE.fullmatch(line) for line in lines if line.strip()) else None
+
+
+def _in_xml(_: str, content: bytes) -> str | None:
+    return "its boxes" if _XML_BOX.search(content) else None
+
+
+_LOOKS: dict[str, Callable[[str, bytes], str | None]] = {
+    "json": _in_json,
+    "msgpack": _in_msgpack,
+    "npz": _in_npz,
+    "csv": _in_csv,
+    "txt": _in_txt,
+    "xml": _in_xml,
+}
 
 
 @lru_cache(maxsize=4096)  # the same names come in every label
@@ -112,6 +159,8 @@ def _num_numbers(value: Any) -> int:
         return 0
     if isinstance(value, (int, float)):
         return 1
+    if isinstance(value, str):  # columns of a CSV come as text
+        return min(2, len(_NUMBER.findall(value))) if _NUMBERS_AS_TEXT.fullmatch(value) else 0
     inner = value.values() if isinstance(value, Mapping) else value if isinstance(value, (list, tuple)) else ()
     count = 0
     for part in inner:

@@ -206,10 +206,10 @@ def open_image(payload: bytes, extensions: Iterable[str] = IMAGE_EXTENSIONS) -> 
     """
     from PIL import Image
 
-    if is_jxl(payload) and not _formats(["jxl"]):
-        payload = restore_jpeg(payload)
-    image = Image.open(io.BytesIO(payload), formats=_formats(extensions))
     limit = Image.MAX_IMAGE_PIXELS
+    if is_jxl(payload) and not _formats(["jxl"]):
+        payload = restore_jpeg(payload, limit or float("inf"))
+    image = Image.open(io.BytesIO(payload), formats=_formats(extensions))
     if limit is not None and image.width * image.height > limit:
         raise DecodeError(
             f"{image.width} x {image.height} pixels are more than Pillow's limit of {limit}; "

@@ -57,7 +57,7 @@ class StillImage:
         """
         stored_as_jxl = is_jxl(payload)
         if stored_as_jxl:
-            payload = restore_jpeg(payload)
+            payload = restore_jpeg(payload, max_pixels())
         image = open_image(payload)
         orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
         height, width = image.height, image.width

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
+from shardpack.codecs.arrays import encode_npz
 from shardpack.codecs.coordinates import find_coordinates, find_in_field
 from shardpack.errors import DecodeError
 
@@ -26,6 +28,9 @@ from shardpack.errors import DecodeError
         ({"left": 1, "top": 2, "width": 3, "height": 4}, "left and top"),
         ({"landmarks": {"nose": [1, 2]}}, "landmarks"),
         ({"keypoints2d": [1, 2, 3]}, "keypoints2d"),
+        ({"bbox": "[1, 2.5, 3, 4]"}, "bbox"),
+        ({"bbox": "1 2 3 4"}, "bbox"),
+        ({"x_min": "34"}, "x_min"),
     ],
 )
 def test_found(label, where):
@@ -49,6 +54,7 @@ def test_found(label, where):
         {"shape": [480, 640, 3], "location": "left"},
         {"x": 3},
         {"size": [2, 3]},
+        {"points": "many", "box": "3", "x1": "left", "bbox": ""},
     ],
 )
 def test_not_found(label):
@@ -68,16 +74,32 @@ def test_not_found(label):
         ("xml", b"<annotation><object><bndbox><xmin>3</xmin>", "its boxes"),
         ("xml", b"<annotation><object><name>cat</name>", None),
         ("boxes.npy", b"", "all of it"),
-        ("keypoints.msgpack", b"", "all of it"),
         ("emb.npy", b"", None),
         ("boxes.json", b"[[1, 2, 3, 4]]", "boxes.json"),
         ("cls", b"3", None),
         ("mp4", b"\0", None),
         ("bbox", b"1 2 3 4", "all of it"),
+        ("csv", b"name,x_min,y_min\ncat,3,4\n", "x_min"),
+        ("csv", b"name;age\ncat;3\n", None),
+        ("npz", encode_npz({"boxes": np.zeros((2, 4)), "ids": np.zeros(2)}), "boxes"),
+        ("npz", encode_npz({"embedding": np.zeros(4)}), None),
     ],
 )
 def test_fields_that_are_not_json(field, payload, where):
     assert find_in_field(field, payload) == where
+
+
+def test_message_pack_is_looked_into():
+    msgpack = pytest.importorskip("msgpack")
+    assert find_in_field("msgpack", msgpack.packb({"bbox": [1, 2, 3, 4]})) == "bbox"
+    assert find_in_field("msgpack", msgpack.packb({"label": 3, "emb": b"..."})) is None
+    with pytest.raises(DecodeError, match="'msgpack' does not decode"):
+        find_in_field("msgpack", b"\xc1")
+
+
+def test_damaged_archives_are_told():
+    with pytest.raises(DecodeError, match="'npz' does not decode"):
+        find_in_field("npz", b"PK")
 
 
 def test_compressed_labels_are_looked_into():

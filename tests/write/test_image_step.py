@@ -321,3 +321,14 @@ def test_iterables_and_folders_become_the_same_images(tmp_path):
         assert {name: kept[name] for name in ("resize", "encode", "versions")} == {
             name: of_folder[name] for name in ("resize", "encode", "versions")
         }
+
+
+@pytest.mark.parametrize("jobs", [None, 2])
+def test_iterables_are_changed_too(tmp_path, jobs):
+    samples = [(f"s/{number}", {"jpg": encoded(smooth(60, 90, seed=number))}) for number in range(5)]
+    report = shardpack.pack(iter(samples), tmp_path / "out", resize="short=30", encode="webp:q=80", jobs=jobs)
+    assert report.counts["image.encoded"] == 5
+    ds = shardpack.open(tmp_path / "out")
+    assert [*ds.keys()] == [key for key, _ in samples]
+    assert ds[3].decode("webp").size == (45, 30)
+    assert ds.manifest.packed_with["options"]["resize"] == "short=30"
