@@ -14,6 +14,7 @@ import queue
 import threading
 import weakref
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from types import TracebackType
@@ -127,6 +128,14 @@ class ShardAssembler:
         )
 
 
+class _Joined(BytesIO):
+    """Memory that may be collected together with a view of it: from Python 3.13 on, that would print an error."""
+
+    def close(self) -> None:
+        with suppress(BufferError):
+            super().close()
+
+
 class Buffer:
     """Memory to assemble in: two halves, one of which is filled while the other is being written.
 
@@ -137,7 +146,7 @@ class Buffer:
     def __init__(self, num_bytes: int = BUFFER_BYTES) -> None:
         self.num_bytes = num_bytes
         self._memory = self._other = np.zeros(0, np.uint8)
-        self._files = [(BytesIO(), memoryview(b"")), (BytesIO(), memoryview(b""))]  # joined parts, and the view of them
+        self._files = [(_Joined(), memoryview(b"")), (_Joined(), memoryview(b""))]  # joined parts, and the view of them
 
     def take(self, num_bytes: int) -> memoryview:
         """Return `num_bytes` zero bytes, in memory that the call before the last one returned, too."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import io
+import sys
 import tarfile
 import threading
 import time
@@ -127,6 +128,22 @@ def test_what_is_joined_takes_two_buffers_by_turns():
     assert [np.frombuffer(view, np.uint8).ctypes.data for view in later[2:]] == addresses
     assert bytes(buffer.join([b"y" * 2000], 2000)) == b"y" * 2000  # more than a buffer
     assert bytes(later[3]) == b"x" * 10
+
+
+def test_memory_of_an_abandoned_buffer_is_collected_in_silence(recwarn):
+    """With the views of it, and in a circle, as a writer that raised is."""
+    buffer = Buffer()
+    circle = [buffer, buffer.join([b"a", b"b"], 2)]
+    circle.append(circle)
+    errors, before = [], sys.unraisablehook
+    sys.unraisablehook = errors.append
+    try:
+        del buffer, circle
+        gc.collect()
+    finally:
+        sys.unraisablehook = before
+    assert errors == []
+    assert not list(recwarn)
 
 
 @pytest.mark.parametrize("size", [size for size in BOUNDARY_SIZES if size < 1 << 20])
