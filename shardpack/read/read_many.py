@@ -12,7 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.read.planned_read import read_planned
+from shardpack.read.planned_read import PlannedReader
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader, cut_each, cut_samples
@@ -31,7 +31,7 @@ def read_samples(cache: ShardCache, positions: Integers, fields: tuple[str, ...]
     """
     if fields is None and not cache.stores.remote:
         return read_local(cache, positions.tolist(), positions)
-    return read_planned(cache, positions, fields)
+    return PlannedReader(cache, fields).read(positions)
 
 
 def read_local(cache: ShardCache, wanted: list[int], positions: Integers) -> list[Sample]:
@@ -62,7 +62,7 @@ def read_local(cache: ShardCache, wanted: list[int], positions: Integers) -> lis
             samples.append(Sample())
         else:
             samples.append(cache.read(position))
-    for at, sample in zip(rest, read_planned(cache, positions[rest], None) if rest else (), strict=True):
+    for at, sample in zip(rest, PlannedReader(cache, None).read(positions[rest]) if rest else (), strict=True):
         samples[at] = sample
     return samples
 

@@ -56,8 +56,19 @@ class ReadPlan:
         """Return the ranges to request from a store."""
         merged = coalesce(self.starts, self.sizes, limits=limits)
         ranges = Ranges(self.shard.path, merged.starts.tolist(), merged.lengths.tolist())
-        begins = self.starts - merged.starts[merged.owner]
-        return Requests(ranges, merged.owner, begins, begins + self.sizes)
+        return Requests(ranges, merged.owner, self.starts - merged.starts[merged.owner])
+
+    def merge_limits(self, *, neighbours: bool) -> MergeLimits:
+        """Return which of the ranges are worth merging.
+
+        Args:
+            neighbours: Whether the samples mostly follow one another, so that long ranges contain little else.
+        """
+        shard = self.shard
+        usual = shard.store.merge_limits
+        if len(self.fields) != shard.width:  # a gap may contain an unwanted field
+            return MergeLimits(min(FIELD_GAP_BYTES, usual.max_gap_bytes), usual.max_request_bytes)
+        return STREAM_LIMITS if neighbours and (shard.store.remote or not shard.has_large_samples()) else usual
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -65,15 +76,14 @@ class Requests:
     """Ranges of one shard, and where payloads will be in them.
 
     Attributes:
-        ranges: The ranges to be read; None if the buffer is the whole shard.
+        ranges: The ranges to be read.
         owner: (p) The number of the range that holds each payload.
-        begins, ends: (p) Where each payload is in its range.
+        begins: (p) Where each payload begins in its range.
     """
 
-    ranges: Ranges | None
+    ranges: Ranges
     owner: Integers
     begins: Integers
-    ends: Integers
 
 
 def plan_read(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None) -> ReadPlan:
@@ -89,17 +99,3 @@ def plan_read(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None
     # Viewed as signed numbers: none exceeds 2^63 - 1.
     starts, sizes = index.data_offset[member].view(np.int64), index.size[member].view(np.int64)
     return ReadPlan(shard, tuple(shard.fields[column] for column in columns), rows, owner, member, starts, sizes)
-
-
-def merge_limits(plan: ReadPlan, *, streaming: bool) -> MergeLimits:
-    """Return which ranges of a plan are worth merging.
-
-    Args:
-        plan: The plan.
-        streaming: Whether the samples are neighbours, so that long ranges contain little else.
-    """
-    shard = plan.shard
-    usual = shard.store.merge_limits
-    if len(plan.fields) != shard.width:  # a gap may contain an unwanted field
-        return MergeLimits(min(FIELD_GAP_BYTES, usual.max_gap_bytes), usual.max_request_bytes)
-    return STREAM_LIMITS if streaming and (shard.store.remote or not shard.has_large_samples()) else usual

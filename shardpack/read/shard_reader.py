@@ -162,7 +162,7 @@ class ShardReader:
         else:
             payloads = self.store.get_ranges(self.path, starts=begins, lengths=sizes)
             for field, payload in zip(fields, payloads, strict=True):
-                sample[field] = cut_field(payload, 0, len(payload))
+                sample[field] = payload
         self.store.stats.add_used(sum(sizes))
         if verify:
             for member, field in zip(members, fields, strict=True):
@@ -293,6 +293,32 @@ def cut_samples(
         del sample
 
 
-def cut_field(buffer: Any, begin: int, end: int) -> Any:
-    """Return one field. A `bytes` object that is wanted whole is not copied."""
-    return buffer[begin:end]
+def cut_payloads(
+    shard: ShardReader,
+    positions: Sequence[int],
+    keys: Sequence[bytes],
+    payloads: Iterable[tuple[int, int, int, Any, int, int]],
+    *,
+    verify: bool,
+) -> list[Sample]:
+    """Return samples of one shard that may have different fields.
+
+    Args:
+        shard: The shard.
+        positions, keys: (n) Positions and keys of the samples.
+        payloads: (p) For each payload the number of its sample, its number in the index, the number of its field, the
+            buffer that holds it, and where it begins and ends there.
+        verify: Whether to compare payloads with their checksums.
+    """
+    samples = []
+    for position, key in zip(positions, keys, strict=True):
+        sample = Sample()
+        sample.position, sample.stored_key = position, key
+        samples.append(sample)
+    fields = shard.fields
+    for owner, member, field, buffer, begin, end in payloads:
+        payload = buffer[begin:end]
+        if verify:
+            shard.check_payload(member, payload)
+        samples[owner][fields[field]] = payload
+    return samples

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shardpack.errors import FormatError, ShardNotFoundError
-from shardpack.read.planned_read import read_parts, read_small
+from shardpack.read.planned_read import PlannedReader
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
@@ -87,6 +87,8 @@ class LoadReader:
     def __init__(self, stream_input: StreamInput, limits: ReadLimits, *, neighbours: bool) -> None:
         self._input, self._cache, self._fields = stream_input, stream_input.cache, stream_input.wanted_fields
         self._neighbours, self._views = neighbours, limits.views
+        self._planned = PlannedReader(self._cache, self._fields, neighbours=neighbours)
+        self._planned_block = PlannedReader(self._cache, self._fields, neighbours=True)
         self._max_bytes = _MAX_LOAD_BLOCKS * limits.load_bytes
         self._most_bytes = max(self._max_bytes, limits.memory_bytes // 4)  # however well a shard is compressed
         self._budget = MemoryBudget(limits.memory_bytes)
@@ -105,7 +107,7 @@ class LoadReader:
 
     def read_alone(self, positions: Integers) -> Iterator[Iterable[Sample]]:
         """Yield samples that no load holds, in parts."""
-        return read_parts(self._cache, positions, self._fields, max_bytes=MAX_PART_BYTES, streaming=self._neighbours)
+        return self._planned.parts(positions, max_bytes=MAX_PART_BYTES)
 
     def _in_one_buffer(self, load: Load) -> Content | None:
         """Read a load whose samples follow one another in one shard; None if another way is better."""
@@ -165,9 +167,8 @@ class LoadReader:
             return DoesNotFit()
         samples = None
         try:
-            samples = read_small(
-                self._cache, load.positions, self._fields, max_bytes=max_bytes, streaming=self._neighbours or is_block
-            )
+            planned = self._planned_block if is_block else self._planned
+            samples = planned.read_small(load.positions, max_bytes=max_bytes)
         finally:
             if samples is None:
                 self._budget.give_back(num_bytes)

@@ -7,7 +7,7 @@ import pytest
 
 from shardpack.dataset import open_dataset
 from shardpack.errors import CorruptShardError
-from shardpack.read.planned_read import read_parts, read_planned, read_small
+from shardpack.read.planned_read import PlannedReader
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed
 
 SAMPLES = numbered(60, size=500)
@@ -30,13 +30,13 @@ def test_requests_of_all_shards_are_made_together(files):
 
 
 def test_parts_hold_no_more_than_they_may(files):
-    shards = open_dataset(CountingStore(files)).stream_input().cache
+    reader = PlannedReader(open_dataset(CountingStore(files)).stream_input().cache, None)
     positions = np.arange(60)
-    parts = [list(part) for part in read_parts(shards, positions, None, max_bytes=4000, streaming=False)]
+    parts = [list(part) for part in reader.parts(positions, max_bytes=4000)]
     assert as_dicts([sample for part in parts for sample in part]) == expected(SAMPLES)
     assert max(sum(len(p) for s in part for p in s.values()) for part in parts) <= 4000
-    assert read_small(shards, positions, None, max_bytes=4000) is None
-    assert as_dicts(read_small(shards, positions[:1], None, max_bytes=1) or []) == expected(SAMPLES, [0])
+    assert reader.read_small(positions, max_bytes=4000) is None
+    assert as_dicts(reader.read_small(positions[:1], max_bytes=1) or []) == expected(SAMPLES, [0])
 
 
 def test_an_error_comes_at_the_very_sample(files):
@@ -47,10 +47,10 @@ def test_an_error_comes_at_the_very_sample(files):
     shards = open_dataset(CountingStore({**files, at.shard: bytes(damaged)})).stream_input().cache
     seen = []
     with pytest.raises(CorruptShardError, match="field 'bin' is damaged"):  # noqa: PT012
-        for part in read_parts(shards, np.arange(20, 40), None, max_bytes=1 << 20, streaming=True):
+        for part in PlannedReader(shards, None, neighbours=True).parts(np.arange(20, 40), max_bytes=1 << 20):
             for sample in part:
                 seen.append(sample.position)  # noqa: PERF401 - what came before the error counts
     assert seen == list(range(20, 33))
     with pytest.raises(CorruptShardError):
-        read_planned(shards, np.array([33]), ("bin",))
-    assert as_dicts(read_planned(shards, np.array([33]), ("json",)))[0][2] == {"json": SAMPLES["k/0033"]["json"]}
+        PlannedReader(shards, ("bin",)).read(np.array([33]))
+    assert as_dicts(PlannedReader(shards, ("json",)).read(np.array([33])))[0][2] == {"json": SAMPLES["k/0033"]["json"]}

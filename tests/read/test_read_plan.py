@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.dataset import open_dataset
-from shardpack.read.read_plan import STREAM_LIMITS, merge_limits, plan_read
+from shardpack.read.read_plan import STREAM_LIMITS, plan_read
 from shardpack.storage.coalesce import MergeLimits
 from tests.read.datasets import CountingStore, collections, numbered, packed
 
@@ -26,7 +26,7 @@ def test_payloads_are_where_the_plan_says(samples, data):
     buffers = [tar[a : a + n] for a, n in zip(requests.ranges.starts, requests.ranges.lengths, strict=True)]
     found = [{} for _ in rows]
     for owner, field, buffer, begin, end in zip(
-        plan.owner, plan.field, requests.owner, requests.begins, requests.ends, strict=True
+        plan.owner, plan.field, requests.owner, requests.begins, requests.begins + plan.sizes, strict=True
     ):
         found[owner][shard.fields[field]] = buffers[buffer][begin:end]
     values = list(samples.values())
@@ -39,9 +39,9 @@ def test_unwanted_fields_are_not_read_over():
     shard = ds.stream_input().cache.get(0)
     rows = np.arange(10)
     whole, part = plan_read(shard, rows, None), plan_read(shard, rows, ("json",))
-    assert len(whole.requests(merge_limits(whole, streaming=False)).ranges.starts) == 1
-    limits = merge_limits(part, streaming=True)
+    assert len(whole.requests(whole.merge_limits(neighbours=False)).ranges.starts) == 1
+    limits = part.merge_limits(neighbours=True)
     assert limits.max_gap_bytes < 1024
     assert len(part.requests(limits).ranges.starts) == 10
-    assert merge_limits(whole, streaming=True) is STREAM_LIMITS
+    assert whole.merge_limits(neighbours=True) is STREAM_LIMITS
     assert not plan_read(shard, rows, ("none",)).fields

@@ -12,7 +12,7 @@ import shardpack
 from shardpack.dataset import open_dataset
 from shardpack.errors import CorruptShardError
 from shardpack.format.shard_index import parse_index
-from shardpack.read.shard_reader import ShardKeys, cut_field, cut_samples
+from shardpack.read.shard_reader import ShardKeys, cut_samples
 from tests.read.datasets import CountingStore, as_dicts, collections, expected, numbered, packed, write
 
 
@@ -112,8 +112,3 @@ def test_samples_are_cut_when_they_are_asked_for():
     assert next(samples)["a"] == b"1"
     with pytest.raises(TypeError):
         next(samples)
-
-
-def test_the_whole_of_bytes_is_not_copied():
-    data = b"all of it" * 100
-    assert cut_field(data, 0, len(data)) is data
