@@ -30,7 +30,7 @@ def follow_frame(field: str, value: Any, payload: bytes, frame: Frame) -> Any:
     Args:
         field: Name of a field that is not an image.
         value: The decoded label.
-        payload: The payload as it is stored.
+        payload: The payload as it is stored; may be empty for npy, which is judged by its name and shape.
         frame: Where the images were cut; all of them have been decoded.
 
     Raises:
@@ -43,13 +43,10 @@ def follow_frame(field: str, value: Any, payload: bytes, frame: Frame) -> Any:
     kind = kind_of(split_compression(field)[0])
     if kind in {"json", "msgpack"}:
         return _follow(field, value, geometry, can_mirror=frame.can_mirror)
-    where = find_in_field(field, payload if kind == "txt" else b"")
+    where = find_in_field(field, payload)
     arrays = value if isinstance(value, Mapping) else {"each pixel": value}
     for name, array in arrays.items():
-        if not isinstance(array, np.ndarray):
-            continue
-        is_named = kind == "npz" and is_coordinates(name, array.reshape(-1)[:2].tolist())
-        if is_named or array.shape[:2] == (geometry.height, geometry.width):
+        if isinstance(array, np.ndarray) and array.shape[:2] == (geometry.height, geometry.width):
             where = name
     if where is not None:
         raise _refusal(field, where)

@@ -97,4 +97,5 @@ def test_arrays_for_each_pixel_or_named_for_coordinates_are_refused():
     for arrays in ({"boxes": np.zeros((3, 4))}, {"depth": np.zeros((20, 40))}):
         with pytest.raises(OptionError, match=next(iter(arrays))):
             followed("npz", arrays, payload=encode_npz(arrays))
-    assert set(followed("npz", {"vector": np.zeros(9)}, payload=b"")) == {"vector"}
+    vector = {"vector": np.zeros(9)}
+    assert followed("npz", vector, payload=encode_npz(vector)) is vector
