@@ -80,7 +80,7 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
     """Return the label in a field beside the image, for the result: the very value if nothing in it changes.
 
     Raises:
-        OptionError: It holds coordinates in a shape that cannot be moved.
+        OptionError: It holds coordinates in a shape that cannot be moved, or a number for each pixel.
         DecodeError: It is not what its field's name says, or is for an image of another size.
     """
     plain, suffix = split_compression(field)
@@ -88,6 +88,8 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
     if kind_of(plain) != "json":
         if is_payload:
             _refuse_coordinates(field, bytes(value), geometry)
+        if plain == field and kind_of(plain) == "npy":
+            _refuse_map(field, view_npy(value) if is_payload else value, geometry)
         return value
     label = parse_json(bytes(value) if suffix is None else decompress(suffix, value)) if is_payload else value
     moved = move_label(label, geometry)
@@ -98,6 +100,15 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
     if suffix == "gz":
         raise OptionError("label holds coordinates, and gzip is only read; store it as json or json.zst")
     return encode_field(field, moved) if is_payload else moved
+
+
+def _refuse_map(field: str, array: Any, geometry: Geometry) -> None:
+    """Raise OptionError for an array with a number for each pixel of the image: depth, flow, heat."""
+    if tuple(getattr(array, "shape", ()))[:2] == (geometry.height, geometry.width):
+        raise OptionError(
+            f"field {field!r} has the height and width of the image, which is resized or turned; say whether it "
+            f"follows by nearest neighbour (--nearest {field}), or stays as it is (--keep {field})"
+        )
 
 
 def check_no_coordinates(field: str, value: Any) -> None:

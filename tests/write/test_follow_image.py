@@ -158,7 +158,9 @@ BOXES = {"annotations": [{"bbox": [10, 20, 20, 10]}]}
         ("json", b"[1, 2, 3]"),
         ("cls", b"3"),
         ("txt", b"a cat"),
-        ("emb.npy", b"..."),
+        ("emb.npy", encode_npy(np.zeros(512))),
+        ("emb.npy", encode_npy(np.zeros((40, 61)))),
+        ("emb.npy", np.zeros((60, 40))),
         ("mp4", b"..."),
         ("json", {"label": 3}),
         ("txt", "0 0.5 0.5 0.5 0.5"),
@@ -167,6 +169,16 @@ BOXES = {"annotations": [{"bbox": [10, 20, 20, 10]}]}
 )
 def test_labels_without_coordinates_are_the_very_bytes(field, value):
     assert move_labels(field, value, CROPPED) is value
+
+
+@pytest.mark.parametrize("shape", [(40, 60), (40, 60, 2)])
+def test_arrays_with_a_number_for_each_pixel_are_asked_about(shape):
+    array = np.zeros(shape, np.float32)
+    for value in (array, encode_npy(array)):
+        with pytest.raises(
+            OptionError, match=r"'depth.npy' has the height and width of the image.*--nearest depth.npy"
+        ):
+            move_labels("depth.npy", value, HALF)
 
 
 def test_labels_move():

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import pickle
+import warnings
 from collections import Counter
 
 import numpy as np
 import PIL
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 import shardpack
@@ -17,6 +20,7 @@ from shardpack.errors import DecodeError, MissingDependencyError, OptionError, S
 from shardpack.write.image_step import ImageStep
 from tests.codecs.photos import animation, decoded, encoded, smooth
 from tests.fakes import contents
+from tests.strategies import damaged, examples
 
 PHOTO = encoded(smooth(60, 90))
 
@@ -332,3 +336,32 @@ def test_iterables_are_changed_too(tmp_path, jobs):
     assert [*ds.keys()] == [key for key, _ in samples]
     assert ds[3].decode("webp").size == (45, 30)
     assert ds.manifest.packed_with["options"]["resize"] == "short=30"
+
+
+WHOLE = {
+    "jpg": PHOTO,
+    "png": encoded(smooth(60, 90), "png"),
+    "webp": encoded(smooth(60, 90), "webp"),
+    "gif": animation("gif"),
+    "tif": encoded(smooth(60, 90), "tif", orientation=6),
+}
+
+
+@examples(150)
+@given(st.data(), st.sampled_from(sorted(WHOLE)), st.sampled_from(["npy:rgb", "jpg", None]))
+def test_damaged_images_are_an_error_of_their_sample_or_decode(data, extension, codec):
+    payload = data.draw(damaged(WHOLE[extension]))
+    step = ImageStep.parse("short=30", codec, first_frame=True)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # Pillow's, about what is damaged
+        try:
+            ((_, made),) = step("a", {extension: payload}, Counter())
+        except (DecodeError, SourceError) as error:
+            made, where = {extension: payload}, (error.key, error.path)
+        else:
+            where = ("a", f"a.{extension}")
+    assert where == ("a", f"a.{extension}")
+    ((name, value),) = made.items()
+    if value is not payload:
+        size = view_npy(value).shape[1::-1] if name == "npy" else decoded(value).size
+        assert min(size) <= 30
