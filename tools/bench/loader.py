@@ -1,6 +1,7 @@
 """Decoded batches: JPEGs of 800 x 600 to uint8 RGB of 224 x 224, shuffled, batches of 64, on all CPUs.
 
-    shardpack         `ds.loader`, as many threads as CPUs; Pillow or simplejpeg; whole or reduced-scale decoding
+    shardpack         `ds.loader`, as many threads as CPUs; Pillow or simplejpeg; whole or reduced-scale decoding;
+                      resized by Pillow or OpenCV
     folder            an ImageFolder in all but name (torchvision is not needed): files
     webdataset        the same shards; samples shuffled in a buffer of 1000
     MosaicML          its own shards, StreamingDataset
@@ -10,7 +11,7 @@ The peers decode with Pillow in torch's DataLoader (LitData: its StreamingDataLo
 worker processes as CPUs. They decode the whole image, as their documentation shows; "draft" are the
 same with Pillow's reduced-scale decoding put in by hand. Workers persist: their start is not measured.
 A round is one epoch, from asking for the first batch to holding the last one. Before, all that decode
-whole images must deliver the very same pixels, and so must all that reduce.
+whole images must deliver the very same pixels, and so must all that reduce; but for OpenCV.
 """
 
 from __future__ import annotations
@@ -42,9 +43,11 @@ COUNT = 24 * BATCH  # two or more workers, each with whole batches: none waits f
 OURS: dict[str, dict[str, bool]] = {
     "shardpack, Pillow": {"fast_jpeg": False, "reduced": False},
     "shardpack, Pillow, reduced": {"fast_jpeg": False},
-    "shardpack, simplejpeg": {"reduced": False},
-    "shardpack, simplejpeg, reduced": {},
+    "shardpack, simplejpeg": {"reduced": False, "fast_resize": False},
+    "shardpack, simplejpeg, reduced": {"fast_resize": False},
+    "shardpack, simplejpeg, OpenCV": {},
 }
+OTHER_PIXELS = "shardpack, simplejpeg, OpenCV"  # resized in another way
 
 
 def images(count: int) -> Iterable[bytes]:
@@ -213,7 +216,7 @@ def epoch(loader: Any, count: int) -> Callable[[], float]:
 
 def check(loaders: dict[str, Any]) -> None:
     """Compare the pixels of all loaders; end the program if those that decode alike differ."""
-    found = {name: digest(loader) for name, loader in loaders.items()}
+    found = {name: digest(loader) for name, loader in loaders.items() if name != OTHER_PIXELS}
     reducing = {name for name in found if name.endswith((", reduced", ", draft"))}
     for names in (reducing, found.keys() - reducing):
         if len({found[name] for name in names}) > 1:
@@ -239,6 +242,7 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
         ("shardpack, Pillow", whole, 1.0),
         ("shardpack, Pillow, reduced", drafts, 1.0),
         ("shardpack, simplejpeg, reduced", whole, 1.5),
+        (OTHER_PIXELS, whole, 1.5),
     ):
         if peers:
             against, fastest = min((ratio(seconds[peer], seconds[name]), peer) for peer in peers)
