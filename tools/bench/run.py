@@ -24,6 +24,7 @@ FOLDER = ROOT / "build" / "bench"
 BENCHES = (
     "pack",
     "encode",
+    "cluster",
     "write",
     "seek",
     "seek_scale",
