@@ -11,12 +11,13 @@ import pickle
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
 from shardpack.errors import ShardpackError
 from shardpack.runtime.engine import Advance
+from shardpack.runtime.heritage import Take, heritage
 from shardpack.runtime.process_child import read_frame, write_frame
 
 _SECONDS_TO_DIE = 5
@@ -51,6 +52,7 @@ class Child:
         path = [entry for entry in sys.path if isinstance(entry, str)]
         boot = f"import sys; sys.path[:] = {path!a}; from shardpack.runtime.process_child import main; main()"
         self.how_it_ended = ""
+        self._inherited = list(_frames(heritage()))  # to be sent before the first request
         with _interrupts_held_back():
             self._process = subprocess.Popen(
                 [sys.executable, "-c", boot],
@@ -81,6 +83,9 @@ class Child:
         except Exception as error:  # noqa: BLE001 - raised in the caller's thread
             return False, error
         try:
+            while self._inherited:
+                write_frame(requests, self._inherited.pop())
+                read_frame(answers)
             write_frame(requests, frame)
             while (answer := pickle.loads(read_frame(answers)))[0] is None:
                 if advance is not None:
@@ -115,6 +120,13 @@ class Child:
             if pipe is not None:
                 with suppress(OSError):  # a dead child did not read everything
                     pipe.close()
+
+
+def _frames(inherited: Iterable[tuple[Take, Any]]) -> Iterator[bytes]:
+    """Yield a request for each value that a child inherits, without those that cannot be pickled."""
+    for take, value in inherited:
+        with suppress(Exception):
+            yield pickle.dumps((take, value, False), pickle.HIGHEST_PROTOCOL)
 
 
 class WorkerTraceback(Exception):  # noqa: N818 - never raised: the cause shown above an error that a worker sent

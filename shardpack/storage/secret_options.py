@@ -2,8 +2,8 @@
 
 Secrets are never written into a pickle. An unpickled connection finds them again by a token, in the same
 process and in its forks, as long as one connection that holds them is alive. A child process that is being
-spawned receives them through its own pipe. Any other process relies on the provider's own credentials
-(environment variables, instance role, ...).
+spawned receives them through its own pipe, as do our worker processes when they start. Any other process, such as one
+on another machine, relies on the provider's own credentials (environment variables, instance role, ...).
 """
 
 from __future__ import annotations
@@ -12,6 +12,8 @@ import re
 import weakref
 from collections.abc import Mapping
 from typing import Any
+
+from shardpack.runtime.heritage import hand_down
 
 # The options that may be written down. Any other is treated as a secret: new options of a library are unknown here.
 _PUBLIC = frozenset((
@@ -38,6 +40,7 @@ class SecretOptions:
 
 
 _by_token: weakref.WeakValueDictionary[str, SecretOptions] = weakref.WeakValueDictionary()
+_inherited: list[SecretOptions] = []  # of a worker process: held as long as it lives
 
 
 def is_secret(name: str, value: Any) -> bool:
@@ -55,7 +58,20 @@ def find_secrets(token: str, options: Mapping[str, Any] | None = None) -> Secret
     secrets = _by_token.get(token)
     if secrets is None and options is not None:
         secrets = _by_token.setdefault(token, SecretOptions(options))
+        hand_down(_inherit, _held)
     return secrets
+
+
+def _held() -> list[tuple[str, Mapping[str, Any]]]:
+    """Return (token, secrets) of each location that this process holds secrets of."""
+    return [(token, secrets.options) for token, secrets in list(_by_token.items())]
+
+
+def _inherit(held: tuple[str, Mapping[str, Any]]) -> None:
+    """Hold the secrets of a location for the parent's tasks. Runs in a worker process, when it starts."""
+    secrets = find_secrets(*held)
+    if secrets is not None:
+        _inherited.append(secrets)
 
 
 def redact(text: str, secret_options: Mapping[str, Any]) -> str:

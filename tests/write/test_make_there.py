@@ -123,6 +123,17 @@ def test_compressed_shards_and_images_that_are_checked(machine, tmp_path):
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
 
 
+def test_from_a_bucket_by_workers_of_this_machine(source, s3_server, tmp_path):
+    """Which inherit the secrets of the source; a process elsewhere gets none, and says what to do."""
+    pytest.importorskip("obstore")
+    url, told = f"s3://{s3_server.new_bucket()}/source", s3_server.options()
+    shardpack.pack(source, url, jobs=1, storage_options=told, **OPTIONS)
+    ds = shardpack.open(url, storage_options=told)
+    shardpack.pack(ds, tmp_path / "whole", jobs=1, max_shard_samples=3)
+    shardpack.pack(ds, tmp_path / "out", jobs=2, max_shard_samples=3)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_to_a_bucket(source, whole, s3_server, bucket, tmp_path):
     """Credentials come from the environment of the other machine, and are in nothing that is sent."""
     pytest.importorskip("obstore")
