@@ -69,9 +69,9 @@ def build_index(
     column_of = np.zeros(len(fields), np.int64)
     column_of[used[order]] = np.arange(len(names))
     column = column_of[code]
-    rank = row * len(names) + column
-    in_order = slice(None) if bool((rank[1:] > rank[:-1]).all()) else np.argsort(rank, kind="stable")
-    dense = len(rank) == len(keys) * len(names)
+    place = row * len(names) + column
+    in_order = slice(None) if bool((place[1:] > place[:-1]).all()) else np.argsort(place, kind="stable")
+    dense = len(place) == len(keys) * len(names)
 
     def ordered(values: npt.ArrayLike, dtype: str) -> npt.NDArray[Any]:
         return np.asarray(values).astype(dtype, copy=False)[in_order]

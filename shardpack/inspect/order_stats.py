@@ -17,7 +17,7 @@ from shardpack.inspect.class_mixing import class_entropies, neighbour_distance, 
 from shardpack.order.epoch import EpochOrder
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress, no_progress
-from shardpack.stream.epochs import DatasetEpochs, EpochReading
+from shardpack.stream.epochs import DatasetEpochs, EpochReader
 from shardpack.stream.limits import CHUNK_BYTES, MAX_PART_BYTES
 from shardpack.stream.stream import Stream
 
@@ -209,11 +209,11 @@ class _EpochCosts:
 
     def _first_samples(self) -> int:
         """Return how many samples are read before the first one is handed out."""
-        reading = EpochReading(self.stream_input, self._shuffle, self._slice, self._limits, is_shared=False)
-        first, _ = reading.group_samples()
+        reader = EpochReader(self.stream_input, self._shuffle, self._slice, self._limits, is_shared=False)
+        first, _ = reader.group_samples()
         partition, offset = self._slice.locate(np.arange(min(first, len(self._slice))))
-        (chunk,) = reading.planner.chunks(self._epoch, partition, offset, first)
-        return sum(len(reading.planner.load(load_id).positions) for load_id in chunk.load_ids)
+        (chunk,) = reader.planner.chunks(self._epoch, partition, offset, first)
+        return sum(len(reader.planner.load(load_id).positions) for load_id in chunk.load_ids)
 
     def _held_bytes(self, read_ahead_bytes: int) -> int:
         """Return how many bytes of samples a stream holds; a local stream reads ahead into the page cache."""

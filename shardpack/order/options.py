@@ -36,6 +36,11 @@ class Shuffle:
         """Whether the order depends on where shards begin; "none" and "global" need the number of samples only."""
         return self.mode in {"shards", "blocks"}
 
+    @property
+    def is_sequential(self) -> bool:
+        """Whether neighbours in the order are mostly neighbours in their shard."""
+        return self.mode in {"none", "shards"}
+
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", as_integer("seed", self.seed))
         one_of("shuffle", self.mode, SHUFFLES)

@@ -17,9 +17,9 @@ from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
-from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReadLimits
-from shardpack.stream.plan import Costs, Planner
-from shardpack.stream.reader import Parts, Reader
+from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReaderSetup, ReadLimits
+from shardpack.stream.plan import Planner, SharingCosts
+from shardpack.stream.reader import Reader, SampleParts
 from shardpack.stream.stream_input import StreamInput
 
 MAX_SHARED_BYTES = 64 << 20  # a dataset up to this may be kept in memory for an epoch
@@ -57,7 +57,7 @@ class Epochs(Protocol):
 
     def parts(
         self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None, *, views: bool = False
-    ) -> Parts:
+    ) -> SampleParts:
         """Yield a rank's samples of one epoch from number `begin` on.
 
         With `steps`, yield the samples of these steps only; `begin` then counts samples of the steps.
@@ -111,63 +111,40 @@ class DatasetEpochs:
 
     @property
     def fields(self) -> tuple[str, ...]:
-        """See `Epochs.fields`."""
         return self.stream_input.fields
 
     @property
     def stores(self) -> tuple[Store, ...]:
-        """See `Epochs.stores`."""
         return self.stream_input.cache.stores.tars
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
-        """See `Epochs.slice_of`."""
         return RankSlice(Partitioning(len(self.stream_input.view), partitions, global_batch, tail), rank, world_size)
 
     def with_window(self, window_blocks: int) -> DatasetEpochs:
-        """See `Epochs.with_window`."""
         return DatasetEpochs(self.stream_input, replace(self.shuffle, window_blocks=window_blocks), self.limits)
 
     def identity(self) -> dict[str, Any]:
-        """See `Epochs.identity`."""
-        return identity_of(self.stream_input)
+        return self.stream_input.identity
 
     def default_partitions(self, world_size: int, batch_size: int | None) -> int:
-        """See `Epochs.default_partitions`."""
         return default_partitions(self.shuffle, world_size, batch_size)
 
     def parts(
         self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None, *, views: bool = False
-    ) -> Parts:
-        """See `Epochs.parts`."""
-        limits, is_shared = replace(self.limits, views=views), is_shared_by_workers(steps)
-        reading = EpochReading(self.stream_input, self.shuffle, rank_slice, limits, is_shared=is_shared)
-        first, most = reading.group_samples()
+    ) -> SampleParts:
+        is_shared = steps is not None and steps.step > 1
+        reader = EpochReader(self.stream_input, self.shuffle, rank_slice, self.limits, is_shared=is_shared, views=views)
+        first, most = reader.group_samples()
         slots = map(rank_slice.locate, planned_numbers(rank_slice, begin, steps, first=first, most=most))
-        return reading.parts((epoch, partition, offset) for partition, offset in slots)
-
-
-def identity_of(stream_input: StreamInput) -> dict[str, Any]:
-    """Return the entries of a state that identify a dataset and a view of it."""
-    fingerprint, generation = stream_input.fingerprint, stream_input.generation
-    return {"fingerprint": fingerprint, "generation": generation, "view": stream_input.view.digest}
-
-
-def is_shared_by_workers(steps: range | None) -> bool:
-    """Return whether other workers take steps between these ones."""
-    return steps is not None and steps.step > 1
+        return reader.parts((epoch, partition, offset) for partition, offset in slots)
 
 
 def default_partitions(shuffle: Shuffle, world_size: int, batch_size: int | None) -> int:
     """Return as many partitions as later world sizes may need; one per rank if samples come as stored."""
-    return world_size if is_sequential(shuffle) else elastic_partitions(world_size, batch_size)
+    return world_size if shuffle.is_sequential else elastic_partitions(world_size, batch_size)
 
 
-def is_sequential(shuffle: Shuffle) -> bool:
-    """Return whether neighbours in the order are mostly neighbours in their shard."""
-    return shuffle.mode in {"none", "shards"}
-
-
-class EpochReading:
+class EpochReader:
     """How the epochs of one dataset are read: in which amounts, and how far ahead.
 
     Attributes:
@@ -182,34 +159,49 @@ class EpochReading:
         limits: ReadLimits,
         *,
         is_shared: bool,
+        views: bool = False,
     ) -> None:
-        """Decide how to read. `is_shared` says that other workers take part of every block."""
+        """Decide how to read.
+
+        Args:
+            stream_input: The samples.
+            shuffle: How they are shuffled.
+            rank_slice: The rank's share of an epoch.
+            limits: The limits of reading.
+            is_shared: Whether other workers take part of every block.
+            views: Whether payloads in a map are views of it instead of bytes.
+        """
         self._input, self._shuffle = stream_input, shuffle
         self._whole_blocks = self._takes_whole_blocks(is_shared=is_shared)
         # Half of the memory, as two epochs may be in progress. Local blocks are cheap to read twice.
         shared_bytes = min(MAX_SHARED_BYTES, limits.memory_bytes // 2) if stream_input.is_remote else 0
-        costs = Costs(len(stream_input.view) * stream_input.mean_bytes, shared_bytes, STREAM_LIMITS.max_gap_bytes)
+        costs = SharingCosts(
+            len(stream_input.view) * stream_input.mean_bytes, shared_bytes, STREAM_LIMITS.max_gap_bytes
+        )
         self.planner = Planner(stream_input.view, shuffle, rank_slice, whole_blocks=self._whole_blocks, costs=costs)
         self._chunk_samples = self._samples_of_a_chunk(limits)
-        self._limits = replace(
-            limits,
+        self._planned_samples = limits.planned_samples
+        self._setup = ReaderSetup(
+            memory_bytes=limits.memory_bytes,
             load_bytes=int(shuffle.block_bytes * stream_input.expansion) if self._whole_blocks else CHUNK_BYTES,
             depth=2 * stream_input.prefetch_depth,  # a chunk for each load
             threads=min(limits.threads, max(1, stream_input.prefetch_depth)),
             part_samples=self._chunk_samples,
+            neighbours=shuffle.is_sequential,
+            views=views,
         )
 
     def group_samples(self) -> tuple[int, int]:
         """Return the first and the maximum length of `planned_numbers`."""
         size = self._chunk_samples
-        most = max(size, min(8 * size, self._limits.planned_samples))
+        most = max(size, min(8 * size, self._planned_samples))
         return 1 if self._whole_blocks or self._input.is_remote else size, most
 
-    def parts(self, slots: Iterable[tuple[Integers | int, Integers, Integers]]) -> Parts:
+    def parts(self, slots: Iterable[tuple[Integers | int, Integers, Integers]]) -> SampleParts:
         """Yield the samples at these slots, given as groups of (epoch, partition, offset)."""
         planner, size = self.planner, self._chunk_samples
         chunks = (chunk for group in slots for chunk in planner.chunks(*group, size))
-        return Reader(self._input, planner, self._limits, neighbours=is_sequential(self._shuffle)).parts(chunks)
+        return Reader(self._input, planner, self._setup).parts(chunks)
 
     def _takes_whole_blocks(self, *, is_shared: bool) -> bool:
         """Return whether to read whole blocks, rather than the samples of a chunk alone.
@@ -225,6 +217,6 @@ class EpochReading:
         if mean > LARGE_SAMPLE_BYTES and is_local:
             return max(1, 2 * CHUNK_BYTES // mean)  # as many as are planned together: they are in memory
         return min(
-            max(1, (RUN_BYTES if is_sequential(self._shuffle) and is_local else CHUNK_BYTES) // mean),
+            max(1, (RUN_BYTES if self._shuffle.is_sequential and is_local else CHUNK_BYTES) // mean),
             limits.part_samples,
         )

@@ -16,15 +16,32 @@ DEFAULT_MEMORY_BYTES = 1 << 30  # of loads, per rank
 
 @dataclass(frozen=True, slots=True)
 class ReadLimits:
-    """Limits of a reader.
+    """Limits of a stream.
+
+    Attributes:
+        memory_bytes: Bytes of loads that are kept or in progress.
+        threads: Threads that read ahead, at most.
+        part_samples: Samples cut at once, at most; so few that they stay in the processor's caches.
+        planned_samples: Samples whose order is computed at once: 0.1 us each, 0.3 us in runs of a tenth of that.
+    """
+
+    memory_bytes: int = DEFAULT_MEMORY_BYTES
+    threads: int = 16
+    part_samples: int = 2048
+    planned_samples: int = 8192
+
+
+@dataclass(frozen=True, slots=True)
+class ReaderSetup:
+    """How one reader reads, within the limits of its stream.
 
     Attributes:
         memory_bytes: Bytes of loads that are kept or in progress.
         load_bytes: Approximate length of a load.
         depth: Loads and chunks in progress ahead of the consumer; 0 reads each chunk when it is asked for.
         threads: Threads that read ahead.
-        part_samples: Samples cut at once; so few that they stay in the processor's caches.
-        planned_samples: Samples whose order is computed at once: 0.1 us each, 0.3 us in runs of a tenth of that.
+        part_samples: Samples cut at once.
+        neighbours: Whether the samples of a chunk mostly follow one another in their shard.
         views: Whether payloads in a map are views of it instead of bytes.
     """
 
@@ -33,7 +50,7 @@ class ReadLimits:
     depth: int = 0
     threads: int = 16
     part_samples: int = 2048
-    planned_samples: int = 8192
+    neighbours: bool = False
     views: bool = False
 
 

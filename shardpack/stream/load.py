@@ -1,7 +1,7 @@
 """Reading one load, in the way that suits its store and samples, within a budget of memory.
 
 `Buffered`     one buffer, or a map, out of which samples are cut when they are handed out
-`Listed`       samples that were read field by field
+`SamplesInMemory`       samples that were read field by field
 `Lazy`         samples that are each cut or read when they are asked for
 `ReadAlone`    nothing: damaged, or too large; the consumer reads sample by sample
 `DoesNotFit`   nothing yet: the budget is used up; try again when a chunk needs the load
@@ -21,7 +21,7 @@ from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader, map_view
 from shardpack.runtime.arrays import Integers
 from shardpack.stream.block_buffer import BlockBuffer, pack_block, span
-from shardpack.stream.limits import MAX_PART_BYTES, MemoryBudget, ReadLimits
+from shardpack.stream.limits import MAX_PART_BYTES, MemoryBudget, ReaderSetup
 from shardpack.stream.plan import Load
 from shardpack.stream.stream_input import StreamInput
 
@@ -43,7 +43,7 @@ class Buffered:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listed:
+class SamplesInMemory:
     """A load as samples."""
 
     samples: list[Sample]
@@ -72,7 +72,7 @@ class DoesNotFit:
     held_bytes: int = 0
 
 
-Content = Buffered | Listed | Lazy | ReadAlone | DoesNotFit
+Content = Buffered | SamplesInMemory | Lazy | ReadAlone | DoesNotFit
 
 
 class LoadReader:
@@ -80,18 +80,17 @@ class LoadReader:
 
     Args:
         stream_input: The samples.
-        limits: The memory, and the usual length of a load.
-        neighbours: Whether the samples of a chunk mostly follow one another in their shard.
+        setup: The memory, the usual length of a load, and what chunks are like.
     """
 
-    def __init__(self, stream_input: StreamInput, limits: ReadLimits, *, neighbours: bool) -> None:
+    def __init__(self, stream_input: StreamInput, setup: ReaderSetup) -> None:
         self._input, self._cache, self._fields = stream_input, stream_input.cache, stream_input.wanted_fields
-        self._neighbours, self._views = neighbours, limits.views
-        self._planned = PlannedReader(self._cache, self._fields, neighbours=neighbours)
+        self._neighbours, self._views = setup.neighbours, setup.views
+        self._planned = PlannedReader(self._cache, self._fields, neighbours=setup.neighbours)
         self._planned_block = PlannedReader(self._cache, self._fields, neighbours=True)
-        self._max_bytes = _MAX_LOAD_BLOCKS * limits.load_bytes
-        self._most_bytes = max(self._max_bytes, limits.memory_bytes // 4)  # however well a shard is compressed
-        self._budget = MemoryBudget(limits.memory_bytes)
+        self._max_bytes = _MAX_LOAD_BLOCKS * setup.load_bytes
+        self._most_bytes = max(self._max_bytes, setup.memory_bytes // 4)  # however well a shard is compressed
+        self._budget = MemoryBudget(setup.memory_bytes)
 
     def read(self, load: Load) -> Content:
         """Return what was read of a load; `release` it later. Costs one request for a block that is not in memory."""
@@ -172,7 +171,7 @@ class LoadReader:
         finally:
             if samples is None:
                 self._budget.give_back(num_bytes)
-        return ReadAlone() if samples is None else Listed(samples, num_bytes)
+        return ReadAlone() if samples is None else SamplesInMemory(samples, num_bytes)
 
 
 def _cut(cache: ShardCache, positions: list[int], *, keep_maps: bool, views: bool) -> Iterator[Sample]:

@@ -30,7 +30,7 @@ from shardpack.runtime.threads import DaemonThreads, Threads
 from shardpack.stream.batch_builder import BatchBuilder, BatchSpec
 from shardpack.stream.batch_memory import BatchMemory
 from shardpack.stream.options import LoaderOptions
-from shardpack.stream.progress import Progress
+from shardpack.stream.reader import Taken
 
 Batch = dict[str, Any]
 
@@ -102,7 +102,7 @@ class Loader:
         self._prefetch = enough if prefetch is None else as_integer("prefetch", prefetch, minimum=1)
         self._task_samples = self._samples_per_task(batch_size)
         self._memory = BatchMemory(max_idle=self._prefetch + 2)
-        self._progress = Progress(stream.resume_at)  # of the newest iterator
+        self._progress = Taken(stream.resume_at)  # of the newest iterator
         self.skipped = Skipped()
         self.undecoded = tuple(field for field in stream.fields if field not in decoders)
 
@@ -140,7 +140,7 @@ class Loader:
         before = self.epoch
         self._stream.set_epoch(epoch)
         if self.epoch != before:
-            self._progress = Progress(0)
+            self._progress = Taken(0)
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state after the batches of the newest iterator; valid for every rank, and for streams.
@@ -158,7 +158,7 @@ class Loader:
             OptionError: The state belongs to other data or options. The loader is unchanged.
         """
         self._stream.load_state_dict(state)
-        self._progress = Progress(self._stream.resume_at)
+        self._progress = Taken(self._stream.resume_at)
 
     def __iter__(self) -> Iterator[Batch]:
         stream, ours, begin = self._stream, self._stream.rank_slice, self._stream.resume_at
@@ -167,7 +167,7 @@ class Loader:
         views = any(isinstance(decode, ArrayDecoder) for decode in self._decoders.values())
         steps = stream.steps(first, views=views)
         stream.rewind()
-        progress = self._progress = Progress(begin)
+        progress = self._progress = Taken(begin)
         spec = BatchSpec(
             stream.fields,
             self._decoders,
@@ -183,7 +183,7 @@ class Loader:
         return self._batches(spec, steps, progress, range(0) if over else range(first, len(self)))
 
     def _batches(
-        self, spec: BatchSpec, steps: Generator[list[Sample], None, None], progress: Progress, numbers: range
+        self, spec: BatchSpec, steps: Generator[list[Sample], None, None], progress: Taken, numbers: range
     ) -> Iterator[Batch]:
         size, left_out = self.batch_size, progress.taken % self.batch_size
         end = len(self._stream.rank_slice)

@@ -28,15 +28,13 @@ from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 from shardpack.stream.epochs import (
-    EpochReading,
+    EpochReader,
     default_partitions,
-    identity_of,
-    is_shared_by_workers,
     planned_numbers,
 )
-from shardpack.stream.limits import DEFAULT_MEMORY_BYTES, ReadLimits
+from shardpack.stream.limits import CHUNK_BYTES, DEFAULT_MEMORY_BYTES, ReadLimits
 from shardpack.stream.options import StreamOptions
-from shardpack.stream.reader import Parts
+from shardpack.stream.reader import SampleParts
 from shardpack.stream.stream import Stream
 from shardpack.stream.stream_input import Streamable, StreamInput
 
@@ -82,11 +80,9 @@ class MixedEpochs:
 
     @property
     def stores(self) -> tuple[Store, ...]:
-        """See `Epochs.stores`."""
         return tuple(store for part in self.datasets for store in part.stream_input.cache.stores.tars)
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
-        """See `Epochs.slice_of`."""
         if tail == "exact":
             raise OptionError("a mix has no exact tail; choose tail='pad' or 'drop', or stream the datasets one by one")
         Partitioning(1, partitions, global_batch, tail)  # raises OptionError for these numbers first
@@ -100,7 +96,6 @@ class MixedEpochs:
         return RankSlice(Partitioning(total, partitions, global_batch, tail), rank, world_size)
 
     def with_window(self, window_blocks: int) -> MixedEpochs:
-        """See `Epochs.with_window`."""
         return replace(self, shuffle=replace(self.shuffle, window_blocks=window_blocks))
 
     def default_partitions(self, world_size: int, batch_size: int | None) -> int:
@@ -117,7 +112,7 @@ class MixedEpochs:
 
     def identities(self) -> list[dict[str, Any]]:
         """Return the entries of a state that identify each dataset."""
-        return [{**identity_of(part.stream_input), "weight": part.weight} for part in self.datasets]
+        return [{**part.stream_input.identity, "weight": part.weight} for part in self.datasets]
 
     def counts(self, epoch: int, partitioning: Partitioning) -> tuple[int, ...]:
         """Return how many samples of each dataset an epoch has, over all ranks."""
@@ -128,37 +123,36 @@ class MixedEpochs:
 
     def parts(
         self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None, *, views: bool = False
-    ) -> Parts:
-        """See `Epochs.parts`."""
-        is_shared, limits = is_shared_by_workers(steps), replace(self.limits, views=views)
-        readings = [
-            self._reading(number, rank_slice, limits, is_shared=is_shared) for number in range(len(self.datasets))
+    ) -> SampleParts:
+        is_shared = steps is not None and steps.step > 1
+        readers = [
+            self._reader(number, rank_slice, is_shared=is_shared, views=views) for number in range(len(self.datasets))
         ]
-        first, most = min(reading.group_samples()[0] for reading in readings), self._chunk_samples()
+        first, most = min(reader.group_samples()[0] for reader in readers), self._chunk_samples()
         groups = planned_numbers(rank_slice, begin, steps, first=first, most=most)
-        scheduled = tee(self._scheduled(epoch, rank_slice, groups), len(readings) + 1)
+        scheduled = tee(self._scheduled(epoch, rank_slice, groups), len(readers) + 1)
         rounds = self._rounds(epoch, rank_slice.partitioning)
         with ExitStack() as stack:
             samples = []
-            for number, (reading, own) in enumerate(zip(readings, scheduled[1:], strict=True)):
-                slots = self._slots(number, own, rounds[number], reading)
-                samples.append(chain.from_iterable(stack.enter_context(closing(reading.parts(slots)))))
+            for number, (reader, own) in enumerate(zip(readers, scheduled[1:], strict=True)):
+                slots = self._slots(number, own, rounds[number], reader)
+                samples.append(chain.from_iterable(stack.enter_context(closing(reader.parts(slots)))))
             for sources, *_ in scheduled[0]:
                 yield _interleaved(samples, sources.tolist())
 
-    def _reading(self, number: int, rank_slice: RankSlice, limits: ReadLimits, *, is_shared: bool) -> EpochReading:
+    def _reader(self, number: int, rank_slice: RankSlice, *, is_shared: bool, views: bool) -> EpochReader:
         part, partitioning = self.datasets[number], rank_slice.partitioning
         seed = derive_key(MIX_SEED, self.shuffle.seed, number)
         num_samples, count = len(part.stream_input.view), len(self.datasets)
         own = Partitioning(num_samples, partitioning.partitions, partitioning.global_batch, "exact")
         limits = replace(
-            limits,
-            memory_bytes=max(1, limits.memory_bytes // count),
-            threads=max(2, limits.threads // count),
+            self.limits,
+            memory_bytes=max(1, self.limits.memory_bytes // count),
+            threads=max(2, self.limits.threads // count),
         )
         shuffle = replace(self.shuffle, seed=seed)
         own_slice = replace(rank_slice, partitioning=own)
-        return EpochReading(part.stream_input, shuffle, own_slice, limits, is_shared=is_shared)
+        return EpochReader(part.stream_input, shuffle, own_slice, limits, is_shared=is_shared, views=views)
 
     def _scheduled(self, epoch: int, rank_slice: RankSlice, groups: Iterable[Integers]) -> Iterator[_Scheduled]:
         """Yield which sample of which dataset comes next; numbers count over all epochs of that dataset."""
@@ -174,10 +168,10 @@ class MixedEpochs:
         source: int,
         scheduled: Iterable[_Scheduled],
         first_epoch: int,
-        reading: EpochReading,
+        reader: EpochReader,
     ) -> Iterator[tuple[Integers, Integers, Integers]]:
         """Yield (epoch, partition, offset), (n) each, of one dataset's samples; an empty partition borrows one."""
-        parts = reading.planner.partitioning
+        parts = reader.planner.partitioning
         lengths = np.maximum(1, parts.lengths())
         for sources, partitions, numbers in scheduled:
             at = np.flatnonzero(sources == source)
@@ -189,7 +183,7 @@ class MixedEpochs:
                 for i in empty.tolist():
                     partition[i], offset[i] = parts.locate(int(partition[i]) % parts.num_items)
             if len(epoch):
-                reading.planner.forget(int(epoch.min()))
+                reader.planner.forget(int(epoch.min()))
             yield epoch, partition, offset
 
     def _schedule(self, partitions: int) -> Schedule:
@@ -219,7 +213,7 @@ class MixedEpochs:
 
     def _chunk_samples(self) -> int:
         mean = sum(part.weight * part.stream_input.mean_bytes for part in self.datasets) / ONE
-        return min(max(1, int(self.limits.load_bytes / max(1, mean))), self.limits.part_samples)
+        return min(max(1, int(CHUNK_BYTES / max(1, mean))), self.limits.part_samples)
 
 
 class MixedStream(Stream):

@@ -88,7 +88,7 @@ class Chunk:
 
 
 @dataclass(frozen=True, slots=True)
-class Costs:
+class SharingCosts:
     """What decides whether blocks cut by partition borders are read whole and kept.
 
     Attributes:
@@ -112,7 +112,7 @@ class Planner:
         rank_slice: RankSlice,
         *,
         whole_blocks: bool,
-        costs: Costs | None = None,
+        costs: SharingCosts | None = None,
     ) -> None:
         """Create a planner. `whole_blocks` loads blocks as a whole; otherwise each chunk is one load."""
         self._view, self._shuffle, self._slice, self._costs = view, shuffle, rank_slice, costs
@@ -222,17 +222,13 @@ class Planner:
         # (n) item at each slot, (n) number of its block in the partition, (n) first item of that block
         item, number, first_item = order.items_in_blocks(partition, offset, whole=shared)
         owner = np.full_like(partition, _SHARED) if shared else partition
-        key = owner * order.num_blocks + number  # (n) one value per block
-        # (b) slot of each block's first use, in the order of the keys; (n) index of each slot's block in that order
-        _, first_use, block = np.unique(key, return_index=True, return_inverse=True)
-        rank = np.empty_like(first_use)  # (b) place of each block among all, in the order of their first use
-        rank[np.argsort(first_use)] = np.arange(len(first_use))
-        used = np.sort(first_use)  # (b)
-        load_ids = [LoadId(p, epoch, n) for p, n in zip(owner[used].tolist(), number[used].tolist(), strict=True)]
+        first_uses, block = _by_first_use(owner * order.num_blocks + number)
+        owners, numbers = owner[first_uses].tolist(), number[first_uses].tolist()
+        load_ids = [LoadId(p, epoch, n) for p, n in zip(owners, numbers, strict=True)]
         begin, ahead = self._wanted(order, epoch, partition, offset)
         if shared:
             begin = {_SHARED: (epoch, 0)}
-        return Chunk(self._view.at(item), rank[block.reshape(-1)], item - first_item, load_ids, begin, ahead, shared)
+        return Chunk(self._view.at(item), block, item - first_item, load_ids, begin, ahead, shared)
 
     def _wanted(
         self, order: EpochOrder, epoch: int, partition: Integers, offset: Integers
@@ -253,6 +249,14 @@ class Planner:
             {p: (epoch, first) for p, first in zip(partitions, begins, strict=True)},
             [(p, epoch, first, end) for p, first, end in zip(partitions, begins, ends, strict=True)],
         )
+
+
+def _by_first_use(keys: Integers) -> tuple[Integers, Integers]:
+    """Return where each of b different keys is first, ascending: (b); and the number of each key in this order: (n)."""
+    _, first_use, number = np.unique(keys, return_index=True, return_inverse=True)  # (b), (n): in the order of the keys
+    place = np.empty_like(first_use)
+    place[np.argsort(first_use)] = np.arange(len(first_use))
+    return np.sort(first_use), place[number.reshape(-1)]
 
 
 def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:

@@ -1,6 +1,6 @@
 """`Reader`: the samples of chunks, in their order; each load is read once and kept while chunks need it.
 
-    chunks --`Schedule`--> tasks --`ordered_map`, `LoadReader`--> loads --`BlockTable`--> samples
+    chunks --`TaskOrder`--> tasks --`ordered_map`, `LoadReader`--> loads --`BlockTable`--> samples
 
 Streams and mixes have this one reader. The store decides how far it reads ahead: of a remote store, threads read
 many loads ahead; of a local one, each chunk is read when it is asked for, after hints about the next blocks.
@@ -23,13 +23,26 @@ from shardpack.runtime.process import keep_freed_memory
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.block_buffer import BlockBuffer, BlockTable
 from shardpack.stream.hints import prefetch
-from shardpack.stream.limits import MAX_PART_BYTES, ReadLimits
-from shardpack.stream.load import Buffered, Content, DoesNotFit, Lazy, Listed, LoadReader, ReadAlone
+from shardpack.stream.limits import MAX_PART_BYTES, ReaderSetup
+from shardpack.stream.load import Buffered, Content, DoesNotFit, Lazy, LoadReader, ReadAlone, SamplesInMemory
 from shardpack.stream.plan import Chunk, Load, LoadId, Planner
-from shardpack.stream.schedule import Hint, OpenShards, Schedule, Task
+from shardpack.stream.schedule import Hint, OpenShards, ReaderTask, TaskOrder
 from shardpack.stream.stream_input import StreamInput
 
-Parts = Generator[Iterable[Sample], None, None]  # samples as a reader hands them out; must be closed
+SampleParts = Generator[Iterable[Sample], None, None]  # samples as a reader hands them out; must be closed
+
+
+class Taken:
+    """The number of samples that an iterator has handed out, including those before its start.
+
+    Each iterator has its own, so that an older one still in use does not affect a newer one. The object that makes
+    iterators keeps that of the newest one, and makes states from it.
+    """
+
+    __slots__ = ("taken",)
+
+    def __init__(self, taken: int) -> None:
+        self.taken = taken
 
 
 class Reader:
@@ -38,23 +51,22 @@ class Reader:
     Args:
         stream_input: The samples.
         planner: Made the chunks.
-        limits: What to hold, and how far to read ahead.
-        neighbours: Whether the samples of a chunk mostly follow one another in their shard.
+        setup: What to hold, how far to read ahead, and what chunks are like.
     """
 
-    def __init__(self, stream_input: StreamInput, planner: Planner, limits: ReadLimits, *, neighbours: bool) -> None:
-        self._input, self._cache, self._planner, self._limits = stream_input, stream_input.cache, planner, limits
-        self._loads = LoadReader(stream_input, limits, neighbours=neighbours)
+    def __init__(self, stream_input: StreamInput, planner: Planner, setup: ReaderSetup) -> None:
+        self._input, self._cache, self._planner, self._setup = stream_input, stream_input.cache, planner, setup
+        self._loads = LoadReader(stream_input, setup)
         self._kept: dict[LoadId, Content] = {}
         self._table: BlockTable | None = None  # of the kept blocks
         keep_freed_memory()
 
-    def parts(self, chunks: Iterable[Chunk]) -> Parts:
+    def parts(self, chunks: Iterable[Chunk]) -> SampleParts:
         """Yield the samples of chunks, in parts that are read or cut together."""
-        limits = self._limits
-        tasks = Schedule(self._planner, reads_ahead=limits.depth > 0).tasks(chunks)
+        setup = self._setup
+        tasks = TaskOrder(self._planner, reads_ahead=setup.depth > 0).tasks(chunks)
         with closing(
-            ordered_map(tasks, self._do, depth=limits.depth, threads=limits.threads, grow=True, purpose="stream")
+            ordered_map(tasks, self._do, depth=setup.depth, threads=setup.threads, grow=True, purpose="stream")
         ) as done:
             for task, content in done:
                 if isinstance(task, Chunk):
@@ -67,7 +79,7 @@ class Reader:
                     self._keep(task.id, content)
                 del task, content  # released before the next one is waited for
 
-    def _do(self, task: Task) -> tuple[Task, Content | None]:
+    def _do(self, task: ReaderTask) -> tuple[ReaderTask, Content | None]:
         """Do a task; called in threads where the reader reads ahead."""
         if isinstance(task, Load):
             return task, self._loads.read(task)
@@ -120,14 +132,14 @@ class Reader:
 
     def _samples_of_run(self, chunk: Chunk, content: Content) -> Iterator[Iterable[Sample]]:
         """Yield the samples of a chunk that is one load."""
-        positions, size = chunk.positions, self._limits.part_samples
+        positions, size = chunk.positions, self._setup.part_samples
         if isinstance(content, Buffered):
             for at in range(0, len(positions), size):
                 yield content.block.slice(chunk.row[at : at + size], positions[at : at + size])
         elif isinstance(content, Lazy):
             yield content.samples
             self._cache.count_mapped(MAX_PART_BYTES)
-        elif isinstance(content, Listed):
+        elif isinstance(content, SamplesInMemory):
             yield content.samples
         else:
             yield from self._loads.read_alone(positions)
@@ -135,7 +147,7 @@ class Reader:
     def _samples_of_blocks(self, chunk: Chunk, blocks: list[BlockBuffer]) -> Iterator[Iterable[Sample]]:
         """Yield the samples of a chunk whose blocks are all in the table."""
         assert self._table is not None
-        rows, size = self._table.rows(chunk.load_ids, chunk.owner, chunk.row), self._limits.part_samples
+        rows, size = self._table.rows(chunk.load_ids, chunk.owner, chunk.row), self._setup.part_samples
         for at in range(0, len(rows), size):
             part = slice(at, at + size)
             yield self._table.slice(blocks, chunk.owner[part], rows[part], chunk.positions[part])
@@ -161,7 +173,7 @@ class Reader:
             content = None if at in is_missing else contents[owner]
             if isinstance(content, Buffered):
                 yield from content.block.slice(np.array([row]), np.array([position]))
-            elif isinstance(content, Listed):
+            elif isinstance(content, SamplesInMemory):
                 yield content.samples[row]
             else:
                 yield next(missing_samples)
@@ -171,4 +183,4 @@ def _num_rows(content: Content) -> int:
     """Return how many samples a load holds by row."""
     if isinstance(content, Buffered):
         return len(content.block)
-    return len(content.samples) if isinstance(content, Listed) else 0
+    return len(content.samples) if isinstance(content, SamplesInMemory) else 0

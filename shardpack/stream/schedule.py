@@ -31,10 +31,10 @@ class OpenShards:
     positions: Integers
 
 
-Task = Load | Chunk | Hint | OpenShards
+ReaderTask = Load | Chunk | Hint | OpenShards
 
 
-class Schedule:
+class TaskOrder:
     """The tasks of one pass over chunks, in order. Not thread-safe.
 
     Args:
@@ -49,7 +49,7 @@ class Schedule:
         self._planned: dict[LoadId, Load] = {}  # made for a hint, and not scheduled yet
         self._reached: dict[int, tuple[int, int]] = {}  # by partition: (epoch, end) of the blocks that were ahead
 
-    def tasks(self, chunks: Iterable[Chunk]) -> Iterator[Task]:
+    def tasks(self, chunks: Iterable[Chunk]) -> Iterator[ReaderTask]:
         """Yield the loads of each chunk, the chunk, and what should be in progress when it is handed out."""
         for number, chunk in enumerate(chunks):
             is_first = not number

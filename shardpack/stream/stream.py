@@ -25,8 +25,7 @@ from shardpack.storage.protocols import Store
 from shardpack.stream.epochs import DatasetEpochs, Epochs
 from shardpack.stream.loader import Loader
 from shardpack.stream.options import Crop, Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
-from shardpack.stream.progress import Progress
-from shardpack.stream.reader import Parts
+from shardpack.stream.reader import SampleParts, Taken
 from shardpack.stream.stream_input import Streamable
 
 
@@ -59,7 +58,7 @@ class Stream:
         global_batch = max(partitions, 1) if self._batch_size is None else self._batch_size * self._world_size
         self._slice = self._slice_of(partitions, global_batch, options.tail)
         self._epoch = 0
-        self._progress = Progress(0)  # of the newest iterator
+        self._progress = Taken(0)  # of the newest iterator
         self._resume_at = 0  # where the next iterator begins
 
     def _slice_of(self, partitions: int, global_batch: int, tail: str, epochs: Epochs | None = None) -> RankSlice:
@@ -141,16 +140,16 @@ class Stream:
 
     def rewind(self) -> None:
         """Let the next iteration begin at the start of the epoch."""
-        self._resume_at, self._progress = 0, Progress(0)
+        self._resume_at, self._progress = 0, Taken(0)
 
     # Iteration
 
     def __iter__(self) -> Iterator[Sample]:
-        progress = self._progress = Progress(self._resume_at)
+        progress = self._progress = Taken(self._resume_at)
         self._resume_at = 0
         return self._counted(self._epochs.parts(self._epoch, self._slice, progress.taken, None), self._slice, progress)
 
-    def _counted(self, parts: Parts, rank_slice: RankSlice, progress: Progress) -> Iterator[Sample]:
+    def _counted(self, parts: SampleParts, rank_slice: RankSlice, progress: Taken) -> Iterator[Sample]:
         taken = progress.taken
         with closing(parts):  # also after an error in a part
             for part in parts:
@@ -275,7 +274,7 @@ class Stream:
         rank_slice = self._slice_of(saved.partitions, saved.global_batch, saved.tail, epochs)
         taken = self._translate(saved, rank_slice)
         self._epochs, self._slice, self._epoch = epochs, rank_slice, saved.epoch
-        self._progress, self._resume_at = Progress(taken), taken
+        self._progress, self._resume_at = Taken(taken), taken
 
     def _check_asked(self, saved: StreamState) -> None:
         if self._partitions_asked not in (None, saved.partitions):

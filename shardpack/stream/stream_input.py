@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -50,6 +50,11 @@ class StreamInput:
     def generation(self) -> int:
         """Number of the dataset's manifest."""
         return self.cache.manifest.generation
+
+    @property
+    def identity(self) -> dict[str, Any]:
+        """The entries of a state that identify the dataset and the view of it (SPEC 7.5)."""
+        return {"fingerprint": self.fingerprint, "generation": self.generation, "view": self.view.digest}
 
     @property
     def fields(self) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from typing import Any
 
 from shardpack.errors import OptionError
 from shardpack.read.sample import Sample
-from shardpack.stream.progress import Progress
+from shardpack.stream.reader import Taken
 from shardpack.stream.stream import Stream
 
 MAX_WORKERS = 4096
@@ -107,7 +107,7 @@ class WorkerShares:
     ) -> None:
         self.make_stream, self._find_worker = make_stream, find_worker
         self.stream = make_stream()
-        self._progress = Progress(0)  # of the newest iterator of this process
+        self._progress = Taken(0)  # of the newest iterator of this process
         self._own: int | None = None  # where this worker begins, from a state of its own
         self._epoch_after: int | None = None
         if shared is None:
@@ -169,7 +169,7 @@ class WorkerShares:
         else:
             self.stream.load_state_dict(state)
             self._own = self._first_of(worker, self.stream.resume_at)
-        self._progress = Progress(self._own)
+        self._progress = Taken(self._own)
 
     def state_dict(self) -> dict[str, Any]:
         """Return where the newest iterator of this process is.
@@ -220,14 +220,14 @@ class WorkerShares:
         """Return an iterator over the steps of this process."""
         return self._steps(*self._begin(whole_steps=True))
 
-    def _samples(self, worker: Worker, progress: Progress) -> Iterator[Sample]:
+    def _samples(self, worker: Worker, progress: Taken) -> Iterator[Sample]:
         for number, skip, step in self._numbered(worker, progress.taken):
             start = number * self.stream.batch_size
             for taken, sample in enumerate(step[skip:], start=skip + 1):
                 progress.taken = self._after(worker, number) if taken == len(step) else start + taken
                 yield sample
 
-    def _steps(self, worker: Worker, progress: Progress) -> Iterator[list[Sample]]:
+    def _steps(self, worker: Worker, progress: Taken) -> Iterator[list[Sample]]:
         for number, skip, step in self._numbered(worker, progress.taken):
             progress.taken = self._after(worker, number)
             yield step[skip:]
@@ -245,7 +245,7 @@ class WorkerShares:
     def _after(self, worker: Worker, step: int) -> int:
         return (step + worker.of) * self.stream.batch_size
 
-    def _begin(self, *, whole_steps: bool = False) -> tuple[Worker, Progress]:
+    def _begin(self, *, whole_steps: bool = False) -> tuple[Worker, Taken]:
         """Return this worker and where it begins; must be called at `iter`, not at the first `next`."""
         worker, shared = self._find_worker(), self.shared
         shared.whole_steps = whole_steps
@@ -272,7 +272,7 @@ class WorkerShares:
             shared.used_by = shared.used_by or worker.together
             shared.has_used[worker.number] = True
             shared.began_at, begin = begin, first
-        self._progress = Progress(begin)
+        self._progress = Taken(begin)
         return worker, self._progress
 
     def _first_of(self, worker: Worker, begin: int) -> int:
@@ -291,7 +291,7 @@ class WorkerShares:
         shared.epoch, shared.window_blocks = self.stream.epoch, self.stream.shuffle.window_blocks
         shared.partitions, shared.global_batch = partitioning.partitions, partitioning.global_batch
         shared.resume_at = shared.began_at = self.stream.resume_at
-        self._progress = Progress(self.stream.resume_at)
+        self._progress = Taken(self.stream.resume_at)
         shared.used_by = 0
         ctypes.memset(shared.has_used, 0, MAX_WORKERS)
 

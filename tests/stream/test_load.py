@@ -9,8 +9,8 @@ import pytest
 
 import shardpack
 from shardpack.storage.local import LocalStore
-from shardpack.stream.limits import ReadLimits
-from shardpack.stream.load import Buffered, DoesNotFit, Lazy, Listed, LoadReader, ReadAlone
+from shardpack.stream.limits import ReaderSetup
+from shardpack.stream.load import Buffered, DoesNotFit, Lazy, LoadReader, ReadAlone, SamplesInMemory
 from shardpack.stream.plan import Load, LoadId
 from tests.format.builders import judge_module
 from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
@@ -24,8 +24,8 @@ class RemoteStore(CountingStore):
     remote = True
 
 
-def reader_of(store, *, neighbours=False, fields=None, **limits):
-    return LoadReader(shardpack.open(store).stream_input(fields), ReadLimits(**limits), neighbours=neighbours)
+def reader_of(store, *, fields=None, **setup):
+    return LoadReader(shardpack.open(store).stream_input(fields), ReaderSetup(**setup))
 
 
 def load(load_id, *positions):
@@ -61,7 +61,7 @@ def test_a_block_of_a_shard_that_is_compressed_better_than_others_is_still_one_b
 @pytest.mark.parametrize("positions", [(5, 2, 30), (19, 20)], ids=["any order", "two shards"])
 def test_other_samples_are_a_list(positions):
     content = reader_of(RemoteStore(FILES)).read(load(RUN, *positions))
-    assert isinstance(content, Listed)
+    assert isinstance(content, SamplesInMemory)
     assert as_dicts(content.samples) == expected(SAMPLES, positions)
 
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from shardpack.order.options import SHUFFLES, Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.view import SampleView
-from shardpack.stream.plan import Costs, Planner
+from shardpack.stream.plan import Planner, SharingCosts, _by_first_use
 
 STARTS = np.array([0, 20, 27, 60])
 VIEW = SampleView(60, lambda: (STARTS, np.array([2000, 700, 3300])))
@@ -75,11 +75,11 @@ def test_partitions_share_blocks_where_one_rank_holds_them_all():
 @pytest.mark.parametrize(
     ("partitions", "world_size", "costs", "is_shared"),
     [
-        (4, 1, Costs(6000, 6000), True),
-        (4, 1, Costs(6000, 5999), False),  # they cannot be kept
-        (16, 2, Costs(6000, 6000, 750), True),  # 3000 bytes of the other rank's, for 4 requests less
-        (16, 2, Costs(6000, 6000, 749), False),
-        (16, 16, Costs(6000, 6000, 6000), False),  # each of them has a part of few blocks
+        (4, 1, SharingCosts(6000, 6000), True),
+        (4, 1, SharingCosts(6000, 5999), False),  # they cannot be kept
+        (16, 2, SharingCosts(6000, 6000, 750), True),  # 3000 bytes of the other rank's, for 4 requests less
+        (16, 2, SharingCosts(6000, 6000, 749), False),
+        (16, 16, SharingCosts(6000, 6000, 6000), False),  # each of them has a part of few blocks
     ],
 )
 def test_partitions_share_the_blocks_of_few_samples(partitions, world_size, costs, is_shared):
@@ -115,3 +115,8 @@ def test_nothing_is_planned_for_nothing(mode):
     nothing = np.zeros(0, np.int64)
     (chunk,) = planner.chunks(0, nothing, nothing, 7)
     assert (len(chunk.positions), chunk.load_ids) == (0, [])
+
+
+def test_blocks_are_numbered_by_their_first_use():
+    first, number = _by_first_use(np.array([7, 3, 7, 9, 3]))
+    assert (first.tolist(), number.tolist()) == ([0, 1, 3], [0, 1, 0, 2, 1])

@@ -7,7 +7,7 @@ from functools import partial
 import pytest
 
 import shardpack
-from shardpack.stream.progress import Progress
+from shardpack.stream.reader import Taken
 from shardpack.stream.worker_shares import WorkerShares
 from tests.read.datasets import CountingStore, numbered, packed
 
@@ -49,4 +49,4 @@ def test_an_older_iterator_does_not_count(make, each):
 
 
 def test_progress_counts_what_was_before():
-    assert Progress(7).taken == 7
+    assert Taken(7).taken == 7

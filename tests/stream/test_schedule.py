@@ -9,7 +9,7 @@ from shardpack.order.options import SHUFFLES, Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.view import SampleView
 from shardpack.stream.plan import Chunk, Load, Planner
-from shardpack.stream.schedule import Hint, OpenShards, Schedule
+from shardpack.stream.schedule import Hint, OpenShards, TaskOrder
 
 VIEW = SampleView(60, lambda: (np.array([0, 20, 27, 60]), np.array([2000, 700, 3300])))
 
@@ -20,7 +20,7 @@ def tasks_of(mode, *, reads_ahead, group=8):
     planner = Planner(VIEW, Shuffle(mode, 3, 300, 4), rank_slice, whole_blocks=mode == "blocks")
     groups = np.split(np.arange(60), range(group, 60, group))
     chunks = (chunk for numbers in groups for chunk in planner.chunks(0, *rank_slice.locate(numbers), group))
-    return list(Schedule(planner, reads_ahead=reads_ahead).tasks(chunks))
+    return list(TaskOrder(planner, reads_ahead=reads_ahead).tasks(chunks))
 
 
 def loads_of(tasks):
