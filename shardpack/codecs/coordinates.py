@@ -28,7 +28,7 @@ _LIST_WORDS = """
 _NUMBER_WORDS = "cx cy x0 x1 x2 x3 xbr xc xcenter xmax xmin xtl y0 y1 y2 y3 ybr yc ycenter ymax ymin ytl"
 _LISTS, _NUMBERS = frozenset(_LIST_WORDS.split()), frozenset(_NUMBER_WORDS.split())
 LINES = "its lines"  # where the coordinates of a text of YOLO are
-_PAIRS = (("x", "y"), ("left", "top"))
+_X = re.compile(r"(?:(?<![A-Za-z])[xX]|(?<=[a-z])X)(?![a-z])")  # x as a word
 _PART = re.compile(r"[A-Z]?[a-z]+[0-9]*|[A-Z]+|[0-9]+")
 _NUMBERS_AS_TEXT = re.compile(r"[-+0-9.eE,;:()\[\]\s]{1,100000}")
 _NUMBER = re.compile(r"[0-9]+(?:\.[0-9]*)?")
@@ -69,8 +69,20 @@ def _pair(value: Mapping[str, Any]) -> str | None:
     """Return which names of an object are coordinates together."""
     if _num_numbers(value.get("size")) > 1 and "counts" in value:
         return "size and counts"  # run lengths
-    pairs = (pair for pair in _PAIRS if all(_num_numbers(value.get(name)) for name in pair))
-    return next(map(" and ".join, pairs), None)
+    pairs = ((name, other) for name in value if (other := _other(str(name))) is not None and other in value)
+    return next((" and ".join(pair) for pair in pairs if all(_num_numbers(value[name]) for name in pair)), None)
+
+
+@lru_cache(maxsize=4096)
+def _other(name: str) -> str | None:
+    """Return the name that makes a pair of coordinates with another: "y" for "x", "eye_y_2" for "eye_x_2"."""
+    if name == "left":
+        return "top"
+    found = _X.search(name)
+    if found is None:
+        return None
+    y = "y" if found[0] == "x" else "Y"
+    return name[: found.start()] + y + name[found.end() :]
 
 
 def is_coordinates(name: str, value: Any) -> bool:
@@ -119,12 +131,13 @@ def _in_msgpack(name: str, content: bytes) -> str | None:
 def _in_npz(name: str, content: bytes) -> str | None:
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         arrays = [array.removesuffix(".npy") for array in archive.namelist()]
-    return next((array for array in [*arrays, name] if not _parts(array).isdisjoint(_LISTS | _NUMBERS)), None)
+    return next(filter(_is_name, [*arrays, name]), None)
 
 
 def _in_csv(_: str, content: bytes) -> str | None:
     columns = re.split(r"[,;\t]", content[:10_000].partition(b"\n")[0].decode(errors="replace"))
-    return next((column for column in columns if not _parts(column).isdisjoint(_LISTS | _NUMBERS)), None)
+    names = {*map(str.strip, columns)}
+    return next((name for name in sorted(names) if _is_name(name) or _other(name) in names), None)
 
 
 def _in_txt(_: str, content: bytes) -> str | None:
@@ -144,6 +157,10 @@ _LOOKS: dict[str, Callable[[str, bytes], str | None]] = {
     "txt": _in_txt,
     "xml": _in_xml,
 }
+
+
+def _is_name(name: str) -> bool:
+    return not _parts(name).isdisjoint(_LISTS | _NUMBERS)
 
 
 @lru_cache(maxsize=4096)  # the same names come in every label
