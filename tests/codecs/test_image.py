@@ -131,6 +131,34 @@ def test_a_tiff_is_turned_once(orientation, exif_transpose):
     assert decoded(payload, exif_transpose=exif_transpose, size=(2, 3)).shape == (2, 3, 3)
 
 
+@pytest.mark.parametrize("orientation", EXIF_TURNS)
+@pytest.mark.parametrize("flip", [0.0, 1.0])
+def test_crops_are_those_of_the_upright_image(orientation, flip, fast_jpeg):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    payload = saved(Image.fromarray(NOISE), "JPEG", exif=exif, quality=95)
+    options = {"exif_transpose": True, "fast_jpeg": fast_jpeg, "fast_resize": False, "reduced": False}
+    upright = Image.fromarray(decoded(payload, **options))
+    options = ImageOptions(size=(8, 6), crop="random", flip=flip, **options)
+    frame = options.frame(5)
+    found = ImageDecoder("jpg", "rgb8", options)(payload, None, frame)
+    box = frame.box(upright.height, upright.width)
+    part = (box.left, box.top, box.left + box.width, box.top + box.height)
+    expected = np.asarray(upright.resize((6, 8), Image.Resampling.BILINEAR, box=part))
+    assert np.array_equal(found, expected[:, ::-1] if flip else expected)
+
+
+def test_turned_images_are_reduced_only_where_nothing_is_shifted():
+    """A reduced image whose sides are no multiple of the scale ends with padding, which turning would bring first."""
+    ramp = np.repeat(np.linspace(0, 250, 65)[:, None], 64, axis=1).astype(np.uint8)
+    exif = Image.Exif()
+    exif[0x0112] = 3
+    payload = saved(Image.fromarray(ramp), "JPEG", exif=exif, quality=100)
+    options = {"exif_transpose": True, "size": 8}
+    found, whole = decoded(payload, "l8", **options), decoded(payload, "l8", reduced=False, **options)
+    assert np.abs(found.astype(int) - whole).max() <= 2
+
+
 def test_grey():
     grey = Image.fromarray(NOISE[..., 0])
     for payload in (saved(grey), saved(grey, "JPEG", quality=100, subsampling=0)):

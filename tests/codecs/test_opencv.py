@@ -106,5 +106,12 @@ def test_arrays_are_gathered_in_place(count):
     assert not out[[0, -1]].any()
 
 
+def test_rows_longer_than_opencv_counts_are_gathered_too(monkeypatch):
+    monkeypatch.setattr(opencv, "_MAX_LENGTH", 5)
+    out = np.zeros((2, 6), np.uint8)
+    opencv.gather(None, [np.full(6, 3, np.uint8), np.full(6, 4, np.uint8)], out)
+    assert out.tolist() == [[3] * 6, [4] * 6]
+
+
 def test_installed_returns_the_module():
     assert opencv.installed() is cv2
