@@ -116,8 +116,9 @@ class StillImage:
                 at = payload.find(b"\xff\x51")  # SIZ: ISO/IEC 15444-1, A.5.1
                 return (payload[at + 40] & 0x7F) + 1 if 0 <= at < len(payload) - 40 else 8
             case "AVIF":
-                at = payload.find(b"av1C")  # AV1 in ISOBMFF, 2.3.3: high_bitdepth
-                return 16 if 0 <= at < len(payload) - 6 and payload[at + 6] & 0x40 else 8
+                at = payload.find(b"av1C")  # AV1 in ISOBMFF, 2.3.3: high_bitdepth, twelve_bit
+                flags = payload[at + 6] if 0 <= at < len(payload) - 6 else 0
+                return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
         return 8
 
     def geometry(self, target: Target | None = None) -> Geometry:

@@ -97,6 +97,16 @@ def test_bits_of_jpeg_2000():
     assert StillImage.open(bytes(payload)).lost_bits == 12
 
 
+@pytest.mark.parametrize(("depth", "bits"), [(8, None), (10, 10), (12, 12)])
+def test_bits_of_avif(depth, bits):
+    imagecodecs = pytest.importorskip("imagecodecs")
+    if "avif" not in features.modules or not features.check("avif"):
+        pytest.skip("this Pillow has no AVIF")
+    pixels = smooth(32, 32).astype(np.uint8 if depth == 8 else np.uint16)
+    payload = imagecodecs.avif_encode(pixels, bitspersample=depth)
+    assert StillImage.open(payload).lost_bits == bits
+
+
 @each_decoder
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("size", [(60, 90), (61, 91)])
