@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -190,21 +193,50 @@ def test_a_part_that_is_killed_is_started_again(tmp_path, zygote, publishes, eve
         shutil.rmtree(out)
 
 
+def started(source, out, part):
+    command = [sys.executable, "-m", "shardpack", "pack", str(source), str(out), "--jobs", "1"]
+    command += ["--max-shard-samples", "2", "--layout", "files", "--part", part]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+
+
 def test_parts_at_once_in_processes(tmp_path):
     source = write_files(tmp_path / "source", SAMPLES)
     shardpack.pack(source, tmp_path / "whole", **OPTIONS)
     for attempt in range(2):
         out = tmp_path / f"out-{attempt}"
-        command = [sys.executable, "-m", "shardpack", "pack", str(source), str(out), "--jobs", "1"]
-        command += ["--max-shard-samples", "2", "--layout", "files", "--part"]
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        started = [
-            subprocess.Popen([*command, part], env=environment, stderr=subprocess.PIPE, text=True)
-            for part in ("1/3", "2/3", "2/3", "3/3")
-        ]
-        ended = [(process.communicate()[1], process.returncode) for process in started]
+        parts = [started(source, out, part) for part in ("1/3", "2/3", "2/3", "3/3")]
+        ended = [(process.communicate()[1], process.returncode) for process in parts]
         assert [code for _, code in ended] == [0] * 4, ended
         assert contents(out) == contents(tmp_path / "whole")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX signals")
+@pytest.mark.parametrize("seed", range(4))
+def test_parts_at_once_that_are_killed_at_any_time(tmp_path, seed):
+    """Each is started again until it ends by itself; whoever that is last has published."""
+    when = random.Random(seed)
+    source = write_files(tmp_path / "source", {f"{i:03d}": {"jpg": when.randbytes(3000)} for i in range(40)})
+    shardpack.pack(source, tmp_path / "whole", **OPTIONS)
+    out, left, running = tmp_path / "out", ["1/3", "2/3", "3/3"], {}
+    for kills in range(8, -1, -1):
+        running.update({part: started(source, out, part) for part in left if part not in running})
+        if kills and running:
+            time.sleep(when.random())
+            victim = running[when.choice(sorted(running))]
+            victim.kill()
+            victim.wait()
+        for part, process in list(running.items()):
+            if kills and process.poll() is None:
+                continue  # it works on
+            said = process.communicate()[1]
+            assert process.returncode in {0, -signal.SIGKILL}, said
+            del running[part]
+            if process.returncode == 0:
+                left.remove(part)
+    assert left == []
+    assert contents(out) == contents(tmp_path / "whole")
 
 
 @pytest.mark.parametrize(
