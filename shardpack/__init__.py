@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from shardpack.stream.loader import Loader
     from shardpack.stream.mixed import MixedStream, mix
     from shardpack.stream.stream import Stream
-    from shardpack.write.request import PackReport
+    from shardpack.write.report import PackReport
     from shardpack.write.shard_writer import ShardWriter
 
 __all__ = [
@@ -71,7 +71,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "IndexReport": "index.run",
             "Loader": "stream.loader",
             "MixedStream": "stream.mixed",
-            "PackReport": "write.request",
+            "PackReport": "write.report",
             "RandomResizedCrop": "codecs.crop",
             "Sample": "read.sample",
             "SampleLocation": "read.sample",

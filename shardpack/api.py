@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from shardpack.storage.open import Writable
     from shardpack.storage.protocols import RangeReader
     from shardpack.write.pack import Packable
-    from shardpack.write.request import PackReport
+    from shardpack.write.report import PackReport
 
 
 def open(  # noqa: A001 - the module's own `shardpack.open`, as the design names it

@@ -24,7 +24,7 @@ from shardpack.codecs.image_options import ImageOptions
 from shardpack.errors import MissingDependencyError, ShardpackError, SourceError
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.image_step import ImageStep
-from shardpack.write.transform import Counts, Fields, Pipeline, Sample, Step
+from shardpack.write.transform import Counts, Fields, KeyedFields, Pipeline, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +101,7 @@ class Encoding:
 class _Npz:
     """A step that makes a compressed npz of every npy, as `numpy.savez_compressed` does."""
 
-    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[KeyedFields]:
         (field, payload), *_rest = fields.items()
         buffer = io.BytesIO()
         np.savez_compressed(buffer, image=decode_field(field, payload))

@@ -19,7 +19,7 @@ from shardpack.errors import MissingDependencyError, OptionError, ShardpackError
 from shardpack.runtime.child import WorkerTraceback
 from shardpack.runtime.guard import Guard, Lost
 from shardpack.runtime.threads import Threads
-from shardpack.write.transform import ENCODED, Counts, Pipeline, Sample
+from shardpack.write.transform import ENCODED, Counts, KeyedFields, Pipeline
 from shardpack.write.user_transform import UserTransform
 
 _AT_ONCE = 8  # samples that a thread takes
@@ -28,7 +28,7 @@ _AT_ONCE = 8  # samples that a thread takes
 class Made(NamedTuple):
     """What became of a sample: bytes to write, under any number of keys, and what the steps counted."""
 
-    samples: list[Sample]
+    samples: list[KeyedFields]
     counts: Counts
 
 
@@ -61,7 +61,7 @@ class Application:
         return users or self.sample_timeout is not None
 
 
-def apply_steps(pipeline: Pipeline, sample: Sample) -> Outcome:
+def apply_steps(pipeline: Pipeline, sample: KeyedFields) -> Outcome:
     """Return what becomes of one sample.
 
     Raises:
@@ -134,7 +134,7 @@ class Applier:
         while not self._guards.empty():
             self._guards.get().close()
 
-    def outcomes(self, samples: Sequence[Sample]) -> Iterator[Outcome]:
+    def outcomes(self, samples: Sequence[KeyedFields]) -> Iterator[Outcome]:
         """Yield the outcome of each sample, in order. Raises as `apply_steps`."""
         if self._threads is None:
             yield from self._outcomes(samples)
@@ -143,7 +143,7 @@ class Applier:
         for future in [self._threads.start(lambda part: list(self._outcomes(part)), part) for part in parts]:
             yield from future.result()
 
-    def _outcomes(self, samples: Sequence[Sample]) -> Iterator[Outcome]:
+    def _outcomes(self, samples: Sequence[KeyedFields]) -> Iterator[Outcome]:
         if not self.application.is_guarded:
             for sample in samples:
                 yield apply_steps(self.application.pipeline, sample)
@@ -163,7 +163,7 @@ def _load(pipeline: Pipeline) -> None:
                 step.load()
 
 
-def _guarded(guard: Guard, samples: Sequence[Sample]) -> Iterator[Outcome]:
+def _guarded(guard: Guard, samples: Sequence[KeyedFields]) -> Iterator[Outcome]:
     while samples:
         found = guard.run(samples)
         if not isinstance(found, Lost):

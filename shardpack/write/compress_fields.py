@@ -10,7 +10,7 @@ from shardpack.codecs.compression import Compression, split_compression
 from shardpack.codecs.encode import encode_field
 from shardpack.codecs.zstd import zstd_versions
 from shardpack.errors import OptionError
-from shardpack.write.transform import ENCODED, Counts, Fields, Sample
+from shardpack.write.transform import ENCODED, Counts, Fields, KeyedFields
 
 SHARDS = "shards"  # whole shards, not a field: see `shard_compression.py`
 
@@ -56,7 +56,7 @@ class CompressFields:
         """Return what decides the bytes, library versions included."""
         return {"step": "compress", "fields": {name: how.describe() for name, how in sorted(self.by_field.items())}}
 
-    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[KeyedFields]:
         """Return the sample with fields compressed; counts the values that were encoded, by field.
 
         Raises:

@@ -33,7 +33,7 @@ from shardpack.write.follow_image import (
     move_mask,
 )
 from shardpack.write.image_fields import ImageFields
-from shardpack.write.transform import Counts, Fields, Sample
+from shardpack.write.transform import Counts, Fields, KeyedFields
 
 EVERY_IMAGE = "*"
 MASKS, LABELS_MOVED = "mask.moved", "label.moved"
@@ -130,7 +130,7 @@ class ImageStep:
         """Return the options, the filter, and the versions."""
         return {"step": "image", **self.recorded(), "filter": "bicubic", "versions": self.versions()}
 
-    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[KeyedFields]:
         """Return the sample with its images changed, and masks and labels after them.
 
         Raises:

@@ -35,7 +35,8 @@ from shardpack.write.make_there import probe_source
 from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.part import Part, parse_part
-from shardpack.write.request import PackReport, PackRequest
+from shardpack.write.report import PackReport
+from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
 
 _SAMPLES_PER_JOB = 64  # at least, where they are transformed: starting a worker takes 0.2 s

@@ -12,7 +12,7 @@ from shardpack.errors import OptionError, SourceError
 from shardpack.format.naming import check_field
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
-from shardpack.write.transform import Counts, Fields, Sample
+from shardpack.write.transform import Counts, Fields, KeyedFields
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +63,7 @@ class SelectFields:
         """Return the options."""
         return {"step": "select_fields", **self.recorded()}
 
-    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[KeyedFields]:
         """Return the sample with the fields that stay, under their new names.
 
         Raises:

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from shardpack.format.naming import escape_key
 
 Fields = Mapping[str, Any]  # field -> bytes, or a value that `encode_field` stores
-Sample = tuple[str, Fields]
+KeyedFields = tuple[str, Fields]
 Counts = Counter[str]  # what happened -> how often, such as "image.kept" -> 12; of a shard, and added up for a report
 
 ENCODED = "encoded."  # and the name of a field: how many of its values were made bytes here
@@ -25,7 +25,7 @@ ENCODED = "encoded."  # and the name of a field: how many of its values were mad
 class Step(Protocol):
     """A function from one sample to those that are written in its place."""
 
-    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[KeyedFields]:
         """Return the samples in place of this one; none drops it.
 
         Args:
@@ -53,7 +53,7 @@ class Step(Protocol):
 class RenameKeys:
     """Gives a sample a safe key, which `unescape_key` turns back into the original."""
 
-    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[KeyedFields]:
         """Return the sample with its new key."""
         return ((escape_key(key), fields),)
 
@@ -68,9 +68,9 @@ class Pipeline:
 
     steps: tuple[Step, ...] = ()
 
-    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, counts: Counts, /) -> Iterable[KeyedFields]:
         """Return the samples that the last step returns."""
-        samples: Iterable[Sample] = ((key, fields),)
+        samples: Iterable[KeyedFields] = ((key, fields),)
         for step in self.steps:
             samples = [made for key, fields in samples for made in step(key, fields, counts)]
         return samples

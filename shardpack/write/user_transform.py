@@ -17,7 +17,7 @@ from shardpack.errors import OptionError, SourceError
 from shardpack.order.permutation import SAMPLE_SEED, derive_key
 from shardpack.runtime.functions import dump_function, load_function
 from shardpack.write.callable_source import describe_callable
-from shardpack.write.transform import Counts, Fields, Sample
+from shardpack.write.transform import Counts, Fields, KeyedFields
 
 KEY, SEED = "__key__", "__seed__"  # what a sample has beside its fields
 Decode = bool | Sequence[str]
@@ -68,7 +68,7 @@ class UserTransform:
         decode = list(self.decode) if isinstance(self.decode, tuple) else self.decode
         return {"step": "transform", **self.described, "decode": decode, "seed": self.seed}
 
-    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[Sample]:
+    def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[KeyedFields]:
         """Return the samples that the function returns.
 
         Raises:
@@ -121,7 +121,7 @@ def _loaded(dumped: bytes) -> Callable[[dict[str, Any]], Any]:
     return load_function(dumped)
 
 
-def _samples(key: str, made: Any) -> Iterable[Sample]:
+def _samples(key: str, made: Any) -> Iterable[KeyedFields]:
     """Yield (key, fields) of what the function returned for the sample `key`."""
     if made is None:
         return
@@ -139,7 +139,7 @@ def _samples(key: str, made: Any) -> Iterable[Sample]:
         )
 
 
-def _sample(key: str, usual_key: str, made: Mapping[str, Any]) -> Sample:
+def _sample(key: str, usual_key: str, made: Mapping[str, Any]) -> KeyedFields:
     """Return a sample under its usual key, unless the function has changed it."""
     chosen = made.get(KEY, key)
     if not isinstance(chosen, str):

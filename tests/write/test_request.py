@@ -7,7 +7,7 @@ import pytest
 
 import shardpack
 from shardpack.errors import OptionError
-from shardpack.write.request import PackReport, as_classes
+from shardpack.write.request import as_classes
 
 
 @pytest.mark.parametrize("classes", [None, ["a", "b"], ("a",), []])
@@ -54,7 +54,3 @@ def test_numpys_integers_are_integers(tmp_path):
         for i in range(5):
             writer.write(f"{i}", {"bin": b""})
     assert len(shardpack.open(tmp_path).shards) == 3
-
-
-def test_overhead_is_what_is_not_payload():
-    assert PackReport(out="x", num_samples=1, num_shards=1, num_bytes=3000, payload_bytes=1000).overhead_bytes == 2000
