@@ -33,9 +33,8 @@ from shardpack.read.shard_checks import (
     spread_rows,
 )
 from shardpack.runtime.arguments import as_jobs
-from shardpack.runtime.engine import Advance
 from shardpack.runtime.processes import default_jobs, start_workers
-from shardpack.runtime.progress import ByteProgress, Progress, no_progress
+from shardpack.runtime.progress import Advance, ByteProgress, Progress, no_progress
 from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
 from shardpack.storage.locations import LocationOptions

@@ -16,9 +16,9 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from shardpack.errors import ShardpackError
-from shardpack.runtime.engine import Advance
 from shardpack.runtime.heritage import Take, heritage
 from shardpack.runtime.process_child import read_frame, write_frame
+from shardpack.runtime.progress import Advance
 
 _SECONDS_TO_DIE = 5
 # What libraries read when they are loaded, and so before a function could tell them.

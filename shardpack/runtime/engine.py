@@ -17,7 +17,6 @@ Task = TypeVar("Task")
 Result = TypeVar("Result")
 
 Results = Generator[tuple[int, Result], None, None]
-Advance = Callable[[int], None]  # called by a task: (amount done since the last call)
 TaskAdvance = Callable[[int, int], None]  # called in the caller's thread: (task number, amount)
 
 

@@ -8,11 +8,11 @@ from collections.abc import Callable
 Progress = Callable[[str, int, int], None]  # (phase, done, total); a total of 0 is unknown
 
 
-Advance = Callable[[int], None]  # called with the bytes done since the previous call
+Advance = Callable[[int], None]  # called with what was done since the previous call, mostly bytes
 
 
 def no_advance(num_bytes: int) -> None:
-    """Ignore the bytes done."""
+    """Ignore what was done."""
 
 
 def no_progress(phase: str, done: int, total: int) -> None:

@@ -10,12 +10,13 @@ A new source returns a `Listing` whose payloads are files, ranges of objects, or
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 from shardpack.errors import OnError, SourceError
 from shardpack.runtime.engine import IN_PROCESS, Engine
+from shardpack.runtime.progress import Advance, no_advance
 from shardpack.sources.listing import Listing, name_of, without
 
 SHOWN = 3  # problems that an error names
@@ -86,9 +87,6 @@ class Listed:
     problems: Problems
 
 
-def _ignore(_: int) -> None: ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ListOptions:
     """How to list any source.
@@ -102,7 +100,7 @@ class ListOptions:
 
     rename_keys: bool = False
     on_error: OnError = "raise"
-    progress: Callable[[int], None] = _ignore
+    progress: Advance = no_advance
     engine: Engine = IN_PROCESS
 
 

@@ -12,7 +12,8 @@ from shardpack.commit.destination import Destination
 from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import OptionError, ShardpackError, SourceError
 from shardpack.format.shard_info import ShardInfo
-from shardpack.runtime.engine import Advance, RemoteEngine
+from shardpack.runtime.engine import RemoteEngine
+from shardpack.runtime.progress import Advance
 from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import read_payload
 from shardpack.write.chunk_plan import ChunkRecipe

@@ -41,8 +41,8 @@ from shardpack.write.sharding import ShardLimits
 
 _SAMPLES_PER_JOB = 64  # at least, where they are transformed: starting a worker takes 0.2 s
 
-Samples = Iterable[tuple[str, Mapping[str, Any]]]
-Packable = str | os.PathLike[str] | Listable | Samples
+KeyedSamples = Iterable[tuple[str, Mapping[str, Any]]]
+Packable = str | os.PathLike[str] | Listable | KeyedSamples
 
 
 def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackReport:

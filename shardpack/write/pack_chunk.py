@@ -18,7 +18,7 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import FormatError, SourceError
 from shardpack.format.layout import shard_name
 from shardpack.format.shard_info import ShardInfo
-from shardpack.runtime.engine import Advance
+from shardpack.runtime.progress import Advance, no_advance
 from shardpack.sources.listing import Listing, name_of
 from shardpack.sources.payloads import read_samples
 from shardpack.storage.atomic import storage_errors
@@ -102,14 +102,11 @@ class MadeChunk:
     tally: Tally
 
 
-def _ignore(_: int) -> None: ...
-
-
 _buffer = Buffer()  # one per process: a worker makes its shards one after another
 _applier: list[Applier] = []  # at most one; kept, since a guarded one has a process that takes long to start
 
 
-def pack_chunk(task: ChunkTask, advance: Advance = _ignore) -> MadeChunk:
+def pack_chunk(task: ChunkTask, advance: Advance = no_advance) -> MadeChunk:
     """Write the shards of one chunk with their indexes, all of them or none.
 
     Calls `advance` with the length of the source's payloads that are done.

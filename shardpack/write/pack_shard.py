@@ -15,7 +15,7 @@ from shardpack._version import __version__
 from shardpack.commit.scratch import ScratchDir
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
-from shardpack.runtime.engine import Advance
+from shardpack.runtime.progress import Advance, no_advance
 from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import check_payloads, read_into
 from shardpack.storage.atomic import storage_errors
@@ -56,13 +56,10 @@ def input_digest(
     return hashed.hexdigest()
 
 
-def _ignore(_: int) -> None: ...
-
-
 _buffer = Buffer()  # one per process: a worker packs its shards one after another
 
 
-def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
+def pack_shard(task: ShardTask, advance: Advance = no_advance) -> ShardInfo:
     """Write one shard and its index, completely or not at all; return what the shard table says of it.
 
     Calls `advance` with the length of each buffer except the last.
@@ -90,7 +87,7 @@ def pack_shard(task: ShardTask, advance: Advance = _ignore) -> ShardInfo:
 
 
 def assemble(
-    assembler: ShardAssembler, listing: Listing, *, buffer_bytes: int = BUFFER_BYTES, advance: Advance = _ignore
+    assembler: ShardAssembler, listing: Listing, *, buffer_bytes: int = BUFFER_BYTES, advance: Advance = no_advance
 ) -> ShardIndex:
     """Assemble all samples of a listing; return their index."""
     names = member_names(listing)
