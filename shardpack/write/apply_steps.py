@@ -7,6 +7,7 @@ it may hang, or end its process, and is then known by its sample (`runtime/guard
 from __future__ import annotations
 
 import queue
+import re
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -23,6 +24,7 @@ from shardpack.write.transform import ENCODED, Counts, KeyedFields, Pipeline
 from shardpack.write.user_transform import UserTransform
 
 _AT_ONCE = 8  # samples that a thread takes
+_ADDRESS = re.compile(r" (?:object )?at 0x[0-9a-fA-F]+(?=>)")  # in texts of libraries: "<_io.BytesIO object at 0x7f25>"
 
 
 class Made(NamedTuple):
@@ -79,9 +81,12 @@ def apply_steps(pipeline: Pipeline, sample: KeyedFields) -> Outcome:
 
 
 def failure_of(error: Exception) -> Failure:
-    """Return the failure that an error is; the sample is named when it is reported."""
+    """Return the failure that an error is; the sample is named when it is reported.
+
+    Its reason may be stored with the dataset, so it is the same in any process: without addresses of objects.
+    """
     said = str(error.args[0]) if isinstance(error, ShardpackError) else f"{type(error).__name__}: {error}"
-    return Failure(said, "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    return Failure(_ADDRESS.sub("", said), "".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
 
 def _as_bytes(fields: Mapping[str, Any], counts: Counts) -> Mapping[str, Any]:

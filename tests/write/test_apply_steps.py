@@ -10,6 +10,7 @@ import pytest
 
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.write.apply_steps import Application, Applier, Failure, Made, apply_steps, raise_failure
+from shardpack.write.image_step import ImageStep
 from shardpack.write.transform import Counts, Pipeline
 from shardpack.write.user_transform import UserTransform
 
@@ -65,6 +66,17 @@ def test_an_error_is_the_samples_failure(text, reason):
     (failure,) = [apply_steps(UPPER, sample) for sample in samples(text)]
     assert failure.reason == reason
     assert "in __call__" in failure.trace
+
+
+def _raise_of_object(_):
+    raise ValueError(f"bad {object()}")
+
+
+def test_a_reason_is_the_same_in_any_process():
+    step = UserTransform.of(_raise_of_object, version="1")
+    assert apply_steps(Pipeline((step,)), ("a", {"bin": b"x"})).reason == "transform raised ValueError: bad <object>"
+    reason = apply_steps(Pipeline((ImageStep.parse("short=8"),)), ("a", {"jpg": b"no image"})).reason
+    assert reason.endswith("UnidentifiedImageError: cannot identify image file <_io.BytesIO>")
 
 
 def test_a_value_that_cannot_be_stored_is_the_samples_failure():
