@@ -59,14 +59,14 @@ class _Description:
         """Add a value that the function uses under a name."""
         if isinstance(value, _PLAIN):
             self.texts.append(f"{name} = {value!r}")
-        elif isinstance(value, ModuleType):
-            self._add_by_name(value.__name__, name)
         elif id(value) not in self._seen:
             self._seen[id(value)] = value
             self._add_object(value, name)
 
     def _add_object(self, value: Any, name: str) -> None:
-        if isinstance(value, functools.partial):
+        if isinstance(value, ModuleType):
+            self._add_module(value, name)
+        elif isinstance(value, functools.partial):
             self._add_items({"function": value.func, "args": value.args, **value.keywords}, name)
         elif isinstance(value, MethodType):
             self._add_items({"function": value.__func__, "self": value.__self__}, name)
@@ -111,6 +111,24 @@ class _Description:
         written = {key: method for key, method in methods.items() if method.__code__.co_filename[:1] != "<"}
         self._add_items({"bases": value.__bases__, **written}, name)
 
+    def _add_module(self, module: ModuleType, name: str) -> None:
+        """Add the source of a module of the same package, whose functions are used by their names, or only a name."""
+        if module.__name__.partition(".")[0] != self._own:
+            self._add_by_name(module.__name__, name)
+            return
+        self.texts.append(_source_of_module(module, name))
+        so_far = "\n".join(self.texts)  # a package also has as attributes what others have imported from it
+        named = {key: value for key, value in vars(module).items() if re.search(rf"\b{re.escape(key)}\b", so_far)}
+        found = {key: value for key, value in named.items() if self._is_of_another(value, module)}
+        self._add_items(dict(sorted(found.items())), name)
+
+    def _is_of_another(self, value: Any, module: ModuleType) -> bool:
+        """Return whether a module has something of the same package from elsewhere, which its source does not show."""
+        if isinstance(value, ModuleType):
+            return value is not module and value.__name__.partition(".")[0] == self._own
+        is_code = isinstance(value, (FunctionType, type))
+        return is_code and value.__module__ != module.__name__ and self._is_own(value)
+
     def _add_by_name(self, qualified: str, name: str) -> None:
         package = qualified.partition(".")[0]
         version = getattr(sys.modules.get(package), "__version__", None)
@@ -151,6 +169,16 @@ def _source_of(value: Any, name: str) -> str:
     except (OSError, TypeError) as error:
         raise OptionError(f"the source of {name} cannot be read ({error}), {_SAY_VERSION}") from error
     return _lambda_in(source, value.__code__) if getattr(value, "__name__", "") == "<lambda>" else source
+
+
+def _source_of_module(module: ModuleType, name: str) -> str:
+    try:
+        source = module.__spec__.loader.get_source(module.__name__)  # type: ignore[union-attr]
+    except (AttributeError, ImportError, OSError):
+        source = None
+    if source is None:
+        raise OptionError(f"the source of {name} cannot be read, {_SAY_VERSION}")
+    return str(source)
 
 
 def _lambda_in(source: str, code: CodeType) -> str:

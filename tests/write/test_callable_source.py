@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import json
+import linecache
 import math
 import re
+import sys
 import threading
 from pathlib import PurePosixPath
 
@@ -138,3 +141,37 @@ def test_what_may_change_unnoticed_asks_for_a_version(function, says):
     with pytest.raises(OptionError, match=says) as caught:
         describe_callable(function)
     assert "pass transform_version=" in str(caught.value)
+
+
+def test_a_change_in_a_module_of_the_same_package_is_noticed(tmp_path, monkeypatch):
+    package = tmp_path / "mine_of_test"
+    package.mkdir()
+    texts = {
+        "__init__": "",
+        "deep": "def deeper(x):\n    return x\n",
+        "more": "from mine_of_test.deep import deeper\n\ndef more(x):\n    return deeper(x)\n",
+        "helpers": "from mine_of_test import helpers, more\n\ndef help(x):\n    return more.more(x)\n",
+        "transform": "import mine_of_test.helpers\n\ndef transform(x):\n    return mine_of_test.helpers.help(x)\n",
+        "other": "",
+    }
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def described():
+        for name in [name for name in sys.modules if name.startswith(package.name)]:
+            monkeypatch.delitem(sys.modules, name)
+        for name, text in texts.items():
+            (package / f"{name}.py").write_text(text)
+        linecache.clearcache()
+        importlib.invalidate_caches()
+        return describe_callable(importlib.import_module(f"{package.name}.transform").transform)
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    seen = [described()]
+    described()
+    transform = importlib.import_module(f"{package.name}.transform").transform
+    importlib.import_module(f"{package.name}.other")  # is now an attribute of the package, but nobody uses it
+    assert describe_callable(transform) == seen[0]
+    for name in ("helpers", "more", "deep"):
+        texts[name] = texts[name].replace("return", "return 1 +")
+        seen.append(described())
+        assert seen[-1] not in seen[:-1]
