@@ -20,10 +20,11 @@ from shardpack.codecs.message_pack import decode_msgpack
 from shardpack.errors import DecodeError, MissingDependencyError
 
 _LIST_WORDS = """
-    bb bbox bboxes bbs bndbox bndboxes box boxes contour contours coord coordinate coordinates coords corner corners
-    cuboid cuboids ellipse joint joints keypoint keypoints keypts kp kps kpts landmark landmarks lms obb point points
-    poly polygon polygons polyline polylines polys pose pts quad rect rectangle rectangles rects rle rles roi rois
-    segmentation segmentations segments vertex vertices xywh xyxy
+    bb bbox bboxes bbs bndbox bndboxes box boxes center centers centre centres centroid centroids contour contours
+    coord coordinate coordinates coords corner corners crop crops cuboid cuboids cxcywh ellipse eye eyes face faces
+    joint joints keypoint keypoints keypts kp kps kpts landmark landmarks lms ltrb ltwh mouth nose obb point points
+    poly polygon polygons polyline polylines polys pose pts quad rect rectangle rectangles rects region regions rle
+    rles roi rois segmentation segmentations segments tlbr tlwh vertex vertices xywh xyxy
 """
 _NUMBER_WORDS = "cx cy x0 x1 x2 x3 xbr xc xcenter xmax xmin xtl y0 y1 y2 y3 ybr yc ycenter ymax ymin ytl"
 _LISTS, _NUMBERS = frozenset(_LIST_WORDS.split()), frozenset(_NUMBER_WORDS.split())

@@ -53,7 +53,7 @@ def move_label(label: Any, geometry: Geometry) -> Any:
         _refuse_others(
             {name: value for name, value in annotation.items() if name not in _MOVED}, f"annotations[{number}]"
         )
-    if any(annotation.get(name) for annotation in annotations for name in _MOVED):
+    if any(annotation.get(name) for annotation in annotations for name in (*_MOVED, "area")):
         _check_size(label, geometry)
         moved = (_move(annotation, geometry, number) for number, annotation in enumerate(annotations))
         label = {**label, "annotations": [annotation for annotation in moved if annotation is not None]}
@@ -78,7 +78,7 @@ def _check_size(label: Any, geometry: Geometry) -> None:
     height, width = _size_of(label)
     if height not in (None, geometry.height) or width not in (None, geometry.width):
         raise DecodeError(
-            f"label is for an image of width {width} and height {height}, but the image is stored with width "
+            f"label is for an image of width {width!r} and height {height!r}, but the image is stored with width "
             f"{geometry.width} and height {geometry.height}"
             + (f" (and EXIF orientation {geometry.orientation})" if geometry.orientation > 1 else "")
             + "; correct the label, or the image"
@@ -107,8 +107,8 @@ def _move(annotation: Mapping[str, Any], geometry: Geometry, number: int) -> dic
             moved["keypoints"], count = _move_keypoints(annotation["keypoints"], geometry)
             if "num_keypoints" in moved:
                 moved["num_keypoints"] = count
-        if areas and "area" in annotation:
-            moved["area"] = _area(annotation, areas[-1], geometry)
+        if "area" in annotation and (areas or annotation["area"]):
+            moved["area"] = _area(annotation, areas[-1] if areas else (0, 0), geometry)
     except DecodeError as error:
         raise DecodeError(f"annotations[{number}]: {error.args[0]}") from error
     return None if areas and areas[0][0] > 0 and areas[0][1] <= 0 else moved

@@ -16,7 +16,7 @@ from shardpack.codecs.image_codec import ImageCodec
 from shardpack.codecs.mask_image import load_mask, mask_image
 from shardpack.codecs.move_label import move_label
 from shardpack.codecs.resize import Resize
-from shardpack.errors import OptionError, SourceError
+from shardpack.errors import DecodeError, OptionError, SourceError
 
 Labels = Literal["follow", "keep"]
 LABELS = get_args(Labels)
@@ -99,7 +99,12 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
         return value
     if suffix == "gz":
         raise OptionError("label holds coordinates, and gzip is only read; store it as json or json.zst")
-    return encode_field(field, moved) if is_payload else moved
+    if not is_payload:
+        return moved
+    try:
+        return encode_field(field, moved)
+    except OptionError as error:  # JSON can be read that cannot be written: 1e999, half of a surrogate pair
+        raise DecodeError(str(error.args[0])) from error
 
 
 def _refuse_map(field: str, array: Any, geometry: Geometry) -> None:

@@ -36,6 +36,10 @@ from shardpack.errors import DecodeError
         ({"centerX": "3", "centerY": "4"}, "centerX and centerY"),
         ({"a": {"nose-x": 0.5, "nose-y": 0.5}}, "a"),
         ({"x_min": "34"}, "x_min"),
+        ({"faces": [[1, 2, 3, 4]]}, "faces"),
+        ({"left_eye": [1, 2], "right_eye": [3, 4]}, "left_eye"),
+        ({"region": {"tlwh": [1, 2, 3, 4]}}, "region"),
+        ({"center": [1, 2], "scale": 1.5}, "center"),
     ],
 )
 def test_found(label, where):

@@ -220,3 +220,13 @@ def test_moved_labels_are_json(data, geometry):
     box = data.draw(boxes(geometry))
     label = {"annotations": [{"bbox": box, "segmentation": [polygon_of(box)], "keypoints": [1, 1, 2], "area": 3}]}
     assert json.loads(json.dumps(move_label(label, geometry), allow_nan=False)) is not None
+
+
+def test_an_area_without_a_shape_is_scaled():
+    moved = move_label(label_of({"area": 400}, {"area": 0}), HALF)
+    assert [annotation["area"] for annotation in moved["annotations"]] == [100, 0]
+
+
+def test_sizes_of_another_type_are_shown_as_they_are():
+    with pytest.raises(DecodeError, match="width '60'"):
+        move_label({"width": "60", "annotations": [{"bbox": [1, 2, 3, 4]}]}, HALF)

@@ -237,3 +237,10 @@ def test_labels_without_coordinates_may_have_several_images():
     check_no_coordinates("json", {"label": 3})
     with pytest.raises(SourceError):
         check_no_coordinates("json", BOXES)
+
+
+@pytest.mark.parametrize("text", ['"score": 1e999', r'"name": "\ud800"'])
+def test_json_that_cannot_be_written_again_is_an_error_of_its_sample(text):
+    payload = "{" + text + ', "annotations": [{"bbox": [0, 0, 4, 4]}]}'
+    with pytest.raises(DecodeError, match="cannot be stored"):
+        move_labels("json", payload.encode(), Geometry(8, 8, Target(4, 4, 0, 0, 8, 8)))
