@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from itertools import islice
 from types import TracebackType
@@ -109,7 +110,13 @@ class RayEngine:
         return self._collect(self._remote(), numbered, in_order=in_order)
 
     def on_every_node(self, function: Callable[[Task], Result], task: Task) -> list[tuple[str, Result]]:
-        """Run a task once on each node that has cores; return (address of the node, result) for each."""
+        """Run a task once on each node that has cores; return (address of the node, result) for each.
+
+        Nodes that leave the cluster meanwhile are left out.
+
+        Raises:
+            ShardpackError: No node is left.
+        """
         ray = _ray()
         strategy = ray.util.scheduling_strategies.NodeAffinitySchedulingStrategy
         nodes = [node for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
@@ -118,7 +125,13 @@ class RayEngine:
             for node in nodes
         ]
         results = [(name, remote.remote((function, task, False))) for name, remote in asked]
-        return [(name, _result(result)) for name, result in results]
+        found = []
+        for name, result in results:
+            with suppress(ray.exceptions.TaskUnschedulableError):  # the node is gone
+                found.append((name, _result(result)))
+        if not found:
+            raise ShardpackError("the Ray cluster has no node with a core; start some")
+        return found
 
     def _remote(self, **options: Any) -> Any:
         """Return `_call` as a function of Ray."""
@@ -160,6 +173,8 @@ def _result(reference: Any) -> Any:
     except ray.exceptions.RayTaskError as error:
         cause = error.cause
         raise (cause if isinstance(cause, Exception) else ShardpackError(str(error))) from error
+    except ray.exceptions.TaskUnschedulableError:
+        raise  # asked for one node
     except ray.exceptions.RayError as error:
         raise ShardpackError(
             f"a Ray worker was lost, and its task failed again elsewhere: {error}; run the same command again"

@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -80,8 +81,13 @@ def work(task):
     return 2 * task
 
 
-def pack(source, out, options):
-    report = shardpack.pack(source, out, engine="ray", **options)
+def shorten(fields):
+    return {"jpg": fields["jpg"][:500], "json": {"length": len(fields["jpg"])}}
+
+
+def pack(source, out, options, transforms=False):
+    transform = {"transform": shorten, "transform_version": "1"} if transforms else {}
+    report = shardpack.pack(source, out, engine="ray", **options, **transform)
     return {"resumed": report.resumed_shards, "missing": report.missing_shards}
 
 
@@ -96,12 +102,29 @@ def run(tasks, **options):
         return {"jobs": engine.jobs, "results": sorted(engine.map(work, tasks))}
 
 
+def sleep(seconds):
+    time.sleep(seconds)
+    return seconds
+
+
+def lose_a_node(cluster, tasks):
+    """Run tasks, of which some are on a node that ends, with all its workers, after the first result."""
+    node, found = cluster.add_node(num_cpus=2), []
+    with RayEngine() as engine:
+        for number, seconds in engine.map(sleep, tasks):
+            found.append((number, seconds))
+            if node is not None:
+                cluster.remove_node(node, allow_graceful=False)
+                node = None
+    return {"jobs": engine.jobs, "results": sorted(found)}
+
+
 def nodes():
     with RayEngine() as engine:
         return {"results": [result for _, result in engine.on_every_node(work, 21)]}
 
 
-ACTIONS = {function.__name__: function for function in (pack, pack_dying, run, nodes)}
+ACTIONS = {function.__name__: function for function in (pack, pack_dying, run, nodes, lose_a_node)}
 
 
 def say(line):
@@ -118,7 +141,10 @@ def main():
         for line in sys.stdin:
             request = json.loads(line)
             try:
-                answer = ACTIONS[request.pop("action")](**request)
+                action = request.pop("action")
+                if action == "lose_a_node":
+                    request["cluster"] = cluster
+                answer = ACTIONS[action](**request)
             except shardpack.ShardpackError as error:
                 answer = {"error": f"{type(error).__name__}: {error}"}
             say(f"answer {json.dumps(answer)}")

@@ -122,6 +122,27 @@ def test_workers_that_die_are_replaced(cluster, source, whole, tmp_path, when):
     assert contents(tmp_path / "out") == whole
 
 
+def test_tasks_of_a_node_that_is_lost_run_elsewhere(cluster):
+    ended = cluster.ask("lose_a_node", tasks=[0.2] * 16)
+    assert ended == {"jobs": 4, "results": [[number, 0.2] for number in range(16)]}
+
+
+def shorten(fields):
+    return {"jpg": fields["jpg"][:500], "json": {"length": len(fields["jpg"])}}
+
+
+@pytest.mark.parametrize("transforms", [False, True])
+def test_payloads_that_change(cluster, source, tmp_path, transforms):
+    """A function of the user's script, which no node can import, among them."""
+    pytest.importorskip("zstandard")
+    options = {**OPTIONS, "compress": {"json": "zstd:3"}}
+    transform = {"transform": shorten, "transform_version": "1"} if transforms else {}
+    shardpack.pack(source, tmp_path / "whole", jobs=1, **options, **transform)
+    request = {"source": str(source), "out": str(tmp_path / "out"), "options": options, "transforms": transforms}
+    assert "error" not in cluster.ask("pack", **request)
+    assert contents(tmp_path / "out") == contents(tmp_path / "whole")
+
+
 def test_to_a_bucket_whose_credentials_the_nodes_have(cluster, source, whole, s3_server):
     bucket = s3_server.new_bucket()
     for folder, options in (("environment", {}), ("told", {"storage_options": s3_server.options()})):
