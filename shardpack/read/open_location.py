@@ -74,8 +74,8 @@ def check_index_option(index: object, ignore: object, for_datasets: Mapping[str,
     """
     if index not in ("memory", None):
         raise OptionError(f"index is {index!r}; choose 'memory', or leave it out")
-    given = [name for name, value in for_datasets.items() if value is not None]
-    if index == "memory" and given:
+    given = [name for name, value in for_datasets.items() if value is not None] if index == "memory" else []
+    if given:
         raise OptionError(
             f'index="memory" is for plain tars, {" and ".join(given)} for datasets; leave one of them out'
         )
