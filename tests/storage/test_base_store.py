@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.errors import CorruptShardError
+from shardpack.errors import ObjectTooLargeError
 from shardpack.storage.base_store import BaseStore, check_size, raise_truncated
 from tests.storage.contract import StoreContract
 
@@ -42,5 +42,5 @@ def test_what_is_not_too_large_passes(size, limit):
 
 
 def test_what_is_too_large_is_refused():
-    with pytest.raises(CorruptShardError, match=r"expected at most 1\.0 MiB, it has 1\.0 GiB"):
+    with pytest.raises(ObjectTooLargeError, match=r"expected at most 1\.0 MiB, it has 1\.0 GiB"):
         check_size("a", 1 << 30, 1 << 20)
