@@ -25,6 +25,7 @@ from shardpack.write.user_transform import UserTransform
 
 _AT_ONCE = 8  # samples that a thread takes
 _ADDRESS = re.compile(r" (?:object )?at 0x[0-9a-fA-F]+(?=>)")  # in texts of libraries: "<_io.BytesIO object at 0x7f25>"
+_BYTES_SENT = 1 << 20  # to a guarded process at once, or one sample that is larger
 
 
 class Made(NamedTuple):
@@ -155,7 +156,8 @@ class Applier:
             return
         guard = self._guards.get()
         try:
-            yield from _guarded(guard, samples)
+            for first, stop in _parts(samples):
+                yield from _guarded(guard, samples[first:stop])
         finally:
             self._guards.put(guard)
 
@@ -166,6 +168,18 @@ def _load(pipeline: Pipeline) -> None:
         if isinstance(step, UserTransform):
             with suppress(Exception):
                 step.load()
+
+
+def _parts(samples: Sequence[KeyedFields]) -> Iterator[tuple[int, int]]:
+    """Yield (first, stop) of samples that are sent to a guarded process at once; it may make them many times larger."""
+    first = num_bytes = 0
+    for number, (_, fields) in enumerate(samples):
+        num_bytes += sum(len(value) for value in fields.values() if isinstance(value, bytes))
+        if num_bytes > _BYTES_SENT:
+            yield first, number + 1
+            first, num_bytes = number + 1, 0
+    if first < len(samples):
+        yield first, len(samples)
 
 
 def _guarded(guard: Guard, samples: Sequence[KeyedFields]) -> Iterator[Outcome]:

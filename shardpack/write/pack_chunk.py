@@ -138,6 +138,7 @@ class _Writable(NamedTuple):
 class _Packing:
     def __init__(self, task: ChunkTask) -> None:
         self._task, self._recipe = task, task.recipe
+        self._applier = applier_of(task.recipe.application, parallel=task.parallel)
         self._shards: list[ShardInfo] = []
         self._counts: Counter[str] = Counter()
         self._rejected: list[tuple[str, str]] = []
@@ -164,8 +165,7 @@ class _Packing:
     def batch(self, first: int, stop: int) -> None:
         """Read, transform and write the samples `first <= i < stop`."""
         samples = read_samples(self._task.listing, first, stop)
-        applier = applier_of(self._recipe.application, parallel=self._task.parallel)
-        for sample, outcome in enumerate(applier.outcomes(samples), first):
+        for sample, outcome in enumerate(self._applier.outcomes(samples), first):
             prepared = self._prepare(outcome) if isinstance(outcome, Made) else outcome
             if isinstance(prepared, Failure):
                 self._fail(sample, prepared)

@@ -10,7 +10,20 @@ import pytest
 
 from tests.conftest import ROOT
 
-LATE = {"PIL", "click", "fsspec", "obstore", "pyarrow", "ray", "rich", "simplejpeg", "torch", "urllib3", "webdataset"}
+LATE = {
+    "PIL",
+    "click",
+    "cloudpickle",
+    "fsspec",
+    "obstore",
+    "pyarrow",
+    "ray",
+    "rich",
+    "simplejpeg",
+    "torch",
+    "urllib3",
+    "webdataset",
+}
 HEAVY = {"argparse", "asyncio", "crc32c", "email", "http", "logging.config", "ssl", "unittest", "xml", "zstandard"}
 PACKING = {"shardpack.dataset", "shardpack.read", "shardpack.stream", "shardpack.index.run", "multiprocessing"}
 SECONDS = 10.0  # a hang, not a speed: figures are in tools/bench

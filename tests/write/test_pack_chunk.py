@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import tarfile
+import tracemalloc
 
 import pytest
 
@@ -23,7 +24,7 @@ from shardpack.write.pack_chunk import (
     pack_chunk,
 )
 from shardpack.write.sharding import sample_bytes
-from tests.fakes import inline_listing
+from tests.fakes import file_listing, inline_listing, write_files
 from tests.write.chunk_steps import SMALL, Grow, listing, recipe, samples
 
 
@@ -144,3 +145,20 @@ def test_a_drawn_sample_that_fails_follows_on_error():
         measure_growth(DrawnTask(listing(4), recipe(Grow(fail="b/"))))
     growth = measure_growth(DrawnTask(listing(3), recipe(Grow(fail="b/"), on_error="skip")))
     assert (growth.samples, growth.new_samples) == (3, 2)
+
+
+@pytest.mark.parametrize("timeout", [None, 60.0])
+def test_memory_does_not_grow_with_the_chunk(tmp_path, timeout):
+    """Nor with how much a sample grows, beyond what is at work."""
+    source = write_files(tmp_path / "source", {f"{i:03d}": {"bin": bytes(300_000)} for i in range(100)})
+    (tmp_path / "scratch").mkdir()
+    made = recipe(Grow(4), max_bytes=1 << 30, timeout=timeout)
+    task = ChunkTask(ScratchDir(str(tmp_path / "scratch")), 0, file_listing(source), made)
+    tracemalloc.start()
+    try:
+        chunk = pack_chunk(task)
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert chunk.tally.payload_bytes == 120_000_000
+    assert most < 50_000_000
