@@ -168,7 +168,13 @@ def _source_of(value: Any, name: str) -> str:
         source = textwrap.dedent(inspect.getsource(value))
     except (OSError, TypeError) as error:
         raise OptionError(f"the source of {name} cannot be read ({error}), {_SAY_VERSION}") from error
-    return _lambda_in(source, value.__code__) if getattr(value, "__name__", "") == "<lambda>" else source
+    code = getattr(value, "__code__", None)
+    called = value.__name__ if code is None else code.co_name
+    # Of code from `eval` and `exec`, Python 3.13 finds some other lines.
+    start = "lambda" if called == "<lambda>" else f"{'class' if code is None else 'def'} {called}"
+    if start not in source or (code is not None and code.co_filename == "<string>"):
+        raise OptionError(f"the source of {name} cannot be read, {_SAY_VERSION}")
+    return source if code is None or called != "<lambda>" else _lambda_in(source, code)
 
 
 def _source_of_module(module: ModuleType, name: str) -> str:

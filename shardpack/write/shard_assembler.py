@@ -170,6 +170,17 @@ class Buffer:
         self._files.append((file, view))
         return view
 
+    def release(self) -> None:
+        """Give the memory back; views of it are no longer valid."""
+        for _, view in self._files:
+            with suppress(BufferError):  # somebody else still looks at it
+                view.release()
+        self._memory = self._other = np.zeros(0, np.uint8)
+
+    def __del__(self) -> None:
+        """Release the views first: the garbage collector of Python 3.13 complains where a file goes before its view."""
+        self.release()
+
 
 class WriteBehind:
     """Calls `write` with each buffer, in order, in a thread. A context manager; leaving it waits for the last write.

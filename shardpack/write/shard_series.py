@@ -7,7 +7,9 @@ a chunk (`pack_chunk.py`) makes its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from types import MethodType
+from typing import Any, NamedTuple, TypeVar
+from weakref import WeakMethod
 
 from shardpack.errors import SourceError
 from shardpack.format.naming import PLAIN_KEY, check_key
@@ -15,6 +17,8 @@ from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.write.sample_shape import SampleShape, shape_of
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.sharding import ShardLimits
+
+Result = TypeVar("Result")
 
 
 class Prepared(NamedTuple):
@@ -50,11 +54,13 @@ class ShardSeries:
             start: Returns the next shard.
             flush: Calls `flush` of the shard.
             finish: Calls `finish` of the shard, which is full.
+
+        Methods of the owner do not keep it alive, so that an owner that is dropped ends at once.
         """
         self.open: ShardInProgress | None = None
         self._limits, self._room = limits, limits.max_bytes - len(END_OF_ARCHIVE)
         self._buffer_bytes = buffer_bytes
-        self._start, self._flush, self._finish = start, flush, finish
+        self._start, self._flush, self._finish = _weak(start), _weak(flush), _weak(finish)
         self._shapes: dict[tuple[Any, ...], SampleShape] = {}
 
     def prepare(self, key: str, fields: Mapping[str, Any]) -> Prepared:
@@ -118,3 +124,17 @@ class ShardSeries:
     def encoded(self) -> set[str]:
         """Names of the fields that came as values instead of bytes."""
         return set().union(*(shape.encoded for shape in self._shapes.values()))
+
+
+def _weak(function: Callable[..., Result]) -> Callable[..., Result]:
+    """Return a function that calls this one; if it is a method, its object lives no longer for that."""
+    if not isinstance(function, MethodType):
+        return function
+    method: WeakMethod[Callable[..., Result]] = WeakMethod(function)
+
+    def call(*arguments: Any) -> Result:
+        living = method()
+        assert living is not None
+        return living(*arguments)
+
+    return call

@@ -306,6 +306,7 @@ class ShardWriter:
                 self._shards, self._seen.hashes(), classes=self._classes, packed_with=recorded, rejected=self.rejected
             )
             self._transaction.publish(files)
+        self._buffer.release()
         self._closed = True
 
     def _versions(self) -> dict[str, str]:
@@ -322,5 +323,6 @@ class ShardWriter:
         self._closed = True
         self._series.discard()
         self._finisher.close()
+        self._buffer.release()
         self._deliveries.stop()
         self._transaction.release()

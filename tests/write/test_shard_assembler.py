@@ -250,3 +250,13 @@ def test_leaving_waits_and_leaves_no_thread():
         behind.write(memoryview(b"a"))
     assert done
     assert threading.active_count() == before
+
+
+def test_a_buffer_gives_its_memory_back():
+    buffer = Buffer(1000)
+    views = [buffer.join([bytes(500)], 500) for _ in range(2)]
+    buffer.release()
+    buffer.release()
+    for view in views:
+        with pytest.raises(ValueError, match="released"):
+            bytes(view)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import pytest
 
 from shardpack.errors import InvalidKeyError, SourceError
@@ -104,3 +106,13 @@ def test_an_open_shard_is_discarded():
     made.write("a")
     made.series.discard()
     assert (made[0].state, made.series.open, made.finished) == ("discarded", None, [])
+
+
+def test_an_owner_that_is_dropped_ends_at_once():
+    made = Made()
+    made.write("a")
+    dropped = weakref.ref(made.series)
+    owner = weakref.ref(made)
+    del made
+    assert owner() is None
+    assert dropped() is None
