@@ -17,7 +17,7 @@ import numpy as np
 
 from shardpack.errors import MissingDependencyError
 from shardpack.inspect.drawn_samples import Draw, draw_samples
-from shardpack.inspect.encoding_trial import Encoding, Trial, TrialTask, run_trials
+from shardpack.inspect.encoding_trial import Encoding, Trial, TrialTask, Unfit, run_trials
 from shardpack.inspect.epoch_time import Epoch, Hardware
 from shardpack.inspect.recommendation import Measured, recommend, shard_bytes
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
@@ -152,10 +152,14 @@ def advise(
     def epochs_of(image_bytes: float, decode_seconds: float) -> dict[str, Epoch]:
         return hardware.epochs(image_bytes + draw.other_bytes, decode_seconds, draw.num_images)
 
-    measured = [
-        _measured(one, [trials[at] for trials in alone], [trials[at] for trials in together], jobs, epochs_of)
-        for at, one in enumerate(wanted)
-    ]
+    measured = []
+    for at, one in enumerate(wanted):
+        found = [trials[at] for trials in (*alone, *together)]
+        if unfit := next((trial for trial in found if isinstance(trial, Unfit)), None):
+            skipped[one.name] = unfit.reason
+            continue
+        tried = [trial for trial in found if isinstance(trial, Trial)]
+        measured.append(_measured(one, tried[: len(alone)], tried[len(alone) :], jobs, epochs_of))
     best, reason = recommend(measured, place, lossless=lossless, centre_crop=centre_crop)
     stored_bytes = draw.num_images * (best.num_bytes + draw.other_bytes)
     compressed = _compressed(draw)
@@ -182,7 +186,7 @@ def advise(
 
 
 EpochsOf = Callable[[float, float], dict[str, Epoch]]
-Trials = list[list[Trial]]  # of each image, by encoding
+Trials = list[list[Trial | Unfit]]  # of each image, by encoding
 
 
 def _tasks(draw: Draw, encodings: Sequence[Encoding], train_size: int) -> list[TrialTask]:

@@ -17,11 +17,13 @@ from typing import Any
 
 import numpy as np
 
+from shardpack.codecs.colour import in_srgb, on_white, unpacked
 from shardpack.codecs.compression import split_compression
-from shardpack.codecs.decode import ImageDecoder, decode_field, field_decoders
+from shardpack.codecs.decode import decode_field, field_decoders
 from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.image_options import ImageOptions
-from shardpack.errors import MissingDependencyError, ShardpackError, SourceError
+from shardpack.codecs.still_image import StillImage, pil_copy
+from shardpack.errors import DecodeError, MissingDependencyError, ShardpackError, SourceError
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.image_step import ImageStep
 from shardpack.write.transform import Counts, Fields, KeyedFields, Pipeline, Step
@@ -103,6 +105,8 @@ class _Npz:
 
     def __call__(self, key: str, fields: Fields, _: Counts, /) -> Iterable[KeyedFields]:
         (field, payload), *_rest = fields.items()
+        if kind_of(field) != "npy":  # an animation, which stays as it is
+            return ((key, fields),)
         buffer = io.BytesIO()
         np.savez_compressed(buffer, image=decode_field(field, payload))
         return ((key, {field.removesuffix("npy") + "npz": buffer.getvalue()}),)
@@ -153,7 +157,14 @@ class Trial:
     is_kept: bool
 
 
-def run_trials(task: TrialTask) -> list[Trial]:
+@dataclass(frozen=True, slots=True)
+class Unfit:
+    """An encoding that cannot hold an image, such as JPEG for 16 bits; `reason` says why."""
+
+    reason: str
+
+
+def run_trials(task: TrialTask) -> list[Trial | Unfit]:
     """Return what the image took in each encoding.
 
     Raises:
@@ -164,13 +175,16 @@ def run_trials(task: TrialTask) -> list[Trial]:
     return [_trial(task, encoding, references) for encoding in task.encodings]
 
 
-def _trial(task: TrialTask, encoding: Encoding, references: dict[str | None, Any]) -> Trial:
+def _trial(task: TrialTask, encoding: Encoding, references: dict[str | None, Any]) -> Trial | Unfit:
     try:
         if encoding.resize not in references:
             references[encoding.resize] = _pixels(*_stored(task, Encoding("npy", encoding.resize))[0])
-        (field, payload), encode_wall, encode_seconds = _stored(task, encoding)
     except ShardpackError as error:
         raise SourceError(f"{task.name!r} cannot be tried: {error}") from error
+    try:
+        (field, payload), encode_wall, encode_seconds = _stored(task, encoding)
+    except (SourceError, DecodeError) as error:  # it has decoded above
+        return Unfit(str(error.args[0]))
     decode = field_decoders([field], "rgb8", ImageOptions(size=(task.train_size,) * 2, exif_transpose=True))[field]
     wall, seconds = time.perf_counter(), time.thread_time()
     decode(payload)
@@ -201,10 +215,15 @@ def _stored(task: TrialTask, encoding: Encoding) -> tuple[tuple[str, bytes], flo
 
 
 def _pixels(field: str, payload: bytes) -> Any:
-    """Return an image or array as H x W x 3, uint8, upright, alpha on white as pack stores it."""
+    """Return an image or array as pack stores it without alpha: H x W x 3, upright, in sRGB, on white."""
     kind = kind_of(split_compression(field)[0])
-    if kind not in {"npy", "npz"}:
-        return ImageDecoder(field, "rgb8", ImageOptions(exif_transpose=True))(payload)
-    array = decode_field(field, payload)
-    array = array["image"] if kind == "npz" else array
-    return np.repeat(array[:, :, None], 3, axis=2) if array.ndim == 2 else array[:, :, :3]
+    if kind in {"npy", "npz"}:
+        array = decode_field(field, payload)
+        array = array["image"] if kind == "npz" else array
+        if array.ndim == 3 and array.shape[2] == 4:
+            array = np.asarray(on_white(pil_copy(array)))
+    else:
+        still = StillImage.open(payload)
+        image, _ = still.load(still.geometry().target)
+        array = np.asarray(on_white(in_srgb(unpacked(image))))
+    return np.repeat(array[:, :, None], 3, axis=2) if array.ndim == 2 else array

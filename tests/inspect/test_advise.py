@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from shardpack.inspect.advise import advise, encodings_for
 from shardpack.inspect.encoding_trial import Encoding
@@ -69,6 +70,15 @@ def test_a_library_that_is_missing_is_told(listing, monkeypatch):
     advice = advise(listing, HARDWARE, train_size=32, samples=2, jobs=1, encodings=FEW)
     assert advice.skipped == {"npy:rgb at cover=32x32": "no library"}
     assert len(advice.measured) == 2
+
+
+def test_an_encoding_that_cannot_hold_an_image_is_told(tmp_path):
+    for number in range(3):
+        Image.fromarray(np.full((40, 40), 300 * number, np.uint16)).save(tmp_path / f"{number}.png")
+    deep = FolderSource(tmp_path, "files").list(ListOptions()).listing
+    advice = advise(deep, HARDWARE, train_size=32, samples=3, jobs=1, encodings=[*FEW, Encoding("npy")])
+    assert [one.name for one in advice.measured] == ["as is", "npy"]
+    assert "more than 8 bits" in advice.skipped["jpg:q=90 at short=32"]
 
 
 def test_what_is_tried():

@@ -111,3 +111,31 @@ def test_names():
     ]
     assert [Encoding("npy").trains, Encoding("npz").trains, Encoding("npy", "cover=8x8").trains] == [False, False, True]
     assert [Encoding("jpg", "short=8").is_cropped, Encoding("jpg", "cover=8x8").is_cropped] == [False, True]
+
+
+def test_transparent_images_are_compared_on_white():
+    pixels, _ = photo()
+    alpha = np.zeros(pixels.shape[:2], np.uint8)
+    alpha[20:60, 30:90] = 255
+    pixels[alpha == 0] = 0
+    buffer = io.BytesIO()
+    Image.fromarray(np.dstack([pixels, alpha])).save(buffer, "PNG")
+    found = trials(buffer.getvalue(), *EXACT, Encoding("jpg:q=90"))
+    assert [trial.squared_error for trial in found[:-1]] == [0] * len(EXACT)
+    assert found[-1].squared_error / found[-1].num_values < 255**2 / 10**3  # above 30 dB
+
+
+def test_what_cannot_hold_an_image_is_told():
+    buffer = io.BytesIO()
+    Image.fromarray(np.arange(96 * 128, dtype=np.uint16).reshape(96, 128)).save(buffer, "PNG")
+    as_is, jpeg, array = trials(buffer.getvalue(), Encoding(), Encoding("jpg:q=90"), Encoding("npy"))
+    assert "more than 8 bits" in jpeg.reason
+    assert as_is.num_bytes == len(buffer.getvalue())
+    assert array.squared_error == 0
+
+
+def test_animations_stay_as_they_are():
+    frames = [Image.fromarray(photo()[0]).rotate(turn).convert("P") for turn in (0, 90)]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:])
+    assert all(trial.is_kept for trial in trials(buffer.getvalue(), *EXACT, field="gif"))
