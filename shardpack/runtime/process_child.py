@@ -52,10 +52,20 @@ def main() -> None:
         os.open(os.devnull, os.O_WRONLY)
     answers = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # printed output must not mix with the answers
+    if hasattr(os, "register_at_fork"):
+        os.register_at_fork(after_in_child=partial(_let_go, answers.fileno()))
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
     while True:
         write_frame(answers, _answer(requests.get(), partial(_advance, answers)))
+
+
+def _let_go(answers: int) -> None:
+    """Give up both pipes in a process that a task has forked: after this one's end, the parent would wait for its."""
+    nowhere = os.open(os.devnull, os.O_RDWR)
+    os.dup2(nowhere, 0)
+    os.dup2(nowhere, answers, inheritable=False)
+    os.close(nowhere)
 
 
 def _receive(pipe: IO[bytes], requests: queue.SimpleQueue[bytes]) -> None:

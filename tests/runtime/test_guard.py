@@ -61,6 +61,33 @@ def test_an_item_that_has_no_result_is_named_and_the_next_ones_have_theirs(guard
     assert guard.run([1, 2, 3]) == [("set", 1), ("set", 2), ("set", 3)]
 
 
+def fork_and_end(path, item):
+    if (pid := os.fork()) == 0:
+        time.sleep(3600)
+    Path(path).write_text(str(pid))
+    if item == "end":
+        os._exit(3)
+    time.sleep(3600)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="no forks there")
+@pytest.mark.parametrize(("item", "reason"), [("end", "ended its process"), ("hang", "took longer")])
+def test_a_process_that_an_item_has_forked_is_not_waited_for(item, reason, tmp_path):
+    path = tmp_path / "pid"
+    ended = []
+    thread = threading.Thread(target=lambda: ended.append(run_one(path, item)), daemon=True)
+    thread.start()
+    thread.join(60)
+    os.kill(int(path.read_text()), signal.SIGKILL)
+    assert ended, "the guard waited for the forked process"
+    assert ended[0].reason.startswith(reason)
+
+
+def run_one(path, item):
+    with Guard(fork_and_end, str(path), timeout_seconds=3.0) as guard:
+        return guard.run([item])
+
+
 def test_the_time_is_that_of_one_item():
     with Guard(work, "set", timeout_seconds=3.0) as guard:
         assert guard.run(["slow"] * 20) == [("set", "slow")] * 20  # 4 s together
