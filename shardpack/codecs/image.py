@@ -119,7 +119,7 @@ def decode_with_pillow(payload: bytes, form: Form, options: ImageOptions, frame:
         image.load()  # the size is that of the upright image only then
     wants_turn = options.exif_transpose and not turns_itself
     orientation = image.getexif().get(_ORIENTATION, UPRIGHT) if wants_turn else UPRIGHT
-    turn = _turn(orientation)
+    turn = transposition(orientation)
     stored = image.size
     orientation = orientation if turn is not None else UPRIGHT
     plan = options.plan(*turned_size(image.height, image.width, orientation), frame, orientation)
@@ -228,10 +228,10 @@ def _formats(extensions: Iterable[str]) -> list[str]:
 
 def is_turned(payload: bytes) -> bool:
     """Return whether a JPEG's EXIF orientation is not upright."""
-    return b"Exif\0" in payload and _turn(open_image(payload).getexif().get(_ORIENTATION, UPRIGHT)) is not None
+    return b"Exif\0" in payload and transposition(open_image(payload).getexif().get(_ORIENTATION, UPRIGHT)) is not None
 
 
-def _turn(orientation: int) -> Any:
+def transposition(orientation: int) -> Any:
     """Return the transposition that makes an image upright; None for upright ones and for unknown numbers."""
     from PIL.Image import Transpose
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.geometry import UPRIGHT, Geometry, turned_size
-from shardpack.codecs.image import open_image
+from shardpack.codecs.image import open_image, transposition
 from shardpack.codecs.jpeg_turbo import decode_reduced
 from shardpack.codecs.jxl import is_jxl, restore_jpeg
 from shardpack.codecs.resize import Target
@@ -180,18 +180,7 @@ def _turned(image: Any, orientation: int) -> Any:
     """Return an image upright."""
     if orientation == UPRIGHT:
         return image
-    from PIL.Image import Transpose
-
-    turn = {
-        2: Transpose.FLIP_LEFT_RIGHT,
-        3: Transpose.ROTATE_180,
-        4: Transpose.FLIP_TOP_BOTTOM,
-        5: Transpose.TRANSPOSE,
-        6: Transpose.ROTATE_270,
-        7: Transpose.TRANSVERSE,
-        8: Transpose.ROTATE_90,
-    }[orientation]
-    turned = image.transpose(turn)
+    turned = image.transpose(transposition(orientation))
     turned.format = image.format
     return turned
 

@@ -16,27 +16,18 @@ then the dataset is complete (`was_published`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any, Protocol
 
-from shardpack.commit.delivery_queue import (
-    DELIVERIES_BY_MOVE,
-    DELIVERIES_BY_UPLOAD,
-    RECORDS_AT_ONCE,
-    Delivered,
-    DeliveryQueue,
-)
-from shardpack.commit.destination import Destination, take_mark
+from shardpack.commit.delivering import Delivering
 from shardpack.commit.journal import PARTS_FOLDER, PLAN_PATH, Entry, Journal
-from shardpack.commit.lease import LEASE_NAME, Lease, how_to_continue, is_foreign, share
+from shardpack.commit.lease import LEASE_NAME, is_foreign, share
 from shardpack.commit.overwrite import check_unused, has_manifest
-from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
-from shardpack.errors import FormatError, OutputExistsError, StorageError
+from shardpack.errors import FormatError, OutputExistsError
 from shardpack.format.layout import RUN_PATH, WORK_FOLDER
 from shardpack.format.shard_info import ShardInfo
-from shardpack.storage.atomic import storage_errors
 
 Read = Callable[[str], bytes | None]  # returns a file of the target
 
@@ -72,7 +63,7 @@ def published_plan(target: Target) -> bytes | None:
     return target.read(PLAN_PATH)
 
 
-class SharedTransaction:
+class SharedTransaction(Delivering):
     """The right to write the shards of a plan, together with its other parts. A context manager.
 
     Attributes:
@@ -90,12 +81,10 @@ class SharedTransaction:
             OutputExistsError: Another plan is published, or the target holds something else.
             StorageError: The target refused.
         """
-        self._target, self._agreement = target, agreement
-        self._journal = Journal(target, folder=PARTS_FOLDER)
-        self._lease: Lease | None = None
-        self._is_lost = False
+        super().__init__(target, Journal(target, folder=PARTS_FOLDER), "pack --part")
+        self._agreement = agreement
         self.complete = False
-        with self._write_errors():
+        with self.write_errors():
             self._lock = target.lock()
             try:
                 self._join()
@@ -109,19 +98,6 @@ class SharedTransaction:
 
     def __exit__(self, *_: object) -> None:
         self.release()
-
-    @property
-    def location(self) -> str:
-        """Folder or URL of the target, without secrets."""
-        return self._target.location
-
-    @property
-    def scratch(self) -> ScratchDir:
-        """The local folder where shards are made before they are delivered."""
-        return self._target.scratch
-
-    def _write_errors(self) -> AbstractContextManager[None]:
-        return storage_errors(f"write to {self._target.location!r}", then=how_to_continue("pack --part"))
 
     def _join(self) -> None:
         """Publish or obey the plan, and share the lease; repeated while other parts change what is found here."""
@@ -176,25 +152,15 @@ class SharedTransaction:
 
     # Shards
 
-    def finished(self, name: str, input_digest: str) -> Entry | None:
-        """Return the entry of a shard that any part finished from the same input, or None."""
-        return self._journal.finished(name, input_digest)
-
     def refresh(self) -> None:
         """Look again for shards that the other parts finished."""
-        with self._write_errors():
+        with self.write_errors():
             self._target.refresh()
 
     def deliver(self, info: ShardInfo, input_digest: str) -> None:
-        """Move or upload a shard's index and tar to the target, then write its journal entry. Safe in threads.
-
-        Raises:
-            CorruptShardError: A local file differs from `info`.
-            OutputExistsError: The work folder is gone, or another process began writing here.
-            StorageError: The target refused.
-        """
+        """See `Delivering.deliver`; the entry comes last, as other parts take the files that it names."""
         tar, index = self.scratch.files(info)
-        with self._write_errors():
+        with self.write_errors():
             try:
                 self.check()
                 self._target.put_file(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
@@ -203,44 +169,6 @@ class SharedTransaction:
                 self._journal.add(Entry(info, input_digest))
             finally:
                 self.scratch.delete([info.name, info.index_path])
-
-    def destination(self) -> Destination:
-        """Return the target for workers on other machines, which deliver there what they make."""
-        assert self._lease is not None
-        return Destination(self._target.opener(), self._lease.text)
-
-    def has_mark(self, name: str) -> bool:
-        """Return whether a worker left a mark of this name (`Destination.leave_mark`), and delete it."""
-        return take_mark(self._target, name)
-
-    def record(self, info: ShardInfo, input_digest: str) -> None:
-        """Write the journal entry of a shard that a worker has delivered. Safe in threads. Raises as `check`."""
-        with self._write_errors():
-            self.check()
-            self._target.add([info.index_path, info.name])
-            self._journal.add(Entry(info, input_digest))
-
-    def record_queue(self) -> DeliveryQueue[ShardInfo]:
-        """Return a queue that records shards in threads."""
-        return DeliveryQueue(self.record, max_shards=RECORDS_AT_ONCE)
-
-    def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]:
-        """Return a queue that delivers shards in threads while `jobs` others are being made."""
-        return self.queue_for(self.deliver, jobs)
-
-    def queue_for(self, deliver: Callable[[Delivered, str], None], jobs: int) -> DeliveryQueue[Delivered]:
-        """Return a queue that delivers with this function, which calls `deliver` once for each shard."""
-        deliveries = DELIVERIES_BY_MOVE if self._target.moves_files else DELIVERIES_BY_UPLOAD
-        return DeliveryQueue(deliver, max_shards=jobs + deliveries)
-
-    def note(self, name: str) -> Mapping[str, Any] | None:
-        """Return a note that any part has put, or None."""
-        return self._journal.note(name)
-
-    def put_note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a note for all parts in the work folder. Safe in threads. Raises as `check`."""
-        self.check()
-        self._journal.put_note(name, value)
 
     def read_index(self, name: str) -> bytes:
         """Return the index file of a finished shard."""
@@ -257,7 +185,7 @@ class SharedTransaction:
         Raises:
             OutputExistsError: Another part has published, or a foreign manifest is here.
         """
-        with self._write_errors():
+        with self.write_errors():
             *others, (own_name, text), (manifest_name, manifest_parts) = files
             for name, parts in others:
                 self.check()
@@ -285,7 +213,7 @@ class SharedTransaction:
 
         As long as a part is at work, no other manifest than that of its plan can appear.
         """
-        with self._write_errors():
+        with self.write_errors():
             return has_manifest(self._target)
 
     def _end(self) -> None:
@@ -299,20 +227,9 @@ class SharedTransaction:
             self._target.delete([PLAN_PATH])
         self._target.drop_scratch()
 
-    def check(self) -> None:
-        """Raise OutputExistsError if the work folder is gone, or another process began writing here."""
-        assert self._lease is not None
-        try:
-            self._lease.check()
-        except OutputExistsError:
-            self._is_lost = True
-            raise
-
     def release(self) -> None:
         """Release the target. Finished shards stay for the other parts. Safe to call twice."""
-        if self._is_lost:  # the work folder is gone, or is another's
-            with suppress(StorageError):
-                self._journal.withdraw()
+        self.withdraw_if_lost()
         if self._lease is not None:
             self._lease.release()
             return

@@ -19,24 +19,16 @@ again without loss. `run.json` is written before the manifest and deleted last.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from shardpack.commit.delivery_queue import (
-    DELIVERIES_BY_MOVE,
-    DELIVERIES_BY_UPLOAD,
-    RECORDS_AT_ONCE,
-    Delivered,
-    DeliveryQueue,
-)
-from shardpack.commit.destination import Destination, take_mark
+from shardpack.commit.delivering import Delivering
 from shardpack.commit.journal import Entry, Journal, entry_name
-from shardpack.commit.lease import Command, acquire, how_to_continue
+from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
 from shardpack.commit.overwrite import check_writable, files_to_replace, has_manifest, is_manifest
-from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
-from shardpack.errors import OutputExistsError, StorageError
+from shardpack.errors import OutputExistsError
 from shardpack.format.layout import (
     MANIFEST_PATH,
     REJECTED_PATH,
@@ -52,7 +44,7 @@ from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import storage_errors
 
 
-class Transaction:
+class Transaction(Delivering):
     """The right to write to a target, until the transaction is left. A context manager.
 
     Made by one of three constructors: `new_dataset`, `same_dataset`, `index_beside`. Each begins a transaction, or
@@ -80,7 +72,7 @@ class Transaction:
             OutputExistsError: The dataset would overwrite something, or another process is writing here.
             StorageError: The target refused.
         """
-        with _write_errors(target, command):
+        with storage_errors(f"write to {target.location!r}", then=how_to_continue(command)):
             check_writable(target, command, force=force)
         return cls(target, command, replaces=True, owns_tars=True, force=force, run_digest=run_digest)
 
@@ -108,17 +100,15 @@ class Transaction:
         run_digest: Callable[[], str] | None = None,
     ) -> None:
         """Acquire the target and delete what killed runs left unfinished. Use one of the named constructors."""
-        self._target, self._command = target, command
+        super().__init__(target, Journal(target, owns_tars=owns_tars), command)
         self._replaces, self._owns_tars, self._run_digest = replaces, owns_tars, run_digest
-        self._journal = Journal(target, owns_tars=owns_tars)
         self._new_indexes: list[str] = []
-        self._is_lost = False
         self.complete = False
         self.totals: Mapping[str, Any] = {}
-        with self._write_errors():
+        with self.write_errors():
             self._lease = acquire(target, command)
             try:
-                self._prepare(force=force)
+                self._prepare(self._lease, force=force)
             except BaseException:
                 self._lease.release()
                 raise
@@ -130,24 +120,11 @@ class Transaction:
         self.release()
 
     @property
-    def location(self) -> str:
-        """Folder or URL of the target, without secrets."""
-        return self._target.location
-
-    @property
     def moves_files(self) -> bool:
         """Whether delivered files are moved out of `scratch`; otherwise they may be anywhere, and stay there."""
         return self._target.moves_files
 
-    @property
-    def scratch(self) -> ScratchDir:
-        """The local folder where shards are made before they are delivered."""
-        return self._target.scratch
-
-    def _write_errors(self) -> AbstractContextManager[None]:
-        return _write_errors(self._target, self._command)
-
-    def _prepare(self, *, force: bool) -> None:
+    def _prepare(self, lease: Lease, *, force: bool) -> None:
         """Delete the dataset that is replaced, and what was being written when a run was killed."""
         self._target.refresh()
         if self._replaces and has_manifest(self._target):
@@ -159,7 +136,7 @@ class Transaction:
                 return
             self._delete_dataset(force=force)
         self._target.clear_scratch()
-        self._lease.share()
+        lease.share()
 
     def _delete_dataset(self, *, force: bool) -> None:
         """Delete the existing dataset, its manifest first: half of a dataset must never look complete."""
@@ -172,10 +149,6 @@ class Transaction:
 
     # Shards
 
-    def finished(self, name: str, input_digest: str) -> Entry | None:
-        """Return the entry of a shard that an earlier run finished from the same input, or None."""
-        return self._journal.finished(name, input_digest)
-
     def keep_only(self, names: Iterable[str]) -> set[str]:
         """Delete all shards of earlier runs except the named ones, and all indexes of no shard that stays.
 
@@ -187,7 +160,7 @@ class Transaction:
         indexes = set(map(index_path, staying))
         orphans = [name for name in self._target.names() if is_index_path(name) and name not in indexes]
         if orphans or len(staying) < len(present):
-            self._check_lease()
+            self.check()
         for name in sorted(present - staying):
             self.drop(name)
         self._target.delete(orphans)
@@ -199,7 +172,7 @@ class Transaction:
         self._target.delete([entry_name(name), *tar, index_path(name)])
 
     def deliver(self, info: ShardInfo, input_digest: str, *, files: tuple[Path, Path] | None = None) -> None:
-        """Write a shard's journal entry, and move or upload its index and tar to the target. Safe in threads.
+        """See `Delivering.deliver`; the entry comes first.
 
         Args:
             info: What the files must be.
@@ -212,9 +185,9 @@ class Transaction:
             StorageError: The target refused.
         """
         tar, index = files or self.scratch.files(info)
-        with self._write_errors():
+        with self.write_errors():
             try:
-                self._check_lease()
+                self.check()
                 self._journal.add(Entry(info, input_digest))
                 self._target.put_file(info.index_path, index, num_bytes=info.index_bytes, crc32c=info.index_crc32c)
                 self._target.put_file(info.name, tar, num_bytes=info.num_bytes, crc32c=info.crc32c)
@@ -222,56 +195,13 @@ class Transaction:
                 if files is None:
                     self.scratch.delete([info.name, info.index_path])
 
-    def destination(self) -> Destination:
-        """Return the target for workers on other machines, which deliver there what they make."""
-        return Destination(self._target.opener(), self._lease.text)
-
-    def has_mark(self, name: str) -> bool:
-        """Return whether a worker left a mark of this name (`Destination.leave_mark`), and delete it."""
-        return take_mark(self._target, name)
-
-    def record(self, info: ShardInfo, input_digest: str) -> None:
-        """Write the journal entry of a shard that a worker has delivered. Safe in threads.
-
-        Raises:
-            OutputExistsError: Another process began writing here.
-        """
-        with self._write_errors():
-            self._check_lease()
-            self._target.add([info.index_path, info.name])
-            self._journal.add(Entry(info, input_digest))
-
-    def record_queue(self) -> DeliveryQueue[ShardInfo]:
-        """Return a queue that records shards in threads."""
-        return DeliveryQueue(self.record, max_shards=RECORDS_AT_ONCE)
-
-    def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]:
-        """Return a queue that delivers shards in threads while `jobs` others are being made."""
-        return self.queue_for(self.deliver, jobs)
-
-    def queue_for(self, deliver: Callable[[Delivered, str], None], jobs: int) -> DeliveryQueue[Delivered]:
-        """Return a queue that delivers with this function, which calls `deliver` once for each shard."""
-        deliveries = DELIVERIES_BY_MOVE if self._target.moves_files else DELIVERIES_BY_UPLOAD
-        return DeliveryQueue(deliver, max_shards=jobs + deliveries)
-
-    # Notes: JSON values that the same command needs when it continues
-
-    def note(self, name: str) -> Mapping[str, Any] | None:
-        """Return a note of an earlier run, or None."""
-        return self._journal.note(name)
-
-    def put_note(self, name: str, value: Mapping[str, Any]) -> None:
-        """Write a note in the work folder, which goes when the dataset is complete. Safe in threads."""
-        self._check_lease()
-        self._journal.put_note(name, value)
-
     def put_index(self, entry: Entry, parts: Iterable[Any]) -> None:
         """Write the index of a tar of the user's, then its journal entry. Safe in threads.
 
         Raises:
             OutputExistsError: Another process began writing here.
         """
-        self._check_lease()
+        self.check()
         if self._target.size(entry.info.index_path) is None:
             self._new_indexes.append(entry.info.index_path)
         self._target.put(entry.info.index_path, parts)
@@ -288,7 +218,7 @@ class Transaction:
 
     def put(self, name: str, parts: Iterable[Any]) -> None:
         """Write another file of the dataset."""
-        self._check_lease()
+        self.check()
         self._target.put(name, parts)
 
     def publish(self, files: Sequence[tuple[str, Iterable[Any]]], *, totals: Mapping[str, Any] | None = None) -> None:
@@ -299,15 +229,15 @@ class Transaction:
                 comes last, twice: under the name of its generation, then under its own.
             totals: JSON values that the same command reports if this run is killed before it could clean up.
         """
-        with self._write_errors():
-            self._check_lease()
+        with self.write_errors():
+            self.check()
             *others, (own_name, text), (manifest_name, manifest_parts) = files
             unnamed = self._unnamed(b"".join(text), dict(others))
             if self._replaces:
                 self._target.delete([own_name, *unnamed])  # from an earlier or a killed run
             for name, parts in others:
                 self.put(name, parts)
-            self._check_lease()
+            self.check()
             self._new_indexes.clear()  # from here on they belong to the dataset
             self._commit(own_name, b"".join(text))
             self._journal.write_run_digest("" if self._run_digest is None else self._run_digest(), totals)
@@ -339,7 +269,7 @@ class Transaction:
     def roll_back(self) -> None:
         """Delete the indexes that this transaction added, and end it."""
         with suppress(OutputExistsError):  # another process continues with them
-            self._check_lease()
+            self.check()
             self._target.delete(self._new_indexes)
             self._end()
         self.release()
@@ -350,24 +280,8 @@ class Transaction:
         self._target.drop_scratch()
         self._target.delete([RUN_PATH])
 
-    def _check_lease(self) -> None:
-        """Raise as `Lease.check`, and remember that the lease is lost."""
-        try:
-            self._lease.check()
-        except OutputExistsError:
-            self._is_lost = True
-            raise
-
     def release(self) -> None:
-        """Release the target. Finished shards stay, so that the same command can continue. Safe to call twice.
-
-        If another process has taken over, our journal entries are deleted: that process may have ended already.
-        """
-        if self._is_lost:
-            with suppress(StorageError):
-                self._journal.withdraw()
+        """Release the target. Finished shards stay, so that the same command can continue. Safe to call twice."""
+        self.withdraw_if_lost()
+        assert self._lease is not None
         self._lease.release()
-
-
-def _write_errors(target: Target, command: Command) -> AbstractContextManager[None]:
-    return storage_errors(f"write to {target.location!r}", then=how_to_continue(command))
