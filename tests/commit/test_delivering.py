@@ -68,6 +68,6 @@ def test_notes_stay_for_whoever_continues(begin):
 
 
 def test_errors_say_how_to_continue(begin):
-    with begin() as transaction, pytest.raises(shardpack.errors.StorageError, match="again: .*continues"):  # noqa: SIM117
+    with begin() as transaction, pytest.raises(shardpack.errors.StorageError, match=r"again: .*continues"):  # noqa: SIM117
         with transaction.write_errors():
             raise OSError(28, "disk is full")
