@@ -59,7 +59,7 @@ class StillImage:
         if stored_as_jxl:
             payload = restore_jpeg(payload, max_pixels())
         image = open_image(payload)
-        orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
+        orientation = orientation_of(image)
         height, width = image.height, image.width
         if image.format == "TIFF":  # newer versions of Pillow say the size of the upright image
             height, width = image.tag_v2[_TIFF_HEIGHT], image.tag_v2[_TIFF_WIDTH]
@@ -69,7 +69,7 @@ class StillImage:
             "jpg" if image.format in _SEVERAL_PHOTOS else _EXTENSIONS.get(image.format, image.format.lower()),
             height,
             width,
-            orientation if orientation in range(1, 9) else UPRIGHT,
+            orientation,
             stored_as_jxl,
         )
 
@@ -174,6 +174,19 @@ def _has_chunk(payload: bytes, wanted: bytes) -> bool:
         size = int.from_bytes(payload[at + 4 : at + 8], "little")
         at += 8 + size + size % 2
     return False
+
+
+def orientation_of(image: Any) -> int:
+    """Return the EXIF orientation of a PIL image, 1 to 8; 1 for numbers that mean nothing."""
+    orientation = image.getexif().get(_ORIENTATION, UPRIGHT)
+    return int(orientation) if orientation in range(1, 9) else UPRIGHT
+
+
+def upright(image: Any) -> Any:
+    """Return a loaded PIL image upright; its metadata no longer says that it is turned."""
+    from PIL import ImageOps
+
+    return ImageOps.exif_transpose(image)
 
 
 def _turned(image: Any, orientation: int) -> Any:

@@ -8,11 +8,11 @@ from typing import Any, NamedTuple
 
 from shardpack.codecs.colour import in_srgb, unpacked
 from shardpack.codecs.field_types import kind_of
-from shardpack.codecs.geometry import Geometry
+from shardpack.codecs.geometry import UPRIGHT, Geometry, turned_size
 from shardpack.codecs.image_codec import ImageCodec
 from shardpack.codecs.jxl import pack_jpeg
 from shardpack.codecs.resize import MAX_SIDE, Resize, Target
-from shardpack.codecs.still_image import StillImage, max_pixels, pil_copy, resized
+from shardpack.codecs.still_image import StillImage, max_pixels, orientation_of, pil_copy, resized, upright
 from shardpack.errors import SourceError
 from shardpack.write.transform import Counts
 
@@ -120,15 +120,19 @@ class ImageConversion:
 
     def _from_pixels(self, name: str, value: Any, codec: ImageCodec | None, counts: Counts) -> Converted:
         image = pil_copy(value)
-        geometry = Geometry(image.height, image.width, self._target(image.height, image.width))
+        height, width, orientation = image.height, image.width, orientation_of(image)
+        target = self._target(*turned_size(height, width, orientation))
+        geometry = Geometry(height, width, target, orientation)
         if codec is not None and codec.name == "jxl":
             raise SourceError("jxl is made of JPEGs, not of pixels; return bytes, or choose another codec")
         counts[ENCODED] += 1
-        if codec is None:  # encoded as other values of its field are
-            return Converted(
-                name, value if geometry.is_unchanged else resized(unpacked(image), geometry.target), geometry
-            )
-        payload = codec.encode(in_srgb(resized(unpacked(image), geometry.target)))
+        if codec is None and geometry.is_unchanged:  # encoded as other values of its field are
+            return Converted(name, value, geometry)
+        if orientation != UPRIGHT:
+            image = upright(image)
+        if codec is None:
+            return Converted(name, resized(unpacked(image), target), geometry)
+        payload = codec.encode(in_srgb(resized(unpacked(image), target)))
         return Converted(_renamed(name, codec.extension), payload, geometry)
 
 

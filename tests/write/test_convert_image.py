@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 
 import numpy as np
@@ -272,3 +273,19 @@ def test_misnamed_images_are_known_by_their_bytes():
     name, made, _, done = convert(encoded(smooth(), "png"), "jpg", name="jpg")
     assert (name, done) == ("jpg", "encoded")
     assert made.startswith(b"\xff\xd8\xff")
+
+
+@pytest.mark.parametrize(
+    ("option", "codec", "size"), [("short=30", "png", (30, 45)), (None, "png", (60, 90)), ("short=30", None, (30, 45))]
+)
+def test_pil_images_of_a_function_are_turned_upright(option, codec, size):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    buffer = io.BytesIO()
+    Image.fromarray(smooth(60, 90)).save(buffer, "PNG", exif=exif)
+    turned = Image.open(buffer).point(lambda value: value)
+    _, value, geometry, _ = convert(turned, codec, option, name="png")
+    image = value if codec is None else decoded(value)
+    assert image.size == size
+    assert 0x112 not in image.getexif()
+    assert (geometry.orientation, geometry.height) == (6, 60)
