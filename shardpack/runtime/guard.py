@@ -138,13 +138,17 @@ class Guard:
             target=_serve, args=(self._child, self._requests, self._answers), name="shardpack-guard", daemon=True
         )
         self._thread.start()
-        self._requests.put((_set_up, (self._work, self._setting, self._prepare, self._path)))
+        self._ask_once(_open_place, self._path)
+        if os.name != "nt":  # both have it open: a killed process leaves nothing behind
+            self._unlink_place()
+        self._ask_once(_set_up, (self._work, self._setting, self._prepare))
+
+    def _ask_once(self, function: Callable[[Any], None], task: object) -> None:
+        self._requests.put((function, task))
         ok, result = self._answers.get()
         if not ok:
             self.close()
             raise result
-        if os.name != "nt":  # both have it open: a killed process leaves nothing behind
-            self._unlink_place()
 
     def _close_place(self) -> None:
         if self._place is not None:
@@ -172,16 +176,20 @@ def _serve(
 class _Worker:
     work: Callable[[Any, Any], Any]
     setting: Any
-    place: mmap.mmap
 
 
+_place: list[mmap.mmap] = []  # one, once the child has opened it
 _worker: list[_Worker] = []  # one, once the child is set up
 
 
-def _set_up(task: tuple[Callable[[Any, Any], Any], Any, Callable[[Any], object] | None, str]) -> None:
-    work, setting, prepare, path = task
+def _open_place(path: str) -> None:
     with open(path, "r+b") as file:
-        _worker[:] = [_Worker(work, setting, mmap.mmap(file.fileno(), _PLACE.size))]
+        _place[:] = [mmap.mmap(file.fileno(), _PLACE.size)]
+
+
+def _set_up(task: tuple[Callable[[Any, Any], Any], Any, Callable[[Any], object] | None]) -> None:
+    work, setting, prepare = task
+    _worker[:] = [_Worker(work, setting)]
     _end_with_parent()
     if prepare is not None:
         prepare(setting)
@@ -197,14 +205,14 @@ def _end_with_parent() -> None:
 
 
 def _run_items(items: Sequence[Any]) -> list[Any]:
-    (worker,) = _worker
+    (worker,), (place,) = _worker, _place
     results = []
     try:
         for number, item in enumerate(items):
-            worker.place[:] = _PLACE.pack(number, time.monotonic())
+            place[:] = _PLACE.pack(number, time.monotonic())
             results.append(worker.work(worker.setting, item))
     except Exception:
-        worker.place[:] = _NOWHERE
+        place[:] = _NOWHERE
         raise
-    worker.place[:] = _NOWHERE
+    place[:] = _NOWHERE
     return results

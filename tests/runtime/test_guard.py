@@ -142,3 +142,15 @@ def test_closing_leaves_nothing_behind(tmp_path, monkeypatch):
     assert threading.active_count() == before
     if Path("/proc").is_dir():
         assert not Path(f"/proc/{pid}").exists()
+
+
+def list_files(folder):
+    Path(folder, "seen").write_text("\n".join(path.name for path in Path(folder).iterdir()))
+
+
+@pytest.mark.skipif(os.name == "nt", reason="open files cannot be deleted there")
+def test_the_place_has_no_file_any_more_while_a_child_prepares(tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with Guard(work, str(tmp_path), prepare=list_files) as guard:
+        assert guard.run([1]) == [(str(tmp_path), 1)]
+    assert (tmp_path / "seen").read_text() in {"", "seen"}
