@@ -39,7 +39,7 @@ def test_metadata_says_what_is_needed(wheel):
         for line in lines
         if "Requires-Dist" in line and ";" not in line
     }
-    assert needed == {"click", "crc32c", "numpy", "pillow", "rich", "xxhash"}
+    assert needed == {"click", "cloudpickle", "crc32c", "numpy", "pillow", "rich", "xxhash"}
     assert "Requires-Python: >=3.10" in lines
     assert {
         "Provides-Extra: cloud",

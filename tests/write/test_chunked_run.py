@@ -237,6 +237,8 @@ def test_a_bucket_gets_the_same_whenever_the_packer_is_killed(tmp_path, every):
             run(store)
         except stores.KilledError:
             heal(store)
+            if store.contents() == file_contents(tmp_path / "whole"):  # killed behind the last change
+                continue
             assert run(store).tally == whole.tally
         else:
             assert step > 15  # the steps were seen
