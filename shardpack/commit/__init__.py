@@ -8,10 +8,10 @@ open_target       a store -> a target                                     (targe
 overwrite         what may be overwritten in a target
 transaction       the order of writes that survives a kill at any moment
 shared_transaction  the same for parts of one plan, made by processes that share nothing but source and target
+  delivering      what both do with the shards that are made for them
   lease           who may write
   journal         which shards are finished
   scratch         the local folder where shards are made
   delivery_queue  finished shards on their way to the target
-  destination     the target as workers on other machines see it, which deliver there what they make
   destination     the target as workers on other machines see it, which deliver there what they make
 """

@@ -1,10 +1,10 @@
 """Reading one load, in the way that suits its store and samples, within a budget of memory.
 
-`Buffered`     one buffer, or a map, out of which samples are cut when they are handed out
-`SamplesInMemory`       samples that were read field by field
-`Lazy`         samples that are each cut or read when they are asked for
-`ReadAlone`    nothing: damaged, or too large; the consumer reads sample by sample
-`DoesNotFit`   nothing yet: the budget is used up; try again when a chunk needs the load
+`Buffered`         one buffer, or a map, out of which samples are cut when they are handed out
+`SamplesInMemory`  samples that were read field by field
+`Lazy`             samples that are each cut or read when they are asked for
+`ReadAlone`        nothing: damaged, or too large; the consumer reads sample by sample
+`DoesNotFit`       nothing yet: the budget is used up; try again when a chunk needs the load
 """
 
 from __future__ import annotations
