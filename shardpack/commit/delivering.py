@@ -81,6 +81,10 @@ class Delivering(ABC):
             StorageError: The target refused.
         """
 
+    @abstractmethod
+    def read_index(self, name: str) -> bytes:
+        """Return the index file of a shard that was delivered."""
+
     def destination(self) -> Destination:
         """Return the target for workers on other machines, which deliver there what they make."""
         assert self._lease is not None

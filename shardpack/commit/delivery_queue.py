@@ -8,8 +8,10 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from typing import Generic, TypeVar
 
+from shardpack.runtime.engine import Results
 from shardpack.runtime.threads import Threads
 
 # Shards being delivered while others are made: in a folder they only wait for their sync, but those on their
@@ -81,6 +83,28 @@ class DeliveryQueue(Generic[Delivered]):
         with self._changed:
             self._free += 1
             self._changed.notify()
+
+    def deliver_all(
+        self,
+        results: Results[Delivered],
+        *,
+        digest_of: Callable[[int], str],
+        delivered: Callable[[Delivered], object],
+    ) -> None:
+        """Deliver the results of tasks as they are made, and leave the queue; on any error, end the tasks first.
+
+        Args:
+            results: Of `Engine.map`.
+            digest_of: Returns the input digest of a task, by its number.
+            delivered: Called with each shard that has arrived, in this thread.
+        """
+        with closing(results), self:
+            for task, made in results:
+                self.submit(made, digest_of(task))
+                for shard in self.poll():
+                    delivered(shard)
+            for shard in self.drain():
+                delivered(shard)
 
     def poll(self) -> list[Delivered]:
         """Return the shards that arrived since the last call; raises the error of a failed delivery."""

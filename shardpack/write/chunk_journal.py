@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from shardpack.commit.shared_transaction import SharedTransaction
-from shardpack.commit.transaction import Transaction
+from shardpack.commit.delivering import Delivering
 from shardpack.format.shard_info import ShardInfo
 from shardpack.write.chunk_plan import ChunkPlan
 from shardpack.write.pack_chunk import MadeChunk, Tally
@@ -16,7 +15,7 @@ def _note_name(chunk: int) -> str:
 
 
 def deliver_chunk(
-    transaction: Transaction | SharedTransaction,
+    transaction: Delivering,
     deliver: Callable[[ShardInfo, str], None],
     made: MadeChunk,
     digest: str,
@@ -28,9 +27,7 @@ def deliver_chunk(
         deliver(info, digest)
 
 
-def finished_chunk(
-    transaction: Transaction | SharedTransaction, plan: ChunkPlan, chunk: int, recipe_digest: str
-) -> MadeChunk | None:
+def finished_chunk(transaction: Delivering, plan: ChunkPlan, chunk: int, recipe_digest: str) -> MadeChunk | None:
     """Return a chunk if its note is of the same input, and all its shards are there."""
     note = transaction.note(_note_name(chunk))
     if note is None:

@@ -121,6 +121,11 @@ class ChunkPlan:
         """Return the samples of a chunk, copied out of the listing."""
         return self.listing.slice(int(self.cuts[chunk]), int(self.cuts[chunk + 1]))
 
+    def source_bytes(self, chunk: int) -> int:
+        """Return the payload bytes of a chunk's samples, before they change."""
+        start = self.listing.start
+        return int(self.listing.size[start[self.cuts[chunk]] : start[self.cuts[chunk + 1]]].sum())
+
     def digest(self, chunk: int, recipe_digest: str) -> str:
         """Return a digest of all that determines the shards of a chunk."""
         return input_digest(f"{chunk}\0{recipe_digest}", self.part(chunk), anywhere=self.anywhere)

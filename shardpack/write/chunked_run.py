@@ -21,6 +21,7 @@ import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.codecs.encode import versions_for
+from shardpack.commit.delivering import Delivering
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.shared_transaction import SharedTransaction
 from shardpack.commit.target import Target
@@ -36,6 +37,7 @@ from shardpack.runtime.engine import Engine, as_remote
 from shardpack.runtime.threads import ordered_map
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
+from shardpack.write.byte_progress import ByteProgress
 from shardpack.write.chunk_journal import deliver_chunk, finished_chunk
 from shardpack.write.chunk_plan import (
     ChunkPlan,
@@ -177,12 +179,11 @@ class ChunkedRun:
     ) -> None:
         """Prepare a run; `obey` or plan next. `anywhere`: see `ChunkPlan`."""
         self._listing, self._recipe, self._recorded, self._rejected = listing, recipe, recorded, rejected
-        self._progress, self._anywhere = request.progress, anywhere
+        self._anywhere = anywhere
         self._recipe_digest, self._listing_digest = recipe.digest(), listing_digest(listing, anywhere=anywhere)
         self._plan: ChunkPlan | None = None
         self._chunks: dict[int, MadeChunk] = {}
-        self._bytes_begun: dict[int, int] = {}  # chunk that is not finished -> bytes of the source that are done
-        self._bytes_done, self._total_bytes = 0, int(listing.size.sum())
+        self._counted = ByteProgress(request.progress, int(listing.size.sum()))
 
     def digest(self) -> str:
         """Return a digest of all that determines the dataset."""
@@ -237,16 +238,17 @@ class ChunkedRun:
         """Return the chunks that were not added."""
         return [chunk for chunk in range(self.num_units) if chunk not in self._chunks]
 
-    def find(self, transaction: Transaction | SharedTransaction, unit: int) -> bool:
+    def find(self, transaction: Delivering, unit: int) -> bool:
         """Add a chunk that an earlier run or another part has finished; return whether one has."""
         made = finished_chunk(transaction, self.plan, unit, self._recipe_digest)
         if made is not None:
             self._count_chunk(made)
         return made is not None
 
-    def make(self, transaction: Transaction | SharedTransaction, units: Sequence[int], engine: Engine) -> None:
+    def make(self, transaction: Delivering, units: Sequence[int], engine: Engine) -> None:
         """Make these chunks and deliver their shards."""
         plan, remote = self.plan, as_remote(engine)
+        self._counted.expect(sum(map(plan.source_bytes, units)))
         with storage_errors(f"write to {transaction.location!r}"):
             if remote is not None:
                 probe_target(remote, transaction)
@@ -257,15 +259,13 @@ class ChunkedRun:
             pack_chunk if remote is None else MakeThere(pack_chunk, transaction.destination()),
             (ChunkTask(scratch, chunk, plan.part(chunk), plan.recipe) for chunk in units),
             backpressure=deliveries if remote is None else None,
-            advance=lambda task, num_bytes: self._count_part(units[task], num_bytes),
+            advance=lambda task, num_bytes: self._counted.advance(units[task], num_bytes),
         )
-        with closing(results), deliveries:  # on any error: end the tasks and the deliveries
-            for task, made in results:
-                deliveries.submit(made, plan.digest(units[task], self._recipe_digest))
-                for delivered in deliveries.poll():
-                    self._count_chunk(delivered)
-            for delivered in deliveries.drain():
-                self._count_chunk(delivered)
+        deliveries.deliver_all(
+            results,
+            digest_of=lambda task: plan.digest(units[task], self._recipe_digest),
+            delivered=self._count_chunk,
+        )
 
     def _shards(self) -> list[ShardInfo]:
         return [info for chunk in sorted(self._chunks) for info in self._chunks[chunk].shards]
@@ -278,7 +278,7 @@ class ChunkedRun:
         """Return what this run has added."""
         return PackedChunks(self._shards(), resumed_shards, self.tally(), len(self.missing()))
 
-    def files(self, transaction: Transaction | SharedTransaction) -> list[tuple[str, Any]]:
+    def files(self, transaction: Delivering) -> list[tuple[str, Any]]:
         """Return all files but tars and shard indexes, in the order in which to publish them.
 
         Raises:
@@ -326,20 +326,12 @@ class ChunkedRun:
             return False
         return holds_drawn_samples(self.plan, ShardTable.whole(manifest, read), read)
 
-    def _count_part(self, chunk: int, num_bytes: int) -> None:
-        self._bytes_begun[chunk] = self._bytes_begun.get(chunk, 0) + num_bytes
-        self._count(num_bytes)
-
     def _count_chunk(self, made: MadeChunk) -> None:
         self._chunks[made.chunk] = made
-        self._count(made.tally.source_bytes - self._bytes_begun.pop(made.chunk, 0))
-
-    def _count(self, num_bytes: int) -> None:
-        self._bytes_done += num_bytes
-        self._progress("pack", self._bytes_done, self._total_bytes)
+        self._counted.finish(made.chunk, made.tally.source_bytes)
 
 
-def _key_hashes(transaction: Transaction | SharedTransaction, shards: Iterable[ShardInfo]) -> npt.NDArray[np.uint64]:
+def _key_hashes(transaction: Delivering, shards: Iterable[ShardInfo]) -> npt.NDArray[np.uint64]:
     """Return the hashes of all keys, from the indexes of the shards.
 
     Raises:

@@ -10,17 +10,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import starmap
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
+from shardpack.commit.delivering import Delivering
 from shardpack.commit.delivery_queue import DeliveryQueue
-from shardpack.commit.destination import Destination
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.shared_transaction import SharedTransaction
@@ -36,6 +35,7 @@ from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.engine import IN_PROCESS, Engine, RemoteEngine, Results, as_remote
 from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
+from shardpack.write.byte_progress import ByteProgress
 from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_target
 from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
 from shardpack.write.part_plan import PartPlan
@@ -163,24 +163,6 @@ def _packed(infos: Iterable[ShardInfo], resumed_shards: int, missing_shards: int
     return Packed(resumed_shards, sum(lengths), max(lengths, default=0), missing_shards)
 
 
-class PackTransaction(Protocol):
-    """What makes shards part of a dataset: a `Transaction`, or a `SharedTransaction`."""
-
-    @property
-    def location(self) -> str: ...
-
-    @property
-    def scratch(self) -> ScratchDir: ...
-
-    def delivery_queue(self, jobs: int) -> DeliveryQueue[ShardInfo]: ...
-
-    def destination(self) -> Destination: ...
-
-    def has_mark(self, name: str) -> bool: ...
-
-    def record_queue(self) -> DeliveryQueue[ShardInfo]: ...
-
-
 class PackRun:
     """One run: makes the shards that are missing, counts bytes, and describes the dataset."""
 
@@ -192,12 +174,10 @@ class PackRun:
         rejected: Sequence[tuple[str, str]],
     ) -> None:
         self.plan, self.recorded, self._rejected = plan, recorded, rejected
-        self._progress = request.progress
         self._names = [plan.name(shard) for shard in range(plan.num_shards)]
         self._planned_bytes = dict(zip(self._names, plan.shard_bytes.tolist(), strict=True))
         self._infos: dict[str, ShardInfo] = {}  # of the finished shards
-        self._bytes_begun: dict[str, int] = {}  # shard that is not finished -> bytes written so far
-        self._total_bytes, self._bytes_done = int(plan.shard_bytes.sum()), 0
+        self._counted = ByteProgress(request.progress, int(plan.shard_bytes.sum()))
 
     def digest(self) -> str:
         """Return a digest of all that determines the dataset."""
@@ -206,7 +186,22 @@ class PackRun:
         values = [digests, dict(self.recorded), classes and list(classes), list(self._rejected)]
         return xxh3_128_hexdigest(json.dumps(values).encode())
 
-    def make(self, transaction: PackTransaction, shards: Sequence[int], engine: Engine) -> None:
+    def keep_finished(self, transaction: Transaction) -> set[int]:
+        """Add the shards that an earlier run finished from the same input, and delete its other shards."""
+        finished: set[int] = set()
+        with storage_errors(f"write to {transaction.location!r}"):
+            found = transaction.keep_only(self._names)
+            for shard, name in enumerate(self._names):
+                if name in found:
+                    entry = transaction.finished(name, self.plan.input_digest(shard))
+                    if entry is None:
+                        transaction.drop(name)
+                    else:
+                        finished.add(shard)
+                        self.add(entry.info)
+        return finished
+
+    def make(self, transaction: Delivering, shards: Sequence[int], engine: Engine) -> None:
         """Make these shards and deliver them."""
         if (remote := as_remote(engine)) is not None:
             self._make_there(transaction, shards, remote)
@@ -214,38 +209,31 @@ class PackRun:
         plan = self.plan
         with storage_errors(f"write to {transaction.location!r}"):
             scratch, deliveries = transaction.scratch, transaction.delivery_queue(engine.jobs)
-        self._total_bytes = self._bytes_done + int(plan.shard_bytes[list(shards)].sum())
+        self._counted.expect(int(plan.shard_bytes[list(shards)].sum()))
         results = engine.map(
             pack_shard,
             (plan.task(shard, scratch) for shard in shards),
             backpressure=deliveries,
-            advance=lambda task, num_bytes: self._count_part(self._names[shards[task]], num_bytes),
+            advance=lambda task, num_bytes: self._counted.advance(self._names[shards[task]], num_bytes),
         )
-        self._drain(results, shards, deliveries)
+        self._deliver(results, shards, deliveries)
 
-    def _make_there(self, transaction: PackTransaction, shards: Sequence[int], engine: RemoteEngine) -> None:
+    def _make_there(self, transaction: Delivering, shards: Sequence[int], engine: RemoteEngine) -> None:
         """Have shards made and delivered by workers on other machines; only their journal is kept here."""
         destination = transaction.destination()
         with storage_errors(f"write to {transaction.location!r}"):
             probe_target(engine, transaction)
         tasks = (self.plan.task(shard, NO_SCRATCH) for shard in shards)
         results = engine.map(MakeThere(pack_shard, destination), tasks, advance=lambda _task, _num_bytes: None)
-        self._drain(results, shards, transaction.record_queue())
+        self._deliver(results, shards, transaction.record_queue())
 
-    def _drain(self, results: Results[ShardInfo], shards: Sequence[int], deliveries: DeliveryQueue[ShardInfo]) -> None:
-        """Add the shards as they are delivered."""
-        with closing(results), deliveries:  # on any error: end the tasks and the deliveries
-            for task, made in results:
-                deliveries.submit(made, self.plan.input_digest(shards[task]))
-                for info in deliveries.poll():
-                    self.add(info)
-            for info in deliveries.drain():
-                self.add(info)
+    def _deliver(self, results: Results[ShardInfo], shards: Sequence[int], queue: DeliveryQueue[ShardInfo]) -> None:
+        queue.deliver_all(results, digest_of=lambda task: self.plan.input_digest(shards[task]), delivered=self.add)
 
     def add(self, info: ShardInfo) -> None:
         """Add a finished shard."""
         self._infos[info.name] = info
-        self._count(self._planned_bytes[info.name] - self._bytes_begun.pop(info.name, 0))
+        self._counted.finish(info.name, self._planned_bytes[info.name])
 
     def files(self, infos: Sequence[ShardInfo] | None = None) -> list[tuple[str, Any]]:
         """Return all files but tars and shard indexes, in the order in which to publish them.
@@ -311,27 +299,3 @@ class PackRun:
             and (plan.compression is not None or info.num_bytes == int(plan.shard_bytes[shard]))
             and dict(info.samples_per_field) == plan.part(shard).samples_per_field()
         )
-
-    def keep_finished(self, transaction: Transaction) -> set[int]:
-        """Add the shards that an earlier run finished from the same input, and delete its other shards."""
-        finished: set[int] = set()
-        with storage_errors(f"write to {transaction.location!r}"):
-            found = transaction.keep_only(self._names)
-            for shard, name in enumerate(self._names):
-                if name in found:
-                    entry = transaction.finished(name, self.plan.input_digest(shard))
-                    if entry is None:
-                        transaction.drop(name)
-                    else:
-                        finished.add(shard)
-                        self.add(entry.info)
-        return finished
-
-    def _count_part(self, name: str, num_bytes: int) -> None:
-        self._bytes_begun[name] = self._bytes_begun.get(name, 0) + num_bytes
-        self._count(num_bytes)
-
-    def _count(self, num_bytes: int) -> None:
-        self._bytes_done += num_bytes
-        self._total_bytes = max(self._total_bytes, self._bytes_done)  # shards of other parts are beyond it
-        self._progress("pack", self._bytes_done, self._total_bytes)
