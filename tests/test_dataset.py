@@ -73,7 +73,8 @@ def test_a_hot_shard_gives_the_same_bytes(samples, per_shard):
     for _ in range(3):
         assert as_dicts([ds[i] for i in range(len(ds))]) == expected(samples)
         assert as_dicts(ds.get_many(range(len(ds)))) == expected(samples)
-    assert all(shard.mapped is not None for shard in ds.stream_input().cache.open_shards)
+    cache = ds.stream_input().cache
+    assert all(cache.get(number).mapped is not None for number in range(len(cache)))
     store.taken()
     assert as_dicts(ds.get_many(list(samples)[::-1], fields=["bin"] if "bin" in ds.fields else [])) == [
         (key, position, {"bin": fields["bin"]} if "bin" in fields else {})

@@ -104,11 +104,6 @@ class ShardCache:
     def __len__(self) -> int:
         return len(self.shard_list)
 
-    @property
-    def open_shards(self) -> list[ShardReader]:
-        """The shards that are open now."""
-        return list(self._shards.values())
-
     def close(self) -> None:
         """Release all indexes and maps; a later read opens again what it needs."""
         with self._lock:
