@@ -51,6 +51,13 @@ PAGE_COLUMNS = {
 }
 _PAGE_DTYPES = {name: np.dtype(code) for name, code in PAGE_COLUMNS.items()}
 _OF_FIELDS = ("field_samples", "field")  # one row per (shard, field) pair; the others have one per shard
+_NUMBERS = ("num_samples", "num_bytes", "index_bytes", "crc32c", "index_crc32c", "has_crc32c")  # of `ShardColumns`
+
+
+def _page_offsets(rows: int, num_fields: int) -> dict[str, int]:
+    """Return where each column of a page begins, and where the names do."""
+    lengths = ((num_fields if name in _OF_FIELDS else rows) * dtype.itemsize for name, dtype in _PAGE_DTYPES.items())
+    return dict(zip((*_PAGE_DTYPES, "names"), accumulate(lengths, initial=16), strict=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -263,16 +270,13 @@ class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
         parts: list[tuple[Integers, ...]] = []
         for number, data in self._all_pages():
             rows = self._rows_of(number)
-            numbers = np.frombuffer(data, "<i8", 3 * rows, 16).reshape(3, rows)
-            num_fields = int.from_bytes(data[8:16], "little")
-            at = 16 + 24 * rows + 8 * num_fields
-            checksum, index_checksum = np.frombuffer(data, "<u4", 2 * rows, at).reshape(2, rows).astype(np.int64)
-            without = np.frombuffer(data, np.uint8, rows, at + 20 * rows + 2 * num_fields) == 0
-            parts.append((*numbers, np.where(without, index_checksum, checksum), without))
-        columns = [np.concatenate(column) for column in zip(*parts, strict=True)]
-        starts = np.zeros(len(columns[0]) + 1, np.int64)
-        np.cumsum(columns[0], out=starts[1:])
-        _, num_bytes, index_bytes, checksum, of_index = columns
+            at = _page_offsets(rows, int.from_bytes(data[8:16], "little"))
+            *numbers, checksum, of_index, has_crc32c = (
+                np.frombuffer(data, _PAGE_DTYPES[name], rows, at[name]).astype(np.int64) for name in _NUMBERS
+            )
+            parts.append((*numbers, np.where(has_crc32c, checksum, of_index), has_crc32c == 0))
+        num_samples, num_bytes, index_bytes, checksum, of_index = map(np.concatenate, zip(*parts, strict=True))
+        starts = np.concatenate(([0], np.cumsum(num_samples)))
         return ShardColumns(starts, num_bytes, index_bytes, checksum, of_index.astype(np.int64))
 
     def needed(self, values: npt.NDArray[Any]) -> list[Range]:
@@ -330,19 +334,16 @@ class TableSegmentReader(PagedFile[TableSegment, ShardPage]):
         if len(data) < 16 or int.from_bytes(data[:8], "little") != rows:
             raise self._broken(f"has a page {number} of another number of rows than {rows}")
         num_fields = int.from_bytes(data[8:16], "little")
-        at = 16
+        at = _page_offsets(rows, num_fields)
+        if at["names"] > len(data):
+            raise self._broken(f"has a page {number} that is cut short")
         columns: dict[str, Any] = {}
         for name, dtype in _PAGE_DTYPES.items():
-            count = num_fields if name in _OF_FIELDS else rows
-            length = count * dtype.itemsize
-            if at + length > len(data):
-                raise self._broken(f"has a page {number} that is cut short")
-            columns[name] = np.frombuffer(data, dtype, count, at)
-            at += length
+            columns[name] = np.frombuffer(data, dtype, num_fields if name in _OF_FIELDS else rows, at[name])
         first = self.directory_row(number)[0]
         num_samples = columns.pop("num_samples")
         starts = list(accumulate(num_samples.tolist(), initial=first))
-        page = ShardPage(starts=starts, **columns, names=data[at:])
+        page = ShardPage(starts=starts, **columns, names=data[at["names"] :])
         self._check_page(number, page, num_samples)
         return page
 

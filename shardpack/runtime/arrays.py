@@ -1,4 +1,4 @@
-"""Names for the array types that signatures of many rooms use."""
+"""Names for the array types that signatures of many packages use."""
 
 from __future__ import annotations
 
