@@ -223,26 +223,22 @@ def _epoch(epoch: Epoch) -> str:
 
 
 def _conclusion(advice: Advice, typed: str) -> list[str]:
-    kept = (
-        ""
-        if not advice.recommended.kept
-        else (f" ({advice.recommended.kept} of {advice.num_tried} images stay as they are: they would grow)")
-    )
-    lines = [
-        f"recommended: {advice.recommended.name}{kept}: {advice.reason}",
-        f"    {typed}",
-    ]
+    best, kept = advice.recommended, ""
+    if best.kept:
+        kept = f" ({best.kept} of {advice.num_tried} images stay as they are)"
     packing, uploading = format_seconds(advice.pack_seconds), format_seconds(advice.upload_seconds)
-    lines.append(
-        f"packing takes {packing} ({advice.jobs} at work), uploading {uploading}; "
-        f"shards of {format_bytes(advice.max_shard_bytes)}"
-    )
+    shards = format_bytes(advice.max_shard_bytes)
     overhead = f"headers and padding are {advice.overhead:.1%} of plain tars"
     if advice.compressed:
         small, large = (f"{ratio:.1%} with frames of {size >> 10} KiB" for size, ratio in advice.compressed.items())
         verdict = "does not pay" if advice.frame_bytes is None else "pays"
         overhead += f"; compressing shards as they are leaves {small}, {large}: it {verdict}"
-    return [*lines, overhead]
+    return [
+        f"recommended: {best.name}{kept}: {advice.reason}",
+        f"    {typed}",
+        f"packing takes {packing} ({advice.jobs} at work), uploading {uploading}; shards of {shards}",
+        overhead,
+    ]
 
 
 def _as_json(source: str, advice: Advice, origins: dict[str, str], typed: str) -> dict[str, Any]:

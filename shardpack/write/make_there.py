@@ -8,6 +8,7 @@ from secrets import token_hex
 from typing import Any, Protocol
 
 from shardpack._version import __version__
+from shardpack.commit.delivering import Delivering
 from shardpack.commit.destination import Destination
 from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import OptionError, ShardpackError, SourceError
@@ -91,15 +92,7 @@ def _digest_of(recipe: ChunkRecipe) -> str:
     return replace(recipe, versions=encoder_versions() if recipe.versions else recipe.versions).digest()
 
 
-class MarkedTransaction(Protocol):
-    """A transaction to whose target workers deliver."""
-
-    def destination(self) -> Destination: ...
-
-    def has_mark(self, name: str) -> bool: ...
-
-
-def probe_target(engine: RemoteEngine, transaction: MarkedTransaction) -> None:
+def probe_target(engine: RemoteEngine, transaction: Delivering) -> None:
     """Raise unless what every node writes to the target of a transaction arrives there.
 
     Raises:
