@@ -17,6 +17,8 @@ import numpy.typing as npt
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.storage.protocols import Store
 
+NO_SPLIT = 0xFFFF  # in `Listing.split`: the sample is in none
+
 
 class Reference(NamedTuple):
     """A range of an object that is a payload; its length is the listing's `size`."""
@@ -47,6 +49,8 @@ class Listing:
         crc32c: (m) checksums that the payloads must have, -1 where unknown; None if all are unknown.
         classes: Class names in label order, or None.
         by_class: Whether neighbouring samples mostly share a class, so that the samples should be shuffled.
+        split_names: Names of the splits, in their order; () if the source has none.
+        split: (n) number of each sample's split in `split_names`, or `NO_SPLIT`; None if there are no splits.
     """
 
     root: str
@@ -62,6 +66,8 @@ class Listing:
     crc32c: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] | None = None
     by_class: bool = False
+    split_names: tuple[str, ...] = ()
+    split: npt.NDArray[np.uint16] | None = None
 
     @property
     def num_samples(self) -> int:
@@ -93,6 +99,7 @@ class Listing:
             mtime_ns=self.mtime_ns[members],
             payload=[payload[member] for member in members.tolist()],
             crc32c=None if self.crc32c is None else self.crc32c[members],
+            split=None if self.split is None else self.split[order],
         )
 
     def slice(self, first: int, stop: int) -> Listing:
@@ -107,6 +114,7 @@ class Listing:
             mtime_ns=self.mtime_ns[a:b],
             payload=self.payload[a:b],
             crc32c=None if self.crc32c is None else self.crc32c[a:b],
+            split=None if self.split is None else self.split[first:stop],
         )
 
 

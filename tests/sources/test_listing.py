@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -98,6 +99,18 @@ def test_codes_are_small_numbers():
     assert (listing.field_code.dtype, listing.size.dtype) == (np.uint16, np.int64)
     with pytest.raises(AttributeError):
         listing.root = "/elsewhere"
+
+
+@given(datasets, st.data())
+def test_the_split_goes_with_its_sample(dataset, data):
+    numbers = np.array(data.draw(st.lists(st.integers(0, 2), min_size=len(dataset), max_size=len(dataset))), np.uint16)
+    listing = replace(build(dataset), split_names=("train", "val", "x"), split=numbers)
+    split_of_key = dict(zip(listing.keys, numbers.tolist(), strict=True))
+    order = data.draw(st.permutations(range(listing.num_samples)))
+    first, stop = sorted(data.draw(st.tuples(*[st.integers(0, listing.num_samples)] * 2)))
+    for part in (listing.take(np.array(order, np.int64)), listing.slice(first, stop), without(listing, set(order[:1]))):
+        assert part.split_names == ("train", "val", "x")
+        assert part.split.tolist() == [split_of_key[key] for key in part.keys]
 
 
 def test_owners_of_members():
