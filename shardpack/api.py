@@ -14,7 +14,6 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 if TYPE_CHECKING:
     from shardpack.dataset import Dataset
     from shardpack.runtime.start_engine import EngineOption
-    from shardpack.sources.folder import Layout
     from shardpack.sources.image_check import ImageCheck
     from shardpack.storage.open import Writable
     from shardpack.storage.protocols import RangeReader
@@ -96,7 +95,7 @@ def pack(
     shuffle_seed: int | None = None,
     check_images: ImageCheck | None = None,
     on_error: OnError = "raise",
-    layout: Layout = "auto",
+    layout: str = "auto",
     annotations: str | os.PathLike[str] | None = None,
     classes: Sequence[str] | None = None,
     rename_keys: bool = False,
@@ -272,7 +271,7 @@ def dataset_to_pack(
     source: Packable,
     out: Writable,
     *,
-    layout: Layout,
+    layout: str,
     annotations: str | os.PathLike[str] | None,
     storage_options: Mapping[str, Any] | None,
     allow_locations: bool | Sequence[str],

@@ -24,6 +24,7 @@ from shardpack.cli.ui import (
     work_dir_option,
 )
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
+from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
 
 HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
 CHECKS = ("signature", "decode")
@@ -96,8 +97,8 @@ class _Pack(click.Command):
 )
 @click.option(
     "--layout",
-    type=click.Choice(["auto", "classes", "files", "table", "coco"]),
-    default="auto",
+    type=click.Choice(LAYOUT_CHOICES),
+    default=AUTO,
     show_default=True,
     help="How to read SRC.",
 )

@@ -1,38 +1,26 @@
-"""A folder of images as a source: which layout it has, and the samples of each layout.
-
-Layouts: class folders (`json_labels.py` makes their labels), files that share a stem (`image_files.py`), tables
-(`table.py`), and COCO annotations (`coco.py`).
-"""
+"""A folder of images as a source: scanned, its layout found, its samples listed."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Literal
 
-from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import OptionError, SourceError
-from shardpack.sources.coco import COCO_NAMES, Annotations, list_coco, read_annotations
-from shardpack.sources.image_files import ScannedFolder
-from shardpack.sources.json_labels import add_class_labels
 from shardpack.sources.keys import check_names
-from shardpack.sources.listing import Listing
+from shardpack.sources.layouts.detect import AUTO, find_layout, list_tree
+from shardpack.sources.layouts.layout import LayoutOptions
 from shardpack.sources.scan import Files, scan
 from shardpack.sources.source import Listed, ListOptions, Problems
-from shardpack.sources.table import find_tables, list_table
-
-Layout = Literal["auto", "classes", "files", "table", "coco"]
+from shardpack.sources.tree import Tree
 
 
 @dataclass(frozen=True, slots=True)
 class FolderSource:
     """A folder to pack.
 
-    The layout "auto" is "coco" if `annotations` is given; "table" if any folder has a metadata.csv, .jsonl or
-    .parquet; "coco" if the root has COCO annotations; "classes" if every image is in a folder and no image has a
-    label (json, txt or cls) of its own; otherwise "files".
+    The layout "auto" is "coco" if `annotations` is given, and otherwise the most specific one that fits; see
+    `layouts.detect`.
 
     Attributes:
         path: The folder.
@@ -44,11 +32,11 @@ class FolderSource:
     """
 
     path: str | os.PathLike[str]
-    layout: Layout = "auto"
+    layout: str = AUTO
     annotations: str | os.PathLike[str] | None = None
 
     def __post_init__(self) -> None:
-        if self.annotations is not None and self.layout not in ("auto", "coco"):
+        if self.annotations is not None and self.layout not in (AUTO, "coco"):
             raise OptionError(
                 f"annotations are for the layout 'coco', got layout {self.layout!r}; leave one of them out"
             )
@@ -66,74 +54,18 @@ class FolderSource:
         """
         problems = Problems()
         files = scan(self.path, problems, progress=options.progress, engine=options.engine)
-        folder = _Folder(files, self.annotations, problems, rename_keys=options.rename_keys)
-        layout = _detect(folder) if self.layout == "auto" else self.layout
-        listing = check_names(LAYOUTS[layout](folder), problems, rename_keys=options.rename_keys)
+        tree, layout = Tree(files), "coco" if self.annotations is not None else self.layout
+        layout_options = LayoutOptions(
+            asked=layout != AUTO, rename_keys=options.rename_keys, annotations=self.annotations
+        )
+        found = find_layout(tree, layout, layout_options)
+        listing = list_tree(tree, found, problems, layout_options)
+        listing = check_names(listing, problems, rename_keys=options.rename_keys)
         if options.on_error == "raise":
             problems.raise_if_any()
         if not listing.num_samples:
             raise SourceError(_nothing_to_pack(files, problems))
-        return Listed(listing, layout, problems)
-
-
-class _Folder(ScannedFolder):
-    """A scanned folder, and what is derived from it, computed once."""
-
-    def __init__(
-        self, files: Files, annotations: str | os.PathLike[str] | None, problems: Problems, *, rename_keys: bool
-    ) -> None:
-        super().__init__(files, problems, rename_keys=rename_keys)
-        self.given = annotations
-
-    @cached_property
-    def grouped(self) -> Listing:
-        """The images, each with the other files of its stem."""
-        return self.group()
-
-    @cached_property
-    def coco(self) -> Annotations | None:
-        """The COCO annotations in the root that have a usual name."""
-        named = (read_annotations(path) for path in self._usual_paths())
-        return next((annotations for annotations in named if annotations.is_coco()), None)
-
-    @property
-    def annotations(self) -> Annotations:
-        """The annotation file that was given, or that has a usual name."""
-        if self.given is not None:
-            given = os.fspath(self.given)
-            within = os.path.join(self.files.root, given)
-            return read_annotations(given if os.path.exists(given) or not os.path.exists(within) else within)
-        if not (usual := self._usual_paths()):
-            raise SourceError(
-                f"no annotations in {self.files.root!r}: expected {' or '.join(COCO_NAMES)}; "
-                "name the file with annotations (--annotations)"
-            )
-        return self.coco or read_annotations(usual[0])
-
-    def _usual_paths(self) -> list[str]:
-        return [os.path.join(self.files.root, name) for name in COCO_NAMES if name in self.files.names]
-
-
-# Name of a layout -> the function that lists a folder of that layout.
-LAYOUTS: dict[str, Callable[[_Folder], Listing]] = {
-    "classes": lambda folder: add_class_labels(folder.grouped, folder.problems),
-    "files": lambda folder: folder.grouped,
-    "table": list_table,
-    "coco": lambda folder: list_coco(folder, folder.annotations),
-}
-
-
-def _detect(folder: _Folder) -> str:
-    """Return the layout that "auto" stands for; see `FolderSource`."""
-    if folder.given is not None:
-        return "coco"
-    if find_tables(folder.files):
-        return "table"
-    if folder.coco is not None:
-        return "coco"
-    in_folders = all("/" in key for key in folder.grouped.keys)
-    in_classes = in_folders and LABEL_FIELDS.isdisjoint(folder.grouped.fields)
-    return "classes" if in_classes else "files"
+        return Listed(listing, found.layout, problems)
 
 
 def _nothing_to_pack(files: Files, problems: Problems) -> str:

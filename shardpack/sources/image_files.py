@@ -9,7 +9,7 @@ key and field.
 from __future__ import annotations
 
 from array import array
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -22,24 +22,6 @@ from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
 
 NO_IMAGE = "no image with this name"
-
-
-class ScannedFolder:
-    """The files of a folder that is being listed, and what becomes of those that cannot be packed.
-
-    Attributes:
-        files: The files, as returned by `scan`.
-        problems: Receives what is rejected or left out.
-        rename_keys: Whether a key may contain dots, because it will be escaped; see `group_files`.
-    """
-
-    def __init__(self, files: Files, problems: Problems, *, rename_keys: bool = False) -> None:
-        self.files, self.problems, self.rename_keys = files, problems, rename_keys
-
-    def group(self, *, but: Collection[str] = ()) -> Listing:
-        """Return the images, each with the other files of its stem; files named in `but` belong to none."""
-        files = self.files.without(set(but)) if but else self.files
-        return group_files(files, self.problems, rename_keys=self.rename_keys)
 
 
 def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:

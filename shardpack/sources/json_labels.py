@@ -1,9 +1,7 @@
-"""JSON labels that shardpack makes: from class folders here, from tables and COCO annotations in their modules.
+"""JSON labels that shardpack makes, from class folders, tables and annotations.
 
 Decides how a label is written, and what happens to images that have no label, or two. Labels are compact
-UTF-8 JSON (RFC 8259), without NaN and Infinity. The class of an image is the first folder of its path:
-
-    cat/0001.jpg, dog/deep/0002.jpg    labels {"label":0,"class":"cat"} and {"label":1,"class":"dog"}
+UTF-8 JSON (RFC 8259), without NaN and Infinity.
 """
 
 from __future__ import annotations
@@ -11,13 +9,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from types import MappingProxyType
 
 import numpy as np
 
 from shardpack.errors import SourceError
-from shardpack.format.naming import escape_key
 from shardpack.sources.listing import Listing, Payload, name_of, without
 from shardpack.sources.source import Problems
 
@@ -108,43 +104,3 @@ def _insert_field(listing: Listing, field: str, payloads: Sequence[bytes]) -> Li
         mtime_ns=np.insert(listing.mtime_ns, at, 0),
         payload=member_payloads,
     )
-
-
-def add_class_labels(listing: Listing, problems: Problems) -> Listing:
-    """Return the samples with a JSON field {"label": number, "class": name} made from the first folder of each key.
-
-    Classes are numbered in ascending order of their names. Images outside any folder, and images
-    with a .json file of their own, are rejected. If the name of a folder is not UTF-8, the class
-    name is escaped by `escape_key`, so that the label is valid JSON.
-
-    Args:
-        listing: Samples whose keys are not escaped.
-        problems: Receives the rejected samples.
-
-    Raises:
-        SourceError: Two classes would have the same name.
-    """
-    outside = {
-        sample: "is not in a class folder; move it into one, or choose the layout 'files' (--layout files)"
-        for sample, key in enumerate(listing.keys)
-        if "/" not in key
-    }
-    listing = problems.reject_samples(listing, outside)
-    folders = [key.partition("/")[0] for key in listing.keys]
-    name_of_folder = {folder: _class_name(folder) for folder in set(folders)}
-    classes = tuple(sorted(name_of_folder.values()))
-    twice = [name for name, other in pairwise(classes) if name == other]
-    if twice:
-        raise SourceError(f"two class folders would both be called {twice[0]!r}; rename one")
-    label_of = {name: compact_json({"label": number, "class": name}) for number, name in enumerate(classes)}
-    labels = [label_of[name_of_folder[folder]] for folder in folders]
-    listing = attach_labels(listing, labels, problems)
-    return replace(listing, classes=classes, by_class=len(classes) > 1)
-
-
-def _class_name(folder: str) -> str:
-    try:
-        folder.encode()
-    except UnicodeEncodeError:
-        return escape_key(folder)
-    return folder

@@ -9,7 +9,6 @@ from __future__ import annotations
 import csv
 import io
 import math
-import os
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, MissingDependencyError, SourceError
 from shardpack.sources.source import Problems
+from shardpack.sources.tree import Tree
 
 FILE_NAME = "file_name"
 Record = tuple[str, int, dict[str, Any]]  # (table, line or row number, values by column)
@@ -41,14 +41,6 @@ def _check_columns(table: str, columns: Sequence[str]) -> None:
         raise SourceError(f"{table} has two columns {twice[0]!r}; rename one")
 
 
-def _read_bytes(root: str, table: str) -> bytes:
-    try:
-        with open(os.path.join(root, table), "rb") as file:
-            return file.read()
-    except OSError as error:
-        raise SourceError(f"cannot read {table}: {error.strerror}; make it readable, or remove it") from error
-
-
 # -- CSV ------------------------------------------------------------------------------------------
 
 
@@ -59,7 +51,7 @@ class _CsvTable:
     rows: list[tuple[int, list[str]]]  # line number, cells
 
 
-def csv_records(root: str, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
+def csv_records(tree: Tree, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
     """Yield the records of CSV tables: UTF-8, commas, a header line, quotes as in RFC 4180.
 
     An empty cell becomes null. The other cells of a column, in all tables together, become ints if all of
@@ -69,7 +61,7 @@ def csv_records(root: str, tables: Sequence[str], problems: Problems) -> Iterato
     Raises:
         SourceError: A table is unreadable, not UTF-8, lacks `file_name`, or has an unclosed quote.
     """
-    parsed = [_parse_csv(root, table, problems) for table in tables]
+    parsed = [_parse_csv(tree, table, problems) for table in tables]
     cells: dict[str, list[list[str]]] = {}
     for table in parsed:
         for column, name in enumerate(table.columns):
@@ -92,8 +84,8 @@ def _converter(cells: Sequence[str]) -> Callable[[str], Any]:
     return str
 
 
-def _parse_csv(root: str, table: str, problems: Problems) -> _CsvTable:
-    data = _read_bytes(root, table)
+def _parse_csv(tree: Tree, table: str, problems: Problems) -> _CsvTable:
+    data = tree.read(table)
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
@@ -127,13 +119,13 @@ def _parse_csv(root: str, table: str, problems: Problems) -> _CsvTable:
 # -- JSON Lines -----------------------------------------------------------------------------------
 
 
-def jsonl_records(root: str, table: str, problems: Problems) -> Iterator[Record]:
+def jsonl_records(tree: Tree, table: str, problems: Problems) -> Iterator[Record]:
     """Yield the object of each line; blank lines are skipped.
 
     Raises:
         SourceError: The table is unreadable or empty, or its first object lacks `file_name`.
     """
-    data = _read_bytes(root, table).removeprefix(b"\xef\xbb\xbf")
+    data = tree.read(table).removeprefix(b"\xef\xbb\xbf")
     seen = False
     for number, line in enumerate(io.BytesIO(data), start=1):
         if line.isspace():
@@ -159,7 +151,7 @@ def jsonl_records(root: str, table: str, problems: Problems) -> Iterator[Record]
 # -- Parquet --------------------------------------------------------------------------------------
 
 
-def parquet_records(root: str, table: str) -> Iterator[Record]:
+def parquet_records(tree: Tree, table: str) -> Iterator[Record]:
     """Yield each row, numbered from 1. NaN, which writers use for a missing number, becomes null.
 
     Raises:
@@ -167,13 +159,13 @@ def parquet_records(root: str, table: str) -> Iterator[Record]:
         MissingDependencyError: pyarrow is not installed.
     """
     number = 0
-    for records in _parquet_batches(root, table):
+    for records in _parquet_batches(tree, table):
         for record in records:
             number += 1
             yield table, number, {name: _null_for_nan(value) for name, value in record.items()}
 
 
-def _parquet_batches(root: str, table: str) -> Iterator[list[dict[str, Any]]]:
+def _parquet_batches(tree: Tree, table: str) -> Iterator[list[dict[str, Any]]]:
     try:
         import pyarrow as pa  # an extra, and takes 0.1 s to import
         from pyarrow import parquet
@@ -181,8 +173,9 @@ def _parquet_batches(root: str, table: str) -> Iterator[list[dict[str, Any]]]:
         raise MissingDependencyError(
             f'{table} needs pyarrow; run pip install "shardpack[parquet]", or write metadata.jsonl instead'
         ) from error
+    data = tree.read(table)
     try:
-        with parquet.ParquetFile(os.path.join(root, table)) as file:
+        with parquet.ParquetFile(pa.BufferReader(data)) as file:
             _check_columns(table, file.schema_arrow.names)
             for batch in file.iter_batches():
                 yield batch.to_pylist()

@@ -13,8 +13,8 @@ from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.start_engine import EngineOption, check_engine
-from shardpack.sources.folder import Layout
 from shardpack.sources.image_check import ImageCheck
+from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
 from shardpack.write.follow_image import Labels
 from shardpack.write.image_step import ImageStep
 from shardpack.write.part import parse_part
@@ -39,7 +39,7 @@ class PackRequest:
     shuffle_seed: int | None = None
     check_images: ImageCheck | None = None
     on_error: OnError = "raise"
-    layout: Layout = "auto"
+    layout: str = AUTO
     annotations: str | os.PathLike[str] | None = None
     classes: Sequence[str] | None = None
     rename_keys: bool = False
@@ -114,7 +114,7 @@ class PackRequest:
         object.__setattr__(self, "steps", steps)
         one_of("check_images", self.check_images, (*get_args(ImageCheck), None))
         one_of("on_error", self.on_error, get_args(OnError))
-        one_of("layout", self.layout, get_args(Layout))
+        one_of("layout", self.layout, LAYOUT_CHOICES)
 
     @property
     def limits(self) -> ShardLimits:

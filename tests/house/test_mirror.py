@@ -22,6 +22,7 @@ ELSEWHERE = {
     "runtime/child.py": "runtime/test_processes.py",  # one member of a pool of them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
     "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray
+    "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to
     "_dataloader.py": "edges/test_dataloader.py",
     "ray.py": "edges/test_ray.py",

@@ -27,9 +27,9 @@ SOURCES = {
     "coco": ({"a/1.jpg": b"x", "annotations.json": COCO}, "coco", ["a/1"]),
     "coco of roboflow": ({"a/1.jpg": b"x", "_annotations.coco.json": COCO}, "coco", ["a/1"]),
     "annotations that are not coco": ({"a/1.jpg": b"x", "annotations.json": "{}"}, "classes", ["a/1"]),
-    "a table before coco": (
+    "coco before a table": (
         {"a/1.jpg": b"x", "annotations.json": COCO, "metadata.csv": "file_name\na/1.jpg\n"},
-        "table",
+        "coco",
         ["a/1"],
     ),
 }
@@ -96,7 +96,7 @@ def test_annotations_imply_coco_and_are_found_from_here_or_from_the_source(tmp_p
         found = listed("source", annotations=path)
         assert (found.layout, list(found.listing.keys)) == ("coco", [key])
         assert found.listing.root == "source"
-    with pytest.raises(SourceError, match=r"cannot read the annotations 'missing.json': No such file"):
+    with pytest.raises(SourceError, match=r"cannot read 'missing.json': No such file"):
         listed(source, annotations="missing.json")
 
 

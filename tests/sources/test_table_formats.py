@@ -12,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
+from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
 from shardpack.sources.table_formats import csv_records, jsonl_records, parquet_records
+from shardpack.sources.tree import Tree
 from tests.strategies import examples
 
 cells = st.sampled_from(["", "0", "7", "-12", "007", "1.5", "-.5", "5.", "1e3", "1e999", "nan", "+1", " 1", "9" * 19])
@@ -26,14 +28,18 @@ def shared(tmp_path_factory):
     return tmp_path_factory.mktemp("table")
 
 
+def tree_at(folder):
+    return Tree(Files(str(folder)))
+
+
 def records_of(folder, name, content):
     """Return the records of one table, as (line, values), and what was rejected."""
     (folder / name).write_bytes(content)
     problems = Problems()
     if name.endswith(".csv"):
-        found = csv_records(str(folder), [name], problems)
+        found = csv_records(tree_at(folder), [name], problems)
     else:
-        found = jsonl_records(str(folder), name, problems)
+        found = jsonl_records(tree_at(folder), name, problems)
     return [(line, values) for _, line, values in found], problems.rejected
 
 
@@ -47,7 +53,7 @@ def test_csv_cells_become_values_that_lose_nothing(shared, names, data):
     writer.writerows([*row, f"{number}.jpg"] for number, row in enumerate(rows))
     (shared / "metadata.csv").write_bytes(buffer.getvalue().encode())
     problems = Problems()
-    records = [values for _, _, values in csv_records(str(shared), ["metadata.csv"], problems)]
+    records = [values for _, _, values in csv_records(tree_at(shared), ["metadata.csv"], problems)]
     assert not problems.rejected
     assert [values["file_name"] for values in records] == [f"{number}.jpg" for number in range(len(rows))]
     for column, name in enumerate(names):
@@ -64,7 +70,7 @@ def test_csv_cells_become_values_that_lose_nothing(shared, names, data):
 def test_a_column_has_one_type_over_all_tables(tmp_path):
     (tmp_path / "a.csv").write_text("file_name,label\na.jpg,1\n")
     (tmp_path / "b.csv").write_text("label,file_name,more\n2.5,b.jpg,x\n")
-    found = list(csv_records(str(tmp_path), ["a.csv", "b.csv"], Problems()))
+    found = list(csv_records(tree_at(tmp_path), ["a.csv", "b.csv"], Problems()))
     assert found == [
         ("a.csv", 2, {"file_name": "a.jpg", "label": 1.0}),
         ("b.csv", 2, {"label": 2.5, "file_name": "b.jpg", "more": "x"}),
@@ -119,8 +125,8 @@ def test_bad_tables_are_errors(shared, name, content, text):
 
 
 def test_a_table_that_is_missing(tmp_path):
-    with pytest.raises(SourceError, match=r"cannot read a\.jsonl: .*; make it readable, or remove it"):
-        list(jsonl_records(str(tmp_path), "a.jsonl", Problems()))
+    with pytest.raises(SourceError, match=r"cannot read 'a\.jsonl': .*; make it readable, or name another"):
+        list(jsonl_records(tree_at(tmp_path), "a.jsonl", Problems()))
 
 
 def test_rows_of_parquet_with_nan_at_any_depth(tmp_path):
@@ -131,7 +137,7 @@ def test_rows_of_parquet_with_nan_at_any_depth(tmp_path):
         {"file_name": "b.jpg", "x": math.nan, "box": None, "of": {"y": 1.5, "z": 0.0}},
     ]
     parquet.write_table(pa.Table.from_pylist(rows * 3), tmp_path / "a.parquet", row_group_size=2)
-    found = list(parquet_records(str(tmp_path), "a.parquet"))
+    found = list(parquet_records(tree_at(tmp_path), "a.parquet"))
     assert [line for _, line, _ in found] == [1, 2, 3, 4, 5, 6]
     assert found[0][2] == {"file_name": "a.jpg", "x": 0.5, "box": [1.0, None], "of": {"y": None, "z": -math.inf}}
     assert found[5][2] == {"file_name": "b.jpg", "x": None, "box": None, "of": {"y": 1.5, "z": 0.0}}
@@ -142,7 +148,7 @@ def test_parquet_without_file_names_or_that_is_none(tmp_path):
     parquet = pytest.importorskip("pyarrow.parquet")
     parquet.write_table(pa.table({"path": ["a.jpg"]}), tmp_path / "a.parquet")
     with pytest.raises(SourceError, match="no column 'file_name': found 'path'"):
-        list(parquet_records(str(tmp_path), "a.parquet"))
+        list(parquet_records(tree_at(tmp_path), "a.parquet"))
     (tmp_path / "b.parquet").write_bytes(b"no Parquet")
     with pytest.raises(SourceError, match=r"cannot read b\.parquet: .*; write it again, or use metadata\.jsonl"):
-        list(parquet_records(str(tmp_path), "b.parquet"))
+        list(parquet_records(tree_at(tmp_path), "b.parquet"))

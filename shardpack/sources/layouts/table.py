@@ -4,7 +4,7 @@
     cat/0001.jpg             cat/0001.jpg,3,a cat          -> json {"label":3,"caption":"a cat"}
 
 Any folder of the source may have a table; `file_name` is relative to the folder of the table.
-This module decides which image a row describes; `table_formats.py` decides what a cell means.
+This module decides which image a row describes; `sources/table_formats.py` decides what a cell means.
 """
 
 from __future__ import annotations
@@ -16,23 +16,49 @@ from itertools import pairwise
 from typing import Any
 
 from shardpack.errors import SourceError
-from shardpack.sources.image_files import ScannedFolder
+from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json
+from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.listing import Listing
-from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
 from shardpack.sources.table_formats import FILE_NAME, Record, csv_records, jsonl_records, parquet_records
+from shardpack.sources.tree import Tree
 
 TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
-def find_tables(files: Files) -> list[str]:
-    """Return the paths of the metadata tables among `files`, in the order of the files."""
-    return [name for name in files.names if name.endswith(TABLE_NAMES) and name.rpartition("/")[2] in TABLE_NAMES]
+class Table:
+    """Tables with a usual name, in any folder."""
+
+    name = "table"
+
+    def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
+        """Return the tables with a usual name; see `Layout.find`."""
+        tables = find_tables(tree)
+        if not tables and options.asked:
+            raise SourceError(
+                f"no table in {tree.files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]}"
+            )
+        uses = frozenset(tables)
+        return Found(layout=self.name, rank=BY_TABLE, title=tables[0], label="columns", uses=uses) if tables else None
+
+    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:  # noqa: ARG002
+        """Return the images that have a row; see `list_table`."""
+        return list_table(tree, problems, rename_keys=options.rename_keys)
 
 
-def list_table(folder: ScannedFolder) -> Listing:
+def find_tables(tree: Tree) -> list[str]:
+    """Return the names of the metadata tables of a tree, in the order of the files."""
+    return [
+        path
+        for folder in tree.folders
+        for name in TABLE_NAMES
+        if (path := f"{folder}/{name}" if folder else name) in tree.names
+    ]
+
+
+def list_table(tree: Tree, problems: Problems, *, rename_keys: bool = False) -> Listing:
     """Return the images that have a row, each with the row's other columns as its JSON label.
 
     The other files of an image remain fields. Columns keep their order; `csv_records` says
@@ -41,20 +67,17 @@ def list_table(folder: ScannedFolder) -> Listing:
     have both a row and a .json file.
 
     Raises:
-        SourceError: There are no tables, a folder has two, or a table cannot be read at all.
+        SourceError: A folder has two tables, or a table cannot be read at all.
         MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
     """
-    files, problems = folder.files, folder.problems
-    tables = find_tables(files)
-    if not tables:
-        raise SourceError(f"no table in {files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]}")
+    tables = find_tables(tree)
     _check_one_per_folder(tables)
-    listing = folder.group(but=tables)
-    image_paths = ImagePaths(listing, files, problems)
+    listing = group_files(tree.files.without(set(tables)), problems, rename_keys=rename_keys)
+    image_paths = ImagePaths(listing, tree.files, problems)
     labels: list[bytes | None] = [None] * listing.num_samples
     first_row: dict[int, str] = {}
     twice: dict[int, str] = {}
-    for table, number, values in _records(files.root, tables, problems):
+    for table, number, values in _records(tree, tables, problems):
         where = f"{table}:{number}"
         row = _file_and_label(where, values, problems)
         if row is None:
@@ -72,20 +95,20 @@ def list_table(folder: ScannedFolder) -> Listing:
 
 
 def _check_one_per_folder(tables: Sequence[str]) -> None:
-    # Two tables of one folder would be consecutive, as `scan` lists the files of a folder together.
+    # Two tables of one folder are consecutive, as `find_tables` goes by folders.
     for one, other in pairwise(tables):
         if one.rpartition("/")[0] == other.rpartition("/")[0]:
             raise SourceError(f"two tables in one folder: {one} and {other}; keep one")
 
 
-def _records(root: str, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
+def _records(tree: Tree, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
     # All CSV tables together, so that a column has the same type in all of them.
-    yield from csv_records(root, [table for table in tables if table.endswith(".csv")], problems)
+    yield from csv_records(tree, [table for table in tables if table.endswith(".csv")], problems)
     for table in tables:
         if table.endswith(".jsonl"):
-            yield from jsonl_records(root, table, problems)
+            yield from jsonl_records(tree, table, problems)
         elif table.endswith(".parquet"):
-            yield from parquet_records(root, table)
+            yield from parquet_records(tree, table)
 
 
 def _file_and_label(where: str, values: dict[str, Any], problems: Problems) -> tuple[str, bytes] | None:

@@ -13,10 +13,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import MissingDependencyError, SourceError
-from shardpack.sources.image_files import ScannedFolder
+from shardpack.sources.layouts.layout import LayoutOptions
+from shardpack.sources.layouts.table import Table, find_tables, list_table
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
-from shardpack.sources.table import find_tables, list_table
+from shardpack.sources.tree import Tree
 from tests.sources.trees import samples_of, write_tree
 from tests.strategies import examples
 
@@ -24,7 +25,7 @@ from tests.strategies import examples
 def listed(folder, *, rename_keys=False):
     """Return labels by key, and the problems."""
     problems = Problems()
-    listing = list_table(ScannedFolder(scan(folder, Problems()), problems, rename_keys=rename_keys))
+    listing = list_table(Tree(scan(folder, Problems())), problems, rename_keys=rename_keys)
     return {key: json.loads(fields["json"]) for key, fields in samples_of(listing).items()}, problems
 
 
@@ -112,7 +113,7 @@ def test_the_three_formats_agree(tmp_path):
 def test_labels_are_compact_utf8(tmp_path):
     write_tree(tmp_path, ["1.jpg", "1.seg.png"])
     write_tree(tmp_path, {"metadata.csv": "caption,file_name,label\nun café,1.jpg,3\n"})
-    listing = list_table(ScannedFolder(scan(tmp_path, Problems()), Problems()))
+    listing = list_table(Tree(scan(tmp_path, Problems())), Problems())
     assert samples_of(listing) == {
         "1": {"jpg": "1.jpg", "json": '{"caption":"un café","label":3}'.encode(), "seg.png": "1.seg.png"}
     }
@@ -241,16 +242,18 @@ def test_two_tables_in_a_folder(tmp_path):
 
 def test_no_table(tmp_path):
     write_tree(tmp_path, ["1.jpg", "my_metadata.csv"])
-    assert find_tables(scan(tmp_path, Problems())) == []
+    tree = Tree(scan(tmp_path, Problems()))
+    assert find_tables(tree) == []
+    assert Table().find(tree, LayoutOptions()) is None
     with pytest.raises(SourceError, match=r"expected a metadata.csv, metadata.jsonl or metadata.parquet"):
-        listed(tmp_path)
+        Table().find(tree, LayoutOptions(asked=True))
 
 
 def test_an_unreadable_table(tmp_path):
-    files = scan(write_tree(tmp_path, ["1.jpg", "metadata.csv"]), Problems())
+    tree = Tree(scan(write_tree(tmp_path, ["1.jpg", "metadata.csv"]), Problems()))
     (tmp_path / "metadata.csv").unlink()
-    with pytest.raises(SourceError, match=r"cannot read metadata.csv: No such file"):
-        list_table(ScannedFolder(files, Problems()))
+    with pytest.raises(SourceError, match=r"cannot read 'metadata.csv': No such file"):
+        list_table(tree, Problems())
 
 
 def test_parquet_values(tmp_path):

@@ -21,10 +21,13 @@ from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, SourceError
-from shardpack.sources.image_files import ScannedFolder
+from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json
+from shardpack.sources.layouts.layout import BY_ANNOTATIONS, Found, LayoutOptions
 from shardpack.sources.listing import Listing
+from shardpack.sources.source import Problems
+from shardpack.sources.tree import Tree
 
 COCO_NAMES = ("annotations.json", "_annotations.coco.json")  # the second is Roboflow's
 
@@ -33,10 +36,11 @@ Object = dict[str, Any]  # a JSON object
 
 @dataclass(frozen=True, slots=True)
 class Annotations:
-    """An annotation file: its path, and its content as a JSON value."""
+    """An annotation file: its name in the tree, or else its path, and its content as a JSON value."""
 
     path: str
     content: Any
+    inside: bool = True
 
     def is_coco(self) -> bool:
         """Return whether this looks like COCO: an object with lists of images and annotations."""
@@ -45,24 +49,57 @@ class Annotations:
         )
 
 
-def read_annotations(path: str) -> Annotations:
-    """Return a parsed annotation file. Takes several times the size of the file in memory.
+class Coco:
+    """A COCO file of a usual name in the root, or the file with annotations that was named."""
+
+    name = "coco"
+
+    def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
+        """Return the annotations that were named, or those in the root that look like COCO; see `Layout.find`."""
+        if options.annotations is not None:
+            return self._found(read_annotations(tree, options.annotations))
+        usual = [name for name in COCO_NAMES if name in tree.names]
+        if not usual and options.asked:
+            raise SourceError(
+                f"no annotations in {tree.files.root!r}: expected {' or '.join(COCO_NAMES)}; "
+                "name the file with annotations (--annotations)"
+            )
+        read = [_parsed(name, tree.read(name)) for name in usual]
+        fitting = next((annotations for annotations in read if annotations.is_coco()), None)
+        if fitting is None and options.asked:
+            fitting = read[0]
+        return None if fitting is None else self._found(fitting)
+
+    def _found(self, annotations: Annotations) -> Found:
+        uses = frozenset({annotations.path} if annotations.inside else ())
+        title, label = "COCO", "annotations"
+        return Found(layout=self.name, rank=BY_ANNOTATIONS, title=title, label=label, uses=uses, memory=annotations)
+
+    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
+        """Return the annotated images; see `list_coco`."""
+        return list_coco(tree, found.memory, problems, rename_keys=options.rename_keys)
+
+
+def read_annotations(tree: Tree, path: str | os.PathLike[str]) -> Annotations:
+    """Return a parsed annotation file, named as in `Tree.read_given`. Takes several times its size in memory.
 
     Raises:
         SourceError: The file is unreadable, or not JSON.
     """
+    name, data = tree.read_given(path)
+    return _parsed(os.fspath(path), data, inside=False) if name is None else _parsed(name, data)
+
+
+def _parsed(path: str, data: bytes, *, inside: bool = True) -> Annotations:
     try:
-        with open(path, "rb") as file:
-            return Annotations(path, parse_json(file.read()))
-    except OSError as error:
-        raise SourceError(f"cannot read the annotations {path!r}: {error.strerror}; name a COCO file") from error
+        return Annotations(path, parse_json(data), inside)
     except DecodeError as error:
         raise SourceError(
             f"cannot read the annotations {path!r}: {error}; repair it, or choose a layout without annotations"
         ) from error
 
 
-def list_coco(folder: ScannedFolder, annotations: Annotations) -> Listing:
+def list_coco(tree: Tree, annotations: Annotations, problems: Problems, *, rename_keys: bool = False) -> Listing:
     """Return the annotated images, each with its record and annotations as its JSON label.
 
     A label is the image's record without `file_name`, and a list "annotations", which may be empty and
@@ -75,17 +112,19 @@ def list_coco(folder: ScannedFolder, annotations: Annotations) -> Listing:
     of their own.
 
     Args:
-        folder: The folder with the images.
+        tree: The images.
         annotations: The annotation file, as returned by `read_annotations`.
+        problems: Receives what is rejected or left out.
+        rename_keys: As for `group_files`.
 
     Raises:
         SourceError: The file does not have the structure of COCO; names the wrong part.
     """
     images, records, categories = _parts(annotations)
-    files, problems = folder.files, folder.problems
-    own_name, paths_of = _paths(files.root, annotations.path)
-    listing = folder.group(but=[own_name])
-    image_paths = ImagePaths(listing, files, problems)
+    paths_of = _paths(tree.files.root, annotations)
+    others = tree.files.without({annotations.path}) if annotations.inside else tree.files
+    listing = group_files(others, problems, rename_keys=rename_keys)
+    image_paths = ImagePaths(listing, tree.files, problems)
     uses = Counter(image["id"] for image in images)
     records_of: dict[Any, list[Object]] = {image_id: [] for image_id in uses}
     for number, record in enumerate(records):
@@ -133,20 +172,18 @@ def _label(image: Object, records: list[Object], categories: Mapping[Any, str] |
     return compact_json({**kept, "annotations": annotations})
 
 
-def _paths(root: str, path: str) -> tuple[str, Callable[[str], list[str]]]:
-    """Return (path of the annotation file, function from a file name to its possible paths), relative to the root."""
-    root, folder = os.path.abspath(root), os.path.dirname(os.path.abspath(path))
+def _paths(root: str, annotations: Annotations) -> Callable[[str], list[str]]:
+    """Return the function from a file name to the paths in the tree that it may stand for."""
+    down, _, _ = annotations.path.rpartition("/")
+    if annotations.inside:
+        return lambda file_name: [file_name, f"{down}/{file_name}"] if down else [file_name]
+    # Names in the source may begin with the path that leads from the annotations there.
     try:
-        down = os.path.relpath(folder, root).replace(os.sep, "/")
-        up = os.path.relpath(root, folder).replace(os.sep, "/") + "/"
+        up = os.path.relpath(os.path.abspath(root), os.path.dirname(os.path.abspath(annotations.path)))
     except ValueError:  # two drives
-        return "", lambda file_name: [file_name]
-    if down == ".":
-        return os.path.basename(path), lambda file_name: [file_name]
-    if not (down + "/").startswith("../"):
-        return f"{down}/{os.path.basename(path)}", lambda file_name: [file_name, f"{down}/{file_name}"]
-    # The annotation file is outside the source: names in the source may begin with the path that leads there.
-    return "", lambda file_name: [file_name, posixpath.normpath(file_name).removeprefix(up)]
+        return lambda file_name: [file_name]
+    prefix = up.replace(os.sep, "/") + "/"
+    return lambda file_name: [file_name, posixpath.normpath(file_name).removeprefix(prefix)]
 
 
 def _parts(annotations: Annotations) -> tuple[list[Object], list[Object], dict[Any, str] | None]:

@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
-from shardpack.sources.coco import list_coco, read_annotations
-from shardpack.sources.image_files import ScannedFolder
+from shardpack.sources.layouts.coco import list_coco, read_annotations
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
+from shardpack.sources.tree import Tree
 from tests.sources.trees import samples_of, write_tree
 from tests.strategies import examples
 
@@ -32,9 +32,9 @@ def listed(folder, content=None, *, path="annotations.json", rename_keys=False):
     """Return labels by key, the listing and the problems."""
     if content is not None:
         write_tree(folder, {path: json.dumps(content)})
-    problems = Problems()
-    annotations = read_annotations(os.path.join(folder, path))
-    listing = list_coco(ScannedFolder(scan(folder, Problems()), problems, rename_keys=rename_keys), annotations)
+    problems, tree = Problems(), Tree(scan(folder, Problems()))
+    annotations = read_annotations(tree, os.path.join(folder, path))
+    listing = list_coco(tree, annotations, problems, rename_keys=rename_keys)
     return {key: json.loads(fields["json"]) for key, fields in samples_of(listing).items()}, listing, problems
 
 
@@ -92,7 +92,8 @@ def test_where_file_names_lead(tmp_path):
     content = coco([image(number, name) for number, name in enumerate(["val/0.jpg", "deep/1.jpg", "labels/2.jpg"])])
     outside.write_text(json.dumps(content))  # the first relative to the annotations, which lie outside
     problems = Problems()
-    listing = list_coco(ScannedFolder(scan(source, Problems()), problems), read_annotations(str(outside)))
+    tree = Tree(scan(source, Problems()))
+    listing = list_coco(tree, read_annotations(tree, outside), problems)
     assert list(listing.keys) == ["0", "deep/1", "labels/2"]
     assert not problems.rejected
 
@@ -115,8 +116,7 @@ def test_each_misfit_is_rejected(tmp_path):
     write_tree(tmp_path, {"annotations.json": text})
     labels, _, problems = listed(tmp_path)
     assert labels == {"0": {**labels["0"], "annotations": [{"category_id": 3, "category_name": "car"}]}}
-    path = os.path.join(tmp_path, "annotations.json")
-    reasons = {name.removeprefix(path + ": "): reason for name, reason in problems.rejected}
+    reasons = {name.removeprefix("annotations.json: "): reason for name, reason in problems.rejected}
     assert reasons.pop("annotations[0]").startswith("its image_id 99 is not the id of an image")
     assert reasons.pop("images[6]").startswith("names 'missing.jpg', which does not exist")
     assert reasons.pop("images[7]").startswith("names '../0.jpg', which is outside the source")
@@ -180,7 +180,5 @@ def test_category_ids_of_any_json_type(tmp_path):
 
 
 def test_missing_annotations(tmp_path):
-    with pytest.raises(
-        SourceError, match=r"cannot read the annotations .*: No such file or directory; name a COCO file"
-    ):
+    with pytest.raises(SourceError, match=r"cannot read '.*annotations.json': No such file or directory; "):
         listed(tmp_path)

@@ -1,0 +1,10 @@
+"""The layouts of images and their labels, one a module; `layout.py` says what a layout is, `detect.py` chooses one."""
+
+from __future__ import annotations
+
+from shardpack.sources.layouts.classes import ClassFolders
+from shardpack.sources.layouts.coco import Coco
+from shardpack.sources.layouts.sidecars import SidecarFiles
+from shardpack.sources.layouts.table import Table
+
+LAYOUTS = (ClassFolders(), SidecarFiles(), Table(), Coco())

@@ -1,0 +1,75 @@
+"""Class folders: the class of an image is the first folder of its path.
+
+cat/0001.jpg, dog/deep/0002.jpg    labels {"label":0,"class":"cat"} and {"label":1,"class":"dog"}
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+from shardpack.errors import SourceError
+from shardpack.format.naming import escape_key
+from shardpack.sources.image_files import group_files
+from shardpack.sources.json_labels import attach_labels, compact_json
+from shardpack.sources.layouts.layout import BY_FOLDERS, Found, LayoutOptions
+from shardpack.sources.listing import Listing
+from shardpack.sources.source import Problems
+from shardpack.sources.tree import Tree
+
+
+class ClassFolders:
+    """Folders called like the class of the images in them."""
+
+    name = "classes"
+
+    def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
+        """Return something if every image is in a folder; see `Layout.find`."""
+        root = tree.folders.get("")
+        if not options.asked and root is not None and root.num_images:
+            return None
+        return Found(layout=self.name, rank=BY_FOLDERS, title="class folders", label="label, class")
+
+    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:  # noqa: ARG002
+        """Return the images with the class of their folder; see `add_class_labels`."""
+        return add_class_labels(group_files(tree.files, problems, rename_keys=options.rename_keys), problems)
+
+
+def add_class_labels(listing: Listing, problems: Problems) -> Listing:
+    """Return the samples with a JSON field {"label": number, "class": name} made from the first folder of each key.
+
+    Classes are numbered in ascending order of their names. Images outside any folder, and images
+    with a .json file of their own, are rejected. If the name of a folder is not UTF-8, the class
+    name is escaped by `escape_key`, so that the label is valid JSON.
+
+    Args:
+        listing: Samples whose keys are not escaped.
+        problems: Receives the rejected samples.
+
+    Raises:
+        SourceError: Two classes would have the same name.
+    """
+    outside = {
+        sample: "is not in a class folder; move it into one, or choose the layout 'files' (--layout files)"
+        for sample, key in enumerate(listing.keys)
+        if "/" not in key
+    }
+    listing = problems.reject_samples(listing, outside)
+    folders = [key.partition("/")[0] for key in listing.keys]
+    name_of_folder = {folder: _class_name(folder) for folder in set(folders)}
+    classes = tuple(sorted(name_of_folder.values()))
+    twice = [name for name, other in pairwise(classes) if name == other]
+    if twice:
+        raise SourceError(f"two class folders would both be called {twice[0]!r}; rename one")
+    label_of = {name: compact_json({"label": number, "class": name}) for number, name in enumerate(classes)}
+    labels = [label_of[name_of_folder[folder]] for folder in folders]
+    listing = attach_labels(listing, labels, problems)
+    return replace(listing, classes=classes, by_class=len(classes) > 1)
+
+
+def _class_name(folder: str) -> str:
+    try:
+        folder.encode()
+    except UnicodeEncodeError:
+        return escape_key(folder)
+    return folder

@@ -1,0 +1,48 @@
+"""Images with label files of the same stem, or with nothing: the files are the fields.
+
+0001.jpg, 0001.json, 0001.seg.png    one sample "0001"
+"""
+
+from __future__ import annotations
+
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
+from shardpack.sources.image_files import group_files
+from shardpack.sources.layouts.layout import BY_FOLDERS, BY_NAME, Found, LayoutOptions
+from shardpack.sources.listing import Listing
+from shardpack.sources.source import Problems
+from shardpack.sources.tree import Folder, Tree
+
+
+class SidecarFiles:
+    """Files that share a stem."""
+
+    name = "files"
+
+    def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
+        """Return label files beside images, or images outside of all folders; see `Layout.find`."""
+        if any(_has_sidecars(tree, folder) for folder in tree.folders.values()):
+            return Found(layout=self.name, rank=BY_NAME, title="images with label files")
+        root = tree.folders.get("")
+        if options.asked or (root is not None and root.num_images):
+            return Found(layout=self.name, rank=BY_FOLDERS, title="images")
+        return None
+
+    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:  # noqa: ARG002
+        """Return the images, each with the other files of its stem."""
+        return group_files(tree.files, problems, rename_keys=options.rename_keys)
+
+
+def _has_sidecars(tree: Tree, folder: Folder) -> bool:
+    """Return whether a folder has an image and a label of the same stem."""
+    if not folder.num_images or LABEL_FIELDS.isdisjoint(folder.extensions):
+        return False
+    # The files of a stem are neighbours.
+    stem, kinds = "", set[str]()
+    for name in tree.files.names[folder.first : folder.stop]:
+        other, _, field = name.rpartition("/")[2].partition(".")
+        if other != stem:
+            stem, kinds = other, set()
+        kinds.add(field.lower())
+        if not kinds.isdisjoint(LABEL_FIELDS) and not kinds.isdisjoint(IMAGE_EXTENSIONS):
+            return True
+    return False

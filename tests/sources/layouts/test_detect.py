@@ -1,0 +1,59 @@
+"""The most specific layout wins, and two that are equally specific are a question."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.errors import OptionError, SourceError
+from shardpack.sources.layouts import LAYOUTS
+from shardpack.sources.layouts.detect import LAYOUT_CHOICES, choose, find_layout
+from shardpack.sources.layouts.layout import Found, LayoutOptions
+from shardpack.sources.tree import Tree
+from tests.sources.trees import files_of
+
+found = st.builds(
+    Found,
+    layout=st.text("abc", min_size=1, max_size=2),
+    rank=st.integers(0, 3),
+    title=st.just("Title"),
+    question=st.sampled_from(["", "", "which column?"]),
+)
+
+
+@given(st.lists(found, unique_by=lambda one: one.layout, max_size=5))
+def test_the_most_specific_is_chosen_or_asked_for(candidates):
+    highest = [one for one in candidates if one.rank == max(one.rank for one in candidates)]
+    if len(highest) == 1 and not highest[0].question:
+        assert choose(candidates) is highest[0]
+        return
+    with pytest.raises(SourceError) as error:
+        choose(candidates)
+    if len(highest) > 1:
+        assert all(f"--layout {one.layout}" in str(error.value) for one in highest)
+    elif highest:
+        assert str(error.value) == "which column?"
+
+
+@given(
+    st.lists(found, unique_by=lambda one: one.layout, max_size=4).flatmap(
+        lambda a: st.tuples(st.just(a), st.permutations(a))
+    )
+)
+def test_the_order_of_layouts_does_not_matter(two):
+    def chosen(candidates):
+        try:
+            return choose(candidates)
+        except SourceError as error:
+            return sorted(str(error))
+
+    assert chosen(two[0]) == chosen(two[1])
+
+
+def test_names_of_layouts_are_different_and_known():
+    names = [layout.name for layout in LAYOUTS]
+    assert len(set(names)) == len(names)
+    assert ("auto", *names) == LAYOUT_CHOICES
+    with pytest.raises(OptionError, match=r"layout is 'nice'; expected one of auto, "):
+        find_layout(Tree(files_of([])), "nice", LayoutOptions(asked=True))

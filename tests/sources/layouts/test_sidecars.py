@@ -1,0 +1,39 @@
+"""Images with label files of their own are told from images without."""
+
+from __future__ import annotations
+
+import pytest
+
+from shardpack.sources.layouts.layout import BY_FOLDERS, BY_NAME, LayoutOptions
+from shardpack.sources.layouts.sidecars import SidecarFiles
+from shardpack.sources.source import Problems
+from shardpack.sources.tree import Tree
+from tests.sources.trees import files_of, samples_of
+
+FILES = SidecarFiles()
+
+
+@pytest.mark.parametrize(
+    ("names", "rank"),
+    [
+        (["a/1.jpg", "a/1.json"], BY_NAME),
+        (["1.JPG", "1.TXT"], BY_NAME),
+        (["1.cls", "1.jpg", "2.jpg"], BY_NAME),
+        (["1.jpg", "1.seg.png"], BY_FOLDERS),
+        (["1.jpg", "2.txt"], BY_FOLDERS),
+        (["a/1.jpg", "b/1.txt"], None),
+        (["a/1.jpg", "a/1.seg.png", "a/notes.txt"], None),
+        (["a/1.txt"], None),
+        ([], None),
+    ],
+)
+def test_find(names, rank):
+    found = FILES.find(Tree(files_of(names)), LayoutOptions())
+    assert (found and found.rank) == rank
+
+
+def test_if_asked_any_images_will_do():
+    tree, options = Tree(files_of(["a/1.jpg", "a/1.seg.png"])), LayoutOptions(asked=True)
+    found = FILES.find(tree, options)
+    listing = FILES.list(tree, found, Problems(), options)
+    assert samples_of(listing) == {"a/1": {"jpg": "a/1.jpg", "seg.png": "a/1.seg.png"}}
