@@ -1,0 +1,168 @@
+"""How columns become fields, in every format alike."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from shardpack.codecs.encode import encode_field
+from shardpack.errors import OptionError, SourceError
+from shardpack.sources.formats.importer import FormatOptions
+from shardpack.sources.formats.mapping import (
+    RowMapping,
+    choose_mapping,
+    describe_mapping,
+    extension_of,
+    field_name,
+    key_text,
+)
+
+JPEG, PNG = b"\xff\xd8\xff\xe0 one", b"\x89PNG\r\n\x1a\n two"
+
+
+@pytest.mark.parametrize(
+    ("payload", "extension"),
+    [
+        (JPEG, "jpg"),
+        (PNG, "png"),
+        (b"GIF89a", "gif"),
+        (b"RIFF\0\0\0\0WEBP", "webp"),
+        (b"RIFF\0\0\0\0WAVE", "wav"),
+        (b"\0\0\0\x20ftypavif", "avif"),
+        (b"\0\0\0\x20ftypheic", "heic"),
+        (b"\0\0\0\x20ftypisom", "mp4"),
+        (b"BM\x46\0\0\0\0\0\0\0\x36\0\0\0", "bmp"),
+        (b"BMW is a text", None),
+        (b"P6\n2 2\n255\n", "ppm"),
+        (b"P4 2 2\n", "pbm"),
+        (b"P2\n2 2\n9\n", "pgm"),
+        (b"P5.5 is a text", None),
+        (b"\x93NUMPY\x01\0", "npy"),
+        (b"fLaC", "flac"),
+        (b"", None),
+        (b"a text", None),
+    ],
+)
+def test_first_bytes_name_a_payload(payload, extension):
+    assert extension_of(payload) == extension
+
+
+@pytest.mark.parametrize(
+    ("column", "field"), [("Depth Map", "depth_map"), ("image/mask", "image_mask"), ("ä", "column")]
+)
+def test_names_of_columns_become_safe_names_of_fields(column, field):
+    assert field_name(column) == field
+
+
+def test_a_row_becomes_payloads_and_one_json():
+    mapping = RowMapping(main="image", key_column="id", label_column="label", classes=("cat", "dog"))
+    row = {
+        "image": JPEG,
+        "mask": PNG,
+        "id": "a",
+        "label": [1],
+        "boxes": [[1.5, math.nan], [2, 3]],
+        "raw": b"\xfe\0",
+        "text": b"hi",
+    }
+    assert mapping.key(row, "7") == "a"
+    assert mapping.fields(row) == {
+        "jpg": JPEG,
+        "mask.png": PNG,
+        "raw.bin": b"\xfe\0",
+        "json": {"label": 1, "class": "dog", "boxes": [[1.5, None], [2, 3]], "text": "hi"},
+    }
+
+
+def test_lists_of_images_are_numbered():
+    row = {"image": [JPEG, PNG], "views": [{"bytes": PNG, "path": None}, {"bytes": JPEG, "path": "x"}]}
+    assert RowMapping(main="image").fields(row) == {
+        "0.jpg": JPEG,
+        "1.png": PNG,
+        "views.0.png": PNG,
+        "views.1.jpg": JPEG,
+    }
+
+
+def test_an_image_with_its_path_gives_payload_and_key():
+    rows = [{"image": {"bytes": JPEG, "path": "cat/1.jpg"}}, {"image": {"bytes": JPEG, "path": "cat/2.jpg"}}]
+    mapping = choose_mapping(rows, FormatOptions())
+    assert mapping.key(rows[0], "0") == "cat/1"
+    assert mapping.fields(rows[0]) == {"jpg": JPEG}
+    assert describe_mapping(mapping, rows) == "jpg (image); key: image"
+
+
+def test_arrays_are_npy_and_vectors_json():
+    array = np.zeros((2, 2), np.uint8)
+    fields = RowMapping(main="x").fields({"x": array, "vector": np.arange(3)})
+    assert fields["npy"] is array
+    assert fields["json"] == {"vector": [0, 1, 2]}
+
+
+def test_labels_below_zero_mean_no_class():
+    mapping = RowMapping(label_column="label", classes=("cat",))
+    assert mapping.fields({"label": -1}) == {"json": {"label": -1}}
+    with pytest.raises(SourceError, match="label 1 in column 'label' has no name"):
+        mapping.fields({"label": 1})
+
+
+def test_class_names_become_labels_where_the_list_is_known():
+    known = RowMapping(label_column="class", classes=("cat", "dog"))
+    assert known.fields({"class": "dog"}) == {"json": {"label": 1, "class": "dog"}}
+    assert RowMapping(label_column="class").fields({"class": "dog"}) == {"json": {"class": "dog"}}
+
+
+def test_two_columns_that_would_be_one_field_are_refused():
+    with pytest.raises(SourceError, match=r"two columns would be field 'a_b\.jpg'"):
+        RowMapping().fields({"a b": JPEG, "a/b": JPEG})
+
+
+def test_keys_are_chosen_only_where_they_are_safe_and_different():
+    unique = [{"id": 1, "image": JPEG}, {"id": 2, "image": JPEG}]
+    assert choose_mapping(unique, FormatOptions()).key_column == "id"
+    assert choose_mapping([{"id": 1}, {"id": 1}], FormatOptions()).key_column is None
+    assert choose_mapping([{"id": "a b"}, {"id": "c"}], FormatOptions()).key_column is None
+    assert choose_mapping(unique, FormatOptions(key_column=":row")).key_column is None
+    with pytest.raises(OptionError, match="key_column is 'name'; the columns are id, image"):
+        choose_mapping(unique, FormatOptions(key_column="name"))
+
+
+def test_a_bad_key_names_the_column():
+    with pytest.raises(SourceError, match=r"key column 'id' holds \[1, 2\], expected a text or an integer"):
+        RowMapping(key_column="id").key({"id": [1, 2]}, "0")
+
+
+@pytest.mark.parametrize(
+    ("value", "key"),
+    [("a/b.JPG", "a/b"), ("/a.png", "a"), ("./a.b.jpg", "a.b"), (r"a\b.jpg", "a/b"), (7, "7"), (b"x.jpg", "x"),
+     ("", None),
+     (True, None), (1.5, None), (".jpg", ".jpg"), (["one.png"], "one")],
+)  # fmt: skip
+def test_paths_become_keys(value, key):
+    assert key_text(value) == key
+
+
+def test_the_sentence_names_columns():
+    rows = [{"image/encoded": JPEG, "image/class/label": [3], "image/width": [4]}]
+    assert (
+        describe_mapping(choose_mapping(rows, FormatOptions()), rows)
+        == "jpg (image/encoded) + json (2 columns; label: image/class/label); key: row number"
+    )
+
+
+scalars = st.none() | st.booleans() | st.integers() | st.text() | st.floats(allow_infinity=False) | st.binary()
+values = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner), max_leaves=8)
+
+
+@given(st.dictionaries(st.text(), values, max_size=4))
+def test_any_row_can_be_stored_or_is_refused(row):
+    try:
+        fields = RowMapping().fields(row)
+    except SourceError:
+        return
+    for field, value in fields.items():
+        assert isinstance(encode_field(field, value), bytes)
