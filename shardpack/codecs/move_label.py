@@ -9,6 +9,7 @@
 - `keypoints` outside become 0, 0, 0: not labelled; `num_keypoints` is counted again.
 - `area` is that of the result: counted for run lengths, else scaled, and reduced by the share that was cut off.
 - `width` and `height` become those of the result.
+- `segments_info`, which describes a panoptic image, is a list like `annotations`.
 
 Positions are rounded to 0.001 pixels. All else stays as it is. Coordinates anywhere else are a question to the user.
 """
@@ -22,12 +23,13 @@ import numpy as np
 
 from shardpack.codecs.coordinates import find_coordinates
 from shardpack.codecs.geometry import Geometry
-from shardpack.codecs.polygons import Points, clip_polygon, polygon_area
+from shardpack.codecs.polygons import Points, clip_polygon, polygon_area, rounded
 from shardpack.codecs.run_lengths import decode_runs, encode_runs
 from shardpack.errors import DecodeError, OptionError
 
+_LISTS = ("annotations", "segments_info")  # the second: of a panoptic image, which follows as a mask
 _MOVED = ("bbox", "segmentation", "keypoints")
-_DECIMALS = 3
+_SIZED = (*_MOVED, "area")
 _LARGEST = 1e9  # of a coordinate; JSON has integers that no float holds, and 1e999
 
 
@@ -44,20 +46,29 @@ def move_label(label: Any, geometry: Geometry) -> Any:
     """
     if geometry.is_unchanged:
         return label
-    annotations = label.get("annotations") if isinstance(label, Mapping) else None
-    if not isinstance(annotations, list) or not all(isinstance(annotation, Mapping) for annotation in annotations):
+    lists = {name: label[name] for name in _LISTS if _is_annotated(label, name)}
+    if not lists:
         _refuse_others(label)
         return _with_size(label, geometry)
-    _refuse_others({name: value for name, value in label.items() if name != "annotations"})
-    for number, annotation in enumerate(annotations):
-        _refuse_others(
-            {name: value for name, value in annotation.items() if name not in _MOVED}, f"annotations[{number}]"
-        )
-    if any(annotation.get(name) for annotation in annotations for name in (*_MOVED, "area")):
+    _refuse_others({name: value for name, value in label.items() if name not in lists})
+    for name, objects in lists.items():
+        for number, annotation in enumerate(objects):
+            rest = {name: value for name, value in annotation.items() if name not in _MOVED}
+            _refuse_others(rest, f"{name}[{number}]")
+    if any(annotation.get(name) for objects in lists.values() for annotation in objects for name in _SIZED):
         _check_size(label, geometry)
-        moved = (_move(annotation, geometry, number) for number, annotation in enumerate(annotations))
-        label = {**label, "annotations": [annotation for annotation in moved if annotation is not None]}
+        label = {**label, **{name: _move_all(name, objects, geometry) for name, objects in lists.items()}}
     return _with_size(label, geometry)
+
+
+def _is_annotated(label: Any, name: str) -> bool:
+    annotations = label.get(name) if isinstance(label, Mapping) else None
+    return isinstance(annotations, list) and all(isinstance(annotation, Mapping) for annotation in annotations)
+
+
+def _move_all(name: str, annotations: Sequence[Mapping[str, Any]], geometry: Geometry) -> list[dict[str, Any]]:
+    moved = (_move(annotation, geometry, f"{name}[{number}]") for number, annotation in enumerate(annotations))
+    return [annotation for annotation in moved if annotation is not None]
 
 
 def _refuse_others(value: Any, path: str = "") -> None:
@@ -92,7 +103,7 @@ def _with_size(label: Any, geometry: Geometry) -> Any:
     return {**label, "width": geometry.target.width, "height": geometry.target.height}
 
 
-def _move(annotation: Mapping[str, Any], geometry: Geometry, number: int) -> dict[str, Any] | None:
+def _move(annotation: Mapping[str, Any], geometry: Geometry, where: str) -> dict[str, Any] | None:
     """Return an annotation that was moved; None if nothing of it is left."""
     moved = dict(annotation)
     areas: list[tuple[float, float]] = []  # (all, kept) of the box, then of the segmentation
@@ -110,7 +121,7 @@ def _move(annotation: Mapping[str, Any], geometry: Geometry, number: int) -> dic
         if "area" in annotation and (areas or annotation["area"]):
             moved["area"] = _area(annotation, areas[-1] if areas else (0, 0), geometry)
     except DecodeError as error:
-        raise DecodeError(f"annotations[{number}]: {error.args[0]}") from error
+        raise DecodeError(f"{where}: {error.args[0]}") from error
     return None if areas and areas[0][0] > 0 and areas[0][1] <= 0 else moved
 
 
@@ -121,7 +132,7 @@ def _area(annotation: Mapping[str, Any], measured: tuple[float, float], geometry
     if not _are_numbers([annotation["area"]]):
         raise DecodeError(f"area is {annotation['area']!r}, expected a number; correct it")
     across, down = geometry.scale
-    return _rounded(annotation["area"] * across * down * (kept / whole if whole else 1))
+    return rounded(annotation["area"] * across * down * (kept / whole if whole else 1))
 
 
 def _move_box(box: Any, geometry: Geometry) -> tuple[list[float], tuple[float, float]]:
@@ -133,7 +144,7 @@ def _move_box(box: Any, geometry: Geometry) -> tuple[list[float], tuple[float, f
     size = np.array((geometry.target.width, geometry.target.height))
     inner_low, inner_high = np.clip(low, 0, size), np.clip(high, 0, size)
     whole, kept = float(np.prod(high - low)), float(np.prod(inner_high - inner_low))
-    return [_rounded(v) for v in (*inner_low, *(inner_high - inner_low))], (whole, kept)
+    return [rounded(v) for v in (*inner_low, *(inner_high - inner_low))], (whole, kept)
 
 
 def _move_segmentation(value: Any, geometry: Geometry) -> tuple[Any, tuple[float, float]]:
@@ -144,7 +155,7 @@ def _move_segmentation(value: Any, geometry: Geometry) -> tuple[Any, tuple[float
     polygons = [geometry.move_points(polygon) for polygon in _polygons(value)]
     clipped = [clip_polygon(points, geometry.target.width, geometry.target.height) for points in polygons]
     areas = sum(map(polygon_area, polygons)), sum(map(polygon_area, clipped))
-    return [[_rounded(v) for v in points.reshape(-1)] for points in clipped if len(points) > 2], areas
+    return [[rounded(v) for v in points.reshape(-1)] for points in clipped if len(points) > 2], areas
 
 
 def _polygons(value: Any) -> list[Points]:
@@ -166,15 +177,9 @@ def _move_keypoints(value: Any, geometry: Geometry) -> tuple[list[Any], int]:
     seen = (triples[:, 2] > 0) & (points >= 0).all(axis=1) & (points <= size).all(axis=1)
     moved: list[Any] = []
     for point, visible, is_seen in zip(points.tolist(), value[2::3], seen.tolist(), strict=True):
-        moved += [_rounded(point[0]), _rounded(point[1]), visible] if is_seen else [0, 0, 0]
+        moved += [rounded(point[0]), rounded(point[1]), visible] if is_seen else [0, 0, 0]
     return moved, int(seen.sum())
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
     return all(type(value) in {int, float} and abs(value) < _LARGEST for value in values)
-
-
-def _rounded(value: float) -> float:
-    """Return a position as it is written: an integer where it is one."""
-    rounded = round(float(value), _DECIMALS)
-    return int(rounded) if rounded.is_integer() else rounded

@@ -1,4 +1,4 @@
-"""Polygons as (n, 2) arrays of points: cut to an image, and their area."""
+"""Positions in pixels as labels have them, and polygons as (n, 2) arrays of points: cut to an image, and their area."""
 
 from __future__ import annotations
 
@@ -6,6 +6,13 @@ import numpy as np
 import numpy.typing as npt
 
 Points = npt.NDArray[np.float64]
+_DECIMALS = 3
+
+
+def rounded(value: float) -> float:
+    """Return a position as labels have it: to 0.001 pixels, an integer where it is one."""
+    result = round(float(value), _DECIMALS)
+    return int(result) if result.is_integer() else result
 
 
 def clip_polygon(points: Points, width: float, height: float) -> Points:

@@ -32,6 +32,17 @@ def decode_runs(value: Mapping[str, Any], height: int, width: int) -> Mask:
     Raises:
         DecodeError: It is of another size, or damaged.
     """
+    runs = check_runs(value, height, width)
+    values = np.arange(len(runs)) % 2 == 1
+    return np.repeat(values, runs).reshape(width, height).T
+
+
+def check_runs(value: Mapping[str, Any], height: int, width: int) -> Sequence[int]:
+    """Return the lengths of the runs, which are as many pixels as an image has; makes no mask.
+
+    Raises:
+        DecodeError: They are of another size, or damaged.
+    """
     size, counts = value.get("size"), value.get("counts")
     if size != [height, width]:
         raise DecodeError(f"run lengths are of size {size}, expected [{height}, {width}] as the image; correct them")
@@ -40,8 +51,7 @@ def decode_runs(value: Mapping[str, Any], height: int, width: int) -> Mask:
         raise DecodeError("run lengths are not a list of counts, or a text of them; correct them")
     if sum(runs) != height * width:
         raise DecodeError(f"run lengths are damaged: they hold {sum(runs)} pixels, expected {height * width}")
-    values = np.arange(len(runs)) % 2 == 1
-    return np.repeat(values, runs).reshape(width, height).T
+    return runs
 
 
 def encode_runs(mask: Mask, *, as_text: bool) -> dict[str, Any]:

@@ -230,3 +230,17 @@ def test_an_area_without_a_shape_is_scaled():
 def test_sizes_of_another_type_are_shown_as_they_are():
     with pytest.raises(DecodeError, match="width '60'"):
         move_label({"width": "60", "annotations": [{"bbox": [1, 2, 3, 4]}]}, HALF)
+
+
+def test_segments_of_a_panoptic_image_follow():
+    segments = [{"id": 7, "category_id": 1, "bbox": [0, 0, 60, 20], "area": 900, "iscrowd": 0}]
+    label = {"width": 60, "height": 40, "segments_info": [*segments, {"id": 8, "bbox": [0, 0, 5, 5], "area": 20}]}
+    moved = move_label(label, MIDDLE)
+    assert moved["segments_info"] == [{**segments[0], "bbox": [0, 0, 20, 10], "area": 150}]
+    both = move_label({**label, "annotations": [{"bbox": [0, 0, 60, 40]}]}, HALF)
+    assert both["annotations"] == [{"bbox": [0, 0, 30, 20]}]
+    assert both["segments_info"][0]["bbox"] == [0, 0, 30, 10]
+    with pytest.raises(DecodeError, match=r"segments_info\[0\]: bbox is \[1\]"):
+        move_label({"segments_info": [{"bbox": [1]}]}, HALF)
+    with pytest.raises(OptionError, match=r"coordinates at segments_info\[0\]\.box,"):
+        move_label({"segments_info": [{"box": [1, 2, 3, 4]}]}, HALF)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.codecs.polygons import clip_polygon, polygon_area
+from shardpack.codecs.polygons import clip_polygon, polygon_area, rounded
 from tests.strategies import examples
 
 NUMBERS = st.integers(-30, 60)
@@ -51,3 +51,8 @@ def test_area_of_convex_polygons_adds_up_over_tiles(angles, x, y):
 def test_less_than_a_triangle_has_no_area():
     assert polygon_area(np.zeros((0, 2))) == 0
     assert polygon_area(np.array([[0, 0], [5, 5.0]])) == 0
+
+
+@pytest.mark.parametrize(("value", "result"), [(1.0, 1), (0.12345, 0.123), (-0.0001, 0), (np.float64(2.5), 2.5)])
+def test_positions_are_rounded(value, result):
+    assert repr(rounded(value)) == repr(result)
