@@ -3,7 +3,7 @@
     bytes of an image, an array, sound   a field named by their first bytes: jpg
     several such columns                 the main one as above, the others with their column before: depth.png
     list of images                       0.jpg, 1.jpg, ...
-    numbers, texts, lists, maps          one field json; lists of one number or text are unwrapped; NaN becomes null
+    numbers, texts, lists, maps          one field json; NaN becomes null; lists of one unwrapped where all are lists
     the label column                     label in json, and class if the class names are known
     arrays of two and more dimensions    npy
     other bytes                          a text in json if they are UTF-8, otherwise <column>.bin
@@ -76,12 +76,16 @@ class RowMapping:
         key_column: Column that holds the key; None for row numbers.
         label_column: Column that becomes `label`, or None.
         classes: Class names in the order of labels, or None.
+        unwrap: Whether a list of one is its element: in formats that have nothing but lists.
+        binary: Columns whose bytes are fields even where they are a text, since in other rows they are none.
     """
 
     main: str | None = None
     key_column: str | None = None
     label_column: str | None = None
     classes: tuple[str, ...] | None = None
+    unwrap: bool = True
+    binary: frozenset[str] = frozenset()
 
     def key(self, columns: Columns, number: str) -> str:
         """Return the key of a row; `number` is its row number, as text.
@@ -111,7 +115,7 @@ class RowMapping:
         for column, value in columns.items():
             if value is None:
                 continue
-            payloads = _payloads("" if column == self.main else field_name(column), value)
+            payloads = self.payloads(column, value)
             for field, payload in payloads:
                 if field in fields:
                     raise SourceError(f"two columns would be field {field!r}; rename one of them ({column!r})")
@@ -124,8 +128,13 @@ class RowMapping:
             fields["json"] = labels
         return fields
 
+    def payloads(self, column: str, value: Any) -> list[tuple[str, Any]]:
+        """Return (field, payload) of what a column holds in a row; nothing if that belongs to the labels."""
+        name = "" if column == self.main else field_name(column)
+        return _payloads(name, value, unwrap=self.unwrap, binary=column in self.binary)
+
     def _add_label(self, labels: dict[str, Any], column: str, value: Any) -> None:
-        plain = plain_value(value)
+        plain = plain_value(value, unwrap=self.unwrap)
         if column != self.label_column:
             labels[column] = plain
             return
@@ -144,7 +153,11 @@ class RowMapping:
 
 
 def choose_mapping(
-    rows: Sequence[Columns], options: FormatOptions, *, classes: tuple[str, ...] | None = None
+    rows: Sequence[Columns],
+    options: FormatOptions,
+    *,
+    classes: tuple[str, ...] | None = None,
+    unwrap: bool = True,
 ) -> RowMapping:
     """Return the roles of columns, chosen by some rows.
 
@@ -152,6 +165,7 @@ def choose_mapping(
         rows: A few rows, of several units where there are several.
         options: Columns that the user has named.
         classes: Class names that the format knows.
+        unwrap: As in `RowMapping`.
 
     Raises:
         OptionError: A column that the user has named is in none of the rows.
@@ -171,7 +185,8 @@ def choose_mapping(
             key = main
     else:
         key = None if options.key_column == ROW_NUMBER else options.key_column
-    return RowMapping(main, key, label, classes if classes is not None else options.classes)
+    names = classes if classes is not None else options.classes
+    return RowMapping(main, key, label, names, unwrap=unwrap, binary=frozenset(payloads))
 
 
 def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
@@ -182,7 +197,7 @@ def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
         for column, value in row.items():
             if value is None:
                 continue
-            payloads = _payloads("" if column == mapping.main else field_name(column), value)
+            payloads = mapping.payloads(column, value)
             for field, _ in payloads:
                 fields.setdefault(field, column)
             if not payloads and column != mapping.key_column:
@@ -207,13 +222,13 @@ def key_text(value: Any) -> str | None:
     return stem if stem and extension.lower() in IMAGE_EXTENSIONS else text or None
 
 
-def plain_value(value: Any) -> Any:
-    """Return a value as JSON holds it: lists of one unwrapped, bytes as text, NaN as null."""
+def plain_value(value: Any, *, unwrap: bool = True) -> Any:
+    """Return a value as JSON holds it: bytes as text, NaN as null, a list of one unwrapped if asked for."""
     if isinstance(value, np.ndarray):
         value = value.tolist()
     elif isinstance(value, np.generic):
         value = value.item()
-    if isinstance(value, (list, tuple)) and len(value) == 1:
+    if unwrap and isinstance(value, (list, tuple)) and len(value) == 1:
         return plain_value(value[0])
     return _inner(value)
 
@@ -263,16 +278,16 @@ def _is_payload(value: Any) -> bool:
     return bool(_payloads("", value))
 
 
-def _payloads(name: str, value: Any) -> list[tuple[str, Any]]:
+def _payloads(name: str, value: Any, *, unwrap: bool = True, binary: bool = False) -> list[tuple[str, Any]]:
     """Return (field, payload) of a value whose field has this first part, or none; none for labels."""
     if _is_struct(value):
         value = value["bytes"] or None
     if isinstance(value, (list, tuple)):
-        return _list_payloads(name, value)
+        return _list_payloads(name, value, unwrap=unwrap, binary=binary)
     extension, payload = None, value
     if _is_bytes(value):
         extension = extension_of(value)
-        if extension is None and _text_of(value) is None:
+        if extension is None and (binary or _text_of(value) is None):
             extension = "bin"
         payload = bytes(value)
     elif isinstance(value, np.ndarray) and value.ndim > 1:
@@ -282,12 +297,12 @@ def _payloads(name: str, value: Any) -> list[tuple[str, Any]]:
     return [(f"{name}.{extension}" if name else extension, payload)]
 
 
-def _list_payloads(name: str, values: Sequence[Any]) -> list[tuple[str, Any]]:
-    if len(values) == 1:
-        return _payloads(name, values[0])
+def _list_payloads(name: str, values: Sequence[Any], *, unwrap: bool, binary: bool) -> list[tuple[str, Any]]:
+    if unwrap and len(values) == 1:
+        return _payloads(name, values[0], binary=binary)
     if not all(_is_bytes(value) or _is_struct(value) for value in values):
         return []
-    parts = [_payloads("", value) for value in values]
+    parts = [_payloads("", value, binary=binary) for value in values]
     if not all(parts):
         return []
     prefix = f"{name}." if name else ""

@@ -166,3 +166,16 @@ def test_any_row_can_be_stored_or_is_refused(row):
         return
     for field, value in fields.items():
         assert isinstance(encode_field(field, value), bytes)
+
+
+def test_lists_of_one_stay_lists_where_a_format_has_other_values():
+    rows = [{"boxes": [[1, 2, 3, 4]], "images": [JPEG], "scores": [0.5]}]
+    assert choose_mapping(rows, FormatOptions()).fields(rows[0])["json"] == {"boxes": [1, 2, 3, 4], "scores": 0.5}
+    fields = choose_mapping(rows, FormatOptions(), unwrap=False).fields(rows[0])
+    assert fields == {"0.jpg": JPEG, "json": {"boxes": [[1, 2, 3, 4]], "scores": [0.5]}}
+
+
+def test_bytes_of_a_column_are_a_field_in_each_row_or_in_none():
+    mapping = choose_mapping([{"blob": b"\0\xff"}, {"blob": b"text"}], FormatOptions())
+    assert mapping.fields({"blob": b"text"}) == {"bin": b"text"}
+    assert choose_mapping([{"blob": b"text"}], FormatOptions()).fields({"blob": b"text"}) == {"json": {"blob": "text"}}
