@@ -38,6 +38,7 @@ from shardpack.format.layout import (
     index_path,
     is_index_path,
     is_packer_name,
+    split_of_shard,
 )
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_info import ShardInfo
@@ -152,11 +153,16 @@ class Transaction(Delivering):
     def keep_only(self, names: Iterable[str]) -> set[str]:
         """Delete all shards of earlier runs except the named ones, and all indexes of no shard that stays.
 
+        Tars without a journal entry are an earlier run's only if they are named like these: others may be the user's.
+
         Returns:
             The shards that stay, complete or not.
         """
-        present = {*filter(is_packer_name, self._target.names()), *self._journal.shard_names()}
-        staying = present.intersection(names)
+        names = set(names)
+        splits = {None, *map(split_of_shard, names)}
+        ours = (name for name in self._target.names() if is_packer_name(name) and split_of_shard(name) in splits)
+        present = {*ours, *self._journal.shard_names()}
+        staying = present & names
         indexes = set(map(index_path, staying))
         orphans = [name for name in self._target.names() if is_index_path(name) and name not in indexes]
         if orphans or len(staying) < len(present):

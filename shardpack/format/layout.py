@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from shardpack.format.paged import Segment
+from shardpack.format.split_names import UNSPLIT, is_split_name
 
 FOLDER = ".shardpack"  # holds all files of a dataset except the shards
 INDEX_FOLDER = f"{FOLDER}/index"
@@ -13,25 +14,32 @@ MANIFEST_PATH = f"{FOLDER}/manifest.json"
 REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
 RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all unfinished work is removed
 
-_PACKED_SHARD = re.compile(r"shard-\d{6,}(?:-\d{2,})?\.tar(?:\.zst)?", re.ASCII)
+_PACKED_SHARD = re.compile(r"([0-9A-Za-z_-]+?)-\d{6,}(?:-\d{2,})?\.tar(?:\.zst)?", re.ASCII)
 _SIDECAR = re.compile(
     rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
     re.ASCII,
 )
 
 
-def shard_name(number: int, of_chunk: int | None = None, *, compressed: bool = False) -> str:
-    """Return the name of a packed shard; shards are numbered consecutively from 0.
+def shard_name(number: int, of_chunk: int | None = None, *, split: str | None = None, compressed: bool = False) -> str:
+    """Return the name of a packed shard; the shards of a split are numbered consecutively from 0.
 
     So are chunks, and within each of them its shards: then `number` is that of the chunk.
     """
     within = "" if of_chunk is None else f"-{of_chunk:02d}"
-    return f"shard-{number:06d}{within}.tar{'.zst' * compressed}"
+    return f"{UNSPLIT if split is None else split}-{number:06d}{within}.tar{'.zst' * compressed}"
 
 
 def is_packer_name(name: str) -> bool:
     """Return whether a path is one that a packer gives to a shard."""
-    return _PACKED_SHARD.fullmatch(name) is not None
+    match = _PACKED_SHARD.fullmatch(name)
+    return match is not None and (match[1] == UNSPLIT or is_split_name(match[1]))
+
+
+def split_of_shard(name: str) -> str | None:
+    """Return the split that a packer's shard is of, by its name; None if it is of none, or no packer's."""
+    match = _PACKED_SHARD.fullmatch(name)
+    return match[1] if match is not None and is_split_name(match[1]) else None
 
 
 def index_path(shard: str, location: int = 0) -> str:

@@ -1,4 +1,4 @@
-"""Names of splits: which are allowed, since they begin the names of shards, and their order (SPEC 2.6)."""
+"""Names of splits: which are allowed, since they begin the names of shards, and their order (SPEC 5.4)."""
 
 from __future__ import annotations
 

@@ -54,6 +54,16 @@ def sorted_by_split(listing: Listing) -> Listing:
     return listing.take(np.argsort(listing.split, kind="stable"))
 
 
+def split_ends(listing: Listing) -> list[int]:
+    """Return where each run of samples of one split ends, ascending; the last is the number of samples.
+
+    Of a listing without splits that is one run.
+    """
+    if listing.split is None or not listing.num_samples:
+        return [listing.num_samples]
+    return [*(np.flatnonzero(np.diff(listing.split)) + 1).tolist(), listing.num_samples]
+
+
 def only_split(listing: Listing, name: str) -> Listing:
     """Return the samples of one split, as a listing without splits.
 

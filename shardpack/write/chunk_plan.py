@@ -8,7 +8,7 @@ alone: who makes which chunk, and when, changes no byte.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,10 +19,11 @@ from xxhash import xxh3_128_hexdigest
 from shardpack.errors import OnError
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.sources.listing import Listing
+from shardpack.sources.splits import counted_splits, split_ends
 from shardpack.write.apply_steps import Application
 from shardpack.write.pack_shard import input_digest
 from shardpack.write.shard_compression import ShardCompression
-from shardpack.write.sharding import ShardLimits, sample_bytes
+from shardpack.write.sharding import ShardLimits, UnitName, cut, sample_bytes, unit_names
 
 DRAWN_SAMPLES = 64
 _AIM = (9, 10)  # of a full shard
@@ -103,6 +104,7 @@ class ChunkPlan:
         listing: All samples, in the order of packing.
         recipe: What becomes of a chunk.
         cuts: (chunks + 1) first sample of each chunk, and the number of samples.
+        names: (chunks) split of each chunk, and its number in that: what its shards are called.
         growth: What the cuts were made from.
         anywhere: Whether machines that have the source at different paths may make chunks of it together.
     """
@@ -110,6 +112,7 @@ class ChunkPlan:
     listing: Listing
     recipe: ChunkRecipe
     cuts: npt.NDArray[np.int64]
+    names: Sequence[UnitName]
     growth: Growth
     anywhere: bool = False
 
@@ -132,7 +135,10 @@ class ChunkPlan:
 
 
 def plan_chunks(listing: Listing, recipe: ChunkRecipe, growth: Growth) -> ChunkPlan:
-    """Return the plan; reads nothing, and uses no fractions, so that it is the same everywhere."""
+    """Return the plan for a listing, the samples of a split together.
+
+    Reads nothing, and uses no fractions, so that it is the same everywhere.
+    """
     limits, sizes = recipe.limits, sample_bytes(listing)
     aim_bytes = (limits.max_bytes - len(END_OF_ARCHIVE)) * _AIM[0] // _AIM[1]
     least = growth.tar_bytes * _LEAST_RATIO[0] // _LEAST_RATIO[1]
@@ -143,18 +149,14 @@ def plan_chunks(listing: Listing, recipe: ChunkRecipe, growth: Growth) -> ChunkP
         if new != growth.samples:
             aim = aim * _AIM[0] * growth.samples // (_AIM[1] * max(1, new))
         most = max(1, aim)
-    ends = np.concatenate(([0], np.cumsum(sizes)))
-    cuts = [0]
-    while cuts[-1] < len(sizes):
-        first = cuts[-1]
-        stop = int(np.searchsorted(ends, int(ends[first]) + room, side="right")) - 1
-        cuts.append(max(min(stop, first + most), first + 1))
-    return ChunkPlan(listing, recipe, np.array(cuts, np.int64), growth)
+    cuts = cut(sizes, room, most, split_ends(listing))
+    return ChunkPlan(listing, recipe, cuts, unit_names(listing, cuts), growth)
 
 
 def listing_digest(listing: Listing, *, anywhere: bool = False) -> str:
     """Return a digest of all samples; `anywhere` as for `input_digest`."""
-    return xxh3_128_hexdigest("".join(_part_digests(listing, anywhere)).encode())
+    splits = json.dumps(counted_splits(listing)) if listing.split is not None else ""
+    return xxh3_128_hexdigest("".join([*_part_digests(listing, anywhere), splits]).encode())
 
 
 def _part_digests(listing: Listing, anywhere: bool) -> Iterator[str]:

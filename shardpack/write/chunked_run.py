@@ -257,7 +257,7 @@ class ChunkedRun:
             deliveries = transaction.queue_for(partial(deliver_chunk, transaction, deliver), engine.jobs)
         results = engine.map(
             pack_chunk if remote is None else MakeThere(pack_chunk, transaction.destination()),
-            (ChunkTask(scratch, chunk, plan.part(chunk), plan.recipe) for chunk in units),
+            (ChunkTask(scratch, chunk, plan.names[chunk], plan.part(chunk), plan.recipe) for chunk in units),
             backpressure=deliveries if remote is None else None,
             advance=lambda task, num_bytes: self._counted.advance(units[task], num_bytes),
         )

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 
 from shardpack.format.checksum import crc32c
-from shardpack.format.layout import index_path, shard_name
+from shardpack.format.frames import COMPRESSED_SUFFIX
+from shardpack.format.layout import index_path, is_packer_name
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
@@ -28,11 +29,16 @@ def holds_drawn_samples(plan: ChunkPlan, table: ShardTable, read: Callable[[str]
         table: The shards of the dataset.
         read: Returns a file of the dataset, or None.
     """
+    chunk_of = {_stem(name.shard(0, compressed=False)): chunk for chunk, name in enumerate(plan.names)}
     shards_of: dict[int, list[ShardInfo]] = {}
     for info in table:
-        shards_of.setdefault(_chunk_of(info.name, plan), []).append(info)
-    if max(shards_of, default=-1) >= plan.num_chunks or -1 in shards_of:
-        return False
+        is_compressed = info.name.endswith(COMPRESSED_SUFFIX)
+        if not is_packer_name(info.name) or is_compressed != (plan.recipe.compression is not None):
+            return False
+        chunk = chunk_of.get(_stem(info.name))
+        if chunk is None:
+            return False
+        shards_of.setdefault(chunk, []).append(info)
     for sample in drawn_samples(plan.listing.num_samples, COMPARED_SAMPLES).tolist():
         chunk = int(np.searchsorted(plan.cuts, sample, side="right")) - 1
         (outcome,) = applier_of(plan.recipe.application).outcomes(read_samples(plan.listing, sample, sample + 1))
@@ -46,13 +52,9 @@ def holds_drawn_samples(plan: ChunkPlan, table: ShardTable, read: Callable[[str]
     return True
 
 
-def _chunk_of(name: str, plan: ChunkPlan) -> int:
-    """Return the chunk that a shard belongs to, or -1 if no chunk has such shards."""
-    number = name.removeprefix("shard-").partition("-")[0]
-    if not number.isdecimal():
-        return -1
-    prefix = shard_name(int(number), 0, compressed=plan.recipe.compression is not None).partition("-00.")[0]
-    return int(number) if name.startswith(f"{prefix}-") else -1
+def _stem(name: str) -> str:
+    """Return what the names of all shards of a chunk begin with."""
+    return name.rpartition("-")[0]
 
 
 def _holds(index: ShardIndex, key: str, fields: Fields) -> bool:

@@ -12,7 +12,10 @@ from collections.abc import Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
+
+import numpy as np
 
 from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
@@ -28,6 +31,7 @@ from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
+from shardpack.sources.splits import sorted_by_split, split_ends
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.write.chunk_plan import ChunkRecipe
@@ -197,9 +201,17 @@ def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Li
             on_error=request.on_error,
             progress=request.progress,
         )
-    if request.shuffle_seed is not None:
-        listing = listing.take(permutation(listing.num_samples, derive_key(PACK_ORDER, request.shuffle_seed)))
-    return listing
+    return in_packing_order(listing, request.shuffle_seed)
+
+
+def in_packing_order(listing: Listing, shuffle_seed: int | None) -> Listing:
+    """Return the listing with the samples of a split together; with a seed, those of each are shuffled (SPEC 7.1)."""
+    listing = sorted_by_split(listing)
+    if shuffle_seed is None:
+        return listing
+    key, ends = derive_key(PACK_ORDER, shuffle_seed), split_ends(listing)
+    runs = pairwise([0, *ends])
+    return listing.take(np.concatenate([first + permutation(stop - first, key) for first, stop in runs]))
 
 
 def worthwhile_jobs(listing: Listing, limits: ShardLimits, part: Part | None = None) -> int:

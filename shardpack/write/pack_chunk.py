@@ -16,7 +16,6 @@ import numpy as np
 
 from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import FormatError, SourceError
-from shardpack.format.layout import shard_name
 from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.progress import Advance, no_advance
 from shardpack.sources.listing import Listing, name_of
@@ -28,7 +27,7 @@ from shardpack.write.sample_shape import shape_of
 from shardpack.write.shard_assembler import Buffer
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.shard_series import Prepared, ShardSeries
-from shardpack.write.sharding import sample_bytes
+from shardpack.write.sharding import UnitName, sample_bytes
 from shardpack.write.transform import Counts, Fields
 
 BATCH_BYTES, BATCH_SAMPLES = 4 << 20, 64  # read and transformed at once
@@ -40,6 +39,7 @@ class ChunkTask:
 
     scratch: ScratchDir
     chunk: int
+    name: UnitName  # what its shards are called
     listing: Listing
     recipe: ChunkRecipe
     parallel: int = 1  # samples that are transformed at once
@@ -153,7 +153,7 @@ class _Packing:
 
     def _start_shard(self) -> ShardInProgress:
         compression = self._recipe.compression
-        name = shard_name(self._task.chunk, len(self._shards), compressed=compression is not None)
+        name = self._task.name.shard(len(self._shards), compressed=compression is not None)
         return ShardInProgress(name, self._task.scratch.new_file(name), _buffer, compression=compression)
 
     def _finish_shard(self, shard: ShardInProgress) -> None:

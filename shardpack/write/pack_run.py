@@ -27,7 +27,7 @@ from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.layout import MANIFEST_PATH, shard_name
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
@@ -41,7 +41,7 @@ from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
 from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_compression import ShardCompression
-from shardpack.write.sharding import ShardLimits, cut_shards, sample_bytes
+from shardpack.write.sharding import ShardLimits, UnitName, cut_shards, sample_bytes, unit_names
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,6 +52,7 @@ class PackPlan:
         listing: All samples, in the order of packing.
         cuts: (shards + 1) first sample of each shard, and the number of samples.
         shard_bytes: (shards) length of each tar, before it is compressed.
+        names: (shards) split of each shard, and its number in that.
         compression: How shards are compressed; None for plain tars.
         anywhere: Whether machines that have the source at different paths may make shards of it together.
     """
@@ -59,6 +60,7 @@ class PackPlan:
     listing: Listing
     cuts: npt.NDArray[np.int64]
     shard_bytes: npt.NDArray[np.int64]
+    names: Sequence[UnitName]
     compression: ShardCompression | None = None
     anywhere: bool = False
     _digests: dict[int, str] = field(default_factory=dict, init=False, repr=False)
@@ -73,7 +75,7 @@ class PackPlan:
 
     def name(self, shard: int) -> str:
         """Return the name of a shard."""
-        return shard_name(shard, compressed=self.compression is not None)
+        return self.names[shard].shard(compressed=self.compression is not None)
 
     def task(self, shard: int, scratch: ScratchDir) -> ShardTask:
         """Return the task that makes a shard."""
@@ -105,7 +107,9 @@ class Packed:
 
 
 def plan_shards(listing: Listing, limits: ShardLimits, compression: ShardCompression | None = None) -> PackPlan:
-    """Return the plan for a listing; reads nothing. Compressed shards are cut as plain ones.
+    """Return the plan for a listing, the samples of a split together; reads nothing.
+
+    Compressed shards are cut as plain ones.
 
     Raises:
         SourceError: A sample does not fit in a shard, and oversized shards are not allowed.
@@ -113,7 +117,7 @@ def plan_shards(listing: Listing, limits: ShardLimits, compression: ShardCompres
     sizes = sample_bytes(listing)
     cuts = cut_shards(sizes, limits, listing)
     shard_bytes = np.add.reduceat(sizes, cuts[:-1]) + len(END_OF_ARCHIVE) if len(sizes) else np.zeros(0, np.int64)
-    return PackPlan(listing, cuts, shard_bytes, compression)
+    return PackPlan(listing, cuts, shard_bytes, unit_names(listing, cuts), compression)
 
 
 def pack_plan(

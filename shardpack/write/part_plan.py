@@ -20,6 +20,7 @@ from xxhash import xxh3_64_intdigest
 from shardpack.commit.journal import PARTS_FOLDER
 from shardpack.commit.shared_transaction import Read
 from shardpack.sources.listing import Listing
+from shardpack.sources.splits import counted_splits
 from shardpack.write.pack_shard import member_names
 
 _FAST = 1  # level of zlib; names in order compress well at any
@@ -56,6 +57,7 @@ class PartPlan:
             "plan": self.digest,
             "packed_with": self._packed_with,
             "classes": self._listing.classes and list(self._listing.classes),
+            "splits": counted_splits(self._listing),
             "num_samples": self._listing.num_samples,
             "members": self._members_path,
             **self._more,
@@ -82,6 +84,8 @@ class PartPlan:
                 return "the class names differ"
             names, _, digests = zlib.decompress(read(value["members"]) or b"").rpartition(b"\0\0")
             member = self._differing_member(names.split(b"\0"), np.frombuffer(digests, np.uint64))
+            if member is None and value["splits"] != own["splits"]:
+                return "its samples are in other splits"
             ours, theirs = ({name: plan[name] for name in self._more} for plan in (own, value))
             return member or _first_difference(ours, theirs) or "the samples that were left out differ"
         except (ValueError, KeyError, TypeError, zlib.error):

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import OptionError, SourceError
+from shardpack.format.layout import shard_name
 from shardpack.format.naming import key_bytes
 from shardpack.format.tar_header import BLOCK, END_OF_ARCHIVE, header_length, padded, unusual_members
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.sources.listing import Listing
+from shardpack.sources.splits import split_ends, split_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,12 +72,12 @@ def sample_bytes(listing: Listing) -> npt.NDArray[np.int64]:
 def cut_shards(sizes: npt.NDArray[np.int64], limits: ShardLimits, listing: Listing) -> npt.NDArray[np.int64]:
     """Return (shards + 1) the first sample of each shard, and the number of samples; each shard is filled to a limit.
 
-    Costs one pass over the samples, and one bisection per shard.
+    No shard holds samples of two splits. Costs one pass over the samples, and two bisections per shard.
 
     Args:
         sizes: (n) length of each sample in a tar.
         limits: When a shard is full.
-        listing: The samples, to name one that does not fit.
+        listing: The samples, those of a split together.
 
     Raises:
         SourceError: A sample does not fit in a shard, and oversized shards are not allowed.
@@ -79,15 +85,54 @@ def cut_shards(sizes: npt.NDArray[np.int64], limits: ShardLimits, listing: Listi
     room = limits.max_bytes - len(END_OF_ARCHIVE)
     if not limits.allow_oversized:
         _check_fits(sizes, room, listing)
+    return cut(sizes, room, limits.max_samples or len(sizes), split_ends(listing))
+
+
+def cut(
+    sizes: npt.NDArray[np.int64], max_bytes: int, max_samples: int, borders: Sequence[int]
+) -> npt.NDArray[np.int64]:
+    """Return where to cut samples of these sizes into runs of at most so many bytes and samples, but at least one.
+
+    Args:
+        sizes: (n) bytes of each sample.
+        max_bytes, max_samples: Limits of a run; a larger sample is a run of its own.
+        borders: Where cuts must be, ascending, the last at n.
+
+    Returns:
+        (runs + 1) the first sample of each run, and n.
+    """
     ends = np.concatenate(([0], np.cumsum(sizes)))
     cuts = [0]
     while cuts[-1] < len(sizes):
         first = cuts[-1]
-        stop = int(np.searchsorted(ends, ends[first] + room, side="right")) - 1
-        if limits.max_samples is not None:
-            stop = min(stop, first + limits.max_samples)
+        stop = int(np.searchsorted(ends, int(ends[first]) + max_bytes, side="right")) - 1
+        stop = min(stop, first + max_samples, borders[bisect_right(borders, first)])
         cuts.append(max(stop, first + 1))
     return np.array(cuts, np.int64)
+
+
+class UnitName(NamedTuple):
+    """What names a planned shard, or a chunk and its shards: units are numbered within their split."""
+
+    number: int
+    split: str | None = None
+
+    def shard(self, of_chunk: int | None = None, *, compressed: bool) -> str:
+        """Return the name of the shard; or, of a chunk, that of one of its shards."""
+        return shard_name(self.number, of_chunk, split=self.split, compressed=compressed)
+
+
+def unit_names(listing: Listing, cuts: npt.NDArray[np.int64]) -> list[UnitName]:
+    """Return the names of units that begin at these samples, the last of which is the end."""
+    if listing.split is None:
+        return [UnitName(number) for number in range(len(cuts) - 1)]
+    seen = Counter[str | None]()
+    names: list[UnitName] = []
+    for first in cuts[:-1].tolist():
+        split = split_of(listing, first)
+        names.append(UnitName(seen[split], split))
+        seen[split] += 1
+    return names
 
 
 def _check_fits(sizes: npt.NDArray[np.int64], room: int, listing: Listing) -> None:

@@ -61,7 +61,7 @@ def test_a_dataset_is_kept_without_force(tmp_path, packer):
 def test_force_replaces_the_dataset_and_nothing_else(tmp_path, packer):
     pack(tmp_path / "out", OLD)
     packer(tmp_path / "new", NEW)
-    others = {"notes.txt": b"1", "shard.tar": b"2", "shard-1.tar": b"3", "x-000000.tar": b"4", "photos/a.jpg": b"5"}
+    others = {"notes.txt": b"1", "shard.tar": b"2", "shard-1.tar": b"3", "x-00000.tar": b"4", "photos/a.jpg": b"5"}
     for name, data in others.items():
         (tmp_path / "out" / name).parent.mkdir(exist_ok=True)
         (tmp_path / "out" / name).write_bytes(data)

@@ -122,6 +122,18 @@ def test_dropped_shards_are_gone(place, made):
         }
 
 
+def test_tars_of_other_splits_are_left_alone_unless_a_run_made_them(place, made):
+    first, second, *_ = infos(made)
+    with Transaction.new_dataset(place.target(), "pack") as transaction:
+        deliver(transaction, made, first)
+        deliver(transaction, made, second)
+        for name in ("train-000000.tar", "val-000007-00.tar.zst", "shard-000009.tar"):
+            transaction.put(name, [b"not in the journal"])
+        assert transaction.keep_only(["train-000001.tar"]) == set()
+        kept = {name for name in place.contents() if not name.startswith(WORK_FOLDER)}
+        assert kept == {"val-000007-00.tar.zst"}
+
+
 def test_indexes_of_no_shard_are_gone(place, made):
     """A run that replaced several generations was killed while it deleted their indexes."""
     first, second, *_ = infos(made)

@@ -14,6 +14,7 @@ from shardpack.format.layout import (
     manifest_path,
     segment_path,
     shard_name,
+    split_of_shard,
 )
 from shardpack.format.manifest import KeySegment
 
@@ -79,8 +80,33 @@ def test_shards_and_parts_of_chunks_have_names_that_are_recognized(number, part,
     assert is_packer_name(name)
 
 
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("split", ["train", "a-b", "2017", "x2017-y_1"])
+@pytest.mark.parametrize("part", [None, 0, 12, 100])
+def test_the_shards_of_a_split_are_named_after_it(split, part, compressed):
+    name = shard_name(7, part, split=split, compressed=compressed)
+    assert name.startswith(f"{split}-000007")
+    assert is_packer_name(name)
+    assert split_of_shard(name) == split
+    assert split_of_shard(shard_name(7, part, compressed=compressed)) is None
+
+
 @pytest.mark.parametrize(
-    "name", ["shard-000012-.tar", "shard-000012-0.tar", "shard-12-00.tar", "shard-000012-00-0.tar"]
+    "name",
+    [
+        "shard-000012-.tar",
+        "shard-000012-0.tar",
+        "shard-12-00.tar",
+        "shard-000012-00-0.tar",
+        "train-00001.tar",
+        "a-2017-000001.tar",
+        "a.b-000001.tar",
+        "x/train-000001.tar",
+        "-000001.tar",
+        "Shard-000001.tar",
+        "train-000001.tar\n",
+    ],
 )
 def test_other_names_are_not_ours(name):
     assert not is_packer_name(name)
+    assert split_of_shard(name) is None

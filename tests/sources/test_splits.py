@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from shardpack.errors import SourceError
-from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_of, with_splits
+from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_ends, split_of, with_splits
 from tests.fakes import inline_listing
 
 SPLITS = ["test", "train", None, "extra", "train", "val"]
@@ -21,6 +21,13 @@ def test_set_counted_and_ordered():
     assert ordered.keys == ["b", "e", "f", "a", "d", "c"]
     assert ordered.payload == [key.encode() for key in ordered.keys]
     assert sorted_by_split(ordered) is ordered
+
+
+def test_ends_of_runs():
+    assert split_ends(with_splits(LISTING, SPLITS)) == [1, 2, 3, 4, 5, 6]
+    assert split_ends(sorted_by_split(with_splits(LISTING, SPLITS))) == [2, 3, 4, 5, 6]
+    assert split_ends(LISTING) == [6]
+    assert split_ends(inline_listing({})) == [0]
 
 
 def test_without_splits():

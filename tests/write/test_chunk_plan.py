@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shardpack.sources.splits import split_of, with_splits
 from shardpack.write.chunk_plan import (
     ChunkRecipe,
     Growth,
@@ -16,6 +17,7 @@ from shardpack.write.chunk_plan import (
     listing_digest,
     plan_chunks,
 )
+from shardpack.write.pack import in_packing_order
 from shardpack.write.shard_compression import ShardCompression
 from shardpack.write.sharding import sample_bytes
 from tests.write.chunk_steps import SMALL, Grow, listing, recipe
@@ -104,3 +106,15 @@ def test_growth_adds_up_and_comes_back_from_a_note():
 @pytest.mark.parametrize("note", [None, {}, {"plan": "other"}, {"plan": "d"}, {"plan": "d", "before": [1], "after": 3}])
 def test_a_note_of_another_plan_or_a_damaged_one_is_none(note):
     assert growth_of(note, "d") is None
+
+
+def test_no_chunk_has_samples_of_two_splits():
+    found = in_packing_order(with_splits(LISTING, ["b", "train", None, "train"] * 25), shuffle_seed=3)
+    plan = plan_chunks(found, recipe(Grow()), grown(1.0))
+    assert [name.split for name in plan.names] == sorted((n.split for n in plan.names), key=["train", "b", None].index)
+    for chunk, name in enumerate(plan.names):
+        assert {split_of(plan.part(chunk), sample) for sample in range(plan.part(chunk).num_samples)} == {name.split}
+    assert plan.names[0].shard(3, compressed=True) == "train-000000-03.tar.zst"
+    assert plan.names[-1].shard(0, compressed=False).startswith("shard-00000")
+    other = with_splits(LISTING, ["b", "train", "train", None] * 25)
+    assert len({listing_digest(LISTING), listing_digest(with_splits(LISTING, ["a"] * 100)), listing_digest(other)}) == 3

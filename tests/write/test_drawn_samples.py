@@ -9,6 +9,7 @@ from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.runtime.engine import IN_PROCESS
+from shardpack.sources.splits import sorted_by_split, with_splits
 from shardpack.write.chunk_plan import plan_chunks
 from shardpack.write.chunked_run import measure, pack_chunks
 from shardpack.write.drawn_samples import holds_drawn_samples
@@ -60,3 +61,13 @@ def test_planned_shards_are_no_chunks(tmp_path):
     target = FolderTarget(str(tmp_path))
     pack_plan(plan_shards(listing(40), ShardLimits()), target, PackRequest(), recorded={})
     assert not holds(target)
+
+
+def test_chunks_of_splits(tmp_path):
+    found = sorted_by_split(with_splits(listing(40), ["val", "train"] * 20))
+    target = FolderTarget(str(tmp_path))
+    pack_chunks(found, recipe(STEP), target, PackRequest(), recorded={}, engine=IN_PROCESS)
+    assert {name.partition("-")[0] for name in target.names() if name.endswith(".tar")} == {"train", "val"}
+    assert holds(target, found=found)
+    assert not holds(target)
+    assert not holds(target, found=sorted_by_split(with_splits(listing(40), ["train", "val"] * 20)))

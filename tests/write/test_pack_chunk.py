@@ -23,7 +23,7 @@ from shardpack.write.pack_chunk import (
     measure_growth,
     pack_chunk,
 )
-from shardpack.write.sharding import sample_bytes
+from shardpack.write.sharding import UnitName, sample_bytes
 from tests.fakes import file_listing, inline_listing, write_files
 from tests.write.chunk_steps import SMALL, Grow, listing, recipe, samples
 
@@ -35,7 +35,8 @@ def no_process_is_kept():
 
 
 def pack(tmp_path, found, made, chunk=12, advance=lambda _: None):
-    return pack_chunk(pickle.loads(pickle.dumps(ChunkTask(ScratchDir(str(tmp_path)), chunk, found, made))), advance)
+    task = ChunkTask(ScratchDir(str(tmp_path)), chunk, UnitName(chunk), found, made)
+    return pack_chunk(pickle.loads(pickle.dumps(task)), advance)
 
 
 def members(tmp_path, name):
@@ -153,7 +154,7 @@ def test_memory_does_not_grow_with_the_chunk(tmp_path, timeout):
     source = write_files(tmp_path / "source", {f"{i:03d}": {"bin": bytes(300_000)} for i in range(100)})
     (tmp_path / "scratch").mkdir()
     made = recipe(Grow(4), max_bytes=1 << 30, timeout=timeout)
-    task = ChunkTask(ScratchDir(str(tmp_path / "scratch")), 0, file_listing(source), made)
+    task = ChunkTask(ScratchDir(str(tmp_path / "scratch")), 0, UnitName(0), file_listing(source), made)
     tracemalloc.start()
     try:
         chunk = pack_chunk(task)

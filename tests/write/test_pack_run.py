@@ -17,6 +17,8 @@ from shardpack.format.layout import MANIFEST_PATH
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
+from shardpack.sources.splits import only_split, with_splits
+from shardpack.write.pack import in_packing_order
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
@@ -102,6 +104,20 @@ def test_the_place_changes_no_byte(source, whole, tmp_path):
 
 def test_where_payloads_come_from_changes_no_byte(whole, tmp_path):
     assert pack(inline_listing(SAMPLES), tmp_path) == (whole, 0)
+
+
+def test_the_shards_of_splits_are_the_same_packed_together_and_alone(tmp_path):
+    found = with_splits(inline_listing(SAMPLES), ["val" if i % 3 == 0 else "train" for i in range(60)])
+    together, _ = pack(in_packing_order(found, 7), tmp_path / "both")
+    names = sorted(name for name in together if name.endswith(".tar"))
+    assert names[0] == "train-000000.tar"
+    assert names[-1].startswith("val-00000")
+    for split in ("train", "val"):
+        alone, _ = pack(in_packing_order(only_split(found, split), 7), tmp_path / split)
+        of_split = [name for name in names if name.startswith(split)]
+        assert [together[name] for name in of_split] == [
+            alone[f"shard-{number:06d}.tar"] for number in range(len(of_split))
+        ]
 
 
 @examples(20)

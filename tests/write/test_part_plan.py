@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.journal import PARTS_FOLDER
+from shardpack.sources.splits import sorted_by_split, with_splits
 from shardpack.write.pack_run import PackRun, pack_plan, plan_shards
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
@@ -120,3 +121,9 @@ class TestDataset:
 
     def test_of_other_options_it_is_not(self, target):
         assert not part_plan(inline_listing(self.SAMPLES), rename_keys=True).is_dataset(target.read)
+
+
+def test_other_splits_are_another_plan():
+    found = make_listing("/a", FILES)
+    one, other = (sorted_by_split(with_splits(found, [name] * 20)) for name in ("train", "val"))
+    assert difference(part_plan(one), part_plan(other)) == "its samples are in other splits"

@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.tar_header import END_OF_ARCHIVE
+from shardpack.sources.splits import sorted_by_split, split_of, with_splits
 from shardpack.write.pack_shard import member_names
 from shardpack.write.shard_assembler import Buffer, ShardAssembler
-from shardpack.write.sharding import ShardLimits, cut_shards, member_bytes, sample_bytes
+from shardpack.write.sharding import ShardLimits, cut_shards, member_bytes, sample_bytes, unit_names
 from tests.fakes import inline_listing
 from tests.strategies import BOUNDARY_SIZES, payloads, safe_fields, safe_keys
 
@@ -153,3 +154,18 @@ def test_limits_are_checked(options, says):
 def test_the_smallest_limit_takes_empty_members():
     limits = ShardLimits(1536)
     assert shards_of([512, 512], limits) == [[512], [512]]
+
+
+@given(st.lists(st.sampled_from(["train", "val", "x", None]), max_size=40), max_samples)
+def test_no_shard_holds_samples_of_two_splits(splits, most):
+    listing = inline_listing({f"{i:03d}": {"x": b""} for i in range(len(splits))})
+    listing = sorted_by_split(with_splits(listing, splits))
+    limits = ShardLimits(3 * 512 + END, most)
+    cuts = cut_shards(np.full(len(splits), 512), limits, listing)
+    names = unit_names(listing, cuts)
+    for name, (first, stop) in zip(names, itertools.pairwise(cuts.tolist()), strict=True):
+        assert {split_of(listing, sample) for sample in range(first, stop)} == {name.split}
+        assert 0 < stop - first <= min(3, most or 3)
+    for split in set(splits):
+        shards = -(-splits.count(split) // min(3, most or 3))
+        assert [name.number for name in names if name.split == split] == list(range(shards))
