@@ -18,7 +18,9 @@ if TYPE_CHECKING:
     from shardpack.codecs.crop import CenterCrop, RandomResizedCrop
     from shardpack.dataset import Dataset
     from shardpack.edit.copy import CopyReport, copy
+    from shardpack.export.exporter import ExportReport
     from shardpack.export.files import extract
+    from shardpack.export.run import export
     from shardpack.format.naming import unescape_key
     from shardpack.format.shard_info import ShardInfo
     from shardpack.index.run import IndexReport, index
@@ -35,6 +37,7 @@ __all__ = [
     "CenterCrop",
     "CopyReport",
     "Dataset",
+    "ExportReport",
     "FieldLocation",
     "IndexReport",
     "Loader",
@@ -50,6 +53,7 @@ __all__ = [
     "Stream",
     "VerifyReport",
     "copy",
+    "export",
     "extract",
     "index",
     "mix",
@@ -67,6 +71,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "CenterCrop": "codecs.crop",
             "CopyReport": "edit.copy",
             "Dataset": "dataset",
+            "ExportReport": "export.exporter",
             "FieldLocation": "read.sample",
             "IndexReport": "index.run",
             "Loader": "stream.loader",
@@ -81,6 +86,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "Stream": "stream.stream",
             "VerifyReport": "inspect.verify",
             "copy": "edit.copy",
+            "export": "export.run",
             "extract": "export.files",
             "index": "index.run",
             "mix": "stream.mixed",

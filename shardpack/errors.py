@@ -19,6 +19,7 @@
     ├── OutputExistsError (FileExistsError)        refusal to overwrite
     ├── SourceError (ValueError)            the samples to pack have problems
     ├── DecodeError (ValueError)            a payload is not what its field name says
+    ├── ExportError (ValueError)            a sample does not fit the format it is exported to
     ├── OptionError (ValueError)            an argument is out of range or contradicts another
     ├── StorageError (OSError)              a disk or server refused a read or write
     └── MissingDependencyError (ImportError)    an optional package is not installed
@@ -133,6 +134,10 @@ class SourceError(ShardpackError, ValueError):
 
 class DecodeError(ShardpackError, ValueError):
     """A payload does not decode as its field name says."""
+
+
+class ExportError(ShardpackError, ValueError):
+    """A sample does not fit the format that it is exported to."""
 
 
 class OptionError(ShardpackError, ValueError):

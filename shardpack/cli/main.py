@@ -30,6 +30,7 @@ COMMANDS = {
     "ls": "List the samples of a dataset.",
     "cat": "Print one sample or one of its fields.",
     "extract": "Write samples back to files.",
+    "export": "Write a dataset in another format, or an index of its tars for another reader.",
     "verify": "Check that a dataset is complete and undamaged.",
     "order": "Show what an epoch would read, and how well it mixes.",
     "bench": "Measure how fast a dataset is read on this machine.",
@@ -115,7 +116,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         kept = (
             "; what was finished is kept: run the same command to continue"
-            if arguments[:1] in (["pack"], ["copy"])
+            if arguments[:1] in (["pack"], ["copy"], ["export"])
             else ""
         )
         _complain("interrupted" + kept)

@@ -98,7 +98,7 @@ class _FileWriter:
 
     def write(self, stem: str, sample: Sample) -> int:
         """Write `<stem>.<field>` for each field; return the number of files."""
-        paths = [os.path.join(self._target, *_parts(stem, field)) for field in sample]
+        paths = [os.path.join(self._target, *path_parts(stem, field)) for field in sample]
         for path, payload in zip(paths, sample.values(), strict=True):
             self._make_folder(os.path.dirname(path), stem)
             with _extract_errors(f"write {path!r}"):
@@ -160,8 +160,8 @@ def _write_new(path: str, payload: Any) -> None:
         raise
 
 
-def _parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> list[str]:
-    """Return the components of `<stem>.<field>`, without the "." of GNU tar's "./a.jpg".
+def path_parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> list[str]:
+    """Return the components of the path `<stem>.<field>`, without the "." of GNU tar's "./a.jpg".
 
     Raises:
         InvalidKeyError: A component is not a plain file name, so the path could lead elsewhere.

@@ -376,3 +376,28 @@ def test_pack_selects_and_renames_fields(run, images, tmp_path):
     assert run("info", tmp_path / "again", "--json").json["samples_per_field"] == {"label.json": 12}
     done = run("pack", images, tmp_path / "other", "--fields", "jpg,nothing")
     assert (done.code, "no sample has a field 'nothing'; the fields are" in done.err) == (2, True)
+
+
+def test_export(run, packed, tmp_path):
+    done = run("export", packed, tmp_path / "out", "--to", "folder", "--jobs", "1")
+    assert (done.code, done.out) == (0, "")
+    assert re.fullmatch(r"exported 12 samples, .* KiB, to .*/out as folder: 13 files in .* s\n", done.err)
+    done = run("export", packed, tmp_path / "out", "--to", "folder")
+    assert done.code == 1
+    assert "choose an empty folder, or pass force=True (--force)" in done.err
+    done = run("export", packed, tmp_path / "out", "--to", "folder", "--force", "--fields", "jpg", "--flat", "--json")
+    assert (done.json["num_samples"], done.json["left_out"]) == (12, {"json": 12})
+    assert (done.json["to"], done.json["splits"], done.json["dry_run"]) == ("folder", [], False)
+    done = run("export", packed, tmp_path / "two", "--to", "folder", "--fields", "jpg", "--flat", "--dry-run")
+    assert done.err.startswith("would export 12 samples")
+    assert "  left out: json 12\n" in done.err
+    assert not (tmp_path / "two").exists()
+
+
+def test_export_says_what_is_wrong(run, packed, tmp_path):
+    assert run("export", packed, tmp_path / "out", "--to", "paper").code == 2
+    assert run("export", packed, tmp_path / "out").code == 2
+    done = run("export", packed, "--to", "folder")
+    assert (done.code, done.err) == (2, "shardpack: folder is written to a folder: name it, OUT\n")
+    done = run("export", packed, tmp_path / "out", "--to", "folder", "--task", "pose")
+    assert (done.code, done.err) == (2, "shardpack: task does not apply to folder; leave it out\n")

@@ -22,7 +22,7 @@ from shardpack.errors import (
     StorageError,
     UnknownKeyError,
 )
-from shardpack.export.files import _parts
+from shardpack.export.files import path_parts
 from shardpack.format.naming import escape_key
 from tests.conftest import judge
 from tests.fakes import contents
@@ -126,7 +126,7 @@ def test_no_name_leads_out(stem, field):
     """A name that is accepted gives a path below the folder."""
     for windows in (False, True):
         try:
-            parts = _parts(stem, field, windows=windows)
+            parts = path_parts(stem, field, windows=windows)
         except InvalidKeyError:
             continue
         import ntpath

@@ -50,6 +50,7 @@ def test_importing_loads_nothing_but_errors():
     assert {name for name in modules if name.startswith("shardpack.")} == {
         "shardpack._version",
         "shardpack.errors",
+        "shardpack.export",
         "shardpack.index",
         "shardpack.runtime",
         "shardpack.runtime.lazy",

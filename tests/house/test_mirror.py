@@ -30,7 +30,7 @@ ELSEWHERE = {
     "webdataset.py": "edges/test_webdataset.py",
     # Commands are tested by what a user does with several of them.
     **{f"cli/{name}.py": "cli/test_reading.py" for name in ("bench", "cat", "extract", "info", "ls", "verify")},
-    **{f"cli/{name}.py": "cli/test_writing.py" for name in ("copy", "index", "pack")},
+    **{f"cli/{name}.py": "cli/test_writing.py" for name in ("copy", "export", "index", "pack")},
     "cli/ui.py": "cli/test_terminal.py",
 }
 

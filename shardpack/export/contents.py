@@ -1,0 +1,103 @@
+"""Find out what an export would hold, from the indexes alone: counts, lengths, splits, keys that repeat."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64_intdigest, xxh3_128
+
+from shardpack.errors import DuplicateKeyError, FieldNotFoundError, OptionError
+from shardpack.export.exporter import Contents, Exportable, Limits, Part
+from shardpack.runtime.progress import Progress
+
+_PROGRESS_SAMPLES = 10_000
+
+
+def survey(dataset: Exportable, fields: Sequence[str] | None, progress: Progress, *, keyed: bool) -> Contents:
+    """Return what an export of a dataset or view would hold. Reads the index of each shard, and no payload.
+
+    Args:
+        dataset: The dataset or view.
+        fields: The fields that are wanted; None for all.
+        progress: Called as progress("survey", samples, total samples).
+        keyed: Whether two samples of one key are an error.
+
+    Raises:
+        OptionError: There are no samples.
+        FieldNotFoundError: No sample of the dataset has one of the fields.
+        DuplicateKeyError: Two samples have one key, or a view has a sample twice.
+    """
+    wanted = None if fields is None else frozenset(fields)
+    existing = dataset.manifest.samples_per_field
+    for field in sorted(wanted or ()):
+        if field not in existing:
+            raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(existing) or 'none'}")
+    total = len(dataset)
+    if not total:
+        raise OptionError("there are no samples to export; choose another view")
+    counts: Counter[str] = Counter()
+    sizes = np.empty(total, np.int64)
+    keys = np.empty(total if keyed else 0, np.uint64)
+    digest = xxh3_128(f"{dataset.fingerprint} {fields and sorted(fields)}".encode())
+    positions = np.empty(total, np.int64)
+    for number, entry in enumerate(dataset.entries()):
+        counts.update(entry.fields.keys())
+        sizes[number] = sum([at.size for name, at in entry.fields.items() if wanted is None or name in wanted])
+        positions[number] = entry.position
+        if keyed:
+            keys[number] = xxh3_64_intdigest(entry.key.encode("utf-8", "surrogateescape"))
+        if number % _PROGRESS_SAMPLES == 0:
+            progress("survey", number, total)
+    progress("survey", total, total)
+    digest.update(positions.tobytes())
+    if keyed:
+        _refuse_repeated(dataset, keys)
+    chosen = {name: count for name, count in sorted(counts.items()) if wanted is None or name in wanted}
+    left_out = {name: count for name, count in sorted(counts.items()) if name not in chosen}
+    return Contents(dataset, chosen, left_out, sizes, ((None, total),), digest.hexdigest())
+
+
+def _refuse_repeated(dataset: Exportable, hashes: npt.NDArray[np.uint64]) -> None:
+    ordered = np.sort(hashes)
+    suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
+    if not suspects:
+        return
+    seen: set[str] = set()
+    for number, entry in enumerate(dataset.entries()):
+        if int(hashes[number]) in suspects:
+            if entry.key in seen:
+                raise DuplicateKeyError(
+                    "two samples have this key, and this format names files by keys; export a view without one of them",
+                    key=entry.key,
+                )
+            seen.add(entry.key)
+
+
+def cut(contents: Contents, limits: Limits) -> list[Part]:
+    """Return the parts, in the order of the samples; none holds samples of two splits."""
+    parts: list[Part] = []
+    first = 0
+    for split, count in contents.splits:
+        bounds = _cuts(contents.num_bytes[first : first + count], limits)
+        for index, (start, stop) in enumerate(pairwise(bounds)):
+            num_bytes = int(contents.num_bytes[first + start : first + stop].sum())
+            parts.append(Part(len(parts), split, index, len(bounds) - 1, first + start, stop - start, num_bytes))
+        first += count
+    return parts
+
+
+def _cuts(sizes: npt.NDArray[np.int64], limits: Limits) -> list[int]:
+    """Return the first sample of each part, and the number of samples."""
+    ends = np.concatenate([[0], np.cumsum(sizes)])
+    cuts = [0]
+    while cuts[-1] < len(sizes):
+        start = cuts[-1]
+        stop = int(np.searchsorted(ends, ends[start] + limits.max_bytes, side="right")) - 1
+        if limits.max_samples is not None:
+            stop = min(stop, start + limits.max_samples)
+        cuts.append(max(stop, start + 1))
+    return cuts

@@ -1,0 +1,252 @@
+"""Seam 7, the way out: what an export needs of a dataset, what users choose, and what a format provides.
+
+    Exportable --entries--> Contents --cut by `limits`--> Parts
+    samples of a part --row()--> rows --write()--> files of the part and a note;  notes --finish()--> the other files
+
+An exporter knows its format alone. Who runs it, how it is resumed and where files appear is decided in `run.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.errors import OnError
+from shardpack.export.staging import ExportFiles
+from shardpack.format.manifest import Manifest
+from shardpack.format.shard_info import ShardInfo
+from shardpack.read.sample import Sample, SampleLocation
+
+Note = Mapping[str, Any]  # what is kept of a part until all are made: JSON
+
+
+@runtime_checkable
+class Exportable(Protocol):
+    """The part of a dataset, or of a view of one, that exports use. Pickles."""
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+    @property
+    def location(self) -> str: ...
+
+    @property
+    def classes(self) -> tuple[str, ...] | None: ...
+
+    @property
+    def fingerprint(self) -> str: ...
+
+    @property
+    def shards(self) -> Sequence[ShardInfo]: ...
+
+    def shard_url(self, number: int) -> str:
+        """Return the path or URL of a shard."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def select(self, items: Iterable[int | str]) -> Exportable:
+        """Return a view of some positions or keys."""
+        ...
+
+    def entries(self) -> Iterator[SampleLocation]:
+        """Yield where each sample is stored, in order."""
+        ...
+
+    def stream(self, *, fields: Sequence[str] | None = None) -> Iterable[Sample]:
+        """Return the samples in order."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What the user chose; `export` describes each. None: the format decides.
+
+    The last four are taken by some formats only, which list them in `Exporter.takes`.
+    """
+
+    fields: tuple[str, ...] | None = None
+    drop: tuple[str, ...] = ()
+    max_file_bytes: int | None = None
+    max_file_samples: int | None = None
+    on_error: OnError = "raise"
+    pattern: str | None = None
+    flat: bool = False
+    task: str | None = None
+    hashes: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Contents:
+    """What is exported, as far as the index tells.
+
+    Attributes:
+        dataset: The dataset or view; of several splits, all samples, split by split.
+        samples_per_field: How many of its samples have each of the chosen fields, by name.
+        left_out: The same of the other fields.
+        num_bytes: (samples) payload bytes of the chosen fields.
+        splits: (name, number of samples) of each split, in the order of the samples; one without a name if the
+            dataset has no splits.
+        digest: Stands for which samples and fields these are.
+    """
+
+    dataset: Exportable
+    samples_per_field: Mapping[str, int]
+    left_out: Mapping[str, int]
+    num_bytes: npt.NDArray[np.int64]
+    splits: tuple[tuple[str | None, int], ...]
+    digest: str
+
+    @property
+    def num_samples(self) -> int:
+        return len(self.num_bytes)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The chosen fields that samples have, sorted."""
+        return tuple(sorted(self.samples_per_field))
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Class names in label order, or None."""
+        return self.dataset.classes
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Where a part ends: before the sample that would exceed one of them. A part has one sample at least."""
+
+    max_bytes: int
+    max_samples: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A run of samples that one task exports.
+
+    Attributes:
+        number: Its number among all parts.
+        split: The split that its samples are from; None if the dataset has no splits.
+        index, count: Its number among the parts of its split, and how many these are.
+        first, num_samples: Its samples, as numbers among all that are exported.
+        num_bytes: Length of their payloads.
+    """
+
+    number: int
+    split: str | None
+    index: int
+    count: int
+    first: int
+    num_samples: int
+    num_bytes: int
+
+
+class Exporter(Protocol):
+    """A format, with all that was decided for one export. Pickles; its `repr` tells everything that decides the bytes.
+
+    Attributes:
+        takes: Names of the options, of those that only some formats take, that this one does.
+        keyed: Whether keys name what is written, so that no two samples may have the same.
+    """
+
+    takes: ClassVar[frozenset[str]]
+    keyed: ClassVar[bool]
+
+    @classmethod
+    def prepare(cls, contents: Contents, options: ExportOptions) -> Exporter:
+        """Decide about names and types; refuse what the format cannot hold.
+
+        Raises:
+            OptionError: Something would be lost; the message asks, and names the option that answers.
+        """
+        ...
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields to read."""
+        ...
+
+    @property
+    def limits(self) -> Limits:
+        """How the samples are cut into parts, unless the user says otherwise."""
+        ...
+
+    def row(self, sample: Sample) -> Any:
+        """Return what `write` takes of a sample.
+
+        Raises:
+            DecodeError, ExportError, InvalidKeyError: The sample does not fit; `on_error` decides what follows.
+        """
+        ...
+
+    def write(self, part: Part, rows: Iterator[Any], files: ExportFiles) -> Note:
+        """Write the files of a part; those of an earlier attempt may be there, and are replaced."""
+        ...
+
+    def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:
+        """Write what describes the whole, when all parts are made."""
+        ...
+
+
+class IndexExporter(Protocol):
+    """A format that describes the tars and leaves payloads where they are. Its files may lie beside the tars.
+
+    Attributes:
+        takes: As of an `Exporter`.
+    """
+
+    takes: ClassVar[frozenset[str]]
+
+    @classmethod
+    def of(cls, dataset: Exportable, options: ExportOptions, *, beside: bool) -> IndexExporter:
+        """Decide what is written: to a folder of its own, or beside the tars.
+
+        Raises:
+            OptionError: The dataset, or the view, cannot be described so.
+        """
+        ...
+
+    @property
+    def names(self) -> Sequence[str]:
+        """Return the names of the files that `write` makes, relative to the folder they go to."""
+        ...
+
+    def write(self, files: ExportFiles) -> None:
+        """Write all of them."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class ExportReport:
+    """What was exported, or what a run without `dry_run` would export.
+
+    Attributes:
+        out: The folder.
+        to: Name of the format.
+        num_samples: How many samples were exported.
+        num_bytes: Length of their payloads.
+        num_files: How many files were written; 0 with `dry_run`.
+        num_parts, resumed_parts: In how many tasks, and how many of these an interrupted run had finished.
+        splits: (name, number of samples) of each split; empty if the dataset has no splits.
+        left_out: Field -> number of samples that have it and were exported without.
+        rejected: (key, reason) of each sample left out because of `on_error="skip"`.
+        seconds: Wall time.
+        dry_run: Whether nothing was written.
+    """
+
+    out: str
+    to: str
+    num_samples: int
+    num_bytes: int
+    num_files: int = 0
+    num_parts: int = 0
+    resumed_parts: int = 0
+    splits: Sequence[tuple[str, int]] = ()
+    left_out: Mapping[str, int] = field(default_factory=dict)
+    rejected: Sequence[tuple[str, str]] = ()
+    seconds: float = 0.0
+    dry_run: bool = False

@@ -1,0 +1,146 @@
+"""ImageFolder: images in a folder for each class, and `metadata.csv` with what labels say.
+
+    OUT/[<split>/]<class>/<name>.jpg      with --flat, and without classes: OUT/[<split>/]<key>.jpg
+    OUT/[<split>/]metadata.csv            file_name, then a column for each name in a label
+
+Values that are not scalars are JSON text. torchvision's ImageFolder reads the folders, `load_dataset` of Hugging Face
+the table.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any, ClassVar
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from shardpack.errors import DuplicateKeyError, ExportError, OptionError
+from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
+from shardpack.export.files import path_parts
+from shardpack.export.roles import Roles, refuse_lost, require_image, roles_of
+from shardpack.export.staging import ExportFiles
+from shardpack.read.sample import Sample
+
+_LIMITS = Limits(max_bytes=64 << 20, max_samples=1000)
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    path: list[str]  # below the folder of the split
+    image: bytes
+    label: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class FolderExporter:
+    """Writes folders of images. `classes` are the names of the class folders; None without such folders."""
+
+    takes: ClassVar[frozenset[str]] = frozenset({"flat"})
+    keyed: ClassVar[bool] = True
+
+    roles: Roles
+    classes: tuple[str, ...] | None
+    drop: tuple[str, ...]
+
+    @classmethod
+    def prepare(cls, contents: Contents, options: ExportOptions) -> FolderExporter:
+        """Decide whether there are class folders; see `Exporter.prepare`."""
+        if options.max_file_bytes is not None or options.max_file_samples is not None:
+            raise OptionError("max_file_bytes and max_file_samples do not apply to folder; leave them out")
+        roles = roles_of(contents)
+        require_image("folder", contents, roles)
+        refuse_lost("folder", contents, (*roles.image, *roles.labels))
+        classes = None if options.flat else contents.classes
+        if classes is not None:
+            first = next(iter(contents.dataset.select(range(1)).stream(fields=roles.labels)))
+            if class_of(roles.label_of(first), classes) is None:
+                raise OptionError(
+                    f"the dataset has classes, but sample {first.key!r} is in none; to export without class folders, "
+                    "pass flat=True (--flat)"
+                )
+        return cls(roles, classes, options.drop)
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        return self.roles.fields
+
+    @property
+    def limits(self) -> Limits:
+        return _LIMITS
+
+    def row(self, sample: Sample) -> _Row:
+        """Return the image, its place and its label."""
+        field = self.roles.image_of(sample)
+        label = self.roles.label_of(sample)
+        path = path_parts(sample.key, field)
+        if self.classes is not None:
+            name = class_of(label, self.classes)
+            if name is None:
+                raise ExportError("the sample is in no class; export with flat=True (--flat), or leave it out")
+            if "/" in name:
+                raise ExportError(f"class {name!r} cannot be a folder; export with flat=True (--flat)")
+            if path[0] != name:
+                path = path_parts(f"{name}/{sample.key}", field)
+        kept = {one: value for one, value in label.items() if one not in self.drop}
+        return _Row(path, sample[field], kept)
+
+    def write(self, part: Part, rows: Iterator[_Row], files: ExportFiles) -> Note:
+        """Write the images, and their labels as lines of JSON for `finish`."""
+        columns: dict[str, None] = {}
+        top = [] if part.split is None else [part.split]
+        with open(files.scrap(f"{part.number:06d}.jsonl"), "w", encoding="utf-8") as lines:
+            for row in rows:
+                with open(files.create(*top, *row.path), "wb") as image:
+                    image.write(row.image)
+                columns.update(dict.fromkeys(row.label))
+                lines.write(json.dumps(["/".join(row.path), row.label]) + "\n")
+        return {"columns": list(columns)}
+
+    def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:
+        """Write the tables."""
+        of_part = {part.number: note["columns"] for part, note in zip(parts, notes, strict=True)}
+        for split, group in groupby(parts, key=lambda part: part.split):
+            own = list(group)
+            columns = sorted({name for part in own for name in of_part[part.number]} - {"file_name"})
+            top = [] if split is None else [split]
+            with open(files.create(*top, "metadata.csv"), "w", encoding="utf-8", newline="") as file:
+                table = csv.writer(file, lineterminator="\n")
+                table.writerow(["file_name", *columns])
+                hashes = []
+                for part in own:
+                    for name, label in _lines(files.scrap(f"{part.number:06d}.jsonl")):
+                        table.writerow([name, *(cell(label.get(column)) for column in columns)])
+                        hashes.append(xxh3_64_intdigest(name.encode()))
+            if len(np.unique(np.array(hashes, np.uint64))) < len(hashes):
+                raise DuplicateKeyError(
+                    "two samples would be one file, as a key begins like the class of another; pass flat=True (--flat)"
+                )
+
+
+def class_of(label: Mapping[str, Any], classes: Sequence[str]) -> str | None:
+    """Return the class name that a label says: its `class`, or that of its `label`; None without either."""
+    name, number = label.get("class"), label.get("label")
+    if isinstance(name, str):
+        return name
+    if isinstance(number, int) and not isinstance(number, bool) and 0 <= number < len(classes):
+        return classes[number]
+    return None
+
+
+def cell(value: Any) -> Any:
+    """Return what stands in a table for a value: text as it is, null as nothing, all else as JSON writes it."""
+    if value is None or isinstance(value, str):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    with open(path, encoding="utf-8") as lines:
+        for line in lines:
+            name, label = json.loads(line)
+            yield name, label

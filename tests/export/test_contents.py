@@ -1,0 +1,89 @@
+"""What an export would hold, and how its samples are cut into parts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import shardpack
+from shardpack.errors import DuplicateKeyError, FieldNotFoundError, OptionError
+from shardpack.export.contents import cut, survey
+from shardpack.export.exporter import Contents, Limits
+from shardpack.runtime.progress import no_progress
+from tests.format.builders import entry
+from tests.strategies import examples
+
+
+def of(sizes, splits=None):
+    return Contents(None, {}, {}, np.array(sizes, np.int64), splits or ((None, len(sizes)),), "")
+
+
+def test_counts_lengths_and_what_is_left_out(pets):
+    contents = survey(pets, ["json"], no_progress, keyed=True)
+    assert contents.samples_per_field == {"json": 6}
+    assert contents.left_out == {"jpg": 6}
+    assert contents.num_bytes.tolist() == [len(sample["json"]) for sample in pets]
+    assert contents.splits == ((None, 6),)
+
+
+def test_other_samples_and_other_fields_have_another_digest(pets):
+    views = [pets, pets.select([1, 0]), pets.select([0, 1]), pets.select([0])]
+    digests = {survey(view, fields, no_progress, keyed=False).digest for view in views for fields in (None, ["jpg"])}
+    assert len(digests) == 8
+    assert survey(pets, None, no_progress, keyed=False).digest == survey(pets, None, no_progress, keyed=True).digest
+
+
+def test_progress_ends_with_all(pets):
+    seen = []
+    survey(pets, None, lambda *told: seen.append(told), keyed=False)
+    assert seen[-1] == ("survey", 6, 6)
+
+
+def test_an_unknown_field_is_named(pets):
+    with pytest.raises(FieldNotFoundError, match="no field 'png'; the dataset has: jpg, json"):
+        survey(pets, ["png"], no_progress, keyed=False)
+
+
+def test_a_sample_twice_is_refused_where_keys_name_files(pets):
+    view = pets.select([0, 3, 0])
+    assert survey(view, None, no_progress, keyed=False).num_samples == 3
+    with pytest.raises(DuplicateKeyError, match="key='cat/0000'"):
+        survey(view, None, no_progress, keyed=True)
+
+
+def test_two_samples_of_one_key_are_refused(tmp_path):
+    data = b"".join(entry(name, b"x") for name in (b"a.bin", b"b.bin", b"a.bin"))
+    (tmp_path / "x.tar").write_bytes(data + bytes(1024))
+    shardpack.index(tmp_path, on_duplicate="keep")
+    with pytest.raises(DuplicateKeyError, match=r"two samples have this key.*key='a'"):
+        survey(shardpack.open(tmp_path), None, no_progress, keyed=True)
+
+
+@examples(50)
+@given(
+    st.lists(st.lists(st.integers(0, 40), min_size=1, max_size=30), min_size=1, max_size=3),
+    st.integers(1, 100),
+    st.none() | st.integers(1, 5),
+)
+def test_parts_hold_all_samples_once_and_keep_to_limits(splits, max_bytes, max_samples):
+    sizes = [size for split in splits for size in split]
+    named = tuple((f"s{number}", len(split)) for number, split in enumerate(splits))
+    parts = cut(of(sizes, named), Limits(max_bytes, max_samples))
+    held = [number for part in parts for number in range(part.first, part.first + part.num_samples)]
+    assert held == list(range(len(sizes)))
+    assert [part.number for part in parts] == list(range(len(parts)))
+    for part in parts:
+        of_part = sizes[part.first : part.first + part.num_samples]
+        assert part.num_bytes == sum(of_part)
+        assert part.num_samples == 1 or (part.num_bytes <= max_bytes and part.num_samples <= (max_samples or 10**9))
+    for name, count in named:
+        own = [part for part in parts if part.split == name]
+        assert sum(part.num_samples for part in own) == count
+        assert [(part.index, part.count) for part in own] == [(number, len(own)) for number in range(len(own))]
+
+
+def test_nothing_to_export_is_refused(pets):
+    with pytest.raises(OptionError, match="no samples"):
+        survey(pets.select([]), None, no_progress, keyed=False)
