@@ -56,7 +56,11 @@ class FolderSource:
         files = scan(self.path, problems, progress=options.progress, engine=options.engine)
         tree, layout = Tree(files), "coco" if self.annotations is not None else self.layout
         layout_options = LayoutOptions(
-            asked=layout != AUTO, rename_keys=options.rename_keys, annotations=self.annotations
+            asked=layout != AUTO,
+            rename_keys=options.rename_keys,
+            annotations=self.annotations,
+            engine=options.engine,
+            progress=options.progress,
         )
         found = find_layout(tree, layout, layout_options)
         listing = list_tree(tree, found, problems, layout_options)

@@ -49,6 +49,7 @@ class Listing:
         crc32c: (m) checksums that the payloads must have, -1 where unknown; None if all are unknown.
         classes: Class names in label order, or None.
         by_class: Whether neighbouring samples mostly share a class, so that the samples should be shuffled.
+        label_shape: Name of the shape of the JSON labels, if it is that of `label_shape.py`; or None.
         split_names: Names of the splits, in their order; () if the source has none.
         split: (n) number of each sample's split in `split_names`, or `NO_SPLIT`; None if there are no splits.
     """
@@ -66,6 +67,7 @@ class Listing:
     crc32c: npt.NDArray[np.int64] | None = None
     classes: tuple[str, ...] | None = None
     by_class: bool = False
+    label_shape: str | None = None
     split_names: tuple[str, ...] = ()
     split: npt.NDArray[np.uint16] | None = None
 

@@ -30,11 +30,13 @@ class Problems:
         rejected: (path or key, reason) of samples that cannot be packed as requested: an error, unless skipped.
         left_out: Reason -> number of files that do not belong to a sample: reported, but not an error.
         left_out_examples: Reason -> path of the first such file.
+        noted: What should be known of samples that are packed all the same -> number of samples.
     """
 
     rejected: list[tuple[str, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     left_out_examples: dict[str, str] = field(default_factory=dict)
+    noted: Counter[str] = field(default_factory=Counter)
 
     def reject(self, name: str, reason: str) -> None:
         """Record a sample or file that cannot be packed."""
@@ -45,10 +47,16 @@ class Problems:
         self.left_out[reason] += 1
         self.left_out_examples.setdefault(reason, name)
 
+    def note(self, what: str, count: int = 1) -> None:
+        """Count samples of which something should be known: images without a label file."""
+        if count:
+            self.noted[what] += count
+
     def extend(self, other: Problems) -> None:
         """Add the problems of another collection."""
         self.rejected.extend(other.rejected)
         self.left_out.update(other.left_out)
+        self.noted.update(other.noted)
         for reason, name in other.left_out_examples.items():
             self.left_out_examples.setdefault(reason, name)
 

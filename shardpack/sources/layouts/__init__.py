@@ -6,5 +6,6 @@ from shardpack.sources.layouts.classes import ClassFolders
 from shardpack.sources.layouts.coco import Coco
 from shardpack.sources.layouts.sidecars import SidecarFiles
 from shardpack.sources.layouts.table import Table
+from shardpack.sources.layouts.yolo import Yolo
 
-LAYOUTS = (ClassFolders(), SidecarFiles(), Table(), Coco())
+LAYOUTS = (ClassFolders(), SidecarFiles(), Table(), Coco(), Yolo())

@@ -10,6 +10,8 @@ import os
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from shardpack.runtime.engine import IN_PROCESS, Engine
+from shardpack.runtime.progress import Advance, no_advance
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
@@ -27,11 +29,15 @@ class LayoutOptions:
             not ask how likely the layout is.
         rename_keys: Whether keys may contain dots, because they will be escaped; see `group_files`.
         annotations: File with annotations, as `Tree.read_given` takes it.
+        engine: Distributes the reading of many label files; the result does not depend on it.
+        progress: Called from time to time with the number of images whose labels have been read.
     """
 
     asked: bool = False
     rename_keys: bool = False
     annotations: str | os.PathLike[str] | None = None
+    engine: Engine = IN_PROCESS
+    progress: Advance = no_advance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,252 @@
+"""YOLO: a label file for each image, with numbers relative to its size.
+
+    data.yaml                                       names, splits, kpt_shape: data_yaml.py
+    images/train/0001.jpg  labels/train/0001.txt    the usual tree; key train/0001, split train
+    train/images/0001.jpg  train/labels/0001.txt    Roboflow's
+    0001.jpg  0001.txt  classes.txt                 beside each other, with a list of classes
+
+The size of each image is read from its first bytes: labels are in pixels.
+"""
+
+from __future__ import annotations
+
+import posixpath
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+
+from shardpack.errors import DecodeError, SourceError
+from shardpack.sources.annotations.yolo_lines import YoloParser
+from shardpack.sources.image_rows import ImageRow, cut_extension, is_image_file, listing_of, usable_rows
+from shardpack.sources.json_labels import attach_labels, compact_json
+from shardpack.sources.label_files import Refused, read_label_files
+from shardpack.sources.label_shape import SHAPE, Object, numbered
+from shardpack.sources.layouts.data_yaml import SPLITS, DataYaml, find_class_list, find_data_yaml
+from shardpack.sources.layouts.layout import BY_ANNOTATIONS, Found, LayoutOptions
+from shardpack.sources.listing import Listing
+from shardpack.sources.source import Problems
+from shardpack.sources.tree import Tree
+
+_LOOKED_AT = 5  # label files
+_MAX_LOOK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class _Memory:
+    """What `find` found.
+
+    Attributes:
+        data: What data.yaml or a list of classes says.
+        labels_of: Folder with images -> folder with their label files; None if there is no such folder.
+    """
+
+    data: DataYaml
+    labels_of: Mapping[str, str | None] = field(default_factory=dict)
+
+    @property
+    def label_folders(self) -> list[str]:
+        """Return the folders with label files."""
+        return [*dict.fromkeys(labels for labels in self.labels_of.values() if labels is not None)]
+
+
+class Yolo:
+    """Label files of relative numbers in labels/, or beside the images."""
+
+    name = "yolo"
+
+    def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
+        """Return the pairs of folders, if some of their label files hold lines of YOLO; see `Layout.find`."""
+        labels_of = dict(_pairs(tree))
+        paired = {images: labels for images, labels in labels_of.items() if labels is not None}
+        if not paired and not options.asked:
+            return None
+        data = find_data_yaml(tree) or find_class_list(tree, [*paired, *paired.values()])
+        beside = all(images == labels for images, labels in paired.items())
+        if not paired or (beside and data is None):
+            if options.asked:
+                raise SourceError(
+                    f"no label files of YOLO in {tree.files.root!r}: expected images/ and labels/, or .txt files "
+                    "beside the images and a data.yaml or classes.txt; name the folder that has them"
+                )
+            return None
+        memory = _Memory(data or DataYaml(), labels_of)
+        kinds = list(_looks(tree, memory))
+        sure = data is not None and (not kinds or any(kinds))
+        if not options.asked and not sure and (None in kinds or not {"box", "polygon"} & set(kinds)):
+            return None
+        return _found(tree, memory, has_polygons="polygon" in kinds)
+
+    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
+        """Return the images, each with the boxes of its label file; see `Layout.list`."""
+        memory: _Memory = found.memory
+        data, files = memory.data, tree.files
+        rows = usable_rows(list(_rows(tree, memory)), files, problems)
+        parser = YoloParser(data.names, data.keypoints)
+        values = read_label_files(tree, rows, parser, sizes=True, engine=options.engine, progress=options.progress)
+        labelled = [memory.labels_of[files.names[row.image].rpartition("/")[0]] is not None for row in rows]
+        bare = sum(row.label_file < 0 for row in rows)
+        problems.note("images in folders without label files, packed without annotations", labelled.count(False))
+        problems.note("images without a label file, packed without boxes", bare - labelled.count(False))
+        finish, classes = _numbering(data.names)
+        labels: list[bytes | None] = []
+        refused: dict[int, str] = {}
+        for sample, value in enumerate(values):
+            if isinstance(value, Refused):
+                refused[sample] = value.reason
+                labels.append(None)
+            else:
+                labels.append(compact_json(finish(value) if labelled[sample] else _without_annotations(value)))
+        listing = attach_labels(listing_of(rows, files), labels, problems, refused=refused)
+        return replace(listing, classes=classes, label_shape=SHAPE)
+
+
+def _found(tree: Tree, memory: _Memory, *, has_polygons: bool) -> Found:
+    data = memory.data
+    lists = (place for places in data.folders.values() for place in places if place.endswith(".txt"))
+    return Found(
+        layout=Yolo.name,
+        rank=BY_ANNOTATIONS,
+        title=f"YOLO ({data.name}: {data.note})" if data.note else "YOLO",
+        label="key points" if data.keypoints else "polygons" if has_polygons else "boxes",
+        uses=frozenset({*_label_files(tree, memory), *_hints(tree), *lists, *([data.name] if data.name else [])}),
+        memory=memory,
+    )
+
+
+def _without_annotations(label: Object) -> Object:
+    return {name: value for name, value in label.items() if name != "annotations"}
+
+
+def _numbering(names: Mapping[int, str] | None) -> tuple[Callable[[Object], Object], tuple[str, ...] | None]:
+    """Return (function that numbers the classes of a label, class names in this order)."""
+    if names is None:
+        return _same_numbers, None
+    classes = tuple(names[number] for number in sorted(names))
+    number_of = {name: number for number, name in enumerate(classes)}
+    return (lambda label: numbered(label, number_of)), classes
+
+
+def _same_numbers(label: Object) -> Object:
+    annotations = [{**each, "label": each["category_id"]} for each in label["annotations"]]
+    return {**label, "annotations": annotations}
+
+
+def _pairs(tree: Tree) -> Iterator[tuple[str, str | None]]:
+    """Yield (folder with images, folder with label files): labels/ beside images/, or the folder itself."""
+    for path, folder in tree.folders.items():
+        if not folder.num_images:
+            continue
+        labels = _labels_folder(path)
+        if labels is not None:
+            yield path, labels if _has_text(tree, labels) else None
+        elif "txt" in folder.extensions:
+            yield path, path
+
+
+def _has_text(tree: Tree, path: str) -> bool:
+    return path in tree.folders and "txt" in tree.folders[path].extensions
+
+
+def _labels_folder(path: str) -> str | None:
+    """Return the path with its last part "images" replaced by "labels"; None if it has no such part."""
+    parts = path.split("/")
+    if "images" not in parts:
+        return None
+    last = len(parts) - 1 - parts[::-1].index("images")
+    return "/".join([*parts[:last], "labels", *parts[last + 1 :]])
+
+
+def _label_files(tree: Tree, memory: _Memory) -> Iterator[str]:
+    return (tree.files.names[number] for number in _numbers_of_labels(tree, memory))
+
+
+def _numbers_of_labels(tree: Tree, memory: _Memory) -> Iterator[int]:
+    for path in memory.label_folders:
+        folder = tree.folders[path]
+        yield from (i for i in range(folder.first, folder.stop) if tree.files.names[i].endswith(".txt"))
+
+
+def _hints(tree: Tree) -> set[str]:
+    """Return files that tools leave beside the images and that say nothing more."""
+    return {
+        name
+        for folder in tree.folders.values()
+        for name in tree.files.names[folder.first : folder.stop]
+        if name.rpartition("/")[2] in ("classes.txt", "obj.names", "obj.data", "_darknet.labels")
+    }
+
+
+def _looks(tree: Tree, memory: _Memory) -> Iterator[str | None]:
+    """Yield what the first label files hold: "box", "polygon", "empty", or None if a line of one is none of YOLO."""
+    parser = YoloParser(None, memory.data.keypoints)
+    looked = 0
+    for name in _label_files(tree, memory):
+        if looked == _LOOKED_AT:
+            return
+        stem = cut_extension(name)[0]
+        if posixpath.basename(stem) in ("classes", "obj", "train", "val", "valid", "test"):
+            continue
+        looked += 1
+        try:
+            lines = parser.lines(tree.read(name, max_bytes=_MAX_LOOK))
+        except DecodeError:
+            yield None
+        else:
+            yield "empty" if not lines else "polygon" if any(len(line) > 5 for line in lines) else "box"
+
+
+def _rows(tree: Tree, memory: _Memory) -> Iterator[ImageRow]:
+    files = tree.files
+    number_of_label = {cut_extension(files.names[i])[0]: i for i in _numbers_of_labels(tree, memory)}
+    split_of = _Splits(tree, memory)
+    for path, labels in memory.labels_of.items():
+        folder = tree.folders[path]
+        for number in range(folder.first, folder.stop):
+            name = files.names[number]
+            if not is_image_file(name):
+                continue
+            stem, extension = cut_extension(name)
+            base = stem[len(path) + 1 :] if path else stem
+            label_file = -1 if labels is None else number_of_label.get(f"{labels}/{base}" if labels else base, -1)
+            yield ImageRow(_key(stem), {extension: number}, split_of(name), label_file)
+
+
+def _key(stem: str) -> str:
+    """Return the path without its last folder "images"."""
+    parts = stem.split("/")
+    if "images" in parts[:-1]:
+        last = len(parts) - 2 - parts[-2::-1].index("images")
+        del parts[last]
+    return "/".join(parts)
+
+
+class _Splits:
+    """Says which split an image is in: that of data.yaml, or else the folder that is called like one."""
+
+    def __init__(self, tree: Tree, memory: _Memory) -> None:
+        self._prefixes: list[tuple[str, str]] = []
+        self._listed: dict[str, str] = {}
+        for split, places in memory.data.folders.items():
+            for place in places:
+                if place.endswith(".txt"):
+                    self._listed.update(dict.fromkeys(_listed(tree, place), split))
+                else:
+                    self._prefixes.append((f"{place}/" if place else "", split))
+
+    def __call__(self, name: str) -> str | None:
+        if name in self._listed:
+            return self._listed[name]
+        for prefix, split in self._prefixes:
+            if name.startswith(prefix):
+                return split
+        return next((part for part in name.split("/")[:-1] if part.lower() in SPLITS), None)
+
+
+def _listed(tree: Tree, name: str) -> Iterator[str]:
+    """Yield the images that a list names: their paths from the list, or from the root."""
+    folder = posixpath.dirname(name)
+    for line in tree.read(name, max_bytes=1 << 30).decode("utf-8", "replace").splitlines():
+        path = line.strip().replace("\\", "/")
+        for place in (posixpath.normpath(posixpath.join(folder, path)), posixpath.normpath(path)):
+            if place in tree.names:
+                yield place
+                break
