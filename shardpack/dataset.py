@@ -146,6 +146,7 @@ class Dataset(Loadable):
             location=self.location,
             manifest_crc32c=self._cache.manifest_crc32c,
             classes=self.classes,
+            label_shape=self.manifest.option("label_shape"),
         )
 
     def __contains__(self, key: object) -> bool:

@@ -42,6 +42,7 @@ def list_samples(
     location: str,
     manifest_crc32c: int,
     classes: Sequence[str] | None,
+    label_shape: object = None,
 ) -> Listing:
     """Return the listing of samples that are stored in shards.
 
@@ -52,6 +53,7 @@ def list_samples(
         location: Location of the dataset, for messages.
         manifest_crc32c: Checksum of the manifest that lists the shards.
         classes: Class names in the order of their labels.
+        label_shape: Shape of the labels, as the manifest says it.
     """
     stores: list[Store] = []
     number_of: dict[int, int] = {}  # id of a store -> its number
@@ -93,6 +95,7 @@ def list_samples(
         version=f"{manifest_crc32c:08x} {_versions([(stores[number], path) for number, path in unchecked])}",
         crc32c=np.array(checksums, np.int64),
         classes=None if classes is None else tuple(classes),
+        label_shape=label_shape if isinstance(label_shape, str) else None,
     )
 
 

@@ -133,7 +133,7 @@ def _pack_planned(
             plan,
             target,
             request,
-            recorded=request.recorded(listed.layout),
+            recorded=request.recorded(listed.layout, listing.label_shape),
             rejected=listed.problems.rejected,
             engine=engine,
         )
@@ -159,7 +159,7 @@ def _pack_chunked(
         recipe,
         target,
         request,
-        recorded=request.recorded(listed.layout),
+        recorded=request.recorded(listed.layout, listing.label_shape),
         rejected=listed.problems.rejected,
         engine=engine,
     )

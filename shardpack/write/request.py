@@ -126,12 +126,13 @@ class PackRequest:
         """How shards are compressed; None for plain tars."""
         return shard_compression(self.compress, self.frame_bytes)
 
-    def recorded(self, layout: str) -> dict[str, Any]:
-        """Return the options that determine the output, for the manifest; `layout` is the one that was found."""
+    def recorded(self, layout: str, label_shape: str | None = None) -> dict[str, Any]:
+        """Return the options that determine the output, for the manifest; layout and label shape are as found."""
         compression, steps = self.compression, self.steps
         of_shards = {} if compression is None else compression.versions()
         return recorded_options(
             layout=layout,
+            label_shape=label_shape,
             max_shard_bytes=self.max_shard_bytes,
             max_shard_samples=self.max_shard_samples,
             allow_oversized=self.allow_oversized or None,

@@ -8,7 +8,8 @@ import pytest
 
 import shardpack
 from shardpack.errors import OptionError, SourceError
-from tests.conftest import image_folder
+from tests.conftest import image_folder, make_jpeg
+from tests.sources.trees import write_tree
 
 
 @pytest.mark.parametrize("source", [3, None, object()])
@@ -51,3 +52,22 @@ def test_a_dataset_is_not_packed_over_itself(tmp_path, jobs):
         with pytest.raises(OptionError, match="source and target are the same"):
             shardpack.pack(source, tmp_path / "ds", force=True, jobs=jobs)
     assert [sample["txt"] for sample in shardpack.open(tmp_path / "ds")] == [b"a", b"b", b"c", b"d"]
+
+
+def test_the_shape_of_labels_is_recorded_and_follows_the_image(tmp_path):
+    """From a set of YOLO, through a resize, to a dataset packed from a dataset."""
+    write_tree(tmp_path / "set", {"images/train/a.jpg": make_jpeg(200, 100), "data.yaml": "names: [cat]"})
+    write_tree(tmp_path / "set", {"labels/train/a.txt": "0 0.5 0.5 0.2 0.1"})
+    shardpack.pack(tmp_path / "set", tmp_path / "plain")
+    ds = shardpack.open(tmp_path / "plain")
+    assert ds.manifest.option("label_shape") == "annotations"
+    assert ds.classes == ("cat",)
+    assert list(ds.keys()) == ["train/a"]
+    shardpack.pack(tmp_path / "plain", tmp_path / "small", resize="exact=50x50")
+    small = shardpack.open(tmp_path / "small")
+    assert small.manifest.option("label_shape") == "annotations"
+    box = {"bbox": [20, 22.5, 10, 5], "category_id": 0, "label": 0, "class": "cat"}
+    assert small[0].decode("json") == {"width": 50, "height": 50, "annotations": [box]}
+    image_folder(tmp_path / "photos", per_class=1)
+    shardpack.pack(tmp_path / "photos", tmp_path / "other")
+    assert shardpack.open(tmp_path / "other").manifest.option("label_shape") is None

@@ -161,7 +161,7 @@ def _points(element: Element) -> list[float]:
     text = element.attributes.get("points", "")
     points = [pair.split(",") for pair in text.split(";")]
     if not all(len(pair) == 2 for pair in points):
-        raise DecodeError(f"a {element.tag} has the points {text[:40]!r}, expected x,y;x,y;...")
+        raise DecodeError(f"a {element.tag} has the points {text[:40]!r}, expected x,y;x,y and so on")
     return [_as_number(word, element.tag) for pair in points for word in pair]
 
 

@@ -133,7 +133,7 @@ class _Parser:
         return found
 
     def _below(self, indent: int, depth: int) -> object:
-        """Return the block below a name or a dash; None if there is none."""
+        """Return the block below a name or a dash; None without one."""
         line = self.line
         if line is None or line.indent < indent:
             return None

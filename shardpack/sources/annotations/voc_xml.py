@@ -25,7 +25,7 @@ def parse_voc(data: bytes | None, _: ImageSize | None = None) -> Object:
     """Return the label that an annotation file describes, classes by name.
 
     Raises:
-        DecodeError: The file is not XML, or an object lacks a name or has a box that is none.
+        DecodeError: The file is not XML, or an object lacks a name or has an empty box.
     """
     root = next(parse_elements(data or b"", _ROOT), None)
     if root is None:

@@ -29,7 +29,7 @@ class DataYaml:
     """What the files beside the images say.
 
     Attributes:
-        name: The file that says it; "" if there is none.
+        name: The file that says it; "" without a file.
         names: Class number -> its name; None if nothing says it.
         keypoints: (number of key points, numbers of each), or None.
         folders: Split -> its folders, or lists of its images, in the tree.

@@ -36,7 +36,7 @@ class _Memory:
 
     Attributes:
         data: What data.yaml or a list of classes says.
-        labels_of: Folder with images -> folder with their label files; None if there is no such folder.
+        labels_of: Folder with images -> folder with their label files; None without such a folder.
     """
 
     data: DataYaml
@@ -176,7 +176,7 @@ def _hints(tree: Tree) -> set[str]:
 
 
 def _looks(tree: Tree, memory: _Memory) -> Iterator[str | None]:
-    """Yield what the first label files hold: "box", "polygon", "empty", or None if a line of one is none of YOLO."""
+    """Yield what the first label files hold: "box", "polygon", "empty", or None for what another tool wrote."""
     parser = YoloParser(None, memory.data.keypoints)
     looked = 0
     for name in _label_files(tree, memory):
