@@ -19,6 +19,7 @@ from shardpack.codecs.decode import can_decode, decode_field
 from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
+from shardpack.order.runs import Runs
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_dataset import open_shards, reload_manifest
 from shardpack.read.read_many import read_local, read_samples
@@ -26,6 +27,7 @@ from shardpack.read.sample import Sample, SampleLocation
 from shardpack.read.selection import Selection
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_list import ShardList
+from shardpack.runtime.arrays import Integers
 from shardpack.sources.dataset import list_samples
 from shardpack.sources.listing import Listing
 from shardpack.storage.locations import DatasetStores, LocationOptions
@@ -36,8 +38,6 @@ from shardpack.stream.loadable import Loadable
 from shardpack.stream.options import StreamOptions
 from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.stream_input import StreamInput
-
-Positions = npt.NDArray[np.int64] | range
 
 
 class Dataset(Loadable):
@@ -105,6 +105,14 @@ class Dataset(Loadable):
         return self.manifest.classes
 
     @property
+    def splits(self) -> dict[str, int]:
+        """Names of the splits, train first, and the number of samples in each; {} if there are none.
+
+        Of a view, those that its samples are in: costs a read of the file of splits, once.
+        """
+        return self._selection.splits()
+
+    @property
     def fingerprint(self) -> str:
         """A hash of the content of all shards, in their order (SPEC 6.3)."""
         return self.manifest.fingerprint
@@ -147,6 +155,8 @@ class Dataset(Loadable):
             manifest_crc32c=self._cache.manifest_crc32c,
             classes=self.classes,
             label_shape=self.manifest.option("label_shape"),
+            split_names=tuple(self.manifest.splits.samples) if self.manifest.splits else (),
+            split=self._selection.split_numbers(),
         )
 
     def __contains__(self, key: object) -> bool:
@@ -249,6 +259,16 @@ class Dataset(Loadable):
         """
         return Dataset(self._selection.select(items), verify=self._verify)
 
+    def split(self, name: str) -> Dataset:
+        """Return a view of the samples of one split, in stored order; `splits` names them.
+
+        Costs a read of the file of splits, once. The view takes no memory for its samples.
+
+        Raises:
+            OptionError: No split has this name; the message lists the names.
+        """
+        return Dataset(self._selection.of_split(name), verify=self._verify)
+
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in stored order, as `ds.stream()` does."""
         return iter(self.stream())
@@ -310,7 +330,9 @@ class Dataset(Loadable):
             FieldNotFoundError: No sample of the dataset has one of the fields.
         """
         selection = self._selection
-        return StreamInput(selection.cache, selection.array, None if fields is None else selection.check_fields(fields))
+        return StreamInput(
+            selection.cache, selection.positions, None if fields is None else selection.check_fields(fields)
+        )
 
     # Lookup
 
@@ -325,7 +347,7 @@ class Dataset(Loadable):
 
 
 def _reopen(
-    stores: DatasetStores, verify: bool | None, positions: Positions | None, generation: int, manifest_crc32c: int
+    stores: DatasetStores, verify: bool | None, positions: Integers | Runs | None, generation: int, manifest_crc32c: int
 ) -> Dataset:
     manifest = reload_manifest(stores.sidecars, generation, manifest_crc32c)
     checks = stores.checks_reads if verify is None else verify

@@ -21,4 +21,4 @@ def plain(name: str) -> str:
     """A file's name with its checksum left out: ".shardpack/keys-000001-0badcafe.index" is "keys.index"."""
     folder, _, last = name.rpartition("/")
     what = last.partition("-")[0]
-    return f"{what}.index" if folder == ".shardpack" and what in ("keys", "shards") else name
+    return f"{what}.index" if folder == ".shardpack" and what in ("keys", "shards", "splits") else name

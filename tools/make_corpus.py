@@ -1,7 +1,7 @@
 """Make the files of tests/conformance/corpus again: only when the format changes, and then say why in SPEC.md.
 
 python tools/make_corpus.py                  all that can be made here
-python tools/make_corpus.py golden corrupt   some of: golden, compressed, elsewhere, corrupt, foreign
+python tools/make_corpus.py golden corrupt   some of: golden, compressed, splits, elsewhere, corrupt, foreign
 """
 
 from __future__ import annotations
@@ -13,7 +13,15 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.conformance.recipes import CORPUS, FOREIGN, broken, compressed_dataset, elsewhere_dataset, golden_dataset
+from tests.conformance.recipes import (
+    CORPUS,
+    FOREIGN,
+    broken,
+    compressed_dataset,
+    elsewhere_dataset,
+    golden_dataset,
+    splits_dataset,
+)
 
 
 def golden(folder: Path) -> None:
@@ -22,6 +30,10 @@ def golden(folder: Path) -> None:
 
 def compressed(folder: Path) -> None:
     compressed_dataset(folder)
+
+
+def splits(folder: Path) -> None:
+    splits_dataset(folder)
 
 
 def elsewhere(folder: Path) -> None:
@@ -41,7 +53,14 @@ def foreign(folder: Path) -> None:
             make(Path(source), folder / f"{name}.tar")
 
 
-PARTS = {"golden": golden, "compressed": compressed, "elsewhere": elsewhere, "corrupt": corrupt, "foreign": foreign}
+PARTS = {
+    "golden": golden,
+    "compressed": compressed,
+    "splits": splits,
+    "elsewhere": elsewhere,
+    "corrupt": corrupt,
+    "foreign": foreign,
+}
 
 
 def main(wanted: list[str]) -> int:

@@ -46,7 +46,7 @@ def command(dataset: str, shards: bool, urls: bool, as_json: bool, **access: Any
         return
     manifest = ds.manifest
     index_bytes = int(ds.shards.columns.index_bytes.sum())
-    index_bytes += sum(segment.num_bytes for segment in manifest.segments)
+    index_bytes += sum(file.num_bytes for file in manifest.files)
     without_checksums = int(ds.shards.columns.of_index.sum())
     if as_json:
         print_json(

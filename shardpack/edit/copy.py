@@ -23,7 +23,7 @@ from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.edit.join_locations import JoinedDataset, join_locations
 from shardpack.errors import OutputExistsError, ShardpackError, StorageError
-from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, is_packer_name, manifest_path, segment_path
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, file_path, is_packer_name, manifest_path
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.open_dataset import load_manifest
 from shardpack.read.shard_list import ShardList
@@ -182,8 +182,7 @@ class _Copy:
         self._shards = joined.shards
         self._elsewhere = {info.name: info for info in shards if info.location}  # their index has another name there
         self._new_tables = dict(joined.tables)
-        segments = manifest.segments
-        self._segments = [(segment_path(segment), segment.num_bytes, segment.crc32c) for segment in segments]
+        self._named_files = [(file_path(file), file.num_bytes, file.crc32c) for file in manifest.files]
         self._manifests = [(name, [joined.text]) for name in (manifest_path(manifest.generation), MANIFEST_PATH)]
         self._total = sum(map(_num_bytes, self._shards))
         self._progress = ByteProgress("copy", self._total, progress)
@@ -215,25 +214,25 @@ class _Copy:
                 transaction.drop(info.name)
             self._copy_shards(transaction, missing)
             rejected = [(REJECTED_PATH, [text])] if (text := self._rejected()) else []
-            segments = [(file[0], self._segment(file)) for file in self._segments]
-            transaction.publish([*rejected, *segments, *self._manifests])
+            named = [(file[0], self._named_file(file)) for file in self._named_files]
+            transaction.publish([*rejected, *named, *self._manifests])
         return missing
 
     def repair(self, target: Target, target_store: Store, *, every_byte: bool, dry_run: bool) -> list[ShardInfo]:
         """Copy missing and damaged files to a target with the same manifest; return the shards among them."""
-        files = [*map(_files_of, self._shards), *([file] for file in self._segments)]
+        files = [*map(_files_of, self._shards), *([file] for file in self._named_files)]
         sound = call_all(partial(_are_sound, target_store, every_byte), files, limit=self._jobs, purpose="check")
         missing = [info for info, fine in zip(self._shards, sound, strict=False) if not fine]
-        damaged = [file for file, fine in zip(self._segments, sound[len(self._shards) :], strict=True) if not fine]
+        damaged = [file for file, fine in zip(self._named_files, sound[len(self._shards) :], strict=True) if not fine]
         if not dry_run and (missing or damaged or is_unfinished(target)):
             with Transaction.same_dataset(target, "copy") as transaction:
                 self._copy_shards(transaction, missing)
-                segments = [(file[0], self._segment(file)) for file in damaged]
-                transaction.publish([*segments, *self._manifests])
+                named = [(file[0], self._named_file(file)) for file in damaged]
+                transaction.publish([*named, *self._manifests])
         return missing
 
-    def _segment(self, file: _File) -> Iterable[Any]:
-        """Return the parts of a segment: encoded for the copy, or read from the source."""
+    def _named_file(self, file: _File) -> Iterable[Any]:
+        """Return the parts of a file that the manifest names: encoded for the copy, or read from the source."""
         return self._new_tables.get(file[0]) or self._pieces(self._stores.sidecars, file)
 
     def _rejected(self) -> bytes:

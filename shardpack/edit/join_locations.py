@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 
 from shardpack.errors import OptionError
 from shardpack.format.assemble import Parts, encode_table
-from shardpack.format.layout import segment_path
+from shardpack.format.layout import file_path
 from shardpack.format.manifest import OWN_FOLDER, Manifest, encode_manifest
 from shardpack.format.shard_info import ShardInfo, repeated_name
 
@@ -51,4 +51,4 @@ def join_locations(text: bytes, manifest: Manifest, shards: Sequence[ShardInfo])
         )
     segment, parts = encode_table(joined, generation=manifest.generation)
     manifest = replace(manifest, locations=(OWN_FOLDER,), table_segments=(segment,))
-    return JoinedDataset(manifest, encode_manifest(manifest), joined, [(segment_path(segment), parts)])
+    return JoinedDataset(manifest, encode_manifest(manifest), joined, [(file_path(segment), parts)])

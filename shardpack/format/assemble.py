@@ -19,13 +19,22 @@ from shardpack.errors import FormatError
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import encode_key_index
-from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path, segment_path
-from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, Parent, TableSegment, encode_manifest
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, file_path, manifest_path
+from shardpack.format.manifest import (
+    OWN_FOLDER,
+    KeySegment,
+    Manifest,
+    Parent,
+    SplitsFile,
+    TableSegment,
+    encode_manifest,
+)
 from shardpack.format.naming import key_bytes
 from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, check_field_names, encode_index, key_columns
 from shardpack.format.shard_info import ShardInfo, repeated_name, samples_per_field
 from shardpack.format.shard_table_writer import encode_shard_table
+from shardpack.format.splits import Splits, encode_splits
 
 Parts = Sequence[bytes | memoryview]  # consecutive parts of one file
 
@@ -125,6 +134,7 @@ def encode_dataset(
     locations: Sequence[str] = (OWN_FOLDER,),
     unique_keys: bool = True,
     classes: Sequence[str] | None = None,
+    splits: Splits | None = None,
     packed_with: Mapping[str, Any],
     rejected: Iterable[tuple[str, str]] = (),
 ) -> tuple[Manifest, list[tuple[str, Parts]]]:
@@ -138,6 +148,7 @@ def encode_dataset(
         locations: Where the tars are; each shard refers to one by index.
         unique_keys: Whether each key names one sample.
         classes: Class names in label order, or None.
+        splits: The named splits, of all samples in order; None if there are none.
         packed_with: Result of `recorded_options`.
         rejected: (name, reason) of each sample that was left out.
 
@@ -155,11 +166,17 @@ def encode_dataset(
     if shards:
         segment, parts = encode_table(shards, generation=generation)
         table.append(segment)
-        files.append((segment_path(segment), parts))
+        files.append((file_path(segment), parts))
     if len(hashes):
         parts = encode_key_index(hashes)
         keys.append(_segment(KeySegment, "keys", generation, parts, num_keys=len(hashes)))
-        files.append((segment_path(keys[0]), parts))
+        files.append((file_path(keys[0]), parts))
+    splits_file: SplitsFile | None = None
+    if splits is not None:
+        parts = encode_splits(splits)
+        num_bytes, checksum = _length_and_crc32c(parts)
+        splits_file = SplitsFile(_file_name("splits", generation, checksum), num_bytes, checksum, splits.counts())
+        files.append((file_path(splits_file), parts))
     manifest = Manifest(
         generation=generation,
         fingerprint=fingerprint_text(chain(shards)),
@@ -172,6 +189,7 @@ def encode_dataset(
         key_segments=tuple(keys),
         unique_keys=unique_keys,
         classes=None if classes is None else tuple(classes),
+        splits=splits_file,
         packed_with=packed_with,
         parent=parent,
     )
@@ -201,13 +219,17 @@ def _segment(
     num_bytes, checksum = _length_and_crc32c(parts)
     head_bytes, head_checksum = _length_and_crc32c(parts[:2])
     return kind(
-        name=f"{what}-{generation:06d}-{checksum:08x}.index",
+        name=_file_name(what, generation, checksum),
         num_bytes=num_bytes,
         crc32c=checksum,
         head_bytes=head_bytes,
         head_crc32c=head_checksum,
         **numbers,
     )
+
+
+def _file_name(what: str, generation: int, checksum: int) -> str:
+    return f"{what}-{generation:06d}-{checksum:08x}.index"
 
 
 def _length_and_crc32c(parts: Parts) -> tuple[int, int]:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
+from typing import Protocol
 
-from shardpack.format.paged import Segment
 from shardpack.format.split_names import UNSPLIT, is_split_name
 
 FOLDER = ".shardpack"  # holds all files of a dataset except the shards
@@ -16,9 +16,22 @@ RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all u
 
 _PACKED_SHARD = re.compile(r"([0-9A-Za-z_-]+?)-\d{6,}(?:-\d{2,})?\.tar(?:\.zst)?", re.ASCII)
 _SIDECAR = re.compile(
-    rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
+    rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys|splits)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
     re.ASCII,
 )
+
+
+class NamedFile(Protocol):
+    """A file in the folder `.shardpack` as the manifest names it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def num_bytes(self) -> int: ...
+
+    @property
+    def crc32c(self) -> int: ...
 
 
 def shard_name(number: int, of_chunk: int | None = None, *, split: str | None = None, compressed: bool = False) -> str:
@@ -61,12 +74,12 @@ def manifest_path(generation: int) -> str:
     return f"{FOLDER}/manifests/{generation:06d}.json"
 
 
-def segment_path(segment: Segment) -> str:
-    """Return the path of a segment's file."""
-    return f"{FOLDER}/{segment.name}"
+def file_path(file: NamedFile) -> str:
+    """Return the path of a file that the manifest names."""
+    return f"{FOLDER}/{file.name}"
 
 
 def generation_of(path: str) -> int:
-    """Return the generation in the name of a segment or manifest; 0 for any other file."""
+    """Return the generation in the name of a segment, splits file or manifest; 0 for any other file."""
     match = _SIDECAR.fullmatch(path)
     return int(match[1] or match[2]) if match else 0

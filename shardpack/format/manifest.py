@@ -13,10 +13,11 @@ from typing import Any
 
 from shardpack.errors import CorruptManifestError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
-from shardpack.format.container import IGNORED
-from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, manifest_path, segment_path
+from shardpack.format.container import IGNORED, MAX_HEADER_BYTES
+from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, NamedFile, file_path, manifest_path
 from shardpack.format.paged import AnySegment, Segment
 from shardpack.format.shard_info import MAX_COUNT
+from shardpack.format.split_names import split_names_problem
 from shardpack.format.strict_json import strict_json_object
 
 FORMAT_NAME = "shardpack"
@@ -51,6 +52,16 @@ class KeySegment(Segment):
 
 
 @dataclass(frozen=True, slots=True)
+class SplitsFile:
+    """The file of named splits, as the manifest names it; `samples` maps each split to its size, in their order."""
+
+    name: str
+    num_bytes: int
+    crc32c: int
+    samples: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
 class Parent:
     """The manifest that this one was derived from."""
 
@@ -73,6 +84,7 @@ class Manifest:
         table_segments, key_segments: Segments of the shard table and of the key index, in order.
         unique_keys: Whether each key names one sample.
         classes: Class names in label order, or None.
+        splits: The file of named splits; None if there are none.
         packed_with: Version of shardpack and options that determined the bytes.
         parent: The previous generation, or None.
     """
@@ -88,6 +100,7 @@ class Manifest:
     key_segments: tuple[KeySegment, ...]
     unique_keys: bool = True
     classes: tuple[str, ...] | None = None
+    splits: SplitsFile | None = None
     packed_with: Mapping[str, Any] = field(default_factory=dict)
     parent: Parent | None = None
 
@@ -97,14 +110,14 @@ class Manifest:
         return options.get(name) if isinstance(options, dict) else None
 
     @property
-    def segments(self) -> tuple[Segment, ...]:
-        """All segments, of the shard table and of the key index."""
-        return (*self.table_segments, *self.key_segments)
+    def files(self) -> tuple[NamedFile, ...]:
+        """All files that it names: segments of the shard table and of the key index, splits."""
+        return (*self.table_segments, *self.key_segments, *([] if self.splits is None else [self.splits]))
 
     @property
     def metadata_paths(self) -> list[str]:
         """Paths of the manifest and of all files that belong to it, except shards and their indexes."""
-        return [*map(segment_path, self.segments), REJECTED_PATH, manifest_path(self.generation), MANIFEST_PATH]
+        return [*map(file_path, self.files), REJECTED_PATH, manifest_path(self.generation), MANIFEST_PATH]
 
 
 def is_location(text: str) -> bool:
@@ -132,6 +145,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
         "keys": [_as_json(segment) for segment in manifest.key_segments],
         "unique_keys": manifest.unique_keys,
         "classes": None if manifest.classes is None else list(manifest.classes),
+        "splits": None if manifest.splits is None else _as_json(manifest.splits),
         "packed_with": dict(manifest.packed_with),
         "parent": None if parent is None else _as_json(parent),
     }
@@ -141,7 +155,7 @@ def encode_manifest(manifest: Manifest) -> bytes:
     return text + f'  "crc32c": "{crc32c(text):08x}"\n}}\n'.encode()
 
 
-def _as_json(value: Segment | Parent) -> dict[str, Any]:
+def _as_json(value: Segment | SplitsFile | Parent) -> dict[str, Any]:
     values = asdict(value)
     return {name: f"{number:08x}" if "crc32c" in name else number for name, number in values.items()}
 
@@ -175,6 +189,7 @@ def parse_manifest(text: bytes) -> Manifest:
         key_segments=tuple(_segment(one, KeySegment, "keys") for one in top.objects("keys")),
         unique_keys=top.of_type("unique_keys", bool),
         classes=_classes(top),
+        splits=_splits(top),
         packed_with=top.of_type("packed_with", dict),
         parent=_parent(top),
     )
@@ -186,7 +201,7 @@ _REQUIRED = (
     "format", "version", "generation", "fingerprint", "num_samples", "num_bytes", "num_shards", "samples_per_field",
     "locations", "shards", "keys", "unique_keys", "packed_with", "crc32c",
 )  # fmt: skip
-_NAMES = frozenset((*_REQUIRED, "classes", "parent"))
+_NAMES = frozenset((*_REQUIRED, "classes", "splits", "parent"))
 
 
 def _checked_json(text: bytes) -> dict[str, Any]:
@@ -290,6 +305,21 @@ def _segment(source: _Object, kind: type[AnySegment], what: str) -> AnySegment:
     return segment
 
 
+def _splits(source: _Object) -> SplitsFile | None:
+    if "splits" not in source.values:
+        return None
+    file = _Object(source.of_type("splits", dict), "splits", source.written_by)
+    file.refuse_unknown(("name", "num_bytes", "crc32c", "samples"))
+    checksum = file.text("crc32c", _CHECKSUM)
+    name, samples = file.text("name", _SEGMENT_NAME), file.of_type("samples", dict)
+    if not (name.startswith("splits-") and name.endswith(f"-{checksum}.index")):
+        raise file.bad("name")
+    counts = samples.values()
+    if not samples or split_names_problem(samples) or not all(type(n) is int and 1 <= n <= MAX_COUNT for n in counts):
+        raise file.bad("samples")
+    return SplitsFile(name, file.number("num_bytes"), int(checksum, 16), samples)
+
+
 def _counts(source: _Object) -> dict[str, int]:
     counts: dict[str, Any] = source.of_type("samples_per_field", dict)
     if not all(type(count) is int and 1 <= count <= MAX_COUNT for count in counts.values()):
@@ -339,6 +369,10 @@ def _check(manifest: Manifest) -> None:
         bool(manifest.samples_per_field) != bool(manifest.num_samples)
     ):
         raise _broken("has a bad samples_per_field: a number above num_samples, or no field")
+    if manifest.splits is not None and sum(manifest.splits.samples.values()) > manifest.num_samples:
+        raise _broken("has a bad samples in splits: more than num_samples")
+    if manifest.splits is not None and manifest.splits.num_bytes > MAX_HEADER_BYTES + 8 + 18 * manifest.num_samples:
+        raise _broken("has a bad num_bytes in splits: more than a range for every sample takes")
     if manifest.parent is not None and manifest.parent.generation >= manifest.generation:
         raise _broken("has a parent that is not an earlier generation")
 

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from shardpack.errors import CorruptIndexError
 from shardpack.format import container
-from shardpack.format.layout import segment_path
+from shardpack.format.layout import file_path
 from shardpack.format.manifest import Manifest, TableSegment
 from shardpack.format.paged import PAGE_ROWS, PagedFile, Range, ReadRange
 from shardpack.format.shard_index import parse_names
@@ -98,7 +98,7 @@ class ShardTable:
         """
 
         def opened(segment: TableSegment) -> TableSegmentReader:
-            path = segment_path(segment)
+            path = file_path(segment)
             data = read(path)
             if data is None or len(data) != segment.num_bytes:
                 raise CorruptIndexError(

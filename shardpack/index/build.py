@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Literal
@@ -19,14 +20,16 @@ import numpy.typing as npt
 from shardpack.commit.journal import Entry
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
-from shardpack.errors import DuplicateKeyError, StaleIndexError
+from shardpack.errors import DuplicateKeyError, FormatError, StaleIndexError
 from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import repeated_hashes
+from shardpack.format.layout import file_path
 from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
+from shardpack.format.splits import Splits, parse_splits, splits_of_shards
 from shardpack.index.find import TarDigests, TarSet
 from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.full_scan import TarFile, scan_whole
@@ -285,6 +288,7 @@ class TarIndexer:
         encode_next = partial(
             encode,
             classes=previous.classes,
+            splits=self._splits(shards, previous),
             packed_with=previous.packed_with,
             locations=(own,) * max(num_locations, len(previous.locations)),
         )
@@ -294,6 +298,17 @@ class TarIndexer:
                 return manifest, files
         parent = Parent(previous.generation, len(self._previous.text), crc32c(self._previous.text))
         return encode_next(generation=previous.generation + 1, parent=parent)
+
+    def _splits(self, shards: Sequence[ShardInfo], previous: Manifest) -> Splits | None:
+        """Return the splits of the previous generation if its samples are where they were, else what names tell."""
+        if previous.splits is None:
+            return None
+        path = file_path(previous.splits)
+        with suppress(FormatError):
+            if fingerprint_text(chain(shards)) == previous.fingerprint:
+                data = self._target.read(path) or b""
+                return parse_splits(data, previous.splits, num_samples=previous.num_samples, path=path)
+        return splits_of_shards(shards)
 
 
 class _StoppedError(Exception):

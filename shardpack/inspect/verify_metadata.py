@@ -1,4 +1,4 @@
-"""Check the files of a dataset that are neither shards nor their indexes: shard table, key index, manifests, strays."""
+"""Check the files of a dataset that are neither shards nor their indexes: table, keys, splits, manifests, strays."""
 
 from __future__ import annotations
 
@@ -27,14 +27,15 @@ from shardpack.format.layout import (
     MANIFEST_PATH,
     RUN_PATH,
     WORK_FOLDER,
+    NamedFile,
+    file_path,
     generation_of,
     manifest_path,
-    segment_path,
 )
 from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, parse_manifest
-from shardpack.format.paged import Segment
 from shardpack.format.shard_table import ShardTable
 from shardpack.inspect.problem import Problem, problem_of
+from shardpack.read.named_splits import load_splits
 from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_list import ShardList
 from shardpack.storage.protocols import Store
@@ -56,7 +57,7 @@ def is_table_sound(shard_list: ShardList) -> bool:
 def verify_metadata(
     store: Store, manifest: Manifest, shard_list: ShardList, hashes: Hashes | None
 ) -> Iterator[Problem]:
-    """Yield the problems of shard table, key index and manifests, and the files that are not part of the dataset.
+    """Yield the problems of table, keys, splits and manifests, and the files that are not part of the dataset.
 
     Args:
         store: Store that holds the dataset's folder `.shardpack`.
@@ -65,10 +66,11 @@ def verify_metadata(
         hashes: Hashes of the keys of all samples, in order, to compare with the key index; None if the
             index of any shard is damaged.
     """
-    checks: list[Callable[[], None]] = [
-        *(partial(_check_file, store, segment) for segment in manifest.segments),
+    checks: list[Callable[[], object]] = [
+        *(partial(_check_file, store, file) for file in manifest.files),
         partial(_check_table, manifest, shard_list),
         partial(_check_keys, store, manifest, hashes),
+        partial(load_splits, store, manifest),
         partial(_check_copy, store, manifest),
     ]
     seen: set[str] = set()
@@ -83,21 +85,21 @@ def verify_metadata(
     yield from _strays(store, manifest, shard_list)
 
 
-def _check_file(store: Store, segment: Segment) -> None:
+def _check_file(store: Store, file: NamedFile) -> None:
     """Compare a manifest file with the length and checksum in the manifest."""
-    path = segment_path(segment)
+    path = file_path(file)
     try:
         num_bytes, checksum = store.size(path), 0
-        if num_bytes == segment.num_bytes:
+        if num_bytes == file.num_bytes:
             for begin in range(0, num_bytes, PIECE_BYTES):
                 length = min(PIECE_BYTES, num_bytes - begin)
                 checksum = crc32c(store.get_range(path, start=begin, length=length), checksum)
     except ShardNotFoundError as error:
-        raise SegmentFile(store, segment).missing() from error
-    if (num_bytes, checksum) != (segment.num_bytes, segment.crc32c):
+        raise SegmentFile(store, file).missing() from error
+    if (num_bytes, checksum) != (file.num_bytes, file.crc32c):
         raise CorruptIndexError(
-            f"file is damaged or not of this dataset: expected {segment.num_bytes} bytes with CRC32C "
-            f"{segment.crc32c:08x}, got {num_bytes} with {checksum:08x}; {_REBUILD}",
+            f"file is damaged or not of this dataset: expected {file.num_bytes} bytes with CRC32C "
+            f"{file.crc32c:08x}, got {num_bytes} with {checksum:08x}; {_REBUILD}",
             path=path,
         )
 

@@ -1,4 +1,4 @@
-"""Reads the pages of shard table and key index: from a map of a local file, or by ranges of a remote one."""
+"""Reads files that the manifest names: from a map of a local file, or by ranges of a remote one."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from shardpack.errors import CorruptIndexError, ObjectTooLargeError, ShardNotFoundError
-from shardpack.format.layout import segment_path
-from shardpack.format.paged import Range, Segment
+from shardpack.format.layout import NamedFile, file_path
+from shardpack.format.paged import Range
 from shardpack.storage.file_map import drop_resident
 from shardpack.storage.protocols import Ranges, Store
 
@@ -15,11 +15,11 @@ TRIMMED_BYTES = 64 << 20  # smaller files may stay in memory: page faults would 
 
 
 class SegmentFile:
-    """One segment in a store; the file is opened when a range of it is first read. Safe in threads."""
+    """A segment, or the file of splits; it is opened when a range of it is first read. Safe in threads."""
 
-    def __init__(self, store: Store, segment: Segment) -> None:
-        self.path = segment_path(segment)
-        self._store, self._segment = store, segment
+    def __init__(self, store: Store, file: NamedFile) -> None:
+        self.path = file_path(file)
+        self._store, self._file = store, file
         self._buffer: Any = None
 
     def load(self, begin: int, length: int) -> Any:
@@ -39,7 +39,7 @@ class SegmentFile:
         return self._buffer[begin : begin + length]
 
     def _open(self) -> memoryview:
-        expected = self._segment.num_bytes
+        expected = self._file.num_bytes
         try:
             buffer = memoryview(self._store.get(self.path, max_bytes=expected))
             found = f"{len(buffer)} bytes"
@@ -63,7 +63,7 @@ class SegmentFile:
 
     def trim(self) -> None:
         """Release the pages of a large map, which count as this process's memory."""
-        if self._buffer is not None and self._segment.num_bytes > TRIMMED_BYTES:
+        if self._buffer is not None and self._file.num_bytes > TRIMMED_BYTES:
             drop_resident(self._buffer.obj)
 
 

@@ -9,11 +9,15 @@ from array import array
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from functools import cached_property
+from itertools import chain
 from typing import Any, cast
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.errors import FieldNotFoundError, OptionError, PositionError, UnknownKeyError
+from shardpack.format.splits import NO_SPLIT, Splits
+from shardpack.order.runs import Runs
 from shardpack.read.key_lookup import KeyLookup, only_match
 from shardpack.read.sample import SampleLocation
 from shardpack.read.shard_cache import ShardCache
@@ -31,45 +35,83 @@ class Selection:
     Attributes:
         cache: Opens the shards.
         lookup: Finds keys, in the whole dataset.
-        positions: The stored positions of a view: an array, or a range, which takes no memory; None for all samples.
+        positions: The stored positions of a view: an array, or runs, which take no memory; None for all samples.
         num_stored: Number of samples in the whole dataset.
     """
 
-    def __init__(self, cache: ShardCache, lookup: KeyLookup, positions: Integers | range | None = None) -> None:
+    def __init__(self, cache: ShardCache, lookup: KeyLookup, positions: Integers | Runs | None = None) -> None:
         self.cache, self.lookup, self.positions = cache, lookup, positions
         self.num_stored = cache.manifest.num_samples
 
     def __len__(self) -> int:
         return self.num_stored if self.positions is None else len(self.positions)
 
-    @cached_property
-    def array(self) -> Integers | None:
-        """The positions of a view as an array; None for all samples."""
-        if isinstance(self.positions, range):
-            return np.arange(self.positions.start, self.positions.stop, self.positions.step, dtype=np.int64)
-        return self.positions
-
     def select(self, items: Iterable[int | str]) -> Selection:
         """Return some of these samples, in the order given; all samples in stored order are the dataset itself."""
-        positions: Integers | range
-        if isinstance(items, range) and (self.positions is None or isinstance(self.positions, range)):
-            positions = self._checked_range(items)
-            is_all = positions == range(self.num_stored)
-        else:
-            positions = self.resolve(items)
-            is_all = len(positions) == self.num_stored and bool((positions == np.arange(self.num_stored)).all())
+        if isinstance(items, range) and not isinstance(self.positions, np.ndarray):
+            items = self._checked_range(items)
+            own = Runs.of_range(range(self.num_stored)) if self.positions is None else self.positions
+            if (runs := own.slice(items)) is not None:
+                return Selection(self.cache, self.lookup, None if runs.is_everything(self.num_stored) else runs)
+        positions = self.resolve(items)
+        is_all = len(positions) == self.num_stored and bool((positions == np.arange(self.num_stored)).all())
         return Selection(self.cache, self.lookup, None if is_all else positions)
 
     def _checked_range(self, items: range) -> range:
+        """Return the same items, counted from the start."""
         for end in (items[0], items[-1]) if items else ():
             self.position(end)
         if items and min(items[0], items[-1]) < 0:
             if items[0] >= 0 or items[-1] >= 0:  # wraps around, so it is not a range
                 raise OptionError(f"{items!r} counts from both ends; write a list of positions")
-            items = range(items.start + len(self), items.stop + len(self), items.step)
-        own = range(self.num_stored) if self.positions is None else self.positions
-        assert isinstance(own, range)
-        return own[items.start : items.stop if items.stop >= 0 else None : items.step] if items else range(0)
+            return range(items.start + len(self), items.stop + len(self), items.step)
+        return items
+
+    # Splits
+
+    def splits(self) -> dict[str, int]:
+        """Return the number of these samples in each split. Of a view it costs the file of splits, once."""
+        if self.positions is None:
+            return {} if self.cache.manifest.splits is None else dict(self.cache.manifest.splits.samples)
+        if (splits := self.cache.splits) is None:
+            return {}
+        counts = sum(np.bincount(piece, minlength=NO_SPLIT + 1) for piece in self._split_numbers(splits))
+        numbers = dict(zip(splits.names, np.atleast_1d(counts).tolist(), strict=False))
+        return {name: count for name, count in numbers.items() if count}
+
+    def of_split(self, name: str) -> Selection:
+        """Return the samples of one split, in the order of this selection. Costs the file of splits, once.
+
+        Raises:
+            OptionError: No split has this name.
+        """
+        splits = self.cache.splits
+        if splits is None:
+            raise OptionError(f"the dataset has no splits, so none is called {name!r}; stream all of it")
+        if name not in splits.names:
+            raise OptionError(f"no split {name!r}; the dataset has: {', '.join(splits.names)}")
+        begin, end = splits.ranges(name)
+        own = Runs(begin, end - begin)
+        if self.positions is None:
+            return Selection(self.cache, self.lookup, None if own.is_everything(self.num_stored) else own)
+        number = splits.names.index(name)
+        kept = [piece[splits.numbers(piece) == number] for piece in self._pieces()]
+        return Selection(self.cache, self.lookup, np.concatenate([np.zeros(0, np.int64), *kept]))
+
+    def split_numbers(self) -> npt.NDArray[np.uint16] | None:
+        """Return (n) the number of the split that each sample is in, or `NO_SPLIT`; None if there are no splits."""
+        if (splits := self.cache.splits) is None:
+            return None
+        return np.concatenate([np.zeros(0, np.uint16), *self._split_numbers(splits)])
+
+    def _split_numbers(self, splits: Splits) -> Iterator[npt.NDArray[np.uint16]]:
+        return map(splits.numbers, self._pieces())
+
+    def _pieces(self) -> Iterable[Integers]:
+        """Return the stored positions of all samples in order, some at a time."""
+        if isinstance(self.positions, np.ndarray):
+            return [self.positions]
+        return (Runs.of_range(range(self.num_stored)) if self.positions is None else self.positions).pieces()
 
     # From users' positions and keys to stored positions
 
@@ -116,8 +158,8 @@ class Selection:
 
     def holds(self, position: int) -> bool:
         """Return whether a stored position is in this selection. O(log n); the first call on an array sorts it."""
-        if self.positions is None or isinstance(self.positions, range):
-            return position in (range(self.num_stored) if self.positions is None else self.positions)
+        if self.positions is None or isinstance(self.positions, Runs):
+            return position in range(self.num_stored) if self.positions is None else self.positions.holds(position)
         at = int(np.searchsorted(self._sorted, position))
         return at < len(self._sorted) and int(self._sorted[at]) == position
 
@@ -158,8 +200,8 @@ class Selection:
             if wrong.any():
                 raise self._out_of_range(int(numbers[wrong][0]))
             numbers = np.where(numbers < 0, numbers + size, numbers)
-        if isinstance(self.positions, range):
-            return self.positions.start + self.positions.step * numbers
+        if isinstance(self.positions, Runs):
+            return self.positions.at(numbers)
         return numbers if self.positions is None else self.positions[numbers]
 
     def plain(self, items: Iterable[int | str]) -> tuple[list[int], Integers] | None:
@@ -227,7 +269,8 @@ class Selection:
 
     def _rows(self) -> Iterator[tuple[ShardReader, Integers]]:
         waiting: list[tuple[int, Integers]] = []
-        for run in self.cache.shard_list.rows(self.array):
+        rows = self.cache.shard_list.rows
+        for run in rows(None) if self.positions is None else chain.from_iterable(map(rows, self._pieces())):
             waiting.append(run)
             if len(waiting) == SHARDS_AT_ONCE:
                 yield from self._opened(waiting)

@@ -13,11 +13,14 @@ from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import cached_property
 
 from shardpack.errors import ShardpackError
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
+from shardpack.format.splits import Splits
+from shardpack.read.named_splits import load_splits
 from shardpack.read.plain_stores import PlainStores
 from shardpack.read.position_table import PositionTable
 from shardpack.read.sample import Sample
@@ -100,6 +103,11 @@ class ShardCache:
         """Replace the locks, which a thread of the parent may have held."""
         self._opening: dict[int, threading.Event] = {}  # shards that a thread is opening
         self._lock = threading.Lock()  # guards what is open
+
+    @cached_property
+    def splits(self) -> Splits | None:
+        """The named splits; None if there are none. The first call costs one read."""
+        return load_splits(self.stores.sidecars, self.manifest)
 
     def __len__(self) -> int:
         return len(self.shard_list)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.errors import SourceError
 from shardpack.runtime.threads import call_all
@@ -43,6 +44,8 @@ def list_samples(
     manifest_crc32c: int,
     classes: Sequence[str] | None,
     label_shape: object = None,
+    split_names: tuple[str, ...] = (),
+    split: npt.NDArray[np.uint16] | None = None,
 ) -> Listing:
     """Return the listing of samples that are stored in shards.
 
@@ -54,6 +57,7 @@ def list_samples(
         manifest_crc32c: Checksum of the manifest that lists the shards.
         classes: Class names in the order of their labels.
         label_shape: Shape of the labels, as the manifest says it.
+        split_names, split: As of a listing.
     """
     stores: list[Store] = []
     number_of: dict[int, int] = {}  # id of a store -> its number
@@ -96,6 +100,8 @@ def list_samples(
         crc32c=np.array(checksums, np.int64),
         classes=None if classes is None else tuple(classes),
         label_shape=label_shape if isinstance(label_shape, str) else None,
+        split_names=split_names,
+        split=split,
     )
 
 

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.storage.protocols import Store
 
-NO_SPLIT = 0xFFFF  # in `Listing.split`: the sample is in none
-
 
 class Reference(NamedTuple):
     """A range of an object that is a payload; its length is the listing's `size`."""
@@ -51,7 +49,7 @@ class Listing:
         by_class: Whether neighbouring samples mostly share a class, so that the samples should be shuffled.
         label_shape: Name of the shape of the JSON labels, if it is that of `label_shape.py`; or None.
         split_names: Names of the splits, in their order; () if the source has none.
-        split: (n) number of each sample's split in `split_names`, or `NO_SPLIT`; None if there are no splits.
+        split: (n) number of each sample's split in `split_names`, or `splits.NO_SPLIT`; None if there are no splits.
     """
 
     root: str

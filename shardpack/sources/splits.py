@@ -9,7 +9,8 @@ import numpy as np
 
 from shardpack.errors import SourceError
 from shardpack.format.split_names import in_split_order, split_names_problem
-from shardpack.sources.listing import NO_SPLIT, Listing
+from shardpack.format.splits import NO_SPLIT
+from shardpack.sources.listing import Listing
 
 
 def with_splits(listing: Listing, splits: Sequence[str | None]) -> Listing:

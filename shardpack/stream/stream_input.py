@@ -11,6 +11,7 @@ import numpy as np
 
 from shardpack.errors import ShardpackError
 from shardpack.format.frames import COMPRESSED_SUFFIX
+from shardpack.order.runs import Runs
 from shardpack.order.view import SampleView
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
@@ -24,12 +25,12 @@ class StreamInput:
 
     Attributes:
         cache: The open shards of the dataset.
-        positions: (n) positions of a view, in its order; None for all samples.
+        positions: (n) stored positions of a view, in its order; None for all samples.
         wanted_fields: Read only these fields; None for all.
     """
 
     cache: ShardCache
-    positions: Integers | None = None
+    positions: Integers | Runs | None = None
     wanted_fields: tuple[str, ...] | None = None
 
     @cached_property

@@ -33,6 +33,7 @@ from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
+from shardpack.format.splits import splits_of_shards
 from shardpack.runtime.engine import Engine, as_remote
 from shardpack.runtime.threads import ordered_map
 from shardpack.sources.listing import Listing
@@ -297,6 +298,7 @@ class ChunkedRun:
             shards,
             _key_hashes(transaction, shards),
             classes=self._listing.classes,
+            splits=splits_of_shards(shards),
             packed_with=_with_versions(self._recorded, versions_for(encoded)),
             rejected=[*self._rejected, *tally.rejected],
         )

@@ -31,6 +31,7 @@ from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
+from shardpack.format.splits import splits_of_shards
 from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.runtime.engine import IN_PROCESS, Engine, RemoteEngine, Results, as_remote
 from shardpack.sources.listing import Listing
@@ -245,10 +246,12 @@ class PackRun:
         Args:
             infos: The shards; None for those that were added.
         """
+        infos = [self._infos[name] for name in self._names] if infos is None else infos
         _, files = encode_dataset(
-            [self._infos[name] for name in self._names] if infos is None else infos,
+            infos,
             hash_keys(self.plan.listing.keys),
             classes=self.plan.listing.classes,
+            splits=splits_of_shards(infos),
             packed_with=self.recorded,
             rejected=self._rejected,
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import Future
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ from shardpack.format.assemble import encode_dataset, recorded_options
 from shardpack.format.layout import shard_name
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
+from shardpack.format.split_names import split_names_problem
+from shardpack.format.splits import splits_of_shards
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
@@ -118,7 +121,9 @@ class ShardWriter:
             flush=self._flush_shard,
             finish=self._finish_shard,
         )
-        self._num_shards = self._num_finished = self._finished_payload_bytes = 0
+        self._split: str | None = None
+        self._num_shards = Counter[str | None]()  # by split
+        self._num_finished = self._finished_payload_bytes = 0
         self._finisher = Threads(1, purpose="finish")
         self._finishing: Future[ShardInfo] | None = None
         self._process = os.getpid()
@@ -162,7 +167,7 @@ class ShardWriter:
         """The dataset's folder, or its URL without secrets."""
         return self._target.location
 
-    def write(self, key: str, fields: Mapping[str, Any]) -> None:
+    def write(self, key: str, fields: Mapping[str, Any], *, split: str | None = None) -> None:
         """Add one sample. The caller may change its payloads afterwards.
 
         After an error that concerns only this sample (its names, values or size, or a key that this
@@ -174,13 +179,16 @@ class ShardWriter:
                 name ("png" of "seg.png") says how: "json" any JSON value, "txt" a string, "cls" an integer, "npy" an
                 array, "npz" a dict of arrays, "msgpack" what MessagePack can hold (extra `msgpack`), "png", "jpg" and
                 "webp" an array or a PIL image, of which no pixel changes silently. "json.zst" is compressed.
+            split: Name of the split that the sample is in; None for none. No shard has samples of two: a sample of
+                another split than the one before begins a shard, so write those of a split one after another.
 
         Raises:
             InvalidKeyError: The key is not a string, or readers would split the key or a field differently.
             FormatError: The samples of the shard have more different fields than an index may have.
             DuplicateKeyError: The shard already has the key. Repeats across shards are found when the
                 later shard is finished, at the latest by `close`.
-            OptionError: A field cannot store its value; or the writer is closed, or another process opened it.
+            OptionError: A field cannot store its value; the split cannot have this name; or the writer is closed, or
+                another process opened it.
             MissingDependencyError: A field needs a library that is not installed.
             SourceError: The sample does not fit in a shard.
             StorageError: The disk or the bucket refused.
@@ -200,11 +208,21 @@ class ShardWriter:
                 f'the fields of a sample are a {type(fields).__name__}, expected a dict such as {{"jpg": data}} '
                 f"(key={key!r})"
             )
+        if split != self._split:
+            self._change_split(split)
         if self._transform is None:
             self._series.add(self._series.prepare(key, fields))
         else:
             for new_key, new_fields in self._transform(key, fields, self.counts):
                 self._series.add(self._series.prepare(new_key, new_fields))
+
+    def _change_split(self, split: str | None) -> None:
+        """End the shard that is open; the next ones are of this split."""
+        names = {name for name in (*self._num_shards, split) if name is not None}
+        if problem := split_names_problem(names):
+            raise OptionError(problem)
+        self._series.finish()
+        self._split = split
 
     def add_outcome(self, made: Made) -> Failure | None:
         """Add what the steps have made of one sample elsewhere; return why that cannot be written, or None.
@@ -223,11 +241,12 @@ class ShardWriter:
         return None
 
     def _start_shard(self) -> ShardInProgress:
-        name = shard_name(self._num_shards, compressed=self._compression is not None)
+        split = self._split
+        name = shard_name(self._num_shards[split], split=split, compressed=self._compression is not None)
         with self._writing():
             self._deliveries.acquire()
             shard = ShardInProgress(name, self._scratch.new_file(name), self._buffer, compression=self._compression)
-            self._num_shards += 1
+            self._num_shards[split] += 1
             return shard
 
     def _flush_shard(self, shard: ShardInProgress) -> None:
@@ -303,7 +322,12 @@ class ShardWriter:
                 pass
             self._deliveries.stop()
             self.manifest, files = encode_dataset(
-                self._shards, self._seen.hashes(), classes=self._classes, packed_with=recorded, rejected=self.rejected
+                self._shards,
+                self._seen.hashes(),
+                classes=self._classes,
+                splits=splits_of_shards(self._shards),
+                packed_with=recorded,
+                rejected=self.rejected,
             )
             self._transaction.publish(files)
         self._buffer.release()

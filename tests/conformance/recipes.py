@@ -37,6 +37,8 @@ from tests.format.builders import (
     small_index,
     small_key_index,
     small_manifest,
+    small_splits,
+    small_splits_file,
 )
 
 CORPUS = Path(__file__).parent / "corpus"
@@ -145,6 +147,7 @@ GOLDEN_SAMPLES = {
     f"{'d' * 60}/{'n' * 60}": {"txt": b"a name for the prefix"},
     "long-name-" * 20: {"txt": b"a name for pax"},
 }
+GOLDEN_SPLITS = ("train", "train", "val", "val", "train", None)
 GOLDEN_VERSION = "0.0.0"  # in the manifest's "packed_with", which would change with every release
 
 
@@ -169,6 +172,15 @@ def compressed_dataset(out: Path) -> None:
     ):
         for key, fields in GOLDEN_SAMPLES.items():
             writer.write(key, fields)
+
+
+def splits_dataset(out: Path) -> None:
+    """The golden samples in two splits and none; those of the first are not together."""
+    from shardpack import ShardWriter
+
+    with patch("shardpack.format.assemble.__version__", GOLDEN_VERSION), ShardWriter(out) as writer:
+        for (key, fields), split in zip(GOLDEN_SAMPLES.items(), GOLDEN_SPLITS, strict=True):
+            writer.write(key, fields, split=split)
 
 
 def elsewhere_dataset(golden: Path, out: Path) -> None:
@@ -336,6 +348,20 @@ def broken_shard_tables() -> Iterator[tuple[str, bytes]]:
     yield "S9-name-twice", changed(names + 16, b"shard-000000.tar")
 
 
+def broken_splits() -> Iterator[tuple[str, bytes]]:
+    """Splits of 21 samples, 18 "train" and 3 "val"; the manifest that names them fits their length and checksum."""
+    columns, metadata = safetensors.parse(small_splits(), name="good")
+
+    def changed(**changes: object) -> bytes:
+        return b"".join(safetensors.encode({**columns, **changes}, metadata))
+
+    yield "N1-no-column-of-splits", b"".join(safetensors.encode({"range": columns["range"]}, metadata))
+    yield "N2-other-names", b"".join(safetensors.encode(columns, {**metadata, "names": '["train","test"]'}))
+    yield "N3-a-sample-in-two-splits", changed(range=columns["range"] - np.array([[0, 0], [1, 0], [0, 0]], "<u8"))
+    yield "N4-split-that-is-not-there", changed(split=columns["split"] + np.uint16(1))
+    yield "N5-fewer-samples", changed(range=columns["range"][:2], split=columns["split"][:2])
+
+
 def signed(values: dict[str, object]) -> bytes:
     """A manifest with any values, and a checksum that fits."""
     lines = [f"  {json.dumps(name)}: {json.dumps(value)},\n" for name, value in values.items() if name != "crc32c"]
@@ -365,6 +391,9 @@ def broken_manifests() -> Iterator[tuple[str, bytes]]:
     yield "M9-classes-are-numbers", changed(classes=[1, 2])
     yield "M10-does-not-add-up", changed(num_samples=20)
     yield "M11-parent-of-the-same-generation", changed(parent={"generation": 1, "num_bytes": 1, "crc32c": "00000000"})
+    file = small_splits_file(small_splits())
+    splits = {"name": file.name, "num_bytes": file.num_bytes, "crc32c": f"{file.crc32c:08x}"}
+    yield "M12-a-split-leads-elsewhere", changed(splits={**splits, "samples": {"train": 18, "../val": 3}})
 
 
 def broken() -> dict[str, bytes]:
@@ -373,7 +402,8 @@ def broken() -> dict[str, bytes]:
         **{f"{name}.tar": data for name, data in BROKEN_TARS.items()},
         **{
             f"{name}.index": data
-            for name, data in (*broken_containers(), *broken_indexes(), *broken_key_indexes(), *broken_shard_tables())
+            for make in (broken_containers, broken_indexes, broken_key_indexes, broken_shard_tables, broken_splits)
+            for name, data in make()
         },
         **{f"{name}.json": data for name, data in broken_manifests()},
     }

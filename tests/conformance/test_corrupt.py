@@ -19,13 +19,14 @@ from shardpack.format.key_index import KeySegmentReader
 from shardpack.format.manifest import KeySegment, TableSegment, parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_table import ShardTable, TableSegmentReader
+from shardpack.format.splits import parse_splits
 from tests.conformance.recipes import CORPUS, broken
 from tests.conftest import ROOT
-from tests.format.builders import parse
+from tests.format.builders import parse, small_splits_file
 
 FILES = sorted((CORPUS / "corrupt").iterdir())
 RULES = re.findall(
-    r"^\| ([TCXPSKM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
+    r"^\| ([TCXPSKNM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
 )
 NEWER = (
     "X10-other-compression.index",
@@ -69,6 +70,8 @@ def read(name: str, data: bytes) -> None:
         parse_manifest(data)
     elif kind in "PK":
         KeySegmentReader(loader(data), KeySegment(*head(data), num_keys=20), path=name).check()
+    elif kind == "N":
+        parse_splits(data, small_splits_file(data), num_samples=21, path=name)
     elif kind == "S":
         segment = TableSegment(*head(data), num_shards=2, num_samples=21)
         ShardTable([TableSegmentReader(loader(data), segment, path=name)]).check()

@@ -10,11 +10,20 @@ import pytest
 import shardpack
 from shardpack.codecs.zstd import zstd_versions
 from shardpack.format.shard_index import parse_index
-from tests.conformance.recipes import CORPUS, GOLDEN_SAMPLES, compressed_dataset, elsewhere_dataset, golden_dataset
+from tests.conformance.recipes import (
+    CORPUS,
+    GOLDEN_SAMPLES,
+    GOLDEN_SPLITS,
+    compressed_dataset,
+    elsewhere_dataset,
+    golden_dataset,
+    splits_dataset,
+)
 from tests.format.builders import judge_module
 from tests.sidecars import key_index, plain
 
 GOLDEN, ELSEWHERE, COMPRESSED = CORPUS / "golden", CORPUS / "elsewhere", CORPUS / "compressed"
+SPLITS = CORPUS / "splits"
 
 
 def files(folder) -> dict[str, bytes]:
@@ -53,6 +62,16 @@ def test_indexing_without_payloads_gives_the_golden_bytes(tmp_path):
     assert key_index(ELSEWHERE).read_bytes() == key_index(GOLDEN).read_bytes()
 
 
+def test_packing_splits_gives_the_golden_bytes(tmp_path):
+    splits_dataset(tmp_path / "out")
+    assert files(tmp_path / "out") == files(SPLITS), "other bytes: a change of the format needs SPEC.md and its version"
+    ds = shardpack.open(SPLITS)
+    assert ds.splits == {"train": 3, "val": 2}
+    for name in ds.splits:
+        golden = [key for key, split in zip(GOLDEN_SAMPLES, GOLDEN_SPLITS, strict=True) if split == name]
+        assert list(ds.split(name).keys()) == golden
+
+
 def test_compressing_gives_the_golden_bytes(tmp_path):
     judge_module("zstandard")
     compressed_dataset(tmp_path / "out")
@@ -75,7 +94,7 @@ def test_compressed_shards_hold_the_golden_tars():
             assert index.frames.plain_bytes == plain.shard_bytes
 
 
-@pytest.mark.parametrize("folder", [GOLDEN, ELSEWHERE, COMPRESSED], ids=lambda folder: folder.name)
+@pytest.mark.parametrize("folder", [GOLDEN, ELSEWHERE, COMPRESSED, SPLITS], ids=lambda folder: folder.name)
 def test_reading_gives_the_samples(folder):
     if folder is COMPRESSED:
         judge_module("zstandard")

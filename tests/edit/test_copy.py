@@ -108,6 +108,18 @@ def test_from_folder_to_bucket_to_bucket_to_folder(dataset, whole, store, tmp_pa
     assert contents(tmp_path / "back") == whole
 
 
+def test_splits_come_along_and_are_mended(dataset, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "splits", max_shard_samples=2) as writer:
+        for number, sample in enumerate(shardpack.open(dataset)):
+            writer.write(sample.key, dict(sample), split="train" if number < 3 else "val")
+    for _ in range(2):
+        shardpack.copy(tmp_path / "splits", tmp_path / "copy")
+        assert contents(tmp_path / "splits") == contents(tmp_path / "copy")
+        assert list(shardpack.open(tmp_path / "copy").split("val").keys()) == ["a/03", "a/04", "a/05"]
+        (path,) = (tmp_path / "copy" / ".shardpack").glob("splits-*")
+        path.write_bytes(b"")
+
+
 def test_names_that_others_gave(foreign, store, tmp_path):
     shardpack.copy(foreign, store.url)
     assert store.contents() == files(foreign)

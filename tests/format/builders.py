@@ -18,8 +18,10 @@ from shardpack.format.assemble import build_index, encode_dataset
 from shardpack.format.checksum import crc32c
 from shardpack.format.frames import Frames
 from shardpack.format.key_index import encode_key_index, hash_keys
+from shardpack.format.manifest import SplitsFile
 from shardpack.format.shard_index import ShardIndex, encode_index
 from shardpack.format.shard_info import ShardInfo
+from shardpack.format.splits import Splits, encode_splits
 from shardpack.format.tar_parser import Member, TarParser
 
 
@@ -166,6 +168,19 @@ def small_dataset(count: int = 2) -> dict[str, bytes]:
 
 def small_manifest(count: int = 2) -> bytes:
     return small_dataset(count)[".shardpack/manifest.json"]
+
+
+def small_splits() -> bytes:
+    """The splits of 21 samples: 0 to 12 and 15 to 21 are "train", between them "val"."""
+    splits = Splits.of_runs([("train", 12), ("val", 3), ("train", 6)])
+    assert splits is not None
+    return b"".join(encode_splits(splits))
+
+
+def small_splits_file(data: bytes) -> SplitsFile:
+    """What a manifest says of it, whatever its bytes are."""
+    checksum = crc32c(data)
+    return SplitsFile(f"splits-000001-{checksum:08x}.index", len(data), checksum, {"train": 18, "val": 3})
 
 
 def container(header: object, data: bytes = b"") -> bytes:

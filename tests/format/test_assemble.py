@@ -17,6 +17,7 @@ from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key, has
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_index import MAX_FIELDS, encode_index, parse_index
 from shardpack.format.shard_table import ShardTable, TableSegmentReader
+from shardpack.format.splits import Splits
 from tests.format.builders import SAMPLES, small_shard
 
 
@@ -40,17 +41,29 @@ def test_files_come_in_order_of_publication_with_their_contents():
     assert data[".shardpack/manifests/000001.json"] == data[".shardpack/manifest.json"]
     assert parse_manifest(data[".shardpack/manifest.json"]) == manifest
     assert data[".shardpack/rejected.jsonl"] == b'{"name": "x.jpg", "reason": "broken"}\n'
-    for segment in manifest.segments:
+    for segment in manifest.files:
         whole = data[f".shardpack/{segment.name}"]
         assert (segment.num_bytes, segment.crc32c) == (len(whole), crc32c(whole))
         assert segment.name.split("-")[1:] == ["000001", f"{crc32c(whole):08x}.index"]
-    table, index = (data[f".shardpack/{segment.name}"] for segment in manifest.segments)
+    table, index = (data[f".shardpack/{segment.name}"] for segment in manifest.files)
     found = ShardTable(
         [TableSegmentReader(lambda at, size: table[at : at + size], manifest.table_segments[0], path="x")]
     )
     assert [found.shard(number) for number in range(len(found))] == shards
     lookup = KeyIndex([KeySegmentReader(lambda at, size: index[at : at + size], manifest.key_segments[0], path="x")])
     assert [lookup.find(hash_key(key)) for key in keys] == [[i] for i in range(len(keys))]
+
+
+def test_splits_have_a_file_that_the_manifest_names():
+    splits = Splits.of_runs([("train", 1), (None, 1), ("val", 1)])
+    _, _, manifest, files = dataset(splits=splits)
+    path = f".shardpack/{manifest.splits.name}"
+    data = b"".join(dict(files)[path])
+    assert [name for name, _ in files].index(path) == 2
+    assert (len(data), crc32c(data)) == (manifest.splits.num_bytes, manifest.splits.crc32c)
+    assert manifest.splits.samples == {"train": 1, "val": 1}
+    assert path in manifest.metadata_paths
+    assert manifest.fingerprint == dataset()[2].fingerprint
 
 
 def test_totals_are_sums_over_shards():

@@ -7,12 +7,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.format.layout import (
+    file_path,
     generation_of,
     index_path,
     is_index_path,
     is_packer_name,
     manifest_path,
-    segment_path,
     shard_name,
     split_of_shard,
 )
@@ -35,9 +35,9 @@ def test_no_two_shards_share_an_index(shards):
 def test_paths_of_manifests_and_segments():
     assert manifest_path(7) == ".shardpack/manifests/000007.json"
     segment = KeySegment("keys-000001-00c0ffee.index", 1, 2, 3, 4, num_keys=5)
-    assert segment_path(segment) == ".shardpack/keys-000001-00c0ffee.index"
+    assert file_path(segment) == ".shardpack/keys-000001-00c0ffee.index"
     assert is_index_path(index_path("x.tar"))
-    assert not is_index_path(segment_path(segment))
+    assert not is_index_path(file_path(segment))
 
 
 @pytest.mark.parametrize("compressed", [False, True])

@@ -17,6 +17,7 @@ from shardpack.format.manifest import (
     KeySegment,
     Manifest,
     Parent,
+    SplitsFile,
     TableSegment,
     encode_manifest,
     is_location,
@@ -39,6 +40,7 @@ GOOD = Manifest(
     ),
     key_segments=(KeySegment("keys-000001-00c0ffee.index", 700, 0xC0FFEE, 344, 1, 21),),
     classes=("cat", "dög"),
+    splits=SplitsFile("splits-000001-0000000a.index", 300, 10, {"train": 18, "val": 2}),
     packed_with={"shardpack": "0.1.0", "options": {"max_shard_bytes": 4096}},
     parent=Parent(1, 900, 0xABCDEF01),
 )
@@ -53,6 +55,11 @@ def signed(values) -> bytes:
 
 def changed(**values) -> bytes:
     return signed({**json.loads(encode_manifest(GOOD)), **values})
+
+
+def splits(**values) -> bytes:
+    good = json.loads(encode_manifest(GOOD))["splits"]
+    return changed(splits={**good, **values})
 
 
 def without(name) -> bytes:
@@ -123,8 +130,10 @@ def test_the_encoded_text():
         '  "keys": [],\n'
         '  "unique_keys": true,\n'
         '  "classes": ["cat", "dög"],\n'
+        '  "splits": {"name": "splits-000001-0000000a.index", "num_bytes": 300, "crc32c": "0000000a", '
+        '"samples": {"train": 18, "val": 2}},\n'
         '  "packed_with": {"shardpack": "0.1.0", "options": {"max_shard_bytes": 4096}},\n'
-        '  "crc32c": "1b441781"\n'
+        '  "crc32c": "e56b957a"\n'
         "}\n"
     )
 
@@ -195,7 +204,7 @@ REFUSED = {
     **{
         f"M4 no {name}": (without(name), f"lacks '{name}'")
         for name in json.loads(encode_manifest(GOOD))
-        if name not in ("format", "version", "crc32c", "classes", "parent")
+        if name not in ("format", "version", "crc32c", "classes", "splits", "parent")
     },
     **{f"M5 {v!r}": (changed(num_bytes=v), "bad num_bytes") for v in (-1, 2**63, True, 1.0, "1", None)},
     "M5 generation": (changed(generation=0), "bad generation"),
@@ -223,6 +232,25 @@ REFUSED = {
     "M10 samples": (changed(num_samples=20), "does not add up"),
     "M10 keys": (segment("keys", num_keys=20), "does not add up"),
     "M11 parent": (changed(parent={"generation": 2, "num_bytes": 1, "crc32c": "00000000"}), "earlier generation"),
+    **{
+        f"M12 {name} {value!r:.40}": (splits(**{name: value}), f"bad {reason}")
+        for name, value, reason in (
+            ("name", "splits-000001-0000000b.index", "name"),
+            ("name", "keys-000001-0000000a.index", "name"),
+            ("name", "../splits-000001-0000000a.index", "name"),
+            ("crc32c", "A", "crc32c"),
+            ("num_bytes", -1, "num_bytes"),
+            ("num_bytes", (1 << 20) + 8 + 18 * 21 + 1, "num_bytes"),
+            ("samples", {}, "samples"),
+            ("samples", [], "samples"),
+            ("samples", {"train": 0}, "samples"),
+            ("samples", {"train": True}, "samples"),
+            ("samples", {"../train": 1}, "samples"),
+            ("samples", {"train": 1, "Train": 1}, "samples"),
+            ("samples", {"train": 20, "val": 2}, "samples"),
+        )
+    },
+    "M12 null": (changed(splits=None), "bad splits"),
     "M11 kind": (changed(parent=1), "bad parent"),
 }
 
@@ -239,8 +267,9 @@ def test_refused(text, reason):
     [
         changed(version=2),
         changed(more=1),
-        *(changed(**{name: []}) for name in ("deleted", "layers", "splits", "table")),
+        *(changed(**{name: []}) for name in ("deleted", "layers", "table")),
         segment("shards", compression="zstd"),
+        splits(appended={}),
         changed(parent={"generation": 1, "num_bytes": 1, "crc32c": "00000000", "more": 1}),
     ],
 )

@@ -416,3 +416,18 @@ def test_the_report_cannot_be_changed():
         report.num_samples = 2
     report.ignored["x"] = 1
     assert IndexReport("out", 1, 1, 1).ignored == {}, "each has counts of its own"
+
+
+def test_indexing_a_packed_dataset_again_keeps_its_splits(tmp_path):
+    with shardpack.ShardWriter(tmp_path, max_shard_samples=2) as writer:
+        for number in range(8):
+            writer.write(f"{number}", {"txt": "1"}, split=["train", "val"][number // 3 % 2])
+    before = shardpack.open(tmp_path).splits
+    (path,) = (tmp_path / ".shardpack").glob("splits-*")
+    for damage in (path.read_bytes(), b"damaged"):
+        path.write_bytes(damage)
+        shardpack.index(tmp_path, force=True)
+        assert shardpack.verify(tmp_path).ok
+        ds = shardpack.open(tmp_path)
+        assert ds.splits == before == {"train": 5, "val": 3}
+        assert [sample.key for sample in ds.split("val")] == ["3", "4", "5"]

@@ -30,11 +30,11 @@ def numbered(count: int, *, size: int = 7) -> dict[str, dict[str, bytes]]:
     }
 
 
-def write(folder: Path, samples: Samples, **options: Any) -> Path:
-    """Pack samples in this order into `folder`; return it."""
+def write(folder: Path, samples: Samples, *, split: str | None = None, **options: Any) -> Path:
+    """Pack samples in this order into `folder`, all in one split if it has a name; return it."""
     with shardpack.ShardWriter(folder, **options) as writer:
         for key, fields in samples.items():
-            writer.write(key, fields)
+            writer.write(key, fields, split=split)
     return folder
 
 

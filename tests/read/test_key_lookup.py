@@ -11,7 +11,7 @@ import shardpack
 from shardpack.errors import CorruptIndexError, UnknownKeyError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.layout import MANIFEST_PATH, segment_path
+from shardpack.format.layout import MANIFEST_PATH, file_path
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.read import key_lookup as lookup
@@ -29,7 +29,7 @@ def with_hashes(samples, hashes, *, foreign=False):
     new, more = encode_dataset(shards, np.array(hashes, np.uint64), packed_with=whole.packed_with)
     made = {path: b"".join(parts) for path, parts in more}
     if foreign:
-        return CountingStore({**files, segment_path(whole.key_segments[0]): made[segment_path(new.key_segments[0])]})
+        return CountingStore({**files, file_path(whole.key_segments[0]): made[file_path(new.key_segments[0])]})
     return CountingStore({**files, **made})
 
 

@@ -51,8 +51,8 @@ def test_all_of_it_is_the_whole_again(ds):
 
 
 def test_ranges_take_no_memory(ds):
-    selection = ds.select(range(2, 40, 2)).select(range(1, 10))
-    assert selection.stream_input().positions.tolist() == list(range(4, 22, 2))
+    positions = ds.select(range(2, 40, 2)).select(range(1, 10)).stream_input().positions
+    assert (positions.begin.tolist(), positions.count.tolist(), positions.step) == ([4], [9], 2)
 
 
 @pytest.mark.parametrize("wrong", [range(41), range(-41, 0), [0, 40], [-41], np.array([99])])

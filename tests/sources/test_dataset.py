@@ -53,6 +53,29 @@ def test_a_dataset_packs_to_the_same_bytes(tmp_path):
     }
 
 
+def test_splits_are_kept_and_their_samples_put_together(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "source") as writer:
+        for i, (key, fields) in enumerate(SAMPLES.items()):
+            writer.write(key, fields, split=["val", "train", None][i // 3 % 3])
+    ds = shardpack.open(tmp_path / "source")
+    shardpack.pack(ds, tmp_path / "all", max_shard_samples=4, jobs=1)
+    packed = shardpack.open(tmp_path / "all")
+    assert packed.splits == ds.splits == {"train": 6, "val": 8}
+    assert list(packed.splits) == ["train", "val"]
+    assert [info.name for info in packed.shards if info.name.startswith("train")] == [
+        "train-000000.tar",
+        "train-000001.tar",
+    ]
+    for name in ds.splits:
+        assert list(packed.split(name).keys()) == list(ds.split(name).keys())
+    shardpack.pack(ds.select([19, 0, 4, 1]), tmp_path / "view", jobs=1)
+    assert [(sample.key, sample.position) for sample in shardpack.open(tmp_path / "view").split("val")] == [
+        ("019", 1),
+        ("000", 2),
+        ("001", 3),
+    ]
+
+
 def test_a_stream_is_packed_as_it_comes(dataset, tmp_path):
     stream = dataset.stream(shuffle="global", seed=3)
     report = shardpack.pack(stream, tmp_path / "out")

@@ -56,6 +56,33 @@ def write(out, samples, **options):
     return contents(out)
 
 
+def test_samples_of_two_splits_are_never_in_one_shard(tmp_path):
+    with ShardWriter(tmp_path, max_shard_samples=2) as writer:
+        for number, split in enumerate(["train"] * 3 + ["val"] + [None] * 2 + ["train"]):
+            writer.write(f"{number}", {"txt": split or "none"}, split=split)
+    ds = shardpack.open(tmp_path)
+    assert [(info.name, info.num_samples) for info in ds.shards] == [
+        ("train-000000.tar", 2),
+        ("train-000001.tar", 1),
+        ("val-000000.tar", 1),
+        ("shard-000000.tar", 2),
+        ("train-000002.tar", 1),
+    ]
+    assert ds.splits == {"train": 4, "val": 1}
+    assert {sample.decode("txt") for sample in ds.split("train")} == {"train"}
+    assert shardpack.verify(tmp_path, full=True).ok
+
+
+def test_a_split_that_no_shard_can_be_named_after_is_refused(tmp_path):
+    with ShardWriter(tmp_path) as writer:
+        writer.write("a", {"txt": "1"}, split="Train")
+        for split in ("train", "a/b", "x-1"):
+            with pytest.raises(OptionError, match="rename"):
+                writer.write("b", {"txt": "1"}, split=split)
+        writer.write("b", {"txt": "1"}, split="Train")
+    assert shardpack.open(tmp_path).splits == {"Train": 2}
+
+
 def is_published(out):
     return (out / MANIFEST_PATH).exists()
 

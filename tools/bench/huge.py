@@ -27,7 +27,7 @@ from shardpack.format import tar_header as tar
 from shardpack.format.assemble import build_index
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import hash_keys
-from shardpack.format.layout import segment_path
+from shardpack.format.layout import file_path
 from shardpack.format.manifest import KeySegment
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
@@ -100,7 +100,7 @@ class Huge:
         if not self.keys:
             count = self.num_shards * self.shard_samples
             hole = KeySegment("keys-000001-00000000.index", 16 * count, 0, 4096, 0, num_keys=count)
-            with open(self.folder / segment_path(hole), "wb") as file:
+            with open(self.folder / file_path(hole), "wb") as file:
                 file.truncate(hole.num_bytes)
             text = manifest.encode_manifest(replace(whole, key_segments=(hole,)))
             files = [(path, [text] if path.endswith(".json") else parts) for path, parts in files]
