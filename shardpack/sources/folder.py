@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import OptionError, SourceError
+from shardpack.sources.archives.open import archive_suffix, archives_beside, open_archive, open_archives
 from shardpack.sources.keys import check_names
 from shardpack.sources.layouts.detect import AUTO, find_layout, list_tree
 from shardpack.sources.layouts.layout import LayoutOptions
@@ -23,9 +26,10 @@ class FolderSource:
     `layouts.detect`.
 
     Attributes:
-        path: The folder.
+        path: The folder, an archive of one (`archives/`), or the URL of an archive.
         layout: How it holds its labels.
         annotations: COCO file, relative to the working directory or else to `path`.
+        storage_options: Options for the URL of an archive.
 
     Raises:
         OptionError: `annotations` are given for another layout than "coco".
@@ -34,6 +38,7 @@ class FolderSource:
     path: str | os.PathLike[str]
     layout: str = AUTO
     annotations: str | os.PathLike[str] | None = None
+    storage_options: Mapping[str, Any] | None = None
 
     def __post_init__(self) -> None:
         if self.annotations is not None and self.layout not in (AUTO, "coco"):
@@ -53,8 +58,7 @@ class FolderSource:
             MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
         """
         problems = Problems()
-        files = scan(self.path, problems, progress=options.progress, engine=options.engine)
-        tree, layout = Tree(files), "coco" if self.annotations is not None else self.layout
+        tree, layout = self._tree(problems, options), "coco" if self.annotations is not None else self.layout
         layout_options = LayoutOptions(
             asked=layout != AUTO,
             rename_keys=options.rename_keys,
@@ -68,8 +72,15 @@ class FolderSource:
         if options.on_error == "raise":
             problems.raise_if_any()
         if not listing.num_samples:
-            raise SourceError(_nothing_to_pack(files, problems))
+            raise SourceError(_nothing_to_pack(tree.files, problems))
         return Listed(listing, found.layout, problems)
+
+    def _tree(self, problems: Problems, options: ListOptions) -> Tree:
+        if archive_suffix(os.fspath(self.path)) and not os.path.isdir(self.path):
+            return open_archive(self.path, problems, self.storage_options)
+        files = scan(self.path, problems, progress=options.progress, engine=options.engine)
+        archives = archives_beside(files)
+        return open_archives(files, archives, problems) if archives else Tree(files)
 
 
 def _nothing_to_pack(files: Files, problems: Problems) -> str:

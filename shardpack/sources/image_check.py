@@ -18,7 +18,7 @@ from shardpack.codecs.field_types import (
     signature_problem,
 )
 from shardpack.codecs.image import decode_problem
-from shardpack.errors import DecodeError, OnError, SourceError
+from shardpack.errors import CorruptShardError, DecodeError, OnError, SourceError
 from shardpack.runtime.arguments import one_of
 from shardpack.runtime.engine import Engine
 from shardpack.runtime.progress import Progress
@@ -94,6 +94,8 @@ def check_range(listing: Listing, mode: ImageCheck) -> list[tuple[int, str]]:
             problem = _problem(listing, member, field, mode)
         except OSError as error:
             problem = f"unreadable: {error.strerror}"
+        except CorruptShardError as error:
+            problem = f"unreadable: {error}"
         if problem is not None:
             bad[owner] = f"{field}: {problem}"
     return list(bad.items())

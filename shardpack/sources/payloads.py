@@ -11,6 +11,7 @@ import numpy as np
 from shardpack.errors import CorruptShardError, SourceError
 from shardpack.format.checksum import crc32c
 from shardpack.sources.listing import Listing, Payload, Reference
+from shardpack.storage.protocols import Ranges
 
 
 def read_payload(listing: Listing, member: int, num_bytes: int | None = None) -> bytes:
@@ -34,7 +35,7 @@ def read_payload(listing: Listing, member: int, num_bytes: int | None = None) ->
 def read_into(listing: Listing, first: int, views: Sequence[memoryview]) -> None:
     """Fill each view with the complete payload of one member: those of the members from `first` on.
 
-    Neighbouring ranges of one object are requested together, so that the store can merge them.
+    Ranges of one store are requested together, so that it can merge them or read them at once.
 
     Raises:
         SourceError: A file cannot be read, or its size is not the one that was listed.
@@ -65,12 +66,16 @@ def read_into(listing: Listing, first: int, views: Sequence[memoryview]) -> None
 
 def _read_ranges(listing: Listing, payloads: Sequence[Payload], views: Sequence[memoryview]) -> None:
     wanted = [(payload, view) for payload, view in zip(payloads, views, strict=True) if isinstance(payload, Reference)]
-    for (store, path), group in groupby(wanted, key=lambda pair: pair[0][:2]):
-        ranges = list(group)
-        starts, lengths = [reference.start for reference, _ in ranges], [len(view) for _, view in ranges]
-        contents = listing.stores[store].get_ranges(path, starts=starts, lengths=lengths)
-        for (_, view), data in zip(ranges, contents, strict=True):
-            view[:] = data
+    for store, of_store in groupby(wanted, key=lambda pair: pair[0].store):
+        ranges: list[Ranges] = []
+        targets: list[list[memoryview]] = []
+        for path, group in groupby(of_store, key=lambda pair: pair[0].path):
+            pairs = list(group)
+            targets.append([view for _, view in pairs])
+            ranges.append(Ranges(path, [each.start for each, _ in pairs], [len(view) for _, view in pairs]))
+        for into, contents in zip(targets, listing.stores[store].get_many(ranges), strict=True):
+            for view, data in zip(into, contents, strict=True):
+                view[:] = data
 
 
 def read_samples(listing: Listing, first: int, stop: int) -> list[tuple[str, dict[str, bytes]]]:

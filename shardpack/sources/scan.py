@@ -13,7 +13,7 @@ from shardpack.errors import SourceError
 from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.sources.source import Problems
 
-_JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})
+JUNK = frozenset({"Thumbs.db", "desktop.ini", "__MACOSX"})  # left by systems, never anything to pack
 _CHUNK = 10_000  # files between two calls of `progress`: about 30 ms
 _FOLDERS_A_TASK = 8
 
@@ -170,7 +170,7 @@ def _add_entries(files: Files, prefix: str, entries: list[os.DirEntry[str]], pro
     add_name, add_size, add_time = files.names.append, files.sizes.append, files.mtimes_ns.append
     for entry in entries:
         name = prefix + entry.name
-        if entry.name[0] == "." or entry.name in _JUNK:
+        if entry.name[0] == "." or entry.name in JUNK:
             problems.leave_out(name, "hidden")
             continue
         try:

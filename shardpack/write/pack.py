@@ -34,6 +34,7 @@ from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.sources.splits import sorted_by_split, split_ends
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
+from shardpack.storage.url import is_url, scheme_of
 from shardpack.write.chunk_plan import ChunkRecipe
 from shardpack.write.make_there import probe_source
 from shardpack.write.pack_part import pack_part
@@ -56,7 +57,14 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
         OptionError: The source is something else, or an option does not fit it.
     """
     if isinstance(source, (str, os.PathLike)):
-        return _pack_listed(FolderSource(source, request.layout, request.annotations), out, request)
+        options = request.storage_options
+        if is_url(source):  # of an archive; credentials for one provider are not sent to another
+            if scheme_of(out) is None:
+                request = replace(request, storage_options=None)
+            elif scheme_of(out) != scheme_of(source):
+                options = None
+        folder = FolderSource(source, request.layout, request.annotations, options if is_url(source) else None)
+        return _pack_listed(folder, out, request)
     if isinstance(source, Listable):
         request.refuse_but_for("a dataset as source", layout="auto", annotations=None)
         return _pack_listed(DatasetSource(source), out, request)

@@ -18,6 +18,7 @@ from shardpack.sources import payloads as payloads_module
 from shardpack.sources.listing import Listing, Reference
 from shardpack.sources.payloads import check_payloads, read_exactly_into, read_into, read_payload
 from shardpack.storage.local import LocalStore
+from shardpack.storage.protocols import Ranges
 from tests.storage.test_local import counts_descriptors, num_open
 
 PAYLOADS = [b"of a file", b"inline", b"of the", b" object", b""]
@@ -72,12 +73,26 @@ def test_ranges_of_one_object_are_asked_for_together(listing):
     asked = []
 
     class Asked:
-        def get_ranges(self, path, *, starts, lengths):
-            asked.append((path, starts, lengths))
-            return [PAYLOADS[2], PAYLOADS[3], PAYLOADS[4]]
+        def get_many(self, wanted):
+            asked.extend(wanted)
+            return [[PAYLOADS[2], PAYLOADS[3], PAYLOADS[4]]]
 
     read_all(replace(listing, stores=(Asked(),)))
-    assert asked == [("object", [2, 8, 15], [6, 7, 0])]
+    assert asked == [Ranges("object", [2, 8, 15], [6, 7, 0])]
+
+
+def test_objects_of_one_store_are_asked_for_together(listing):
+    asked = []
+
+    class Asked:
+        def get_many(self, wanted):
+            asked.append([ranges.path for ranges in wanted])
+            return [[bytes(length) for length in ranges.lengths] for ranges in wanted]
+
+    payload = [listing.payload[0], Reference(0, "a", 0), Reference(0, "b", 0), Reference(0, "a", 5), b""]
+    stored = replace(listing, payload=payload, size=np.array([9, 1, 2, 3, 0]), stores=(Asked(),))
+    assert read_all(stored) == [PAYLOADS[0], b"\0", b"\0\0", b"\0\0\0", b""]
+    assert asked == [["a", "b", "a"]]
 
 
 @pytest.mark.parametrize(("content", "got"), [(b"less", "got 4"), (b"more than it was", "got more")])

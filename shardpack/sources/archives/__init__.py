@@ -1,0 +1,1 @@
+"""Archives of files as sources, read in place: their files are a tree, as those of a folder are."""

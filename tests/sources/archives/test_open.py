@@ -1,0 +1,129 @@
+"""Archives as sources: each gives the samples that the folder in it would give."""
+
+from __future__ import annotations
+
+import pytest
+
+from shardpack.errors import SourceError
+from shardpack.sources.archives.open import archive_suffix, archives_beside, open_archive, open_archives
+from shardpack.sources.folder import FolderSource
+from shardpack.sources.image_check import check_range
+from shardpack.sources.payloads import read_samples
+from shardpack.sources.scan import scan
+from shardpack.sources.source import ListOptions, Problems
+from shardpack.storage.open import open_store
+from tests.sources.archives.test_tar import make_tar
+from tests.sources.archives.zips import Entry, make_zip, raw_zip
+from tests.sources.trees import IMAGE, files_of, write_tree
+
+TREE = {
+    "cat/1.jpg": IMAGE,
+    "cat/2.jpg": IMAGE + b"2",
+    "dog/deep/3.png": IMAGE + b"3",
+}
+
+
+def _samples(source, **options):
+    listing = FolderSource(source, **options).list(ListOptions()).listing
+    return read_samples(listing, 0, listing.num_samples), listing.classes
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return write_tree(tmp_path / "folder", TREE)
+
+
+@pytest.mark.parametrize("method", [0, 8])
+@pytest.mark.parametrize("below", ["", "data/"])
+def test_a_zip_is_the_folder_in_it(tmp_path, folder, method, below):
+    (tmp_path / "x.zip").write_bytes(make_zip({below + name: data for name, data in TREE.items()}, method=method))
+    assert _samples(tmp_path / "x.zip") == _samples(folder)
+
+
+def test_a_tar_is_the_folder_in_it(tmp_path, folder):
+    (tmp_path / "x.tar").write_bytes(make_tar({f"./{name}": data for name, data in TREE.items()}))
+    assert _samples(tmp_path / "x.tar") == _samples(folder)
+
+
+def test_a_tar_of_tars_has_classes(tmp_path):
+    inner = {f"{wnid}.tar": make_tar({f"{wnid}_1.JPEG": IMAGE}) for wnid in ("n01440764", "n01443537")}
+    (tmp_path / "x.tar").write_bytes(make_tar(inner))
+    samples, classes = _samples(tmp_path / "x.tar")
+    assert classes == ("n01440764", "n01443537")
+    assert [key for key, _ in samples] == ["n01440764/n01440764_1", "n01443537/n01443537_1"]
+
+
+def test_labels_in_a_zip_are_read(tmp_path):
+    files = {"metadata.csv": b"file_name,label\na.jpg,3\n", "a.jpg": IMAGE}
+    (tmp_path / "x.zip").write_bytes(make_zip(files, method=8))
+    assert _samples(tmp_path / "x.zip") == _samples(write_tree(tmp_path / "table", files))
+
+
+def test_a_folder_of_zips_has_a_folder_for_each(tmp_path):
+    write_tree(tmp_path, {"cat.zip": make_zip({"1.jpg": IMAGE}), "dog.zip": make_zip({"dog/2.jpg": IMAGE}, method=8)})
+    samples, classes = _samples(tmp_path)
+    assert [key for key, _ in samples] == ["cat/1", "dog/2"]
+    assert classes == ("cat", "dog")
+
+
+def test_numbered_archives_are_parts_of_one_tree(tmp_path):
+    write_tree(tmp_path, {f"shard-00000{n}.tar": make_tar({f"cat/{n}.jpg": IMAGE}) for n in range(2)})
+    samples, classes = _samples(tmp_path)
+    assert [key for key, _ in samples] == ["cat/0", "cat/1"]
+    assert classes == ("cat",)
+
+
+def test_two_archives_with_the_same_file_are_refused(tmp_path):
+    write_tree(tmp_path, {f"shard-00000{n}.tar": make_tar({"cat/1.jpg": IMAGE}) for n in range(2)})
+    with pytest.raises(SourceError, match=r"'cat/1\.jpg' is in two archives"):
+        _samples(tmp_path)
+
+
+def test_files_beside_archives_belong_to_the_tree(tmp_path):
+    write_tree(tmp_path, {"train.zip": make_zip({"1.jpg": IMAGE}), "labels.txt": "cat"})
+    files = scan(tmp_path, Problems())
+    tree = open_archives(files, archives_beside(files), Problems())
+    assert tree.files.names == ["labels.txt", "train/1.jpg"]
+
+
+def test_archives_beside_loose_images_are_left_alone():
+    assert archives_beside(files_of(["a.zip", "b/c.tar", "d.csv"])) == ["a.zip", "b/c.tar"]
+    assert archives_beside(files_of(["a.zip", "a/1.jpg"])) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "suffix"), [("a.zip", ".zip"), ("s3://b/A.ZIP", ".zip"), ("a.tar", ".tar"), ("a.tar/", None), ("a", None)]
+)
+def test_suffixes(name, suffix):
+    assert archive_suffix(name) == suffix
+
+
+def test_refused_members_stop_the_packing(tmp_path):
+    (tmp_path / "x.zip").write_bytes(raw_zip(Entry(b"cat/1.jpg", IMAGE), Entry(b"cat/2.jpg", IMAGE, flags=1)))
+    with pytest.raises(SourceError, match=r"1 problem in the source: 'cat/2\.jpg': it is encrypted"):
+        _samples(tmp_path / "x.zip")
+
+
+def test_an_archive_of_a_bucket(tmp_path):
+    open_store("memory://archives/deep").put("x.zip", make_zip(TREE, method=8))
+    assert _samples("memory://archives/deep/x.zip") == _samples(write_tree(tmp_path, TREE))
+
+
+def test_a_missing_archive_is_named(tmp_path):
+    with pytest.raises(SourceError, match=r"no file is at .*x\.zip"):
+        open_archive(tmp_path / "x.zip", Problems())
+
+
+def test_the_version_changes_with_the_archive(tmp_path):
+    versions = set()
+    for content in (IMAGE, IMAGE + b"more"):
+        (tmp_path / "x.zip").write_bytes(make_zip({"1.jpg": content}))
+        versions.add(FolderSource(tmp_path / "x.zip").list(ListOptions()).listing.version)
+    assert len(versions) == 2
+
+
+def test_damaged_members_are_found_by_the_check_of_images(tmp_path):
+    entries = [Entry(b"cat/1.jpg", IMAGE), Entry(b"cat/2.jpg", IMAGE, method=8, stored=b"\xff" * 30)]
+    (tmp_path / "x.zip").write_bytes(raw_zip(*entries))
+    listing = FolderSource(tmp_path / "x.zip").list(ListOptions()).listing
+    assert [sample for sample, reason in check_range(listing, "signature") if "cannot be inflated" in reason] == [1]
