@@ -57,7 +57,7 @@ class RowSource(Protocol):
 
     Attributes:
         format: Name of the format, as in `FORMATS`: "tfrecord".
-        units: In the order of packing. Units of one split are neighbours.
+        units: In the order of packing, which puts units of one split together.
         classes: Class names in the order of labels, or None.
         version: Changes when the input or the meaning of its rows does: names, sizes and times of files, options.
         sentence: What was found and what a sample will be, in one line without a full stop: "TFRecord: 1,200 records

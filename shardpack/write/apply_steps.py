@@ -73,7 +73,7 @@ def apply_steps(pipeline: Pipeline, sample: KeyedFields) -> Outcome:
     counts: Counts = Counts()
     key, fields = sample
     try:
-        made = [(new_key, _as_bytes(new_fields, counts)) for new_key, new_fields in pipeline(key, fields, counts)]
+        made = [(new_key, encoded_fields(new_fields, counts)) for new_key, new_fields in pipeline(key, fields, counts)]
     except (OptionError, MissingDependencyError):
         raise
     except Exception as error:  # noqa: BLE001 - a problem of this sample, whatever a library raises
@@ -90,8 +90,13 @@ def failure_of(error: Exception) -> Failure:
     return Failure(_ADDRESS.sub("", said), "".join(traceback.format_exception(type(error), error, error.__traceback__)))
 
 
-def _as_bytes(fields: Mapping[str, Any], counts: Counts) -> Mapping[str, Any]:
-    """Return the fields with all values encoded."""
+def encoded_fields(fields: Mapping[str, Any], counts: Counts) -> Mapping[str, Any]:
+    """Return the fields with all values encoded, and counted as `ENCODED` says.
+
+    Raises:
+        SourceError: A field cannot store its value.
+        MissingDependencyError: A field needs a library that is not installed.
+    """
     if all(type(value) is bytes for value in fields.values()):
         return fields
     return {name: _encoded(name, value, counts) for name, value in fields.items()}

@@ -1,34 +1,28 @@
 """The plan for payloads that change while they are packed: the source is cut into chunks, each of which makes shards.
 
-How large payloads become is not known in advance. So some samples, drawn evenly, are transformed first, and chunks are
-cut so that each would fill 0.9 of a shard if all grew or shrank alike. The plan depends on the samples and options
-alone: who makes which chunk, and when, changes no byte.
+How large payloads become is not known in advance. So some samples are transformed first, and chunks are cut so that
+each would fill 0.9 of a shard if all grew or shrank alike. The plan depends on the samples and options alone: who makes
+which chunk, and when, changes no byte.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.errors import OnError
 from shardpack.format.tar_header import END_OF_ARCHIVE
-from shardpack.sources.listing import Listing
-from shardpack.sources.splits import counted_splits, split_ends
 from shardpack.write.apply_steps import Application
-from shardpack.write.pack_shard import input_digest
+from shardpack.write.chunk_input import ChunkInput, ChunkPart, Span
 from shardpack.write.shard_compression import ShardCompression
-from shardpack.write.sharding import ShardLimits, UnitName, cut, sample_bytes, unit_names
+from shardpack.write.sharding import ShardLimits, UnitName, number_units
 
-DRAWN_SAMPLES = 64
 _AIM = (9, 10)  # of a full shard
 _LEAST_RATIO = (1, 256)  # of tar bytes, where nearly all drawn samples were dropped
-_DIGESTED_SAMPLES = 65_536  # at once: their digest takes memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +66,7 @@ class Growth:
     """What drawn samples became. Two of them add up.
 
     Attributes:
-        samples, tar_bytes: Before.
+        samples, tar_bytes: Before; the bytes are those that the plan takes them for.
         new_samples, new_tar_bytes: After.
     """
 
@@ -90,79 +84,59 @@ class Growth:
         )
 
 
-def drawn_samples(num_samples: int, count: int = DRAWN_SAMPLES) -> npt.NDArray[np.int64]:
-    """Return the numbers of at most `count` samples, evenly drawn."""
-    count = min(count, num_samples)
-    return (2 * np.arange(count, dtype=np.int64) + 1) * num_samples // max(1, 2 * count)
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class ChunkPlan:
     """Which samples are in which chunk.
 
     Attributes:
-        listing: All samples, in the order of packing.
+        found: All samples, in the order of packing.
         recipe: What becomes of a chunk.
-        cuts: (chunks + 1) first sample of each chunk, and the number of samples.
+        spans: (chunks) which samples of `found` a chunk has.
         names: (chunks) split of each chunk, and its number in that: what its shards are called.
-        growth: What the cuts were made from.
+        growth: What the chunks were cut by.
         anywhere: Whether machines that have the source at different paths may make chunks of it together.
     """
 
-    listing: Listing
+    found: ChunkInput
     recipe: ChunkRecipe
-    cuts: npt.NDArray[np.int64]
+    spans: Sequence[Span]
     names: Sequence[UnitName]
     growth: Growth
     anywhere: bool = False
 
     @property
     def num_chunks(self) -> int:
-        return len(self.cuts) - 1
+        return len(self.spans)
 
-    def part(self, chunk: int) -> Listing:
-        """Return the samples of a chunk, copied out of the listing."""
-        return self.listing.slice(int(self.cuts[chunk]), int(self.cuts[chunk + 1]))
+    def part(self, chunk: int) -> ChunkPart:
+        """Return the samples of a chunk."""
+        return self.found.part(self.spans[chunk])
 
     def source_bytes(self, chunk: int) -> int:
         """Return the payload bytes of a chunk's samples, before they change."""
-        start = self.listing.start
-        return int(self.listing.size[start[self.cuts[chunk]] : start[self.cuts[chunk + 1]]].sum())
+        return self.found.span_bytes(self.spans[chunk])
 
     def digest(self, chunk: int, recipe_digest: str) -> str:
         """Return a digest of all that determines the shards of a chunk."""
-        return input_digest(f"{chunk}\0{recipe_digest}", self.part(chunk), anywhere=self.anywhere)
+        return self.found.span_digest(f"{chunk}\0{recipe_digest}", self.spans[chunk], anywhere=self.anywhere)
 
 
-def plan_chunks(listing: Listing, recipe: ChunkRecipe, growth: Growth) -> ChunkPlan:
-    """Return the plan for a listing, the samples of a split together.
+def plan_chunks(found: ChunkInput, recipe: ChunkRecipe, growth: Growth, *, anywhere: bool = False) -> ChunkPlan:
+    """Return the plan.
 
     Reads nothing, and uses no fractions, so that it is the same everywhere.
     """
-    limits, sizes = recipe.limits, sample_bytes(listing)
+    limits = recipe.limits
     aim_bytes = (limits.max_bytes - len(END_OF_ARCHIVE)) * _AIM[0] // _AIM[1]
     least = growth.tar_bytes * _LEAST_RATIO[0] // _LEAST_RATIO[1]
     room = max(1, aim_bytes * growth.tar_bytes // max(1, growth.new_tar_bytes, least))
-    most = len(sizes)
-    if limits.max_samples is not None:
-        aim, new = limits.max_samples, growth.new_samples
-        if new != growth.samples:
-            aim = aim * _AIM[0] * growth.samples // (_AIM[1] * max(1, new))
-        most = max(1, aim)
-    cuts = cut(sizes, room, most, split_ends(listing))
-    return ChunkPlan(listing, recipe, cuts, unit_names(listing, cuts), growth)
-
-
-def listing_digest(listing: Listing, *, anywhere: bool = False) -> str:
-    """Return a digest of all samples; `anywhere` as for `input_digest`."""
-    splits = json.dumps(counted_splits(listing)) if listing.split is not None else ""
-    return xxh3_128_hexdigest("".join([*_part_digests(listing, anywhere), splits]).encode())
-
-
-def _part_digests(listing: Listing, anywhere: bool) -> Iterator[str]:
-    for first in range(0, listing.num_samples, _DIGESTED_SAMPLES):
-        part = listing.slice(first, min(first + _DIGESTED_SAMPLES, listing.num_samples))
-        yield input_digest(str(first), part, anywhere=anywhere)
+    most = limits.max_samples
+    if most is not None:
+        if growth.new_samples != growth.samples:
+            most = most * _AIM[0] * growth.samples // (_AIM[1] * max(1, growth.new_samples))
+        most = max(1, most)
+    spans = found.cut(room, most)
+    return ChunkPlan(found, recipe, spans, number_units(map(found.split, spans)), growth, anywhere)
 
 
 def growth_record(growth: Growth, digest: str) -> dict[str, Any]:

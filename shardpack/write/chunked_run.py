@@ -1,6 +1,6 @@
-"""The chunked run: pack a listing whose payloads change on the way, with the same bytes for any jobs and kills.
+"""The chunked run: pack samples whose lengths are not known before, with the same bytes for any jobs and kills.
 
-    listing -> drawn samples -> growth -> plan -> tasks -> pack_chunk in workers -> deliveries -> dataset
+    input -> drawn samples -> growth -> plan -> tasks -> pack_chunk in workers -> deliveries -> dataset
 
 The growth is noted in the work folder before the first chunk is made. Each chunk notes its shards and its tally before
 they are delivered. So the same command, after a kill, makes only the chunks that are not finished, by the same plan,
@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -36,18 +36,16 @@ from shardpack.format.shard_table import ShardTable
 from shardpack.format.splits import splits_of_shards
 from shardpack.runtime.engine import Engine, as_remote
 from shardpack.runtime.threads import ordered_map
-from shardpack.sources.listing import Listing
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.byte_progress import ByteProgress
+from shardpack.write.chunk_input import ChunkInput
 from shardpack.write.chunk_journal import deliver_chunk, finished_chunk
 from shardpack.write.chunk_plan import (
     ChunkPlan,
     ChunkRecipe,
     Growth,
-    drawn_samples,
     growth_of,
     growth_record,
-    listing_digest,
     plan_chunks,
 )
 from shardpack.write.drawn_samples import holds_drawn_samples
@@ -64,10 +62,8 @@ from shardpack.write.pack_chunk import (
 )
 from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
-from shardpack.write.sharding import sample_bytes
 from shardpack.write.transform import ENCODED
 
-_DRAWN_AT_ONCE = 8  # samples
 _INDEXES_AT_ONCE = 8
 
 
@@ -89,35 +85,36 @@ class PackedChunks:
     missing_chunks: int = 0
 
 
-def measure(listing: Listing, recipe: ChunkRecipe, engine: Engine) -> Growth:
-    """Return what evenly drawn samples become. Raises as `measure_growth`."""
-    drawn = drawn_samples(listing.num_samples)
-    parts = (drawn[i : i + _DRAWN_AT_ONCE] for i in range(0, len(drawn), _DRAWN_AT_ONCE))
-    tasks = (DrawnTask(listing.take(part), recipe) for part in parts)
+def measure(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> Growth:
+    """Return what drawn samples become. Raises as `measure_growth`."""
+    tasks = (DrawnTask(part, recipe) for part in found.drawn())
     with closing(engine.map(measure_growth, tasks)) as measured:
         return sum((growth for _, growth in measured), Growth())
 
 
-def estimate(listing: Listing, recipe: ChunkRecipe, engine: Engine) -> dict[str, Any]:
+def estimate(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> dict[str, Any]:
     """Return, under the names of a report, what `pack_chunks` would probably write; writes nothing."""
     try:
-        growth = measure(listing, recipe, engine)
+        growth = measure(found, recipe, engine)
     finally:
         close_applier()
-    plan = plan_chunks(listing, recipe, growth)
+    plan = plan_chunks(found, recipe, growth)
     drawn, drawn_bytes = max(1, growth.samples), max(1, growth.tar_bytes)
-    tar_bytes = int(sample_bytes(listing).sum()) * growth.new_tar_bytes // drawn_bytes
+    tar_bytes = found.planned_bytes * growth.new_tar_bytes // drawn_bytes
+    count = found.num_samples
+    if count is None:
+        count = found.planned_bytes * growth.samples // drawn_bytes
     return {
-        "num_samples": listing.num_samples * growth.new_samples // drawn,
+        "num_samples": count * growth.new_samples // drawn,
         "num_shards": plan.num_chunks,
         "num_bytes": tar_bytes,
         "tar_bytes": tar_bytes,
-        "payload_bytes": int(listing.size.sum()) * growth.new_tar_bytes // drawn_bytes,
+        "payload_bytes": found.source_bytes * growth.new_tar_bytes // drawn_bytes,
     }
 
 
 def pack_chunks(
-    listing: Listing,
+    found: ChunkInput,
     recipe: ChunkRecipe,
     target: Target,
     request: PackRequest,
@@ -129,7 +126,7 @@ def pack_chunks(
     """Write the dataset.
 
     Args:
-        listing: The samples of the source, in the order of packing.
+        found: The samples of the source, in the order of packing.
         recipe: What becomes of them.
         target: Where the dataset is written.
         request: Says whether an existing dataset is replaced (`force`), and where `progress` is reported.
@@ -143,7 +140,7 @@ def pack_chunks(
         OutputExistsError: There is a dataset already and `force` is off, or another packer is at work.
         StorageError: The disk or the bucket refused. Finished shards stay; the same call continues.
     """
-    run = ChunkedRun(listing, recipe, request, recorded, rejected)
+    run = ChunkedRun(found, recipe, request, recorded, rejected)
     try:
         with Transaction.new_dataset(target, "pack", force=request.force, run_digest=run.digest) as transaction:
             if transaction.complete:
@@ -170,7 +167,7 @@ class ChunkedRun:
 
     def __init__(
         self,
-        listing: Listing,
+        found: ChunkInput,
         recipe: ChunkRecipe,
         request: PackRequest,
         recorded: Mapping[str, Any],
@@ -179,17 +176,17 @@ class ChunkedRun:
         anywhere: bool = False,
     ) -> None:
         """Prepare a run; `obey` or plan next. `anywhere`: see `ChunkPlan`."""
-        self._listing, self._recipe, self._recorded, self._rejected = listing, recipe, recorded, rejected
+        self._found, self._recipe, self._recorded, self._rejected = found, recipe, recorded, rejected
         self._anywhere = anywhere
-        self._recipe_digest, self._listing_digest = recipe.digest(), listing_digest(listing, anywhere=anywhere)
+        self._recipe_digest, self._input_digest = recipe.digest(), found.digest(anywhere=anywhere)
         self._plan: ChunkPlan | None = None
         self._chunks: dict[int, MadeChunk] = {}
-        self._counted = ByteProgress(request.progress, int(listing.size.sum()))
+        self._counted = ByteProgress(request.progress, found.source_bytes)
 
     def digest(self) -> str:
         """Return a digest of all that determines the dataset."""
-        classes = self._listing.classes
-        values = [self._listing_digest, self._recipe_digest, dict(self._recorded)]
+        classes = self._found.classes
+        values = [self._input_digest, self._recipe_digest, dict(self._recorded)]
         return xxh3_128_hexdigest(json.dumps([*values, classes and list(classes), list(self._rejected)]).encode())
 
     @property
@@ -215,14 +212,14 @@ class ChunkedRun:
             probe_recipe(remote, self._recipe)
         growth = growth_of(note, self._growth_digest)
         if growth is None:
-            growth = measure(self._listing, self._recipe, engine)
+            growth = measure(self._found, self._recipe, engine)
             if put_note is not None:
                 put_note("plan", growth_record(growth, self._growth_digest))
-        self._plan = replace(plan_chunks(self._listing, self._recipe, growth), anywhere=self._anywhere)
+        self._plan = plan_chunks(self._found, self._recipe, growth, anywhere=self._anywhere)
 
     @property
     def _growth_digest(self) -> str:
-        return xxh3_128_hexdigest(f"{self._listing_digest} {self._recipe_digest}".encode())
+        return xxh3_128_hexdigest(f"{self._input_digest} {self._recipe_digest}".encode())
 
     def keep_finished(self, transaction: Transaction) -> int:
         """Add the chunks that an earlier run finished from the same input, and delete all other shards.
@@ -297,7 +294,7 @@ class ChunkedRun:
         _, files = encode_dataset(
             shards,
             _key_hashes(transaction, shards),
-            classes=self._listing.classes,
+            classes=self._found.classes,
             splits=splits_of_shards(shards),
             packed_with=_with_versions(self._recorded, versions_for(encoded)),
             rejected=[*self._rejected, *tally.rejected],
@@ -314,7 +311,7 @@ class ChunkedRun:
         """Return what all parts agree on."""
         growth = growth_record(self.plan.growth, self._growth_digest)
         return PartPlan(
-            self._listing,
+            self._found.members,
             digest=self.digest(),
             packed_with=self._recorded,
             more={"recipe": self._recipe.record(), "growth": growth},
@@ -324,7 +321,7 @@ class ChunkedRun:
     def _is_dataset(self, read: Callable[[str], bytes | None]) -> bool:
         """Return whether a published dataset has the options and classes of the plan, and some drawn samples."""
         manifest = parse_manifest(read(MANIFEST_PATH) or b"")
-        if manifest.classes != self._listing.classes or not _same_options(manifest.packed_with, self._recorded):
+        if manifest.classes != self._found.classes or not _same_options(manifest.packed_with, self._recorded):
             return False
         return holds_drawn_samples(self.plan, ShardTable.whole(manifest, read), read)
 

@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from shardpack.format.checksum import crc32c
 from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.layout import index_path, is_packer_name
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
-from shardpack.sources.payloads import read_samples
 from shardpack.write.apply_steps import Made
-from shardpack.write.chunk_plan import ChunkPlan, drawn_samples
-from shardpack.write.pack_chunk import applier_of
+from shardpack.write.chunk_plan import ChunkPlan
+from shardpack.write.pack_chunk import applier_of, outcomes
 from shardpack.write.transform import Fields
 
 COMPARED_SAMPLES = 4
@@ -39,10 +36,9 @@ def holds_drawn_samples(plan: ChunkPlan, table: ShardTable, read: Callable[[str]
         if chunk is None:
             return False
         shards_of.setdefault(chunk, []).append(info)
-    for sample in drawn_samples(plan.listing.num_samples, COMPARED_SAMPLES).tolist():
-        chunk = int(np.searchsorted(plan.cuts, sample, side="right")) - 1
-        (outcome,) = applier_of(plan.recipe.application).outcomes(read_samples(plan.listing, sample, sample + 1))
-        samples = outcome.samples if isinstance(outcome, Made) else []
+    for chunk, part in plan.found.compared(plan.spans, COMPARED_SAMPLES):
+        made = list(outcomes(applier_of(plan.recipe.application), next(part.batches())))
+        samples = [sample for _, outcome in made if isinstance(outcome, Made) for sample in outcome.samples]
         indexes = [
             parse_index(read(index_path(info.name)) or b"", name=info.name)
             for info in (shards_of.get(chunk, []) if samples else [])

@@ -15,8 +15,7 @@ from shardpack.errors import OptionError, ShardpackError, SourceError
 from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.engine import RemoteEngine
 from shardpack.runtime.progress import Advance
-from shardpack.sources.listing import Listing
-from shardpack.sources.payloads import read_payload
+from shardpack.write.chunk_input import ChunkPart
 from shardpack.write.chunk_plan import ChunkRecipe
 from shardpack.write.steps import encoder_versions
 
@@ -53,7 +52,7 @@ class MakeThere:
 
 @dataclass(frozen=True, slots=True)
 class _SourceProbe:
-    sample: Listing
+    sample: ChunkPart
     version: str = __version__
 
 
@@ -63,13 +62,12 @@ class _TargetProbe:
     mark: str  # name of the file that each node leaves there
 
 
-def probe_source(engine: RemoteEngine, listing: Listing) -> None:
+def probe_source(engine: RemoteEngine, sample: ChunkPart) -> None:
     """Raise unless every node has this version of shardpack, and reads the first sample of a source.
 
     Raises:
         SourceError: A node cannot; it is named, with the reason.
     """
-    sample = listing.slice(0, min(1, listing.num_samples))
     _raise_any(engine.on_every_node(_problem_of_source, _SourceProbe(sample)))
 
 
@@ -119,8 +117,7 @@ def _problem_of_source(task: _SourceProbe) -> str:
     if task.version != __version__:
         return f"it has shardpack {__version__}, expected {task.version}; install the same version on all nodes"
     try:
-        for member in range(len(task.sample.payload)):
-            read_payload(task.sample, member, 1)
+        task.sample.probe()
     except (OSError, ShardpackError) as error:
         return (
             f"it cannot read the source: {error}; mount the source at the same path on all nodes, or give them "

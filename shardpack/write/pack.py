@@ -36,6 +36,7 @@ from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.storage.url import is_url, scheme_of
 from shardpack.write.chunk_plan import ChunkRecipe
+from shardpack.write.listed_input import ListedInput
 from shardpack.write.make_there import probe_source
 from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
@@ -107,7 +108,7 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         elif request.engine is not None:
             packing_engine = engines.enter_context(start_engine(request.engine, request.jobs, threads_per_job=threads))
             if (remote := as_remote(packing_engine)) is not None:
-                probe_source(remote, listed.listing)
+                probe_source(remote, ListedInput(listed.listing).first_part())
         elif request.jobs is None:
             jobs = worthwhile_jobs(listed.listing, request.limits, part)
             if request.steps.change_payloads:  # the samples of a chunk, too, are work for several
@@ -161,9 +162,9 @@ def _pack_chunked(
         steps.application(), request.limits, request.compression, request.on_error, versions=steps.versions()
     )
     if request.dry_run:
-        return {**estimate(listing, recipe, engine), "rejected": tuple(listed.problems.rejected)}
+        return {**estimate(ListedInput(listing), recipe, engine), "rejected": tuple(listed.problems.rejected)}
     packed = (pack_chunks if part is None else partial(pack_chunks_part, part=part))(
-        listing,
+        ListedInput(listing),
         recipe,
         target,
         request,

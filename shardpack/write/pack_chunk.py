@@ -1,6 +1,6 @@
 """Make the shards of one chunk: the task of a worker, wherever it runs.
 
-    listing --a batch--> samples --steps--> outcomes --> ShardSeries --> shard-000012-00.tar, perhaps -01, ...
+    part --a batch--> samples --steps--> outcomes --> ShardSeries --> shard-000012-00.tar, perhaps -01, ...
 
 Memory: a batch before and after the steps, and what `ShardInProgress` needs for the shard that is being filled.
 """
@@ -12,35 +12,30 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
-import numpy as np
-
 from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import FormatError, SourceError
 from shardpack.format.shard_info import ShardInfo
 from shardpack.runtime.progress import Advance, no_advance
-from shardpack.sources.listing import Listing, name_of
-from shardpack.sources.payloads import read_samples
 from shardpack.storage.atomic import storage_errors
-from shardpack.write.apply_steps import Application, Applier, Failure, Made, failure_of, raise_failure
+from shardpack.write.apply_steps import Application, Applier, Failure, Made, Outcome, failure_of, raise_failure
+from shardpack.write.chunk_input import Batch, ChunkPart, SampleName
 from shardpack.write.chunk_plan import ChunkRecipe, Growth
 from shardpack.write.sample_shape import shape_of
 from shardpack.write.shard_assembler import Buffer
 from shardpack.write.shard_in_progress import ShardInProgress
 from shardpack.write.shard_series import Prepared, ShardSeries
-from shardpack.write.sharding import UnitName, sample_bytes
+from shardpack.write.sharding import UnitName
 from shardpack.write.transform import Counts, Fields
-
-BATCH_BYTES, BATCH_SAMPLES = 4 << 20, 64  # read and transformed at once
 
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
-    """Everything that a worker needs to make the shards of a chunk. Pickles to about 150 bytes per member."""
+    """Everything that a worker needs to make the shards of a chunk."""
 
     scratch: ScratchDir
     chunk: int
     name: UnitName  # what its shards are called
-    listing: Listing
+    part: ChunkPart
     recipe: ChunkRecipe
     parallel: int = 1  # samples that are transformed at once
 
@@ -121,9 +116,9 @@ def pack_chunk(task: ChunkTask, advance: Advance = no_advance) -> MadeChunk:
     with storage_errors(f"write chunk {task.chunk} to {task.scratch.path!r}"), task.scratch.share():
         packing = _Packing(task)
         try:
-            for first, stop in batches(task.listing):
-                packing.batch(first, stop)
-                advance(int(task.listing.size[task.listing.start[first] : task.listing.start[stop]].sum()))
+            for batch in task.part.batches():
+                packing.batch(batch)
+                advance(batch.num_bytes)
             return packing.finish()
         except BaseException:
             packing.discard()
@@ -142,7 +137,7 @@ class _Packing:
         self._shards: list[ShardInfo] = []
         self._counts: Counter[str] = Counter()
         self._rejected: list[tuple[str, str]] = []
-        self._dropped = self._payload_bytes = self._tar_bytes = 0
+        self._samples = self._source_bytes = self._dropped = self._payload_bytes = self._tar_bytes = 0
         self._series = ShardSeries(
             task.recipe.limits,
             buffer_bytes=_buffer.num_bytes,
@@ -162,13 +157,15 @@ class _Packing:
         self._tar_bytes += index.plain_bytes
         self._shards.append(self._task.scratch.finish_shard(shard.name, shard.file, index))
 
-    def batch(self, first: int, stop: int) -> None:
-        """Read, transform and write the samples `first <= i < stop`."""
-        samples = read_samples(self._task.listing, first, stop)
-        for sample, outcome in enumerate(self._applier.outcomes(samples), first):
+    def batch(self, batch: Batch) -> None:
+        """Transform and write some samples."""
+        self._samples += len(batch.samples)
+        self._source_bytes += batch.num_bytes
+        self._counts.update(batch.counts)
+        for number, outcome in outcomes(self._applier, batch):
             prepared = self._prepare(outcome) if isinstance(outcome, Made) else outcome
             if isinstance(prepared, Failure):
-                self._fail(sample, prepared)
+                self._fail(batch.name(number), prepared)
                 continue
             for made in prepared.samples:
                 self._series.add(made)
@@ -181,18 +178,17 @@ class _Packing:
         except (FormatError, SourceError) as error:
             return failure_of(error)
 
-    def _fail(self, sample: int, failure: Failure) -> None:
+    def _fail(self, name: SampleName, failure: Failure) -> None:
         if self._recipe.on_error == "raise":
-            raise_failure(failure, **_named(self._task.listing, sample))
-        self._rejected.append((name_of(self._task.listing, sample), failure.reason))
+            raise_failure(failure, key=name.key, path=name.path)
+        self._rejected.append((name.name, failure.reason))
 
     def finish(self) -> MadeChunk:
         """Finish the last shard; return what was made."""
         self._series.finish()
-        listing = self._task.listing
         tally = Tally(
-            listing.num_samples,
-            int(listing.size.sum()),
+            self._samples,
+            self._source_bytes,
             self._dropped,
             self._payload_bytes,
             self._tar_bytes,
@@ -207,25 +203,33 @@ class _Packing:
         self._task.scratch.delete([name for info in self._shards for name in (info.name, info.index_path)])
 
 
+def outcomes(applier: Applier, batch: Batch) -> Iterator[tuple[int, Outcome]]:
+    """Yield (number, outcome) of each sample of a batch, in order. Raises as `apply_steps`."""
+    good = [sample for sample in batch.samples if not isinstance(sample, Failure)]
+    made = applier.outcomes(good)
+    for number, sample in enumerate(batch.samples):
+        yield number, sample if isinstance(sample, Failure) else next(made)
+
+
 @dataclass(frozen=True, slots=True)
 class DrawnTask:
     """Samples that are transformed before the chunks are planned."""
 
-    listing: Listing
+    part: ChunkPart
     recipe: ChunkRecipe
 
 
 def measure_growth(task: DrawnTask) -> Growth:
     """Return what samples become; writes nothing. Raises as `pack_chunk`."""
-    listing, growth = task.listing, Growth()
-    sizes = sample_bytes(listing).tolist()
+    growth = Growth()
     applier = applier_of(task.recipe.application)
-    for first, stop in batches(listing):
-        for sample, outcome in enumerate(applier.outcomes(read_samples(listing, first, stop)), first):
+    for batch in task.part.batches():
+        for number, outcome in outcomes(applier, batch):
             if isinstance(outcome, Failure) and task.recipe.on_error == "raise":
-                raise_failure(outcome, **_named(listing, sample))
+                name = batch.name(number)
+                raise_failure(outcome, key=name.key, path=name.path)
             lengths = [_tar_bytes(*made) for made in outcome.samples] if isinstance(outcome, Made) else []
-            growth += Growth(1, sizes[sample], len(lengths), sum(lengths))
+            growth += Growth(1, batch.planned_bytes(number), len(lengths), sum(lengths))
     return growth
 
 
@@ -235,23 +239,6 @@ def _tar_bytes(key: str, fields: Fields) -> int:
     except FormatError:
         return 0  # a failure, when it is packed
     return shape.tar_bytes(key, shape.payloads(fields))
-
-
-def _named(listing: Listing, sample: int) -> dict[str, str | None]:
-    """Return what an error says of a sample: its key, and its file if it has one."""
-    name, key = name_of(listing, sample), listing.keys[sample]
-    return {"key": key, "path": None if name == key else name}
-
-
-def batches(listing: Listing) -> Iterator[tuple[int, int]]:
-    """Yield (first, stop) for each run of samples that is transformed at once; a larger sample is a run of its own."""
-    ends = np.concatenate(([0], np.cumsum(listing.size)))[listing.start]
-    first = 0
-    while first < listing.num_samples:
-        stop = int(np.searchsorted(ends, int(ends[first]) + BATCH_BYTES, side="right")) - 1
-        stop = max(first + 1, min(stop, first + BATCH_SAMPLES))
-        yield first, stop
-        first = stop
 
 
 def applier_of(application: Application, *, parallel: int = 1) -> Applier:

@@ -10,7 +10,7 @@ from typing import Any
 from shardpack.commit.shared_transaction import published_plan
 from shardpack.commit.target import Target
 from shardpack.runtime.engine import Engine
-from shardpack.sources.listing import Listing
+from shardpack.write.chunk_input import ChunkInput
 from shardpack.write.chunk_plan import ChunkRecipe
 from shardpack.write.chunked_run import ChunkedRun, PackedChunks, packed_chunks_before
 from shardpack.write.pack_chunk import Tally, close_applier
@@ -20,7 +20,7 @@ from shardpack.write.request import PackRequest
 
 
 def pack_chunks_part(
-    listing: Listing,
+    found: ChunkInput,
     recipe: ChunkRecipe,
     target: Target,
     request: PackRequest,
@@ -31,7 +31,7 @@ def pack_chunks_part(
     engine: Engine,
 ) -> PackedChunks:
     """Make the chunks of a part that are missing; see `pack_chunks`, and `pack_part` for errors of parts."""
-    run = ChunkedRun(listing, recipe, request, recorded, rejected, anywhere=True)
+    run = ChunkedRun(found, recipe, request, recorded, rejected, anywhere=True)
     try:
         run.obey(_as_note(published_plan(target)), engine)
         resumed = make_part(run, target, part, engine)

@@ -40,6 +40,7 @@ from shardpack.write.byte_progress import ByteProgress
 from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_target
 from shardpack.write.pack_shard import ShardTask, input_digest, pack_shard
 from shardpack.write.part_plan import PartPlan
+from shardpack.write.plan_members import ListedMembers
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_compression import ShardCompression
 from shardpack.write.sharding import ShardLimits, UnitName, cut_shards, sample_bytes, unit_names
@@ -271,7 +272,7 @@ class PackRun:
     def agreement(self) -> PartPlan:
         """Return what all parts agree on."""
         return PartPlan(
-            self.plan.listing,
+            ListedMembers(self.plan.listing),
             digest=self.digest(),
             packed_with=self.recorded,
             more={"num_shards": self.plan.num_shards},

@@ -21,7 +21,8 @@ from shardpack.errors import OptionError
 from shardpack.runtime.processes import start_workers
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.write.apply_steps import Application, Made, Outcome, raise_failure
-from shardpack.write.pack_chunk import BATCH_BYTES, BATCH_SAMPLES, applier_of, close_applier
+from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES
+from shardpack.write.pack_chunk import applier_of, close_applier
 from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_writer import ShardWriter

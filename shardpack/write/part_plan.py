@@ -11,19 +11,35 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
-from xxhash import xxh3_64_intdigest
 
 from shardpack.commit.journal import PARTS_FOLDER
 from shardpack.commit.shared_transaction import Read
-from shardpack.sources.listing import Listing
-from shardpack.sources.splits import counted_splits
-from shardpack.write.pack_shard import member_names
 
 _FAST = 1  # level of zlib; names in order compress well at any
+
+
+class PlanMembers(Protocol):
+    """What there is to pack: files and ranges of a listing, or units of rows."""
+
+    def facts(self) -> dict[str, Any]:
+        """Return facts about all of them, as JSON: classes, splits, how many samples."""
+        ...
+
+    def names(self) -> list[bytes]:
+        """Return (m) their names."""
+        ...
+
+    def digests(self) -> npt.NDArray[np.uint64]:
+        """Return (m) a hash of all that is known of each."""
+        ...
+
+    def label(self, member: int) -> str:
+        """Return what a message calls one of them."""
+        ...
 
 
 class PartPlan:
@@ -31,7 +47,7 @@ class PartPlan:
 
     def __init__(
         self,
-        listing: Listing,
+        members: PlanMembers,
         *,
         digest: str,
         packed_with: Mapping[str, Any],
@@ -41,13 +57,13 @@ class PartPlan:
         """Agree on a plan.
 
         Args:
-            listing: All samples, in the order of packing.
+            members: What there is to pack, in its order.
             digest: Digest of all that determines the dataset, but for the path of the source.
             packed_with: What the manifest keeps of the request.
             more: JSON values that are part of the plan; those that follow from the others last.
             is_dataset: Returns whether a published dataset is the one of this plan; called with what reads its files.
         """
-        self._listing, self._packed_with, self._more = listing, dict(packed_with), dict(more)
+        self._members, self._packed_with, self._more = members, dict(packed_with), dict(more)
         self.digest, self.is_dataset = digest, is_dataset
 
     @property
@@ -56,9 +72,7 @@ class PartPlan:
         value = {
             "plan": self.digest,
             "packed_with": self._packed_with,
-            "classes": self._listing.classes and list(self._listing.classes),
-            "splits": counted_splits(self._listing),
-            "num_samples": self._listing.num_samples,
+            **self._members.facts(),
             "members": self._members_path,
             **self._more,
         }
@@ -70,9 +84,8 @@ class PartPlan:
 
     def details(self) -> Sequence[tuple[str, Iterable[Any]]]:
         """Return the file that names the members."""
-        listing = self._listing
-        names = b"\0".join(member_names(listing))
-        return [(self._members_path, [zlib.compress(names + b"\0\0" + _member_digests(listing).tobytes(), _FAST)])]
+        names, digests = b"\0".join(self._members.names()), self._members.digests()
+        return [(self._members_path, [zlib.compress(names + b"\0\0" + digests.tobytes(), _FAST)])]
 
     def difference(self, published: bytes, read: Read) -> str:
         """Return how this plan differs from the published one: the first option, or the first file."""
@@ -92,8 +105,7 @@ class PartPlan:
             return "it was written by another version of shardpack"
 
     def _differing_member(self, names: Sequence[bytes], digests: npt.NDArray[np.uint64]) -> str | None:
-        listing = self._listing
-        own_names, own_digests = member_names(listing), _member_digests(listing)
+        label, own_names, own_digests = self._members.label, self._members.names(), self._members.digests()
         for member, (name, own_name) in enumerate(zip(names, own_names, strict=False)):
             if name != own_name or digests[member] != own_digests[member]:
                 break
@@ -104,26 +116,12 @@ class PartPlan:
         own_name = own_names[member] if member < len(own_names) else b""
         name = names[member] if member < len(names) else b""
         if own_name and own_name not in set(names):
-            return f"{_file(listing, member)!r} is not in it"
+            return f"{label(member)!r} is not in it"
         if name and name not in set(own_names):
             return f"{name.decode()!r} is in it, but not in the source here"
         if name != own_name:
-            return f"{_file(listing, member)!r} is at another place in its order"
-        return f"{_file(listing, member)!r} has another size or time here"
-
-
-def _member_digests(listing: Listing) -> npt.NDArray[np.uint64]:
-    """Return (m) a hash of all that is known of each member."""
-    checksums = [-1] * len(listing.payload) if listing.crc32c is None else listing.crc32c.tolist()
-    columns = zip(listing.payload, listing.size.tolist(), listing.mtime_ns.tolist(), checksums, strict=True)
-    hashes = (xxh3_64_intdigest(repr(member).encode("utf-8", "surrogateescape")) for member in columns)
-    return np.fromiter(hashes, np.uint64, len(listing.payload))
-
-
-def _file(listing: Listing, member: int) -> str:
-    """Return the path of a member's file, or its name if it has none."""
-    payload = listing.payload[member]
-    return payload if isinstance(payload, str) else member_names(listing)[member].decode()
+            return f"{label(member)!r} is at another place in its order"
+        return f"{label(member)!r} has another size or time here"
 
 
 def _first_difference(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> str | None:

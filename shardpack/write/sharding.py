@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -124,12 +124,14 @@ class UnitName(NamedTuple):
 
 def unit_names(listing: Listing, cuts: npt.NDArray[np.int64]) -> list[UnitName]:
     """Return the names of units that begin at these samples, the last of which is the end."""
-    if listing.split is None:
-        return [UnitName(number) for number in range(len(cuts) - 1)]
+    return number_units(split_of(listing, first) for first in cuts[:-1].tolist())
+
+
+def number_units(splits: Iterable[str | None]) -> list[UnitName]:
+    """Return the names of units in these splits."""
     seen = Counter[str | None]()
     names: list[UnitName] = []
-    for first in cuts[:-1].tolist():
-        split = split_of(listing, first)
+    for split in splits:
         names.append(UnitName(seen[split], split))
         seen[split] += 1
     return names

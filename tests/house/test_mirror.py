@@ -23,6 +23,8 @@ ELSEWHERE = {
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
     "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray
     "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds
+    "write/chunk_input.py": "write/test_row_input.py",  # protocols, with two kinds
+    "write/plan_members.py": "write/test_part_plan.py",  # what two plans compare
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to
     "_dataloader.py": "edges/test_dataloader.py",
     "ray.py": "edges/test_ray.py",

@@ -11,11 +11,12 @@ from shardpack.commit.transaction import Transaction
 from shardpack.format import layout
 from shardpack.write.chunk_journal import deliver_chunk, finished_chunk
 from shardpack.write.chunk_plan import Growth, plan_chunks
+from shardpack.write.listed_input import ListedInput
 from shardpack.write.pack_chunk import ChunkTask, close_applier, pack_chunk
 from tests.write.chunk_steps import Grow, listing, recipe
 
 RECIPE = recipe(Grow(0.5))
-PLAN = plan_chunks(listing(20), RECIPE, Growth(10, 100, 10, 50))
+PLAN = plan_chunks(ListedInput(listing(20)), RECIPE, Growth(10, 100, 10, 50))
 DIGEST = RECIPE.digest()
 
 

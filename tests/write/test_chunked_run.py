@@ -18,6 +18,7 @@ from shardpack.errors import DuplicateKeyError, SourceError
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
 from shardpack.write.chunked_run import estimate, pack_chunks
+from shardpack.write.listed_input import ListedInput
 from shardpack.write.request import PackRequest
 from tests.commit import stores
 from tests.commit.stores import WatchedStore, heal, kill_at
@@ -55,7 +56,7 @@ class Shuffled:
 
 def pack(out, found, made, *, engine=IN_PROCESS, progress=lambda *_: None, rejected=()):
     target, request = FolderTarget(str(out)), PackRequest(progress=progress)
-    return pack_chunks(found, made, target, request, recorded={}, rejected=rejected, engine=engine)
+    return pack_chunks(ListedInput(found), made, target, request, recorded={}, rejected=rejected, engine=engine)
 
 
 def test_what_is_packed_comes_back(tmp_path):
@@ -199,7 +200,7 @@ def test_progress_counts_the_bytes_of_the_source(tmp_path):
 
 def test_an_estimate_is_near_and_writes_nothing(tmp_path):
     found, made = listing(600), recipe(Grow(0.5, drop="7"), max_bytes=100_000)
-    near = estimate(found, made, IN_PROCESS)
+    near = estimate(ListedInput(found), made, IN_PROCESS)
     packed = pack(tmp_path, found, made)
     assert near["num_shards"] == pytest.approx(len(packed.shards), abs=2)
     assert near["num_samples"] == pytest.approx(sum(info.num_samples for info in packed.shards), rel=0.1)
@@ -228,7 +229,7 @@ def test_a_bucket_gets_the_same_whenever_the_packer_is_killed(tmp_path, every):
 
     def run(store):
         target = BucketTarget(store, str(tmp_path / "work"))
-        return pack_chunks(found, made, target, request, recorded={}, engine=IN_PROCESS)
+        return pack_chunks(ListedInput(found), made, target, request, recorded={}, engine=IN_PROCESS)
 
     for step in itertools.count(1, every):
         store = WatchedStore()

@@ -13,6 +13,7 @@ from shardpack.sources.splits import sorted_by_split, with_splits
 from shardpack.write.chunk_plan import plan_chunks
 from shardpack.write.chunked_run import measure, pack_chunks
 from shardpack.write.drawn_samples import holds_drawn_samples
+from shardpack.write.listed_input import ListedInput
 from shardpack.write.pack_chunk import close_applier
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
@@ -25,7 +26,7 @@ STEP = Grow(0.7, drop="7", twice="b/")
 @pytest.fixture(scope="module")
 def target(tmp_path_factory):
     target = FolderTarget(str(tmp_path_factory.mktemp("out")))
-    pack_chunks(listing(40), recipe(STEP), target, PackRequest(), recorded={}, engine=IN_PROCESS)
+    pack_chunks(ListedInput(listing(40)), recipe(STEP), target, PackRequest(), recorded={}, engine=IN_PROCESS)
     return target
 
 
@@ -33,7 +34,9 @@ def holds(target, *, found=None, step=STEP, **limits):
     found, made = found or listing(40), recipe(step, **limits)
     table = ShardTable.whole(parse_manifest(target.read(MANIFEST_PATH)), target.read)
     try:
-        return holds_drawn_samples(plan_chunks(found, made, measure(found, made, IN_PROCESS)), table, target.read)
+        packed = ListedInput(found)
+        plan = plan_chunks(packed, made, measure(packed, made, IN_PROCESS))
+        return holds_drawn_samples(plan, table, target.read)
     finally:
         close_applier()
 
@@ -66,7 +69,7 @@ def test_planned_shards_are_no_chunks(tmp_path):
 def test_chunks_of_splits(tmp_path):
     found = sorted_by_split(with_splits(listing(40), ["val", "train"] * 20))
     target = FolderTarget(str(tmp_path))
-    pack_chunks(found, recipe(STEP), target, PackRequest(), recorded={}, engine=IN_PROCESS)
+    pack_chunks(ListedInput(found), recipe(STEP), target, PackRequest(), recorded={}, engine=IN_PROCESS)
     assert {name.partition("-")[0] for name in target.names() if name.endswith(".tar")} == {"train", "val"}
     assert holds(target, found=found)
     assert not holds(target)

@@ -11,14 +11,13 @@ import pytest
 
 from shardpack.commit.scratch import ScratchDir
 from shardpack.errors import DuplicateKeyError, SourceError
+from shardpack.write.chunk_input import BATCH_SAMPLES
 from shardpack.write.chunk_plan import Growth
+from shardpack.write.listed_input import ListedPart
 from shardpack.write.pack_chunk import (
-    BATCH_BYTES,
-    BATCH_SAMPLES,
     ChunkTask,
     DrawnTask,
     Tally,
-    batches,
     close_applier,
     measure_growth,
     pack_chunk,
@@ -35,7 +34,7 @@ def no_process_is_kept():
 
 
 def pack(tmp_path, found, made, chunk=12, advance=lambda _: None):
-    task = ChunkTask(ScratchDir(str(tmp_path)), chunk, UnitName(chunk), found, made)
+    task = ChunkTask(ScratchDir(str(tmp_path)), chunk, UnitName(chunk), ListedPart(found), made)
     return pack_chunk(pickle.loads(pickle.dumps(task)), advance)
 
 
@@ -123,15 +122,9 @@ def test_progress_is_that_of_the_source(tmp_path):
     assert len(amounts) == -(-200 // BATCH_SAMPLES)
 
 
-def test_batches_are_bounded_by_bytes_and_samples():
-    sizes = [10, BATCH_BYTES, 10, BATCH_BYTES // 2, BATCH_BYTES // 2, 1, *[0] * 100]
-    found = inline_listing({f"{i:03d}": {"bin": bytes(size)} for i, size in enumerate(sizes)})
-    assert list(batches(found)) == [(0, 1), (1, 2), (2, 4), (4, 68), (68, 106)]
-
-
 def test_growth_is_measured_as_it_would_be_written(tmp_path):
     found, made = listing(10), recipe(Grow(0.5, drop="a/", twice="b/"))
-    growth = measure_growth(pickle.loads(pickle.dumps(DrawnTask(found, made))))
+    growth = measure_growth(pickle.loads(pickle.dumps(DrawnTask(ListedPart(found), made))))
     written = pack(tmp_path, found, made)
     assert growth == Growth(
         10,
@@ -143,8 +136,8 @@ def test_growth_is_measured_as_it_would_be_written(tmp_path):
 
 def test_a_drawn_sample_that_fails_follows_on_error():
     with pytest.raises(SourceError, match="key='b/0001'"):
-        measure_growth(DrawnTask(listing(4), recipe(Grow(fail="b/"))))
-    growth = measure_growth(DrawnTask(listing(3), recipe(Grow(fail="b/"), on_error="skip")))
+        measure_growth(DrawnTask(ListedPart(listing(4)), recipe(Grow(fail="b/"))))
+    growth = measure_growth(DrawnTask(ListedPart(listing(3)), recipe(Grow(fail="b/"), on_error="skip")))
     assert (growth.samples, growth.new_samples) == (3, 2)
 
 
@@ -154,7 +147,7 @@ def test_memory_does_not_grow_with_the_chunk(tmp_path, timeout):
     source = write_files(tmp_path / "source", {f"{i:03d}": {"bin": bytes(300_000)} for i in range(100)})
     (tmp_path / "scratch").mkdir()
     made = recipe(Grow(4), max_bytes=1 << 30, timeout=timeout)
-    task = ChunkTask(ScratchDir(str(tmp_path / "scratch")), 0, UnitName(0), file_listing(source), made)
+    task = ChunkTask(ScratchDir(str(tmp_path / "scratch")), 0, UnitName(0), ListedPart(file_listing(source)), made)
     tracemalloc.start()
     try:
         chunk = pack_chunk(task)

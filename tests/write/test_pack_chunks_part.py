@@ -15,6 +15,7 @@ from shardpack.format import layout
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.storage.local import LocalStore
 from shardpack.write.chunked_run import pack_chunks
+from shardpack.write.listed_input import ListedInput
 from shardpack.write.pack_chunks_part import pack_chunks_part
 from shardpack.write.part import parse_part
 from shardpack.write.request import PackRequest
@@ -31,7 +32,7 @@ def run(store, part, *, made=None, found=None):
     made = made or recipe(MIXED, on_error="skip")
     found = found or listing(COUNT)
     target, request = target_of(store, shared=True), PackRequest(on_error="skip")
-    return pack_chunks_part(found, made, target, request, parse_part(part), recorded={}, engine=IN_PROCESS)
+    return pack_chunks_part(ListedInput(found), made, target, request, parse_part(part), recorded={}, engine=IN_PROCESS)
 
 
 def files_of(store):
@@ -43,7 +44,7 @@ def whole(tmp_path_factory):
     out = tmp_path_factory.mktemp("whole") / "out"
     request, made = PackRequest(on_error="skip"), recipe(MIXED, on_error="skip")
     target = target_of(LocalStore(str(out)))
-    packed = pack_chunks(listing(COUNT), made, target, request, recorded={}, engine=IN_PROCESS)
+    packed = pack_chunks(ListedInput(listing(COUNT)), made, target, request, recorded={}, engine=IN_PROCESS)
     assert len(packed.shards) > 3
     return file_contents(out), packed
 

@@ -72,7 +72,9 @@ class Importer(Protocol):
 
 
 # Name, as in `--from NAME` -> module.
-FORMATS: dict[str, str] = {}
+FORMATS: dict[str, str] = {
+    "tfrecord": "tfrecord",
+}
 
 
 def importer_of(name: str) -> Importer:

@@ -1,0 +1,40 @@
+"""One row of any format: from columns to `Row`, or to `BadRow` with its name and the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from shardpack.errors import ShardpackError
+from shardpack.sources.formats.mapping import Columns, RowMapping
+from shardpack.sources.formats.row_keys import RowKeys
+from shardpack.sources.row_source import BadRow, Row
+
+
+@dataclass(frozen=True, slots=True)
+class RowMaker:
+    """Makes samples of rows. Pickles.
+
+    Attributes:
+        mapping: The roles of columns.
+        keys: The keys of rows.
+    """
+
+    mapping: RowMapping
+    keys: RowKeys
+
+    def row(self, unit: int, number: int, name: str, columns: Callable[[], Columns]) -> Row | BadRow:
+        """Return the sample of a row, or what is wrong with it.
+
+        Args:
+            unit: Number of its unit.
+            number: Its number in the unit.
+            name: What a person finds it by.
+            columns: Returns its columns; may raise an error of ours.
+        """
+        try:
+            found = columns()
+            key = self.mapping.key(found, self.keys.number(unit, number))
+            return Row(self.keys.key(unit, key), self.mapping.fields(found))
+        except ShardpackError as error:
+            return BadRow(name, str(error))

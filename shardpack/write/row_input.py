@@ -1,0 +1,272 @@
+"""Rows of a foreign format as what chunks are cut from: at units, or at rows within them, by estimated lengths."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import islice
+from typing import NamedTuple
+
+from xxhash import xxh3_128_hexdigest
+
+from shardpack._version import __version__
+from shardpack.errors import SourceError
+from shardpack.format.split_names import in_split_order, split_names_problem
+from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
+from shardpack.write.apply_steps import Failure, encoded_fields
+from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, SampleName
+from shardpack.write.plan_members import RowMembers
+from shardpack.write.transform import Counts, KeyedFields
+
+DRAWN_UNITS, DRAWN_ROWS = 8, 8  # the first rows of some units: no second pass over the source
+
+
+class Rows(NamedTuple):
+    """The rows `first <= i < stop` of a unit; all from `first` on if `stop` is None."""
+
+    unit: int
+    first: int
+    stop: int | None
+
+
+Span = tuple[Rows, ...]
+
+
+class RowInput:
+    """All rows of a source, or those of one split."""
+
+    def __init__(self, source: RowSource, *, only_split: str | None = None) -> None:
+        """Take the units in the order of their splits: train, val, test, the others by name, those of none last.
+
+        Raises:
+            SourceError: A split has a name that shards cannot have; or the source has no split `only_split`.
+        """
+        self.source, self._only_split = source, only_split
+        found = {unit.split for unit in source.units if unit.split is not None}
+        if problem := split_names_problem(found):
+            raise SourceError(problem)
+        if only_split is not None and only_split not in found:
+            choices = ", ".join(map(repr, in_split_order(found)))
+            raise SourceError(
+                f"the source has no split {only_split!r}; " + (f"choose one of {choices}" if found else "it has none")
+            )
+        order = in_split_order(found) if only_split is None else [only_split]
+        ranks: dict[str | None, int] = {name: rank for rank, name in enumerate(order)}
+        if only_split is None:
+            ranks[None] = len(ranks)
+        units = source.units
+        wanted = [number for number in range(len(units)) if units[number].split in ranks]
+        self._order = sorted(wanted, key=lambda number: ranks[units[number].split])
+
+    @property
+    def _units(self) -> Iterator[tuple[int, Unit]]:
+        return ((number, self.source.units[number]) for number in self._order)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        return self.source.classes
+
+    @property
+    def num_samples(self) -> int | None:
+        counts = [unit.num_rows for _, unit in self._units]
+        return None if None in counts else sum(count for count in counts if count is not None)
+
+    @cached_property
+    def source_bytes(self) -> int:
+        return sum(unit.num_bytes for _, unit in self._units)
+
+    @property
+    def planned_bytes(self) -> int:
+        return self.source_bytes
+
+    @property
+    def members(self) -> RowMembers:
+        return RowMembers(self.source)
+
+    def digest(self, *, anywhere: bool = False) -> str:  # noqa: ARG002 - names of files are relative anyway
+        return self.span_digest("all", ())
+
+    def drawn(self) -> Iterator[RowPart]:
+        units = [number for number, unit in self._units if unit.num_rows != 0]
+        count = min(DRAWN_UNITS, len(units))
+        for number in range(count):
+            unit = units[number * len(units) // count]
+            rows = self.source.units[unit].num_rows
+            yield RowPart(self.source, (Rows(unit, 0, DRAWN_ROWS if rows is None else min(rows, DRAWN_ROWS)),))
+
+    def cut(self, max_bytes: int, max_samples: int | None) -> list[Span]:
+        cutting = _Cutting(max_bytes, max_samples)
+        for number, unit in self._units:
+            cutting.add(number, unit)
+        cutting.close()
+        return cutting.spans
+
+    def split(self, span: Span) -> str | None:
+        return None if self._only_split else self.source.units[span[0].unit].split
+
+    def span_bytes(self, span: Span) -> int:
+        return sum(_bytes_of(self.source.units[rows.unit], rows) for rows in span)
+
+    def span_digest(self, name: str, span: Span, *, anywhere: bool = False) -> str:  # noqa: ARG002 - see `digest`
+        source, which = self.source, [tuple(rows) for rows in span]
+        return xxh3_128_hexdigest(
+            f"{__version__}\0{name}\0{source.format}\0{source.version}\0{self._only_split}\0{which}".encode()
+        )
+
+    def part(self, span: Span) -> RowPart:
+        return RowPart(self.source, span)
+
+    def first_part(self) -> RowPart:
+        return RowPart(self.source, tuple(Rows(number, 0, 1) for number in self._order[:1]))
+
+    def compared(self, spans: Sequence[Span], count: int) -> Iterator[tuple[int, RowPart]]:
+        drawn = min(count, len(spans))
+        for number in range(drawn):
+            chunk = number * len(spans) // drawn
+            unit, first, _ = spans[chunk][0]
+            yield chunk, RowPart(self.source, (Rows(unit, first, first + 1),))
+
+
+def _bytes_of(unit: Unit, rows: Rows) -> int:
+    if not unit.num_rows or rows.stop is None:
+        return unit.num_bytes
+    return unit.num_bytes * (rows.stop - rows.first) // unit.num_rows
+
+
+class _Cutting:
+    """Cuts units into chunks: preferably between units, and never in one whose number of rows is unknown."""
+
+    def __init__(self, max_bytes: int, max_samples: int | None) -> None:
+        self.spans: list[Span] = []
+        self._max_bytes, self._max_samples = max_bytes, max_samples
+        self._open: list[Rows] = []
+        self._bytes = self._rows = 0
+        self._split: str | None = None
+
+    def close(self) -> None:
+        """End the chunk that is open, if there is one."""
+        if self._open:
+            self.spans.append(tuple(self._open))
+        self._open, self._bytes, self._rows = [], 0, 0
+
+    def add(self, number: int, unit: Unit) -> None:
+        """Add the rows of a unit."""
+        if unit.split != self._split:
+            self.close()
+            self._split = unit.split
+        if unit.num_rows is None:
+            if self._bytes + unit.num_bytes > self._max_bytes:
+                self.close()
+            self._take(Rows(number, 0, None), unit.num_bytes)
+            if self._max_samples is not None:
+                self.close()
+            return
+        first = 0
+        while first < unit.num_rows:
+            stop = self._stop(unit, first)
+            if stop == first:
+                self.close()
+                continue
+            rows = Rows(number, first, stop)
+            self._take(rows, _bytes_of(unit, rows))
+            self._rows += stop - first
+            first = stop
+
+    def _stop(self, unit: Unit, first: int) -> int:
+        """Return up to where rows fit into the chunk that is open: `first` if it should be closed before."""
+        assert unit.num_rows is not None
+        room = self._max_bytes - self._bytes
+        rest = _bytes_of(unit, Rows(0, first, unit.num_rows))
+        if self._open and rest > room and 2 * self._bytes >= self._max_bytes:
+            return first  # rather than read a unit for two chunks
+        stop = unit.num_rows if rest <= room else first + room * unit.num_rows // unit.num_bytes
+        if self._max_samples is not None:
+            stop = min(stop, first + self._max_samples - self._rows)
+        return max(stop, first if self._open else first + 1)
+
+    def _take(self, rows: Rows, num_bytes: int) -> None:
+        self._open.append(rows)
+        self._bytes += num_bytes
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class RowPart:
+    """Rows of some units. Pickles as the source does."""
+
+    source: RowSource
+    span: Span
+
+    def batches(self) -> Iterator[RowBatch]:
+        for unit, first, stop in self.span:
+            rows = self.source.rows(unit, first, stop)
+            batch = RowBatch(self.source.units[unit], first)
+            for row in rows:
+                batch.add(row)
+                if batch.is_full:
+                    yield batch
+                    batch = RowBatch(self.source.units[unit], batch.stop)
+            if stop is not None and batch.stop != stop:
+                raise SourceError(
+                    f"source changed while packing: expected {stop} rows, got {batch.stop}; run the same command again",
+                    path=self.source.units[unit].name,
+                )
+            if batch.samples:
+                yield batch
+
+    def probe(self) -> None:
+        for unit, first, stop in self.span:
+            list(islice(self.source.rows(unit, first, stop), 1))
+
+
+class RowBatch:
+    """Rows of a unit, their values encoded."""
+
+    def __init__(self, unit: Unit, first: int) -> None:
+        self._unit, self._first = unit, first
+        self._bytes: list[int] = []
+        self._names: list[str | None] = []
+        self.samples: list[KeyedFields | Failure] = []
+        self.counts: Counts = Counter()
+        self.num_bytes = 0
+
+    @property
+    def stop(self) -> int:
+        """Number of the row behind the batch."""
+        return self._first + len(self.samples)
+
+    @property
+    def is_full(self) -> bool:
+        """Whether no row should be added any more."""
+        return self.num_bytes >= BATCH_BYTES or len(self.samples) >= BATCH_SAMPLES
+
+    def add(self, row: Row | BadRow) -> None:
+        """Add the next row."""
+        num_bytes = 0
+        name = None
+        if isinstance(row, BadRow):
+            name = row.name
+            self.samples.append(Failure(row.reason))
+        else:
+            try:
+                fields = encoded_fields(row.fields, self.counts)
+            except SourceError as error:
+                self.samples.append(Failure(str(error.args[0])))
+            else:
+                self.samples.append((row.key, fields))
+                num_bytes = sum(map(len, fields.values()))
+        self._names.append(name)
+        self._bytes.append(num_bytes)
+        self.num_bytes += num_bytes
+
+    def name(self, number: int) -> SampleName:
+        sample, name = self.samples[number], self._names[number]
+        if name is None:
+            name = f"{self._unit.name}, row {self._first + number}"
+        return SampleName(name, None if isinstance(sample, Failure) else sample[0], name)
+
+    def planned_bytes(self, number: int) -> int:
+        """Return the share of a row in the length of its unit; its own length where the number of rows is unknown."""
+        unit = self._unit
+        return unit.num_bytes // unit.num_rows if unit.num_rows else self._bytes[number]
