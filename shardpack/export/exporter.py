@@ -20,6 +20,7 @@ from shardpack.export.staging import ExportFiles
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.sample import Sample, SampleLocation
+from shardpack.stream.stream_input import StreamInput
 
 Note = Mapping[str, Any]  # what is kept of a part until all are made: JSON
 
@@ -59,6 +60,10 @@ class Exportable(Protocol):
 
     def stream(self, *, fields: Sequence[str] | None = None) -> Iterable[Sample]:
         """Return the samples in order."""
+        ...
+
+    def stream_input(self) -> StreamInput:
+        """Return the shards, and the positions of a view: what describes tars reads their indexes."""
         ...
 
 

@@ -7,4 +7,12 @@ from __future__ import annotations
 
 EXPORTERS = {
     "folder": "shardpack.export.formats.folder:FolderExporter",
+    "dali": "shardpack.export.indexes.dali:DaliExporter",
+    "energon": "shardpack.export.indexes.energon:EnergonExporter",
+    "wids": "shardpack.export.indexes.wids:WidsExporter",
+    "webshart": "shardpack.export.indexes.file_lists:WebshartExporter",
+    "hfutils": "shardpack.export.indexes.file_lists:HfutilsExporter",
+    "ratarmount": "shardpack.export.indexes.ratarmount:RatarmountExporter",
+    "croissant": "shardpack.export.indexes.croissant:CroissantExporter",
+    "hf-card": "shardpack.export.indexes.hf_card:CardExporter",
 }

@@ -1,0 +1,118 @@
+"""Which datasets can be described by their tars, and where the files go."""
+
+from __future__ import annotations
+
+import io
+import tarfile
+
+import pytest
+
+import shardpack
+from shardpack.errors import CorruptShardError, OptionError, OutputExistsError, StaleIndexError
+from shardpack.export.exporter import ExportOptions
+from shardpack.export.formats import EXPORTERS
+from shardpack.export.indexes.index_source import IndexSource
+from shardpack.export.run import export
+from shardpack.storage.memory import MemoryStore
+from tests.export.indexes.samples import exported, make
+from tests.fakes import file_contents
+
+FORMATS = [name for name, where in EXPORTERS.items() if ".indexes." in where]
+
+
+def write_tar(path, files, **how):
+    """Write a tar as somebody's own tool would."""
+    with tarfile.open(path, "w", **how) as archive:
+        for name, payload in files.items():
+            info = tarfile.TarInfo(name)
+            info.size = len(payload)
+            archive.addfile(info, io.BytesIO(payload))
+
+
+def short(folder):
+    """Return a dataset that every format takes."""
+    with shardpack.ShardWriter(folder, max_shard_samples=2) as writer:
+        for i in range(3):
+            writer.write(f"a/{i}", {"jpg": b"x", "json": {"label": i}})
+    return shardpack.open(folder)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_every_format_writes_beside_the_tars_and_overwrites_nothing(tmp_path, to):
+    ds = short(tmp_path / "ds")
+    before = file_contents(tmp_path / "ds")
+    report = export(ds, to=to)
+    made = {name: data for name, data in file_contents(tmp_path / "ds").items() if name not in before}
+    assert len(made) == report.num_files > 0
+    with pytest.raises(OutputExistsError, match="--force"):
+        export(ds, to=to)
+    export(ds, to=to, force=True)
+    assert file_contents(tmp_path / "ds") == {**before, **made}  # the same bytes again
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_views_are_refused(tmp_path, ds, to):
+    with pytest.raises(OptionError, match="this is a view of some samples; pack the view first"):
+        exported(ds.select([0]), tmp_path / "out", to)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_compressed_tars_are_refused(tmp_path, to):
+    pytest.importorskip("zstandard")
+    shardpack.pack({"a": {"json": {}}}.items(), tmp_path / "ds", compress={"shards": "zstd:3"})
+    with pytest.raises(OptionError, match=r"plain tars only, and 'shard-000000.tar.zst' is compressed"):
+        exported(shardpack.open(tmp_path / "ds"), tmp_path / "out", to)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_an_empty_dataset_is_described_or_refused(tmp_path, to):
+    with shardpack.ShardWriter(tmp_path / "ds"):
+        pass
+    exported(shardpack.open(tmp_path / "ds"), tmp_path / "out", to)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_a_remote_dataset_is_described_in_a_folder(tmp_path, to):
+    ds = shardpack.open(MemoryStore(file_contents(short(tmp_path / "ds").location)))
+    assert exported(ds, tmp_path / "out", to)
+
+
+@pytest.mark.parametrize("to", FORMATS)
+def test_no_payload_is_read(tmp_path, to):
+    short(tmp_path / "ds")
+    ds = shardpack.open(MemoryStore(file_contents(tmp_path / "ds")), verify=True)
+    export(ds, tmp_path / "out", to=to)
+    tars = sum(info.num_bytes for info in ds.shards)
+    assert ds.stats().bytes_fetched < tars + sum(info.index_bytes for info in ds.shards)
+
+
+def test_options_about_samples_are_refused(tmp_path, ds):
+    with pytest.raises(OptionError, match="dali describes whole tars"):
+        exported(ds, tmp_path / "out", "dali", fields=["jpg"])
+
+
+def test_tars_elsewhere_need_a_folder(tmp_path):
+    (tmp_path / "tars").mkdir()
+    write_tar(tmp_path / "tars" / "x.tar", {"a.jpg": b"1"})
+    shardpack.index(tmp_path / "tars", out=tmp_path / "ds")
+    ds = shardpack.open(tmp_path / "ds")
+    with pytest.raises(OptionError, match=r"are not in .*; name a folder, OUT"):
+        export(ds, to="dali")
+    assert exported(ds, tmp_path / "out", "dali") == {"x.idx": b"v1.2 1\njpg 512 1 a.jpg\n"}
+
+
+def test_hashes_are_those_of_what_was_indexed(tmp_path):
+    ds = make(tmp_path / "ds")
+    source = IndexSource(ds, ExportOptions(), to="hfutils", beside=True)
+    assert source.hashes(0).members == ()
+    tar = tmp_path / "ds" / "shard-000000.tar"
+    data = bytearray(tar.read_bytes())
+    data[600] ^= 1
+    tar.write_bytes(data)
+    with pytest.raises((CorruptShardError, StaleIndexError)):
+        exported(shardpack.open(tmp_path / "ds"), tmp_path / "out", "hfutils", hashes=True)
+    assert not list((tmp_path / "out").rglob("*.json"))
+
+
+def test_a_title_is_the_name_of_the_folder(tmp_path):
+    assert IndexSource(make(tmp_path / "pets"), ExportOptions(), to="wids", beside=True).title == "pets"
