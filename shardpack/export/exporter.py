@@ -1,14 +1,15 @@
 """Seam 7, the way out: what an export needs of a dataset, what users choose, and what a format provides.
 
     Exportable --entries--> Contents --cut by `limits`--> Parts
-    samples of a part --row()--> rows --write()--> files of the part and a note;  notes --finish()--> the other files
+    samples of a part --row_maker()--> rows --write()--> files of the part, a note
+    notes of all parts --finish()--> the other files
 
 An exporter knows its format alone. Who runs it, how it is resumed and where files appear is decided in `run.py`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
@@ -16,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import OnError
+from shardpack.export.label_types import LabelType
 from shardpack.export.staging import ExportFiles
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
@@ -85,6 +87,21 @@ class ExportOptions:
     hashes: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class LabelSurvey:
+    """What the labels of all samples hold.
+
+    Attributes:
+        types: The type of each value, by its name, sorted.
+        counts: How many samples have it, and not as null.
+        has_classes: Whether `label` is the number of a class in each sample that has one, and `class` its name.
+    """
+
+    types: Mapping[str, LabelType]
+    counts: Mapping[str, int]
+    has_classes: bool
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Contents:
     """What is exported, as far as the index tells.
@@ -97,6 +114,7 @@ class Contents:
         splits: (name, number of samples) of each split, in the order of the samples; one without a name if the
             dataset has no splits.
         digest: Stands for which samples and fields these are.
+        labels: What their labels hold, for a `typed` exporter.
     """
 
     dataset: Exportable
@@ -105,6 +123,7 @@ class Contents:
     num_bytes: npt.NDArray[np.int64]
     splits: tuple[tuple[str | None, int], ...]
     digest: str
+    labels: LabelSurvey | None = None
 
     @property
     def num_samples(self) -> int:
@@ -156,10 +175,14 @@ class Exporter(Protocol):
     Attributes:
         takes: Names of the options, of those that only some formats take, that this one does.
         keyed: Whether keys name what is written, so that no two samples may have the same.
+        sequential: Whether parts are made one after another, as they go into one file.
+        typed: Whether `prepare` has to know the types of all label values, for which all labels are read first.
     """
 
     takes: ClassVar[frozenset[str]]
     keyed: ClassVar[bool]
+    sequential: ClassVar[bool]
+    typed: ClassVar[bool]
 
     @classmethod
     def prepare(cls, contents: Contents, options: ExportOptions) -> Exporter:
@@ -180,11 +203,11 @@ class Exporter(Protocol):
         """How the samples are cut into parts, unless the user says otherwise."""
         ...
 
-    def row(self, sample: Sample) -> Any:
-        """Return what `write` takes of a sample.
+    def row_maker(self) -> Callable[[Sample], Any]:
+        """Return the function that makes of a sample what `write` takes; called once a part.
 
-        Raises:
-            DecodeError, ExportError, InvalidKeyError: The sample does not fit; `on_error` decides what follows.
+        It raises DecodeError, ExportError or InvalidKeyError where the sample does not fit; `on_error` decides what
+        follows.
         """
         ...
 

@@ -71,7 +71,7 @@ def make_part(task: PartTask, advance: Advance = no_advance) -> PartMade:
 
 
 class _Rows:
-    """The rows of a part, as the exporter's `row` makes them of samples."""
+    """The rows of a part, as the exporter's `row_maker` makes them of samples."""
 
     def __init__(self, task: PartTask, advance: Advance) -> None:
         self._task, self._advance = task, advance
@@ -79,7 +79,7 @@ class _Rows:
         self.done = 0
 
     def __iter__(self) -> Iterator[Any]:
-        row, reported = self._task.exporter.row, 0
+        row, reported = self._task.exporter.row_maker(), 0
         for sample in self._task.samples.stream(fields=self._task.exporter.fields):
             self.done += 1
             if self.done - reported == _PROGRESS_SAMPLES:

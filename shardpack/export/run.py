@@ -28,6 +28,7 @@ from shardpack.export.exporter import (
 from shardpack.export.formats import EXPORTERS
 from shardpack.export.make_part import PartMade, PartTask, make_part
 from shardpack.export.staging import Staging, refuse_occupied
+from shardpack.export.survey_labels import survey_labels
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import Progress, no_progress
@@ -121,6 +122,8 @@ def export(
     if not os.path.isdir(os.path.join(folder, ".shardpack-export")):
         refuse_occupied(folder, force=force)  # before a long survey
     contents = survey(dataset, options.fields, progress, keyed=exporter_class.keyed)
+    if exporter_class.typed:
+        contents = survey_labels(contents, options, jobs, progress)
     exporter: Exporter = exporter_class.prepare(contents, options)
     parts = cut(contents, _limits(exporter, options))
     report = ExportReport(
@@ -210,6 +213,8 @@ class _Run:
         )
         if jobs is None:
             jobs = default_jobs(sum(part.num_bytes for part in missing))
+        if self._exporter.sequential:
+            jobs = 1
         with start_workers(max(1, min(jobs, len(missing)))) as engine:
             for number, made in engine.map(make_part, tasks, advance=self._advance):
                 self._made[missing[number].number] = made

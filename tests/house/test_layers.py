@@ -49,7 +49,9 @@ OWNERS = {
     "obstore": ("storage/",),
     "fsspec": ("storage/",),
     "urllib3": ("storage/",),
-    "pyarrow": ("sources/",),
+    "h5py": ("export/formats/hdf5.py",),
+    "lmdb": ("export/formats/lmdb.py",),
+    "pyarrow": ("sources/", "export/formats/parquet.py"),
     "crc32c": ("format/checksum.py",),
     # No pickle is read from a file or the network; our own processes speak it over their pipes.
     "pickle": ("runtime/process_child.py", "runtime/child.py", "runtime/functions.py"),

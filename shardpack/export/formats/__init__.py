@@ -7,6 +7,12 @@ from __future__ import annotations
 
 EXPORTERS = {
     "folder": "shardpack.export.formats.folder:FolderExporter",
+    "webdataset": "shardpack.export.formats.webdataset:WebDatasetExporter",
+    "parquet": "shardpack.export.formats.parquet:ParquetExporter",
+    "mds": "shardpack.export.formats.mds:MdsExporter",
+    "lmdb": "shardpack.export.formats.lmdb:LmdbExporter",
+    "hdf5": "shardpack.export.formats.hdf5:Hdf5Exporter",
+    "npz": "shardpack.export.formats.npz:NpzExporter",
     "dali": "shardpack.export.indexes.dali:DaliExporter",
     "energon": "shardpack.export.indexes.energon:EnergonExporter",
     "wids": "shardpack.export.indexes.wids:WidsExporter",

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
@@ -42,6 +42,8 @@ class FolderExporter:
 
     takes: ClassVar[frozenset[str]] = frozenset({"flat"})
     keyed: ClassVar[bool] = True
+    sequential: ClassVar[bool] = False
+    typed: ClassVar[bool] = False
 
     roles: Roles
     classes: tuple[str, ...] | None
@@ -73,8 +75,11 @@ class FolderExporter:
     def limits(self) -> Limits:
         return _LIMITS
 
-    def row(self, sample: Sample) -> _Row:
-        """Return the image, its place and its label."""
+    def row_maker(self) -> Callable[[Sample], _Row]:
+        """Return the function that finds the image of a sample, its place and its label."""
+        return self._row
+
+    def _row(self, sample: Sample) -> _Row:
         field = self.roles.image_of(sample)
         label = self.roles.label_of(sample)
         path = path_parts(sample.key, field)
