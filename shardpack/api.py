@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 from shardpack.errors import OnError, OptionError
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 
 # Each function imports what it needs when it is called.
@@ -97,6 +97,7 @@ def pack(
     on_error: OnError = "raise",
     layout: str = "auto",
     annotations: str | os.PathLike[str] | None = None,
+    ignore: Sequence[str] = (),
     classes: Sequence[str] | None = None,
     rename_keys: bool = False,
     force: bool = False,
@@ -104,6 +105,7 @@ def pack(
     storage_options: Mapping[str, Any] | None = None,
     work_dir: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
+    announce: Announce = no_announcement,
     compress: Mapping[str, str] | None = None,
     frame_bytes: int | str | None = None,
     threads_per_job: int | None = None,
@@ -146,13 +148,15 @@ def pack(
         check_images: "signature" checks the first bytes of each image, "decode" decodes each image.
         on_error: "raise", or "skip" to leave out samples with problems; they are listed in the
             report and in `rejected.jsonl`.
-        layout: How to read the folder: "auto", "classes", "files", "table" or "coco". All but "auto" also read the
-            folder of a dataset as files.
+        layout: How to read the folder: the name of a layout, such as "classes", or "auto". All but "auto" also
+            read the folder of a dataset as files.
         annotations: COCO annotation file; implies `layout="coco"`.
+        ignore: Patterns of files to leave out of a folder, such as "*.csv"; one with a slash is compared with the path.
+            Files that may hold labels and that the layout does not understand are an error unless they are ignored.
         classes: Class names in the order of their labels, for a source without a list of its own.
         rename_keys: Escape unsafe keys reversibly, instead of refusing them.
         force: Replace an existing dataset.
-        dry_run: Only plan; write nothing.
+        dry_run: Only plan; write nothing. The report shows three samples as they would be.
         storage_options: Options of the URL: region, endpoint, credentials and other options of the provider. By
             default the provider finds them itself: environment, instance role, and so on. Of two URLs they are for
             both, if these have the same scheme; otherwise for `out`.
@@ -160,6 +164,8 @@ def pack(
             `jobs` + 1 shards. Default: the system's temporary folder.
         progress: Called as progress(phase, done, total) with the phases "list" (files), "check"
             (samples) and "pack" (bytes); a total of 0 is unknown.
+        announce: Called with a line that says what was found in the source and what a sample will be, and with one
+            for the files that are left out, before the first shard is written. The report has the first.
         compress: What is compressed with zstd. `{"shards": "zstd:3"}` writes `shard-000000.tar.zst`, which `zstd -d`
             and `tar --zstd` read, and of which single samples can be read; the caps then apply to the tars before
             compression, and the same bytes come out of the same version of libzstd only. `{"json": "zstd:9"}` stores
@@ -238,6 +244,7 @@ def pack(
             on_error=on_error,
             layout=layout,
             annotations=annotations,
+            ignore=ignore,
             classes=classes,
             rename_keys=rename_keys,
             force=force,
@@ -245,6 +252,7 @@ def pack(
             storage_options=storage_options,
             work_dir=work_dir,
             progress=progress,
+            announce=announce,
             compress=compress,
             frame_bytes=frame_bytes,
             threads_per_job=threads_per_job,

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import click
 
 import shardpack
-from shardpack.api import dataset_to_pack
 from shardpack.cli.ui import (
     access_options,
     counted,
@@ -27,6 +27,7 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
 from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
 
 HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
+LABEL_WIDTH = 100  # characters of a label that a preview shows
 CHECKS = ("signature", "decode")
 
 
@@ -104,6 +105,12 @@ class _Pack(click.Command):
 )
 @click.option("--annotations", type=click.Path(), metavar="FILE", help="COCO annotation file.")
 @click.option(
+    "--ignore",
+    multiple=True,
+    metavar="GLOB",
+    help="Leave out the files that match '*.csv', or those in a folder 'extra/'; may be given many times.",
+)
+@click.option(
     "--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing them."
 )
 @click.option(
@@ -177,7 +184,8 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     SRC may also be a dataset, or its URL: its samples are packed again, byte for byte and in the same
     order. Otherwise SRC is read as class folders (<class>/<name>.jpg becomes a JSON label), as images with
     sidecar files of the same stem (.json, .txt, .cls, .seg.png, ...), as images with a metadata.csv,
-    .jsonl or .parquet table, or as COCO instances, whichever fits.
+    .jsonl or .parquet table, or as COCO instances, whichever fits. What was found is said before the work
+    begins; files that may hold labels and that are not understood are a question.
 
     OUT is a folder, or the URL of a folder in a bucket: s3://, gs://, az://. For a bucket, shards are
     written to the work folder, and uploaded and deleted while the next ones are written; that needs
@@ -197,19 +205,15 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     With --json: the attributes of shardpack.PackReport, overhead_bytes, ratio and samples_per_second.
     """
-    of_source = ("layout", "annotations", "storage_options", "allow_locations")
-    dataset = dataset_to_pack(source, out, **{name: options[name] for name in of_source})
-    if dataset is not None:
-        with dataset:
-            found = f"{dataset.location} is a dataset: packing its {plural(len(dataset), 'sample')}"
-        note(found, quiet=quiet or as_json)
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.pack(source, out, progress=progress, **options)
+        announce = partial(note, quiet=quiet or as_json)
+        report = shardpack.pack(source, out, progress=progress, announce=announce, **options)
     if as_json:
         computed = ("overhead_bytes", "ratio", "samples_per_second")
         print_json({**dataclasses.asdict(report), **{name: getattr(report, name) for name in computed}})
     elif not quiet:
         _show(report)
+        _show_preview(report)
 
 
 def _as_mapping(
@@ -264,9 +268,6 @@ def _show_bytes(report: shardpack.PackReport) -> None:
         note(f"  values encoded: {counted(encoded)}")
 
 
-_SPLITS = frozenset({"dev", "eval", "test", "testing", "train", "training", "val", "valid", "validation"})
-
-
 def _show(report: shardpack.PackReport) -> None:
     if report.missing_shards:
         note(
@@ -289,8 +290,6 @@ def _show(report: shardpack.PackReport) -> None:
     _show_bytes(report)
     if report.resumed_shards:
         note(f"  already finished by an earlier run: {plural(report.resumed_shards, 'shard')}")
-    for reason, count in report.left_out.items():
-        note(f"  left out {plural(count, 'file')}: {reason}")
     if report.rejected:
         name, reason = report.rejected[0]
         note(f"  skipped {plural(len(report.rejected), 'sample')} (rejected.jsonl), the first: {name!r}: {reason}")
@@ -298,13 +297,22 @@ def _show(report: shardpack.PackReport) -> None:
 
 
 def _show_advice(report: shardpack.PackReport) -> None:
-    if report.classes and _SPLITS.issuperset(map(str.lower, report.classes)):
-        note("  the classes look like splits; pack each of these folders separately")
-    elif report.by_class:
+    if report.by_class:
         note(
             "  samples are sorted by class, so readers that shuffle locally see few classes at a time; "
             "consider --shuffle-seed 0"
         )
+
+
+def _show_preview(report: shardpack.PackReport) -> None:
+    """Show samples as they would be: their keys, fields and labels."""
+    for sample in report.preview:
+        note(f"  {sample.key}" + (f" (split {sample.split})" if sample.split else ""))
+        width = max(map(len, sample.fields), default=0)
+        for name, num_bytes in sample.fields.items():
+            text = sample.labels.get(name, "")
+            short = text if len(text) <= LABEL_WIDTH else text[: LABEL_WIDTH - 3] + "..."
+            note(f"    {name:<{width}}  {format_bytes(num_bytes)}" + (f"  {short.strip()}" if short.strip() else ""))
 
 
 _ENCODED = "encoded."

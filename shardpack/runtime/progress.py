@@ -8,11 +8,16 @@ from collections.abc import Callable
 Progress = Callable[[str, int, int], None]  # (phase, done, total); a total of 0 is unknown
 
 
+Announce = Callable[[str], None]  # called with a line that says what a long work is about to do
 Advance = Callable[[int], None]  # called with what was done since the previous call, mostly bytes
 
 
 def no_advance(num_bytes: int) -> None:
     """Ignore what was done."""
+
+
+def no_announcement(line: str) -> None:
+    """Ignore what is said."""
 
 
 def no_progress(phase: str, done: int, total: int) -> None:

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from shardpack.errors import SourceError
 from shardpack.runtime.threads import call_all
 from shardpack.sources.keys import check_names
+from shardpack.sources.layouts.describe import describe
 from shardpack.sources.listing import Listing, Reference
 from shardpack.sources.source import Listed, ListOptions, Problems
 from shardpack.storage.protocols import Store
@@ -132,4 +133,5 @@ class DatasetSource:
             problems.raise_if_any()
         if not listing.num_samples:
             raise SourceError(f"no samples to pack in {listing.root!r}; select some")
-        return Listed(replace(listing, by_class=False), "dataset", problems)
+        sentence = describe(listing, title=f"{listing.root} is a dataset")
+        return Listed(replace(listing, by_class=False), "dataset", problems, sentence)

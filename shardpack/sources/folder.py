@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import OptionError, SourceError
 from shardpack.sources.archives.open import archive_suffix, archives_beside, open_archive, open_archives
-from shardpack.sources.keys import check_names
-from shardpack.sources.layouts.detect import AUTO, find_layout, list_tree
+from shardpack.sources.layouts.detect import AUTO, read_tree
 from shardpack.sources.layouts.layout import LayoutOptions
 from shardpack.sources.scan import Files, scan
 from shardpack.sources.source import Listed, ListOptions, Problems
@@ -30,6 +29,7 @@ class FolderSource:
         layout: How it holds its labels.
         annotations: COCO file, relative to the working directory or else to `path`.
         storage_options: Options for the URL of an archive.
+        ignore: Patterns of files that are left out; see `layouts.leftovers`.
 
     Raises:
         OptionError: `annotations` are given for another layout than "coco".
@@ -39,6 +39,7 @@ class FolderSource:
     layout: str = AUTO
     annotations: str | os.PathLike[str] | None = None
     storage_options: Mapping[str, Any] | None = None
+    ignore: Sequence[str] = ()
 
     def __post_init__(self) -> None:
         if self.annotations is not None and self.layout not in (AUTO, "coco"):
@@ -59,21 +60,24 @@ class FolderSource:
         """
         problems = Problems()
         tree, layout = self._tree(problems, options), "coco" if self.annotations is not None else self.layout
-        layout_options = LayoutOptions(
-            asked=layout != AUTO,
-            rename_keys=options.rename_keys,
-            annotations=self.annotations,
-            engine=options.engine,
-            progress=options.progress,
+        listed = read_tree(
+            tree,
+            layout,
+            problems,
+            LayoutOptions(
+                asked=layout != AUTO,
+                rename_keys=options.rename_keys,
+                annotations=self.annotations,
+                ignore=self.ignore,
+                engine=options.engine,
+                progress=options.progress,
+            ),
         )
-        found = find_layout(tree, layout, layout_options)
-        listing = list_tree(tree, found, problems, layout_options)
-        listing = check_names(listing, problems, rename_keys=options.rename_keys)
         if options.on_error == "raise":
             problems.raise_if_any()
-        if not listing.num_samples:
+        if not listed.listing.num_samples:
             raise SourceError(_nothing_to_pack(tree.files, problems))
-        return Listed(listing, found.layout, problems)
+        return listed
 
     def _tree(self, problems: Problems, options: ListOptions) -> Tree:
         if archive_suffix(os.fspath(self.path)) and not os.path.isdir(self.path):

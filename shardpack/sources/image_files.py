@@ -21,14 +21,12 @@ from shardpack.sources.listing import Listing, sorted_by_key
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
 
-NO_IMAGE = "no image with this name"
-
 
 def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) -> Listing:
     """Return one sample per stem that has an image, with all files of the stem, ascending by key.
 
-    Keys are the names on disk, neither checked nor escaped. Files whose stem has no image are left out
-    and counted. Costs about 1 us per file.
+    Keys are the names on disk, neither checked nor escaped. Files whose stem has no image are in no sample.
+    Costs about 1 us per file.
 
     Args:
         files: The files of the folder, as returned by `scan`.
@@ -163,17 +161,14 @@ def _report(stem: str, names: Sequence[str], problems: Problems) -> None:
     cut = len(stem) + 1
     fields = [name[cut:].lower() for name in names] if stem else []
     images = [i for i, field in enumerate(fields) if is_image(field)]
-    if not images:
-        for name in names:
-            problems.leave_out(name, NO_IMAGE)
-    elif IMAGE_EXTENSIONS.isdisjoint(fields):
+    if images and IMAGE_EXTENSIONS.isdisjoint(fields):
         for i in images:
             problems.reject(
                 names[i],
                 f"readers split names at the first dot: key {stem!r}, field {fields[i]!r}; "
                 "rename it, or pass rename_keys (--rename-keys)",
             )
-    else:
+    elif images:
         one, other = next((fields.index(field), i) for i, field in enumerate(fields) if field in fields[:i])
         image = next(i for i in images if fields[i] in IMAGE_EXTENSIONS)
         problems.reject(

@@ -47,18 +47,19 @@ def attach_labels(
     problems: Problems,
     *,
     refused: Mapping[int, str] = MappingProxyType({}),
-    missing: str = "no label",
+    missing: str | None = "no label",
 ) -> Listing:
-    """Return the samples that have a label, with the label as their field "json".
+    """Return the samples, each with its label as the field "json".
 
-    Samples without a label are left out and counted; samples that already have a json field are rejected.
+    Samples without a label are left out and counted, or kept; samples with two labels are rejected: that and a json
+    field of their own.
 
     Args:
         listing: Samples.
         labels: (n) JSON text of each sample's label, or None.
         problems: Receives what is rejected or left out.
         refused: Sample -> reason for rejecting it, with or without a label.
-        missing: Reason for leaving out a sample without a label.
+        missing: Reason for leaving out a sample without a label; None keeps such samples.
     """
     has_own: set[int] = set()
     if LABEL in listing.fields:
@@ -68,25 +69,30 @@ def attach_labels(
     for sample, label in enumerate(labels):
         if sample in refused:
             problems.reject(name_of(listing, sample), refused[sample])
-        elif label is None:
+        elif label is None and missing is not None:
             problems.leave_out(name_of(listing, sample), missing)
-        elif sample in has_own:
+        elif label is not None and sample in has_own:
             problems.reject(name_of(listing, sample), "has a label of its own in a .json file; keep one of the two")
         else:
             continue
         removed.add(sample)
-    kept = [label for sample, label in enumerate(labels) if label is not None and sample not in removed]
+    kept = [label for sample, label in enumerate(labels) if sample not in removed]
     return _insert_field(without(listing, removed), LABEL, kept)
 
 
-def _insert_field(listing: Listing, field: str, payloads: Sequence[bytes]) -> Listing:
-    """Return the listing with one more member in each sample, at its place among the sorted fields."""
-    fields = tuple(sorted((*listing.fields, field)))
+def _insert_field(listing: Listing, field: str, given: Sequence[bytes | None]) -> Listing:
+    """Return the listing with one more member in each sample that is given one, at its place among the fields."""
+    samples = np.array([sample for sample, payload in enumerate(given) if payload is not None], np.int64)
+    payloads = [payload for payload in given if payload is not None]
+    if not payloads:
+        return listing
+    fields = tuple(sorted({*listing.fields, field}))
     code = fields.index(field)
-    codes = listing.field_code + (listing.field_code >= code)
+    moved = 0 if field in listing.fields else 1
+    codes = listing.field_code + moved * (listing.field_code >= code)
     owner = np.repeat(np.arange(listing.num_samples), np.diff(listing.start))
     before = np.bincount(owner[codes < code], minlength=listing.num_samples)
-    at = listing.start[:-1] + before
+    at = (listing.start[:-1] + before)[samples]
     member_payloads: list[Payload] = []
     reached = 0
     for position, payload in zip(at.tolist(), payloads, strict=True):
@@ -95,10 +101,12 @@ def _insert_field(listing: Listing, field: str, payloads: Sequence[bytes]) -> Li
         reached = position
     member_payloads.extend(listing.payload[reached:])
     sizes = np.fromiter(map(len, payloads), np.int64, len(payloads))
+    added = np.zeros(listing.num_samples + 1, np.int64)
+    added[samples + 1] = 1
     return replace(
         listing,
         fields=fields,
-        start=listing.start + np.arange(listing.num_samples + 1),
+        start=listing.start + np.cumsum(added),
         field_code=np.insert(codes.astype(np.uint16), at, code),
         size=np.insert(listing.size, at, sizes),
         mtime_ns=np.insert(listing.mtime_ns, at, 0),

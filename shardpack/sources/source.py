@@ -31,12 +31,14 @@ class Problems:
         left_out: Reason -> number of files that do not belong to a sample: reported, but not an error.
         left_out_examples: Reason -> path of the first such file.
         noted: What should be known of samples that are packed all the same -> number of samples.
+        left_out_names: Paths of all such files.
     """
 
     rejected: list[tuple[str, str]] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     left_out_examples: dict[str, str] = field(default_factory=dict)
     noted: Counter[str] = field(default_factory=Counter)
+    left_out_names: list[str] = field(default_factory=list)
 
     def reject(self, name: str, reason: str) -> None:
         """Record a sample or file that cannot be packed."""
@@ -46,6 +48,7 @@ class Problems:
         """Record a file that does not belong to a sample."""
         self.left_out[reason] += 1
         self.left_out_examples.setdefault(reason, name)
+        self.left_out_names.append(name)
 
     def note(self, what: str, count: int = 1) -> None:
         """Count samples of which something should be known: images without a label file."""
@@ -57,6 +60,7 @@ class Problems:
         self.rejected.extend(other.rejected)
         self.left_out.update(other.left_out)
         self.noted.update(other.noted)
+        self.left_out_names.extend(other.left_out_names)
         for reason, name in other.left_out_examples.items():
             self.left_out_examples.setdefault(reason, name)
 
@@ -86,13 +90,15 @@ class Listed:
 
     Attributes:
         listing: The samples in the order of the source.
-        layout: How the source was read: "classes", "files", "table", "coco" or "dataset".
+        layout: How the source was read: the name of a layout, or "dataset".
         problems: What was rejected, and what was left out.
+        sentence: What was found, and what a sample will be, in one line.
     """
 
     listing: Listing
     layout: str
     problems: Problems
+    sentence: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

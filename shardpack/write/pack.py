@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from functools import partial
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -29,6 +29,7 @@ from shardpack.runtime.start_engine import start_engine
 from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
+from shardpack.sources.layouts.describe import left_out_line
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.sources.splits import sorted_by_split, split_ends
@@ -44,6 +45,9 @@ from shardpack.write.part import Part, parse_part
 from shardpack.write.report import PackReport
 from shardpack.write.request import PackRequest
 from shardpack.write.sharding import ShardLimits
+
+if TYPE_CHECKING:
+    from shardpack.write.preview import SamplePreview
 
 _SAMPLES_PER_JOB = 64  # at least, where they are transformed: starting a worker takes 0.2 s
 
@@ -64,10 +68,16 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
                 request = replace(request, storage_options=None)
             elif scheme_of(out) != scheme_of(source):
                 options = None
-        folder = FolderSource(source, request.layout, request.annotations, options if is_url(source) else None)
+        folder = FolderSource(
+            source,
+            request.layout,
+            request.annotations,
+            ignore=request.ignore,
+            storage_options=options if is_url(source) else None,
+        )
         return _pack_listed(folder, out, request)
     if isinstance(source, Listable):
-        request.refuse_but_for("a dataset as source", layout="auto", annotations=None)
+        request.refuse_but_for("a dataset as source", layout="auto", annotations=None, ignore=())
         return _pack_listed(DatasetSource(source), out, request)
     if isinstance(source, Iterable):
         from shardpack.write.pack_samples import pack_samples  # imports what only `ShardWriter` needs
@@ -103,6 +113,8 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
             )
         )
         refuse_same_store(listed.listing.stores, store)
+        for line in filter(None, (listed.sentence, left_out_line(listed.problems))):
+            request.announce(line)
         if request.check_images is None and request.dry_run:
             pass
         elif request.engine is not None:
@@ -120,6 +132,7 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
     return PackReport(
         out=target.location,
         layout=listed.layout,
+        found=listed.sentence,
         classes=listing.classes,
         by_class=listing.by_class and request.shuffle_seed is None,
         left_out=dict(listed.problems.left_out),
@@ -146,7 +159,12 @@ def _pack_planned(
             rejected=listed.problems.rejected,
             engine=engine,
         )
-    return {**_totals(plan, packed), "rejected": tuple(listed.problems.rejected)}
+    shown: Sequence[SamplePreview] = ()
+    if request.dry_run:
+        from shardpack.write.preview import preview  # with what transforms samples, which plain packing does not need
+
+        shown = preview(plan.listing)
+    return {**_totals(plan, packed), "rejected": tuple(listed.problems.rejected), "preview": shown}
 
 
 def _pack_chunked(
@@ -156,13 +174,19 @@ def _pack_chunked(
     # What plain packing does not need:
     from shardpack.write.chunked_run import estimate, pack_chunks
     from shardpack.write.pack_chunks_part import pack_chunks_part
+    from shardpack.write.preview import preview
 
     steps = request.steps
     recipe = ChunkRecipe(
         steps.application(), request.limits, request.compression, request.on_error, versions=steps.versions()
     )
     if request.dry_run:
-        return {**estimate(ListedInput(listing), recipe, engine), "rejected": tuple(listed.problems.rejected)}
+        shown = preview(listing, recipe)
+        return {
+            **estimate(ListedInput(listing), recipe, engine),
+            "rejected": tuple(listed.problems.rejected),
+            "preview": shown,
+        }
     packed = (pack_chunks if part is None else partial(pack_chunks_part, part=part))(
         ListedInput(listing),
         recipe,

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from shardpack.write.preview import SamplePreview
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,13 +28,15 @@ class PackReport:
             payloads change while they are packed, it counts one shard for each missing chunk, and all other counts are
             those of the finished chunks; of a part that finds all published, nothing is known of the source.
         samples_per_field: How many samples have each field.
-        layout: How the source was read: "classes", "files", "table", "coco", "dataset" or "samples".
+        layout: How the source was read: the name of a layout, "dataset" or "samples".
+        found: What was found in the source and what a sample is, in one line; "" for samples from code.
         classes: Class names in label order, or None.
         by_class: Whether neighbouring samples mostly share a class; if so, pack with a seed, or shuffle when reading.
         rejected: (name, reason) of each sample left out because of `on_error="skip"`.
         left_out: Reason -> number of files that belong to no sample.
         seconds: Wall time.
         dry_run: Whether nothing was written.
+        preview: With `dry_run`, the first sample, the last and one between, as they would be packed.
         source_samples, source_bytes: How many samples the source has, and the length of their payloads there.
         kept, dropped: How many of them became something, and how many the transform dropped. The others failed.
         counts: What the steps counted, such as "encoded.json" -> values that the transform returned in a field, and
@@ -46,6 +52,7 @@ class PackReport:
     resumed_shards: int = 0
     samples_per_field: Mapping[str, int] = field(default_factory=dict)
     layout: str = "samples"
+    found: str = ""
     classes: Sequence[str] | None = None
     by_class: bool = False
     rejected: Sequence[tuple[str, str]] = ()
@@ -59,6 +66,7 @@ class PackReport:
     kept: int = 0
     dropped: int = 0
     counts: Mapping[str, int] = field(default_factory=dict)
+    preview: Sequence[SamplePreview] = ()
 
     @property
     def overhead_bytes(self) -> int:

@@ -10,7 +10,7 @@ from typing import Any, get_args
 from shardpack.errors import OnError, OptionError
 from shardpack.format.assemble import recorded_options
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.start_engine import EngineOption, check_engine
 from shardpack.sources.image_check import ImageCheck
@@ -41,6 +41,7 @@ class PackRequest:
     on_error: OnError = "raise"
     layout: str = AUTO
     annotations: str | os.PathLike[str] | None = None
+    ignore: Sequence[str] = ()
     classes: Sequence[str] | None = None
     rename_keys: bool = False
     force: bool = False
@@ -48,6 +49,7 @@ class PackRequest:
     storage_options: Mapping[str, Any] | None = None
     work_dir: str | os.PathLike[str] | None = None
     progress: Progress = no_progress
+    announce: Announce = no_announcement
     compress: Mapping[str, str] | None = None
     frame_bytes: int | str | None = None
     threads_per_job: int | None = None
@@ -87,6 +89,7 @@ class PackRequest:
         if self.shuffle_seed is not None:
             object.__setattr__(self, "shuffle_seed", as_integer("shuffle_seed", self.shuffle_seed))
         object.__setattr__(self, "classes", as_classes(self.classes))
+        object.__setattr__(self, "ignore", as_patterns(self.ignore))
         if self.compress is not None and not isinstance(self.compress, Mapping):
             raise OptionError(f'compress is {self.compress!r}; expected a mapping such as {{"shards": "zstd:3"}}')
         if (compression := self.compression) is not None:
@@ -140,6 +143,7 @@ class PackRequest:
             check_images=self.check_images,
             on_error=self.on_error,
             rename_keys=self.rename_keys or None,
+            ignore=list(self.ignore) or None,
             compress={**(steps.compress.recorded() or {}), **recorded_compression(compression)} or None,
             frame_bytes=None if compression is None else compression.frame_bytes,
             versions={**steps.recorded_versions(), **of_shards} or None,
@@ -159,6 +163,17 @@ class PackRequest:
         for name, value in usual.items():
             if getattr(self, name) != value:
                 raise OptionError(f"{name} is not for {kind}; leave it out, or pack a folder")
+
+
+def as_patterns(patterns: Any) -> tuple[str, ...]:
+    """Return patterns of file names as a tuple.
+
+    Raises:
+        OptionError: They are not a list of texts.
+    """
+    if isinstance(patterns, str) or not isinstance(patterns, Sequence) or not all(isinstance(p, str) for p in patterns):
+        raise OptionError(f"ignore is {patterns!r}, expected a list of patterns such as ['*.csv']")
+    return tuple(patterns)
 
 
 def as_classes(classes: Any) -> tuple[str, ...] | None:

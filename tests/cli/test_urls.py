@@ -39,18 +39,18 @@ def objects(url, options=None):
 def test_pack_from_a_url(run, filled, packed, tmp_path):
     done = run("pack", filled, tmp_path / "out", "--max-shard-bytes", "64KiB", "--storage-option", "max_requests=4")
     assert done.code == 0
-    assert done.err.startswith(f"{filled} is a dataset: packing its 12 samples\n")
+    assert done.err.startswith(f"{filled} is a dataset: 12 samples; a sample is jpg + json (")
     tars = [name for name in contents(packed) if name.endswith(".tar")]
     assert [contents(tmp_path / "out")[name] for name in tars] == [contents(packed)[name] for name in tars]
 
 
 def test_pack_to_a_url(run, images, packed, url, tmp_path):
     arguments = ["pack", images, url, "--max-shard-bytes", "64KiB", "--jobs", "2", "--work-dir", tmp_path / "work"]
-    assert run(*arguments, "--dry-run").err.startswith("would pack 12 samples")
+    assert run(*arguments, "--dry-run").err.startswith("class folders: 12 samples; ")
     assert not objects(url)
     done = run(*arguments)
     assert (done.code, done.out) == (0, "")
-    assert done.err.startswith("packed 12 samples (jpg 12, json 12) into ")
+    assert done.err.startswith("class folders: 12 samples; ")
     assert objects(url) == file_contents(packed)
     done = run(*arguments)
     assert (done.code, done.err) == (

@@ -15,6 +15,8 @@ from tests.format.builders import entry, judge_module
 from tests.read.damage import flip
 from tests.sidecars import key_index
 
+FOUND = "class folders: 12 samples; a sample is jpg + json (label and class; 3 classes: dress, hat, t-shirt)\n"
+
 
 def files_of(folder):
     return {name: data for name, data in contents(folder).items() if data is not None}
@@ -24,7 +26,7 @@ def test_pack(run, images, packed, tmp_path):
     done = run("pack", images, tmp_path / "out", "--max-shard-bytes", "64KiB", "--jobs", "2", "--threads-per-job", "2")
     assert (done.code, done.out) == (0, "")
     shards = len(list(packed.glob("*.tar")))
-    assert done.err.startswith(f"packed 12 samples (jpg 12, json 12) into {shards} shards, ")
+    assert done.err.startswith(f"{FOUND}packed 12 samples (jpg 12, json 12) into {shards} shards, ")
     assert "  payload " in done.err
     assert "layout: classes, 3 classes" in done.err
     assert done.err.endswith(
@@ -40,10 +42,11 @@ def test_pack_in_parts(run, images, tmp_path, how):
     assert run("pack", images, tmp_path / "whole", *options).code == 0
     first = run("pack", images, tmp_path / "out", "--part", "2/2", *options)
     assert (first.code, first.out) == (0, "")
-    assert first.err == (
+    assert first.err == FOUND + (
         "this part is finished; of 4 shards, 2 are still missing: the part that finishes last publishes the dataset\n"
     )
-    assert run("pack", images, tmp_path / "out", "--part", "1/2", *options).err.startswith("packed 12 samples (")
+    second = run("pack", images, tmp_path / "out", "--part", "1/2", *options)
+    assert second.err.startswith(FOUND + "packed 12 samples (")
     assert contents(tmp_path / "out") == contents(tmp_path / "whole")
     again = run("pack", images, tmp_path / "out", "--part", "1/2", *options)
     assert again.code == 0
@@ -54,7 +57,10 @@ def test_pack_in_parts(run, images, tmp_path, how):
 def test_pack_of_a_dataset_packs_its_samples(run, packed, tmp_path):
     done = run("pack", packed, tmp_path / "out", "--max-shard-samples", "5")
     assert done.code == 0
-    assert done.err.startswith(f"{packed} is a dataset: packing its 12 samples\npacked 12 samples (jpg 12, json 12)")
+    assert done.err.startswith(
+        f"{packed} is a dataset: 12 samples; a sample is jpg + json (3 classes: dress, hat, t-shirt)\n"
+        "packed 12 samples (jpg 12, json 12)"
+    )
     source, made = shardpack.open(packed), shardpack.open(tmp_path / "out")
     assert [(sample.key, dict(sample)) for sample in made] == [(sample.key, dict(sample)) for sample in source]
     assert made.classes == source.classes
@@ -65,7 +71,7 @@ def test_pack_of_a_dataset_packs_its_samples(run, packed, tmp_path):
 def test_pack_of_a_dataset_as_a_folder_is_asked_for_by_its_layout(run, packed, tmp_path):
     done = run("pack", packed, tmp_path / "out", "--layout", "files")
     assert done.code == 0
-    assert done.err.startswith("packed 12 samples (jpg 12, json 12)")
+    assert done.err.startswith("images with label files: 12 samples; a sample is jpg + json\n")
     assert shardpack.open(tmp_path / "out").classes is None
 
 
@@ -153,9 +159,17 @@ def test_pack_refuses_options_that_mean_nothing(run, images, tmp_path, options, 
 def test_pack_dry_run_writes_nothing(run, images, tmp_path):
     done = run("pack", images, tmp_path / "out", "--dry-run", "--max-shard-bytes", "64KiB")
     assert done.code == 0
-    assert done.err.startswith("would pack 12 samples")
+    assert done.err.startswith(FOUND + "would pack 12 samples")
+    assert done.err.endswith('  t-shirt/04\n    jpg   12.6 KiB\n    json  29 B  {"label":2,"class":"t-shirt"}\n')
     assert not (tmp_path / "out").exists()
-    assert run("pack", images, tmp_path / "out", "--dry-run", "--json").json["dry_run"] is True
+    report = run("pack", images, tmp_path / "out", "--dry-run", "--json").json
+    assert report["dry_run"] is True
+    assert report["found"] == FOUND.strip()
+    assert [(sample["key"], sample["labels"]) for sample in report["preview"]] == [
+        ("dress/01", {"json": '{"label":0,"class":"dress"}'}),
+        ("hat/02", {"json": '{"label":1,"class":"hat"}'}),
+        ("t-shirt/04", {"json": '{"label":2,"class":"t-shirt"}'}),
+    ]
 
 
 @pytest.mark.parametrize(
@@ -175,7 +189,7 @@ def test_pack_check_needs_no_value(run, images, tmp_path, check):
     done = run("pack", *check, source, tmp_path / "bad")
     assert (done.code, done.out) == (1, "")
     assert "hat/01.jpg" in done.err
-    assert done.err.count("\n") == 1
+    assert done.err.removeprefix(FOUND).count("\n") == 1
     assert not (tmp_path / "bad" / ".shardpack/manifest.json").exists()
     skipped = run("pack", *check, source, tmp_path / "bad", "--on-error", "skip")
     assert skipped.code == 0
@@ -194,9 +208,22 @@ def test_pack_check_needs_no_value(run, images, tmp_path, check):
 def test_pack_says_what_is_wrong(run, images, tmp_path, options, said):
     done = run("pack", images, tmp_path / "out", *options)
     assert (done.code, done.out) == (said[0], "")
-    assert done.err.count("\n") == 1
+    assert done.err.removeprefix(FOUND).count("\n") == 1
     assert said[1] in done.err
     assert not (tmp_path / "out" / ".shardpack/manifest.json").exists()
+
+
+def test_pack_says_what_is_left_out_before_it_packs(run, images, tmp_path):
+    source = shutil.copytree(images, tmp_path / "photos")
+    (source / "notes.md").write_text("x")
+    (source / "labels.csv").write_text("x")
+    done = run("pack", source, tmp_path / "out")
+    assert (done.code, done.out) == (1, "")
+    assert "'labels.csv'; use them (--layout table), or pack without them (--ignore labels.csv;" in done.err
+    assert not (tmp_path / "out").exists()
+    done = run("pack", source, tmp_path / "out", "--ignore", "*.csv")
+    assert done.err.startswith(FOUND + "left out 2 files: 'labels.csv', 'notes.md'\npacked 12 samples")
+    assert "ignore has the pattern ''" in run("pack", source, tmp_path / "new", "--ignore", "").err
 
 
 def test_pack_refuses_to_overwrite(run, images, dataset):

@@ -26,17 +26,11 @@ SOURCES = {
     "table in a folder": ({"a/1.jpg": b"x", "a/metadata.jsonl": '{"file_name": "1.jpg"}'}, "table", ["a/1"]),
     "coco": ({"a/1.jpg": b"x", "annotations.json": COCO}, "coco", ["a/1"]),
     "coco of roboflow": ({"a/1.jpg": b"x", "_annotations.coco.json": COCO}, "coco", ["a/1"]),
-    "annotations that are not coco": ({"a/1.jpg": b"x", "annotations.json": "{}"}, "classes", ["a/1"]),
-    "coco before a table": (
-        {"a/1.jpg": b"x", "annotations.json": COCO, "metadata.csv": "file_name\na/1.jpg\n"},
-        "coco",
-        ["a/1"],
-    ),
 }
 
 
-def listed(path, layout="auto", annotations=None, **options):
-    return FolderSource(path, layout, annotations).list(ListOptions(**options))
+def listed(path, layout="auto", annotations=None, ignore=(), **options):
+    return FolderSource(path, layout, annotations, ignore=ignore).list(ListOptions(**options))
 
 
 every_source = pytest.mark.parametrize(("files", "layout", "keys"), SOURCES.values(), ids=SOURCES)
@@ -55,7 +49,7 @@ def test_auto_finds_the_layout(tmp_path, files, layout, keys):
 @pytest.mark.parametrize("files", [files for files, _, _ in SOURCES.values()], ids=SOURCES)
 def test_the_disk_s_order_does_not_matter(tmp_path, monkeypatch, files):
     write_tree(tmp_path, files)
-    write_tree(tmp_path, [".hidden", "z/.hidden", "notes.txt", "a/extra.txt", "z/extra.txt"])
+    write_tree(tmp_path, [".hidden", "z/.hidden", "notes.md", "a/extra.md", "z/extra.md"])
     results = []
     for seed in range(5):
         with monkeypatch.context() as patch:
@@ -71,7 +65,8 @@ def test_the_disk_s_order_does_not_matter(tmp_path, monkeypatch, files):
 @pytest.mark.parametrize("layout", ["classes", "files", "table", "coco"])
 def test_the_layout_can_be_chosen(tmp_path, layout):
     write_tree(tmp_path, {"a/1.jpg": b"x", "annotations.json": COCO, "metadata.csv": "file_name,n\na/1.jpg,1\n"})
-    source = listed(tmp_path, layout=layout)
+    others = {"table": ["annotations.json"], "coco": ["metadata.csv"]}
+    source = listed(tmp_path, layout=layout, ignore=others.get(layout, ["annotations.json", "metadata.csv"]))
     assert source.layout == layout
     fields = samples_of(source.listing)["a/1"]
     assert (
@@ -93,7 +88,8 @@ def test_annotations_imply_coco_and_are_found_from_here_or_from_the_source(tmp_p
     (tmp_path / "here.json").write_text(COCO.replace("a/1", "a/2"))
     monkeypatch.chdir(tmp_path)
     for path, key in ((tmp_path / "here.json", "a/2"), ("here.json", "a/2"), ("annotations/val.json", "a/1")):
-        found = listed("source", annotations=path)
+        others = ["*.csv", "annotations/*"] if "here" in str(path) else ["*.csv"]
+        found = listed("source", annotations=path, ignore=others)
         assert (found.layout, list(found.listing.keys)) == ("coco", [key])
         assert found.listing.root == "source"
     with pytest.raises(SourceError, match=r"cannot read 'missing.json': No such file"):
@@ -114,7 +110,7 @@ def test_annotations_are_for_coco(layout):
 
 def test_all_problems_in_one_error_or_skipped(tmp_path):
     write_tree(tmp_path, ["a/1.jpg", "a/A B.jpg", "a/v.2.jpg", "a/3.jpg", "a/3.my mask.png"])
-    write_tree(tmp_path, {"a/4.jpg": b"", "a/5.jpg": b"x", "notes.txt": "x"})
+    write_tree(tmp_path, {"a/4.jpg": b"", "a/5.jpg": b"x", "notes.md": "x"})
     os.symlink("nowhere", tmp_path / "a" / "6.jpg")
     with pytest.raises(
         SourceError, match=r"^5 problems in the source: .*; and 2 more; correct them, or leave them out"
@@ -130,7 +126,7 @@ def test_all_problems_in_one_error_or_skipped(tmp_path):
         "a/A B.jpg",
         "a/v.2.jpg",
     ]
-    assert source.problems.left_out == {"no image with this name": 1}
+    assert source.problems.left_out == {"not in a sample, .md": 1}
 
 
 @needs_byte_names
@@ -167,7 +163,7 @@ def test_an_empty_source_says_what_was_looked_for_and_what_was_found(tmp_path):
     write_tree(tmp_path, ["a.json", "b.json", ".c.jpg"])
     with pytest.raises(
         SourceError,
-        match=r"found 2 files; 1 left out: hidden \(such as '.c.jpg'\); 2 left out: no image with this name",
+        match=r"found 2 files; 1 left out: hidden \(such as '.c.jpg'\); 2 left out: not in a sample, .json",
     ):
         listed(tmp_path)
     write_tree(tmp_path, ["x y.jpg"])
@@ -193,3 +189,35 @@ def test_no_image_is_opened(tmp_path, monkeypatch):
     monkeypatch.setattr("builtins.open", refuse)
     monkeypatch.setattr(os, "open", refuse)
     assert listed(tmp_path).layout == "classes"
+
+
+@pytest.mark.parametrize(
+    ("name", "answers"),
+    [
+        ("labels.csv", ("--layout table", "--ignore labels.csv")),
+        ("a/my labels.tsv", ("--layout table", "--ignore 'a/my labels.tsv'")),
+        ("x.json", ("--annotations x.json", "--ignore x.json")),
+        ("a/notes.txt", ("--layout files", "--ignore a/notes.txt")),
+        ("data.yaml", ("--layout", "--ignore data.yaml")),
+        ("a/1.xml", ("--layout", "--ignore a/1.xml")),
+    ],
+)
+def test_what_may_hold_labels_is_a_question(tmp_path, name, answers):
+    write_tree(tmp_path, {"a/0.jpg": b"x", "b/0.jpg": b"x", name: "?"})
+    with pytest.raises(SourceError, match=r"files that may hold labels .*'classes': ") as error:
+        listed(tmp_path)
+    assert repr(name) in str(error.value)
+    assert all(answer in str(error.value) for answer in answers)
+    found = listed(tmp_path, ignore=[answers[1].removeprefix("--ignore ").strip("'")])
+    assert found.problems.left_out == {"ignored": 1}
+
+
+def test_one_line_says_what_was_found(tmp_path):
+    write_tree(tmp_path, ["train/a/1.jpg", "train/b/2.png", "test/3.jpg"])
+    write_tree(tmp_path, {"README.txt": "x", "train/a/.cache": "x", "labels.cache": "x"})
+    found = listed(tmp_path)
+    assert found.sentence == (
+        "class folders: 3 samples in train 2, test 1; a sample is jpg or png + json (label and class; 2 classes: a, b) "
+        "in 2 of 3"
+    )
+    assert found.problems.left_out == {"hidden": 1, "not in a sample, .cache": 1, "not in a sample, .txt": 1}

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image
 from shardpack.errors import SourceError
 from shardpack.format.naming import split_name
-from shardpack.sources.image_files import NO_IMAGE, group_files
+from shardpack.sources.image_files import group_files
 from shardpack.sources.source import Problems
 from tests.sources.trees import files_of, samples_of
 
@@ -56,14 +56,14 @@ def test_samples_are_as_defined(tree, rename_keys):
 
 
 @given(trees, st.booleans())
-def test_no_file_vanishes_without_a_word(tree, rename_keys):
+def test_files_are_in_a_sample_or_have_no_image(tree, rename_keys):
     problems = Problems()
     found = samples_of(group_files(files_of(tree), problems, rename_keys=rename_keys))
     packed = {path for fields in found.values() for path in fields.values()}
     assert len(packed) == sum(map(len, found.values()))
-    left = problems.left_out.total() if hasattr(problems.left_out, "total") else sum(problems.left_out.values())
+    assert not problems.left_out
     if not problems.rejected:
-        assert len(packed) + left == len(tree)
+        assert packed == set(tree) - set(definition(tree, rename_keys=rename_keys)[1])
 
 
 @given(trees)
@@ -89,11 +89,10 @@ def test_a_dotted_folder_between_the_files_of_a_sample():
     }
 
 
-def test_files_without_a_image_are_left_out_and_counted():
+def test_files_without_an_image_are_in_no_sample():
     problems = Problems()
     listing = group_files(files_of(["README", "1.jpg", "2.json", "d/notes.txt", "xjpg", "jpg"]), problems)
     assert list(listing.keys) == ["1"]
-    assert problems.left_out == {NO_IMAGE: 5}
     assert not problems.rejected
 
 
@@ -116,7 +115,6 @@ def test_dotted_keys_with_rename_keys():
         "w": {"jpg": "w.jpg", "x.jpg": "w.x.jpg"},
         "z.": {"jpg": "z..jpg"},
     }
-    assert problems.left_out == {NO_IMAGE: 1}
 
 
 def test_extensions_that_differ_in_case_only():

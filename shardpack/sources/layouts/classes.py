@@ -1,4 +1,4 @@
-"""Class folders: the class of an image is the first folder of its path.
+"""Class folders: each image gets the class of its folder, and the split, if folders are named like splits.
 
 cat/0001.jpg, dog/deep/0002.jpg    labels {"label":0,"class":"cat"} and {"label":1,"class":"dog"}
 """
@@ -12,7 +12,9 @@ from shardpack.errors import SourceError
 from shardpack.format.naming import escape_key
 from shardpack.sources.image_files import group_files
 from shardpack.sources.json_labels import attach_labels, compact_json
+from shardpack.sources.layouts.class_folders import FolderClasses, folder_classes
 from shardpack.sources.layouts.layout import BY_FOLDERS, Found, LayoutOptions
+from shardpack.sources.layouts.split_folders import split_by_folder
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
@@ -24,26 +26,37 @@ class ClassFolders:
     name = "classes"
 
     def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
-        """Return something if every image is in a folder; see `Layout.find`."""
-        root = tree.folders.get("")
-        if not options.asked and root is not None and root.num_images:
+        """Return the classes that folders are named like; see `class_folders.py` and `Layout.find`."""
+        classes = folder_classes(tree, asked=options.asked)
+        if classes is None and options.asked:
+            classes = FolderClasses(misplaced=frozenset(tree.folders))
+        if classes is None:
             return None
-        return Found(layout=self.name, rank=BY_FOLDERS, title="class folders", label="label, class")
+        return Found(
+            layout=self.name,
+            rank=BY_FOLDERS,
+            title="class folders",
+            label="label and class",
+            question=classes.question,
+            memory=classes,
+        )
 
-    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:  # noqa: ARG002
+    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
         """Return the images with the class of their folder; see `add_class_labels`."""
-        return add_class_labels(group_files(tree.files, problems, rename_keys=options.rename_keys), problems)
+        listing = group_files(tree.files, problems, rename_keys=options.rename_keys)
+        return split_by_folder(add_class_labels(listing, found.memory, problems), tree)
 
 
-def add_class_labels(listing: Listing, problems: Problems) -> Listing:
-    """Return the samples with a JSON field {"label": number, "class": name} made from the first folder of each key.
+def add_class_labels(listing: Listing, folders: FolderClasses, problems: Problems) -> Listing:
+    """Return the samples with a JSON field {"label": number, "class": name} made from their folders.
 
-    Classes are numbered in ascending order of their names. Images outside any folder, and images
+    Classes are numbered in ascending order of their names. Images beside class folders, and images
     with a .json file of their own, are rejected. If the name of a folder is not UTF-8, the class
     name is escaped by `escape_key`, so that the label is valid JSON.
 
     Args:
         listing: Samples whose keys are not escaped.
+        folders: The class of each folder.
         problems: Receives the rejected samples.
 
     Raises:
@@ -52,18 +65,18 @@ def add_class_labels(listing: Listing, problems: Problems) -> Listing:
     outside = {
         sample: "is not in a class folder; move it into one, or choose the layout 'files' (--layout files)"
         for sample, key in enumerate(listing.keys)
-        if "/" not in key
+        if key.rpartition("/")[0] in folders.misplaced
     }
     listing = problems.reject_samples(listing, outside)
-    folders = [key.partition("/")[0] for key in listing.keys]
-    name_of_folder = {folder: _class_name(folder) for folder in set(folders)}
+    class_of = [folders.class_of[key.rpartition("/")[0]] for key in listing.keys]
+    name_of_folder = {folder: _class_name(folder) for folder in set(class_of) if folder is not None}
     classes = tuple(sorted(name_of_folder.values()))
     twice = [name for name, other in pairwise(classes) if name == other]
     if twice:
         raise SourceError(f"two class folders would both be called {twice[0]!r}; rename one")
     label_of = {name: compact_json({"label": number, "class": name}) for number, name in enumerate(classes)}
-    labels = [label_of[name_of_folder[folder]] for folder in folders]
-    listing = attach_labels(listing, labels, problems)
+    labels = [None if folder is None else label_of[name_of_folder[folder]] for folder in class_of]
+    listing = attach_labels(listing, labels, problems, missing=None)
     return replace(listing, classes=classes, by_class=len(classes) > 1)
 
 

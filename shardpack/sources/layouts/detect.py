@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from shardpack.errors import OptionError, SourceError
+from shardpack.sources.keys import check_names
 from shardpack.sources.layouts import LAYOUTS
+from shardpack.sources.layouts.describe import describe
 from shardpack.sources.layouts.layout import Found, Layout, LayoutOptions
+from shardpack.sources.layouts.leftovers import ask_about_labels, ignore_files, leave_out, leftovers
 from shardpack.sources.listing import Listing
-from shardpack.sources.source import Problems
+from shardpack.sources.source import Listed, Problems
 from shardpack.sources.tree import Tree
 
 AUTO = "auto"
@@ -50,9 +53,36 @@ def choose(candidates: Iterable[Found]) -> Found:
     return best[0]
 
 
+def read_tree(tree: Tree, layout: str, problems: Problems, options: LayoutOptions) -> Listed:
+    """Return the samples of a tree, their payloads where they are.
+
+    Files that no sample takes are counted by kind, unless `options.ignore` leaves them out.
+
+    Args:
+        tree: The files.
+        layout: Name of the layout, or "auto".
+        problems: Receives what is rejected or left out.
+        options: What the user said about the layout.
+
+    Raises:
+        SourceError: No layout fits, or two do, a label file is unreadable, or there are files that may hold labels and
+            that the layout does not understand.
+    """
+    tree = ignore_files(tree, options.ignore, problems)
+    found = find_layout(tree, layout, options)
+    listing = list_tree(tree, found, problems, options)
+    listing = check_names(listing, problems, rename_keys=options.rename_keys)
+    rest = leftovers(tree, listing, found, problems)
+    if listing.num_samples:
+        ask_about_labels(rest, found.layout, layouts=LAYOUT_CHOICES)
+    leave_out(rest, problems)
+    sentence = describe(listing, title=found.title, label=found.label, noted=problems.noted)
+    return Listed(tree.contents.locate(listing), found.layout, problems, sentence)
+
+
 def list_tree(tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
-    """Return the samples of a tree, their payloads where they are; see `Layout.list`."""
-    return tree.contents.locate(_named(found.layout).list(tree, found, problems, options))
+    """Return the samples of the layout that was found, with payloads that are names; see `Layout.list`."""
+    return _named(found.layout).list(tree, found, problems, options)
 
 
 def _named(layout: str) -> Layout:

@@ -7,6 +7,7 @@ names, and by a few small files; `list` reads all labels. `detect.py` decides be
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,7 +18,7 @@ from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
 
 # How specific a layout is: of several that fit a tree, the highest one is meant.
-BY_FOLDERS, BY_NAME, BY_TABLE, BY_ANNOTATIONS = range(4)
+UNLABELLED, BY_FOLDERS, BY_NAME, BY_TABLE, BY_ANNOTATIONS, BY_ITS_OWN_NAMES = range(6)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,6 +32,7 @@ class LayoutOptions:
         annotations: File with annotations, as `Tree.read_given` takes it.
         engine: Distributes the reading of many label files; the result does not depend on it.
         progress: Called from time to time with the number of images whose labels have been read.
+        ignore: Patterns of files that are left out; see `leftovers.ignore_files`.
     """
 
     asked: bool = False
@@ -38,6 +40,7 @@ class LayoutOptions:
     annotations: str | os.PathLike[str] | None = None
     engine: Engine = IN_PROCESS
     progress: Advance = no_advance
+    ignore: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +49,7 @@ class Found:
 
     Attributes:
         layout: Its name: "yolo".
-        rank: How specific it is: BY_FOLDERS, BY_NAME, BY_TABLE or BY_ANNOTATIONS.
+        rank: How specific it is, from UNLABELLED to BY_ITS_OWN_NAMES.
         title: What it is called in the line that is said before the work: "YOLO". The number of samples, splits,
             fields and classes of the listing are added to it.
         label: What the JSON label holds, for that line: "boxes"; "" if the layout makes none.

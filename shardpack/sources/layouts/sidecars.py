@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS
 from shardpack.sources.image_files import group_files
-from shardpack.sources.layouts.layout import BY_FOLDERS, BY_NAME, Found, LayoutOptions
+from shardpack.sources.layouts.layout import BY_NAME, UNLABELLED, Found, LayoutOptions
+from shardpack.sources.layouts.split_folders import split_by_folder
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.tree import Folder, Tree
@@ -18,18 +19,15 @@ class SidecarFiles:
 
     name = "files"
 
-    def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
-        """Return label files beside images, or images outside of all folders; see `Layout.find`."""
+    def find(self, tree: Tree, options: LayoutOptions) -> Found:  # noqa: ARG002
+        """Return label files beside images, or else images without labels; see `Layout.find`."""
         if any(_has_sidecars(tree, folder) for folder in tree.folders.values()):
             return Found(layout=self.name, rank=BY_NAME, title="images with label files")
-        root = tree.folders.get("")
-        if options.asked or (root is not None and root.num_images):
-            return Found(layout=self.name, rank=BY_FOLDERS, title="images")
-        return None
+        return Found(layout=self.name, rank=UNLABELLED, title="images")
 
     def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:  # noqa: ARG002
         """Return the images, each with the other files of its stem."""
-        return group_files(tree.files, problems, rename_keys=options.rename_keys)
+        return split_by_folder(group_files(tree.files, problems, rename_keys=options.rename_keys), tree)
 
 
 def _has_sidecars(tree: Tree, folder: Folder) -> bool:

@@ -9,9 +9,37 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
-from shardpack.sources.layouts.classes import add_class_labels
+from shardpack.sources.layouts.class_folders import FolderClasses
+from shardpack.sources.layouts.classes import ClassFolders, add_class_labels
+from shardpack.sources.layouts.layout import LayoutOptions
 from shardpack.sources.source import Problems
-from tests.sources.trees import listing_of, samples_of
+from shardpack.sources.splits import counted_splits
+from shardpack.sources.tree import Tree
+from tests.sources.trees import files_of, listing_of, samples_of
+
+CLASSES = ClassFolders()
+
+
+def by_first_folder(listing, problems=None):
+    """Add the labels of the first folders."""
+    folders = {key.rpartition("/")[0] for key in listing.keys}
+    classes = FolderClasses({path: path.partition("/")[0] for path in folders if path}, frozenset({""}))
+    return add_class_labels(listing, classes, Problems() if problems is None else problems)
+
+
+def listed(names, *, asked=False):
+    """Return (class by key, splits, rejected names) of a tree, or None if it has other folders."""
+    tree, options, problems = Tree(files_of(names)), LayoutOptions(asked=asked), Problems()
+    found = CLASSES.find(tree, options)
+    if found is None:
+        return None
+    listing = CLASSES.list(tree, found, problems, options)
+    labels = {
+        key: json.loads(fields["json"])["class"] if "json" in fields else None
+        for key, fields in samples_of(listing).items()
+    }
+    return labels, counted_splits(listing), [name for name, _ in problems.rejected]
+
 
 folders = st.text("abZé\udce9 %", min_size=1, max_size=2)
 keys = st.lists(st.tuples(folders, st.sampled_from(["1", "2", "deep/3"])).map("/".join), max_size=8, unique=True)
@@ -20,7 +48,7 @@ keys = st.lists(st.tuples(folders, st.sampled_from(["1", "2", "deep/3"])).map("/
 @given(keys)
 def test_labels_are_json_and_number_the_sorted_names(keys):
     try:
-        listing = add_class_labels(listing_of(keys), Problems())
+        listing = by_first_folder(listing_of(keys))
     except SourceError:
         # Only where one folder is called what another, which is not UTF-8, is escaped to.
         assert any("\udce9" in key for key in keys)
@@ -37,7 +65,7 @@ def test_labels_are_json_and_number_the_sorted_names(keys):
 
 
 def test_label_bytes():
-    listing = add_class_labels(listing_of(["dog/deep/1", "cat/1", "café/1"]), Problems())
+    listing = by_first_folder(listing_of(["dog/deep/1", "cat/1", "café/1"]))
     labels = {key: fields["json"] for key, fields in samples_of(listing).items()}
     assert labels == {
         "café/1": '{"label":0,"class":"café"}'.encode(),
@@ -48,16 +76,37 @@ def test_label_bytes():
 
 
 def test_a_folder_that_is_not_utf8_gives_its_class_the_escaped_name():
-    listing = add_class_labels(listing_of(["caf\udce9/1"]), Problems())
+    listing = by_first_folder(listing_of(["caf\udce9/1"]))
     assert samples_of(listing)["caf\udce9/1"]["json"] == b'{"label":0,"class":"caf%E9"}'
     with pytest.raises(SourceError, match="two class folders would both be called 'caf%E9'; rename one"):
-        add_class_labels(listing_of(["caf\udce9/1", "caf%E9/1"]), Problems())
+        by_first_folder(listing_of(["caf\udce9/1", "caf%E9/1"]))
 
 
 def test_images_in_no_folder_or_with_a_label_are_rejected():
     problems = Problems()
-    listing = add_class_labels(listing_of({"1": ["jpg"], "a/1": ["jpg", "json"], "a/2": ["jpg", "txt"]}), problems)
+    listing = by_first_folder(listing_of({"1": ["jpg"], "a/1": ["jpg", "json"], "a/2": ["jpg", "txt"]}), problems)
     assert list(listing.keys) == ["a/2"]
     assert [name for name, _ in problems.rejected] == ["1.jpg", "a/1.jpg"]
     assert problems.rejected[0][1].startswith("is not in a class folder")
     assert problems.rejected[1][1].startswith("has a label of its own")
+
+
+def test_classes_and_splits():
+    assert listed(["train/cat/1.jpg", "train/dog/2.jpg", "val/cat/3.jpg", "test/4.jpg"]) == (
+        {"test/4": None, "train/cat/1": "cat", "train/dog/2": "dog", "val/cat/3": "cat"},
+        {"train": 2, "val": 1, "test": 1},
+        [],
+    )
+
+
+def test_an_image_beside_the_classes_of_its_split_is_rejected():
+    labels, _, rejected = listed(["train/cat/1.jpg", "train/dog/2.jpg", "train/3.jpg", "val/cat/4.jpg"])
+    assert labels == {"train/cat/1": "cat", "train/dog/2": "dog", "val/cat/4": "cat"}
+    assert rejected == ["train/3.jpg"]
+
+
+def test_if_asked_any_folder_is_a_class():
+    assert listed(["images/1.jpg"]) is None
+    assert listed(["images/1.jpg"], asked=True) == ({"images/1": "images"}, {}, [])
+    assert listed(["1.jpg"], asked=True) == ({}, {}, ["1.jpg"])
+    assert listed(["a/1.jpg", "b/1.jpg", "2.jpg"], asked=True) == ({"a/1": "a", "b/1": "b"}, {}, ["2.jpg"])

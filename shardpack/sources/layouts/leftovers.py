@@ -1,0 +1,147 @@
+"""The files that no sample takes: counted by kind, and a question if they may hold labels.
+
+A file is in a sample, or its layout understands it, or the user ignores it, or it is named here: none is lost in
+silence. Files whose names begin like that of an image that was rejected or left out go with that image.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from fnmatch import fnmatchcase, translate
+
+from shardpack.errors import OptionError, SourceError
+from shardpack.sources.layouts.layout import Found
+from shardpack.sources.listing import Listing
+from shardpack.sources.source import SHOWN, Problems
+from shardpack.sources.tree import Tree
+
+MAY_HOLD_LABELS = frozenset(("csv", "tsv", "jsonl", "ndjson", "json", "txt", "xml", "parquet", "yaml", "yml"))
+_NO_LABELS = ("readme*", "license*", "licence*", ".*", "*.cache")  # by the last component, in lower case
+# Extension -> how the files of that kind are used, in the order in which they are asked about.
+_USED_BY = {
+    **dict.fromkeys(("csv", "tsv", "parquet", "jsonl", "ndjson"), "--layout table"),
+    "json": "--annotations {name}",
+    "xml": "--layout voc",
+    **dict.fromkeys(("yaml", "yml"), "--layout yolo"),
+    "txt": "--layout files",
+}
+
+
+def ignore_files(tree: Tree, patterns: Sequence[str], problems: Problems) -> Tree:
+    """Return the tree without the files that match a pattern; these are left out and counted.
+
+    A pattern with a slash is compared with the path, one with a slash at its end with the folders, and any other with
+    the last component. `*` matches slashes, too.
+
+    Raises:
+        OptionError: A pattern is empty.
+    """
+    if not patterns:
+        return tree
+    ignored = re.compile("|".join(f"(?:{_expression(pattern)})" for pattern in patterns))
+    names = {name for name in tree.files.names if ignored.match(name)}
+    for name in tree.files.names:
+        if name in names:
+            problems.leave_out(name, "ignored")
+    return tree.without(names)
+
+
+def _expression(pattern: str) -> str:
+    if not pattern.strip("/"):
+        raise OptionError(f"ignore has the pattern {pattern!r}; expected patterns such as '*.csv'")
+    if pattern.endswith("/"):
+        return rf"(?s:(?:.*/)?){translate(pattern + '*')}"
+    return translate(pattern) if "/" in pattern else rf"(?s:(?:.*/)?){translate(pattern)}"
+
+
+def leftovers(tree: Tree, listing: Listing, found: Found, problems: Problems) -> list[str]:
+    """Return the names of the files that no sample takes, in the order of the tree. Costs 0.2 us a file.
+
+    Args:
+        tree: The files.
+        listing: The samples, whose payloads are names.
+        found: The layout, with the files that it understands.
+        problems: What was rejected and left out: the files of those samples are not named again.
+    """
+    taken = {payload for payload in listing.payload if isinstance(payload, str)}
+    if len(taken) + len(found.uses) == len(tree.files.names):
+        return []
+    named = [name for name, _ in problems.rejected] + problems.left_out_names
+    dropped = {name.rpartition(".")[0] for name in named}
+    return [
+        name
+        for name in tree.files.names
+        if name not in taken and name not in found.uses and not any(stem in dropped for stem in _stems(name))
+    ]
+
+
+def _stems(name: str) -> Iterable[str]:
+    """Yield the beginnings of a name that may be the key of a sample that it is in."""
+    dot = name.find(".", name.rfind("/") + 1)
+    while dot >= 0:
+        yield name[:dot]
+        dot = name.find(".", dot + 1)
+
+
+def leave_out(names: Iterable[str], problems: Problems) -> None:
+    """Count files that no sample takes by their kind."""
+    for name in names:
+        kind = _extension(name)
+        problems.leave_out(name, f"not in a sample, .{kind}" if kind else "not in a sample")
+
+
+def ask_about_labels(names: Sequence[str], layout: str, *, layouts: Iterable[str]) -> None:
+    """Raise the question what to do with files that may hold labels, if there are such files.
+
+    Args:
+        names: Files that no sample takes.
+        layout: The layout that does not understand them.
+        layouts: Names of layouts that the question may offer.
+
+    Raises:
+        SourceError: There are such files; the message names the first, and the options that use or ignore them.
+    """
+    by_kind: dict[str, list[str]] = {}
+    for name in names:
+        if (kind := _extension(name)) in MAY_HOLD_LABELS and not _without_labels(name):
+            by_kind.setdefault(kind, []).append(name)
+    if not by_kind:
+        return
+    kinds = sorted(by_kind, key=lambda kind: (-len(by_kind[kind]), kind))
+    shown = ", ".join(_counted(kind, by_kind[kind]) for kind in kinds[:SHOWN])
+    more = sum(len(by_kind[kind]) for kind in kinds[SHOWN:])
+    asked = [kind for kind in _USED_BY if kind in by_kind]
+    using = _USED_BY[asked[0]]
+    if "--layout" in using and using.rpartition(" ")[2] not in layouts:
+        using = "--layout files"
+    ignoring = " ".join(f"--ignore {_pattern(kind, by_kind[kind])}" for kind in kinds)
+    name = _quoted(by_kind[asked[0]][0])
+    raise SourceError(
+        f"files that may hold labels are in no sample of the layout {layout!r}: {shown}"
+        + (f", and {more:,} more" if more else "")
+        + f"; use them ({using.format(name=name)}), or pack without them ({ignoring}; in Python ignore=[...])"
+    )
+
+
+def _counted(kind: str, names: Sequence[str]) -> str:
+    return f"{names[0]!r}" if len(names) == 1 else f"{len(names):,} .{kind} files such as {names[0]!r}"
+
+
+def _pattern(kind: str, names: Sequence[str]) -> str:
+    return _quoted(names[0]) if len(names) == 1 else f"'*.{kind}'"
+
+
+def _quoted(name: str) -> str:
+    """Return a name as a shell takes it."""
+    return name if re.fullmatch(r"[\w./+@%=:-]+", name, re.ASCII) else "'" + name.replace("'", "'\\''") + "'"
+
+
+def _extension(name: str) -> str:
+    last = name.rpartition("/")[2]
+    return last.rpartition(".")[2].lower() if "." in last else ""
+
+
+def _without_labels(name: str) -> bool:
+    last = name.rpartition("/")[2].lower()
+    return any(fnmatchcase(last, pattern) for pattern in _NO_LABELS)

@@ -1,0 +1,84 @@
+"""What some samples will be, for a run that writes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from shardpack.codecs.field_types import kind_of
+from shardpack.sources.listing import Listing
+from shardpack.sources.payloads import read_samples
+from shardpack.sources.splits import split_of
+from shardpack.write.apply_steps import Made
+from shardpack.write.chunk_plan import ChunkRecipe
+from shardpack.write.pack_chunk import applier_of, close_applier
+
+SHOWN_SAMPLES = 3
+SHOWN_TEXT = 200  # characters of a label
+
+
+@dataclass(frozen=True, slots=True)
+class SamplePreview:
+    """A sample as it would be packed.
+
+    Attributes:
+        key: Its key.
+        split: Its split, or None.
+        fields: Length of each field in bytes.
+        labels: Text of the fields that are JSON or plain text, at most `SHOWN_TEXT` characters of each.
+    """
+
+    key: str
+    split: str | None
+    fields: Mapping[str, int] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+
+def preview(listing: Listing, recipe: ChunkRecipe | None = None) -> tuple[SamplePreview, ...]:
+    """Return the first sample, the last, and one between, as they would be packed; reads their payloads.
+
+    Args:
+        listing: The samples in the order of packing.
+        recipe: What becomes of them; None packs them as they are.
+
+    Raises:
+        SourceError: A payload cannot be read.
+    """
+    last = listing.num_samples - 1
+    chosen = sorted({last * number // (SHOWN_SAMPLES - 1) for number in range(SHOWN_SAMPLES)}) if last >= 0 else []
+    shown: list[SamplePreview] = []
+    try:
+        for sample in chosen:
+            read = read_samples(listing, sample, sample + 1)
+            split = split_of(listing, sample)
+            if recipe is None:
+                shown += of_samples(read, split)
+                continue
+            for outcome in applier_of(recipe.application).outcomes(read):
+                shown += of_samples(outcome.samples if isinstance(outcome, Made) else [], split)
+    finally:
+        if recipe is not None:
+            close_applier()
+    return tuple(shown)
+
+
+def of_samples(samples: Iterable[tuple[str, Mapping[str, bytes]]], split: str | None = None) -> Sequence[SamplePreview]:
+    """Return what samples of payloads look like."""
+    return [
+        SamplePreview(
+            key,
+            split,
+            {name: len(payload) for name, payload in sorted(fields.items())},
+            {
+                name: _text(payload)
+                for name, payload in sorted(fields.items())
+                if kind_of(name) in ("json", "txt", "cls")
+            },
+        )
+        for key, fields in samples
+    ]
+
+
+def _text(payload: bytes) -> str:
+    text = payload[: 4 * SHOWN_TEXT].decode(errors="replace")  # at most four bytes a character
+    return text if len(text) <= SHOWN_TEXT else text[: SHOWN_TEXT - 3] + "..."
