@@ -90,6 +90,10 @@ class Dataset(Loadable):
         """All shards of the dataset, in order, also for a view: a sequence that creates each when it is asked for."""
         return self._cache.shard_list
 
+    def shard_numbers(self) -> list[int]:
+        """Return the numbers in `shards` of those that hold samples of this view, ascending. Reads the shard table."""
+        return self._selection.shard_numbers()
+
     def shard_url(self, number: int) -> str:
         """Return the path or URL of a shard, which may be in another place than its index."""
         return self._cache.stores.url(self.shards[number])

@@ -82,9 +82,12 @@ def samples(
 
 
 def urls(dataset: Dataset | Location) -> list[str]:
-    """Return the URLs of all shards in order, for `wds.WebDataset`; for a view, those of its dataset."""
+    """Return the URLs of all shards in order, for `wds.WebDataset`; for a view, of those that hold its samples.
+
+    Packed shards of a split, `urls(ds.split("train"))`, hold its samples and no others.
+    """
     ds = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
-    return [ds.shard_url(number) for number in range(len(ds.shards))]
+    return [ds.shard_url(number) for number in ds.shard_numbers()]
 
 
 class Samples:

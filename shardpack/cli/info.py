@@ -30,19 +30,22 @@ SHOWN = 8  # class names that are printed
 @dataset_argument
 @click.option("--shards", is_flag=True, help="List every shard too.")
 @click.option("--urls", is_flag=True, help="Print only the path or URL of every shard, for readers that take a list.")
+@click.option("--split", metavar="NAME", help="With --urls: only the shards that hold samples of this split.")
 @access_options
 @generation_option
 @json_option
-def command(dataset: str, shards: bool, urls: bool, as_json: bool, **access: Any) -> None:
-    """Show what the dataset DS contains: counts, sizes, fields, classes, and how it was packed.
+def command(dataset: str, shards: bool, urls: bool, split: str | None, as_json: bool, **access: Any) -> None:
+    """Show what the dataset DS contains: counts, sizes, fields, splits, classes, and how it was packed.
 
     With --json: location, num_samples, num_shards, num_bytes, index_bytes, samples_per_field,
-    unique_keys, classes, fingerprint, generation, packed_with, locations, without_checksums; with
+    splits, unique_keys, classes, fingerprint, generation, packed_with, locations, without_checksums; with
     --shards also shards. With --json and --urls: a list of texts.
     """
+    if split is not None and not urls:
+        raise click.UsageError('--split is for --urls; "shardpack ls --split" lists the samples of a split')
     ds = shardpack.open(dataset, **access)
     if urls:
-        _print_urls(ds, as_json=as_json)
+        _print_urls(ds, split, as_json=as_json)
         return
     manifest = ds.manifest
     index_bytes = int(ds.shards.columns.index_bytes.sum())
@@ -57,6 +60,7 @@ def command(dataset: str, shards: bool, urls: bool, as_json: bool, **access: Any
                 "num_bytes": manifest.num_bytes,
                 "index_bytes": index_bytes,
                 "samples_per_field": manifest.samples_per_field,
+                "splits": ds.splits,
                 "unique_keys": manifest.unique_keys,
                 "classes": manifest.classes,
                 "fingerprint": ds.fingerprint,
@@ -72,6 +76,7 @@ def command(dataset: str, shards: bool, urls: bool, as_json: bool, **access: Any
         ("location", ds.location),
         ("samples", f"{len(ds):,}"),
         ("fields", counted(manifest.samples_per_field)),
+        *([("splits", counted(ds.splits))] if ds.splits else []),
         ("shards", f"{manifest.num_shards:,}"),
         ("tar bytes", both_units(manifest.num_bytes)),
         ("index bytes", both_units(index_bytes)),
@@ -87,20 +92,26 @@ def command(dataset: str, shards: bool, urls: bool, as_json: bool, **access: Any
         pairs.append(("classes", f"{len(manifest.classes):,}: {names}"))
     if not manifest.unique_keys:
         pairs.append(("keys", "some name two samples; look those up by position"))
-    options = manifest.packed_with.get("options")
-    if isinstance(options, dict):
-        libraries = options.get("versions")
-        shown = [f"{name}={_shown(value)}" for name, value in options.items() if value is not libraries]
-        pairs.append(("packed with", ", ".join(shown) or "no options"))
-        if isinstance(libraries, dict):
-            pairs.append(("libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())))
-    print_pairs(pairs)
+    print_pairs([*pairs, *_packed_with(manifest.packed_with.get("options"))])
     if shards:
         _print_shards(ds)
 
 
-def _print_urls(ds: shardpack.Dataset, *, as_json: bool) -> None:
-    urls = map(ds.shard_url, range(ds.manifest.num_shards))
+def _packed_with(options: object) -> list[tuple[str, str]]:
+    """Return what to show of the options of packing."""
+    if not isinstance(options, dict):
+        return []
+    libraries = options.get("versions")
+    shown = [f"{name}={_shown(value)}" for name, value in options.items() if value is not libraries]
+    pairs = [("packed with", ", ".join(shown) or "no options")]
+    if isinstance(libraries, dict):
+        pairs.append(("libraries", ", ".join(f"{name} {version}" for name, version in libraries.items())))
+    return pairs
+
+
+def _print_urls(ds: shardpack.Dataset, split: str | None, *, as_json: bool) -> None:
+    numbers = range(ds.manifest.num_shards) if split is None else ds.split(split).shard_numbers()
+    urls = map(ds.shard_url, numbers)
     if as_json:
         print_json(list(urls))
         return

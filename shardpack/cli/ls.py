@@ -22,6 +22,7 @@ from shardpack.cli.ui import (
 
 @click.command("ls", epilog="Example: shardpack ls out/ --match 'cat/*' -l -n 10")
 @dataset_argument
+@click.option("--split", metavar="NAME", help="Only samples of this split.")
 @click.option("--match", metavar="GLOB", help="Only keys that match this pattern.")
 @click.option("--limit", "-n", type=click.IntRange(min=0), metavar="N", help="Stop after N samples.")
 @click.option("--long", "-l", "in_long", is_flag=True, help="Also print position, shard and the size of each field.")
@@ -30,6 +31,7 @@ from shardpack.cli.ui import (
 @json_option
 def command(
     dataset: str,
+    split: str | None,
     match: str | None,
     limit: int | None,
     in_long: bool,
@@ -42,6 +44,8 @@ def command(
     and crc32c (null if the shard was indexed without reading its payloads).
     """
     ds = shardpack.open(dataset, **access)
+    if split is not None:
+        ds = ds.split(split)
     if not in_long and not as_json:
         for key in islice((key for key in ds.keys() if match is None or fnmatchcase(key, match)), limit):  # noqa: SIM118
             emit(key)

@@ -233,6 +233,13 @@ class Selection:
                 raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(existing) or 'none'}")
         return tuple(sorted(wanted))
 
+    def shard_numbers(self) -> list[int]:
+        """Return the numbers of the shards that hold these samples, ascending."""
+        shard_list = self.cache.shard_list
+        if self.positions is None:
+            return list(range(len(shard_list)))
+        return sorted({number for piece in self._pieces() for number in set(shard_list.locate_many(piece).tolist())})
+
     # From the indexes
 
     def keys(self) -> Iterator[str]:

@@ -125,6 +125,38 @@ def test_ls_as_json_leads_to_the_bytes(run, packed):
     assert lines(run("ls", packed, "--json", "-n", "1")) == found[:1]
 
 
+@pytest.fixture
+def with_splits(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "splits", max_shard_samples=2) as writer:
+        for key, split in zip("abcdefg", ["train"] * 3 + ["val"] * 2 + [None, "train"], strict=True):
+            writer.write(key, {"txt": key}, split=split)
+    return tmp_path / "splits"
+
+
+def test_splits_are_shown(run, with_splits, packed):
+    assert "splits       train 4, val 2\n" in run("info", with_splits).out
+    assert run("info", with_splits, "--json").json["splits"] == {"train": 4, "val": 2}
+    assert "splits" not in run("info", packed).out
+    assert run("info", packed, "--json").json["splits"] == {}
+
+
+def test_the_samples_and_shards_of_a_split(run, with_splits):
+    assert run("ls", with_splits, "--split", "train").out.split() == ["a", "b", "c", "g"]
+    assert [line.split()[0] for line in run("ls", with_splits, "--split", "val", "-l").out.splitlines()] == ["3", "4"]
+    urls = run("info", with_splits, "--urls", "--split", "train").out.splitlines()
+    assert [url.rpartition("/")[2] for url in urls] == [f"train-{n:06d}.tar" for n in range(3)]
+    assert run("info", with_splits, "--urls", "--split", "val", "--json").json == [str(with_splits / "val-000000.tar")]
+
+
+def test_a_split_that_is_not_there(run, with_splits, packed):
+    for command in (("ls", with_splits), ("info", with_splits, "--urls")):
+        done = run(*command, "--split", "test")
+        assert done.code == 2
+        assert "no split 'test'; the dataset has: train, val" in done.err
+    assert "has no splits" in run("ls", packed, "--split", "train").err
+    assert "--split is for --urls" in run("info", with_splits, "--split", "train").err
+
+
 def test_cat_prints_a_field_as_it_was_packed(packed, images):
     done = program("cat", packed, "hat/01", "jpg", text=False)
     assert (done.returncode, done.stderr) == (0, b"")

@@ -27,6 +27,7 @@ SAMPLES = {
     for label, name in enumerate(("cat", "dog"))
     for i in range(5 * label, 5 * label + 5)
 }
+SPLITS = {"train": list(SAMPLES)[:5], "validation": list(SAMPLES)[5:8], "test": list(SAMPLES)[8:]}
 HUGGING_FACE = [f"{how}, streaming={streaming}" for how in ("folder", "data_dir") for streaming in (False, True)]
 
 
@@ -53,6 +54,10 @@ def folders(tmp_path_factory):
                 writer.write(key, fields)
         write_tars(base / f"indexed-{name}", per_shard)
         shardpack.index(base / f"indexed-{name}")
+    with shardpack.ShardWriter(base / "packed-splits", max_shard_samples=2) as writer:
+        for split, keys in SPLITS.items():
+            for key in keys:
+                writer.write(key, SAMPLES[key], split=split)
     return {path.name: path for path in sorted(base.iterdir())}
 
 
@@ -72,7 +77,8 @@ def run(package, script, scratch, folders):
             row = json.loads(line)
             samples = found.setdefault((Path(row["folder"]).name, row["how"]), {})
             assert row["key"] not in samples, "a sample twice"
-            samples[row["key"]] = {"jpg": bytes.fromhex(row["jpg"]), "json": row["json"]}
+            split = {"split": row["split"]} if row.get("split", "train") != "train" or "splits" in row["folder"] else {}
+            samples[row["key"]] = {"jpg": bytes.fromhex(row["jpg"]), "json": row["json"], **split}
     return found
 
 
@@ -96,6 +102,14 @@ every_folder = pytest.mark.parametrize("name", ["indexed-one", "indexed-several"
 def test_hugging_face_datasets(hugging_face, name, how):
     assert hugging_face[name, how] == EXPECTED
     assert list(hugging_face[name, how]) == list(EXPECTED), "in our order"
+
+
+@pytest.mark.parametrize("how", HUGGING_FACE)
+def test_hugging_face_datasets_shows_our_splits(hugging_face, folders, how):
+    split_of = {key: split for split, keys in SPLITS.items() for key in keys}
+    assert hugging_face["packed-splits", how] == {key: {**EXPECTED[key], "split": split_of[key]} for key in EXPECTED}
+    ds = shardpack.open(folders["packed-splits"])
+    assert {name: list(ds.split(name).keys()) for name in ds.splits} == SPLITS
 
 
 @every_folder

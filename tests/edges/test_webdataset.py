@@ -65,6 +65,17 @@ def test_samples_of_tars_that_others_wrote(tmp_path):
     assert list(samples(ds)()) == judged(paths)
 
 
+def test_a_split_is_a_pattern_of_names(tmp_path):
+    with shardpack.ShardWriter(tmp_path, max_shard_samples=5) as writer:
+        for number, (key, fields) in enumerate(numbered(20).items()):
+            writer.write(key, fields, split="train" if number < 13 else "val")
+    ds = shardpack.open(tmp_path)
+    for split, pattern in {"train": "train-{000000..000002}.tar", "val": "val-{000000..000001}.tar"}.items():
+        truth = judged(str(tmp_path / pattern))
+        assert [sample["__key__"] for sample in truth] == list(ds.split(split).keys())
+        assert list(samples(ds.split(split))()) == truth == judged(urls(ds.split(split)))
+
+
 def test_urls_are_those_of_the_tars_where_indexes_lie_elsewhere(tmp_path):
     """Indexes of tars in another folder: what is named must be there."""
     tars = tmp_path / "tars"

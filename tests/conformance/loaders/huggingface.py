@@ -18,11 +18,8 @@ datasets.disable_progress_bars()
 for folder in folders:
     for how, arguments in {"folder": {"path": folder}, "data_dir": {"path": "webdataset", "data_dir": folder}}.items():
         for streaming in (False, True):
-            splits = datasets.load_dataset(**arguments, streaming=streaming)
-            assert list(splits) == ["train"], list(splits)
-            images = splits["train"].cast_column("jpg", datasets.Image(decode=False))
-            for row in images:
-                sample = {"key": row["__key__"], "json": row["json"], "jpg": row["jpg"]["bytes"].hex()}
-                sys.stdout.write(
-                    json.dumps({"folder": folder, "how": f"{how}, streaming={streaming}", **sample}) + "\n"
-                )
+            source = {"folder": folder, "how": f"{how}, streaming={streaming}"}
+            for split, images in datasets.load_dataset(**arguments, streaming=streaming).items():
+                for row in images.cast_column("jpg", datasets.Image(decode=False)):
+                    sample = {"key": row["__key__"], "json": row["json"], "jpg": row["jpg"]["bytes"].hex()}
+                    sys.stdout.write(json.dumps({**source, "split": split, **sample}) + "\n")
