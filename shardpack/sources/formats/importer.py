@@ -73,6 +73,9 @@ class Importer(Protocol):
 
 # Name, as in `--from NAME` -> module.
 FORMATS: dict[str, str] = {
+    "arrow": "arrow",
+    "hugging_face": "hugging_face",
+    "parquet": "parquet",
     "tfrecord": "tfrecord",
 }
 
