@@ -43,6 +43,7 @@ BENCHES = (
     "growth",
     "plan_memory",
     "index_foreign",
+    "foreign_indexes",
     "bucket",
 )
 MORE = ("data",)  # measure nothing that anyone waits for

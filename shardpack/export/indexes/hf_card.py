@@ -128,7 +128,7 @@ def _text(contents: CardContents) -> list[str]:
     lines += [f"| {split.name} | {split.num_samples:,} | {len(split.tars):,} |" for split in contents.splits]
     missing = contents.num_samples - sum(split.num_samples for split in contents.splits)
     if missing:
-        lines += ["", f"{missing:,} samples are in no split."]
+        lines += ["", f"Samples in no split: {missing:,}."]
     lines += ["", "| field | samples |", "| --- | --- |"]
     lines += [f"| `{field}` | {count:,} |" for field, count in contents.samples_per_field.items()]
     if contents.classes:

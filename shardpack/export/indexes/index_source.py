@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 
+import numpy as np
+
 from shardpack.errors import OptionError
 from shardpack.export.exporter import Exportable, ExportOptions
 from shardpack.export.indexes.header_names import with_stored_names
@@ -18,6 +20,7 @@ from shardpack.export.indexes.tar_hashes import TarHashes, hash_tar
 from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
+from shardpack.format.splits import Splits
 from shardpack.storage.protocols import Store
 from shardpack.storage.transfer import checked_pieces, read_object
 from shardpack.storage.url import is_url
@@ -46,7 +49,7 @@ class IndexSource:
 
         Raises:
             OptionError: It is a view, or its tars are compressed, in several places, or not in its folder; or an option
-                does not apply.
+                does not apply; or a tar holds only a part of a split.
         """
         if replace(options, hashes=False) != ExportOptions():
             raise OptionError(
@@ -63,7 +66,7 @@ class IndexSource:
         self.classes = dataset.classes
         self.shards: Sequence[ShardInfo] = list(opened.cache.shard_list)
         self.names = [shard.name for shard in self.shards]
-        self.splits: Mapping[str, Sequence[str]] = {}
+        self.splits: Mapping[str, Sequence[str]] = tars_of_splits(opened.cache.splits, self.shards, to)
         self._location = dataset.location
         if len({shard.location for shard in self.shards}) > 1:
             raise OptionError(
@@ -141,3 +144,26 @@ class IndexSource:
             location=store.location,
         )
         return hash_tar(pieces, info.num_bytes, members)
+
+
+def tars_of_splits(splits: Splits | None, shards: Sequence[ShardInfo], to: str) -> dict[str, list[str]]:
+    """Return the names of the tars of each split.
+
+    Raises:
+        OptionError: A split begins or ends inside a tar.
+    """
+    if splits is None:
+        return {}
+    tars: dict[str, list[str]] = {name: [] for name in splits.names}
+    starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
+    first, stop = np.searchsorted(starts, splits.begin), np.searchsorted(starts, splits.end)
+    whole = (starts[first] == splits.begin) & (starts[stop] == splits.end)
+    if not whole.all():
+        split = splits.names[int(splits.number[np.argmin(whole)])]
+        raise OptionError(
+            f"{to} gives each split tars of its own, and split {split!r} begins or ends inside a tar; pack the dataset "
+            'again: "shardpack pack DS OUT"'
+        )
+    for number, begin, end in zip(splits.number.tolist(), first.tolist(), stop.tolist(), strict=True):
+        tars[splits.names[number]] += [shard.name for shard in shards[begin:end]]
+    return tars

@@ -62,7 +62,7 @@ def test_splits_have_names_that_the_hub_allows_and_samples_of_none_are_named():
     splits = [CardSplit("train-clean", ["train-clean-0.tar"], 3, 10)]
     card = contents(splits=splits, tars=["train-clean-0.tar", "shard-0.tar"], num_samples=5, num_bytes=20)
     assert '- split: "train_clean"' in card
-    assert "2 samples are in no split." in card
+    assert "Samples in no split: 2." in card
 
 
 def test_class_names_are_text():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import tarfile
 
 import pytest
@@ -11,8 +12,10 @@ import shardpack
 from shardpack.errors import CorruptShardError, OptionError, OutputExistsError, StaleIndexError
 from shardpack.export.exporter import ExportOptions
 from shardpack.export.formats import EXPORTERS
-from shardpack.export.indexes.index_source import IndexSource
+from shardpack.export.indexes.index_source import IndexSource, tars_of_splits
 from shardpack.export.run import export
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.splits import Splits
 from shardpack.storage.memory import MemoryStore
 from tests.export.indexes.samples import exported, make
 from tests.fakes import file_contents
@@ -99,6 +102,45 @@ def test_tars_elsewhere_need_a_folder(tmp_path):
     with pytest.raises(OptionError, match=r"are not in .*; name a folder, OUT"):
         export(ds, to="dali")
     assert exported(ds, tmp_path / "out", "dali") == {"x.idx": b"v1.2 1\njpg 512 1 a.jpg\n"}
+
+
+def split_dataset(folder):
+    """Return a dataset of three splits, each in tars of its own, and a sample in none."""
+    with shardpack.ShardWriter(folder, max_shard_samples=2) as writer:
+        for split, count in (("train", 3), ("validation", 1), ("test", 1), (None, 1)):
+            for i in range(count):
+                writer.write(f"{split}/{i}", {"jpg": b"x", "json": {"label": i}}, split=split)
+    return shardpack.open(folder)
+
+
+def test_splits_are_those_of_their_tars(tmp_path):
+    ds = split_dataset(tmp_path / "ds")
+    source = IndexSource(ds, ExportOptions(), to="energon", beside=True)
+    assert source.splits == {
+        "train": ["train-000000.tar", "train-000001.tar"],
+        "validation": ["validation-000000.tar"],
+        "test": ["test-000000.tar"],
+    }
+    split = exported(ds, tmp_path / "energon", "energon")[".nv-meta/split.yaml"].decode()
+    assert split == (
+        "split_parts:\n  train:\n  - train-{000000..000001}.tar\n  val:\n  - validation-000000.tar\n"
+        "  test:\n  - test-000000.tar\nexclude: []\n"
+    )
+    card = exported(ds, tmp_path / "card", "hf-card")["README.md"].decode()
+    assert '  - split: "train"\n    path: "train-*.tar"\n  - split: "validation"\n    path: "validation-*.tar"' in card
+    assert "Samples in no split: 1." in card
+    lists = exported(ds, tmp_path / "wids", "wids")
+    assert [shard["url"] for shard in json.loads(lists["shardindex-train.json"])["shardlist"]] == source.splits["train"]
+    assert len(json.loads(lists["shardindex.json"])["shardlist"]) == len(ds.shards) == 5
+    assert len(lists) == 4
+
+
+def test_splits_inside_a_tar_are_refused():
+    shards = [ShardInfo(f"{name}.tar", 4, 1, None, 1, 0, {}) for name in "ab"]
+    splits = Splits.of_runs([("train", 4), ("val", 3)])
+    with pytest.raises(OptionError, match="split 'val' begins or ends inside a tar; pack"):
+        tars_of_splits(splits, shards, "energon")
+    assert tars_of_splits(Splits.of_runs([("val", 4), (None, 4)]), shards, "wids") == {"val": ["a.tar"]}
 
 
 def test_hashes_are_those_of_what_was_indexed(tmp_path):
