@@ -37,6 +37,7 @@ def _as_names(_: click.Context, __: click.Parameter, value: str | None) -> list[
 @click.option(
     "--drop", callback=_as_names, metavar="NAMES", help="Leave out these values of labels: captions,segmentation."
 )
+@click.option("--split", metavar="NAME", help="Export only this split.")
 @click.option(
     "--max-file-bytes",
     type=size,
@@ -68,6 +69,7 @@ def command(
     dataset: str,
     out: str | None,
     drop: list[str] | None,
+    split: str | None,
     as_json: bool,
     quiet: bool,
     storage_options: dict[str, Any] | None,
@@ -92,6 +94,8 @@ def command(
         storage_options=storage_options,
         allow_locations=allow_locations,
     )
+    if split is not None:
+        ds = ds.split(split)
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.export(ds, out, drop=drop or (), progress=progress, **options)
     if as_json:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Sequence
+from itertools import chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -12,9 +12,12 @@ from xxhash import xxh3_64_intdigest, xxh3_128
 
 from shardpack.errors import DuplicateKeyError, FieldNotFoundError, OptionError
 from shardpack.export.exporter import Contents, Exportable, Limits, Part
+from shardpack.read.sample import SampleLocation
 from shardpack.runtime.progress import Progress
 
 _PROGRESS_SAMPLES = 10_000
+
+Splits = tuple[tuple[str | None, Exportable], ...]
 
 
 def survey(dataset: Exportable, fields: Sequence[str] | None, progress: Progress, *, keyed: bool) -> Contents:
@@ -27,7 +30,7 @@ def survey(dataset: Exportable, fields: Sequence[str] | None, progress: Progress
         keyed: Whether two samples of one key are an error.
 
     Raises:
-        OptionError: There are no samples.
+        OptionError: There are no samples, or some are in no split.
         FieldNotFoundError: No sample of the dataset has one of the fields.
         DuplicateKeyError: Two samples have one key, or a view has a sample twice.
     """
@@ -44,7 +47,8 @@ def survey(dataset: Exportable, fields: Sequence[str] | None, progress: Progress
     keys = np.empty(total if keyed else 0, np.uint64)
     digest = xxh3_128(f"{dataset.fingerprint} {fields and sorted(fields)}".encode())
     positions = np.empty(total, np.int64)
-    for number, entry in enumerate(dataset.entries()):
+    splits = _splits_of(dataset)
+    for number, entry in enumerate(_entries(splits)):
         counts.update(entry.fields.keys())
         sizes[number] = sum([at.size for name, at in entry.fields.items() if wanted is None or name in wanted])
         positions[number] = entry.position
@@ -55,19 +59,40 @@ def survey(dataset: Exportable, fields: Sequence[str] | None, progress: Progress
     progress("survey", total, total)
     digest.update(positions.tobytes())
     if keyed:
-        _refuse_repeated(dataset, keys)
+        _refuse_repeated(splits, keys)
     chosen = {name: count for name, count in sorted(counts.items()) if wanted is None or name in wanted}
     left_out = {name: count for name, count in sorted(counts.items()) if name not in chosen}
-    return Contents(dataset, chosen, left_out, sizes, ((None, total),), digest.hexdigest())
+    return Contents(dataset, chosen, left_out, sizes, splits, digest.hexdigest())
 
 
-def _refuse_repeated(dataset: Exportable, hashes: npt.NDArray[np.uint64]) -> None:
+def _splits_of(dataset: Exportable) -> Splits:
+    """Return the samples of each split.
+
+    Raises:
+        OptionError: There are splits, and some samples are in none of them.
+    """
+    counts = dict(dataset.splits)
+    if not counts:
+        return ((None, dataset),)
+    if missing := len(dataset) - sum(counts.values()):
+        raise OptionError(
+            f"{missing:,} of {len(dataset):,} samples are in none of the splits {', '.join(counts)}; export one of "
+            "them (--split), or ds.select(...) of the others"
+        )
+    return tuple((name, dataset.split(name)) for name in counts)
+
+
+def _entries(splits: Splits) -> Iterator[SampleLocation]:
+    return chain.from_iterable(samples.entries() for _, samples in splits)
+
+
+def _refuse_repeated(splits: Splits, hashes: npt.NDArray[np.uint64]) -> None:
     ordered = np.sort(hashes)
     suspects = set(ordered[1:][ordered[1:] == ordered[:-1]].tolist())
     if not suspects:
         return
     seen: set[str] = set()
-    for number, entry in enumerate(dataset.entries()):
+    for number, entry in enumerate(_entries(splits)):
         if int(hashes[number]) in suspects:
             if entry.key in seen:
                 raise DuplicateKeyError(
@@ -81,7 +106,8 @@ def cut(contents: Contents, limits: Limits) -> list[Part]:
     """Return the parts, in the order of the samples; none holds samples of two splits."""
     parts: list[Part] = []
     first = 0
-    for split, count in contents.splits:
+    for split, samples in contents.splits:
+        count = len(samples)
         bounds = _cuts(contents.num_bytes[first : first + count], limits)
         for index, (start, stop) in enumerate(pairwise(bounds)):
             num_bytes = int(contents.num_bytes[first + start : first + stop].sum())

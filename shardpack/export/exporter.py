@@ -44,6 +44,9 @@ class Exportable(Protocol):
     def fingerprint(self) -> str: ...
 
     @property
+    def splits(self) -> Mapping[str, int]: ...
+
+    @property
     def shards(self) -> Sequence[ShardInfo]: ...
 
     def shard_url(self, number: int) -> str:
@@ -54,6 +57,10 @@ class Exportable(Protocol):
 
     def select(self, items: Iterable[int | str]) -> Exportable:
         """Return a view of some positions or keys."""
+        ...
+
+    def split(self, name: str) -> Exportable:
+        """Return a view of the samples of one split."""
         ...
 
     def entries(self) -> Iterator[SampleLocation]:
@@ -107,11 +114,11 @@ class Contents:
     """What is exported, as far as the index tells.
 
     Attributes:
-        dataset: The dataset or view; of several splits, all samples, split by split.
+        dataset: The dataset or view.
         samples_per_field: How many of its samples have each of the chosen fields, by name.
         left_out: The same of the other fields.
-        num_bytes: (samples) payload bytes of the chosen fields.
-        splits: (name, number of samples) of each split, in the order of the samples; one without a name if the
+        num_bytes: (samples) payload bytes of the chosen fields, split by split.
+        splits: (name, its samples) of each split, in the order in which all are exported; one without a name if the
             dataset has no splits.
         digest: Stands for which samples and fields these are.
         labels: What their labels hold, for a `typed` exporter.
@@ -121,7 +128,7 @@ class Contents:
     samples_per_field: Mapping[str, int]
     left_out: Mapping[str, int]
     num_bytes: npt.NDArray[np.int64]
-    splits: tuple[tuple[str | None, int], ...]
+    splits: tuple[tuple[str | None, Exportable], ...]
     digest: str
     labels: LabelSurvey | None = None
 
@@ -138,6 +145,15 @@ class Contents:
     def classes(self) -> tuple[str, ...] | None:
         """Class names in label order, or None."""
         return self.dataset.classes
+
+    def samples_of(self, part: Part) -> Exportable:
+        """Return a view of the samples of a part."""
+        first = part.first
+        for name, samples in self.splits:
+            if name == part.split:
+                break
+            first -= len(samples)
+        return samples.select(range(first, first + part.num_samples))
 
 
 @dataclass(frozen=True, slots=True)

@@ -183,3 +183,8 @@ def path_parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> lis
             f'this system cannot encode the name of field {field!r}; write it with "shardpack cat"', key=stem
         ) from error
     return parts
+
+
+def within_split(path: list[str], split: str | None) -> list[str]:
+    """Return a path below the folder of its split: without that folder, if the path begins with it."""
+    return path[1:] if path[0] == split and len(path) > 1 else path

@@ -132,7 +132,7 @@ def export(
         num_samples=contents.num_samples,
         num_bytes=int(contents.num_bytes.sum()),
         num_parts=len(parts),
-        splits=tuple((name, count) for name, count in contents.splits if name is not None),
+        splits=tuple((name, len(samples)) for name, samples in contents.splits if name is not None),
         left_out=contents.left_out,
         dry_run=dry_run,
     )
@@ -200,12 +200,12 @@ class _Run:
         return xxh3_64_hexdigest(repr(all_of_it).encode("utf-8", "surrogateescape"))
 
     def _make_parts(self, staging: Staging, missing: Sequence[Part], jobs: int | None) -> None:
-        dataset, options = self._contents.dataset, self._options
+        options = self._options
         tasks = (
             PartTask(
                 self._exporter,
                 part,
-                dataset.select(range(part.first, part.first + part.num_samples)),
+                self._contents.samples_of(part),
                 staging.paths,
                 options.on_error,
             )

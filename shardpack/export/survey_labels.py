@@ -50,7 +50,7 @@ def survey_labels(contents: Contents, options: ExportOptions, jobs: int | None, 
     runs = cut(contents, _RUN)
     tasks = (
         _Task(
-            contents.dataset.select(range(run.first, run.first + run.num_samples)),
+            contents.samples_of(run),
             roles,
             options.drop,
             contents.classes,

@@ -17,7 +17,7 @@ from tests.strategies import examples
 
 
 def of(sizes, splits=None):
-    return Contents(None, {}, {}, np.array(sizes, np.int64), splits or ((None, len(sizes)),), "")
+    return Contents(None, {}, {}, np.array(sizes, np.int64), splits or ((None, sizes),), "")
 
 
 def test_counts_lengths_and_what_is_left_out(pets):
@@ -25,7 +25,7 @@ def test_counts_lengths_and_what_is_left_out(pets):
     assert contents.samples_per_field == {"json": 6}
     assert contents.left_out == {"jpg": 6}
     assert contents.num_bytes.tolist() == [len(sample["json"]) for sample in pets]
-    assert contents.splits == ((None, 6),)
+    assert contents.splits == ((None, pets),)
 
 
 def test_other_samples_and_other_fields_have_another_digest(pets):
@@ -69,7 +69,7 @@ def test_two_samples_of_one_key_are_refused(tmp_path):
 )
 def test_parts_hold_all_samples_once_and_keep_to_limits(splits, max_bytes, max_samples):
     sizes = [size for split in splits for size in split]
-    named = tuple((f"s{number}", len(split)) for number, split in enumerate(splits))
+    named = tuple((f"s{number}", split) for number, split in enumerate(splits))
     parts = cut(of(sizes, named), Limits(max_bytes, max_samples))
     held = [number for part in parts for number in range(part.first, part.first + part.num_samples)]
     assert held == list(range(len(sizes)))
@@ -78,12 +78,54 @@ def test_parts_hold_all_samples_once_and_keep_to_limits(splits, max_bytes, max_s
         of_part = sizes[part.first : part.first + part.num_samples]
         assert part.num_bytes == sum(of_part)
         assert part.num_samples == 1 or (part.num_bytes <= max_bytes and part.num_samples <= (max_samples or 10**9))
-    for name, count in named:
+    for name, samples in named:
         own = [part for part in parts if part.split == name]
-        assert sum(part.num_samples for part in own) == count
+        assert sum(part.num_samples for part in own) == len(samples)
         assert [(part.index, part.count) for part in own] == [(number, len(own)) for number in range(len(own))]
 
 
 def test_nothing_to_export_is_refused(pets):
     with pytest.raises(OptionError, match="no samples"):
         survey(pets.select([]), None, no_progress, keyed=False)
+
+
+@pytest.fixture
+def with_splits(tmp_path):
+    """Six samples: four to train, which are not neighbours in the view below, and two to test."""
+    with shardpack.ShardWriter(tmp_path / "splits") as writer:
+        for i in range(6):
+            writer.write(f"{i}", {"bin": b"x" * i}, split="train" if i < 4 else "test")
+    return shardpack.open(tmp_path / "splits")
+
+
+def keys_of(contents, limits):
+    return [
+        (part.split, part.index, part.count, [sample.key for sample in contents.samples_of(part).stream()])
+        for part in cut(contents, limits)
+    ]
+
+
+def test_splits_are_exported_one_after_another(with_splits):
+    contents = survey(with_splits, None, no_progress, keyed=True)
+    assert [(name, len(samples)) for name, samples in contents.splits] == [("train", 4), ("test", 2)]
+    assert keys_of(contents, Limits(100, 3)) == [
+        ("train", 0, 2, ["0", "1", "2"]),
+        ("train", 1, 2, ["3"]),
+        ("test", 0, 1, ["4", "5"]),
+    ]
+
+
+def test_views_keep_their_splits(with_splits):
+    contents = survey(with_splits.select([5, 0, 4, 2]), None, no_progress, keyed=True)
+    assert contents.num_bytes.tolist() == [0, 2, 5, 4]
+    assert keys_of(contents, Limits(100)) == [("train", 0, 1, ["0", "2"]), ("test", 0, 1, ["5", "4"])]
+    contents = survey(with_splits.split("test"), None, no_progress, keyed=True)
+    assert keys_of(contents, Limits(100)) == [("test", 0, 1, ["4", "5"])]
+
+
+def test_samples_in_no_split_are_a_question(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        writer.write("a", {"bin": b""}, split="train")
+        writer.write("b", {"bin": b""})
+    with pytest.raises(OptionError, match=r"1 of 2 samples are in none of the splits train; export one of them"):
+        survey(shardpack.open(tmp_path / "ds"), None, no_progress, keyed=True)

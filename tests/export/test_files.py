@@ -22,7 +22,7 @@ from shardpack.errors import (
     StorageError,
     UnknownKeyError,
 )
-from shardpack.export.files import path_parts
+from shardpack.export.files import path_parts, within_split
 from shardpack.format.naming import escape_key
 from tests.conftest import judge
 from tests.fakes import contents
@@ -344,3 +344,16 @@ def test_keys_that_are_one_file_are_told_also_with_force(tmp_path):
     assert list(ds.keys()) == ["./a", "a"]
     with pytest.raises(DuplicateKeyError, match="two samples would be the file"):
         shardpack.extract(ds, tmp_path / "out", force=True)
+
+
+@pytest.mark.parametrize(
+    ("path", "split", "expected"),
+    [
+        (["train", "a.jpg"], "train", ["a.jpg"]),
+        (["train", "a.jpg"], "val", ["train", "a.jpg"]),
+        (["train", "a.jpg"], None, ["train", "a.jpg"]),
+        (["train"], "train", ["train"]),
+    ],
+)
+def test_paths_do_not_name_their_split_twice(path, split, expected):
+    assert within_split(path, split) == expected

@@ -13,7 +13,7 @@ from shardpack.read.sample import Sample
 
 def contents(count=10, **counts):
     counts = {name.replace("_", "."): number for name, number in counts.items()}
-    return Contents(None, counts, {}, np.zeros(count, np.int64), ((None, count),), "")
+    return Contents(None, counts, {}, np.zeros(count, np.int64), ((None, range(count)),), "")
 
 
 def test_fields_have_roles():

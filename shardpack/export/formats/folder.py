@@ -21,7 +21,7 @@ from xxhash import xxh3_64_intdigest
 
 from shardpack.errors import DuplicateKeyError, ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.files import path_parts
+from shardpack.export.files import path_parts, within_split
 from shardpack.export.roles import Roles, refuse_lost, require_image, roles_of
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
@@ -31,7 +31,8 @@ _LIMITS = Limits(max_bytes=64 << 20, max_samples=1000)
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    path: list[str]  # below the folder of the split
+    path: list[str]  # of the key and the kind of image
+    folder: str | None  # called like its class
     image: bytes
     label: Mapping[str, Any]
 
@@ -82,17 +83,16 @@ class FolderExporter:
     def _row(self, sample: Sample) -> _Row:
         field = self.roles.image_of(sample)
         label = self.roles.label_of(sample)
-        path = path_parts(sample.key, field)
+        folder = None
         if self.classes is not None:
-            name = class_of(label, self.classes)
-            if name is None:
+            folder = class_of(label, self.classes)
+            if folder is None:
                 raise ExportError("the sample is in no class; export with flat=True (--flat), or leave it out")
-            if "/" in name:
-                raise ExportError(f"class {name!r} cannot be a folder; export with flat=True (--flat)")
-            if path[0] != name:
-                path = path_parts(f"{name}/{sample.key}", field)
+            if "/" in folder:
+                raise ExportError(f"class {folder!r} cannot be a folder; export with flat=True (--flat)")
+            path_parts(f"{folder}/{sample.key}", field)
         kept = {one: value for one, value in label.items() if one not in self.drop}
-        return _Row(path, sample[field], kept)
+        return _Row(path_parts(sample.key, field), folder, sample[field], kept)
 
     def write(self, part: Part, rows: Iterator[_Row], files: ExportFiles) -> Note:
         """Write the images, and their labels as lines of JSON for `finish`."""
@@ -100,10 +100,13 @@ class FolderExporter:
         top = [] if part.split is None else [part.split]
         with open(files.scrap(f"{part.number:06d}.jsonl"), "w", encoding="utf-8") as lines:
             for row in rows:
-                with open(files.create(*top, *row.path), "wb") as image:
+                path = within_split(row.path, part.split)
+                if row.folder is not None and (path[0] != row.folder or len(path) == 1):
+                    path = [row.folder, *path]
+                with open(files.create(*top, *path), "wb") as image:
                     image.write(row.image)
                 columns.update(dict.fromkeys(row.label))
-                lines.write(json.dumps(["/".join(row.path), row.label]) + "\n")
+                lines.write(json.dumps(["/".join(path), row.label]) + "\n")
         return {"columns": list(columns)}
 
     def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:

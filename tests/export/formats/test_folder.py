@@ -128,3 +128,22 @@ def test_two_samples_that_would_be_one_file_are_refused(tmp_path):
     with pytest.raises(DuplicateKeyError, match="two samples would be one file"):
         shardpack.export(ds, tmp_path / "out", to="folder")
     assert "cat" not in [path.name for path in (tmp_path / "out").iterdir()]
+
+
+def test_splits_are_folders_with_tables_of_their_own(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds", classes=CLASSES) as writer:
+        for key, split in (("train/cat/1", "train"), ("dog/2", "train"), ("val/dog/1", "val"), ("3", "val")):
+            writer.write(key, {"jpg": key.encode(), "json": {"label": int("dog" in key)}}, split=split)
+    report = shardpack.export(shardpack.open(tmp_path / "ds"), tmp_path / "out", to="folder")
+    assert report.splits == (("train", 2), ("val", 2))
+    assert {name: data for name, data in files(tmp_path / "out").items() if name.endswith("jpg")} == {
+        "train/cat/1.jpg": b"train/cat/1",
+        "train/dog/2.jpg": b"dog/2",
+        "val/dog/1.jpg": b"val/dog/1",
+        "val/cat/3.jpg": b"3",
+    }
+    assert [row["file_name"] for row in table(tmp_path / "out" / "train" / "metadata.csv")] == [
+        "cat/1.jpg",
+        "dog/2.jpg",
+    ]
+    assert [row["label"] for row in table(tmp_path / "out" / "val" / "metadata.csv")] == ["1", "0"]
