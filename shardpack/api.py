@@ -99,6 +99,7 @@ def pack(
     annotations: str | os.PathLike[str] | None = None,
     ignore: Sequence[str] = (),
     classes: Sequence[str] | None = None,
+    split: str | None = None,
     rename_keys: bool = False,
     force: bool = False,
     dry_run: bool = False,
@@ -154,6 +155,9 @@ def pack(
         ignore: Patterns of files to leave out of a folder, such as "*.csv"; one with a slash is compared with the path.
             Files that may hold labels and that the layout does not understand are an error unless they are ignored.
         classes: Class names in the order of their labels, for a source without a list of its own.
+        split: Pack only the split of this name, of a source with splits; its shards are then called
+            `shard-000000.tar`. By default all splits are packed: the shards of one are called `train-000000.tar`, no
+            shard holds samples of two, and `shuffle_seed` shuffles each. Not for an iterable.
         rename_keys: Escape unsafe keys reversibly, instead of refusing them.
         force: Replace an existing dataset.
         dry_run: Only plan; write nothing. The report shows three samples as they would be.
@@ -246,6 +250,7 @@ def pack(
             annotations=annotations,
             ignore=ignore,
             classes=classes,
+            split=split,
             rename_keys=rename_keys,
             force=force,
             dry_run=dry_run,

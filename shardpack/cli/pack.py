@@ -110,6 +110,7 @@ class _Pack(click.Command):
     metavar="GLOB",
     help="Leave out the files that match '*.csv', or those in a folder 'extra/'; may be given many times.",
 )
+@click.option("--split", metavar="NAME", help="Pack only this split of SRC; its shards are called shard-000000.tar.")
 @click.option(
     "--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing them."
 )
@@ -193,6 +194,9 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     The same input gives the same bytes for any --jobs. The same command continues a run that was
     killed. With --part 1/4, 2/4, ... four machines that see the same SRC and OUT pack one dataset.
+
+    Splits of SRC, such as the folders train/ and val/, are kept: no shard holds samples of two, and
+    the shards of each are called train-000000.tar, ..., val-000000.tar, ....
 
     With --compress shards=zstd:3 the shards are called shard-000000.tar.zst. "zstd -d" and "tar --zstd"
     read them; --max-shard-bytes then holds for the tars before they are compressed.
@@ -287,6 +291,8 @@ def _show(report: shardpack.PackReport) -> None:
         f"({counted(report.samples_per_field)}) into {plural(report.num_shards, 'shard')}, "
         f"{format_bytes(report.num_bytes)}{took}"
     )
+    if report.splits:
+        note(f"  splits: {counted(report.splits)}")
     _show_bytes(report)
     if report.resumed_shards:
         note(f"  already finished by an earlier run: {plural(report.resumed_shards, 'shard')}")

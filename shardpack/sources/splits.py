@@ -77,7 +77,7 @@ def only_split(listing: Listing, name: str) -> Listing:
         raise SourceError(
             f"the source has no split {name!r}; choose one of {found}"
             if found
-            else f"the source has no splits, so none is called {name!r}; leave out split"
+            else f"the source has no splits, so none is called {name!r}; leave out split (--split)"
         )
     assert listing.split is not None
     chosen = listing.take(np.flatnonzero(listing.split == listing.split_names.index(name)))

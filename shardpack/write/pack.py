@@ -22,6 +22,7 @@ from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import samples_per_field
+from shardpack.format.splits import splits_of_shards
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS, Engine, as_remote
 from shardpack.runtime.processes import start_workers
@@ -32,7 +33,7 @@ from shardpack.sources.image_check import check_images
 from shardpack.sources.layouts.describe import left_out_line
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
-from shardpack.sources.splits import sorted_by_split, split_ends
+from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_ends
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.storage.url import is_url, scheme_of
@@ -112,6 +113,8 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
                 engine=listing_engine,
             )
         )
+        if request.split is not None:
+            listed = replace(listed, listing=only_split(listed.listing, request.split))
         refuse_same_store(listed.listing.stores, store)
         for line in filter(None, (listed.sentence, left_out_line(listed.problems))):
             request.announce(line)
@@ -207,6 +210,7 @@ def _pack_chunked(
         "largest_shard_bytes": max(lengths, default=0),
         "resumed_shards": packed.resumed_shards,
         "samples_per_field": samples_per_field(packed.shards),
+        "splits": {} if (splits := splits_of_shards(packed.shards)) is None else splits.counts(),
         "kept": tally.samples - tally.dropped - len(tally.rejected),
         "dropped": tally.dropped,
         "counts": tally.counts,
@@ -268,5 +272,6 @@ def _totals(plan: PackPlan, packed: Packed | None) -> dict[str, Any]:
         "missing_shards": 0 if packed is None else packed.missing_shards,
         "resumed_shards": 0 if packed is None else packed.resumed_shards,
         "samples_per_field": listing.samples_per_field(),
+        "splits": counted_splits(listing),
         "kept": listing.num_samples,
     }

@@ -42,7 +42,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
     began = time.perf_counter()
     kind = "an iterable, which cannot be listed in advance"
     request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, engine=None)
-    request.refuse_but_for(kind, layout="auto", annotations=None, ignore=(), part=None)
+    request.refuse_but_for(kind, layout="auto", annotations=None, ignore=(), split=None, part=None)
     if stores := getattr(samples, "stores", ()):  # of a stream
         refuse_same_store(stores, as_writable(out, request.storage_options))
     writer = ShardWriter(

@@ -28,6 +28,7 @@ class PackReport:
             payloads change while they are packed, it counts one shard for each missing chunk, and all other counts are
             those of the finished chunks; of a part that finds all published, nothing is known of the source.
         samples_per_field: How many samples have each field.
+        splits: How many samples each split has; {} if there are none.
         layout: How the source was read: the name of a layout, "dataset" or "samples".
         found: What was found in the source and what a sample is, in one line; "" for samples from code.
         classes: Class names in label order, or None.
@@ -51,6 +52,7 @@ class PackReport:
     largest_shard_bytes: int = 0
     resumed_shards: int = 0
     samples_per_field: Mapping[str, int] = field(default_factory=dict)
+    splits: Mapping[str, int] = field(default_factory=dict)
     layout: str = "samples"
     found: str = ""
     classes: Sequence[str] | None = None

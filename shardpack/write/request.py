@@ -43,6 +43,7 @@ class PackRequest:
     annotations: str | os.PathLike[str] | None = None
     ignore: Sequence[str] = ()
     classes: Sequence[str] | None = None
+    split: str | None = None
     rename_keys: bool = False
     force: bool = False
     dry_run: bool = False
@@ -89,6 +90,8 @@ class PackRequest:
         if self.shuffle_seed is not None:
             object.__setattr__(self, "shuffle_seed", as_integer("shuffle_seed", self.shuffle_seed))
         object.__setattr__(self, "classes", as_classes(self.classes))
+        if self.split is not None and not isinstance(self.split, str):
+            raise OptionError(f"split is {self.split!r}, expected the name of one split")
         object.__setattr__(self, "ignore", as_patterns(self.ignore))
         if self.compress is not None and not isinstance(self.compress, Mapping):
             raise OptionError(f'compress is {self.compress!r}; expected a mapping such as {{"shards": "zstd:3"}}')
@@ -139,6 +142,7 @@ class PackRequest:
             max_shard_bytes=self.max_shard_bytes,
             max_shard_samples=self.max_shard_samples,
             allow_oversized=self.allow_oversized or None,
+            split=self.split,
             shuffle_seed=self.shuffle_seed,
             check_images=self.check_images,
             on_error=self.on_error,

@@ -430,3 +430,17 @@ def test_export_says_what_is_wrong(run, packed, tmp_path):
     assert (done.code, done.err) == (2, "shardpack: folder is written to a folder: name it, OUT\n")
     done = run("export", packed, tmp_path / "out", "--to", "folder", "--task", "pose")
     assert (done.code, done.err) == (2, "shardpack: task does not apply to folder; leave it out\n")
+
+
+def test_pack_says_the_splits_and_packs_one(run, images, tmp_path):
+    for split in ("train", "val"):
+        shutil.copytree(images, tmp_path / "photos" / split)
+    done = run("pack", tmp_path / "photos", tmp_path / "out", "--jobs", 1)
+    assert done.code == 0
+    assert "splits: train 12, val 12" in done.err
+    done = run("pack", tmp_path / "photos", tmp_path / "one", "--jobs", 1, "--split", "val")
+    assert (done.code, "splits:" in done.err) == (0, False)
+    assert len(shardpack.open(tmp_path / "one")) == 12
+    done = run("pack", tmp_path / "photos", tmp_path / "none", "--split", "test")
+    assert done.code == 1
+    assert "no split 'test'; choose one of 'train', 'val'" in done.err

@@ -9,6 +9,7 @@ import pytest
 import shardpack
 from shardpack.errors import OptionError, SourceError
 from tests.conftest import image_folder, make_jpeg
+from tests.fakes import file_contents
 from tests.sources.trees import write_tree
 
 
@@ -71,3 +72,56 @@ def test_the_shape_of_labels_is_recorded_and_follows_the_image(tmp_path):
     image_folder(tmp_path / "photos", per_class=1)
     shardpack.pack(tmp_path / "photos", tmp_path / "other")
     assert shardpack.open(tmp_path / "other").manifest.option("label_shape") is None
+
+
+@pytest.fixture
+def splits(tmp_path):
+    """Six images of two classes in each of two splits."""
+    for split in ("val", "train"):
+        image_folder(tmp_path / "photos" / split, per_class=3)
+    return tmp_path / "photos"
+
+
+@pytest.mark.parametrize("steps", [{}, {"resize": "long=8"}], ids=["planned", "chunked"])
+def test_splits_of_a_folder_are_packed_alike_by_jobs_and_parts(splits, tmp_path, steps):
+    options = {"max_shard_samples": 4, "shuffle_seed": 3, **steps}
+    report = shardpack.pack(splits, tmp_path / "one", jobs=1, **options)
+    assert report.splits == {"train": 6, "val": 6}
+    ds = shardpack.open(tmp_path / "one")
+    assert ds.splits == {"train": 6, "val": 6}
+    assert {info.name.partition("-")[0] for info in ds.shards} == {"train", "val"}
+    assert ds.shards[0].name.startswith("train-000000")
+    assert ds.classes == ("cat", "dog")
+    for name in ds.splits:
+        assert all(sample.key.startswith(f"{name}/") for sample in ds.split(name))
+    shardpack.pack(splits, tmp_path / "two", jobs=2, **options)
+    assert file_contents(tmp_path / "two") == file_contents(tmp_path / "one")
+    for part in ("2/2", "1/2"):
+        shardpack.pack(splits, tmp_path / "parts", jobs=1, part=part, **options)
+    assert file_contents(tmp_path / "parts") == file_contents(tmp_path / "one")
+
+
+@pytest.mark.parametrize("steps", [{}, {"resize": "long=8"}], ids=["planned", "chunked"])
+def test_one_split_is_packed_alone(splits, tmp_path, steps):
+    shardpack.pack(splits, tmp_path / "all", shuffle_seed=1, jobs=1, **steps)
+    ds = shardpack.open(tmp_path / "all")
+    for source in (splits, ds):
+        out = tmp_path / type(source).__name__
+        report = shardpack.pack(source, out, split="val", shuffle_seed=1, jobs=1, **steps)
+        val = shardpack.open(out)
+        assert (report.splits, val.splits, len(val)) == ({}, {}, 6)
+        assert all(info.name.startswith("shard-00000") for info in val.shards)
+        assert val.manifest.option("split") == "val"
+        assert set(val.keys()) == set(ds.split("val").keys())
+        with pytest.raises(SourceError, match="no split 'test'; choose one of 'train', 'val'"):
+            shardpack.pack(source, tmp_path / "other", split="test", jobs=1)
+
+
+def test_one_split_of_what_has_none(tmp_path):
+    folder = image_folder(tmp_path / "photos", per_class=1)
+    with pytest.raises(SourceError, match=r"has no splits.*leave out split \(--split\)"):
+        shardpack.pack(folder, tmp_path / "out", split="train")
+    with pytest.raises(OptionError, match="split is not for an iterable"):
+        shardpack.pack(iter([("a", {"txt": "1"})]), tmp_path / "out", split="train")
+    with pytest.raises(OptionError, match=r"split is \['train'\], expected the name of one split"):
+        shardpack.pack(folder, tmp_path / "out", split=["train"])
