@@ -49,6 +49,14 @@ def is_image_file(name: str) -> bool:
     return cut_extension(name)[1] in IMAGE_EXTENSIONS
 
 
+def key_below_images(stem: str) -> str:
+    """Return a path without its last folder "images": the key of images/train/0001 is train/0001."""
+    parts = stem.split("/")
+    if "images" in parts[:-1]:
+        del parts[len(parts) - 2 - parts[-2::-1].index("images")]
+    return "/".join(parts)
+
+
 def usable_rows(rows: Sequence[ImageRow], files: Files, problems: Problems) -> list[ImageRow]:
     """Return the rows ascending by key; those with an empty file are rejected."""
     kept = []

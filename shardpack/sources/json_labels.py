@@ -77,14 +77,25 @@ def attach_labels(
             continue
         removed.add(sample)
     kept = [label for sample, label in enumerate(labels) if sample not in removed]
-    return _insert_field(without(listing, removed), LABEL, kept)
+    return insert_field(
+        without(listing, removed), LABEL, [None if label is None else (label, len(label), 0) for label in kept]
+    )
 
 
-def _insert_field(listing: Listing, field: str, given: Sequence[bytes | None]) -> Listing:
-    """Return the listing with one more member in each sample that is given one, at its place among the fields."""
-    samples = np.array([sample for sample, payload in enumerate(given) if payload is not None], np.int64)
-    payloads = [payload for payload in given if payload is not None]
-    if not payloads:
+Member = tuple[Payload, int, int]  # payload, its size, its modification time
+
+
+def insert_field(listing: Listing, field: str, members: Sequence[Member | None]) -> Listing:
+    """Return the listing with one more member in each sample that is given one, at its place among the fields.
+
+    Args:
+        listing: Samples; those that are given a member do not have the field.
+        field: Its name.
+        members: (n) the member of each sample, or None.
+    """
+    has = np.fromiter((member is not None for member in members), bool, listing.num_samples)
+    given = [member for member in members if member is not None]
+    if not given:
         return listing
     fields = tuple(sorted({*listing.fields, field}))
     code = fields.index(field)
@@ -92,23 +103,20 @@ def _insert_field(listing: Listing, field: str, given: Sequence[bytes | None]) -
     codes = listing.field_code + moved * (listing.field_code >= code)
     owner = np.repeat(np.arange(listing.num_samples), np.diff(listing.start))
     before = np.bincount(owner[codes < code], minlength=listing.num_samples)
-    at = (listing.start[:-1] + before)[samples]
-    member_payloads: list[Payload] = []
+    at = (listing.start[:-1] + before)[has]
+    payloads: list[Payload] = []
     reached = 0
-    for position, payload in zip(at.tolist(), payloads, strict=True):
-        member_payloads.extend(listing.payload[reached:position])
-        member_payloads.append(payload)
+    for position, (payload, _, _) in zip(at.tolist(), given, strict=True):
+        payloads.extend(listing.payload[reached:position])
+        payloads.append(payload)
         reached = position
-    member_payloads.extend(listing.payload[reached:])
-    sizes = np.fromiter(map(len, payloads), np.int64, len(payloads))
-    added = np.zeros(listing.num_samples + 1, np.int64)
-    added[samples + 1] = 1
+    payloads.extend(listing.payload[reached:])
     return replace(
         listing,
         fields=fields,
-        start=listing.start + np.cumsum(added),
+        start=listing.start + np.concatenate(([0], np.cumsum(has))),
         field_code=np.insert(codes.astype(np.uint16), at, code),
-        size=np.insert(listing.size, at, sizes),
-        mtime_ns=np.insert(listing.mtime_ns, at, 0),
-        payload=member_payloads,
+        size=np.insert(listing.size, at, [size for _, size, _ in given]),
+        mtime_ns=np.insert(listing.mtime_ns, at, [mtime for _, _, mtime in given]),
+        payload=payloads,
     )

@@ -98,7 +98,7 @@ def test_annotations_imply_coco_and_are_found_from_here_or_from_the_source(tmp_p
 
 def test_coco_without_annotations(tmp_path):
     write_tree(tmp_path, ["1.jpg"])
-    with pytest.raises(SourceError, match=r"no annotations in .*expected annotations.json or .*\(--annotations\)"):
+    with pytest.raises(SourceError, match=r"no annotations of COCO in .*annotations.json or .*\(--annotations\)"):
         listed(tmp_path, layout="coco")
 
 

@@ -56,7 +56,9 @@ def pyarrow_module() -> Any:
     try:
         import pyarrow as pa  # takes 0.1 s
     except ImportError as error:
-        raise MissingDependencyError('tables of Parquet and Arrow need pyarrow; run pip install "shardpack[parquet]"') from error
+        raise MissingDependencyError(
+            'tables of Parquet and Arrow need pyarrow; run pip install "shardpack[parquet]"'
+        ) from error
     return pa
 
 

@@ -16,7 +16,14 @@ from dataclasses import dataclass, field, replace
 
 from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.annotations.yolo_lines import YoloParser
-from shardpack.sources.image_rows import ImageRow, cut_extension, is_image_file, listing_of, usable_rows
+from shardpack.sources.image_rows import (
+    ImageRow,
+    cut_extension,
+    is_image_file,
+    key_below_images,
+    listing_of,
+    usable_rows,
+)
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.label_files import Refused, read_label_files
 from shardpack.sources.label_shape import SHAPE, Object, numbered
@@ -207,16 +214,7 @@ def _rows(tree: Tree, memory: _Memory) -> Iterator[ImageRow]:
             stem, extension = cut_extension(name)
             base = stem[len(path) + 1 :] if path else stem
             label_file = -1 if labels is None else number_of_label.get(f"{labels}/{base}" if labels else base, -1)
-            yield ImageRow(_key(stem), {extension: number}, split_of(name), label_file)
-
-
-def _key(stem: str) -> str:
-    """Return the path without its last folder "images"."""
-    parts = stem.split("/")
-    if "images" in parts[:-1]:
-        last = len(parts) - 2 - parts[-2::-1].index("images")
-        del parts[last]
-    return "/".join(parts)
+            yield ImageRow(key_below_images(stem), {extension: number}, split_of(name), label_file)
 
 
 class _Splits:

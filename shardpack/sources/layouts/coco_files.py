@@ -1,0 +1,160 @@
+"""Which annotation files of COCO a tree has, which of them describe the same images, and where these may be.
+
+annotations/instances_train2017.json        one group: the images of train2017, the split train
+annotations/captions_train2017.json
+annotations/panoptic_train2017.json         and its masks in annotations/panoptic_train2017/ or panoptic_train2017/
+train2017/000000000009.jpg                  or images/train2017/, images/, data/, or beside the annotations
+
+train/_annotations.coco.json                Roboflow's: a group for each folder
+annotations.json                            in the root: all images
+"""
+
+from __future__ import annotations
+
+import os
+import posixpath
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from shardpack.format.split_names import is_split_name
+from shardpack.sources.layouts.data_yaml import SPLITS
+from shardpack.sources.tree import Tree
+
+ROBOFLOW = "_annotations.coco.json"
+_USUAL = re.compile(r"(instances|captions|person_keypoints|keypoints|panoptic|image_info)_(.+)\.json")
+_PLAIN = re.compile(rf"(?:annotations|labels|instances|coco|{'|'.join(SPLITS)})\.json")
+_YEAR = re.compile(rf"({'|'.join(SPLITS)})[-_]?[0-9]{{4}}", re.IGNORECASE)
+_LISTS = tuple(re.compile(rb'"%b"\s*:\s*\[' % name) for name in (b"images", b"annotations"))
+_MAX_PLAIN = 16  # files of other names that are opened to see whether they are COCO's
+_IMAGE_FOLDERS = ("", "images", "data", "imgs")
+
+
+@dataclass(frozen=True, slots=True)
+class CocoGroup:
+    """Annotation files that describe the same images.
+
+    Attributes:
+        files: Their names in the tree; a path outside of it for a file that the user named.
+        folder: The folder that they are in, "" for the root; None outside of the tree.
+        suffix: What their names end with: "train2017"; "" without.
+        split: The split of the images, or None.
+        up: How names in the source may begin if they are relative to a file outside: the path back to the source.
+    """
+
+    files: tuple[str, ...]
+    folder: str | None
+    suffix: str = ""
+    split: str | None = None
+    up: str = ""
+
+    def paths_of(self, file_name: str) -> list[str]:
+        """Return the paths in the tree that a name in the files may stand for, likelier ones first."""
+        if self.folder is None:
+            return [file_name, posixpath.normpath(file_name).removeprefix(self.up)]
+        beside = [posixpath.join(self.folder, file_name), file_name]
+        if ".." in file_name.split("/"):
+            return beside
+        # The folder of the set is the one above annotations/.
+        base, last = posixpath.split(self.folder)
+        base = base if last.lower() in ("annotations", "labels", "coco") else self.folder
+        names = [f"{self.suffix}/{file_name}"] if self.suffix else []
+        if self.split not in (None, self.suffix):
+            names.append(f"{self.split}/{file_name}")
+        names.append(file_name)
+        places = [posixpath.join(base, images, name) for name in names for images in _IMAGE_FOLDERS]
+        return [*dict.fromkeys([*places, *beside])]
+
+    def masks_of(self, file_name: str) -> list[str]:
+        """Return the paths in the tree that the name of a panoptic image may stand for."""
+        folder = self.folder or ""
+        places = (folder, posixpath.dirname(folder))
+        return [posixpath.join(place, f"panoptic_{self.suffix}", file_name) for place in places]
+
+    @property
+    def is_panoptic(self) -> bool:
+        """Whether one of the files describes panoptic images."""
+        return any(_kind(name) == "panoptic" for name in self.files)
+
+
+def find_groups(tree: Tree) -> list[CocoGroup]:
+    """Return the annotation files by the images they describe. Opens only files whose names do not tell."""
+    usual: dict[tuple[str, str], list[str]] = {}
+    roboflow: list[CocoGroup] = []
+    plain: list[str] = []
+    for path in tree.folders:
+        if f"{path}/{ROBOFLOW}".lstrip("/") in tree.names:
+            split = next((part for part in reversed(path.split("/")) if part.lower() in SPLITS), None)
+            roboflow.append(CocoGroup((f"{path}/{ROBOFLOW}".lstrip("/"),), path, split=split))
+        is_annotations = posixpath.basename(path).lower() == "annotations"
+        for name in _json_files(tree, path) if is_annotations or not path else ():
+            if match := _USUAL.fullmatch(posixpath.basename(name)):
+                usual.setdefault((path, match[2]), []).append(name)
+            elif is_annotations or _PLAIN.fullmatch(name):
+                plain.append(name)
+    named = {suffix: _split_of(suffix) for _, suffix in usual}
+    clear = len(set(named.values())) == len(named)  # train2014 and train2017 keep their years
+    groups = [
+        CocoGroup(tuple(sorted(files, key=_rank)), path, suffix, named[suffix] if clear else suffix)
+        for (path, suffix), files in usual.items()
+    ]
+    if plain and len(plain) <= _MAX_PLAIN:
+        for name in plain:
+            if looks_like_coco(tree.read(name)):
+                suffix = posixpath.basename(name).removesuffix(".json")
+                is_split = suffix.lower() in SPLITS
+                groups.append(
+                    CocoGroup((name,), posixpath.dirname(name), suffix if is_split else "", _split_of(suffix))
+                )
+    return [*groups, *roboflow]
+
+
+def given_group(tree: Tree, path: str, name: str | None) -> CocoGroup:
+    """Return the group of a file that the user named.
+
+    Args:
+        tree: The images.
+        path: Its path, as the user gave it.
+        name: Its name in the tree, or None outside.
+    """
+    if name is not None:
+        match = _USUAL.fullmatch(posixpath.basename(name))
+        suffix = match[2] if match else ""
+        return CocoGroup((name,), posixpath.dirname(name), suffix)
+    root, folder = os.path.abspath(tree.files.root), os.path.dirname(os.path.abspath(path))
+    try:
+        up = os.path.relpath(root, folder).replace(os.sep, "/") + "/"
+    except ValueError:  # two drives
+        up = ""
+    return CocoGroup((path,), None, up=up)
+
+
+def looks_like_coco(data: bytes) -> bool:
+    """Return whether a JSON file has lists of images and annotations."""
+    return all(each.search(data) for each in _LISTS)
+
+
+def _json_files(tree: Tree, path: str) -> Iterator[str]:
+    folder = tree.folders[path]
+    if "json" in folder.extensions:
+        yield from (name for name in tree.files.names[folder.first : folder.stop] if name.endswith(".json"))
+
+
+def _kind(name: str) -> str:
+    match = _USUAL.fullmatch(posixpath.basename(name))
+    return match[1] if match else ""
+
+
+def _rank(name: str) -> tuple[int, str]:
+    """Order files: key points first, as they are joined with the instances of the same id."""
+    return 0 if "keypoints" in _kind(name) else 1, name
+
+
+def _split_of(suffix: str) -> str | None:
+    """Return the split that a file's name says: "train" for "train2017", None for CVAT's "default"."""
+    if match := _YEAR.fullmatch(suffix):
+        return match[1].lower()
+    if suffix.lower() in SPLITS:
+        return suffix
+    is_name = is_split_name(suffix) and suffix.lower() not in ("default", "all", "annotations", "labels", "coco")
+    return suffix if is_name and suffix != "instances" else None
