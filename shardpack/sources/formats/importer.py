@@ -74,7 +74,9 @@ class Importer(Protocol):
 # Name, as in `--from NAME` -> module.
 FORMATS: dict[str, str] = {
     "arrow": "arrow",
+    "cifar": "cifar",
     "hugging_face": "hugging_face",
+    "idx": "idx",
     "parquet": "parquet",
     "tfrecord": "tfrecord",
 }
