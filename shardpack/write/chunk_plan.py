@@ -1,8 +1,8 @@
 """The plan for payloads that change while they are packed: the source is cut into chunks, each of which makes shards.
 
 How large payloads become is not known in advance. So some samples are transformed first, and chunks are cut so that
-each would fill 0.9 of a shard if all grew or shrank alike. The plan depends on the samples and options alone: who makes
-which chunk, and when, changes no byte.
+each would fill at most 0.9 of a shard if all grew or shrank alike, and so that all are about as long. The plan depends
+on the samples and options alone: who makes which chunk, and when, changes no byte.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from shardpack.write.apply_steps import Failure
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, SampleName
 from shardpack.write.pack_shard import input_digest
 from shardpack.write.plan_members import ListedMembers
-from shardpack.write.sharding import cut, sample_bytes
+from shardpack.write.sharding import cut_level, sample_bytes
 from shardpack.write.transform import Counts, KeyedFields
 
 DRAWN_SAMPLES = 64
@@ -83,7 +83,7 @@ class ListedInput:
 
     def cut(self, max_bytes: int, max_samples: int | None) -> list[Range]:
         most = self.num_samples if max_samples is None else max_samples
-        cuts = cut(self._sizes, max_bytes, most, split_ends(self.listing)).tolist()
+        cuts = cut_level(self._sizes, max_bytes, most, split_ends(self.listing)).tolist()
         return list(pairwise(cuts))
 
     def split(self, span: Range) -> str | None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -103,11 +102,43 @@ def cut(
     """
     ends = np.concatenate(([0], np.cumsum(sizes)))
     cuts = [0]
-    while cuts[-1] < len(sizes):
-        first = cuts[-1]
+    for border in borders:
+        cuts += _cut(ends, cuts[-1], border, max_bytes, max_samples)
+    return np.array(cuts, np.int64)
+
+
+def _cut(ends: npt.NDArray[np.int64], first: int, border: int, max_bytes: int, max_samples: int) -> list[int]:
+    """Return where the runs of the samples `first <= i < border` end; sample i is the bytes `ends[i]:ends[i + 1]`."""
+    cuts = []
+    while first < border:
         stop = int(np.searchsorted(ends, int(ends[first]) + max_bytes, side="right")) - 1
-        stop = min(stop, first + max_samples, borders[bisect_right(borders, first)])
-        cuts.append(max(stop, first + 1))
+        first = max(min(stop, first + max_samples, border), first + 1)
+        cuts.append(first)
+    return cuts
+
+
+def cut_level(
+    sizes: npt.NDArray[np.int64], max_bytes: int, max_samples: int, borders: Sequence[int]
+) -> npt.NDArray[np.int64]:
+    """Return cuts as `cut`, as many, but with the longest run between two borders as short as can be.
+
+    Workers that share out the runs then finish together; full runs and a short rest would keep one of them waiting.
+    Bisects the limit: about 30 times the cuts, but one pass over the samples.
+    """
+    ends = np.concatenate(([0], np.cumsum(sizes)))
+    cuts = [0]
+    for border in borders:
+        first, longest = cuts[-1], max_bytes
+        runs = _cut(ends, first, border, longest, max_samples)
+        too_short = int(ends[border] - ends[first]) // max(1, len(runs)) - 1
+        while longest - too_short > 1:
+            middle = (longest + too_short) // 2
+            shorter = _cut(ends, first, border, middle, max_samples)
+            if len(shorter) > len(runs):
+                too_short = middle
+            else:
+                longest, runs = middle, shorter
+        cuts += runs
     return np.array(cuts, np.int64)
 
 

@@ -29,7 +29,7 @@ def grown(times, samples=1.0):
 
 
 @pytest.mark.parametrize("times", [0.1, 0.5, 1.0, 3.0])
-def test_chunks_would_fill_nine_tenths_of_a_shard(times):
+def test_chunks_are_level_and_fill_nine_tenths_of_a_shard_at_most(times):
     plan = plan_chunks(INPUT, recipe(Grow()), grown(times))
     starts = [first for first, _ in plan.spans]
     lengths = np.add.reduceat(sample_bytes(LISTING), starts) * times
@@ -37,8 +37,10 @@ def test_chunks_would_fill_nine_tenths_of_a_shard(times):
     assert all(
         length <= 0.9 * SMALL or stop - first == 1 for length, (first, stop) in zip(lengths, plan.spans, strict=True)
     )
-    if times < 1:
-        assert np.mean(lengths[:-1]) > 0.7 * SMALL
+    if times < 1:  # as few chunks as can be, and level
+        largest = times * max(sample_bytes(LISTING))
+        assert len(lengths) <= -(-lengths.sum() // (0.9 * SMALL - largest))
+        assert max(lengths) - min(lengths) <= 2 * largest
 
 
 def test_nearly_nothing_left_makes_no_endless_chunk():

@@ -16,7 +16,7 @@ from shardpack.format.tar_header import END_OF_ARCHIVE
 from shardpack.sources.splits import sorted_by_split, split_of, with_splits
 from shardpack.write.pack_shard import member_names
 from shardpack.write.shard_assembler import Buffer, ShardAssembler
-from shardpack.write.sharding import ShardLimits, cut_shards, member_bytes, sample_bytes, unit_names
+from shardpack.write.sharding import ShardLimits, cut, cut_level, cut_shards, member_bytes, sample_bytes, unit_names
 from tests.fakes import inline_listing
 from tests.strategies import BOUNDARY_SIZES, payloads, safe_fields, safe_keys
 
@@ -169,3 +169,18 @@ def test_no_shard_holds_samples_of_two_splits(splits, most):
     for split in set(splits):
         shards = -(-splits.count(split) // min(3, most or 3))
         assert [name.number for name in names if name.split == split] == list(range(shards))
+
+
+@given(sample_sizes, max_blocks, st.integers(1, 8), st.data())
+def test_level_runs_are_as_many_and_the_longest_is_as_short_as_can_be(sizes, max_bytes, most, data):
+    count = len(sizes)
+    borders = sorted({*data.draw(st.lists(st.integers(0, count), max_size=3)), count} - {0})
+    full, level = (how(np.array(sizes, np.int64), max_bytes, most, borders).tolist() for how in (cut, cut_level))
+    assert len(level) == len(full)
+    assert {0, *borders} <= {*level}
+    for first, stop in itertools.pairwise([0, *borders]):
+        runs = [sum(sizes[a:b]) for a, b in itertools.pairwise(level) if first <= a < stop]
+        assert all(0 < b - a <= most for a, b in itertools.pairwise(level))
+        longest = max(runs)
+        shorter = cut(np.array(sizes[first:stop], np.int64), longest - 512, most, [stop - first])
+        assert len(shorter) - 1 > len(runs) or longest == max(sizes[first:stop])
