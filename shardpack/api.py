@@ -14,6 +14,7 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 if TYPE_CHECKING:
     from shardpack.dataset import Dataset
     from shardpack.runtime.start_engine import EngineOption
+    from shardpack.sources.formats.importer import Raw, Unpickle
     from shardpack.sources.image_check import ImageCheck
     from shardpack.storage.open import Writable
     from shardpack.storage.protocols import RangeReader
@@ -126,6 +127,11 @@ def pack(
     keep: str | Sequence[str] | None = None,
     labels: Literal["follow", "keep"] = "follow",
     first_frame: bool = False,
+    source_format: str | None = None,
+    key_column: str | None = None,
+    label_column: str | None = None,
+    unpickle: Unpickle | None = None,
+    raw: Raw | None = None,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -210,6 +216,13 @@ def pack(
             that stay as they are. `seg.png`, `mask.png` and `panoptic.png` are masks without being named.
         labels: "keep" leaves labels as they are where their coordinates cannot follow the image.
         first_frame: Take the first frame of animations; they stay as they are otherwise.
+        source_format: The foreign format of a file or folder, such as "tfrecord": `sources/formats/README.md` lists
+            them. By default it is told by names and first bytes; of a URL it must be said.
+        key_column, label_column: Of rows of a foreign format, the columns that become the key and the label; ":row" as
+            key column stands for row numbers. By default the first rows decide.
+        unpickle: What pickled values of a foreign format may hold: "plain" (numbers, texts, bytes and what contains
+            them) or "numpy" (arrays besides). Refused by default.
+        raw: Field for raw pixels of a foreign format: "png", without loss, or "npy".
 
     Returns:
         What was packed, and which samples were left out.
@@ -223,14 +236,16 @@ def pack(
     from shardpack.write.pack import pack_source
     from shardpack.write.request import PackRequest
 
-    dataset = dataset_to_pack(
-        source,
-        out,
-        layout=layout,
-        annotations=annotations,
-        storage_options=storage_options,
-        allow_locations=allow_locations,
-    )
+    dataset = None
+    if source_format is None:
+        dataset = dataset_to_pack(
+            source,
+            out,
+            layout=layout,
+            annotations=annotations,
+            storage_options=storage_options,
+            allow_locations=allow_locations,
+        )
     if dataset is not None:
         source, storage_options = dataset, storage_options if scheme_of(out) else None
     elif allow_locations:
@@ -276,6 +291,11 @@ def pack(
             keep=keep,
             labels=labels,
             first_frame=first_frame,
+            source_format=source_format,
+            key_column=key_column,
+            label_column=label_column,
+            unpickle=unpickle,
+            raw=raw,
         ),
     )
 
@@ -291,13 +311,13 @@ def dataset_to_pack(
 ) -> Dataset | None:
     """Return the dataset of which a source is the folder or URL; None for all others. Arguments as for `pack`."""
     from shardpack.format.layout import MANIFEST_PATH
-    from shardpack.sources.archives.open import is_archive
+    from shardpack.sources.archives.open import archive_suffix
     from shardpack.storage.url import is_url, local_path, scheme_of
 
     if not isinstance(source, (str, os.PathLike)) or layout != "auto" or annotations is not None:
         return None
     path = local_path(os.fspath(source)) or os.fspath(source)
-    if is_archive(path) or (not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH))):
+    if archive_suffix(path) or (not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH))):
         return None
     if scheme_of(out) not in (None, scheme_of(path)):
         storage_options = None  # credentials for one provider are not sent to another

@@ -24,6 +24,7 @@ from shardpack.cli.ui import (
     work_dir_option,
 )
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
+from shardpack.sources.formats.importer import FORMATS
 from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
 
 HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
@@ -103,6 +104,18 @@ class _Pack(click.Command):
     show_default=True,
     help="How to read SRC.",
 )
+@click.option(
+    "--from",
+    "source_format",
+    type=click.Choice(list(FORMATS)),
+    help="The foreign format of SRC, where names and first bytes do not tell it, or SRC is a URL.",
+)
+@click.option("--key-column", metavar="NAME", help="Column of a foreign format that holds keys; :row for row numbers.")
+@click.option("--label-column", metavar="NAME", help="Column of a foreign format that holds labels.")
+@click.option(
+    "--unpickle", type=click.Choice(["plain", "numpy"]), help="Read pickled values of a foreign format that hold these."
+)
+@click.option("--raw", type=click.Choice(["png", "npy"]), help="How raw pixels of a foreign format are stored.")
 @click.option("--annotations", type=click.Path(), metavar="FILE", help="COCO annotation file.")
 @click.option(
     "--ignore",

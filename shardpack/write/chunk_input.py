@@ -134,6 +134,10 @@ class ChunkInput(Protocol):
         """Return the first sample, for `probe`."""
         ...
 
+    def shown(self, count: int) -> Iterator[tuple[str | None, ChunkPart]]:
+        """Yield (split, one sample) for at most `count` samples, for a preview: the first, and others evenly drawn."""
+        ...
+
     def compared(self, spans: Sequence[Span], count: int) -> Iterator[tuple[int, ChunkPart]]:
         """Yield (chunk, one sample of it) for at most `count` evenly drawn samples of these chunks."""
         ...

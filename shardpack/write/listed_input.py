@@ -36,6 +36,12 @@ def drawn_samples(num_samples: int, count: int = DRAWN_SAMPLES) -> npt.NDArray[n
     return (2 * np.arange(count, dtype=np.int64) + 1) * num_samples // max(1, 2 * count)
 
 
+def shown_numbers(num_samples: int, count: int) -> list[int]:
+    """Return the numbers of at most `count` of some samples: the first, the last, and others evenly between."""
+    last = num_samples - 1
+    return sorted({last * number // (count - 1) for number in range(count)}) if last >= 0 else []
+
+
 class ListedInput:
     """All samples of a listing, those of a split together."""
 
@@ -102,6 +108,10 @@ class ListedInput:
 
     def first_part(self) -> ListedPart:
         return ListedPart(self.listing.slice(0, min(1, self.num_samples)))
+
+    def shown(self, count: int) -> Iterator[tuple[str | None, ListedPart]]:
+        for sample in shown_numbers(self.num_samples, count):
+            yield split_of(self.listing, sample), ListedPart(self.listing.slice(sample, sample + 1))
 
     def compared(self, spans: Sequence[Range], count: int) -> Iterator[tuple[int, ListedPart]]:
         starts = [first for first, _ in spans]

@@ -21,13 +21,10 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
-from shardpack.format.shard_info import samples_per_field
-from shardpack.format.splits import splits_of_shards
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS, Engine, as_remote
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.start_engine import start_engine
-from shardpack.sources.archives.spool import Spool
 from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
@@ -45,7 +42,7 @@ from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.part import Part, parse_part
 from shardpack.write.report import PackReport
-from shardpack.write.request import PackRequest
+from shardpack.write.request import FOR_ROWS, PackRequest
 from shardpack.write.sharding import ShardLimits
 
 if TYPE_CHECKING:
@@ -70,6 +67,11 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
                 request = replace(request, storage_options=None)
             elif scheme_of(out) != scheme_of(source):
                 options = None
+        from shardpack.write.pack_rows import find_rows, pack_rows  # what no other source needs
+
+        if (rows := find_rows(source, request, options if is_url(source) else None)) is not None:
+            return pack_rows(*rows, out, request)
+        request.refuse_but_for("images with labels", **FOR_ROWS)
         folder = FolderSource(
             source,
             request.layout,
@@ -79,7 +81,7 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
         )
         return _pack_listed(folder, out, request)
     if isinstance(source, Listable):
-        request.refuse_but_for("a dataset as source", layout="auto", annotations=None, ignore=())
+        request.refuse_but_for("a dataset as source", layout="auto", annotations=None, ignore=(), **FOR_ROWS)
         return _pack_listed(DatasetSource(source), out, request)
     if isinstance(source, Iterable):
         from shardpack.write.pack_samples import pack_samples  # imports what only `ShardWriter` needs
@@ -93,14 +95,11 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
     began = time.perf_counter()
     store = as_writable(out, request.storage_options)
     part = None if request.part is None else parse_part(request.part)
-    # In a folder, shards are made where they belong; a compressed tar may still need a place to be unpacked in.
-    work_dir = None if store.folder is not None and isinstance(source, FolderSource) else request.work_dir
-    target = target_of(store, work_dir=work_dir, shared=part is not None)
+    target = target_of(store, work_dir=request.work_dir, shared=part is not None)
     if not request.dry_run and part is None:
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)  # before hours of listing and checking
     with ExitStack() as engines:
-        spool = engines.enter_context(Spool(request.work_dir, announce=request.announce, progress=request.progress))
         # If `jobs` is given, its workers start while the source is listed, and do all the work. Otherwise
         # this process lists, since only the listing tells how many workers are worth starting.
         # The nodes of a cluster only pack: this process lists.
@@ -109,9 +108,16 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         if request.engine is None and request.jobs is not None:
             listing_engine = engines.enter_context(start_workers(request.jobs, threads_per_job=threads))
         packing_engine = listing_engine
-        listed = _list(source, request, listing_engine, spool)
-        if request.work_dir is not None and work_dir is None and not spool.used:
-            target_of(store, work_dir=request.work_dir)  # refuses it
+        listed = source.list(
+            ListOptions(
+                rename_keys=request.rename_keys,
+                on_error=request.on_error,
+                progress=lambda count: request.progress("list", count, 0),
+                engine=listing_engine,
+            )
+        )
+        if request.split is not None:
+            listed = replace(listed, listing=only_split(listed.listing, request.split))
         refuse_same_store(listed.listing.stores, store)
         for line in filter(None, (listed.sentence, left_out_line(listed.problems))):
             request.announce(line)
@@ -138,23 +144,8 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         left_out=dict(listed.problems.left_out),
         seconds=time.perf_counter() - began,
         dry_run=request.dry_run,
-        source_bytes=int(listing.size.sum()),
-        source_samples=listing.num_samples,
         **totals,
     )
-
-
-def _list(source: Source, request: PackRequest, engine: Engine, spool: Spool) -> Listed:
-    listed = source.list(
-        ListOptions(
-            rename_keys=request.rename_keys,
-            on_error=request.on_error,
-            progress=lambda count: request.progress("list", count, 0),
-            engine=engine,
-            unpack=spool.unpack,
-        )
-    )
-    return listed if request.split is None else replace(listed, listing=only_split(listed.listing, request.split))
 
 
 def _pack_planned(
@@ -185,22 +176,13 @@ def _pack_chunked(
 ) -> dict[str, Any]:
     """Pack payloads that change on the way: the chunks are known before. Returns totals for the report."""
     # What plain packing does not need:
-    from shardpack.write.chunked_run import estimate, pack_chunks
-    from shardpack.write.pack_chunks_part import pack_chunks_part
-    from shardpack.write.preview import preview
+    from shardpack.write.pack_chunked import pack_chunked
 
     steps = request.steps
     recipe = ChunkRecipe(
         steps.application(), request.limits, request.compression, request.on_error, versions=steps.versions()
     )
-    if request.dry_run:
-        shown = preview(listing, recipe)
-        return {
-            **estimate(ListedInput(listing), recipe, engine),
-            "rejected": tuple(listed.problems.rejected),
-            "preview": shown,
-        }
-    packed = (pack_chunks if part is None else partial(pack_chunks_part, part=part))(
+    return pack_chunked(
         ListedInput(listing),
         recipe,
         target,
@@ -208,24 +190,8 @@ def _pack_chunked(
         recorded=request.recorded(listed.layout, listing.label_shape),
         rejected=listed.problems.rejected,
         engine=engine,
+        part=part,
     )
-    tally, lengths = packed.tally, [info.num_bytes for info in packed.shards]
-    return {
-        "num_samples": sum(info.num_samples for info in packed.shards),
-        "num_shards": len(packed.shards) + packed.missing_chunks,
-        "missing_shards": packed.missing_chunks,
-        "num_bytes": sum(lengths),
-        "tar_bytes": tally.tar_bytes,
-        "payload_bytes": tally.payload_bytes,
-        "largest_shard_bytes": max(lengths, default=0),
-        "resumed_shards": packed.resumed_shards,
-        "samples_per_field": samples_per_field(packed.shards),
-        "splits": {} if (splits := splits_of_shards(packed.shards)) is None else splits.counts(),
-        "kept": tally.samples - tally.dropped - len(tally.rejected),
-        "dropped": tally.dropped,
-        "counts": tally.counts,
-        "rejected": (*listed.problems.rejected, *tally.rejected),
-    }
 
 
 def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Listing:
@@ -284,4 +250,6 @@ def _totals(plan: PackPlan, packed: Packed | None) -> dict[str, Any]:
         "samples_per_field": listing.samples_per_field(),
         "splits": counted_splits(listing),
         "kept": listing.num_samples,
+        "source_bytes": int(listing.size.sum()),
+        "source_samples": listing.num_samples,
     }

@@ -10,8 +10,10 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import read_samples
 from shardpack.sources.splits import split_of
 from shardpack.write.apply_steps import Made
+from shardpack.write.chunk_input import ChunkInput
 from shardpack.write.chunk_plan import ChunkRecipe
-from shardpack.write.pack_chunk import applier_of, close_applier
+from shardpack.write.listed_input import shown_numbers
+from shardpack.write.pack_chunk import applier_of, close_applier, outcomes
 
 SHOWN_SAMPLES = 3
 SHOWN_TEXT = 200  # characters of a label
@@ -34,31 +36,33 @@ class SamplePreview:
     labels: Mapping[str, str] = field(default_factory=dict)
 
 
-def preview(listing: Listing, recipe: ChunkRecipe | None = None) -> tuple[SamplePreview, ...]:
-    """Return the first sample, the last, and one between, as they would be packed; reads their payloads.
-
-    Args:
-        listing: The samples in the order of packing.
-        recipe: What becomes of them; None packs them as they are.
+def preview(listing: Listing) -> tuple[SamplePreview, ...]:
+    """Return the first sample, the last, and one between, packed as they are; reads their payloads.
 
     Raises:
         SourceError: A payload cannot be read.
     """
-    last = listing.num_samples - 1
-    chosen = sorted({last * number // (SHOWN_SAMPLES - 1) for number in range(SHOWN_SAMPLES)}) if last >= 0 else []
+    return tuple(
+        shown
+        for sample in shown_numbers(listing.num_samples, SHOWN_SAMPLES)
+        for shown in of_samples(read_samples(listing, sample, sample + 1), split_of(listing, sample))
+    )
+
+
+def preview_chunked(found: ChunkInput, recipe: ChunkRecipe) -> tuple[SamplePreview, ...]:
+    """Return what some samples become, the first among them; reads them.
+
+    Raises:
+        SourceError: They cannot be read. One that fails is left out.
+    """
     shown: list[SamplePreview] = []
     try:
-        for sample in chosen:
-            read = read_samples(listing, sample, sample + 1)
-            split = split_of(listing, sample)
-            if recipe is None:
-                shown += of_samples(read, split)
-                continue
-            for outcome in applier_of(recipe.application).outcomes(read):
-                shown += of_samples(outcome.samples if isinstance(outcome, Made) else [], split)
+        for split, part in found.shown(SHOWN_SAMPLES):
+            for batch in part.batches():
+                for _, outcome in outcomes(applier_of(recipe.application), batch):
+                    shown += of_samples(outcome.samples if isinstance(outcome, Made) else [], split)
     finally:
-        if recipe is not None:
-            close_applier()
+        close_applier()
     return tuple(shown)
 
 

@@ -13,6 +13,7 @@ from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.start_engine import EngineOption, check_engine
+from shardpack.sources.formats.importer import FORMATS, FormatOptions, Raw, Unpickle
 from shardpack.sources.image_check import ImageCheck
 from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
 from shardpack.write.follow_image import Labels
@@ -22,6 +23,8 @@ from shardpack.write.shard_compression import ShardCompression, recorded_compres
 from shardpack.write.sharding import ShardLimits
 from shardpack.write.steps import PackSteps
 from shardpack.write.user_transform import Decode
+
+FOR_ROWS: dict[str, None] = dict.fromkeys(("source_format", "key_column", "label_column", "unpickle", "raw"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,11 @@ class PackRequest:
     keep: Sequence[str] | str | None = None
     labels: Labels = "follow"
     first_frame: bool = False
+    source_format: str | None = None
+    key_column: str | None = None
+    label_column: str | None = None
+    unpickle: Unpickle | None = None
+    raw: Raw | None = None
     steps: PackSteps = field(init=False)
 
     def __post_init__(self) -> None:
@@ -120,7 +128,21 @@ class PackRequest:
         object.__setattr__(self, "steps", steps)
         one_of("check_images", self.check_images, (*get_args(ImageCheck), None))
         one_of("on_error", self.on_error, get_args(OnError))
+        one_of("source_format", self.source_format, (*FORMATS, None))
+        one_of("unpickle", self.unpickle, (*get_args(Unpickle), None))
+        one_of("raw", self.raw, (*get_args(Raw), None))
         one_of("layout", self.layout, LAYOUT_CHOICES)
+
+    @property
+    def format_options(self) -> FormatOptions:
+        """How rows of a foreign format become samples."""
+        return FormatOptions(
+            key_column=self.key_column,
+            label_column=self.label_column,
+            classes=as_classes(self.classes),
+            unpickle=self.unpickle,
+            raw=self.raw,
+        )
 
     @property
     def limits(self) -> ShardLimits:
@@ -147,6 +169,10 @@ class PackRequest:
             check_images=self.check_images,
             on_error=self.on_error,
             rename_keys=self.rename_keys or None,
+            key_column=self.key_column,
+            label_column=self.label_column,
+            unpickle=self.unpickle,
+            raw=self.raw,
             ignore=list(self.ignore) or None,
             compress={**(steps.compress.recorded() or {}), **recorded_compression(compression)} or None,
             frame_bytes=None if compression is None else compression.frame_bytes,

@@ -17,8 +17,9 @@ from shardpack.format.split_names import in_split_order, split_names_problem
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
 from shardpack.write.apply_steps import Failure, encoded_fields
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, SampleName
+from shardpack.write.listed_input import shown_numbers
 from shardpack.write.plan_members import RowMembers
-from shardpack.write.transform import Counts, KeyedFields
+from shardpack.write.transform import ENCODED, Counts, KeyedFields
 
 DRAWN_UNITS, DRAWN_ROWS = 8, 8  # the first rows of some units: no second pass over the source
 
@@ -120,6 +121,16 @@ class RowInput:
 
     def first_part(self) -> RowPart:
         return RowPart(self.source, tuple(Rows(number, 0, 1) for number in self._order[:1]))
+
+    def shown(self, count: int) -> Iterator[tuple[str | None, RowPart]]:
+        units = [number for number, unit in self._units if unit.num_rows != 0]
+        if len(units) == 1 and (rows := self.source.units[units[0]].num_rows) is not None:
+            chosen = [(units[0], row) for row in shown_numbers(rows, count)]
+        else:
+            chosen = [(units[place], 0) for place in shown_numbers(len(units), count)]
+        for unit, row in chosen:
+            span = (Rows(unit, row, row + 1),)
+            yield self.split(span), RowPart(self.source, span)
 
     def compared(self, spans: Sequence[Span], count: int) -> Iterator[tuple[int, RowPart]]:
         drawn = min(count, len(spans))
@@ -254,6 +265,7 @@ class RowBatch:
             except SourceError as error:
                 self.samples.append(Failure(str(error.args[0])))
             else:
+                self.counts.pop(f"{ENCODED}json", None)  # in every row, by no library
                 self.samples.append((row.key, fields))
                 num_bytes = sum(map(len, fields.values()))
         self._names.append(name)

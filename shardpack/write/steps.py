@@ -9,7 +9,9 @@ from typing import Any
 
 from shardpack.codecs.encode import versions_for
 from shardpack.errors import MissingDependencyError, OptionError
+from shardpack.sources.image_check import ImageCheck
 from shardpack.write.apply_steps import Application
+from shardpack.write.check_step import CheckImages
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.image_step import ImageStep
 from shardpack.write.select_fields import SelectFields
@@ -78,9 +80,10 @@ class PackSteps:
         """Whether sizes are not known before the steps have run."""
         return self.transform is not None or self.images is not None or bool(self.compress.by_field)
 
-    def application(self, *, rename_keys: bool = False) -> Application:
-        """Return all steps; `rename_keys` for keys that were not renamed before."""
+    def application(self, *, rename_keys: bool = False, check_images: ImageCheck | None = None) -> Application:
+        """Return all steps; `rename_keys` and `check_images` for samples with which that was not done before."""
         steps: list[Step | None] = [
+            None if check_images is None else CheckImages(check_images),
             RenameKeys() if rename_keys else None,
             self.transform,
             self.images,

@@ -24,6 +24,7 @@ ELSEWHERE = {
     "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray
     "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds
     "write/chunk_input.py": "write/test_row_input.py",  # protocols, with two kinds
+    "write/pack_chunked.py": "write/test_pack_rows.py",  # what a report says of packed rows
     "write/plan_members.py": "write/test_part_plan.py",  # what two plans compare
     "storage/protocols.py": "storage/contract.py",  # the contract that every store is held to
     "_dataloader.py": "edges/test_dataloader.py",

@@ -85,6 +85,14 @@ class ByteStream:
         """Return whether no byte follows."""
         return not self._fill()
 
+    def take_padding(self, length: int) -> None:
+        """Pass over the next `length` bytes, or as many as there are."""
+        while length and self._fill():
+            passed = min(length, len(self._piece) - self._at)
+            self._at += passed
+            self.offset += passed
+            length -= passed
+
     def take(self, length: int, what: str) -> memoryview:
         """Return the next `length` bytes; they stay valid.
 

@@ -1,0 +1,108 @@
+"""Pack rows of a foreign format: found, opened, said in one line, and packed by the plan of chunks."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from contextlib import ExitStack
+from typing import Any
+
+from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import check_writable
+from shardpack.errors import OptionError
+from shardpack.runtime.engine import as_remote
+from shardpack.runtime.processes import start_workers
+from shardpack.runtime.start_engine import start_engine
+from shardpack.sources.formats.found_files import FoundFiles, find_files
+from shardpack.sources.formats.importer import find_format, open_format
+from shardpack.storage.atomic import storage_errors
+from shardpack.storage.open import Writable, as_writable, refuse_same_store
+from shardpack.storage.url import is_url
+from shardpack.write.chunk_plan import ChunkRecipe
+from shardpack.write.make_there import probe_source
+from shardpack.write.pack_chunked import pack_chunked
+from shardpack.write.part import parse_part
+from shardpack.write.report import PackReport
+from shardpack.write.request import PackRequest
+from shardpack.write.row_input import RowInput
+from shardpack.write.steps import encoder_versions
+
+Located = str | os.PathLike[str]
+
+
+def find_rows(
+    path: Located, request: PackRequest, storage_options: Mapping[str, Any] | None
+) -> tuple[FoundFiles, str] | None:
+    """Return the files at a path and their format; None if they are of no foreign format.
+
+    Files behind a URL are looked at only if the request names their format.
+
+    Raises:
+        SourceError: The path does not exist, or its files may be of several formats.
+        OptionError: The format is unknown, or an option is for formats alone.
+    """
+    name = request.source_format
+    if name is not None:
+        return find_files(path, storage_options), name
+    if is_url(path) or request.layout != "auto" or request.annotations is not None or not os.path.exists(path):
+        return None
+    found = find_files(path)
+    name = find_format(found)
+    return None if name is None else (found, name)
+
+
+def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest) -> PackReport:
+    """Write the dataset of files in a foreign format. Raises as `shardpack.pack`."""
+    began = time.perf_counter()
+    request.refuse_but_for("a foreign format", layout="auto", annotations=None, ignore=())
+    if request.shuffle_seed is not None:
+        raise OptionError(
+            "rows of a foreign format are packed in their order; pack them without shuffle_seed, "
+            "then pack the dataset with it"
+        )
+    store = as_writable(out, request.storage_options)
+    refuse_same_store([found.store], store)
+    part = None if request.part is None else parse_part(request.part)
+    target = target_of(store, work_dir=request.work_dir, shared=part is not None)
+    if not request.dry_run and part is None:
+        with storage_errors(f"write to {target.location!r}"):
+            check_writable(target, "pack", force=request.force)
+    source = open_format(name, found, request.format_options)
+    request.announce(source.sentence)
+    rows = RowInput(source, only_split=request.split)
+    steps = request.steps
+    recipe = ChunkRecipe(
+        steps.application(rename_keys=request.rename_keys, check_images=request.check_images),
+        request.limits,
+        request.compression,
+        request.on_error,
+        versions=encoder_versions(),
+    )
+    with ExitStack() as engines:
+        threads = request.threads_per_job
+        if request.engine is not None:
+            engine = engines.enter_context(start_engine(request.engine, request.jobs, threads_per_job=threads))
+            if (remote := as_remote(engine)) is not None:
+                probe_source(remote, rows.first_part())
+        else:
+            jobs = _worthwhile_jobs(rows, request) if request.jobs is None else request.jobs
+            engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
+        recorded = request.recorded(source.format)
+        totals = pack_chunked(rows, recipe, target, request, recorded=recorded, engine=engine, part=part)
+    return PackReport(
+        out=target.location,
+        layout=source.format,
+        found=source.sentence,
+        classes=source.classes,
+        seconds=time.perf_counter() - began,
+        dry_run=request.dry_run,
+        **totals,
+    )
+
+
+def _worthwhile_jobs(rows: RowInput, request: PackRequest) -> int:
+    """Return the number of cores, but at most the number of chunks, roughly: starting a worker takes 0.2 s."""
+    if request.dry_run:
+        return 1
+    return min(os.cpu_count() or 1, rows.source_bytes // request.limits.max_bytes + 1)
