@@ -228,7 +228,10 @@ class Exporter(Protocol):
         ...
 
     def write(self, part: Part, rows: Iterator[Any], files: ExportFiles) -> Note:
-        """Write the files of a part; those of an earlier attempt may be there, and are replaced."""
+        """Write the files of a part; those of an earlier attempt may be there, and are replaced.
+
+        In the note, `left_out` may say how many of which things were left out.
+        """
         ...
 
     def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:
@@ -276,7 +279,8 @@ class ExportReport:
         num_files: How many files were written; 0 with `dry_run`.
         num_parts, resumed_parts: In how many tasks, and how many of these an interrupted run had finished.
         splits: (name, number of samples) of each split; empty if the dataset has no splits.
-        left_out: Field -> number of samples that have it and were exported without.
+        left_out: Field -> number of samples that have it and were exported without; and what else was left out because
+            `drop` said so, by its name.
         rejected: (key, reason) of each sample left out because of `on_error="skip"`.
         seconds: Wall time.
         dry_run: Whether nothing was written.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import fields as fields_of
 from dataclasses import replace
 from importlib import import_module
@@ -190,6 +191,7 @@ class _Run:
             report,
             num_samples=report.num_samples - len(rejected),
             num_files=num_files,
+            left_out=_left_out(report, self._made.values()),
             resumed_parts=resumed,
             rejected=rejected,
         )
@@ -222,6 +224,14 @@ class _Run:
     def _advance(self, _: int, num_samples: int) -> None:
         self._done += num_samples
         self._progress("export", self._done, self._contents.num_samples)
+
+
+def _left_out(report: ExportReport, made: Iterable[PartMade]) -> Mapping[str, int]:
+    """Return the fields that were left out, and what exporters have counted."""
+    counts = Counter(report.left_out)
+    for part in made:
+        counts.update(part.note.get("left_out", {}))
+    return dict(counts)
 
 
 def _limits(exporter: Exporter, options: ExportOptions) -> Limits:

@@ -8,8 +8,11 @@ from __future__ import annotations
 EXPORTERS = {
     "folder": "shardpack.export.formats.folder:FolderExporter",
     "webdataset": "shardpack.export.formats.webdataset:WebDatasetExporter",
+    "coco": "shardpack.export.formats.coco:CocoExporter",
+    "yolo": "shardpack.export.formats.yolo:YoloExporter",
     "parquet": "shardpack.export.formats.parquet:ParquetExporter",
     "mds": "shardpack.export.formats.mds:MdsExporter",
+    "tfrecord": "shardpack.export.formats.tfrecord:TfRecordExporter",
     "lmdb": "shardpack.export.formats.lmdb:LmdbExporter",
     "hdf5": "shardpack.export.formats.hdf5:Hdf5Exporter",
     "npz": "shardpack.export.formats.npz:NpzExporter",
