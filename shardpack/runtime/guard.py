@@ -211,8 +211,6 @@ def _run_items(items: Sequence[Any]) -> list[Any]:
         for number, item in enumerate(items):
             place[:] = _PLACE.pack(number, time.monotonic())
             results.append(worker.work(worker.setting, item))
-    except Exception:
+    finally:
         place[:] = _NOWHERE
-        raise
-    place[:] = _NOWHERE
     return results

@@ -86,11 +86,11 @@ def _answer(request: bytes, advance: Callable[[int], None]) -> bytes:
         function, task, takes_advance = pickle.loads(request)
         result = function(task, advance) if takes_advance else function(task)
         return pickle.dumps((True, result, ""), pickle.HIGHEST_PROTOCOL)
-    except Exception as error:  # noqa: BLE001 - sent to the parent, which raises it
+    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - sent to the parent, which raises it
         return _failure(error)
 
 
-def _failure(error: Exception) -> bytes:
+def _failure(error: BaseException) -> bytes:
     trace = traceback.format_exc()
     try:
         answer = pickle.dumps((False, error, trace), pickle.HIGHEST_PROTOCOL)

@@ -36,10 +36,17 @@ class Made(NamedTuple):
 
 
 class Failure(NamedTuple):
-    """Why a sample cannot be written, in one line, and the traceback, or nothing."""
+    """Why a sample cannot be written, in one line.
+
+    Attributes:
+        reason: The line.
+        trace: The traceback, or nothing.
+        is_question: Whether an option can answer it; the reason then names that.
+    """
 
     reason: str
     trace: str = ""
+    is_question: bool = False
 
 
 Outcome = Made | Failure
@@ -68,13 +75,13 @@ def apply_steps(pipeline: Pipeline, sample: KeyedFields) -> Outcome:
     """Return what becomes of one sample.
 
     Raises:
-        OptionError, MissingDependencyError: The run cannot go on as it was asked for.
+        MissingDependencyError: The run cannot go on as it was asked for.
     """
     counts: Counts = Counts()
     key, fields = sample
     try:
         made = [(new_key, encoded_fields(new_fields, counts)) for new_key, new_fields in pipeline(key, fields, counts)]
-    except (OptionError, MissingDependencyError):
+    except MissingDependencyError:
         raise
     except Exception as error:  # noqa: BLE001 - a problem of this sample, whatever a library raises
         return failure_of(error)
@@ -87,7 +94,8 @@ def failure_of(error: Exception) -> Failure:
     Its reason may be stored with the dataset, so it is the same in any process: without addresses of objects.
     """
     said = str(error.args[0]) if isinstance(error, ShardpackError) else f"{type(error).__name__}: {error}"
-    return Failure(_ADDRESS.sub("", said), "".join(traceback.format_exception(type(error), error, error.__traceback__)))
+    trace = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+    return Failure(_ADDRESS.sub("", said), trace, isinstance(error, OptionError))
 
 
 def encoded_fields(fields: Mapping[str, Any], counts: Counts) -> Mapping[str, Any]:
@@ -202,11 +210,13 @@ def raise_failure(failure: Failure, *, key: str | None, path: str | None = None)
     """Raise the error that ends a run at a sample.
 
     Raises:
-        SourceError: Always.
+        OptionError: It is not clear what to do with the sample; the message names the options that say so.
+        SourceError: It fails.
     """
+    skip = "leave such samples out with on_error='skip' (--on-error skip)"
+    cause = WorkerTraceback(failure.trace) if failure.trace else None
+    if failure.is_question:
+        raise OptionError(f"{failure.reason}, or {skip}", key=key, path=path) from cause
     raise SourceError(
-        f"{failure.reason}; correct the sample or the transform, or leave such samples out with on_error='skip' "
-        "(--on-error skip)",
-        key=key,
-        path=path,
-    ) from (WorkerTraceback(failure.trace) if failure.trace else None)
+        f"{failure.reason}; correct the sample or the transform, or {skip}", key=key, path=path
+    ) from cause

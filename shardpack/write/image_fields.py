@@ -65,7 +65,7 @@ class ImageFields:
             OptionError: It is not clear which field is the image.
         """
         names = [name for name in fields if name not in self.keep]
-        masks = [name for name in names if self._is_mask(name)]
+        masks = [name for name in names if self.is_named_mask(name)]
         images = [name for name in names if name in self.image]
         left = [name for name in names if is_image(name) and name not in self.image and name not in masks]
         for name in names:
@@ -85,7 +85,8 @@ class ImageFields:
             )
         return images, [*masks, *with_palette]
 
-    def _is_mask(self, name: str) -> bool:
+    def is_named_mask(self, name: str) -> bool:
+        """Return whether a field is a mask by its name, or because it was said to be one."""
         if name in self.image:
             return False
         return name in self.nearest or (is_mask(name) and (is_image(name) or kind_of(name) == "npy"))

@@ -96,9 +96,11 @@ class ImageStep:
         by_field = encode if isinstance(encode, Mapping) else {} if encode is None else {EVERY_IMAGE: encode}
         codecs = {name: ImageCodec.parse(text) for name, text in by_field.items()}
         codec = codecs.pop(EVERY_IMAGE, None)
-        for name in codecs:
+        for name, own in codecs.items():
             if not isinstance(name, str) or not (is_image(name) or kind_of(name) == "npy"):
                 raise OptionError(f"encode names {name!r}, which has no ending of an image, such as jpg")
+            if fields.is_named_mask(name):
+                check_mask_codec(name, own)
             if name in fields.keep:
                 raise OptionError(f"{name!r} is named by both encode and keep; leave one out")
         if resize is not None and any(found.name == "jxl" for found in (codec, *codecs.values()) if found):
@@ -190,7 +192,8 @@ def _joined(fields: Fields, replaced: Mapping[str, tuple[str, Any]], key: str) -
         new_name, new_value = replaced.get(name, (name, value))
         if new_name in joined or (new_name != name and new_name in fields):
             raise OptionError(
-                f"sample {key!r} has a field {new_name!r} already, which {name!r} would be stored as; leave one out"
+                f"sample {key!r} has a field {new_name!r} already, which {name!r} would be stored as; choose another "
+                f"codec for it (--encode {name}=CODEC)"
             )
         joined[new_name] = new_value
     return joined

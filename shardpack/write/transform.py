@@ -35,8 +35,9 @@ class Step(Protocol):
                 the shard: a run that continues another one reports the same sums.
 
         Raises:
-            OptionError: The run cannot go on as it was asked for: it ends, whatever `on_error` says.
-            MissingDependencyError: Also ends the run.
+            MissingDependencyError: The run cannot go on as it was asked for: it ends, whatever `on_error` says.
+            OptionError: It is not clear what to do with this sample. The message names the options that say so; the
+                sample follows `on_error`.
             Exception: Any other error is a problem of this sample, which is named, and follows `on_error`.
         """
         ...

@@ -14,6 +14,7 @@ from xxhash import xxh3_64_intdigest
 
 from shardpack.codecs.decode import can_decode, decode_field
 from shardpack.errors import OptionError, SourceError
+from shardpack.format.naming import key_problem
 from shardpack.order.permutation import SAMPLE_SEED, derive_key
 from shardpack.runtime.functions import dump_function, load_function
 from shardpack.write.callable_source import describe_callable
@@ -144,6 +145,11 @@ def _sample(key: str, usual_key: str, made: Mapping[str, Any]) -> KeyedFields:
     chosen = made.get(KEY, key)
     if not isinstance(chosen, str):
         raise SourceError(f"transform returned a {type(chosen).__name__} as {KEY!r}, expected a str")
+    if chosen != key and (problem := key_problem(chosen)):  # keys of the source are renamed before; these are not
+        raise SourceError(
+            f"transform returned the unsafe key {chosen!r} as {KEY!r}: {problem}; return printable ASCII without "
+            "blanks, with no dot behind the last slash"
+        )
     fields = {name: value for name, value in made.items() if name not in (KEY, SEED)}
     return usual_key if chosen == key else chosen, fields
 

@@ -26,6 +26,8 @@ def work(setting, item):
             os.kill(os.getpid(), signal.SIGKILL)
         case "raise":
             raise SourceError("bad", key="k")
+        case "interrupt":
+            raise KeyboardInterrupt
         case "pid":
             return os.getpid()
         case "slow":
@@ -37,6 +39,12 @@ def work(setting, item):
 def guard():
     with Guard(work, "set", timeout_seconds=3.0) as guard:
         yield guard
+
+
+def test_an_interrupt_is_no_loss(guard):
+    with pytest.raises(KeyboardInterrupt):
+        guard.run([1, "interrupt", 2])
+    assert guard.run([1]) == [("set", 1)]
 
 
 def test_every_item_has_its_result(guard):

@@ -84,9 +84,12 @@ def test_a_value_that_cannot_be_stored_is_the_samples_failure():
     assert "field 'jpg' got a dict" in apply_steps(Pipeline((step,)), ("a", {"bin": b"x"})).reason
 
 
-def test_what_was_asked_for_wrongly_ends_the_run():
-    with pytest.raises(OptionError):
-        apply_steps(UPPER, *samples("stop"))
+def test_a_question_that_an_option_answers_is_one_of_its_sample():
+    (outcome,) = [apply_steps(UPPER, sample) for sample in samples("stop")]
+    assert (outcome.reason, outcome.is_question) == ("that cannot be asked for", True)
+    with pytest.raises(OptionError, match=r"asked for, or leave such samples out with on_error='skip' .* \(key='k'\)$"):
+        raise_failure(outcome, key="k")
+    assert not apply_steps(UPPER, *samples("bad")).is_question
 
 
 @pytest.mark.parametrize("timeout", [None, 30.0])
@@ -94,8 +97,7 @@ def test_a_bad_sample_costs_only_itself(timeout):
     with Applier(Application(UPPER, timeout)) as applier:
         assert reasons(applier.outcomes(samples("a", "bad", "b"))) == [b"A", "bad payload", b"B"]
         assert list(applier.outcomes([])) == []
-        with pytest.raises(OptionError, match="that cannot be asked for"):
-            list(applier.outcomes(samples("a", "stop")))
+        assert reasons(applier.outcomes(samples("a", "stop"))) == [b"A", "that cannot be asked for"]
         assert reasons(applier.outcomes(samples("c"))) == [b"C"]
 
 

@@ -125,3 +125,21 @@ def test_one_split_of_what_has_none(tmp_path):
         shardpack.pack(iter([("a", {"txt": "1"})]), tmp_path / "out", split="train")
     with pytest.raises(OptionError, match=r"split is \['train'\], expected the name of one split"):
         shardpack.pack(folder, tmp_path / "out", split=["train"])
+
+
+def test_samples_that_ask_a_question_are_left_out_under_skip(tmp_path):
+    write_tree(tmp_path / "photos", {
+        "a.jpg": make_jpeg(seed=1), "a.json": b'{"label": 1}',
+        "b.jpg": make_jpeg(seed=2), "b.json": b'{"bbox": [1, 2, 3, 4]}',
+        "c.jpg": make_jpeg(seed=3), "c.webp": b"taken", "c.json": b'{"label": 2}',
+    })  # fmt: skip
+    options = {"layout": "files", "resize": "long=8", "encode": "webp:q=50", "keep": ["webp"], "jobs": 1}
+    with pytest.raises(
+        OptionError, match=r"--labels keep\), or leave such samples out with .*--on-error skip.*key='b'"
+    ):
+        shardpack.pack(tmp_path / "photos", tmp_path / "out", **options)
+    report = shardpack.pack(tmp_path / "photos", tmp_path / "out", on_error="skip", **options)
+    assert [name for name, _ in report.rejected] == ["b.jpg", "c.jpg"]
+    assert "coordinates at bbox" in report.rejected[0][1]
+    assert "has a field 'webp' already, which 'jpg' would be stored as" in report.rejected[1][1]
+    assert [sample.key for sample in shardpack.open(tmp_path / "out")] == ["a"]

@@ -173,7 +173,8 @@ BAD = {
     "kill": "transform ended its process, which was killed by signal 9",
     "exit": "transform raised SystemExit: enough",
     "value": "field 'jpg' got a type",
-    "key": "unsafe key",
+    "key": "transform returned the unsafe key 'a.b' as '__key__': its last component has a dot, where readers split the "
+    "name; return printable ASCII",
     "nothing": "a sample without any field",
 }
 
@@ -201,6 +202,18 @@ def test_a_bad_sample_is_named_and_follows_on_error(source, tmp_path, kind, jobs
     assert report.rejected[0][0] == "b/033.jpg"
     assert BAD[kind] in report.rejected[0][1]
     assert "b/033" in (tmp_path / "out/.shardpack/rejected.jsonl").read_text()
+
+
+@pytest.mark.parametrize("jobs", [1, 2])
+def test_an_interrupt_within_a_transform_is_one_of_the_run(source, tmp_path, jobs):
+    def transform(fields):
+        if number_of(fields) == 33:
+            raise KeyboardInterrupt
+        return fields
+
+    with pytest.raises(KeyboardInterrupt):
+        shardpack.pack(source, tmp_path / "out", transform=transform, jobs=jobs, on_error="skip", **SMALL)
+    assert not (tmp_path / "out/.shardpack/manifest.json").exists()
 
 
 def test_the_file_of_a_sample_is_named(source, tmp_path):
