@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from shardpack.sources.layouts.classes import ClassFolders
 from shardpack.sources.layouts.coco import Coco
+from shardpack.sources.layouts.masks import Masks
 from shardpack.sources.layouts.sidecars import SidecarFiles
 from shardpack.sources.layouts.table import Table
+from shardpack.sources.layouts.voc import Voc
 from shardpack.sources.layouts.yolo import Yolo
 
-LAYOUTS = (ClassFolders(), SidecarFiles(), Table(), Coco(), Yolo())
+LAYOUTS = (ClassFolders(), SidecarFiles(), Table(), Coco(), Yolo(), Voc(), Masks())

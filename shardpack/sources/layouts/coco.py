@@ -1,7 +1,7 @@
 """COCO: JSON files that describe many images each: boxes, polygons, key points, captions, panoptic segments.
 
-`coco_files.py` says which files there are and where their images may be, `sources/annotations/coco_json.py` what they say.
-Several files of the same images make one label; the PNG of a panoptic segmentation is the field panoptic.png.
+`coco_files.py` says which files there are and where their images may be, `sources/annotations/coco_json.py` what they
+say. Several files of the same images make one label; the PNG of a panoptic segmentation is the field panoptic.png.
 """
 
 from __future__ import annotations
