@@ -86,7 +86,7 @@ def command(
     large payloads only the headers are read; such tars have no checksums.
 
     With --json: out, num_samples, num_shards, num_bytes, samples_per_field, repeated, without_key,
-    ignored, changed, without_checksums, resumed, bytes_fetched, seconds.
+    ignored, changed, without_checksums, resumed, bytes_fetched, splits, splits_from, tables, seconds.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.index(
@@ -125,6 +125,7 @@ def command(
             f"  {plural(report.without_key, 'file')} not part of any sample, as the name has no key and field",
             quiet=quiet,
         )
+    _show_beside(report, quiet=quiet)
     for repeated in report.repeated[:SHOWN]:
         note(f"  key names two samples: {repeated}", quiet=quiet)
     if len(report.repeated) > SHOWN:
@@ -132,3 +133,15 @@ def command(
     if report.changed:
         named = ", ".join(report.changed[:SHOWN]) + (", ..." if len(report.changed) > SHOWN else "")
         note(f"  {plural(len(report.changed), 'tar')} changed since the previous manifest: {named}", quiet=quiet)
+
+
+def _show_beside(report: shardpack.IndexReport, *, quiet: bool) -> None:
+    if report.splits:
+        source = f", as {report.splits_from} states" if report.splits_from else ""
+        note(f"  splits: {counted(dict(report.splits))}{source}", quiet=quiet)
+    if report.tables:
+        note(
+            f"  not read: {plural(len(report.tables), 'table')} beside the tars, such as {report.tables[0]!r}; if "
+            'labels are in it: "shardpack pack FOLDER OUT"',
+            quiet=quiet,
+        )

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
@@ -270,25 +271,32 @@ class TarIndexer:
         """All shards, in the order of the dataset."""
         return [self._shards[name] for name in self._tars.names]
 
-    def encode(self, location: str | None = None) -> tuple[Manifest, list[tuple[str, Parts]]]:
+    def encode(
+        self, location: str | None = None, *, split_of: Mapping[str, str] = MappingProxyType({})
+    ) -> tuple[Manifest, list[tuple[str, Parts]]]:
         """Return the manifest, and the files of the whole dataset in the order of publication.
 
         If nothing differs from the previous generation, that is the same generation, byte for byte.
 
         Args:
             location: Where the tars are, if not beside the manifest.
+            split_of: Tar -> the split of its samples; if empty, the splits of the previous generation stay.
         """
         shards = self.shards
         num_locations = max((info.location for info in shards), default=0) + 1
         encode = partial(encode_dataset, shards, self._all_hashes(), unique_keys=not self.repeated)
         own = OWN_FOLDER if location is None else location
         if self._previous is None:
-            return encode(packed_with=recorded_options(indexed=True), locations=(own,) * num_locations)
+            return encode(
+                packed_with=recorded_options(indexed=True),
+                locations=(own,) * num_locations,
+                splits=_stated(shards, split_of),
+            )
         previous = self._previous.manifest
         encode_next = partial(
             encode,
             classes=previous.classes,
-            splits=self._splits(shards, previous),
+            splits=_stated(shards, split_of) or self._splits(shards, previous),
             packed_with=previous.packed_with,
             locations=(own,) * max(num_locations, len(previous.locations)),
         )
@@ -309,6 +317,10 @@ class TarIndexer:
                 data = self._target.read(path) or b""
                 return parse_splits(data, previous.splits, num_samples=previous.num_samples, path=path)
         return splits_of_shards(shards)
+
+
+def _stated(shards: Sequence[ShardInfo], split_of: Mapping[str, str]) -> Splits | None:
+    return Splits.of_runs((split_of.get(info.name), info.num_samples) for info in shards)
 
 
 class _StoppedError(Exception):

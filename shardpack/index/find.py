@@ -17,8 +17,9 @@ from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.layout import index_path
 from shardpack.format.not_tar import COMPRESSED_SUFFIXES, advice_for, compression_by_name
 from shardpack.format.shard_info import is_shard_name
-from shardpack.index.patterns import Glob, expand_braces, has_wildcards
+from shardpack.index.patterns import Glob, has_wildcards
 from shardpack.index.roots import DiskRoot, Root, StoreRoot, split_url
+from shardpack.runtime.braces import expand_braces
 from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt, can_adapt
 from shardpack.storage.protocols import WritableStore

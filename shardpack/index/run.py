@@ -13,6 +13,7 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OptionError
 from shardpack.format.shard_info import ShardInfo
+from shardpack.index.beside import look_beside
 from shardpack.index.build import OnDuplicate, RepeatedKey, TarIndexer
 from shardpack.index.find import TarDigests, TarSet, find_tars
 from shardpack.index.grouping import DEFAULT_IGNORE, check_ignore
@@ -42,6 +43,9 @@ class IndexReport:
         without_checksums: How many tars have no checksums, as their payloads were not read.
         resumed: How many tars an interrupted run had already indexed.
         bytes_fetched: How many bytes were read: of the tars, and a few of the lease.
+        splits: Number of samples in each split; {} if there are none.
+        splits_from: The file of another tool that states them; "" if the dataset had them, or there are none.
+        tables: Names of tables beside the tars, which may hold labels and were not read.
         seconds: Wall time.
     """
 
@@ -57,6 +61,9 @@ class IndexReport:
     without_checksums: int = 0
     resumed: int = 0
     bytes_fetched: int = 0
+    splits: Mapping[str, int] = field(default_factory=dict)
+    splits_from: str = ""
+    tables: Sequence[str] = ()
     seconds: float = 0.0
 
 
@@ -81,7 +88,8 @@ def index(
     interrupted continues: tars that are indexed, and whose length and ETag have not changed, are not
     read again. With `force` this also repairs a dataset whose indexes or manifest are damaged or lost.
     If the result differs from the dataset that was there, it is the next generation: it keeps the
-    classes and packing options of the previous one, whose files stay as they are.
+    classes and packing options of the previous one, whose files stay as they are. Splits that Megatron-Energon
+    (`.nv-meta/split.yaml`) or lists of wids state beside the tars are kept.
 
     Args:
         tars: A folder, a pattern (`train-*.tar`, `train-{000000..000127}.tar`), a tar, the URL of
@@ -122,10 +130,11 @@ def index(
     jobs = as_jobs(jobs)
     tar_set = find_tars(tars, storage_options)
     ignore = check_ignore(ignore)
+    beside = look_beside(tar_set)
     target, location = place_for_indexes(tar_set, out, storage_options, out_options)
     with storage_errors(f"write indexes to {target.location!r}"):
         digests = TarDigests(tar_set, ignore)
-        run_digest = partial(digests.of_run, on_duplicate, checksums, location)
+        run_digest = partial(digests.of_run, on_duplicate, checksums, location, sorted(beside.splits.of.items()))
         previous = check_indexable(tar_set, target, location, force=force, run_digest=run_digest)
         with writing_indexes(target):
             transaction = Transaction.index_beside(target, run_digest=run_digest)
@@ -134,7 +143,7 @@ def index(
             try:
                 indexer.index_all(jobs=jobs, checksums=checksums, progress=progress)
                 indexer.check_unique(on_duplicate)
-                manifest, files = indexer.encode(location)
+                manifest, files = indexer.encode(location, split_of=beside.splits.of)
                 with writing_indexes(target):
                     transaction.publish(files)
             except BaseException:
@@ -154,6 +163,9 @@ def index(
         without_checksums=sum(info.crc32c is None for info in indexer.shards),
         resumed=indexer.resumed,
         bytes_fetched=indexer.bytes_fetched,
+        splits={} if manifest.splits is None else dict(manifest.splits.samples),
+        splits_from=beside.splits.file if manifest.splits is not None else "",
+        tables=beside.tables,
         seconds=time.perf_counter() - began,
     )
 
@@ -190,7 +202,7 @@ def index_in_memory(tar_set: TarSet, *, ignore: Sequence[str], base: Store | Non
         indexer = TarIndexer(tar_set, target, transaction, ignore=check_ignore(ignore))
         indexer.index_all()
         indexer.check_unique("keep")
-        _, files = indexer.encode()
+        _, files = indexer.encode(split_of=look_beside(tar_set).splits.of)
         transaction.publish(files)
     objects = {name: bytes(memory.get(name)) for name in memory.names()}
     return OverlayStore(objects, base or tar_set.store)

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
 from shardpack.export.indexes.brace_names import collapse
-from shardpack.index.patterns import expand_braces
+from shardpack.runtime.braces import expand_braces
 from tests.strategies import examples
 
 
