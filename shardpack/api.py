@@ -311,13 +311,13 @@ def dataset_to_pack(
 ) -> Dataset | None:
     """Return the dataset of which a source is the folder or URL; None for all others. Arguments as for `pack`."""
     from shardpack.format.layout import MANIFEST_PATH
-    from shardpack.sources.archives.open import archive_suffix
+    from shardpack.sources.archives.open import is_archive
     from shardpack.storage.url import is_url, local_path, scheme_of
 
     if not isinstance(source, (str, os.PathLike)) or layout != "auto" or annotations is not None:
         return None
     path = local_path(os.fspath(source)) or os.fspath(source)
-    if archive_suffix(path) or (not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH))):
+    if is_archive(path) or (not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH))):
         return None
     if scheme_of(out) not in (None, scheme_of(path)):
         storage_options = None  # credentials for one provider are not sent to another

@@ -21,7 +21,7 @@ from shardpack.runtime.sizes import format_bytes, parse_bytes
 from shardpack.storage.url import is_url
 
 COUNTED = 12  # names that `counted` shows
-_BYTE_PHASES = {"pack", "verify", "index", "copy"}  # their progress is counted in bytes
+_BYTE_PHASES = {"pack", "verify", "index", "copy", "unpack"}  # their progress is counted in bytes
 # Options of stores that are numbers. All others are texts, as an access key may consist of digits.
 _NUMBERS = frozenset(("max_requests", "max_attempts", "max_seconds", "connect_timeout_seconds", "read_timeout_seconds"))
 _Function = TypeVar("_Function", bound=Callable[..., Any] | click.Command)

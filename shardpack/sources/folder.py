@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import OptionError, SourceError
-from shardpack.sources.archives.open import archive_suffix, archives_beside, open_archive, open_archives
+from shardpack.sources.archives.open import archives_beside, is_archive, kind_of, open_archive, open_archives
 from shardpack.sources.layouts.detect import AUTO, read_tree
 from shardpack.sources.layouts.layout import LayoutOptions
 from shardpack.sources.scan import Files, scan
@@ -59,7 +59,8 @@ class FolderSource:
             MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
         """
         problems = Problems()
-        tree, layout = self._tree(problems, options), "coco" if self.annotations is not None else self.layout
+        tree, archives = self._tree(problems, options)
+        layout = "coco" if self.annotations is not None else self.layout
         listed = read_tree(
             tree,
             layout,
@@ -77,14 +78,19 @@ class FolderSource:
             problems.raise_if_any()
         if not listed.listing.num_samples:
             raise SourceError(_nothing_to_pack(tree.files, problems))
-        return listed
+        if not archives:
+            return listed
+        return replace(listed, sentence=f"{kind_of(archives, listed.layout)}: {listed.sentence}")
 
-    def _tree(self, problems: Problems, options: ListOptions) -> Tree:
-        if archive_suffix(os.fspath(self.path)) and not os.path.isdir(self.path):
-            return open_archive(self.path, problems, self.storage_options)
+    def _tree(self, problems: Problems, options: ListOptions) -> tuple[Tree, Sequence[str]]:
+        """Return the tree, and the archives whose files are in it."""
+        if is_archive(os.fspath(self.path)) and not os.path.isdir(self.path):
+            tree = open_archive(self.path, problems, self.storage_options, unpack=options.unpack)
+            return tree, [os.fspath(self.path)]
         files = scan(self.path, problems, progress=options.progress, engine=options.engine)
         archives = archives_beside(files)
-        return open_archives(files, archives, problems) if archives else Tree(files)
+        tree = open_archives(files, archives, problems, unpack=options.unpack) if archives else Tree(files)
+        return tree, archives
 
 
 def _nothing_to_pack(files: Files, problems: Problems) -> str:

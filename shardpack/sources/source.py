@@ -10,7 +10,7 @@ A new source returns a `Listing` whose payloads are files, ranges of objects, or
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -18,6 +18,7 @@ from shardpack.errors import OnError, SourceError
 from shardpack.runtime.engine import IN_PROCESS, Engine
 from shardpack.runtime.progress import Advance, no_advance
 from shardpack.sources.listing import Listing, name_of, without
+from shardpack.storage.protocols import Store
 
 SHOWN = 3  # problems that an error names
 
@@ -110,12 +111,15 @@ class ListOptions:
         on_error: "raise" at the end if anything was rejected, or "skip" to go on without it.
         progress: Called from time to time with the number of files or samples found so far.
         engine: Distributes the work; the result does not depend on it.
+        unpack: Unpacks a compressed file: its store and path -> those of a local file, which is there as long as the
+            samples are read; None if nothing may be unpacked.
     """
 
     rename_keys: bool = False
     on_error: OnError = "raise"
     progress: Advance = no_advance
     engine: Engine = IN_PROCESS
+    unpack: Callable[[Store, str], tuple[Store, str]] | None = None
 
 
 class Source(Protocol):

@@ -25,6 +25,7 @@ from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS, Engine, as_remote
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.start_engine import start_engine
+from shardpack.sources.archives.spool import Spool
 from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
@@ -95,11 +96,14 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
     began = time.perf_counter()
     store = as_writable(out, request.storage_options)
     part = None if request.part is None else parse_part(request.part)
-    target = target_of(store, work_dir=request.work_dir, shared=part is not None)
+    # In a folder, shards are made where they belong; a compressed tar may still need a place to be unpacked in.
+    work_dir = None if store.folder is not None and isinstance(source, FolderSource) else request.work_dir
+    target = target_of(store, work_dir=work_dir, shared=part is not None)
     if not request.dry_run and part is None:
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)  # before hours of listing and checking
     with ExitStack() as engines:
+        spool = engines.enter_context(Spool(request.work_dir, announce=request.announce, progress=request.progress))
         # If `jobs` is given, its workers start while the source is listed, and do all the work. Otherwise
         # this process lists, since only the listing tells how many workers are worth starting.
         # The nodes of a cluster only pack: this process lists.
@@ -108,16 +112,9 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         if request.engine is None and request.jobs is not None:
             listing_engine = engines.enter_context(start_workers(request.jobs, threads_per_job=threads))
         packing_engine = listing_engine
-        listed = source.list(
-            ListOptions(
-                rename_keys=request.rename_keys,
-                on_error=request.on_error,
-                progress=lambda count: request.progress("list", count, 0),
-                engine=listing_engine,
-            )
-        )
-        if request.split is not None:
-            listed = replace(listed, listing=only_split(listed.listing, request.split))
+        listed = _list(source, request, listing_engine, spool)
+        if request.work_dir is not None and work_dir is None and not spool.used:
+            target_of(store, work_dir=request.work_dir)  # refuses it
         refuse_same_store(listed.listing.stores, store)
         for line in filter(None, (listed.sentence, left_out_line(listed.problems))):
             request.announce(line)
@@ -146,6 +143,19 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         dry_run=request.dry_run,
         **totals,
     )
+
+
+def _list(source: Source, request: PackRequest, engine: Engine, spool: Spool) -> Listed:
+    listed = source.list(
+        ListOptions(
+            rename_keys=request.rename_keys,
+            on_error=request.on_error,
+            progress=lambda count: request.progress("list", count, 0),
+            engine=engine,
+            unpack=spool.unpack,
+        )
+    )
+    return listed if request.split is None else replace(listed, listing=only_split(listed.listing, request.split))
 
 
 def _pack_planned(

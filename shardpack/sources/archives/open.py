@@ -13,6 +13,7 @@ from shardpack.errors import SourceError
 from shardpack.sources.archives.members import Members, checked, tree_of
 from shardpack.sources.archives.names import repeated
 from shardpack.sources.archives.tar import list_tar
+from shardpack.sources.archives.tar_stream import is_compressed_tar
 from shardpack.sources.archives.zip import list_zip
 from shardpack.sources.archives.zip_store import ZipStore
 from shardpack.sources.scan import Files
@@ -23,20 +24,51 @@ from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store
 from shardpack.storage.url import local_path
 
-_LISTERS: dict[str, Callable[[Store, str, int], Members]] = {".zip": list_zip, ".tar": list_tar}
+Unpack = Callable[[Store, str], tuple[Store, str]]  # a compressed file -> what it holds, as a local file
+
+_ZIP, _TAR = ".zip", ".tar"
 _NUMBERED = re.compile(r".*[-_.]\d+")  # "shard-000012": one of many, and no name of a class or split
 
 
-def archive_suffix(name: str) -> str | None:
-    """Return the ending by which a file is an archive that can be read in place, in lower case; None for others."""
-    suffix = os.path.splitext(name)[1].lower()
-    return suffix if suffix in _LISTERS else None
+def is_archive(name: str) -> bool:
+    """Return whether a file is an archive of files, by its name: .zip, .tar, or a compressed tar."""
+    return name.lower().endswith((_ZIP, _TAR)) or is_compressed_tar(name)
+
+
+def kind_of(names: Sequence[str], layout: str) -> str:
+    """Return what archives are called in the line that is said of a source: "zip archive", "3 archives".
+
+    Args:
+        names: Their names.
+        layout: The layout of their files. Tars of images with label files need no packing.
+    """
+    plain = all(name.lower().endswith(_TAR) for name in names)
+    advice = ' (to use it as it is, without a copy: "shardpack index")' if plain and layout == "files" else ""
+    if len(names) > 1:
+        return f"{len(names):,} archives" + advice.replace("it as it is", "them as they are")
+    return ("zip archive" if names[0].lower().endswith(_ZIP) else "tar" if plain else "compressed tar") + advice
+
+
+def _stem(name: str) -> str:
+    """Return the name of an archive without its ending."""
+    stem, ending = os.path.splitext(name)
+    return stem.removesuffix(_TAR) if ending.lower() not in (_ZIP, _TAR) else stem
 
 
 def open_archive(
-    location: str | os.PathLike[str], problems: Problems, storage_options: Mapping[str, Any] | None = None
+    location: str | os.PathLike[str],
+    problems: Problems,
+    storage_options: Mapping[str, Any] | None = None,
+    *,
+    unpack: Unpack | None = None,
 ) -> Tree:
-    """Return the files of an archive: a path or URL that ends in .zip or .tar.
+    """Return the files of an archive, named by its path or URL; see `is_archive`.
+
+    Args:
+        location: The path or URL.
+        problems: Receives what is rejected or left out.
+        storage_options: For a URL.
+        unpack: Unpacks compressed tars; None refuses them.
 
     Raises:
         SourceError: It is missing, damaged, or refused.
@@ -52,7 +84,7 @@ def open_archive(
     else:
         folder, _, name = text.rpartition("/")
         store = open_store(folder, storage_options)
-    return _tree(text, store, {name: ""}, problems)
+    return _tree(text, store, {name: ""}, problems, unpack=unpack)
 
 
 def archives_beside(files: Files) -> list[str]:
@@ -62,38 +94,54 @@ def archives_beside(files: Files) -> list[str]:
     """
     if any(is_image(name.rpartition(".")[2].lower()) for name in files.names):
         return []
-    return [name for name in files.names if archive_suffix(name)]
+    return [name for name in files.names if is_archive(name)]
 
 
-def open_archives(files: Files, names: Sequence[str], problems: Problems) -> Tree:
+def open_archives(files: Files, names: Sequence[str], problems: Problems, *, unpack: Unpack | None = None) -> Tree:
     """Return the files of archives in a folder, those of each in a folder called like it, and the files beside them.
 
     Raises:
         SourceError: An archive is damaged, or refused.
     """
     store = LocalStore(files.root)
-    numbered = len(names) > 1 and all(_NUMBERED.fullmatch(os.path.splitext(name)[0]) for name in names)
-    folders = {name: "" if numbered else os.path.splitext(name)[0] + "/" for name in names}
-    return _tree(files.root, store, folders, problems, files.without(set(names)))
+    numbered = len(names) > 1 and all(_NUMBERED.fullmatch(_stem(name)) for name in names)
+    folders = {name: "" if numbered else _stem(name) + "/" for name in names}
+    return _tree(files.root, store, folders, problems, unpack=unpack, beside=files.without(set(names)))
 
 
-def _tree(root: str, store: Store, folders: Mapping[str, str], problems: Problems, beside: Files | None = None) -> Tree:
+def _tree(
+    root: str,
+    store: Store,
+    folders: Mapping[str, str],
+    problems: Problems,
+    *,
+    unpack: Unpack | None,
+    beside: Files | None = None,
+) -> Tree:
     members = Members()
+    stores = [store, ZipStore(store)]
     for name, folder in folders.items():
-        suffix = archive_suffix(name)
-        if suffix is None:
-            raise SourceError(f"{name!r} is not an archive that can be read; expected {' or '.join(_LISTERS)}")
-        listed = checked(_LISTERS[suffix](store, name, int(suffix == ".zip")), folder, problems)
-        members.names += listed.names
-        members.sizes += listed.sizes
-        members.references += listed.references
+        if name.lower().endswith(_ZIP):
+            listed = list_zip(store, name, 1)
+        elif name.lower().endswith(_TAR):
+            listed = list_tar(store, name, 0)
+        elif unpack is None:
+            raise SourceError("a compressed tar can only be packed; unpack it for anything else", path=name)
+        else:
+            spooled, path = unpack(store, name)
+            listed = list_tar(spooled, path, len(stores))
+            stores.append(spooled)
+        kept = checked(listed, folder, problems)
+        members.names += kept.names
+        members.sizes += kept.sizes
+        members.references += kept.references
     twice = repeated([*members.names, *(() if beside is None else beside.names)])
     if twice:
         raise SourceError(
             f"{min(twice)!r} is in two archives, or in one and beside it; pack them one after the other", path=root
         )
     version = " ".join(_version(store, name) for name in folders)
-    return tree_of(root, members, (store, ZipStore(store)), version, beside)
+    return tree_of(root, members, tuple(stores), version, beside)
 
 
 def _version(store: Store, name: str) -> str:

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import gzip
+
 import pytest
+import zstandard
 
 from shardpack.errors import SourceError
-from shardpack.sources.archives.open import archive_suffix, archives_beside, open_archive, open_archives
+from shardpack.sources.archives.open import archives_beside, is_archive, kind_of, open_archive, open_archives
+from shardpack.sources.archives.spool import Spool
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_range
 from shardpack.sources.payloads import read_samples
@@ -91,11 +95,52 @@ def test_archives_beside_loose_images_are_left_alone():
     assert archives_beside(files_of(["a.zip", "a/1.jpg"])) == []
 
 
+@pytest.mark.parametrize("name", ["a.zip", "s3://b/A.ZIP", "a.tar", "a.tar.gz", "a.tgz", "a.tar.zst"])
+def test_names_of_archives(name):
+    assert is_archive(name)
+
+
+@pytest.mark.parametrize("name", ["a.tar/", "a", "zip", "a.gz", "a.tar.lz4"])
+def test_names_of_others(name):
+    assert not is_archive(name)
+
+
 @pytest.mark.parametrize(
-    ("name", "suffix"), [("a.zip", ".zip"), ("s3://b/A.ZIP", ".zip"), ("a.tar", ".tar"), ("a.tar/", None), ("a", None)]
+    ("names", "layout", "kind"),
+    [
+        (["a.zip"], "files", "zip archive"),
+        (["a.tar"], "classes", "tar"),
+        (["a.tar"], "files", 'tar (to use it as it is, without a copy: "shardpack index")'),
+        (["a.tar.gz"], "files", "compressed tar"),
+        (["a.zip", "b.tar"], "files", "2 archives"),
+        (["a.tar", "b.tar"], "files", '2 archives (to use them as they are, without a copy: "shardpack index")'),
+    ],
 )
-def test_suffixes(name, suffix):
-    assert archive_suffix(name) == suffix
+def test_what_archives_are_called(names, layout, kind):
+    assert kind_of(names, layout) == kind
+
+
+@pytest.mark.parametrize(("ending", "compress"), [(".tar.gz", gzip.compress), (".tar.zst", zstandard.compress)])
+def test_compressed_tars_are_unpacked_on_the_way(tmp_path, folder, ending, compress):
+    (tmp_path / f"x{ending}").write_bytes(compress(make_tar(TREE)))
+    with Spool(tmp_path / "work", left_free_bytes=0) as spool:
+        source = FolderSource(tmp_path / f"x{ending}")
+        listed = source.list(ListOptions(unpack=spool.unpack))
+        samples = read_samples(listed.listing, 0, listed.listing.num_samples)
+    assert (samples, listed.listing.classes) == _samples(folder)
+    assert listed.sentence.startswith("compressed tar: class folders: 3 samples")
+    with pytest.raises(SourceError, match="a compressed tar can only be packed"):
+        source.list(ListOptions())
+
+
+def test_the_version_of_a_compressed_tar_does_not_depend_on_where_it_is_unpacked(tmp_path):
+    (tmp_path / "x.tgz").write_bytes(gzip.compress(make_tar(TREE)))
+    found = set()
+    for work in ("a", "b"):
+        with Spool(tmp_path / work, left_free_bytes=0) as spool:
+            listing = FolderSource(tmp_path / "x.tgz").list(ListOptions(unpack=spool.unpack)).listing
+            found.add((listing.version, str(listing.payload)))
+    assert len(found) == 1
 
 
 def test_refused_members_stop_the_packing(tmp_path):
