@@ -17,6 +17,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import IO
 
+from shardpack.runtime.worker import serve
+
 _LENGTH_BYTES = 8
 
 
@@ -54,6 +56,7 @@ def main() -> None:
     os.dup2(2, 1)  # printed output must not mix with the answers
     if hasattr(os, "register_at_fork"):
         os.register_at_fork(after_in_child=partial(_let_go, answers.fileno()))
+    serve()
     requests: queue.SimpleQueue[bytes] = queue.SimpleQueue()
     threading.Thread(target=_receive, args=(sys.stdin.buffer, requests), daemon=True).start()
     while True:

@@ -49,8 +49,8 @@ OWNERS = {
     "obstore": ("storage/",),
     "fsspec": ("storage/",),
     "urllib3": ("storage/",),
-    "h5py": ("export/formats/hdf5.py",),
-    "lmdb": ("export/formats/lmdb.py",),
+    "h5py": ("export/formats/hdf5.py", "sources/formats/hdf5_file.py"),
+    "lmdb": ("export/formats/lmdb.py", "sources/formats/lmdb_file.py"),
     "pyarrow": ("sources/", "export/formats/parquet.py"),
     "crc32c": ("format/checksum.py",),
     # No pickle is read from a file or the network; our own processes speak it over their pipes.

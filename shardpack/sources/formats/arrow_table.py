@@ -13,18 +13,15 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
-import numpy as np
-from xxhash import xxh3_64_intdigest
-
 from shardpack.errors import OptionError, SourceError
-from shardpack.format.naming import PLAIN_KEY, key_problem
 from shardpack.format.split_names import in_split_order
 from shardpack.sources.formats.arrow_columns import ArrowColumn, batch_rows, columns_of, pyarrow_module
+from shardpack.sources.formats.column_scan import can_be_keys, classes_in
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.file_payloads import with_files
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
-from shardpack.sources.formats.mapping import LABEL_COLUMNS, Columns, choose_mapping, describe_mapping, key_text
+from shardpack.sources.formats.mapping import LABEL_COLUMNS, Columns, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import RowMaker
 from shardpack.sources.row_source import BadRow, Row, Unit
@@ -32,7 +29,6 @@ from shardpack.sources.row_source import BadRow, Row, Unit
 _BATCH_BYTES, _BATCH_ROWS = 8 << 20, 1024  # decoded at once
 _DRAWN_ROWS = 4
 _SCANNED_ROWS = 4096  # keys and labels that are read at once
-_MOST_CLASSES = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,16 +274,10 @@ class _Scan:
                 yield (values.field("path") if is_file else values).to_pylist()
 
     def are_keys(self, column: str) -> bool:
-        """Return whether the values of a column can be keys: there, safe, and different within each split."""
-        seen: dict[str | None, list[np.ndarray[Any, np.dtype[np.uint64]]]] = {}
-        for group in self.groups:
-            for values in self._values(group, column):
-                keys = [key_text(value) for value in values]
-                if any(key is None or not (PLAIN_KEY.fullmatch(key) or key_problem(key) is None) for key in keys):
-                    return False
-                hashes = [xxh3_64_intdigest(key.lower().encode()) for key in keys if key is not None]
-                seen.setdefault(group.unit.split, []).append(np.array(hashes, np.uint64))
-        return all(len(np.unique(np.concatenate(parts))) == sum(map(len, parts)) for parts in seen.values())
+        """Return whether the values of a column can be keys."""
+        return can_be_keys(
+            (group.unit.split, values) for group in self.groups for values in self._values(group, column)
+        )
 
     def is_text(self, schema: Any, column: str) -> bool:
         """Return whether a column holds texts."""
@@ -299,11 +289,5 @@ class _Scan:
         return bool(types.is_string(type_) or types.is_large_string(type_))
 
     def classes(self, column: str) -> tuple[str, ...] | None:
-        """Return the texts in a column, sorted; None if they are too many to be classes."""
-        found: set[str] = set()
-        for group in self.groups:
-            for values in self._values(group, column):
-                found.update(value for value in values if isinstance(value, str))
-                if len(found) > _MOST_CLASSES:
-                    return None
-        return tuple(sorted(found)) or None
+        """Return the texts in a column as class names; None if they are too many."""
+        return classes_in(values for group in self.groups for values in self._values(group, column))

@@ -5,7 +5,7 @@
     list of images                       0.jpg, 1.jpg, ...
     numbers, texts, lists, maps          one field json; NaN becomes null; lists of one unwrapped where all are lists
     the label column                     label in json, and class if the class names are known
-    arrays of two and more dimensions    npy
+    arrays of two and more dimensions    npy, or png if raw pixels are wanted so
     other bytes                          a text in json if they are UTF-8, otherwise <column>.bin
     the key column                       the key, without the ending of an image; otherwise the number of the row
 
@@ -22,10 +22,10 @@ from typing import Any
 
 import numpy as np
 
-from shardpack.codecs.field_types import IMAGE_EXTENSIONS, SIGNATURES, is_mask
+from shardpack.codecs.field_types import IMAGE_EXTENSIONS, SIGNATURES, is_image, is_mask
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.naming import key_problem
-from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions
+from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions, Raw
 
 Columns = Mapping[str, Any]
 
@@ -78,6 +78,7 @@ class RowMapping:
         classes: Class names in the order of labels, or None.
         unwrap: Whether a list of one is its element: in formats that have nothing but lists.
         binary: Columns whose bytes are fields even where they are a text, since in other rows they are none.
+        raw: Field of arrays that have the shape of an image.
     """
 
     main: str | None = None
@@ -86,6 +87,7 @@ class RowMapping:
     classes: tuple[str, ...] | None = None
     unwrap: bool = True
     binary: frozenset[str] = frozenset()
+    raw: Raw = "npy"
 
     def key(self, columns: Columns, number: str) -> str:
         """Return the key of a row; `number` is its row number, as text.
@@ -131,6 +133,8 @@ class RowMapping:
     def payloads(self, column: str, value: Any) -> list[tuple[str, Any]]:
         """Return (field, payload) of what a column holds in a row; nothing if that belongs to the labels."""
         name = "" if column == self.main else field_name(column)
+        if self.raw == "png" and isinstance(value, np.ndarray) and (pixels := _pixels(value)) is not None:
+            return [(f"{name}.png" if name else "png", pixels)]
         return _payloads(name, value, unwrap=self.unwrap, binary=column in self.binary)
 
     def _add_label(self, labels: dict[str, Any], column: str, value: Any) -> None:
@@ -176,8 +180,9 @@ def choose_mapping(
             raise OptionError(f"{option} is {column!r}; the columns are {', '.join(columns) or 'none'}")
     payloads = [column for column in columns if any(_is_payload(row.get(column)) for row in rows)]
     main = next((column for column in MAIN_COLUMNS if column in payloads), None)
-    if main is None:
-        main = next((column for column in payloads if not is_mask(f"{field_name(column)}.")), None)
+    if main is None:  # an image before anything else
+        candidates = [column for column in payloads if not is_mask(f"{field_name(column)}.")]
+        main = next((column for column in candidates if _is_image(rows, column)), next(iter(candidates), None))
     label = options.label_column or next((column for column in LABEL_COLUMNS if column in columns), None)
     if options.key_column is None:
         key = next((column for column in KEY_COLUMNS if column != label and _are_keys(rows, column)), None)
@@ -186,7 +191,8 @@ def choose_mapping(
     else:
         key = None if options.key_column == ROW_NUMBER else options.key_column
     names = classes if classes is not None else options.classes
-    return RowMapping(main, key, label, names, unwrap=unwrap, binary=frozenset(payloads))
+    raw = options.raw or "npy"
+    return RowMapping(main, key, label, names, unwrap=unwrap, binary=frozenset(payloads), raw=raw)
 
 
 def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
@@ -297,6 +303,16 @@ def _payloads(name: str, value: Any, *, unwrap: bool = True, binary: bool = Fals
     return [(f"{name}.{extension}" if name else extension, payload)]
 
 
+def _pixels(array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any] | None:
+    """Return an array as the pixels of a PNG: height x width, perhaps x 1, 3 or 4; None for other arrays."""
+    if array.ndim == 3 and array.shape[2] == 1:
+        array = array[:, :, 0]
+    grey, colours = array.ndim == 2, array.ndim == 3 and array.shape[2] in (3, 4)
+    if array.dtype == np.uint8 and (grey or colours):
+        return array
+    return array if grey and array.dtype == np.uint16 else None
+
+
 def _list_payloads(name: str, values: Sequence[Any], *, unwrap: bool, binary: bool) -> list[tuple[str, Any]]:
     if unwrap and len(values) == 1:
         return _payloads(name, values[0], binary=binary)
@@ -317,6 +333,12 @@ def _are_keys(rows: Sequence[Columns], column: str) -> bool:
     keys = [key_text(value) for value in values]
     safe = all(key is not None and key_problem(key) is None for key in keys)
     return safe and bool(keys) and len(set(keys)) == len(keys)
+
+
+def _is_image(rows: Sequence[Columns], column: str) -> bool:
+    """Return whether a column holds images in any of some rows."""
+    found = [field for row in rows for field, _ in _payloads("", row.get(column))]
+    return any(is_image(field) for field in found)
 
 
 def _shown(value: Any) -> str:

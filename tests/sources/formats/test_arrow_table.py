@@ -43,15 +43,6 @@ def test_a_key_column_that_was_named_is_used(tmp_path):
     assert keys_of(tmp_path, ["a", "b", "c", "d", "e", "a"], key_column="id")[-1] == "a"
 
 
-def test_labels_that_are_too_many_are_no_classes(tmp_path, monkeypatch):
-    monkeypatch.setattr("shardpack.sources.formats.arrow_table._MOST_CLASSES", 2)
-    path = tmp_path / "t.parquet"
-    writer.write_table(pa.table({"image": [JPEG] * 3, "label": ["a", "b", "c"]}), path)
-    source = open_source(parquet, path)
-    assert source.classes is None
-    assert samples_of(source)[0][1]["json"] == {"class": "a"}
-
-
 @pytest.mark.parametrize(
     ("num_rows", "num_bytes", "rows"), [(10, 0, 1024), (1000, 1000, 1024), (100, 100 << 20, 8), (2, 9 << 30, 1)]
 )
