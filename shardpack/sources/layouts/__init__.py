@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from shardpack.sources.layouts.classes import ClassFolders
 from shardpack.sources.layouts.coco import Coco
+from shardpack.sources.layouts.cvat import Cvat
+from shardpack.sources.layouts.labelme import LabelMe
 from shardpack.sources.layouts.masks import Masks
+from shardpack.sources.layouts.ocr import Ocr
+from shardpack.sources.layouts.open_images import OpenImages
 from shardpack.sources.layouts.sidecars import SidecarFiles
 from shardpack.sources.layouts.table import Table
 from shardpack.sources.layouts.voc import Voc
 from shardpack.sources.layouts.yolo import Yolo
 
-LAYOUTS = (ClassFolders(), SidecarFiles(), Table(), Coco(), Yolo(), Voc(), Masks())
+LAYOUTS = (
+    ClassFolders(),
+    SidecarFiles(),
+    Table(),
+    Coco(),
+    Yolo(),
+    Voc(),
+    Masks(),
+    LabelMe(),
+    Cvat(),
+    OpenImages(),
+    Ocr(),
+)

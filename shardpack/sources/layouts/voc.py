@@ -117,7 +117,10 @@ def _pairs(tree: Tree) -> Iterator[_Pair]:
 
 
 def _looks(tree: Tree, pair: _Pair) -> bool:
-    """Return whether the first XML files of a folder are annotations; damaged ones do not tell."""
+    """Return whether some XML files have the stem of an image, and the first are annotations, as far as they tell."""
+    images = {_stem(tree.files.names[i]) for i in _numbers_in(tree, pair.images) if is_image_file(tree.files.names[i])}
+    if images.isdisjoint(map(_stem, _names_in(tree, pair.xmls, ".xml"))):
+        return False
     for number, name in enumerate(_names_in(tree, pair.xmls, ".xml")):
         if number == _LOOKED_AT:
             break

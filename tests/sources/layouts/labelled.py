@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from shardpack.sources.layouts.detect import find_layout
+from shardpack.sources.layouts.detect import find_layout, list_tree
 from shardpack.sources.layouts.layout import LayoutOptions
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
@@ -24,14 +24,14 @@ class Labelled:
         tree = Tree(scan(folder, Problems()))
         chosen = LayoutOptions(asked=layout != "auto", **options)
         self.found = find_layout(tree, layout, chosen)
-        from shardpack.sources.layouts.detect import list_tree
-
         self.listing = list_tree(tree, self.found, self.problems, chosen)
         samples = samples_of(self.listing)
         self.fields = {
             key: {field: value for field, value in fields.items() if field != "json"} for key, fields in samples.items()
         }
-        self.labels = {key: json.loads(fields["json"]) for key, fields in samples.items() if "json" in fields}
+        self.labels = {
+            key: json.loads(fields["json"]) for key, fields in samples.items() if isinstance(fields.get("json"), bytes)
+        }
         self.splits = {key: split_of(self.listing, i) for i, key in enumerate(self.listing.keys)}
         self.rejected = dict(self.problems.rejected)
 
