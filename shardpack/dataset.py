@@ -8,7 +8,6 @@ ds.loader   `Loadable`: a stream and the loader of its batches, in one call
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
@@ -207,8 +206,7 @@ class Dataset(Loadable):
                 return self.get_many(item)
             else:
                 item = self._selection.position(item)
-        table = self._cache.by_position  # looked up here: a call would cost a tenth of a mapped sample
-        shard = table.mapped[bisect_right(table.bounds, item)]
+        shard = self._cache.by_position.mapped_at(item)
         return self._cache.read(item) if shard is None else shard.cut(item)
 
     def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:

@@ -10,6 +10,7 @@ from typing import Any
 from shardpack.errors import OptionError
 
 STATE_VERSION = 1
+_AGAIN = "load another state, or start the epoch again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,20 +56,25 @@ def parse_state(state: Mapping[str, Any]) -> StreamState:
         OptionError: The dict is not a stream state, is of another version, or has a bad value.
     """
     if not isinstance(state, Mapping):
-        raise OptionError(f"not a stream state: expected a mapping, got {type(state).__name__}")
+        raise OptionError(
+            f"not a stream state: expected a mapping, got {type(state).__name__}; pass what state_dict() returned"
+        )
     version = state.get("version")
     if type(version) is not int or version != STATE_VERSION:
         raise OptionError(f"stream state has version {shown(version)}, expected {STATE_VERSION}; start the epoch again")
     kinds: dict[str, type] = {field.name: str if field.type == "str" else int for field in fields(StreamState)}
     if odd := set(state) ^ set(kinds):
-        raise OptionError(f"not a stream state: missing or unknown {', '.join(sorted(map(shown, odd)))}")
+        raise OptionError(
+            f"not a stream state: missing or unknown {', '.join(sorted(map(shown, odd)))}; pass what state_dict() "
+            "returned, unchanged"
+        )
     for name, kind in kinds.items():
         value: Any = state[name]
         if type(value) is not kind or (name != "seed" and isinstance(value, int) and not 0 <= value < 2**63):
-            raise OptionError(f"stream state has a bad {name}: {shown(value)}")
+            raise OptionError(f"stream state has a bad {name}: {shown(value)}; {_AGAIN}")
     for name in ("window_blocks", "world_size", "partitions", "global_batch"):
         if not state[name]:
-            raise OptionError(f"stream state has a {name} of 0")
+            raise OptionError(f"stream state has a {name} of 0; {_AGAIN}")
     return StreamState(**state)
 
 

@@ -26,6 +26,14 @@ class PositionTable:
     mapped: list[ShardReader | None]
     shards: list[ShardReader | None]
 
+    def mapped_at(self, position: int) -> ShardReader | None:
+        """Return the shard that cuts the sample at a position from its map, or None."""
+        return self.mapped[bisect_right(self.bounds, position)]
+
+    def shard_at(self, position: int) -> ShardReader | None:
+        """Return the open shard that holds a position, or None."""
+        return self.shards[bisect_right(self.bounds, position)]
+
     def find_mapped(self, positions: Integers) -> list[ShardReader | None]:
         """Return the entry of `mapped` for each of many positions."""
         numbers = self._bounds_array.searchsorted(positions, side="right")

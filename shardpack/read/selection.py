@@ -124,7 +124,10 @@ class Selection:
         """
         number = integer_or_none(item)
         if number is None:
-            raise OptionError(f"a sample is asked for by position (int) or key (str), got {type(item).__name__}")
+            raise OptionError(
+                f"a sample is asked for by position (int) or key (str), got {type(item).__name__}; "
+                'write ds[12] or ds["key"]'
+            )
         size = len(self)
         if not -size <= number < size:
             raise self._out_of_range(number)
@@ -216,7 +219,9 @@ class Selection:
 
     def _out_of_range(self, position: int) -> PositionError:
         what = "dataset" if self.positions is None else "view"
-        return PositionError(f"position {position} is out of range: the {what} has {len(self)} samples")
+        size = len(self)
+        ask = f"ask for {-size} to {size - 1}" if size else "select some"
+        return PositionError(f"position {position} is out of range: the {what} has {size} samples; {ask}")
 
     def check_fields(self, fields: Iterable[str]) -> tuple[str, ...]:
         """Return the wanted fields, sorted.

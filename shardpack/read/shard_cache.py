@@ -9,7 +9,6 @@ shard, but never the shard.
 from __future__ import annotations
 
 import threading
-from bisect import bisect_right
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -121,8 +120,7 @@ class ShardCache:
 
     def at(self, position: int) -> ShardReader:
         """Return the open shard that holds a position; opens it if necessary."""
-        table = self.by_position
-        shard = table.shards[bisect_right(table.bounds, position)]
+        shard = self.by_position.shard_at(position)
         return self.get(self.shard_list.locate(position)) if shard is None else shard
 
     def get(self, number: int) -> ShardReader:

@@ -61,7 +61,9 @@ class ShardList(Sequence[ShardInfo]):
             return tuple(self._table.shard(one) for one in range(*number.indices(len(self))))
         size = len(self)
         if not -size <= number < size:
-            raise PositionError(f"shard {number} is out of range: there are {size}")
+            raise PositionError(
+                f"shard {number} is out of range: there are {size}; count from 0, or from the end by -1 to {-size}"
+            )
         return self._table.shard(number + size if number < 0 else number)
 
     def __iter__(self) -> Iterator[ShardInfo]:

@@ -20,6 +20,7 @@ from shardpack.storage.buffer_pool import ExactBuffer
 from shardpack.storage.file_map import NO_ROOM, map_file, map_with_mmap
 from shardpack.storage.protocols import Version
 
+_LOOK = "check the disk, and that this user may read the file"
 _LARGE_BYTES = 64 << 20
 _KINDS = {
     stat.S_IFDIR: "a folder",
@@ -63,7 +64,7 @@ class LocalFile:
         except StorageError as error:
             raise StorageError(error.args[0], path=name) from None
         except OSError as error:
-            raise StorageError(f"cannot open {full_path!r}: {error.strerror}", path=name) from error
+            raise StorageError(f"cannot open {full_path!r}: {error.strerror}; {_LOOK}", path=name) from error
 
     def __enter__(self) -> LocalFile:
         return self
@@ -104,7 +105,7 @@ class LocalFile:
                     raise_truncated(self._name, start, length, self.size())
                 data += more
         except OSError as error:
-            raise StorageError(f"cannot read: {error.strerror}", path=self._name, offset=start) from error
+            raise StorageError(f"cannot read: {error.strerror}; {_LOOK}", path=self._name, offset=start) from error
         return data
 
     def _read_large(self, start: int, length: int) -> bytes:
@@ -119,7 +120,7 @@ class LocalFile:
                     raise_truncated(self._name, start, length, self.size())
                 got += more
         except OSError as error:
-            raise StorageError(f"cannot read: {error.strerror}", path=self._name, offset=start) from error
+            raise StorageError(f"cannot read: {error.strerror}; {_LOOK}", path=self._name, offset=start) from error
         return buffer.finish()
 
     def map(self) -> mmap.mmap | bytes:

@@ -9,7 +9,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -180,8 +179,7 @@ def _cut(cache: ShardCache, positions: list[int], *, keep_maps: bool, views: boo
         yield from _cut_large(cache, positions, views=views)
         return
     for position in positions:
-        table = cache.by_position
-        mapped = table.mapped[bisect_right(table.bounds, position)]
+        mapped = cache.by_position.mapped_at(position)
         yield cache.read(position) if mapped is None else mapped.cut_views(position) if views else mapped.cut(position)
 
 

@@ -246,7 +246,8 @@ class MixedStream(Stream):
         _check_same_datasets(state["datasets"], self._mixed.identities())
         if type(state["stop"]) is not type(self.stop) or state["stop"] != self.stop:
             raise OptionError(
-                f"state is of a mix that stops at {shown(state['stop'])}, this one stops at {shown(self.stop)}"
+                f"state is of a mix that stops at {shown(state['stop'])}, this one stops at {shown(self.stop)}; "
+                "mix with the same stop, or start the epoch again"
             )
         super().load_state_dict({name: value for name, value in state.items() if name not in ("datasets", "stop")})
 
@@ -340,7 +341,10 @@ def _interleaved(samples: Sequence[Iterator[Sample]], sources: Iterable[int]) ->
 def _check_same_datasets(found: object, own: Sequence[Mapping[str, Any]]) -> None:
     if not isinstance(found, Sequence) or len(found) != len(own):
         count = len(found) if isinstance(found, Sequence) else "no"
-        raise OptionError(f"state is of a mix of {count} datasets, this one has {len(own)}")
+        raise OptionError(
+            f"state is of a mix of {count} datasets, this one has {len(own)}; mix the same, in the same order, or "
+            "start the epoch again"
+        )
     for number, (theirs, ours) in enumerate(zip(found, own, strict=True)):
         for name, value in ours.items():
             there = theirs.get(name) if isinstance(theirs, Mapping) else None

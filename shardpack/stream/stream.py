@@ -298,7 +298,10 @@ class Stream:
         """Return how many samples this rank has taken if each rank of a state took `rank_samples`."""
         then = replace(rank_slice, rank=0, world_size=saved.world_size)
         if saved.rank_samples > then.end:
-            raise OptionError(f"state is beyond the epoch: {saved.rank_samples} samples of at most {then.end} taken")
+            raise OptionError(
+                f"state is beyond the epoch: {saved.rank_samples} samples of at most {then.end} taken; load the state "
+                "of another step, or start the epoch again"
+            )
         if saved.world_size == self._world_size or saved.rank_samples == then.end:
             return min(saved.rank_samples, len(rank_slice)) if saved.rank_samples < then.end else len(rank_slice)
         step, within = divmod(saved.rank_samples, then.batch_size)

@@ -23,7 +23,7 @@ def test_round_trip_through_json():
 
 @pytest.mark.parametrize("name", ["window_blocks", "partitions", "global_batch", "world_size"])
 def test_zero_is_refused_where_it_makes_no_sense(name):
-    with pytest.raises(OptionError, match=f"stream state has a {name} of 0"):
+    with pytest.raises(OptionError, match=f"stream state has a {name} of 0; load another state"):
         parse_state(STATE.as_dict() | {name: 0})
 
 

@@ -173,8 +173,8 @@ BAD = {
     "kill": "transform ended its process, which was killed by signal 9",
     "exit": "transform raised SystemExit: enough",
     "value": "field 'jpg' got a type",
-    "key": "transform returned the unsafe key 'a.b' as '__key__': its last component has a dot, where readers split the "
-    "name; return printable ASCII",
+    "key": "transform returned the unsafe key 'a.b' as '__key__': its last component has a dot, where readers split "
+    "the name; return printable ASCII",
     "nothing": "a sample without any field",
 }
 
