@@ -70,6 +70,11 @@ def packed(samples: Samples, **options: Any) -> dict[str, bytes]:
         shutil.rmtree(folder)
 
 
+def shards_open(ds: Any) -> list[Any]:
+    """Return the shards that a dataset has open."""
+    return [shard for shard in ds.stream_input().cache.by_position.shards if shard is not None]
+
+
 def repeated(num_shards: int) -> dict[str, bytes]:
     """Return the files of a dataset whose shards are one shard of two samples under different names."""
     one = packed({f"{i}": {"cls": b"%d" % i} for i in range(2)})

@@ -22,7 +22,7 @@ from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage import local as local_module
 from shardpack.storage.local import LocalStore
 from tests.conftest import ROOT
-from tests.read.datasets import as_dicts, descriptors, expected, numbered, write
+from tests.read.datasets import as_dicts, descriptors, expected, numbered, shards_open, write
 
 SAMPLES = numbered(120)
 
@@ -68,7 +68,7 @@ def test_sixteen_threads_at_once(folder, small_limits):
             assert list(pool.map(lambda seed: check_at_random(ds, seed, 60), range(16))) == list(range(16))
     finally:
         sys.setswitchinterval(interval)
-    assert len(ds.stream_input().cache.open_shards) <= 3
+    assert len(shards_open(ds)) <= 3
 
 
 def test_threads_on_a_fresh_dataset(folder):
@@ -91,7 +91,7 @@ def test_open_shards_and_descriptors_are_bounded(folder, small_limits):
     kept = []
     for position in range(len(ds)):
         kept.extend([ds[position], ds[position], ds[position]])
-        assert len(ds.stream_input().cache.open_shards) <= 3
+        assert len(shards_open(ds)) <= 3
         assert descriptors(folder) <= 3 + 3 + 3, "an index and a map a shard, and the files"
     assert as_dicts(kept[::3]) == expected(SAMPLES)
     for _ in range(3):
@@ -119,7 +119,8 @@ from shardpack.storage import local
 resource.setrlimit(resource.RLIMIT_NOFILE, (100, 100))
 ds = open_dataset(local.LocalStore({str(tmp_path)!r}), limits=CacheLimits(map_after_reads=1))
 kept = [ds[i] for i in range(len(ds))] + list(ds) + ds[:] + [ds[key] for key in ds.keys()]
-assert sum(shard.mapped is not None for shard in ds.stream_input().cache.open_shards) == {count}
+open_now = [shard for shard in ds.stream_input().cache.by_position.shards if shard is not None]
+assert sum(shard.mapped is not None for shard in open_now) == {count}
 assert [sample["txt"] for sample in kept] == [b"%d" % i for i in range({count})] * 4
 assert [sample.key for sample in kept] == [f"{{i:04d}}" for i in range({count})] * 4
 """

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from shardpack.dataset import open_dataset
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.local import LocalStore
-from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
+from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, shards_open, write
 
 SAMPLES = numbered(60, size=500)
 MAPPED = CacheLimits(map_after_reads=1)
@@ -45,7 +45,7 @@ def test_mapped_shards_give_the_same_as_one_by_one(tmp_path, width, per_shard, c
     ds = open_dataset(LocalStore(write(tmp_path, samples, max_shard_samples=per_shard)), limits=MAPPED)
     for position in range(60):
         ds[position]
-    assert all(shard.mapped is not None for shard in ds.stream_input().cache.open_shards)
+    assert all(shard.mapped is not None for shard in shards_open(ds))
     wanted = np.random.default_rng(per_shard).integers(60, size=count).tolist()
     found = ds.get_many(wanted)
     assert as_dicts(found) == expected(samples, wanted)

@@ -12,7 +12,7 @@ import pytest
 from shardpack.dataset import open_dataset
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.local import LocalStore
-from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, write
+from tests.read.datasets import CountingStore, as_dicts, expected, numbered, packed, shards_open, write
 
 SAMPLES = numbered(120)
 
@@ -40,10 +40,9 @@ def test_a_parsed_index_stays_within_the_limit_of_bytes(files):
     each = held_bytes(CountingStore(files))
     store = CountingStore(files)
     ds = open_dataset(store, limits=CacheLimits(index_bytes=10 * each + each // 2))
-    cache = ds.stream_input().cache
     for position in range(120):
         assert as_dicts([ds[position]]) == expected(SAMPLES, [position])
-        assert len(cache.open_shards) <= 10
+        assert len(shards_open(ds)) <= 10
     store.taken()
     for position in range(90, 120):
         ds[position]
@@ -81,13 +80,12 @@ def test_a_batch_of_more_shards_than_may_be_kept(files):
 
 def test_maps_stay_within_their_number(folder):
     ds = open_dataset(LocalStore(folder), limits=CacheLimits(maps=4, map_after_reads=2))
-    cache = ds.stream_input().cache
     kept = []
     for position in [i for i in range(120) for _ in range(3)]:
         kept.append(ds[position])
-        assert sum(shard.mapped is not None for shard in cache.open_shards) <= 4
+        assert sum(shard.mapped is not None for shard in shards_open(ds)) <= 4
     assert as_dicts(kept[::3]) == expected(SAMPLES)
-    assert len(cache.open_shards) == 40, "their indexes stay"
+    assert len(shards_open(ds)) == 40, "their indexes stay"
     none = open_dataset(LocalStore(folder), limits=CacheLimits(maps=0, map_after_reads=1))
     assert as_dicts([none[7], none[7]]) == expected(SAMPLES, [7, 7])
 
@@ -115,7 +113,7 @@ def test_any_order_of_opening_finds_every_position(files):
 def test_closing_lets_go_and_reading_opens_again(folder):
     with open_dataset(LocalStore(folder)) as ds:
         ds[0], ds["k/0050"]
-    assert ds.stream_input().cache.open_shards == []
+    assert shards_open(ds) == []
     assert as_dicts([ds[3]]) == expected(SAMPLES, [3])
     ds.close()
 
