@@ -218,7 +218,12 @@ def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
 
 def key_text(value: Any) -> str | None:
     """Return the key that a text or integer stands for: a path loses the ending of an image; None for other values."""
-    value = plain_value(value)
+    if isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    if _is_bytes(value):
+        value = _text_of(value)
+    if isinstance(value, np.generic):
+        value = value.item()
     if isinstance(value, bool) or not isinstance(value, (int, str)) or value == "":
         return None
     text = str(value).replace("\\", "/")
@@ -245,7 +250,10 @@ def _inner(value: Any) -> Any:
     if isinstance(value, float) and math.isnan(value):
         return None
     if isinstance(value, (bytes, bytearray, memoryview)):
-        return _text_of(value)
+        text = _text_of(value)
+        if text is None:
+            raise SourceError(f"{len(value)} bytes inside a list or map are neither an image nor UTF-8; leave them out")
+        return text
     if isinstance(value, Mapping):
         return {str(_inner(key)): _inner(inner) for key, inner in value.items()}
     if isinstance(value, np.ndarray):

@@ -132,7 +132,16 @@ class TFRecords:
             if data is None:
                 yield BadRow(name, "its data does not have its checksum; copy the file again")
             else:
-                yield self.maker.row(unit, number + row, name, partial(decode_example, data))
+                yield self.maker.row(unit, number + row, name, partial(_columns, data))
+
+
+def _columns(data: memoryview) -> Columns:
+    """Return the features of a record; a sequence whose steps hold one value each is a list of these."""
+    columns = decode_example(data)
+    for name, values in columns.items():
+        if values and all(isinstance(step, list) and len(step) == 1 for step in values):
+            columns[name] = [value for (value,) in values]
+    return columns
 
 
 def _runs_of(found: FoundFiles, run_bytes: int, name: str) -> list[_Run]:
@@ -169,7 +178,7 @@ def _first_rows(found: FoundFiles, run: _Run) -> list[Columns]:
     records = read_records(_stream(found, run), name=run.name, first=run.first)
     for offset, data in islice(records, _DRAWN_RECORDS):
         try:
-            rows.append({} if data is None else decode_example(data))
+            rows.append({} if data is None else _columns(data))
         except DecodeError as error:
             if not rows:
                 raise SourceError(

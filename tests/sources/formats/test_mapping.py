@@ -179,3 +179,8 @@ def test_bytes_of_a_column_are_a_field_in_each_row_or_in_none():
     mapping = choose_mapping([{"blob": b"\0\xff"}, {"blob": b"text"}], FormatOptions())
     assert mapping.fields({"blob": b"text"}) == {"bin": b"text"}
     assert choose_mapping([{"blob": b"text"}], FormatOptions()).fields({"blob": b"text"}) == {"json": {"blob": "text"}}
+
+
+def test_bytes_that_no_field_holds_are_refused_instead_of_lost():
+    with pytest.raises(SourceError, match="2 bytes inside a list or map are neither an image nor UTF-8"):
+        RowMapping().fields({"x": [{"a": b"\xfe\0"}, 1], "y": 1})

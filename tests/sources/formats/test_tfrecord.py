@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import pickle
 import zlib
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -132,3 +133,50 @@ def test_the_version_follows_files_and_options(tmp_path):
     assert opened(tmp_path, label_column="image/class/label").version != before
     (tmp_path / "a.tfrecord").write_bytes(record(0) + record(1))
     assert opened(tmp_path).version != before
+
+
+GOLDEN = Path(__file__).parent / "golden"
+ROWS = [
+    (
+        str(number),
+        {
+            "jpg": JPEG + bytes(range(256)) + bytes([number]),
+            "json": {
+                "box": [0.5, 0.25 * number],
+                "empty": "",
+                "ids": [-1, 1 << 62, number],
+                "label": number,
+                "text": "größer",
+            },
+        },
+    )
+    for number in range(4)
+]
+
+
+@pytest.mark.parametrize("name", ["plain", "gzip", "zlib"])
+def test_files_that_tensorflow_wrote(name):
+    assert [(row.key, row.fields) for row in all_rows(opened(GOLDEN / f"{name}.tfrecord"))] == ROWS
+
+
+def test_sequences_that_tensorflow_wrote():
+    rows = all_rows(opened(GOLDEN / "sequence.tfrecord"))
+    assert [row.fields["json"] for row in rows] == [{"label": number} for number in range(4)]
+    assert [row.fields["1.jpg"][-2:] for row in rows] == [bytes([number, 1]) for number in range(4)]
+
+
+def test_the_writer_makes_the_bytes_of_tensorflow():
+    written = b"".join(
+        encode_record(
+            encode_example(
+                {
+                    "image/encoded": fields["jpg"],
+                    "image/class/label": fields["json"]["label"],
+                    "image/filename": f"{key}.jpg",
+                    **{name: fields["json"][name] for name in ("box", "empty", "ids", "text")},
+                }
+            )
+        )
+        for key, fields in ROWS
+    )
+    assert written == (GOLDEN / "plain.tfrecord").read_bytes()
