@@ -79,6 +79,7 @@ FORMATS: dict[str, str] = {
     "hugging_face": "hugging_face",
     "idx": "idx",
     "parquet": "parquet",
+    "recordio": "recordio",
     "tfrecord": "tfrecord",
 }
 
