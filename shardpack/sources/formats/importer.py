@@ -75,6 +75,7 @@ class Importer(Protocol):
 FORMATS: dict[str, str] = {
     "arrow": "arrow",
     "cifar": "cifar",
+    "beton": "beton",
     "hdf5": "hdf5",
     "hugging_face": "hugging_face",
     "idx": "idx",

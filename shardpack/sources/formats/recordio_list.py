@@ -28,8 +28,8 @@ def parse_list(data: bytes, name: str) -> dict[int, str]:
     for number, line in enumerate(data.splitlines(), start=1):
         if not line.strip():
             continue
-        first, *_, path = line.split(b"\t")
         try:
+            first, *_, path = line.split(b"\t")
             identity = int(float(first))
             paths[identity] = path.decode()
         except (ValueError, OverflowError) as error:

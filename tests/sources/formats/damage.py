@@ -18,13 +18,14 @@ def opened(path, name, **options):
     return importer_of(name).open(find_files(path), FormatOptions(**options))
 
 
-def survives(name, files, damaged, **options):
+def survives(name, files, damaged, *, stride=1, **options):
     """Read a file cut short at every offset, and with each bit flipped; anything but our errors is one of the test.
 
     Args:
         name: The format.
         files: Name -> bytes of all files.
         damaged: The name of the one that is damaged.
+        stride: Damage every so manyth offset alone: of a file that is mostly padding.
         options: Of the format.
 
     Returns:
@@ -34,8 +35,8 @@ def survives(name, files, damaged, **options):
     for other, data in files.items():
         store.put(other, data)
     whole, good = files[damaged], 0
-    variants = [whole[:stop] for stop in range(len(whole))]
-    for at in range(len(whole)):
+    variants = [whole[:stop] for stop in range(0, len(whole), stride)]
+    for at in range(0, len(whole), stride):
         for bit in range(0, 8, 1 if len(whole) < 300 else 3):
             changed = bytearray(whole)
             changed[at] ^= 1 << bit
