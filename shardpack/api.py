@@ -99,6 +99,9 @@ def pack(
     layout: str = "auto",
     annotations: str | os.PathLike[str] | None = None,
     ignore: Sequence[str] = (),
+    table: str | os.PathLike[str] | None = None,
+    key_column: str | int | None = None,
+    label_column: str | int | None = None,
     classes: Sequence[str] | None = None,
     split: str | None = None,
     rename_keys: bool = False,
@@ -128,8 +131,6 @@ def pack(
     labels: Literal["follow", "keep"] = "follow",
     first_frame: bool = False,
     source_format: str | None = None,
-    key_column: str | None = None,
-    label_column: str | None = None,
     unpickle: Unpickle | None = None,
     raw: Raw | None = None,
 ) -> PackReport:
@@ -160,6 +161,12 @@ def pack(
         annotations: COCO annotation file; implies `layout="coco"`.
         ignore: Patterns of files to leave out of a folder, such as "*.csv"; one with a slash is compared with the path.
             Files that may hold labels and that the layout does not understand are an error unless they are ignored.
+        table: CSV, TSV, JSON Lines or Parquet file that describes the images, if it is not found by itself, or one of
+            several is meant. Texts (`.txt`) are read as CSV, too.
+        key_column: Name or number of the table's column that names the images; by default it is found by its values. Of
+            rows of a foreign format, the column that becomes the key; ":row" stands for row numbers.
+        label_column: Name or number of the column that becomes `label` and `class`: texts are numbered in their order,
+            whole numbers are labels as they are. By default its name or the first rows decide.
         classes: Class names in the order of their labels, for a source without a list of its own.
         split: Pack only the split of this name, of a source with splits; its shards are then called
             `shard-000000.tar`. By default all splits are packed: the shards of one are called `train-000000.tar`, no
@@ -218,8 +225,6 @@ def pack(
         first_frame: Take the first frame of animations; they stay as they are otherwise.
         source_format: The foreign format of a file or folder, such as "tfrecord": `sources/formats/README.md` lists
             them. By default it is told by names and first bytes; of a URL it must be said.
-        key_column, label_column: Of rows of a foreign format, the columns that become the key and the label; ":row" as
-            key column stands for row numbers. By default the first rows decide.
         unpickle: What pickled values of a foreign format may hold: "plain" (numbers, texts, bytes and what contains
             them) or "numpy" (arrays besides). Refused by default.
         raw: Field for raw pixels of a foreign format: "png", without loss, or "npy".
@@ -264,6 +269,9 @@ def pack(
             layout=layout,
             annotations=annotations,
             ignore=ignore,
+            table=table,
+            key_column=key_column,
+            label_column=label_column,
             classes=classes,
             split=split,
             rename_keys=rename_keys,
@@ -292,8 +300,6 @@ def pack(
             labels=labels,
             first_frame=first_frame,
             source_format=source_format,
-            key_column=key_column,
-            label_column=label_column,
             unpickle=unpickle,
             raw=raw,
         ),

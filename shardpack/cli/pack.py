@@ -110,13 +110,19 @@ class _Pack(click.Command):
     type=click.Choice(list(FORMATS)),
     help="The foreign format of SRC, where names and first bytes do not tell it, or SRC is a URL.",
 )
-@click.option("--key-column", metavar="NAME", help="Column of a foreign format that holds keys; :row for row numbers.")
-@click.option("--label-column", metavar="NAME", help="Column of a foreign format that holds labels.")
 @click.option(
     "--unpickle", type=click.Choice(["plain", "numpy"]), help="Read pickled values of a foreign format that hold these."
 )
 @click.option("--raw", type=click.Choice(["png", "npy"]), help="How raw pixels of a foreign format are stored.")
 @click.option("--annotations", type=click.Path(), metavar="FILE", help="COCO annotation file.")
+@click.option("--table", type=click.Path(), metavar="FILE", help="CSV, TSV, JSON Lines or Parquet table of the images.")
+@click.option(
+    "--key-column",
+    metavar="COL",
+    help="Column of the table that names the images, by its name or number; of a foreign format, the column that holds "
+    "keys, or :row for row numbers.",
+)
+@click.option("--label-column", metavar="COL", help="Column that becomes label and class.")
 @click.option(
     "--ignore",
     multiple=True,

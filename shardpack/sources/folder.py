@@ -30,9 +30,12 @@ class FolderSource:
         annotations: COCO file, relative to the working directory or else to `path`.
         storage_options: Options for the URL of an archive.
         ignore: Patterns of files that are left out; see `layouts.leftovers`.
+        table: Table that describes the images, relative to the working directory or else to `path`.
+        key_column, label_column: Columns of tables, by name or number; see `LayoutOptions`.
 
     Raises:
-        OptionError: `annotations` are given for another layout than "coco".
+        OptionError: `annotations` are given for another layout than "coco", or a table or its columns for another one
+            than "table".
     """
 
     path: str | os.PathLike[str]
@@ -40,12 +43,28 @@ class FolderSource:
     annotations: str | os.PathLike[str] | None = None
     storage_options: Mapping[str, Any] | None = None
     ignore: Sequence[str] = ()
+    table: str | os.PathLike[str] | None = None
+    key_column: str | int | None = None
+    label_column: str | int | None = None
 
     def __post_init__(self) -> None:
         if self.annotations is not None and self.layout not in (AUTO, "coco"):
             raise OptionError(
                 f"annotations are for the layout 'coco', got layout {self.layout!r}; leave one of them out"
             )
+
+        of_table = {"table": self.table, "key_column": self.key_column, "label_column": self.label_column}
+        given = [name for name, value in of_table.items() if value is not None]
+        if given and (self.layout not in (AUTO, "table") or self.annotations is not None):
+            raise OptionError(f"{given[0]} is for the layout 'table'; leave one of them out")
+
+    @property
+    def _layout(self) -> str:
+        """The layout that the options imply."""
+        if self.annotations is not None:
+            return "coco"
+        asked = (self.table, self.key_column, self.label_column)
+        return self.layout if all(value is None for value in asked) else "table"
 
     def list(self, options: ListOptions) -> Listed:
         """Return the samples, ascending by key, their names checked; opens no image.
@@ -60,7 +79,7 @@ class FolderSource:
         """
         problems = Problems()
         tree, archives = self._tree(problems, options)
-        layout = "coco" if self.annotations is not None else self.layout
+        layout = self._layout
         listed = read_tree(
             tree,
             layout,
@@ -70,6 +89,9 @@ class FolderSource:
                 rename_keys=options.rename_keys,
                 annotations=self.annotations,
                 ignore=self.ignore,
+                table=self.table,
+                key_column=self.key_column,
+                label_column=self.label_column,
                 engine=options.engine,
                 progress=options.progress,
             ),

@@ -11,14 +11,13 @@ import io
 import math
 import re
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from itertools import chain
+from dataclasses import dataclass, replace
+from itertools import chain, islice
 from typing import Any
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.errors import DecodeError, MissingDependencyError, SourceError
 from shardpack.sources.source import Problems
-from shardpack.sources.tree import Tree
 
 FILE_NAME = "file_name"
 Record = tuple[str, int, dict[str, Any]]  # (table, line or row number, values by column)
@@ -29,16 +28,111 @@ _INT = re.compile(r"0|-?[1-9][0-9]{0,17}")
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
-def _check_columns(table: str, columns: Sequence[str]) -> None:
-    if FILE_NAME not in columns:
+TABLE_KINDS = {"csv": "csv", "tsv": "csv", "txt": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
+_HEAD_BYTES = 1 << 20  # that `head` looks at
+
+
+@dataclass(frozen=True, slots=True)
+class TableText:
+    """A table as it was read.
+
+    Attributes:
+        name: Its file, for messages.
+        data: All of its bytes.
+        key: The column that names images.
+        delimiter: Of CSV: what is between cells; " " for any white space.
+        header: Of CSV: whether the first line has the names of the columns, which are "0", "1", ... otherwise.
+    """
+
+    name: str
+    data: bytes
+    key: str = FILE_NAME
+    delimiter: str = ","
+    header: bool = True
+
+    @property
+    def kind(self) -> str:
+        """How it is written: "csv", "jsonl" or "parquet"."""
+        return TABLE_KINDS.get(self.name.rpartition(".")[2].lower(), "csv")
+
+    @property
+    def folder(self) -> str:
+        """The folder that it is in."""
+        return self.name.rpartition("/")[0]
+
+
+def table_text(name: str, data: bytes) -> TableText:
+    """Return a table; the delimiter of a CSV file is told by its name and its first line."""
+    table = TableText(name, data)
+    if table.kind != "csv":
+        return table
+    first = data[:_HEAD_BYTES].lstrip().partition(b"\n")[0].decode("utf-8-sig", errors="replace")
+    tabs = name.lower().endswith(".tsv")
+    delimiter = (
+        "\t" if tabs else next((mark for mark in ",\t;|" if mark in first), " " if name.endswith(".txt") else ",")
+    )
+    return replace(table, delimiter=delimiter)
+
+
+def head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
+    """Return (names of the columns, the first rows, at most `limit`); ([], []) of what cannot be read as a table."""
+    try:
+        if table.kind == "csv":
+            text = table.data[:_HEAD_BYTES].decode("utf-8-sig", errors="replace")
+            whole = text if len(table.data) <= _HEAD_BYTES else text[: text.rfind("\n") + 1]
+            reader = csv.reader(io.StringIO(whole, newline=""), **_dialect(table.delimiter))
+            lines = list(islice(filter(None, reader), limit + 1))
+            columns = [str(number) for number in range(max(map(len, lines), default=0))]
+            return (columns, list(lines)) if not table.header else (lines[0], list(lines[1:])) if lines else ([], [])
+        records = _head_records(table, limit)
+    except (SourceError, csv.Error):
+        return [], []
+    names = list(dict.fromkeys(name for record in records for name in record))
+    return names, [[record.get(name) for name in names] for record in records]
+
+
+def _head_records(table: TableText, limit: int) -> list[dict[str, Any]]:
+    if table.kind == "parquet":
+        return list(islice(chain.from_iterable(_parquet_batches(table)), limit))
+    lines = table.data[:_HEAD_BYTES].removeprefix(b"\xef\xbb\xbf").splitlines()
+    if len(table.data) > _HEAD_BYTES:
+        lines.pop()
+    records = []
+    for line in lines[:limit]:
+        try:
+            record = parse_json(line) if line.strip() else None
+        except DecodeError:
+            continue
+        if isinstance(record, dict):
+            records.append(record)
+    return records
+
+
+def records_of(tables: Sequence[TableText], problems: Problems) -> Iterator[Record]:
+    """Yield the records of tables, with the values of a CSV column of one type in all of them; see each format.
+
+    Raises:
+        SourceError: A table cannot be read at all.
+        MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
+    """
+    yield from csv_records([table for table in tables if table.kind == "csv"], problems)
+    for table in tables:
+        if table.kind == "jsonl":
+            yield from jsonl_records(table, problems)
+        elif table.kind == "parquet":
+            yield from parquet_records(table)
+
+
+def _check_columns(table: TableText, columns: Sequence[str]) -> None:
+    if table.key not in columns:
         found = ", ".join(map(repr, columns)) or "none"
         raise SourceError(
-            f"{table} has no column {FILE_NAME!r}: found {found}; "
-            "rename the one that has the paths, or choose another layout"
+            f"{table.name} has no column {table.key!r}: found {found}; "
+            "name the one that has the paths (--key-column), or choose another layout"
         )
     twice = [column for number, column in enumerate(columns) if column in columns[:number]]
     if twice:
-        raise SourceError(f"{table} has two columns {twice[0]!r}; rename one")
+        raise SourceError(f"{table.name} has two columns {twice[0]!r}; rename one")
 
 
 # -- CSV ------------------------------------------------------------------------------------------
@@ -46,33 +140,32 @@ def _check_columns(table: str, columns: Sequence[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class _CsvTable:
-    name: str
+    table: TableText
     columns: list[str]
     rows: list[tuple[int, list[str]]]  # line number, cells
 
 
-def csv_records(tree: Tree, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
-    """Yield the records of CSV tables: UTF-8, commas, a header line, quotes as in RFC 4180.
+def csv_records(tables: Sequence[TableText], problems: Problems) -> Iterator[Record]:
+    """Yield the records of CSV tables: UTF-8, quotes as in RFC 4180, commas or what the table says.
 
     An empty cell becomes null. The other cells of a column, in all tables together, become ints if all of
     them are ints; else floats, if all are numbers; else text. A number that conversion would change ("007",
     more than 18 digits) makes its column text.
 
     Raises:
-        SourceError: A table is unreadable, not UTF-8, lacks `file_name`, or has an unclosed quote.
+        SourceError: A table is not UTF-8, lacks its key, or has an unclosed quote.
     """
-    parsed = [_parse_csv(tree, table, problems) for table in tables]
+    parsed = [_parse_csv(table, problems) for table in tables]
     cells: dict[str, list[list[str]]] = {}
-    for table in parsed:
-        for column, name in enumerate(table.columns):
-            cells.setdefault(name, []).append([row[column] for _, row in table.rows])
+    for one in parsed:
+        for column, name in enumerate(one.columns):
+            cells.setdefault(name, []).append([row[column] for _, row in one.rows])
     converters = {name: _converter(list(chain.from_iterable(parts))) for name, parts in cells.items()}
-    converters[FILE_NAME] = str
-    for table in parsed:
-        columns = [(name, converters[name]) for name in table.columns]
-        for line, row in table.rows:
+    for one in parsed:
+        columns = [(name, str if name == one.table.key else converters[name]) for name in one.columns]
+        for line, row in one.rows:
             pairs = zip(columns, row, strict=True)
-            yield table.name, line, {name: convert(cell) if cell else None for (name, convert), cell in pairs}
+            yield one.table.name, line, {name: convert(cell) if cell else None for (name, convert), cell in pairs}
 
 
 def _converter(cells: Sequence[str]) -> Callable[[str], Any]:
@@ -84,48 +177,54 @@ def _converter(cells: Sequence[str]) -> Callable[[str], Any]:
     return str
 
 
-def _parse_csv(tree: Tree, table: str, problems: Problems) -> _CsvTable:
-    data = tree.read(table)
+def _dialect(delimiter: str) -> dict[str, Any]:
+    return {"delimiter": delimiter, "skipinitialspace": delimiter in " |"}
+
+
+def _parse_csv(table: TableText, problems: Problems) -> _CsvTable:
     try:
-        text = data.decode("utf-8-sig")
+        text = table.data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = data.count(b"\n", 0, error.start) + 1
-        raise SourceError(f"{table}:{line}: not UTF-8: {error.reason}; save it as UTF-8") from error
+        line = table.data.count(b"\n", 0, error.start) + 1
+        raise SourceError(f"{table.name}:{line}: not UTF-8: {error.reason}; save it as UTF-8") from error
     # Strict, because otherwise a quote that is never closed silently swallows the rest of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **_dialect(table.delimiter))
     columns: list[str] = []
     rows: list[tuple[int, list[str]]] = []
     line = 1
     try:
         for cells in reader:
             if cells and not columns:
-                columns = cells
+                columns = cells if table.header else [str(number) for number in range(len(cells))]
                 _check_columns(table, columns)
-            elif cells and len(cells) != len(columns):
+                if table.header:
+                    line = reader.line_num + 1
+                    continue
+            if cells and len(cells) != len(columns):
                 problems.reject(
-                    f"{table}:{line}",
+                    f"{table.name}:{line}",
                     f"malformed CSV: expected {len(columns)} cells, got {len(cells)}; correct the line",
                 )
             elif cells:
                 rows.append((line, cells))
             line = reader.line_num + 1
     except csv.Error as error:
-        raise SourceError(f"{table}:{line}: malformed CSV: {error}; repair it, or use metadata.jsonl") from error
+        raise SourceError(f"{table.name}:{line}: malformed CSV: {error}; repair it, or use metadata.jsonl") from error
     if not columns:
-        raise SourceError(f"{table} is empty; expected a header line with a column {FILE_NAME!r}")
+        raise SourceError(f"{table.name} is empty; expected a header line with a column {table.key!r}")
     return _CsvTable(table, columns, rows)
 
 
 # -- JSON Lines -----------------------------------------------------------------------------------
 
 
-def jsonl_records(tree: Tree, table: str, problems: Problems) -> Iterator[Record]:
+def jsonl_records(table: TableText, problems: Problems) -> Iterator[Record]:
     """Yield the object of each line; blank lines are skipped.
 
     Raises:
-        SourceError: The table is unreadable or empty, or its first object lacks `file_name`.
+        SourceError: The table is empty, or its first object lacks its key.
     """
-    data = tree.read(table).removeprefix(b"\xef\xbb\xbf")
+    data = table.data.removeprefix(b"\xef\xbb\xbf")
     seen = False
     for number, line in enumerate(io.BytesIO(data), start=1):
         if line.isspace():
@@ -133,56 +232,56 @@ def jsonl_records(tree: Tree, table: str, problems: Problems) -> Iterator[Record
         try:
             record = parse_json(line)
         except DecodeError as error:
-            problems.reject(f"{table}:{number}", f"{error}; correct the line")
+            problems.reject(f"{table.name}:{number}", f"{error}; correct the line")
             continue
         if not isinstance(record, dict):
             problems.reject(
-                f"{table}:{number}", f"expected a JSON object, got {type(record).__name__}; correct the line"
+                f"{table.name}:{number}", f"expected a JSON object, got {type(record).__name__}; correct the line"
             )
             continue
         if not seen:
             _check_columns(table, list(record))
             seen = True
-        yield table, number, record
+        yield table.name, number, record
     if not seen and not data.strip():
-        raise SourceError(f'{table} is empty; expected lines like {{"{FILE_NAME}": "0001.jpg", "label": 3}}')
+        raise SourceError(f'{table.name} is empty; expected lines like {{"{table.key}": "0001.jpg", "label": 3}}')
 
 
 # -- Parquet --------------------------------------------------------------------------------------
 
 
-def parquet_records(tree: Tree, table: str) -> Iterator[Record]:
+def parquet_records(table: TableText) -> Iterator[Record]:
     """Yield each row, numbered from 1. NaN, which writers use for a missing number, becomes null.
 
     Raises:
-        SourceError: The file is not Parquet, or lacks the column `file_name`.
+        SourceError: The file is not Parquet, or lacks its key.
         MissingDependencyError: pyarrow is not installed.
     """
     number = 0
-    for records in _parquet_batches(tree, table):
+    for records in _parquet_batches(table, check=True):
         for record in records:
             number += 1
-            yield table, number, {name: _null_for_nan(value) for name, value in record.items()}
+            yield table.name, number, {name: _null_for_nan(value) for name, value in record.items()}
 
 
-def _parquet_batches(tree: Tree, table: str) -> Iterator[list[dict[str, Any]]]:
+def _parquet_batches(table: TableText, *, check: bool = False) -> Iterator[list[dict[str, Any]]]:
     try:
         import pyarrow as pa  # an extra, and takes 0.1 s to import
         from pyarrow import parquet
     except ImportError as error:
         raise MissingDependencyError(
-            f'{table} needs pyarrow; run pip install "shardpack[parquet]", or write metadata.jsonl instead'
+            f'{table.name} needs pyarrow; run pip install "shardpack[parquet]", or write metadata.jsonl instead'
         ) from error
-    data = tree.read(table)
     try:
-        with parquet.ParquetFile(pa.BufferReader(data)) as file:
-            _check_columns(table, file.schema_arrow.names)
+        with parquet.ParquetFile(pa.BufferReader(table.data)) as file:
+            if check:
+                _check_columns(table, file.schema_arrow.names)
             for batch in file.iter_batches():
                 yield batch.to_pylist()
     except SourceError:
         raise
     except (pa.ArrowException, OSError, ValueError) as error:
-        raise SourceError(f"cannot read {table}: {error}; write it again, or use metadata.jsonl") from error
+        raise SourceError(f"cannot read {table.name}: {error}; write it again, or use metadata.jsonl") from error
 
 
 def _null_for_nan(value: Any) -> Any:

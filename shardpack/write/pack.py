@@ -43,7 +43,7 @@ from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.part import Part, parse_part
 from shardpack.write.report import PackReport
-from shardpack.write.request import FOR_ROWS, PackRequest
+from shardpack.write.request import FOR_COLUMNS, FOR_FOLDERS, FOR_ROWS, PackRequest
 from shardpack.write.sharding import ShardLimits
 
 if TYPE_CHECKING:
@@ -78,11 +78,14 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
             request.layout,
             request.annotations,
             ignore=request.ignore,
+            table=request.table,
+            key_column=request.key_column,
+            label_column=request.label_column,
             storage_options=options if is_url(source) else None,
         )
         return _pack_listed(folder, out, request)
     if isinstance(source, Listable):
-        request.refuse_but_for("a dataset as source", layout="auto", annotations=None, ignore=(), **FOR_ROWS)
+        request.refuse_but_for("a dataset as source", **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
         return _pack_listed(DatasetSource(source), out, request)
     if isinstance(source, Iterable):
         from shardpack.write.pack_samples import pack_samples  # imports what only `ShardWriter` needs

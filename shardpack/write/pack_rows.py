@@ -24,7 +24,7 @@ from shardpack.write.make_there import probe_source
 from shardpack.write.pack_chunked import pack_chunked
 from shardpack.write.part import parse_part
 from shardpack.write.report import PackReport
-from shardpack.write.request import PackRequest
+from shardpack.write.request import FOR_FOLDERS, PackRequest
 from shardpack.write.row_input import RowInput
 from shardpack.write.steps import encoder_versions
 
@@ -45,7 +45,9 @@ def find_rows(
     name = request.source_format
     if name is not None:
         return find_files(path, storage_options), name
-    if is_url(path) or request.layout != "auto" or request.annotations is not None or not os.path.exists(path):
+    said = ("layout", "annotations", "table")  # that these are images with labels
+    for_folders = any(getattr(request, option) != FOR_FOLDERS[option] for option in said)
+    if is_url(path) or for_folders or not os.path.exists(path):
         return None
     found = find_files(path)
     name = find_format(found)
@@ -55,7 +57,7 @@ def find_rows(
 def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest) -> PackReport:
     """Write the dataset of files in a foreign format. Raises as `shardpack.pack`."""
     began = time.perf_counter()
-    request.refuse_but_for("a foreign format", layout="auto", annotations=None, ignore=())
+    request.refuse_but_for("a foreign format", **FOR_FOLDERS)
     if request.shuffle_seed is not None:
         raise OptionError(
             "rows of a foreign format are packed in their order; pack them without shuffle_seed, "

@@ -24,7 +24,7 @@ from shardpack.write.apply_steps import Application, Made, Outcome, raise_failur
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES
 from shardpack.write.pack_chunk import applier_of, close_applier
 from shardpack.write.report import PackReport
-from shardpack.write.request import FOR_ROWS, PackRequest
+from shardpack.write.request import FOR_COLUMNS, FOR_FOLDERS, FOR_ROWS, PackRequest
 from shardpack.write.shard_writer import ShardWriter
 
 PROGRESS_SAMPLES = 256  # between two calls of `progress`
@@ -42,7 +42,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
     began = time.perf_counter()
     kind = "an iterable, which cannot be listed in advance"
     request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, engine=None)
-    request.refuse_but_for(kind, layout="auto", annotations=None, ignore=(), part=None, split=None, **FOR_ROWS)
+    request.refuse_but_for(kind, part=None, split=None, **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
     if stores := getattr(samples, "stores", ()):  # of a stream
         refuse_same_store(stores, as_writable(out, request.storage_options))
     writer = ShardWriter(

@@ -24,7 +24,10 @@ from shardpack.write.sharding import ShardLimits
 from shardpack.write.steps import PackSteps
 from shardpack.write.user_transform import Decode
 
-FOR_ROWS: dict[str, None] = dict.fromkeys(("source_format", "key_column", "label_column", "unpickle", "raw"))
+# Options of one kind of source, and their defaults, which the others accept.
+FOR_FOLDERS: dict[str, Any] = {"layout": AUTO, "annotations": None, "ignore": (), "table": None}
+FOR_ROWS: dict[str, Any] = dict.fromkeys(("source_format", "unpickle", "raw"))
+FOR_COLUMNS: dict[str, Any] = dict.fromkeys(("key_column", "label_column"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +48,9 @@ class PackRequest:
     layout: str = AUTO
     annotations: str | os.PathLike[str] | None = None
     ignore: Sequence[str] = ()
+    table: str | os.PathLike[str] | None = None
+    key_column: str | int | None = None
+    label_column: str | int | None = None
     classes: Sequence[str] | None = None
     split: str | None = None
     rename_keys: bool = False
@@ -73,8 +79,6 @@ class PackRequest:
     labels: Labels = "follow"
     first_frame: bool = False
     source_format: str | None = None
-    key_column: str | None = None
-    label_column: str | None = None
     unpickle: Unpickle | None = None
     raw: Raw | None = None
     steps: PackSteps = field(init=False)
@@ -137,8 +141,8 @@ class PackRequest:
     def format_options(self) -> FormatOptions:
         """How rows of a foreign format become samples."""
         return FormatOptions(
-            key_column=self.key_column,
-            label_column=self.label_column,
+            key_column=None if self.key_column is None else str(self.key_column),
+            label_column=None if self.label_column is None else str(self.label_column),
             classes=as_classes(self.classes),
             unpickle=self.unpickle,
             raw=self.raw,

@@ -219,7 +219,7 @@ def test_pack_says_what_is_left_out_before_it_packs(run, images, tmp_path):
     (source / "labels.csv").write_text("x")
     done = run("pack", source, tmp_path / "out")
     assert (done.code, done.out) == (1, "")
-    assert "'labels.csv'; use them (--layout table), or pack without them (--ignore labels.csv;" in done.err
+    assert "'labels.csv'; use them (--table labels.csv), or pack without them (--ignore labels.csv;" in done.err
     assert not (tmp_path / "out").exists()
     done = run("pack", source, tmp_path / "out", "--ignore", "*.csv")
     assert done.err.startswith(FOUND + "left out 2 files: 'labels.csv', 'notes.md'\npacked 12 samples")

@@ -22,6 +22,8 @@ ELSEWHERE = {
     "runtime/child.py": "runtime/test_processes.py",  # one member of a pool of them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
     "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray
+    "sources/layouts/any_tables.py": "sources/layouts/test_table.py",  # its layout decides by what they find
+    "sources/layouts/table_rows.py": "sources/layouts/test_table.py",  # the labels that its layout makes
     "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds
     "write/chunk_input.py": "write/test_row_input.py",  # protocols, with two kinds
     "write/pack_chunked.py": "write/test_pack_rows.py",  # what a report says of packed rows

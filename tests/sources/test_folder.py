@@ -194,12 +194,11 @@ def test_no_image_is_opened(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("name", "answers"),
     [
-        ("labels.csv", ("--layout table", "--ignore labels.csv")),
-        ("a/my labels.tsv", ("--layout table", "--ignore 'a/my labels.tsv'")),
+        ("labels.csv", ("--table labels.csv", "--ignore labels.csv")),
+        ("a/my labels.tsv", ("--table 'a/my labels.tsv'", "--ignore 'a/my labels.tsv'")),
         ("x.json", ("--annotations x.json", "--ignore x.json")),
-        ("a/notes.txt", ("--layout files", "--ignore a/notes.txt")),
+        ("a/notes.txt", ("--table a/notes.txt --key-column 0", "--ignore a/notes.txt")),
         ("data.yaml", ("--layout", "--ignore data.yaml")),
-        ("a/1.xml", ("--layout", "--ignore a/1.xml")),
     ],
 )
 def test_what_may_hold_labels_is_a_question(tmp_path, name, answers):

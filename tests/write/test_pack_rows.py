@@ -178,8 +178,8 @@ def test_options_that_mean_nothing_are_refused(source, tmp_path):
         shardpack.pack(source, tmp_path / "out", source_format="nonsense")
     (tmp_path / "images").mkdir()
     (tmp_path / "images" / "a.png").write_bytes(PNG)
-    with pytest.raises(OptionError, match="key_column is not for images with labels"):
-        shardpack.pack(tmp_path / "images", tmp_path / "out", key_column="id")
+    with pytest.raises(OptionError, match="raw is not for images with labels"):
+        shardpack.pack(tmp_path / "images", tmp_path / "out", raw="png")
     with pytest.raises(OptionError, match="key_column is not for an iterable"):
         shardpack.pack([("a", {"txt": b""})], tmp_path / "out", key_column="id")
 

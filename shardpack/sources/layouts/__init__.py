@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shardpack.sources.layouts.captions import Captions
 from shardpack.sources.layouts.classes import ClassFolders
 from shardpack.sources.layouts.coco import Coco
 from shardpack.sources.layouts.cvat import Cvat

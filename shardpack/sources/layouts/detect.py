@@ -30,6 +30,8 @@ def find_layout(tree: Tree, layout: str, options: LayoutOptions) -> Found:
         found = _named(layout).find(tree, options)
         if found is None:
             raise SourceError(f"{tree.files.root!r} does not have the layout {layout!r}; leave out --layout")
+        if found.question:
+            raise SourceError(found.question)
         return found
     return choose(found for each in _LAYOUTS if (found := each.find(tree, options)) is not None)
 

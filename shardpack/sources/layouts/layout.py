@@ -30,6 +30,8 @@ class LayoutOptions:
             not ask how likely the layout is.
         rename_keys: Whether keys may contain dots, because they will be escaped; see `group_files`.
         annotations: File with annotations, as `Tree.read_given` takes it.
+        table: File with a table, as `Tree.read_given` takes it.
+        key_column, label_column: Columns of tables, by name or number: which names images, and which is their class.
         engine: Distributes the reading of many label files; the result does not depend on it.
         progress: Called from time to time with the number of images whose labels have been read.
         ignore: Patterns of files that are left out; see `leftovers.ignore_files`.
@@ -38,6 +40,9 @@ class LayoutOptions:
     asked: bool = False
     rename_keys: bool = False
     annotations: str | os.PathLike[str] | None = None
+    table: str | os.PathLike[str] | None = None
+    key_column: str | int | None = None
+    label_column: str | int | None = None
     engine: Engine = IN_PROCESS
     progress: Advance = no_advance
     ignore: Sequence[str] = ()

@@ -20,11 +20,11 @@ MAY_HOLD_LABELS = frozenset(("csv", "tsv", "jsonl", "ndjson", "json", "txt", "xm
 _NO_LABELS = ("readme*", "license*", "licence*", ".*", "*.cache")  # by the last component, in lower case
 # Extension -> how the files of that kind are used, in the order in which they are asked about.
 _USED_BY = {
-    **dict.fromkeys(("csv", "tsv", "parquet", "jsonl", "ndjson"), "--layout table"),
+    **dict.fromkeys(("csv", "tsv", "parquet", "jsonl", "ndjson"), "--table {name}"),
     "json": "--annotations {name}",
     "xml": "--layout voc",
     **dict.fromkeys(("yaml", "yml"), "--layout yolo"),
-    "txt": "--layout files",
+    "txt": "--table {name} --key-column 0",
 }
 
 

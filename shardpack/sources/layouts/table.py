@@ -1,55 +1,88 @@
-"""Metadata tables beside images, as in Hugging Face's ImageFolder.
+"""Tables beside images, such as the metadata.csv of Hugging Face's ImageFolder, or any other.
 
     metadata.csv             file_name,label,caption
     cat/0001.jpg             cat/0001.jpg,3,a cat          -> json {"label":3,"caption":"a cat"}
 
-Any folder of the source may have a table; `file_name` is relative to the folder of the table.
-This module decides which image a row describes; `sources/table_formats.py` decides what a cell means.
+    labels.csv               id,breed
+    train/0001.jpg           0001,beagle                   -> json {"label":0,"class":"beagle"}
+
+A table with a usual name and a column `file_name` is taken as it is. Of any other table, the column that names images
+is found by its values. This module decides which tables are used; `table_rows.py` makes labels of their rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from datetime import date, time
-from decimal import Decimal
-from itertools import pairwise
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-from shardpack.errors import SourceError
-from shardpack.sources.image_files import group_files
-from shardpack.sources.image_paths import ImagePaths
-from shardpack.sources.json_labels import attach_labels, compact_json
+from shardpack.errors import OptionError, SourceError
+from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, examine, other_tables, split_of_name
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
+from shardpack.sources.layouts.named_images import NamedImages
+from shardpack.sources.layouts.split_folders import SPLIT_NAMES
+from shardpack.sources.layouts.table_columns import KeyColumns, caption_column, label_column
+from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
-from shardpack.sources.table_formats import FILE_NAME, Record, csv_records, jsonl_records, parquet_records
+from shardpack.sources.table_formats import FILE_NAME, TableText, head, table_text
 from shardpack.sources.tree import Tree
 
 TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 class Table:
-    """Tables with a usual name, in any folder."""
+    """Tables whose rows describe images, in any folder."""
 
     name = "table"
 
     def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
-        """Return the tables with a usual name; see `Layout.find`."""
-        tables = find_tables(tree)
-        if not tables and options.asked:
+        """Return the tables that were named, those with a usual name, or else those that name images."""
+        if options.table is not None:
+            return self._found([_given(tree, options)])
+        usual = [table_text(name, tree.read(name)) for name in find_tables(tree)]
+        usual = [table for table in usual if FILE_NAME in (head(table, 1)[0] or [FILE_NAME])]  # or damaged
+        if usual:
+            question = two_in_one_folder([table.name for table in usual])
+            return replace(self._found([_use(table, options) for table in usual]), question=question)
+        images = NamedImages(tree.files.names)
+        others = [table_text(name, tree.read(name)) for name in other_tables(tree)]
+        examined = [(table, examine(table, images)) for table in others if not _has_captions(table, images)]
+        clear = [replace(table, key=found.column) for table, found in examined if found.column is not None]
+        doubtful = [(table, found) for table, found in examined if found.column is None and found.shares]
+        if options.key_column is not None and len(examined) == 1:
+            return self._found([_named_columns(examined[0][0], images, options)], images=images)
+        if question := _question(clear, doubtful):
+            return Found(layout=self.name, rank=BY_TABLE, title="tables", question=question)
+        if clear:
+            return self._found([_use(table, options, several=len(clear) > 1) for table in clear], images=images)
+        if options.asked:
             raise SourceError(
-                f"no table in {tree.files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]}"
+                f"no table in {tree.files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]} "
+                f"with a column {FILE_NAME!r}, or a table that names images; name it (--table)"
             )
-        uses = frozenset(tables)
-        return Found(layout=self.name, rank=BY_TABLE, title=tables[0], label="columns", uses=uses) if tables else None
+        return None
 
-    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:  # noqa: ARG002
-        """Return the images that have a row; see `list_table`."""
-        return list_table(tree, problems, rename_keys=options.rename_keys)
+    def _found(self, tables: Sequence[TableUse], *, images: NamedImages | None = None) -> Found:
+        return Found(
+            layout=self.name,
+            rank=BY_TABLE,
+            title=", ".join(use.table.name for use in tables[:3]) + (", ..." if len(tables) > 3 else ""),
+            label=_said(tables),
+            uses=frozenset(use.table.name for use in tables if use.inside),
+            memory=(tables, images),
+        )
+
+    def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
+        """Return the images that have a row; see `list_rows`."""
+        tables, images = found.memory
+        return list_rows(tree, tables, problems, images=images, rename_keys=options.rename_keys)
 
 
 def find_tables(tree: Tree) -> list[str]:
-    """Return the names of the metadata tables of a tree, in the order of the files."""
+    """Return the tables of a tree that have a usual name, in the order of the files."""
     return [
         path
         for folder in tree.folders
@@ -58,74 +91,138 @@ def find_tables(tree: Tree) -> list[str]:
     ]
 
 
-def list_table(tree: Tree, problems: Problems, *, rename_keys: bool = False) -> Listing:
-    """Return the images that have a row, each with the row's other columns as its JSON label.
-
-    The other files of an image remain fields. Columns keep their order; `csv_records` says
-    how cells become values. Left out and counted: images without a row. Rejected: rows without an
-    image, rows that share a sample, file names outside the source, malformed rows, and images that
-    have both a row and a .json file.
-
-    Raises:
-        SourceError: A folder has two tables, or a table cannot be read at all.
-        MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
-    """
-    tables = find_tables(tree)
-    _check_one_per_folder(tables)
-    listing = group_files(tree.files.without(set(tables)), problems, rename_keys=rename_keys)
-    image_paths = ImagePaths(listing, tree.files, problems)
-    labels: list[bytes | None] = [None] * listing.num_samples
-    first_row: dict[int, str] = {}
-    twice: dict[int, str] = {}
-    for table, number, values in _records(tree, tables, problems):
-        where = f"{table}:{number}"
-        row = _file_and_label(where, values, problems)
-        if row is None:
-            continue
-        file_name, label = row
-        sample = image_paths.find(file_name, [table[: table.rfind("/") + 1] + file_name])
-        if isinstance(sample, str):
-            problems.reject(where, sample)
-        elif sample is not None:
-            other = first_row.setdefault(sample, where)
-            if other != where:
-                twice.setdefault(sample, f"is described by {other} and by {where}; keep one of the rows")
-            labels[sample] = label
-    return attach_labels(listing, labels, problems, refused=twice, missing="an image without a row")
-
-
-def _check_one_per_folder(tables: Sequence[str]) -> None:
-    # Two tables of one folder are consecutive, as `find_tables` goes by folders.
-    for one, other in pairwise(tables):
-        if one.rpartition("/")[0] == other.rpartition("/")[0]:
-            raise SourceError(f"two tables in one folder: {one} and {other}; keep one")
-
-
-def _records(tree: Tree, tables: Sequence[str], problems: Problems) -> Iterator[Record]:
-    # All CSV tables together, so that a column has the same type in all of them.
-    yield from csv_records(tree, [table for table in tables if table.endswith(".csv")], problems)
+def two_in_one_folder(tables: Sequence[str]) -> str:
+    """Return what to do with two of these tables that are in one folder; "" if there are none."""
+    table_of: dict[str, str] = {}
     for table in tables:
-        if table.endswith(".jsonl"):
-            yield from jsonl_records(tree, table, problems)
-        elif table.endswith(".parquet"):
-            yield from parquet_records(tree, table)
+        other = table_of.setdefault(table.rpartition("/")[0], table)
+        if other is not table:
+            return f"two tables in one folder: {other} and {table}; keep one"
+    return ""
 
 
-def _file_and_label(where: str, values: dict[str, Any], problems: Problems) -> tuple[str, bytes] | None:
-    file_name = values.pop(FILE_NAME, None)
-    if not isinstance(file_name, str) or not file_name:
-        problems.reject(where, f"has no {FILE_NAME}; write the image's path, or remove the row")
-        return None
-    try:
-        return file_name, compact_json(values, default=_plain)
-    except SourceError as error:
-        problems.reject(where, str(error))
-        return None
+def _has_captions(table: TableText, images: NamedImages) -> bool:
+    """Return whether a table is one for the layout of captions."""
+    key = examine(table, images).column
+    return key is not None and caption_column(head(table, 1)[0], key) is not None
 
 
-def _plain(value: object) -> str:
-    if isinstance(value, (date, time)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(f"a {type(value).__name__}")
+def _given(tree: Tree, options: LayoutOptions) -> TableUse:
+    """Return the table that the user named."""
+    assert options.table is not None
+    inside, data = tree.read_given(options.table)
+    name = os.fspath(options.table) if inside is None else inside
+    table, images = table_text(name, data), NamedImages(tree.files.names)
+    if inside is None:  # its own folder says nothing about paths in the tree
+        table = replace(table, name=os.path.basename(name))
+    return replace(_named_columns(table, images, options), inside=inside is not None)
+
+
+def _named_columns(table: TableText, images: NamedImages, options: LayoutOptions) -> TableUse:
+    """Return how a table is used, with the columns that the user named."""
+    columns, rows = head(table, EXAMINED_ROWS)
+    if not columns:
+        raise SourceError(f"{table.name} is empty, or not a table; name another (--table)")
+    if options.key_column is None:
+        found = examine(table, images)
+        if found.column is None:
+            raise SourceError(_which_column(table, found, columns))
+        return _use(replace(table, key=found.column), options)
+    number = _column_number(columns, options.key_column, table, "key_column")
+    if columns[number] != str(options.key_column) and images.find(columns[number], folder=table.folder) is not None:
+        table = replace(table, header=False)  # the first line is a row
+        columns = [str(column) for column in range(len(columns))]
+    use = _use(replace(table, key=columns[number]), options)
+    if rows and not _examine_column(table, rows, number, images):
+        raise SourceError(
+            f"no value of the column {columns[number]!r} of {table.name} names an image, such as "
+            f"{rows[0][number]!r}; name another column (--key-column)"
+        )
+    return use
+
+
+def _examine_column(table: TableText, rows: Sequence[Sequence[Any]], number: int, images: NamedImages) -> bool:
+    return any(images.find(row[number], folder=table.folder) is not None for row in rows if number < len(row))
+
+
+def _column_number(columns: Sequence[str], column: str | int, table: TableText, option: str) -> int:
+    """Return the number of a column that is given by its name or number."""
+    text = str(column)
+    if text in columns:
+        return columns.index(text)
+    if text.isdecimal() and int(text) < len(columns):
+        return int(text)
+    raise OptionError(
+        f"{option} is {column!r}, which is not a column of {table.name}; choose one of {', '.join(map(repr, columns))}"
+    )
+
+
+def _use(table: TableText, options: LayoutOptions, *, several: bool = False) -> TableUse:
+    """Return how a table is used whose key is known."""
+    columns, rows = head(table, EXAMINED_ROWS)
+    label = None
+    if options.label_column is not None:
+        label = columns[_column_number(columns, options.label_column, table, "label_column")]
+    elif table.key != FILE_NAME:
+        label = label_column(columns, rows, table.key)
+    split = split_of_name(table.name) if several else None
+    others = tuple(column for column in columns if column not in (table.key, label))
+    if label is not None and (both := sorted({"label", "class"}.intersection(others))):
+        raise SourceError(
+            f"{table.name} has a column {both[0]!r} beside {label!r}, which would become label and class; rename it, "
+            "or leave out --label-column, which keeps both as they are"
+        )
+    return TableUse(table, label=label, split=split, others=others, exact=table.key == FILE_NAME)
+
+
+def _question(clear: Sequence[TableText], doubtful: Sequence[tuple[TableText, KeyColumns]]) -> str:
+    """Return what must be asked about tables that name images; "" if all is clear."""
+    if doubtful and not clear:
+        table, found = doubtful[0]
+        return _which_column(table, found, head(table, 0)[0])
+    splits = [split_of_name(table.name) for table in clear]
+    if len(clear) > 1 and (None in splits or len({SPLIT_NAMES[name.lower()] for name in splits if name}) < len(splits)):
+        first, second = clear[0].name, clear[1].name
+        names = ", ".join(repr(table.name) for table in clear[:3])
+        return (
+            f"{len(clear)} tables name images: {names}; use one and leave out the others "
+            f"(--table {first} --ignore {second}, or --table {second} --ignore {first})"
+        )
+    without = [table for table in clear if _lacks_header(table)]
+    return _headerless(without[0]) if without else ""
+
+
+def _lacks_header(table: TableText) -> bool:
+    """Return whether the names of the columns look like a row: that of the key is the name of a file."""
+    return table.kind == "csv" and re.fullmatch(r".*\.[A-Za-z0-9]{2,5}", table.key) is not None
+
+
+def _headerless(table: TableText) -> str:
+    columns = head(table, 0)[0]
+    number = columns.index(table.key)
+    label = next((other for other in range(len(columns)) if other != number), None)
+    return (
+        f"{table.name} has no line with the names of its columns: its first line is "
+        f"{', '.join(map(repr, columns[:4]))}; say which columns are meant by their numbers "
+        f"(--table {table.name} --key-column {number}"
+        + ("" if label is None else f" --label-column {label}")
+        + f"), or leave it out (--ignore {table.name})"
+    )
+
+
+def _which_column(table: TableText, found: KeyColumns, columns: Sequence[str]) -> str:
+    """Return the question which column names the images."""
+    shares = ", ".join(f"{column!r} {100 * found.shares.get(column, 0):.0f} %" for column in columns[:8])
+    best = max(columns, key=lambda column: found.shares.get(column, 0))
+    return (
+        f"it is not clear which column of {table.name} names the images; of the values of each, this many name one: "
+        f"{shares}; say which (--table {table.name} --key-column {best}), or leave it out (--ignore {table.name})"
+    )
+
+
+def _said(tables: Sequence[TableUse]) -> str:
+    """Return what the labels hold, for the line before the work."""
+    label = next((use.label for use in tables if use.label is not None), None)
+    others = list(dict.fromkeys(column for use in tables for column in use.others))
+    columns = f"column{'s' * (len(others) != 1)} {', '.join(others[:4])}{', ...' * (len(others) > 4)}" if others else ""
+    return "; ".join(filter(None, (f"label from column {label!r}" if label is not None else "", columns)))

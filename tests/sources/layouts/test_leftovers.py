@@ -98,7 +98,7 @@ def test_the_question_counts_kinds_and_names_the_first_of_each():
         ask_about_labels(names, "classes", layouts=["yolo", "table"])
     assert str(error.value) == (
         "files that may hold labels are in no sample of the layout 'classes': 3 .txt files such as 'a/1.txt', 2 .xml "
-        "files such as 'e.xml', 'b.csv', and 2 more; use them (--layout table), or pack without them (--ignore '*.txt' "
+        "files such as 'e.xml', 'b.csv', and 2 more; use them (--table b.csv), or pack without them (--ignore '*.txt' "
         "--ignore '*.xml' --ignore b.csv --ignore c.json --ignore d.yaml; in Python ignore=[...])"
     )
 

@@ -12,11 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.errors import MissingDependencyError, SourceError
+from shardpack.errors import MissingDependencyError, OptionError, SourceError
+from shardpack.sources.layouts.any_tables import split_of_name
+from shardpack.sources.layouts.detect import find_layout, list_tree
 from shardpack.sources.layouts.layout import LayoutOptions
-from shardpack.sources.layouts.table import Table, find_tables, list_table
+from shardpack.sources.layouts.table import Table, find_tables
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
+from shardpack.sources.splits import counted_splits
 from shardpack.sources.tree import Tree
 from tests.sources.trees import samples_of, write_tree
 from tests.strategies import examples
@@ -24,9 +27,15 @@ from tests.strategies import examples
 
 def listed(folder, *, rename_keys=False):
     """Return labels by key, and the problems."""
-    problems = Problems()
-    listing = list_table(Tree(scan(folder, Problems())), problems, rename_keys=rename_keys)
+    listing, problems = listing_of_table(folder, rename_keys=rename_keys)
     return {key: json.loads(fields["json"]) for key, fields in samples_of(listing).items()}, problems
+
+
+def listing_of_table(folder, **options):
+    """Return the listing of a folder with tables, and the problems."""
+    tree, problems, options = Tree(scan(folder, Problems())), Problems(), LayoutOptions(asked=True, **options)
+    found = find_layout(tree, "table", options)
+    return list_tree(tree, found, problems, options), problems
 
 
 @pytest.fixture(scope="module")
@@ -113,7 +122,7 @@ def test_the_three_formats_agree(tmp_path):
 def test_labels_are_compact_utf8(tmp_path):
     write_tree(tmp_path, ["1.jpg", "1.seg.png"])
     write_tree(tmp_path, {"metadata.csv": "caption,file_name,label\nun café,1.jpg,3\n"})
-    listing = list_table(Tree(scan(tmp_path, Problems())), Problems())
+    listing, _ = listing_of_table(tmp_path)
     assert samples_of(listing) == {
         "1": {"jpg": "1.jpg", "json": '{"caption":"un café","label":3}'.encode(), "seg.png": "1.seg.png"}
     }
@@ -210,14 +219,12 @@ def test_dotted_names_with_rename_keys(tmp_path):
     [
         ("metadata.csv", "", r"metadata.csv is empty; expected a header"),
         ("metadata.csv", "\n\n", r"metadata.csv is empty; expected a header"),
-        ("metadata.csv", "image,label\n1.jpg,1\n", r"has no column 'file_name': found 'image', 'label'; rename"),
         ("metadata.csv", "file_name,a,a\n", r"metadata.csv has two columns 'a'; rename one"),
         ("metadata.csv", 'file_name\n1.jpg\n"2.jpg\n3.jpg\n', r"metadata.csv:3: malformed CSV: "),
         ("metadata.csv", 'file_name,t\n1.jpg,"a"b\n', r"metadata.csv:2: malformed CSV: "),
         ("metadata.csv", b"file_name\n1.jpg\n\xe9.jpg\n", r"metadata.csv:3: not UTF-8: .*; save it as UTF-8"),
         ("metadata.jsonl", "\n", r"metadata.jsonl is empty; expected lines like {"),
-        ("metadata.jsonl", '{"image": "1.jpg"}', r"metadata.jsonl has no column 'file_name': found 'image'; rename"),
-        ("metadata.jsonl", "{}", r"metadata.jsonl has no column 'file_name': found none; rename"),
+        ("metadata.jsonl", "{}", r"metadata.jsonl has no column 'file_name': found none; name the one"),
     ],
 )
 def test_bad_tables_are_one_error(tmp_path, name, content, why):
@@ -253,7 +260,7 @@ def test_an_unreadable_table(tmp_path):
     tree = Tree(scan(write_tree(tmp_path, ["1.jpg", "metadata.csv"]), Problems()))
     (tmp_path / "metadata.csv").unlink()
     with pytest.raises(SourceError, match=r"cannot read 'metadata.csv': No such file"):
-        list_table(tree, Problems())
+        Table().find(tree, LayoutOptions())
 
 
 def test_parquet_values(tmp_path):
@@ -292,8 +299,7 @@ def test_files_that_are_not_parquet(tmp_path):
     with pytest.raises(SourceError, match=r"cannot read metadata.parquet: .*; write it again, or use metadata.jsonl"):
         listed(tmp_path)
     parquet.write_table(arrow.table({"path": ["1.jpg"]}), tmp_path / "metadata.parquet")
-    with pytest.raises(SourceError, match=r"metadata.parquet has no column 'file_name': found 'path'; rename"):
-        listed(tmp_path)
+    assert listed(tmp_path)[0] == {"1": {}}  # its only column names the image
 
 
 def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
@@ -301,3 +307,141 @@ def test_parquet_without_pyarrow_names_the_extra(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(MissingDependencyError, match=re.escape('run pip install "shardpack[parquet]"')):
         listed(tmp_path)
+
+
+def tables_of(folder, files, **options):
+    """Return (labels by key, splits, classes, what is said) of a folder with these files."""
+    tree, problems = Tree(scan(write_tree(folder, files), Problems())), Problems()
+    options = LayoutOptions(asked=bool(options), **options)
+    found = find_layout(tree, "table" if options.asked else "auto", options)
+    listing = list_tree(tree, found, problems, options)
+    assert not problems.rejected, problems.rejected
+    labels = {key: json.loads(fields["json"]) for key, fields in samples_of(listing).items()}
+    return labels, counted_splits(listing), listing.classes, (found.layout, found.title, found.label)
+
+
+IMAGES = dict.fromkeys(["a/1.jpg", "a/2.jpg", "b/3.jpg", "b/4.jpg"], b"x")
+CATS = {"a/1": "cat", "a/2": "dog", "b/3": "cat", "b/4": "dog"}
+
+
+@pytest.mark.parametrize(
+    ("name", "table"),
+    [
+        ("labels.csv", "file,label\na/1.jpg,cat\na/2.jpg,dog\nb/3.jpg,cat\nb/4.jpg,dog\n"),
+        ("b/x.csv", "label,file\ncat,../a/1.jpg\ndog,../a/2.jpg\ncat,3.jpg\ndog,4.jpg\n"),
+        ("labels.tsv", "id\tbreed\n1\tcat\n2\tdog\n3\tcat\n4\tdog\n"),
+        ("metadata.csv", "image;class\n1.jpg;cat\n2.jpg;dog\n3.jpg;cat\n4.jpg;dog\n"),
+        ("x.csv", "path,category\n/me/a/1.jpg,cat\n/me/a/2.jpg,dog\n/me/b/3.jpg,cat\n/me/b/4.jpg,dog\n"),
+        ("x.ndjson", '{"n":1,"class":"cat"}\n{"n":2,"class":"dog"}\n{"n":3,"class":"cat"}\n{"n":4,"class":"dog"}'),
+        ("x.csv", "no,file,class\n9,1.JPG,cat\n8,2.JPG,dog\n7,3.JPG,cat\n6,4.JPG,dog\n".replace("JPG", "jpg")),
+    ],
+)
+def test_any_table_is_found_by_its_values(tmp_path, name, table):
+    labels, splits, classes, (layout, title, _) = tables_of(tmp_path, {**IMAGES, name: table})
+    assert {key: label["class"] for key, label in labels.items()} == CATS
+    assert {key: label["label"] for key, label in labels.items()} == {key: int(c == "dog") for key, c in CATS.items()}
+    assert (splits, classes, layout, title) == ({}, ("cat", "dog"), "table", name)
+
+
+def test_numbers_are_labels_as_they_are_and_other_columns_stay(tmp_path):
+    table = "file,target,age,note\n1.jpg,7,30,x\n2.jpg,2,,\n3.jpg,7,5,y\n4.jpg,7,6,z\n"
+    labels, _, classes, said = tables_of(tmp_path, {**IMAGES, "x.csv": table})
+    assert labels["a/1"] == {"label": 7, "age": 30, "note": "x"}
+    assert labels["a/2"] == {"label": 2, "age": None, "note": None}
+    assert classes is None
+    assert said == ("table", "x.csv", "label from column 'target'; columns age, note")
+
+
+def test_columns_can_be_named(tmp_path):
+    table = "one,two,kind,label\n1.jpg,4.jpg,x,0\n2.jpg,3.jpg,y,1\n3.jpg,2.jpg,x,0\n4.jpg,1.jpg,y,1\n"
+    files = {**IMAGES, "x.csv": table}
+    with pytest.raises(SourceError, match=r"not clear which column of x.csv names .* 'one' 100 %, 'two' 100 %, 'kind'"):
+        tables_of(tmp_path, files)
+    labels, *_ = tables_of(tmp_path, files, table="x.csv", key_column="two")
+    assert labels["a/1"] == {"label": 1, "one": "4.jpg", "kind": "y"}
+    labels, *_ = tables_of(tmp_path, files, key_column=0, label_column="label")
+    assert labels["b/4"] == {"label": 1, "two": "1.jpg", "kind": "y"}
+    with pytest.raises(SourceError, match=r"x.csv has a column 'label' beside 'kind', .*; rename it, or leave out"):
+        tables_of(tmp_path, files, table="x.csv", key_column="one", label_column="kind")
+    with pytest.raises(
+        OptionError, match=r"key_column is 'three', which is not a column of x.csv; choose one of 'one'"
+    ):
+        tables_of(tmp_path, files, table="x.csv", key_column="three")
+    with pytest.raises(SourceError, match=r"no value of the column 'kind' of x.csv names an image, such as 'x'; name"):
+        tables_of(tmp_path, files, table="x.csv", key_column="kind")
+
+
+def test_a_table_without_names_of_columns_is_a_question_that_numbers_answer(tmp_path):
+    files = {**IMAGES, "x.csv": "1.jpg,cat\n2.jpg,dog\n3.jpg,cat\n4.jpg,dog\n"}
+    with pytest.raises(
+        SourceError, match=r"--table x.csv --key-column 0 --label-column 1\), or leave .*--ignore x.csv"
+    ):
+        tables_of(tmp_path, files)
+    labels, _, classes, _ = tables_of(tmp_path, files, table="x.csv", key_column="0", label_column="1")
+    assert {key: label["class"] for key, label in labels.items()} == CATS
+    assert classes == ("cat", "dog")
+    (tmp_path / "x.csv").unlink()
+    files = {**IMAGES, "list.txt": "1.jpg 5\n2.jpg 6\n3.jpg 5\n4.jpg 6\n"}
+    labels, *_ = tables_of(tmp_path, files, table="list.txt", key_column="0")
+    assert labels["b/4"] == {"label": 6}
+
+
+def test_a_table_outside_of_the_tree(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_tree(tmp_path, {"out/x.csv": "image,label\n1.jpg,cat\n2.jpg,dog\n3.jpg,cat\n4.jpg,dog\n"})
+    labels, *_ = tables_of(tmp_path / "in", IMAGES, table="out/x.csv")
+    assert {key: label["class"] for key, label in labels.items()} == CATS
+
+
+def test_tables_of_splits(tmp_path):
+    images = dict.fromkeys(["train/1.jpg", "train/2.jpg", "val/1.jpg"], b"x")
+    tables = {"train.csv": "image,label\n1.jpg,cat\n2.jpg,dog\n", "val_labels.csv": "image,label\n1.jpg,dog\n"}
+    labels, splits, classes, _ = tables_of(tmp_path, {**images, **tables})
+    assert {key: label["class"] for key, label in labels.items()} == {
+        "train/1": "cat",
+        "train/2": "dog",
+        "val/1": "dog",
+    }
+    assert (splits, classes) == ({"train": 2, "val": 1}, ("cat", "dog"))
+
+
+def test_tables_of_splits_over_one_folder(tmp_path):
+    tables = {"train.csv": "f,label\n1.jpg,x\n2.jpg,y\n3.jpg,x\n", "test.csv": "f,label\n4.jpg,y\n"}
+    _, splits, _, _ = tables_of(tmp_path, {**IMAGES, **tables})
+    assert splits == {"train": 3, "test": 1}
+
+
+def test_two_tables_are_a_question(tmp_path):
+    tables = {"train.csv": "id,label\n1,x\n2,y\n3,x\n", "sample_submission.csv": "id,label\n4,y\n"}
+    with pytest.raises(SourceError, match=r"2 tables name images: .*--table sample_submission.csv --ignore train.csv"):
+        tables_of(tmp_path, {**IMAGES, **tables})
+
+
+def test_a_name_that_fits_two_images(tmp_path):
+    files = {"a/1.jpg": b"x", "b/1.jpg": b"x", "x.csv": "image,label\n1.jpg,cat\n"}
+    tree, problems, options = Tree(scan(write_tree(tmp_path, files), Problems())), Problems(), LayoutOptions()
+    list_tree(tree, find_layout(tree, "auto", options), problems, options)
+    assert problems.rejected == [
+        ("x.csv:2", "names '1.jpg', which fits 'a/1.jpg' and 'b/1.jpg'; write a path with folders")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("name", "split"),
+    [
+        ("train.csv", "train"),
+        ("labels_Val.csv", "Val"),
+        ("x/dev-set.1.csv", "dev"),
+        ("test/labels.csv", "test"),
+        ("train_test.csv", None),
+        ("trainer.csv", None),
+    ],
+)
+def test_the_split_of_a_table_s_name(name, split):
+    assert split_of_name(name) == split
+
+
+def test_tables_of_other_things_are_not_used(tmp_path):
+    files = {"1.jpg": b"x", "1.json": "{}", "prices.csv": "item,price\n7,3\n"}
+    tree = Tree(scan(write_tree(tmp_path, files), Problems()))
+    assert Table().find(tree, LayoutOptions()) is None

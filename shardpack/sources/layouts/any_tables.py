@@ -1,0 +1,40 @@
+"""The tables of a tree, whatever they are called, and which of their columns name images."""
+
+from __future__ import annotations
+
+import re
+
+from shardpack.sources.layouts.named_images import NamedImages
+from shardpack.sources.layouts.split_folders import SPLIT_NAMES
+from shardpack.sources.layouts.table_columns import KeyColumns, key_columns
+from shardpack.sources.table_formats import TABLE_KINDS, TableText, head
+from shardpack.sources.tree import Tree
+
+EXAMINED_ROWS = 1000
+_EXAMINED_TABLES = 64
+_KINDS = frozenset(TABLE_KINDS) - {"txt"}
+
+
+def split_of_name(name: str) -> str | None:
+    """Return the split that a table is named after: "train" of "train_labels.csv", or of "train/labels.csv"."""
+    *folders, last = name.split("/")
+    for part in (last.rpartition(".")[0], *reversed(folders)):
+        splits = [word for word in re.split(r"[^0-9A-Za-z]+", part) if word.lower() in SPLIT_NAMES]
+        if len(splits) == 1:
+            return splits[0]
+    return None
+
+
+def other_tables(tree: Tree) -> list[str]:
+    """Return the names of all tables; none if there are so many that they are rather a table for each image."""
+    folders = [folder for folder in tree.folders.values() if not _KINDS.isdisjoint(folder.extensions)]
+    if sum(folder.extensions.get(kind, 0) for folder in folders for kind in _KINDS) > _EXAMINED_TABLES:
+        return []
+    names = [name for folder in folders for name in tree.files.names[folder.first : folder.stop]]
+    return [name for name in names if name.rpartition(".")[2].lower() in _KINDS]
+
+
+def examine(table: TableText, images: NamedImages) -> KeyColumns:
+    """Return which columns of a table name images, by its first rows."""
+    columns, rows = head(table, EXAMINED_ROWS)
+    return key_columns(columns, rows, images, folder=table.folder, split=split_of_name(table.name))
