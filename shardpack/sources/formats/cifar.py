@@ -83,8 +83,8 @@ def open(found: FoundFiles, options: FormatOptions) -> CifarFiles:  # noqa: A001
     pickled = not batches[0].endswith(".bin")
     if pickled and options.unpickle != "numpy":
         raise OptionError(
-            "the Python version of CIFAR is pickled; pass 'numpy' as unpickle, which reads arrays of numbers "
-            "and runs nothing, or pack the binary version"
+            "the Python version of CIFAR is pickled; pass unpickle='numpy' (--unpickle numpy), which reads "
+            "arrays of numbers and runs nothing, or pack the binary version"
         )
     fine, coarse = _class_names(found, pickled=pickled)
     units = tuple(

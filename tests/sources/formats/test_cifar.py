@@ -124,7 +124,7 @@ def test_the_archive_as_downloaded(tmp_path):
 
 def test_pickles_are_read_only_on_request(tmp_path):
     write_tree(tmp_path, cifar_10())
-    with pytest.raises(OptionError, match="pass 'numpy' as unpickle"):
+    with pytest.raises(OptionError, match=r"pass unpickle='numpy' \(--unpickle numpy\)"):
         rows_of(tmp_path, unpickle=None)
 
 
