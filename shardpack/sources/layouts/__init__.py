@@ -19,6 +19,7 @@ LAYOUTS = (
     ClassFolders(),
     SidecarFiles(),
     Table(),
+    Captions(),
     Coco(),
     Yolo(),
     Voc(),
