@@ -44,6 +44,7 @@ BENCHES = (
     "plan_memory",
     "index_foreign",
     "foreign_indexes",
+    "bridges",
     "bucket",
 )
 MORE = ("data",)  # measure nothing that anyone waits for

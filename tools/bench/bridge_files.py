@@ -1,0 +1,121 @@
+"""Files in foreign formats, as their own writers make them, and the loops that people would write to read them.
+
+A format is a `Bridge` in BRIDGES: how its file is made, and a bare loop over its own reader; for formats that we read
+by hand, over the bytes of the file.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import struct
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+PAYLOAD_BYTES = 110_000  # of an image, about the mean of ImageNet
+_HEAD = b"\xff\xd8\xff\xe0"
+
+Samples = Iterator[tuple[str, dict[str, bytes]]]
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """A format.
+
+    Attributes:
+        make: Writes a file, or a folder, of about so many bytes.
+        read: Yields the samples, by a bare loop.
+    """
+
+    make: Callable[[int, Path], None]
+    read: Callable[[Path], Samples]
+
+
+def payloads(num_bytes: int) -> Iterator[bytes]:
+    """Yield images that no codec could read, of different lengths, and of so many bytes in all."""
+    rng = random.Random(0)  # noqa: S311 - the same bytes each time
+    noise = rng.randbytes(1 << 20)
+    while num_bytes > 0:
+        length = rng.randrange(PAYLOAD_BYTES // 2, PAYLOAD_BYTES * 3 // 2)
+        at = rng.randrange(len(noise) - length)
+        yield _HEAD + noise[at : at + length]
+        num_bytes -= length
+
+
+def _masked(data: bytes) -> bytes:
+    from crc32c import crc32c
+
+    value = crc32c(data)
+    return struct.pack("<I", ((value >> 15 | value << 17) + 0xA282EAD8) & 0xFFFFFFFF)
+
+
+def _field(number: int, payload: bytes) -> bytes:
+    length, out = len(payload), bytearray([number << 3 | 2])
+    while length > 0x7F:
+        out.append(length & 0x7F | 0x80)
+        length >>= 7
+    out.append(length)
+    return bytes(out) + payload
+
+
+def make_tfrecord(num_bytes: int, path: Path) -> None:
+    """Write tf.train.Examples with an image, a label and a file name."""
+    with path.open("wb") as file:
+        for number, payload in enumerate(payloads(num_bytes)):
+            label = _field(3, _field(1, bytes([number % 100])))
+            name = _field(1, _field(1, b"%08d.jpg" % number))
+            features = ((b"image/class/label", label), (b"image/encoded", _field(1, _field(1, payload))))
+            entries = [
+                _field(1, _field(1, key) + _field(2, value)) for key, value in (*features, (b"image/filename", name))
+            ]
+            record = _field(1, b"".join(entries))
+            length = struct.pack("<Q", len(record))
+            file.writelines((length, _masked(length), record, _masked(record)))
+
+
+def make_recordio(num_bytes: int, path: Path) -> None:
+    """Write records with a label, an id and an image."""
+    with path.open("wb") as file:
+        for number, payload in enumerate(payloads(num_bytes)):
+            data = struct.pack("<IfQQ", 0, number % 100, number, 0) + payload
+            file.writelines((struct.pack("<II", 0xCED7230A, len(data)), data, bytes(-len(data) % 4)))
+
+
+def make_beton(num_bytes: int, path: Path) -> None:
+    """Write an image and a label a sample; the data behind the table."""
+    some = list(payloads(num_bytes))
+    fields = b"".join(
+        bytes([kind]) + name.ljust(16, b"\0") + bytes(1024) for kind, name in ((2, b"image"), (1, b"label"))
+    )
+    start = -(-(24 + len(fields) + 24 * len(some)) // (8 << 20)) * (8 << 20)
+    rows, allocations, at = [], [], start
+    for number, payload in enumerate(some):
+        rows.append(struct.pack("<BHHQ3xq", 0, 500, 400, at, number % 100))
+        allocations.append(struct.pack("<QQQ", number, at, len(payload)))
+        at += len(payload)
+    with path.open("wb") as file:
+        file.write((struct.pack("<HHIQQ", 2, 2, 8 << 20, len(some), at) + fields + b"".join(rows)).ljust(start, b"\0"))
+        file.writelines(some)
+        file.writelines(allocations)
+
+
+def read_bytes(path: Path) -> Samples:
+    """Yield the bytes of a file, as samples as long as our images are on average: less than any reader can do."""
+    number = 0
+    files = [path] if path.is_file() else sorted(part for part in path.rglob("*") if part.is_file())
+    for name in files:
+        left = os.path.getsize(name)
+        with name.open("rb", buffering=0) as file:
+            while left > 0:
+                payload = file.read(min(PAYLOAD_BYTES, left))
+                yield f"{number:08d}", {"jpg": payload, "json": b'{"label":1}'}
+                left -= len(payload)
+                number += 1
+
+
+BRIDGES: dict[str, Bridge] = {
+    "tfrecord": Bridge(make_tfrecord, read_bytes),
+    "recordio": Bridge(make_recordio, read_bytes),
+    "beton": Bridge(make_beton, read_bytes),
+}
