@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import os
 
 import pytest
 import zstandard
 
+import shardpack
 from shardpack.errors import SourceError
 from shardpack.sources.archives.open import archives_beside, is_archive, kind_of, open_archive, open_archives
 from shardpack.sources.archives.spool import Spool
@@ -172,3 +174,26 @@ def test_damaged_members_are_found_by_the_check_of_images(tmp_path):
     (tmp_path / "x.zip").write_bytes(raw_zip(*entries))
     listing = FolderSource(tmp_path / "x.zip").list(ListOptions()).listing
     assert [sample for sample, reason in check_range(listing, "signature") if "cannot be inflated" in reason] == [1]
+
+
+@pytest.mark.parametrize("method", [0, 8])
+def test_a_zip_of_a_server_costs_few_requests(tmp_path, nginx_server, proxy, method):
+    files = {f"{n % 3}/{n:04d}.jpg": IMAGE + os.urandom(3000) for n in range(1000)}
+    write_tree(tmp_path / "served", {"x.zip": make_zip(files, method=method)})
+    between = proxy(nginx_server(tmp_path / "served").url)
+    shardpack.pack(f"{between.url}/x.zip", tmp_path / "out", jobs=1)
+    # Its length, its end with the directory, and 3 MB of members in their order in the dataset, where they lie apart
+    # by two others each.
+    assert len(between.requests) <= 6
+    assert between.num_bytes < 8_000_000
+    packed = shardpack.open(tmp_path / "out")
+    assert {f"{sample.key}.jpg": bytes(sample["jpg"]) for sample in packed} == files
+
+
+def test_an_archive_in_a_bucket_is_packed_to_a_folder_and_to_a_bucket(tmp_path, s3_server):
+    url, options = f"s3://{s3_server.new_bucket()}", s3_server.options()
+    open_store(f"{url}/deep", options).put("x.zip", make_zip(TREE, method=8))
+    shardpack.pack(f"{url}/deep/x.zip", tmp_path / "out", storage_options=options, jobs=1)
+    shardpack.pack(f"{url}/deep/x.zip", f"{url}/out", storage_options=options, jobs=1)
+    there = shardpack.open(f"{url}/out", storage_options=options)
+    assert [dict(sample) for sample in shardpack.open(tmp_path / "out")] == [dict(sample) for sample in there]
