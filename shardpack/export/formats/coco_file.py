@@ -165,7 +165,7 @@ class CocoFile:
         self._lists += 1
         for count, value in enumerate(values):
             self._file.write((",\n" if count else "\n") + json.dumps(value))
-        self._file.write("]")
+        self._file.write("\n]")
 
 
 def _images(paths: Iterable[str]) -> Iterator[_Image]:

@@ -8,7 +8,8 @@
     <name>       each value of a label: int64, float64, bool or text
 
 A value that is a list or an object, or missing in some samples, is JSON text, and the attribute `encoding` of its
-dataset says "json". Text that is missing is empty. The attribute `classes` of `label` has the class names.
+dataset says "json". Text that is missing is empty. The attribute `classes` of `label` has the class names, if they are
+short enough for one.
 """
 
 from __future__ import annotations
@@ -35,7 +36,12 @@ _MAX_ATTRIBUTE_BYTES = 60_000  # HDF5 allows 64 KiB
 
 @dataclass(frozen=True, slots=True)
 class Hdf5Exporter:
-    """Writes HDF5 files. `columns` are (name of a value, its type: "text", "json" or that of numpy)."""
+    """Writes HDF5 files.
+
+    Attributes:
+        columns: (name of a value, its type: "text", "json" or that of numpy).
+        classes: Class names, if `label` is a number in all samples, and an attribute can hold them.
+    """
 
     takes: ClassVar[frozenset[str]] = frozenset()
     keyed: ClassVar[bool] = False
@@ -44,13 +50,13 @@ class Hdf5Exporter:
 
     table: Table
     columns: tuple[tuple[str, str], ...]
+    classes: tuple[str, ...] | None
     version: str
 
     @classmethod
     def prepare(cls, contents: Contents, options: ExportOptions) -> Hdf5Exporter:
         """Decide about the columns; see `Exporter.prepare`."""
-        names_classes = sum(len(name.encode()) + 16 for name in contents.classes or ()) < _MAX_ATTRIBUTE_BYTES
-        table = table_of(contents, options, names_classes=names_classes)
+        table = table_of(contents, options)
         for name, _ in table.types:
             if "/" in name or "\0" in name or name in ("", "."):
                 raise OptionError(
@@ -60,7 +66,10 @@ class Hdf5Exporter:
             (name, "text" if kind.name == "str" else _TYPES.get(kind.name, "json") if name in table.always else "json")
             for name, kind in table.types
         )
-        return cls(table, columns, _h5py().version.hdf5_version)
+        classes = contents.classes if dict(columns).get("label") == "<i8" else None
+        if sum(len(name.encode()) + 16 for name in classes or ()) > _MAX_ATTRIBUTE_BYTES:
+            classes = None
+        return cls(table, columns, classes, _h5py().version.hdf5_version)
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -126,8 +135,8 @@ class Hdf5Exporter:
             columns[name] = create(name, text if kind in ("text", "json") else np.dtype(kind))
             if kind == "json":
                 columns[name].attrs["encoding"] = "json"
-        if self.table.classes is not None:
-            columns["label"].attrs["classes"] = np.array(self.table.classes, dtype=text)
+        if self.classes is not None:
+            columns["label"].attrs["classes"] = np.array(self.classes, dtype=text)
         return columns
 
     def _payloads(self, group: Sequence[Row], kind: Any) -> Iterator[tuple[str, Any]]:

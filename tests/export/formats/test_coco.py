@@ -143,3 +143,19 @@ def test_what_coco_cannot_hold_is_a_question(tmp_path):
         shardpack.export(ds, tmp_path / "out", to="coco", fields=["jpg", "json"])
     with pytest.raises(OptionError, match=r"do not apply to coco"):
         shardpack.export(ds, tmp_path / "out", to="coco", fields=["jpg"], max_file_samples=1)
+
+
+def test_packing_it_again_gives_boxes_captions_and_splits_back(tmp_path):
+    samples = {key: {**fields, "json": {**fields["json"], "captions": [key]}} for key, fields in SAMPLES.items()}
+    export(tmp_path, samples, of_dataset={"split": lambda key: key.partition("/")[0]})
+    shardpack.pack(tmp_path / "out", tmp_path / "again", jobs=1)
+    again = shardpack.open(tmp_path / "again")
+    assert dict(again.splits) == {"train": 2, "val": 1}
+    assert set(again.classes) == set(CLASSES)
+    back = {one.decode("json")["captions"][0]: one for one in again}
+    assert back.keys() == samples.keys()
+    for key, one in samples.items():
+        assert back[key]["jpg"] == one["jpg"]
+        label = back[key].decode("json")
+        boxes = [(box["class"], box["category_id"], box["bbox"]) for box in label["annotations"]]
+        assert boxes == [(box["class"], box["category_id"], box["bbox"]) for box in one["json"]["annotations"]]

@@ -1,0 +1,94 @@
+"""What is exported and packed again is the same: samples, payloads byte for byte, values, splits."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import shardpack
+from tests.conftest import make_jpeg
+from tests.export.datasets import CLASSES
+
+SPLITS = {"train": 5, "test": 3}
+NESTED = {"box": {"x": 3, "y": [1.5, 2]}}
+
+
+def sample(number):
+    label = {
+        "caption": f"é {number}",
+        "class": CLASSES[number % 2],
+        "label": number % 2,
+        "points": [number + 0.5, -1.25, 3.0],
+        "score": number / 4,
+    }
+    return {"jpg": make_jpeg(seed=number), "json": label}
+
+
+@pytest.fixture(scope="module")
+def ds(tmp_path_factory):
+    """Eight samples of two splits, with labels of all kinds that tables hold."""
+    folder = tmp_path_factory.mktemp("round") / "ds"
+    with shardpack.ShardWriter(folder, classes=CLASSES, max_shard_samples=3) as writer:
+        for number in range(8):
+            split = "train" if number < 5 else "test"
+            writer.write(f"{split}/{number:04d}", sample(number), split=split)
+    return shardpack.open(folder)
+
+
+def again(ds, folder, to, **options):
+    shardpack.export(ds, folder / to, to=to, jobs=1, **options)
+    shardpack.pack(folder / to, folder / "again", jobs=1)
+    return shardpack.open(folder / "again")
+
+
+def plain(one, split=""):
+    """Return the payloads and values of a sample, under its key without the split."""
+    key = one.key.removeprefix(f"{split}/").removeprefix(f"{split}/")
+    return key, {field: one.decode(field) if field == "json" else payload for field, payload in one.items()}
+
+
+@pytest.mark.parametrize("to", ["parquet", "tfrecord", "hdf5"])
+def test_tables(ds, tmp_path, to):
+    pytest.importorskip({"parquet": "pyarrow", "hdf5": "h5py"}.get(to, "numpy"))
+    back = again(ds, tmp_path, to)
+    assert dict(back.splits) == SPLITS
+    for split in SPLITS:
+        found = [plain(one, split) for one in back.split(split)]
+        expected = [plain(one, split) for one in ds.split(split)]
+        if to == "hdf5":
+            for _, fields in expected:
+                fields["json"]["points"] = json.dumps(fields["json"]["points"])  # as its attribute `encoding` says
+        assert found == expected
+
+
+def test_class_names_come_back_from_parquet(ds, tmp_path):
+    pytest.importorskip("pyarrow")
+    assert again(ds, tmp_path, "parquet").classes == CLASSES
+
+
+def test_webdataset(ds, tmp_path):
+    shardpack.export(ds, tmp_path / "tars", to="webdataset", max_file_samples=2, jobs=1)
+    shardpack.index(tmp_path / "tars")
+    back = shardpack.open(tmp_path / "tars")
+    assert sorted((one.key, dict(one)) for one in back) == sorted((one.key, dict(one)) for one in ds)
+
+
+def test_folders_of_classes(ds, tmp_path):
+    shardpack.export(ds, tmp_path / "folder", to="folder", jobs=1)
+    for split in SPLITS:
+        (tmp_path / "folder" / split / "metadata.csv").unlink()
+    shardpack.pack(tmp_path / "folder", tmp_path / "again", jobs=1)
+    back = shardpack.open(tmp_path / "again")
+    assert (back.classes, dict(back.splits)) == (CLASSES, SPLITS)
+    images = {one["jpg"]: one.decode("json")["class"] for one in back}
+    assert images == {one["jpg"]: one.decode("json")["class"] for one in ds}
+
+
+def test_a_table_beside_images(ds, tmp_path):
+    back = again(ds.split("train"), tmp_path, "folder", flat=True)
+    values = {one["jpg"]: one.decode("json") for one in back}
+    for one in ds.split("train"):
+        found = values[one["jpg"]]
+        assert (found["caption"], found["score"]) == (one.decode("json")["caption"], one.decode("json")["score"])
+        assert json.loads(found["points"]) == one.decode("json")["points"]
