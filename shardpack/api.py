@@ -95,6 +95,7 @@ def pack(
     jobs: int | None = None,
     shuffle_seed: int | None = None,
     check_images: ImageCheck | None = None,
+    check_labels: bool = False,
     on_error: OnError = "raise",
     layout: str = "auto",
     annotations: str | os.PathLike[str] | None = None,
@@ -154,6 +155,7 @@ def pack(
             asks for that.
         shuffle_seed: Pack in a random order drawn from this seed; None keeps the order of the source.
         check_images: "signature" checks the first bytes of each image, "decode" decodes each image.
+        check_labels: Compare the size, boxes, polygons and key points of each label with its image.
         on_error: "raise", or "skip" to leave out samples with problems; they are listed in the
             report and in `rejected.jsonl`.
         layout: How to read the folder: the name of a layout, such as "classes", or "auto". All but "auto" also
@@ -265,6 +267,7 @@ def pack(
             jobs=jobs,
             shuffle_seed=shuffle_seed,
             check_images=check_images,
+            check_labels=check_labels,
             on_error=on_error,
             layout=layout,
             annotations=annotations,

@@ -91,6 +91,12 @@ class _Pack(click.Command):
     help="Examine every image first: its first bytes, or with --check-images=decode all of it.",
 )
 @click.option(
+    "--check",
+    "check_labels",
+    is_flag=True,
+    help="Compare each label with its image first: its size, and boxes, polygons and key points outside of it.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["raise", "skip"]),
     default="raise",

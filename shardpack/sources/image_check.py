@@ -5,7 +5,7 @@ Decides which payloads to read, and how much of each; `codecs` decides whether a
 
 from __future__ import annotations
 
-from contextlib import closing
+from functools import partial
 from typing import Literal, get_args
 
 import numpy as np
@@ -18,17 +18,16 @@ from shardpack.codecs.field_types import (
     signature_problem,
 )
 from shardpack.codecs.image import decode_problem
-from shardpack.errors import CorruptShardError, DecodeError, OnError, SourceError
+from shardpack.errors import CorruptShardError, DecodeError, OnError
 from shardpack.runtime.arguments import one_of
 from shardpack.runtime.engine import Engine
 from shardpack.runtime.progress import Progress
+from shardpack.sources.check_samples import SAMPLES_PER_TASK, check_samples
 from shardpack.sources.listing import Listing
 from shardpack.sources.payloads import read_payload
 from shardpack.sources.source import Problems
 
 ImageCheck = Literal["signature", "decode"]
-
-SAMPLES_PER_TASK = 500
 
 
 def check_images(
@@ -46,25 +45,15 @@ def check_images(
     Raises:
         SourceError: There are bad samples and `on_error` is "raise", or all samples are bad.
     """
-    total, step = listing.num_samples, samples_per_task
-    starts = range(0, total, step)
-    tasks = ((listing.slice(first, min(first + step, total)), mode) for first in starts)
-    bad: dict[int, str] = {}
-    with closing(engine.map(_check_task, tasks)) as results:
-        for done, (number, found) in enumerate(results, start=1):
-            bad.update({starts[number] + sample: reason for sample, reason in found})
-            progress("check", min(done * step, total), total)
-    good = problems.reject_samples(listing, bad)
-    if bad and on_error == "raise":
-        problems.raise_if_any()
-    if bad and not good.num_samples:
-        name, reason = problems.rejected[-1]
-        raise SourceError(f"all {total} samples are bad, such as {name!r}: {reason}; replace them")
-    return good
-
-
-def _check_task(task: tuple[Listing, ImageCheck]) -> list[tuple[int, str]]:
-    return check_range(*task)
+    return check_samples(
+        listing,
+        problems,
+        partial(check_range, mode=mode),
+        engine=engine,
+        on_error=on_error,
+        progress=progress,
+        samples_per_task=samples_per_task,
+    )
 
 
 def check_range(listing: Listing, mode: ImageCheck) -> list[tuple[int, str]]:

@@ -29,6 +29,7 @@ from shardpack.sources.archives.spool import Spool
 from shardpack.sources.dataset import DatasetSource, Listable
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_images
+from shardpack.sources.label_check import check_labels
 from shardpack.sources.layouts.describe import left_out_line
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
@@ -121,7 +122,7 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         refuse_same_store(listed.listing.stores, store)
         for line in filter(None, (listed.sentence, left_out_line(listed.problems))):
             request.announce(line)
-        if request.check_images is None and request.dry_run:
+        if request.check_images is None and not request.check_labels and request.dry_run:
             pass
         elif request.engine is not None:
             packing_engine = engines.enter_context(start_engine(request.engine, request.jobs, threads_per_job=threads))
@@ -226,6 +227,10 @@ def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Li
             engine=engine,
             on_error=request.on_error,
             progress=request.progress,
+        )
+    if request.check_labels:
+        listing = check_labels(
+            listing, listed.problems, engine=engine, on_error=request.on_error, progress=request.progress
         )
     return in_packing_order(listing, request.shuffle_seed)
 

@@ -57,7 +57,7 @@ def find_rows(
 def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest) -> PackReport:
     """Write the dataset of files in a foreign format. Raises as `shardpack.pack`."""
     began = time.perf_counter()
-    request.refuse_but_for("a foreign format", **FOR_FOLDERS)
+    request.refuse_but_for("a foreign format", check_labels=False, **FOR_FOLDERS)
     if request.shuffle_seed is not None:
         raise OptionError(
             "rows of a foreign format are packed in their order; pack them without shuffle_seed, "

@@ -41,7 +41,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
     """
     began = time.perf_counter()
     kind = "an iterable, which cannot be listed in advance"
-    request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, engine=None)
+    request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, check_labels=False, engine=None)
     request.refuse_but_for(kind, part=None, split=None, **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
     if stores := getattr(samples, "stores", ()):  # of a stream
         refuse_same_store(stores, as_writable(out, request.storage_options))

@@ -44,6 +44,7 @@ class PackRequest:
     jobs: int | None = None
     shuffle_seed: int | None = None
     check_images: ImageCheck | None = None
+    check_labels: bool = False
     on_error: OnError = "raise"
     layout: str = AUTO
     annotations: str | os.PathLike[str] | None = None
@@ -171,6 +172,7 @@ class PackRequest:
             split=self.split,
             shuffle_seed=self.shuffle_seed,
             check_images=self.check_images,
+            check_labels=self.check_labels or None,
             on_error=self.on_error,
             rename_keys=self.rename_keys or None,
             key_column=self.key_column,

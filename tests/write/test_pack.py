@@ -143,3 +143,16 @@ def test_samples_that_ask_a_question_are_left_out_under_skip(tmp_path):
     assert "coordinates at bbox" in report.rejected[0][1]
     assert "has a field 'webp' already, which 'jpg' would be stored as" in report.rejected[1][1]
     assert [sample.key for sample in shardpack.open(tmp_path / "out")] == ["a"]
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_labels_are_checked_against_their_images(tmp_path, dry_run):
+    write_tree(tmp_path / "set", {"a.jpg": make_jpeg(20, 10), "b.jpg": make_jpeg(20, 10)})
+    write_tree(tmp_path / "set", {"a.json": '{"width": 10, "height": 20}', "b.json": '{"width": 20, "height": 10}'})
+    options = {"check_labels": True, "dry_run": dry_run}
+    with pytest.raises(SourceError, match=r"'a\.jpg': the label is for 10 x 20 pixels, but the image has 20 x 10"):
+        shardpack.pack(tmp_path / "set", tmp_path / "out", **options)
+    report = shardpack.pack(tmp_path / "set", tmp_path / "out", on_error="skip", **options)
+    assert report.num_samples == 1
+    with pytest.raises(OptionError, match="check_labels is not for"):
+        shardpack.pack([("a", {"json": {}})], tmp_path / "other", check_labels=True)
