@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from shardpack.codecs.geometry import UPRIGHT, Geometry, turned_size
-from shardpack.codecs.resize import Target
+from shardpack.codecs.resize import Cutout
 from shardpack.errors import DecodeError, OptionError
 from shardpack.order.permutation import derive_key
 
@@ -226,7 +226,7 @@ class Frame:
         height, width, orientation, box = self._first
         tall, wide = self._size or (box.height, box.width)
         left = width - box.left - box.width if self.mirrored else box.left
-        target = Target(tall, wide, box.top, left, box.height, box.width)
+        target = Cutout(tall, wide, box.top, left, box.height, box.width)
         if self.mirrored:
             orientation = (orientation - 1 ^ 1) + 1  # 1 and 2, 3 and 4, ... mirror each other
         return Geometry(*turned_size(height, width, orientation), target, orientation)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from shardpack.codecs.resize import Target
+from shardpack.codecs.resize import Cutout
 
 UPRIGHT = 1  # EXIF 2.32, 4.6.5
 # Orientation -> (whether x and y are swapped, then whether x is mirrored, whether y is mirrored).
@@ -47,18 +47,18 @@ class Geometry:
 
     height: int
     width: int
-    target: Target
+    target: Cutout
     orientation: int = UPRIGHT
 
     @classmethod
     def unchanged(cls, height: int, width: int) -> Geometry:
         """Return the geometry of an image whose pixels stay where they are."""
-        return cls(height, width, Target.unchanged(height, width))
+        return cls(height, width, Cutout.unchanged(height, width))
 
     @property
     def is_unchanged(self) -> bool:
         """Whether all pixels stay where they are."""
-        return self.orientation == UPRIGHT and self.target == Target.unchanged(self.height, self.width)
+        return self.orientation == UPRIGHT and self.target == Cutout.unchanged(self.height, self.width)
 
     @property
     def keeps_proportions(self) -> bool:
@@ -88,7 +88,7 @@ class Geometry:
         upright = mask.swapaxes(0, 1) if swap else mask
         upright = upright[:: -1 if mirror_y else 1, :: -1 if mirror_x else 1]
         target = self.target
-        if target == Target.unchanged(*upright.shape[:2]):
+        if target == Cutout.unchanged(*upright.shape[:2]):
             return np.ascontiguousarray(upright)
         rows = target.top + _nearest(target.height, target.crop_height)
         columns = target.left + _nearest(target.width, target.crop_width)

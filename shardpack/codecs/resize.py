@@ -27,7 +27,7 @@ _EXPECTED = "expected short=N, long=N, fit=WxH, cover=WxH or exact=WxH in pixels
 
 
 @dataclass(frozen=True, slots=True)
-class Target:
+class Cutout:
     """The size of a result, and the part of the upright image that it shows.
 
     Attributes:
@@ -44,7 +44,7 @@ class Target:
     crop_width: int
 
     @classmethod
-    def unchanged(cls, height: int, width: int) -> Target:
+    def unchanged(cls, height: int, width: int) -> Cutout:
         """Return the target that is the image itself."""
         return cls(height, width, 0, 0, height, width)
 
@@ -85,7 +85,7 @@ class Resize:
         size = f"{self.width}" if self.mode in {"short", "long"} else f"{self.width}x{self.height}"
         return f"{self.mode}={size}{':up' * self.up}"
 
-    def target(self, height: int, width: int) -> Target:
+    def target(self, height: int, width: int) -> Cutout:
         """Return what becomes of an image of a size.
 
         Args:
@@ -93,7 +93,7 @@ class Resize:
         """
         if self.mode == "exact":
             wanted = (self.height, self.width) if self.up else (min(self.height, height), min(self.width, width))
-            return Target(*wanted, 0, 0, height, width)
+            return Cutout(*wanted, 0, 0, height, width)
         if self.mode == "cover":
             return self._cover(height, width)
         by_width = {
@@ -103,12 +103,12 @@ class Resize:
         }[self.mode]
         new, old = (self.width, width) if by_width else (self.height, height)
         if new >= old and not self.up:
-            return Target.unchanged(height, width)
+            return Cutout.unchanged(height, width)
         if by_width:
-            return Target(_scaled(height, new, old), new, 0, 0, height, width)
-        return Target(new, _scaled(width, new, old), 0, 0, height, width)
+            return Cutout(_scaled(height, new, old), new, 0, 0, height, width)
+        return Cutout(new, _scaled(width, new, old), 0, 0, height, width)
 
-    def _cover(self, height: int, width: int) -> Target:
+    def _cover(self, height: int, width: int) -> Cutout:
         by_width = self.width * height >= self.height * width  # all of the width is kept
         new, old = (self.width, width) if by_width else (self.height, height)
         if new >= old and not self.up:  # nothing to scale: cut only
@@ -120,7 +120,7 @@ class Resize:
             )  # fmt: skip
             part = min(part[0], height), min(part[1], width)
             result = self.height, self.width
-        return Target(*result, (height - part[0]) // 2, (width - part[1]) // 2, *part)
+        return Cutout(*result, (height - part[0]) // 2, (width - part[1]) // 2, *part)
 
 
 def _scaled(side: int, new: int, old: int) -> int:

@@ -15,7 +15,7 @@ from shardpack.codecs.geometry import UPRIGHT, Geometry, turned_size
 from shardpack.codecs.image import open_image, transposition
 from shardpack.codecs.jpeg_turbo import decode_reduced
 from shardpack.codecs.jxl import is_jxl, restore_jpeg
-from shardpack.codecs.resize import Target
+from shardpack.codecs.resize import Cutout
 
 _ORIENTATION = 0x0112  # EXIF 2.32, 4.6.5
 _SCALES = (8, 4, 2)  # by which both libjpeg-turbo and Pillow's draft reduce quickly
@@ -121,12 +121,12 @@ class StillImage:
                 return (12 if flags & 0x20 else 10) if flags & 0x40 else 8
         return 8
 
-    def geometry(self, target: Target | None = None) -> Geometry:
+    def geometry(self, target: Cutout | None = None) -> Geometry:
         """Return what happens to the pixels if the image is turned upright, and resized to a target."""
         upright = turned_size(self.height, self.width, self.orientation)
-        return Geometry(self.height, self.width, target or Target.unchanged(*upright), self.orientation)
+        return Geometry(self.height, self.width, target or Cutout.unchanged(*upright), self.orientation)
 
-    def load(self, target: Target) -> tuple[Any, int]:
+    def load(self, target: Cutout) -> tuple[Any, int]:
         """Return (loaded PIL image, upright; by how much its sides were divided): no larger than the target needs.
 
         A part of the last pixels is padding, where the size is not a multiple of the scale.
@@ -149,7 +149,7 @@ class StillImage:
                 scale = 1
         return image if self.turns_itself else _turned(image, self.orientation), scale
 
-    def _scale(self, target: Target) -> int:
+    def _scale(self, target: Cutout) -> int:
         """Return by how much a JPEG may be reduced while it is decoded."""
         if self.extension != "jpg":
             return 1
@@ -198,7 +198,7 @@ def _turned(image: Any, orientation: int) -> Any:
     return turned
 
 
-def resized(image: Any, target: Target, scale: int = 1) -> Any:
+def resized(image: Any, target: Cutout, scale: int = 1) -> Any:
     """Return the part of an upright PIL image that a target shows, resized by a bicubic filter with antialiasing.
 
     Args:
@@ -206,7 +206,7 @@ def resized(image: Any, target: Target, scale: int = 1) -> Any:
         target: The size and part, for the image at full size.
         scale: By how much its sides were divided when it was decoded.
     """
-    if target == Target.unchanged(image.height, image.width):
+    if target == Cutout.unchanged(image.height, image.width):
         return image
     from PIL import Image
 

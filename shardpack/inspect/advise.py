@@ -16,7 +16,7 @@ from functools import partial
 import numpy as np
 
 from shardpack.errors import MissingDependencyError
-from shardpack.inspect.drawn_samples import Draw, draw_samples
+from shardpack.inspect.draw import Draw, draw_evenly
 from shardpack.inspect.encoding_trial import Encoding, Trial, TrialTask, Unfit, run_trials
 from shardpack.inspect.epoch_time import Epoch, Hardware
 from shardpack.inspect.recommendation import Measured, recommend, shard_bytes
@@ -143,7 +143,7 @@ def advise(
         SourceError: There are no images, or one does not decode.
     """
     jobs = jobs or os.cpu_count() or 1
-    draw = draw_samples(listing, samples)
+    draw = draw_evenly(listing, samples)
     wanted = list(encodings or encodings_for(train_size))
     skipped = {one.name: reason for one in wanted if (reason := one.missing()) is not None}
     wanted = [one for one in wanted if one.name not in skipped]

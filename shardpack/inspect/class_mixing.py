@@ -52,7 +52,7 @@ def class_entropies(
     parts: list[Integers],
     size: int,
     class_from: str,
-    shards: ShardCache,
+    cache: ShardCache,
     progress: Progress,
 ) -> tuple[list[float], int]:
     """Return the mean class entropy (0 to 1) of the batches of each part, and the number of classes.
@@ -64,7 +64,7 @@ def class_entropies(
         size: Samples per batch.
         class_from: "key" takes the first folder of the key as the class; "json" takes the `label` of the
             json field, or the whole field if it is not an object.
-        shards: The open shards of the dataset.
+        cache: The open shards of the dataset.
         progress: Called as progress("measure", samples done, total samples).
 
     Raises:
@@ -72,7 +72,7 @@ def class_entropies(
         DecodeError: A json field is not valid JSON.
     """
     positions, where = np.unique(np.concatenate(parts), return_inverse=True)
-    classes = _CLASS_FROM[class_from](shards, positions, lambda done: progress("measure", done, len(positions)))
+    classes = _CLASS_FROM[class_from](cache, positions, lambda done: progress("measure", done, len(positions)))
     known = {name: code for code, name in enumerate(dict.fromkeys(classes))}
     codes = np.array([known[name] for name in classes], np.int64)[where.reshape(-1)]
     num_classes = len(known.keys() - {None})
@@ -93,10 +93,10 @@ def _entropy(batches: Integers, kinds: int) -> float:
     return total / len(batches)
 
 
-def _key_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
+def _key_classes(cache: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
     classes: list[str | None] = []
-    for number, begin, end in shards.shard_list.runs(positions):
-        shard = shards.get(number)
+    for number, begin, end in cache.shard_list.runs(positions):
+        shard = cache.get(number)
         for position in positions[begin:end].tolist():
             folder, slash, _ = shard.keys.text_at(position).partition("/")
             classes.append(folder if slash else None)
@@ -104,13 +104,13 @@ def _key_classes(shards: ShardCache, positions: Integers, done: Callable[[int], 
     return classes
 
 
-def _json_classes(shards: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
-    fields = tuple(name for name in shards.manifest.samples_per_field if split_compression(name)[0] == "json")
+def _json_classes(cache: ShardCache, positions: Integers, done: Callable[[int], None]) -> list[str | None]:
+    fields = tuple(name for name in cache.manifest.samples_per_field if split_compression(name)[0] == "json")
     if not fields:
         raise FieldNotFoundError("no field 'json' to take classes from; take them from the keys (--class-from key)")
     classes: list[str | None] = []
     for begin in range(0, len(positions), LABELS_AT_ONCE):
-        for sample in read_samples(shards, positions[begin : begin + LABELS_AT_ONCE], fields):
+        for sample in read_samples(cache, positions[begin : begin + LABELS_AT_ONCE], fields):
             value = next(map(sample.decode, sample), None)
             label = value.get("label") if isinstance(value, dict) else value
             classes.append(None if label is None else json.dumps(label, sort_keys=True))

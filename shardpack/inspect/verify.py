@@ -127,8 +127,8 @@ def verify(
     if isinstance(location, (str, os.PathLike)):
         location = open_store(location, storage_options if is_url(location) else None)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
-    shards = open_shards(adapt(location), options=options)
-    stores, manifest, shard_list = shards.stores, shards.manifest, shards.shard_list
+    cache = open_shards(adapt(location), options=options)
+    stores, manifest, shard_list = cache.stores, cache.manifest, cache.shard_list
     bytes_done = ByteProgress("verify", manifest.num_bytes, progress)
     sound = is_table_sound(shard_list)
     tasks = [_Task(stores.sidecars, stores.of(info), info, full) for info in shard_list] if sound else []

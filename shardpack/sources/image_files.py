@@ -2,8 +2,8 @@
 
     cat/0001.jpg, cat/0001.json, cat/0001.seg.png   one sample "cat/0001", three fields
 
-Decides which files make one sample, and opens none of them. `format/naming.py` defines where a name is split into
-key and field.
+Decides which files make one sample, and opens none of them. A key ends at the first dot of its last component, where
+all readers of tars cut (SPEC 2.4); only where keys are renamed may it have dots, before the ending of an image.
 """
 
 from __future__ import annotations

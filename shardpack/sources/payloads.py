@@ -78,7 +78,7 @@ def _read_ranges(listing: Listing, payloads: Sequence[Payload], views: Sequence[
                 view[:] = data
 
 
-def read_samples(listing: Listing, first: int, stop: int) -> list[tuple[str, dict[str, bytes]]]:
+def read_listed(listing: Listing, first: int, stop: int) -> list[tuple[str, dict[str, bytes]]]:
     """Return (key, field -> payload) of the samples `first <= i < stop`, in order.
 
     Raises:

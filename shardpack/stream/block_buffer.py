@@ -127,14 +127,14 @@ def _each(objects: Sequence[Any], owner: Integers) -> list[Any]:
 
 
 def pack_block(
-    shards: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bool, views: bool = False
+    cache: ShardCache, plan: ReadPlan, *, max_bytes: int, mapped: bool, views: bool = False
 ) -> BlockBuffer | None:
     """Return samples in one buffer, or None if another way of reading them is better.
 
     Costs one probe if the shard is mapped and in memory, else one request for the whole block.
 
     Args:
-        shards: The open shards of the dataset.
+        cache: The open shards of the dataset.
         plan: The samples, all of one shard.
         max_bytes: Upper limit on the memory of the buffer.
         mapped: Whether to use a map, if the store has maps and the samples are in memory.
@@ -148,7 +148,7 @@ def pack_block(
         return None
     start, end = span(plan)
     if mapped and end - start <= max_bytes:
-        map_ = shards.map(shard).mapped
+        map_ = cache.map(shard).mapped
         if map_ is not None and store.is_cached(shard.path, start):
             return BlockBuffer(map_view(map_) if views else map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
     if len(plan.fields) != shard.width or end - start > max_bytes:
@@ -157,7 +157,7 @@ def pack_block(
         return None  # the range has mostly unwanted samples
     buffer = store.get_pooled_range(shard.path, start=start, length=end - start)
     store.stats.add_used(plan.num_bytes)
-    if shards.verify:
+    if cache.verify:
         _check(plan, view_of(buffer), start)
     return BlockBuffer(buffer, _bounds(plan, start), plan.fields, end - start, shard.keys)
 

@@ -17,9 +17,9 @@ HINT_BYTES = 128 << 10
 _LIMITS = MergeLimits(max_gap_bytes=64 << 10, max_request_bytes=1 << 40)
 
 
-def prefetch(shards: ShardCache, positions: Integers, fields: tuple[str, ...] | None) -> None:
+def prefetch(cache: ShardCache, positions: Integers, fields: tuple[str, ...] | None) -> None:
     """Tell the store that some samples of one shard will be needed, unless the first of them is in memory."""
-    shard = shards.at(int(positions[0]))
+    shard = cache.at(int(positions[0]))
     if fields is None:  # the usual case: without a plan it takes a tenth of the time
         first = [shard.extent(int(positions[0]))[0]]
     else:

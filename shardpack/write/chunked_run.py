@@ -48,7 +48,6 @@ from shardpack.write.chunk_plan import (
     growth_record,
     plan_chunks,
 )
-from shardpack.write.drawn_samples import holds_drawn_samples
 from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_recipe, probe_target
 from shardpack.write.pack_chunk import (
@@ -62,6 +61,7 @@ from shardpack.write.pack_chunk import (
 )
 from shardpack.write.part_plan import PartPlan
 from shardpack.write.request import PackRequest
+from shardpack.write.same_dataset import holds_planned_samples
 from shardpack.write.transform import ENCODED
 
 _INDEXES_AT_ONCE = 8
@@ -323,7 +323,7 @@ class ChunkedRun:
         manifest = parse_manifest(read(MANIFEST_PATH) or b"")
         if manifest.classes != self._found.classes or not _same_options(manifest.packed_with, self._recorded):
             return False
-        return holds_drawn_samples(self.plan, ShardTable.whole(manifest, read), read)
+        return holds_planned_samples(self.plan, ShardTable.whole(manifest, read), read)
 
     def _count_chunk(self, made: MadeChunk) -> None:
         self._chunks[made.chunk] = made

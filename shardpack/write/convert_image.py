@@ -11,7 +11,7 @@ from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.geometry import UPRIGHT, Geometry, turned_size
 from shardpack.codecs.image_codec import ImageCodec
 from shardpack.codecs.jxl import pack_jpeg
-from shardpack.codecs.resize import MAX_SIDE, Resize, Target
+from shardpack.codecs.resize import MAX_SIDE, Cutout, Resize
 from shardpack.codecs.still_image import StillImage, max_pixels, orientation_of, pil_copy, resized, upright
 from shardpack.errors import SourceError
 from shardpack.write.transform import Counts
@@ -103,14 +103,14 @@ class ImageConversion:
         upright = still.geometry()
         return still.geometry(self._target(upright.target.height, upright.target.width))
 
-    def _target(self, height: int, width: int) -> Target:
+    def _target(self, height: int, width: int) -> Cutout:
         """Return what becomes of an upright image of a size.
 
         Raises:
             SourceError: It would become too large.
         """
         if self.resize is None:
-            return Target.unchanged(height, width)
+            return Cutout.unchanged(height, width)
         target = self.resize.target(height, width)
         if target.height * target.width > max_pixels() or max(target.height, target.width) > MAX_SIDE:
             raise SourceError(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.sources.listing import Listing, name_of
-from shardpack.sources.payloads import read_payload, read_samples
+from shardpack.sources.payloads import read_listed, read_payload
 from shardpack.sources.splits import counted_splits, split_ends, split_of
 from shardpack.write.apply_steps import Failure
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, SampleName
@@ -30,7 +30,7 @@ _DIGESTED_SAMPLES = 65_536  # at once: their digest takes memory
 Range = tuple[int, int]  # samples first <= i < stop
 
 
-def drawn_samples(num_samples: int, count: int = DRAWN_SAMPLES) -> npt.NDArray[np.int64]:
+def evenly_drawn(num_samples: int, count: int = DRAWN_SAMPLES) -> npt.NDArray[np.int64]:
     """Return the numbers of at most `count` samples, evenly drawn."""
     count = min(count, num_samples)
     return (2 * np.arange(count, dtype=np.int64) + 1) * num_samples // max(1, 2 * count)
@@ -83,7 +83,7 @@ class ListedInput:
             yield input_digest(str(first), part, anywhere=anywhere)
 
     def drawn(self) -> Iterator[ListedPart]:
-        drawn = drawn_samples(self.num_samples)
+        drawn = evenly_drawn(self.num_samples)
         for first in range(0, len(drawn), _DRAWN_AT_ONCE):
             yield ListedPart(self.listing.take(drawn[first : first + _DRAWN_AT_ONCE]))
 
@@ -115,7 +115,7 @@ class ListedInput:
 
     def compared(self, spans: Sequence[Range], count: int) -> Iterator[tuple[int, ListedPart]]:
         starts = [first for first, _ in spans]
-        for sample in drawn_samples(self.num_samples, count).tolist():
+        for sample in evenly_drawn(self.num_samples, count).tolist():
             chunk = int(np.searchsorted(starts, sample, side="right")) - 1
             yield chunk, ListedPart(self.listing.slice(sample, sample + 1))
 
@@ -140,7 +140,7 @@ class ListedBatch:
 
     def __init__(self, listing: Listing, first: int, stop: int) -> None:
         self._listing, self._first, self._stop = listing, first, stop
-        self.samples: Sequence[KeyedFields | Failure] = read_samples(listing, first, stop)
+        self.samples: Sequence[KeyedFields | Failure] = read_listed(listing, first, stop)
         self.counts: Counts = Counter()
 
     @property

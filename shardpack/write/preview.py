@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from shardpack.codecs.field_types import kind_of
 from shardpack.sources.listing import Listing
-from shardpack.sources.payloads import read_samples
+from shardpack.sources.payloads import read_listed
 from shardpack.sources.splits import split_of
 from shardpack.write.apply_steps import Made
 from shardpack.write.chunk_input import ChunkInput
@@ -45,7 +45,7 @@ def preview(listing: Listing) -> tuple[SamplePreview, ...]:
     return tuple(
         shown
         for sample in shown_numbers(listing.num_samples, SHOWN_SAMPLES)
-        for shown in of_samples(read_samples(listing, sample, sample + 1), split_of(listing, sample))
+        for shown in of_samples(read_listed(listing, sample, sample + 1), split_of(listing, sample))
     )
 
 

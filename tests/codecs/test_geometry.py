@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 
 from shardpack.codecs.geometry import Geometry, turned_size
-from shardpack.codecs.resize import Target
+from shardpack.codecs.resize import Cutout
 from tests.codecs.geometries import ORIENTATIONS, geometries
 from tests.strategies import examples
 
@@ -25,7 +25,7 @@ def turned_by_pillow(array, orientation):
 
 
 def turn(height, width, orientation):
-    return Geometry(height, width, Target.unchanged(*turned_size(height, width, orientation)), orientation)
+    return Geometry(height, width, Cutout.unchanged(*turned_size(height, width, orientation)), orientation)
 
 
 @pytest.mark.parametrize("orientation", ORIENTATIONS)
@@ -85,6 +85,6 @@ def test_unchanged_leaves_everything(height, width):
 
 def test_masks_with_channels_move_alike():
     mask = np.arange(24, dtype=np.uint8).reshape(4, 3, 2)
-    geometry = Geometry(4, 3, Target(2, 2, 0, 1, 3, 3), 6)
+    geometry = Geometry(4, 3, Cutout(2, 2, 0, 1, 3, 3), 6)
     for channel in range(2):
         np.testing.assert_array_equal(geometry.move_mask(mask)[..., channel], geometry.move_mask(mask[..., channel]))

@@ -16,7 +16,7 @@ from shardpack.codecs.decode import ImageDecoder, field_decoders
 from shardpack.codecs.geometry import Geometry, turned_size
 from shardpack.codecs.image import FORMS
 from shardpack.codecs.image_options import ImageOptions
-from shardpack.codecs.resize import Target
+from shardpack.codecs.resize import Cutout
 from shardpack.errors import DecodeError, FieldNotFoundError, MissingDependencyError, OptionError
 from tests.codecs.photos import encoded
 from tests.conftest import make_jpeg
@@ -126,7 +126,7 @@ def test_reduction_respects_the_exif_orientation():
 def test_a_tiff_is_turned_once(orientation, exif_transpose):
     array = np.arange(4 * 6 * 3, dtype=np.uint8).reshape(4, 6, 3)
     payload = encoded(array, "tif", orientation=orientation)
-    upright = Geometry(4, 6, Target.unchanged(*turned_size(4, 6, orientation)), orientation).move_mask(array)
+    upright = Geometry(4, 6, Cutout.unchanged(*turned_size(4, 6, orientation)), orientation).move_mask(array)
     assert np.array_equal(decoded(payload, exif_transpose=exif_transpose), upright)
     assert decoded(payload, exif_transpose=exif_transpose, size=(2, 3)).shape == (2, 3, 3)
 

@@ -12,15 +12,15 @@ from hypothesis import strategies as st
 
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.move_label import move_label
-from shardpack.codecs.resize import Target
+from shardpack.codecs.resize import Cutout
 from shardpack.codecs.run_lengths import decode_runs, encode_runs
 from shardpack.errors import DecodeError, OptionError
 from tests.codecs.geometries import geometries
 from tests.strategies import examples
 
-HALF = Geometry(40, 60, Target(20, 30, 0, 0, 40, 60))
-MIDDLE = Geometry(40, 60, Target(20, 20, 0, 10, 40, 40))  # cover=20x20
-QUARTER_TURN = Geometry(40, 60, Target(60, 40, 0, 0, 60, 40), 6)
+HALF = Geometry(40, 60, Cutout(20, 30, 0, 0, 40, 60))
+MIDDLE = Geometry(40, 60, Cutout(20, 20, 0, 10, 40, 40))  # cover=20x20
+QUARTER_TURN = Geometry(40, 60, Cutout(60, 40, 0, 0, 60, 40), 6)
 
 
 def label_of(*annotations, height=40, width=60, **more):
@@ -116,9 +116,9 @@ def test_keypoints_follow_and_those_outside_are_unlabelled(data, geometry):
 def test_a_label_that_moves_twice_by_a_turn_comes_back(data, geometry):
     inverse = {1: 1, 2: 2, 3: 3, 4: 4, 5: 5, 6: 8, 7: 7, 8: 6}
     turn = Geometry(
-        40, 60, Target.unchanged(*((60, 40) if geometry.orientation > 4 else (40, 60))), geometry.orientation
+        40, 60, Cutout.unchanged(*((60, 40) if geometry.orientation > 4 else (40, 60))), geometry.orientation
     )
-    back = Geometry(turn.target.height, turn.target.width, Target.unchanged(40, 60), inverse[turn.orientation])
+    back = Geometry(turn.target.height, turn.target.width, Cutout.unchanged(40, 60), inverse[turn.orientation])
     box = data.draw(boxes(turn))
     label = label_of({"bbox": box, "segmentation": [polygon_of(box)], "keypoints": [*box[:2], 1], "area": 5})
     assert move_label(move_label(label, turn), back) == label

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.codecs.resize import Resize, Target
+from shardpack.codecs.resize import Cutout, Resize
 from shardpack.errors import OptionError
 from tests.strategies import examples
 
@@ -27,20 +27,20 @@ def resizes(draw, modes=("short", "long", "fit", "cover", "exact")):
 @pytest.mark.parametrize(
     ("text", "size", "target"),
     [
-        ("short=256", (375, 500), Target(256, 341, 0, 0, 375, 500)),
-        ("short=256", (500, 375), Target(341, 256, 0, 0, 500, 375)),
-        ("short=256", (200, 900), Target(200, 900, 0, 0, 200, 900)),
-        ("short=256:up", (128, 100), Target(328, 256, 0, 0, 128, 100)),
-        ("long=512", (375, 1000), Target(192, 512, 0, 0, 375, 1000)),
-        ("long=10", (1, 1000), Target(1, 10, 0, 0, 1, 1000)),
-        ("fit=640x480", (960, 960), Target(480, 480, 0, 0, 960, 960)),
-        ("fit=640x480", (300, 1280), Target(150, 640, 0, 0, 300, 1280)),
-        ("cover=224x224", (375, 500), Target(224, 224, 0, 62, 375, 375)),
-        ("cover=200x100", (400, 400), Target(100, 200, 100, 0, 200, 400)),
-        ("cover=200x100", (400, 150), Target(100, 150, 150, 0, 100, 150)),
-        ("cover=200x100:up", (10, 10), Target(100, 200, 2, 0, 5, 10)),
-        ("exact=224x224", (375, 100), Target(224, 100, 0, 0, 375, 100)),
-        ("exact=224x224:up", (375, 100), Target(224, 224, 0, 0, 375, 100)),
+        ("short=256", (375, 500), Cutout(256, 341, 0, 0, 375, 500)),
+        ("short=256", (500, 375), Cutout(341, 256, 0, 0, 500, 375)),
+        ("short=256", (200, 900), Cutout(200, 900, 0, 0, 200, 900)),
+        ("short=256:up", (128, 100), Cutout(328, 256, 0, 0, 128, 100)),
+        ("long=512", (375, 1000), Cutout(192, 512, 0, 0, 375, 1000)),
+        ("long=10", (1, 1000), Cutout(1, 10, 0, 0, 1, 1000)),
+        ("fit=640x480", (960, 960), Cutout(480, 480, 0, 0, 960, 960)),
+        ("fit=640x480", (300, 1280), Cutout(150, 640, 0, 0, 300, 1280)),
+        ("cover=224x224", (375, 500), Cutout(224, 224, 0, 62, 375, 375)),
+        ("cover=200x100", (400, 400), Cutout(100, 200, 100, 0, 200, 400)),
+        ("cover=200x100", (400, 150), Cutout(100, 150, 150, 0, 100, 150)),
+        ("cover=200x100:up", (10, 10), Cutout(100, 200, 2, 0, 5, 10)),
+        ("exact=224x224", (375, 100), Cutout(224, 100, 0, 0, 375, 100)),
+        ("exact=224x224:up", (375, 100), Cutout(224, 224, 0, 0, 375, 100)),
     ],
 )
 def test_examples(text, size, target):

@@ -12,7 +12,7 @@ from PIL import Image, ImageOps, features
 
 from shardpack.codecs import jpeg_turbo
 from shardpack.codecs.geometry import turned_size
-from shardpack.codecs.resize import Resize, Target
+from shardpack.codecs.resize import Cutout, Resize
 from shardpack.codecs.still_image import StillImage, resized
 from shardpack.errors import DecodeError
 from tests.codecs.photos import animation, decoded, encoded, png_of_16_bit_colour, psnr, smooth
@@ -165,14 +165,14 @@ def test_scales(side, scale):
 
 
 def test_other_formats_are_not_reduced():
-    image, scale = StillImage.open(encoded(smooth(400, 400), "png")).load(Target(10, 10, 0, 0, 400, 400))
+    image, scale = StillImage.open(encoded(smooth(400, 400), "png")).load(Cutout(10, 10, 0, 0, 400, 400))
     assert (image.size, scale) == ((400, 400), 1)
 
 
 def test_sixteen_bits_are_resized_as_such():
     ramp = np.linspace(0, 65535, 64).astype(np.uint16)
     image = Image.fromarray(np.tile(ramp, (32, 1)))
-    small = np.asarray(resized(image, Target(16, 32, 0, 0, 32, 64)))
+    small = np.asarray(resized(image, Cutout(16, 32, 0, 0, 32, 64)))
     assert small.dtype == np.uint16
     assert len(np.unique(small)) == 32  # no 8-bit steps
     np.testing.assert_allclose(small[0, 2:-2], np.linspace(0, 65535, 64).reshape(-1, 2).mean(axis=1)[2:-2], atol=3)
@@ -198,7 +198,7 @@ def test_jpeg_xl_is_known_by_its_jpeg():
 @pytest.mark.parametrize("payload", [b"", b"%!PS-Adobe", b"\x89PNG\r\n\x1a\n", encoded(smooth(), "png")[:40]])
 def test_garbage_raises(payload):
     with pytest.raises(Exception):  # noqa: B017, PT011 -- as decoders do
-        StillImage.open(payload).load(Target(1, 1, 0, 0, 1, 1))
+        StillImage.open(payload).load(Cutout(1, 1, 0, 0, 1, 1))
 
 
 def test_an_orientation_out_of_range_is_upright():

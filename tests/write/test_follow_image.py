@@ -14,15 +14,15 @@ from PIL import Image
 from shardpack.codecs.arrays import encode_npy, view_npy
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.image_codec import ImageCodec
-from shardpack.codecs.resize import Resize, Target
+from shardpack.codecs.resize import Cutout, Resize
 from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.write.follow_image import check_mask_codec, check_no_coordinates, move_labels, move_mask
 from tests.codecs.geometries import geometries
 from tests.codecs.photos import animation, decoded, encoded, png_of_16_bit_colour
 from tests.strategies import examples
 
-HALF = Geometry(40, 60, Target(20, 30, 0, 0, 40, 60))
-CROPPED = Geometry(40, 60, Target(20, 20, 0, 10, 40, 40))
+HALF = Geometry(40, 60, Cutout(20, 30, 0, 0, 40, 60))
+CROPPED = Geometry(40, 60, Cutout(20, 20, 0, 10, 40, 40))
 PALETTE = [value for colour in range(256) for value in (colour, 255 - colour, 7)]
 
 
@@ -224,7 +224,7 @@ def test_relative_coordinates_stay_right_while_the_whole_image_is_shown():
     lines = b"0 0.5 0.5 0.5 0.5\n"
     assert move_labels("txt", lines, HALF) is lines
     with pytest.raises(OptionError):
-        move_labels("txt", lines, Geometry(40, 60, Target(60, 40, 0, 0, 60, 40), 6))
+        move_labels("txt", lines, Geometry(40, 60, Cutout(60, 40, 0, 0, 60, 40), 6))
 
 
 def test_labels_that_do_not_parse_are_told():
@@ -243,4 +243,4 @@ def test_labels_without_coordinates_may_have_several_images():
 def test_json_that_cannot_be_written_again_is_an_error_of_its_sample(text):
     payload = "{" + text + ', "annotations": [{"bbox": [0, 0, 4, 4]}]}'
     with pytest.raises(DecodeError, match="cannot be stored"):
-        move_labels("json", payload.encode(), Geometry(8, 8, Target(4, 4, 0, 0, 8, 8)))
+        move_labels("json", payload.encode(), Geometry(8, 8, Cutout(4, 4, 0, 0, 8, 8)))

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from shardpack.write.chunk_input import BATCH_BYTES
 from shardpack.write.chunk_plan import Growth, plan_chunks
-from shardpack.write.listed_input import ListedInput, batch_ranges, drawn_samples
+from shardpack.write.listed_input import ListedInput, batch_ranges, evenly_drawn
 from tests.fakes import inline_listing
 from tests.write.chunk_steps import Grow, listing, recipe
 
@@ -18,7 +18,7 @@ INPUT = ListedInput(LISTING)
 
 @given(st.integers(0, 10_000), st.integers(1, 100))
 def test_samples_are_drawn_evenly(num_samples, count):
-    drawn = drawn_samples(num_samples, count)
+    drawn = evenly_drawn(num_samples, count)
     assert len(drawn) == len(set(drawn.tolist())) == min(num_samples, count)
     if len(drawn):
         assert drawn[0] >= 0

@@ -11,7 +11,7 @@ from shardpack.errors import SourceError
 from shardpack.sources.archives.members import Members, checked, tree_of
 from shardpack.sources.image_files import group_files
 from shardpack.sources.listing import Reference
-from shardpack.sources.payloads import read_samples
+from shardpack.sources.payloads import read_listed
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
 from shardpack.storage.memory import MemoryStore
@@ -61,7 +61,7 @@ def test_payloads_are_ranges_of_the_archive_or_files_beside_it(tmp_path):
     write_tree(tmp_path, {"beside.jpg": b"beside", "labels.csv": b"a,b"})
     tree = tree_of(str(tmp_path), _members("x/a.jpg"), (STORE,), "version 1", scan(tmp_path, Problems()))
     listing = tree.contents.locate(group_files(tree.files, Problems()))
-    assert read_samples(listing, 0, 2) == [("beside", {"jpg": b"beside"}), ("x/a", {"jpg": CONTENT[:10]})]
+    assert read_listed(listing, 0, 2) == [("beside", {"jpg": b"beside"}), ("x/a", {"jpg": CONTENT[:10]})]
     assert listing.version == "version 1"
     assert tree.read("labels.csv") == b"a,b"
     assert tree.read("x/a.jpg") == CONTENT[:10]

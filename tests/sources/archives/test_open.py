@@ -14,7 +14,7 @@ from shardpack.sources.archives.open import archives_beside, is_archive, kind_of
 from shardpack.sources.archives.spool import Spool
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_check import check_range
-from shardpack.sources.payloads import read_samples
+from shardpack.sources.payloads import read_listed
 from shardpack.sources.scan import scan
 from shardpack.sources.source import ListOptions, Problems
 from shardpack.storage.open import open_store
@@ -31,7 +31,7 @@ TREE = {
 
 def _samples(source, **options):
     listing = FolderSource(source, **options).list(ListOptions()).listing
-    return read_samples(listing, 0, listing.num_samples), listing.classes
+    return read_listed(listing, 0, listing.num_samples), listing.classes
 
 
 @pytest.fixture
@@ -128,7 +128,7 @@ def test_compressed_tars_are_unpacked_on_the_way(tmp_path, folder, ending, compr
     with Spool(tmp_path / "work", left_free_bytes=0) as spool:
         source = FolderSource(tmp_path / f"x{ending}")
         listed = source.list(ListOptions(unpack=spool.unpack))
-        samples = read_samples(listed.listing, 0, listed.listing.num_samples)
+        samples = read_listed(listed.listing, 0, listed.listing.num_samples)
     assert (samples, listed.listing.classes) == _samples(folder)
     assert listed.sentence.startswith("compressed tar: class folders: 3 samples")
     with pytest.raises(SourceError, match="a compressed tar can only be packed"):

@@ -52,7 +52,7 @@ class Draw:
     overhead: float
 
 
-def draw_samples(listing: Listing, count: int) -> Draw:
+def draw_evenly(listing: Listing, count: int) -> Draw:
     """Return up to `count` samples with an image, at even distances; reads their payloads only.
 
     Of a sample with several images the first by name is taken that is not a mask.

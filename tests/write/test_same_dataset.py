@@ -12,11 +12,11 @@ from shardpack.runtime.engine import IN_PROCESS
 from shardpack.sources.splits import sorted_by_split, with_splits
 from shardpack.write.chunk_plan import plan_chunks
 from shardpack.write.chunked_run import measure, pack_chunks
-from shardpack.write.drawn_samples import holds_drawn_samples
 from shardpack.write.listed_input import ListedInput
 from shardpack.write.pack_chunk import close_applier
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
+from shardpack.write.same_dataset import holds_planned_samples
 from shardpack.write.sharding import ShardLimits
 from tests.write.chunk_steps import Grow, listing, recipe
 
@@ -36,7 +36,7 @@ def holds(target, *, found=None, step=STEP, **limits):
     try:
         packed = ListedInput(found)
         plan = plan_chunks(packed, made, measure(packed, made, IN_PROCESS))
-        return holds_drawn_samples(plan, table, target.read)
+        return holds_planned_samples(plan, table, target.read)
     finally:
         close_applier()
 

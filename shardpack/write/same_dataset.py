@@ -18,7 +18,7 @@ from shardpack.write.transform import Fields
 COMPARED_SAMPLES = 4
 
 
-def holds_drawn_samples(plan: ChunkPlan, table: ShardTable, read: Callable[[str], bytes | None]) -> bool:
+def holds_planned_samples(plan: ChunkPlan, table: ShardTable, read: Callable[[str], bytes | None]) -> bool:
     """Return whether a dataset holds what some evenly drawn samples become, where the plan puts it.
 
     Args:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from shardpack.errors import SourceError
-from shardpack.inspect.drawn_samples import draw_samples
+from shardpack.inspect.draw import draw_evenly
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.source import ListOptions
 
@@ -33,7 +33,7 @@ def listing(tmp_path):
 
 @pytest.mark.parametrize("count", [1, 3, 50, 80])
 def test_evenly(listing, count):
-    draw = draw_samples(listing, count)
+    draw = draw_evenly(listing, count)
     numbers = [int(sample.name[2:5]) for sample in draw.samples]
     assert numbers == [i * 50 // min(count, 50) for i in range(min(count, 50))]
     for number, sample in zip(numbers, draw.samples, strict=True):
@@ -45,7 +45,7 @@ def test_evenly(listing, count):
 
 
 def test_the_bytes_of_a_tar(listing):
-    draw = draw_samples(listing, 50)
+    draw = draw_evenly(listing, 50)
     buffer, payload = io.BytesIO(), 0
     with tarfile.open(fileobj=buffer, mode="w") as tar:
         for sample in draw.samples:
@@ -62,12 +62,12 @@ def test_the_bytes_of_a_tar(listing):
 def test_a_source_without_images(tmp_path):
     listing = listed(tmp_path, {"a.jpg": b"\xff\xd8\xff", "a.json": b"{}"})
     masks = replace(listing, fields=("json", "seg.png"), field_code=np.array([1, 0], np.uint16))
-    assert len(draw_samples(listing, 3).samples) == 1
+    assert len(draw_evenly(listing, 3).samples) == 1
     with pytest.raises(SourceError, match="no images to try"):
-        draw_samples(masks, 3)
+        draw_evenly(masks, 3)
 
 
 def test_a_file_that_is_gone(listing, tmp_path):
     (tmp_path / "a/000.jpg").unlink()
     with pytest.raises(SourceError, match=r"a/000.jpg.*No such file"):
-        draw_samples(listing, 1)
+        draw_evenly(listing, 1)
