@@ -10,10 +10,12 @@ from typing import Any
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import OptionError, SourceError
 from shardpack.sources.archives.open import archives_beside, is_archive, kind_of, open_archive, open_archives
+from shardpack.sources.foreign_tars import leave_out_indexes, with_stated_splits
 from shardpack.sources.layouts.detect import AUTO, read_tree
 from shardpack.sources.layouts.layout import LayoutOptions
 from shardpack.sources.scan import Files, scan
 from shardpack.sources.source import Listed, ListOptions, Problems
+from shardpack.sources.stated_splits import StatedSplits
 from shardpack.sources.tree import Tree
 
 
@@ -78,7 +80,7 @@ class FolderSource:
             MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
         """
         problems = Problems()
-        tree, archives = self._tree(problems, options)
+        tree, archives, stated = self._tree(problems, options)
         layout = self._layout
         listed = read_tree(
             tree,
@@ -102,17 +104,20 @@ class FolderSource:
             raise SourceError(_nothing_to_pack(tree.files, problems))
         if not archives:
             return listed
-        return replace(listed, sentence=f"{kind_of(archives, listed.layout)}: {listed.sentence}")
+        listed = replace(listed, sentence=f"{kind_of(archives, listed.layout)}: {listed.sentence}")
+        return with_stated_splits(listed, stated)
 
-    def _tree(self, problems: Problems, options: ListOptions) -> tuple[Tree, Sequence[str]]:
-        """Return the tree, and the archives whose files are in it."""
+    def _tree(self, problems: Problems, options: ListOptions) -> tuple[Tree, Sequence[str], StatedSplits]:
+        """Return the tree, the archives whose files are in it, and the splits that files beside these state."""
         if is_archive(os.fspath(self.path)) and not os.path.isdir(self.path):
             tree = open_archive(self.path, problems, self.storage_options, unpack=options.unpack)
-            return tree, [os.fspath(self.path)]
+            return tree, [os.fspath(self.path)], StatedSplits()
         files = scan(self.path, problems, progress=options.progress, engine=options.engine)
         archives = archives_beside(files)
-        tree = open_archives(files, archives, problems, unpack=options.unpack) if archives else Tree(files)
-        return tree, archives
+        if not archives:
+            return Tree(files), (), StatedSplits()
+        files, stated = leave_out_indexes(files, archives, problems)
+        return open_archives(files, archives, problems, unpack=options.unpack), archives, stated
 
 
 def _nothing_to_pack(files: Files, problems: Problems) -> str:
