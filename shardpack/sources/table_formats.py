@@ -84,11 +84,11 @@ def head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
             lines = list(islice(filter(None, reader), limit + 1))
             columns = [str(number) for number in range(max(map(len, lines), default=0))]
             return (columns, list(lines)) if not table.header else (lines[0], list(lines[1:])) if lines else ([], [])
-        records = _head_records(table, limit)
+        records = _head_records(table, max(limit, 1))  # the columns are those of the rows
     except (SourceError, csv.Error):
         return [], []
     names = list(dict.fromkeys(name for record in records for name in record))
-    return names, [[record.get(name) for name in names] for record in records]
+    return names, [[record.get(name) for name in names] for record in records[:limit]]
 
 
 def _head_records(table: TableText, limit: int) -> list[dict[str, Any]]:

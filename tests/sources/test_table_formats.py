@@ -198,3 +198,8 @@ def test_the_head_of_a_long_table_is_whole_lines():
     assert columns == ["name", "text"]
     assert 9000 < len(rows) < 20_000
     assert all(row == [f"{number:07}", "x" * 100] for number, row in enumerate(rows))
+
+
+def test_the_columns_of_a_table_without_looking_at_rows():
+    for kind, data in (("jsonl", b'{"a": 1, "b": 2}\n'), ("csv", b"a,b\n1,2\n")):
+        assert head(table_text(f"x.{kind}", data), 0) == (["a", "b"], [])
