@@ -1,1 +1,23 @@
-"""From samples to shards: planned parallel packing, and the shard writer (diagram in README.md)."""
+"""From samples to shards (diagram in README.md).
+
+request             what `pack` is asked for                          (report: what it returns; preview: a dry run)
+pack                which of the ways below a source goes
+  pack_run          a listing: each shard is known in advance         (sharding: cuts and names; pack_shard: one shard)
+  pack_chunked      lengths are known when a sample is made
+    chunk_input     what is cut into chunks                           (listed_input, row_input; chunk_plan: the cuts)
+    chunked_run     one run                                           (pack_chunk: one chunk; chunk_journal)
+    pack_rows       rows of foreign formats
+  pack_samples      an iterable, one by one
+  shard_writer      `ShardWriter`: samples from code
+part                one machine's part of a plan                      (pack_part, pack_chunks_part)
+  part_plan         what parts agree on                               (plan_members, same_dataset)
+make_there          tasks of workers on other machines
+steps               what a sample passes through                      (transform: the protocol; apply_steps: runs them)
+  user_transform    a function of the user                            (callable_source: what it is, as text)
+  image_step        images resized and encoded                        (image_fields, convert_image, follow_image)
+  select_fields, compress_fields, check_step
+shard_series        samples -> shards that are full
+  shard_in_progress one shard                                         (sample_shape, duplicate_keys, frame_writer)
+  shard_assembler   members -> bytes of a tar                         (shard_compression: options)
+byte_progress       how far a run is
+"""
