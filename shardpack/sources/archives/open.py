@@ -12,10 +12,13 @@ from shardpack.codecs.field_types import is_image
 from shardpack.errors import SourceError
 from shardpack.sources.archives.members import Members, checked, tree_of
 from shardpack.sources.archives.names import repeated
+from shardpack.sources.archives.nested import MemberStream, PartStore
 from shardpack.sources.archives.tar import list_tar
 from shardpack.sources.archives.tar_stream import is_compressed_tar
 from shardpack.sources.archives.zip import list_zip
-from shardpack.sources.archives.zip_store import ZipStore
+from shardpack.sources.archives.zip_directory import STORED
+from shardpack.sources.archives.zip_store import ZipStore, parse_member, payload_start
+from shardpack.sources.listing import Reference
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
@@ -26,6 +29,7 @@ from shardpack.storage.url import local_path
 
 Unpack = Callable[[Store, str], tuple[Store, str]]  # a compressed file -> what it holds, as a local file
 
+_MAX_DEPTH = 2  # of archives in archives: Kaggle's zips hold zips
 _ZIP, _TAR = ".zip", ".tar"
 _NUMBERED = re.compile(r".*[-_.]\d+")  # "shard-000012": one of many, and no name of a class or split
 
@@ -92,7 +96,7 @@ def archives_beside(files: Files) -> list[str]:
 
     Where images lie beside an archive, it is rather what they were unpacked from.
     """
-    if any(is_image(name.rpartition(".")[2].lower()) for name in files.names):
+    if any(map(_is_image, files.names)):
         return []
     return [name for name in files.names if is_archive(name)]
 
@@ -118,30 +122,75 @@ def _tree(
     unpack: Unpack | None,
     beside: Files | None = None,
 ) -> Tree:
-    members = Members()
-    stores = [store, ZipStore(store)]
+    opened = _Opened(problems, unpack)
     for name, folder in folders.items():
-        if name.lower().endswith(_ZIP):
-            listed = list_zip(store, name, 1)
-        elif name.lower().endswith(_TAR):
-            listed = list_tar(store, name, 0)
-        elif unpack is None:
-            raise SourceError("a compressed tar can only be packed; unpack it for anything else", path=name)
-        else:
-            spooled, path = unpack(store, name)
-            listed = list_tar(spooled, path, len(stores))
-            stores.append(spooled)
-        kept = checked(listed, folder, problems)
-        members.names += kept.names
-        members.sizes += kept.sizes
-        members.references += kept.references
+        opened.add(store, name, name, folder)
+    members = opened.members
     twice = repeated([*members.names, *(() if beside is None else beside.names)])
     if twice:
         raise SourceError(
             f"{min(twice)!r} is in two archives, or in one and beside it; pack them one after the other", path=root
         )
     version = " ".join(_version(store, name) for name in folders)
-    return tree_of(root, members, tuple(stores), version, beside)
+    return tree_of(root, members, tuple(opened.stores), version, beside)
+
+
+class _Opened:
+    """The files of archives, and of archives in them, as they are opened one after the other."""
+
+    def __init__(self, problems: Problems, unpack: Unpack | None) -> None:
+        self.members, self.stores = Members(), list[Store]()
+        self._problems, self._unpack = problems, unpack
+
+    def add(self, store: Store, path: str, name: str, folder: str, *, depth: int = 0) -> None:
+        """Add the files of an archive.
+
+        Args:
+            store: Its store.
+            path: Its path there.
+            name: Its own name, which tells what it is.
+            folder: The folder of the tree for its files, with a slash, or "" for the root.
+            depth: In how many archives it is.
+        """
+        kept = checked(self._list(store, path, name), folder, self._problems)
+        # As in a folder: archives beside images are rather what these were unpacked from.
+        inner = [] if any(map(_is_image, kept.names)) or depth == _MAX_DEPTH else list(filter(is_archive, kept.names))
+        archives = set(inner)
+        numbered = len(inner) > 1 and all(_NUMBERED.fullmatch(_stem(each)) for each in inner)
+        for each, size, reference in zip(kept.names, kept.sizes, kept.references, strict=True):
+            if each not in archives:
+                self.members.add(each, size, reference)
+                continue
+            inside, where = self._inner(each, size, reference)
+            self.add(inside, where, each, folder if numbered else _stem(each) + "/", depth=depth + 1)
+
+    def _list(self, store: Store, path: str, name: str) -> Members:
+        if name.lower().endswith(_ZIP):
+            self.stores.append(ZipStore(store))
+            return list_zip(store, path, len(self.stores) - 1)
+        if not name.lower().endswith(_TAR):
+            store, path = self._unpacked(store, path, name)
+        self.stores.append(store)
+        return list_tar(store, path, len(self.stores) - 1)
+
+    def _unpacked(self, store: Store, path: str, name: str) -> tuple[Store, str]:
+        if self._unpack is None:
+            raise SourceError("a compressed archive can only be packed; unpack it for anything else", path=name)
+        return self._unpack(store, path)
+
+    def _inner(self, name: str, size: int, reference: Reference) -> tuple[Store, str]:
+        """Return the store and the path of an archive that is in another one."""
+        store, path = self.stores[reference.store], reference.path
+        if not isinstance(store, ZipStore):
+            return PartStore(store, path, reference.start, size), path
+        member = parse_member(path)
+        if member.method == STORED:
+            return PartStore(store.base, member.archive, payload_start(store.base, member), size), member.archive
+        return self._unpacked(MemberStream(store.base, member), name, name)
+
+
+def _is_image(name: str) -> bool:
+    return is_image(name.rpartition(".")[2].lower())
 
 
 def _version(store: Store, name: str) -> str:

@@ -21,7 +21,7 @@ from shardpack.errors import CorruptShardError
 from shardpack.sources.archives.zip_directory import LOCAL_HEADER_BYTES, STORED
 from shardpack.storage.base_store import Wrapper, raise_truncated
 from shardpack.storage.coalesce import coalesce
-from shardpack.storage.protocols import Ranges, Version
+from shardpack.storage.protocols import Ranges, Store, Version
 
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")  # APPNOTE.TXT 4.3.7
 _MAX_EXTRA = 2 * 0xFFFF  # name and extra field of a local header, at most
@@ -76,6 +76,11 @@ def parse_member(path: str) -> ZipMember:
 class ZipStore(Wrapper):
     """The members of the zip archives in another store. Safe in threads if that store is."""
 
+    @property
+    def base(self) -> Store:
+        """The store of the archives."""
+        return self._base
+
     def get_range(self, path: str, *, start: int, length: int) -> bytes:
         """Return a part of a member. Costs one request; all of a deflated one is read unless `start` is 0."""
         return bytes(self.get_many([Ranges(path, [start], [length])])[0][0])
@@ -122,10 +127,7 @@ class ZipStore(Wrapper):
 
     def _payload(self, member: ZipMember, needed: int, data: memoryview) -> memoryview | bytes:
         """Return the first `needed` bytes of a member; all of it is checked against its CRC-32."""
-        signature, _, _, method, *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(data)
-        begin = LOCAL_HEADER_BYTES + name_bytes + extra_bytes
-        if signature != b"PK\3\4" or method != member.method or begin + member.stored > member.span:
-            raise _damaged("its local header contradicts the central directory", member)
+        begin = _header_bytes(member, data)
         if member.method == STORED:
             payload: memoryview | bytes = data[begin : begin + needed]
         else:
@@ -149,6 +151,25 @@ class ZipStore(Wrapper):
         """Return the length of a member, and the version of its archive."""
         member = parse_member(path)
         return Version(member.size, self._base.version(member.archive).etag)
+
+
+def payload_start(store: Store, member: ZipMember) -> int:
+    """Return where the stored bytes of a member begin in its archive; reads its local header.
+
+    Raises:
+        CorruptShardError: The header contradicts the directory.
+    """
+    header = store.get_range(member.archive, start=member.offset, length=LOCAL_HEADER_BYTES)
+    return member.offset + _header_bytes(member, memoryview(header))
+
+
+def _header_bytes(member: ZipMember, data: memoryview) -> int:
+    """Return the length of a local header with name and extra field, once it agrees with the directory."""
+    signature, _, _, method, *_, name_bytes, extra_bytes = _LOCAL_HEADER.unpack_from(data)
+    length = LOCAL_HEADER_BYTES + int(name_bytes) + int(extra_bytes)
+    if signature != b"PK\3\4" or method != member.method or length + member.stored > member.span:
+        raise _damaged("its local header contradicts the central directory", member)
+    return length
 
 
 def _needed(member: ZipMember, ranges: Ranges) -> int:

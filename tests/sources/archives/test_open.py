@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import gzip
 import os
+import pickle
 
 import pytest
 import zstandard
 
 import shardpack
-from shardpack.errors import SourceError
+from shardpack.errors import CorruptShardError, SourceError
 from shardpack.sources.archives.open import archives_beside, is_archive, kind_of, open_archive, open_archives
 from shardpack.sources.archives.spool import Spool
 from shardpack.sources.folder import FolderSource
@@ -79,6 +80,46 @@ def test_numbered_archives_are_parts_of_one_tree(tmp_path):
     assert classes == ("cat",)
 
 
+@pytest.mark.parametrize("method", [0, 8])
+@pytest.mark.parametrize("inner_method", [0, 8])
+def test_a_zip_of_zips_has_a_folder_for_each(tmp_path, method, inner_method):
+    inner = {name: make_zip({f"{name[:-4]}/1.jpg": IMAGE}, method=inner_method) for name in ("cat.zip", "dog.zip")}
+    (tmp_path / "x.zip").write_bytes(make_zip(inner | {"sample.md": b"text"}, method=method))
+    with Spool(tmp_path / "work", left_free_bytes=0) as spool:
+        listed = FolderSource(tmp_path / "x.zip").list(ListOptions(unpack=spool.unpack))
+        assert spool.used == bool(method)
+        samples = read_samples(pickle.loads(pickle.dumps(listed.listing)), 0, 2)
+    assert [(key, fields["jpg"]) for key, fields in samples] == [("cat/1", IMAGE), ("dog/1", IMAGE)]
+    assert listed.listing.classes == ("cat", "dog")
+
+
+def test_a_zip_in_a_tar_and_a_compressed_tar_in_a_zip(tmp_path):
+    (tmp_path / "x.tar").write_bytes(make_tar({"a/cat.zip": make_zip({"1.jpg": IMAGE}, method=8)}))
+    assert [key for key, _ in _samples(tmp_path / "x.tar")[0]] == ["a/cat/1"]
+    (tmp_path / "x.zip").write_bytes(make_zip({"cat.tgz": gzip.compress(make_tar({"1.jpg": IMAGE}))}, method=8))
+    with Spool(tmp_path / "work", left_free_bytes=0) as spool:
+        listing = FolderSource(tmp_path / "x.zip").list(ListOptions(unpack=spool.unpack)).listing
+        assert read_samples(listing, 0, 1)[0][1]["jpg"] == IMAGE
+
+
+def test_archives_are_opened_two_deep_at_most(tmp_path):
+    archive = make_zip({"cat/1.jpg": IMAGE})
+    for _ in range(3):
+        archive = make_zip({"x.zip": archive})
+    (tmp_path / "x.zip").write_bytes(archive)
+    with pytest.raises(SourceError, match="no images to pack"):
+        _samples(tmp_path / "x.zip")
+
+
+def test_a_damaged_inner_archive_is_named(tmp_path):
+    (tmp_path / "x.zip").write_bytes(raw_zip(Entry(b"cat.zip", make_zip({"1.jpg": IMAGE}), method=8, crc32=1)))
+    with (
+        pytest.raises(CorruptShardError, match=r"member 'cat\.zip' .* CRC-32 differs"),
+        Spool(tmp_path / "work", left_free_bytes=0) as spool,
+    ):
+        FolderSource(tmp_path / "x.zip").list(ListOptions(unpack=spool.unpack))
+
+
 def test_two_archives_with_the_same_file_are_refused(tmp_path):
     write_tree(tmp_path, {f"shard-00000{n}.tar": make_tar({"cat/1.jpg": IMAGE}) for n in range(2)})
     with pytest.raises(SourceError, match=r"'cat/1\.jpg' is in two archives"):
@@ -131,7 +172,7 @@ def test_compressed_tars_are_unpacked_on_the_way(tmp_path, folder, ending, compr
         samples = read_listed(listed.listing, 0, listed.listing.num_samples)
     assert (samples, listed.listing.classes) == _samples(folder)
     assert listed.sentence.startswith("compressed tar: class folders: 3 samples")
-    with pytest.raises(SourceError, match="a compressed tar can only be packed"):
+    with pytest.raises(SourceError, match="a compressed archive can only be packed"):
         source.list(ListOptions())
 
 
