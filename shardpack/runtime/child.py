@@ -72,7 +72,7 @@ class Child:
 
         Args:
             function: Called as function(task), or as function(task, advance) if there is an `advance`.
-            task: Picklable.
+            task: Picklable. If it has a text `title`, the message that the child has ended says it.
             advance: Called in this thread with what the function reports.
         """
         requests, answers = self._process.stdin, self._process.stdout
@@ -94,7 +94,9 @@ class Child:
         except (EOFError, OSError):
             self.how_it_ended = self._wait()
             advice = "run the same command again, perhaps with fewer --jobs"
-            return False, ShardpackError(f"a worker process {self.how_it_ended}; {advice}")
+            title = getattr(task, "title", None)
+            at = f" while it read {title}" if isinstance(title, str) else ""
+            return False, ShardpackError(f"a worker process {self.how_it_ended}{at}; {advice}")
         except Exception as error:  # noqa: BLE001 - an answer that this process cannot unpickle
             return False, error
         if not ok:

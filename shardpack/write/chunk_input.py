@@ -62,6 +62,11 @@ class Batch(Protocol):
 class ChunkPart(Protocol):
     """Some samples, on their way to where they are read. Pickles."""
 
+    @property
+    def title(self) -> str:
+        """What is read, for the message that a worker has died while it read it."""
+        ...
+
     def batches(self) -> Iterator[Batch]:
         """Yield the samples in order, a few MiB at once.
 

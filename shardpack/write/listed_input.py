@@ -126,6 +126,11 @@ class ListedPart:
 
     listing: Listing
 
+    @property
+    def title(self) -> str:
+        count = self.listing.num_samples
+        return f"{count:,} samples from {self.listing.keys[0]!r}" if count else "no samples"
+
     def batches(self) -> Iterator[ListedBatch]:
         for first, stop in batch_ranges(self.listing):
             yield ListedBatch(self.listing, first, stop)

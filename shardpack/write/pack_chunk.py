@@ -39,6 +39,11 @@ class ChunkTask:
     recipe: ChunkRecipe
     parallel: int = 1  # samples that are transformed at once
 
+    @property
+    def title(self) -> str:
+        """What is packed."""
+        return self.part.title
+
 
 @dataclass(frozen=True, slots=True)
 class Tally:
@@ -217,6 +222,11 @@ class DrawnTask:
 
     part: ChunkPart
     recipe: ChunkRecipe
+
+    @property
+    def title(self) -> str:
+        """What is transformed."""
+        return self.part.title
 
 
 def measure_growth(task: DrawnTask) -> Growth:

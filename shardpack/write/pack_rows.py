@@ -15,6 +15,7 @@ from shardpack.runtime.engine import as_remote
 from shardpack.runtime.processes import start_workers
 from shardpack.runtime.start_engine import start_engine
 from shardpack.sources.formats.found_files import FoundFiles, find_files
+from shardpack.sources.formats.guarded import GuardedRows
 from shardpack.sources.formats.importer import find_format, open_format
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.open import Writable, as_writable, refuse_same_store
@@ -83,6 +84,8 @@ def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest)
     )
     with ExitStack() as engines:
         threads = request.threads_per_job
+        if threads is None and isinstance(source, GuardedRows):
+            threads = 1  # what may end the process has one of its own, also if there is only one job
         if request.engine is not None:
             engine = engines.enter_context(start_engine(request.engine, request.jobs, threads_per_job=threads))
             if (remote := as_remote(engine)) is not None:

@@ -209,6 +209,11 @@ class RowPart:
     source: RowSource
     span: Span
 
+    @property
+    def title(self) -> str:
+        names = [self.source.units[unit].name for unit, _, _ in self.span]
+        return f"{names[0]}{f' and {len(names) - 1} more' if len(names) > 1 else ''}" if names else "no rows"
+
     def batches(self) -> Iterator[RowBatch]:
         for unit, first, stop in self.span:
             rows = self.source.rows(unit, first, stop)

@@ -140,9 +140,17 @@ def test_errors_keep_class_and_context():
     assert 'raise CorruptShardError("damaged"' in str(caught.value.__cause__)
 
 
+class TitledTask(str):
+    """A task that says what it is about."""
+
+    __slots__ = ()
+    title = "data.mdb"  # in place of the method of texts
+
+
 @pytest.mark.parametrize(
     ("task", "error", "says"),
     [
+        (TitledTask("leave"), ShardpackError, "a worker process ended with exit code 3 while it read data.mdb; run"),
         ("unpicklable error", RuntimeError, "UnpicklableError: <function"),
         ("unpicklable result", Exception, "pickle|local object"),
         (UnpicklableTask(), pickle.PicklingError, "not this one"),

@@ -10,10 +10,12 @@ import pytest
 
 import shardpack
 from shardpack.codecs.encode import encode_field
-from shardpack.errors import DuplicateKeyError, OptionError, SourceError
+from shardpack.errors import DuplicateKeyError, OptionError, ShardpackError, SourceError
 from shardpack.sources.formats.example import encode_example
+from shardpack.sources.formats.guarded import GuardedRows
 from shardpack.sources.formats.tfrecord_file import encode_record
 from tests.fakes import contents
+from tests.sources.formats.test_guarded import Numbers
 
 JPEG = encode_field("jpg", np.zeros((8, 12, 3), np.uint8))
 PNG = encode_field("png", np.zeros((8, 12, 3), np.uint8))
@@ -209,3 +211,11 @@ def test_files_behind_a_url_need_their_format(tmp_path):
     shardpack.pack("memory://pack-rows/in/a.tfrecord", tmp_path / "out", source_format="tfrecord", jobs=1)
     with shardpack.open(tmp_path / "out") as ds:
         assert list(ds.keys()) == ["n000", "n001"]
+
+
+def test_a_library_that_ends_the_process_costs_a_worker_with_one_job_too(tmp_path, monkeypatch):
+    monkeypatch.setattr("shardpack.write.pack_rows.open_format", lambda *_: GuardedRows(Numbers(dies_at=150)))
+    (tmp_path / "t.x").touch()
+    with pytest.raises(ShardpackError, match=r"worker process ended with exit code 9 while it read t\.x; run the same"):
+        shardpack.pack(tmp_path / "t.x", tmp_path / "out", source_format="lmdb", jobs=1, on_error="skip")
+    assert not (tmp_path / "out" / ".shardpack" / "manifest.json").exists()

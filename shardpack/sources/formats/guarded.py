@@ -1,6 +1,6 @@
 """Rows of libraries that may end the process at a damaged file: read in a child, unless this process is one.
 
-worker process       rows are read here; if it dies, its task names what it was reading
+worker process       rows are read here; if it dies, the error names the units of its task
 any other process    a child reads and sends a few megabytes at a time; if it dies, a SourceError names the unit
 """
 
