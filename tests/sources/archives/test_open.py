@@ -88,7 +88,7 @@ def test_a_zip_of_zips_has_a_folder_for_each(tmp_path, method, inner_method):
     with Spool(tmp_path / "work", left_free_bytes=0) as spool:
         listed = FolderSource(tmp_path / "x.zip").list(ListOptions(unpack=spool.unpack))
         assert spool.used == bool(method)
-        samples = read_samples(pickle.loads(pickle.dumps(listed.listing)), 0, 2)
+        samples = read_listed(pickle.loads(pickle.dumps(listed.listing)), 0, 2)
     assert [(key, fields["jpg"]) for key, fields in samples] == [("cat/1", IMAGE), ("dog/1", IMAGE)]
     assert listed.listing.classes == ("cat", "dog")
 
@@ -99,7 +99,7 @@ def test_a_zip_in_a_tar_and_a_compressed_tar_in_a_zip(tmp_path):
     (tmp_path / "x.zip").write_bytes(make_zip({"cat.tgz": gzip.compress(make_tar({"1.jpg": IMAGE}))}, method=8))
     with Spool(tmp_path / "work", left_free_bytes=0) as spool:
         listing = FolderSource(tmp_path / "x.zip").list(ListOptions(unpack=spool.unpack)).listing
-        assert read_samples(listing, 0, 1)[0][1]["jpg"] == IMAGE
+        assert read_listed(listing, 0, 1)[0][1]["jpg"] == IMAGE
 
 
 def test_archives_are_opened_two_deep_at_most(tmp_path):
