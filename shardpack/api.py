@@ -244,15 +244,8 @@ def pack(
     from shardpack.write.request import PackRequest
 
     dataset = None
-    if source_format is None:
-        dataset = dataset_to_pack(
-            source,
-            out,
-            layout=layout,
-            annotations=annotations,
-            storage_options=storage_options,
-            allow_locations=allow_locations,
-        )
+    if source_format is None and layout == "auto" and annotations is None:
+        dataset = dataset_to_pack(source, out, storage_options=storage_options, allow_locations=allow_locations)
     if dataset is not None:
         source, storage_options = dataset, storage_options if scheme_of(out) else None
     elif allow_locations:
@@ -313,21 +306,14 @@ def dataset_to_pack(
     source: Packable,
     out: Writable,
     *,
-    layout: str,
-    annotations: str | os.PathLike[str] | None,
     storage_options: Mapping[str, Any] | None,
     allow_locations: bool | Sequence[str],
 ) -> Dataset | None:
     """Return the dataset of which a source is the folder or URL; None for all others. Arguments as for `pack`."""
-    from shardpack.format.layout import MANIFEST_PATH
-    from shardpack.sources.archives.open import is_archive
-    from shardpack.storage.url import is_url, local_path, scheme_of
+    from shardpack.sources.dataset_path import dataset_path
+    from shardpack.storage.url import options_for
 
-    if not isinstance(source, (str, os.PathLike)) or layout != "auto" or annotations is not None:
+    path = dataset_path(source)
+    if path is None:
         return None
-    path = local_path(os.fspath(source)) or os.fspath(source)
-    if is_archive(path) or (not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH))):
-        return None
-    if scheme_of(out) not in (None, scheme_of(path)):
-        storage_options = None  # credentials for one provider are not sent to another
-    return open(path, storage_options=storage_options, allow_locations=allow_locations)
+    return open(path, storage_options=options_for(path, out, storage_options), allow_locations=allow_locations)

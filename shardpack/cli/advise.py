@@ -171,7 +171,7 @@ def command(
 
 
 def _listing(source: str, access: dict[str, Any]) -> Listing:
-    dataset = dataset_to_pack(source, ".", layout="auto", annotations=None, **access)
+    dataset = dataset_to_pack(source, ".", **access)
     found = FolderSource(source) if dataset is None else DatasetSource(dataset)
     return found.list(ListOptions(on_error="skip")).listing
 

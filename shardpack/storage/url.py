@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import urlsplit
 
 from shardpack.errors import OptionError
@@ -23,6 +25,14 @@ def scheme_of(location: object) -> str | None:
     if isinstance(location, (str, os.PathLike)) and is_url(location):
         return os.fspath(location).partition(":")[0]
     return None
+
+
+def options_for(location: object, other: object, options: Mapping[str, Any] | None) -> Mapping[str, Any] | None:
+    """Return the storage options that were given for two places, as far as the first may use them.
+
+    Credentials for one provider are not sent to another: if both are URLs, their schemes must be the same.
+    """
+    return options if scheme_of(other) in (None, scheme_of(location)) else None
 
 
 def local_path(location: str) -> str | None:

@@ -5,7 +5,15 @@ from __future__ import annotations
 import pytest
 
 from shardpack.errors import OptionError
-from shardpack.storage.url import canonical, is_url, local_path, scheme_of
+from shardpack.storage.url import canonical, is_url, local_path, options_for, scheme_of
+
+
+def test_options_are_not_sent_to_another_provider(tmp_path):
+    options = {"key": "secret"}
+    for other in (tmp_path, "out/", "s3://other/x", None):
+        assert options_for("s3://bucket/x", other, options) is options
+    assert options_for("s3://bucket/x", "gs://bucket/x", options) is None
+    assert options_for("s3://bucket/x", "gs://bucket/x", None) is None
 
 
 def test_files_of_other_machines_are_refused():

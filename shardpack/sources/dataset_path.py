@@ -1,0 +1,22 @@
+"""Whether a source is the folder or URL of a dataset, whose samples are packed again, or something else by a path."""
+
+from __future__ import annotations
+
+import os
+
+from shardpack.format.layout import MANIFEST_PATH
+from shardpack.sources.archives.open import is_archive
+from shardpack.storage.url import is_url, local_path
+
+
+def dataset_path(source: object) -> str | None:
+    """Return the path or URL of the dataset that a source names; None if it names something else, or is no path.
+
+    A folder is one if it has a manifest; a URL is one unless it is that of an archive.
+    """
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    path = local_path(os.fspath(source)) or os.fspath(source)
+    if is_archive(path) or (not is_url(path) and not os.path.exists(os.path.join(path, MANIFEST_PATH))):
+        return None
+    return path
