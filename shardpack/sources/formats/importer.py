@@ -74,12 +74,14 @@ class Importer(Protocol):
 # Name, as in `--from NAME` -> module.
 FORMATS: dict[str, str] = {
     "arrow": "arrow",
-    "cifar": "cifar",
     "beton": "beton",
+    "cifar": "cifar",
     "hdf5": "hdf5",
     "hugging_face": "hugging_face",
     "idx": "idx",
     "lmdb": "lmdb",
+    "mds": "mds",
+    "msgpack": "message_pack",
     "parquet": "parquet",
     "recordio": "recordio",
     "tfrecord": "tfrecord",
