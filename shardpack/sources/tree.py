@@ -133,7 +133,8 @@ def _folders(names: list[str]) -> Iterator[Folder]:
             if i > first:
                 yield Folder(path, first, i, _lower(extensions))
             prefix, path, first, extensions = name[:slash], name[: max(slash - 1, 0)], i, {}
-        extension = name[name.rfind(".", slash) + 1 :] if "." in name[slash:] else ""
+        dot = name.rfind(".", slash) + 1
+        extension = name[dot:] if dot else ""
         extensions[extension] = extensions.get(extension, 0) + 1
     if len(names) > first:
         yield Folder(path, first, len(names), _lower(extensions))

@@ -6,6 +6,7 @@ from shardpack.sources.layouts.captions import Captions
 from shardpack.sources.layouts.classes import ClassFolders
 from shardpack.sources.layouts.coco import Coco
 from shardpack.sources.layouts.cvat import Cvat
+from shardpack.sources.layouts.imagenet import ImageNet
 from shardpack.sources.layouts.img2dataset import Img2Dataset
 from shardpack.sources.layouts.labelme import LabelMe
 from shardpack.sources.layouts.masks import Masks
@@ -30,4 +31,5 @@ LAYOUTS = (
     OpenImages(),
     Ocr(),
     Img2Dataset(),
+    ImageNet(),
 )

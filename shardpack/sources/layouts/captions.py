@@ -26,9 +26,10 @@ from shardpack.sources.layouts.table_rows import sample_of
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.table_formats import TableText, head, records_of, table_text
-from shardpack.sources.tree import Tree
+from shardpack.sources.tree import Folder, Tree
 
 _NUMBERED = re.compile(rb"(?P<name>[^\t\n#]+)#\d+\t(?P<caption>[^\n]*)")
+_LISTS = frozenset({"txt", "token"})
 _EXAMINED_LINES = 1000
 _EXAMINED_BYTES = 1 << 20
 
@@ -55,7 +56,7 @@ class Captions:
         """Return the files with captions; see `Layout.find`."""
         if options.table is not None:
             return None
-        lists = [name for folder in tree.folders.values() for name in _lists(tree, folder.first, folder.stop)]
+        lists = [name for folder in tree.folders.values() for name in _lists(tree, folder)]
         tables = other_tables(tree)
         if not lists and not tables:
             return _nothing(tree, options)
@@ -104,11 +105,12 @@ def _nothing(tree: Tree, options: LayoutOptions) -> Found | None:
     return None
 
 
-def _lists(tree: Tree, first: int, stop: int) -> Iterator[str]:
-    for name in tree.files.names[first:stop]:
-        last = name.rpartition("/")[2].lower()
-        if last.endswith(".token") or (last.endswith(".txt") and "caption" in last):
-            yield name
+def _lists(tree: Tree, folder: Folder) -> Iterator[str]:
+    if not _LISTS.isdisjoint(folder.extensions):
+        for name in tree.files.names[folder.first : folder.stop]:
+            last = name.rpartition("/")[2].lower()
+            if last.endswith(".token") or (last.endswith(".txt") and "caption" in last):
+                yield name
 
 
 def _read(tree: Tree, names: list[str]) -> Iterator[tuple[str, bytes]]:

@@ -47,8 +47,8 @@ class Table:
         if usual:
             question = two_in_one_folder([table.name for table in usual])
             return replace(self._found([_use(table, options) for table in usual]), question=question)
-        images = NamedImages(tree.files.names)
         others = [table_text(name, tree.read(name)) for name in other_tables(tree)]
+        images = NamedImages(tree.files.names if others else ())
         examined = [(table, examine(table, images)) for table in others if not _has_captions(table, images)]
         clear = [replace(table, key=found.column) for table, found in examined if found.column is not None]
         doubtful = [(table, found) for table, found in examined if found.column is None and found.shares]
