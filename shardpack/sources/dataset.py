@@ -18,7 +18,6 @@ import numpy.typing as npt
 from shardpack.errors import SourceError
 from shardpack.runtime.threads import call_all
 from shardpack.sources.keys import check_names
-from shardpack.sources.layouts.describe import describe
 from shardpack.sources.listing import Listing, Reference
 from shardpack.sources.source import Listed, ListOptions, Problems
 from shardpack.storage.protocols import Store
@@ -126,6 +125,8 @@ class DatasetSource:
 
     def list(self, options: ListOptions) -> Listed:
         """Return the samples in the order of the dataset or view; see `Source.list`."""
+        from shardpack.sources.layouts.describe import describe  # readers of a dataset load no layouts
+
         listing, problems = self.dataset.listing(), Problems()
         options.progress(listing.num_samples)
         listing = check_names(listing, problems, rename_keys=options.rename_keys, keep_order=True)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from xml.parsers import expat
 
 from shardpack.errors import DecodeError
 
@@ -49,6 +48,8 @@ def parse_elements(data: bytes, wanted: frozenset[str]) -> Iterator[Element]:
     Raises:
         DecodeError: The file is not XML, or has a document type, an entity, or another encoding than UTF-8.
     """
+    from xml.parsers import expat  # most sources have no XML
+
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in data[:64]:
         raise DecodeError("not UTF-8 but some wider encoding; save it as UTF-8")
     if any(mark in data for mark in _FORBIDDEN):
@@ -71,6 +72,8 @@ class _Collector:
     """Builds the wanted elements from the parser's events."""
 
     def __init__(self, wanted: frozenset[str]) -> None:
+        from xml.parsers import expat
+
         self._wanted = wanted
         self._depth = 0
         self._open: list[Element] = []
