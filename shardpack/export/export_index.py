@@ -9,6 +9,7 @@ from typing import Any
 from shardpack.errors import OptionError, OutputExistsError
 from shardpack.export.exporter import Exportable, ExportOptions, ExportReport, IndexExporter
 from shardpack.export.staging import STAGING_NAME, ExportFiles
+from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.url import is_url, local_path
 
@@ -22,6 +23,7 @@ def export_index(
     *,
     force: bool,
     dry_run: bool,
+    progress: Progress = no_progress,
 ) -> ExportReport:
     """Write the files of an `IndexExporter`; arguments and errors as for `export`."""
     folder = _beside(to, dataset) if out is None else out
@@ -42,17 +44,17 @@ def export_index(
     )
     if not dry_run:
         with storage_errors(f"write to {folder!r}", then="repeat"):
-            _write(exporter, names, folder)
+            _write(exporter, names, folder, progress)
     return report
 
 
-def _write(exporter: IndexExporter, names: list[str], folder: str) -> None:
+def _write(exporter: IndexExporter, names: list[str], folder: str, progress: Progress) -> None:
     """Write all files under a temporary folder, then move each to its place."""
     temporary = os.path.join(folder, STAGING_NAME)
     shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
     files = ExportFiles(os.path.join(temporary, "files"), os.path.join(temporary, "scrap"))
     try:
-        exporter.write(files)
+        exporter.write(files, progress)
         files.sync()
         for name in names:
             place = os.path.join(folder, name)

@@ -22,6 +22,7 @@ from shardpack.export.staging import ExportFiles
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.sample import Sample, SampleLocation
+from shardpack.runtime.progress import Progress
 from shardpack.stream.stream_input import StreamInput
 
 Note = Mapping[str, Any]  # what is kept of a part until all are made: JSON
@@ -262,8 +263,8 @@ class IndexExporter(Protocol):
         """Return the names of the files that `write` makes, relative to the folder they go to."""
         ...
 
-    def write(self, files: ExportFiles) -> None:
-        """Write all of them."""
+    def write(self, files: ExportFiles, progress: Progress) -> None:
+        """Write all of them; `progress` as `export` takes it, with "hash" and bytes while tars are hashed."""
         ...
 
 

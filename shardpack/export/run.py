@@ -116,7 +116,9 @@ def export(
     jobs = as_jobs(jobs)
     folder = None if out is None else _folder(out)
     if not hasattr(exporter_class, "prepare"):
-        report = export_index(exporter_class, to, dataset, folder, options, force=force, dry_run=dry_run)
+        report = export_index(
+            exporter_class, to, dataset, folder, options, force=force, dry_run=dry_run, progress=progress
+        )
         return replace(report, seconds=time.perf_counter() - began)
     if folder is None:
         raise OptionError(f"{to} is written to a folder: name it, OUT")

@@ -23,7 +23,7 @@ class Names:
     def of(cls, ds, _options, **_beside):
         return cls(ds)
 
-    def write(self, out):
+    def write(self, out, _progress):
         for name in self.names:
             with open(out.create(name), "w", encoding="utf-8") as file:
                 file.write("keys")

@@ -15,6 +15,7 @@ from shardpack.export.exporter import Exportable, ExportOptions
 from shardpack.export.indexes.index_source import IndexSource
 from shardpack.export.indexes.tar_files import write_bytes
 from shardpack.export.staging import ExportFiles
+from shardpack.runtime.progress import Progress
 
 DOCUMENT_NAME = "croissant.json"
 _CONTEXT = {
@@ -188,14 +189,13 @@ class CroissantExporter:
         """Return the exporter of a dataset; errors as of `IndexSource`."""
         return cls(IndexSource(dataset, options, to="croissant", beside=beside), options.hashes, beside)
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:
         """Write the description."""
         source, manifest = self.source, self.source.manifest
+        hashes = source.hasher(progress)
         head = "" if self.beside else source.tars_url.rstrip("/") + "/"
         tars = [
-            CroissantTar(
-                info.name, head + info.name, info.num_bytes, source.hashes(number).sha256 if self.hashes else None
-            )
+            CroissantTar(info.name, head + info.name, info.num_bytes, hashes(number).sha256 if self.hashes else None)
             for number, info in enumerate(source.shards)
         ]
         content = encode(

@@ -20,6 +20,7 @@ from shardpack.export.indexes.index_source import IndexSource
 from shardpack.export.indexes.shard_members import ShardMembers
 from shardpack.export.indexes.tar_files import distinct, write_each
 from shardpack.export.staging import ExportFiles
+from shardpack.runtime.progress import Progress
 
 VERSION = "v1.2"
 _BLANK = re.compile(r"[ \t\n\v\f\r]")  # what C++ takes for white space
@@ -75,7 +76,7 @@ class DaliExporter:
         source = IndexSource(dataset, options, to="dali", beside=beside)
         return cls(source, distinct(map(index_name, source.names), source.names))
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:
         """Write all files; errors as of `encode`."""
-        for _ in write_each(files, self.names, self.source.members(), lambda _, members: encode(members)):
+        for _ in write_each(files, self.names, self.source.members(progress), lambda _, members: encode(members)):
             pass

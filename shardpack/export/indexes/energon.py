@@ -29,6 +29,7 @@ from shardpack.export.indexes.shard_members import ShardMembers
 from shardpack.export.indexes.tar_files import distinct, write_bytes, write_each
 from shardpack.export.staging import ExportFiles
 from shardpack.format.naming import split_name
+from shardpack.runtime.progress import Progress
 
 ENERGON_VERSION = "7.4.1"  # whose files these are
 FOLDER = ".nv-meta"
@@ -116,7 +117,7 @@ class EnergonExporter:
         }
         return {f"{FOLDER}/{name}": content for name, content in files.items()}
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:
         """Write all files.
 
         Raises:
@@ -125,13 +126,13 @@ class EnergonExporter:
         """
         for name, content in self._small().items():
             write_bytes(files, name, content)
-        checked = self._checked() if self.source.was_indexed else self.source.members()
+        checked = self._checked(progress) if self.source.was_indexed else self.source.members(progress)
         shards = write_each(files, self.indexes, checked, lambda _, members: encode(members))
         write_tables(files.create(_TABLES_NAME), shards)
 
-    def _checked(self) -> Iterator[ShardMembers]:
+    def _checked(self, progress: Progress) -> Iterator[ShardMembers]:
         """Yield the members of each tar, unless more files of it would be samples to Energon."""
-        for members in self.source.members():
+        for members in self.source.members(progress):
             for name in left_out(members, self.source.store()):
                 if split_name(name) is not None:
                     raise InvalidKeyError(

@@ -15,6 +15,7 @@ from shardpack.export.indexes.shard_members import ShardMembers
 from shardpack.export.indexes.tar_files import distinct, write_each
 from shardpack.export.indexes.tar_hashes import TarHashes
 from shardpack.export.staging import ExportFiles
+from shardpack.runtime.progress import Progress
 
 
 def index_name(shard: str) -> str:
@@ -88,11 +89,13 @@ class _Lists:
             )
         return _Lists(source, distinct(map(index_name, source.names), source.names), options.hashes)
 
-    def write(self, files: ExportFiles, encode: _Encode) -> None:
-        def encoded(number: int, members: ShardMembers) -> bytes:
-            return encode(members, self.source.hashes(number, members) if self.hashes else None)
+    def write(self, files: ExportFiles, encode: _Encode, progress: Progress) -> None:
+        hashes = self.source.hasher(progress)
 
-        for _ in write_each(files, self.names, self.source.members(), encoded):
+        def encoded(number: int, members: ShardMembers) -> bytes:
+            return encode(members, hashes(number, members) if self.hashes else None)
+
+        for _ in write_each(files, self.names, self.source.members(progress), encoded):
             pass
 
 
@@ -113,9 +116,9 @@ class HfutilsExporter:
         """Names of all files."""
         return self.lists.names
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:
         """Write all files."""
-        self.lists.write(files, hfutils_json)
+        self.lists.write(files, hfutils_json, progress)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +138,6 @@ class WebshartExporter:
         """Names of all files."""
         return self.lists.names
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:
         """Write all files."""
-        self.lists.write(files, webshart_json)
+        self.lists.write(files, webshart_json, progress)

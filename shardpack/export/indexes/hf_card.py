@@ -16,6 +16,7 @@ from shardpack.export.exporter import Exportable, ExportOptions
 from shardpack.export.indexes.index_source import IndexSource
 from shardpack.export.indexes.tar_files import write_bytes
 from shardpack.export.staging import ExportFiles
+from shardpack.runtime.progress import Progress
 from shardpack.runtime.sizes import format_bytes
 
 CARD_NAME = "README.md"
@@ -92,8 +93,8 @@ def tar_patterns(tars: Sequence[str], among: Sequence[str]) -> list[str]:
 
 
 def _front_matter(contents: CardContents) -> list[str]:
-    lines = ["configs:", "- config_name: default", "  data_files:"]
-    for split in contents.splits:
+    lines = ["configs:", "- config_name: default", "  data_files:"] if contents.tars else []
+    for split in contents.splits if contents.tars else ():
         patterns = [json.dumps(pattern) for pattern in tar_patterns(split.tars, contents.tars)]
         lines.append(f"  - split: {json.dumps(hub_name(split.name))}")
         lines += (
@@ -156,7 +157,7 @@ class CardExporter:
         """Return the exporter of a dataset; errors as of `IndexSource`."""
         return cls(IndexSource(dataset, options, to="hf-card", beside=beside))
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:  # noqa: ARG002 - it takes no time
         """Write the card."""
         source = self.source
         info = {shard.name: shard for shard in source.shards}

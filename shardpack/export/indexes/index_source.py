@@ -6,9 +6,10 @@ dataset --checks--> shards --members()--> names and offsets, from our index;  --
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
+from typing import Any
 
 import numpy as np
 
@@ -21,10 +22,12 @@ from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.splits import Splits
+from shardpack.runtime.progress import Advance, ByteProgress, Progress, no_advance, no_progress
 from shardpack.storage.protocols import Store
 from shardpack.storage.transfer import checked_pieces, read_object
 from shardpack.storage.url import is_url
 
+Hasher = Callable[..., TarHashes]  # as `IndexSource.hashes`
 _SHARDS_AT_ONCE = 16  # indexes that are fetched together
 
 
@@ -117,19 +120,27 @@ class IndexSource:
         """Return the store of the tars."""
         return self._store
 
-    def members(self) -> Iterator[ShardMembers]:
+    def members(self, progress: Progress = no_progress) -> Iterator[ShardMembers]:
         """Yield the members of each tar, in order. Reads indexes; of tars of other tools, headers as well.
+
+        Calls progress("export", samples, total samples) on the way.
 
         Raises:
             StaleIndexError: A tar is not the one that its index describes.
         """
-        numbers = range(len(self.shards))
+        numbers, done = range(len(self.shards)), 0
         for begin in numbers[::_SHARDS_AT_ONCE]:
             for shard in self._cache.load(numbers[begin : begin + _SHARDS_AT_ONCE]):
                 members = members_of(shard.index, shard.info.name)
                 yield with_stored_names(members, shard.store) if self.was_indexed else members
+                done += members.num_samples
+                progress("export", done, self.manifest.num_samples)
 
-    def hashes(self, number: int, members: ShardMembers | None = None) -> TarHashes:
+    def hasher(self, progress: Progress) -> Hasher:
+        """Return a function that hashes tars, and calls progress("hash", bytes, total bytes)."""
+        return partial(self.hashes, advance=ByteProgress("hash", self.manifest.num_bytes, progress).advance)
+
+    def hashes(self, number: int, members: ShardMembers | None = None, *, advance: Advance = no_advance) -> TarHashes:
         """Return the hashes of one tar, and of its members if these are given; reads the tar from end to end.
 
         Raises:
@@ -143,7 +154,13 @@ class IndexSource:
             checksum=info.crc32c,
             location=store.location,
         )
-        return hash_tar(pieces, info.num_bytes, members)
+        return hash_tar(_counted(pieces, advance), info.num_bytes, members)
+
+
+def _counted(pieces: Iterable[Any], advance: Advance) -> Iterator[Any]:
+    for piece in pieces:
+        yield piece
+        advance(len(piece))
 
 
 def tars_of_splits(splits: Splits | None, shards: Sequence[ShardInfo], to: str) -> dict[str, list[str]]:

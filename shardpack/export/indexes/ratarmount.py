@@ -20,6 +20,7 @@ from shardpack.export.indexes.shard_members import ShardMembers
 from shardpack.export.indexes.sqlite_file import create, new_database
 from shardpack.export.indexes.tar_files import distinct
 from shardpack.export.staging import ExportFiles
+from shardpack.runtime.progress import Progress
 
 _FILE_MODE, _FOLDER_MODE = 0o100644, 0o040555
 _REGULAR, _FOLDER = b"0", 5  # ratarmount stores the typeflag of a file as bytes, and that of a folder as a number
@@ -133,9 +134,9 @@ class RatarmountExporter:
             )
         return cls(source, distinct(map(index_name, source.names), source.names))
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:
         """Write all files."""
-        for name, members in zip(self.names, self.source.members(), strict=True):
+        for name, members in zip(self.names, self.source.members(progress), strict=True):
             write_index(files.create(name), members, self._status(members))
 
     def _status(self, members: ShardMembers) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from shardpack.export.indexes.shard_members import ShardMembers
 from shardpack.export.indexes.tar_files import write_bytes
 from shardpack.export.staging import ExportFiles
 from shardpack.format.tar_header import MAX_NAME_BYTES
+from shardpack.runtime.progress import Progress
 
 INDEX_NAME = "shardindex.json"
 
@@ -93,17 +94,18 @@ class WidsExporter:
         parts.update(self.source.splits.items())
         return parts
 
-    def write(self, files: ExportFiles) -> None:
+    def write(self, files: ExportFiles, progress: Progress) -> None:
         """Write all files.
 
         Raises:
             InvalidKeyError: wids would read a name wrongly.
         """
         source = self.source
+        hashes = source.hasher(progress)
         shards = {}
-        for number, (info, members) in enumerate(zip(source.shards, source.members(), strict=True)):
+        for number, (info, members) in enumerate(zip(source.shards, source.members(progress), strict=True)):
             check_names(members)
-            md5 = source.hashes(number).md5 if self.hashes else None
+            md5 = hashes(number).md5 if self.hashes else None
             shards[info.name] = WidsShard(info.name, info.num_samples, info.num_bytes, md5)
         base = None if self.beside else source.tars_url
         for split, tars in self._parts().items():

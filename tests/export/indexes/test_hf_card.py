@@ -54,6 +54,10 @@ def contents(**more):
     return encode(CardContents(**{**plain, "classes": None, **more})).decode()
 
 
+def test_without_tars_there_is_nothing_to_load():
+    assert "configs" not in contents()
+
+
 def test_features_are_left_out_where_only_values_tell():
     assert "features" not in contents(samples_per_field={"npy": 1})
 

@@ -158,3 +158,13 @@ def test_hashes_are_those_of_what_was_indexed(tmp_path):
 
 def test_a_title_is_the_name_of_the_folder(tmp_path):
     assert IndexSource(make(tmp_path / "pets"), ExportOptions(), to="wids", beside=True).title == "pets"
+
+
+@pytest.mark.parametrize("to", ["dali", "energon", "ratarmount", "wids", "hfutils", "webshart", "croissant"])
+def test_progress_reaches_the_end(tmp_path, to):
+    ds, calls = short(tmp_path / "ds"), []
+    export(ds, tmp_path / "plain", to=to, progress=lambda *call: calls.append(call))
+    assert to == "croissant" or calls[-1] == ("export", 3, 3)
+    if to in ("wids", "hfutils", "webshart", "croissant"):
+        export(ds, tmp_path / "hashed", to=to, hashes=True, progress=lambda *call: calls.append(call))
+        assert ("hash", ds.manifest.num_bytes, ds.manifest.num_bytes) in calls
