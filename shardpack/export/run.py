@@ -28,7 +28,7 @@ from shardpack.export.exporter import (
 )
 from shardpack.export.formats import EXPORTERS
 from shardpack.export.make_part import PartMade, PartTask, make_part
-from shardpack.export.staging import Staging, refuse_occupied
+from shardpack.export.staging import STAGING_NAME, Staging, refuse_occupied, refuse_own_folder
 from shardpack.export.survey_labels import survey_labels
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.processes import default_jobs, start_workers
@@ -122,7 +122,8 @@ def export(
         return replace(report, seconds=time.perf_counter() - began)
     if folder is None:
         raise OptionError(f"{to} is written to a folder: name it, OUT")
-    if not os.path.isdir(os.path.join(folder, ".shardpack-export")):
+    refuse_own_folder(folder, dataset.location)
+    if not os.path.isdir(os.path.join(folder, STAGING_NAME)):
         refuse_occupied(folder, force=force)  # before a long survey
     contents = survey(dataset, options.fields, progress, keyed=exporter_class.keyed)
     if exporter_class.typed:

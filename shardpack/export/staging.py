@@ -19,8 +19,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from shardpack.errors import OutputExistsError
+from shardpack.format.layout import MANIFEST_PATH
 from shardpack.storage.atomic import fsync_file, write_file
 from shardpack.storage.lock import FolderLock
+from shardpack.storage.url import is_url
 
 STAGING_NAME = ".shardpack-export"
 _SYNCED_FILES = 16  # a part with more has small ones, which are synced together at the end
@@ -181,10 +183,28 @@ def refuse_occupied(out: str, *, force: bool) -> None:
             f"{out!r} holds files, such as {names[0]!r}; choose an empty folder, or pass force=True (--force) to "
             "delete all that is in it"
         )
-    # A home folder, a checkout, a dataset: nothing that `force` was meant for.
-    hidden = [name for name in names if name.startswith(".")]
-    if hidden:
-        raise OutputExistsError(f"{out!r} holds {hidden[0]!r}, so force does not delete it; choose another folder")
+    # A home folder, a checkout, a dataset or a folder of them: nothing that `force` was meant for.
+    for name in names:
+        if name.startswith(".") or os.path.lexists(os.path.join(out, name, MANIFEST_PATH)):
+            raise OutputExistsError(f"{out!r} holds {name!r}, so force does not delete it; choose another folder")
+    if names and _is_within(os.getcwd(), out):
+        raise OutputExistsError(f"{out!r} holds the working directory, so force does not delete it; choose another")
+
+
+def refuse_own_folder(out: str, location: str) -> None:
+    """Refuse a folder that holds the dataset that is exported, or is held by it.
+
+    Raises:
+        OutputExistsError: It is one of these.
+    """
+    if not is_url(location) and (_is_within(location, out) or _is_within(out, location)):
+        raise OutputExistsError(f"{out!r} and the dataset {location!r} are one in the other; choose another folder")
+
+
+def _is_within(path: str, folder: str) -> bool:
+    """Return whether a path is a folder or in it."""
+    inside, outside = os.path.realpath(path), os.path.realpath(folder)
+    return inside == outside or inside.startswith(outside.rstrip(os.sep) + os.sep)
 
 
 def _lock(folder: str, *, shared: bool) -> FolderLock:

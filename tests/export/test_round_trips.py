@@ -62,6 +62,15 @@ def test_tables(ds, tmp_path, to):
         assert found == expected
 
 
+def test_lmdb(ds, tmp_path):
+    pytest.importorskip("lmdb")
+    back = again(ds, tmp_path, "lmdb")
+    assert dict(back.splits) == SPLITS
+    for split in SPLITS:
+        found = [(one.key.removeprefix(f"{split}/"), dict(one)) for one in back.split(split)]
+        assert found == [(one.key, dict(one)) for one in ds.split(split)], "byte for byte, labels too"
+
+
 def test_class_names_come_back_from_parquet(ds, tmp_path):
     pytest.importorskip("pyarrow")
     assert again(ds, tmp_path, "parquet").classes == CLASSES

@@ -129,10 +129,9 @@ def test_a_folder_with_files_is_refused(pets, tmp_path):
     (tmp_path / "mine").write_text("")
     with pytest.raises(OutputExistsError, match="holds files, such as 'mine'"):
         shardpack.export(pets, tmp_path, to="folder")
-    with pytest.raises(OutputExistsError, match=r"holds files, such as '.shardpack'"):
-        shardpack.export(pets, pets.location, to="folder")
-    with pytest.raises(OutputExistsError, match="so force does not delete it"):
-        shardpack.export(pets, pets.location, to="folder", force=True)
+    for out in (pets.location, f"{pets.location}/below", f"{pets.location}/.."):
+        with pytest.raises(OutputExistsError, match="are one in the other"):
+            shardpack.export(pets, out, to="folder", force=True)
 
 
 def test_a_sample_twice_is_refused(pets, tmp_path):

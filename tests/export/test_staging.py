@@ -6,7 +6,7 @@ import pytest
 
 from shardpack.errors import OutputExistsError
 from shardpack.export import staging
-from shardpack.export.staging import STAGING_NAME, Staging, refuse_occupied
+from shardpack.export.staging import STAGING_NAME, Staging, refuse_occupied, refuse_own_folder
 from tests.export.datasets import files
 
 
@@ -73,6 +73,26 @@ def test_force_deletes_nothing_hidden(tmp_path):
     (tmp_path / ".git").mkdir()
     with pytest.raises(OutputExistsError, match=r"holds '.git'"):
         refuse_occupied(str(tmp_path), force=True)
+
+
+def test_force_deletes_no_dataset_and_no_working_directory(tmp_path, monkeypatch):
+    (tmp_path / "a" / "ds" / ".shardpack").mkdir(parents=True)
+    (tmp_path / "a" / "ds" / ".shardpack" / "manifest.json").write_text("{}")
+    with pytest.raises(OutputExistsError, match="holds 'ds', so force does not delete it"):
+        refuse_occupied(str(tmp_path / "a"), force=True)
+    (tmp_path / "b" / "c").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path / "b" / "c")
+    with pytest.raises(OutputExistsError, match="holds the working directory"):
+        refuse_occupied(str(tmp_path / "b"), force=True)
+    refuse_occupied(str(tmp_path / "b" / "c"), force=True)
+
+
+def test_a_dataset_is_not_exported_into_itself(tmp_path):
+    refuse_own_folder(str(tmp_path / "a"), str(tmp_path / "ab"))
+    refuse_own_folder(str(tmp_path / "a"), "s3://bucket/a")
+    for out, location in (("a", "a/b"), ("a/b", "a"), ("a", "a/../a")):
+        with pytest.raises(OutputExistsError, match="are one in the other"):
+            refuse_own_folder(str(tmp_path / out), str(tmp_path / location))
 
 
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):

@@ -44,6 +44,7 @@ BENCHES = (
     "plan_memory",
     "index_foreign",
     "foreign_indexes",
+    "export",
     "bridges",
     "bucket",
 )

@@ -55,14 +55,14 @@ def encode_example(features: Mapping[str, Any]) -> bytes:
     Raises:
         DecodeError: A value is of another kind, or an integer takes more than 64 bits.
     """
-    entries = []
+    entries: list[bytes] = []
     for name in sorted(features):
         feature = _encode_feature(name, features[name])
-        entries.append(_tagged(1, _tagged(1, name.encode()) + _tagged(2, feature)))
-    return _tagged(1, b"".join(entries))
+        entries += _tagged(1, [*_tagged(1, [name.encode()]), *_tagged(2, feature)])
+    return b"".join(_tagged(1, entries))  # the only copy of a payload
 
 
-def _encode_feature(name: str, value: Any) -> bytes:
+def _encode_feature(name: str, value: Any) -> list[bytes]:
     values: Sequence[Any] = value if isinstance(value, (list, tuple)) else [value]
     kinds = {
         bytes if isinstance(one, (bytes, str)) else float if isinstance(one, float) else type(one) for one in values
@@ -70,24 +70,25 @@ def _encode_feature(name: str, value: Any) -> bytes:
     if kinds == {int, float}:
         kinds = {float}
     if not kinds:
-        return b""
+        return []
     if kinds == {bytes}:
         texts = (one.encode() if isinstance(one, str) else one for one in values)
-        return _tagged(1, b"".join(_tagged(1, text) for text in texts))
+        return _tagged(1, [part for text in texts for part in _tagged(1, [text])])
     if kinds == {float}:
         try:
-            return _tagged(2, _tagged(1, struct.pack(f"<{len(values)}f", *values)))
+            return _tagged(2, _tagged(1, [struct.pack(f"<{len(values)}f", *values)]))
         except OverflowError as error:
             raise DecodeError(f"feature {name!r} holds a number that 32-bit floats cannot hold") from error
     if kinds <= {int, bool}:
         if not all(-_SIGN <= one < _SIGN for one in values):
             raise DecodeError(f"feature {name!r} holds an integer of more than 64 bits")
-        return _tagged(3, _tagged(1, b"".join(_encode_varint(int(one) % _MODULUS) for one in values)))
+        return _tagged(3, _tagged(1, [b"".join(_encode_varint(int(one) % _MODULUS) for one in values)]))
     raise DecodeError(f"feature {name!r} is {value!r}, expected bytes, texts, floats or integers")
 
 
-def _tagged(number: int, payload: bytes) -> bytes:
-    return b"".join((_encode_varint(number << 3 | _BYTES), _encode_varint(len(payload)), payload))
+def _tagged(number: int, payload: list[bytes]) -> list[bytes]:
+    """Return a field whose payload is in parts, in parts."""
+    return [_encode_varint(number << 3 | _BYTES), _encode_varint(sum(map(len, payload))), *payload]
 
 
 def _encode_varint(value: int) -> bytes:
