@@ -32,7 +32,13 @@ def _as_names(_: click.Context, __: click.Parameter, value: str | None) -> list[
 @click.command("export", epilog="Example: shardpack export out/ parquet/ --to parquet --jobs 8")
 @dataset_argument
 @click.argument("out", metavar="[OUT]", type=click.Path(), required=False)
-@click.option("--to", type=click.Choice(list(EXPORTERS)), required=True, help="The format.")
+@click.option(
+    "--to",
+    type=click.Choice(list(EXPORTERS)),
+    required=True,
+    metavar="NAME",
+    help=f"The format: {', '.join(EXPORTERS)}.",
+)
 @click.option("--fields", callback=_as_names, metavar="NAMES", help="Export only these fields: jpg,json.")
 @click.option(
     "--drop", callback=_as_names, metavar="NAMES", help="Leave out these values of labels: captions,segmentation."

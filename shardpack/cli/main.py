@@ -30,7 +30,7 @@ COMMANDS = {
     "ls": "List the samples of a dataset.",
     "cat": "Print one sample or one of its fields.",
     "extract": "Write samples back to files.",
-    "export": "Write a dataset in another format, or an index of its tars for another reader.",
+    "export": "Write a dataset in another format, or indexes for other readers.",
     "verify": "Check that a dataset is complete and undamaged.",
     "order": "Show what an epoch would read, and how well it mixes.",
     "bench": "Measure how fast a dataset is read on this machine.",
@@ -142,7 +142,7 @@ def _without_debug(argv: Sequence[str]) -> tuple[bool, list[str]]:
 
 
 def _usage(error: click.ClickException) -> str:
-    message = error.format_message().rstrip(".")
+    message = " ".join(error.format_message().split()).rstrip(".")  # click lists choices one a line
     context = getattr(error, "ctx", None)
     path = context.command_path if context else "shardpack"
     if isinstance(error, click.NoSuchOption) and path == "shardpack cat":

@@ -108,13 +108,16 @@ class _Pack(click.Command):
     type=click.Choice(LAYOUT_CHOICES),
     default=AUTO,
     show_default=True,
-    help="How to read SRC.",
+    metavar="NAME",
+    help=f"How to read SRC: {', '.join(LAYOUT_CHOICES)}.",
 )
 @click.option(
     "--from",
     "source_format",
     type=click.Choice(list(FORMATS)),
-    help="The foreign format of SRC, where names and first bytes do not tell it, or SRC is a URL.",
+    metavar="NAME",
+    help="The foreign format of SRC, where names and first bytes do not tell it, or SRC is a URL: "
+    f"{', '.join(FORMATS)}.",
 )
 @click.option(
     "--unpickle", type=click.Choice(["plain", "numpy"]), help="Read pickled values of a foreign format that hold these."

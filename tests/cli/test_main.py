@@ -92,7 +92,8 @@ def test_wrong_usage_is_one_line_and_exit_2(run, arguments, text):
 
 @pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("pack", "index", "advise")])
 def test_a_missing_dataset_is_one_line_and_exit_1(run, name, tmp_path):
-    arguments = {"cat": ["key"], "extract": [tmp_path / "out"], "copy": [tmp_path / "out"]}.get(name, [])
+    out = tmp_path / "out"
+    arguments = {"cat": ["key"], "extract": [out], "copy": [out], "export": [out, "--to", "folder"]}.get(name, [])
     for path, text in [
         (tmp_path / "nowhere", "no such folder: .*nowhere'; check the path"),
         (tmp_path, 'it has no .shardpack/manifest.json; make one with "shardpack pack"'),

@@ -32,6 +32,7 @@ pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="needs POSIX sig
 rng = random.Random(2)
 SAMPLES = {f"{i:05d}": {"jpg": rng.randbytes(20_000), "json": b"{}"} for i in range(200)}  # 4 MB
 OPTIONS = ["--max-shard-bytes", "256KiB", "--layout", "files"]  # 16 shards
+FOUND = "images with label files: 200 samples; a sample is jpg + json\n"  # said before the work
 
 
 one_or_two_jobs = pytest.mark.parametrize("jobs", [pytest.param(1, marks=pytest.mark.slow), 2])
@@ -179,7 +180,8 @@ def test_ctrl_c(source, whole, tmp_path, jobs):
 
     out, code, stdout, stderr = interrupted(source, tmp_path, "--jobs", str(jobs), by=press)
     assert stdout == ""
-    assert stderr.strip("\n") == "shardpack: interrupted; what was finished is kept: run the same command to continue"
+    interruption = "shardpack: interrupted; what was finished is kept: run the same command to continue"
+    assert [line for line in stderr.splitlines() if line] == [FOUND.strip(), interruption]
     assert code == 130
     assert not (out / MANIFEST_PATH).exists()
     assert not list(out.rglob("*.tmp"))
@@ -195,7 +197,7 @@ def test_a_killed_worker_is_one_clear_error(source, whole, tmp_path):
 
     out, code, _, stderr = interrupted(source, tmp_path, "--jobs", "2", by=kill_a_worker)
     assert code == 1
-    assert stderr == (
+    assert stderr == FOUND + (
         "shardpack: a worker process was killed by signal 9 (out of memory?); "
         "run the same command again, perhaps with fewer --jobs\n"
     )
@@ -246,11 +248,11 @@ class TestRealDisks:
             ended = run(source, out, "--jobs", str(jobs))
             assert ended.returncode == 1
             assert ended.stdout == ""
-            assert ended.stderr.startswith("shardpack: cannot write")
+            assert ended.stderr.startswith(FOUND + "shardpack: cannot write")
             assert ended.stderr.endswith(
                 ": No space left on device; free some space, then run the same command: it continues where it stopped\n"
             )
-            assert ended.stderr.count("\n") == 1
+            assert ended.stderr.count("\n") == 2
             assert not (out / MANIFEST_PATH).exists()
             assert not list(out.rglob("*.tmp"))  # what was half written fills the disk no longer
             assert len(finished(out)) >= 4
@@ -282,7 +284,7 @@ class TestRealDisks:
             subprocess.run(["mount", "-o", "remount,bind,ro", str(disk)], check=True)
             ended = run(source, disk / "out")
             assert ended.returncode == 1
-            assert ended.stderr == (
+            assert ended.stderr == FOUND + (
                 f"shardpack: cannot write to {str(disk / 'out')!r}: Read-only file system; choose another folder\n"
             )
 
