@@ -30,17 +30,19 @@ def annotation(
     *,
     bbox: Sequence[float] | None = None,
     category_id: int | str | None = None,
+    number: int | None = None,
     name: str | None = None,
     segmentation: Sequence[Sequence[float]] | Mapping[str, Any] | None = None,
     keypoints: Sequence[float] | None = None,
     iscrowd: int | None = None,
     **more: Any,
 ) -> Object:
-    """Return one annotation of an image; what is None is left out, and `label` follows with `numbered`.
+    """Return one annotation of an image; what is None is left out.
 
     Args:
         bbox: x, y, width and height; None takes that around the polygons.
         category_id: Number or name of its class in the source.
+        number: Number of its class, if it is known already; else it follows with `numbered`.
         name: Name of its class.
         segmentation: Polygons, each x, y, x, y, ...; or run lengths.
         keypoints: x, y, v, x, y, v, ...: v is 0 for not labelled, 1 for hidden, 2 for visible.
@@ -55,6 +57,7 @@ def annotation(
     result = {
         "bbox": None if bbox is None else [rounded(value) for value in bbox],
         "category_id": category_id,
+        "label": number,
         "class": name,
         "segmentation": shapes,
         "keypoints": None if keypoints is None else [rounded(value) for value in keypoints],

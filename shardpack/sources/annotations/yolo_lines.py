@@ -31,10 +31,13 @@ class YoloParser:
 
     Attributes:
         names: Class number -> its name; None if the set has no list of names.
+        numbers: Class number -> its number among the classes of the dataset, which has no gaps; None where they are
+            the same.
         keypoints: (number of key points, 2 or 3 numbers each), or None.
     """
 
     names: dict[int, str] | None = None
+    numbers: dict[int, int] | None = None
     keypoints: tuple[int, int] | None = None
 
     def __call__(self, data: bytes | None, size: ImageSize | None) -> Object:
@@ -102,13 +105,15 @@ class YoloParser:
     def _annotation(self, numbers: Sequence[float], size: ImageSize) -> Object:
         class_number, shares = int(numbers[0]), numbers[1:]
         name = None if self.names is None else self.names[class_number]
+        number = class_number if self.numbers is None else self.numbers[class_number]
         if self.keypoints is None and len(numbers) > _BOX:
             polygon = _scaled(shares, size)
-            return annotation(category_id=class_number, name=name, segmentation=[polygon])
+            return annotation(category_id=class_number, number=number, name=name, segmentation=[polygon])
         x, y, w, h = (min(max(share, 0.0), 1.0) for share in shares[:4])
         return annotation(
             bbox=[(x - w / 2) * size.width, (y - h / 2) * size.height, w * size.width, h * size.height],
             category_id=class_number,
+            number=number,
             name=name,
             keypoints=None if self.keypoints is None else self._points(shares[4:], size),
         )

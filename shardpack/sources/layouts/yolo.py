@@ -11,9 +11,10 @@ The size of each image is read from its first bytes: labels are in pixels.
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 
+from shardpack.codecs.image_size import ImageSize
 from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.annotations.yolo_lines import YoloParser
 from shardpack.sources.image_rows import (
@@ -26,7 +27,7 @@ from shardpack.sources.image_rows import (
 )
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.label_files import Refused, read_label_files
-from shardpack.sources.label_shape import SHAPE, Object, numbered
+from shardpack.sources.label_shape import SHAPE
 from shardpack.sources.layouts.data_yaml import SPLITS, DataYaml, find_class_list, find_data_yaml
 from shardpack.sources.layouts.layout import BY_ANNOTATIONS, Found, LayoutOptions
 from shardpack.sources.listing import Listing
@@ -34,6 +35,7 @@ from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
 
 _LOOKED_AT = 5  # label files
+_NOTHING = b',"annotations":[]'
 _MAX_LOOK = 1 << 20
 
 
@@ -87,23 +89,32 @@ class Yolo:
         memory: _Memory = found.memory
         data, files = memory.data, tree.files
         rows = usable_rows(list(_rows(tree, memory)), files, problems)
-        parser = YoloParser(data.names, data.keypoints)
+        known = sorted(data.names or ())
+        numbers = {number: label for label, number in enumerate(known)}
+        parser = _Labels(YoloParser(data.names, numbers if data.names else None, data.keypoints))
         values = read_label_files(tree, rows, parser, sizes=True, engine=options.engine, progress=options.progress)
         labelled = [memory.labels_of[files.names[row.image].rpartition("/")[0]] is not None for row in rows]
         bare = sum(row.label_file < 0 for row in rows)
         problems.note("images in folders without label files, packed without annotations", labelled.count(False))
         problems.note("images without a label file, packed without boxes", bare - labelled.count(False))
-        finish, classes = _numbering(data.names)
-        labels: list[bytes | None] = []
-        refused: dict[int, str] = {}
-        for sample, value in enumerate(values):
-            if isinstance(value, Refused):
-                refused[sample] = value.reason
-                labels.append(None)
-            else:
-                labels.append(compact_json(finish(value) if labelled[sample] else _without_annotations(value)))
+        refused = {sample: value.reason for sample, value in enumerate(values) if isinstance(value, Refused)}
+        labels = [
+            None if sample in refused else value if labelled[sample] else value.replace(_NOTHING, b"")
+            for sample, value in enumerate(values)
+        ]
         listing = attach_labels(listing_of(rows, files), labels, problems, refused=refused)
+        classes = None if data.names is None else tuple(data.names[number] for number in known)
         return replace(listing, classes=classes, label_shape=SHAPE)
+
+
+@dataclass(frozen=True, slots=True)
+class _Labels:
+    """Makes the label of an image where its file is read, as JSON, which takes less memory than values."""
+
+    parser: YoloParser
+
+    def __call__(self, data: bytes | None, size: ImageSize | None) -> bytes:
+        return compact_json(self.parser(data, size))
 
 
 def _found(tree: Tree, memory: _Memory, *, has_polygons: bool) -> Found:
@@ -117,24 +128,6 @@ def _found(tree: Tree, memory: _Memory, *, has_polygons: bool) -> Found:
         uses=frozenset({*_label_files(tree, memory), *_hints(tree), *lists, *([data.name] if data.name else [])}),
         memory=memory,
     )
-
-
-def _without_annotations(label: Object) -> Object:
-    return {name: value for name, value in label.items() if name != "annotations"}
-
-
-def _numbering(names: Mapping[int, str] | None) -> tuple[Callable[[Object], Object], tuple[str, ...] | None]:
-    """Return (function that numbers the classes of a label, class names in this order)."""
-    if names is None:
-        return _same_numbers, None
-    classes = tuple(names[number] for number in sorted(names))
-    number_of = {name: number for number, name in enumerate(classes)}
-    return (lambda label: numbered(label, number_of)), classes
-
-
-def _same_numbers(label: Object) -> Object:
-    annotations = [{**each, "label": each["category_id"]} for each in label["annotations"]]
-    return {**label, "annotations": annotations}
 
 
 def _pairs(tree: Tree) -> Iterator[tuple[str, str | None]]:
@@ -184,7 +177,7 @@ def _hints(tree: Tree) -> set[str]:
 
 def _looks(tree: Tree, memory: _Memory) -> Iterator[str | None]:
     """Yield what the first label files hold: "box", "polygon", "empty", or None for what another tool wrote."""
-    parser = YoloParser(None, memory.data.keypoints)
+    parser = YoloParser(keypoints=memory.data.keypoints)
     looked = 0
     for name in _label_files(tree, memory):
         if looked == _LOOKED_AT:

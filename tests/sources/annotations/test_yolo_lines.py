@@ -17,7 +17,7 @@ shares = st.floats(0, 1, allow_nan=False)
 
 
 def parsed(text, *, names=NAMES, keypoints=None, size=SIZE):
-    return YoloParser(names, keypoints)(text if text is None else text.encode(), size)
+    return YoloParser(names, keypoints=keypoints)(text if text is None else text.encode(), size)
 
 
 def test_a_box():
@@ -25,14 +25,16 @@ def test_a_box():
         "width": 200,
         "height": 100,
         "annotations": [
-            {"bbox": [80, 45, 40, 10], "category_id": 2, "class": "dog"},
-            {"bbox": [0, 0, 40, 20], "category_id": 0, "class": "cat"},
+            {"bbox": [80, 45, 40, 10], "category_id": 2, "label": 2, "class": "dog"},
+            {"bbox": [0, 0, 40, 20], "category_id": 0, "label": 0, "class": "cat"},
         ],
     }
 
 
 def test_without_names_and_with_numbers_of_classes_as_floats():
-    assert parsed("7.0 0.5 0.5 1 1", names=None)["annotations"] == [{"bbox": [0, 0, 200, 100], "category_id": 7}]
+    assert parsed("7.0 0.5 0.5 1 1", names=None)["annotations"] == [
+        {"bbox": [0, 0, 200, 100], "category_id": 7, "label": 7}
+    ]
 
 
 @pytest.mark.parametrize("text", ["", "\n \n", None, "\ufeff"])
@@ -43,7 +45,13 @@ def test_no_lines_no_boxes(text):
 
 def test_a_polygon():
     assert parsed("0 0.1 0.1 0.5 0.1 0.5 0.5")["annotations"] == [
-        {"bbox": [20, 10, 80, 40], "category_id": 0, "class": "cat", "segmentation": [[20, 10, 100, 10, 100, 50]]}
+        {
+            "bbox": [20, 10, 80, 40],
+            "category_id": 0,
+            "label": 0,
+            "class": "cat",
+            "segmentation": [[20, 10, 100, 10, 100, 50]],
+        }
     ]
 
 
@@ -114,3 +122,8 @@ def test_garbage_is_an_error_of_ours(data):
     except DecodeError:
         return
     assert isinstance(label["annotations"], list)
+
+
+def test_numbers_without_gaps():
+    label = YoloParser(NAMES, {0: 0, 2: 1})(b"2 0.5 0.5 0.2 0.1", SIZE)
+    assert [(each["category_id"], each["label"]) for each in label["annotations"]] == [(2, 1)]
