@@ -6,12 +6,15 @@ by hand, over the bytes of the file.
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 PAYLOAD_BYTES = 110_000  # of an image, about the mean of ImageNet
 _HEAD = b"\xff\xd8\xff\xe0"
@@ -100,6 +103,111 @@ def make_beton(num_bytes: int, path: Path) -> None:
         file.writelines(allocations)
 
 
+def make_parquet(num_bytes: int, path: Path) -> None:
+    """Write images with their paths and labels as Hugging Face does, in row groups of 1,000."""
+    import pyarrow as pa
+    from pyarrow import parquet
+
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("image", image), ("label", pa.int64())])
+    with parquet.ParquetWriter(path, schema, compression="none", use_dictionary=False) as writer:
+        _write_tables(num_bytes, schema, writer)
+
+
+def make_arrow(num_bytes: int, path: Path) -> None:
+    """Write an Arrow stream of the same table, in batches of 1,000."""
+    import pyarrow as pa
+
+    image = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    schema = pa.schema([("image", image), ("label", pa.int64())])
+    with pa.ipc.new_stream(str(path), schema) as writer:
+        _write_tables(num_bytes, schema, writer)
+
+
+def _write_tables(num_bytes: int, schema: Any, writer: Any) -> None:
+    import pyarrow as pa
+
+    numbered = enumerate(payloads(num_bytes))
+    while some := list(islice(numbered, 1000)):
+        images = [{"bytes": payload, "path": f"{number:08d}.jpg"} for number, payload in some]
+        labels = [number % 100 for number, _ in some]
+        writer.write_table(pa.table({"image": images, "label": labels}, schema=schema))
+
+
+def read_parquet(path: Path) -> Samples:
+    """Yield the rows of batches of 64."""
+    from pyarrow import parquet
+
+    with parquet.ParquetFile(path) as file:
+        for batch in file.iter_batches(batch_size=64):
+            yield from _of_rows(batch.to_pylist())
+
+
+def read_arrow(path: Path) -> Samples:
+    """Yield the rows of a mapped stream, 64 at once."""
+    import pyarrow as pa
+
+    with pa.memory_map(str(path)) as source, pa.ipc.open_stream(source) as reader:
+        for batch in reader:
+            for first in range(0, batch.num_rows, 64):
+                yield from _of_rows(batch.slice(first, 64).to_pylist())
+
+
+def _of_rows(rows: list[dict[str, Any]]) -> Samples:
+    for row in rows:
+        label = json.dumps({"label": row["label"]}, separators=(",", ":")).encode()
+        yield row["image"]["path"][:-4], {"jpg": row["image"]["bytes"], "json": label}
+
+
+def make_hdf5(num_bytes: int, path: Path) -> None:
+    """Write lists of bytes, labels and keys."""
+    import h5py
+    import numpy as np
+
+    some = list(payloads(num_bytes))
+    with h5py.File(path, "w") as file:
+        images = file.create_dataset("image", (len(some),), h5py.vlen_dtype("u1"))
+        for number, payload in enumerate(some):
+            images[number] = np.frombuffer(payload, "u1")
+        file["label"] = np.arange(len(some)) % 100
+        file["key"] = [f"{number:08d}" for number in range(len(some))]
+
+
+def read_hdf5(path: Path) -> Samples:
+    """Yield the rows, one by one."""
+    import h5py
+
+    with h5py.File(path) as file:
+        images, labels, keys = file["image"], file["label"], file["key"]
+        for number in range(len(images)):
+            label = json.dumps({"label": int(labels[number])}, separators=(",", ":")).encode()
+            yield keys[number].decode(), {"jpg": images[number].tobytes(), "json": label}
+
+
+def make_lmdb(num_bytes: int, path: Path) -> None:
+    """Write images under their names."""
+    import lmdb
+
+    with (
+        lmdb.open(str(path), map_size=2 * num_bytes + (64 << 20), subdir=False) as environment,
+        environment.begin(write=True) as transaction,
+    ):
+        for number, payload in enumerate(payloads(num_bytes)):
+            transaction.put(b"%08d" % number, payload)
+
+
+def read_lmdb(path: Path) -> Samples:
+    """Yield the entries."""
+    import lmdb
+
+    with (
+        lmdb.open(str(path), subdir=False, readonly=True, lock=False) as environment,
+        environment.begin() as transaction,
+    ):
+        for key, value in transaction.cursor():
+            yield key.decode(), {"jpg": value}
+
+
 def read_bytes(path: Path) -> Samples:
     """Yield the bytes of a file, as samples as long as our images are on average: less than any reader can do."""
     number = 0
@@ -118,4 +226,8 @@ BRIDGES: dict[str, Bridge] = {
     "tfrecord": Bridge(make_tfrecord, read_bytes),
     "recordio": Bridge(make_recordio, read_bytes),
     "beton": Bridge(make_beton, read_bytes),
+    "parquet": Bridge(make_parquet, read_parquet),
+    "arrow": Bridge(make_arrow, read_arrow),
+    "hdf5": Bridge(make_hdf5, read_hdf5),
+    "lmdb": Bridge(make_lmdb, read_lmdb),
 }

@@ -116,13 +116,23 @@ class LmdbFiles:
     units: tuple[Unit, ...]  # one a run
     kind: Kind
     unpickle: Unpickle | None
+    mapped_bytes: int = 64 << 20  # that are read before the map is made anew
 
     def samples(self, number: int, first: int, stop: int) -> Iterator[tuple[str, Mapping[str, bytes]]]:
         """Yield (key, values) of some samples of a run. Raises as `opened` and `read_samples`."""
-        run = self.runs[number]
-        with opened(self.found, run.file) as environment:
-            for _, key, values in islice(read_samples(environment, run), first, stop):
-                yield key, {name: bytes(value) for name, value in values.items()}
+        run, left = self.runs[number], stop - first
+        while left > 0:
+            # What was read of a map stays in memory while it is open.
+            held = 0
+            with opened(self.found, run.file) as environment:
+                for entry, key, values in islice(read_samples(environment, run), first, None):
+                    if held > self.mapped_bytes or not left:
+                        run, first = replace(run, first=entry), 0
+                        break
+                    yield key, {name: bytes(value) for name, value in values.items()}
+                    left, held = left - 1, held + sum(map(len, values.values()))
+                else:
+                    return
 
     def columns(self, number: int, key: str, values: Mapping[str, bytes]) -> Columns:
         """Return the columns of a sample, its key among them.
