@@ -15,7 +15,7 @@ from shardpack.errors import (
     ShardNotFoundError,
 )
 from shardpack.format.checksum import crc32c
-from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name, manifest_path
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name, manifest_path, split_of_shard
 from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
 from shardpack.format.shard_info import MAX_COUNT
 from shardpack.read.shard_cache import CacheLimits, ShardCache
@@ -160,6 +160,12 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
         return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {advice}")
     tars = [name for name in os.listdir(path) if name.endswith((".tar", ".tar.zst"))]
     pattern = os.path.join(path, "*.tar" if any(name.endswith(".tar") for name in tars) else "*.tar.zst")
+    if tars and all(map(is_packer_name, tars)) and any(map(split_of_shard, tars)):  # train-000000.tar may be anybody's
+        return DatasetNotFoundError(
+            f"{path!r} holds {len(tars)} tar(s) without {MANIFEST_PATH} and indexes; if a copy left these out, copy them "
+            "as well, or pass sidecars= where they are elsewhere; otherwise make them: "
+            f'"shardpack index {pattern}", or open with index="memory"'
+        )
     if tars and all(map(is_packer_name, tars)):
         return DatasetNotFoundError(
             f"{path!r} holds {len(tars)} shard(s), but {MANIFEST_PATH} and their indexes are missing, as after a "

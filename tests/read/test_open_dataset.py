@@ -117,16 +117,22 @@ def test_none_or_a_damaged_one():
         ("empty", 'no dataset in .*: it has no .shardpack/manifest.json; make one with "shardpack pack"'),
         ("unfinished", "is unfinished; run the same pack command again: it continues where it stopped"),
         ("shards", r"holds 1 shard\(s\), but .* are missing, .*sidecars="),
+        (
+            "splits",
+            r'holds 2 tar\(s\) without .*; if a copy left these out, .*sidecars= .*; otherwise .*index="memory"',
+        ),
         ("tars", r'holds 1 tar\(s\) without an index; .*index="memory"'),
     ],
 )
 def test_every_reader_explains_it(tmp_path, name, says):
     for file in ("file", "x.tar"):
         (tmp_path / file).write_text("")
-    for folder in ("empty", "shards", "tars", "unfinished/.shardpack/tmp"):
+    for folder in ("empty", "shards", "splits", "tars", "unfinished/.shardpack/tmp"):
         (tmp_path / folder).mkdir(parents=True)
     (tmp_path / "shards" / "shard-000000.tar").write_text("")
     (tmp_path / "tars" / "a.tar").write_text("")
+    for split in ("train", "val"):  # of a packer, or of anybody
+        (tmp_path / "splits" / f"{split}-000000.tar").write_text("")
     path = str(tmp_path / name)
     expected = str(missing_dataset(path))
     for read in (shardpack.open, shardpack.verify, lambda source: shardpack.copy(source, tmp_path / "target")):

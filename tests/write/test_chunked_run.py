@@ -17,6 +17,7 @@ from shardpack.commit.folder_target import FolderTarget
 from shardpack.errors import DuplicateKeyError, SourceError
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import start_workers
+from shardpack.sources.splits import sorted_by_split, with_splits
 from shardpack.write.chunked_run import estimate, pack_chunks
 from shardpack.write.listed_input import ListedInput
 from shardpack.write.request import PackRequest
@@ -79,13 +80,15 @@ def test_what_is_packed_comes_back(tmp_path):
     drop=st.sampled_from(["1", "none"]),
     twice=st.sampled_from(["b/", "none"]),
     kills=st.lists(st.integers(0, 5), max_size=3),
+    splits=st.sampled_from([[None], ["train"], ["val", "train", None]]),
     seed=st.integers(0, 99),
 )
 @examples(20)
 def test_neither_order_nor_kills_change_a_byte_or_a_total(  # noqa: PLR0917 - drawn
-    new_folder, count, times, max_samples, drop, twice, kills, seed
+    new_folder, count, times, max_samples, drop, twice, kills, splits, seed
 ):
     found = listing(count, seed=seed)
+    found = sorted_by_split(with_splits(found, [splits[i % len(splits)] for i in range(count)]))
     made = recipe(Grow(times, drop, twice, fail="0005"), on_error="skip", max_samples=max_samples)
     whole, out = new_folder() / "whole", new_folder() / "out"
     try:

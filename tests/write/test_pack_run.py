@@ -230,6 +230,22 @@ def test_a_run_that_failed_is_continued(source, whole, tmp_path):
     assert pack(file_listing(source), tmp_path) == (whole, finished)
 
 
+def test_a_run_with_splits_is_continued_and_one_with_others_is_not(source, tmp_path):
+    listing = file_listing(source)
+    split = in_packing_order(with_splits(listing, ["val" if i % 3 else "train" for i in range(60)]), None)
+    whole, _ = pack(split, tmp_path / "whole")
+    with pytest.raises(KeyboardInterrupt):
+        pack(split, tmp_path / "out", progress=interrupt)
+    finished = len(list((tmp_path / "out").glob("*.tar")))
+    assert finished
+    assert pack(split, tmp_path / "out") == (whole, finished)
+    with pytest.raises(KeyboardInterrupt):
+        pack(split, tmp_path / "none", progress=interrupt)
+    found, resumed = pack(listing, tmp_path / "none")
+    assert resumed == 0
+    assert not [name for name in found if name.startswith(("train", "val"))]
+
+
 @pytest.mark.parametrize("damage", ["", "{", "[]", "{}", '{"input": 5, "shard": {}}', '{"shard": {"name": 7}}', "\xff"])
 def test_a_damaged_journal_is_ignored(source, whole, tmp_path, damage):
     with pytest.raises(KeyboardInterrupt):
