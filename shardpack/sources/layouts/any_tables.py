@@ -10,9 +10,15 @@ from shardpack.sources.layouts.table_columns import KeyColumns, key_columns
 from shardpack.sources.table_formats import TABLE_KINDS, TableText, head
 from shardpack.sources.tree import Tree
 
+TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 EXAMINED_ROWS = 1000
 _EXAMINED_TABLES = 64
 _KINDS = frozenset(TABLE_KINDS) - {"txt"}
+
+
+def is_usual(name: str) -> bool:
+    """Return whether a file is called as Hugging Face's ImageFolder expects a table."""
+    return name.rpartition("/")[2] in TABLE_NAMES
 
 
 def split_of_name(name: str) -> str | None:

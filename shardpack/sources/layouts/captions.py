@@ -17,7 +17,7 @@ from shardpack.errors import SourceError
 from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json
-from shardpack.sources.layouts.any_tables import examine, other_tables
+from shardpack.sources.layouts.any_tables import examine, is_usual, other_tables
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import split_by_folder
@@ -25,7 +25,7 @@ from shardpack.sources.layouts.table_columns import NEARLY_ALL, caption_column
 from shardpack.sources.layouts.table_rows import sample_of
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
-from shardpack.sources.table_formats import TableText, head, records_of, table_text
+from shardpack.sources.table_formats import FILE_NAME, TableText, head, records_of, table_text
 from shardpack.sources.tree import Folder, Tree
 
 _NUMBERED = re.compile(rb"(?P<name>[^\t\n#]+)#\d+\t(?P<caption>[^\n]*)")
@@ -66,10 +66,7 @@ class Captions:
         ]
         known = {file.table.name for file in found}
         for table in (table_text(name, tree.read(name)) for name in [*tables, *lists] if name not in known):
-            key = examine(table, images).column
-            column = None if key is None else caption_column(head(table, 1)[0], key)
-            if key is not None and column is not None:
-                found.append(CaptionFile(replace(table, key=key), column))
+            found += _of_table(table, images)
         if not found:
             return _nothing(tree, options)
         names = [file.table.name for file in found]
@@ -103,6 +100,16 @@ def _nothing(tree: Tree, options: LayoutOptions) -> Found | None:
             "captions.txt with lines like 0001.jpg#0, tab, caption; name the columns so"
         )
     return None
+
+
+def _of_table(table: TableText, images: NamedImages) -> list[CaptionFile]:
+    """Return a table with the columns that name images and hold captions, if it has both."""
+    columns = head(table, 1)[0]
+    if is_usual(table.name) and FILE_NAME in columns:
+        return []  # its columns are the label as they are
+    key = examine(table, images).column
+    column = None if key is None else caption_column(columns, key)
+    return [] if key is None or column is None else [CaptionFile(replace(table, key=key), column)]
 
 
 def _lists(tree: Tree, folder: Folder) -> Iterator[str]:

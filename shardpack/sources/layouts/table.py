@@ -19,18 +19,16 @@ from dataclasses import replace
 from typing import Any
 
 from shardpack.errors import OptionError, SourceError
-from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, examine, other_tables, split_of_name
+from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, TABLE_NAMES, examine, other_tables, split_of_name
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import SPLIT_NAMES
-from shardpack.sources.layouts.table_columns import KeyColumns, caption_column, label_column
+from shardpack.sources.layouts.table_columns import KeyColumns, caption_column, class_columns, label_column
 from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.table_formats import FILE_NAME, TableText, head, table_text
 from shardpack.sources.tree import Tree
-
-TABLE_NAMES = ("metadata.csv", "metadata.jsonl", "metadata.parquet")
 
 
 class Table:
@@ -160,19 +158,20 @@ def _column_number(columns: Sequence[str], column: str | int, table: TableText, 
 def _use(table: TableText, options: LayoutOptions, *, several: bool = False) -> TableUse:
     """Return how a table is used whose key is known."""
     columns, rows = head(table, EXAMINED_ROWS)
-    label = None
+    label, class_name = None, None
     if options.label_column is not None:
         label = columns[_column_number(columns, options.label_column, table, "label_column")]
     elif table.key != FILE_NAME:
-        label = label_column(columns, rows, table.key)
+        both = class_columns(columns, rows, table.key)
+        label, class_name = both if both is not None else (label_column(columns, rows, table.key), None)
     split = split_of_name(table.name) if several else None
-    others = tuple(column for column in columns if column not in (table.key, label))
-    if label is not None and (both := sorted({"label", "class"}.intersection(others))):
+    others = tuple(column for column in columns if column not in (table.key, label, class_name))
+    if label is not None and (more := sorted({"label", "class"}.intersection(others))):
         raise SourceError(
-            f"{table.name} has a column {both[0]!r} beside {label!r}, which would become label and class; rename it, "
+            f"{table.name} has a column {more[0]!r} beside {label!r}, which would become label and class; rename it, "
             "or leave out --label-column, which keeps both as they are"
         )
-    return TableUse(table, label=label, split=split, others=others, exact=table.key == FILE_NAME)
+    return TableUse(table, label=label, class_name=class_name, split=split, others=others, exact=table.key == FILE_NAME)
 
 
 def _question(clear: Sequence[TableText], doubtful: Sequence[tuple[TableText, KeyColumns]]) -> str:
@@ -223,6 +222,17 @@ def _which_column(table: TableText, found: KeyColumns, columns: Sequence[str]) -
 def _said(tables: Sequence[TableUse]) -> str:
     """Return what the labels hold, for the line before the work."""
     label = next((use.label for use in tables if use.label is not None), None)
+    named = next((use.class_name for use in tables if use.class_name is not None), None)
     others = list(dict.fromkeys(column for use in tables for column in use.others))
     columns = f"column{'s' * (len(others) != 1)} {', '.join(others[:4])}{', ...' * (len(others) > 4)}" if others else ""
-    return "; ".join(filter(None, (f"label from column {label!r}" if label is not None else "", columns)))
+    return "; ".join(
+        filter(
+            None,
+            (
+                f"label from column {label!r}{f' and class from {named!r}' * (named is not None)}"
+                if label is not None
+                else "",
+                columns,
+            ),
+        )
+    )

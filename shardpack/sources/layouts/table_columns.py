@@ -92,6 +92,17 @@ def label_column(columns: Sequence[str], rows: Sequence[Sequence[Any]], key: str
     return others[0] if hashable and values and len(set(values)) < len(values) else None
 
 
+def class_columns(columns: Sequence[str], rows: Sequence[Sequence[Any]], key: str) -> tuple[str, str] | None:
+    """Return the columns "label" and "class" of a table that has both: numbers, and the names of the same classes."""
+    if "label" not in columns or "class" not in columns or key in ("label", "class"):
+        return None
+    number, name = columns.index("label"), columns.index("class")
+    pairs = [(str(row[number]), row[name]) for row in rows if max(number, name) < len(row)]
+    numbers = all(label.isdecimal() and isinstance(text, str) for label, text in pairs)
+    same = len(set(pairs)) == len({label for label, _ in pairs}) == len({text for _, text in pairs})
+    return ("label", "class") if pairs and numbers and same else None
+
+
 def caption_column(columns: Sequence[str], key: str) -> str | None:
     """Return the column that holds captions, or None: the only one with a usual name in a table of few columns.
 

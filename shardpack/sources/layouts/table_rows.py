@@ -34,6 +34,7 @@ class TableUse:
     Attributes:
         table: Its text and its key: the column that names images.
         label: The column that becomes label and class, or None.
+        class_name: The column with the names of the classes that `label` numbers, or None.
         split: The split of its images, or None.
         others: Columns that become values of the label.
         exact: Whether keys are paths that are relative to the table, and nothing less.
@@ -42,6 +43,7 @@ class TableUse:
 
     table: TableText
     label: str | None = None
+    class_name: str | None = None
     split: str | None = None
     others: tuple[str, ...] = ()
     exact: bool = False
@@ -54,6 +56,7 @@ class _Rows:
 
     where: dict[int, str] = field(default_factory=dict)
     label: dict[int, Any] = field(default_factory=dict)
+    class_name: dict[int, Any] = field(default_factory=dict)
     others: dict[int, bytes] = field(default_factory=dict)
     split: dict[int, str | None] = field(default_factory=dict)
     twice: dict[int, str] = field(default_factory=dict)
@@ -96,8 +99,9 @@ def list_rows(
     if any(splits):
         listing = with_splits(listing, splits)
     listing = attach_labels(listing, labels, problems, refused=rows.twice, missing=NO_ROW)
-    if classes is not None:
-        listing = replace(listing, classes=tuple(classes))
+    names = _numbered_names(rows) if classes is None else tuple(classes)
+    if names is not None:
+        listing = replace(listing, classes=names)
     return listing if listing.split is not None else split_by_folder(listing, tree)
 
 
@@ -113,6 +117,7 @@ def _read(tables: Sequence[TableUse], images: NamedImages | None, paths: ImagePa
             continue
         try:
             label = values.pop(use.label) if use.label is not None and use.label in values else None
+            class_name = values.pop(use.class_name) if use.class_name is not None and use.class_name in values else None
             others = compact_json(values, default=_plain)
         except SourceError as error:
             problems.reject(where, str(error))
@@ -123,6 +128,8 @@ def _read(tables: Sequence[TableUse], images: NamedImages | None, paths: ImagePa
         rows.others[sample], rows.split[sample] = others, use.split
         if label is not None:
             rows.label[sample] = label
+        if class_name is not None:
+            rows.class_name[sample] = class_name
     return rows
 
 
@@ -157,12 +164,27 @@ def _classes(values: Any) -> dict[str, int] | None:
     return {name: number for number, name in enumerate(sorted(names))} if names else None
 
 
+def _numbered_names(rows: _Rows) -> tuple[str, ...] | None:
+    """Return the names of the classes that labels number, if each has one name and they are 0, 1, 2, ..."""
+    names: dict[Any, str] = {}
+    for sample, label in rows.label.items():
+        name = rows.class_name.get(sample)
+        if not isinstance(label, int) or not isinstance(name, str) or names.setdefault(label, name) != name:
+            return None
+    numbers = range(len(names))
+    if not names or set(names) != set(numbers) or len(set(names.values())) < len(names):
+        return None
+    return tuple(names[number] for number in numbers)
+
+
 def _label(rows: _Rows, sample: int, classes: Mapping[str, int] | None) -> bytes:
     others = rows.others[sample]
     if sample not in rows.label:
         return others
     value = rows.label[sample]
     own = {"label": value} if classes is None else {"label": classes[value], "class": value}
+    if sample in rows.class_name:
+        own = {"label": value, "class": rows.class_name[sample]}
     text = compact_json(own, default=_plain)
     return text if others == b"{}" else text[:-1] + b"," + others[1:]
 

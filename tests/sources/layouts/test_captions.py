@@ -77,6 +77,12 @@ def test_other_folders(tmp_path):
     )
 
 
+def test_the_tables_of_hugging_face_stay_as_they_are(tmp_path):
+    files = {**IMAGES, "images/metadata.csv": "file_name,text\n1.jpg,x\n2.jpg,y\n"}
+    labels, _, found = listed(tmp_path, files)
+    assert (labels["images/1"], found.layout) == ({"text": "x"}, "table")
+
+
 def test_labels_and_captions_are_a_question(tmp_path):
     tables = {"captions.csv": "f,caption\n1.jpg,x\n2.jpg,y\n", "labels.csv": "f,label\n1.jpg,3\n2.jpg,4\n"}
     with pytest.raises(SourceError, match=r"say which: --layout table or --layout captions"):

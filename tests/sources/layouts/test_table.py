@@ -352,6 +352,18 @@ def test_numbers_are_labels_as_they_are_and_other_columns_stay(tmp_path):
     assert said == ("table", "x.csv", "label from column 'target'; columns age, note")
 
 
+def test_numbers_and_names_of_classes(tmp_path):
+    table = "file,class,label,n\n1.jpg,cat,1,5\n2.jpg,dog,0,6\n3.jpg,cat,1,7\n4.jpg,dog,0,8\n"
+    labels, _, classes, said = tables_of(tmp_path, {**IMAGES, "x.csv": table})
+    assert labels["a/1"] == {"label": 1, "class": "cat", "n": 5}
+    assert classes == ("dog", "cat")
+    assert said[2] == "label from column 'label' and class from 'class'; column n"
+    labels, _, classes, _ = tables_of(tmp_path, {**IMAGES, "x.csv": table.replace(",1,", ",4,")})
+    assert (labels["a/1"], classes) == ({"label": 4, "class": "cat", "n": 5}, None)
+    labels, _, classes, _ = tables_of(tmp_path, {**IMAGES, "x.csv": table.replace("dog,0,8", "cat,0,8")})
+    assert (labels["b/4"], classes) == ({"class": "cat", "label": 0, "n": 8}, None)
+
+
 def test_columns_can_be_named(tmp_path):
     table = "one,two,kind,label\n1.jpg,4.jpg,x,0\n2.jpg,3.jpg,y,1\n3.jpg,2.jpg,x,0\n4.jpg,1.jpg,y,1\n"
     files = {**IMAGES, "x.csv": table}
