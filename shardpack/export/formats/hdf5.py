@@ -8,8 +8,7 @@
     <name>       each value of a label: int64, float64, bool or text
 
 A value that is a list or an object, or missing in some samples, is JSON text, and the attribute `encoding` of its
-dataset says "json". Text that is missing is empty. The attribute `classes` of `label` has the class names, if they are
-short enough for one.
+dataset says "json". Text that is missing is empty. The dataset `classes` has the class names, not one for each sample.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ from shardpack.read.sample import Sample
 _LIMITS = Limits(max_bytes=1 << 62)
 _ROWS_AT_ONCE, _CHUNK_ROWS = 32, 1024
 _TYPES = {"int": "<i8", "long": "<i8", "float": "<f8", "bool": "?"}
-_MAX_ATTRIBUTE_BYTES = 60_000  # HDF5 allows 64 KiB
+CLASSES = "classes"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ class Hdf5Exporter:
 
     Attributes:
         columns: (name of a value, its type: "text", "json" or that of numpy).
-        classes: Class names, if `label` is a number in all samples, and an attribute can hold them.
+        classes: Class names; None without any, and if a value is called like their dataset.
     """
 
     takes: ClassVar[frozenset[str]] = frozenset()
@@ -66,9 +65,7 @@ class Hdf5Exporter:
             (name, "text" if kind.name == "str" else _TYPES.get(kind.name, "json") if name in table.always else "json")
             for name, kind in table.types
         )
-        classes = contents.classes if dict(columns).get("label") == "<i8" else None
-        if sum(len(name.encode()) + 16 for name in classes or ()) > _MAX_ATTRIBUTE_BYTES:
-            classes = None
+        classes = None if CLASSES in dict(table.types) else contents.classes
         return cls(table, columns, classes, _h5py().version.hdf5_version)
 
     @property
@@ -104,7 +101,7 @@ class Hdf5Exporter:
         h5py = _h5py()
         name = part.split or "data"
         path = files.create(f"{name}.h5" if part.count == 1 else f"{name}-{part.index:05d}-of-{part.count:05d}.h5")
-        with h5py.File(path, "w", libver=("earliest", "v110")) as file:
+        with h5py.File(path, "w") as file:
             columns = self._create(h5py, file, part.num_samples)
             done = 0
             while group := list(islice(rows, _ROWS_AT_ONCE)):
@@ -115,6 +112,8 @@ class Hdf5Exporter:
                 done += len(group)
             for column in columns.values():
                 column.resize((done,))
+            if self.classes is not None:
+                file.create_dataset(CLASSES, data=list(self.classes), dtype=h5py.string_dtype())
         return {}
 
     def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:
@@ -135,8 +134,6 @@ class Hdf5Exporter:
             columns[name] = create(name, text if kind in ("text", "json") else np.dtype(kind))
             if kind == "json":
                 columns[name].attrs["encoding"] = "json"
-        if self.classes is not None:
-            columns["label"].attrs["classes"] = np.array(self.classes, dtype=text)
         return columns
 
     def _payloads(self, group: Sequence[Row], kind: Any) -> Iterator[tuple[str, Any]]:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.arrays import encode_npy
+from shardpack.codecs.field_types import parse_json
 from shardpack.errors import SourceError
 from shardpack.sources.formats.hdf5_file import MAX_ROW_BYTES, Stored, stored_as
 
@@ -36,12 +37,15 @@ def read_rows(dataset: Any, stored: Stored, first: int, stop: int) -> list[Any]:
     """Return the values of some rows: bytes, texts, numbers, arrays, or dicts of them.
 
     Raises:
+        DecodeError: A text that should be JSON is not.
         Exception: h5py raised an error of its own, for damaged files.
     """
     if stored.kind == "record":
         return [record_value(row) for row in dataset[first:stop]]
     if stored.kind == "number" and len(stored.shape) == 1:
         return list(dataset[first:stop].tolist())
+    if stored.kind == "text" and dataset.attrs.get("encoding") == "json":  # as `export/formats/hdf5.py` writes it
+        return [parse_json(value) for value in dataset[first:stop].tolist()]
     return [plain(value, stored.kind) for value in dataset[first:stop]]
 
 

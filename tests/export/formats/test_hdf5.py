@@ -34,11 +34,11 @@ def test_every_byte_comes_back(pets, tmp_path):
     assert columns == {
         "__key__": [sample.key.encode() for sample in pets],
         "image": [sample["jpg"] for sample in pets],
+        "classes": [name.encode() for name in CLASSES],
         "class": [sample.decode("json")["class"].encode() for sample in pets],
         "label": [sample.decode("json")["label"] for sample in pets],
     }
-    assert list(attributes) == ["label"]
-    assert attributes["label"]["classes"].tolist() == list(CLASSES)
+    assert not attributes
 
 
 def test_values(tmp_path):
@@ -85,13 +85,10 @@ def test_a_sample_that_does_not_fit_is_left_out(tmp_path):
     assert read(tmp_path / "two" / "data.h5")[0] == {"__key__": [b"b"], "x": [b"y"]}
 
 
-def test_class_names_that_no_attribute_can_hold_are_left_to_the_column(tmp_path):
-    classes = [f"a class with a long name {number}" for number in range(2000)]
-    samples = {"a": {"jpg": b"1", "json": {"label": 1, "class": classes[1]}}}
-    shardpack.export(dataset(tmp_path / "ds", samples, classes=classes), tmp_path / "out", to="hdf5")
-    columns, attributes = read(tmp_path / "out" / "data.h5")
-    assert columns["class"] == [classes[1].encode()]
-    assert not attributes
+def test_a_value_called_classes_is_a_column(tmp_path):
+    samples = {"a": {"jpg": b"1", "json": {"label": 1, "classes": "cat dog"}}}
+    shardpack.export(dataset(tmp_path / "ds", samples, classes=CLASSES), tmp_path / "out", to="hdf5")
+    assert read(tmp_path / "out" / "data.h5")[0]["classes"] == [b"cat dog"]
 
 
 def test_a_name_that_is_a_path_is_a_question(tmp_path):

@@ -6,8 +6,9 @@ import h5py
 import numpy as np
 import pytest
 
+from shardpack.errors import DecodeError
 from shardpack.sources.formats.hdf5_file import Stored
-from shardpack.sources.formats.hdf5_values import attributes_of, batch_ends, read_whole
+from shardpack.sources.formats.hdf5_values import attributes_of, batch_ends, read_rows, read_whole
 
 
 @pytest.mark.parametrize(
@@ -48,6 +49,18 @@ def test_whole_datasets(tmp_path):
         "numbers": [0, 1, 2],
         "record": {"a": 1, "b": 2.5},
     }
+
+
+def test_texts_that_say_that_they_are_json(tmp_path):
+    stored = Stored("x", (3,), "text", 30, 1)
+    with h5py.File(tmp_path / "t.h5", "w") as file:
+        file["x"] = ['{"a": [1, null]}', "null", '"é"']
+        assert read_rows(file["x"], stored, 1, 2) == [b"null"]
+        file["x"].attrs["encoding"] = "json"
+        assert read_rows(file["x"], stored, 0, 3) == [{"a": [1, None]}, None, "é"]
+        file["x"][0] = "{"
+        with pytest.raises(DecodeError, match="not JSON"):
+            read_rows(file["x"], stored, 0, 1)
 
 
 def test_attributes_that_labels_can_hold(tmp_path):
