@@ -159,22 +159,24 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
         advice = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
         return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {advice}")
     tars = [name for name in os.listdir(path) if name.endswith((".tar", ".tar.zst"))]
-    pattern = os.path.join(path, "*.tar" if any(name.endswith(".tar") for name in tars) else "*.tar.zst")
-    if tars and all(map(is_packer_name, tars)) and any(map(split_of_shard, tars)):  # train-000000.tar may be anybody's
-        return DatasetNotFoundError(
-            f"{path!r} holds {len(tars)} tar(s) without {MANIFEST_PATH} and indexes; if a copy left these out, copy them "
-            "as well, or pass sidecars= where they are elsewhere; otherwise make them: "
-            f'"shardpack index {pattern}", or open with index="memory"'
-        )
-    if tars and all(map(is_packer_name, tars)):
-        return DatasetNotFoundError(
-            f"{path!r} holds {len(tars)} shard(s), but {MANIFEST_PATH} and their indexes are missing, as after a "
-            "copy that left them out; copy them as well, pass sidecars= where they are elsewhere, or make them anew: "
-            f'"shardpack index {pattern}"'
-        )
     if tars:
-        return DatasetNotFoundError(
-            f"{path!r} holds {len(tars)} tar(s) without an index; make one with "
-            f'"shardpack index {pattern}", or open with index="memory"'
-        )
+        return DatasetNotFoundError(f"{path!r} holds {len(tars)} {_without_manifest(path, tars)}")
     return DatasetNotFoundError(f'no dataset in {path!r}: it has no {MANIFEST_PATH}; make one with "shardpack pack"')
+
+
+def _without_manifest(path: str, tars: list[str]) -> str:
+    """Return what to say of tars without a manifest, by their names."""
+    command = (
+        f'"shardpack index {os.path.join(path, "*.tar" if any(n.endswith(".tar") for n in tars) else "*.tar.zst")}"'
+    )
+    if not all(map(is_packer_name, tars)):
+        return f'tar(s) without an index; make one with {command}, or open with index="memory"'
+    if any(map(split_of_shard, tars)):  # train-000000.tar may be anybody's
+        return (
+            f"tar(s) without {MANIFEST_PATH} and indexes; if a copy left these out, copy them as well, or pass "
+            f'sidecars= where they are elsewhere; otherwise make them with {command}, or open with index="memory"'
+        )
+    return (
+        f"shard(s), but {MANIFEST_PATH} and their indexes are missing, as after a copy that left them out; copy them "
+        f"as well, pass sidecars= where they are elsewhere, or make them anew: {command}"
+    )

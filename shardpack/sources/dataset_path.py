@@ -10,7 +10,7 @@ from shardpack.storage.url import is_url, local_path
 
 
 def dataset_path(source: object) -> str | None:
-    """Return the path or URL of the dataset that a source names; None if it names something else, or is no path.
+    """Return the path or URL of the dataset that a source names; None if it names something else, or is not a path.
 
     A folder is one if it has a manifest; a URL is one unless it is that of an archive.
     """

@@ -1,4 +1,4 @@
-"""What names a dataset: a folder with a manifest, or a URL that is no archive."""
+"""What names a dataset: a folder with a manifest, or a URL that is not an archive."""
 
 from __future__ import annotations
 

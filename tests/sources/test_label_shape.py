@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 from shardpack.codecs.coordinates import find_coordinates
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.move_label import move_label
-from shardpack.codecs.resize import Target
+from shardpack.codecs.resize import Cutout
 from shardpack.sources.label_shape import annotation, box_around, class_names, label, label_problems, numbered
 
-HALF = Geometry(40, 60, Target(20, 30, 0, 0, 40, 60))
+HALF = Geometry(40, 60, Cutout(20, 30, 0, 0, 40, 60))
 NUMBERS = st.floats(0, 1, allow_nan=False)
 
 
