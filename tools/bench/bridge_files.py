@@ -12,6 +12,7 @@ import random
 import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -29,10 +30,12 @@ class Bridge:
     Attributes:
         make: Writes a file, or a folder, of about so many bytes.
         read: Yields the samples, by a bare loop.
+        detected: Whether it is a kind of source instead of a format of `pack --from`.
     """
 
     make: Callable[[int, Path], None]
     read: Callable[[Path], Samples]
+    detected: bool = False
 
 
 def payloads(num_bytes: int) -> Iterator[bytes]:
@@ -222,6 +225,26 @@ def read_bytes(path: Path) -> Samples:
                 number += 1
 
 
+def make_zip(num_bytes: int, path: Path, *, method: int) -> None:
+    """Write a zip of ten class folders."""
+    import zipfile
+
+    with zipfile.ZipFile(path, "w", method) as archive:
+        for number, payload in enumerate(payloads(num_bytes)):
+            archive.writestr(zipfile.ZipInfo(f"{number % 10}/{number:08d}.jpg"), payload, method)
+
+
+def read_zip(path: Path) -> Samples:
+    """Yield the images of a zip with the label of their folder, as zipfile reads them."""
+    import zipfile
+
+    with zipfile.ZipFile(path) as archive:
+        for info in archive.infolist():
+            folder = info.filename.partition("/")[0]
+            label = b'{"label":%s,"class":"%s"}' % (folder.encode(), folder.encode())
+            yield info.filename.removesuffix(".jpg"), {"jpg": archive.read(info), "json": label}
+
+
 BRIDGES: dict[str, Bridge] = {
     "tfrecord": Bridge(make_tfrecord, read_bytes),
     "recordio": Bridge(make_recordio, read_bytes),
@@ -230,4 +253,6 @@ BRIDGES: dict[str, Bridge] = {
     "arrow": Bridge(make_arrow, read_arrow),
     "hdf5": Bridge(make_hdf5, read_hdf5),
     "lmdb": Bridge(make_lmdb, read_lmdb),
+    "zip": Bridge(partial(make_zip, method=0), read_zip, detected=True),
+    "deflated.zip": Bridge(partial(make_zip, method=8), read_zip, detected=True),
 }

@@ -28,7 +28,8 @@ FILE_BYTES = 1_000_000_000
 
 def pack(source: Path, out: Path, name: str) -> dict[str, float]:
     """Pack a file in this (fresh) process; return what it took, in seconds, and MB."""
-    return _measured(lambda: shardpack.pack(source, out, source_format=name, jobs=1))
+    source_format = None if BRIDGES[name].detected else name
+    return _measured(lambda: shardpack.pack(source, out, source_format=source_format, jobs=1))
 
 
 def bare(source: Path, out: Path, name: str) -> dict[str, float]:
