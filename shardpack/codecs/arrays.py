@@ -10,7 +10,7 @@ import io
 import operator
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.lib.format as npy_format
@@ -24,6 +24,7 @@ _EARLIEST = (1980, 1, 1, 0, 0, 0)  # of a zip: no clock in the bytes
 _MAGIC_BYTES = 8  # six of magic, two of version
 _LENGTH_BYTES = {1: 2, 2: 4, 3: 4}  # of the header's length, by version
 _MAX_HEADER_BYTES = 10_000  # as numpy.load has it, because headers are evaluated
+MAX_NPY_HEADER_BYTES = _MAX_HEADER_BYTES + _MAGIC_BYTES + 4
 
 
 def encode_npy(value: Any) -> bytes:
@@ -85,6 +86,34 @@ def view_npy(payload: bytes | memoryview) -> Array:
         )
     array: Array = np.ndarray(shape, dtype, memoryview(payload).toreadonly(), end, order=order)
     return array
+
+
+class NpyHeader(NamedTuple):
+    """What an `npy` says of its array; the values begin at `end`."""
+
+    shape: tuple[int, ...]
+    order: Any  # "C" or "F"
+    dtype: np.dtype[Any]
+    end: int
+
+    @property
+    def num_bytes(self) -> int:
+        """Length of the values."""
+        num_bytes = self.dtype.itemsize
+        for length in self.shape:
+            num_bytes *= length
+        return num_bytes
+
+
+def npy_header(head: bytes | memoryview) -> NpyHeader:
+    """Return the header of a payload of which these are the first bytes, `MAX_NPY_HEADER_BYTES` of them or all.
+
+    Raises:
+        DecodeError: It is not an array, or one of Python objects.
+    """
+    begin, end = _header_bounds(head)
+    shape, order, dtype = _parse_header(bytes(head[begin:end]), head[6])
+    return NpyHeader(shape, order, dtype, end)
 
 
 def _header_bounds(payload: bytes | memoryview) -> tuple[int, int]:

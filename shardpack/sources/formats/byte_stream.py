@@ -32,13 +32,13 @@ def inflate(pieces: Pieces, *, name: str, codec: str, piece_bytes: int = READ_BY
     Args:
         pieces: The compressed file.
         name: Its name, for messages.
-        codec: "gzip", of which members may follow one another, or "zlib".
+        codec: "gzip", of which members may follow one another, "zlib", or "deflate" without anything around it.
         piece_bytes: How much is inflated at once.
 
     Raises:
         SourceError: The stream is damaged or cut short.
     """
-    window = zlib.MAX_WBITS | 16 if codec == "gzip" else zlib.MAX_WBITS
+    window = {"gzip": zlib.MAX_WBITS | 16, "zlib": zlib.MAX_WBITS, "deflate": -zlib.MAX_WBITS}[codec]
     inflater, ended = zlib.decompressobj(window), True
     try:
         for piece in pieces:

@@ -82,6 +82,7 @@ FORMATS: dict[str, str] = {
     "lmdb": "lmdb",
     "mds": "mds",
     "msgpack": "message_pack",
+    "npz": "npz",
     "parquet": "parquet",
     "recordio": "recordio",
     "tfrecord": "tfrecord",
