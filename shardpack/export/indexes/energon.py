@@ -61,8 +61,10 @@ def split_yaml(shards: Sequence[str], splits: Mapping[str, Sequence[str]]) -> by
 
     `valid` and `validation` become `val`, which Energon's loaders expect.
     """
-    parts = {_SPLIT_NAMES.get(name, name): tars for name, tars in splits.items()}
-    parts = parts or {"train": shards, "val": [], "test": []}
+    parts: dict[str, list[str]] = {}
+    for name, tars in splits.items():
+        parts.setdefault(_SPLIT_NAMES.get(name, name), []).extend(tars)
+    parts = parts or {"train": list(shards), "val": [], "test": []}
     lines = ["split_parts:"]
     for name, tars in parts.items():
         lines += [f"  {_yaml(name)}:", *(f"  - {_yaml(pattern)}" for pattern in collapse(tars))]

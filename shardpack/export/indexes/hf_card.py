@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import ClassVar
 
+from shardpack.errors import OptionError
 from shardpack.export.exporter import Exportable, ExportOptions
 from shardpack.export.indexes.index_source import IndexSource
 from shardpack.export.indexes.tar_files import write_bytes
@@ -119,6 +120,14 @@ def hub_name(split: str) -> str:
     return _NOT_WORD.sub("_", split)
 
 
+def _check_hub_names(splits: Iterable[str]) -> None:
+    """Raise OptionError if two splits have one name on the Hub."""
+    first: dict[str, str] = {}
+    for name in splits:
+        if (other := first.setdefault(hub_name(name), name)) != name:
+            raise OptionError(f"splits {other!r} and {name!r} are both {hub_name(name)!r} to Hugging Face; rename one")
+
+
 def _size_category(num_samples: int) -> str:
     return next((name for limit, name in _SIZES.items() if num_samples < limit), "n>1B")
 
@@ -160,6 +169,7 @@ class CardExporter:
     def write(self, files: ExportFiles, progress: Progress) -> None:  # noqa: ARG002 - it takes no time
         """Write the card."""
         source = self.source
+        _check_hub_names(source.splits)
         info = {shard.name: shard for shard in source.shards}
         splits = [
             CardSplit(name, tars, sum(info[tar].num_samples for tar in tars), sum(info[tar].num_bytes for tar in tars))

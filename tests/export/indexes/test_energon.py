@@ -49,6 +49,11 @@ def test_splits():
     )
 
 
+def test_two_splits_of_one_name_to_it_are_one():
+    made = split_yaml([], {"val": ["a.tar"], "valid": ["b.tar"]}).decode()
+    assert made == "split_parts:\n  val:\n  - a.tar\n  - b.tar\nexclude: []\n"
+
+
 def test_files_that_it_would_take_for_samples_are_refused(tmp_path):
     write_tar(tmp_path / "x.tar", {"d/a.jpg": b"1", "d/._a.jpg": b"2"})
     shardpack.index(tmp_path)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+import shardpack
+from shardpack.errors import OptionError
 from shardpack.export.indexes.hf_card import CardContents, CardSplit, encode, feature_type, tar_patterns
 from tests.export.indexes.samples import exported
 
@@ -67,6 +69,14 @@ def test_splits_have_names_that_the_hub_allows_and_samples_of_none_are_named():
     card = contents(splits=splits, tars=["train-clean-0.tar", "shard-0.tar"], num_samples=5, num_bytes=20)
     assert '- split: "train_clean"' in card
     assert "Samples in no split: 2." in card
+
+
+def test_splits_of_one_name_on_the_hub_are_refused(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        for split in ("a-b", "a_b"):
+            writer.write(f"{split}/1", {"txt": "x"}, split=split)
+    with pytest.raises(OptionError, match="'a-b' and 'a_b' are both 'a_b' to Hugging Face; rename one"):
+        exported(shardpack.open(tmp_path / "ds"), tmp_path / "out", "hf-card")
 
 
 def test_class_names_are_text():
