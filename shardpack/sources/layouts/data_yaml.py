@@ -96,7 +96,8 @@ def _data(tree: Tree, name: str, content: Mapping[str, Any]) -> DataYaml:
                     "put it there, or correct the path"
                 )
             if not exact:
-                notes.append(f"{split}: {path!r} is {place!r} here")
+                said = posixpath.join(root, path) if isinstance(root, str) else path
+                notes.append(f"{split}: {said!r} is {place!r} here")
         if paths:
             folders[split] = tuple(place for place, _ in found if place is not None)
     note = f"{notes[0]}{f', and {len(notes) - 1} more' if len(notes) > 1 else ''}" if notes else ""

@@ -37,7 +37,11 @@ def test_names(tmp_path, names):
         ("train: list.txt", "list.txt", ""),
         ("train: ../test/images", "test/images", "train: '../test/images' is 'test/images' here"),
         ("train: ../test", "test", "train: '../test' is 'test' here"),
-        ("path: /home/me/coco\ntrain: images/train", "images/train", "train: 'images/train' is 'images/train' here"),
+        (
+            "path: /home/me/coco\ntrain: images/train",
+            "images/train",
+            "train: '/home/me/coco/images/train' is 'images/train' here",
+        ),
         ("train: C:\\sets\\images\\train", "images/train", r"train: 'C:\\sets\\images\\train' is 'images/train' here"),
     ],
 )
