@@ -14,6 +14,7 @@ from shardpack.sources.layouts.ocr import Ocr
 from shardpack.sources.layouts.open_images import OpenImages
 from shardpack.sources.layouts.sidecars import SidecarFiles
 from shardpack.sources.layouts.table import Table
+from shardpack.sources.layouts.views import Views
 from shardpack.sources.layouts.voc import Voc
 from shardpack.sources.layouts.yolo import Yolo
 
@@ -26,6 +27,7 @@ LAYOUTS = (
     Yolo(),
     Voc(),
     Masks(),
+    Views(),
     LabelMe(),
     Cvat(),
     OpenImages(),
