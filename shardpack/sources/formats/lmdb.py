@@ -6,7 +6,7 @@ Units are runs of neighbouring samples. LMDB may end the process at a damaged fi
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
@@ -20,9 +20,9 @@ from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.guarded import open_guarded
 from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions, Unpickle
-from shardpack.sources.formats.lmdb_file import MAGIC, MAGIC_AT, lmdb_module, opened
+from shardpack.sources.formats.lmdb_file import MAGIC, MAGIC_AT, lmdb_module
 from shardpack.sources.formats.lmdb_layout import Run
-from shardpack.sources.formats.lmdb_samples import VALUE, find_runs, read_samples
+from shardpack.sources.formats.lmdb_samples import VALUE, all_samples, find_runs
 from shardpack.sources.formats.lmdb_values import Kind, columns_of, kind_of_values
 from shardpack.sources.formats.mapping import Columns, RowMapping, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
@@ -91,8 +91,8 @@ def _kind(found: FoundFiles, run: Run, allowed: Unpickle | None) -> Kind:
     """Return what the values of entries are, by the first."""
     if run.shape != "entries":
         return "fields" if run.shape == "fields" else "bytes"
-    with opened(found, run.file) as environment:
-        first = [bytes(values[VALUE]) for _, _, values in islice(read_samples(environment, run), _DRAWN_ROWS)]
+    with closing(all_samples(found, run)) as samples:
+        first = [bytes(values[VALUE]) for _, _, values in islice(samples, _DRAWN_ROWS)]
     return kind_of_values(first, allowed)
 
 
@@ -116,23 +116,12 @@ class LmdbFiles:
     units: tuple[Unit, ...]  # one a run
     kind: Kind
     unpickle: Unpickle | None
-    mapped_bytes: int = 64 << 20  # that are read before the map is made anew
 
     def samples(self, number: int, first: int, stop: int) -> Iterator[tuple[str, Mapping[str, bytes]]]:
-        """Yield (key, values) of some samples of a run. Raises as `opened` and `read_samples`."""
-        run, left = self.runs[number], stop - first
-        while left > 0:
-            # What was read of a map stays in memory while it is open.
-            held = 0
-            with opened(self.found, run.file) as environment:
-                for entry, key, values in islice(read_samples(environment, run), first, None):
-                    if held > self.mapped_bytes or not left:
-                        run, first = replace(run, first=entry), 0
-                        break
-                    yield key, {name: bytes(value) for name, value in values.items()}
-                    left, held = left - 1, held + sum(map(len, values.values()))
-                else:
-                    return
+        """Yield (key, values) of some samples of a run. Raises as `all_samples`."""
+        with closing(all_samples(self.found, self.runs[number])) as samples:
+            for _, key, values in islice(samples, first, stop):
+                yield key, {name: bytes(value) for name, value in values.items()}
 
     def columns(self, number: int, key: str, values: Mapping[str, bytes]) -> Columns:
         """Return the columns of a sample, its key among them.
@@ -158,9 +147,9 @@ class LmdbFiles:
     def keys(self) -> Iterator[tuple[str | None, list[str]]]:
         """Yield (split, keys) of all samples, in parts."""
         for run, unit in zip(self.runs, self.units, strict=True):
-            with opened(self.found, run.file) as environment:
-                samples = islice(read_samples(environment, run), unit.num_rows)
-                while part := [key for _, key, _ in islice(samples, _KEYS_AT_ONCE)]:
+            with closing(all_samples(self.found, run)) as samples:
+                of_run = islice(samples, unit.num_rows)
+                while part := [key for _, key, _ in islice(of_run, _KEYS_AT_ONCE)]:
                     yield unit.split, part
 
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
 from dataclasses import replace
 from itertools import islice
 from typing import Any
@@ -17,6 +18,7 @@ from shardpack.sources.formats.split_names import KNOWN
 from shardpack.sources.row_source import Unit
 
 VALUE = ""  # under which the only value of a sample is found
+MAPPED_BYTES = 64 << 20
 _RUN = 16_384  # samples of a unit
 _WORD = re.compile(r"[A-Za-z]+")
 _SHOWN = 3
@@ -32,19 +34,19 @@ def find_runs(found: FoundFiles, name: str) -> Iterator[tuple[Run, Unit]]:
     """
     with opened(found, name) as environment:
         named = {database: database.decode("utf-8", "replace") for database in databases(environment)}
-        strange = [text for text in named.values() if split_in(text) is None]
-        if strange:
-            raise SourceError(
-                f"{name} holds several databases ({', '.join(strange[:_SHOWN])}), which are no splits; "
-                "copy each to a file of its own"
-            )
-        for database in (*named,) or (None,):
-            text = "" if database is None else f", database {named[database]!r}"
-            split = split_in(name if database is None else named[database])
-            keys = (key for key, _ in entries(environment, database, None) if key not in NOTES)
-            whole = Run(name, database, *shape_of(keys))
-            for run, count, num_bytes in _runs_of(environment, whole):
-                yield run, Unit(f"{name}{text}, keys from {run.first!r}", count, num_bytes, split)
+    strange = [text for text in named.values() if split_in(text) is None]
+    if strange:
+        raise SourceError(
+            f"{name} holds several databases ({', '.join(strange[:_SHOWN])}), which are no splits; "
+            "copy each to a file of its own"
+        )
+    for database in (*named,) or (None,):
+        text = "" if database is None else f", database {named[database]!r}"
+        split = split_in(name if database is None else named[database])
+        with closing(all_samples(found, Run(name, database, "entries"))) as samples:
+            whole = Run(name, database, *shape_of(entry for entry, _, _ in samples))
+        for run, count, num_bytes in _runs_of(found, whole):
+            yield run, Unit(f"{name}{text}, keys from {run.first!r}", count, num_bytes, split)
 
 
 def split_in(name: str) -> str | None:
@@ -53,13 +55,32 @@ def split_in(name: str) -> str | None:
     return next(iter(words)) if len(words) == 1 else None
 
 
-def _runs_of(environment: Any, whole: Run) -> Iterator[tuple[Run, int, int]]:
-    samples = read_samples(environment, whole)
+def _runs_of(found: FoundFiles, whole: Run) -> Iterator[tuple[Run, int, int]]:
+    samples = all_samples(found, whole)
     for first, _, values in samples:
         count, num_bytes = 1, sum(map(len, values.values()))
         for _, _, more in islice(samples, _RUN - 1):
             count, num_bytes = count + 1, num_bytes + sum(map(len, more.values()))
         yield replace(whole, first=first), count, num_bytes
+
+
+def all_samples(found: FoundFiles, run: Run, *, mapped_bytes: int = MAPPED_BYTES) -> Generator[Found, None, None]:
+    """Yield the samples of a database as `read_samples` does. Close it: LMDB opens a file only once in a process.
+
+    Even to walk over entries brings pages of their values into this process, and they stay while the file is mapped. So
+    it is mapped anew after `mapped_bytes` of values.
+    """
+    while True:
+        held = 0
+        with opened(found, run.file) as environment:
+            for entry, key, values in read_samples(environment, run):
+                if held > mapped_bytes:
+                    run = replace(run, first=entry)
+                    break
+                yield entry, key, values
+                held += sum(map(len, values.values()))
+            else:
+                return
 
 
 def read_samples(environment: Any, run: Run) -> Iterator[Found]:

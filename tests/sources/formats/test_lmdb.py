@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pickle
-from dataclasses import replace
 
 import lmdb as writer
 import numpy as np
@@ -137,15 +136,6 @@ def test_values_come_back(tmp_path_factory, values):
     entries = {f"k/{key}".encode(): b"\x89PNG\r\n\x1a\n" + value for key, value in values.items()}
     source = open_source(lmdb, write(tmp_path_factory.mktemp("l") / "db", entries))
     assert [fields["png"] for _, fields in samples_of(source)] == [entries[key] for key in sorted(entries)]
-
-
-@pytest.mark.parametrize("shape", ["x/%d.jpg", "x/%d.tar.gz"])
-def test_maps_are_made_anew_so_that_what_was_read_leaves_memory(tmp_path, shape):
-    path = write(tmp_path / "db", {(shape % i).encode(): bytes([i]) * 100 for i in range(9)})
-    source = open_source(lmdb, path).source
-    files = replace(source.files, mapped_bytes=150)
-    for first, stop in ((0, 9), (2, 7), (8, 9), (3, 3)):
-        assert [values[""][0] for _, values in files.samples(0, first, stop)] == list(range(first, stop))
 
 
 def test_an_empty_database_is_refused(tmp_path):
