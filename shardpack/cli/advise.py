@@ -172,7 +172,7 @@ def command(
 
 def _listing(source: str, access: dict[str, Any]) -> Listing:
     dataset = dataset_to_pack(source, ".", **access)
-    found = FolderSource(source) if dataset is None else DatasetSource(dataset)
+    found = FolderSource(source, ask=False) if dataset is None else DatasetSource(dataset)
     return found.list(ListOptions(on_error="skip")).listing
 
 

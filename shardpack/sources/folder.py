@@ -33,6 +33,7 @@ class FolderSource:
         storage_options: Options for the URL of an archive.
         ignore: Patterns of files that are left out; see `layouts.leftovers`.
         table: Table that describes the images, relative to the working directory or else to `path`.
+        ask: Whether what is not clear is an error; see `LayoutOptions`.
         key_column, label_column: Columns of tables, by name or number; see `LayoutOptions`.
 
     Raises:
@@ -48,6 +49,7 @@ class FolderSource:
     table: str | os.PathLike[str] | None = None
     key_column: str | int | None = None
     label_column: str | int | None = None
+    ask: bool = True
 
     def __post_init__(self) -> None:
         if self.annotations is not None and self.layout not in (AUTO, "coco"):
@@ -94,6 +96,7 @@ class FolderSource:
                 table=self.table,
                 key_column=self.key_column,
                 label_column=self.label_column,
+                ask=self.ask,
                 engine=options.engine,
                 progress=options.progress,
             ),

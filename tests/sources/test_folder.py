@@ -211,6 +211,22 @@ def test_what_may_hold_labels_is_a_question(tmp_path, name, answers):
     assert found.problems.left_out == {"ignored": 1}
 
 
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"a/1.jpg": b"x", "b/2.jpg": b"x", "labels.txt": "?"},
+        {"images/1.jpg": b"x", "b/2.jpg": b"x"},
+        {"train/1.jpg": b"x", "test/1.jpg": b"x", "extra/1.jpg": b"x", "x.csv": "id\n7\n"},
+    ],
+)
+def test_nothing_is_asked_where_labels_do_not_matter(tmp_path, files):
+    write_tree(tmp_path, files)
+    with pytest.raises(SourceError, match="--"):
+        listed(tmp_path)
+    listing = FolderSource(tmp_path, ask=False).list(ListOptions()).listing
+    assert sorted(f"{key}.jpg" for key in listing.keys) == sorted(name for name in files if name.endswith("jpg"))
+
+
 def test_one_line_says_what_was_found(tmp_path):
     write_tree(tmp_path, ["train/a/1.jpg", "train/b/2.png", "test/3.jpg"])
     write_tree(tmp_path, {"README.txt": "x", "train/a/.cache": "x", "labels.cache": "x"})

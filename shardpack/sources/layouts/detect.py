@@ -10,6 +10,7 @@ from shardpack.sources.layouts import LAYOUTS
 from shardpack.sources.layouts.describe import describe
 from shardpack.sources.layouts.layout import Found, Layout, LayoutOptions
 from shardpack.sources.layouts.leftovers import ask_about_labels, ignore_files, leave_out, leftovers
+from shardpack.sources.layouts.sidecars import SidecarFiles
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, Problems
 from shardpack.sources.tree import Tree
@@ -33,7 +34,13 @@ def find_layout(tree: Tree, layout: str, options: LayoutOptions) -> Found:
         if found.question:
             raise SourceError(found.question)
         return found
-    return choose(found for each in _LAYOUTS if (found := each.find(tree, options)) is not None)
+    candidates = [found for each in _LAYOUTS if (found := each.find(tree, options)) is not None]
+    try:
+        return choose(candidates)
+    except SourceError:
+        if options.ask:
+            raise
+        return next(found for found in candidates if found.layout == SidecarFiles.name)
 
 
 def choose(candidates: Iterable[Found]) -> Found:
@@ -75,7 +82,7 @@ def read_tree(tree: Tree, layout: str, problems: Problems, options: LayoutOption
     listing = list_tree(tree, found, problems, options)
     listing = check_names(listing, problems, rename_keys=options.rename_keys)
     rest = leftovers(tree, listing, found, problems)
-    if listing.num_samples:
+    if listing.num_samples and options.ask:
         ask_about_labels(rest, found.layout, layouts=LAYOUT_CHOICES)
     leave_out(rest, problems)
     sentence = describe(listing, title=found.title, label=found.label, noted=problems.noted)

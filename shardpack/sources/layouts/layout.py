@@ -28,6 +28,8 @@ class LayoutOptions:
     Attributes:
         asked: Whether the layout was named outright. Then `find` says with a SourceError what is missing, and does
             not ask how likely the layout is.
+        ask: Whether what is not clear is an error with a question. Otherwise the images are listed with the files of
+            their stems, and files that may hold labels are left out: enough to try encodings.
         rename_keys: Whether keys may contain dots, because they will be escaped; see `group_files`.
         annotations: File with annotations, as `Tree.read_given` takes it.
         table: File with a table, as `Tree.read_given` takes it.
@@ -38,6 +40,7 @@ class LayoutOptions:
     """
 
     asked: bool = False
+    ask: bool = True
     rename_keys: bool = False
     annotations: str | os.PathLike[str] | None = None
     table: str | os.PathLike[str] | None = None
