@@ -150,16 +150,23 @@ class Dataset(Loadable):
             return self._selection.locate(self._selection.resolve([item]))[0]
         return self._selection.locate(self._selection.resolve(item))
 
-    def listing(self) -> Listing:
-        """Return the samples as `shardpack.pack` takes them: where their bytes are. Reads the index of each shard."""
+    def listing(self, split: str | None = None) -> Listing:
+        """Return the samples, or those of one split, as `shardpack.pack` takes them: where their bytes are.
+
+        Reads the indexes of their shards.
+
+        Raises:
+            OptionError: No split has this name.
+        """
+        selection = self._selection if split is None else self._selection.of_split(split)
         return list_samples(
-            self._selection.stored(),
+            selection.stored(),
             location=self.location,
             manifest_crc32c=self._cache.manifest_crc32c,
             classes=self.classes,
             label_shape=self.manifest.option("label_shape"),
             split_names=tuple(self.manifest.splits.samples) if self.manifest.splits else (),
-            split=self._selection.split_numbers(),
+            split=selection.split_numbers(),
         )
 
     def __contains__(self, key: object) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import secrets
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
@@ -32,8 +32,13 @@ _VERSIONS_AT_ONCE = 32  # requests
 class Listable(Protocol):
     """A dataset or a view: knows where its samples are without reading them."""
 
-    def listing(self) -> Listing:
-        """Return the samples in order. Reads the index of each shard, but no payload."""
+    @property
+    def splits(self) -> Mapping[str, int]:
+        """Names of the splits and the number of samples in each; {} if there are none."""
+        ...
+
+    def listing(self, split: str | None = None) -> Listing:
+        """Return the samples in order, or those of one split. Reads the indexes of their shards, but no payload."""
         ...
 
 
@@ -119,15 +124,24 @@ def _versions(objects: Sequence[tuple[Store, str]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """A dataset or view to pack again."""
+    """A dataset or view to pack again.
+
+    Attributes:
+        dataset: The dataset or view.
+        only_split: The only split to list, if there is one of this name; None for all samples.
+    """
 
     dataset: Listable
+    only_split: str | None = None
 
     def list(self, options: ListOptions) -> Listed:
         """Return the samples in the order of the dataset or view; see `Source.list`."""
         from shardpack.sources.layouts.describe import describe  # readers of a dataset load no layouts
 
-        listing, problems = self.dataset.listing(), Problems()
+        split = (
+            self.only_split if self.only_split in self.dataset.splits else None
+        )  # else an error names those there are
+        listing, problems = self.dataset.listing(split), Problems()
         options.progress(listing.num_samples)
         listing = check_names(listing, problems, rename_keys=options.rename_keys, keep_order=True)
         if options.on_error == "raise":

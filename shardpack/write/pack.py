@@ -87,7 +87,7 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
         return _pack_listed(folder, out, request)
     if isinstance(source, Listable):
         request.refuse_but_for("a dataset as source", **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
-        return _pack_listed(DatasetSource(source), out, request)
+        return _pack_listed(DatasetSource(source, request.split), out, request)
     if isinstance(source, Iterable):
         from shardpack.write.pack_samples import pack_samples  # imports what only `ShardWriter` needs
 

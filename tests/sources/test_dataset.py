@@ -16,7 +16,8 @@ from shardpack.sources.source import ListOptions
 from shardpack.storage.adapter import adapt
 from shardpack.storage.local import LocalStore
 from tests.conftest import image_folder
-from tests.fakes import contents
+from tests.fakes import contents, file_contents
+from tests.read.datasets import CountingStore
 
 SAMPLES = {f"{i:03d}": {"jpg": bytes([i]) * (100 + i), **({"json": b"{}"} if i % 3 else {})} for i in range(20)}
 
@@ -74,6 +75,17 @@ def test_splits_are_kept_and_their_samples_put_together(tmp_path):
         ("000", 2),
         ("001", 3),
     ]
+
+
+def test_packing_one_split_reads_the_indexes_of_its_shards_only(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "source", max_shard_samples=5) as writer:
+        for i, (key, fields) in enumerate(SAMPLES.items()):
+            writer.write(key, fields, split="train" if i < 15 else "val")
+    store = CountingStore(file_contents(tmp_path / "source"))
+    listed = DatasetSource(shardpack.open(store), "val").list(ListOptions())
+    assert listed.listing.keys == [f"{i:03d}" for i in range(15, 20)]
+    assert {path for path, _, _ in store.calls if "/index/" in path} == {".shardpack/index/val-000000.index"}
+    assert DatasetSource(shardpack.open(store), "test").list(ListOptions()).listing.num_samples == 20
 
 
 def test_a_stream_is_packed_as_it_comes(dataset, tmp_path):
