@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -103,7 +104,8 @@ def command(
     if split is not None:
         ds = ds.split(split)
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.export(ds, out, drop=drop or (), progress=progress, **options)
+        announce = partial(note, quiet=quiet or as_json)
+        report = shardpack.export(ds, out, drop=drop or (), progress=progress, announce=announce, **options)
     if as_json:
         print_json(report)
         return

@@ -220,6 +220,11 @@ class Exporter(Protocol):
         """How the samples are cut into parts, unless the user says otherwise."""
         ...
 
+    @property
+    def sentence(self) -> str:
+        """What samples become, in a line."""
+        ...
+
     def row_maker(self) -> Callable[[Sample], Any]:
         """Return the function that makes of a sample what `write` takes; called once a part.
 

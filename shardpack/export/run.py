@@ -32,7 +32,7 @@ from shardpack.export.staging import STAGING_NAME, Staging, refuse_occupied, ref
 from shardpack.export.survey_labels import survey_labels
 from shardpack.runtime.arguments import as_integer, as_jobs, one_of
 from shardpack.runtime.processes import default_jobs, start_workers
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.runtime.sizes import parse_bytes
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.url import local_path
@@ -58,6 +58,7 @@ def export(
     force: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
+    announce: Announce = no_announcement,
 ) -> ExportReport:
     """Write the samples of a dataset or view in another format; return what was written.
 
@@ -83,6 +84,7 @@ def export(
         force: Replace what is in `out`, once the new files are complete. Hidden files are never deleted.
         dry_run: Only say what would be exported.
         progress: Called as progress("survey", samples, total samples), and then with "export" the same way.
+        announce: Called with a line that says what samples become and which fields are left out, before any is written.
 
     Raises:
         OptionError: The format is unknown, an option does not fit it, or it cannot hold all that the samples have.
@@ -130,6 +132,8 @@ def export(
         contents = survey_labels(contents, options, jobs, progress)
     exporter: Exporter = exporter_class.prepare(contents, options)
     parts = cut(contents, _limits(exporter, options))
+    lost = ", ".join(f"{name} of {count:,} samples" for name, count in contents.left_out.items())
+    announce(f"{to}: {exporter.sentence}" + (f"; left out: {lost}" if lost else ""))
     report = ExportReport(
         out=folder,
         to=to,

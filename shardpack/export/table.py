@@ -65,6 +65,17 @@ class Table:
         """Return the columns of payloads, the image first."""
         return (*((IMAGE,) if self.roles.image else ()), *(column for _, column in self.payloads))
 
+    @property
+    def sentence(self) -> str:
+        """Return the columns, each with what it is: "__key__, image (jpg), label (int), box (object)"."""
+        payloads = [f"{column} ({field})" for field, column in self.payloads]
+        if self.roles.image:
+            payloads.insert(0, f"{IMAGE} ({', '.join(self.roles.image)})")
+        kinds = {name: kind.name for name, kind in self.types}
+        if self.classes is not None:
+            kinds["label"] = f"one of {len(self.classes):,} classes"
+        return ", ".join([KEY, *payloads, *(f"{name} ({kind})" for name, kind in kinds.items())])
+
     def row_maker(self) -> Callable[[Sample], Row]:
         """Return the function that makes a row of a sample."""
         names = frozenset(name for name, _ in self.types)

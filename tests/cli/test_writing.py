@@ -410,7 +410,9 @@ def test_pack_selects_and_renames_fields(run, images, tmp_path):
 def test_export(run, packed, tmp_path):
     done = run("export", packed, tmp_path / "out", "--to", "folder", "--jobs", "1")
     assert (done.code, done.out) == (0, "")
-    assert re.fullmatch(r"exported 12 samples, .* KiB, to .*/out as folder: 13 files in .* s\n", done.err)
+    said, exported = done.err.splitlines()
+    assert said == "folder: images in the folders of 3 classes, labels (json) in metadata.csv"
+    assert re.fullmatch(r"exported 12 samples, .* KiB, to .*/out as folder: 13 files in .* s", exported)
     done = run("export", packed, tmp_path / "out", "--to", "folder")
     assert done.code == 1
     assert "choose an empty folder, or pass force=True (--force)" in done.err
@@ -418,7 +420,8 @@ def test_export(run, packed, tmp_path):
     assert (done.json["num_samples"], done.json["left_out"]) == (12, {"json": 12})
     assert (done.json["to"], done.json["splits"], done.json["dry_run"]) == ("folder", [], False)
     done = run("export", packed, tmp_path / "two", "--to", "folder", "--fields", "jpg", "--flat", "--dry-run")
-    assert done.err.startswith("would export 12 samples")
+    assert done.err.startswith("folder: images by key, labels (none) in metadata.csv; left out: json of 12 samples\n")
+    assert "would export 12 samples" in done.err
     assert "  left out: json 12\n" in done.err
     assert not (tmp_path / "two").exists()
 

@@ -145,3 +145,27 @@ def test_errors_of_workers_arrive(tmp_path):
         writer.write("b", {"jpg": b"2", "json": {"label": 7}})
     with pytest.raises(ExportError, match=r"the sample is in no class.*key='b'"):
         shardpack.export(shardpack.open(tmp_path / "ds"), tmp_path / "out", to="folder", jobs=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"to": "folder"}, "folder: images in the folders of 2 classes, labels (json) in metadata.csv"),
+        ({"to": "folder", "flat": True}, "folder: images by key, labels (json) in metadata.csv"),
+        ({"to": "coco"}, "coco: images, with no boxes"),
+        (
+            {"to": "webdataset", "fields": ["jpg"]},
+            "webdataset: tars are called {split}-%06d.tar, with jpg of each sample; left out: json of 6 samples",
+        ),
+        ({"to": "parquet"}, "parquet: a row has __key__, image (jpg), label (one of 2 classes)"),
+        ({"to": "mds"}, "mds: columns are __key__ (str), class (str), image (jpeg), label (int)"),
+        ({"to": "tfrecord"}, "tfrecord: a record has __key__, image (jpg), class (str), label (int)"),
+        ({"to": "lmdb"}, "lmdb: entries are <key>.jpg, <key>.json"),
+        ({"to": "hdf5"}, "hdf5: datasets are __key__, image (jpg), class (str), label (int)"),
+        ({"to": "npz"}, "npz: arrays are images (uint8 of (24, 32, 3)), keys, class (str), labels (int)"),
+    ],
+)
+def test_what_samples_become_is_said_before_the_work(pets, tmp_path, options, expected):
+    said = []
+    shardpack.export(pets, tmp_path / "out", dry_run=True, announce=said.append, **options)
+    assert said == [expected]

@@ -52,7 +52,7 @@ class _Row:
 
 @dataclass(frozen=True, slots=True)
 class CocoExporter:
-    """Writes COCO. `has_keypoints` is whether any annotation has key points."""
+    """Writes COCO. What begins with `has` is whether any sample has that."""
 
     takes: ClassVar[frozenset[str]] = frozenset()
     keyed: ClassVar[bool] = True
@@ -62,7 +62,9 @@ class CocoExporter:
     roles: Roles
     classes: tuple[str, ...] | None
     drop: tuple[str, ...]
+    has_annotations: bool
     has_keypoints: bool
+    has_captions: bool
 
     @classmethod
     def prepare(cls, contents: Contents, options: ExportOptions) -> CocoExporter:
@@ -77,8 +79,14 @@ class CocoExporter:
             raise OptionError(
                 "a value of the labels is called 'file_name', as in coco; leave it out (--drop file_name)"
             )
-        has_keypoints = "keypoints" in members_of_annotations(contents)
-        return cls(roles, contents.classes, options.drop, has_keypoints)
+        return cls(
+            roles,
+            contents.classes,
+            options.drop,
+            has_annotations="annotations" in contents.labels.types,
+            has_keypoints="keypoints" in members_of_annotations(contents),
+            has_captions="captions" in contents.labels.types,
+        )
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -87,6 +95,11 @@ class CocoExporter:
     @property
     def limits(self) -> Limits:
         return _LIMITS
+
+    @property
+    def sentence(self) -> str:
+        kind = "key points and boxes" if self.has_keypoints else "boxes" if self.has_annotations else "no boxes"
+        return f"images, with {kind}" + (", and captions" if self.has_captions else "")
 
     def row_maker(self) -> Callable[[Sample], _Row]:
         """Return the function that makes records of a sample."""

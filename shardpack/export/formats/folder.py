@@ -76,6 +76,11 @@ class FolderExporter:
     def limits(self) -> Limits:
         return _LIMITS
 
+    @property
+    def sentence(self) -> str:
+        images = "images by key" if self.classes is None else f"images in the folders of {len(self.classes):,} classes"
+        return f"{images}, labels ({', '.join(self.roles.labels) or 'none'}) in metadata.csv"
+
     def row_maker(self) -> Callable[[Sample], _Row]:
         """Return the function that finds the image of a sample, its place and its label."""
         return self._row

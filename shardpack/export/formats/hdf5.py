@@ -76,6 +76,10 @@ class Hdf5Exporter:
     def limits(self) -> Limits:
         return _LIMITS
 
+    @property
+    def sentence(self) -> str:
+        return f"datasets are {self.table.sentence}"
+
     def row_maker(self) -> Callable[[Sample], Row]:
         """Return the function that makes a row of a sample."""
         make, columns = self.table.row_maker(), self.columns

@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from shardpack.errors import ExportError, MissingDependencyError, OptionError
+from shardpack.errors import ExportError, MissingDependencyError, OptionError, StorageError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
@@ -56,6 +56,10 @@ class LmdbExporter:
     def limits(self) -> Limits:
         return _LIMITS
 
+    @property
+    def sentence(self) -> str:
+        return f"entries are {', '.join(f'<key>.{field}' for field in self.fields)}"
+
     def row_maker(self) -> Callable[[Sample], Entries]:
         """Return the function that names the payloads of a sample."""
         return _entries
@@ -65,15 +69,18 @@ class LmdbExporter:
         lmdb = _lmdb()
         top = () if part.split is None else (part.split,)
         path = files.create(*top, "data.mdb")
-        environment = lmdb.open(path, subdir=False, map_size=self.map_bytes, lock=False, readahead=False)
         try:
-            is_there = environment.info()["last_txnid"] > part.index
-            with environment.begin(write=not is_there) as transaction:
-                for entries in rows:
-                    for name, payload in entries if not is_there else ():
-                        transaction.put(name, payload, overwrite=True)
-        finally:
-            environment.close()
+            environment = lmdb.open(path, subdir=False, map_size=self.map_bytes, lock=False, readahead=False)
+            try:
+                is_there = environment.info()["last_txnid"] > part.index
+                with environment.begin(write=not is_there) as transaction:
+                    for entries in rows:
+                        for name, payload in entries if not is_there else ():
+                            transaction.put(name, payload, overwrite=True)
+            finally:
+                environment.close()
+        except lmdb.Error as error:
+            raise StorageError(f"cannot write {path!r}: {error}; free some space, then run the same command") from error
         return {}
 
     def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:

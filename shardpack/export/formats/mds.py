@@ -78,6 +78,10 @@ class MdsExporter:
     def limits(self) -> Limits:
         return _LIMITS
 
+    @property
+    def sentence(self) -> str:
+        return "columns are " + ", ".join(f"{column} ({encoding})" for column, encoding in self.encodings)
+
     def row_maker(self) -> Callable[[Sample], bytes]:
         """Return the function that encodes a sample."""
         make, encodings = self.table.row_maker(), self.encodings

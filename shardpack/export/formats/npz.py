@@ -84,6 +84,12 @@ class NpzExporter:
         row_bytes = sum(int(np.prod(shape)) * np.dtype(kind).itemsize for _, shape, kind in self.shapes)
         return Limits(max_bytes=1 << 62, max_samples=max(1, self.max_bytes // max(row_bytes, 1)))
 
+    @property
+    def sentence(self) -> str:
+        arrays = [f"{_NAMES.get(name, name)} ({np.dtype(kind)} of {shape})" for name, shape, kind in self.shapes]
+        values = [f"{_NAMES.get(name, name)} ({kind.name})" for name, kind in self.table.types]
+        return f"arrays are {', '.join([*arrays, 'keys', *values])}"
+
     def row_maker(self) -> Callable[[Sample], tuple[Row, Arrays]]:
         """Return the function that decodes a sample."""
         make, shapes = self.table.row_maker(), self.shapes

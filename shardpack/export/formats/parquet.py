@@ -55,6 +55,10 @@ class ParquetExporter:
     def limits(self) -> Limits:
         return _LIMITS
 
+    @property
+    def sentence(self) -> str:
+        return f"a row has {self.table.sentence}"
+
     def row_maker(self) -> Callable[[Sample], Row]:
         """Return the function that makes a row of a sample, whose values fit the types of the columns."""
         make = self.table.row_maker()

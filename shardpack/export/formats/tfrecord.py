@@ -61,6 +61,10 @@ class TfRecordExporter:
     def limits(self) -> Limits:
         return _LIMITS
 
+    @property
+    def sentence(self) -> str:
+        return f"a record has {self.table.sentence}"
+
     def row_maker(self) -> Callable[[Sample], bytes]:
         """Return the function that makes a record of a sample."""
         make, as_text = self.table.row_maker(), frozenset(self.as_text)

@@ -52,6 +52,10 @@ class WebDatasetExporter:
     def limits(self) -> Limits:
         return Limits(max_bytes=parse_bytes(DEFAULT_MAX_SHARD_BYTES))
 
+    @property
+    def sentence(self) -> str:
+        return f"tars are called {self.pattern}, with {', '.join(self.fields)} of each sample"
+
     def row_maker(self) -> Callable[[Sample], bytes]:
         """Return the function that makes the members of a sample."""
         return _members

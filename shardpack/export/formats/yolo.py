@@ -95,6 +95,13 @@ class YoloExporter:
     def limits(self) -> Limits:
         return _LIMITS
 
+    @property
+    def sentence(self) -> str:
+        what = {"detect": "boxes", "segment": "polygons", "pose": "boxes and key points"}[self.task]
+        return f"images, and {what} of {len(self.classes or ()):,} classes" + (
+            "; crowds are left out" if self.drops_crowds else ""
+        )
+
     def row_maker(self) -> Callable[[Sample], _Row]:
         """Return the function that makes the lines of a sample."""
         return self._row

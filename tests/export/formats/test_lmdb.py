@@ -7,9 +7,10 @@ import sys
 import pytest
 
 import shardpack
-from shardpack.errors import ExportError, OptionError
-from shardpack.export.exporter import Limits
+from shardpack.errors import ExportError, OptionError, StorageError
+from shardpack.export.exporter import Limits, Part
 from shardpack.export.formats.lmdb import LmdbExporter
+from shardpack.export.staging import Staging
 from tests.export.datasets import classified, dataset, files
 
 lmdb = pytest.importorskip("lmdb")
@@ -94,6 +95,14 @@ def test_a_key_that_is_too_long_is_named_or_skipped(tmp_path):
 def test_options_that_do_not_apply(pets, tmp_path, options):
     with pytest.raises(OptionError, match="do not apply to lmdb"):
         shardpack.export(pets, tmp_path / "out", to="lmdb", **options)
+
+
+def test_what_lmdb_refuses_is_said_in_our_words(pets, tmp_path):
+    exporter = LmdbExporter(pets.fields, 1 << 14, "")
+    staging = Staging(str(tmp_path), "a", force=False)
+    part = Part(0, None, 0, 1, 0, 6, 1)
+    with staging, pytest.raises(StorageError, match=r"cannot write .*data.mdb.*MDB_MAP_FULL.*free some space"):
+        exporter.write(part, map(exporter.row_maker(), pets), staging.paths.files())
 
 
 def test_without_lmdb_the_extra_is_named(pets, tmp_path, monkeypatch):

@@ -127,3 +127,10 @@ def test_different_numbers_of_key_points(tmp_path):
     }
     with pytest.raises(ExportError, match="these have 1, 2"):
         export(tmp_path, samples)
+
+
+def test_what_samples_become_is_said(tmp_path):
+    said = []
+    ds = dataset(tmp_path / "ds", {"a": labelled(annotations=[box(0, 0, 0, 1, 1)])})
+    shardpack.export(ds, tmp_path / "out", to="yolo", drop=["crowd"], dry_run=True, announce=said.append)
+    assert said == ["yolo: images, and boxes of 3 classes; crowds are left out"]
