@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from tests.conftest import ROOT
@@ -56,3 +58,14 @@ def test_exceptions_are_true():
     for module, tests in ELSEWHERE.items():
         assert (TESTS / tests).is_file(), f"{module}: tests/{tests} is missing"
         assert not (TESTS / _tests_of(module)).is_file(), f"{module} has tests of its own: take it off the list"
+
+
+MAPPED = ("commit", "codecs", "format", "index", "storage", "stream", "write")  # rooms whose docstring is a map of them
+
+
+@pytest.mark.parametrize("room", MAPPED)
+def test_every_module_stands_in_the_map_of_its_room(room):
+    text = (PACKAGE / room / "__init__.py").read_text(encoding="utf-8")
+    named = set(re.findall(r"\w+", text))
+    modules = {module.split("/")[1].removesuffix(".py") for module in MODULES if module.startswith(f"{room}/")}
+    assert not modules - named, f"shardpack/{room}/__init__.py does not say what these are for"
