@@ -216,6 +216,9 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     .jsonl or .parquet table, or as COCO instances, whichever fits. What was found is said before the work
     begins; files that may hold labels and that are not understood are a question.
 
+    A zip archive or a tar, its URL, or a folder of them, is read in place as the folder in it would be. A
+    .tar.gz or .tar.zst is unpacked to the work folder while it is packed.
+
     OUT is a folder, or the URL of a folder in a bucket: s3://, gs://, az://. For a bucket, shards are
     written to the work folder, and uploaded and deleted while the next ones are written; that needs
     space for --jobs + 1 shards. Run one packer at a time per target, as a bucket has no locks.

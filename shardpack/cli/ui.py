@@ -94,7 +94,7 @@ work_dir_option = click.option(
     "--work-dir",
     type=click.Path(),
     metavar="DIR",
-    help="Local folder for shards on their way to a bucket. [default: the temporary folder]",
+    help="Local folder for shards on their way to a bucket, and for what is unpacked. [default: the temporary folder]",
 )
 jobs_option = click.option(
     "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Worker processes. [default: one per core]"
