@@ -91,6 +91,14 @@ def head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
     return names, [[record.get(name) for name in names] for record in records[:limit]]
 
 
+def num_rows(table: TableText) -> int:
+    """Return how many rows a table has at most, without reading their cells."""
+    if table.kind == "parquet":
+        return sum(map(len, _parquet_batches(table)))
+    lines = table.data.rstrip().count(b"\n") + 1
+    return lines - 1 if table.kind == "csv" and table.header else lines
+
+
 def _head_records(table: TableText, limit: int) -> list[dict[str, Any]]:
     if table.kind == "parquet":
         return list(islice(chain.from_iterable(_parquet_batches(table)), limit))

@@ -14,7 +14,7 @@ from shardpack.sources.image_files import group_files
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.layouts.class_folders import FolderClasses, folder_classes
 from shardpack.sources.layouts.layout import BY_FOLDERS, Found, LayoutOptions
-from shardpack.sources.layouts.split_folders import split_by_folder
+from shardpack.sources.layouts.split_folders import SPLIT_NAMES, split_by_folder, split_level
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
@@ -44,7 +44,24 @@ class ClassFolders:
     def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
         """Return the images with the class of their folder; see `add_class_labels`."""
         listing = group_files(tree.files, problems, rename_keys=options.rename_keys)
+        _note_unknown(tree, found.memory, problems)
         return split_by_folder(add_class_labels(listing, found.memory, problems), tree)
+
+
+def _note_unknown(tree: Tree, folders: FolderClasses, problems: Problems) -> None:
+    """Note how many images are of classes that the split for training lacks: a misspelt folder, perhaps."""
+    level = split_level([path.split("/") for path in folders.class_of])
+    if level is None:
+        return
+    trained = {
+        name
+        for path, name in folders.class_of.items()
+        if SPLIT_NAMES[path.split("/")[level].lower()] == "train" and name is not None
+    }
+    unknown = {path: name for path, name in folders.class_of.items() if name is not None and name not in trained}
+    if trained and unknown:
+        count = sum(tree.folders[path].num_images for path in unknown)
+        problems.note(f"of a class that no image for training has, such as {min(unknown.values())!r}", count)
 
 
 def add_class_labels(listing: Listing, folders: FolderClasses, problems: Problems) -> Listing:

@@ -23,11 +23,11 @@ from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, TABLE_NAMES, exa
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import SPLIT_NAMES
-from shardpack.sources.layouts.table_columns import KeyColumns, caption_column, class_columns, label_column
+from shardpack.sources.layouts.table_columns import NEARLY_ALL, KeyColumns, caption_column, class_columns, label_column
 from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
-from shardpack.sources.table_formats import FILE_NAME, TableText, head, table_text
+from shardpack.sources.table_formats import FILE_NAME, TableText, head, num_rows, table_text
 from shardpack.sources.tree import Tree
 
 
@@ -52,7 +52,8 @@ class Table:
         doubtful = [(table, found) for table, found in examined if found.column is None and found.shares]
         if options.key_column is not None and len(examined) == 1:
             return self._found([_named_columns(examined[0][0], images, options)], images=images)
-        if question := _question(clear, doubtful):
+        question = _question(clear, doubtful) or ("" if options.asked else _about_few(clear, tree))
+        if question:
             return Found(layout=self.name, rank=BY_TABLE, title="tables", question=question)
         if clear:
             return self._found([_use(table, options, several=len(clear) > 1) for table in clear], images=images)
@@ -187,13 +188,40 @@ def _question(clear: Sequence[TableText], doubtful: Sequence[tuple[TableText, Ke
             f"{len(clear)} tables name images: {names}; use one and leave out the others "
             f"(--table {first} --ignore {second}, or --table {second} --ignore {first})"
         )
-    without = [table for table in clear if _lacks_header(table)]
-    return _headerless(without[0]) if without else ""
+    if without := [table for table in clear if _lacks_header(table)]:
+        return _headerless(without[0])
+    repeated = [table.name for table in clear if _repeats_images(table)]
+    return (
+        f"{repeated[0]} has several rows for many images, and a label is made of one: write boxes as COCO "
+        f"(--annotations), or all values of an image into one row, or leave the table out (--ignore {repeated[0]})"
+        if repeated
+        else ""
+    )
+
+
+def _about_few(tables: Sequence[TableText], tree: Tree) -> str:
+    """Return the question about tables that can describe a small part of the images only: a list of bad ones, say."""
+    images = sum(folder.num_images for folder in tree.folders.values())
+    rows = sum(num_rows(table) for table in tables)
+    if not tables or 2 * rows >= images:
+        return ""
+    name = tables[0].name
+    return (
+        f"{name} describes at most {rows:,} of {images:,} images; pack those alone with its columns as labels "
+        f"(--table {name}), or all without it (--ignore {name})"
+    )
 
 
 def _lacks_header(table: TableText) -> bool:
     """Return whether the names of the columns look like a row: that of the key is the name of a file."""
     return table.kind == "csv" and re.fullmatch(r".*\.[A-Za-z0-9]{2,5}", table.key) is not None
+
+
+def _repeats_images(table: TableText) -> bool:
+    columns, rows = head(table, EXAMINED_ROWS)
+    number = columns.index(table.key)
+    keys = [str(row[number]) for row in rows if number < len(row)]
+    return len(set(keys)) < NEARLY_ALL * len(keys)
 
 
 def _headerless(table: TableText) -> str:

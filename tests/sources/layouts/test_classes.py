@@ -99,6 +99,14 @@ def test_classes_and_splits():
     )
 
 
+def test_a_class_that_training_lacks_is_noted():
+    names = ["train/cat/1.jpg", "val/cat/2.jpg", "val/bird/3.jpg", "val/bird/4.jpg", "test/5.jpg"]
+    tree, options, problems = Tree(files_of(names)), LayoutOptions(), Problems()
+    listing = CLASSES.list(tree, CLASSES.find(tree, options), problems, options)
+    assert listing.classes == ("bird", "cat")
+    assert problems.noted == {"of a class that no image for training has, such as 'bird'": 2}
+
+
 def test_an_image_beside_the_classes_of_its_split_is_rejected():
     labels, _, rejected = listed(["train/cat/1.jpg", "train/dog/2.jpg", "train/3.jpg", "val/cat/4.jpg"])
     assert labels == {"train/cat/1": "cat", "train/dog/2": "dog", "val/cat/4": "cat"}

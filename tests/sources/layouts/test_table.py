@@ -429,6 +429,20 @@ def test_two_tables_are_a_question(tmp_path):
         tables_of(tmp_path, {**IMAGES, **tables})
 
 
+def test_a_table_of_few_of_the_images_is_a_question(tmp_path):
+    files = {**dict.fromkeys([f"c{n % 2}/{n}.jpg" for n in range(9)], b"x"), "bad.csv": "f,label\n1.jpg,3\n2.jpg,3\n"}
+    with pytest.raises(SourceError, match=r"bad.csv describes at most 2 of 9 images; .*--table bad.csv.*--ignore bad"):
+        tables_of(tmp_path, files)
+    labels, *_ = tables_of(tmp_path, files, table="bad.csv")
+    assert list(labels) == ["c0/2", "c1/1"]
+
+
+def test_several_rows_for_an_image_are_a_question(tmp_path):
+    table = "f,x,label\n1.jpg,1,a\n1.jpg,2,b\n2.jpg,1,a\n"
+    with pytest.raises(SourceError, match=r"x.csv has several rows for many images, .*\(--ignore x.csv\)"):
+        tables_of(tmp_path, {**IMAGES, "x.csv": table})
+
+
 def test_a_name_that_fits_two_images(tmp_path):
     files = {"a/1.jpg": b"x", "b/1.jpg": b"x", "x.csv": "image,label\n1.jpg,cat\n"}
     tree, problems, options = Tree(scan(write_tree(tmp_path, files), Problems())), Problems(), LayoutOptions()
