@@ -219,6 +219,9 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
     A zip archive or a tar, its URL, or a folder of them, is read in place as the folder in it would be. A
     .tar.gz or .tar.zst is unpacked to the work folder while it is packed.
 
+    SRC may be of a foreign format, too: TFRecord, Parquet, HDF5, LMDB, RecordIO, MDS, npz, ...: its rows
+    become samples, in chunks, as with what changes payloads. --from says which, if its names do not.
+
     OUT is a folder, or the URL of a folder in a bucket: s3://, gs://, az://. For a bucket, shards are
     written to the work folder, and uploaded and deleted while the next ones are written; that needs
     space for --jobs + 1 shards. Run one packer at a time per target, as a bucket has no locks.

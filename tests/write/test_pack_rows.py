@@ -11,11 +11,13 @@ import pytest
 import shardpack
 from shardpack.codecs.encode import encode_field
 from shardpack.errors import DuplicateKeyError, OptionError, ShardpackError, SourceError
+from shardpack.runtime.processes import WorkerPool
 from shardpack.sources.formats.example import encode_example
 from shardpack.sources.formats.guarded import GuardedRows
 from shardpack.sources.formats.tfrecord_file import encode_record
 from tests.fakes import contents
 from tests.sources.formats.test_guarded import Numbers
+from tests.write.test_make_there import OtherMachine
 
 JPEG = encode_field("jpg", np.zeros((8, 12, 3), np.uint8))
 PNG = encode_field("png", np.zeros((8, 12, 3), np.uint8))
@@ -69,6 +71,12 @@ def test_parts_make_the_same(source, whole, tmp_path):
     assert again.num_samples == 50
     with pytest.raises(shardpack.errors.OutputExistsError):
         shardpack.pack(source, tmp_path / "out", jobs=1, max_shard_samples=6, part="1/2")
+
+
+def test_another_machine_makes_the_same(source, whole, tmp_path):
+    with WorkerPool(1) as pool:
+        shardpack.pack(source, tmp_path / "out", engine=OtherMachine(pool), max_shard_samples=7)
+    assert contents(tmp_path / "out") == contents(whole)
 
 
 def test_a_run_that_failed_is_continued(source, whole, tmp_path):

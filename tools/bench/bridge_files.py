@@ -13,7 +13,7 @@ import struct
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
-from itertools import islice
+from itertools import accumulate, islice
 from pathlib import Path
 from typing import Any
 
@@ -211,6 +211,62 @@ def read_lmdb(path: Path) -> Samples:
             yield key.decode(), {"jpg": value}
 
 
+def make_mds(num_bytes: int, path: Path) -> None:
+    """Write shards of 64 MB with an image and a label a sample."""
+    some, shards, size = [], [], 0
+    path.mkdir()
+    config = json.dumps(
+        {"column_names": ["image", "label"], "column_encodings": ["jpeg", "int"], "column_sizes": [None, 8]}
+    )
+
+    def write() -> None:
+        offsets = list(accumulate(map(len, some), initial=8 + 4 * len(some) + len(config)))
+        name = f"shard.{len(shards):05d}.mds"
+        with (path / name).open("wb") as file:
+            file.write(struct.pack(f"<I{len(offsets)}I", len(some), *offsets) + config.encode())
+            file.writelines(some)
+        raw = {"basename": name, "bytes": offsets[-1], "hashes": {}}
+        shards.append({"format": "mds", "samples": len(some), "raw_data": raw, "zip_data": None, "version": 2})
+
+    for number, payload in enumerate(payloads(num_bytes)):
+        some.append(struct.pack("<I", len(payload)) + payload + struct.pack("<q", number % 100))
+        size += len(payload)
+        if size >= 64_000_000:
+            write()
+            some, size = [], 0
+    if some:
+        write()
+    (path / "index.json").write_text(json.dumps({"version": 2, "shards": shards}))
+
+
+def make_msgpack(num_bytes: int, path: Path) -> None:
+    """Write maps of an image, a label and an id, one behind the other."""
+    import msgpack
+
+    with path.open("wb") as file:
+        for number, payload in enumerate(payloads(num_bytes)):
+            file.write(msgpack.packb({"image": payload, "label": number % 100, "id": number}))
+
+
+def read_msgpack(path: Path) -> Samples:
+    """Yield the maps of a file, by the library."""
+    import msgpack
+
+    with path.open("rb") as file:
+        for row in msgpack.Unpacker(file, max_buffer_size=1 << 28):
+            yield str(row["id"]), {"jpg": row["image"], "json": b'{"label":%d}' % row["label"]}
+
+
+def make_npz(num_bytes: int, path: Path) -> None:
+    """Write images of 192x192 pixels along the first axis of an array, and their labels."""
+    import numpy as np
+
+    count = max(1, num_bytes // (192 * 192 * 3))
+    images = np.random.default_rng(0).integers(0, 256, (count, 192, 192, 3), np.uint8)
+    with path.open("wb") as file:
+        np.savez(file, images=images, labels=np.arange(count) % 100)
+
+
 def read_bytes(path: Path) -> Samples:
     """Yield the bytes of a file, as samples as long as our images are on average: less than any reader can do."""
     number = 0
@@ -249,6 +305,9 @@ BRIDGES: dict[str, Bridge] = {
     "tfrecord": Bridge(make_tfrecord, read_bytes),
     "recordio": Bridge(make_recordio, read_bytes),
     "beton": Bridge(make_beton, read_bytes),
+    "mds": Bridge(make_mds, read_bytes),
+    "msgpack": Bridge(make_msgpack, read_msgpack),
+    "npz": Bridge(make_npz, read_bytes),
     "parquet": Bridge(make_parquet, read_parquet),
     "arrow": Bridge(make_arrow, read_arrow),
     "hdf5": Bridge(make_hdf5, read_hdf5),

@@ -110,7 +110,10 @@ def find_format(found: FoundFiles) -> str | None:
         return None
     names: Sequence[str] = [name for name in FORMATS if importer_of(name).detect(found)]
     if len(names) > 1:
-        raise SourceError(f"{found.location!r} holds files of several formats: {', '.join(names)}; say which to pack")
+        raise SourceError(
+            f"{found.location!r} holds files of several formats: {', '.join(names)}; "
+            f"choose with source_format={names[0]!r} (--from {names[0]})"
+        )
     return names[0] if names else None
 
 

@@ -102,7 +102,7 @@ class RowMapping:
         if key is None:
             raise SourceError(
                 f"key column {self.key_column!r} holds {_shown(value)}, expected a text or an integer; "
-                f"choose another key column, or {ROW_NUMBER} for row numbers"
+                f"choose another key_column (--key-column), or {ROW_NUMBER!r} for row numbers"
             )
         return key
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from shardpack.errors import OptionError
+from shardpack.errors import OptionError, SourceError
 from shardpack.sources.formats.found_files import find_files
 from shardpack.sources.formats.importer import FORMATS, FormatOptions, find_format, importer_of
 
@@ -34,3 +34,10 @@ def test_options_are_checked():
         FormatOptions(unpickle="all")
     with pytest.raises(OptionError, match=r"raw \(--raw\) is not for tfrecord; leave it out"):
         FormatOptions(raw="png").refuse("tfrecord", "unpickle", "raw")
+
+
+def test_files_of_several_formats_are_a_question(tmp_path):
+    (tmp_path / "a.msgpack").write_bytes(b"\x80")
+    (tmp_path / "a.rec").write_bytes(b"\x0a\x23\xd7\xce")
+    with pytest.raises(SourceError, match=r"of several formats: msgpack, recordio; choose with .*--from msgpack"):
+        find_format(find_files(tmp_path))
