@@ -46,6 +46,7 @@ _LABEL = b"V"
 # Links, devices, folders, FIFOs, volume labels: members without a payload. Tar readers disagree on whether
 # bytes follow if the header has a size.
 _BARE = frozenset((b"1", b"2", b"3", b"4", b"5", b"6", b"V"))
+_LINKS = frozenset((b"1", b"2"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +68,9 @@ class TarParser:
     """Parses one archive from successive buffers. Not thread-safe.
 
     Holds at most one block and three extended headers, whatever the archive claims.
+
+    Attributes:
+        num_links: Number of hard and symbolic links so far, which are no members.
     """
 
     def __init__(self, shard: str, *, offset: int = 0):
@@ -87,6 +91,7 @@ class TarParser:
         self._extended = bytearray()
         self._headers = ExtendedHeaders()  # extended headers of the next member
         self._end_of_data: int | None = None
+        self.num_links = 0
 
     @property
     def finished(self) -> bool:
@@ -205,6 +210,7 @@ class TarParser:
                 "create it again",
             )
         if kind in _BARE or (kind == _OLD_FILE and ends_with_slash):
+            self.num_links += kind in _LINKS
             return None
         if kind == _SPARSE:
             raise self._sparse(name, offset)

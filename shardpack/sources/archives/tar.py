@@ -47,11 +47,11 @@ def list_tar(store: Store, path: str, number: int, *, advance: Advance = no_adva
     """
     members = Members()
     span = _Span(path, 0, store.size(path))
-    for member in _members(store, span, advance):
+    for member in _members(store, span, members, advance):
         if _is_tar(member.name):
             inner = _Span(path, member.data_offset, member.data_offset + member.size)
             folder = member.name[: -len(SUFFIX)]
-            for file in _members(store, inner, no_advance):
+            for file in _members(store, inner, members, no_advance):
                 _add(members, f"{folder}/{file.name.removeprefix('./')}", file, path, number)
         else:
             _add(members, member.name, member, path, number)
@@ -68,8 +68,8 @@ def _add(members: Members, name: str, member: Member, path: str, number: int) ->
     members.add(name, member.size, Reference(number, path, member.data_offset))
 
 
-def _members(store: Store, span: _Span, advance: Advance) -> Iterator[Member]:
-    """Yield the members of a tar, with their offsets in the object that it is in.
+def _members(store: Store, span: _Span, into: Members, advance: Advance) -> Iterator[Member]:
+    """Yield the members of a tar, with their offsets in the object that it is in; links are counted as left out.
 
     Raises:
         CorruptShardError: The tar is damaged, truncated or compressed.
@@ -95,3 +95,4 @@ def _members(store: Store, span: _Span, advance: Advance) -> Iterator[Member]:
         # While files are small, reading on costs less than seeking.
         length = min(2 * length, _MAX_BYTES) if skipped <= least else least
     parser.close()
+    into.left_out += [(span.path, "a link in an archive")] * parser.num_links

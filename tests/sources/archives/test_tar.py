@@ -90,6 +90,17 @@ def test_a_tar_in_a_tar_ends_where_it_ends():
         read_all(make_tar({"b.tar": bytes(inner), "next": bytes(5000)}))
 
 
+def test_links_are_counted():
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as archive:
+        for name, kind in (("a", tarfile.LNKTYPE), ("b", tarfile.SYMTYPE), ("c", tarfile.DIRTYPE)):
+            info = tarfile.TarInfo(name)
+            info.type, info.linkname = kind, "x"
+            archive.addfile(info)
+    store = MemoryStore({"x.tar": make_tar({"inner.tar": buffer.getvalue(), "file": b"x"})})
+    assert list_tar(store, "x.tar", 0).left_out == [("x.tar", "a link in an archive")] * 2
+
+
 def test_other_files_are_no_tars():
     with pytest.raises(CorruptShardError, match="not a tar"):
         read_all(b"\xff\xd8" * 5000)
