@@ -79,6 +79,7 @@ FORMATS: dict[str, str] = {
     "hdf5": "hdf5",
     "hugging_face": "hugging_face",
     "idx": "idx",
+    "lance": "lance",
     "lmdb": "lmdb",
     "mds": "mds",
     "msgpack": "message_pack",
