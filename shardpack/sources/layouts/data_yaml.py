@@ -79,29 +79,41 @@ def find_class_list(tree: Tree, folders: Iterable[str]) -> DataYaml | None:
 
 
 def _data(tree: Tree, name: str, content: Mapping[str, Any]) -> DataYaml:
-    names = _names(name, content)
+    folders, notes = _folders(tree, name, content)
+    note = f"{notes[0]}{f', and {len(notes) - 1} more' if len(notes) > 1 else ''}" if notes else ""
+    return DataYaml(name, _names(name, content), _keypoints(name, content), folders, note)
+
+
+def _folders(tree: Tree, name: str, content: Mapping[str, Any]) -> tuple[dict[str, tuple[str, ...]], list[str]]:
+    """Return (split -> its folders, what was taken otherwise than the file says).
+
+    Raises:
+        SourceError: A value is not a path, or none of the paths is there.
+    """
     folders: dict[str, tuple[str, ...]] = {}
+    missing: list[str] = []
     notes: list[str] = []
     root = content.get("path")
+    root = root if isinstance(root, str) else ""
     for split in SPLITS:
         value = content.get(split)
         paths = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(path, str) for path in paths):
             raise SourceError(f"{name}: {split} is {value!r}, expected a path or a list of paths")
-        found = [_find(tree, path, root if isinstance(root, str) else "") for path in paths]
-        for path, (place, exact) in zip(paths, found, strict=True):
+        for path in paths:
+            place, exact = _find(tree, path, root)
+            said = f"{split}: {posixpath.join(root, path)!r}"
             if place is None:
-                raise SourceError(
-                    f"{name}: {split}: {path!r} is not a folder with images or a list of images below the source; "
-                    "put it there, or correct the path"
-                )
-            if not exact:
-                said = posixpath.join(root, path) if isinstance(root, str) else path
-                notes.append(f"{split}: {said!r} is {place!r} here")
-        if paths:
-            folders[split] = tuple(place for place, _ in found if place is not None)
-    note = f"{notes[0]}{f', and {len(notes) - 1} more' if len(notes) > 1 else ''}" if notes else ""
-    return DataYaml(name, names, _keypoints(name, content), folders, note)
+                missing.append(said)
+                continue
+            folders[split] = (*folders.get(split, ()), place)
+            notes += [] if exact else [f"{said} is {place!r} here"]
+    if missing and not folders:
+        raise SourceError(
+            f"{name}: {missing[0]} is not a folder with images or a list of images below the source; put it there, or "
+            "correct the path"
+        )
+    return folders, [*notes, *(f"{said} is not here" for said in missing)]
 
 
 def _find(tree: Tree, path: str, root: str) -> tuple[str | None, bool]:
@@ -118,6 +130,8 @@ def _find(tree: Tree, path: str, root: str) -> tuple[str | None, bool]:
     parts = [part for part in posixpath.normpath(path).split("/") if part not in ("..", "")]
     for first in range(len(parts)):
         place = "/".join(parts[first:])
+        if first and place.lower() == "images":
+            break  # that of all splits
         if _is_place(tree, place):
             return place, False
         if _is_place(tree, f"{place}/images"):  # `train: ../train`

@@ -25,7 +25,7 @@ from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
 
 _PARALLEL = ("annotations", "annotation", "labels", "label", "json", "jsons")
-_LOOKED_AT = 3
+_LOOKED_AT, _FOLDERS_LOOKED_AT = 3, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +60,9 @@ class LabelMe:
     def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
         """Return the folders with JSON files of LabelMe, if the first of each are; see `Layout.find`."""
         folders = [path for path, folder in tree.folders.items() if "json" in folder.extensions]
-        fitting = [path for path in folders if _looks(tree, path)]
+        looked, rest = folders[:_FOLDERS_LOOKED_AT], folders[_FOLDERS_LOOKED_AT:]
+        fitting = [path for path in looked if _looks(tree, path)]
+        fitting += rest if fitting == looked else []
         if not fitting or not any(folder.num_images for folder in tree.folders.values()):
             if options.asked:
                 raise SourceError(f"no JSON files of LabelMe in {tree.files.root!r}; name the folder that has them")

@@ -27,7 +27,7 @@ _NAME = re.compile(
 )
 _ICDAR = re.compile(r'([^,]+\.\w+)\s*,\s*"((?:[^"\\]|\\.)*)"\s*')
 _BOXES = '[{"'  # PaddleOCR's lists for detection
-_LOOKED_AT = 5
+_LOOKED_AT, _LISTS_LOOKED_AT = 5, 16  # lines, lists
 
 
 class Ocr:
@@ -44,7 +44,9 @@ class Ocr:
             for name in tree.files.names[folder.first : folder.stop]
             if _NAME.fullmatch(posixpath.basename(name))
         ]
-        found = [name for name in names if _looks(tree, name)]
+        looked, rest = names[:_LISTS_LOOKED_AT], names[_LISTS_LOOKED_AT:]
+        found = [name for name in looked if _looks(tree, name)]
+        found += rest if found == looked else []
         if not found:
             if options.asked:
                 raise SourceError(

@@ -28,7 +28,7 @@ _ANNOTATIONS = ("annotations", "annotation", "xmls", "xml", "labels")
 _MASKS = {"SegmentationClass": "seg", "SegmentationObject": "seg.object"}
 _LISTS = ("train", "val", "test", "trainval")  # the last only where the first two are not there
 _MAX_LOOK, _MAX_LIST = 16 << 20, 256 << 20
-_LOOKED_AT = 3
+_LOOKED_AT, _FOLDERS_LOOKED_AT = 3, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class Voc:
     def find(self, tree: Tree, options: LayoutOptions) -> Found | None:
         """Return the folders with XML files, if the first of these are Pascal VOC's; see `Layout.find`."""
         pairs = [*_pairs(tree)]
-        if not pairs or not all(_looks(tree, pair) for pair in pairs):
+        if not pairs or not all(_looks(tree, pair) for pair in pairs[:_FOLDERS_LOOKED_AT]):
             if options.asked:
                 raise SourceError(
                     f"no annotations of Pascal VOC in {tree.files.root!r}: expected JPEGImages/ and Annotations/, or "

@@ -222,6 +222,7 @@ class _Splits:
                     self._listed.update(dict.fromkeys(_listed(tree, place), split))
                 else:
                     self._prefixes.append((f"{place}/" if place else "", split))
+        self._prefixes.sort(key=lambda pair: -len(pair[0]))  # a folder in another one wins
 
     def __call__(self, name: str) -> str | None:
         if name in self._listed:

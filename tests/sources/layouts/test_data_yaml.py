@@ -51,6 +51,12 @@ def test_where_paths_lead(tmp_path, text, place, note):
     assert data.note == note
 
 
+def test_a_split_that_is_not_here_is_said(tmp_path):
+    data = found(tmp_path, "train: images/train\ntest: [../elsewhere/images, images/val]")
+    assert data.folders == {"train": ("images/train",), "test": ("images/val",)}
+    assert data.note == "test: '../elsewhere/images' is not here"
+
+
 def test_other_names_of_the_file(tmp_path):
     assert found(tmp_path, "names: [a]", name="coco8.yaml").name == "coco8.yaml"
     assert found(tmp_path, "- not: a set", name="ci.yml").name == "coco8.yaml"

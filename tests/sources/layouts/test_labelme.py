@@ -7,6 +7,7 @@ import json
 import pytest
 
 from shardpack.errors import SourceError
+from shardpack.sources.tree import Tree
 from tests.sources.layouts.labelled import Labelled, images_in
 from tests.sources.trees import write_tree
 
@@ -78,3 +79,14 @@ def test_other_files_are_not_labelme(tmp_path):
     assert Labelled(tmp_path).found.layout == "files"
     with pytest.raises(SourceError, match="no JSON files of LabelMe in"):
         Labelled(tmp_path, "labelme")
+
+
+def test_few_files_are_opened_to_look(tmp_path, monkeypatch):
+    folders = [f"{number:02d}" for number in range(40)]
+    images_in(tmp_path, *(f"{folder}/{i}.jpg" for folder in folders for i in range(4)))
+    write_tree(tmp_path, {f"{folder}/{i}.json": file_of(f"{i}.jpg") for folder in folders for i in range(4)})
+    opened, real = [], Tree.read
+    monkeypatch.setattr(Tree, "read", lambda tree, name, **more: opened.append(name) or real(tree, name, **more))
+    set_ = Labelled(tmp_path)
+    assert len(set_.labels) == 160
+    assert len([name for name in opened if name.endswith(".json")]) < 70

@@ -162,3 +162,9 @@ def test_reads_little_of_large_images(tmp_path, monkeypatch):
 
 def test_its_name():
     assert Yolo.name == "yolo"
+
+
+def test_a_folder_in_another_one_has_its_own_split(tmp_path):
+    images_in(tmp_path, "images/a.jpg", "images/held/b.jpg")
+    write_tree(tmp_path, {"labels/a.txt": LINE, "data.yaml": YAML + "train: images\nval: images/held\n"})
+    assert Labelled(tmp_path).splits == {"a": "train", "held/b": "val"}
