@@ -72,6 +72,8 @@ def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest)
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)
     source = open_format(name, found, request.format_options)
+    if request.classes is not None and source.classes != tuple(request.classes):
+        raise OptionError(f"classes are not for this source: its {source.format} names them, or has no labels")
     request.announce(source.sentence)
     rows = RowInput(source, only_split=request.split)
     steps = request.steps

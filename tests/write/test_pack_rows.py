@@ -194,6 +194,18 @@ def test_options_that_mean_nothing_are_refused(source, tmp_path):
         shardpack.pack([("a", {"txt": b""})], tmp_path / "out", key_column="id")
 
 
+def test_class_names_may_be_given_where_the_source_has_none(source, tmp_path):
+    shardpack.pack(source, tmp_path / "out", jobs=1, classes=["a", "b", "c"])
+    with shardpack.open(tmp_path / "out") as ds:
+        assert ds.classes == ("a", "b", "c")
+        assert ds[5].decode("json") == {"label": 2, "class": "c"}
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.tfrecord").write_bytes(record(0))
+    (tmp_path / "in" / "label.labels.txt").write_text("x\ny\nz\n")
+    with pytest.raises(OptionError, match="classes are not for this source"):
+        shardpack.pack(tmp_path / "in", tmp_path / "other", classes=["a", "b", "c"])
+
+
 def test_a_split_of_a_folder_of_images(tmp_path):
     for split in ("train", "val"):
         (tmp_path / "in" / split / "cat").mkdir(parents=True)

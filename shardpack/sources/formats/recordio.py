@@ -77,9 +77,11 @@ def open(  # noqa: A001 - the name in the protocol
         units += [
             Unit(name, None if found.store.remote else run.num_rows, run.stop - run.start, split) for run in of_file
         ]
+    if options.label_column not in (None, "label"):
+        raise OptionError(f"label_column is {options.label_column!r}; the columns are image, label, id")
     left_out = sum(run.run.num_records - run.run.num_rows for run in runs)
     key = _key_column(options, has_paths=bool(lists), ids_differ=len(ids) == count > 0)
-    mapping = RowMapping("image", key, options.label_column or "label", options.classes)
+    mapping = RowMapping("image", key, "label", options.classes)
     version = found.version_of([*names, *lists.values()], more=f"{NAME} {options.text()} {mapping}")
     source = RecordIO(found, tuple(runs), tuple(units), RowMaker(mapping, RowKeys.of(units)), version, "")
     drawn = [columns for unit in drawn_units(len(runs)) for columns in source.some_columns(unit)]

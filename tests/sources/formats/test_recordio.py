@@ -74,6 +74,8 @@ def test_options_are_checked(tmp_path):
     (tmp_path / "a.rec").write_bytes(RECORDS[0])
     with pytest.raises(OptionError, match="key_column is 'path'; records have an id"):
         opened(tmp_path, "recordio", key_column="path")
+    with pytest.raises(OptionError, match="label_column is 'y'; the columns are image, label, id"):
+        opened(tmp_path, "recordio", label_column="y")
     (tmp_path / "b").mkdir()
     with pytest.raises(SourceError, match="no RecordIO file is in"):
         opened(tmp_path / "b", "recordio")
