@@ -75,7 +75,7 @@ def _lance() -> Any:
     try:
         import lance
     except ImportError as error:
-        raise MissingDependencyError('Lance needs pylance; run pip install "shardpack[lance]"') from error
+        raise MissingDependencyError('datasets of Lance need pylance; run pip install "shardpack[lance]"') from error
     return lance
 
 
