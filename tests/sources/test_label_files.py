@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import zipfile
 
 from shardpack.codecs.image_size import ImageSize
 from shardpack.errors import DecodeError
+from shardpack.runtime.engine import IN_PROCESS
+from shardpack.runtime.processes import start_workers
 from shardpack.sources import label_files
+from shardpack.sources.folder import FolderSource
 from shardpack.sources.image_rows import ImageRow
 from shardpack.sources.label_files import Refused, read_label_files
+from shardpack.sources.payloads import read_payload
 from shardpack.sources.scan import scan
-from shardpack.sources.source import Problems
+from shardpack.sources.source import ListOptions, Problems
 from shardpack.sources.tree import Tree
 from tests.conftest import make_jpeg
 from tests.sources.trees import write_tree
@@ -64,3 +69,21 @@ def test_files_that_vanish(tmp_path):
     os.remove(tmp_path / "a.txt")
     (found,) = read_label_files(tree, [ImageRow("a", {"jpg": 0}, None, 1)], parse)
     assert found == Refused("cannot read a.txt: No such file or directory; make it readable")
+
+
+def test_an_archive_is_read_like_the_folder_in_it(tmp_path):
+    names = [f"{number:02d}" for number in range(12)]
+    write_tree(tmp_path / "set", {f"images/{name}.jpg": make_jpeg(20 + i, 10) for i, name in enumerate(names)})
+    write_tree(tmp_path / "set", {f"labels/{name}.txt": "0 0.5 0.5 0.1 0.2" for name in names[::2]})
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as archive:
+        for number, path in enumerate(sorted((tmp_path / "set").rglob("*.*"))):
+            method = zipfile.ZIP_DEFLATED if number % 2 else zipfile.ZIP_STORED
+            archive.write(path, path.relative_to(tmp_path / "set").as_posix(), method)
+    found = []
+    with start_workers(2) as workers:
+        for source, engine in (("set", IN_PROCESS), ("set.zip", IN_PROCESS), ("set.zip", workers)):
+            listing = FolderSource(tmp_path / source).list(ListOptions(engine=engine)).listing
+            payloads = [read_payload(listing, member) for member in range(len(listing.payload))]
+            found.append(list(zip(listing.keys, payloads[::2], payloads[1::2], strict=True)))
+    assert found[0] == found[1] == found[2]
+    assert len(found[0]) == 12
