@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import numpy as np
 import pytest
 
 import shardpack
@@ -109,3 +110,15 @@ def test_a_table_beside_images(ds, tmp_path):
         found = values[one["jpg"]]
         assert (found["caption"], found["score"]) == (one.decode("json")["caption"], one.decode("json")["score"])
         assert json.loads(found["points"]) == one.decode("json")["points"]
+
+
+def test_npz_pixel_for_pixel(ds, tmp_path):
+    shardpack.export(ds, tmp_path / "npz", to="npz", drop=["points"], jobs=1)
+    shardpack.pack(tmp_path / "npz", tmp_path / "again", raw="png", jobs=1)
+    back = shardpack.open(tmp_path / "again")
+    assert dict(back.splits) == SPLITS
+    for split in SPLITS:
+        for one, other in zip(back.split(split), ds.split(split), strict=True):
+            assert np.array_equal(np.asarray(one.decode("png")), np.asarray(other.decode("jpg")))
+            expected = {name: value for name, value in other.decode("json").items() if name != "points"}
+            assert one.decode("json") == expected
