@@ -21,7 +21,7 @@ from shardpack.sources.layouts.any_tables import examine, is_usual, other_tables
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import split_by_folder
-from shardpack.sources.layouts.table_columns import NEARLY_ALL, caption_column
+from shardpack.sources.layouts.table_columns import NEARLY_ALL, caption_column, may_hold_captions
 from shardpack.sources.layouts.table_rows import sample_of
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
@@ -57,7 +57,8 @@ class Captions:
         if options.table is not None:
             return None
         lists = [name for folder in tree.folders.values() for name in _lists(tree, folder)]
-        tables = other_tables(tree)
+        texts = (table_text(name, tree.read(name)) for name in [*other_tables(tree), *lists])
+        tables = [table for table in texts if may_hold_captions(head(table, 1)[0])]
         if not lists and not tables:
             return _nothing(tree, options)
         images = NamedImages(tree.files.names)
@@ -65,8 +66,8 @@ class Captions:
             CaptionFile(TableText(name, data), None) for name, data in _read(tree, lists) if _is_list(data, images)
         ]
         known = {file.table.name for file in found}
-        for table in (table_text(name, tree.read(name)) for name in [*tables, *lists] if name not in known):
-            found += _of_table(table, images)
+        for table in tables:
+            found += _of_table(table, images) if table.name not in known else []
         if not found:
             return _nothing(tree, options)
         names = [file.table.name for file in found]

@@ -8,6 +8,7 @@ A name with folders must agree with those of the image as far as both go. A name
 from __future__ import annotations
 
 import posixpath
+import re
 from collections.abc import Iterable, Mapping
 from functools import cached_property
 from typing import NamedTuple
@@ -15,6 +16,7 @@ from typing import NamedTuple
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.sources.layouts.split_folders import SPLIT_NAMES
 
+_PLAIN = re.compile(r"[^/\\.]+(?:\.[^/\\.]+)?")  # a name that normalising would not change
 BY_STEM, BY_BASE, BY_PATH = range(3)  # how much of a path a name says
 
 
@@ -54,8 +56,11 @@ class NamedImages:
         """
         if not isinstance(name, (str, int)) or isinstance(name, bool) or name == "":
             return None
-        text = posixpath.normpath(str(name).strip().replace("\\", "/"))
-        for path in (posixpath.normpath(f"{folder}/{text}" if folder else text), text):
+        text = str(name).strip()
+        if not _PLAIN.fullmatch(text):
+            text = posixpath.normpath(text.replace("\\", "/"))
+        inside = posixpath.normpath(f"{folder}/{text}") if folder else text
+        for path in (inside, text):
             if path in self._paths:
                 return Match(BY_PATH, [path])
         last = text.rpartition("/")[2]

@@ -23,7 +23,14 @@ from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, TABLE_NAMES, exa
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import SPLIT_NAMES
-from shardpack.sources.layouts.table_columns import NEARLY_ALL, KeyColumns, caption_column, class_columns, label_column
+from shardpack.sources.layouts.table_columns import (
+    NEARLY_ALL,
+    KeyColumns,
+    caption_column,
+    class_columns,
+    label_column,
+    may_hold_captions,
+)
 from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
@@ -102,8 +109,9 @@ def two_in_one_folder(tables: Sequence[str]) -> str:
 
 def _has_captions(table: TableText, images: NamedImages) -> bool:
     """Return whether a table is one for the layout of captions."""
-    key = examine(table, images).column
-    return key is not None and caption_column(head(table, 1)[0], key) is not None
+    columns = head(table, 1)[0]
+    key = examine(table, images).column if may_hold_captions(columns) else None
+    return key is not None and caption_column(columns, key) is not None
 
 
 def _given(tree: Tree, options: LayoutOptions) -> TableUse:

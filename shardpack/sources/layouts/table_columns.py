@@ -103,6 +103,11 @@ def class_columns(columns: Sequence[str], rows: Sequence[Sequence[Any]], key: st
     return ("label", "class") if pairs and numbers and same else None
 
 
+def may_hold_captions(columns: Sequence[str]) -> bool:
+    """Return whether a column has a usual name of captions."""
+    return any(column.strip().lower() in _CAPTION_NAMES for column in columns)
+
+
 def caption_column(columns: Sequence[str], key: str) -> str | None:
     """Return the column that holds captions, or None: the only one with a usual name in a table of few columns.
 

@@ -106,6 +106,7 @@ def list_rows(
 
 
 def _read(tables: Sequence[TableUse], images: NamedImages | None, paths: ImagePaths, problems: Problems) -> _Rows:
+    same: dict[Any, Any] = {}  # equal labels are kept once
     rows, use_of = _Rows(), {use.table.name: use for use in tables}
     for name, number, values in records_of([use.table for use in tables], problems):
         use, where = use_of[name], f"{name}:{number}"
@@ -118,16 +119,18 @@ def _read(tables: Sequence[TableUse], images: NamedImages | None, paths: ImagePa
         try:
             label = values.pop(use.label) if use.label is not None and use.label in values else None
             class_name = values.pop(use.class_name) if use.class_name is not None and use.class_name in values else None
-            others = compact_json(values, default=_plain)
+            others = compact_json(values, default=_plain) if values else b"{}"
         except SourceError as error:
             problems.reject(where, str(error))
             continue
         other = rows.where.setdefault(sample, where)
         if other != where:
             rows.twice.setdefault(sample, f"is described by {other} and by {where}; keep one of the rows")
-        rows.others[sample], rows.split[sample] = others, use.split
+        rows.others[sample] = same.setdefault(others, others)
+        if use.split is not None:
+            rows.split[sample] = use.split
         if label is not None:
-            rows.label[sample] = label
+            rows.label[sample] = same.setdefault(label, label) if isinstance(label, str) else label
         if class_name is not None:
             rows.class_name[sample] = class_name
     return rows
