@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -14,29 +15,29 @@ from tests.export.indexes.test_index_source import write_tar
 INDEXES = {"idx_samples_by_tar_and_idx", "idx_sample_parts_seq", "idx_sample_parts_full", "sqlite_autoindex_samples_1"}
 
 
-def open_tables(folder):
-    return sqlite3.connect(folder / ".nv-meta" / "index.sqlite")
+def query(folder, statement, *values):
+    with closing(sqlite3.connect(folder / ".nv-meta" / "index.sqlite")) as database:
+        return database.execute(statement, values).fetchall()
 
 
 def rows(folder, table):
-    return [list(row) for row in open_tables(folder).execute(f"SELECT * FROM {table}")]
+    return [list(row) for row in query(folder, f"SELECT * FROM {table}")]
 
 
 def test_the_rows_of_its_own_tool(ds, golden, tmp_path):
     exported(ds, tmp_path, "energon")
     assert {table: rows(tmp_path, table) for table in ("samples", "sample_parts")} == golden["energon"]["rows"]
-    names = open_tables(tmp_path).execute("SELECT name FROM sqlite_master WHERE type = 'index'")
-    assert {name for (name,) in names} == INDEXES
-    assert open_tables(tmp_path).execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+    assert {name for (name,) in query(tmp_path, "SELECT name FROM sqlite_master WHERE type = 'index'")} == INDEXES
+    assert query(tmp_path, "PRAGMA integrity_check") == [("ok",)]
 
 
 def test_a_part_is_found_by_key(ds, tmp_path):
     exported(ds, tmp_path, "energon")
-    query = (
+    statement = (
         "SELECT content_byte_offset, content_byte_size FROM samples JOIN sample_parts "
         "USING (tar_file_id, sample_index) WHERE sample_key = ? AND part_name = ?"
     )
-    ((offset, size),) = open_tables(tmp_path).execute(query, ("dog/deep/0005", "jpg")).fetchall()
+    ((offset, size),) = query(tmp_path, statement, "dog/deep/0005", "jpg")
     where = ds.locate("dog/deep/0005").fields["jpg"]
     assert (offset, size) == (where.offset, where.size)
 

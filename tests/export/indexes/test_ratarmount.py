@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -13,7 +14,8 @@ from tests.export.indexes.test_index_source import write_tar
 
 
 def rows(path, table):
-    found = sqlite3.connect(path).execute(f"SELECT * FROM {table}").fetchall()
+    with closing(sqlite3.connect(path)) as database:
+        found = database.execute(f"SELECT * FROM {table}").fetchall()
     return [[f"x{value.hex()}" if isinstance(value, bytes) else value for value in row] for row in found]
 
 

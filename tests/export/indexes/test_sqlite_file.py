@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from contextlib import closing
 
 import pytest
 
@@ -15,7 +16,8 @@ def test_rows_are_there_when_it_is_closed(tmp_path):
     with new_database(path) as database:
         create(database, "CREATE TABLE a (b); CREATE TABLE c (d)")
         database.execute("INSERT INTO a VALUES (1)")
-    assert sqlite3.connect(path).execute("SELECT b FROM a").fetchall() == [(1,)]
+    with closing(sqlite3.connect(path)) as database:
+        assert database.execute("SELECT b FROM a").fetchall() == [(1,)]
     assert [path.name for path in tmp_path.iterdir()] == ["x.sqlite"]
 
 
