@@ -171,7 +171,8 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
     groups = [group for group in tables.groups if group.unit.num_rows]
     if not groups:
         raise SourceError(f"no rows in {found.location!r}; pack a table that has some")
-    columns = columns_of(tables.schema)
+    with reading(found.location):  # names of columns may be no texts
+        columns = columns_of(tables.schema)
     label = _label_column(columns, options)
     drawn = _draw(found, groups, columns, read, label)
     named = replace(options, label_column=options.label_column or label)

@@ -88,6 +88,14 @@ def test_damage_is_one_error_of_ours_or_none(tmp_path_factory, data, kind):
 
 
 @every_kind
+def test_names_of_columns_that_are_no_texts_are_an_error(tmp_path, kind):
+    path = write(tmp_path / "t.arrow", pa.table({"marker": [1]}), kind)
+    path.write_bytes(path.read_bytes().replace(b"marker", b"\xff\xfe\xfdker"))
+    with pytest.raises(SourceError, match="utf-8"):
+        arrow.open(find_files(path), FormatOptions())
+
+
+@every_kind
 def test_a_file_cut_short_is_an_error_that_names_it(tmp_path, kind):
     path = write(tmp_path / "t.arrow", images(4), kind)
     whole = path.read_bytes()
