@@ -22,7 +22,7 @@ from shardpack.sources.formats.byte_stream import ByteStream, Pieces, inflate, r
 from shardpack.storage.protocols import Store
 
 MAX_ARRAY_BYTES = 1 << 30  # of one that is read whole
-READ_BYTES = 4 << 20
+READ_BYTES = 1 << 20
 _NAME_LENGTHS = struct.Struct("<HH")  # at byte 26 of a local header
 
 Array = npt.NDArray[Any]
@@ -134,10 +134,15 @@ def read_rows(store: Store, array: StoredArray, first: int, stop: int) -> Iterat
         )
     row_bytes, dtype, shape = array.row_bytes, _dtype(array), array.shape[1:]
     at_once = max(1, READ_BYTES // max(1, row_bytes))
-    stream = _stream(store, array, first)
+    stream = _stream(store, array, first) if array.is_deflated else None
     for begin in range(first, stop, at_once):
         count = min(at_once, stop - begin)
-        data = bytes(stream.take(count * row_bytes, f"array {array.name!r}"))
+        num_bytes = count * row_bytes
+        if stream is not None:
+            data: bytes | memoryview = stream.take(num_bytes, f"array {array.name!r}")
+        else:
+            at = array.start + array.skip + begin * row_bytes
+            data = store.get_range(array.file, start=at, length=num_bytes)
         yield from np.ndarray((count, *shape), dtype, data)
 
 

@@ -9,18 +9,21 @@ import zlib
 from collections.abc import Iterator
 
 from shardpack.errors import SourceError
-from shardpack.storage.protocols import RangeReader
+from shardpack.storage.protocols import Store
 
-READ_BYTES = 4 << 20
+READ_BYTES = 1 << 20  # larger pieces leave the cache of a core before they are used
+REMOTE_BYTES = 16 << 20  # a request takes long, whatever it asks for
 MAX_INFLATED_RECORD = 256 << 20  # of what a compressed stream holds, no length can be checked against a file's
 
 Pieces = Iterator[bytes]
 
 
 def read_pieces(
-    store: RangeReader, name: str, start: int = 0, stop: int | None = None, *, read_bytes: int = READ_BYTES
+    store: Store, name: str, start: int = 0, stop: int | None = None, *, read_bytes: int = READ_BYTES
 ) -> Pieces:
-    """Yield the bytes `start <= i < stop` of a file in pieces."""
+    """Yield the bytes `start <= i < stop` of a file in pieces, which are larger if the file is remote."""
+    if store.remote:
+        read_bytes = max(read_bytes, REMOTE_BYTES)
     end = store.size(name) if stop is None else stop
     for first in range(start, end, read_bytes):
         yield bytes(store.get_range(name, start=first, length=min(read_bytes, end - first)))

@@ -23,7 +23,7 @@ from shardpack.storage.protocols import RangeReader
 
 MAX_SHARD_BYTES = 1 << 30  # of an inflated one; MDS makes them of 64 MiB, unless told
 _MAX_CONFIG_BYTES = 1 << 20
-_READ_BYTES = 4 << 20
+_READ_BYTES = 1 << 20
 _SUFFIXES = {"zstd": "zst", "zst": "zst", "gz": "gz"}
 
 
@@ -85,19 +85,19 @@ class MdsReader:
         self.columns, self._sizes = _columns(self._bytes(begin, length), shard.name)
         self._decoders = [_decoder(name, encoding, shard.name) for name, encoding in self.columns.items()]
 
-    def samples(self, first: int, stop: int) -> Iterator[tuple[int, bytes]]:
-        """Yield (number, bytes) of samples, which are read a few MiB at once."""
+    def samples(self, first: int, stop: int) -> Iterator[tuple[int, memoryview]]:
+        """Yield (number, bytes) of samples, which are read about a MiB at once."""
         offsets = self._offsets
         while first < stop:
             last = int(np.searchsorted(offsets, int(offsets[first]) + _READ_BYTES, side="right")) - 1
             last = min(max(last, first + 1), stop)
             base = int(offsets[first])
-            data = self._bytes(base, int(offsets[last]) - base)
+            data = memoryview(self._bytes(base, int(offsets[last]) - base))
             bounds = (offsets[first : last + 1] - base).tolist()
             yield from ((first + i, data[a:b]) for i, (a, b) in enumerate(pairwise(bounds)))
             first = last
 
-    def values(self, data: bytes) -> Columns:
+    def values(self, data: bytes | memoryview) -> Columns:
         """Return the columns of a sample.
 
         Raises:
@@ -114,7 +114,7 @@ class MdsReader:
             if at + length > len(data):
                 raise DecodeError(f"column {name!r} ends at byte {at + length} of a sample of {len(data)}")
             try:
-                values[name] = decode(data[at : at + length])
+                values[name] = decode(bytes(data[at : at + length]))
             except DecodeError as error:
                 raise DecodeError(f"column {name!r}: {error}") from error
             at += length
