@@ -18,13 +18,13 @@ from shardpack.sources.row_source import Unit
 
 NAME = "arrow"
 _PATTERNS = ("*.arrow", "*.feather", "*.ipc", "*.arrows")
-_SAVED = ("state.json",)  # of a folder that Hugging Face has saved
+_OTHERS = ("state.json", "*.lance")  # folders of Hugging Face and of Lance, which hold such files too
 
 
 def detect(found: FoundFiles) -> bool:
     """Return whether these are Arrow files: by their names and first bytes."""
     names = found.matching(*_PATTERNS)
-    return bool(names) and not found.matching(*_SAVED) and found.head(names[0]).startswith((FILE_MAGIC, STREAM_MAGIC))
+    return bool(names) and not found.matching(*_OTHERS) and found.head(names[0]).startswith((FILE_MAGIC, STREAM_MAGIC))
 
 
 def open(found: FoundFiles, options: FormatOptions) -> TableSource:  # noqa: A001 - the name of the protocol

@@ -62,6 +62,15 @@ def test_types_without_a_counterpart_are_named(tmp_path):
         open_source(arrow, write(tmp_path / "t.arrow", table))
 
 
+@pytest.mark.parametrize("other", ["state.json", "data/0.lance"])
+def test_folders_of_other_formats_are_not_claimed(tmp_path, other):
+    write(tmp_path / "t.arrow", images(1))
+    assert arrow.detect(find_files(tmp_path))
+    (tmp_path / other).parent.mkdir(exist_ok=True)
+    (tmp_path / other).touch()
+    assert not arrow.detect(find_files(tmp_path))
+
+
 def test_only_local_files_are_read(tmp_path):
     store = MemoryStore({"t.arrow": write(tmp_path / "t.arrow", images(1)).read_bytes()})
     with pytest.raises(OptionError, match="copy it there first"):
