@@ -13,6 +13,7 @@ from shardpack.storage.protocols import Store
 
 READ_BYTES = 1 << 20  # larger pieces leave the cache of a core before they are used
 REMOTE_BYTES = 16 << 20  # a request takes long, whatever it asks for
+_PIECE_BYTES, _AHEAD_BYTES = 256 << 10, 4 << 10  # of a file on disk; behind a long run: the header of the next
 MAX_INFLATED_RECORD = 256 << 20  # of what a compressed stream holds, no length can be checked against a file's
 
 Pieces = Iterator[bytes]
@@ -117,7 +118,7 @@ class ByteStream:
         self.offset += length
         return found
 
-    def _join(self, length: int, what: str) -> bytes:
+    def _join(self, length: int, what: str) -> bytes | memoryview:
         parts: list[memoryview] = []
         missing = length
         while missing:
@@ -141,3 +142,30 @@ class ByteStream:
                 return False
             self._piece, self._at = memoryview(piece), 0
         return True
+
+
+class RangeStream(ByteStream):
+    """Takes runs of bytes from a range of a file that is not compressed, without joining pieces.
+
+    What is not whole in the piece at hand is read again, from its start: copying it would take longer.
+    """
+
+    def __init__(self, store: Store, name: str, start: int, stop: int) -> None:
+        """Read the bytes `start <= i < stop` of a file."""
+        super().__init__(iter(()), name=name, start=start, num_bytes=stop - start)
+        self._store, self._stop = store, stop
+        self._read_bytes = REMOTE_BYTES if store.remote else _PIECE_BYTES
+
+    def _join(self, length: int, what: str) -> memoryview:  # noqa: ARG002 - `take` has checked that it is there
+        self._read(max(length + _AHEAD_BYTES, self._read_bytes))
+        self._at = length
+        return self._piece[:length]
+
+    def _fill(self) -> bool:
+        if self._at == len(self._piece) and self.offset < self._stop:
+            self._read(self._read_bytes)
+        return self._at < len(self._piece)
+
+    def _read(self, length: int) -> None:
+        data = self._store.get_range(self._name, start=self.offset, length=min(length, self._stop - self.offset))
+        self._piece, self._at = memoryview(data), 0

@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any
 
 from shardpack.errors import DecodeError, OptionError, SourceError
-from shardpack.sources.formats.byte_stream import ByteStream, read_pieces
+from shardpack.sources.formats.byte_stream import RangeStream
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions
@@ -124,8 +124,7 @@ class RecordIO:
     def _records(self, unit: int) -> Iterator[tuple[str, Record | BadRow]]:
         """Yield (what a person finds it by, record) of each record with a payload."""
         file, run = self.runs[unit].name, self.runs[unit].run
-        pieces = read_pieces(self.found.store, file, run.start, run.stop)
-        stream = ByteStream(pieces, name=file, start=run.start, num_bytes=run.stop - run.start)
+        stream = RangeStream(self.found.store, file, run.start, run.stop)
         for number, (offset, data) in enumerate(read_records(stream, name=file, first=run.first), run.first):
             name = f"{file}, record {number} at byte {offset}"
             try:

@@ -15,7 +15,7 @@ from itertools import islice
 
 from shardpack.errors import DecodeError, SourceError
 from shardpack.runtime.threads import ordered_map
-from shardpack.sources.formats.byte_stream import ByteStream, inflate, read_pieces
+from shardpack.sources.formats.byte_stream import ByteStream, RangeStream, inflate, read_pieces
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.example import decode_example
 from shardpack.sources.formats.found_files import FoundFiles
@@ -162,10 +162,10 @@ def _runs_of(found: FoundFiles, run_bytes: int, name: str) -> list[_Run]:
 
 
 def _stream(found: FoundFiles, run: _Run) -> ByteStream:
-    pieces = read_pieces(found.store, run.name, run.start, run.stop)
     if run.compression is not None:
+        pieces = read_pieces(found.store, run.name)
         return ByteStream(inflate(pieces, name=run.name, codec=run.compression), name=run.name)
-    return ByteStream(pieces, name=run.name, start=run.start, num_bytes=run.stop - run.start)
+    return RangeStream(found.store, run.name, run.start, run.stop)
 
 
 def _first_rows(found: FoundFiles, run: _Run) -> list[Columns]:

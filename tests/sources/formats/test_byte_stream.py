@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import SourceError
-from shardpack.sources.formats.byte_stream import MAX_INFLATED_RECORD, ByteStream, inflate, read_pieces
+from shardpack.sources.formats.byte_stream import MAX_INFLATED_RECORD, ByteStream, RangeStream, inflate, read_pieces
 from shardpack.storage.memory import MemoryStore
 
 DATA = bytes(range(256)) * 40
@@ -96,3 +96,20 @@ def test_a_bomb_is_inflated_a_piece_at_a_time():
     tracemalloc.stop()
     assert total == 1 << 26
     assert peak < 1 << 20
+
+
+@given(st.lists(st.integers(0, 9000), max_size=30), st.integers(0, 500))
+def test_runs_of_a_file_are_its_bytes(lengths, start):
+    stream, at = RangeStream(MemoryStore({"x": DATA}), "x", start, len(DATA)), start
+    for length in lengths:
+        if at + length > len(DATA):
+            with pytest.raises(SourceError, match="would take"):
+                stream.take(length, "it")
+            continue
+        assert stream.take(length, "it") == DATA[at : at + length]
+        at += length
+        assert stream.offset == at
+    assert stream.at_end() == (at == len(DATA))
+    stream.take_padding(len(DATA))
+    assert stream.at_end()
+    assert stream.offset == len(DATA)
