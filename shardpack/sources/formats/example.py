@@ -168,11 +168,13 @@ def _fields(view: memoryview, start: int, stop: int) -> Iterator[tuple[int, int,
     """Yield (number, type, start, stop) of each field of a message: where its payload is."""
     at = start
     while at < stop:
-        tag, at = _varint(view, at, stop)
+        tag = view[at]  # numbers of one byte, which nearly all are, take no call
+        tag, at = (tag, at + 1) if tag < 0x80 else _varint(view, at, stop)
         kind = tag & 7
         first = at
         if kind == _BYTES:
-            length, first = _varint(view, at, stop)
+            length = view[at] if at < stop else 0x80
+            length, first = (length, at + 1) if length < 0x80 else _varint(view, at, stop)
             at = first + length
         elif kind == _VARINT:
             _, at = _varint(view, at, stop)
