@@ -23,7 +23,7 @@ from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import LABEL_COLUMNS, Columns, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.row_source import BadRow, Row, Unit
 
 _BATCH_BYTES, _BATCH_ROWS = 8 << 20, 1024  # decoded at once
@@ -54,23 +54,13 @@ Read = Callable[[FoundFiles, Group, "Sequence[str] | None", int, int], Iterator[
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TableSource:
+class TableSource(MappedRows):
     """Rows of tables; see `RowSource`. Pickles, as `read` is a function of a module."""
 
-    format: str
     found: FoundFiles
-    units: tuple[Unit, ...]
     groups: tuple[Group, ...]  # one a unit
     columns: tuple[ArrowColumn, ...]
-    maker: RowMaker
     read: Read
-    version: str
-    sentence: str
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        """See `RowSource`."""
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """See `RowSource.rows`."""

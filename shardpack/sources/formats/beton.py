@@ -21,7 +21,7 @@ from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit
 
@@ -84,29 +84,25 @@ def open(  # noqa: A001 - the name in the protocol
         f"a sample is {describe_mapping(mapping, drawn)}{found.others(names)}"
     )
     version = found.version_of(names, more=f"{NAME} {options.text()} {mapping}")
-    maker = RowMaker(mapping, RowKeys.of(units))
-    return BetonRows(found, files, tuple(runs), tuple(units), maker, version, sentence)
+    return BetonRows(
+        format=NAME,
+        units=tuple(units),
+        maker=RowMaker(mapping, RowKeys.of(units)),
+        version=version,
+        sentence=sentence,
+        found=found,
+        files=files,
+        runs=tuple(runs),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class BetonRows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetonRows(MappedRows):
     """The rows of .beton files, as `RowSource` says."""
 
     found: FoundFiles
     files: tuple[Beton, ...]
     runs: tuple[_Run, ...]
-    units: tuple[Unit, ...]
-    maker: RowMaker
-    version: str
-    sentence: str
-
-    @property
-    def format(self) -> str:
-        return NAME
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield the samples; see `RowSource.rows`."""

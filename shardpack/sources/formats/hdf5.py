@@ -28,7 +28,7 @@ from shardpack.sources.formats.mapping import (
     describe_mapping,
 )
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
 
@@ -78,6 +78,7 @@ def open_here(found: FoundFiles, options: FormatOptions) -> RowSource:
     drawn = files.draw()
     mapping = _mapping(files, drawn, classes, options)
     return HDF5Rows(
+        format=NAME,
         files=files,
         units=units,
         maker=RowMaker(mapping, RowKeys.of(units)),
@@ -146,22 +147,10 @@ def _class_names(file: Any, layout: Layout) -> tuple[str, ...] | None:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class HDF5Rows:
+class HDF5Rows(MappedRows):
     """The rows of HDF5 files, as `RowSource` says."""
 
     files: HDF5Files
-    units: tuple[Unit, ...]  # one a part
-    maker: RowMaker
-    version: str
-    sentence: str
-
-    @property
-    def format(self) -> str:
-        return NAME
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield samples; see `RowSource.rows`. A group or dataset that cannot be read is a bad row."""

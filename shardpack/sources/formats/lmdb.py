@@ -26,7 +26,7 @@ from shardpack.sources.formats.lmdb_samples import VALUE, all_samples, find_runs
 from shardpack.sources.formats.lmdb_values import Kind, columns_of, kind_of_values
 from shardpack.sources.formats.mapping import Columns, RowMapping, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
 
 NAME = "lmdb"
@@ -79,7 +79,14 @@ def open_here(found: FoundFiles, options: FormatOptions) -> RowSource:
         + found.others([*names, *found.matching(*_LOCKS)])
     )
     version = found.version_of(names, more=f"{NAME} {options.text()} {files.kind} {mapping}")
-    return LmdbRows(files, RowMaker(mapping, RowKeys.of(units)), version, sentence)
+    return LmdbRows(
+        format=NAME,
+        units=units,
+        maker=RowMaker(mapping, RowKeys.of(units)),
+        version=version,
+        sentence=sentence,
+        files=files,
+    )
 
 
 def _environments(found: FoundFiles) -> list[str]:
@@ -153,26 +160,11 @@ class LmdbFiles:
                     yield unit.split, part
 
 
-@dataclass(frozen=True, slots=True)
-class LmdbRows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LmdbRows(MappedRows):
     """The rows of LMDB environments, as `RowSource` says."""
 
     files: LmdbFiles
-    maker: RowMaker
-    version: str
-    sentence: str
-
-    @property
-    def format(self) -> str:
-        return NAME
-
-    @property
-    def units(self) -> Sequence[Unit]:
-        return self.files.units
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield samples; see `RowSource.rows`. A value that is not what the first ones are is a bad row."""

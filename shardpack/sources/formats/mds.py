@@ -18,7 +18,7 @@ from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_
 from shardpack.sources.formats.mds_shard import MdsReader, MdsShard, codec_of
 from shardpack.sources.formats.mds_values import has_raw_pixels
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit
 
@@ -70,27 +70,23 @@ def open(found: FoundFiles, options: FormatOptions) -> MdsRows:  # noqa: A001 - 
         f"a sample is {describe_mapping(mapping, drawn)}{found.others([*names, *indexes])}"
     )
     version = found.version_of([*indexes, *names], more=f"{NAME} {options.text()} {mapping}")
-    return MdsRows(found, shards, units, RowMaker(mapping, RowKeys.of(units)), version, sentence)
+    return MdsRows(
+        format=NAME,
+        units=units,
+        maker=RowMaker(mapping, RowKeys.of(units)),
+        version=version,
+        sentence=sentence,
+        found=found,
+        shards=shards,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class MdsRows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MdsRows(MappedRows):
     """The rows of MDS shards, as `RowSource` says."""
 
     found: FoundFiles
     shards: tuple[MdsShard, ...]
-    units: tuple[Unit, ...]
-    maker: RowMaker
-    version: str
-    sentence: str
-
-    @property
-    def format(self) -> str:
-        return NAME
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield the samples of a shard; see `RowSource.rows`."""

@@ -19,7 +19,7 @@ from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit
 
@@ -59,26 +59,21 @@ def open(found: FoundFiles, options: FormatOptions) -> MessagePackRows:  # noqa:
         f"a sample is {describe_mapping(mapping, drawn)}{found.others(names)}"
     )
     version = found.version_of(names, more=f"{NAME} {options.text()} {mapping}")
-    return MessagePackRows(found, units, RowMaker(mapping, RowKeys.of(units)), version, sentence)
+    return MessagePackRows(
+        format=NAME,
+        units=units,
+        maker=RowMaker(mapping, RowKeys.of(units)),
+        version=version,
+        sentence=sentence,
+        found=found,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class MessagePackRows:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagePackRows(MappedRows):
     """The maps of MessagePack files, as `RowSource` says."""
 
     found: FoundFiles
-    units: tuple[Unit, ...]
-    maker: RowMaker
-    version: str
-    sentence: str
-
-    @property
-    def format(self) -> str:
-        return NAME
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield the samples of maps; see `RowSource.rows`."""

@@ -22,7 +22,7 @@ from shardpack.sources.formats.mapping import Columns, RowMapping, describe_mapp
 from shardpack.sources.formats.recordio_file import MAGIC, Record, Run, hop, parse_record, read_records
 from shardpack.sources.formats.recordio_list import paths_of_list
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.row_source import BadRow, Row, Unit
 
@@ -83,7 +83,15 @@ def open(  # noqa: A001 - the name in the protocol
     key = _key_column(options, has_paths=bool(lists), ids_differ=len(ids) == count > 0)
     mapping = RowMapping("image", key, "label", options.classes)
     version = found.version_of([*names, *lists.values()], more=f"{NAME} {options.text()} {mapping}")
-    source = RecordIO(found, tuple(runs), tuple(units), RowMaker(mapping, RowKeys.of(units)), version, "")
+    source = RecordIO(
+        format=NAME,
+        units=tuple(units),
+        maker=RowMaker(mapping, RowKeys.of(units)),
+        version=version,
+        sentence="",
+        found=found,
+        runs=tuple(runs),
+    )
     drawn = [columns for unit in drawn_units(len(runs)) for columns in source.some_columns(unit)]
     sentence = (
         f"RecordIO: {counted_rows(units, 'record')} in {len(names):,} file{'s' * (len(names) > 1)}; "
@@ -94,24 +102,12 @@ def open(  # noqa: A001 - the name in the protocol
     return replace(source, sentence=sentence)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordIO:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordIO(MappedRows):
     """The rows of RecordIO files, as `RowSource` says."""
 
     found: FoundFiles
     runs: tuple[_FileRun, ...]
-    units: tuple[Unit, ...]
-    maker: RowMaker
-    version: str
-    sentence: str
-
-    @property
-    def format(self) -> str:
-        return NAME
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield the samples of records; see `RowSource.rows`."""

@@ -1,4 +1,4 @@
-"""One row of any format: from columns to `Row`, or to `BadRow` with its name and the reason."""
+"""Rows of any format that has columns: from columns to `Row`, or to `BadRow` with its name and the reason."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from shardpack.errors import ShardpackError
 from shardpack.sources.formats.mapping import Columns, RowMapping
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.row_source import BadRow, Row
+from shardpack.sources.row_source import BadRow, Row, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,3 +38,18 @@ class RowMaker:
             return Row(self.keys.key(unit, key), self.mapping.fields(found))
         except ShardpackError as error:
             return BadRow(name, str(error))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MappedRows:
+    """What `RowSource` asks of a format whose rows are columns, all but `rows`. Pickles."""
+
+    format: str
+    units: tuple[Unit, ...]
+    maker: RowMaker
+    version: str
+    sentence: str
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        return self.maker.mapping.classes

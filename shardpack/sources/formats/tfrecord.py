@@ -22,7 +22,7 @@ from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
-from shardpack.sources.formats.row_maker import RowMaker
+from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
 from shardpack.sources.formats.tfrecord_file import compression_of, hop, is_header, read_records, skip
 from shardpack.sources.row_source import BadRow, Row, Unit
@@ -95,27 +95,23 @@ def open(  # noqa: A001 - the name in the protocol
         f"{found.others([*names, *found.matching('*' + _LABELS, *_TFDS_FACTS)])}"
     )
     version = found.version_of([*names, *labels], more=f"{NAME} {options.text()} {mapping}")
-    return TFRecords(found, tuple(runs), tuple(units), RowMaker(mapping, RowKeys.of(units)), version, sentence)
+    return TFRecords(
+        format=NAME,
+        units=tuple(units),
+        maker=RowMaker(mapping, RowKeys.of(units)),
+        version=version,
+        sentence=sentence,
+        found=found,
+        runs=tuple(runs),
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class TFRecords:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TFRecords(MappedRows):
     """The rows of TFRecord files, as `RowSource` says."""
 
     found: FoundFiles
     runs: tuple[_Run, ...]
-    units: tuple[Unit, ...]
-    maker: RowMaker
-    version: str
-    sentence: str
-
-    @property
-    def format(self) -> str:
-        return NAME
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.maker.mapping.classes
 
     def rows(self, unit: int, first: int, stop: int | None) -> Iterator[Row | BadRow]:
         """Yield the samples of records; see `RowSource.rows`. A record whose checksum differs is a bad row."""
