@@ -28,7 +28,6 @@ from shardpack.sources.formats.importer import FORMATS
 from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
 
 HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
-LABEL_WIDTH = 100  # characters of a label that a preview shows
 CHECKS = ("signature", "decode")
 
 
@@ -350,9 +349,8 @@ def _show_preview(report: shardpack.PackReport) -> None:
         note(f"  {sample.key}" + (f" (split {sample.split})" if sample.split else ""))
         width = max(map(len, sample.fields), default=0)
         for name, num_bytes in sample.fields.items():
-            text = sample.labels.get(name, "")
-            short = text if len(text) <= LABEL_WIDTH else text[: LABEL_WIDTH - 3] + "..."
-            note(f"    {name:<{width}}  {format_bytes(num_bytes)}" + (f"  {short.strip()}" if short.strip() else ""))
+            text = sample.labels.get(name, "").strip()
+            note(f"    {name:<{width}}  {format_bytes(num_bytes)}" + (f"  {text}" if text else ""))
 
 
 _ENCODED = "encoded."

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from shardpack.errors import ObjectTooLargeError, ShardNotFoundError, StorageError
 from shardpack.index.find import TarSet
-from shardpack.sources.stated_splits import MAX_BYTES, StatedSplits, find_stated_splits
+from shardpack.sources.stated_splits import MAX_BYTES, StatedSplits, find_stated_splits, splits_by_name
 from shardpack.storage.local import LocalStore
 from shardpack.storage.protocols import Store
 
@@ -38,6 +38,8 @@ def look_beside(tars: TarSet) -> Beside:
     splits = find_stated_splits(tars.names, lambda name: _read(tars.store, name), files)
     if not splits.of and tars.on_disk:
         splits = _above(tars)
+    if not splits.of:
+        splits = splits_by_name(tars.names)
     tables = tuple(name for name in _like(tars.names, ".parquet") if name in files)
     return Beside(splits, tables)
 

@@ -11,7 +11,7 @@ from shardpack.sources.listing import Listing, Reference
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Listed, Problems
 from shardpack.sources.splits import counted_splits, with_splits
-from shardpack.sources.stated_splits import MAX_BYTES, StatedSplits, find_stated_splits, is_wids_list
+from shardpack.sources.stated_splits import MAX_BYTES, StatedSplits, find_stated_splits, is_wids_list, splits_by_name
 from shardpack.storage.local import LocalStore
 
 _HEAD_BYTES = 4096
@@ -19,7 +19,7 @@ _BINARY = (".idx", ".index.sqlite")
 
 
 def leave_out_indexes(files: Files, tars: Sequence[str], problems: Problems) -> tuple[Files, StatedSplits]:
-    """Return the files of a folder without the indexes of its tars, and the splits that these state.
+    """Return the files of a folder without the indexes of its tars, and the splits that these state, or names of tars.
 
     Known are those of DALI, Megatron-Energon, wids, webshart, hfutils, ratarmount and Croissant. Reads the beginning of
     each JSON file in a folder with tars.
@@ -30,6 +30,8 @@ def leave_out_indexes(files: Files, tars: Sequence[str], problems: Problems) -> 
     store = LocalStore(files.root)
     indexes = list(_indexes(files, tars, store))
     stated = find_stated_splits(tars, lambda name: _read(store, name), indexes)
+    if not stated.of:
+        stated = splits_by_name(tars)
     for name in indexes:
         problems.leave_out(name, "an index of the tars")
     return files.without(set(indexes)), stated

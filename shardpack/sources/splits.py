@@ -12,6 +12,13 @@ from shardpack.format.split_names import in_split_order, split_names_problem
 from shardpack.format.splits import NO_SPLIT
 from shardpack.sources.listing import Listing
 
+# Name in lower case, of a folder or a file -> the split that it usually means.
+SPLIT_NAMES = {
+    **dict.fromkeys(("train", "training"), "train"),
+    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
+    **dict.fromkeys(("test", "testing", "eval"), "test"),
+}
+
 
 def with_splits(listing: Listing, splits: Sequence[str | None]) -> Listing:
     """Return the listing with the split that each sample is in: its name, or None for none. The order stays.

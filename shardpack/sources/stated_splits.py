@@ -1,7 +1,8 @@
-"""The splits that files of other tools beside tars state: which tar is of which split.
+"""Which tar is of which split: as files of other tools beside them state it, or their names.
 
     .nv-meta/split.yaml      Megatron-Energon: split -> names and brace patterns of tars, relative to its root
     train.json, val.json     wids: a list of tars each, where no list holds all of them
+    train-000.tar, ...       as readers of WebDataset split tars, if all are named so
 
 Nothing is opened here but these files, and they only name tars that are there.
 """
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 import json
 import posixpath
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,11 +20,16 @@ from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.format.split_names import split_names_problem
 from shardpack.runtime.braces import MAX_NAMES, expand_braces
 from shardpack.sources.annotations.plain_yaml import parse_yaml
+from shardpack.sources.splits import SPLIT_NAMES
 
 MAX_BYTES = 16 << 20  # of one file
 ENERGON_FILE = ".nv-meta/split.yaml"
 _MAX_LISTS = 64  # JSON files that are opened to see whether they are lists of wids
 _WIDS_PREFIX = "shardindex-"
+NAMES_OF_TARS = "the name of each tar"
+# train-000000.tar, imagenet-val_0012.tar, train-00000-of-00128.tar
+_OF = re.compile(r"-of-[0-9]+(?=\.)")
+_NUMBERED = re.compile(r"(?:.*[^A-Za-z])?([A-Za-z]+)[-_.][0-9]+\.tar(?:\.[a-z0-9]+)?", re.IGNORECASE)
 
 Read = Callable[[str], bytes | None]  # the bytes of a file that is relative to the tars; None if it is missing
 
@@ -32,7 +39,7 @@ class StatedSplits:
     """What files beside tars state.
 
     Attributes:
-        file: The file that states it, or the first of them; "" if nothing states any.
+        file: The file that states it, or the first of them, or `NAMES_OF_TARS`; "" if nothing states any.
         of: Tar -> its split; tars of none are missing.
     """
 
@@ -68,8 +75,16 @@ def find_stated_splits(tars: Sequence[str], read: Read, beside: Iterable[str] = 
     return _checked(min(found), splits, tars) if found else StatedSplits()
 
 
-def _split_name(file: str) -> str:
-    return posixpath.basename(file).removesuffix(".json").removeprefix(_WIDS_PREFIX)
+def splits_by_name(tars: Iterable[str]) -> StatedSplits:
+    """Return the splits that tars are named after, if each of them is named after one and there are several."""
+    of: dict[str, str] = {}
+    for tar in tars:
+        named = _NUMBERED.fullmatch(_OF.sub("", posixpath.basename(tar)))
+        if named is None or named[1].lower() not in SPLIT_NAMES:
+            return StatedSplits()
+        of[tar] = named[1]
+    found = set(of.values())
+    return StatedSplits(NAMES_OF_TARS, of) if len(found) > 1 and split_names_problem(found) is None else StatedSplits()
 
 
 def is_wids_list(text: bytes) -> bool:

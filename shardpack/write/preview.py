@@ -16,7 +16,7 @@ from shardpack.write.listed_input import shown_numbers
 from shardpack.write.pack_chunk import applier_of, close_applier, outcomes
 
 SHOWN_SAMPLES = 3
-SHOWN_TEXT = 200  # characters of a label
+SHOWN_TEXT = 2000  # characters of a label
 
 
 @dataclass(frozen=True, slots=True)

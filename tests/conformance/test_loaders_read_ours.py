@@ -77,7 +77,8 @@ def run(package, script, scratch, folders):
             row = json.loads(line)
             samples = found.setdefault((Path(row["folder"]).name, row["how"]), {})
             assert row["key"] not in samples, "a sample twice"
-            split = {"split": row["split"]} if row.get("split", "train") != "train" or "splits" in row["folder"] else {}
+            tells = "split" in row and (row["split"] != "train" or "splits" in row["folder"])  # Ray knows none
+            split = {"split": row["split"]} if tells else {}
             samples[row["key"]] = {"jpg": bytes.fromhex(row["jpg"]), "json": row["json"], **split}
     return found
 

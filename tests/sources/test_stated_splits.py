@@ -7,7 +7,13 @@ import json
 import pytest
 
 from shardpack.errors import SourceError
-from shardpack.sources.stated_splits import StatedSplits, find_stated_splits, is_wids_list
+from shardpack.sources.stated_splits import (
+    NAMES_OF_TARS,
+    StatedSplits,
+    find_stated_splits,
+    is_wids_list,
+    splits_by_name,
+)
 
 TARS = ["a-0.tar", "a-1.tar", "b/c.tar"]
 YAML = b"split_parts:\n  train:\n  - a-{0..1}.tar\n  - gone.tar\n  val: ['b/c.tar']\n  test: []\nexclude: []\n"
@@ -72,3 +78,22 @@ def test_other_json_states_nothing(text):
 def test_lists_are_told_by_their_names_inside():
     assert is_wids_list(wids("a.tar").encode())
     assert not is_wids_list(b'{"shardlist": []}')
+
+
+@pytest.mark.parametrize(
+    ("tars", "splits"),
+    [
+        (["train-000000.tar", "x/val-000000.tar.zst"], ["train", "val"]),
+        (["imagenet-train_00.tar", "imagenet-validation_00.tar"], ["train", "validation"]),
+        (["train-00000-of-00002.tar", "train-00001-of-00002.tar", "Test.0.tar"], ["train", "train", "Test"]),
+        (["train-0.tar", "train-1.tar"], []),  # one split is none
+        (["train-0.tar", "val-0.tar", "more-0.tar"], []),
+        (["train-0.tar", "Train-1.tar"], []),  # differ in case only
+        (["train.tar", "val.tar"], []),  # may be archives of folders
+        ([], []),
+    ],
+)
+def test_tars_may_be_named_after_splits(tars, splits):
+    stated = splits_by_name(tars)
+    assert list(stated.of.values()) == splits
+    assert stated.file == (NAMES_OF_TARS if splits else "")

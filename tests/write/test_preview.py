@@ -43,7 +43,7 @@ def test_samples_that_change_are_shown_as_they_become(tmp_path):
 
 
 def test_long_labels_are_shortened():
-    (shown,) = of_samples([("a", {"json": json.dumps(["é" * 300], ensure_ascii=False).encode(), "txt": b"\xff"})])
+    (shown,) = of_samples([("a", {"json": json.dumps(["é" * 3000], ensure_ascii=False).encode(), "txt": b"\xff"})])
     assert len(shown.labels["json"]) == SHOWN_TEXT
     assert shown.labels["json"].endswith("é...")
     assert shown.labels["txt"] == "�"

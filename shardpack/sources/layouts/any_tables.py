@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 
 from shardpack.sources.layouts.named_images import NamedImages
-from shardpack.sources.layouts.split_folders import SPLIT_NAMES
 from shardpack.sources.layouts.table_columns import KeyColumns, key_columns
+from shardpack.sources.splits import SPLIT_NAMES
 from shardpack.sources.table_formats import TABLE_KINDS, TableText, head
 from shardpack.sources.tree import Tree
 

@@ -14,9 +14,10 @@ from shardpack.sources.image_files import group_files
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.layouts.class_folders import FolderClasses, folder_classes
 from shardpack.sources.layouts.layout import BY_FOLDERS, Found, LayoutOptions
-from shardpack.sources.layouts.split_folders import SPLIT_NAMES, split_by_folder, split_level
+from shardpack.sources.layouts.split_folders import split_by_folder, split_level
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
+from shardpack.sources.splits import SPLIT_NAMES
 from shardpack.sources.tree import Tree
 
 

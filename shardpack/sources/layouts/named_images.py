@@ -14,7 +14,7 @@ from functools import cached_property
 from typing import NamedTuple
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
-from shardpack.sources.layouts.split_folders import SPLIT_NAMES
+from shardpack.sources.splits import SPLIT_NAMES
 
 _PLAIN = re.compile(r"[^/\\.]+(?:\.[^/\\.]+)?")  # a name that normalising would not change
 BY_STEM, BY_BASE, BY_PATH = range(3)  # how much of a path a name says

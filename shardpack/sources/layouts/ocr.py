@@ -17,9 +17,9 @@ from shardpack.errors import SourceError
 from shardpack.sources.layouts.by_name import LabelsByName
 from shardpack.sources.layouts.layout import BY_ANNOTATIONS, Found, LayoutOptions
 from shardpack.sources.layouts.per_image import split_in
-from shardpack.sources.layouts.split_folders import SPLIT_NAMES
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
+from shardpack.sources.splits import SPLIT_NAMES
 from shardpack.sources.tree import Tree
 
 _NAME = re.compile(

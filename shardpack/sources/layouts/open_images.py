@@ -19,9 +19,9 @@ from shardpack.sources.label_files import Refused, read_label_files
 from shardpack.sources.label_shape import label
 from shardpack.sources.layouts.layout import BY_ITS_OWN_NAMES, Found, LayoutOptions
 from shardpack.sources.layouts.per_image import labelled_listing, split_in
-from shardpack.sources.layouts.split_folders import SPLIT_NAMES
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
+from shardpack.sources.splits import SPLIT_NAMES
 from shardpack.sources.tree import Tree
 
 _BOXES = re.compile(r"(?:oidv\d-)?(?:(\w+)-)?annotations-bbox\.csv", re.IGNORECASE)

@@ -11,10 +11,10 @@ from shardpack.sources.image_rows import ImageRow, listing_of
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.label_files import Refused
 from shardpack.sources.label_shape import SHAPE, class_names, numbered
-from shardpack.sources.layouts.split_folders import SPLIT_NAMES
 from shardpack.sources.listing import Listing
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
+from shardpack.sources.splits import SPLIT_NAMES
 
 
 def labelled_listing(

@@ -5,15 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from shardpack.sources.listing import Listing
-from shardpack.sources.splits import with_splits
+from shardpack.sources.splits import SPLIT_NAMES, with_splits
 from shardpack.sources.tree import Tree
-
-# Name in lower case -> the split that it usually means.
-SPLIT_NAMES = {
-    **dict.fromkeys(("train", "training"), "train"),
-    **dict.fromkeys(("val", "valid", "validation", "dev"), "val"),
-    **dict.fromkeys(("test", "testing", "eval"), "test"),
-}
 
 
 def image_folders(tree: Tree) -> list[str]:

@@ -22,7 +22,6 @@ from shardpack.errors import OptionError, SourceError
 from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, TABLE_NAMES, examine, other_tables, split_of_name
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
-from shardpack.sources.layouts.split_folders import SPLIT_NAMES
 from shardpack.sources.layouts.table_columns import (
     NEARLY_ALL,
     KeyColumns,
@@ -34,6 +33,7 @@ from shardpack.sources.layouts.table_columns import (
 from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
+from shardpack.sources.splits import SPLIT_NAMES
 from shardpack.sources.table_formats import FILE_NAME, TableText, head, num_rows, table_text
 from shardpack.sources.tree import Tree
 

@@ -1,4 +1,7 @@
-"""Heavy packages that tests of formats stand on; tools/test --readers brings all of them."""
+"""Heavy packages that tests of formats stand on; tools/test --readers brings all of them.
+
+Once Lance is imported, its process warns at every fork, which fails tests of other things; so these tests run alone.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,8 @@ import pytest
 
 def needs(name: str) -> ModuleType:
     """Return an installed package; without it the module of tests is skipped by name, or fails where it is required."""
+    if not os.environ.get("SHARDPACK_ALONE"):
+        pytest.skip(f"{name} must be alone in its process; tools/test --readers does that", allow_module_level=True)
     try:
         return importlib.import_module(name)
     except ImportError:
