@@ -21,9 +21,9 @@ IMAGES = ROOT / "examples" / "images"
 
 # Chosen by pytest's `--hypothesis-profile`; `examples` of tests/strategies.py makes every property follow it.
 # "ci" tries the same examples each time, so that a run tells of the change alone; the others look for new ones.
-for profile, count in (("shardpack", 100), ("ci", 25), ("nightly", 500)):
+for profile, count in (("shardpack", 100), ("smoke", 5), ("ci", 25), ("nightly", 500)):
     # No deadline: the first example pays for imports.
-    settings.register_profile(profile, max_examples=count, deadline=None, derandomize=profile == "ci")
+    settings.register_profile(profile, max_examples=count, deadline=None, derandomize=profile in ("smoke", "ci"))
 settings.load_profile("shardpack")
 
 
