@@ -11,6 +11,7 @@ images/1.jpg                               none: it says nothing, either
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -62,6 +63,8 @@ def folder_classes(tree: Tree, *, asked: bool = False) -> FolderClasses | None:
     paths = image_folders(tree)
     folders = [tuple(path.split("/")) if path else () for path in paths]
     level = split_level(folders)
+    if level is None and (apart := _apart_from_stray(tree, paths, asked=asked)) is not None:
+        return apart
     # Without its split, a path is: folders around all images, the class, folders in the class.
     splits = ["" if level is None else parts[level] for parts in folders]
     rest = [parts if level is None else parts[:level] + parts[level + 1 :] for parts in folders]
@@ -77,6 +80,32 @@ def folder_classes(tree: Tree, *, asked: bool = False) -> FolderClasses | None:
         if (level is None and () in own) or _beginnings_of_hashes(tree, zip(paths, own, strict=True), names):
             return None
     return _assigned(paths, own, splits)
+
+
+def _apart_from_stray(tree: Tree, paths: Sequence[str], *, asked: bool) -> FolderClasses | None:
+    """Return what is found if images beside all other folders hide two or more classes or splits; None if they do not.
+
+    That is a question, or if asked, the classes in splits, and the root as misplaced.
+    """
+    parts = [tuple(path.split("/")) if path else () for path in paths]
+    outer = "/".join(parts[0][: _common_length(parts)]) if parts else ""
+    if outer not in paths or len(paths) < 3 or (asked and outer):
+        return None
+    folder = tree.folders[outer]
+    stray = [name for name in tree.files.names[folder.first : folder.stop] if _is_image(name)]
+    level = split_level([part for path, part in zip(paths, parts, strict=True) if path != outer])
+    splits = set() if level is None else {part[level].lower() for part in parts if len(part) > level}
+    if asked and len(splits) < 2:
+        return None
+    inner = folder_classes(tree.without(set(stray)), asked=asked)
+    if asked:
+        return None if inner is None else FolderClasses(inner.class_of, inner.misplaced | {outer})
+    names = set() if inner is None else {name for name in inner.class_of.values() if name is not None}
+    return FolderClasses(question=_about_stray(stray, names or splits)) if max(len(names), len(splits)) > 1 else None
+
+
+def _is_image(name: str) -> bool:
+    return name.rpartition("/")[2].rpartition(".")[2].lower() in IMAGE_EXTENSIONS
 
 
 def _common_length(paths: Sequence[Parts]) -> int:
@@ -168,6 +197,17 @@ def _about_roles(roles: Sequence[str]) -> str:
     return (
         f"the folders {_listed(roles)} are not named like classes; pack the images without labels (--layout files), or "
         "with the folders as classes (--layout classes)"
+    )
+
+
+def _about_stray(stray: Sequence[str], names: Collection[str]) -> str:
+    root = "/" not in stray[0]
+    answers = ["leave them out (" + " ".join(f"--ignore {shlex.quote(name)}" for name in stray) + ")"]
+    answers = answers if len(stray) <= 3 else ["move them elsewhere"]
+    answers += ["pack those in folders with their classes (--layout classes --on-error skip)"] if root else []
+    return (
+        f"images ({len(stray):,}: {_listed(stray)}) are beside folders that may be classes or splits, {_listed(names)}; "
+        f"{', or '.join(answers)}, or pack all without labels (--layout files)"
     )
 
 

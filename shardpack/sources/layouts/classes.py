@@ -46,7 +46,8 @@ class ClassFolders:
         """Return the images with the class of their folder; see `add_class_labels`."""
         listing = group_files(tree.files, problems, rename_keys=options.rename_keys)
         _note_unknown(tree, found.memory, problems)
-        return split_by_folder(add_class_labels(listing, found.memory, problems), tree)
+        listing = add_class_labels(listing, found.memory, problems)
+        return split_by_folder(listing, tree, without=found.memory.misplaced)
 
 
 def _note_unknown(tree: Tree, folders: FolderClasses, problems: Problems) -> None:

@@ -40,9 +40,15 @@ def mixed_splits(folders: Collection[Sequence[str]]) -> tuple[list[str], list[st
     return None
 
 
-def split_by_folder(listing: Listing, tree: Tree) -> Listing:
-    """Return the listing with the splits that its folders are named like, if all images are in such folders."""
-    level = split_level([path.split("/") if path else [] for path in image_folders(tree)])
+def split_by_folder(listing: Listing, tree: Tree, *, without: Collection[str] = ()) -> Listing:
+    """Return the listing with the splits that its folders are named like, if all images are in such folders.
+
+    Args:
+        listing: The samples.
+        tree: The files.
+        without: Paths of folders of which the listing has no images.
+    """
+    level = split_level([path.split("/") if path else [] for path in image_folders(tree) if path not in without])
     if level is None:
         return listing
     return with_splits(listing, [key.split("/", level + 1)[level] for key in listing.keys])

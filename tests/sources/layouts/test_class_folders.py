@@ -54,6 +54,16 @@ NONE = {
 QUESTIONS = {
     "splits and others": (["train/1.jpg", "test/1.jpg", "extra/1.jpg"], "--ignore 'extra/'"),
     "images beside folders": (["cat/1.jpg", "dog/1.jpg", "3.jpg"], "--layout classes --on-error skip"),
+    "an image beside folders around classes": (
+        ["animals/cat/1.png", "animals/dog/2.png", "animals/cover.png"],
+        "--ignore animals/cover.png",
+    ),
+    "an image in the root": (["data/cat/1.png", "data/dog/2.png", "cover.png"], "--ignore cover.png"),
+    "an image beside splits": (["train/cat/1.png", "val/dog/2.png", "cover.png"], "--ignore cover.png"),
+    "many images beside folders": (
+        ["x/a/1.png", "x/b/2.png", *(f"x/{i}.png" for i in range(5))],
+        "images (5: 'x/0.png', 'x/1.png', 'x/2.png' and 2 more)",
+    ),
     "folders for a role": (["images/1.jpg", "masks/1.png"], "--layout files"),
     "roles in splits": (["train/images/1.jpg", "train/masks/1.png"], "--layout files"),
 }

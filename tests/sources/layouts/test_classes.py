@@ -118,3 +118,12 @@ def test_if_asked_any_folder_is_a_class():
     assert listed(["images/1.jpg"], asked=True) == ({"images/1": "images"}, {}, [])
     assert listed(["1.jpg"], asked=True) == ({}, {}, ["1.jpg"])
     assert listed(["a/1.jpg", "b/1.jpg", "2.jpg"], asked=True) == ({"a/1": "a", "b/1": "b"}, {}, ["2.jpg"])
+
+
+def test_if_asked_an_image_beside_splits_is_rejected_and_the_others_keep_their_splits():
+    names = ["train/cat/1.png", "train/dog/2.png", "val/cat/3.png", "cover.png"]
+    assert listed(names, asked=True) == (
+        {"train/cat/1": "cat", "train/dog/2": "dog", "val/cat/3": "cat"},
+        {"train": 2, "val": 1},
+        ["cover.png"],
+    )
