@@ -206,8 +206,8 @@ def _about_stray(stray: Sequence[str], names: Collection[str]) -> str:
     answers = answers if len(stray) <= 3 else ["move them elsewhere"]
     answers += ["pack those in folders with their classes (--layout classes --on-error skip)"] if root else []
     return (
-        f"images ({len(stray):,}: {_listed(stray)}) are beside folders that may be classes or splits, {_listed(names)}; "
-        f"{', or '.join(answers)}, or pack all without labels (--layout files)"
+        f"images ({len(stray):,}: {_listed(stray)}) are beside folders that may be classes or splits, "
+        f"{_listed(names)}; {', or '.join(answers)}, or pack all without labels (--layout files)"
     )
 
 
