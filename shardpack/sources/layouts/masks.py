@@ -10,7 +10,7 @@ The fields are called so that encodings know that their pixels are numbers: they
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from shardpack.errors import SourceError
@@ -74,6 +74,14 @@ class Masks:
             if twice
             else ""
         )
+        outside = _outside(tree, pairs)
+        if not question and not options.asked and outside:
+            shown = ", ".join(repr(path or ".") for path in outside[:3])
+            question = (
+                f"there are masks, but none for the images of other folders ({len(outside):,}: {shown}); pack "
+                "those with masks alone (--layout masks), or all images with the files of their stems (--layout files), "
+                "or with their folders as classes (--layout classes)"
+            )
         memory = [*matching, *bare]
         return Found(layout=self.name, rank=BY_NAME, title="images and masks", question=question, memory=memory)
 
@@ -87,6 +95,12 @@ class Masks:
             rows += made
         problems.note("images in folders without masks", bare)
         return listing_of(usable_rows(rows, tree.files, problems), tree.files)
+
+
+def _outside(tree: Tree, pairs: Collection[_Pair]) -> list[str]:
+    """Return the folders with images that are in no pair, so that their images would be left out."""
+    inside = {pair.images for pair in pairs} | {pair.masks for pair in pairs}
+    return [path for path, folder in tree.folders.items() if folder.num_images and path not in inside]
 
 
 def _pairs(tree: Tree) -> Iterator[_Pair]:

@@ -70,3 +70,10 @@ def test_label_files_beside_masks_are_a_question(tmp_path):
     images_in(tmp_path, "images/0.jpg", "masks/0.png")
     write_tree(tmp_path, {"labels/0.txt": "0 0.5 0.5 1 1"})
     assert Labelled(tmp_path).found.layout == "yolo"  # boxes are the more specific
+
+
+def test_folders_that_have_no_masks_are_a_question(tmp_path):
+    images_in(tmp_path, "cat/1.png", "cat/1_seg.png", "dog/2.png", "dog/3.png")
+    with pytest.raises(SourceError, match=r"none for the images of other folders \(1: 'dog'\); .*--layout classes"):
+        Labelled(tmp_path)
+    assert Labelled(tmp_path, "masks").found.layout == "masks"
