@@ -7,10 +7,11 @@ from collections.abc import Iterable
 from shardpack.errors import OptionError, SourceError
 from shardpack.sources.keys import check_names
 from shardpack.sources.layouts import LAYOUTS
+from shardpack.sources.layouts.classes import ClassFolders
 from shardpack.sources.layouts.describe import describe
-from shardpack.sources.layouts.layout import Found, Layout, LayoutOptions
+from shardpack.sources.layouts.layout import BY_NAME, Found, Layout, LayoutOptions
 from shardpack.sources.layouts.leftovers import ask_about_labels, ignore_files, leave_out, leftovers
-from shardpack.sources.layouts.sidecars import SidecarFiles
+from shardpack.sources.layouts.sidecars import SidecarFiles, few_have_sidecars
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, Problems
 from shardpack.sources.tree import Tree
@@ -36,11 +37,26 @@ def find_layout(tree: Tree, layout: str, options: LayoutOptions) -> Found:
         return found
     candidates = [found for each in _LAYOUTS if (found := each.find(tree, options)) is not None]
     try:
-        return choose(candidates)
+        best = choose(candidates)
+        _ask_about_classes(tree, best, candidates)
     except SourceError:
         if options.ask:
             raise
         return next(found for found in candidates if found.layout == SidecarFiles.name)
+    return best
+
+
+def _ask_about_classes(tree: Tree, best: Found, candidates: Iterable[Found]) -> None:
+    """Raise a question if the best are label files that fewer than half of the images have, beside class folders."""
+    if best.layout != SidecarFiles.name or best.rank != BY_NAME:
+        return
+    classes = next((one for one in candidates if one.layout == ClassFolders.name and not one.question), None)
+    if classes is None or len({*classes.memory.class_of.values()} - {None}) < 2 or not few_have_sidecars(tree):
+        return
+    raise SourceError(
+        f"the source may be {best.title}, which fewer than half of the images have, or {classes.title}; say which: "
+        f"--layout {best.layout} or --layout {classes.layout}"
+    )
 
 
 def choose(candidates: Iterable[Found]) -> Found:

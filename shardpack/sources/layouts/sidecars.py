@@ -30,6 +30,19 @@ class SidecarFiles:
         return split_by_folder(group_files(tree.files, problems, rename_keys=options.rename_keys), tree)
 
 
+def few_have_sidecars(tree: Tree) -> bool:
+    """Return whether fewer than half of the images have a label of the same stem: then folders may be the classes."""
+    images, labelled = set[str](), set[str]()
+    for name in tree.files.names:
+        folder, slash, last = name.rpartition("/")
+        stem, _, field = last.partition(".")
+        if field.lower() in IMAGE_EXTENSIONS:
+            images.add(folder + slash + stem)
+        elif field.lower() in LABEL_FIELDS:
+            labelled.add(folder + slash + stem)
+    return 2 * len(images & labelled) < len(images)
+
+
 def _has_sidecars(tree: Tree, folder: Folder) -> bool:
     """Return whether a folder has an image and a label of the same stem."""
     if not folder.num_images or LABEL_FIELDS.isdisjoint(folder.extensions):

@@ -57,3 +57,12 @@ def test_names_of_layouts_are_different_and_known():
     assert ("auto", *names) == LAYOUT_CHOICES
     with pytest.raises(OptionError, match=r"layout is 'nice'; expected one of auto, "):
         find_layout(Tree(files_of([])), "nice", LayoutOptions(asked=True))
+
+
+def test_label_files_of_few_images_in_class_folders_are_a_question():
+    names = ["cat/1.png", "cat/1.txt", "cat/3.png", "dog/2.png"]
+    with pytest.raises(SourceError, match="say which: --layout files or --layout classes"):
+        find_layout(Tree(files_of(names)), "auto", LayoutOptions())
+    assert find_layout(Tree(files_of(names)), "auto", LayoutOptions(ask=False)).layout == "files"
+    throughout = sorted([*names, "dog/2.txt"])
+    assert find_layout(Tree(files_of(throughout)), "auto", LayoutOptions()).layout == "files"
