@@ -79,7 +79,7 @@ class Masks:
             shown = ", ".join(repr(path or ".") for path in outside[:3])
             question = (
                 f"there are masks, but none for the images of other folders ({len(outside):,}: {shown}); pack "
-                "those with masks alone (--layout masks), or all images with the files of their stems (--layout files), "
+                "those with masks alone (--layout masks), or images with files of their stems (--layout files), "
                 "or with their folders as classes (--layout classes)"
             )
         memory = [*matching, *bare]
