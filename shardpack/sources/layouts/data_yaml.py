@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from shardpack.errors import DecodeError, SourceError
@@ -20,7 +20,7 @@ from shardpack.sources.tree import Tree
 
 SPLITS = ("train", "val", "valid", "validation", "test")
 _NAMES = ("data.yaml", "data.yml", "dataset.yaml", "dataset.yml")
-_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
+CLASS_LISTS = ("classes.txt", "obj.names", "_darknet.labels")
 _MAX_CLASSES = 100_000
 
 
@@ -68,14 +68,46 @@ def find_data_yaml(tree: Tree) -> DataYaml | None:
 def find_class_list(tree: Tree, folders: Iterable[str]) -> DataYaml | None:
     """Return the names of a list of classes, a name in each line, in the root or in one of some folders."""
     for folder in ("", *folders):
-        for name in _LISTS:
+        for name in CLASS_LISTS:
             path = f"{folder}/{name}" if folder else name
             if path in tree.names:
-                lines = tree.read(path, max_bytes=MAX_BYTES).decode("utf-8", "replace").splitlines()
-                while lines and not lines[-1].strip():
-                    lines.pop()
-                return DataYaml(path, {number: line.strip() for number, line in enumerate(lines)})
+                return DataYaml(path, _listed_names(tree, path))
     return None
+
+
+def with_class_lists(tree: Tree, data: DataYaml, lists: Iterable[str]) -> DataYaml:
+    """Return the data with names: its own, or else those of the first list of classes that has some.
+
+    Raises:
+        SourceError: A list says otherwise than these, or has a name twice.
+    """
+    named_by = data.name
+    for path in lists:
+        names = _listed_names(tree, path)
+        if not names:
+            continue
+        if data.names is None:
+            named_by, data = path, replace(data, name=data.name or path, names=names)
+        elif any(data.names.get(number) != name for number, name in names.items()):
+            raise SourceError(
+                f"{named_by} and {path} number the classes differently; correct one, or leave it out with "
+                f"--ignore {path}"
+            )
+    _check_unique(named_by, data.names or {})
+    return data
+
+
+def _listed_names(tree: Tree, path: str) -> dict[int, str]:
+    lines = tree.read(path, max_bytes=MAX_BYTES).decode("utf-8-sig", "replace").splitlines()
+    while lines and not lines[-1].strip():
+        lines.pop()
+    return {number: line.strip() for number, line in enumerate(lines)}
+
+
+def _check_unique(name: str, names: Mapping[int, str]) -> None:
+    if len(set(names.values())) < len(names):
+        twice = next(each for each in names.values() if list(names.values()).count(each) > 1)
+        raise SourceError(f"{name}: two classes are called {twice!r}; rename one")
 
 
 def _data(tree: Tree, name: str, content: Mapping[str, Any]) -> DataYaml:
@@ -160,9 +192,7 @@ def _names(name: str, content: Mapping[str, Any]) -> dict[int, str] | None:
     if wrong is not None:
         raise SourceError(f"{name}: names has the class {wrong!r}, expected a number from 0 to {_MAX_CLASSES - 1:,}")
     names = {int(key): each for key, each in value.items()}
-    if len(set(names.values())) < len(names):
-        twice = next(each for each in names.values() if list(names.values()).count(each) > 1)
-        raise SourceError(f"{name}: two classes are called {twice!r}; rename one")
+    _check_unique(name, names)
     count = content.get("nc")
     if isinstance(count, str) and count.isdecimal() and int(count) != len(names):
         raise SourceError(f"{name}: nc is {count}, but names has {len(names)} classes; correct one of the two")

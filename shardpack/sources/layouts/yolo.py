@@ -28,7 +28,14 @@ from shardpack.sources.image_rows import (
 from shardpack.sources.json_labels import attach_labels, compact_json
 from shardpack.sources.label_files import Refused, read_label_files
 from shardpack.sources.label_shape import SHAPE
-from shardpack.sources.layouts.data_yaml import SPLITS, DataYaml, find_class_list, find_data_yaml
+from shardpack.sources.layouts.data_yaml import (
+    CLASS_LISTS,
+    SPLITS,
+    DataYaml,
+    find_class_list,
+    find_data_yaml,
+    with_class_lists,
+)
 from shardpack.sources.layouts.layout import BY_ANNOTATIONS, Found, LayoutOptions
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
@@ -82,6 +89,7 @@ class Yolo:
         sure = data is not None and (not kinds or any(kinds))
         if not options.asked and not sure and (None in kinds or not {"box", "polygon"} & set(kinds)):
             return None
+        memory = replace(memory, data=with_class_lists(tree, memory.data, _class_lists(tree)))
         return _found(tree, memory, has_polygons="polygon" in kinds)
 
     def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
@@ -171,8 +179,12 @@ def _hints(tree: Tree) -> set[str]:
         name
         for folder in tree.folders.values()
         for name in tree.files.names[folder.first : folder.stop]
-        if name.rpartition("/")[2] in ("classes.txt", "obj.names", "obj.data", "_darknet.labels")
+        if name.rpartition("/")[2] in (*CLASS_LISTS, "obj.data")
     }
+
+
+def _class_lists(tree: Tree) -> list[str]:
+    return sorted(name for name in _hints(tree) if name.rpartition("/")[2] in CLASS_LISTS)
 
 
 def _looks(tree: Tree, memory: _Memory) -> Iterator[str | None]:

@@ -168,3 +168,38 @@ def test_a_folder_in_another_one_has_its_own_split(tmp_path):
     images_in(tmp_path, "images/a.jpg", "images/held/b.jpg")
     write_tree(tmp_path, {"labels/a.txt": LINE, "data.yaml": YAML + "train: images\nval: images/held\n"})
     assert Labelled(tmp_path).splits == {"a": "train", "held/b": "val"}
+
+
+@pytest.mark.parametrize(
+    ("lists", "first", "second"),
+    [
+        ({"train/classes.txt": "cat\ndog", "val/classes.txt": "dog\ncat"}, "train/classes.txt", "val/classes.txt"),
+        ({"data.yaml": "names: [dog, cat]", "val/obj.names": "cat\ndog\n"}, "data.yaml", "val/obj.names"),
+        ({"data.yaml": "nc: 2", "classes.txt": "a\nb", "val/_darknet.labels": "a\nc"}, "classes.txt", "val/_darknet"),
+    ],
+)
+def test_lists_of_classes_that_contradict_each_other_are_refused(tmp_path, lists, first, second):
+    images_in(tmp_path, "train/1.jpg", "val/2.jpg")
+    write_tree(tmp_path, {"train/1.txt": LINE, "val/2.txt": LINE, **lists})
+    with pytest.raises(
+        SourceError, match=f"^{first} and {second}.* number the classes differently; .*--ignore {second}"
+    ):
+        Labelled(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "lists", [{"data.yaml": "train: a/images", "classes.txt": "cat\ndog"}, {"a/classes.txt": "\ufeffcat\ndog\n"}]
+)
+def test_a_list_of_classes_gives_the_names_that_nothing_else_says(tmp_path, lists):
+    images_in(tmp_path, "a/images/1.jpg")
+    write_tree(tmp_path, {"a/labels/1.txt": LINE, **{name: text.encode() for name, text in lists.items()}})
+    set_ = Labelled(tmp_path)
+    assert set_.listing.classes == ("cat", "dog")
+    assert set_.labels["a/1"]["annotations"] == [BOX]
+
+
+def test_a_name_twice_in_a_list_of_classes_is_refused(tmp_path):
+    images_in(tmp_path, "1.jpg")
+    write_tree(tmp_path, {"1.txt": LINE, "classes.txt": "cat\ncat\n"})
+    with pytest.raises(SourceError, match=r"^classes.txt: two classes are called 'cat'; rename one"):
+        Labelled(tmp_path)
