@@ -44,6 +44,7 @@ from shardpack.sources.tree import Tree
 _LOOKED_AT = 5  # label files
 _NOTHING = b',"annotations":[]'
 _MAX_LOOK = 1 << 20
+_NO_LABELS = ("classes", "obj", "train", "val", "valid", "test")  # stems of text files that tools put beside labels
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +94,13 @@ class Yolo:
         return _found(tree, memory, has_polygons="polygon" in kinds)
 
     def list(self, tree: Tree, found: Found, problems: Problems, options: LayoutOptions) -> Listing:
-        """Return the images, each with the boxes of its label file; see `Layout.list`."""
+        """Return the images, each with the boxes of its label file; see `Layout.list`.
+
+        Rejected: label files without an image, unless they are empty.
+        """
         memory: _Memory = found.memory
         data, files = memory.data, tree.files
-        rows = usable_rows(list(_rows(tree, memory)), files, problems)
+        rows = usable_rows(list(_rows(tree, memory, problems)), files, problems)
         known = sorted(data.names or ())
         numbers = {number: label for label, number in enumerate(known)}
         parser = _Labels(YoloParser(data.names, numbers if data.names else None, data.keypoints))
@@ -195,7 +199,7 @@ def _looks(tree: Tree, memory: _Memory) -> Iterator[str | None]:
         if looked == _LOOKED_AT:
             return
         stem = cut_extension(name)[0]
-        if posixpath.basename(stem) in ("classes", "obj", "train", "val", "valid", "test"):
+        if posixpath.basename(stem) in _NO_LABELS:
             continue
         looked += 1
         try:
@@ -206,8 +210,9 @@ def _looks(tree: Tree, memory: _Memory) -> Iterator[str | None]:
             yield "empty" if not lines else "polygon" if any(len(line) > 5 for line in lines) else "box"
 
 
-def _rows(tree: Tree, memory: _Memory) -> Iterator[ImageRow]:
+def _rows(tree: Tree, memory: _Memory, problems: Problems) -> Iterator[ImageRow]:
     files = tree.files
+    used = {-1}
     number_of_label = {cut_extension(files.names[i])[0]: i for i in _numbers_of_labels(tree, memory)}
     split_of = _Splits(tree, memory)
     for path, labels in memory.labels_of.items():
@@ -219,7 +224,13 @@ def _rows(tree: Tree, memory: _Memory) -> Iterator[ImageRow]:
             stem, extension = cut_extension(name)
             base = stem[len(path) + 1 :] if path else stem
             label_file = -1 if labels is None else number_of_label.get(f"{labels}/{base}" if labels else base, -1)
+            used.add(label_file)
             yield ImageRow(key_below_images(stem), {extension: number}, split_of(name), label_file)
+    lists = {place for places in memory.data.folders.values() for place in places}
+    for stem, number in number_of_label.items():
+        listed = posixpath.basename(stem) in _NO_LABELS or files.names[number] in lists
+        if number not in used and not listed and files.sizes[number]:
+            problems.reject(files.names[number], "labels an image that is not here; restore it, or remove this file")
 
 
 class _Splits:

@@ -203,3 +203,14 @@ def test_a_name_twice_in_a_list_of_classes_is_refused(tmp_path):
     write_tree(tmp_path, {"1.txt": LINE, "classes.txt": "cat\ncat\n"})
     with pytest.raises(SourceError, match=r"^classes.txt: two classes are called 'cat'; rename one"):
         Labelled(tmp_path)
+
+
+def test_label_files_without_an_image_are_rejected(tmp_path):
+    images_in(tmp_path, "images/train/1.jpg")
+    write_tree(tmp_path, {f"labels/train/{stem}.txt": LINE for stem in ("1", "2", "deep.3")})
+    lists = {"labels/train/train.txt": "x", "labels/train/listed.txt": "../../images/train/1.jpg\n"}
+    write_tree(tmp_path, {**lists, "labels/train/classes.txt": "cat\ndog", "labels/train/empty.txt": ""})
+    write_tree(tmp_path, {"data.yaml": YAML + "train: labels/train/listed.txt\n"})
+    set_ = Labelled(tmp_path)
+    reason = "labels an image that is not here; restore it, or remove this file"
+    assert set_.rejected == {"labels/train/2.txt": reason, "labels/train/deep.3.txt": reason}
