@@ -30,13 +30,13 @@ from shardpack.sources.label_files import Refused, read_label_files
 from shardpack.sources.label_shape import SHAPE
 from shardpack.sources.layouts.data_yaml import (
     CLASS_LISTS,
-    SPLITS,
     DataYaml,
     find_class_list,
     find_data_yaml,
     with_class_lists,
 )
 from shardpack.sources.layouts.layout import BY_ANNOTATIONS, Found, LayoutOptions
+from shardpack.sources.layouts.per_image import split_in
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.tree import Tree
@@ -214,7 +214,7 @@ def _rows(tree: Tree, memory: _Memory, problems: Problems) -> Iterator[ImageRow]
     files = tree.files
     used = {-1}
     number_of_label = {cut_extension(files.names[i])[0]: i for i in _numbers_of_labels(tree, memory)}
-    split_of = _Splits(tree, memory)
+    split_of = _Splits(tree, memory, problems)
     for path, labels in memory.labels_of.items():
         folder = tree.folders[path]
         for number in range(folder.first, folder.stop):
@@ -234,34 +234,55 @@ def _rows(tree: Tree, memory: _Memory, problems: Problems) -> Iterator[ImageRow]
 
 
 class _Splits:
-    """Says which split an image is in: that of data.yaml, or else the folder that is called like one."""
+    """Says which split an image is in: that of data.yaml, or else the folder that is called like one.
 
-    def __init__(self, tree: Tree, memory: _Memory) -> None:
-        self._prefixes: list[tuple[str, str]] = []
-        self._listed: dict[str, str] = {}
+    Raises:
+        SourceError: Data.yaml puts a folder or an image into two splits.
+    """
+
+    def __init__(self, tree: Tree, memory: _Memory, problems: Problems) -> None:
+        splits: dict[str, str] = {}
+        listed_in: dict[str, str] = {}
+        self._split_of_list = splits
+        self._listed_in = listed_in
         for split, places in memory.data.folders.items():
             for place in places:
-                if place.endswith(".txt"):
-                    self._listed.update(dict.fromkeys(_listed(tree, place), split))
-                else:
-                    self._prefixes.append((f"{place}/" if place else "", split))
-        self._prefixes.sort(key=lambda pair: -len(pair[0]))  # a folder in another one wins
+                if splits.setdefault(place, split) != split:
+                    raise SourceError(
+                        f"{memory.data.name}: {place or '.'!r} is both {splits[place]} and {split}; leave it in one"
+                    )
+                for name in _listed(tree, place, problems) if place.endswith(".txt") else ():
+                    other = listed_in.setdefault(name, place)
+                    if splits[other] != split:
+                        raise SourceError(f"{name} is in both {other} and {place}; leave it in one of the two")
+        folders = [(f"{place}/" if place else "", split) for place, split in splits.items() if place[-4:] != ".txt"]
+        self._prefixes = sorted(folders, key=lambda pair: -len(pair[0]))  # a folder in another one wins
 
     def __call__(self, name: str) -> str | None:
-        if name in self._listed:
-            return self._listed[name]
+        if name in self._listed_in:
+            return self._split_of_list[self._listed_in[name]]
         for prefix, split in self._prefixes:
             if name.startswith(prefix):
                 return split
-        return next((part for part in name.split("/")[:-1] if part.lower() in SPLITS), None)
+        return split_in(name)
 
 
-def _listed(tree: Tree, name: str) -> Iterator[str]:
-    """Yield the images that a list names: their paths from the list, or from the root."""
+def _listed(tree: Tree, name: str, problems: Problems) -> list[str]:
+    """Return the images that a list names; noted: lines without one. Rejected: a list that names none."""
     folder = posixpath.dirname(name)
-    for line in tree.read(name, max_bytes=1 << 30).decode("utf-8", "replace").splitlines():
-        path = line.strip().replace("\\", "/")
-        for place in (posixpath.normpath(posixpath.join(folder, path)), posixpath.normpath(path)):
-            if place in tree.names:
-                yield place
-                break
+    lines = tree.read(name, max_bytes=1 << 30).decode("utf-8-sig", "replace").splitlines()
+    paths = [path for line in lines if (path := line.strip().replace("\\", "/"))]
+    found = [place for path in paths if (place := _image_at(tree, folder, path)) is not None]
+    if paths and not found:
+        problems.reject(name, f"none of its lines is the path of an image here, such as {paths[0]!r}; correct the list")
+    else:
+        problems.note("lines in lists of images that are no path of an image here", len(paths) - len(found))
+    return found
+
+
+def _image_at(tree: Tree, folder: str, path: str) -> str | None:
+    """Return the file that a line means: from its list, from the root, or the longest end of its path that is here."""
+    clean = posixpath.normpath(path)
+    parts = clean.split("/")
+    ends = () if parts[0] == ".." else ("/".join(parts[first:]) for first in range(1, len(parts)))
+    return next((at for at in (posixpath.normpath(f"{folder or '.'}/{path}"), clean, *ends) if at in tree.names), None)

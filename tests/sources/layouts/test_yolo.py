@@ -88,6 +88,7 @@ def test_lists_of_images_are_splits(tmp_path):
     set_ = Labelled(tmp_path)
     assert set_.splits == {"a": "train", "b": "val", "c": None}
     assert {"train.txt", "val.txt"} <= set_.found.uses
+    assert set_.problems.noted["lines in lists of images that are no path of an image here"] == 2
 
 
 def test_key_points(tmp_path):
@@ -214,3 +215,40 @@ def test_label_files_without_an_image_are_rejected(tmp_path):
     set_ = Labelled(tmp_path)
     reason = "labels an image that is not here; restore it, or remove this file"
     assert set_.rejected == {"labels/train/2.txt": reason, "labels/train/deep.3.txt": reason}
+
+
+def test_lists_of_another_machine(tmp_path):
+    images_in(tmp_path, "images/a.jpg", "images/b.jpg", "images/c.jpg")
+    lists = {"train.txt": "/kaggle/x/images/a.jpg\n\n", "val.txt": "C:\\x\\images\\b.jpg\n", "test.txt": "/x/d.jpg\n"}
+    yaml = YAML + "train: train.txt\nval: val.txt\ntest: test.txt\n"
+    write_tree(tmp_path, {"labels/a.txt": LINE, "data.yaml": yaml, **lists})
+    set_ = Labelled(tmp_path)
+    assert set_.splits == {"a": "train", "b": "val", "c": None}
+    reason = "none of its lines is the path of an image here, such as '/x/d.jpg'; correct the list"
+    assert set_.rejected == {"test.txt": reason}
+
+
+@pytest.mark.parametrize(
+    ("yaml", "reason"),
+    [
+        (
+            "train: train.txt\nval: val.txt",
+            "^images/a.jpg is in both train.txt and val.txt; leave it in one of the two",
+        ),
+        ("train: images\nval: images", "^data.yaml: 'images' is both train and val; leave it in one"),
+        ("train: .\nval: .", r"^data.yaml: '\.' is both train and val; leave it in one"),
+    ],
+)
+def test_two_splits_for_one_image_or_folder_are_refused(tmp_path, yaml, reason):
+    images_in(tmp_path, "images/a.jpg", "images/b.jpg")
+    lists = {"train.txt": "images/a.jpg\n", "val.txt": "images/b.jpg\nimages/a.jpg\n"}
+    write_tree(tmp_path, {"labels/a.txt": LINE, "data.yaml": YAML + yaml, **lists})
+    with pytest.raises(SourceError, match=reason):
+        Labelled(tmp_path)
+
+
+def test_folders_called_like_splits(tmp_path):
+    images_in(tmp_path, "images/training/1.jpg", "images/validation/2.jpg", "images/more/3.jpg")
+    write_tree(tmp_path, {"labels/training/1.txt": LINE})
+    splits = {"training/1": "training", "validation/2": "validation", "more/3": None}
+    assert Labelled(tmp_path).splits == splits
