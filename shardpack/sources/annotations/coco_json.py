@@ -74,7 +74,7 @@ class CocoLabels:
         self.categories: dict[Id, str] | None = None
         self.problems: list[tuple[str, str]] = []
         self.kinds: set[str] = set()
-        self._held: dict[Any, tuple[str, Object, bytes]] = {}
+        self._held: dict[tuple[Any, Any], tuple[str, Object, bytes]] = {}  # (image id, id) -> annotation
 
     def add(self, path: str, data: bytes, *, hold: bool = False) -> None:
         """Add what a file says.
@@ -191,9 +191,25 @@ class CocoLabels:
         text = _text(points, image)
         if image.problem:
             raise SourceError(f"{where}: {image.problem}")
-        self._held[record["id"]] = where, held, text + b"," if text else b""
+        key = record["image_id"], record["id"]
+        if key in self._held:
+            raise SourceError(
+                f"{where}: image {key[0]!r} has the annotation id {key[1]!r} twice, also in {self._held[key][0]}; "
+                "give each annotation an id of its own"
+            )
+        self._held[key] = where, held, text + b"," if text else b""
+
+    def _take_held(self, image_id: Id, record: Object) -> bytes | None:
+        """Return the key points that were held for an annotation: of the same id, image and category."""
+        key = image_id, record.get("id")
+        if not self._held or not isinstance(key[1], (int, str)) or key not in self._held:
+            return None
+        if self._held[key][1]["category_id"] != record.get("category_id"):
+            return None
+        return self._held.pop(key)[2]
 
     def _add_annotation(self, where: str, record: Object) -> None:
+        image_id = record["image_id"]
         image = self._image_of(where, record)
         if image is None:
             return
@@ -207,12 +223,12 @@ class CocoLabels:
             image.captions.append(record["caption"].strip())
         else:
             self.kinds.add("annotations")
-            held = self._held.pop(record["id"], None) if self._held and "id" in record else None
+            held = self._take_held(image_id, record)
             if held is not None:
                 for name in _KEY_POINTS:
                     record.pop(name, None)
             text = _text(record, image)
-            image.objects.append((record.get("category_id"), text if held is None else held[2] + text))
+            image.objects.append((record.get("category_id"), text if held is None else held + text))
 
     def _add_categories(self, path: str, records: Sequence[Object]) -> None:
         ids = [record["id"] for record in records]

@@ -33,6 +33,27 @@ def test_key_points_join_the_annotation_of_their_id(hold):
     assert joined == (held if hold else [(5, None), *held])
 
 
+def test_key_points_of_another_image_or_category_stay_apart():
+    labels = CocoLabels()
+    images = [IMAGE, {"id": 2, "file_name": "b.jpg"}]
+    points = [{"id": 1, "image_id": image, "category_id": 1, "keypoints": [image]} for image in (1, 2)]
+    car = {"id": 1, "image_id": 1, "category_id": 2}
+    categories = [*CATEGORIES, {"id": 2, "name": "car"}]
+    for name, annotations in (("points", points), ("instances", [car])):
+        content = {"images": images, "annotations": annotations, "categories": categories}
+        labels.add(name, json.dumps(content).encode(), hold=name == "points")
+    labels.finish()
+    of_each = [json.loads(labels.label(image, {1: 0, 2: 1}))["annotations"] for image in labels.images.values()]
+    found = [[(each["class"], each.get("keypoints")) for each in own] for own in of_each]
+    assert found == [[("car", None), ("dog", [1])], [("dog", [2])]]
+
+
+def test_key_points_with_one_id_twice_in_an_image():
+    points = {"id": 0, "image_id": 1, "category_id": 1, "keypoints": [1, 1, 2]}
+    with pytest.raises(SourceError, match=r"annotations\[1\]: image 1 has the annotation id 0 twice"):
+        labels_of({"annotations": [points, points], "categories": CATEGORIES}, hold=(0,))
+
+
 def test_annotations_in_front_of_their_images():
     labels = CocoLabels()
     labels.add("x.json", b'{"annotations": [{"image_id": 1, "n": 1}], "images": [{"id": 1, "file_name": "a"}]}')
