@@ -88,7 +88,8 @@ class YoloLines:
         """Return positions x, y, ... within the image."""
         sides = (self._width, self._height)
         inside = [min(max(value, 0), sides[at % 2]) for at, value in enumerate(values)]
-        if any(abs(one - other) > _TOLERANCE for one, other in zip(inside, values, strict=True)):
+        # NaN compares false with all.
+        if not all(abs(one - other) <= _TOLERANCE for one, other in zip(inside, values, strict=True)):
             raise ExportError(
                 f"{short(list(values))} is outside the image of {self._width} x {self._height} pixels; correct the "
                 "label, or leave the sample out"

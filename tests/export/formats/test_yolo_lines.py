@@ -98,3 +98,8 @@ def test_as_many_key_points_in_each():
     lines.add(0, {"bbox": [0, 0, 5, 5], "keypoints": [1, 1, 1]})
     with pytest.raises(ExportError, match="got 1 and 2"):
         lines.add(0, {"bbox": [0, 0, 5, 5], "keypoints": [1, 1, 1] * 2})
+
+
+def test_positions_that_are_no_numbers_are_refused():
+    with pytest.raises(ExportError, match="is outside the image of 32 x 24 pixels"):
+        YoloLines("detect", 32, 24).add(0, {"bbox": [math.nan] * 4})
