@@ -46,7 +46,8 @@ def categories_of(seen: Collection[tuple[Any, ...]], classes: Sequence[str] | No
     """Return the categories, from (category_id, label, class) of all annotations and the class names.
 
     Raises:
-        ExportError: An annotation has no label, and the numbers of the source are not those of one class each.
+        ExportError: An annotation has no label, and the numbers of the source are not those of one class each; or a
+            label has two names.
     """
     names: dict[Any, set[str]] = {}
     labels: dict[Any, set[Any]] = {}
@@ -65,13 +66,27 @@ def categories_of(seen: Collection[tuple[Any, ...]], classes: Sequence[str] | No
         return Categories(tuple({"id": number, "name": entries[number]} for number in sorted(entries)), None)
     if any(label is None for own in labels.values() for label in own):
         raise ExportError("category_id does not stand for one class each, and annotations have no label; add labels")
-    by_label = {label: _name(label, name, classes) or str(label) for _, label, name in sorted(seen, key=repr)}
-    by_label.update(enumerate(classes or ()))
+    by_label: dict[int, str] = dict(enumerate(classes or ()))
+    for _, label, name in sorted(seen, key=repr):
+        if (own := _name(label, name, classes)) is not None:
+            refuse_two_names(label, by_label.setdefault(label, own), own)
+    for _, label, _ in seen:
+        by_label.setdefault(label, str(label))
     entries = {label + 1: name for label, name in by_label.items()}
     return Categories(
         tuple({"id": number, "name": entries[number]} for number in sorted(entries)),
         {label: label + 1 for label in by_label},
     )
+
+
+def refuse_two_names(label: int, known: str, name: str) -> None:
+    """Refuse a label that stands for two classes.
+
+    Raises:
+        ExportError: The names differ.
+    """
+    if name != known:
+        raise ExportError(f"label {label} is called {known!r} and {name!r}; correct the labels, or their classes")
 
 
 def _name(label: Any, name: Any, classes: Sequence[str] | None) -> str | None:
@@ -156,6 +171,7 @@ class CocoFile:
                 label = one.pop("label")
                 del one["class"]
                 own_id = one.pop("id", None)
+                one.pop("image_id", None)  # that of the source
                 if number_of is not None:
                     one["category_id"] = number_of[label]
                 yield {"id": own_id if self._ids.annotations else count, "image_id": number, **one}

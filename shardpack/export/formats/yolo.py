@@ -21,6 +21,7 @@ from shardpack.codecs.geometry import UPRIGHT
 from shardpack.errors import ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
 from shardpack.export.files import path_parts, within_split
+from shardpack.export.formats.coco_file import refuse_two_names
 from shardpack.export.formats.yolo_lines import TASKS, YoloLines
 from shardpack.export.pixel_labels import annotations_of, label_number, members_of_annotations, size_of
 from shardpack.export.roles import Roles, refuse_lost, require_image, roles_of
@@ -127,7 +128,7 @@ class YoloExporter:
             if number is None:
                 raise ExportError("an annotation has no label; correct it, or leave the sample out")
             if isinstance(one.get("class"), str):
-                names[number] = one["class"]
+                refuse_two_names(number, names.setdefault(number, one["class"]), one["class"])
             lines.add(number, one)
         text = None if label.get("annotations") is None else lines.text()
         return _Row(path, sample[field], text, len(annotations) - len(kept), names, lines.num_keypoints)
@@ -146,7 +147,8 @@ class YoloExporter:
                 stem = path[-1].rpartition(".")[0]
                 with open(files.create("labels", split, *path[:-1], f"{stem}.txt"), "w", encoding="utf-8") as label:
                     label.write(row.text)
-            names.update(row.names)
+            for number, name in row.names.items():
+                refuse_two_names(number, names.setdefault(number, name), name)
             num_crowds += row.num_crowds
             if row.num_keypoints is not None:
                 counts.add(row.num_keypoints)
@@ -158,8 +160,10 @@ class YoloExporter:
 
     def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:
         """Write data.yaml."""
-        names = {number: name for note in notes for number, name in note["names"]}
-        names.update(enumerate(self.classes or ()))
+        names: dict[int, str] = dict(enumerate(self.classes or ()))
+        for note in notes:
+            for number, name in note["names"]:
+                refuse_two_names(number, names.setdefault(number, name), name)
         counts = {count for note in notes for count in note["keypoints"]}
         if len(counts) > 1:
             raise ExportError(

@@ -40,6 +40,21 @@ def test_numbers_that_say_nothing_are_refused():
         categories_of([("x", None, None)], None)
 
 
+def test_two_names_of_one_label_are_refused():
+    with pytest.raises(ExportError, match="label 0 is called 'cat' and 'dog'"):
+        categories_of([(None, 0, "dog"), (None, 0, "cat")], None)
+    with pytest.raises(ExportError, match="label 0 is called 'cat' and 'dog'"):
+        categories_of([(None, 0, "dog")], ["cat"])
+
+
+def test_the_id_of_the_image_is_that_of_the_file(tmp_path):
+    image = [{}, None, [{"image_id": 99, "label": 0, "class": "dog"}], []]
+    path = tmp_path / "x.json"
+    with CocoFile(str(path), lines(tmp_path, image), OwnIds(images=False, annotations=False)) as file:
+        file.write_annotations(categories_of([(None, 0, "dog")], None))
+    assert json.loads(path.read_text())["annotations"] == [{"id": 1, "image_id": 1, "category_id": 1}]
+
+
 def lines(folder, *images):
     path = folder / "lines"
     path.write_text("".join(json.dumps(image) + "\n" for image in images))

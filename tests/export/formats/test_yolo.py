@@ -134,3 +134,9 @@ def test_what_samples_become_is_said(tmp_path):
     ds = dataset(tmp_path / "ds", {"a": labelled(annotations=[box(0, 0, 0, 1, 1)])})
     shardpack.export(ds, tmp_path / "out", to="yolo", drop=["crowd"], dry_run=True, announce=said.append)
     assert said == ["yolo: images, and boxes of 3 classes; crowds are left out"]
+
+
+def test_two_names_of_one_label_are_refused(tmp_path):
+    samples = {key: labelled(annotations=[box(0, 0, 0, 5, 5, **{"class": key})]) for key in ("cat", "dog")}
+    with pytest.raises(ExportError, match="label 0 is called 'cat' and 'dog'"):
+        export(tmp_path, samples)

@@ -39,8 +39,8 @@ def test_key_points_of_another_image_or_category_stay_apart():
     points = [{"id": 1, "image_id": image, "category_id": 1, "keypoints": [image]} for image in (1, 2)]
     car = {"id": 1, "image_id": 1, "category_id": 2}
     categories = [*CATEGORIES, {"id": 2, "name": "car"}]
-    for name, annotations in (("points", points), ("instances", [car])):
-        content = {"images": images, "annotations": annotations, "categories": categories}
+    for name, records in (("points", points), ("instances", [car])):
+        content = {"images": images, "annotations": records, "categories": categories}
         labels.add(name, json.dumps(content).encode(), hold=name == "points")
     labels.finish()
     of_each = [json.loads(labels.label(image, {1: 0, 2: 1}))["annotations"] for image in labels.images.values()]
