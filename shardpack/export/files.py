@@ -9,6 +9,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any, Protocol
 
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
 from shardpack.errors import DuplicateKeyError, InvalidKeyError, OutputExistsError, StorageError
 from shardpack.format.manifest import Manifest
 from shardpack.format.naming import unescape_key
@@ -188,3 +191,9 @@ def path_parts(stem: str, field: str, *, windows: bool = os.name == "nt") -> lis
 def within_split(path: list[str], split: str | None) -> list[str]:
     """Return a path below the folder of its split: without that folder, if the path begins with it."""
     return path[1:] if path[0] == split and len(path) > 1 else path
+
+
+def are_different(names: Iterable[str]) -> bool:
+    """Return whether no two names are equal; holds 8 bytes of each."""
+    hashes = np.fromiter((xxh3_64_intdigest(name.encode("utf-8", "surrogatepass")) for name in names), np.uint64)
+    return len(np.unique(hashes)) == len(hashes)

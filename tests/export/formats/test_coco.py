@@ -7,7 +7,7 @@ import json
 import pytest
 
 import shardpack
-from shardpack.errors import ExportError, OptionError
+from shardpack.errors import DuplicateKeyError, ExportError, OptionError
 from tests.export.boxes import CLASSES, SAMPLES, box, dataset, labelled
 from tests.export.datasets import files
 
@@ -159,3 +159,9 @@ def test_packing_it_again_gives_boxes_captions_and_splits_back(tmp_path):
         label = back[key].decode("json")
         boxes = [(box["class"], box["category_id"], box["bbox"]) for box in label["annotations"]]
         assert boxes == [(box["class"], box["category_id"], box["bbox"]) for box in one["json"]["annotations"]]
+
+
+def test_two_samples_that_would_be_one_file_are_refused(tmp_path):
+    samples = {key: labelled(annotations=[box(0, 0, 0, 5, 5)]) for key in ("train/a", "a")}
+    with pytest.raises(DuplicateKeyError, match="two samples of split 'train' would be one image"):
+        export(tmp_path, samples, of_dataset={"split": lambda _: "train"})

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 import shardpack
-from shardpack.errors import ExportError, OptionError
+from shardpack.errors import DuplicateKeyError, ExportError, OptionError
 from tests.export.boxes import CLASSES, SAMPLES, box, dataset, labelled
 from tests.export.datasets import files
 
@@ -140,3 +140,9 @@ def test_two_names_of_one_label_are_refused(tmp_path):
     samples = {key: labelled(annotations=[box(0, 0, 0, 5, 5, **{"class": key})]) for key in ("cat", "dog")}
     with pytest.raises(ExportError, match="label 0 is called 'cat' and 'dog'"):
         export(tmp_path, samples)
+
+
+def test_two_samples_that_would_be_one_file_are_refused(tmp_path):
+    samples = {key: labelled(annotations=[box(0, 0, 0, 5, 5)]) for key in ("train/a", "a")}
+    with pytest.raises(DuplicateKeyError, match="two samples of split 'train' would be one image"):
+        export(tmp_path, samples, of_dataset={"split": lambda _: "train"})
