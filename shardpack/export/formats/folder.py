@@ -97,7 +97,13 @@ class FolderExporter:
                 raise ExportError(f"class {folder!r} cannot be a folder; export with flat=True (--flat)")
             path_parts(f"{folder}/{sample.key}", field)
         kept = {one: value for one, value in label.items() if one not in self.drop}
-        return _Row(path_parts(sample.key, field), folder, sample[field], kept)
+        if "file_name" in kept:
+            raise ExportError("a value is called 'file_name', as the column of paths; leave it out (--drop file_name)")
+        path = path_parts(sample.key, field)
+        for text in (sample.key, *kept, *(value for value in kept.values() if isinstance(value, str))):
+            if not _is_utf8(text):
+                raise ExportError(f"{text!a} cannot stand in metadata.csv, which is UTF-8; rename it, or leave it out")
+        return _Row(path, folder, sample[field], kept)
 
     def write(self, part: Part, rows: Iterator[_Row], files: ExportFiles) -> Note:
         """Write the images, and their labels as lines of JSON for `finish`."""
@@ -119,7 +125,7 @@ class FolderExporter:
         of_part = {part.number: note["columns"] for part, note in zip(parts, notes, strict=True)}
         for split, group in groupby(parts, key=lambda part: part.split):
             own = list(group)
-            columns = sorted({name for part in own for name in of_part[part.number]} - {"file_name"})
+            columns = sorted({name for part in own for name in of_part[part.number]})
             top = [] if split is None else [split]
             with open(files.create(*top, "metadata.csv"), "w", encoding="utf-8", newline="") as file:
                 table = csv.writer(file, lineterminator="\n")
@@ -149,7 +155,17 @@ def cell(value: Any) -> Any:
     """Return what stands in a table for a value: text as it is, null as nothing, all else as JSON writes it."""
     if value is None or isinstance(value, str):
         return value
-    return json.dumps(value, ensure_ascii=False)
+    text = json.dumps(value, ensure_ascii=False)
+    return text if _is_utf8(text) else json.dumps(value)
+
+
+def _is_utf8(text: str) -> bool:
+    """Return whether UTF-8 can hold a text: half a surrogate pair it cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:

@@ -50,7 +50,7 @@ def test_a_key_outside_the_folder_of_its_class_is_put_there(tmp_path):
 
 
 def test_values_that_are_not_scalars_are_json(tmp_path):
-    label = {"boxes": [[1, 2]], "caption": 'a "cat"\nand', "none": None, "score": 0.5, "ok": True, "file_name": "x"}
+    label = {"boxes": [[1, 2]], "caption": 'a "cat"\nand', "none": None, "score": 0.5, "ok": True}
     ds = dataset(tmp_path / "ds", {"a": {"jpg": b"1", "json": label}, "b": {"jpg": b"2", "json": {"caption": "é"}}})
     shardpack.export(ds, tmp_path / "out", to="folder", drop=["ok"])
     first, second = table(tmp_path / "out" / "metadata.csv")
@@ -62,6 +62,21 @@ def test_values_that_are_not_scalars_are_json(tmp_path):
         "score": "0.5",
     }
     assert second == {"file_name": "b.jpg", "boxes": "", "caption": "é", "none": "", "score": ""}
+
+
+def test_a_value_called_like_the_column_of_paths_is_refused(tmp_path):
+    ds = dataset(tmp_path / "ds", {"a": {"jpg": b"1", "json": {"file_name": "x", "n": 1}}})
+    with pytest.raises(ExportError, match="--drop file_name"):
+        shardpack.export(ds, tmp_path / "out", to="folder")
+    shardpack.export(ds, tmp_path / "out", to="folder", drop=["file_name"])
+    assert table(tmp_path / "out" / "metadata.csv") == [{"file_name": "a.jpg", "n": "1"}]
+
+
+def test_what_utf8_cannot_hold_is_refused_or_escaped(tmp_path):
+    ds = dataset(tmp_path / "ds", {"a": {"jpg": b"1", "json": rb'{"t": "\ud800"}'}})
+    with pytest.raises(ExportError, match=r"cannot stand in metadata\.csv"):
+        shardpack.export(ds, tmp_path / "out", to="folder")
+    assert cell(["\ud800"]) == r'["\ud800"]'
 
 
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(), st.lists))
