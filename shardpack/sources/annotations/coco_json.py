@@ -25,6 +25,7 @@ from shardpack.sources.label_shape import Object
 
 _OTHER_KINDS = ("captions_", "panoptic_")
 _KEY_POINTS = ("keypoints", "num_keypoints")
+_PARTS = ("annotations", "captions", "segments_info")  # of a label; an image may have names like these
 
 Id = int | str
 Part = tuple[Any, bytes]  # (category id, JSON text without braces) of an annotation or segment
@@ -44,6 +45,8 @@ class CocoImage:
         panoptic: Path of its panoptic image; "" without one.
         repeated: Whether another image has its id.
         problem: Why its label cannot be written; "" if it can.
+        taken: Names of its record that are those of parts of a label.
+        classed: Name of an annotation with a category that is one of ours, "label" or "class"; "" without.
     """
 
     file_name: str
@@ -55,6 +58,8 @@ class CocoImage:
     panoptic: str = ""
     repeated: bool = False
     problem: str = ""
+    taken: tuple[str, ...] = ()
+    classed: str = ""
 
 
 class CocoLabels:
@@ -123,6 +128,7 @@ class CocoLabels:
         for where, held, text in self._held.values():
             if (image := self._image_of(where, held)) is not None:
                 self.kinds.add("annotations")
+                image.classed = image.classed or held["classed"]
                 image.objects.append((held.get("category_id"), text + held["text"]))
         self._held = {}
 
@@ -138,6 +144,7 @@ class CocoLabels:
         """
         if image.problem:
             raise SourceError(image.problem)
+        self._refuse_taken(image)
         parts = [image.record] if image.record else []
         if "captions" in self.kinds:
             parts.append(b'"captions":%b' % compact_json(image.captions))
@@ -146,6 +153,17 @@ class CocoLabels:
         if image.panoptic:
             parts.append(b'"segments_info":[%b]' % b",".join(self._classed(image.segments, number_of)))
         return b"{%b}" % b",".join(parts)
+
+    def _refuse_taken(self, image: CocoImage) -> None:
+        """Refuse names of the source that would be in the label twice."""
+        ours = {*(self.kinds - {"segments"}), *(("segments_info",) if image.panoptic else ())}
+        for name in image.taken:
+            if name in ours:
+                raise SourceError(f"its record has a {name!r}, as our label has; rename it in {image.where}")
+        if image.classed and self.categories is not None:
+            raise SourceError(
+                f"one of its annotations has a {image.classed!r}, as our label has for its category; rename it"
+            )
 
     def _classed(self, objects: Sequence[Part], number_of: Mapping[Any, int]) -> Iterator[bytes]:
         for category, text in objects:
@@ -167,6 +185,7 @@ class CocoLabels:
             return
         own.add(image_id)
         image = CocoImage(file_name, where, b"")
+        image.taken = tuple(name for name in _PARTS if name in record)
         image.record = _text(record, image)
         if known is None:
             self.images[image_id] = image
@@ -191,6 +210,7 @@ class CocoLabels:
         text = _text(points, image)
         if image.problem:
             raise SourceError(f"{where}: {image.problem}")
+        held["classed"] = _classed_name(rest)
         key = record["image_id"], record["id"]
         if key in self._held:
             raise SourceError(
@@ -217,6 +237,7 @@ class CocoLabels:
             self.kinds.add("segments")
             image.panoptic = str(record.get("file_name", ""))
             segments = [segment for segment in record["segments_info"] if isinstance(segment, dict)]
+            image.classed = next(filter(None, map(_classed_name, segments)), image.classed)
             image.segments += [(segment.get("category_id"), _text(segment, image)) for segment in segments]
         elif isinstance(record.get("caption"), str) and "category_id" not in record:
             self.kinds.add("captions")
@@ -227,6 +248,7 @@ class CocoLabels:
             if held is not None:
                 for name in _KEY_POINTS:
                     record.pop(name, None)
+            image.classed = image.classed or _classed_name(record)
             text = _text(record, image)
             image.objects.append((record.get("category_id"), text if held is None else held + text))
 
@@ -243,6 +265,13 @@ class CocoLabels:
                     "rename one, or pack the files one by one (--annotations)"
                 )
         self.categories = known
+
+
+def _classed_name(record: Object) -> str:
+    """Return the name of an annotation with a category that would be in its label twice; "" without."""
+    if record.get("category_id") is None:
+        return ""
+    return "label" if "label" in record else "class" if "class" in record else ""
 
 
 def _text(record: Object, image: CocoImage) -> bytes:

@@ -54,6 +54,24 @@ def test_key_points_with_one_id_twice_in_an_image():
         labels_of({"annotations": [points, points], "categories": CATEGORIES}, hold=(0,))
 
 
+@pytest.mark.parametrize("hold", [(), (0,)])
+@pytest.mark.parametrize("name", ["label", "class"])
+def test_an_annotation_with_a_name_of_ours_is_refused(name, hold):
+    annotation = {"id": 1, "image_id": 1, "category_id": 1, name: 5}
+    with pytest.raises(SourceError, match=f"annotations has a '{name}'.*rename it"):
+        labels_of({"annotations": [annotation], "categories": CATEGORIES}, hold=hold)
+    _, (label,) = labels_of({"annotations": [annotation]}, hold=hold)
+    assert label["annotations"][0][name] == 5
+
+
+def test_an_image_with_a_name_of_ours_is_refused():
+    image = {**IMAGE, "annotations": 1, "captions": 2}
+    with pytest.raises(SourceError, match=r"its record has a 'annotations'.*rename it"):
+        labels_of({"images": [image], "annotations": [{"id": 1, "image_id": 1}]})
+    with pytest.raises(SourceError, match=r"its record has a 'captions'.*rename it"):
+        labels_of({"images": [image], "annotations": [{"id": 1, "image_id": 1, "caption": "x"}]})
+
+
 def test_annotations_in_front_of_their_images():
     labels = CocoLabels()
     labels.add("x.json", b'{"annotations": [{"image_id": 1, "n": 1}], "images": [{"id": 1, "file_name": "a"}]}')
