@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from typing import Any
+from urllib.parse import unquote
 
 from shardpack.errors import SourceError
 from shardpack.sources.formats.arrow_columns import pyarrow_module
@@ -24,6 +25,7 @@ _MAGIC = b"PAR1"
 _PATTERNS = ("*.parquet", "*.pq")
 _BUFFER_BYTES = 1 << 20
 _COLUMN_FOLDER = re.compile(r"([^=/]+)=([^/]*)")
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 
 
 def detect(found: FoundFiles) -> bool:
@@ -84,10 +86,10 @@ def _groups(metadata: Any, name: str, split: str | None) -> list[Group]:
     return groups
 
 
-def _constants(name: str) -> tuple[tuple[str, str], ...]:
+def _constants(name: str) -> tuple[tuple[str, str | None], ...]:
     """Return the columns that folders such as "label=cat" name, as Hive and Spark write them."""
     found = [_COLUMN_FOLDER.fullmatch(part) for part in name.split("/")[:-1]]
-    return tuple((part[1], part[2]) for part in found if part)
+    return tuple((unquote(part[1]), None if part[2] == _HIVE_NULL else unquote(part[2])) for part in found if part)
 
 
 def _refuse_logs(found: FoundFiles) -> None:

@@ -85,6 +85,14 @@ def test_folders_named_by_values_are_columns(tmp_path):
     ]
 
 
+def test_names_of_folders_are_decoded(tmp_path):
+    for name in ("label=great%20cat%2Fdog", "label=__HIVE_DEFAULT_PARTITION__"):
+        write(tmp_path / name / "part-0.parquet", pa.table({"image": [b"\xff\xd8\xff" + name.encode()]}))
+    source = open_source(parquet, tmp_path)
+    assert source.classes == ("great cat/dog",)
+    assert [fields.get("json") for _, fields in samples_of(source)] == [None, {"label": 0, "class": "great cat/dog"}]
+
+
 def test_texts_in_the_label_column_are_classes(tmp_path):
     table = pa.table({"image": [b"\xff\xd8\xff"] * 3, "species": ["wolf", "ant", "wolf"], "id": ["a", "b", "a"]})
     source = open_source(parquet, write(tmp_path / "t.parquet", table), label_column="species")
