@@ -136,11 +136,22 @@ def _names(file: Any, part: Part) -> list[str]:
     names: list[str] = []
     for name in sorted(group):
         is_there = name >= base and isinstance(group.get(name, getlink=True), h5py.HardLink)
-        if is_there and isinstance(group[name], h5py.Group) == (part.kind == "groups"):
+        if is_there and _is_sample(group[name], part):
             names.append(posixpath.join(folder, name))
             if len(names) == part.num_rows:
-                break
-    return names
+                return names
+    raise SourceError(
+        f"{part.prefix + folder or 'the file'} has {len(names):,} samples from {base!r} on, "
+        f"expected {part.num_rows:,}; run the same command again"
+    )
+
+
+def _is_sample(found: Any, part: Part) -> bool:
+    """Return whether `walk` has seen it: a dataset that is not empty, or a group with some."""
+    h5py = h5py_module()
+    if part.kind == "groups":
+        return isinstance(found, h5py.Group) and any(True for _ in walk(found))
+    return isinstance(found, h5py.Dataset) and found.shape is not None
 
 
 def _whole(file: Any, part: Part, path: str) -> Mapping[str, Any]:
