@@ -223,7 +223,8 @@ class RowPart:
                 if batch.is_full:
                     yield batch
                     batch = RowBatch(self.source.units[unit], batch.stop)
-            if stop is not None and batch.stop != stop:
+            is_known = self.source.units[unit].num_rows is not None  # otherwise `stop` is only how many are wanted
+            if stop is not None and is_known and batch.stop != stop:
                 raise SourceError(
                     f"source changed while packing: expected {stop} rows, got {batch.stop}; run the same command again",
                     path=self.source.units[unit].name,

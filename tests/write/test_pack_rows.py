@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 
@@ -53,6 +54,20 @@ def test_rows_become_samples_in_their_splits(whole):
     names = sorted(name for name in os.listdir(whole) if name.endswith(".tar"))
     assert names[0] == "train-000000-00.tar"
     assert names[-1] == "val-000001-00.tar"
+
+
+@pytest.mark.parametrize("name", ["s.tfrecord.gz", "m.msgpack"])
+def test_a_file_of_few_rows_whose_number_only_reading_tells_is_packed(tmp_path, name):
+    if name.endswith(".gz"):
+        content = gzip.compress(b"".join(record(number) for number in range(3)))
+    else:
+        msgpack = pytest.importorskip("msgpack")
+        content = b"".join(msgpack.packb({"image": JPEG, "label": number, "id": f"n{number}"}) for number in range(3))
+    (tmp_path / name).write_bytes(content)
+    shardpack.pack(tmp_path / name, tmp_path / "out", jobs=1)
+    with shardpack.open(tmp_path / "out") as ds:
+        assert [sample.decode("json")["label"] for sample in (ds[0], ds[1], ds[2])] == [0, 1, 2]
+        assert len(ds) == 3
 
 
 @pytest.mark.parametrize("jobs", [2, None])

@@ -144,6 +144,12 @@ def test_fewer_rows_than_planned_are_an_error():
         keys_of(found.part((Rows(0, 0, 3),)))
 
 
+def test_units_of_unknown_length_may_have_fewer_rows_than_are_drawn():
+    found = RowInput(FakeRows(((None, 3, False), (None, 0, False))))
+    assert [keys_of(part) for part in found.drawn()] == [["000-00000", "000-00001", "000-00002"], []]
+    assert [keys_of(part) for _, part in found.shown(3)] == [["000-00000"], []]
+
+
 def test_a_few_rows_are_drawn_from_a_few_units():
     found = RowInput(FakeRows(tuple((None, 20 * (number % 2), True) for number in range(100))))
     drawn = [keys_of(part) for part in found.drawn()]
