@@ -5,6 +5,7 @@
     list of images                       0.jpg, 1.jpg, ...
     numbers, texts, lists, maps          one field json; NaN becomes null; lists of one unwrapped where all are lists
     the label column                     label in json, and class if the class names are known
+    others called label or class         label_column, class_column: beside a label column, where they would collide
     arrays of two and more dimensions    npy, or png if raw pixels are wanted so
     other bytes                          a text in json if they are UTF-8, otherwise <column>.bin
     the key column                       the key, without the ending of an image; otherwise the number of the row
@@ -79,6 +80,7 @@ class RowMapping:
         unwrap: Whether a list of one is its element: in formats that have nothing but lists.
         binary: Columns whose bytes are fields even where they are a text, since in other rows they are none.
         raw: Field of arrays that have the shape of an image.
+        text_label: Whether the label column holds texts.
     """
 
     main: str | None = None
@@ -88,6 +90,7 @@ class RowMapping:
     unwrap: bool = True
     binary: frozenset[str] = frozenset()
     raw: Raw = "npy"
+    text_label: bool = False
 
     def key(self, columns: Columns, number: str) -> str:
         """Return the key of a row; `number` is its row number, as text.
@@ -123,7 +126,10 @@ class RowMapping:
                     raise SourceError(f"two columns would be field {field!r}; rename one of them ({column!r})")
                 fields[field] = payload
             if not payloads and column != self.key_column:
-                self._add_label(labels, column, value)
+                found = self._labels_of(column, value)
+                if twice := found.keys() & labels.keys():
+                    raise SourceError(f"two columns would be {min(twice)!r} in json; rename one of them ({column!r})")
+                labels |= found
         if labels:
             if "json" in fields:
                 raise SourceError("a column is a field 'json' already, where labels belong; rename it")
@@ -137,23 +143,30 @@ class RowMapping:
             return [(f"{name}.png" if name else "png", pixels)]
         return _payloads(name, value, unwrap=self.unwrap, binary=column in self.binary)
 
-    def _add_label(self, labels: dict[str, Any], column: str, value: Any) -> None:
+    def name_in_json(self, column: str) -> str:
+        """Return the name that a column other than the label has in json: its own, if the label does not take it."""
+        if self.label_column is None or column == self.label_column:
+            return column
+        taken = ("label", "class") if self.classes is not None else ("class",) if self.text_label else ("label",)
+        return f"{column}_column" if column in taken else column
+
+    def _labels_of(self, column: str, value: Any) -> dict[str, Any]:
+        """Return what a column is in json."""
         plain = plain_value(value, unwrap=self.unwrap)
         if column != self.label_column:
-            labels[column] = plain
-            return
+            return {self.name_in_json(column): plain}
         if isinstance(plain, str) and self.classes and plain in self.classes:
             plain = self.classes.index(plain)
         if isinstance(plain, float) and plain.is_integer():
             plain = int(plain)
         if isinstance(plain, str):
-            labels["class"] = plain
-            return
-        labels["label"] = plain
+            return {"class": plain}
+        labels = {"label": plain}
         if self.classes is not None and isinstance(plain, int) and plain >= 0:  # below 0: not labelled
             if plain >= len(self.classes):
                 raise SourceError(f"label {plain} in column {column!r} has no name: {len(self.classes)} classes")
             labels["class"] = self.classes[plain]
+        return labels
 
 
 def choose_mapping(
@@ -192,7 +205,9 @@ def choose_mapping(
         key = None if options.key_column == ROW_NUMBER else options.key_column
     names = classes if classes is not None else options.classes
     raw = options.raw or "npy"
-    return RowMapping(main, key, label, names, unwrap=unwrap, binary=frozenset(payloads), raw=raw)
+    text = label is not None and label not in payloads and any(_is_text(row.get(label), unwrap) for row in rows)
+    binary = frozenset(payloads)
+    return RowMapping(main, key, label, names, unwrap=unwrap, binary=binary, raw=raw, text_label=text)
 
 
 def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
@@ -212,7 +227,8 @@ def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
     if in_json:
         some = f"{len(in_json)} columns" if len(in_json) > 1 else next(iter(in_json))
         label = f"; label: {mapping.label_column}" if mapping.label_column in in_json else ""
-        said.append(f"json ({some}{label})")
+        renamed = [f"; {name} as {new}" for name in in_json if (new := mapping.name_in_json(name)) != name]
+        said.append(f"json ({some}{label}{''.join(renamed)})")
     return f"{' + '.join(said) or 'nothing'}; key: {mapping.key_column or 'row number'}"
 
 
@@ -270,6 +286,12 @@ def _text_of(value: bytes | bytearray | memoryview) -> str | None:
     except UnicodeDecodeError:
         return None
     return None if "\0" in text else text
+
+
+def _is_text(value: Any, unwrap: bool) -> bool:
+    while unwrap and isinstance(value, (list, tuple)) and len(value) == 1:
+        value = value[0]
+    return isinstance(value, str) or _is_bytes(value)
 
 
 def _is_struct(value: Any) -> bool:

@@ -116,6 +116,32 @@ def test_class_names_become_labels_where_the_list_is_known():
     assert RowMapping(label_column="class").fields({"class": "dog"}) == {"json": {"class": "dog"}}
 
 
+@pytest.mark.parametrize("columns", [("label", "class"), ("class", "label")])
+def test_a_column_called_as_the_class_is_keeps_its_value(columns):
+    rows = [{column: {"label": 1, "class": "a text"}[column] for column in columns}]
+    mapping = choose_mapping(rows, FormatOptions(), classes=("cat", "dog"))
+    assert mapping.fields(rows[0]) == {"json": {"label": 1, "class": "dog", "class_column": "a text"}}
+    assert "json (2 columns; label: label; class as class_column)" in describe_mapping(mapping, rows)
+    unnamed = choose_mapping(rows, FormatOptions())
+    assert unnamed.fields(rows[0]) == {"json": {"label": 1, "class": "a text"}}
+
+
+@pytest.mark.parametrize("columns", [("label_text", "label"), ("label", "label_text")])
+def test_a_column_called_as_the_label_is_keeps_its_value(columns):
+    rows = [{column: {"label": 7, "label_text": "zebra"}[column] for column in columns}]
+    mapping = choose_mapping(rows, FormatOptions(label_column="label_text"), classes=("ant", "zebra"))
+    assert mapping.fields(rows[0]) == {"json": {"label": 1, "class": "zebra", "label_column": 7}}
+    assert mapping.fields({"label": 7, "label_text": None}) == {"json": {"label_column": 7}}
+    unnamed = choose_mapping(rows, FormatOptions(label_column="label_text"))
+    assert unnamed.fields(rows[0]) == {"json": {"label": 7, "class": "zebra"}}
+
+
+def test_columns_that_would_share_a_place_in_json_are_refused():
+    mapping = RowMapping(label_column="y", classes=("cat",))
+    with pytest.raises(SourceError, match="two columns would be 'label_column' in json"):
+        mapping.fields({"y": 0, "label": 7, "label_column": 8})
+
+
 def test_two_columns_that_would_be_one_field_are_refused():
     with pytest.raises(SourceError, match=r"two columns would be field 'a_b\.jpg'"):
         RowMapping().fields({"a b": JPEG, "a/b": JPEG})
