@@ -5,7 +5,7 @@ An array is read whole, or along its first axis by ranges (of a deflated one: in
 
 from __future__ import annotations
 
-import struct
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -16,14 +16,13 @@ import numpy.typing as npt
 from shardpack.codecs.arrays import MAX_NPY_HEADER_BYTES, npy_header
 from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.archives.zip import list_zip
-from shardpack.sources.archives.zip_directory import LOCAL_HEADER_BYTES, STORED
-from shardpack.sources.archives.zip_store import parse_member
+from shardpack.sources.archives.zip_directory import STORED
+from shardpack.sources.archives.zip_store import ZipMember, parse_member, payload_start
 from shardpack.sources.formats.byte_stream import ByteStream, Pieces, inflate, read_pieces
 from shardpack.storage.protocols import Store
 
 MAX_ARRAY_BYTES = 1 << 30  # of one that is read whole
 READ_BYTES = 1 << 20
-_NAME_LENGTHS = struct.Struct("<HH")  # at byte 26 of a local header
 
 Array = npt.NDArray[Any]
 
@@ -66,9 +65,10 @@ class StoredArray:
 
 
 def list_arrays(store: Store, file: str) -> list[StoredArray]:
-    """Return the arrays of a file, in its order; reads the directory and the header of each.
+    """Return the arrays of a file, in its order; reads the directory, and each array of an npz once.
 
     Raises:
+        CorruptShardError: A local header contradicts the directory of the npz.
         SourceError: The file is damaged; or an array holds Python objects, which is named.
     """
     if not file.lower().endswith(".npz"):
@@ -80,13 +80,29 @@ def list_arrays(store: Store, file: str) -> list[StoredArray]:
     arrays = []
     for name, reference in zip(members.names, members.references, strict=True):
         member = parse_member(reference.path)
-        head = store.get_range(file, start=member.offset, length=LOCAL_HEADER_BYTES)
-        begin = member.offset + LOCAL_HEADER_BYTES + sum(_NAME_LENGTHS.unpack_from(head, 26))
-        if begin + member.stored > store.size(file):
-            raise SourceError(f"array {name!r} ends behind the file; copy it again", path=file)
-        is_deflated = member.method != STORED
-        arrays.append(_described(store, name.removesuffix(".npy"), file, begin, member.stored, is_deflated=is_deflated))
+        begin, is_deflated = payload_start(store, member), member.method != STORED
+        array = _described(store, name.removesuffix(".npy"), file, begin, member.stored, is_deflated=is_deflated)
+        if array.skip + array.num_bytes != member.size:
+            raise SourceError(
+                f"array {array.name!r} is damaged: {array.shape} takes {array.num_bytes} bytes, "
+                f"got {member.size - array.skip}; copy the file again",
+                path=file,
+            )
+        _check_crc32(store, array, member)
+        arrays.append(array)
     return arrays
+
+
+def _check_crc32(store: Store, array: StoredArray, member: ZipMember) -> None:
+    """Raise SourceError unless the bytes of an array are those that the zip's directory tells of."""
+    crc32 = num_bytes = 0
+    pieces = _pieces(store, array.file, array.start, array.stored, is_deflated=array.is_deflated, read_bytes=READ_BYTES)
+    for piece in pieces:
+        crc32, num_bytes = zlib.crc32(piece, crc32), num_bytes + len(piece)
+        if num_bytes > member.size:
+            break
+    if (num_bytes, crc32) != (member.size, member.crc32):
+        raise SourceError(f"array {array.name!r} is damaged: its CRC-32 differs; copy the file again", path=array.file)
 
 
 def _described(store: Store, name: str, file: str, start: int, stored: int, *, is_deflated: bool) -> StoredArray:

@@ -116,12 +116,14 @@ def _planned(
 ) -> tuple[tuple[_Along | _Files, ...], tuple[Unit, ...]]:
     """Return the runs, and the unit of each. All files hold rows, or all are samples: the first one tells."""
     splits = splits_of(names)
-    first = {array.name: array.shape for array in list_arrays(found.store, names[0])}
+    of_first = list_arrays(found.store, names[0])
+    first = {array.name: array.shape for array in of_first}
     runs: list[_Along | _Files] = []
     units: list[Unit] = []
     if along_first_axis(first, is_only_file=len(names) == 1):
         for name, split in zip(names, splits, strict=True):
-            arrays = {array.name: array for array in list_arrays(found.store, name)}
+            listed = of_first if name == names[0] else list_arrays(found.store, name)
+            arrays = {array.name: array for array in listed}
             groups = along_first_axis({key: a.shape for key, a in arrays.items()}, is_only_file=len(names) == 1)
             if not groups:
                 raise SourceError(f"its arrays do not share a first axis, as those of {names[0]!r} do", path=name)
@@ -135,7 +137,7 @@ def _planned(
                     share = num_bytes * (stop - begin) // group.num_rows
                     units.append(Unit(name, stop - begin, share, group.split or split))
     elif len(names) == 1 and is_a_sample_each(first):
-        arrays_of = tuple(list_arrays(found.store, names[0]))
+        arrays_of = tuple(of_first)
         for begin in range(0, len(arrays_of), _FILES_AT_ONCE):
             some = arrays_of[begin : begin + _FILES_AT_ONCE]
             runs.append(_Files((names[0],), some))

@@ -81,8 +81,28 @@ def test_a_bomb_is_not_inflated():
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("a.npy", header + bytes(1000))
     store = MemoryStore({"x.npz": buffer.getvalue()})
-    with pytest.raises(SourceError, match=r"a header of|bytes, expected at most|not an npy"):
+    with pytest.raises(SourceError, match=r"a header of|is damaged|not an npy"):
         read_array(store, list_arrays(store, "x.npz")[0])
+
+
+def test_a_shape_that_its_bytes_do_not_hold_is_refused():
+    header = io.BytesIO()
+    np.lib.format.write_array_header_1_0(
+        header, {"descr": "|u1", "fortran_order": False, "shape": (1 << 32, 64, 64, 3)}
+    )
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("images.npy", header.getvalue() + bytes(100))
+    with pytest.raises(SourceError, match=r"array 'images' is damaged.*got 100"):
+        list_arrays(MemoryStore({"x.npz": buffer.getvalue()}), "x.npz")
+
+
+def test_a_changed_byte_is_found():
+    store = npz("savez", a=np.full(100, 7, "u1"))
+    whole = store.get_range("x.npz", start=0, length=store.size("x.npz"))
+    damaged = MemoryStore({"x.npz": whole.replace(b"\7" * 100, b"\7" * 99 + b"\6")})
+    with pytest.raises(SourceError, match=r"array 'a' is damaged: its CRC-32 differs.*x\.npz"):
+        list_arrays(damaged, "x.npz")
 
 
 @pytest.mark.parametrize("save", SAVE)
