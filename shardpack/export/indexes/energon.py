@@ -86,7 +86,7 @@ def index_uuid(fingerprint: str) -> bytes:
 def _yaml(text: str) -> str:
     """Return a string of a block of YAML, quoted where it would be something else without quotes."""
     plain = _PLAIN_YAML.fullmatch(text) and text.lower() not in _WORDS
-    return text if plain else json.dumps(text)
+    return text if plain else json.dumps(text, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from itertools import repeat
 
 import numpy as np
 
-from shardpack.errors import DuplicateKeyError
+from shardpack.errors import DuplicateKeyError, InvalidKeyError
 from shardpack.export.indexes.shard_members import ShardMembers
 from shardpack.export.indexes.sqlite_file import create, new_database
 
@@ -31,6 +31,7 @@ def write_tables(path: str, shards: Iterable[ShardMembers]) -> None:
 
     Raises:
         DuplicateKeyError: A key names two samples, which Energon refuses.
+        InvalidKeyError: A name is not UTF-8, which SQLite cannot hold.
     """
     with new_database(path) as database:
         create(database, _TABLES)
@@ -58,5 +59,11 @@ def _insert(database: sqlite3.Connection, number: int, members: ShardMembers) ->
             "a key of this shard names two samples, which Energon refuses; "
             'give each sample a key of its own: "shardpack pack DS OUT"',
             shard=members.shard,
+        ) from error
+    except UnicodeEncodeError as error:
+        raise InvalidKeyError(
+            "a key of this shard is not UTF-8, which Energon's SQLite cannot hold; pack the samples under other keys",
+            shard=members.shard,
+            key=str(error.object),
         ) from error
     database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", parts)

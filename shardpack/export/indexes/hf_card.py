@@ -96,8 +96,8 @@ def tar_patterns(tars: Sequence[str], among: Sequence[str]) -> list[str]:
 def _front_matter(contents: CardContents) -> list[str]:
     lines = ["configs:", "- config_name: default", "  data_files:"] if contents.tars else []
     for split in contents.splits if contents.tars else ():
-        patterns = [json.dumps(pattern) for pattern in tar_patterns(split.tars, contents.tars)]
-        lines.append(f"  - split: {json.dumps(hub_name(split.name))}")
+        patterns = [json.dumps(pattern, ensure_ascii=False) for pattern in tar_patterns(split.tars, contents.tars)]
+        lines.append(f"  - split: {json.dumps(hub_name(split.name), ensure_ascii=False)}")
         lines += (
             [f"    path: {patterns[0]}"] if len(patterns) == 1 else ["    path:", *(f"    - {p}" for p in patterns)]
         )
@@ -106,10 +106,13 @@ def _front_matter(contents: CardContents) -> list[str]:
     if None not in types.values():
         lines.append("  features:")
         for name, kind in [*types.items(), ("__key__", "string"), ("__url__", "string")]:
-            lines += [f"  - name: {json.dumps(name)}", f"    dtype: {kind}"]
+            lines += [f"  - name: {json.dumps(name, ensure_ascii=False)}", f"    dtype: {kind}"]
     lines.append("  splits:")
     for split in contents.splits:
-        lines += [f"  - name: {json.dumps(hub_name(split.name))}", f"    num_bytes: {split.num_bytes}"]
+        lines += [
+            f"  - name: {json.dumps(hub_name(split.name), ensure_ascii=False)}",
+            f"    num_bytes: {split.num_bytes}",
+        ]
         lines.append(f"    num_examples: {split.num_samples}")
     lines += [f"  download_size: {contents.num_bytes}", f"  dataset_size: {contents.num_bytes}"]
     return [*lines, "size_categories:", f"- {_size_category(contents.num_samples)}"]

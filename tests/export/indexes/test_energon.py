@@ -49,6 +49,12 @@ def test_splits():
     )
 
 
+def test_names_beyond_the_first_plane_are_not_escaped():
+    assert (
+        '  "\N{CAT FACE}":\n  - "\N{CAT FACE}.tar"\n' in split_yaml([], {"\N{CAT FACE}": ["\N{CAT FACE}.tar"]}).decode()
+    )
+
+
 def test_two_splits_of_one_name_to_it_are_one():
     made = split_yaml([], {"val": ["a.tar"], "valid": ["b.tar"]}).decode()
     assert made == "split_parts:\n  val:\n  - a.tar\n  - b.tar\nexclude: []\n"

@@ -8,7 +8,7 @@ from contextlib import closing
 import pytest
 
 import shardpack
-from shardpack.errors import DuplicateKeyError
+from shardpack.errors import DuplicateKeyError, InvalidKeyError
 from tests.export.indexes.samples import exported
 from tests.export.indexes.test_index_source import write_tar
 
@@ -54,3 +54,10 @@ def test_parts_of_tars_of_others_keep_their_case(tmp_path):
     shardpack.index(tmp_path)
     exported(shardpack.open(tmp_path), tmp_path / "out", "energon")
     assert rows(tmp_path / "out", "sample_parts") == [[0, 0, "JPG", 512, 1]]
+
+
+def test_keys_that_are_not_utf_8_are_refused(tmp_path):
+    write_tar(tmp_path / "x.tar", {"a\udcff.jpg": b"1"})
+    shardpack.index(tmp_path)
+    with pytest.raises(InvalidKeyError, match="not UTF-8"):
+        exported(shardpack.open(tmp_path), tmp_path / "out", "energon")

@@ -81,3 +81,7 @@ def test_splits_of_one_name_on_the_hub_are_refused(tmp_path):
 
 def test_class_names_are_text():
     assert r"0 a\*b \<c\>" in contents(classes=["a*b\n<c>"])
+
+
+def test_names_beyond_the_first_plane_are_not_escaped():
+    assert '- name: "\N{CAT FACE}.txt"' in contents(samples_per_field={"\N{CAT FACE}.txt": 1})
