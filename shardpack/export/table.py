@@ -114,6 +114,9 @@ def table_of(contents: Contents, options: ExportOptions, *, names_classes: bool 
     for name in types:
         if name in columns:
             raise OptionError(f"a value of the labels is called {name!r}, like a column; leave it out (--drop {name})")
+    for name in columns:
+        if columns.count(name) > 1:
+            raise OptionError(f"two fields would be column {name!r}; choose the others (--fields)")
     return Table(
         roles,
         payloads,
@@ -128,6 +131,7 @@ def _payload_columns(roles: Roles, taken: set[str]) -> tuple[tuple[str, str], ..
     """Return (field, column) of each payload: the field without its last part, where nothing else is called so."""
     stems: Mapping[str, str] = {field: field.rpartition(".")[0] or field for field in roles.payloads}
     uses = Counter(stems.values())
+    taken |= set(roles.payloads)
     return tuple((field, stem if uses[stem] == 1 and stem not in taken else field) for field, stem in stems.items())
 
 

@@ -35,6 +35,11 @@ def test_columns(tmp_path):
     assert made.always == {"label"}
 
 
+def test_a_field_without_its_kind_may_be_another_field(tmp_path):
+    made = table(tmp_path / "ds", {"k": {"x.npy": b"1", "x.png": b"2", "x.npy.gz": b"3"}})
+    assert dict(made.payloads) == {name: name for name in ("x.npy", "x.png", "x.npy.gz")}
+
+
 def test_rows(tmp_path):
     samples = {
         "a": {"jpg": b"1", "json": {"x": [1, "two"], "y": None}},

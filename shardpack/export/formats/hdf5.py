@@ -66,6 +66,10 @@ class Hdf5Exporter:
             for name, kind in table.types
         )
         classes = None if CLASSES in dict(table.types) else contents.classes
+        if classes is not None and CLASSES in table.payload_columns:
+            raise OptionError(
+                f"a field would be dataset {CLASSES!r}, which holds class names; choose the other fields (--fields)"
+            )
         return cls(table, columns, classes, _h5py().version.hdf5_version)
 
     @property

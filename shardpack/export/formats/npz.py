@@ -72,6 +72,13 @@ class NpzExporter:
             raise OptionError(
                 f"npz needs each payload in all samples; {first.key!r} lacks {', '.join(sorted(missing))}"
             )
+        members = ["keys", *(_NAMES.get(name, name) for name in (*arrays, *dict(table.types)))]
+        for name in members:
+            if members.count(name) > 1:
+                raise OptionError(
+                    f"npz would hold two arrays {name!r}; choose the other fields (--fields), "
+                    "or leave a value out (--drop)"
+                )
         shapes = tuple((name, array.shape, array.dtype.str) for name, array in sorted(arrays.items()))
         return cls(table, shapes, options.max_file_bytes or _FILE_BYTES)
 

@@ -91,6 +91,12 @@ def test_a_value_called_classes_is_a_column(tmp_path):
     assert read(tmp_path / "out" / "data.h5")[0]["classes"] == [b"cat dog"]
 
 
+def test_a_field_called_classes_is_a_question(tmp_path):
+    samples = {"a": {"jpg": b"1", "json": {"label": 1}, "classes.npy": np.ones(3)}}
+    with pytest.raises(OptionError, match=r"dataset 'classes', which holds class names.*--fields"):
+        shardpack.export(dataset(tmp_path / "ds", samples, classes=CLASSES), tmp_path / "out", to="hdf5")
+
+
 def test_a_name_that_is_a_path_is_a_question(tmp_path):
     ds = dataset(tmp_path / "ds", {"a": {"jpg": b"1", "json": {"a/b": 1}}})
     with pytest.raises(OptionError, match="'a/b', which hdf5 cannot hold"):

@@ -83,6 +83,14 @@ def test_what_npz_cannot_hold_is_a_question(tmp_path, fields, message):
         shardpack.export(ds, tmp_path / "out", to="npz")
 
 
+@pytest.mark.parametrize("name", ["labels", "keys", "images"])
+def test_two_arrays_of_one_name_are_a_question(tmp_path, name):
+    sample = {"jpg": make_jpeg(), "json": {"label": 1}, f"{name}.npy": np.ones(3)}
+    ds = dataset(tmp_path / "ds", {"a": sample})
+    with pytest.raises(OptionError, match=f"two arrays '{name}'.*--fields"):
+        shardpack.export(ds, tmp_path / "out", to="npz")
+
+
 def test_a_payload_that_some_samples_lack(tmp_path):
     ds = dataset(tmp_path / "ds", {"a": {"jpg": make_jpeg()}, "b": {"jpg": make_jpeg(), "npy": np.ones(1)}})
     with pytest.raises(OptionError, match="'a' lacks npy"):
