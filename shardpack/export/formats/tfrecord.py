@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from shardpack.errors import OptionError
+from shardpack.errors import ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
 from shardpack.export.label_types import LabelType, json_text
 from shardpack.export.staging import ExportFiles
@@ -82,6 +82,12 @@ class TfRecordExporter:
             for name, value in row.values.items():
                 if value is None:
                     continue
+                if name not in as_text and isinstance(value, list) and None in value:
+                    raise ExportError(
+                        f"value {name!r} is a list that holds null, which a feature cannot; "
+                        f"leave it out (--drop {name})",
+                        key=row.key,
+                    )
                 if name in as_text:
                     features[name] = json_text(value)
                 elif name in floats:  # one kind of feature in all records, whatever the numbers of this one are

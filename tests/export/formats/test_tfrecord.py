@@ -8,7 +8,7 @@ import struct
 import pytest
 
 import shardpack
-from shardpack.errors import DecodeError, OptionError
+from shardpack.errors import DecodeError, ExportError, OptionError
 from shardpack.sources.formats.example import decode_example
 from shardpack.sources.formats.tfrecord_file import masked_crc32c
 from tests.export.datasets import dataset, files
@@ -96,3 +96,10 @@ def test_a_value_called_like_the_image_is_a_question(tmp_path):
     ds = dataset(tmp_path / "ds", {"a": {"json": {"image/encoded": 1}}})
     with pytest.raises(OptionError, match=r"leave it out .--drop image/encoded"):
         shardpack.export(ds, tmp_path / "out", to="tfrecord")
+
+
+@pytest.mark.parametrize("values", [[1.5, None, 2], [1, None, 2], [None]])
+def test_a_list_that_holds_null_is_refused(tmp_path, values):
+    ds = dataset(tmp_path / "ds", {"a": {"jpg": b"1", "json": {"p": values}}})
+    with pytest.raises(ExportError, match=r"list that holds null.*--drop p.*key='a'"):
+        shardpack.export(ds, tmp_path / "out", to="tfrecord", jobs=1)
