@@ -49,18 +49,38 @@ def column_of(name: str) -> str:
 
 def along_first_axis(shapes: Shapes, *, is_only_file: bool) -> list[Along]:
     """Return the samples along the first axis of the arrays of a file; [] if they have no common first axis."""
-    by_split: dict[str | None, dict[str, str]] = {}
+    by_split: dict[str | None, dict[str, str]] = {}  # name of an array -> its name without the split
     for name in shapes:
         match = _SPLIT.fullmatch(name)
         split = match and (match["first"] or match["last"])
-        by_split.setdefault(split, {})[column_of((match["rest"] or match["start"]) if match else name)] = name
-    found = []
-    for split, columns in by_split.items():
-        sides = [shapes[name] for name in columns.values()]
-        if not _share_first_axis(sides, is_only_file=is_only_file and len(by_split) == 1):
-            return []
-        found.append(Along(split, sides[0][0], tuple(columns.items())))
-    return found
+        by_split.setdefault(split, {})[name] = (match["rest"] or match["start"]) if match else name
+    whole: dict[str | None, dict[str, str]] = {None: {name: name for name in shapes}}
+    # An array such as test_score may be a value of each sample instead of a split.
+    for groups in (by_split, whole):
+        found = []
+        for split, names in groups.items():
+            sides = [shapes[name] for name in names]
+            if _share_first_axis(sides, is_only_file=is_only_file and len(groups) == 1):
+                found.append(Along(split, sides[0][0], tuple(_columns(names).items())))
+        if len(found) == len(groups):
+            return found
+    return []
+
+
+def columns_of(names: Sequence[str]) -> dict[str, str]:
+    """Return column -> array: an array keeps its own name where another one has that of the column."""
+    return _columns({name: name for name in names})
+
+
+def _columns(names: Mapping[str, str]) -> dict[str, str]:
+    columns: dict[str, str] = {}
+    own = set(names.values())
+    for name, plain in names.items():
+        column = column_of(plain)
+        if column in columns or (column != plain and column in own):
+            column = plain if plain not in columns else name
+        columns[column] = name
+    return columns
 
 
 def _share_first_axis(sides: Sequence[tuple[int, ...]], *, is_only_file: bool) -> bool:

@@ -12,7 +12,7 @@ from typing import Any
 
 from shardpack.errors import SourceError
 from shardpack.sources.formats.array_file import StoredArray, list_arrays, read_array, read_rows
-from shardpack.sources.formats.array_layout import along_first_axis, column_of, is_a_sample_each
+from shardpack.sources.formats.array_layout import along_first_axis, columns_of, is_a_sample_each
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
@@ -143,6 +143,12 @@ def _planned(
             runs.append(_Files((names[0],), some))
             units.append(Unit(names[0], len(some), sum(array.num_bytes for array in some), splits[0]))
     else:
+        if len(names) == 1 and any(len(shape) == 4 and shape[0] > 1 for shape in first.values()):
+            raise SourceError(
+                f"its arrays do not share a first axis, expected as many labels as images; got {first}; "
+                "save arrays of one length, or each sample to a file of its own",
+                path=names[0],
+            )
         for run, split in _runs_of_files(found, names, splits, run_bytes):
             runs.append(run)
             units.append(Unit(run.names[0], len(run.names), sum(map(found.size, run.names)), split))
@@ -177,9 +183,9 @@ def _together(found: FoundFiles, run: _Files, row: int) -> Columns:
         return {_KEY: array.name, "image": read_array(found.store, array)}
     name = run.names[row]
     columns: dict[str, Any] = {_KEY: name.rpartition(".")[0]}
-    for array in list_arrays(found.store, name):
-        column = column_of(array.name)
-        columns[array.name if column in columns else column] = read_array(found.store, array)
+    arrays = {array.name: array for array in list_arrays(found.store, name)}
+    for column, of in columns_of(list(arrays)).items():
+        columns[of if column in columns else column] = read_array(found.store, arrays[of])
     return columns
 
 

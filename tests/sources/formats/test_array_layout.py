@@ -21,6 +21,14 @@ from shardpack.sources.formats.array_layout import Along, along_first_axis, colu
         ),
         ({"train_images": (9, 8, 8, 1)}, [Along("train", 9, (("image", "train_images"),))]),
         ({"": (9, 28, 28)}, [Along(None, 9, (("image", ""),))]),
+        (
+            {"images": (5, 8, 8, 3), "labels": (5,), "test_score": (5,)},
+            [Along(None, 5, (("image", "images"), ("label", "labels"), ("test_score", "test_score")))],
+        ),
+        (
+            {"x": (5, 8, 8, 3), "image": (5, 8, 8, 3), "label": (5,), "y": (5,)},
+            [Along(None, 5, (("x", "x"), ("image", "image"), ("label", "label"), ("y", "y")))],
+        ),
         ({"": (28, 28, 3)}, []),
         ({"image": (8, 8, 3), "mask": (8, 8)}, []),
         ({"image": (8, 8, 3), "label": ()}, []),

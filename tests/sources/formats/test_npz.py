@@ -75,6 +75,12 @@ def test_files_that_differ_are_named(tmp_path):
         opened(tmp_path / "empty", "npz")
 
 
+def test_images_and_labels_of_other_lengths_are_no_sample(tmp_path):
+    np.savez(tmp_path / "a.npz", images=PIXELS, labels=np.arange(4))
+    with pytest.raises(SourceError, match=r"do not share a first axis.*a\.npz"):
+        opened(tmp_path / "a.npz", "npz")
+
+
 def test_a_damaged_file_is_a_bad_row(tmp_path):
     for name in ("a", "b", "c"):
         np.save(tmp_path / f"{name}.npy", PIXELS[0])
