@@ -124,7 +124,7 @@ def export(
         return replace(report, seconds=time.perf_counter() - began)
     if folder is None:
         raise OptionError(f"{to} is written to a folder: name it, OUT")
-    refuse_own_folder(folder, dataset.location)
+    refuse_own_folder(folder, dataset.location, dataset.manifest.locations)
     if not os.path.isdir(os.path.join(folder, STAGING_NAME)):
         refuse_occupied(folder, force=force)  # before a long survey
     contents = survey(dataset, options.fields, progress, keyed=exporter_class.keyed)

@@ -15,6 +15,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,7 +23,7 @@ from shardpack.errors import OutputExistsError
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.storage.atomic import fsync_file, write_file
 from shardpack.storage.lock import FolderLock
-from shardpack.storage.url import is_url
+from shardpack.storage.url import is_url, local_path
 
 STAGING_NAME = ".shardpack-export"
 _SYNCED_FILES = 16  # a part with more has small ones, which are synced together at the end
@@ -191,14 +192,29 @@ def refuse_occupied(out: str, *, force: bool) -> None:
         raise OutputExistsError(f"{out!r} holds the working directory, so force does not delete it; choose another")
 
 
-def refuse_own_folder(out: str, location: str) -> None:
-    """Refuse a folder that holds the dataset that is exported, or is held by it.
+def refuse_own_folder(out: str, location: str, locations: Sequence[str] = ()) -> None:
+    """Refuse a folder that holds the dataset that is exported, or a folder of its tars, or is held by one.
+
+    Args:
+        out: The folder.
+        location: Where the dataset was opened.
+        locations: Those of its manifest: where its tars are.
 
     Raises:
         OutputExistsError: It is one of these.
     """
-    if not is_url(location) and (_is_within(location, out) or _is_within(out, location)):
-        raise OutputExistsError(f"{out!r} and the dataset {location!r} are one in the other; choose another folder")
+    home = local_path(location)
+    _refuse_nested(out, "the dataset", home)
+    for place in dict.fromkeys(locations):
+        if is_url(place):
+            _refuse_nested(out, "the dataset's tars in", local_path(place))
+        elif home is not None:
+            _refuse_nested(out, "the dataset's tars in", os.path.normpath(os.path.join(home, place)))
+
+
+def _refuse_nested(out: str, what: str, folder: str | None) -> None:
+    if folder is not None and (_is_within(folder, out) or _is_within(out, folder)):
+        raise OutputExistsError(f"{out!r} and {what} {folder!r} are one in the other; choose another folder")
 
 
 def _is_within(path: str, folder: str) -> bool:

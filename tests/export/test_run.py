@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
 import pytest
 
 import shardpack
@@ -132,6 +135,18 @@ def test_a_folder_with_files_is_refused(pets, tmp_path):
     for out in (pets.location, f"{pets.location}/below", f"{pets.location}/.."):
         with pytest.raises(OutputExistsError, match="are one in the other"):
             shardpack.export(pets, out, to="folder", force=True)
+
+
+def test_force_never_deletes_the_tars_of_the_dataset(pets, tmp_path):
+    (tmp_path / "tars").mkdir()
+    for path in Path(pets.location).glob("*.tar"):
+        shutil.copy(path, tmp_path / "tars")
+    shardpack.index(tmp_path / "tars", out=tmp_path / "idx")
+    ds, before = shardpack.open(tmp_path / "idx", allow_locations=True), files(tmp_path / "tars")
+    for out in (tmp_path / "tars", tmp_path / "tars" / "below"):
+        with pytest.raises(OutputExistsError, match=r"tars in .* are one in the other"):
+            shardpack.export(ds, out, to="folder", force=True)
+    assert files(tmp_path / "tars") == before
 
 
 def test_a_sample_twice_is_refused(pets, tmp_path):

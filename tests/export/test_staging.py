@@ -95,6 +95,16 @@ def test_a_dataset_is_not_exported_into_itself(tmp_path):
             refuse_own_folder(str(tmp_path / out), str(tmp_path / location))
 
 
+def test_a_dataset_is_not_exported_over_its_tars(tmp_path):
+    home, tars = str(tmp_path / "idx"), str(tmp_path / "tars")
+    for locations in (["../tars"], [".", tars], [(tmp_path / "tars").as_uri()]):
+        refuse_own_folder(str(tmp_path / "tars2"), home, locations)
+        for out in ("tars", "tars/below"):
+            with pytest.raises(OutputExistsError, match=r"tars in .* are one in the other"):
+                refuse_own_folder(str(tmp_path / out), home, locations)
+    refuse_own_folder(tars, "s3://bucket/idx", ["../tars", "s3://bucket/tars"])
+
+
 def test_a_file_in_the_place_of_the_folder_is_refused(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(OutputExistsError, match="is a file"):
