@@ -145,7 +145,11 @@ class Staging:
         return os.path.exists(self.paths.publishing)
 
     def publish(self) -> int:
-        """Move all files to OUT, and delete this folder; return how many files there are."""
+        """Move all files to OUT, and delete this folder; return how many files there are.
+
+        Raises:
+            OutputExistsError: OUT holds files that this export may not delete; what was made is kept.
+        """
         root = self.paths.files().root
         os.makedirs(root, exist_ok=True)
         if not self.is_publishing:
@@ -158,9 +162,13 @@ class Staging:
             note = json.loads(file.read())
         waiting = set(os.listdir(root))
         moved = set(note["names"]) - waiting
-        for name in os.listdir(self._out):
-            if name != STAGING_NAME and name not in moved:
-                _delete(os.path.join(self._out, name))
+        others = sorted(set(os.listdir(self._out)) - moved - {STAGING_NAME})
+        try:
+            _refuse_names(self._out, others, force=self._force)  # some may have come while files were made
+        except OutputExistsError as error:
+            raise OutputExistsError(f"{error}; or move it away and repeat the call: what was made is kept") from None
+        for name in others:
+            _delete(os.path.join(self._out, name))
         for name in sorted(waiting):
             os.rename(os.path.join(root, name), os.path.join(self._out, name))
         shutil.rmtree(os.path.join(self._out, STAGING_NAME))
@@ -179,6 +187,11 @@ def refuse_occupied(out: str, *, force: bool) -> None:
         return
     except NotADirectoryError as error:
         raise OutputExistsError(f"{out!r} is a file; choose another folder") from error
+    _refuse_names(out, names, force=force)
+
+
+def _refuse_names(out: str, names: Sequence[str], *, force: bool) -> None:
+    """Refuse to delete what is in OUT by these names; with `force`, what exports never make."""
     if names and not force:
         raise OutputExistsError(
             f"{out!r} holds files, such as {names[0]!r}; choose an empty folder, or pass force=True (--force) to "

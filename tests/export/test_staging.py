@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 
 from shardpack.errors import OutputExistsError
@@ -54,6 +56,37 @@ def test_publishing_goes_on_where_it_was_killed(tmp_path):
     assert "x" in files(tmp_path)
     with Staging(str(tmp_path), "a", force=False) as staging:
         assert staging.is_publishing
+        assert staging.publish() == 2
+    assert files(tmp_path) == {"x": b"a", "y/z": b"a"}
+
+
+def test_what_came_while_files_were_made_is_not_deleted(tmp_path):
+    with made(tmp_path) as staging:
+        (tmp_path / "x").write_text("mine")  # by the name of a file that is made
+        with pytest.raises(OutputExistsError, match=r"such as 'x'.*move it away and repeat the call"):
+            staging.publish()
+    (tmp_path / "x").rename(tmp_path / ".git")
+    refused = pytest.raises(OutputExistsError, match=r"holds '.git', so force does not delete it")
+    with Staging(str(tmp_path), "a", force=True) as staging, refused:
+        staging.publish()
+    (tmp_path / ".git").rename(tmp_path / "z")
+    with Staging(str(tmp_path), "a", force=True) as staging:
+        assert staging.publish() == 2
+    assert files(tmp_path) == {"x": b"a", "y/z": b"a"}
+
+
+def test_what_came_after_a_kill_while_publishing_is_not_deleted(tmp_path, monkeypatch):
+    with made(tmp_path) as staging, monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", lambda *_: exec("raise KeyboardInterrupt"))  # all is moved
+        with pytest.raises(KeyboardInterrupt):
+            staging.publish()
+    (tmp_path / "mine").write_text("")
+    refused = pytest.raises(OutputExistsError, match="such as 'mine'")
+    with Staging(str(tmp_path), "a", force=False) as staging, refused:
+        staging.publish()
+    assert {"mine", "x", "y/z"} <= set(files(tmp_path))
+    (tmp_path / "mine").unlink()
+    with Staging(str(tmp_path), "a", force=False) as staging:
         assert staging.publish() == 2
     assert files(tmp_path) == {"x": b"a", "y/z": b"a"}
 
