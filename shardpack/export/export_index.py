@@ -8,7 +8,7 @@ from typing import Any
 
 from shardpack.errors import OptionError, OutputExistsError
 from shardpack.export.exporter import Exportable, ExportOptions, ExportReport, IndexExporter
-from shardpack.export.staging import STAGING_NAME, ExportFiles
+from shardpack.export.staging import INDEX_STAGING_NAME, ExportFiles, lock_staging
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.url import is_url, local_path
@@ -49,11 +49,18 @@ def export_index(
 
 
 def _write(exporter: IndexExporter, names: list[str], folder: str, progress: Progress) -> None:
-    """Write all files under a temporary folder, then move each to its place."""
-    temporary = os.path.join(folder, STAGING_NAME)
-    shutil.rmtree(temporary, ignore_errors=True)  # of a killed run
+    """Write all files under a temporary folder, locked, then move each to its place.
+
+    Raises:
+        OutputExistsError: Another process is doing so.
+    """
+    temporary = os.path.join(folder, INDEX_STAGING_NAME)
+    os.makedirs(temporary, exist_ok=True)
+    lock = lock_staging(temporary, shared=False)
     files = ExportFiles(os.path.join(temporary, "files"), os.path.join(temporary, "scrap"))
     try:
+        for of_a_killed_run in (files.root, files.scrap_root):
+            shutil.rmtree(of_a_killed_run, ignore_errors=True)
         exporter.write(files, progress)
         files.sync()
         for name in names:
@@ -62,6 +69,7 @@ def _write(exporter: IndexExporter, names: list[str], folder: str, progress: Pro
             os.replace(os.path.join(files.root, name), place)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+        lock.release()
 
 
 def _beside(to: str, dataset: Exportable) -> str:

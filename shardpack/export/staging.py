@@ -26,6 +26,8 @@ from shardpack.storage.lock import FolderLock
 from shardpack.storage.url import is_url, local_path
 
 STAGING_NAME = ".shardpack-export"
+INDEX_STAGING_NAME = ".shardpack-export-index"  # of files that describe tars, which may go to the same OUT
+_STAGING_NAMES = frozenset((STAGING_NAME, INDEX_STAGING_NAME))
 _SYNCED_FILES = 16  # a part with more has small ones, which are synced together at the end
 
 
@@ -103,7 +105,7 @@ class StagingPaths:
         Raises:
             OutputExistsError: The parent was killed, and another run has begun.
         """
-        return _lock(os.path.dirname(self.folder), shared=True)
+        return lock_staging(os.path.dirname(self.folder), shared=True)
 
 
 class Staging:
@@ -126,7 +128,7 @@ class Staging:
         if not os.path.exists(self.paths.publishing):
             refuse_occupied(out, force=force)
         os.makedirs(parent, exist_ok=True)
-        self._lock = _lock(parent, shared=False)
+        self._lock = lock_staging(parent, shared=False)
         for name in os.listdir(parent):
             if name != digest:
                 shutil.rmtree(os.path.join(parent, name), ignore_errors=True)
@@ -162,7 +164,7 @@ class Staging:
             note = json.loads(file.read())
         waiting = set(os.listdir(root))
         moved = set(note["names"]) - waiting
-        others = sorted(set(os.listdir(self._out)) - moved - {STAGING_NAME})
+        others = sorted(set(os.listdir(self._out)) - moved - _STAGING_NAMES)
         try:
             _refuse_names(self._out, others, force=self._force)  # some may have come while files were made
         except OutputExistsError as error:
@@ -182,7 +184,7 @@ def refuse_occupied(out: str, *, force: bool) -> None:
         OutputExistsError: The first name found is in the message.
     """
     try:
-        names = sorted(set(os.listdir(out)) - {STAGING_NAME})
+        names = sorted(set(os.listdir(out)) - _STAGING_NAMES)
     except FileNotFoundError:
         return
     except NotADirectoryError as error:
@@ -236,9 +238,14 @@ def _is_within(path: str, folder: str) -> bool:
     return inside == outside or inside.startswith(outside.rstrip(os.sep) + os.sep)
 
 
-def _lock(folder: str, *, shared: bool) -> FolderLock:
+def lock_staging(folder: str, *, shared: bool) -> FolderLock:
+    """Return the lock on a staging folder, acquired.
+
+    Raises:
+        OutputExistsError: Another process has it, or has just removed the folder.
+    """
     lock = FolderLock(folder)
-    if not lock.try_acquire(shared=shared):
+    if not (lock.try_acquire(shared=shared) and lock.is_current()):
         lock.release()
         raise OutputExistsError(
             f"another process is exporting to {os.path.dirname(folder)!r}; wait until it has ended, or choose another "

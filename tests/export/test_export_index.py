@@ -7,6 +7,7 @@ import pytest
 from shardpack.errors import OptionError, OutputExistsError
 from shardpack.export.export_index import export_index
 from shardpack.export.exporter import ExportOptions
+from shardpack.export.staging import INDEX_STAGING_NAME, Staging, lock_staging, refuse_occupied
 from shardpack.storage.memory import MemoryStore
 from tests.export.datasets import classified, dataset, files
 from tests.fakes import file_contents
@@ -66,6 +67,30 @@ def test_a_failure_leaves_nothing_and_a_dry_run_writes_nothing(tmp_path, pets):
         export(pets, str(tmp_path), Failing)
     assert export(pets, str(tmp_path), dry_run=True).dry_run
     assert not files(tmp_path)
+
+
+def test_an_unfinished_export_to_the_same_folder_is_kept(tmp_path, pets):
+    with Staging(str(tmp_path), "a", force=False) as staging:
+        staging.paths.keep_note(3, {"rows": 1})
+        export(pets, str(tmp_path))
+    for name in EXPECTED:
+        (tmp_path / name).unlink()
+    with Staging(str(tmp_path), "a", force=False) as staging:
+        assert staging.paths.note(3) == {"rows": 1}
+
+
+def test_one_at_a_time_and_what_a_killed_one_left_is_removed(tmp_path, pets):
+    left = tmp_path / INDEX_STAGING_NAME
+    (left / "files").mkdir(parents=True)
+    (left / "files" / "old").write_text("")
+    refuse_occupied(str(tmp_path), force=False)
+    refused = pytest.raises(OutputExistsError, match="another process is exporting")
+    with lock_staging(str(left), shared=False), refused:
+        export(pets, str(tmp_path))
+    assert (left / "files" / "old").exists()
+    export(pets, str(tmp_path))
+    assert files(tmp_path) == EXPECTED
+    assert not left.exists()
 
 
 def test_beside_what_is_not_on_a_disk_is_refused(pets):
