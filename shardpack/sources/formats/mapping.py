@@ -5,7 +5,7 @@
     list of images                       0.jpg, 1.jpg, ...
     numbers, texts, lists, maps          one field json; NaN becomes null; lists of one unwrapped where all are lists
     the label column                     label in json, and class if the class names are known
-    others called label or class         label_column, class_column: beside a label column, where they would collide
+    others called label or class         label_column, class_column: beside a label column that says something else
     arrays of two and more dimensions    npy, or png if raw pixels are wanted so
     other bytes                          a text in json if they are UTF-8, otherwise <column>.bin
     the key column                       the key, without the ending of an image; otherwise the number of the row
@@ -130,6 +130,7 @@ class RowMapping:
                 if twice := found.keys() & labels.keys():
                     raise SourceError(f"two columns would be {min(twice)!r} in json; rename one of them ({column!r})")
                 labels |= found
+        self._drop_repeated(labels, columns)
         if labels:
             if "json" in fields:
                 raise SourceError("a column is a field 'json' already, where labels belong; rename it")
@@ -142,6 +143,13 @@ class RowMapping:
         if self.raw == "png" and isinstance(value, np.ndarray) and (pixels := _pixels(value)) is not None:
             return [(f"{name}.png" if name else "png", pixels)]
         return _payloads(name, value, unwrap=self.unwrap, binary=column in self.binary)
+
+    def _drop_repeated(self, labels: dict[str, Any], columns: Columns) -> None:
+        """Drop what a column called label or class says if the label column says the same."""
+        for column in ("label", "class"):
+            new = self.name_in_json(column)
+            if new != column and column in columns and labels.get(new) == labels.get(column):
+                labels.pop(new, None)
 
     def name_in_json(self, column: str) -> str:
         """Return the name that a column other than the label has in json: its own, if the label does not take it."""
@@ -227,7 +235,9 @@ def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
     if in_json:
         some = f"{len(in_json)} columns" if len(in_json) > 1 else next(iter(in_json))
         label = f"; label: {mapping.label_column}" if mapping.label_column in in_json else ""
-        renamed = [f"; {name} as {new}" for name in in_json if (new := mapping.name_in_json(name)) != name]
+        renamed = [
+            f"; {name} as {new} where it differs" for name in in_json if (new := mapping.name_in_json(name)) != name
+        ]
         said.append(f"json ({some}{label}{''.join(renamed)})")
     return f"{' + '.join(said) or 'nothing'}; key: {mapping.key_column or 'row number'}"
 

@@ -121,7 +121,7 @@ def test_a_column_called_as_the_class_is_keeps_its_value(columns):
     rows = [{column: {"label": 1, "class": "a text"}[column] for column in columns}]
     mapping = choose_mapping(rows, FormatOptions(), classes=("cat", "dog"))
     assert mapping.fields(rows[0]) == {"json": {"label": 1, "class": "dog", "class_column": "a text"}}
-    assert "json (2 columns; label: label; class as class_column)" in describe_mapping(mapping, rows)
+    assert "json (2 columns; label: label; class as class_column where it differs)" in describe_mapping(mapping, rows)
     unnamed = choose_mapping(rows, FormatOptions())
     assert unnamed.fields(rows[0]) == {"json": {"label": 1, "class": "a text"}}
 
@@ -210,3 +210,12 @@ def test_bytes_of_a_column_are_a_field_in_each_row_or_in_none():
 def test_bytes_that_no_field_holds_are_refused_instead_of_lost():
     with pytest.raises(SourceError, match="2 bytes inside a list or map are neither an image nor UTF-8"):
         RowMapping().fields({"x": [{"a": b"\xfe\0"}, 1], "y": 1})
+
+
+def test_a_column_that_says_what_the_label_says_is_no_value_of_its_own():
+    rows = [{"label": 1, "class": "dog"}, {"class": "puppy", "label": 1}]
+    mapping = choose_mapping(rows, FormatOptions(), classes=("cat", "dog"))
+    assert [mapping.fields(row)["json"] for row in rows] == [
+        {"label": 1, "class": "dog"},
+        {"label": 1, "class": "dog", "class_column": "puppy"},
+    ]
