@@ -10,7 +10,7 @@ from shardpack.codecs.compression import split_compression
 from shardpack.codecs.decode import decode_field
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, LABEL_FIELDS, is_image, kind_of
 from shardpack.errors import ExportError, OptionError
-from shardpack.export.exporter import Contents
+from shardpack.export.exporter import Contents, ExportOptions
 from shardpack.read.sample import Sample
 
 
@@ -80,6 +80,20 @@ def roles_of(contents: Contents) -> Roles:
     if sum(counts[field] for field in image) > contents.num_samples:
         image = ()
     return Roles(image, labels, tuple(field for field in contents.fields if field not in {*labels, *image}))
+
+
+def roles_of_image_files(to: str, contents: Contents, options: ExportOptions) -> Roles:
+    """Return what each field is to a format that writes a file for each image, and has nothing but images and labels.
+
+    Raises:
+        OptionError: An option does not apply to such a format, samples have no image or several, or a field is neither.
+    """
+    if options.max_file_bytes is not None or options.max_file_samples is not None:
+        raise OptionError(f"max_file_bytes and max_file_samples do not apply to {to}; leave them out")
+    roles = roles_of(contents)
+    require_image(to, contents, roles)
+    refuse_lost(to, contents, (*roles.image, *roles.labels))
+    return roles
 
 
 def require_image(to: str, contents: Contents, roles: Roles) -> None:

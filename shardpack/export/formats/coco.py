@@ -30,7 +30,7 @@ from shardpack.export.pixel_labels import (
     members_of_annotations,
     size_of,
 )
-from shardpack.export.roles import Roles, refuse_lost, require_image, roles_of
+from shardpack.export.roles import Roles, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 
@@ -69,11 +69,7 @@ class CocoExporter:
     @classmethod
     def prepare(cls, contents: Contents, options: ExportOptions) -> CocoExporter:
         """Decide about the files; see `Exporter.prepare`."""
-        if options.max_file_bytes is not None or options.max_file_samples is not None:
-            raise OptionError("max_file_bytes and max_file_samples do not apply to coco; leave them out")
-        roles = roles_of(contents)
-        require_image("coco", contents, roles)
-        refuse_lost("coco", contents, (*roles.image, *roles.labels))
+        roles = roles_of_image_files("coco", contents, options)
         assert contents.labels is not None
         if "file_name" in contents.labels.types:
             raise OptionError(

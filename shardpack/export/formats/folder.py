@@ -16,13 +16,10 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, ClassVar
 
-import numpy as np
-from xxhash import xxh3_64_intdigest
-
 from shardpack.errors import DuplicateKeyError, ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.files import path_parts, within_split
-from shardpack.export.roles import Roles, refuse_lost, require_image, roles_of
+from shardpack.export.files import are_different, path_parts, within_split
+from shardpack.export.roles import Roles, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 
@@ -53,11 +50,7 @@ class FolderExporter:
     @classmethod
     def prepare(cls, contents: Contents, options: ExportOptions) -> FolderExporter:
         """Decide whether there are class folders; see `Exporter.prepare`."""
-        if options.max_file_bytes is not None or options.max_file_samples is not None:
-            raise OptionError("max_file_bytes and max_file_samples do not apply to folder; leave them out")
-        roles = roles_of(contents)
-        require_image("folder", contents, roles)
-        refuse_lost("folder", contents, (*roles.image, *roles.labels))
+        roles = roles_of_image_files("folder", contents, options)
         classes = None if options.flat else contents.classes
         if classes is not None:
             first = next(iter(contents.dataset.select(range(1)).stream(fields=roles.labels)))
@@ -130,15 +123,11 @@ class FolderExporter:
             with open(files.create(*top, "metadata.csv"), "w", encoding="utf-8", newline="") as file:
                 table = csv.writer(file, lineterminator="\n")
                 table.writerow(["file_name", *columns])
-                hashes = []
-                for part in own:
-                    for name, label in _lines(files.scrap(f"{part.number:06d}.jsonl")):
-                        table.writerow([name, *(cell(label.get(column)) for column in columns)])
-                        hashes.append(xxh3_64_intdigest(name.encode()))
-            if len(np.unique(np.array(hashes, np.uint64))) < len(hashes):
-                raise DuplicateKeyError(
-                    "two samples would be one file, as a key begins like the class of another; pass flat=True (--flat)"
-                )
+                if not are_different(_write_rows(table, columns, own, files)):
+                    raise DuplicateKeyError(
+                        "two samples would be one file, as a key begins like the class of another; "
+                        "pass flat=True (--flat)"
+                    )
 
 
 def class_of(label: Mapping[str, Any], classes: Sequence[str]) -> str | None:
@@ -166,6 +155,14 @@ def _is_utf8(text: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
+
+
+def _write_rows(table: Any, columns: Sequence[str], parts: Sequence[Part], files: ExportFiles) -> Iterator[str]:
+    """Write the rows of some parts; yield the path of the image of each."""
+    for part in parts:
+        for name, label in _lines(files.scrap(f"{part.number:06d}.jsonl")):
+            table.writerow([name, *(cell(label.get(column)) for column in columns)])
+            yield name
 
 
 def _lines(path: str) -> Iterator[tuple[str, dict[str, Any]]]:

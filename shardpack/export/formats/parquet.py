@@ -78,13 +78,14 @@ class ParquetExporter:
         schema = self._schema(arrow)
         path = files.create("data", f"{part.split or _NO_SPLIT}-{part.index:05d}-of-{part.count:05d}.parquet")
         values = [name for name, _ in self.table.types]
+        images = self._image_columns()
         # Payloads are compressed already: dictionaries and smallest values of them would only cost time and space.
         with parquet.ParquetWriter(
             path, schema, compression="snappy", use_dictionary=values, write_statistics=[KEY, *values]
         ) as writer:
             for group in _groups(rows):
                 columns = [
-                    arrow.array([self._cell(name, row) for row in group], field.type)
+                    arrow.array([_cell(name, row, in_struct=name in images) for row in group], field.type)
                     for name, field in zip(schema.names, schema, strict=True)
                 ]
                 writer.write_table(arrow.table(columns, schema=schema), row_group_size=len(group))
@@ -93,31 +94,32 @@ class ParquetExporter:
     def finish(self, parts: Sequence[Part], notes: Sequence[Note], files: ExportFiles) -> None:
         """Write nothing else: the files say all."""
 
-    def _cell(self, name: str, row: Row) -> Any:
-        if name == KEY:
-            return row.key
-        if name not in row.payloads:
-            return row.values.get(name)
-        field, payload = row.payloads[name]
-        return {"bytes": payload, "path": f"{row.key}.{field}"} if self._holds_images(name) else payload
-
-    def _holds_images(self, column: str) -> bool:
-        return column == IMAGE or any(is_image(field) for field, own in self.table.payloads if own == column)
+    def _image_columns(self) -> set[str]:
+        return {IMAGE, *(column for field, column in self.table.payloads if is_image(field))}
 
     def _schema(self, arrow: Any) -> Any:
         image = arrow.struct([("bytes", arrow.binary()), ("path", arrow.string())])
         columns = [(KEY, arrow.string())]
         features: dict[str, Any] = {}
+        images = self._image_columns()
         for name in self.table.payload_columns:
-            holds_images = self._holds_images(name)
-            columns.append((name, image if holds_images else arrow.binary()))
-            if holds_images:
+            columns.append((name, image if name in images else arrow.binary()))
+            if name in images:
                 features[name] = {"_type": "Image"}
         columns += [(name, _arrow_type(arrow, kind)) for name, kind in self.table.types]
         if self.table.classes is not None:
             features["label"] = {"names": list(self.table.classes), "_type": "ClassLabel"}
         metadata = {"huggingface": json.dumps({"info": {"features": features}})}
         return arrow.schema(columns, metadata=metadata)
+
+
+def _cell(name: str, row: Row, *, in_struct: bool) -> Any:
+    if name == KEY:
+        return row.key
+    if name not in row.payloads:
+        return row.values.get(name)
+    field, payload = row.payloads[name]
+    return {"bytes": payload, "path": f"{row.key}.{field}"} if in_struct else payload
 
 
 def _groups(rows: Iterator[Row]) -> Iterator[list[Row]]:

@@ -82,14 +82,14 @@ class TfRecordExporter:
             for name, value in row.values.items():
                 if value is None:
                     continue
-                if name not in as_text and isinstance(value, list) and None in value:
+                if name in as_text:
+                    features[name] = json_text(value)
+                elif isinstance(value, list) and None in value:
                     raise ExportError(
                         f"value {name!r} is a list that holds null, which a feature cannot; "
                         f"leave it out (--drop {name})",
                         key=row.key,
                     )
-                if name in as_text:
-                    features[name] = json_text(value)
                 elif name in floats:  # one kind of feature in all records, whatever the numbers of this one are
                     features[name] = list(map(float, value)) if floats[name] else float(value)
                 else:

@@ -25,7 +25,7 @@ from shardpack.export.files import are_different, path_parts, within_split
 from shardpack.export.formats.coco_file import refuse_two_names
 from shardpack.export.formats.yolo_lines import TASKS, YoloLines
 from shardpack.export.pixel_labels import annotations_of, label_number, members_of_annotations, size_of
-from shardpack.export.roles import Roles, refuse_lost, require_image, roles_of
+from shardpack.export.roles import Roles, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import one_of
@@ -68,11 +68,7 @@ class YoloExporter:
     @classmethod
     def prepare(cls, contents: Contents, options: ExportOptions) -> YoloExporter:
         """Decide about the task; see `Exporter.prepare`."""
-        if options.max_file_bytes is not None or options.max_file_samples is not None:
-            raise OptionError("max_file_bytes and max_file_samples do not apply to yolo; leave them out")
-        roles = roles_of(contents)
-        require_image("yolo", contents, roles)
-        refuse_lost("yolo", contents, (*roles.image, *roles.labels))
+        roles = roles_of_image_files("yolo", contents, options)
         assert contents.labels is not None
         if "annotations" not in contents.labels.types:
             raise OptionError(

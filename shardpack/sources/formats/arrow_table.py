@@ -100,7 +100,7 @@ def _read_rows(batch: Any, columns: Sequence[ArrowColumn], label: str | None) ->
 
 
 def _raise(error: Exception) -> Columns:
-    raise SourceError(f"a value cannot be read: {one_line(error)}; mend it, or drop its column") from error
+    raise SourceError(f"a value cannot be read: {one_line(error)}; repair it, or drop its column") from error
 
 
 def rows_at_once(unit: Unit) -> int:

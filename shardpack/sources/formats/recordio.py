@@ -1,7 +1,7 @@
 """MXNet RecordIO: `.rec` files, with the paths of their `.lst`; also those of insightface.
 
-Units are runs of records of a file on disk, found by hopping; of a remote file, the whole file. Records with labels and
-without a payload (insightface keeps what it says of identities so) are no samples.
+Units are runs of records of a file on disk, found by reading its lengths alone; of a remote file, the whole file.
+Records with labels and without a payload (insightface keeps what it says of identities so) are no samples.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions
 from shardpack.sources.formats.mapping import Columns, RowMapping, describe_mapping
-from shardpack.sources.formats.recordio_file import MAGIC, Record, Run, hop, parse_record, read_records
+from shardpack.sources.formats.recordio_file import MAGIC, Record, Run, parse_record, read_records, runs_of_records
 from shardpack.sources.formats.recordio_list import paths_of_list
 from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
@@ -72,7 +72,11 @@ def open(  # noqa: A001 - the name in the protocol
     units: list[Unit] = []
     for name, split in zip(names, splits_of(names), strict=True):
         size = found.size(name)
-        of_file = [Run(0, size, 0, 0, 0)] if found.store.remote and size else hop(found.store, name, run_bytes, see)
+        of_file = (
+            [Run(0, size, 0, 0, 0)]
+            if found.store.remote and size
+            else runs_of_records(found.store, name, run_bytes, see)
+        )
         runs += [_FileRun(name, run, lists.get(name)) for run in of_file]
         units += [
             Unit(name, None if found.store.remote else run.num_rows, run.stop - run.start, split) for run in of_file

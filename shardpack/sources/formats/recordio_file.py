@@ -92,7 +92,7 @@ def read_records(stream: ByteStream, *, name: str, first: int = 0) -> Iterator[t
         number += 1
 
 
-def hop(store: RangeReader, name: str, run_bytes: int, see: Callable[[int], None]) -> list[Run]:
+def runs_of_records(store: RangeReader, name: str, run_bytes: int, see: Callable[[int], None]) -> list[Run]:
     """Return runs of records of a file; reads 32 bytes of each part.
 
     Args:

@@ -1,6 +1,6 @@
 """TFRecord files of tf.train.Example or SequenceExample: one, those in a folder, or a folder of TFDS.
 
-Units are runs of records of a file on disk, found by hopping from length to length; of a compressed or remote file,
+Units are runs of records of a file on disk, found by reading the lengths alone; of a compressed or remote file,
 the whole file. Class names are those of TFDS: `<feature>.labels.txt` beside the files.
 """
 
@@ -24,7 +24,7 @@ from shardpack.sources.formats.mapping import Columns, choose_mapping, describe_
 from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
 from shardpack.sources.formats.split_names import splits_of
-from shardpack.sources.formats.tfrecord_file import compression_of, hop, is_header, read_records, skip
+from shardpack.sources.formats.tfrecord_file import compression_of, is_header, read_records, runs_of_records, skip
 from shardpack.sources.row_source import BadRow, Row, Unit
 
 NAME = "tfrecord"
@@ -78,9 +78,9 @@ def open(  # noqa: A001 - the name in the protocol
     runs: list[_Run] = []
     units: list[Unit] = []
     with closing(
-        ordered_map(names, partial(_runs_of, found, run_bytes), depth=_FILES_AT_ONCE, purpose="hop")
-    ) as hopped:
-        for split, of_file in zip(splits, hopped, strict=True):
+        ordered_map(names, partial(_runs_of, found, run_bytes), depth=_FILES_AT_ONCE, purpose="lengths")
+    ) as runs_of_files:
+        for split, of_file in zip(splits, runs_of_files, strict=True):
             runs += of_file
             units += [Unit(run.name, run.num_records, run.stop - run.start, split) for run in of_file]
     drawn = [columns for unit in drawn_units(len(runs)) for columns in _first_rows(found, runs[unit])]
@@ -151,7 +151,7 @@ def _runs_of(found: FoundFiles, run_bytes: int, name: str) -> list[_Run]:
     if compression is not None or found.store.remote:
         return [_Run(name, 0, size, 0, None, compression)]
     runs, first = [], 0
-    for start, stop, count in hop(found.store, name, run_bytes):
+    for start, stop, count in runs_of_records(found.store, name, run_bytes):
         runs.append(_Run(name, start, stop, first, count, None))
         first += count
     return runs

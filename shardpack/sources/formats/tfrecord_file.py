@@ -70,7 +70,7 @@ def read_records(stream: ByteStream, *, name: str, first: int = 0) -> Iterator[t
         number += 1
 
 
-def hop(store: RangeReader, name: str, run_bytes: int) -> list[tuple[int, int, int]]:
+def runs_of_records(store: RangeReader, name: str, run_bytes: int) -> list[tuple[int, int, int]]:
     """Return (start, stop, records) of runs of records of an uncompressed file; reads 12 bytes of each record.
 
     Args:
@@ -96,7 +96,10 @@ def hop(store: RangeReader, name: str, run_bytes: int) -> list[tuple[int, int, i
 
 
 def skip(store: RangeReader, name: str, count: int, *, start: int, stop: int, first: int = 0) -> int:
-    """Return the offset behind `count` records from `start` on, of which `first` is the number. Raises as `hop`."""
+    """Return the offset behind `count` records from `start` on, of which `first` is the number.
+
+    Raises as `runs_of_records`.
+    """
     at = start
     for number in range(count):
         at = _behind(store, name, at, first + number, stop)

@@ -1,4 +1,4 @@
-"""RecordIO in a chain of parts: joined, hopped over, and told apart from damage."""
+"""RecordIO in a chain of parts: joined, found by their lengths, and told apart from damage."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import DecodeError, SourceError
 from shardpack.sources.formats.byte_stream import ByteStream
-from shardpack.sources.formats.recordio_file import MAGIC, hop, parse_record, read_records
+from shardpack.sources.formats.recordio_file import MAGIC, parse_record, read_records, runs_of_records
 from shardpack.storage.memory import MemoryStore
 
 
@@ -48,7 +48,7 @@ def test_records_come_back_whatever_they_hold(payloads, run_bytes):
     data = b"".join(map(chain, records))
     assert [record for _, record in read(data)] == records
     seen = []
-    runs = hop(MemoryStore({"x": data}), "x", run_bytes, seen.append)
+    runs = runs_of_records(MemoryStore({"x": data}), "x", run_bytes, seen.append)
     assert seen == [number for number, payload in enumerate(payloads) if payload]
     assert sum(run.num_records for run in runs) == len(records)
     assert sum(run.num_rows for run in runs) == len(seen)

@@ -1,4 +1,4 @@
-"""Records in a chain: read, hopped over, and told apart from damage."""
+"""Records in a chain: read, found by their lengths, and told apart from damage."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from shardpack.sources.formats.tfrecord_file import (
     OVERHEAD,
     compression_of,
     encode_record,
-    hop,
     is_header,
     masked_crc32c,
     read_records,
+    runs_of_records,
     skip,
 )
 from shardpack.storage.memory import MemoryStore
@@ -43,7 +43,7 @@ def test_the_bytes_are_those_of_the_layout():
 def test_runs_cover_a_file(records, run_bytes):
     data = b"".join(map(encode_record, records))
     store = MemoryStore({"x": data})
-    runs = hop(store, "x", run_bytes)
+    runs = runs_of_records(store, "x", run_bytes)
     assert [0, *(stop for _, stop, _ in runs)] == [*(start for start, _, _ in runs), len(data)]
     assert sum(count for _, _, count in runs) == len(records)
     found = [record for start, stop, _ in runs for _, record in read(data[start:stop])]
@@ -70,7 +70,7 @@ def test_cut_short_anywhere(stop):
     with pytest.raises(SourceError, match="cut short"):
         read(DATA[:stop])
     with pytest.raises(SourceError, match="cut short"):
-        hop(MemoryStore({"x": DATA[:stop]}), "x", 1)
+        runs_of_records(MemoryStore({"x": DATA[:stop]}), "x", 1)
 
 
 @pytest.mark.parametrize("at", range(len(DATA)))
