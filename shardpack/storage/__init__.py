@@ -9,6 +9,7 @@ open                what users write -> a store                       (url: its 
     clients/        one file a kind of server: single requests
   cache/            a store that keeps ranges on a disk
   overlay           objects in memory before another store
+  subfolder         a folder of another store
 frame_store         compressed shards as the tars they hold           (frame_decoder)
 locations           the stores of one dataset
 coalesce            many ranges -> few requests
