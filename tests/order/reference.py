@@ -155,3 +155,24 @@ def mixture(weights: Sequence[Fraction], seed: int, partitions: int, items: int)
             numbers[at] = numbers.get(at, 0) + 1
         found.append(sequence)
     return found
+
+
+def drawn(strata, fractions, seed):
+    """The number of each item's split, or -1: SPEC 7.8."""
+    parts = [Fraction(text) for text in (fractions.split() if isinstance(fractions, str) else fractions)]
+    parts.append(1 - sum(parts))
+    order = permutation(len(strata), derive_key(9, seed))
+    owed, result = [Fraction(0)] * len(parts), [-1] * len(strata)
+    for stratum in sorted(set(strata)):
+        items = [item for item in order if strata[item] == stratum]
+        quotas = [len(items) * part for part in parts]
+        shares = [int(quota) for quota in quotas]
+        owed = [before + quota - share for before, quota, share in zip(owed, quotas, shares, strict=True)]
+        up = sorted((p for p in range(len(parts)) if quotas[p] % 1), key=lambda p: (-owed[p], p))
+        for part in up[: len(items) - sum(shares)]:
+            shares[part] += 1
+            owed[part] -= 1
+        given = [number for number, share in enumerate(shares) for _ in range(share)]
+        for item, number in zip(items, given, strict=True):
+            result[item] = -1 if number == len(parts) - 1 else number
+    return result

@@ -16,6 +16,7 @@ from shardpack.order.mixture import Schedule, shares
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
 from shardpack.order.shuffled import shuffled
+from shardpack.order.split_draw import draw_splits
 from tests.conftest import ROOT
 from tests.order import reference
 
@@ -60,8 +61,12 @@ def items(of=reference):
 
 NAMES = {
     "mix64": reference.mix64, "derive_key": reference.derive_key, "permutation": reference.permutation,
-    "shuffled": reference.shuffled, "__builtins__": {},
+    "shuffled": reference.shuffled, "drawn": reference.drawn, "__builtins__": {},
 }  # fmt: skip
+
+
+def drawn_splits(strata, fractions, seed):
+    return draw_splits(np.array(strata), list(map(Fraction, fractions.split())), seed=seed).tolist()
 
 
 @pytest.mark.parametrize(("expression", "value"), [v for v in VECTORS if "(" in v[0]])
@@ -73,6 +78,7 @@ def test_vectors_of_functions(expression, value):
         "derive_key": numbers.derive_key,
         "permutation": lambda count, key: numbers.permutation(count, key).tolist(),
         "shuffled": lambda x, count, key: int(shuffled(np.array([x]), count, key)[0]),
+        "drawn": drawn_splits,
         "__builtins__": {},
     }
     assert eval(expression, arrays) == found
@@ -120,4 +126,4 @@ def test_every_vector_is_checked():
     kinds = {"blocks", "arranged", "partitions", "windows", "items"}
     rest = [name for name, _ in VECTORS if "(" not in name and not name.startswith("rank ") and " of 4 2 1" not in name]
     assert set(rest) == kinds
-    assert len(VECTORS) == 31
+    assert len(VECTORS) == 33
