@@ -6,6 +6,7 @@ encode              value -> payload                                  (dict_keys
   arrays            npy, npz
   compression       json.zst, json.gz                                 (zstd: the library)
   message_pack      msgpack
+  label_types       types of label values over many samples
   encode_image      arrays and PIL images
 image               images for training, by decoding names
   image_options     what a loader is asked for

@@ -16,8 +16,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.codecs.label_types import LabelType
 from shardpack.errors import OnError
-from shardpack.export.label_types import LabelType
 from shardpack.export.staging import ExportFiles
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo

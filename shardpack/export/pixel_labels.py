@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.image_size import ImageSize, image_size
+from shardpack.codecs.label_types import LabelType
 from shardpack.codecs.polygons import polygon_area, rounded
 from shardpack.errors import ExportError
 from shardpack.export.exporter import Contents
-from shardpack.export.label_types import LabelType
 from shardpack.sources.label_shape import box_around
 
 Object = dict[str, Any]

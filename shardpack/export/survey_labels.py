@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from shardpack.codecs.label_types import LabelType, merge_members, type_of
 from shardpack.errors import OnError
 from shardpack.export.contents import cut
 from shardpack.export.exporter import Contents, Exportable, ExportOptions, LabelSurvey, Limits
-from shardpack.export.label_types import LabelType, merge_members, type_of
 from shardpack.export.make_part import OF_SAMPLES
 from shardpack.export.roles import Roles, roles_of
 from shardpack.runtime.processes import default_jobs, start_workers

@@ -13,9 +13,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+from shardpack.codecs.label_types import LabelType, storable
 from shardpack.errors import ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions
-from shardpack.export.label_types import LabelType, storable
 from shardpack.export.roles import Roles, roles_of
 from shardpack.read.sample import Sample
 

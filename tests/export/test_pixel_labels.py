@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from shardpack.codecs.label_types import type_of
 from shardpack.errors import ExportError
 from shardpack.export.exporter import Contents, LabelSurvey
-from shardpack.export.label_types import type_of
 from shardpack.export.pixel_labels import (
     annotations_of,
     area_of,

@@ -20,9 +20,9 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from shardpack.codecs.label_types import json_text
 from shardpack.errors import ExportError, MissingDependencyError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.label_types import json_text
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import KEY, Row, Table, table_of
 from shardpack.read.sample import Sample

@@ -25,9 +25,9 @@ from typing import Any, ClassVar
 import numpy as np
 
 from shardpack.codecs.field_types import kind_of
+from shardpack.codecs.label_types import LabelType
 from shardpack.errors import ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.label_types import LabelType
 from shardpack.export.roles import Roles
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Row, Table, table_of

@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from shardpack.codecs.field_types import is_image
+from shardpack.codecs.label_types import LabelType, converter_to
 from shardpack.errors import MissingDependencyError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.label_types import LabelType, converter_to
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Row, Table, table_of
 from shardpack.read.sample import Sample

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
+from shardpack.codecs.label_types import LabelType, json_text
 from shardpack.errors import ExportError, OptionError
 from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Part
-from shardpack.export.label_types import LabelType, json_text
 from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Table, table_of
 from shardpack.read.sample import Sample

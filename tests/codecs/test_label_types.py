@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.export.label_types import (
+from shardpack.codecs.label_types import (
     JSON,
     MAX_MEMBERS,
     NULL,
