@@ -50,6 +50,7 @@ OWNERS = {
     "fsspec": ("storage/",),
     "urllib3": ("storage/",),
     "h5py": ("export/formats/hdf5.py", "sources/formats/hdf5_file.py"),
+    "deeplake": ("sources/formats/deep_lake.py",),
     "lance": ("sources/formats/lance.py",),
     "lmdb": ("export/formats/lmdb.py", "sources/formats/lmdb_file.py"),
     "pyarrow": ("sources/", "export/formats/parquet.py"),

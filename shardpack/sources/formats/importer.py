@@ -76,6 +76,7 @@ FORMATS: dict[str, str] = {
     "arrow": "arrow",
     "beton": "beton",
     "cifar": "cifar",
+    "deep_lake": "deep_lake",
     "hdf5": "hdf5",
     "hugging_face": "hugging_face",
     "idx": "idx",
