@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
+from datetime import date, time
+from decimal import Decimal
 from types import MappingProxyType
 
 import numpy as np
@@ -39,6 +41,19 @@ def compact_json(value: object, *, default: Callable[[object], object] | None = 
     except UnicodeEncodeError:
         # Half a surrogate pair: only an escape can represent it.
         return json.dumps(value, separators=(",", ":"), default=default).encode("ascii")
+
+
+def plain_value(value: object) -> str:
+    """Return a date, time or decimal number of a table as the text that JSON holds of it; for `compact_json`.
+
+    Raises:
+        TypeError: The value is of another kind.
+    """
+    if isinstance(value, (date, time)):
+        return value.isoformat()
+    if isinstance(value, Decimal):
+        return str(value)
+    raise TypeError(f"a {type(value).__name__}")
 
 
 def attach_labels(

@@ -8,14 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import date, time
-from decimal import Decimal
 from typing import Any
 
 from shardpack.errors import SourceError
 from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
-from shardpack.sources.json_labels import attach_labels, compact_json
+from shardpack.sources.json_labels import attach_labels, compact_json, plain_value
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import split_by_folder
 from shardpack.sources.listing import Listing
@@ -119,7 +117,7 @@ def _read(tables: Sequence[TableUse], images: NamedImages | None, paths: ImagePa
         try:
             label = values.pop(use.label) if use.label is not None and use.label in values else None
             class_name = values.pop(use.class_name) if use.class_name is not None and use.class_name in values else None
-            others = compact_json(values, default=_plain) if values else b"{}"
+            others = compact_json(values, default=plain_value) if values else b"{}"
         except SourceError as error:
             problems.reject(where, str(error))
             continue
@@ -188,13 +186,5 @@ def _label(rows: _Rows, sample: int, classes: Mapping[str, int] | None) -> bytes
     own = {"label": value} if classes is None else {"label": classes[value], "class": value}
     if sample in rows.class_name:
         own = {"label": value, "class": rows.class_name[sample]}
-    text = compact_json(own, default=_plain)
+    text = compact_json(own, default=plain_value)
     return text if others == b"{}" else text[:-1] + b"," + others[1:]
-
-
-def _plain(value: object) -> str:
-    if isinstance(value, (date, time)):
-        return value.isoformat()
-    if isinstance(value, Decimal):
-        return str(value)
-    raise TypeError(f"a {type(value).__name__}")
