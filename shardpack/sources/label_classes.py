@@ -65,7 +65,7 @@ def merged_label(old: Any, new: Mapping[str, Any]) -> dict[str, Any]:
     """Return an old label in which the names of a new one have its values; top-level names, nothing deeper.
 
     Raises:
-        SourceError: The old label is no object, or a number or name of its class would stay beside another one's.
+        SourceError: The old label is not an object, or a number or name of its class would stay beside another one's.
     """
     if not isinstance(old, dict):
         raise SourceError(f"the old label is {old!r:.60}, no object to update; give it anew, without update (--update)")
