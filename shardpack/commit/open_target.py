@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
+from typing import Any, cast
 
 from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
+from shardpack.storage.open import Writable, as_writable
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import WEB_SCHEMES
 
@@ -37,3 +40,21 @@ def target_of(
     if store.location.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
     return BucketTarget(store, None if work_dir is None else os.fspath(work_dir), needs_list=needs_list, shared=shared)
+
+
+def as_target(
+    out: Writable | Target,
+    options: Mapping[str, Any] | None = None,
+    *,
+    work_dir: str | os.PathLike[str] | None = None,
+) -> Target:
+    """Return the target of a folder, URL or store, as `as_writable` and `target_of` take them; or a given target.
+
+    Raises:
+        OptionError: The location is read-only, or has no use for an option.
+    """
+    if hasattr(out, "put_file"):
+        if options or work_dir is not None:
+            raise OptionError("storage_options and work_dir are for URLs; open the target with them, or leave them out")
+        return cast("Target", out)
+    return target_of(as_writable(out, options), work_dir=work_dir)

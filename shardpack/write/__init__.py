@@ -1,7 +1,7 @@
 """From samples to shards (diagram in README.md).
 
 request             what `pack` is asked for                          (report: what it returns; preview: a dry run)
-pack                which of the ways below a source goes
+pack                which of the ways below a source goes             (place: where samples are packed)
   pack_run          a listing: each shard is known in advance         (sharding: cuts and names; pack_shard: one shard)
   pack_chunked      lengths are known when a sample is made
     chunk_input     what is cut into chunks                           (listed_input, row_input; chunk_plan: the cuts)

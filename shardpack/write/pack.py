@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
@@ -35,7 +34,7 @@ from shardpack.sources.listing import Listing
 from shardpack.sources.source import Listed, ListOptions, Source
 from shardpack.sources.splits import counted_splits, only_split, sorted_by_split, split_ends
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.open import Writable, as_writable, refuse_same_store
+from shardpack.storage.open import Writable
 from shardpack.storage.url import is_url, scheme_of
 from shardpack.write.chunk_plan import ChunkRecipe
 from shardpack.write.listed_input import ListedInput
@@ -43,6 +42,7 @@ from shardpack.write.make_there import probe_source
 from shardpack.write.pack_part import pack_part
 from shardpack.write.pack_run import Packed, PackPlan, pack_plan, plan_shards
 from shardpack.write.part import Part, parse_part
+from shardpack.write.place import NewDataset, Place
 from shardpack.write.report import PackReport
 from shardpack.write.request import FOR_COLUMNS, FOR_FOLDERS, FOR_ROWS, PackRequest
 from shardpack.write.sharding import ShardLimits
@@ -56,8 +56,12 @@ KeyedSamples = Iterable[tuple[str, Mapping[str, Any]]]
 Packable = str | os.PathLike[str] | Listable | KeyedSamples
 
 
-def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackReport:
+def pack_source(source: Packable, out: Writable, request: PackRequest, *, place: Place | None = None) -> PackReport:
     """Write the dataset of a folder, a dataset or an iterable; see `shardpack.pack`.
+
+    Args:
+        source, out, request: As `pack` takes them.
+        place: Where samples are packed, if not into a new dataset in `out`.
 
     Raises:
         OptionError: The source is something else, or an option does not fit it.
@@ -72,7 +76,7 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
         from shardpack.write.pack_rows import find_rows, pack_rows  # what no other source needs
 
         if (rows := find_rows(source, request, options if is_url(source) else None)) is not None:
-            return pack_rows(*rows, out, request)
+            return pack_rows(*rows, place or NewDataset(out, request.storage_options), request)
         request.refuse_but_for("images with labels", **FOR_ROWS)
         folder = FolderSource(
             source,
@@ -84,25 +88,25 @@ def pack_source(source: Packable, out: Writable, request: PackRequest) -> PackRe
             label_column=request.label_column,
             storage_options=options if is_url(source) else None,
         )
-        return _pack_listed(folder, out, request)
+        return _pack_listed(folder, place or NewDataset(out, request.storage_options), request)
     if isinstance(source, Listable):
         request.refuse_but_for("a dataset as source", **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
-        return _pack_listed(DatasetSource(source, request.split), out, request)
+        place = place or NewDataset(out, request.storage_options)
+        return _pack_listed(DatasetSource(source, request.split), place, request)
     if isinstance(source, Iterable):
         from shardpack.write.pack_samples import pack_samples  # imports what only `ShardWriter` needs
 
-        return pack_samples(source, out, request)
+        return pack_samples(source, place or NewDataset(out, request.storage_options), request)
     raise OptionError(f"cannot pack {source!r}: expected a folder, a dataset, or an iterable of (key, fields)")
 
 
-def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackReport:
+def _pack_listed(source: Source, place: Place, request: PackRequest) -> PackReport:
     """Write the dataset of a source that can list its samples: planned, in parallel, resumable."""
     began = time.perf_counter()
-    store = as_writable(out, request.storage_options)
     part = None if request.part is None else parse_part(request.part)
     # In a folder, shards are made where they belong; a compressed tar may still need a place to be unpacked in.
-    work_dir = None if store.folder is not None and isinstance(source, FolderSource) else request.work_dir
-    target = target_of(store, work_dir=work_dir, shared=part is not None)
+    work_dir = None if place.store.folder is not None and isinstance(source, FolderSource) else request.work_dir
+    target = place.target(work_dir=work_dir, shared=part is not None)
     if not request.dry_run and part is None:
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)  # before hours of listing and checking
@@ -118,8 +122,8 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
         packing_engine = listing_engine
         listed = _list(source, request, listing_engine, spool)
         if request.work_dir is not None and work_dir is None and not spool.used:
-            target_of(store, work_dir=request.work_dir)  # refuses it
-        refuse_same_store(listed.listing.stores, store)
+            place.target(work_dir=request.work_dir)  # refuses it
+        place.refuse(listed.listing.stores)
         for line in filter(None, (listed.sentence, left_out_line(listed.problems))):
             request.announce(line)
         if request.check_images is None and not request.check_labels and request.dry_run:
@@ -133,7 +137,7 @@ def _pack_listed(source: Source, out: Writable, request: PackRequest) -> PackRep
             if request.steps.change_payloads:  # the samples of a chunk, too, are work for several
                 jobs = max(jobs, min(os.cpu_count() or 1, -(-listed.listing.num_samples // _SAMPLES_PER_JOB)))
             packing_engine = engines.enter_context(start_workers(jobs, threads_per_job=threads))
-        listing = _listing_to_pack(listed, request, packing_engine)
+        listing = _listing_to_pack(listed, request, packing_engine, place)
         pack = _pack_chunked if request.steps.change_payloads else _pack_planned
         totals = pack(listing, listed, target, request, packing_engine, part=part)
     return PackReport(
@@ -208,13 +212,14 @@ def _pack_chunked(
     )
 
 
-def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine) -> Listing:
+def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine, place: Place) -> Listing:
     """Return the listing with the requested classes, checks and order."""
     listing = listed.listing
     if request.classes is not None:
         if listing.classes is not None:
             raise OptionError("the source has classes of its own; leave out classes, or pack samples from code")
         listing = replace(listing, classes=tuple(request.classes))
+    listing = place.admit(listing, keeps_keys=request.transform is None)
     if request.steps.select is not None and not request.steps.change_payloads:
         listing = request.steps.select.of_listing(listing, listed.problems)
         if request.on_error == "raise":

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from typing import Any
 
-from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OptionError
 from shardpack.runtime.engine import as_remote
@@ -18,12 +17,12 @@ from shardpack.sources.formats.found_files import FoundFiles, find_files
 from shardpack.sources.formats.guarded import GuardedRows
 from shardpack.sources.formats.importer import find_format, open_format
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.storage.url import is_url
 from shardpack.write.chunk_plan import ChunkRecipe
 from shardpack.write.make_there import probe_source
 from shardpack.write.pack_chunked import pack_chunked
 from shardpack.write.part import parse_part
+from shardpack.write.place import Place
 from shardpack.write.report import PackReport
 from shardpack.write.request import FOR_FOLDERS, PackRequest
 from shardpack.write.row_input import RowInput
@@ -55,7 +54,7 @@ def find_rows(
     return None if name is None else (found, name)
 
 
-def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest) -> PackReport:
+def pack_rows(found: FoundFiles, name: str, place: Place, request: PackRequest) -> PackReport:
     """Write the dataset of files in a foreign format. Raises as `shardpack.pack`."""
     began = time.perf_counter()
     request.refuse_but_for("a foreign format", check_labels=False, **FOR_FOLDERS)
@@ -64,10 +63,9 @@ def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest)
             "rows of a foreign format are packed in their order; pack them without shuffle_seed, "
             "then pack the dataset with it"
         )
-    store = as_writable(out, request.storage_options)
-    refuse_same_store([found.store], store)
+    place.refuse([found.store])
     part = None if request.part is None else parse_part(request.part)
-    target = target_of(store, work_dir=request.work_dir, shared=part is not None)
+    target = place.target(work_dir=request.work_dir, shared=part is not None)
     if not request.dry_run and part is None:
         with storage_errors(f"write to {target.location!r}"):
             check_writable(target, "pack", force=request.force)
@@ -75,10 +73,11 @@ def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest)
     if request.classes is not None and source.classes != tuple(request.classes):
         raise OptionError(f"classes are not for this source: its {source.format} names them, or has no labels")
     request.announce(source.sentence)
-    rows = RowInput(source, only_split=request.split)
+    admitted = place.admit_rows(source.classes, [unit.split for unit in source.units])
+    rows = RowInput(source, only_split=request.split, classes=admitted.classes, as_split=admitted.split)
     steps = request.steps
     recipe = ChunkRecipe(
-        steps.application(rename_keys=request.rename_keys, check_images=request.check_images),
+        steps.application(rename_keys=request.rename_keys, check_images=request.check_images, before=admitted.steps),
         request.limits,
         request.compression,
         request.on_error,
@@ -101,7 +100,7 @@ def pack_rows(found: FoundFiles, name: str, out: Writable, request: PackRequest)
         out=target.location,
         layout=source.format,
         found=source.sentence,
-        classes=source.classes,
+        classes=rows.classes,
         seconds=time.perf_counter() - began,
         dry_run=request.dry_run,
         **totals,

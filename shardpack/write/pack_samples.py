@@ -19,10 +19,10 @@ import numpy as np
 
 from shardpack.errors import OptionError
 from shardpack.runtime.processes import start_workers
-from shardpack.storage.open import Writable, as_writable, refuse_same_store
 from shardpack.write.apply_steps import Application, Made, Outcome, raise_failure
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES
 from shardpack.write.pack_chunk import applier_of, close_applier
+from shardpack.write.place import Incoming, Place
 from shardpack.write.report import PackReport
 from shardpack.write.request import FOR_COLUMNS, FOR_FOLDERS, FOR_ROWS, PackRequest
 from shardpack.write.shard_writer import ShardWriter
@@ -32,7 +32,7 @@ PROGRESS_SAMPLES = 256  # between two calls of `progress`
 _Pair = tuple[str, Mapping[str, Any]]
 
 
-def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) -> PackReport:
+def pack_samples(samples: Iterable[Any], place: Place, request: PackRequest) -> PackReport:
     """Write the dataset of an iterable of (key, fields) or `Sample`s, in its order.
 
     Raises:
@@ -44,22 +44,22 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
     request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, check_labels=False, engine=None)
     request.refuse_but_for(kind, part=None, split=None, **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
     if stores := getattr(samples, "stores", ()):  # of a stream
-        refuse_same_store(stores, as_writable(out, request.storage_options))
+        place.refuse(stores)
+    admitted = place.admit_rows(request.classes, ())
     writer = ShardWriter(
-        out,
+        place.target(work_dir=request.work_dir),
         max_shard_bytes=request.max_shard_bytes,
         max_shard_samples=request.max_shard_samples,
         allow_oversized=request.allow_oversized,
-        classes=request.classes,
+        classes=admitted.classes,
         rename_keys=request.rename_keys,
         force=request.force,
-        storage_options=request.storage_options,
-        work_dir=request.work_dir,
         compress=request.compress,
         frame_bytes=request.frame_bytes,
     )
     with writer:
-        totals = (_write_batches if _needs_batches(request) else _write_each)(_pairs(samples), writer, request)
+        write = _write_batches if _needs_batches(request) or admitted.steps else _write_each
+        totals = write(_pairs(samples), writer, request, admitted)
         request.progress("pack", writer.payload_bytes, 0)
     manifest = writer.manifest
     assert manifest is not None
@@ -72,7 +72,7 @@ def pack_samples(samples: Iterable[Any], out: Writable, request: PackRequest) ->
         payload_bytes=writer.payload_bytes,
         largest_shard_bytes=writer.largest_shard_bytes,
         samples_per_field=manifest.samples_per_field,
-        classes=request.classes,
+        classes=admitted.classes,
         seconds=time.perf_counter() - began,
         rejected=tuple(writer.rejected),
         **totals,
@@ -92,20 +92,24 @@ def _needs_batches(request: PackRequest) -> bool:
     )
 
 
-def _write_each(samples: Iterator[_Pair], writer: ShardWriter, request: PackRequest) -> dict[str, Any]:
+def _write_each(
+    samples: Iterator[_Pair], writer: ShardWriter, request: PackRequest, admitted: Incoming
+) -> dict[str, Any]:
     """Write samples as they come; return totals for the report."""
     number = 0
     for number, (key, fields) in enumerate(samples, start=1):
-        writer.write(key, fields)
+        writer.write(key, fields, split=admitted.split)
         if not number % PROGRESS_SAMPLES:
             request.progress("pack", writer.payload_bytes, 0)
     return {"source_samples": number, "source_bytes": writer.payload_bytes, "kept": number}
 
 
-def _write_batches(samples: Iterator[_Pair], writer: ShardWriter, request: PackRequest) -> dict[str, Any]:
+def _write_batches(
+    samples: Iterator[_Pair], writer: ShardWriter, request: PackRequest, admitted: Incoming
+) -> dict[str, Any]:
     """Write what workers, or the guarded process of this one, make of samples; return totals for the report."""
     steps, on_error = request.steps, request.on_error if request.on_error == "skip" else None
-    application = steps.application(rename_keys=request.rename_keys)
+    application = steps.application(rename_keys=request.rename_keys, before=admitted.steps)
     writer.recorded |= {**steps.recorded(), "on_error": on_error, "versions": steps.recorded_versions()}
     is_work = steps.transform is not None or steps.images is not None
     jobs = request.jobs or (os.cpu_count() or 1 if is_work else 1)
@@ -125,7 +129,7 @@ def _write_batches(samples: Iterator[_Pair], writer: ShardWriter, request: PackR
             for (key, fields), outcome in zip(waiting.popleft(), outcomes, strict=True):
                 totals["source_samples"] += 1
                 totals["source_bytes"] += sum(map(_size, fields.values()))
-                failure = writer.add_outcome(outcome) if isinstance(outcome, Made) else outcome
+                failure = writer.add_outcome(outcome, split=admitted.split) if isinstance(outcome, Made) else outcome
                 if failure is not None:
                     if request.on_error == "raise":
                         raise_failure(failure, key=key)

@@ -38,13 +38,27 @@ Span = tuple[Rows, ...]
 class RowInput:
     """All rows of a source, or those of one split."""
 
-    def __init__(self, source: RowSource, *, only_split: str | None = None) -> None:
+    def __init__(
+        self,
+        source: RowSource,
+        *,
+        only_split: str | None = None,
+        classes: Sequence[str] | None = None,
+        as_split: str | None = None,
+    ) -> None:
         """Take the units in the order of their splits: train, val, test, the others by name, those of none last.
+
+        Args:
+            source: The rows.
+            only_split: The only split to take.
+            classes: Class names for the manifest, as rows are labelled when they are written; None for the source's.
+            as_split: The split that all rows are in, whatever the source says; None for its own.
 
         Raises:
             SourceError: A split has a name that shards cannot have; or the source has no split `only_split`.
         """
-        self.source, self._only_split = source, only_split
+        self.source, self._only_split, self._as_split = source, only_split, as_split
+        self.classes = source.classes if classes is None else tuple(classes)
         found = {unit.split for unit in source.units if unit.split is not None}
         if problem := split_names_problem(found):
             raise SourceError(problem)
@@ -64,10 +78,6 @@ class RowInput:
     @property
     def _units(self) -> Iterator[tuple[int, Unit]]:
         return ((number, self.source.units[number]) for number in self._order)
-
-    @property
-    def classes(self) -> tuple[str, ...] | None:
-        return self.source.classes
 
     @property
     def num_samples(self) -> int | None:
@@ -105,7 +115,8 @@ class RowInput:
         return cutting.spans
 
     def split(self, span: Span) -> str | None:
-        return None if self._only_split else self.source.units[span[0].unit].split
+        own = None if self._only_split else self.source.units[span[0].unit].split
+        return self._as_split or own
 
     def span_bytes(self, span: Span) -> int:
         return sum(_bytes_of(self.source.units[rows.unit], rows) for rows in span)

@@ -12,7 +12,8 @@ from typing import Any
 
 from shardpack.codecs.encode import versions_for
 from shardpack.commit.lease import how_to_continue
-from shardpack.commit.open_target import target_of
+from shardpack.commit.open_target import as_target
+from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import FormatError, InvalidKeyError, OptionError, SourceError, StorageError
 from shardpack.format.assemble import encode_dataset, recorded_options
@@ -24,7 +25,7 @@ from shardpack.format.splits import splits_of_shards
 from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, parse_bytes
 from shardpack.runtime.threads import Threads
 from shardpack.storage.atomic import storage_errors
-from shardpack.storage.open import Writable, as_writable
+from shardpack.storage.open import Writable
 from shardpack.write.apply_steps import Failure, Made, failure_of
 from shardpack.write.compress_fields import CompressFields
 from shardpack.write.duplicate_keys import SeenKeys
@@ -61,7 +62,7 @@ class ShardWriter:
 
     def __init__(
         self,
-        out: Writable,
+        out: Writable | Target,
         *,
         max_shard_bytes: int | str = DEFAULT_MAX_SHARD_BYTES,
         max_shard_samples: int | None = None,
@@ -78,7 +79,8 @@ class ShardWriter:
 
         Args:
             out: A folder, created if it does not exist, or its URL (`s3://`, `gs://`, `az://`, `memory://`,
-                or any that fsspec has a driver for). The files of an unfinished run in it are replaced.
+                or any that fsspec has a driver for); or a target, as edits open one. The files of an unfinished run
+                in it are replaced.
             max_shard_bytes: Hard cap on a finished tar: a number of bytes, or text such as "256MiB".
             max_shard_samples: Cap on the number of samples in a shard.
             allow_oversized: Give a sample that exceeds the cap a shard of its own.
@@ -110,7 +112,7 @@ class ShardWriter:
         self.recorded: dict[str, Any] = {}
         self.rejected: list[tuple[str, str]] = []
         self._classes = as_classes(classes)
-        self._target = target_of(as_writable(out, storage_options), work_dir=work_dir)
+        self._target = as_target(out, storage_options, work_dir=work_dir)
         self._compression = shard_compression(compress, frame_bytes)
         self._buffer = Buffer()
         self._shards: list[ShardInfo] = []
@@ -224,7 +226,7 @@ class ShardWriter:
         self._series.finish()
         self._split = split
 
-    def add_outcome(self, made: Made) -> Failure | None:
+    def add_outcome(self, made: Made, *, split: str | None = None) -> Failure | None:
         """Add what the steps have made of one sample elsewhere; return why that cannot be written, or None.
 
         Raises:
@@ -235,6 +237,8 @@ class ShardWriter:
             prepared = [self._series.prepare(key, fields) for key, fields in made.samples]
         except (FormatError, SourceError) as error:
             return failure_of(error)
+        if split != self._split:
+            self._change_split(split)
         for sample in prepared:
             self._series.add(sample)
         self.counts.update(made.counts)

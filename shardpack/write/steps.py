@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
@@ -80,9 +80,17 @@ class PackSteps:
         """Whether sizes are not known before the steps have run."""
         return self.transform is not None or self.images is not None or bool(self.compress.by_field)
 
-    def application(self, *, rename_keys: bool = False, check_images: ImageCheck | None = None) -> Application:
-        """Return all steps; `rename_keys` and `check_images` for samples with which that was not done before."""
+    def application(
+        self, *, rename_keys: bool = False, check_images: ImageCheck | None = None, before: Sequence[Step] = ()
+    ) -> Application:
+        """Return all steps.
+
+        Args:
+            rename_keys, check_images: For samples with which that was not done before.
+            before: Steps before all others.
+        """
         steps: list[Step | None] = [
+            *before,
             None if check_images is None else CheckImages(check_images),
             RenameKeys() if rename_keys else None,
             self.transform,
