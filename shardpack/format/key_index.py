@@ -114,6 +114,35 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
                 row += 1
         return result
 
+    def match(self, hashes: npt.NDArray[np.uint64]) -> Iterator[tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
+        """Yield (numbers of hashes, positions whose key has them), page by page: `find` for many at once.
+
+        Args:
+            hashes: Ascending, all different.
+
+        Raises:
+            CorruptIndexError: The segment is damaged.
+        """
+        begin = 0
+        while begin < len(hashes):
+            number = self.page_of(int(hashes[begin]))
+            end, next_first = len(hashes), None
+            if number + 1 < self.num_pages:
+                next_first = self.first_of(number + 1)
+                end = int(np.searchsorted(hashes, np.uint64(next_first)))
+            wanted = hashes[begin:end]
+            held, positions = map(np.asarray, self.page(number))
+            first, last = np.searchsorted(held, wanted), np.searchsorted(held, wanted, side="right")
+            counts = last - first
+            owner = np.repeat(np.arange(begin, end), counts)
+            rows = np.arange(len(owner)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+            yield owner, positions[rows].astype(np.int64)
+            begin = end
+            if next_first is not None and begin < len(hashes) and hashes[begin] == next_first:
+                found = self.find(next_first)  # may go on over several pages
+                yield np.full(len(found), begin), np.array(found, np.int64)
+                begin += 1
+
     def check(self) -> None:
         """Check that each page is sound, hashes and positions ascend, and each position occurs once.
 
@@ -191,6 +220,16 @@ class KeyIndex:
             for start, segment in zip(self._starts, self._segments, strict=False)
             for position in segment.find(hashed)
         ]
+
+    def match(self, hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+        """Return (numbers of hashes, stored positions whose key has them), in no order; `hashes` ascend and differ."""
+        parts = [
+            (numbers, positions + start)
+            for start, segment in zip(self._starts, self._segments, strict=False)
+            for numbers, positions in segment.match(hashes)
+        ]
+        empty = np.zeros(0, np.int64)
+        return np.concatenate([empty, *(n for n, _ in parts)]), np.concatenate([empty, *(p for _, p in parts)])
 
     def needed(self, hashes: npt.NDArray[np.uint64]) -> list[tuple[int, Range]]:
         """Return (segment number, range) of all that `PagedFile.needed` returns for these hashes."""

@@ -5,7 +5,7 @@ key --hash--> page of the key index --> candidate positions --compare the stored
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 import numpy as np
@@ -15,6 +15,8 @@ from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key
 from shardpack.format.naming import key_bytes
 from shardpack.read.segment_file import TRIMMED_BYTES, SegmentFile, fetch_needed
 from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arrays import Integers
+from shardpack.runtime.progress import Advance, no_advance
 
 _LOOKUPS_PER_TRIM = 64  # each may load 2 MiB of a large mapped key index, which then counts as this process's memory
 
@@ -94,6 +96,37 @@ class KeyLookup:
                     if shard.keys.key_at(position) == raw:
                         matches[key].append(position)
         return matches
+
+    def match(self, keys: Sequence[bytes], *, progress: Advance = no_advance) -> tuple[Integers, Integers]:
+        """Return (numbers of keys, stored positions of the samples that have them), by ascending position.
+
+        For very many keys, local and remote: hashes are looked up page by page, keys compared shard by shard. Deleted
+        samples are found, too. Memory: 50 bytes for each key.
+
+        Args:
+            keys: All different.
+            progress: Called with the number of samples whose keys were compared.
+        """
+        hashes = np.fromiter(map(hash_key, keys), np.uint64, len(keys))
+        distinct, first = np.unique(hashes, return_index=True)
+        fetch_needed(self._cache.stores.sidecars, self._files, lambda: self._index.needed(distinct), self._index.put)
+        numbers, positions = self._index.match(distinct)
+        order = np.argsort(positions, kind="stable")
+        numbers, positions = first[numbers[order]], positions[order]
+        same = np.zeros(len(positions), bool)
+        for runs in self._cache.shard_list.groups(positions):
+            shards = self._cache.load(number for number, _, _ in runs)
+            for shard, (_, begin, end) in zip(shards, runs, strict=True):
+                stored = map(shard.keys.key_at, positions[begin:end].tolist())
+                same[begin:end] = [keys[n] == key for n, key in zip(numbers[begin:end].tolist(), stored, strict=True)]
+                progress(end - begin)
+        if len(distinct) == len(keys):
+            return numbers[same], positions[same]
+        others = np.setdiff1d(np.arange(len(keys)), first).tolist()  # they have the hash of another key that is asked
+        found = [(position, n) for n in others for position in self._find(int(hashes[n]), keys[n])]
+        found += zip(positions[same].tolist(), numbers[same].tolist(), strict=True)
+        pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
+        return pairs[:, 1], pairs[:, 0]
 
     def _trim(self) -> None:
         """Release the memory of large key indexes, once in several look-ups."""

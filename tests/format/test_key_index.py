@@ -66,6 +66,28 @@ def test_positions_equal_those_of_a_dict(hashes, more, others):
         assert index.find(hashed) == expected.get(hashed, [])
 
 
+def matched(index, hashes):
+    asked = sorted(set(hashes))
+    numbers, positions = index.match(np.array(asked, np.uint64))
+    found = {hashed: [] for hashed in asked}
+    for number, position in sorted(zip(numbers.tolist(), positions.tolist(), strict=True)):
+        found[asked[number]].append(position)
+    return found
+
+
+@given(st.lists(HASHES, max_size=40), st.lists(HASHES, max_size=20), st.lists(HASHES, max_size=5))
+def test_many_hashes_match_as_each_is_found(hashes, more, others):
+    index = index_of(hashes, more)
+    assert matched(index, [*hashes, *more, *others]) == {h: index.find(h) for h in {*hashes, *more, *others}}
+
+
+@pytest.mark.parametrize("count", [1, 511, 512, 513, 1024, 1025, 5000])
+def test_many_hashes_match_over_pages(count):
+    index = index_of(np.arange(count) * 3)
+    asked = range(0, 3 * count + 3, 2)
+    assert matched(index, asked) == {h: [h // 3] if h % 3 == 0 and h < 3 * count else [] for h in asked}
+
+
 @pytest.mark.parametrize("count", [1, 511, 512, 513, 1024, 1025, 5000])
 def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
     keys = [b"k/%d" % i for i in range(count)]
@@ -106,6 +128,7 @@ def test_runs_of_one_hash_over_the_ends_of_pages(before, run):
     assert index.find(9) == list(range(before, before + run))
     assert index.find(12) == list(range(before + run, before + run + 3))
     assert index.find(10) == index.find(4) == []
+    assert matched(index, [4, 5, 9, 10, 12, 13]) == {h: index.find(h) for h in (4, 5, 9, 10, 12, 13)}
 
 
 def test_the_hash_is_xxh3_of_utf8_with_seed_0():

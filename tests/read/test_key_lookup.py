@@ -15,6 +15,7 @@ from shardpack.format.layout import MANIFEST_PATH, file_path
 from shardpack.format.manifest import parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.read import key_lookup as lookup
+from shardpack.read.open_dataset import open_shards
 from tests.read.datasets import CountingStore, numbered, packed
 from tests.sidecars import plain
 from tests.strategies import examples
@@ -53,6 +54,47 @@ def test_keys_that_share_a_hash_are_told_apart(keys, hashes):
             assert key not in ds
             with pytest.raises(UnknownKeyError):
                 ds[key]
+
+
+def found_by_match(store, keys):
+    """Return the stored positions of each of these keys, which are all looked up at once."""
+    numbers, positions = lookup.KeyLookup(open_shards(store)).match([key.encode() for key in keys])
+    assert sorted(positions.tolist()) == positions.tolist()
+    found = {key: [] for key in keys}
+    for number, position in zip(numbers.tolist(), positions.tolist(), strict=True):
+        found[keys[number]].append(position)
+    return found
+
+
+@pytest.fixture(params=[False, True], ids=["local", "remote"])
+def is_remote(request):
+    return request.param
+
+
+@examples(30)
+@given(st.lists(st.text("ab", max_size=5), min_size=2, max_size=40, unique=True), st.integers(1, 9))
+def test_many_keys_match_those_that_are_the_same(keys, hashes):
+    known, asked = keys[::2], keys[len(keys) // 4 :]
+
+    def weak(raw):
+        return sum(raw) % hashes
+
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        monkeypatch.setattr(lookup, "hash_key", weak)
+        store = with_hashes({f"k{key}": {"txt": b""} for key in known}, [weak(f"k{key}".encode()) for key in known])
+        keys = [f"k{key}" for key in asked]
+        expected = {f"k{key}": [known.index(key)] if key in known else [] for key in asked}
+        assert found_by_match(store, keys) == expected
+
+
+def test_many_keys_of_many_pages_match(is_remote):
+    samples = {f"{i * 7 % 3000:04d}": {"txt": b""} for i in range(3000)}
+    store = CountingStore(packed(samples, max_shard_samples=1000))
+    store.remote = is_remote
+    asked = [f"{i:04d}" for i in range(2500, 3500)]
+    order = list(samples)
+    assert found_by_match(store, asked) == {key: [order.index(key)] if key in samples else [] for key in asked}
+    assert found_by_match(store, []) == {}
 
 
 def test_many_keys_over_many_pages():
