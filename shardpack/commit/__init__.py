@@ -14,4 +14,7 @@ shared_transaction  the same for parts of one plan, made by processes that share
   scratch         the local folder where shards are made
   delivery_queue  finished shards on their way to the target
   destination     the target as workers on other machines see it, which deliver there what they make
+edit_transaction  the same for the next generation of a dataset
+  edit_folder     what an edit keeps until it commits
+  generations     which generation is the newest, and the copy of its manifest
 """

@@ -24,6 +24,7 @@ from shardpack.storage.transfer import check_file
 Value = TypeVar("Value")
 
 REQUESTS_AT_ONCE = 16
+_REPLACED = frozenset((LEASE_NAME, MANIFEST_PATH))  # all other files keep their bytes, or are our own
 SPOOL_BYTES = 16 << 20  # longer files are assembled in a local file instead of in memory
 
 
@@ -67,6 +68,10 @@ class BucketTarget:
     @property
     def location(self) -> str:
         return self._store.location
+
+    @property
+    def can_create(self) -> bool:
+        return self._store.can_create
 
     def opener(self) -> Callable[[], BucketTarget]:
         return partial(BucketTarget, self._store, self._work_dir, shared=True)
@@ -133,6 +138,13 @@ class BucketTarget:
             self._names = self._list()
         return sorted(self._known())
 
+    def names_below(self, folder: str) -> list[str]:
+        """Return the names of the objects in a folder; a store that lists no folders is listed as a whole."""
+        start = f"{folder}/"
+        if callable(names_below := getattr(self._store, "names_below", None)):
+            return sorted(names_below(folder))
+        return [name for name in self._store.names() if name.startswith(start)]
+
     def _known(self) -> set[str]:
         """Return the names of all objects, listed at the first call."""
         if self._names is None:
@@ -155,9 +167,11 @@ class BucketTarget:
         return None
 
     def read(self, name: str) -> bytes | None:
-        """Return a file's bytes. The lease is always fetched: another process may have replaced it."""
+        """Return a file's bytes. Lease and manifest are always fetched: another process may have replaced them."""
         if name in self._read:
             return self._read[name]
+        if name in _REPLACED and callable(forget := getattr(self._store, "forget", None)):
+            forget(name)
         if name != LEASE_NAME and self._is_absent(name):
             return None
         with suppress(ShardNotFoundError, StaleIndexError):
@@ -187,6 +201,11 @@ class BucketTarget:
         finally:
             path.unlink(missing_ok=True)
 
+    def replace(self, name: str, data: bytes) -> None:
+        self._read.pop(name, None)
+        self._store.put(name, data, cache_control=_cache_control(name))
+        self.add([name])
+
     def put_unsynced(self, name: str, data: bytes) -> None:
         self._put(name, data)
 
@@ -209,7 +228,7 @@ class BucketTarget:
         if name.startswith(f"{WORK_FOLDER}/"):
             self._store.put(name, source)
         else:
-            self._uploader.put(name, source, cache_control="no-cache" if name == MANIFEST_PATH else None)
+            self._uploader.put(name, source, cache_control=_cache_control(name))
         self.add([name])
 
     def add(self, names: Iterable[str]) -> None:
@@ -231,3 +250,8 @@ class BucketTarget:
 
     def fsync(self) -> None:
         """Do nothing: what a store has accepted is durable."""
+
+
+def _cache_control(name: str) -> str | None:
+    """Return the header that keeps caches from serving an older copy of the manifest."""
+    return "no-cache" if name == MANIFEST_PATH else None

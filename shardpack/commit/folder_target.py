@@ -25,6 +25,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from shardpack.commit.edit_folder import folder_of_edit
 from shardpack.commit.lease import busy
 from shardpack.commit.scratch import ScratchDir, new_scratch
 from shardpack.errors import OutputExistsError
@@ -41,6 +42,7 @@ class FolderTarget:
     """A folder as a `Target`; created when it is first written to."""
 
     moves_files = True
+    can_create = True
 
     def __init__(
         self,
@@ -82,10 +84,10 @@ class FolderTarget:
             return self._held[0]
 
     def clear_scratch(self) -> None:
-        """Delete everything but lease and journal from the work folder."""
+        """Delete everything but lease, journal and the folders of edits from the work folder."""
         work = self.join(WORK_FOLDER)
         for name in _listed(work):
-            if not name.endswith(".json"):
+            if not (name.endswith(".json") or folder_of_edit(f"{WORK_FOLDER}/{name}/")):
                 _remove(os.path.join(work, name))
 
     def drop_scratch(self) -> None:
@@ -126,6 +128,9 @@ class FolderTarget:
         """Return the names in the folder and in the dot-folder; other subfolders are ignored."""
         return [*_listed(self.location), *_below(self.location, FOLDER)]
 
+    def names_below(self, folder: str) -> list[str]:
+        return list(_below(self.location, folder))
+
     def size(self, name: str) -> int | None:
         try:
             status = os.stat(self.join(name))
@@ -143,6 +148,9 @@ class FolderTarget:
 
     def put(self, name: str, parts: Iterable[Any]) -> None:
         write_file(self._prepared(name), parts, temporary=self._temporary(name))
+
+    def replace(self, name: str, data: bytes) -> None:
+        self.put(name, [data])
 
     def put_unsynced(self, name: str, data: bytes) -> None:
         temporary = self._temporary(name)

@@ -154,5 +154,5 @@ def how_to_continue(command: str) -> str:
 def busy(location: str) -> OutputExistsError:
     """Return the error that another process is writing here."""
     return OutputExistsError(
-        f"another process is packing into {location!r}; wait until it has ended, or choose another folder"
+        f"another process is writing to {location!r}; wait until it has ended, or choose another folder"
     )

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from shardpack.commit.edit_folder import folder_of_edit
 from shardpack.commit.lease import Command, refuse_other_work, unfinished, unfinished_command
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OutputExistsError, UnsupportedVersionError
@@ -110,9 +111,13 @@ def _manifest_at(target: Target, name: str) -> tuple[bytes, Manifest] | None:
 
 
 def is_unfinished(target: Target) -> bool:
-    """Return whether a command has begun here and has not finished."""
-    last_deleted = (target.size(name) is not None for name in (WORK_FOLDER, RUN_PATH))  # perhaps alone by now
-    return any(last_deleted) or any(name.startswith(f"{WORK_FOLDER}/") for name in target.names())
+    """Return whether a command that makes a dataset has begun here and has not finished; edits do not count."""
+    if target.size(RUN_PATH) is not None:  # the last to be deleted
+        return True
+    work = [name for name in target.names() if name.startswith(f"{WORK_FOLDER}/")]
+    if not work:
+        return target.size(WORK_FOLDER) is not None  # an empty folder, deleted last but one
+    return not all(map(folder_of_edit, work))
 
 
 def files_to_replace(target: Target, *, force: bool) -> list[str]:

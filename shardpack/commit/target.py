@@ -29,6 +29,11 @@ class Target(Protocol):
         """Whether `put_file` moves the file; otherwise it copies the file and leaves it in place."""
         ...
 
+    @property
+    def can_create(self) -> bool:
+        """Whether of two processes that `create` one name only one succeeds."""
+        ...
+
     def opener(self) -> Callable[[], Target]:
         """Return a function that opens the same target as shared on another machine; it pickles, without secrets."""
         ...
@@ -39,7 +44,7 @@ class Target(Protocol):
         ...
 
     def clear_scratch(self) -> None:
-        """Delete what killed runs left there; only for the one process that may write."""
+        """Delete what killed runs left there, but for what edits keep; only for the one process that may write."""
         ...
 
     def drop_scratch(self) -> None:
@@ -64,6 +69,10 @@ class Target(Protocol):
         """Return the names of the files here: the tars and everything in the dot-folder."""
         ...
 
+    def names_below(self, folder: str) -> list[str]:
+        """Return the names of the files in a folder of the target; costs as much as that holds, where possible."""
+        ...
+
     def size(self, name: str) -> int | None:
         """Return a file's length; None if nothing has this name, -1 if it is not a file."""
         ...
@@ -74,6 +83,10 @@ class Target(Protocol):
 
     def put(self, name: str, parts: Iterable[Any]) -> None:
         """Write a file atomically, replacing any file of that name."""
+        ...
+
+    def replace(self, name: str, data: bytes) -> None:
+        """Write a small file atomically that other processes may be replacing at this moment; not verified."""
         ...
 
     def put_unsynced(self, name: str, data: bytes) -> None:

@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from shardpack.commit.delivering import Delivering
+from shardpack.commit.edit_folder import folder_of_edit
 from shardpack.commit.journal import Entry, Journal, entry_name
 from shardpack.commit.lease import Command, Lease, acquire, how_to_continue
 from shardpack.commit.overwrite import check_writable, files_to_replace, has_manifest, is_manifest
@@ -281,8 +282,12 @@ class Transaction(Delivering):
         self.release()
 
     def _end(self) -> None:
-        """Delete the work folder, then the run's digest: while that exists, the same command can finish this."""
-        self._target.delete(name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/"))
+        """Delete the work folder, then the run's digest: while that exists, the same command can finish this.
+
+        What edits of an existing dataset keep there is left to them.
+        """
+        work = (name for name in self._target.names() if name.startswith(f"{WORK_FOLDER}/"))
+        self._target.delete(name for name in work if not folder_of_edit(name))
         self._target.drop_scratch()
         self._target.delete([RUN_PATH])
 

@@ -162,7 +162,7 @@ class RemoteStore(BaseStore):
                 self._session.receive(incoming.path, action, lambda client, got: self._receive(client, piece, got))
             except RequestError:  # the object ends before the piece begins
                 raise_truncated(incoming.path, incoming.start, incoming.length or 0, self.size(incoming.path))
-        self.stats.add_requests(1, self._versions[incoming.path].size if length is None else length)
+        self.stats.add_requests(1, (incoming.length or 0) if length is None else length)
 
     def _receive(self, client: Client, piece: _Piece, got: int) -> Iterator[int]:
         """Make one request for the rest of a piece, after its first `got` bytes; yield the sizes that arrive.
@@ -225,12 +225,20 @@ class RemoteStore(BaseStore):
             if attempts == 1 or self.get(path) != (source if isinstance(source, bytes) else source.read_bytes()):
                 raise
 
+    def forget(self, path: str) -> None:
+        """Forget the version of an object that another process may have replaced: the next read takes what is there."""
+        self._versions.pop(path, None)
+
     def delete(self, path: str) -> None:
         self._session.call(path, "delete", lambda client: client.delete(path))
         self._versions.pop(path, None)
 
     def names(self) -> list[str]:
-        return sorted(self._session.call("", "list", lambda client: client.names()))
+        return self.names_below("")
+
+    def names_below(self, folder: str) -> list[str]:
+        """Return the names of all objects in a folder, sorted; "" for all of the store."""
+        return sorted(self._session.call(folder, "list", lambda client: client.names(folder)))
 
 
 def _described(version: Version) -> str:

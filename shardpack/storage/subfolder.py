@@ -89,6 +89,10 @@ class SubfolderStore(Wrapper):
         self._writable.delete(self._full(path))
 
     def names(self) -> list[str]:
-        """Return the names of the objects in the folder; lists the whole store."""
+        """Return the names of the objects in the folder; a store that lists no folders is listed as a whole."""
         start = f"{self._folder}/"
-        return [name.removeprefix(start) for name in self._writable.names() if name.startswith(start)]
+        return [name.removeprefix(start) for name in self._listed() if name.startswith(start)]
+
+    def _listed(self) -> list[str]:
+        names_below = getattr(self._base, "names_below", None)
+        return names_below(self._folder) if callable(names_below) else self._writable.names()

@@ -295,7 +295,7 @@ def test_the_packer_that_began_last_goes_on(store):
     first.write("a", {"bin": b"1"})
     second = shardpack.ShardWriter(store.url)
     second.write("b", {"bin": b"2"})
-    with pytest.raises(OutputExistsError, match=r"another process is packing into .*; wait until it has ended"):
+    with pytest.raises(OutputExistsError, match=r"another process is writing to .*; wait until it has ended"):
         keep_writing(first, "cdefghij")
     second.close()
     assert list(shardpack.open(store.url).keys()) == ["b"]

@@ -63,9 +63,9 @@ def test_nothing_is_delivered_once_the_lease_is_lost(target):
         assert destination.is_visible()
         target.put(LEASE_NAME, [b"another's"])
         assert not destination.is_visible()
-        with pytest.raises(OutputExistsError, match="another process is packing into"):
+        with pytest.raises(OutputExistsError, match="another process is writing to"):
             make(destination, 0)
-        with pytest.raises(OutputExistsError, match="another process is packing into"):
+        with pytest.raises(OutputExistsError, match="another process is writing to"):
             transaction.record(ShardInfo("shard-000000.tar", 1, 2048, 0, 100, 0, {"bin": 1}), "digest")
     assert target.opener()().size("shard-000000.tar") is None
 

@@ -32,7 +32,7 @@ from tests.fakes import contents
 from tests.forks import in_child
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-BUSY = r"another process is packing into .*; wait until it has ended"
+BUSY = r"another process is writing to .*; wait until it has ended"
 
 
 @pytest.fixture(params=["folder", "bucket"])

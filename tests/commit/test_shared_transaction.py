@@ -148,9 +148,9 @@ def test_a_failed_start_leaves_no_scratch(tmp_path):
 
 def test_a_folder_that_a_packer_has_locked_is_busy(tmp_path):
     lock = FolderTarget(str(tmp_path)).lock()
-    with pytest.raises(OutputExistsError, match="another process is packing into"):
+    with pytest.raises(OutputExistsError, match="another process is writing to"):
         SharedTransaction(FolderTarget(str(tmp_path), shared=True, seconds_to_wait=0), Plan())
     lock.release()
     part = SharedTransaction(FolderTarget(str(tmp_path), shared=True), Plan())
-    with part, pytest.raises(OutputExistsError, match="another process is packing into"):
+    with part, pytest.raises(OutputExistsError, match="another process is writing to"):
         FolderTarget(str(tmp_path), seconds_to_wait=0).lock()

@@ -119,8 +119,8 @@ class Client(Protocol):
         """Delete an object, if it exists."""
         ...
 
-    def names(self) -> list[str]:
-        """Return the names of all objects below the folder."""
+    def names(self, folder: str = "") -> list[str]:
+        """Return the names of all objects in a folder, each from the client's own folder on."""
         ...
 
 

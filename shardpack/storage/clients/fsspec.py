@@ -114,9 +114,10 @@ class FsspecClient:
             if error.kind != "missing":
                 raise
 
-    def names(self) -> list[str]:
+    def names(self, folder: str = "") -> list[str]:
+        root = f"{self._root}/{folder}" if folder else self._root
         try:
-            names: list[str] = self._call(lambda files: files.find(self._root))
+            names: list[str] = self._call(lambda files: files.find(root))
         except RequestError as error:
             if error.kind != "missing":
                 raise

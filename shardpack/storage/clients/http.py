@@ -100,7 +100,7 @@ class HttpClient:
     def delete(self, *_: object) -> NoReturn:
         self._refuse_writes()
 
-    def names(self) -> NoReturn:
+    def names(self, folder: str = "") -> NoReturn:  # noqa: ARG002
         raise RequestError("refused", "a web server does not list its files; name them")
 
     def close(self) -> None:

@@ -214,9 +214,10 @@ class ObstoreClient:
         with self.request_errors(), suppress(self._library.exceptions.NotFoundError, FileNotFoundError):
             self._library.api.delete(self._store, path)
 
-    def names(self) -> list[str]:
+    def names(self, folder: str = "") -> list[str]:
         with self.request_errors():
-            return [item["path"] for page in self._library.api.list(self._store) for item in page]
+            pages = self._library.api.list(self._store, prefix=folder or None)
+            return [item["path"] for page in pages for item in page]
 
     def close(self) -> None:
         """Do nothing: connections are closed with the store."""

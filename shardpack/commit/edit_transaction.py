@@ -1,0 +1,259 @@
+"""A transaction that makes the next generation of a dataset: new files, then one manifest that is created if absent.
+
+    begin -> put files -> commit
+
+    .shardpack/tmp/<command>-<hash>/...   the edit's own folder (`edit_folder.py`)
+    shard-<tag>-000000.tar, ...           whatever the edit adds, under names that no other edit gives
+    .shardpack/keys-000002-..., ...       the files that the next manifest names
+    .shardpack/tmp/.../edit.json          which manifest is about to be committed
+    .shardpack/manifests/000002.json      created only if absent: this is the commit
+    .shardpack/manifest.json              a copy of it
+
+Nothing that a manifest names is changed or deleted, so readers of earlier generations go on. In a folder, a lock keeps
+a second editor out; in a bucket, of several editors the one that creates the manifest first wins, and the others keep
+what they finished for another run. An edit that is killed has happened or not; the same command tells which.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from typing import Any
+
+from shardpack.commit.edit_folder import NOTE, EditCommand, EditNote, edit_folder, new_tag, read_note
+from shardpack.commit.generations import Generation, generation_at, newest_generation, replace_copy
+from shardpack.commit.lease import busy, how_to_continue, unfinished, unfinished_command
+from shardpack.commit.overwrite import is_manifest
+from shardpack.commit.target import Target
+from shardpack.errors import OptionError, OutputExistsError
+from shardpack.format.layout import manifest_path
+from shardpack.format.manifest import Manifest
+from shardpack.storage.atomic import storage_errors
+
+
+class EditTransaction:
+    """The right to make the next generation, until the transaction is left. A context manager.
+
+    Attributes:
+        target: The dataset's folder or bucket.
+        parent, parent_text: The newest generation, which the edit changes: its manifest as a value, and as bytes.
+        tag: Part of the names of all files that the edit makes beside `put`: the generation that it is to make, and a
+            hash of parent, command, input and options. A run that continues another one has the tag of that.
+        folder: The edit's own folder, deleted by `commit`. What is there when the edit is killed or refused, a run with
+            equal input and options finds again.
+        complete: This very edit was committed already, as `parent`, and killed before it could clean up.
+        totals: What that run passed to `commit`; empty unless it is complete.
+    """
+
+    def __init__(
+        self,
+        target: Target,
+        command: EditCommand,
+        *,
+        run_digest: str | Callable[[Manifest], str],
+        single_writer: bool = False,
+    ) -> None:
+        """Begin an edit, or continue one that was killed; bring the copy of the manifest up to date.
+
+        Args:
+            target: Where the dataset is; buckets are opened as shared.
+            command: Names the folder, and the command to run again in errors.
+            run_digest: A digest of everything that determines what the edit does, but for the parent; or what returns
+                it, given the parent.
+            single_writer: Promise that nobody else edits the dataset meanwhile, for stores that cannot create an object
+                only if it is absent.
+
+        Raises:
+            DatasetNotFoundError: A dataset is missing there.
+            OutputExistsError: Another process is writing there, or a packer has not finished.
+            OptionError: The store cannot tell two editors apart, and `single_writer` is not given.
+            StorageError: The target refused.
+        """
+        self.target, self._command = target, command
+        self.complete = False
+        self.totals: Mapping[str, Any] = {}
+        self._process = os.getpid()
+        self._note: EditNote | None = None
+        if not (target.can_create or single_writer):
+            raise OptionError(
+                f"{target.location!r} cannot create an object only if it is absent, so that two edits at once could "
+                "undo each other; pass single_writer=True (--single-writer) if nobody else edits it meanwhile"
+            )
+        with self.write_errors():
+            self._lock = target.lock()
+            try:
+                self._begin(run_digest)
+            except BaseException:
+                self.release()
+                raise
+
+    def __enter__(self) -> EditTransaction:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+    @property
+    def generation(self) -> int:
+        """Number of the generation that the edit makes."""
+        return self.parent.generation + 1
+
+    def write_errors(self) -> AbstractContextManager[None]:
+        """Return a context in which errors of the system become StorageErrors that say how to continue."""
+        return storage_errors(f"write to {self.target.location!r}", then=how_to_continue(self._command))
+
+    def _begin(self, run_digest: str | Callable[[Manifest], str]) -> None:
+        self._refuse_packers()
+        found = newest_generation(self.target)
+        self.target.clear_scratch()
+        parent = found if found.is_copied else replace_copy(self.target, found)
+        self._parent = parent
+        self.parent, self.parent_text = parent.manifest, parent.text
+        digest = run_digest if isinstance(run_digest, str) else run_digest(parent.manifest)
+        self.folder = edit_folder(self._command, digest)
+        note = read_note(self.target, self.folder)
+        if note is not None and self._was_committed(note):
+            self.complete = parent.crc32c == note.commits[1] if note.commits else False
+            self.totals = note.totals if self.complete else {}
+            self._clean()  # its files belong to a generation now: a new run gives its own other names
+            note = None
+            if self.complete:
+                self.tag = ""
+                return
+        own_tag = new_tag(self._command, digest, generation=self.generation, parent_crc32c=parent.crc32c)
+        self.tag = own_tag if note is None else note.tag
+        self._write_note(EditNote(self.tag))
+
+    def _refuse_packers(self) -> None:
+        if (before := unfinished_command(self.target)) is not None:
+            raise unfinished(self.target, before)
+
+    def _was_committed(self, note: EditNote) -> bool:
+        if note.commits is None:
+            return False
+        number, checksum = note.commits
+        made = self._parent if number == self.parent.generation else generation_at(self.target, number)
+        return made is not None and made.crc32c == checksum
+
+    # Files
+
+    def put(self, name: str, parts: Iterable[Any]) -> None:
+        """Write a new file that the next manifest will name; one with the same bytes stays as it is.
+
+        Raises:
+            StorageError: The target refused.
+        """
+        parts = list(parts)
+        with self.write_errors():
+            if self.target.size(name) != sum(map(len, parts)) or self.target.read(name) != b"".join(parts):
+                self.target.put(name, parts)
+
+    def commit(
+        self,
+        manifest: Manifest,
+        files: Sequence[tuple[str, Iterable[Any]]],
+        *,
+        totals: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Make the next generation, and end the transaction.
+
+        Args:
+            manifest: Of the next generation; its parent is `parent`.
+            files: (name, parts) in the order of writing, as `next_generation` returns them: the manifest comes
+                last, twice: under the name of its generation, then as the copy.
+            totals: JSON values that the same command reports if this run is killed before it could clean up.
+
+        Raises:
+            OutputExistsError: Another edit made this generation meanwhile. Nothing has changed, and what is finished
+                is kept for the next run.
+            StorageError: The target refused.
+        """
+        *others, (own_name, parts), _ = files
+        text = b"".join(parts)
+        with self.write_errors():
+            self.check()
+            self._refuse_other(own_name, text)
+            for name, content in others:
+                self.put(name, content)
+            made = Generation(text, manifest)
+            self._write_note(EditNote(self.tag, (manifest.generation, made.crc32c), dict(totals or {})))
+            self._keep_parent()
+            self.target.fsync()
+            self.check()
+            self._create(own_name, text)
+            self.target.fsync()
+            replace_copy(self.target, made)
+            self.target.fsync()
+            self._clean()
+        self.release()
+
+    def check(self) -> None:
+        """Raise unless this process may still make the next generation.
+
+        Raises:
+            OutputExistsError: A packer began to write here, the lock is lost, or this is a forked child.
+        """
+        if os.getpid() != self._process or (self._lock is not None and not self._lock.is_current()):
+            raise busy(self.target.location)
+        self._refuse_packers()
+
+    def _create(self, name: str, text: bytes) -> None:
+        """Create the manifest. What it is called may be taken by a file that a kill left incomplete."""
+        self._refuse_other(name, text)
+        present = self.target.read(name)
+        if present is not None and present != text:
+            self.target.delete([name])
+        try:
+            self.target.create(name, [text])
+        except OutputExistsError:
+            if self.target.read(name) != text:
+                raise self._refusal() from None
+
+    def _refuse_other(self, name: str, text: bytes) -> None:
+        present = self.target.read(name)
+        if present not in (None, text) and is_manifest(present or b""):
+            raise self._refusal()
+
+    def _refusal(self) -> OutputExistsError:
+        return OutputExistsError(
+            f"another edit made generation {self.generation} of the dataset in {self.target.location!r} meanwhile; "
+            f"nothing has changed: {how_to_continue(self._command)}"
+        )
+
+    def _keep_parent(self) -> None:
+        """Create the manifest of the parent under the name of its generation, where only the copy is there."""
+        name = manifest_path(self.parent.generation)
+        if self.target.size(name) is None:
+            with suppress(OutputExistsError):  # another editor did so at this moment
+                self.target.create(name, [self.parent_text])
+
+    # The edit's own folder
+
+    def _write_note(self, note: EditNote) -> None:
+        self.target.put(f"{self.folder}/{NOTE}", [note.encode()])
+        self._note = note
+
+    def _clean(self) -> None:
+        """Delete the edit's folder, its note last: as long as that is there, the same command can finish this."""
+        note = f"{self.folder}/{NOTE}"
+        self.target.delete(name for name in self.target.names_below(self.folder) if name != note)
+        self.target.delete([note])
+
+    def _forget_nothing_finished(self) -> None:
+        """Delete the note of an edit that ends without having finished anything, so that nothing is left of it."""
+        if self._note is not None and self._note.commits is None:
+            note = f"{self.folder}/{NOTE}"
+            if self.target.names_below(self.folder) == [note]:
+                self.target.delete([note])
+        self._note = None
+
+    def release(self) -> None:
+        """Release the target. What is finished stays, so that the same command can continue. Safe to call twice."""
+        if os.getpid() == self._process:
+            with suppress(OSError):  # a broken folder was reported before
+                if self._lock is None or self._lock.is_current():
+                    self._forget_nothing_finished()
+                    self.target.drop_scratch()
+        if self._lock is not None:
+            self._lock.release()

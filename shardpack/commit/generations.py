@@ -1,0 +1,96 @@
+"""Which generation is the newest, and how the copy of its manifest is brought up to date.
+
+A generation exists once `manifests/<number>.json` is created. `manifest.json` is a copy, replaced afterwards; a process
+that is killed in between leaves the copy behind by one. Each editor therefore looks for the manifest that follows the
+copy before it begins, and again after it has replaced the copy: so the last copy that is written is the newest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from shardpack.commit.overwrite import is_manifest
+from shardpack.commit.target import Target
+from shardpack.errors import DatasetNotFoundError, StorageError
+from shardpack.format.checksum import crc32c
+from shardpack.format.layout import MANIFEST_PATH, manifest_path
+from shardpack.format.manifest import Manifest, parse_manifest
+
+_ATTEMPTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """One generation.
+
+    Attributes:
+        text, manifest: Its manifest, as the bytes of its file and as a value.
+        is_copied: Whether `manifest.json` was found to be a copy of it.
+    """
+
+    text: bytes
+    manifest: Manifest
+    is_copied: bool = False
+
+    @property
+    def crc32c(self) -> int:
+        """CRC32C of the manifest's file."""
+        return crc32c(self.text)
+
+
+def newest_generation(target: Target) -> Generation:
+    """Return the newest generation of a dataset, also if the copy of its manifest was missed. Writes nothing.
+
+    Costs a read of the copy, and one that usually finds nothing; lists nothing.
+
+    Raises:
+        DatasetNotFoundError: The manifest is missing.
+        CorruptManifestError: The manifest is damaged.
+        UnsupportedVersionError: The manifest was written by a newer version of the format.
+    """
+    text = target.read(MANIFEST_PATH)
+    if text is None:
+        raise DatasetNotFoundError(
+            f'no dataset in {target.location!r}: {MANIFEST_PATH} is missing; pack one with "shardpack pack"'
+        )
+    return _newest_from(target, Generation(text, parse_manifest(text), is_copied=True))
+
+
+def _newest_from(target: Target, known: Generation) -> Generation:
+    while (following := generation_at(target, known.manifest.generation + 1)) is not None:
+        known = following
+    return known
+
+
+def generation_at(target: Target, number: int) -> Generation | None:
+    """Return a generation by its number; None if its manifest is missing or damaged.
+
+    Raises:
+        UnsupportedVersionError: It was written by a newer version of the format.
+    """
+    text = target.read(manifest_path(number))
+    return Generation(text, parse_manifest(text)) if text is not None and is_manifest(text) else None
+
+
+def is_later(text: bytes, manifest: Manifest) -> bool:
+    """Return whether a text is the manifest of a later generation."""
+    return is_manifest(text) and parse_manifest(text).generation > manifest.generation
+
+
+def replace_copy(target: Target, newest: Generation) -> Generation:
+    """Make `manifest.json` a copy of the newest generation; return that, as it may be newer than the given one.
+
+    Raises:
+        StorageError: Other bytes arrive than were sent.
+    """
+    for _ in range(_ATTEMPTS):
+        target.replace(MANIFEST_PATH, newest.text)
+        newest = _newest_from(target, newest)
+        present = target.read(MANIFEST_PATH)
+        if present == newest.text or (present is not None and is_later(present, newest.manifest)):
+            return newest
+    raise StorageError(
+        f"cannot write {MANIFEST_PATH!r}: other bytes arrive in {target.location!r} than were sent; "
+        "check the network (or use https), then run the same command: it continues where it stopped",
+        path=MANIFEST_PATH,
+    )
