@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 MASK = 2**64 - 1
@@ -176,3 +178,114 @@ def drawn(strata, fractions, seed):
         for item, number in zip(items, given, strict=True):
             result[item] = -1 if number == len(parts) - 1 else number
     return result
+
+
+def walk(x: int, count: int, k: int) -> int:
+    """Steps 1 to 3 of SPEC 7.2 for a count of any size."""
+    bits = (count - 1).bit_length()
+    lb = bits // 2
+    hb = bits - lb
+    while True:
+        low, high = x % 2**lb, x // 2**lb
+        for i in (1, 3, 5):
+            high ^= mix64(low + k + i * G & MASK) % 2**hb
+            low ^= mix64(high + k + (i + 1) * G & MASK) % 2**lb
+        x = high * 2**lb + low
+        if x < count:
+            return x
+
+
+def place(p: int, partitions: int) -> int:
+    """The place of a partition in a step: SPEC 7.7."""
+    factors, left = [], partitions
+    for f in range(2, partitions + 1):
+        while left % f == 0:
+            factors.append(f)
+            left //= f
+    x = 0
+    for f in factors:
+        x, p = x * f + p % f, p // f
+    return x
+
+
+def slot_number(p: int, o: int, plain: Plain, global_batch: int) -> int:
+    if o == plain.s:
+        return plain.s * plain.partitions + p - (plain.partitions - plain.l)
+    t = o // plain.q
+    each = plain.q if t < plain.s // plain.q else plain.s % plain.q
+    return t * global_batch + place(p, plain.partitions) * each + o % plain.q
+
+
+def golden_step(total: int) -> int:
+    g = total * 0x9E3779B9 // 2**32
+    while math.gcd(g, total) != 1:
+        g += 1
+    return g
+
+
+def quotas(u: Sequence[int], n: int, epoch: int) -> list[int]:
+    total = sum(u)
+    shift = epoch * golden_step(total) % total
+    bounds = [(sum(u[:c]) * n + shift) // total for c in range(len(u) + 1)]
+    return [b - a for a, b in pairwise(bounds)]
+
+
+def class_draws(u: Sequence[int], n: int, seed: int, epoch: int) -> list[tuple[int, int]]:
+    """(class, item of the class over all epochs) of each number of a slot: SPEC 7.7, slot after slot."""
+    own = quotas(u, n, epoch)
+    before = [sum(quotas(u, n, e)[c] for e in range(epoch)) for c in range(len(u))]
+    tiers = [[c for c in range(len(u)) if u[c] == value] for value in sorted(set(u))]
+    left: list[tuple[int, int, Any]] = [(u[tier[0]] * len(tier), k, k) for k, tier in enumerate(tiers)]
+    size = {k: sum(own[c] for c in tier) for k, tier in enumerate(tiers)}
+    forks = 0
+    while len(left) > 1:
+        a, b, *left = sorted(left, key=lambda branch: branch[:2])
+        fork = (forks, a[2], b[2])
+        size[fork] = size[a[2]] + size[b[2]]
+        left.append((a[0] + b[0], len(tiers) + forks, fork))
+        forks += 1
+    taken: dict[Any, int] = {}
+    found = []
+    for _ in range(n):
+        at = left[0][2]
+        while isinstance(at, tuple):
+            m = taken.get(at, 0)
+            taken[at] = m + 1
+            f, first, second = at
+            few, many = (first, second) if size[first] <= size[second] else (second, first)
+            a, h = size[few], size[at]
+            if a == 0:
+                at = many
+                continue
+            i = m * a // h
+            begin, end = ((k * h + a - 1) // a for k in (i, i + 1))
+            k = derive_key(10, seed, epoch, f)
+            at = few if m == begin + mix64(k + (i + 1) * G & MASK) % (end - begin) else many
+        m = taken.get(at, 0)
+        taken[at] = m + 1
+        tier = tiers[at]
+        w, r = n * u[tier[0]] // sum(u), len(tier)
+        j = min(m // r, w)
+        among = tier if j < w else [c for c in tier if own[c] > w]
+        c = among[walk(m - j * r, len(among), derive_key(11, seed, epoch, at, j))]
+        found.append((c, before[c] + j))
+    return found
+
+
+def class_sample(c: int, item: int, count: int, seed: int) -> int:
+    return walk(item % count, count, derive_key(12, seed, c, item // count))
+
+
+def sample_weights(weights: Sequence[float]) -> list[int]:
+    if max(weights) <= 2**30 and all(weight == int(weight) for weight in weights):
+        return [int(weight) for weight in weights]
+    return [round(weight / max(weights) * 2**30) for weight in weights]
+
+
+def weighted_item(weights: Sequence[float], n: int, slot: int, seed: int, epoch: int) -> int:
+    """The item at a slot of an order by sample: SPEC 7.7."""
+    w = sample_weights(weights)
+    total = sum(w)
+    d = shuffled(slot, n, derive_key(13, seed, epoch))
+    y = ((d + 1) * total - epoch * golden_step(total) % total - 1) // n
+    return next(i for i in range(len(w)) if sum(w[:i]) <= y < sum(w[: i + 1]))

@@ -10,13 +10,18 @@ import numpy as np
 import pytest
 
 from shardpack.order import permutation as numbers
+from shardpack.order.balanced import ClassOrders, places, slot_numbers
 from shardpack.order.blocks import Segments, cut_blocks
 from shardpack.order.epoch import EpochOrder
+from shardpack.order.groups import Groups
 from shardpack.order.mixture import Schedule, shares
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
+from shardpack.order.quotas import integer_weights
 from shardpack.order.shuffled import shuffled
 from shardpack.order.split_draw import draw_splits
+from shardpack.order.view import SampleView
+from shardpack.order.weighted import SampleOrders
 from tests.conftest import ROOT
 from tests.order import reference
 
@@ -122,8 +127,43 @@ def test_the_example_of_a_mix(name, value):
     assert found[column].tolist() == expected
 
 
+DRAWN = [v for v in VECTORS if re.match(r"(classes|samples|quotas|items|numbers) of .*(epoch|global)", v[0])]
+
+
+@pytest.mark.parametrize(("name", "value"), DRAWN)
+def test_the_examples_of_balanced_and_weighted_orders(name, value):
+    kind, own = re.findall(r"(\w+) of ([\d. ]+)", name)[0]
+    if kind == "numbers":
+        plain, parts = reference.Plain(14, 4, 8, "pad"), Partitioning(14, 4, 8)
+        for p, expected in enumerate(grouped(value)):
+            offset = np.arange(parts.length(p))
+            assert [reference.slot_number(p, o, plain, 8) for o in offset.tolist()] == expected
+            assert slot_numbers(parts, places(4), np.full_like(offset, p), offset).tolist() == expected
+        return
+    expected, epoch = [int(x) for x in value.split()], int(name.split()[-1])
+    weights = [float(x) for x in own.split()]
+    if kind == "items":
+        assert expected == [reference.weighted_item(weights, 7, slot, 0, epoch) for slot in range(7)]
+        view = SampleView(4, lambda: (np.array([0, 4]), np.array([1])))
+        order = SampleOrders(view, np.array(weights), num_slots=7, seed=0).order(Partitioning(7, 1, 1), epoch)
+        assert order.positions(np.zeros(7, np.int64), np.arange(7)).tolist() == expected
+        return
+    whole, counts = integer_weights([Fraction(weight) for weight in weights]), [2, 3, 7]
+    plain = reference.class_draws(whole, 12, 0, epoch)
+    samples = [reference.class_sample(c, item, counts[c], 0) for c, item in plain]
+    columns = {"classes": [c for c, _ in plain], "samples": samples, "quotas": reference.quotas(whole, 12, epoch)}
+    assert columns[kind] == expected
+    groups = Groups(("a", "b", "c"), np.array([0, 2, 5, 12]), np.arange(12))
+    orders = ClassOrders(groups.without(()), whole, num_slots=12, seed=0)
+    order, slots = orders.order(Partitioning(12, 1, 1), epoch), (np.zeros(12, np.int64), np.arange(12))
+    classes = order.draws(*slots)[0]
+    found = {"classes": classes, "samples": order.positions(*slots) - groups.starts[classes]}
+    assert {**found, "quotas": orders.quotas.of(epoch)}[kind].tolist() == expected
+
+
 def test_every_vector_is_checked():
     kinds = {"blocks", "arranged", "partitions", "windows", "items"}
-    rest = [name for name, _ in VECTORS if "(" not in name and not name.startswith("rank ") and " of 4 2 1" not in name]
-    assert set(rest) == kinds
-    assert len(VECTORS) == 33
+    drawn = {name for name, _ in DRAWN}
+    others = [name for name, _ in VECTORS if "(" not in name and name not in drawn]
+    assert {name for name in others if not name.startswith("rank ") and " of 4 2 1" not in name} == kinds
+    assert len(VECTORS) == 43

@@ -1,0 +1,87 @@
+"""Weighted orders: each sample as often as its own weight says, in a true shuffle (SPEC 7.7).
+
+    slot --shuffle--> draw --the line of all weights, cut into as many equal parts as there are slots--> sample
+
+So every sample comes as often as its share of an epoch, rounded up or down, and the shift of the line changes from
+epoch to epoch so that each is rounded up as often as its share says.
+"""
+
+from __future__ import annotations
+
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64
+
+from shardpack.errors import OptionError
+from shardpack.order.partitions import Partitioning
+from shardpack.order.permutation import DRAW_ORDER, derive_key
+from shardpack.order.quotas import MAX_SLOTS, golden_step
+from shardpack.order.shuffled import shuffled
+from shardpack.order.view import SampleView
+from shardpack.runtime.arrays import Integers
+
+_LARGEST = 1 << 30  # the largest weight, as an integer: weights that are no integers, or larger ones, are scaled to it
+_PIECE = 1 << 20  # weights hashed at once
+
+
+class SampleOrders:
+    """The epochs of samples in proportion to their weights. Immutable and thread-safe; 8 bytes for each sample.
+
+    Attributes:
+        num_slots: Slots of an epoch.
+    """
+
+    def __init__(self, view: SampleView, weights: npt.NDArray[np.float64], *, num_slots: int, seed: int) -> None:
+        """Create the epochs of the items of a view, with (n) a weight for each: finite, not negative.
+
+        Raises:
+            OptionError: All weights are 0, or an epoch would be too long.
+        """
+        if num_slots > MAX_SLOTS or len(weights) > MAX_SLOTS:
+            raise OptionError(f"an epoch of {num_slots} samples, expected at most {MAX_SLOTS}; give num_samples")
+        largest = float(weights.max(initial=0))
+        if not largest:
+            raise OptionError("all weights are 0; give at least one sample more")
+        if largest > _LARGEST or bool((np.rint(weights) != weights).any()):
+            weights = np.rint(weights / largest * _LARGEST)
+        self._ends = np.cumsum(weights.astype(np.int64))  # (n) where the part of each sample ends on the line
+        self._view, self.num_slots, self.seed = view, num_slots, seed
+        self._total = int(self._ends[-1])
+        self._step = golden_step(self._total)
+
+    def order(self, partitioning: Partitioning, epoch: int) -> SampleOrder:
+        """Return the order of one epoch."""
+        key = derive_key(DRAW_ORDER, self.seed, epoch)
+        return SampleOrder(self, partitioning, key, epoch * self._step % self._total)
+
+    def items(self, draws: Integers, shift: int) -> Integers:
+        """Return (n) the items of (n) draws."""
+        whole, rest = divmod(self._total, self.num_slots)
+        points = (draws + 1) * whole + ((draws + 1) * rest - shift - 1) // self.num_slots
+        return np.searchsorted(self._ends, points, side="right")
+
+    def positions(self, draws: Integers, shift: int) -> Integers:
+        """Return (n) the stored positions of (n) draws."""
+        return self._view.at(self.items(draws, shift))
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of the weights as integers (SPEC 7.7)."""
+        hashed = xxh3_64()
+        for begin in range(0, len(self._ends), _PIECE):
+            hashed.update(self._ends[begin : begin + _PIECE].astype("<i8").tobytes())
+        return hashed.hexdigest()
+
+
+class SampleOrder:
+    """One epoch. Immutable and thread-safe."""
+
+    def __init__(self, orders: SampleOrders, partitioning: Partitioning, key: int, shift: int) -> None:
+        self._orders, self._partitioning, self._key, self._shift = orders, partitioning, key, shift
+
+    def positions(self, partition: Integers, offset: Integers) -> Integers:
+        """Return (n) the stored positions of the samples at (n) offsets in (n) partitions."""
+        draws = shuffled(self._partitioning.slots(partition, offset), self._orders.num_slots, self._key)
+        return self._orders.positions(draws, self._shift)
