@@ -11,7 +11,7 @@ open                what users write -> a store                       (url: its 
   overlay           objects in memory before another store
   subfolder         a folder of another store
 frame_store         compressed shards as the tars they hold           (frame_decoder)
-locations           the stores of one dataset
+locations           the stores of one dataset                         (relative_location: how they are named)
 coalesce            many ranges -> few requests
 atomic, lock        files that appear whole; one writer at a time
 transfer            whole objects, in bounded memory, checked
