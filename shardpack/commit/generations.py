@@ -14,7 +14,8 @@ from shardpack.commit.target import Target
 from shardpack.errors import DatasetNotFoundError, StorageError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, manifest_path
-from shardpack.format.manifest import Manifest, parse_manifest
+from shardpack.format.manifest import Manifest
+from shardpack.format.manifest_json import parse_manifest
 
 _ATTEMPTS = 3
 

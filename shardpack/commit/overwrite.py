@@ -31,7 +31,8 @@ from shardpack.format.layout import (
     is_packer_name,
     manifest_path,
 )
-from shardpack.format.manifest import Manifest, parse_manifest
+from shardpack.format.manifest import Manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_table import ShardTable
 
 

@@ -41,7 +41,7 @@ from shardpack.format.layout import (
     is_packer_name,
     split_of_shard,
 )
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.atomic import storage_errors
 

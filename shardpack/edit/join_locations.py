@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from shardpack.errors import OptionError
-from shardpack.format.assemble import Parts, encode_table
 from shardpack.format.layout import file_path
-from shardpack.format.manifest import OWN_FOLDER, Manifest, encode_manifest
+from shardpack.format.manifest import OWN_FOLDER, Manifest
+from shardpack.format.manifest_json import encode_manifest
+from shardpack.format.named_files import Parts, encode_table
 from shardpack.format.shard_info import ShardInfo, repeated_name
 
 

@@ -10,7 +10,12 @@ container           the file of every binary kind: columns            (checksum,
     shard_table     the shards of a dataset                           (shard_info: one of them; shard_table_writer)
     key_index       hash of a key -> positions
   splits            named ranges of stored positions
-manifest            names all other files                             (fingerprint: of the shards)
-assemble            values -> all files but the tars
+  deleted           stored positions of deleted samples
+  layer_positions   stored positions of the base -> those of a layer
+manifest            names all other files                             (fingerprint: of what the samples are)
+  manifest_json     its text, encoded and checked                     (manifest_object, manifest_files: values in it)
+named_files         values -> the files that it names
+assemble            values -> all files of a new dataset but the tars
+next_generation     what an edit changes -> its new files             (join_files: few instead of many)
 stream_state        the resume point of a stream
 """

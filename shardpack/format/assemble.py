@@ -16,27 +16,15 @@ import numpy.typing as npt
 
 from shardpack._version import __version__
 from shardpack.errors import FormatError
-from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
-from shardpack.format.key_index import encode_key_index
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, file_path, manifest_path
-from shardpack.format.manifest import (
-    OWN_FOLDER,
-    KeySegment,
-    Manifest,
-    Parent,
-    SplitsFile,
-    TableSegment,
-    encode_manifest,
-)
+from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, Parent, SplitsFile, TableSegment
+from shardpack.format.manifest_json import encode_manifest
+from shardpack.format.named_files import Parts, encode_keys, encode_splits_file, encode_table, length_and_crc32c
 from shardpack.format.naming import key_bytes
-from shardpack.format.paged import AnySegment
 from shardpack.format.shard_index import ShardIndex, check_field_names, encode_index, key_columns
 from shardpack.format.shard_info import ShardInfo, repeated_name, samples_per_field
-from shardpack.format.shard_table_writer import encode_shard_table
-from shardpack.format.splits import Splits, encode_splits
-
-Parts = Sequence[bytes | memoryview]  # consecutive parts of one file
+from shardpack.format.splits import Splits
 
 
 def build_index(
@@ -111,7 +99,7 @@ def _starts(row: npt.NDArray[np.int64], num_samples: int) -> npt.NDArray[np.uint
 def encode_shard(name: str, index: ShardIndex, *, location: int = 0) -> tuple[ShardInfo, Parts]:
     """Return the shard table's entry for a finished shard, and the parts of its index file."""
     parts = encode_index(index)
-    num_bytes, checksum = _length_and_crc32c(parts)
+    num_bytes, checksum = length_and_crc32c(parts)
     info = ShardInfo(
         name=name,
         num_samples=index.num_samples,
@@ -168,14 +156,12 @@ def encode_dataset(
         table.append(segment)
         files.append((file_path(segment), parts))
     if len(hashes):
-        parts = encode_key_index(hashes)
-        keys.append(_segment(KeySegment, "keys", generation, parts, num_keys=len(hashes)))
-        files.append((file_path(keys[0]), parts))
+        key_segment, parts = encode_keys(hashes, generation=generation)
+        keys.append(key_segment)
+        files.append((file_path(key_segment), parts))
     splits_file: SplitsFile | None = None
     if splits is not None:
-        parts = encode_splits(splits)
-        num_bytes, checksum = _length_and_crc32c(parts)
-        splits_file = SplitsFile(_file_name("splits", generation, checksum), num_bytes, checksum, splits.counts())
+        splits_file, parts = encode_splits_file(splits, generation=generation)
         files.append((file_path(splits_file), parts))
     manifest = Manifest(
         generation=generation,
@@ -200,41 +186,6 @@ def encode_dataset(
     return manifest, [*files, (manifest_path(generation), [text]), (MANIFEST_PATH, [text])]
 
 
-def encode_table(shards: Sequence[ShardInfo], *, generation: int) -> tuple[TableSegment, Parts]:
-    """Return a segment of the shard table as the manifest names it, and the parts of its file."""
-    parts = encode_shard_table(shards)
-    numbers = {"num_shards": len(shards), "num_samples": sum(info.num_samples for info in shards)}
-    return _segment(TableSegment, "shards", generation, parts, **numbers), parts
-
-
 def recorded_options(**options: Any) -> dict[str, Any]:
     """Return the manifest's record of how a dataset was packed: the options that are not None."""
     return {"shardpack": __version__, "options": {k: v for k, v in options.items() if v is not None}}
-
-
-def _segment(
-    kind: type[AnySegment], what: str, generation: int, parts: Sequence[bytes | memoryview], **numbers: int
-) -> AnySegment:
-    """Return a segment as the manifest names it; its head is its first two parts, header and chapters."""
-    num_bytes, checksum = _length_and_crc32c(parts)
-    head_bytes, head_checksum = _length_and_crc32c(parts[:2])
-    return kind(
-        name=_file_name(what, generation, checksum),
-        num_bytes=num_bytes,
-        crc32c=checksum,
-        head_bytes=head_bytes,
-        head_crc32c=head_checksum,
-        **numbers,
-    )
-
-
-def _file_name(what: str, generation: int, checksum: int) -> str:
-    return f"{what}-{generation:06d}-{checksum:08x}.index"
-
-
-def _length_and_crc32c(parts: Parts) -> tuple[int, int]:
-    num_bytes = checksum = 0
-    for part in parts:
-        num_bytes += len(part)
-        checksum = crc32c(part, checksum)
-    return num_bytes, checksum

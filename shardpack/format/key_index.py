@@ -143,6 +143,21 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
                 yield np.full(len(found), begin), np.array(found, np.int64)
                 begin += 1
 
+    def hashes(self) -> npt.NDArray[np.uint64]:
+        """Return (n) the hash of each key, in the order of positions; reads all pages.
+
+        Raises:
+            CorruptIndexError: The segment is damaged, or lacks a position.
+        """
+        found, seen = np.zeros(self.segment.num_keys, np.uint64), np.zeros(self.segment.num_keys, bool)
+        for page in range(self.num_pages):
+            hashes, positions = (np.array(column, np.uint64) for column in self._parse(page, self._page_bytes(page)))
+            found[positions] = hashes
+            seen[positions] = True
+        if not seen.all():
+            raise self._broken("does not hold every position once")
+        return found
+
     def check(self) -> None:
         """Check that each page is sound, hashes and positions ascend, and each position occurs once.
 

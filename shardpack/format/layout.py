@@ -5,7 +5,8 @@ from __future__ import annotations
 import re
 from typing import Protocol
 
-from shardpack.format.split_names import UNSPLIT, is_split_name
+from shardpack.errors import FormatError
+from shardpack.format.split_names import EDIT_TAG, UNSPLIT, is_split_name
 
 FOLDER = ".shardpack"  # holds all files of a dataset except the shards
 INDEX_FOLDER = f"{FOLDER}/index"
@@ -14,9 +15,14 @@ MANIFEST_PATH = f"{FOLDER}/manifest.json"
 REJECTED_PATH = f"{FOLDER}/rejected.jsonl"
 RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all unfinished work is removed
 
-_PACKED_SHARD = re.compile(r"([0-9A-Za-z_-]+?)-\d{6,}(?:-\d{2,})?\.tar(?:\.zst)?", re.ASCII)
+LAYER_FOLDER = f"{FOLDER}/layers"  # layers that edits made, each a dataset with a folder of its own
+
+# Split or "shard", tag of the edit that added it, number, number in its chunk.
+_PACKED_SHARD = re.compile(rf"([0-9A-Za-z_-]+?)(?:-({EDIT_TAG}))?-\d{{6,}}(?:-\d{{2,}})?\.tar(?:\.zst)?", re.ASCII)
 _SIDECAR = re.compile(
-    rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json|(?:shards|keys|splits)-([0-9]{{6,18}})-[0-9a-f]{{8}}\.index)",
+    rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json"
+    r"|(?:shards|keys|splits|deleted|layer)-([0-9]{6,18})-[0-9a-f]{8}\.index"
+    r"|table/([0-9]{6,18})-[0-9a-f]{8}\.parquet)",
     re.ASCII,
 )
 
@@ -34,13 +40,45 @@ class NamedFile(Protocol):
     def crc32c(self) -> int: ...
 
 
-def shard_name(number: int, of_chunk: int | None = None, *, split: str | None = None, compressed: bool = False) -> str:
+def shard_name(
+    number: int,
+    of_chunk: int | None = None,
+    *,
+    split: str | None = None,
+    compressed: bool = False,
+    tag: str | None = None,
+) -> str:
     """Return the name of a packed shard; the shards of a split are numbered consecutively from 0.
 
-    So are chunks, and within each of them its shards: then `number` is that of the chunk.
+    So are chunks, and within each of them its shards: then `number` is that of the chunk. Shards that an edit adds
+    are numbered from 0 again, and have its `edit_tag` in their names.
     """
     within = "" if of_chunk is None else f"-{of_chunk:02d}"
-    return f"{UNSPLIT if split is None else split}-{number:06d}{within}.tar{'.zst' * compressed}"
+    of_edit = "" if tag is None else f"-{tag}"
+    return f"{UNSPLIT if split is None else split}{of_edit}-{number:06d}{within}.tar{'.zst' * compressed}"
+
+
+def edit_tag(generation: int, digest: int) -> str:
+    """Return what the names of files that an edit adds hold: its generation and 32 bits of its input's digest."""
+    return f"g{generation:06d}-{digest & 0xFFFFFFFF:08x}"
+
+
+def tagged_shard_name(name: str, tag: str) -> str:
+    """Return the name in an edited dataset of a shard that a packer named without a tag.
+
+    Raises:
+        FormatError: The name is not one that a packer gives to a shard of a new dataset.
+    """
+    match = _PACKED_SHARD.fullmatch(name)
+    if match is None or match[2] is not None:
+        raise FormatError(f"{name!r} is no shard of a new dataset; expected a name like 'shard-000000.tar'")
+    return f"{match[1]}-{tag}{name[match.end(1) :]}"
+
+
+def tag_of_shard(name: str) -> str | None:
+    """Return the tag of the edit that added a packer's shard; None if it is of a new dataset, or no packer's."""
+    match = _PACKED_SHARD.fullmatch(name)
+    return match[2] if match is not None else None
 
 
 def is_packer_name(name: str) -> bool:
@@ -80,6 +118,16 @@ def file_path(file: NamedFile) -> str:
 
 
 def generation_of(path: str) -> int:
-    """Return the generation in the name of a segment, splits file or manifest; 0 for any other file."""
+    """Return the generation in the name of a manifest, or of a file that only manifests name; 0 for any other file."""
     match = _SIDECAR.fullmatch(path)
-    return int(match[1] or match[2]) if match else 0
+    return int(match[1] or match[2] or match[3]) if match else 0
+
+
+def table_name(generation: int, checksum: int) -> str:
+    """Return the name in `.shardpack` of a file of the label table."""
+    return f"table/{generation:06d}-{checksum:08x}.parquet"
+
+
+def is_layer_path(path: str) -> bool:
+    """Return whether a path is in the folder of the layers that edits made."""
+    return path.startswith(f"{LAYER_FOLDER}/")

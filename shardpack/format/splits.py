@@ -20,7 +20,7 @@ import numpy.typing as npt
 from shardpack.format import container
 from shardpack.format.container import index_error
 from shardpack.format.layout import split_of_shard
-from shardpack.format.manifest import SplitsFile
+from shardpack.format.manifest import AppendedSplits, SplitsFile
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.split_names import in_split_order
 from shardpack.runtime.arrays import Integers
@@ -37,15 +37,17 @@ class Splits:
         names: Names of the splits, in their order.
         begin, end: (r) half-open ranges.
         number: (r) number of the split in `names`.
+        appended: How samples fall into the splits that were appended later and are in no range; None: into none.
     """
 
     names: tuple[str, ...]
     begin: Integers
     end: Integers
     number: npt.NDArray[np.uint16]
+    appended: AppendedSplits | None = None
 
     def counts(self) -> dict[str, int]:
-        """Return the number of samples in each split."""
+        """Return the number of samples in the ranges of each split."""
         totals = np.zeros(len(self.names), np.int64)
         np.add.at(totals, self.number, self.end - self.begin)
         return dict(zip(self.names, totals.tolist(), strict=True))
@@ -56,9 +58,39 @@ class Splits:
         return self.begin[chosen], self.end[chosen]
 
     def numbers(self, positions: Integers) -> npt.NDArray[np.uint16]:
-        """Return (n) the number of the split that each stored position is in, or `NO_SPLIT`."""
+        """Return (n) the number of the split in whose ranges each stored position is, or `NO_SPLIT`."""
+        if not len(self.begin):
+            return np.full(len(positions), NO_SPLIT, np.uint16)
         at = np.searchsorted(self.begin, positions, side="right") - 1
         return np.where((at >= 0) & (positions < self.end[at]), self.number[at], np.uint16(NO_SPLIT))
+
+    def numbers_of_hashes(self, hashes: npt.NDArray[np.uint64]) -> npt.NDArray[np.uint16]:
+        """Return (n) the number of the split that appended samples in no range fall into, or `NO_SPLIT`.
+
+        Args:
+            hashes: (n) hashes of their keys.
+        """
+        numbers = np.full(len(hashes), NO_SPLIT, np.uint16)
+        for name, (begin, end) in ({} if self.appended is None else self.appended.ranges).items():
+            numbers[_fall(hashes, begin, end)] = self.names.index(name)
+        return numbers
+
+    def are_in_none(self, first: int, count: int) -> npt.NDArray[np.bool_]:
+        """Return (count) whether each stored position from `first` on is in no range."""
+        numbers = self.numbers(np.arange(first, first + count, dtype=np.int64))
+        return np.equal(numbers, NO_SPLIT)
+
+    def extended(self, first: int, more: Splits) -> Splits:
+        """Return these splits with those of samples that are appended: position 0 of `more` becomes `first`."""
+        names = tuple(in_split_order({*self.names, *more.names}))
+        old, new = ([names.index(name) for name in splits.names] for splits in (self, more))
+        begin = np.concatenate([self.begin, more.begin + first])
+        end = np.concatenate([self.end, more.end + first])
+        number = np.concatenate([np.array(old, np.uint16)[self.number], np.array(new, np.uint16)[more.number]])
+        joins = np.zeros(len(begin), bool)  # goes on where the range before it ends
+        joins[1:] = (begin[1:] == end[:-1]) & (number[1:] == number[:-1])
+        ends = np.append(~joins[1:], [True])[: len(begin)]
+        return Splits(names, begin[~joins], end[ends], number[~joins], self.appended)
 
     @classmethod
     def of_runs(cls, runs: Iterable[tuple[str | None, int]]) -> Splits | None:
@@ -87,6 +119,17 @@ class Splits:
             np.array([end for _, _, end in merged], np.int64),
             np.array([number_of[name] for name, _, _ in merged], np.uint16),
         )
+
+
+def fallen_counts(appended: AppendedSplits, hashes: npt.NDArray[np.uint64]) -> dict[str, int]:
+    """Return how many of these keys fall into each split by their hash, where any do."""
+    counts = {name: int(np.count_nonzero(_fall(hashes, begin, end))) for name, (begin, end) in appended.ranges.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _fall(hashes: npt.NDArray[np.uint64], begin: int, end: int) -> npt.NDArray[np.bool_]:
+    upper = hashes >> np.uint64(32)
+    return (upper >= np.uint64(begin)) & (upper < np.uint64(end))
 
 
 def splits_of_shards(shards: Sequence[ShardInfo]) -> Splits | None:
@@ -135,7 +178,7 @@ def parse_splits(data: Any, file: SplitsFile, *, num_samples: int, path: str) ->
     ):
         raise index_error(f"has ranges that are empty, overlap, or leave the {num_samples} samples", path)
     signed = bounds.astype(np.int64)
-    splits = Splits(tuple(file.samples), signed[:, 0].copy(), signed[:, 1].copy(), number)
+    splits = Splits(tuple(file.samples), signed[:, 0].copy(), signed[:, 1].copy(), number, file.appended)
     if splits.counts() != dict(file.samples):
         raise index_error("has other numbers of samples than the manifest", path)
     return splits

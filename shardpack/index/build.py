@@ -22,12 +22,13 @@ from shardpack.commit.journal import Entry
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import DuplicateKeyError, FormatError, StaleIndexError
-from shardpack.format.assemble import Parts, encode_dataset, encode_shard, recorded_options
+from shardpack.format.assemble import encode_dataset, encode_shard, recorded_options
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import repeated_hashes
 from shardpack.format.layout import file_path
 from shardpack.format.manifest import OWN_FOLDER, Manifest, Parent
+from shardpack.format.named_files import Parts
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.splits import Splits, parse_splits, splits_of_shards

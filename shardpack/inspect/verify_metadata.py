@@ -32,7 +32,8 @@ from shardpack.format.layout import (
     generation_of,
     manifest_path,
 )
-from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, parse_manifest
+from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.inspect.problem import Problem, problem_of
 from shardpack.read.named_splits import load_splits

@@ -13,10 +13,12 @@ from shardpack.errors import (
     ObjectTooLargeError,
     OptionError,
     ShardNotFoundError,
+    UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name, manifest_path, split_of_shard
-from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest, parse_manifest
+from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import MAX_COUNT
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.runtime.arguments import as_integer
@@ -51,6 +53,7 @@ def open_shards(
             do not fit the location.
     """
     text, manifest = load_manifest(sidecars or store, generation)
+    refuse_edited(manifest)
     stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)
     return ShardCache(
         stores,
@@ -59,6 +62,17 @@ def open_shards(
         verify=stores.checks_reads if verify is None else verify,
         limits=limits,
     )
+
+
+def refuse_edited(manifest: Manifest) -> None:
+    """Raise UnsupportedVersionError if a generation has edits that readers do not honour yet."""
+    fell = manifest.splits is not None and manifest.splits.appended is not None and manifest.splits.appended.samples
+    for what, there in (("deleted samples", manifest.deleted), ("layers", manifest.layers), ("appended splits", fell)):
+        if there:
+            raise UnsupportedVersionError(
+                f"generation {manifest.generation} has {what}, which this version of shardpack does not read yet; "
+                "open an earlier one, or upgrade shardpack"
+            )
 
 
 def load_manifest(store: Store, generation: int | None = None) -> tuple[bytes, Manifest]:

@@ -29,7 +29,7 @@ from shardpack.commit.transaction import Transaction
 from shardpack.errors import SourceError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.layout import MANIFEST_PATH, index_path
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable

@@ -28,7 +28,7 @@ from shardpack.commit.transaction import Transaction
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
 from shardpack.format.splits import splits_of_shards

@@ -16,7 +16,8 @@ from shardpack.commit.transaction import Transaction
 from shardpack.errors import DatasetNotFoundError, OptionError, OutputExistsError, StorageError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, manifest_path
-from shardpack.format.manifest import Parent, encode_manifest
+from shardpack.format.manifest import Parent
+from shardpack.format.manifest_json import encode_manifest
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents
 

@@ -12,7 +12,7 @@ from shardpack.commit.generations import Generation, generation_at, is_later, ne
 from shardpack.errors import CorruptManifestError, DatasetNotFoundError, StorageError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, manifest_path
-from shardpack.format.manifest import encode_manifest
+from shardpack.format.manifest_json import encode_manifest
 from tests.commit.stores import WatchedStore, heal
 
 

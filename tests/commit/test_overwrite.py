@@ -15,7 +15,7 @@ from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest

@@ -21,6 +21,8 @@ import numpy as np
 from shardpack.format import container as safetensors
 from shardpack.format import tar_header as tar
 from shardpack.format.checksum import crc32c
+from shardpack.format.deleted import encode_deleted
+from shardpack.format.layer_positions import encode_layer_positions
 from tests.conftest import judge
 from tests.format.builders import (
     GNU,
@@ -362,6 +364,19 @@ def broken_splits() -> Iterator[tuple[str, bytes]]:
     yield "N5-fewer-samples", changed(range=columns["range"][:2], split=columns["split"][:2])
 
 
+def broken_deleted() -> Iterator[tuple[str, bytes]]:
+    """Three deleted samples of 21; the manifest that names the file fits its length and checksum."""
+    yield "D1-two-positions", b"".join(encode_deleted(np.array([3, 8])))
+    yield "D2-not-ascending", b"".join(encode_deleted(np.array([3, 8, 8])))
+    yield "D2-beyond-the-dataset", b"".join(encode_deleted(np.array([3, 8, 21])))
+
+
+def broken_layer_positions() -> Iterator[tuple[str, bytes]]:
+    """Positions in a layer of four samples, of a base of 21."""
+    yield "L1-more-than-the-base-has", b"".join(encode_layer_positions(np.zeros(22)))
+    yield "L2-beyond-the-layer", b"".join(encode_layer_positions(np.array([0, 4, 5])))
+
+
 def signed(values: dict[str, object]) -> bytes:
     """A manifest with any values, and a checksum that fits."""
     lines = [f"  {json.dumps(name)}: {json.dumps(value)},\n" for name, value in values.items() if name != "crc32c"]
@@ -382,7 +397,7 @@ def broken_manifests() -> Iterator[tuple[str, bytes]]:
     yield "M2-edited", small_manifest().replace(b'"cat"', b'"car"')
     yield "M3-no-version", changed(version=True)
     yield "M3-newer-version", changed(version=2)
-    yield "M4-unknown-name", changed(deleted=[])
+    yield "M4-unknown-name", changed(more=[])
     yield "M5-no-fingerprint", signed({name: value for name, value in good.items() if name != "fingerprint"})
     yield "M5-negative-length", changed(num_bytes=-1)
     yield "M6-more-of-a-field-than-samples", changed(samples_per_field={"jpg": 22})
@@ -394,6 +409,15 @@ def broken_manifests() -> Iterator[tuple[str, bytes]]:
     file = small_splits_file(small_splits())
     splits = {"name": file.name, "num_bytes": file.num_bytes, "crc32c": f"{file.crc32c:08x}"}
     yield "M12-a-split-leads-elsewhere", changed(splits={**splits, "samples": {"train": 18, "../val": 3}})
+    deleted = {"name": "deleted-000002-0000000a.index", "num_bytes": 100, "crc32c": "0000000a", "num_deleted": 22}
+    yield "M13-more-deleted-than-samples", changed(deleted=[deleted])
+    layer = {"location": "../layer", "generation": 1, "num_bytes": 900, "crc32c": "0000000a", "fields": ["txt"]}
+    positions = {"name": "../layer-000002-0000000a.index", "num_bytes": 264, "crc32c": "0000000a"}
+    yield "M14-positions-of-a-layer-elsewhere", changed(layers=[{**layer, "positions": positions}])
+    table = {"name": "table/000002-0000000a.parquet", "num_bytes": 900, "crc32c": "0000000a", "num_samples": 20}
+    yield "M15-a-table-that-lacks-a-sample", changed(table=[table])
+    fall = {"of_samples": 21, "ranges": {"train": [0, 1 << 31], "val": [1 << 30, 1 << 32]}, "samples": {}}
+    yield "M16-a-key-in-two-splits", changed(splits={**splits, "samples": {"train": 18, "val": 3}, "appended": fall})
 
 
 def broken() -> dict[str, bytes]:
@@ -402,7 +426,15 @@ def broken() -> dict[str, bytes]:
         **{f"{name}.tar": data for name, data in BROKEN_TARS.items()},
         **{
             f"{name}.index": data
-            for make in (broken_containers, broken_indexes, broken_key_indexes, broken_shard_tables, broken_splits)
+            for make in (
+                broken_containers,
+                broken_indexes,
+                broken_key_indexes,
+                broken_shard_tables,
+                broken_splits,
+                broken_deleted,
+                broken_layer_positions,
+            )
             for name, data in make()
         },
         **{f"{name}.json": data for name, data in broken_manifests()},

@@ -15,8 +15,11 @@ from shardpack.errors import (
     UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
+from shardpack.format.deleted import parse_deleted
 from shardpack.format.key_index import KeySegmentReader
-from shardpack.format.manifest import KeySegment, TableSegment, parse_manifest
+from shardpack.format.layer_positions import check_layer_positions, parse_layer_positions
+from shardpack.format.manifest import DeletedFile, KeySegment, TableSegment
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_table import ShardTable, TableSegmentReader
 from shardpack.format.splits import parse_splits
@@ -26,7 +29,7 @@ from tests.format.builders import parse, small_splits_file
 
 FILES = sorted((CORPUS / "corrupt").iterdir())
 RULES = re.findall(
-    r"^\| ([TCXPSKNM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
+    r"^\| ([TCXPSKNDLM]\d+) \|", (ROOT / "shardpack/format/SPEC.md").read_text(encoding="utf-8"), re.MULTILINE
 )
 NEWER = (
     "X10-other-compression.index",
@@ -72,6 +75,10 @@ def read(name: str, data: bytes) -> None:
         KeySegmentReader(loader(data), KeySegment(*head(data), num_keys=20), path=name).check()
     elif kind == "N":
         parse_splits(data, small_splits_file(data), num_samples=21, path=name)
+    elif kind == "D":
+        parse_deleted(data, DeletedFile(name, len(data), crc32c(data), 3), num_samples=21, path=name)
+    elif kind == "L":
+        check_layer_positions(parse_layer_positions(data, num_samples=21, path=name), layer_samples=4, path=name)
     elif kind == "S":
         segment = TableSegment(*head(data), num_shards=2, num_samples=21)
         ShardTable([TableSegmentReader(loader(data), segment, path=name)]).check()

@@ -10,7 +10,7 @@ from shardpack.edit.join_locations import join_locations
 from shardpack.errors import OptionError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
-from shardpack.format.manifest import encode_manifest, parse_manifest
+from shardpack.format.manifest_json import encode_manifest, parse_manifest
 from shardpack.format.shard_info import ShardInfo
 
 ONE = ShardInfo("a.tar", 1, 1024, 1, 100, 2, {"jpg": 1})

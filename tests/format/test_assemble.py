@@ -14,7 +14,7 @@ from shardpack.format.assemble import build_index, encode_dataset, encode_shard,
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain, fingerprint_text
 from shardpack.format.key_index import KeyIndex, KeySegmentReader, hash_key, hash_keys
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_index import MAX_FIELDS, encode_index, parse_index
 from shardpack.format.shard_table import ShardTable, TableSegmentReader
 from shardpack.format.splits import Splits

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from shardpack.errors import CorruptIndexError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.format.manifest import TableSegment, parse_manifest
+from shardpack.format.manifest import TableSegment
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.paged import FIRST_BYTES, PAGE_ROWS
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable, TableSegmentReader

@@ -10,10 +10,11 @@ from xxhash import xxh3_64_hexdigest
 
 from shardpack.format.assemble import encode_dataset, encode_shard
 from shardpack.format.checksum import crc32c
-from shardpack.format.fingerprint import chain, fingerprint_text
+from shardpack.format.fingerprint import chain, chain_edits, fingerprint_text
 from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import index_path
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest import DeletedFile, LayerRef, PositionsFile
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.naming import key_text
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
@@ -51,7 +52,11 @@ def test_fingerprints():
     text = section("### 6.3", "### 6.4")
     first = ShardInfo("a.tar", 3, 2048, 0xDEADBEEF, 1, 1, {})
     second = ShardInfo("b.tar", 1, 1536, None, 1, 7, {})
-    found = [fingerprint_text(chain(shards)) for shards in ([], [first], [first, second])]
+    found = [chain(shards) for shards in ([], [first], [first, second])]
+    deleted = [DeletedFile("", 112, 0xA, 2)]
+    layer = LayerRef("../layer", 1, 900, 0xB, ("txt",), PositionsFile("", 1, 1))
+    found += [chain_edits(deleted, layers, found[-1]) for layers in ([], [layer])]
+    found = list(map(fingerprint_text, found))
     assert re.findall(r"`([0-9a-f]{16})`", text) == found
 
 

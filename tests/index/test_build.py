@@ -15,7 +15,7 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import CorruptShardError, DuplicateKeyError, StaleIndexError
 from shardpack.format.layout import index_path
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_index import ShardIndex, parse_index
 from shardpack.index import build as build_module
 from shardpack.index.build import RepeatedKey, TarIndexer

@@ -10,7 +10,7 @@ import pytest
 import shardpack
 from shardpack.errors import OutputExistsError
 from shardpack.format.layout import index_path
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.storage.protocols import Version
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import contents, published

@@ -13,7 +13,7 @@ from shardpack.errors import CorruptManifestError, DatasetNotFoundError, OptionE
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import MANIFEST_PATH, index_path, manifest_path
-from shardpack.format.manifest import encode_manifest, parse_manifest
+from shardpack.format.manifest_json import encode_manifest, parse_manifest
 from shardpack.storage.memory import MemoryStore
 from tests.commit.stores import WatchedStore
 from tests.fakes import file_contents

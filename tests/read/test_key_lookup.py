@@ -12,7 +12,7 @@ from shardpack.errors import CorruptIndexError, UnknownKeyError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import MANIFEST_PATH, file_path
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.read import key_lookup as lookup
 from shardpack.read.open_dataset import open_shards

@@ -6,7 +6,7 @@ import pytest
 
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.format.manifest import parse_manifest
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.sources.splits import sorted_by_split, with_splits
