@@ -5,6 +5,7 @@ begin -> deliver shards -> publish
 open_target       a store -> a target                                     (target: the protocol of both kinds)
   folder_target   writes temporary files, syncs and renames them
   bucket_target   uploads files from a local folder                       (upload: proves that they arrived)
+  namespace_target  a new dataset within one that grows
 overwrite         what may be overwritten in a target
 transaction       the order of writes that survives a kill at any moment
 shared_transaction  the same for parts of one plan, made by processes that share nothing but source and target

@@ -22,7 +22,7 @@ from typing import Any
 from shardpack.commit.lease import LEASE_NAME
 from shardpack.commit.scratch import flat_name
 from shardpack.commit.target import Target
-from shardpack.format.layout import RUN_PATH, WORK_FOLDER
+from shardpack.format.layout import RUN_PATH, WORK_FOLDER, is_packer_name
 from shardpack.format.shard_info import ShardInfo, info_of, record_of
 
 PARTS_FOLDER = f"{WORK_FOLDER}/parts"
@@ -147,6 +147,12 @@ def entry_name(name: str, folder: str = WORK_FOLDER) -> str:
 def is_entry_name(name: str) -> bool:
     """Return whether a path is that of an entry."""
     return name.startswith(f"{WORK_FOLDER}/") and name.endswith(_ENDING)
+
+
+def entry_shard(path: str) -> str | None:
+    """Return the packer's shard that an entry is of, by its path; None for any other file."""
+    name = path[len(WORK_FOLDER) + 1 : -len(_ENDING)] if is_entry_name(path) else ""
+    return name if is_packer_name(name) else None
 
 
 def is_journal_name(name: str) -> bool:

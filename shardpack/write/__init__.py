@@ -15,7 +15,7 @@ make_there          tasks of workers on other machines
 steps               what a sample passes through                      (transform: the protocol; apply_steps: runs them)
   user_transform    a function of the user                            (callable_source: what it is, as text)
   image_step        images resized and encoded                        (image_fields, convert_image, follow_image)
-  select_fields, compress_fields, check_step
+  select_fields, compress_fields, check_step, number_step
 shard_series        samples -> shards that are full
   shard_in_progress one shard                                         (sample_shape, duplicate_keys, frame_writer)
   shard_assembler   members -> bytes of a tar                         (shard_compression: options)

@@ -74,7 +74,8 @@ def pack_rows(found: FoundFiles, name: str, place: Place, request: PackRequest) 
         raise OptionError(f"classes are not for this source: its {source.format} names them, or has no labels")
     request.announce(source.sentence)
     admitted = place.admit_rows(source.classes, [unit.split for unit in source.units])
-    rows = RowInput(source, only_split=request.split, classes=admitted.classes, as_split=admitted.split)
+    only_split = request.split or admitted.only_split
+    rows = RowInput(source, only_split=only_split, classes=admitted.classes, as_split=admitted.split)
     steps = request.steps
     recipe = ChunkRecipe(
         steps.application(rename_keys=request.rename_keys, check_images=request.check_images, before=admitted.steps),

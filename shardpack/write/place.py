@@ -27,11 +27,13 @@ class Incoming:
         classes: Class names in the order of their labels, for the manifest; None if there are none.
         steps: What each sample passes through before all other steps.
         split: The split that all samples are in; None for the source's own, or none.
+        only_split: The only split of the source that is packed; None for all.
     """
 
     classes: Sequence[str] | None
     steps: tuple[Step, ...] = ()
     split: str | None = None
+    only_split: str | None = None
 
 
 class Place(Protocol):

@@ -7,8 +7,8 @@ import json
 import pytest
 
 from shardpack.commit.bucket_target import BucketTarget
-from shardpack.commit.journal import Entry, Journal, entry_name
-from shardpack.format.layout import RUN_PATH
+from shardpack.commit.journal import Entry, Journal, entry_name, entry_shard
+from shardpack.format.layout import RUN_PATH, WORK_FOLDER
 from shardpack.format.shard_info import ShardInfo
 from shardpack.storage.memory import MemoryStore
 
@@ -70,3 +70,11 @@ def test_a_hostile_entry_leads_nowhere(target):
 def test_it_tells_of_digests_and_shards_only(target):
     Journal(target).add(Entry(info(), "digest"))
     assert set(json.loads(target.read(entry_name("shard-000000.tar")))) == {"input", "by", "shard", "more"}
+
+
+def test_an_entry_tells_its_shard():
+    for name in ("shard-000000.tar", "train-000012-03.tar.zst"):
+        assert entry_shard(entry_name(name)) == name
+    assert entry_shard(entry_name("photos/a.tar")) is None
+    assert entry_shard(f"{WORK_FOLDER}/plan.json") is None
+    assert entry_shard("shard-000000.tar.done.json") is None

@@ -77,7 +77,9 @@ def test_rows_pass_through_the_steps_of_their_place(tmp_path):
     import pyarrow as pa
     from pyarrow import parquet
 
-    parquet.write_table(pa.table({"key": ["a", "b"], "jpg": [b"\xff\xd8\xff1", b"\xff\xd8\xff2"], "n": [1, 2]}), tmp_path / "a.parquet")
+    parquet.write_table(
+        pa.table({"key": ["a", "b"], "jpg": [b"\xff\xd8\xff1", b"\xff\xd8\xff2"], "n": [1, 2]}), tmp_path / "a.parquet"
+    )
     place = Elsewhere(tmp_path / "there")
     pack_source(tmp_path / "a.parquet", tmp_path / "out", PackRequest(jobs=1), place=place)
     found = shardpack.open(tmp_path / "there")
