@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from shardpack.codecs.crop import CenterCrop, RandomResizedCrop
     from shardpack.dataset import Dataset
     from shardpack.edit.copy import CopyReport, copy
+    from shardpack.edit.delete import delete
+    from shardpack.edit.log import LogEntry, log
+    from shardpack.edit.report import EditReport
     from shardpack.export.exporter import ExportReport
     from shardpack.export.files import extract
     from shardpack.export.run import export
@@ -37,10 +40,12 @@ __all__ = [
     "CenterCrop",
     "CopyReport",
     "Dataset",
+    "EditReport",
     "ExportReport",
     "FieldLocation",
     "IndexReport",
     "Loader",
+    "LogEntry",
     "MixedStream",
     "PackReport",
     "RandomResizedCrop",
@@ -53,9 +58,11 @@ __all__ = [
     "Stream",
     "VerifyReport",
     "copy",
+    "delete",
     "export",
     "extract",
     "index",
+    "log",
     "mix",
     "open",
     "pack",
@@ -71,10 +78,12 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "CenterCrop": "codecs.crop",
             "CopyReport": "edit.copy",
             "Dataset": "dataset",
+            "EditReport": "edit.report",
             "ExportReport": "export.exporter",
             "FieldLocation": "read.sample",
             "IndexReport": "index.run",
             "Loader": "stream.loader",
+            "LogEntry": "edit.log",
             "MixedStream": "stream.mixed",
             "PackReport": "write.report",
             "RandomResizedCrop": "codecs.crop",
@@ -86,9 +95,11 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "Stream": "stream.stream",
             "VerifyReport": "inspect.verify",
             "copy": "edit.copy",
+            "delete": "edit.delete",
             "export": "export.run",
             "extract": "export.files",
             "index": "index.run",
+            "log": "edit.log",
             "mix": "stream.mixed",
             "open": "api",
             "pack": "api",

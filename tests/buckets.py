@@ -75,9 +75,9 @@ class FakeBucket:
         self._ask("delete", path)
         self.objects.pop(path, None)
 
-    def names(self):
-        self._ask("list", "")
-        return list(self.objects)
+    def names(self, folder=""):
+        self._ask("list", folder)
+        return [name for name in self.objects if not folder or name.startswith(f"{folder}/")]
 
     def fetched(self, suffix: str = ".tar") -> int:
         """Return the bytes of objects called so that were asked for."""

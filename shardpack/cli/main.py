@@ -31,6 +31,8 @@ COMMANDS = {
     "cat": "Print one sample or one of its fields.",
     "extract": "Write samples back to files.",
     "export": "Write a dataset in another format, or indexes for other readers.",
+    "delete": "Delete samples from a dataset.",
+    "log": "Show what each generation of a dataset changed.",
     "verify": "Check that a dataset is complete and undamaged.",
     "order": "Show what an epoch would read, and how well it mixes.",
     "bench": "Measure how fast a dataset is read on this machine.",

@@ -24,6 +24,10 @@ COUNTED = 12  # names that `counted` shows
 _BYTE_PHASES = {"pack", "verify", "index", "copy", "unpack"}  # their progress is counted in bytes
 # Options of stores that are numbers. All others are texts, as an access key may consist of digits.
 _NUMBERS = frozenset(("max_requests", "max_attempts", "max_seconds", "connect_timeout_seconds", "read_timeout_seconds"))
+_PAST = {  # what a command did
+    "append": "appended", "attach": "attached", "delete": "deleted", "detach": "detached", "merge": "merged",
+    "relabel": "relabelled", "split": "split", "table": "made",
+}  # fmt: skip
 _Function = TypeVar("_Function", bound=Callable[..., Any] | click.Command)
 # Control characters, line separators, and characters that change the direction or look of the text around them.
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\xad\u061c\u180e\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]")
@@ -102,6 +106,17 @@ jobs_option = click.option(
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, no notes: errors only.")
 
 
+def edit_options(function: _Function) -> _Function:
+    """Add the options that all edits have: those for reaching a dataset, `single_writer`, `dry_run`, JSON, quiet."""
+    single_writer = click.option(
+        "--single-writer",
+        is_flag=True,
+        help="Promise that nobody else edits DS meanwhile; for places that cannot tell two editors apart.",
+    )
+    dry_run = click.option("--dry-run", is_flag=True, help="Show what would be changed; write nothing.")
+    return access_options(single_writer(dry_run(json_option(quiet_option(function)))))
+
+
 def is_remote(dataset: shardpack.Dataset) -> bool:
     """Return whether the tars of a dataset are somewhere else than on this machine."""
     return any(map(is_url, (dataset.location, *dataset.manifest.locations)))
@@ -153,6 +168,26 @@ def _finite(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [_finite(item) for item in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def print_edit(report: shardpack.EditReport, what: str, *, as_json: bool, quiet: bool) -> None:
+    """Print what an edit did: as JSON on stdout, or as a line for people.
+
+    Args:
+        report: The report.
+        what: What was changed, as in "deleted <what>".
+        as_json, quiet: The options.
+    """
+    if as_json:
+        print_json(report)
+        return
+    seconds = "" if report.dry_run else f" in {report.seconds:.1f} s"
+    verb = _PAST[report.command]
+    note(
+        f"{f'would have {verb}' if report.dry_run else verb} {what}{seconds}: generation {report.generation} of "
+        f"{report.location} {'would have' if report.dry_run else 'has'} {plural(report.num_samples, 'sample')}",
+        quiet=quiet,
+    )
 
 
 def print_pairs(pairs: Sequence[tuple[str, Any]]) -> None:

@@ -16,10 +16,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from xxhash import xxh3_64_hexdigest
+from xxhash import xxh3_64_intdigest
 
 from shardpack.commit.target import Target
-from shardpack.format.layout import WORK_FOLDER
+from shardpack.format.layout import WORK_FOLDER, edit_tag
 
 EditCommand = Literal[
     "append", "attach", "delete", "detach", "gc", "merge", "relabel", "repair", "split", "table"
@@ -53,12 +53,12 @@ class EditNote:
 
 def edit_folder(command: EditCommand, run_digest: str) -> str:
     """Return the folder of an edit; the same for equal commands, inputs and options."""
-    return f"{WORK_FOLDER}/{command}-{_hash(f'{command} {run_digest}')}"
+    return f"{WORK_FOLDER}/{command}-{_hash(f'{command} {run_digest}') & 0xFFFFFFFF:08x}"
 
 
 def new_tag(command: EditCommand, run_digest: str, *, generation: int, parent_crc32c: int) -> str:
     """Return the tag of an edit that is to make a generation."""
-    return f"g{generation:06d}-{_hash(f'{parent_crc32c:08x} {command} {run_digest}')}"
+    return edit_tag(generation, _hash(f"{parent_crc32c:08x} {command} {run_digest}"))
 
 
 def folder_of_edit(name: str) -> str | None:
@@ -77,5 +77,5 @@ def read_note(target: Target, folder: str) -> EditNote | None:
     return None
 
 
-def _hash(text: str) -> str:
-    return xxh3_64_hexdigest(text.encode("utf-8", "backslashreplace"))[:8]
+def _hash(text: str) -> int:
+    return xxh3_64_intdigest(text.encode("utf-8", "backslashreplace"))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,12 +12,15 @@ from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.commit.generations import newest_generation
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
-from shardpack.errors import DatasetNotFoundError
+from shardpack.errors import CorruptIndexError, DatasetNotFoundError
 from shardpack.format.checksum import crc32c
+from shardpack.format.deleted import parse_deleted
 from shardpack.format.fingerprint import chain_columns
+from shardpack.format.layout import NamedFile, file_path
 from shardpack.format.manifest import Manifest
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_dataset import load_manifest
+from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_cache import ShardCache
 from shardpack.storage.locations import LocationOptions, open_locations
 from shardpack.storage.open import Writable, as_writable
@@ -74,6 +77,34 @@ class EditBase:
         """
         return chain_columns(self.cache.shard_list.columns)
 
+    def read(self, file: NamedFile) -> Any:
+        """Return the bytes of a file that the manifest names, compared with its length and checksum.
+
+        Raises:
+            ShardNotFoundError: The file is missing.
+            CorruptIndexError: It is damaged.
+        """
+        data = SegmentFile(self.cache.stores.sidecars, file).load(0, file.num_bytes)
+        if crc32c(data) != file.crc32c:
+            raise CorruptIndexError(
+                'file is damaged: its checksum is not that in the manifest; restore it, or run "shardpack verify"',
+                path=file_path(file),
+            )
+        return data
+
+    def deleted(self) -> frozenset[int]:
+        """Return the stored positions of deleted samples. Reads their files.
+
+        Raises:
+            CorruptIndexError: A file is damaged.
+        """
+        total = self.manifest.num_samples
+        files = [
+            parse_deleted(self.read(file), file, num_samples=total, path=file_path(file))
+            for file in self.manifest.deleted
+        ]
+        return frozenset(position for file in files for position in file.tolist())
+
     def close(self) -> None:
         """Release maps, descriptors and connections."""
         self.cache.close()
@@ -83,7 +114,7 @@ class EditBase:
 def open_base(
     location: Writable,
     *,
-    storage_options: dict[str, Any] | None = None,
+    storage_options: Mapping[str, Any] | None = None,
     allow_locations: bool | Sequence[str] = False,
     work_dir: str | os.PathLike[str] | None = None,
 ) -> EditBase:

@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -80,6 +82,22 @@ def test_s3_conditional_put(s3_server):
     assert put(b"third", If_Match=OTHER).status == 412
     assert put(b"fourth", If_Match=first.headers["ETag"]).status == 200
     assert ask(s3_server.url, path).body == b"fourth"
+
+
+def test_s3_of_many_conditional_puts_at_once_one_succeeds(s3_server):
+    bucket = s3_server.new_bucket()
+    for number in range(3):
+        path, start = f"/{bucket}/once-{number}", threading.Barrier(8)
+
+        def put(body, path=path, start=start):
+            start.wait(timeout=10)
+            answer = ask(s3_server.url, path, method="PUT", body=body, If_None_Match="*")
+            return answer.status, body
+
+        with ThreadPoolExecutor(8) as threads:
+            answers = list(threads.map(put, (b"%d" % writer for writer in range(8))))
+        assert sorted(status for status, _ in answers) == [200, *[412] * 7]
+        assert (200, ask(s3_server.url, path).body) in answers
 
 
 def test_s3_multipart_and_its_abort(s3_server):

@@ -83,6 +83,7 @@ ACTIONS = {
     "pack": lambda source, out, **options: shardpack.pack(source, out, jobs=1, **options),
     "write": write,
     "copy": shardpack.copy,
+    "delete": lambda source, out, **options: shardpack.delete(out, **options),  # noqa: ARG005 - edits have one place
     "index": lambda source, out, **options: shardpack.index(out, jobs=1, **options),  # noqa: ARG005 - where the tars are
 }
 
@@ -113,6 +114,7 @@ def warm_up():
         write(source, out)
         ACTIONS["pack"](str(source), out, layout="files", force=True)
         shardpack.copy(out, f"{out}-copy")
+        shardpack.delete(f"{out}-copy", ["a"])
         for path in Path(out, ".shardpack").rglob("*.*"):
             path.unlink()
         ACTIONS["index"](None, out)

@@ -1,0 +1,83 @@
+"""`delete`, `log`: what edits print and refuse."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import pytest
+
+import shardpack
+from shardpack.read.open_dataset import load_manifest
+from shardpack.storage.open import open_store
+from tests.cli.conftest import program
+
+
+@pytest.fixture
+def ds(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        for key in ("cat/1", "cat/2", "dog/1"):
+            writer.write(key, {"bin": key.encode()})
+    return tmp_path / "ds"
+
+
+def generation(ds):
+    return load_manifest(open_store(ds))[1].generation
+
+
+def test_delete(run, ds):
+    done = run("delete", ds, "--key", "cat/1", "--key", "dog/1", "--dry-run")
+    assert (done.code, done.out) == (0, "")
+    assert done.err == f"would have deleted 2 samples: generation 2 of {ds} would have 1 sample\n"
+    assert generation(ds) == 1
+    done = run("delete", ds, "--key", "cat/1", "--json")
+    assert done.code == 0
+    assert {name: done.json[name] for name in ("command", "generation", "parent", "deleted", "num_samples")} == {
+        "command": "delete", "generation": 2, "parent": 1, "deleted": 1, "num_samples": 2,
+    }  # fmt: skip
+    done = run("delete", ds, "--key", "dog/1")
+    assert done.err.startswith("deleted 1 sample in ")
+    assert done.err.endswith(f" s: generation 3 of {ds} has 1 sample\n")
+
+
+def test_delete_takes_keys_from_a_file(run, ds, tmp_path):
+    (tmp_path / "keys.txt").write_text("cat/2\n\ndog/1\r\n")
+    assert run("delete", ds, "--keys-from", tmp_path / "keys.txt", "--key", "cat/1", "--quiet").err == ""
+    assert load_manifest(open_store(ds))[1].num_visible == 0
+
+
+def test_delete_takes_keys_from_standard_input(ds):
+    done = program("delete", ds, "--keys-from", "-", input="cat/2\n")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert generation(ds) == 2
+
+
+def test_delete_refuses(run, ds, tmp_path):
+    assert run("delete", ds).err == "shardpack: no keys are given; name the samples to delete\n"
+    assert run("delete", ds).code == 2
+    done = run("delete", ds, "--key", "cow/1")
+    assert done.code == 1
+    assert done.err.startswith("shardpack: no such key: 'cow/1', in ")
+    assert done.err.count("\n") == 1
+    assert run("delete", tmp_path / "none", "--key", "a").code == 1
+    assert run("delete", ds, "--keys-from", tmp_path / "none").code == 2
+    assert generation(ds) == 1
+
+
+def test_log(run, ds):
+    shardpack.delete(ds, ["cat/1"])
+    done = run("log", ds)
+    second, first = done.out.splitlines()
+    assert (done.code, done.err) == (0, "")
+    assert second.split() == ["2", "delete", "2", "samples", second.split()[4], "1", "sample", "deleted"]
+    assert first.split()[:4] == ["1", "pack", "3", "samples"]
+    assert first.endswith("  3 samples in 1 shard")
+    values = [json.loads(line) for line in run("log", ds, "--json").out.splitlines()]
+    assert [value["generation"] for value in values] == [2, 1]
+    assert values[0]["changes"] == ["1 sample deleted"]
+
+
+def test_log_of_nothing(run, tmp_path, ds):
+    shutil.rmtree(ds / ".shardpack")
+    for place in (tmp_path / "none", ds):
+        assert run("log", place).code == 1
