@@ -1,7 +1,7 @@
 """Make the files of tests/conformance/corpus again: only when the format changes, and then say why in SPEC.md.
 
 python tools/make_corpus.py                  all that can be made here
-python tools/make_corpus.py golden corrupt   some of: golden, compressed, splits, elsewhere, corrupt, foreign
+python tools/make_corpus.py golden corrupt   some of: golden, compressed, splits, edited, elsewhere, corrupt, foreign
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from tests.conformance.recipes import (
     FOREIGN,
     broken,
     compressed_dataset,
+    edited_dataset,
     elsewhere_dataset,
     golden_dataset,
     splits_dataset,
@@ -34,6 +35,10 @@ def compressed(folder: Path) -> None:
 
 def splits(folder: Path) -> None:
     splits_dataset(folder)
+
+
+def edited(folder: Path) -> None:
+    edited_dataset(folder)
 
 
 def elsewhere(folder: Path) -> None:
@@ -57,6 +62,7 @@ PARTS = {
     "golden": golden,
     "compressed": compressed,
     "splits": splits,
+    "edited": edited,
     "elsewhere": elsewhere,
     "corrupt": corrupt,
     "foreign": foreign,

@@ -6,7 +6,8 @@ content of OUT                      without force       with force
 none of the below                   a new dataset       a new dataset
 work folder of pack or copy         continue            continue
 work folder of parts of a plan      refuse              refuse, except for a part of the same plan
-manifest                            refuse              replace what the manifest lists
+manifest                            refuse              replace what it and earlier generations list, and what
+                                                        edits made
 manifest and work folder, or run    as for a manifest, unless this very run was killed while cleaning up: finish
 work folder of `shardpack index`    refuse              refuse: the tars are the user's
 shard files with none of these      refuse              refuse: their origin is unknown
@@ -28,10 +29,12 @@ from shardpack.format.layout import (
     WORK_FOLDER,
     generation_of,
     is_index_path,
+    is_layer_path,
     is_packer_name,
     manifest_path,
+    tag_of_shard,
 )
-from shardpack.format.manifest import Manifest
+from shardpack.format.manifest import OWN_FOLDER, Manifest
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_table import ShardTable
 
@@ -130,6 +133,8 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
     try:
         manifest = parse_manifest(target.read(MANIFEST_PATH) or b"")
         packed = _packer_names(manifest, target) if force else set()
+        if force:
+            packed |= _shards_of_edits(manifest, target)
     except FormatError as error:
         if not force:
             raise OutputExistsError(
@@ -142,7 +147,7 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
     if not force:
         raise OutputExistsError(
             f"{target.location!r} already holds a dataset; choose another folder, or pass force=True (--force), "
-            f"which deletes its {manifest.num_samples:,} samples"
+            f"which deletes its {manifest.num_visible:,} samples"
         )
     if not _is_packed(manifest):
         raise OutputExistsError(
@@ -164,13 +169,28 @@ def _files_like_ours(target: Target) -> list[str]:
 
 
 def _is_like_ours(name: str) -> bool:
-    return is_packer_name(name) or is_index_path(name) or bool(generation_of(name)) or name == REJECTED_PATH
+    sidecar = is_index_path(name) or is_layer_path(name) or generation_of(name) or name == REJECTED_PATH
+    return is_packer_name(name) or bool(sidecar)
 
 
 def _packer_names(manifest: Manifest, target: Target) -> set[str]:
-    """Return the tars of a manifest that are named as a packer names them."""
+    """Return the tars of a manifest, in this very folder, that are named as a packer names them."""
     table = ShardTable.whole(manifest, target.read)
-    return {info.name for info in table if is_packer_name(info.name)}
+    here = {number for number, location in enumerate(manifest.locations) if location == OWN_FOLDER}
+    return {info.name for info in table if info.location in here and is_packer_name(info.name)}
+
+
+def _shards_of_edits(newest: Manifest, target: Target) -> set[str]:
+    """Return the tars of earlier generations, and those that edits added, finished or not."""
+    names = set(target.names())
+    tagged = {name for name in names if tag_of_shard(name) is not None}
+    for name in sorted(names):
+        if name == manifest_path(number := generation_of(name)) and number != newest.generation:
+            kept = _manifest_at(target, name)
+            with suppress(FormatError):  # without its table it says nothing of any file, so they stay
+                if kept is not None and _is_packed(kept[1]):
+                    tagged |= _packer_names(kept[1], target)
+    return tagged
 
 
 def _is_packed(manifest: Manifest) -> bool:

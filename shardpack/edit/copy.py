@@ -22,7 +22,7 @@ from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.edit.join_locations import JoinedDataset, join_locations
-from shardpack.errors import OutputExistsError, ShardpackError, StorageError
+from shardpack.errors import OutputExistsError, ShardpackError, StorageError, UnsupportedVersionError
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, file_path, is_packer_name, manifest_path
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.open_dataset import load_manifest
@@ -106,6 +106,7 @@ def copy(
         OptionError: Source and target are the same, or tars of two locations have the same name and so
             cannot be in one folder.
         OutputExistsError: `target` holds another dataset, or files that no dataset lists.
+        UnsupportedVersionError: The dataset has layers.
         CorruptShardError: A file of the source does not match its manifest.
         StorageError: Reading or writing failed; what was finished is kept for the next call.
     """
@@ -117,6 +118,10 @@ def copy(
     destination = target_of(target_store, work_dir=work_dir)
     refuse_same_store([source_store], target_store)
     text, manifest = load_manifest(source_store)
+    if manifest.layers:
+        raise UnsupportedVersionError(
+            "the dataset has layers, which a copy would leave behind; pack it: that folds them into its shards"
+        )
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     stores = open_locations(source_store, manifest.locations, options)
     for tars in stores.tars:

@@ -62,14 +62,19 @@ def check_indexable(
 
     Raises:
         OutputExistsError: The target holds unfinished work of another command, or a dataset with tars
-            that are not in `tars`. Without `force` also: it holds a dataset, or a file that is not an
-            index where one would go.
+            that are not in `tars`, with deleted samples, or with layers. Without `force` also: it holds a
+            dataset, or a file that is not an index where one would go.
         StorageError: The folder may not be written to.
     """
     refuse_other_work(target, "index")
     if tars.on_disk and location is not None:
         refuse_other_work(FolderTarget(tars.folder), "index")
     previous = _newest_generation(target, run_digest)
+    if previous is not None and (previous.manifest.deleted or previous.manifest.layers):
+        raise OutputExistsError(
+            f"the dataset in {target.location!r} has deleted samples or layers, which indexing it again would undo; "
+            'mend it with "shardpack repair"'
+        )
     known = set() if previous is None else set(previous.shards or ())
     if left_out := sorted(known.difference(tars.names)):
         raise OutputExistsError(

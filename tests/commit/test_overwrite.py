@@ -21,6 +21,7 @@ from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
 from shardpack.write.shard_writer import ShardWriter
 from shardpack.write.sharding import ShardLimits
+from tests import edits
 from tests.fakes import contents, inline_listing
 
 OLD = {f"old-{i}": {"bin": b"old"} for i in range(6)}
@@ -129,6 +130,54 @@ def test_what_a_manifest_lists_must_be_known(tmp_path, packer, change):
     with pytest.raises(OutputExistsError, match=r"but not which files belong to it: .*; delete it, or choose another"):
         packer(tmp_path, NEW, force=True)
     assert contents(tmp_path) == before
+
+
+def test_force_replaces_what_edits_made(tmp_path):
+    """Also shards of edits that were killed before they were committed; and no tar in another place."""
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    pack(out, OLD)
+    edits.appended(out, {"more/1": {"bin": b"1"}})
+    pack(out / ".shardpack/layers/g000003-00000001", {"old-0": {"txt": b"layer"}})
+    edits.layered(out, out / ".shardpack/layers/g000003-00000001", [1])
+    edits.deleted(out, 2, 5)
+    (out / "train-g000005-5f3a9c01-000000.tar").write_bytes(b"of an edit that was killed")
+    pack(elsewhere, {"z": {"bin": b"z"}})
+    (out / "notes.txt").write_bytes(b"1")
+    with pytest.raises(OutputExistsError, match="which deletes its 5 samples"):
+        pack(out, NEW)
+    pack(out, NEW, force=True)
+    pack(tmp_path / "new", NEW)
+    left = {name: data for name, data in contents(out).items() if data is not None}
+    assert left == {
+        **{name: data for name, data in contents(tmp_path / "new").items() if data is not None},
+        "notes.txt": b"1",
+    }
+
+
+def test_tars_of_earlier_generations_are_ours_those_in_other_places_are_not(tmp_path):
+    pack(tmp_path, OLD)
+    whole = parse_manifest((tmp_path / MANIFEST_PATH).read_bytes())
+    shards = [
+        replace(info, location=1)
+        for info in ShardTable.whole(whole, lambda path: (tmp_path / path).read_bytes())
+        if info.name != "shard-000000.tar"
+    ]
+    _, files = encode_dataset(
+        shards,
+        np.arange(whole.num_samples - 2, dtype=np.uint64),
+        generation=2,
+        packed_with=whole.packed_with,
+        locations=[".", "../a"],
+    )
+    edits.write(tmp_path, {path: b"".join(parts) for path, parts in files})
+    pack(tmp_path, NEW, force=True)
+    assert len(shardpack.open(tmp_path)) == 3
+    assert sorted(path.name for path in tmp_path.glob("*.tar")) == ["shard-000000.tar", "shard-000001.tar"]
+    (tmp_path / "shard-000002.tar").write_bytes(b"somebody's")
+    shutil.rmtree(tmp_path / ".shardpack/manifests")
+    edits.write(tmp_path, {path: b"".join(parts) for path, parts in files})
+    with pytest.raises(OutputExistsError, match=r"not in its manifest: 'shard-000000\.tar', 'shard-000001\.tar'"):
+        pack(tmp_path, NEW, force=True)
 
 
 def _rename_shard(folder, old, new):

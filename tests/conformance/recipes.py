@@ -12,6 +12,7 @@ import os
 import subprocess
 import tarfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from unittest.mock import patch
@@ -23,6 +24,9 @@ from shardpack.format import tar_header as tar
 from shardpack.format.checksum import crc32c
 from shardpack.format.deleted import encode_deleted
 from shardpack.format.layer_positions import encode_layer_positions
+from shardpack.format.manifest import AppendedSplits
+from shardpack.format.splits import Splits
+from tests import edits
 from tests.conftest import judge
 from tests.format.builders import (
     GNU,
@@ -150,6 +154,13 @@ GOLDEN_SAMPLES = {
     "long-name-" * 20: {"txt": b"a name for pax"},
 }
 GOLDEN_SPLITS = ("train", "train", "val", "val", "train", None)
+EDITED_SAMPLES: dict[str, dict[str, dict[str, bytes]]] = {
+    "g000002": {"more/1": {"json": b"{}"}, "more/2": {"jpg": b"x", "json": b'{"label":9}'}},
+    "g000006": {f"late/{i}": {"jpg": bytes([i])} for i in range(4)},
+}
+EDITED_DELETED = ("cat/0002", "more/1")
+EDITED_LAYER = {"dog": {"json": b'{"label":0}'}, "cat/0001": {"json": b'{"label":1}', "txt": b"a cat"}}
+EDITED_RANGES = {"train": (0, 3 << 30), "val": (3 << 30, 1 << 32)}
 GOLDEN_VERSION = "0.0.0"  # in the manifest's "packed_with", which would change with every release
 
 
@@ -183,6 +194,25 @@ def splits_dataset(out: Path) -> None:
     with patch("shardpack.format.assemble.__version__", GOLDEN_VERSION), ShardWriter(out) as writer:
         for (key, fields), split in zip(GOLDEN_SAMPLES.items(), GOLDEN_SPLITS, strict=True):
             writer.write(key, fields, split=split)
+
+
+def edited_dataset(out: Path) -> None:
+    """The golden samples and what edits leave: a generation each that appends, deletes, attaches, splits, appends."""
+    from shardpack import ShardWriter
+
+    golden_dataset(out)
+    with patch("shardpack.format.next_generation.__version__", GOLDEN_VERSION):
+        edits.appended(out, EDITED_SAMPLES["g000002"], edit={"command": "append"})
+        edits.deleted(out, 1, 6)
+        layer = out / ".shardpack/layers/g000004-00000004"
+        with patch("shardpack.format.assemble.__version__", GOLDEN_VERSION), ShardWriter(layer) as writer:
+            for key, fields in EDITED_LAYER.items():
+                writer.write(key, fields)
+        edits.layered(out, layer, [2, 0, 1])
+        splits = Splits.of_runs([("train", 5), ("val", 3)])
+        assert splits is not None
+        edits.edited(out, splits=replace(splits, appended=AppendedSplits(8, EDITED_RANGES)))
+        edits.appended(out, EDITED_SAMPLES["g000006"], split="val", edit={"command": "append"})
 
 
 def elsewhere_dataset(golden: Path, out: Path) -> None:

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import pairwise
 
+import numpy as np
 import pytest
 
 import shardpack
 from shardpack.codecs.zstd import zstd_versions
+from shardpack.format.checksum import crc32c
+from shardpack.format.key_index import hash_keys
+from shardpack.format.layout import MANIFEST_PATH, manifest_path
+from shardpack.format.manifest import Parent
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_index import parse_index
 from tests.conformance.recipes import (
     CORPUS,
+    EDITED_SAMPLES,
     GOLDEN_SAMPLES,
     GOLDEN_SPLITS,
     compressed_dataset,
+    edited_dataset,
     elsewhere_dataset,
     golden_dataset,
     splits_dataset,
@@ -23,7 +32,7 @@ from tests.format.builders import judge_module
 from tests.sidecars import key_index, plain
 
 GOLDEN, ELSEWHERE, COMPRESSED = CORPUS / "golden", CORPUS / "elsewhere", CORPUS / "compressed"
-SPLITS = CORPUS / "splits"
+SPLITS, EDITED = CORPUS / "splits", CORPUS / "edited"
 
 
 def files(folder) -> dict[str, bytes]:
@@ -70,6 +79,36 @@ def test_packing_splits_gives_the_golden_bytes(tmp_path):
     for name in ds.splits:
         golden = [key for key, split in zip(GOLDEN_SAMPLES, GOLDEN_SPLITS, strict=True) if split == name]
         assert list(ds.split(name).keys()) == golden
+
+
+def test_edits_give_the_golden_bytes(tmp_path):
+    edited_dataset(tmp_path / "out")
+    assert files(tmp_path / "out") == files(EDITED), "other bytes: a change of the format needs SPEC.md and its version"
+
+
+def test_a_chain_of_generations():
+    made = [parse_manifest((EDITED / manifest_path(number)).read_bytes()) for number in range(1, 7)]
+    assert (EDITED / MANIFEST_PATH).read_bytes() == (EDITED / manifest_path(6)).read_bytes()
+    for before, after in pairwise(made):
+        text = (EDITED / manifest_path(before.generation)).read_bytes()
+        assert after.parent == Parent(before.generation, len(text), crc32c(text))
+    assert [manifest.num_samples for manifest in made] == [6, 8, 8, 8, 8, 12]
+    assert [manifest.num_deleted for manifest in made] == [0, 0, 2, 2, 2, 2]
+    assert len({manifest.fingerprint for manifest in made}) == 5, "splits are no content"
+    assert made[-1].fields == ("cls", "jpg", "json", "seg.png", "txt")
+    fell = hash_keys(EDITED_SAMPLES["g000006"]) >= np.uint64(3 << 62)
+    assert made[-1].splits.totals == {"train": 5 + int((~fell).sum()), "val": 3 + int(fell.sum())}
+
+
+def test_earlier_generations_are_read():
+    samples = {**GOLDEN_SAMPLES, **EDITED_SAMPLES["g000002"]}
+    ds = shardpack.open(EDITED, generation=2)
+    assert list(ds.keys()) == list(samples)
+    assert [dict(sample) for sample in ds] == [dict(sorted(fields.items())) for fields in samples.values()]
+    assert [ds[key].position for key in samples] == list(range(8))
+    assert [dict(sample) for sample in shardpack.open(EDITED, generation=1)] == [
+        dict(sorted(fields.items())) for fields in GOLDEN_SAMPLES.values()
+    ]
 
 
 def test_compressing_gives_the_golden_bytes(tmp_path):

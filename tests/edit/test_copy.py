@@ -19,13 +19,18 @@ from shardpack.errors import (
     OutputExistsError,
     ShardpackError,
     StorageError,
+    UnsupportedVersionError,
 )
 from shardpack.format.assemble import encode_dataset
+from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import hash_keys
-from shardpack.format.layout import MANIFEST_PATH, index_path
+from shardpack.format.layout import MANIFEST_PATH, index_path, table_name
+from shardpack.format.manifest import AppendedSplits, TableFile
+from shardpack.format.splits import Splits
 from shardpack.storage import transfer
 from shardpack.storage.open import open_store
 from shardpack.storage.url import canonical
+from tests import edits
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents as contents
 from tests.fakes import published, write_files
@@ -490,3 +495,35 @@ def test_tars_are_not_copied_over_themselves(tmp_path):
     with pytest.raises(OptionError, match="source and target are the same"):
         shardpack.copy(tmp_path / "indexes", folder, force=True)
     assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+
+
+def test_one_generation_of_an_edited_dataset_is_copied(dataset, tmp_path):
+    splits = Splits.of_runs([("train", 4), ("val", 2)])
+    fall = AppendedSplits(6, {"train": (0, 1 << 31), "val": (1 << 31, 1 << 32)})
+    edits.edited(dataset, splits=replace(splits, appended=fall))
+    edits.deleted(dataset, 1, 4)
+    manifest = edits.appended(dataset, {"c/1": {"json": b"{}"}})
+    rows = TableFile("table/000005-5f2f1c66.parquet", 4, crc32c(b"PAR1"), 7)
+    rows = replace(rows, name=table_name(5, rows.crc32c))
+    edits.write(dataset, {f".shardpack/{rows.name}": b"PAR1"})
+    manifest = edits.edited(dataset, table=[rows])
+    shardpack.copy(dataset, tmp_path / "copy")
+    copied = contents(tmp_path / "copy")
+    assert copied.keys() == {
+        name
+        for name in contents(dataset)
+        if name in manifest.metadata_paths or name.endswith(".tar") or "/index/" in name
+    }
+    assert all(contents(dataset)[name] == data for name, data in copied.items())
+    (tmp_path / "copy" / f".shardpack/{manifest.deleted[0].name}").write_bytes(b"damaged")
+    shardpack.copy(dataset, tmp_path / "copy")
+    assert contents(tmp_path / "copy") == copied
+
+
+def test_layers_are_not_left_behind(dataset, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "layer") as writer:
+        writer.write("a/00", {"cls": b"1"})
+    edits.layered(dataset, tmp_path / "layer", [1])
+    with pytest.raises(UnsupportedVersionError, match="has layers, which a copy would leave behind; pack it"):
+        shardpack.copy(dataset, tmp_path / "copy")
+    assert not (tmp_path / "copy").exists()

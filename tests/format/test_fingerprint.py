@@ -10,7 +10,8 @@ import xxhash
 from hypothesis import given
 from hypothesis import strategies as st
 
-from shardpack.format.fingerprint import chain, chain_columns, fingerprint_text
+from shardpack.format.fingerprint import chain, chain_columns, chain_edits, fingerprint_text
+from shardpack.format.manifest import DeletedFile, LayerRef, PositionsFile
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
 from tests.format.test_shard_table import Opened, shard_lists
@@ -23,6 +24,16 @@ def test_a_link_hashes_five_numbers():
     assert chain([SHARD]) == first
     second = xxhash.xxh3_64_intdigest(struct.pack("<5Q", first, 3, 2048, 1, 7))
     assert chain([SHARD, replace(SHARD, crc32c=None)]) == second
+
+
+def test_deleted_samples_and_layers_continue_it():
+    deleted = DeletedFile("x", 112, 10, 2)
+    layer = LayerRef("../x", 3, 900, 11, ("txt",), PositionsFile("y", 5, 6))
+    first = xxhash.xxh3_64_intdigest(struct.pack("<5Q", 7, 2, 112, 2, 10))
+    second = xxhash.xxh3_64_intdigest(struct.pack("<5Q", first, 3, 900, 3, 11))
+    assert chain_edits([deleted], [layer], 7) == second
+    assert chain_edits([deleted], [], 7) == first
+    assert chain_edits([], [], 7) == 7
 
 
 def test_no_shards_give_zero():

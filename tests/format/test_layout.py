@@ -6,15 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from shardpack.errors import FormatError
 from shardpack.format.layout import (
     file_path,
     generation_of,
     index_path,
     is_index_path,
+    is_layer_path,
     is_packer_name,
     manifest_path,
     shard_name,
     split_of_shard,
+    table_name,
+    tag_of_shard,
+    tagged_shard_name,
 )
 from shardpack.format.manifest import KeySegment
 
@@ -54,6 +59,13 @@ def test_names_that_a_packer_gives(compressed):
         (".shardpack/manifests/000003.json", 3),
         (".shardpack/shards-000012-0badcafe.index", 12),
         (".shardpack/keys-1000000-0badcafe.index", 1_000_000),
+        (".shardpack/splits-000012-0badcafe.index", 12),
+        (".shardpack/deleted-000003-0badcafe.index", 3),
+        (".shardpack/layer-000004-0badcafe.index", 4),
+        (f".shardpack/{table_name(5, 0xBADCAFE)}", 5),
+        (".shardpack/table/notes.parquet", 0),
+        (".shardpack/layers/g000002-5f3a9c01/.shardpack/manifests/000001.json", 0),
+        (".shardpack/tmp/append-5f3a9c01/keys-000001-0badcafe.index", 0),
         (".shardpack/manifest.json", 0),
         (".shardpack/keys-000001-0badcafe.index.tmp", 0),
         (".shardpack/index/keys-000001-0badcafe.index", 0),
@@ -91,9 +103,36 @@ def test_the_shards_of_a_split_are_named_after_it(split, part, compressed):
     assert split_of_shard(shard_name(7, part, compressed=compressed)) is None
 
 
+TAG = "g000002-5f3a9c01"
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("split", [None, "train", "a-b", "2017", "g000002", "x_g1"])
+@pytest.mark.parametrize("part", [None, 0, 12])
+@pytest.mark.parametrize("tag", [TAG, "g1000000-12345678"])
+def test_shards_of_edits_have_a_tag(split, part, compressed, tag):
+    plain = shard_name(7, part, split=split, compressed=compressed)
+    name = shard_name(7, part, split=split, compressed=compressed, tag=tag)
+    assert tagged_shard_name(plain, tag) == name != plain
+    assert (is_packer_name(name), tag_of_shard(name), tag_of_shard(plain)) == (True, tag, None)
+    assert split_of_shard(name) == split == split_of_shard(plain)
+    for other in (name, "photos.tar", "x/shard-000001.tar"):
+        with pytest.raises(FormatError, match="no shard of a new dataset"):
+            tagged_shard_name(other, tag)
+
+
+def test_names_of_edits_as_the_specification_shows_them():
+    assert shard_name(0, tag=TAG) == f"shard-{TAG}-000000.tar"
+    assert shard_name(12, 3, split="train", compressed=True, tag=TAG) == f"train-{TAG}-000012-03.tar.zst"
+    assert is_layer_path(f".shardpack/layers/{TAG}/shard-000000.tar")
+    assert not is_layer_path(".shardpack/layer-000004-0badcafe.index")
+
+
 @pytest.mark.parametrize(
     "name",
     [
+        "shard-g000002-5f3a9c01.tar",
+        "shard-g000002-000000.tar",
         "shard-000012-.tar",
         "shard-000012-0.tar",
         "shard-12-00.tar",

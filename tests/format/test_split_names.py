@@ -7,7 +7,23 @@ import pytest
 from shardpack.format.split_names import in_split_order, is_split_name, split_names_problem
 
 
-@pytest.mark.parametrize("name", ["train", "val", "a", "train2017", "test_A", "dev-clean", "2017", "A-b-c", "x" * 64])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "train",
+        "val",
+        "a",
+        "train2017",
+        "test_A",
+        "dev-clean",
+        "2017",
+        "A-b-c",
+        "g000002",
+        "a-g1",
+        "a-g000002-5f3a9c01-b",
+        "x" * 64,
+    ],
+)
 def test_allowed(name):
     assert is_split_name(name)
     assert split_names_problem([name]) is None
@@ -25,6 +41,8 @@ def test_allowed(name):
         "a-",
         "a--b",
         "train-2017",
+        "a-g000002",
+        "a-g000002-5f3a9c01",
         "a-0",
         "train\n",
         "é",

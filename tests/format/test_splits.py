@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -9,9 +11,9 @@ from hypothesis import strategies as st
 
 from shardpack.errors import CorruptIndexError, FormatError
 from shardpack.format import container
-from shardpack.format.manifest import SplitsFile
+from shardpack.format.manifest import AppendedSplits, SplitsFile
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.splits import NO_SPLIT, Splits, encode_splits, parse_splits, splits_of_shards
+from shardpack.format.splits import NO_SPLIT, Splits, encode_splits, fallen_counts, parse_splits, splits_of_shards
 from tests.format.builders import small_splits, small_splits_file
 
 runs = st.lists(st.tuples(st.sampled_from(["train", "val", "x", None]), st.integers(0, 5)), max_size=12)
@@ -52,6 +54,39 @@ def test_names_of_packed_shards_tell():
     shards = [shard("val-000000.tar", 4), shard("train-000000-00.tar.zst", 2), shard("shard-000000.tar", 3)]
     assert splits_of_shards(shards).counts() == {"train": 2, "val": 4}
     assert splits_of_shards([shard("shard-000000.tar", 3), shard("photos.tar", 1)]) is None
+
+
+HALVES = AppendedSplits(21, {"val": (0, 1 << 31), "train": (1 << 31, 1 << 32)}, {"val": 2})
+
+
+def test_appended_samples_fall_by_the_upper_half_of_their_hash():
+    splits = replace(Splits.of_runs([("train", 18), ("val", 3)]), appended=HALVES)
+    hashes = np.array([0, (1 << 63) - 1, 1 << 63, (1 << 64) - 1], np.uint64)
+    assert splits.numbers_of_hashes(hashes).tolist() == [1, 1, 0, 0]
+    assert fallen_counts(HALVES, hashes) == {"val": 2, "train": 2}
+    assert fallen_counts(replace(HALVES, ranges={"val": (5, 6)}), hashes) == {}
+    assert replace(splits, appended=None).numbers_of_hashes(hashes).tolist() == [NO_SPLIT] * 4
+
+
+def test_the_manifest_says_how_they_fall():
+    data = small_splits()
+    read = parse(data, replace(small_splits_file(data), appended=HALVES), num_samples=30)
+    assert read.appended == HALVES
+    assert read.counts() == {"train": 18, "val": 3}
+    assert small_splits_file(data).totals == {"train": 18, "val": 3}
+
+
+@given(runs, runs)
+def test_splits_of_appended_samples_go_on_behind(first, second):
+    old, new = Splits.of_runs(first), Splits.of_runs(second)
+    count = sum(n for _, n in first)
+    if old is None or new is None:
+        return
+    both, whole = old.extended(count, new), Splits.of_runs([*first, *second])
+    assert both.names == whole.names
+    for column in ("begin", "end", "number"):
+        assert getattr(both, column).tolist() == getattr(whole, column).tolist()
+    assert both.are_in_none(0, count).tolist() == [name is None for name, n in first for _ in range(n)]
 
 
 def changed(**columns):

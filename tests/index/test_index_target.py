@@ -14,6 +14,7 @@ from shardpack.index.find import TarSet, find_tars
 from shardpack.index.index_target import check_indexable, place_for_indexes, writing_indexes
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
+from tests import edits
 from tests.format.builders import entry
 
 TAR = entry(b"a.jpg", b"1") + bytes(1024)
@@ -30,6 +31,22 @@ def folder(tmp_path):
     folder.mkdir()
     (folder / "x.tar").write_bytes(TAR)
     return folder
+
+
+@pytest.mark.parametrize("edit", ["deleted", "layered"])
+def test_edits_are_not_undone(tmp_path, edit):
+    with shardpack.ShardWriter(tmp_path / "out") as writer:
+        writer.write("a", {"txt": b"1"})
+        writer.write("b", {"txt": b"2"})
+    if edit == "deleted":
+        edits.deleted(tmp_path / "out", 1)
+    else:
+        with shardpack.ShardWriter(tmp_path / "layer") as writer:
+            writer.write("a", {"cls": b"1"})
+        edits.layered(tmp_path / "out", tmp_path / "layer", [1])
+    target = target_of(LocalStore(str(tmp_path / "out")))
+    with pytest.raises(OutputExistsError, match='would undo; mend it with "shardpack repair"'):
+        check_indexable(find_tars(tmp_path / "out"), target, None, force=True)
 
 
 def test_beside_the_tars_nothing_is_said_of_where_they_are(folder):

@@ -5,13 +5,20 @@ from __future__ import annotations
 import pytest
 
 import shardpack
-from shardpack.errors import CorruptManifestError, DatasetNotFoundError, OptionError, ShardpackError
+from shardpack.errors import (
+    CorruptManifestError,
+    DatasetNotFoundError,
+    OptionError,
+    ShardpackError,
+    UnsupportedVersionError,
+)
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, manifest_path
 from shardpack.read.open_dataset import load_manifest, missing_dataset, open_shards, reload_manifest
 from shardpack.read.shard_cache import CacheLimits
 from shardpack.storage.local import LocalStore
 from shardpack.storage.memory import MemoryStore
+from tests import edits
 from tests.fakes import contents
 from tests.format.builders import entry
 from tests.read.datasets import CountingStore, numbered, packed
@@ -31,6 +38,14 @@ def test_nothing_there():
     for found in ({}, {"sidecars": MemoryStore({}, location="memory://other")}):
         with pytest.raises(DatasetNotFoundError, match=r"no dataset in 'memory://.* is missing; pack one with"):
             open_shards(MemoryStore(FILES if found else {}, location="memory://here"), **found)
+
+
+def test_edits_that_are_not_read_yet_are_never_left_out(tmp_path):
+    edits.write(tmp_path, FILES)
+    edits.deleted(tmp_path, 1)
+    with pytest.raises(UnsupportedVersionError, match="generation 2 has deleted samples, which this"):
+        open_shards(LocalStore(str(tmp_path)))
+    assert len(open_shards(LocalStore(str(tmp_path)), generation=1)) == 3
 
 
 def test_sidecars_of_another_store():
