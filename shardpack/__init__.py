@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from shardpack.edit.delete import delete
     from shardpack.edit.log import LogEntry, log
     from shardpack.edit.report import EditReport
+    from shardpack.edit.split import SplitReport, split
     from shardpack.export.exporter import ExportReport
     from shardpack.export.files import extract
     from shardpack.export.run import export
@@ -54,6 +55,7 @@ __all__ = [
     "ShardInfo",
     "ShardWriter",
     "ShardpackError",
+    "SplitReport",
     "Stats",
     "Stream",
     "VerifyReport",
@@ -66,6 +68,7 @@ __all__ = [
     "mix",
     "open",
     "pack",
+    "split",
     "unescape_key",
     "verify",
 ]
@@ -91,6 +94,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "SampleLocation": "read.sample",
             "ShardInfo": "format.shard_info",
             "ShardWriter": "write.shard_writer",
+            "SplitReport": "edit.split",
             "Stats": "storage.stats",
             "Stream": "stream.stream",
             "VerifyReport": "inspect.verify",
@@ -103,6 +107,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "mix": "stream.mixed",
             "open": "api",
             "pack": "api",
+            "split": "edit.split",
             "unescape_key": "format.naming",
             "verify": "inspect.verify",
         },

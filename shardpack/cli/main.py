@@ -32,6 +32,7 @@ COMMANDS = {
     "extract": "Write samples back to files.",
     "export": "Write a dataset in another format, or indexes for other readers.",
     "delete": "Delete samples from a dataset.",
+    "split": "Give a dataset named splits, drawn by fractions or listed.",
     "log": "Show what each generation of a dataset changed.",
     "verify": "Check that a dataset is complete and undamaged.",
     "order": "Show what an epoch would read, and how well it mixes.",

@@ -120,6 +120,26 @@ class Splits:
             np.array([number_of[name] for name, _, _ in merged], np.uint16),
         )
 
+    @classmethod
+    def of_numbers(
+        cls, names: Sequence[str], numbers: npt.NDArray[np.int64], *, appended: AppendedSplits | None = None
+    ) -> Splits:
+        """Return the splits of samples in any order; those without samples are left out, unless more may be appended.
+
+        Args:
+            names: Names of the splits.
+            numbers: (n) for each stored position the number of its split in `names`, or a negative one for none.
+            appended: How samples will fall into the splits that are appended later.
+        """
+        used = {names[number] for number in np.unique(numbers[numbers >= 0]).tolist()}
+        kept = in_split_order(used if appended is None else used.union(appended.ranges))
+        number_of = np.array([kept.index(name) if name in kept else -1 for name in names], np.int64)
+        own = np.where(numbers < 0, -1, number_of[numbers])
+        edges = np.flatnonzero(np.diff(own, prepend=-2, append=-2))
+        begin, end = edges[:-1], edges[1:]
+        inside = own[begin] >= 0
+        return cls(tuple(kept), begin[inside], end[inside], own[begin[inside]].astype(np.uint16), appended)
+
 
 def fallen_counts(appended: AppendedSplits, hashes: npt.NDArray[np.uint64]) -> dict[str, int]:
     """Return how many of these keys fall into each split by their hash, where any do."""

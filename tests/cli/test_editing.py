@@ -1,4 +1,4 @@
-"""`delete`, `log`: what edits print and refuse."""
+"""`delete`, `split`, `log`: what edits print and refuse."""
 
 from __future__ import annotations
 
@@ -61,6 +61,28 @@ def test_delete_refuses(run, ds, tmp_path):
     assert done.err.count("\n") == 1
     assert run("delete", tmp_path / "none", "--key", "a").code == 1
     assert run("delete", ds, "--keys-from", tmp_path / "none").code == 2
+    assert generation(ds) == 1
+
+
+def test_split(run, ds, tmp_path):
+    done = run("split", ds, "--fraction", "train=2/3, val=1/3", "--seed", "3", "--dry-run")
+    assert done.err == f"would have split the samples (train 2, val 1): generation 2 of {ds} would have 3 samples\n"
+    assert generation(ds) == 1
+    done = run("split", ds, "--fraction", "train=2/3,val=1/3", "--json")
+    assert (done.code, done.json["command"], done.json["splits"]) == (0, "split", {"train": 2, "val": 1})
+    assert run("split", ds, "--fraction", "train=1").err.startswith(
+        f"shardpack: the dataset in '{ds}' already has splits"
+    )
+    (tmp_path / "keys.txt").write_text("cat/2\n")
+    assert run("split", ds, "--list", f"val={tmp_path / 'keys.txt'}", "--force", "--quiet").err == ""
+    assert shardpack.open(ds).splits == {"val": 1}
+    assert run("log", ds).out.splitlines()[0].split()[:2] == ["3", "split"]
+
+
+@pytest.mark.parametrize("options", [(), ("--fraction", "train"), ("--fraction", "a=1/2,a=1/2"), ("--list", "val=")])
+def test_split_refuses(run, ds, options):
+    done = run("split", ds, *options)
+    assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert generation(ds) == 1
 
 

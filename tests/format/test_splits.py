@@ -42,6 +42,23 @@ def test_runs_come_back_as_ranges(found):
         assert positions == [position for position, one in enumerate(names) if one == name]
 
 
+@given(st.lists(st.integers(-1, 2), max_size=30))
+def test_numbers_come_back_as_ranges(numbers):
+    splits = Splits.of_numbers(["x", "train", "unused", "val"], np.array(numbers, np.int64))
+    names = [("x", "train", "unused")[number] if number >= 0 else None for number in numbers]
+    assert splits.names == tuple(name for name in ("train", "unused", "x") if name in names)
+    if splits.names:
+        runs = Splits.of_runs([(name, 1) for name in names])
+        for column in ("names", "begin", "end", "number"):
+            assert list(getattr(splits, column)) == list(getattr(runs, column))
+
+
+def test_splits_that_may_grow_are_there_without_samples():
+    appended = AppendedSplits(2, {"val": (0, 1), "test": (1, 2)})
+    splits = Splits.of_numbers(["test", "val"], np.array([1, -1]), appended=appended)
+    assert (splits.counts(), splits.appended) == ({"val": 1, "test": 0}, appended)
+
+
 def test_neighbouring_ranges_of_a_split_are_one():
     splits = Splits.of_runs([("a", 2), ("a", 3), (None, 1), ("a", 1), ("b", 0), ("a", 1)])
     assert (splits.begin.tolist(), splits.end.tolist()) == ([0, 6], [5, 8])

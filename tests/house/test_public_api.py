@@ -28,6 +28,7 @@ PUBLIC = [
     "ShardInfo",
     "ShardWriter",
     "ShardpackError",
+    "SplitReport",
     "Stats",
     "Stream",
     "VerifyReport",
@@ -40,6 +41,7 @@ PUBLIC = [
     "mix",
     "open",
     "pack",
+    "split",
     "unescape_key",
     "verify",
 ]

@@ -1,0 +1,80 @@
+"""Reads the labels of a dataset that is edited, or one value of each: in batches, by plan, and no image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from shardpack.codecs.decode import decode_field
+from shardpack.edit.base import EditBase
+from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
+from shardpack.format.manifest import Manifest
+from shardpack.read.read_many import read_samples
+from shardpack.runtime.arrays import Integers
+from shardpack.runtime.progress import Progress
+from shardpack.sources.json_labels import LABEL
+
+BATCH = 4096  # labels that are read together
+_COMPRESSED = f"{LABEL}.zst"
+LABEL_FIELDS = frozenset((LABEL, _COMPRESSED, "cls"))  # that hold numbers of classes
+
+
+def label_field(manifest: Manifest) -> str:
+    """Return the field that holds the JSON labels of a dataset: "json", or "json.zst"; "json" if there are none yet.
+
+    Raises:
+        OptionError: Some labels are in one of the two, and some in the other.
+    """
+    found = [field for field in manifest.fields if field in (LABEL, _COMPRESSED)]
+    if len(found) > 1:
+        raise OptionError(f"the dataset has labels in {found[0]!r} and in {found[1]!r}; pack it again with one of them")
+    return found[0] if found else LABEL
+
+
+def read_labels(base: EditBase, positions: Integers, progress: Progress) -> Iterator[Any]:
+    """Yield the label of each sample, in the order of the positions; None of samples without one.
+
+    Raises:
+        DecodeError: A label is not JSON.
+    """
+    yield from _read(base, positions, label_field(base.manifest), progress)
+
+
+def read_values(base: EditBase, positions: Integers, name: str, progress: Progress) -> Iterator[Any]:
+    """Yield one value of each sample: of the field that is called so, or else of that name in its label, or None.
+
+    Raises:
+        FieldNotFoundError: There is neither a field of this name, nor a label.
+        OptionError: No label has such a value.
+        DecodeError: A label is not what its field's name says.
+    """
+    field = label_field(base.manifest)
+    if name in base.manifest.fields:
+        yield from _read(base, positions, name, progress)
+        return
+    if field not in base.manifest.fields:
+        known = ", ".join(base.manifest.fields)
+        raise FieldNotFoundError(f"no sample has a label (json) or a field {name!r}; the dataset has: {known}")
+    found, others = False, dict[str, None]()
+    for label in _read(base, positions, field, progress):
+        value = label.get(name) if isinstance(label, dict) else None
+        found = found or value is not None
+        if not found and isinstance(label, dict) and len(others) < len(label):
+            others.update(dict.fromkeys(label))
+        yield value
+    if not found and len(positions):
+        names = ", ".join(map(repr, list(others)[:8])) or "none"
+        raise OptionError(f"no label has {name!r}; they have: {names}")
+
+
+def _read(base: EditBase, positions: Integers, field: str, progress: Progress) -> Iterator[Any]:
+    for begin in range(0, len(positions), BATCH):
+        for sample in read_samples(base.cache, positions[begin : begin + BATCH], (field,)):
+            if field not in sample:
+                yield None
+                continue
+            try:
+                yield decode_field(field, sample[field])
+            except DecodeError as error:
+                raise DecodeError(error.args[0], key=sample.key) from error
+        progress("read", min(begin + BATCH, len(positions)), len(positions))
