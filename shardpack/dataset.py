@@ -8,7 +8,7 @@ ds.loader   `Loadable`: a stream and the loader of its batches, in one call
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -18,7 +18,7 @@ from shardpack.codecs.decode import can_decode, decode_field
 from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
-from shardpack.order.runs import Runs
+from shardpack.order.positions import Positions
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_dataset import open_shards, reload_manifest
 from shardpack.read.read_many import read_local, read_samples
@@ -26,7 +26,6 @@ from shardpack.read.sample import Sample, SampleLocation
 from shardpack.read.selection import Selection
 from shardpack.read.shard_cache import CacheLimits, ShardCache
 from shardpack.read.shard_list import ShardList
-from shardpack.runtime.arrays import Integers
 from shardpack.sources.dataset import list_samples
 from shardpack.sources.listing import Listing
 from shardpack.storage.locations import DatasetStores, LocationOptions
@@ -50,7 +49,10 @@ class Dataset(Loadable):
     def __init__(self, selection: Selection, *, verify: bool | None = None) -> None:
         self._selection, self._cache, self._verify = selection, selection.cache, verify
         self._find_key = selection.lookup.find if selection.positions is None else selection.resolve_key
-        self._num_plain = len(selection) if selection.positions is None else 0  # positions that need no translation
+        is_plain = selection.positions is None and not selection.cache.manifest.deleted
+        # Of `ds[i]`: positions up to `_num_quick` are stored positions, or what `_move` makes of them.
+        self._num_quick = len(selection) if is_plain else 0
+        self._move: Callable[[int], int] | None = None
 
     def __reduce__(self) -> tuple[Any, ...]:
         cache = self._cache
@@ -58,7 +60,7 @@ class Dataset(Loadable):
         return (_reopen, (cache.stores, self._verify, self._selection.positions, *which))
 
     def __repr__(self) -> str:
-        view = "" if self._selection.positions is None else f" of {self._selection.num_stored}"
+        view = "" if self._selection.positions is None else f" of {self._selection.num_visible}"
         return f"<Dataset {self.location!r}: {len(self)}{view} samples, {len(self._cache)} shards>"
 
     def __enter__(self) -> Dataset:
@@ -204,7 +206,7 @@ class Dataset(Loadable):
             CorruptShardError, CorruptIndexError: The shard or an index is damaged.
             StaleIndexError: An index does not match its shard.
         """
-        if item.__class__ is not int or not 0 <= item < self._num_plain:
+        if item.__class__ is not int or not 0 <= item < self._num_quick:
             if isinstance(item, str):
                 item = self._find_key(item)
             elif isinstance(item, slice):
@@ -212,9 +214,19 @@ class Dataset(Loadable):
             elif isinstance(item, (list, tuple, range)) or (isinstance(item, np.ndarray) and item.ndim):
                 return self.get_many(item)
             else:
-                item = self._selection.position(item)
+                item = self._stored_position(item)
+        elif self._move is not None:
+            item = self._move(item)
         shard = self._cache.by_position.mapped_at(item)
         return self._cache.read(item) if shard is None else shard.cut(item)
+
+    def _stored_position(self, item: Any) -> int:
+        """Return the stored position of a position; from now on `ds[i]` finds it by itself."""
+        stored = self._selection.position(item)
+        if self._num_quick < len(self):
+            self._move = self._selection.own.__getitem__
+            self._num_quick = len(self)  # last: another thread may ask meanwhile
+        return stored
 
     def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:
         """Return samples in the order asked; reads are sorted, merged and made concurrently.
@@ -352,11 +364,11 @@ class Dataset(Loadable):
             UnknownKeyError: No sample (of this view) has this key.
             DuplicateKeyError: Several samples have this key, in a dataset that another tool wrote.
         """
-        return self._find_key(key)
+        return self._selection.shown(self._find_key(key))
 
 
 def _reopen(
-    stores: DatasetStores, verify: bool | None, positions: Integers | Runs | None, generation: int, manifest_crc32c: int
+    stores: DatasetStores, verify: bool | None, positions: Positions | None, generation: int, manifest_crc32c: int
 ) -> Dataset:
     manifest = reload_manifest(stores.sidecars, generation, manifest_crc32c)
     checks = stores.checks_reads if verify is None else verify

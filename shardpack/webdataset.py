@@ -114,7 +114,7 @@ class Samples:
     def _dicts(self, found: Iterator[Any]) -> Iterator[dict[str, Any]]:
         url_of, locate = lru_cache(_KEPT_URLS)(self._dataset.shard_url), self._dataset.shards.locate
         for sample in found:
-            yield {"__key__": sample.key, "__url__": url_of(locate(sample.position)), **sample}
+            yield {"__key__": sample.key, "__url__": url_of(locate(sample.stored_position)), **sample}
 
     def set_epoch(self, epoch: int) -> None:
         """Choose the epoch of the next iteration, also in persistent workers; see `Stream.set_epoch`."""

@@ -37,9 +37,10 @@ SHOWN = 8  # class names that are printed
 def command(dataset: str, shards: bool, urls: bool, split: str | None, as_json: bool, **access: Any) -> None:
     """Show what the dataset DS contains: counts, sizes, fields, splits, classes, and how it was packed.
 
-    With --json: location, num_samples, num_shards, num_bytes, index_bytes, samples_per_field,
-    splits, unique_keys, classes, fingerprint, generation, packed_with, locations, without_checksums; with
-    --shards also shards. With --json and --urls: a list of texts.
+    With --json: location, num_samples, num_deleted, num_shards, num_bytes, index_bytes,
+    samples_per_field, splits, unique_keys, classes, fingerprint, generation, packed_with, locations,
+    without_checksums; with --shards also shards. Deleted samples are still in the shards, their bytes and
+    samples_per_field. With --json and --urls: a list of texts.
     """
     if split is not None and not urls:
         raise click.UsageError('--split is for --urls; "shardpack ls --split" lists the samples of a split')
@@ -56,6 +57,7 @@ def command(dataset: str, shards: bool, urls: bool, split: str | None, as_json: 
             {
                 "location": ds.location,
                 "num_samples": len(ds),
+                "num_deleted": manifest.num_deleted,
                 "num_shards": manifest.num_shards,
                 "num_bytes": manifest.num_bytes,
                 "index_bytes": index_bytes,
@@ -74,13 +76,14 @@ def command(dataset: str, shards: bool, urls: bool, split: str | None, as_json: 
         return
     pairs = [
         ("location", ds.location),
-        ("samples", f"{len(ds):,}"),
+        ("samples", f"{len(ds):,}" + (f" ({manifest.num_deleted:,} deleted)" if manifest.num_deleted else "")),
         ("fields", counted(manifest.samples_per_field)),
         *([("splits", counted(ds.splits))] if ds.splits else []),
         ("shards", f"{manifest.num_shards:,}"),
         ("tar bytes", both_units(manifest.num_bytes)),
         ("index bytes", both_units(index_bytes)),
         ("fingerprint", ds.fingerprint),
+        *([("generation", f"{manifest.generation:,}")] if manifest.generation > 1 else []),
     ]
     if manifest.locations != (OWN_FOLDER,):
         pairs.insert(1, ("tars at", ", ".join(manifest.locations)))

@@ -112,7 +112,7 @@ def check_same_order(state: StreamState, own: StreamState) -> None:
         if name == "fingerprint" and state.generation != own.generation:
             raise OptionError(
                 f"state is of generation {state.generation} of the dataset, this is generation {own.generation}; "
-                f"resume with open(generation={state.generation}), or start the epoch again"
+                f"resume with shardpack.open(..., generation={state.generation}), or start the epoch again"
             )
         raise OptionError(
             f"state is of {what}: {name} is {shown(theirs)} there, {shown(ours)} here; "

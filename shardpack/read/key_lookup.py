@@ -41,9 +41,10 @@ class KeyLookup:
         )
         self._is_large = any(segment.num_bytes > TRIMMED_BYTES for segment in segments)
         self._lookups = 0
+        self._hides = bool(cache.manifest.deleted)
 
     def find(self, key: str) -> int:
-        """Return the position of the sample with this key.
+        """Return the stored position of the sample with this key; a deleted one does not count.
 
         Raises:
             UnknownKeyError: No sample has this key.
@@ -54,15 +55,15 @@ class KeyLookup:
         try:
             raw = key.encode()
         except UnicodeEncodeError:
-            return only_match(key, self.find_all(key))
+            return self.only_match(key, self.find_all(key))
         hashed = hash_key(raw)
         position = self._index.find_fast(hashed)
-        if position >= 0 and self._cache.at(position).keys.key_at(position) == raw:
+        if position >= 0 and self._cache.at(position).keys.key_at(position) == raw and self._is_visible(position):
             return position
-        return only_match(key, self._find(hashed, raw))
+        return self.only_match(key, self._find(hashed, raw))
 
     def find_all(self, key: str) -> list[int]:
-        """Return the positions of all samples with this key, ascending; usually none or one."""
+        """Return the stored positions of all samples with this key, ascending; usually none or one."""
         try:
             raw = key_bytes(key)
         except UnicodeEncodeError:
@@ -87,7 +88,12 @@ class KeyLookup:
         asked.sort()  # by hash: keys on the same page are looked up while that page is cached
         hashes = np.array([hashed for hashed, _, _ in asked], np.uint64)
         fetch_needed(self._cache.stores.sidecars, self._files, lambda: self._index.needed(hashes), self._index.put)
-        candidates = sorted((position, raw, key) for hashed, raw, key in asked for position in self._index.find(hashed))
+        candidates = sorted(
+            (position, raw, key)
+            for hashed, raw, key in asked
+            for position in self._index.find(hashed)
+            if self._is_visible(position)
+        )
         positions = np.array([position for position, _, _ in candidates], np.int64)
         for runs in self._cache.shard_list.groups(positions):
             shards = self._cache.load(number for number, _, _ in runs)
@@ -123,7 +129,9 @@ class KeyLookup:
         if len(distinct) == len(keys):
             return numbers[same], positions[same]
         others = np.setdiff1d(np.arange(len(keys)), first).tolist()  # they have the hash of another key that is asked
-        found = [(position, n) for n in others for position in self._find(int(hashes[n]), keys[n])]
+        found = [
+            (position, n) for n in others for position in self._compared(keys[n], self._index.find(int(hashes[n])))
+        ]
         found += zip(positions[same].tolist(), numbers[same].tolist(), strict=True)
         pairs = np.array(sorted(found), np.int64).reshape(-1, 2)
         return pairs[:, 1], pairs[:, 0]
@@ -136,20 +144,28 @@ class KeyLookup:
                 file.trim()
 
     def _find(self, hashed: int, raw: bytes) -> list[int]:
-        candidates = self._index.find(hashed)
+        return self._compared(raw, filter(self._is_visible, self._index.find(hashed)))
+
+    def _compared(self, raw: bytes, candidates: Iterable[int]) -> list[int]:
         return [position for position in candidates if self._cache.at(position).keys.key_at(position) == raw]
 
+    def _is_visible(self, position: int) -> bool:
+        return not self._hides or (visible := self._cache.visible) is None or visible.holds(position)
 
-def only_match(key: str, matches: list[int]) -> int:
-    """Return the only position that a key was found at.
+    def only_match(self, key: str, matches: list[int]) -> int:
+        """Return the only stored position that a key was found at.
 
-    Raises:
-        UnknownKeyError: There are no matches.
-        DuplicateKeyError: There are several matches.
-    """
-    if not matches:
-        raise UnknownKeyError(f'no such key: {key!r}; list them with "shardpack ls"')
-    if len(matches) > 1:
-        shown = ", ".join(map(str, matches[:5]))
-        raise DuplicateKeyError(f"{len(matches)} samples have this key, at positions {shown}; ask by position", key=key)
-    return matches[0]
+        Raises:
+            UnknownKeyError: There are no matches.
+            DuplicateKeyError: There are several matches.
+        """
+        if not matches:
+            raise UnknownKeyError(f'no such key: {key!r}; list them with "shardpack ls"')
+        if len(matches) > 1:
+            visible = self._cache.visible
+            positions = matches[:5] if visible is None else map(visible.position_of, matches[:5])
+            shown = ", ".join(map(str, positions))
+            raise DuplicateKeyError(
+                f"{len(matches)} samples have this key, at positions {shown}; ask by position", key=key
+            )
+        return matches[0]

@@ -66,13 +66,11 @@ def open_shards(
 
 def refuse_edited(manifest: Manifest) -> None:
     """Raise UnsupportedVersionError if a generation has edits that readers do not honour yet."""
-    fell = manifest.splits is not None and manifest.splits.appended is not None and manifest.splits.appended.samples
-    for what, there in (("deleted samples", manifest.deleted), ("layers", manifest.layers), ("appended splits", fell)):
-        if there:
-            raise UnsupportedVersionError(
-                f"generation {manifest.generation} has {what}, which this version of shardpack does not read yet; "
-                "open an earlier one, or upgrade shardpack"
-            )
+    if manifest.layers:
+        raise UnsupportedVersionError(
+            f"generation {manifest.generation} has layers, which this version of shardpack does not read yet; "
+            "open an earlier one, or upgrade shardpack"
+        )
 
 
 def load_manifest(store: Store, generation: int | None = None) -> tuple[bytes, Manifest]:

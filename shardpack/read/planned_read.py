@@ -176,7 +176,7 @@ def _cut(
         verify: Whether to compare payloads with their checksums.
     """
     shard, ends = plan.shard, begins + plan.sizes
-    keys = list(map(shard.keys.key_at, positions))
+    keys = list(map(shard.keys.known_at, positions))
     if shard.dense and not verify and len(plan.member) == len(positions) * shard.width and len(buffers) == 1:
         bounds = [bound[column :: shard.width].tolist() for column in range(shard.width) for bound in (begins, ends)]
         return list(cut_samples(shard.fields, [buffers[0]] * len(positions), bounds, positions, keys))

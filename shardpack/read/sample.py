@@ -9,6 +9,7 @@ from shardpack.codecs.decode import decode_field
 from shardpack.errors import DecodeError, FieldNotFoundError
 from shardpack.format.frames import StoredRange
 from shardpack.format.naming import key_text
+from shardpack.order.visible import Visible
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,27 @@ class SampleLocation:
 
 
 class KeySource(Protocol):
-    """An object that knows the keys at some positions without reading anything."""
+    """An object that knows the keys and positions of some samples without reading anything."""
 
-    def key_at(self, position: int) -> bytes:
-        """Return the key at a position, as UTF-8."""
+    @property
+    def visible(self) -> Visible | None:
+        """What is visible of the dataset; None if nothing is deleted."""
         ...
+
+    def key_at(self, stored: int) -> bytes:
+        """Return the key at a stored position, as UTF-8."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKey:
+    """The key of one sample of a dataset in which others are deleted."""
+
+    raw: bytes
+    visible: Visible
+
+    def key_at(self, stored: int) -> bytes:  # noqa: ARG002 - there is one sample
+        return self.raw
 
 
 class Sample(dict[str, Any]):
@@ -54,16 +71,16 @@ class Sample(dict[str, Any]):
     the user, `Sample(jpg=...)`, has the key "" and the position -1 until they are set.
 
     Attributes:
-        position: The sample's position in the dataset.
         source: In a mix, the number of the dataset that the sample is from; otherwise None.
+        stored_position: The number of the sample in the dataset with those that are deleted; see `position`.
         stored_key: The key as readers set it, which `key` decodes.
     """
 
-    __slots__ = ("position", "source", "stored_key")
+    __slots__ = ("source", "stored_key", "stored_position")
 
-    position: int
     source: int | None
     stored_key: str | bytes | KeySource
+    stored_position: int
 
     if not TYPE_CHECKING:
 
@@ -80,13 +97,29 @@ class Sample(dict[str, Any]):
         key = self.stored_key
         if isinstance(key, str):
             return key
-        raw = key if isinstance(key, bytes) else key.key_at(self.position)
-        key = self.stored_key = key_text(raw)
-        return key
+        if isinstance(key, bytes):
+            key = self.stored_key = key_text(key)
+            return key
+        text = key_text(key.key_at(self.stored_position))
+        if key.visible is None:  # else `position` needs it
+            self.stored_key = text
+        return text
 
     @key.setter
     def key(self, key: str) -> None:
-        self.stored_key = key
+        self.stored_position, self.stored_key = self.position, key
+
+    @property
+    def position(self) -> int:
+        """The sample's position in the dataset: its number among the samples that are not deleted. Costs no read."""
+        key = self.stored_key
+        if isinstance(key, (str, bytes)) or key.visible is None:
+            return self.stored_position
+        return key.visible.position_of(self.stored_position)
+
+    @position.setter
+    def position(self, position: int) -> None:
+        self.stored_key, self.stored_position = self.key, position
 
     def decode(self, field: str) -> Any:
         """Return one field as a Python value; see `Dataset.decode`.
@@ -113,7 +146,7 @@ class Sample(dict[str, Any]):
         return (_rebuild, (self.key, self.position, dict(self), self.source))
 
 
-_UNSET = {"position": -1, "source": None, "stored_key": ""}
+_UNSET = {"stored_position": -1, "source": None, "stored_key": ""}
 
 
 def _described(field: tuple[str, Any]) -> str:
@@ -123,5 +156,5 @@ def _described(field: tuple[str, Any]) -> str:
 
 def _rebuild(key: str, position: int, fields: dict[str, Any], source: int | None = None) -> Sample:
     sample = Sample(fields)
-    sample.stored_key, sample.position, sample.source = key, position, source
+    sample.stored_key, sample.stored_position, sample.source = key, position, source
     return sample

@@ -15,20 +15,21 @@ TRIMMED_BYTES = 64 << 20  # smaller files may stay in memory: page faults would 
 
 
 class SegmentFile:
-    """A segment, or the file of splits; it is opened when a range of it is first read. Safe in threads."""
+    """A segment, or another file that the manifest names; opened when a range of it is first read. Safe in threads."""
 
     def __init__(self, store: Store, file: NamedFile) -> None:
         self.path = file_path(file)
         self._store, self._file = store, file
         self._buffer: Any = None
 
-    def load(self, begin: int, length: int) -> Any:
-        """Return a range. Costs a request, or nothing if the file is mapped.
+    def load(self, begin: int = 0, length: int | None = None) -> Any:
+        """Return a range, without arguments the whole file. Costs a request, or nothing if the file is mapped.
 
         Raises:
             ShardNotFoundError: The file is missing.
             CorruptIndexError: The file has another length than the manifest says.
         """
+        length = self._file.num_bytes if length is None else length
         if self._store.remote:
             try:
                 return self._store.get_range(self.path, start=begin, length=length)

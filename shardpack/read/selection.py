@@ -16,9 +16,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import FieldNotFoundError, OptionError, PositionError, UnknownKeyError
-from shardpack.format.splits import NO_SPLIT, Splits
+from shardpack.format.splits import NO_SPLIT
+from shardpack.order.positions import Positions, compact, compact_runs, part_of
 from shardpack.order.runs import Runs
-from shardpack.read.key_lookup import KeyLookup, only_match
+from shardpack.read.key_lookup import KeyLookup
+from shardpack.read.named_splits import NamedSplits
 from shardpack.read.sample import SampleLocation
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader
@@ -35,27 +37,40 @@ class Selection:
     Attributes:
         cache: Opens the shards.
         lookup: Finds keys, in the whole dataset.
-        positions: The stored positions of a view: an array, or runs, which take no memory; None for all samples.
-        num_stored: Number of samples in the whole dataset.
+        positions: The stored positions of a view; None for all samples that are visible.
     """
 
-    def __init__(self, cache: ShardCache, lookup: KeyLookup, positions: Integers | Runs | None = None) -> None:
+    def __init__(self, cache: ShardCache, lookup: KeyLookup, positions: Positions | None = None) -> None:
         self.cache, self.lookup, self.positions = cache, lookup, positions
-        self.num_stored = cache.manifest.num_samples
+
+    @property
+    def num_visible(self) -> int:
+        """Number of samples in the whole dataset."""
+        return self.cache.manifest.num_visible
 
     def __len__(self) -> int:
-        return self.num_stored if self.positions is None else len(self.positions)
+        return self.num_visible if self.positions is None else len(self.positions)
+
+    @cached_property
+    def stored_positions(self) -> Positions | None:
+        """The stored position of each sample; None if they are the samples' numbers, as nothing is left out."""
+        return self.cache.visible if self.positions is None else self.positions
+
+    @cached_property
+    def own(self) -> Positions:
+        """The stored position of each sample."""
+        stored = self.stored_positions
+        return Runs.of_range(range(self.num_visible)) if stored is None else stored
 
     def select(self, items: Iterable[int | str]) -> Selection:
         """Return some of these samples, in the order given; all samples in stored order are the dataset itself."""
-        if isinstance(items, range) and not isinstance(self.positions, np.ndarray):
-            items = self._checked_range(items)
-            own = Runs.of_range(range(self.num_stored)) if self.positions is None else self.positions
-            if (runs := own.slice(items)) is not None:
-                return Selection(self.cache, self.lookup, None if runs.is_everything(self.num_stored) else runs)
-        positions = self.resolve(items)
-        is_all = len(positions) == self.num_stored and bool((positions == np.arange(self.num_stored)).all())
-        return Selection(self.cache, self.lookup, None if is_all else positions)
+        if isinstance(items, range):
+            return self._of(part_of(self.own, self._checked_range(items)))
+        return self._of(compact(self.resolve(items)))
+
+    def _of(self, positions: Positions) -> Selection:
+        is_everything = len(positions) == self.num_visible and positions.is_ascending()
+        return Selection(self.cache, self.lookup, None if is_everything else positions)
 
     def _checked_range(self, items: range) -> range:
         """Return the same items, counted from the start."""
@@ -70,17 +85,23 @@ class Selection:
     # Splits
 
     def splits(self) -> dict[str, int]:
-        """Return the number of these samples in each split. Of a view it costs the file of splits, once."""
-        if self.positions is None:
-            return {} if self.cache.manifest.splits is None else dict(self.cache.manifest.splits.samples)
+        """Return the number of these samples in each split. Of a view, or where samples are deleted, it costs reads."""
+        manifest = self.cache.manifest
+        if self.positions is None and (manifest.splits is None or not manifest.deleted):
+            return {} if manifest.splits is None else manifest.splits.totals
         if (splits := self.cache.splits) is None:
             return {}
-        counts = sum(np.bincount(piece, minlength=NO_SPLIT + 1) for piece in self._split_numbers(splits))
-        numbers = dict(zip(splits.names, np.atleast_1d(counts).tolist(), strict=False))
-        return {name: count for name, count in numbers.items() if count}
+        if self.positions is not None:
+            return {name: count for name, count in _counts(splits, self.own.pieces()).items() if count}
+        assert manifest.splits is not None
+        visible = self.cache.visible
+        hidden = {} if visible is None else _counts(splits, [visible.deleted])
+        return {name: count - hidden.get(name, 0) for name, count in manifest.splits.totals.items()}
 
     def of_split(self, name: str) -> Selection:
         """Return the samples of one split, in the order of this selection. Costs the file of splits, once.
+
+        Where samples were appended after the splits were made, it also costs the key index of those.
 
         Raises:
             OptionError: No split has this name.
@@ -90,28 +111,18 @@ class Selection:
             raise OptionError(f"the dataset has no splits, so none is called {name!r}; stream all of it")
         if name not in splits.names:
             raise OptionError(f"no split {name!r}; the dataset has: {', '.join(splits.names)}")
-        begin, end = splits.ranges(name)
-        own = Runs(begin, end - begin)
         if self.positions is None:
-            return Selection(self.cache, self.lookup, None if own.is_everything(self.num_stored) else own)
+            own, visible = splits.positions(name), self.cache.visible
+            return self._of(compact_runs(own if visible is None else visible.keep(own)))
         number = splits.names.index(name)
-        kept = [piece[splits.numbers(piece) == number] for piece in self._pieces()]
-        return Selection(self.cache, self.lookup, np.concatenate([np.zeros(0, np.int64), *kept]))
+        kept = [piece[splits.numbers(piece) == number] for piece in self.positions.pieces()]
+        return self._of(compact(np.concatenate([np.zeros(0, np.int64), *kept])))
 
     def split_numbers(self) -> npt.NDArray[np.uint16] | None:
         """Return (n) the number of the split that each sample is in, or `NO_SPLIT`; None if there are no splits."""
         if (splits := self.cache.splits) is None:
             return None
-        return np.concatenate([np.zeros(0, np.uint16), *self._split_numbers(splits)])
-
-    def _split_numbers(self, splits: Splits) -> Iterator[npt.NDArray[np.uint16]]:
-        return map(splits.numbers, self._pieces())
-
-    def _pieces(self) -> Iterable[Integers]:
-        """Return the stored positions of all samples in order, some at a time."""
-        if isinstance(self.positions, np.ndarray):
-            return [self.positions]
-        return (Runs.of_range(range(self.num_stored)) if self.positions is None else self.positions).pieces()
+        return np.concatenate([np.zeros(0, np.uint16), *map(splits.numbers, self.own.pieces())])
 
     # From users' positions and keys to stored positions
 
@@ -132,7 +143,13 @@ class Selection:
         if not -size <= number < size:
             raise self._out_of_range(number)
         number += size if number < 0 else 0
-        return number if self.positions is None else int(self.positions[number])
+        stored = self.stored_positions
+        return number if stored is None else stored[number]
+
+    def shown(self, stored: int) -> int:
+        """Return what users know a stored position as: the position in the whole dataset."""
+        visible = self.cache.visible
+        return stored if visible is None else visible.position_of(stored)
 
     def resolve_key(self, key: str, matches: list[int] | None = None) -> int:
         """Return the stored position of a key.
@@ -146,30 +163,19 @@ class Selection:
             DuplicateKeyError: Several samples of it have this key, in a dataset that another tool wrote.
         """
         if self.positions is None:
-            return self.lookup.find(key) if matches is None else only_match(key, matches)
+            return self.lookup.find(key) if matches is None else self.lookup.only_match(key, matches)
         matches = self._held(self.lookup.find_all(key) if matches is None else matches)
         if not matches:
             raise UnknownKeyError(f"no such key in this view: {key!r}")
-        return only_match(key, matches)
+        return self.lookup.only_match(key, matches)
 
     def has_key(self, key: str) -> bool:
         """Return whether a sample of this selection has a key."""
         return bool(self._held(self.lookup.find_all(key)))
 
-    def _held(self, positions: list[int]) -> list[int]:
-        return positions if self.positions is None else [one for one in positions if self.holds(one)]
-
-    def holds(self, position: int) -> bool:
-        """Return whether a stored position is in this selection. O(log n); the first call on an array sorts it."""
-        if self.positions is None or isinstance(self.positions, Runs):
-            return position in range(self.num_stored) if self.positions is None else self.positions.holds(position)
-        at = int(np.searchsorted(self._sorted, position))
-        return at < len(self._sorted) and int(self._sorted[at]) == position
-
-    @cached_property
-    def _sorted(self) -> Integers:
-        assert isinstance(self.positions, np.ndarray)
-        return np.sort(self.positions)
+    def _held(self, found: list[int]) -> list[int]:
+        """Return which of some visible stored positions are in this selection."""
+        return found if self.positions is None else list(filter(self.positions.holds, found))
 
     def resolve(self, items: Iterable[int | str]) -> Integers:
         """Return the stored positions of positions in this selection and of keys; keys are looked up together.
@@ -203,18 +209,20 @@ class Selection:
             if wrong.any():
                 raise self._out_of_range(int(numbers[wrong][0]))
             numbers = np.where(numbers < 0, numbers + size, numbers)
-        if isinstance(self.positions, Runs):
-            return self.positions.at(numbers)
-        return numbers if self.positions is None else self.positions[numbers]
+        stored = self.stored_positions
+        return numbers if stored is None else stored.at(numbers)
 
     def plain(self, items: Iterable[int | str]) -> tuple[list[int], Integers] | None:
-        """Return items as a list and an array if all are valid non-negative positions of the dataset, else None."""
+        """Return the stored positions of items, as a list and an array, if these are plain positions, else None."""
         if self.positions is None and isinstance(items, (list, tuple, range)) and set(map(type, items)) == {int}:
             wanted = cast("list[int]", list(items))
             with suppress(OverflowError):
                 positions = np.frombuffer(array("q", wanted), np.int64)  # three times as fast as from a list
-                if positions.min() >= 0 and positions.max() < self.num_stored:
-                    return wanted, positions
+                if positions.min() >= 0 and positions.max() < self.num_visible:
+                    if (visible := self.cache.visible) is None:
+                        return wanted, positions
+                    stored = visible.at(positions)
+                    return stored.tolist(), stored
         return None
 
     def _out_of_range(self, position: int) -> PositionError:
@@ -240,17 +248,19 @@ class Selection:
 
     def shard_numbers(self) -> list[int]:
         """Return the numbers of the shards that hold these samples, ascending."""
-        shard_list = self.cache.shard_list
-        if self.positions is None:
+        shard_list, stored = self.cache.shard_list, self.stored_positions
+        if stored is None:
             return list(range(len(shard_list)))
-        return sorted({number for piece in self._pieces() for number in set(shard_list.locate_many(piece).tolist())})
+        return sorted(
+            {number for piece in stored.pieces() for number in np.unique(shard_list.locate_many(piece)).tolist()}
+        )
 
     # From the indexes
 
     def keys(self) -> Iterator[str]:
         """Yield the keys in order. Reads the index of each shard, many at once, and no payload."""
         for shard, rows in self._rows():
-            if len(rows) == len(shard) and self.positions is None:
+            if len(rows) == len(shard) and self.stored_positions is None:
                 yield from shard.index.keys()
             else:
                 yield from (shard.keys.text_at(shard.first + row) for row in rows.tolist())
@@ -281,8 +291,8 @@ class Selection:
 
     def _rows(self) -> Iterator[tuple[ShardReader, Integers]]:
         waiting: list[tuple[int, Integers]] = []
-        rows = self.cache.shard_list.rows
-        for run in rows(None) if self.positions is None else chain.from_iterable(map(rows, self._pieces())):
+        rows, stored = self.cache.shard_list.rows, self.stored_positions
+        for run in rows(None) if stored is None else chain.from_iterable(map(rows, stored.pieces())):
             waiting.append(run)
             if len(waiting) == SHARDS_AT_ONCE:
                 yield from self._opened(waiting)
@@ -292,3 +302,11 @@ class Selection:
     def _opened(self, runs: list[tuple[int, Integers]]) -> Iterator[tuple[ShardReader, Integers]]:
         shards = self.cache.load(number for number, _ in runs)
         return zip(shards, (rows for _, rows in runs), strict=True)
+
+
+def _counts(splits: NamedSplits, pieces: Iterable[Integers]) -> dict[str, int]:
+    """Return how many of some stored positions are in each split."""
+    counts = np.zeros(NO_SPLIT + 1, np.int64)
+    for piece in pieces:
+        counts += np.bincount(splits.numbers(piece), minlength=NO_SPLIT + 1)
+    return dict(zip(splits.names, counts.tolist(), strict=False))

@@ -18,8 +18,9 @@ from shardpack.errors import ShardpackError
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.splits import Splits
-from shardpack.read.named_splits import load_splits
+from shardpack.order.visible import Visible
+from shardpack.read.deleted_samples import load_visible
+from shardpack.read.named_splits import NamedSplits, load_splits
 from shardpack.read.plain_stores import PlainStores
 from shardpack.read.position_table import PositionTable
 from shardpack.read.sample import Sample
@@ -104,7 +105,12 @@ class ShardCache:
         self._lock = threading.Lock()  # guards what is open
 
     @cached_property
-    def splits(self) -> Splits | None:
+    def visible(self) -> Visible | None:
+        """What is visible; None if nothing is deleted. The first call costs one round trip where something is."""
+        return load_visible(self.stores.sidecars, self.manifest)
+
+    @cached_property
+    def splits(self) -> NamedSplits | None:
         """The named splits; None if there are none. The first call costs one read."""
         return load_splits(self.stores.sidecars, self.manifest)
 
@@ -221,6 +227,7 @@ class ShardCache:
             number=number,
             first=self.shard_list.first(number),
             held_bytes=_OBJECT_BYTES + (len(buffer) if isinstance(buffer, bytes) else self._map_bytes),
+            visible=self.visible,
         )
         with self._lock:
             self._shards[number] = shard

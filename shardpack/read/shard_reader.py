@@ -20,7 +20,8 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.naming import key_text
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
-from shardpack.read.sample import FieldLocation, KeySource, Sample, SampleLocation
+from shardpack.order.visible import Visible
+from shardpack.read.sample import FieldLocation, KeySource, KnownKey, Sample, SampleLocation
 from shardpack.storage.locations import url_of
 from shardpack.storage.protocols import Store
 
@@ -28,12 +29,16 @@ LARGE_SAMPLE_BYTES = 64 << 10  # reading such samples one by one costs little mo
 
 
 class ShardKeys:
-    """The keys of one shard, by position: samples refer to them, and not to the shard. Safe in threads; never reads."""
+    """The keys of one shard, by position: samples refer to them, and not to the shard. Safe in threads; never reads.
 
-    __slots__ = ("_ends", "_first", "_heap")
+    Attributes:
+        visible: What is visible of the dataset; None if nothing is deleted.
+    """
 
-    def __init__(self, index: ShardIndex, first: int) -> None:
-        self._first = first
+    __slots__ = ("_ends", "_first", "_heap", "visible")
+
+    def __init__(self, index: ShardIndex, first: int, visible: Visible | None = None) -> None:
+        self._first, self.visible = first, visible
         # Memoryviews for scalar access: an item takes 35 ns, a third of numpy's.
         self._ends: Any = memoryview(index.key_offset)
         self._heap: Any = memoryview(index.key_heap)
@@ -42,6 +47,11 @@ class ShardKeys:
         """Return the key at a position of the dataset, which must be in this shard."""
         row, ends = position - self._first, self._ends
         return bytes(self._heap[ends[row] : ends[row + 1]])
+
+    def known_at(self, position: int) -> bytes | KeySource:
+        """Return what a sample needs to know its key and position when it refers to nothing of the shard."""
+        raw = self.key_at(position)
+        return raw if self.visible is None else KnownKey(raw, self.visible)
 
     def text_at(self, position: int) -> str:
         """Return the key at a position of the dataset, as users see it."""
@@ -77,7 +87,15 @@ class ShardReader:
     )  # fmt: skip
 
     def __init__(
-        self, store: Store, info: ShardInfo, index: ShardIndex, *, number: int, first: int, held_bytes: int
+        self,
+        store: Store,
+        info: ShardInfo,
+        index: ShardIndex,
+        *,
+        number: int,
+        first: int,
+        held_bytes: int,
+        visible: Visible | None = None,
     ) -> None:
         self.store, self.info, self.index = store, info, index
         self.number, self.first, self.path, self.held_bytes = number, first, info.name, held_bytes
@@ -85,7 +103,7 @@ class ShardReader:
         self.dense = index.dense
         # Memoryviews for scalar access: an item takes 35 ns, a third of numpy's.
         self.offsets, self.sizes = memoryview(index.data_offset), memoryview(index.size)
-        self.keys = ShardKeys(index, first)
+        self.keys = ShardKeys(index, first, visible)
         self.mapped: Any = None
         self.used = True
         self.num_reads = 0
@@ -118,7 +136,7 @@ class ShardReader:
         """
         self.used = True
         sample = Sample()
-        sample.position, sample.stored_key = position, self.keys
+        sample.stored_position, sample.stored_key = position, self.keys
         buffer, offsets, sizes = self.mapped if view is None else view, self.offsets, self.sizes
         member = (position - self.first) * self.width
         for field in self.fields:
@@ -144,7 +162,7 @@ class ShardReader:
             members = self.index.members(row)
             fields = tuple(self.index.field_of(member) for member in members)
         sample = Sample()
-        sample.position, sample.stored_key = position, self.keys.key_at(position)
+        sample.stored_position, sample.stored_key = position, self.keys.known_at(position)
         if len(members) == 1 and not verify:  # takes half as long without the lists below
             start, length = self.offsets[members.start], self.sizes[members.start]
             sample[fields[0]] = self.store.get_range(self.path, start=start, length=length)
@@ -214,7 +232,9 @@ class ShardReader:
             )
             for member in self.index.members(row)
         }
-        return SampleLocation(self.index.key(row), self.first + row, self.path, fields)
+        visible, stored = self.keys.visible, self.first + row
+        position = stored if visible is None else visible.position_of(stored)
+        return SampleLocation(self.index.key(row), position, self.path, fields)
 
 
 # --- Payloads of many samples ------------------------------------------------------------------
@@ -231,7 +251,7 @@ def cut_each(shards: Sequence[ShardReader], positions: Sequence[int]) -> list[Sa
     add, new = samples.append, Sample
     for shard, position in zip(shards, positions, strict=True):
         sample = new()
-        sample.position, sample.stored_key = position, shard.keys
+        sample.stored_position, sample.stored_key = position, shard.keys
         buffer, offsets, sizes, width = shard.mapped, shard.offsets, shard.sizes, shard.width
         member = (position - shard.first) * width
         if width == 2:  # the usual two at once: a tenth faster
@@ -270,7 +290,7 @@ def cut_samples(
         one, two = fields
         for position, key, buffer, a, b, c, d in zip(positions, keys, buffers, *bounds, strict=True):
             sample = Sample()
-            sample.position, sample.stored_key = position, key
+            sample.stored_position, sample.stored_key = position, key
             sample[one], sample[two] = buffer[a:b], buffer[c:d]
             yield sample
             del sample  # the next one is then created in memory that the processor's caches still hold
@@ -279,14 +299,14 @@ def cut_samples(
         (one,) = fields
         for position, key, buffer, a, b in zip(positions, keys, buffers, *bounds, strict=True):
             sample = Sample()
-            sample.position, sample.stored_key = position, key
+            sample.stored_position, sample.stored_key = position, key
             sample[one] = buffer[a:b]
             yield sample
             del sample
         return
     for position, key, buffer, *own in zip(positions, keys, buffers, *bounds, strict=True):
         sample = Sample()
-        sample.position, sample.stored_key = position, key
+        sample.stored_position, sample.stored_key = position, key
         for field, begin, end in zip(fields, own[::2], own[1::2], strict=True):
             sample[field] = buffer[begin:end]
         yield sample
@@ -296,7 +316,7 @@ def cut_samples(
 def cut_payloads(
     shard: ShardReader,
     positions: Sequence[int],
-    keys: Sequence[bytes],
+    keys: Sequence[bytes | KeySource],
     payloads: Iterable[tuple[int, int, int, Any, int, int]],
     *,
     verify: bool,
@@ -313,7 +333,7 @@ def cut_payloads(
     samples = []
     for position, key in zip(positions, keys, strict=True):
         sample = Sample()
-        sample.position, sample.stored_key = position, key
+        sample.stored_position, sample.stored_key = position, key
         samples.append(sample)
     fields = shard.fields
     for owner, member, field, buffer, begin, end in payloads:

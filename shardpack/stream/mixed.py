@@ -348,8 +348,16 @@ def _check_same_datasets(found: object, own: Sequence[Mapping[str, Any]]) -> Non
     for number, (theirs, ours) in enumerate(zip(found, own, strict=True)):
         for name, value in ours.items():
             there = theirs.get(name) if isinstance(theirs, Mapping) else None
-            if there != value and name != "generation":
+            if there == value or name == "generation":
+                continue
+            generation = theirs.get("generation") if isinstance(theirs, Mapping) else None
+            if name == "fingerprint" and type(generation) is int and generation != ours["generation"]:
+                own_generation = ours["generation"]
                 raise OptionError(
-                    f"state is of another mix: {name} of dataset {number} is {shown(there)} there, {shown(value)} "
-                    "here; mix the same, in the same order, or start the epoch again"
+                    f"state is of generation {generation} of dataset {number}, this is generation {own_generation}; "
+                    f"resume with shardpack.open(..., generation={generation}), or start the epoch again"
                 )
+            raise OptionError(
+                f"state is of another mix: {name} of dataset {number} is {shown(there)} there, {shown(value)} "
+                "here; mix the same, in the same order, or start the epoch again"
+            )

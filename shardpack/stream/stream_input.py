@@ -11,7 +11,7 @@ import numpy as np
 
 from shardpack.errors import ShardpackError
 from shardpack.format.frames import COMPRESSED_SUFFIX
-from shardpack.order.runs import Runs
+from shardpack.order.positions import Positions
 from shardpack.order.view import SampleView
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
@@ -25,18 +25,19 @@ class StreamInput:
 
     Attributes:
         cache: The open shards of the dataset.
-        positions: (n) stored positions of a view, in its order; None for all samples.
+        positions: Stored positions of a view, in its order; None for all samples that are visible.
         wanted_fields: Read only these fields; None for all.
     """
 
     cache: ShardCache
-    positions: Integers | Runs | None = None
+    positions: Positions | None = None
     wanted_fields: tuple[str, ...] | None = None
 
     @cached_property
     def view(self) -> SampleView:
         """The samples as the order of an epoch sees them."""
-        return SampleView(self.cache.manifest.num_samples, self._shard_columns, self.positions)
+        cache = self.cache
+        return SampleView(cache.manifest.num_samples, self._shard_columns, self.positions, visible=cache.visible)
 
     def _shard_columns(self) -> tuple[Integers, Integers]:
         columns = self.cache.shard_list.columns

@@ -10,7 +10,10 @@ import pytest
 
 import shardpack
 from tests.cli.conftest import program
+from tests.edited import edited, written
 from tests.read.damage import flip
+from tests.read.datasets import numbered
+from tests.read.datasets import packed as files_of
 
 KEYS = [f"{name}/{i:02d}" for name in ("dress", "hat", "t-shirt") for i in range(1, 5)]
 
@@ -273,3 +276,27 @@ def test_bench_as_json(run, packed):
         assert figure["bytes_per_second"] == pytest.approx(figure["num_bytes"] / figure["seconds"])
         mean = figure["num_bytes"] / figure["num_samples"]
         assert 10_000 < mean < 20_000, "bytes are those of the samples that were read"
+
+
+def test_deleted_samples_are_counted_and_not_shown(run, tmp_path):
+    samples = numbered(6)
+    folder = written(edited(files_of(samples, max_shard_samples=2), delete=[0, 3]), tmp_path / "ds")
+    left = [key for at, key in enumerate(samples) if at not in {0, 3}]
+    info = run("info", folder, "--json").json
+    assert [info[name] for name in ("num_samples", "num_deleted", "generation", "num_shards")] == [4, 2, 2, 3]
+    pairs = dict(line.split(maxsplit=1) for line in run("info", folder).out.splitlines())
+    assert (pairs["samples"], pairs["generation"]) == ("4 (2 deleted)", "2")
+    assert run("info", folder, "--json", "--generation", 1).json["num_deleted"] == 0
+    assert run("ls", folder).out.split() == left
+    assert [(line["position"], line["key"]) for line in lines(run("ls", folder, "--json"))] == list(enumerate(left))
+    assert [line.split()[:2] for line in run("ls", folder, "-l", "-n", 2).out.splitlines()] == [
+        ["0", left[0]],
+        ["1", left[1]],
+    ]
+    cat = run("cat", folder, "--position", "2", "--json").json
+    assert (cat["position"], cat["key"]) == (2, left[2])
+    assert run("cat", folder, "--position", "2", "bin").out == samples[left[2]]["bin"].decode()
+    assert "no such key: 'k/0003'" in run("cat", folder, "k/0003").err
+    assert run("extract", folder, tmp_path / "files", "--match", "k/000[0-4]").code == 0
+    assert sorted(path.name for path in (tmp_path / "files").rglob("*.json")) == [f"000{n}.json" for n in (1, 2, 4)]
+    assert "k/0000" not in run("order", folder, "--json", "--batch-size", 2).out

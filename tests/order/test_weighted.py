@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
 from shardpack.order.partitions import Partitioning
+from shardpack.order.positions import compact
 from shardpack.order.view import SampleView
 from shardpack.order.weighted import SampleOrders
 from tests.order import reference
@@ -22,7 +23,9 @@ weights = st.lists(st.one_of(st.integers(0, 9), st.floats(0, 100)), min_size=1, 
 
 
 def orders(own, *, num_slots, seed=0, positions=None):
-    view = SampleView(len(own), lambda: (np.array([0, len(own)]), np.array([1])), positions)
+    view = SampleView(
+        len(own), lambda: (np.array([0, len(own)]), np.array([1])), None if positions is None else compact(positions)
+    )
     return SampleOrders(view, np.array(own, np.float64), num_slots=num_slots, seed=seed)
 
 

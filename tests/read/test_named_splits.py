@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import pickle
+from dataclasses import replace
+from itertools import islice
 
 import pytest
 
 import shardpack
 from shardpack.dataset import open_dataset
 from shardpack.errors import CorruptIndexError, OptionError, ShardNotFoundError
+from shardpack.format.key_index import hash_key
+from shardpack.format.manifest import AppendedSplits
 from shardpack.read.named_splits import load_splits
 from shardpack.storage.memory import MemoryStore
+from tests.edited import edited
 from tests.fakes import file_contents
 from tests.read.datasets import CountingStore, numbered
 
@@ -116,3 +121,73 @@ def test_missing(files, path):
     assert ds.splits == {"train": 20, "val": 10}
     with pytest.raises(ShardNotFoundError, match=path):
         ds.split("train")
+
+
+# --- Edited datasets -----------------------------------------------------------------------------
+
+LATER = {f"later/{i:02d}": {"json": b"%d" % i} for i in range(60)}
+
+
+def with_appended(files, *, delete=()):
+    """Return a dataset whose splits are made anew, and then appended to: 60 samples that fall by their hash."""
+    ds = open_dataset(MemoryStore(files))
+    half = 1 << 31
+    rule = AppendedSplits(len(KEYS), {"train": (0, half), "val": (half, half + half // 2)})
+    ranges = ds._selection.cache.splits._ranges
+    again = edited(files, splits=replace(ranges, appended=rule))
+    return edited(edited(again, append=dict(islice(LATER.items(), 20))), append=dict(islice(LATER.items(), 20, 60)),
+                  delete=delete)  # fmt: skip
+
+
+def fell(key):
+    upper = hash_key(key.encode()) >> 32
+    return "train" if upper < 1 << 31 else "val" if upper < 3 << 30 else None
+
+
+def visible_keys(name, delete=()):
+    of = SPLIT | {key: fell(key) for key in LATER}
+    return [key for at, key in enumerate(of) if of[key] == name and at not in delete]
+
+
+@pytest.mark.parametrize("delete", [(), (0, 3, 10, 39, 41, 42, 43, 99), range(35, 60)])
+def test_appended_samples_fall_by_the_hash_of_their_key(files, delete):
+    ds = open_dataset(MemoryStore(with_appended(files, delete=delete)))
+    assert ds.splits == {name: len(visible_keys(name, delete)) for name in ("train", "val")}
+    for name in ("train", "val"):
+        view = ds.split(name)
+        assert list(view.keys()) == visible_keys(name, delete)
+        assert view.splits == {name: len(view)}
+        assert list(ds.select(range(len(ds))[::-1]).split(name).keys()) == visible_keys(name, delete)[::-1]
+        assert [sample.key for sample in pickle.loads(pickle.dumps(view))] == visible_keys(name, delete)
+    assert len({*visible_keys("train"), *visible_keys("val")}) > 60
+
+
+def test_hashes_of_appended_samples_are_read_once_and_when_asked_for(files):
+    edited_files = with_appended(files)
+    store = CountingStore(edited_files)
+    ds = open_dataset(store)
+    store.taken()
+    assert sum(ds.splits.values()) == len(visible_keys("train")) + len(visible_keys("val"))
+    assert store.taken() == []
+    for name in ("train", "val"):
+        ds.split(name)
+    taken = store.taken()
+    assert sum("/keys-" in path for path in taken) == 2, "the segments of what was appended, not the first one"
+    assert sum("/splits-" in path for path in taken) == 1
+
+
+def test_a_split_of_ranges_without_the_deleted(files):
+    ds = open_dataset(MemoryStore(edited(files, delete=range(3, 12))))
+    want = [key for at, key in enumerate(KEYS) if SPLIT[key] == "train" and not 3 <= at < 12]
+    assert ds.splits["train"] == len(want)
+    assert list(ds.split("train").keys()) == want
+    assert ds.listing("train").keys == want
+    left = KEYS[:3] + KEYS[12:]
+    assert [sample.position for sample in ds.split("train")] == [left.index(key) for key in want]
+
+
+def test_a_split_whose_samples_are_all_deleted_is_empty(files):
+    gone = [at for at, key in enumerate(KEYS) if SPLIT[key] == "val"]
+    ds = open_dataset(MemoryStore(edited(files, delete=gone)))
+    assert ds.splits == {"train": 20, "val": 0}
+    assert list(ds.split("val")) == []

@@ -21,7 +21,8 @@ from shardpack.export.indexes.tar_hashes import TarHashes, hash_tar
 from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.manifest import Manifest
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.splits import Splits
+from shardpack.order.runs import Runs
+from shardpack.read.named_splits import NamedSplits
 from shardpack.runtime.progress import Advance, ByteProgress, Progress, no_advance, no_progress
 from shardpack.storage.protocols import Store
 from shardpack.storage.transfer import checked_pieces, read_object
@@ -64,12 +65,17 @@ class IndexSource:
                 f"{to} describes whole tars, and this is a view of some samples; pack the view first: "
                 "shardpack.pack(view, OUT)"
             )
+        if opened.cache.manifest.deleted:
+            raise OptionError(
+                f"{to} describes whole tars, and {opened.cache.manifest.num_deleted:,} deleted samples are still in "
+                'these; pack what is left first: "shardpack pack DS OUT"'
+            )
         self._cache = opened.cache
         self.manifest: Manifest = opened.cache.manifest
         self.classes = dataset.classes
         self.shards: Sequence[ShardInfo] = list(opened.cache.shard_list)
         self.names = [shard.name for shard in self.shards]
-        self.splits: Mapping[str, Sequence[str]] = tars_of_splits(opened.cache.splits, self.shards, to)
+        self.splits: Mapping[str, Sequence[str]] = tars_of_splits(_ranges_of(opened.cache.splits), self.shards, to)
         self._location = dataset.location
         if len({shard.location for shard in self.shards}) > 1:
             raise OptionError(
@@ -163,24 +169,26 @@ def _counted(pieces: Iterable[Any], advance: Advance) -> Iterator[Any]:
         advance(len(piece))
 
 
-def tars_of_splits(splits: Splits | None, shards: Sequence[ShardInfo], to: str) -> dict[str, list[str]]:
-    """Return the names of the tars of each split.
+def _ranges_of(splits: NamedSplits | None) -> dict[str, Runs]:
+    return {} if splits is None else {name: splits.positions(name) for name in splits.names}
+
+
+def tars_of_splits(splits: Mapping[str, Runs], shards: Sequence[ShardInfo], to: str) -> dict[str, list[str]]:
+    """Return the names of the tars of each split, given its positions.
 
     Raises:
         OptionError: A split begins or ends inside a tar.
     """
-    if splits is None:
-        return {}
-    tars: dict[str, list[str]] = {name: [] for name in splits.names}
+    tars: dict[str, list[str]] = {}
     starts = np.cumsum([0, *(shard.num_samples for shard in shards)])
-    first, stop = np.searchsorted(starts, splits.begin), np.searchsorted(starts, splits.end)
-    whole = (starts[first] == splits.begin) & (starts[stop] == splits.end)
-    if not whole.all():
-        split = splits.names[int(splits.number[np.argmin(whole)])]
-        raise OptionError(
-            f"{to} gives each split tars of its own, and split {split!r} begins or ends inside a tar; pack the dataset "
-            'again: "shardpack pack DS OUT"'
-        )
-    for number, begin, end in zip(splits.number.tolist(), first.tolist(), stop.tolist(), strict=True):
-        tars[splits.names[number]] += [shard.name for shard in shards[begin:end]]
+    for name, runs in splits.items():
+        edges = np.stack([runs.begin, runs.begin + runs.count])
+        first, stop = np.searchsorted(starts, edges)
+        if not (starts[np.stack([first, stop])] == edges).all():
+            raise OptionError(
+                f"{to} gives each split tars of its own, and split {name!r} begins or ends inside a tar; pack the "
+                'dataset again: "shardpack pack DS OUT"'
+            )
+        bounds = zip(first.tolist(), stop.tolist(), strict=True)
+        tars[name] = [shard.name for begin, end in bounds for shard in shards[begin:end]]
     return tars

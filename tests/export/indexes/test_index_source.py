@@ -15,7 +15,7 @@ from shardpack.export.formats import EXPORTERS
 from shardpack.export.indexes.index_source import IndexSource, tars_of_splits
 from shardpack.export.run import export
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.splits import Splits
+from shardpack.order.runs import Runs
 from shardpack.storage.memory import MemoryStore
 from tests.export.indexes.samples import exported, make
 from tests.fakes import file_contents
@@ -137,10 +137,10 @@ def test_splits_are_those_of_their_tars(tmp_path):
 
 def test_splits_inside_a_tar_are_refused():
     shards = [ShardInfo(f"{name}.tar", 4, 1, None, 1, 0, {}) for name in "ab"]
-    splits = Splits.of_runs([("train", 4), ("val", 3)])
+    splits = {"train": Runs([0], [4]), "val": Runs([4], [3])}
     with pytest.raises(OptionError, match="split 'val' begins or ends inside a tar; pack"):
         tars_of_splits(splits, shards, "energon")
-    assert tars_of_splits(Splits.of_runs([("val", 4), (None, 4)]), shards, "wids") == {"val": ["a.tar"]}
+    assert tars_of_splits({"val": Runs([0], [4])}, shards, "wids") == {"val": ["a.tar"]}
 
 
 def test_hashes_are_those_of_what_was_indexed(tmp_path):
