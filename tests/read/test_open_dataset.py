@@ -42,8 +42,9 @@ def test_nothing_there():
 
 def test_edits_that_are_not_read_yet_are_never_left_out(tmp_path):
     edits.write(tmp_path, FILES)
-    edits.deleted(tmp_path, 1)
-    with pytest.raises(UnsupportedVersionError, match="generation 2 has deleted samples, which this"):
+    edits.write(tmp_path / "layer", FILES)
+    edits.layered(tmp_path, tmp_path / "layer", [1, 0, 2])
+    with pytest.raises(UnsupportedVersionError, match="generation 2 has layers, which this"):
         open_shards(LocalStore(str(tmp_path)))
     assert len(open_shards(LocalStore(str(tmp_path)), generation=1)) == 3
 
