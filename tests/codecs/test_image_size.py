@@ -36,6 +36,27 @@ def test_size_is_that_of_the_image(kind, mode):
         assert image_size(encoded(kind, size, mode), whole=True) == ImageSize(*size)
 
 
+MODES = [("JPEG", mode) for mode in ("L", "RGB", "CMYK")] + [("GIF", "P"), ("BMP", "RGB"), ("TIFF", "L")]
+MODES += [("PNG", mode) for mode in ("1", "L", "I;16", "P", "RGB", "LA", "RGBA")]
+
+
+@pytest.mark.parametrize(("kind", "mode"), MODES)
+def test_format_and_mode_are_what_pillow_says(kind, mode):
+    content = encoded(kind, mode=mode)
+    told = image_size(content, whole=True)
+    assert (told.mode, told.format) == (Image.open(io.BytesIO(content)).mode, kind)
+
+
+@pytest.mark.parametrize("lossless", [False, True])
+@pytest.mark.parametrize("alpha", [0, 255, None])
+def test_mode_of_webp(lossless, alpha):
+    image = Image.new("RGB", (9, 5)) if alpha is None else Image.new("RGBA", (9, 5), (1, 2, 3, alpha))
+    file = io.BytesIO()
+    image.save(file, "WEBP", lossless=lossless, exact=True)
+    told = image_size(file.getvalue(), whole=True)
+    assert (told.mode, told.format) == (Image.open(file).mode, "WEBP")
+
+
 @pytest.mark.parametrize("lossless", [False, True])
 def test_both_kinds_of_webp(lossless):
     assert image_size(encoded("WEBP", (300, 2), lossless=lossless), whole=True) == ImageSize(300, 2)
@@ -76,7 +97,7 @@ def test_rows_that_go_down():
         (b"text", "not an image that can be opened: UnidentifiedImageError"),
         (b"\xff\xd8\xff\xd9", "no frame header before byte 2"),
         (b"\xff\xd8\xff\xe0\x00\x04ab?", "expected a marker at byte 8"),
-        (b"\x89PNG\r\n\x1a\n" + bytes(16), "says that it has 0 x 0 pixels"),
+        (b"\x89PNG\r\n\x1a\n" + bytes(18), "says that it has 0 x 0 pixels"),
     ],
 )
 def test_garbage(content, reason):
