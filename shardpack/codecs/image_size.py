@@ -77,7 +77,8 @@ def _size(head: bytes, *, whole: bool) -> ImageSize | None:
         width, height, depth, kind = struct.unpack_from(">IIBB", head, 16)
         return ImageSize(width, height, mode=_png_mode(depth, kind), format="PNG")
     if head.startswith((b"GIF87a", b"GIF89a")):  # GIF89a, 18
-        return ImageSize(*struct.unpack_from("<HH", head, 6), mode="P", format="GIF")
+        width, height = struct.unpack_from("<HH", head, 6)
+        return ImageSize(width, height, mode="P", format="GIF")
     if head.startswith(b"RIFF") and head[8:12] == b"WEBP" and head[12:16] in _WEBP:
         return _of_webp(head)
     if head.startswith(b"BM"):

@@ -117,7 +117,7 @@ class LayerRef:
 
 @dataclass(frozen=True, slots=True)
 class TableFile:
-    """A file of the label table, as the manifest names it: rows of stored positions that follow one another."""
+    """A file of the label table, as the manifest names it: rows of positions that follow one another, or a patch."""
 
     name: str
     num_bytes: int
@@ -151,7 +151,7 @@ class Manifest:
         splits: The file of named splits; None if there are none.
         deleted: Files of deleted stored positions.
         layers: Layers, of which the last wins.
-        table: Files of the label table, in the order of stored positions.
+        table: Files of the label table: base files in the order of stored positions, then patches (SPEC 5.7).
         packed_with: Version of shardpack and options that determined the bytes.
         parent: The previous generation, or None.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import accumulate
 from typing import Any
 
 from shardpack.format.container import MAX_HEADER_BYTES
@@ -136,7 +137,8 @@ def _layer_ref(source: ManifestObject, most_positions_bytes: int) -> LayerRef:
 def table_files(top: ManifestObject) -> tuple[TableFile, ...]:
     """Return the files of the label table (M15)."""
     files = tuple(map(_table_file, top.some_objects("table")))
-    if files and sum(file.num_samples for file in files) != top.number("num_samples"):
+    counts, num_samples = [file.num_samples for file in files], top.number("num_samples")
+    if files and (num_samples not in accumulate(counts) or sum(counts) > 2 * num_samples):
         raise top.bad("table")
     return files
 

@@ -194,6 +194,10 @@ def test_a_manifest_with_every_kind_of_file():
     ]
 
 
+def table_entry(count):
+    return {"name": "table/000002-0000000d.parquet", "num_bytes": 4096, "crc32c": "0000000d", "num_samples": count}
+
+
 def test_lone_surrogates_come_back():
     text = encode_manifest(replace(GOOD, classes=("\udcff",)))
     assert b"\\udcff" in text
@@ -365,6 +369,8 @@ REFUSED = {
             ("crc32c", None),
         )
     },
+    "M15 patches of more rows than there are": (changed(table=[table_entry(21), table_entry(22)]), "bad table"),
+    "M15 patches without base files": (changed(table=[table_entry(20), table_entry(2)]), "bad table"),
     **{f"M15 {v!r}": (changed(table=v), "bad table") for v in ([], {}, None, [1])},
     **{
         f"M15 {name} {value!r:.40}": (entry("table", **{name: value}), f"bad {reason}")
@@ -373,6 +379,7 @@ REFUSED = {
             ("name", "table/../000002-0000000d.parquet", "name"),
             ("num_samples", 0, "num_samples"),
             ("num_samples", 20, "table in manifest"),
+            ("num_samples", 22, "table in manifest"),
             ("num_bytes", -1, "num_bytes"),
         )
     },

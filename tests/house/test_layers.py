@@ -19,7 +19,7 @@ FLOORS = {
     **dict.fromkeys(("format", "order", "codecs"), 1),
     "storage": 2,
     **dict.fromkeys(("commit", "sources", "read"), 3),
-    **dict.fromkeys(("stream", "write", "index"), 4),
+    **dict.fromkeys(("stream", "table", "write", "index"), 4),
     **dict.fromkeys(("edit", "export", "inspect"), 5),
     **dict.fromkeys(("dataset", "api", "__init__"), 6),
     **dict.fromkeys(("_dataloader", "torch", "webdataset", "ray", "view"), 7),
@@ -53,7 +53,8 @@ OWNERS = {
     "deeplake": ("sources/formats/deep_lake.py",),
     "lance": ("sources/formats/lance.py",),
     "lmdb": ("export/formats/lmdb.py", "sources/formats/lmdb_file.py"),
-    "pyarrow": ("sources/", "export/formats/parquet.py"),
+    "pyarrow": ("sources/", "export/formats/parquet.py", "table/libraries.py"),
+    "duckdb": ("table/libraries.py",),
     "crc32c": ("format/checksum.py",),
     # No pickle is read from a file or the network; our own processes speak it over their pipes.
     "pickle": ("runtime/process_child.py", "runtime/child.py", "runtime/functions.py"),

@@ -37,6 +37,7 @@ PLAIN = (
     "sources",
     "storage",
     "stream",
+    "table",
     "torch.py",
     "webdataset.py",
     "write",

@@ -1,0 +1,11 @@
+"""The label table: a row for each sample with its labels and the facts of its image, as Parquet files.
+
+schema        names and types of the columns; values of different types brought together
+heads         labels and first bytes of images, read by plan                 (rows: they become columns)
+build         rows of all samples, in files
+parquet       one file: written, opened, read                                (sparse_file; libraries: pyarrow, duckdb)
+read_table    columns of the whole table, of several files and types
+query         which rows an expression of SQL is true for                    (expression: what it may be)
+update        the table of the next generation, at a cost in proportion to the edit
+by_class      positions grouped by the values of a column
+"""

@@ -1,0 +1,234 @@
+"""One file of the table: written, opened, and its columns read.
+
+key, position, bytes    deltas            position ascends by one, keys share their beginnings
+floats                  dictionary where values repeat, else as they are
+all others              dictionary
+zstd; row groups of 65,536 rows, with smallest and largest values; a checksum for each page
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shardpack.errors import CorruptIndexError, ObjectTooLargeError, ShardNotFoundError, UnsupportedVersionError
+from shardpack.format.checksum import crc32c
+from shardpack.format.layout import file_path
+from shardpack.format.manifest import TableFile
+from shardpack.storage.coalesce import coalesce
+from shardpack.storage.protocols import Store
+from shardpack.table.libraries import parquet_module, pyarrow_module
+from shardpack.table.schema import MORE, OWN, Types, arrow_type, metadata_of, types_of
+from shardpack.table.sparse_file import SparseFile
+
+GROUP_ROWS = 1 << 16
+WHOLE_BYTES = 4 << 20  # a file up to this length is read, and checked, at once
+FOOTER_BYTES = 64 << 10  # read of a longer remote one at first, from its end
+MAX_COLUMN_BYTES = 8 << 30  # of one column of a row group, as its footer says: more is not read
+
+_ADVICE = 'make the table anew with "shardpack table --force"'
+_DELTAS = {"key": "DELTA_BYTE_ARRAY", "position": "DELTA_BINARY_PACKED", "bytes": "DELTA_BINARY_PACKED"}
+_TRIED_ROWS = 4096  # of which a column of floats tells whether its values repeat
+
+
+@dataclass(frozen=True, slots=True)
+class WrittenFile:
+    """A finished file of the table in a local folder, not yet named."""
+
+    path: str
+    num_bytes: int
+    crc32c: int
+    num_rows: int
+
+
+def write_file(path: str, table: Any, types: Types) -> WrittenFile:
+    """Write a table with the label columns that `types` describes; equal tables give equal bytes."""
+    parquet = parquet_module()
+    table = table.replace_schema_metadata(metadata_of(types))
+    parquet.write_table(
+        table,
+        path,
+        row_group_size=GROUP_ROWS,
+        compression="zstd",
+        use_dictionary=[name for name in table.column_names if _repeats(name, table)],
+        column_encoding=_DELTAS,
+        write_page_checksum=True,
+    )
+    return _measured(path, table.num_rows)
+
+
+def _repeats(name: str, table: Any) -> bool:
+    if name in _DELTAS:
+        return False
+    if table.schema.field(name).type != pyarrow_module().float64():
+        return True
+    tried = table[name].slice(0, _TRIED_ROWS)
+    return len(tried.unique()) * 2 <= len(tried)
+
+
+def _measured(path: str, num_rows: int) -> WrittenFile:
+    checksum = 0
+    with open(path, "rb") as file:
+        while data := file.read(1 << 20):
+            checksum = crc32c(data, checksum)
+    return WrittenFile(path, os.path.getsize(path), checksum, num_rows)
+
+
+class TablePart:
+    """One file of a dataset's table, open for reading. Not safe in threads.
+
+    Attributes:
+        num_rows: Number of rows.
+        columns: Names of its columns.
+        types: Types of its label columns.
+    """
+
+    def __init__(self, store: Store, file: TableFile) -> None:
+        """Open a file: reads all of a short one, or the footer of a long remote one with one or two requests.
+
+        Raises:
+            ShardNotFoundError: The file is missing.
+            CorruptIndexError: It is not what the manifest says.
+            UnsupportedVersionError: It was written by a newer version.
+        """
+        self._store, self._named, self._path = store, file, file_path(file)
+        self._pa, self._parquet = pyarrow_module(), parquet_module()
+        self._by_range = store.remote and file.num_bytes > WHOLE_BYTES
+        try:
+            source = self._footer() if self._by_range else self._whole()
+        except ShardNotFoundError as error:
+            raise ShardNotFoundError(
+                f"file of the label table is missing; restore it, or {_ADVICE}", path=self._path
+            ) from error
+        with self._reading():
+            self._file = self._open(source)
+            self._metadata, schema = self._file.metadata, self._file.schema_arrow
+        self.num_rows: int = self._metadata.num_rows
+        self.columns: tuple[str, ...] = tuple(schema.names)
+        self._names = frozenset(self.columns)
+        if self.num_rows != file.num_samples:
+            raise self.damaged(f"expected {file.num_samples} rows, got {self.num_rows}")
+        types = types_of(schema.metadata)
+        if types is None:
+            raise UnsupportedVersionError(
+                "file of the label table does not say what its columns are; it is of a newer version of shardpack, or "
+                f"of another program; {_ADVICE}",
+                path=self._path,
+            )
+        self.types = types
+        self._check(schema)
+
+    def _open(self, source: Any, metadata: Any = None) -> Any:
+        return self._parquet.ParquetFile(
+            source, metadata=metadata, page_checksum_verification=True, pre_buffer=False, read_dictionary=["class"]
+        )
+
+    def _whole(self) -> Any:
+        file = self._named
+        try:
+            data = self._store.get(self._path, max_bytes=file.num_bytes)
+        except ObjectTooLargeError as error:
+            raise self.damaged(f"expected {file.num_bytes} bytes, got more") from error
+        if len(data) != file.num_bytes:
+            raise self.damaged(f"expected {file.num_bytes} bytes, got {len(data)}")
+        if file.num_bytes <= WHOLE_BYTES and (checksum := crc32c(data)) != file.crc32c:
+            raise self.damaged(f"expected the CRC32C {file.crc32c:08x}, got {checksum:08x}")
+        return self._pa.BufferReader(self._pa.py_buffer(data))
+
+    def _footer(self) -> Any:
+        """Return the end of the file, from its footer on."""
+        num_bytes = self._named.num_bytes
+        start = num_bytes - FOOTER_BYTES
+        tail = self._store.get_range(self._path, start=start, length=FOOTER_BYTES)
+        length = int.from_bytes(tail[-8:-4], "little") + 8  # Parquet, "File format": length of the metadata, then PAR1
+        if length > num_bytes:
+            raise self.damaged("its footer is longer than the file")
+        if length > FOOTER_BYTES:
+            start = num_bytes - length
+            tail = self._store.get_range(self._path, start=start, length=length)
+        return self._pa.PythonFile(SparseFile(num_bytes, [start], [tail], path=self._path), mode="r")
+
+    def _check(self, schema: Any) -> None:
+        """Compare the columns with what the metadata says of them."""
+        labels = [name for name in self.columns[len(OWN) :] if name != MORE]
+        if self.columns[: len(OWN)] != OWN or labels != list(self.types):
+            raise self.damaged("its columns are not those that its metadata names")
+        for name, kind in self.types.items():
+            if schema.field(name).type != arrow_type(kind):
+                raise self.damaged(f"column {name!r} is of type {schema.field(name).type}")
+        metadata = self._metadata
+        for group in range(metadata.num_row_groups):
+            row_group = metadata.row_group(group)
+            for column in range(metadata.num_columns):
+                if row_group.column(column).total_uncompressed_size > MAX_COLUMN_BYTES:
+                    raise self.damaged(f"row group {group} is larger than any that is written")
+
+    def read(self, columns: Sequence[str]) -> Any:
+        """Return some of its columns as a table; costs their ranges, of a remote file fetched together.
+
+        Raises:
+            CorruptIndexError: A page is damaged.
+        """
+        file = self._open(self._ranges(columns), self._metadata) if self._by_range else self._file
+        with self._reading():
+            return file.read(columns=list(columns), use_threads=not self._by_range)
+
+    def _ranges(self, columns: Sequence[str]) -> Any:
+        """Return the pages of some columns, as a file without all others."""
+        wanted, starts, lengths = set(columns), [], []
+        for group in range(self._metadata.num_row_groups):
+            row_group = self._metadata.row_group(group)
+            for number in range(self._metadata.num_columns):
+                column = row_group.column(number)
+                if self._top_level(column.path_in_schema) in wanted:
+                    offsets = (column.dictionary_page_offset, column.data_page_offset)
+                    starts.append(min(offset for offset in offsets if offset))
+                    lengths.append(column.total_compressed_size)
+        begins, sizes = np.array(starts, np.int64), np.array(lengths, np.int64)
+        if len(begins) and (min(begins.min(), sizes.min()) < 0 or (begins + sizes).max() > self._named.num_bytes):
+            raise self.damaged("its footer tells of pages beyond its end")
+        plan = coalesce(begins, sizes, limits=self._store.merge_limits)
+        asked = plan.starts.tolist()
+        pieces = self._store.get_ranges(self._path, starts=asked, lengths=plan.lengths.tolist())
+        return self._pa.PythonFile(SparseFile(self._named.num_bytes, asked, pieces, path=self._path), mode="r")
+
+    def _top_level(self, path: str) -> str:
+        """Return the column that a leaf of the schema belongs to; the names of columns may have dots."""
+        if path in self._names:
+            return path
+        parts = path.split(".")
+        return next((name for n in range(len(parts), 0, -1) if (name := ".".join(parts[:n])) in self._names), path)
+
+    def damaged(self, what: str) -> CorruptIndexError:
+        """Return the error for a file that is not what it should be."""
+        return CorruptIndexError(
+            f"file of the label table is damaged: {what}; restore it, or {_ADVICE}", path=self._path
+        )
+
+    def _reading(self) -> _Reading:
+        return _Reading(self)
+
+
+class _Reading:
+    """A context in which Arrow's errors become ours."""
+
+    def __init__(self, part: TablePart) -> None:
+        self._part = part
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        # pyarrow's own errors are of these classes; those of stores pass.
+        if isinstance(error, (OSError, ValueError)) and type(error).__module__ in {"pyarrow.lib", "builtins"}:
+            raise self._part.damaged(" ".join(str(error).split())[:200]) from error
+
+
+def all_columns(parts: Iterable[TablePart], types: Types) -> tuple[str, ...]:
+    """Return the names of the columns of several files together, in their order."""
+    more = any(MORE in part.columns for part in parts)
+    return (*OWN, *types, *([MORE] if more else []))

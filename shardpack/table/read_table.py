@@ -1,0 +1,156 @@
+"""Columns of a dataset's table, whatever files it is in.
+
+    base files      rows of all stored positions, one file behind the other
+    patches         rows that replace those with their positions; of several, that of the last file counts   (SPEC 5.7)
+
+A column has one type, that which holds what all files have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from shardpack.codecs.label_types import merge_members
+from shardpack.errors import OptionError
+from shardpack.format.manifest import Manifest, TableFile
+from shardpack.runtime.arrays import Integers
+from shardpack.storage.protocols import Store
+from shardpack.table.libraries import pyarrow_module
+from shardpack.table.parquet import TablePart, all_columns
+from shardpack.table.rows import Rows
+from shardpack.table.schema import MORE, OWN, Types, arrow_type, cast
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Patch:
+    part: TablePart
+    positions: Integers  # ascending
+
+
+def split_files(manifest: Manifest) -> tuple[tuple[TableFile, ...], tuple[TableFile, ...]]:
+    """Return the base files of a table, and its patches."""
+    rows = 0
+    for number, file in enumerate(manifest.table):
+        if rows == manifest.num_samples:
+            return manifest.table[:number], manifest.table[number:]
+        rows += file.num_samples
+    return manifest.table, ()
+
+
+class LabelTable:
+    """The table of a dataset, open for reading. Not safe in threads; cheap to open.
+
+    Attributes:
+        types: Of the label columns of all files together.
+        columns: Names of all columns, in order.
+        num_rows: Number of stored samples.
+    """
+
+    def __init__(self, base: Sequence[TablePart], patches: Sequence[TablePart]) -> None:
+        """Read a table whose files are open; reads the positions of patches."""
+        self.num_rows = sum(part.num_rows for part in base)
+        self._base, self._patches = base, [_Patch(part, _positions(part, self.num_rows)) for part in patches]
+        types: Types = {}
+        for part in (*base, *patches):
+            types = merge_members(types, part.types)
+        self.types = types
+        self.columns = all_columns((*base, *patches), types)
+
+    @classmethod
+    def open(cls, store: Store, manifest: Manifest) -> LabelTable:
+        """Open the files of a dataset's table; costs one or two requests for each.
+
+        Raises:
+            OptionError: The dataset has no table.
+            ShardNotFoundError, CorruptIndexError, UnsupportedVersionError: A file cannot be read.
+        """
+        if not manifest.table:
+            raise OptionError(
+                f'the dataset in {store.location!r} has no label table; make one with "shardpack table '
+                f'{store.location}"'
+            )
+        base, patches = split_files(manifest)
+        return cls([TablePart(store, file) for file in base], [TablePart(store, file) for file in patches])
+
+    def check_columns(self, columns: Sequence[str]) -> None:
+        """Refuse names that are not columns.
+
+        Raises:
+            OptionError: Names the columns that there are.
+        """
+        for name in columns:
+            if name not in self.columns:
+                raise OptionError(f"no column {name!r}; the table has: {', '.join(self.columns)}")
+
+    def pieces(self, columns: Sequence[str]) -> Iterator[tuple[int, int, dict[str, Any]]]:
+        """Yield (stored position of the first row, number of rows, columns by name) for all rows, a file at a time.
+
+        `position` in it is the stored position. Costs the ranges of these columns.
+        """
+        first = 0
+        for part in self._base:
+            count = part.num_rows
+            rows = np.arange(count)
+            tables = [self._columns(part, columns)]
+            for patch in self._patches:
+                begin, end = np.searchsorted(patch.positions, (first, first + count)).tolist()
+                if columns and begin < end:
+                    rows[patch.positions[begin:end] - first] = sum(map(len, tables)) + np.arange(end - begin)
+                    tables.append(self._columns(patch.part, columns).slice(begin, end - begin))
+            table = tables[0]
+            if len(tables) > 1:
+                pa = pyarrow_module()
+                table = pa.concat_tables([_without_dictionaries(one) for one in tables]).take(pa.array(rows))
+            yield first, count, dict(zip(table.column_names, table.columns, strict=True))
+            first += count
+
+    def _columns(self, part: TablePart, columns: Sequence[str]) -> Any:
+        return _columns(part, columns, self.types)
+
+
+def _columns(part: TablePart, columns: Sequence[str], types: Types) -> Any:
+    """Return columns of one file, of the types that they have in the whole table."""
+    pa = pyarrow_module()
+    table = part.read([name for name in columns if name in part.columns])
+    arrays = {}
+    for name in columns:
+        if name not in part.columns:
+            arrays[name] = pa.nulls(part.num_rows, pa.string() if name == MORE else arrow_type(types[name]))
+        elif name in OWN or name == MORE:
+            arrays[name] = table[name]
+        else:
+            arrays[name] = cast(table[name], part.types[name], types[name])
+    return pa.table(arrays)
+
+
+def _positions(part: TablePart, num_rows: int) -> Integers:
+    """Return the stored positions of the rows of a patch."""
+    positions: Integers = part.read(["position"])["position"].to_numpy()
+    ascending = bool((positions[1:] > positions[:-1]).all())
+    if len(positions) and not (ascending and positions[0] >= 0 and positions[-1] < num_rows):
+        raise part.damaged("its positions do not ascend, or are not in the dataset")
+    return positions
+
+
+def latest_rows(patches: Sequence[TablePart]) -> Rows:
+    """Return the rows of several patches together; of a position that several have, that of the last."""
+    pa = pyarrow_module()
+    types: Types = {}
+    for part in patches:
+        types = merge_members(types, part.types)
+    columns = all_columns(patches, types)
+    rows = pa.concat_tables([_without_dictionaries(_columns(part, columns, types)) for part in patches])
+    positions = rows["position"].to_numpy()[::-1]
+    _, last = np.unique(positions, return_index=True)
+    return Rows(rows.take(pa.array(len(positions) - 1 - last)), types)
+
+
+def _without_dictionaries(table: Any) -> Any:
+    """Return a table with `class` as texts: rows of several files have several dictionaries."""
+    pa = pyarrow_module()
+    types = [pa.string() if name == "class" else table.schema.field(name).type for name in table.column_names]
+    return table.cast(pa.schema(list(zip(table.column_names, types, strict=True))))

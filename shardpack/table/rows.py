@@ -1,0 +1,221 @@
+"""Rows of the table: what was read of some samples, as columns of Arrow.
+
+facts --parse--> values by column name --type--> arrays        rows of one type --conform--> rows of another
+
+The names behind the first 500 stand in the column `more`, as the object of JSON that they were.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from shardpack.codecs.compression import split_compression
+from shardpack.codecs.decode import decode_field
+from shardpack.codecs.field_types import parse_json
+from shardpack.codecs.label_types import json_text
+from shardpack.errors import DecodeError
+from shardpack.format.naming import key_text
+from shardpack.format.splits import NO_SPLIT, Splits
+from shardpack.runtime.arrays import Integers
+from shardpack.table.heads import Facts
+from shardpack.table.libraries import pyarrow_module
+from shardpack.table.schema import (
+    FROM_JSON,
+    MAX_LABELS,
+    MORE,
+    OWN,
+    Types,
+    arrow_column,
+    arrow_type,
+    cast,
+    column_name,
+    plain_values,
+    type_of_values,
+)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Rows:
+    """Rows of some samples.
+
+    Attributes:
+        table: The columns of `OWN`, then those of labels, then `more` if any row has something there.
+        types: Of all names of labels, also of those in `more`, in the order in which they first came.
+        unreadable: Images whose size could not be read.
+    """
+
+    table: Any
+    types: Types
+    unreadable: int = 0
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+
+@dataclass(frozen=True, slots=True)
+class Naming:
+    """What the dataset knows of all samples: class names in label order, and named splits."""
+
+    classes: tuple[str, ...] | None = None
+    splits: Splits | None = None
+
+
+@dataclass(slots=True)
+class _Labels:
+    """Values of labels by column, filled sample by sample."""
+
+    columns: dict[str, list[Any]] = field(default_factory=dict)
+    more: dict[str, list[tuple[int, Any]]] = field(default_factory=dict)  # (row, value) of the names behind the first
+
+    def add(self, row: int, values: Mapping[str, Any]) -> None:
+        columns = self.columns
+        for name, value in values.items():
+            column = columns.get(name)
+            if column is None:
+                if len(columns) >= MAX_LABELS:
+                    self.more.setdefault(name, []).append((row, value))
+                    continue
+                column = columns[name] = []
+            if len(column) < row:
+                column.extend([None] * (row - len(column)))
+            column.append(value)
+
+    def finish(self, num_rows: int) -> tuple[dict[str, list[Any]], list[str | None] | None, Types]:
+        """Return the values by column, the column `more` or None, and the types of all names."""
+        for column in self.columns.values():
+            column.extend([None] * (num_rows - len(column)))
+        types = {name: type_of_values(column) for name, column in self.columns.items()}
+        if not self.more:
+            return self.columns, None, types
+        objects: list[dict[str, Any]] = [{} for _ in range(num_rows)]
+        for name, pairs in self.more.items():
+            types[name] = type_of_values([value for _, value in pairs])
+            for row, value in pairs:
+                objects[row][name] = value
+        return self.columns, [json_text(one) if one else None for one in objects], types
+
+
+def make_rows(facts: Sequence[Facts], positions: Integers, naming: Naming) -> Rows:
+    """Return the rows of some samples.
+
+    Args:
+        facts: What was read of them.
+        positions: Their stored positions.
+        naming: Classes and splits of the dataset.
+
+    Raises:
+        DecodeError: A label is not what its field's name says.
+    """
+    pa = pyarrow_module()
+    labels, classes = _Labels(), []
+    for row, one in enumerate(facts):
+        try:
+            values, name = _values_of(one.labels, naming.classes)
+        except DecodeError as error:
+            raise DecodeError(error.args[0], key=key_text(one.key)) from error
+        labels.add(row, values)
+        classes.append(name)
+    columns, more, types = labels.finish(len(facts))
+    sizes = [one.size for one in facts]
+    own = [
+        pa.array([_text(one.key) for one in facts], pa.string()),
+        pa.array(positions, pa.int64()),
+        split_column(positions, naming.splits),
+        pa.array(classes, pa.string()),
+        pa.array([size and size.width for size in sizes], pa.int32()),
+        pa.array([size and size.height for size in sizes], pa.int32()),
+        pa.array([size and (size.mode or None) for size in sizes], pa.string()),
+        pa.array([size and (size.format or None) for size in sizes], pa.string()),
+        pa.array([one.image_bytes for one in facts], pa.int64()),
+    ]
+    arrays = {**dict(zip(OWN, own, strict=True)), **{n: arrow_column(v, types[n]) for n, v in columns.items()}}
+    if more is not None:
+        arrays[MORE] = pa.array(more, pa.string())
+    unreadable = sum(one.size is None and one.image_bytes is not None for one in facts)
+    return Rows(pa.table(arrays), types, unreadable)
+
+
+def _text(key: bytes) -> str:
+    """Return a key as text; bytes that are not UTF-8, of foreign tars, become escapes."""
+    return key.decode("utf-8", "backslashreplace")
+
+
+def split_column(positions: Integers, splits: Splits | None) -> Any:
+    """Return the names of the splits that stored positions are in, as the column `split`."""
+    pa = pyarrow_module()
+    if splits is None:
+        return pa.nulls(len(positions), pa.string())
+    numbers = splits.numbers(positions)
+    codes = pa.array(numbers.astype(np.int32), mask=numbers == NO_SPLIT)
+    return pa.DictionaryArray.from_arrays(codes, pa.array(splits.names, pa.string())).cast(pa.string())
+
+
+def _values_of(payloads: Mapping[str, Any], classes: tuple[str, ...] | None) -> tuple[dict[str, Any], str | None]:
+    """Return the values of a sample's labels by column, and its class."""
+    values: dict[str, Any] = {}
+    name: Any = None
+    number: Any = None
+    for stored_field, payload in payloads.items():
+        plain, suffix = split_compression(stored_field)
+        if plain == "cls":
+            number = decode_field(stored_field, payload) if number is None else number
+            continue
+        value = _json_of(stored_field, payload) if suffix is None else decode_field(stored_field, payload)
+        if not isinstance(value, dict):
+            values[plain] = value
+            continue
+        if plain == FROM_JSON:
+            name, number = value.get("class"), value.get("label", number)
+            if isinstance(name, str):
+                value = {key: one for key, one in value.items() if key != "class"}
+        for key, one in value.items():
+            values[column_name(plain, key)] = one
+    if "cls" in payloads:
+        values.setdefault("label", number)
+    if isinstance(name, str):
+        return values, name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
+    known = classes is not None and type(number) is int and 0 <= number < len(classes)
+    return values, classes[number] if known and classes is not None else None
+
+
+def _json_of(stored_field: str, payload: Any) -> Any:
+    try:
+        return parse_json(bytes(payload))
+    except DecodeError as error:
+        raise DecodeError(f"field {stored_field!r} is {error.args[0]}") from error
+
+
+# --- One type for many --------------------------------------------------------------------------
+
+
+def conform(rows: Rows, types: Types) -> Any:
+    """Return the table of some rows with the columns that `types` says, after those of `OWN`.
+
+    Names of theirs that are not among these go to `more`, and names of `more` that are come out of it.
+    """
+    pa = pyarrow_module()
+    table, count = rows.table, len(rows)
+    columns = set(table.column_names)
+    rest = [json.loads(text) if text else {} for text in table[MORE].to_pylist()] if MORE in columns else None
+    arrays = {name: table[name] for name in OWN}
+    for name, kind in types.items():
+        if name in columns:
+            arrays[name] = cast(table[name], rows.types[name], kind)
+        elif rest is not None and name in rows.types:
+            arrays[name] = arrow_column([one.pop(name, None) for one in rest], kind)
+        else:
+            arrays[name] = pa.nulls(count, arrow_type(kind))
+    for name in table.column_names[len(OWN) :]:
+        if name != MORE and name not in types:
+            rest = [{} for _ in range(count)] if rest is None else rest
+            for one, value in zip(rest, plain_values(table[name], rows.types[name]), strict=True):
+                if value is not None:
+                    one[name] = value
+    if rest is not None and any(rest):
+        arrays[MORE] = pa.array([json_text(one) if one else None for one in rest], pa.string())
+    return pa.table(arrays)

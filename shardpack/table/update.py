@@ -1,0 +1,182 @@
+"""The table of the next generation, at a cost in proportion to the edit (SPEC 5.7).
+
+    append                      one more base file, with the rows of what is new
+    relabel, attach, detach     a patch: rows of the samples whose fields changed
+    split                       all rows anew, with nothing but `split` changed: no sample is read
+    delete                      nothing: the rows of deleted samples stay
+
+Of many patches one is made; where patches have more than an eighth of all rows, the base files are made anew with them.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from tempfile import TemporaryDirectory
+from typing import Protocol
+
+import numpy as np
+
+from shardpack.errors import MissingDependencyError
+from shardpack.format.layout import file_path, table_name
+from shardpack.format.manifest import Manifest, TableFile
+from shardpack.format.named_files import Parts
+from shardpack.read.shard_cache import ShardCache
+from shardpack.runtime.arrays import Integers
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.storage.local import LocalStore
+from shardpack.storage.protocols import Store
+from shardpack.table.build import BATCH_ROWS, Built, all_positions, read_rows, write_rows
+from shardpack.table.libraries import pyarrow_module
+from shardpack.table.parquet import TablePart
+from shardpack.table.read_table import LabelTable, latest_rows, split_files
+from shardpack.table.rows import Naming, Rows, split_column
+
+MAX_PATCHES = 8
+MAX_PATCHED = 8  # base files are made anew where patches have more than one in so many of their rows
+
+Put = Callable[[str, Parts], None]  # writes a new file of the dataset, which the next manifest will name
+
+
+class Base(Protocol):
+    """The generation that is edited."""
+
+    @property
+    def store(self) -> Store: ...
+
+    @property
+    def manifest(self) -> Manifest: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What an edit changes for the table. What is None does not change.
+
+    Attributes:
+        naming: Classes and splits after the edit.
+        appended: The samples that come behind the last one, as a dataset of their own.
+        edited: The dataset as it is after the edit, to read what changed.
+        changed: (n) stored positions of the samples whose labels or images changed, ascending; read from `edited`.
+        new_splits: Whether samples that were there before are in other splits.
+    """
+
+    naming: Naming
+    appended: ShardCache | None = None
+    edited: ShardCache | None = None
+    changed: Integers | None = None
+    new_splits: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class TableUpdate:
+    """The table of the next generation.
+
+    Attributes:
+        table: Its files, as the manifest names them; none if there was no table, or it was dropped.
+        dropped: Why the table was dropped, and how to make it anew; empty if it was not.
+    """
+
+    table: tuple[TableFile, ...]
+    dropped: str = ""
+
+
+def updated_table(
+    base: Base,
+    change: Change,
+    *,
+    put: Put,
+    work_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = no_progress,
+) -> TableUpdate:
+    """Return the table after an edit, with its new files written.
+
+    Args:
+        base: The generation that is edited.
+        change: What the edit changes.
+        put: Writes a file, such as `EditTransaction.put`. Nothing that a manifest names is written again.
+        work_dir: Local folder for files until they are put. Default: the temporary folder.
+        progress: Called as progress("table", rows done, total).
+
+    Raises:
+        DecodeError: A new label is not what its field's name says.
+        CorruptIndexError: A file of the table is damaged.
+    """
+    if not base.manifest.table:
+        return TableUpdate(())
+    try:
+        pyarrow_module()
+    except MissingDependencyError as error:
+        return TableUpdate((), f'the label table is dropped, as {error}, then "shardpack table {base.store.location}"')
+    with TemporaryDirectory(prefix="shardpack-table-", dir=work_dir) as folder:
+        return _Updater(base, change, put, folder, progress).run()
+
+
+def named(built: Built, *, generation: int) -> list[tuple[TableFile, str]]:
+    """Return finished files as the manifest of a generation names them, and where they are."""
+    return [
+        (TableFile(table_name(generation, file.crc32c), file.num_bytes, file.crc32c, file.num_rows), file.path)
+        for file in built.files
+    ]
+
+
+class _Updater:
+    def __init__(self, base: Base, change: Change, put: Put, folder: str, progress: Progress) -> None:
+        self._manifest, self._change, self._put, self._progress = base.manifest, change, put, progress
+        self._store, self._folder = base.store, folder
+        self._local = LocalStore(folder)  # the new files, by the names that they will have
+        self._kept, self._patches = split_files(base.manifest)
+        self._new: list[TableFile] = []
+        self._types = LabelTable.open(base.store, base.manifest).types
+
+    def run(self) -> TableUpdate:
+        change, count = self._change, self._manifest.num_samples
+        changed = np.zeros(0, np.int64) if change.changed is None else change.changed
+        patched = sum(file.num_samples for file in self._patches) + len(changed)
+        if len(changed) * MAX_PATCHED > count and change.edited is not None:
+            self._kept, self._patches = self._written(read_rows(change.edited, all_positions(count), change.naming)), ()
+        else:
+            if len(changed) and change.edited is not None:
+                pieces = [changed[at : at + BATCH_ROWS] for at in range(0, len(changed), BATCH_ROWS)]
+                self._patches += self._written(read_rows(change.edited, pieces, change.naming))
+            if change.new_splits or patched * MAX_PATCHED > count:
+                self._kept, self._patches = self._written(self._rows_anew()), ()
+            elif len(self._patches) > MAX_PATCHES:
+                parts = [self._part(file) for file in self._patches]
+                self._patches = self._written([latest_rows(parts)])
+        if change.appended is not None:
+            rows = all_positions(change.appended.manifest.num_samples)
+            self._kept += self._written(read_rows(change.appended, rows, change.naming, first=count))
+        table = (*self._kept, *self._patches)
+        for file in self._new:
+            if file in table:
+                self._put(file_path(file), [self._local.get(file_path(file))])
+        return TableUpdate(table)
+
+    def _written(self, rows: Iterator[Rows] | Sequence[Rows]) -> tuple[TableFile, ...]:
+        with TemporaryDirectory(dir=self._folder) as folder:
+            built = write_rows(
+                rows, folder, types=self._types, total=self._manifest.num_samples, progress=self._progress
+            )
+            self._types = built.types
+            files = named(built, generation=self._manifest.generation + 1)
+            for file, path in files:
+                final = os.path.join(self._folder, file_path(file))
+                os.makedirs(os.path.dirname(final), exist_ok=True)
+                os.replace(path, final)
+        self._new += [file for file, _ in files]
+        return tuple(file for file, _ in files)
+
+    def _part(self, file: TableFile) -> TablePart:
+        return TablePart(self._local if file in self._new else self._store, file)
+
+    def _rows_anew(self) -> Iterator[Rows]:
+        """Yield all rows with the patches in them, and with the splits of now."""
+        table = LabelTable(
+            [self._part(file) for file in self._kept],
+            [self._part(file) for file in self._patches],
+        )
+        pa = pyarrow_module()
+        for first, count, columns in table.pieces(table.columns):
+            columns["split"] = split_column(np.arange(first, first + count), self._change.naming.splits)
+            yield Rows(pa.table(columns), table.types)

@@ -1,0 +1,100 @@
+"""`shardpack.table`: the next generation has a table; nothing else is another one."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+import shardpack
+from shardpack.edit.table import table
+from shardpack.errors import DecodeError, OptionError
+from shardpack.storage.memory import MemoryStore
+from shardpack.table.read_table import LabelTable
+from tests.fakes import file_contents
+from tests.table.datasets import labelled
+
+LABELS = [{"class": "ab"[n % 2], "n": n} for n in range(5)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return labelled(tmp_path / "ds", LABELS)
+
+
+def test_the_next_generation_has_a_table(folder, tmp_path):
+    before = file_contents(tmp_path / "ds")
+    seen = []
+    report = table(folder, progress=lambda *what: seen.append(what))
+    assert (report.command, report.generation, report.parent, report.added, report.num_samples) == ("table", 2, 1, 5, 5)
+    assert seen == [("table", 5, 5)]
+    after = file_contents(tmp_path / "ds")
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    ds = shardpack.open(folder)
+    (file,) = ds.manifest.table
+    assert changed == {".shardpack/manifest.json", ".shardpack/manifests/000002.json", f".shardpack/{file.name}"}
+    assert ds.fingerprint == shardpack.open(folder, generation=1).fingerprint
+    assert shardpack.open(folder, generation=1).manifest.table == ()
+
+
+def test_a_table_that_is_there_stays_unless_forced(folder):
+    table(folder)
+    first = shardpack.open(folder).manifest
+    report = table(folder)
+    assert (report.generation, report.parent, report.added) == (2, 2, 0)
+    assert shardpack.open(folder).manifest == first
+    assert table(folder, force=True).generation == 3
+    assert shardpack.open(folder).manifest.table[0].crc32c == first.table[0].crc32c
+
+
+def test_dry_run_writes_nothing(folder, tmp_path):
+    before = file_contents(tmp_path / "ds")
+    report = table(folder, dry_run=True)
+    assert (report.dry_run, report.added, report.generation) == (True, 5, 2)
+    assert file_contents(tmp_path / "ds") == before
+
+
+def test_equal_datasets_have_equal_tables(tmp_path):
+    tables = []
+    for name in "ab":
+        folder = labelled(tmp_path / name, LABELS)
+        table(folder)
+        (file,) = shardpack.open(folder).manifest.table
+        tables.append((file.name, (tmp_path / name / ".shardpack" / file.name).read_bytes()))
+    assert tables[0] == tables[1]
+
+
+def test_labels_that_do_not_parse_change_nothing(tmp_path):
+    folder = labelled(tmp_path / "ds", [{"a": 1}, b"{"])
+    before = file_contents(tmp_path / "ds")
+    with pytest.raises(DecodeError, match=r"field 'json' is not JSON.*key='001'"):
+        table(folder)
+    assert file_contents(tmp_path / "ds") == before
+
+
+def test_datasets_in_other_stores():
+    store = MemoryStore({})
+    with shardpack.ShardWriter(store) as writer:
+        writer.write("a", {"json": {"n": 1}})
+    table(store)
+    ds = shardpack.open(store)
+    assert LabelTable.open(store, ds.manifest).columns[-1] == "n"
+
+
+def test_a_write_that_fails_leaves_the_generation_before(folder, monkeypatch):
+    def fail(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "link", fail)
+    with pytest.raises(KeyboardInterrupt):
+        table(folder)
+    monkeypatch.undo()
+    assert shardpack.open(folder).manifest.generation == 1
+    assert table(folder).generation == 2
+
+
+def test_empty_datasets_have_no_rows(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds"):
+        pass
+    with pytest.raises(OptionError, match="has no samples"):
+        table(tmp_path / "ds")

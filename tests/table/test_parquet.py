@@ -1,0 +1,163 @@
+"""One file: written the same way each time, opened with few requests, refused where it is not what it should be."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from shardpack.errors import CorruptIndexError, ShardNotFoundError, UnsupportedVersionError
+from shardpack.format.checksum import crc32c
+from shardpack.format.manifest import TableFile
+from shardpack.storage.memory import MemoryStore
+from shardpack.table import parquet
+from shardpack.table.parquet import TablePart, all_columns, write_file
+from shardpack.table.schema import OWN, own_types, type_of_values
+
+PATH = ".shardpack/table/000001-00000000.parquet"
+
+
+def table_of(count, **labels):
+    own = {name: pa.nulls(count, kind) for name, kind in own_types().items()}
+    own["key"] = pa.array([f"k{n:05d}" for n in range(count)])
+    own["position"] = pa.array(range(count), pa.int64())
+    own["class"] = pa.array([f"c{n % 7}" for n in range(count)])
+    types = {name: type_of_values(column) for name, column in labels.items()}
+    return pa.table({**own, **{name: pa.array(column) for name, column in labels.items()}}), types
+
+
+class RemoteMemory(MemoryStore):
+    """A store in memory that counts as remote, and keeps what was asked of it."""
+
+    remote = True
+
+    def __init__(self, objects):
+        super().__init__(objects)
+        self.asked = []
+
+    def get_range(self, path, *, start, length):
+        self.asked.append(length)
+        return super().get_range(path, start=start, length=length)
+
+
+def stored(data, num_rows, *, store=None, checksum=None):
+    store = store or MemoryStore({})
+    store.put(PATH, data)
+    return store, TableFile(
+        PATH.removeprefix(".shardpack/"), len(data), crc32c(data) if checksum is None else checksum, num_rows
+    )
+
+
+def written(folder, count, **labels):
+    file = write_file(str(folder / "x.parquet"), *table_of(count, **labels))
+    data = Path(file.path).read_bytes()
+    assert (file.num_bytes, file.crc32c, file.num_rows) == (len(data), crc32c(data), count)
+    return data
+
+
+def test_columns_come_back(tmp_path):
+    data = written(tmp_path, 10, score=[n / 3 for n in range(10)], tags=[["a"] * n for n in range(10)])
+    part = TablePart(*stored(data, 10))
+    assert part.num_rows == 10
+    assert part.columns == (*OWN, "score", "tags")
+    assert part.read(["tags", "position"]).to_pydict() == {
+        "tags": [["a"] * n for n in range(10)],
+        "position": list(range(10)),
+    }
+    assert all_columns([part], part.types) == part.columns
+
+
+def test_equal_tables_are_equal_files(tmp_path):
+    assert written(tmp_path, 100, a=list(range(100))) == written(tmp_path, 100, a=list(range(100)))
+
+
+def test_row_groups_have_statistics_and_checksums(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "GROUP_ROWS", 40)
+    written(tmp_path, 100, a=list(range(100)))
+    metadata = pq.ParquetFile(tmp_path / "x.parquet").metadata
+    assert [metadata.row_group(n).num_rows for n in range(metadata.num_row_groups)] == [40, 40, 20]
+    column = metadata.row_group(1).column(len(OWN))
+    assert (column.statistics.min, column.statistics.max) == (40, 79)
+
+
+def test_long_remote_files_are_read_by_range(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "WHOLE_BYTES", 1000)
+    noise = np.random.default_rng(0).random(20_000)
+    data = written(tmp_path, 20_000, score=noise.tolist(), other=noise.tolist())
+    store, file = stored(data, 20_000, store=RemoteMemory({}))
+    part = TablePart(store, file)
+    assert store.asked == [parquet.FOOTER_BYTES]
+    assert part.read(["class"])["class"].to_pylist()[:8] == ["c0", "c1", "c2", "c3", "c4", "c5", "c6", "c0"]
+    assert part.read(["score"])["score"].to_pylist() == noise.tolist()
+    assert len(store.asked) == 3
+    assert store.asked[1] < 20_000
+    assert 100_000 < store.asked[2] < len(data) / 2
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda data: data[:-1], "expected .* bytes, got"),
+        (lambda data: data + b"x", "got more|expected .* bytes, got"),
+        (lambda data: data[:50] + b"x" + data[51:], "CRC32C"),
+    ],
+)
+def test_short_files_are_checked_as_a_whole(tmp_path, damage, reason):
+    data = written(tmp_path, 10, a=list(range(10)))
+    store, file = stored(data, 10)
+    store.put(PATH, damage(data))
+    with pytest.raises(CorruptIndexError, match=f"(?s)damaged: .*({reason}).*shardpack table --force"):
+        TablePart(store, file)
+
+
+def test_pages_of_long_files_are_checked_when_they_are_read(tmp_path, monkeypatch):
+    monkeypatch.setattr(parquet, "WHOLE_BYTES", 1000)
+    data = bytearray(written(tmp_path, 20_000, score=np.random.default_rng(0).random(20_000).tolist()))
+    column = pq.ParquetFile(tmp_path / "x.parquet").metadata.row_group(0).column(len(OWN))
+    data[column.data_page_offset + 5000] ^= 1
+    for store in (MemoryStore({}), RemoteMemory({})):
+        part = TablePart(*stored(bytes(data), 20_000, store=store))
+        assert part.read(["class"]).num_rows == 20_000
+        with pytest.raises(CorruptIndexError, match="damaged"):
+            part.read(["score"])
+
+
+def write_foreign(table, folder):
+    pq.write_table(table, folder / "y.parquet")
+    return (folder / "y.parquet").read_bytes()
+
+
+@pytest.mark.parametrize("length", [0, 4, 100, 70_000])
+def test_what_is_no_parquet(length, monkeypatch):
+    data = os.urandom(length)
+    for store in (MemoryStore({}), RemoteMemory({})):
+        for whole in (1 << 20, 10):
+            monkeypatch.setattr(parquet, "WHOLE_BYTES", max(whole, 70_001 if length < 70_000 else 0))
+            with pytest.raises(CorruptIndexError):
+                TablePart(*stored(data, 1, store=store))
+
+
+def test_files_of_others(tmp_path):
+    table, types = table_of(5, a=[1, 2, 3, 4, 5])
+    with pytest.raises(UnsupportedVersionError, match="what its columns are"):
+        TablePart(*stored(write_foreign(table, tmp_path), 5))
+    with pytest.raises(CorruptIndexError, match="expected 6 rows, got 5"):
+        TablePart(*stored(written(tmp_path, 5), 6))
+    metadata = parquet.metadata_of(types)
+    for wrong in (
+        table.drop_columns(["width"]),
+        table.append_column("b", pa.array([1] * 5)),
+        table.set_column(len(OWN), "a", pa.array(["x"] * 5)),
+        table.rename_columns([*OWN, "other"]),
+    ):
+        with pytest.raises(CorruptIndexError, match=r"damaged: (its columns|column 'a')"):
+            TablePart(*stored(write_foreign(wrong.replace_schema_metadata(metadata), tmp_path), 5))
+
+
+def test_missing_file():
+    with pytest.raises(ShardNotFoundError, match="label table is missing"):
+        TablePart(MemoryStore({}), TableFile("table/000001-00000000.parquet", 10, 0, 1))

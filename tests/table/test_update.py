@@ -1,0 +1,150 @@
+"""The table of the next generation: the same as one made anew, at a cost in proportion to the edit."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+import shardpack
+from shardpack.edit.base import open_base
+from shardpack.edit.table import table as make_table
+from shardpack.format.splits import Splits
+from shardpack.table import update
+from shardpack.table.read_table import LabelTable, split_files
+from shardpack.table.rows import Naming
+from shardpack.table.schema import plain_values
+from shardpack.table.update import Change, updated_table
+from tests.table.datasets import cache_of, labelled, positions
+
+OLD = [{"class": "ab"[n % 2], "n": n} for n in range(20)]
+NEW = [{"class": "z", "n": n + 0.5, "extra": [n]} for n in range(20)]
+
+
+@pytest.fixture
+def base(tmp_path):
+    folder = labelled(tmp_path / "ds", OLD)
+    make_table(folder)
+    return open_base(folder)
+
+
+@pytest.fixture
+def edited(tmp_path):
+    """The same dataset after an edit that changed all labels."""
+    return cache_of(labelled(tmp_path / "edited", NEW))
+
+
+def apply(base, change):
+    """Return the updated table, open, and the manifest that names it; nothing that is there is written again."""
+    files = {}
+
+    def put(name, parts):
+        assert base.target.size(name) is None
+        files[name] = sum(map(len, parts))
+        base.store.put(name, b"".join(parts))
+
+    result = updated_table(base, change, put=put)
+    assert not result.dropped
+    old = {file.name for file in base.manifest.table}
+    assert {f".shardpack/{file.name}": file.num_bytes for file in result.table if file.name not in old} == files
+    added = 0 if change.appended is None else change.appended.manifest.num_samples
+    manifest = replace(
+        base.manifest,
+        table=result.table,
+        generation=base.manifest.generation + 1,
+        num_samples=base.manifest.num_samples + added,
+    )
+    return LabelTable.open(base.store, manifest), manifest
+
+
+def column(table, name):
+    return [value for _, _, piece in table.pieces([name]) for value in plain_values(piece[name], table.types[name])]
+
+
+def own(table, name):
+    return [value for _, _, piece in table.pieces([name]) for value in piece[name].to_pylist()]
+
+
+def test_appended_samples_make_a_file(base, edited):
+    table, manifest = apply(base, Change(Naming(), appended=edited))
+    assert [file.num_samples for file in manifest.table] == [20, 20]
+    assert manifest.table[0] == base.manifest.table[0]
+    assert own(table, "position") == list(range(40))
+    assert own(table, "class") == [*("ab"[n % 2] for n in range(20)), *"z" * 20]
+    assert column(table, "n") == [*range(20), *(n + 0.5 for n in range(20))]
+    assert column(table, "extra") == [*[None] * 20, *([n] for n in range(20))]
+
+
+def test_few_changed_samples_make_a_patch(base, edited):
+    table, manifest = apply(base, Change(Naming(), edited=edited, changed=positions(3, 7)))
+    assert [file.num_samples for file in manifest.table] == [20, 2]
+    assert column(table, "n") == [n + 0.5 if n in (3, 7) else n for n in range(20)]
+
+
+def test_appended_samples_come_before_patches(base, edited):
+    change = Change(Naming(), edited=edited, changed=positions(3), appended=edited)
+    table, manifest = apply(base, change)
+    assert [file.num_samples for file in manifest.table] == [20, 20, 1]
+    assert [len(some) for some in split_files(manifest)] == [2, 1]
+    assert column(table, "n")[:4] == [0, 1, 2, 3.5]
+
+
+def test_many_patches_become_one(base, edited, monkeypatch):
+    monkeypatch.setattr(update, "MAX_PATCHES", 2)
+    monkeypatch.setattr(update, "MAX_PATCHED", 3)
+    for number in (3, 5, 3):
+        table, manifest = apply(base, Change(Naming(), edited=edited, changed=positions(number)))
+        base = replace(base, manifest=manifest)
+    assert [file.num_samples for file in manifest.table] == [20, 2]
+    assert column(table, "n") == [n + 0.5 if n in (3, 5) else n for n in range(20)]
+
+
+def test_large_patches_become_base_files(base, edited):
+    for number in (3, 5, 7):
+        table, manifest = apply(base, Change(Naming(), edited=edited, changed=positions(number)))
+        base = replace(base, manifest=manifest)
+    assert [file.num_samples for file in manifest.table] == [20]
+    assert column(table, "n") == [n + 0.5 if n in (3, 5, 7) else n for n in range(20)]
+    assert own(table, "key") == [f"{n:03d}" for n in range(20)]
+
+
+def test_changes_of_most_samples_make_all_rows_anew(base, edited):
+    table, manifest = apply(base, Change(Naming(), edited=edited, changed=np.arange(5)))
+    assert [file.num_samples for file in manifest.table] == [20]
+    assert column(table, "n") == [n + 0.5 for n in range(20)]
+
+
+def test_new_splits_read_no_sample(base, edited):
+    _, manifest = apply(base, Change(Naming(), edited=edited, changed=positions(3)))
+    base = replace(base, manifest=manifest)
+    splits = Splits.of_runs([("train", 15), ("val", 5)])
+    table, manifest = apply(base, Change(Naming(None, splits), new_splits=True))
+    assert own(table, "split") == [*["train"] * 15, *["val"] * 5]
+    assert [file.num_samples for file in manifest.table] == [20]
+    assert column(table, "n")[2:5] == [2, 3.5, 4]
+
+
+def test_no_change_keeps_the_files(base):
+    assert updated_table(base, Change(Naming()), put=None).table == base.manifest.table
+
+
+def test_datasets_without_a_table_get_none(tmp_path, edited):
+    base = open_base(labelled(tmp_path / "other", OLD))
+    assert updated_table(base, Change(Naming(), appended=edited), put=None) == update.TableUpdate(())
+
+
+def test_without_the_library_the_table_is_dropped_and_that_is_said(base, edited, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    found = updated_table(base, Change(Naming(), appended=edited), put=None)
+    assert found.table == ()
+    assert found.dropped.startswith("the label table is dropped, as the label table needs pyarrow; run pip install")
+    assert found.dropped.endswith(f'then "shardpack table {base.location}"')
+
+
+def test_types_of_base_files_stay(base, edited):
+    """A column of whole numbers gets fractions in a new file; the old one is read as if it had them."""
+    table, _ = apply(base, Change(Naming(), appended=edited))
+    assert table.types["n"].name == "float"
+    assert shardpack.open(base.location).manifest.table == base.manifest.table
