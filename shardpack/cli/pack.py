@@ -12,6 +12,7 @@ import click
 import shardpack
 from shardpack.cli.ui import (
     access_options,
+    confirm_deleting,
     counted,
     jobs_option,
     json_option,
@@ -202,11 +203,14 @@ class _Pack(click.Command):
 @click.option("--first-frame", is_flag=True, help="Take the first frame of animations, instead of leaving them.")
 @click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
 @click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
+@click.option(
+    "--yes", "-y", is_flag=True, help="Do not ask before --force deletes a dataset; only a terminal is asked."
+)
 @access_options
 @work_dir_option
 @json_option
 @quiet_option
-def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -> None:
+def command(source: str, out: str, as_json: bool, quiet: bool, yes: bool, **options: Any) -> None:
     """Pack the images in the folder SRC, with the labels beside them, into a dataset in OUT.
 
     SRC may also be a dataset, or its URL: its samples are packed again, byte for byte and in the same
@@ -242,6 +246,8 @@ def command(source: str, out: str, as_json: bool, quiet: bool, **options: Any) -
 
     With --json: the attributes of shardpack.PackReport, overhead_bytes, ratio and samples_per_second.
     """
+    if options["force"] and not (yes or options["dry_run"]):
+        confirm_deleting(out, options["storage_options"])
     with progress_bar(quiet=quiet) as progress:
         announce = partial(note, quiet=quiet or as_json)
         report = shardpack.pack(source, out, progress=progress, announce=announce, **options)

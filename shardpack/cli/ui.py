@@ -15,7 +15,7 @@ from typing import Any, TextIO, TypeVar
 import click
 
 import shardpack
-from shardpack.errors import OptionError
+from shardpack.errors import OptionError, OutputExistsError, ShardpackError
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import format_bytes, parse_bytes
 from shardpack.storage.url import is_url
@@ -115,6 +115,26 @@ def edit_options(function: _Function) -> _Function:
     )
     dry_run = click.option("--dry-run", is_flag=True, help="Show what would be changed; write nothing.")
     return access_options(single_writer(dry_run(json_option(quiet_option(function)))))
+
+
+def confirm_deleting(out: str, storage_options: Mapping[str, Any] | None) -> None:
+    """Ask on a terminal whether the dataset in a place may be deleted, if one is there.
+
+    Raises:
+        OutputExistsError: It may not.
+    """
+    if sys.stdin is None or not sys.stdin.isatty():
+        return
+    try:
+        manifest = shardpack.open(out, storage_options=storage_options).manifest
+    except (ShardpackError, OSError):
+        return  # packing tells what is wrong with it
+    samples = plural(manifest.num_visible, "sample")
+    generations = f" in {manifest.generation:,} generations" if manifest.generation > 1 else ""
+    if not click.confirm(f"{out} holds a dataset: delete its {samples}{generations}?", err=True):
+        raise OutputExistsError(
+            f'the dataset in {out!r} is kept; add to it with "shardpack append", or name another folder'
+        )
 
 
 def is_remote(dataset: shardpack.Dataset) -> bool:

@@ -16,7 +16,7 @@ from shardpack.commit.delivery_queue import (
 )
 from shardpack.commit.destination import Destination, take_mark
 from shardpack.commit.journal import Entry, Journal
-from shardpack.commit.lease import Lease, how_to_continue
+from shardpack.commit.lease import Command, Lease, how_to_continue
 from shardpack.commit.scratch import ScratchDir
 from shardpack.commit.target import Target
 from shardpack.errors import OutputExistsError, StorageError
@@ -33,7 +33,7 @@ class Delivering(ABC):
         command: Named in errors, with how it is continued.
     """
 
-    def __init__(self, target: Target, journal: Journal, command: str) -> None:
+    def __init__(self, target: Target, journal: Journal, command: Command) -> None:
         self._target, self._journal, self._command = target, journal, command
         self._lease: Lease | None = None  # while the target is held
         self._is_lost = False

@@ -51,7 +51,7 @@ def check_writable(target: Target, command: Command, *, force: bool) -> None:
     has_begun = is_unfinished(target)
     if has_manifest(target):
         if not has_begun:  # if it is, only the transaction can tell whether this run made the dataset
-            files_to_replace(target, force=force)
+            files_to_replace(target, command, force=force)
     elif not (has_begun and unfinished_command(target)):
         _refuse_strays(target)
 
@@ -65,7 +65,7 @@ def check_unused(target: Target) -> None:
     if (before := unfinished_command(target)) is not None:
         raise unfinished(target, before)
     if has_manifest(target):
-        files_to_replace(target, force=False)
+        files_to_replace(target, "pack --part", force=False)
     _refuse_strays(target)
 
 
@@ -124,8 +124,10 @@ def is_unfinished(target: Target) -> bool:
     return not all(map(folder_of_edit, work))
 
 
-def files_to_replace(target: Target, *, force: bool) -> list[str]:
-    """Return the files of the existing dataset, without its manifest, if they may be deleted.
+def files_to_replace(target: Target, command: Command, *, force: bool) -> list[str]:
+    """Return the files of the existing dataset, of all generations and unfinished edits, if they may be deleted.
+
+    The manifest is not among them.
 
     Raises:
         OutputExistsError: They may not be deleted; the message says why.
@@ -137,17 +139,15 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
             packed |= _shards_of_edits(manifest, target)
     except FormatError as error:
         if not force:
-            raise OutputExistsError(
-                f"{target.location!r} already holds a dataset; choose another folder, or pass force=True (--force)"
-            ) from None
+            raise OutputExistsError(_already_there(target, command)) from None
         raise OutputExistsError(
             f"{target.location!r} holds a dataset, but not which files belong to it: {error}; "
             "delete it, or choose another folder"
         ) from error
     if not force:
+        generations = f" in {manifest.generation:,} generations" if manifest.generation > 1 else ""
         raise OutputExistsError(
-            f"{target.location!r} already holds a dataset; choose another folder, or pass force=True (--force), "
-            f"which deletes its {manifest.num_visible:,} samples"
+            f"{_already_there(target, command)}, which deletes its {manifest.num_visible:,} samples{generations}"
         )
     if not _is_packed(manifest):
         raise OutputExistsError(
@@ -163,14 +163,19 @@ def files_to_replace(target: Target, *, force: bool) -> list[str]:
     return sorted(packed | present - {MANIFEST_PATH})
 
 
+def _already_there(target: Target, command: Command) -> str:
+    add = "" if command == "copy" else 'add to it with "shardpack append", '
+    return f"{target.location!r} already holds a dataset; {add}choose another folder, or pass force=True (--force)"
+
+
 def _files_like_ours(target: Target) -> list[str]:
     """Return the files named like a part of a dataset, except the newest manifest."""
     return sorted(filter(_is_like_ours, target.names()))
 
 
 def _is_like_ours(name: str) -> bool:
-    sidecar = is_index_path(name) or is_layer_path(name) or generation_of(name) or name == REJECTED_PATH
-    return is_packer_name(name) or bool(sidecar)
+    is_sidecar = is_index_path(name) or is_layer_path(name) or bool(generation_of(name)) or name == REJECTED_PATH
+    return is_packer_name(name) or is_sidecar or folder_of_edit(name) is not None
 
 
 def _packer_names(manifest: Manifest, target: Target) -> set[str]:

@@ -38,8 +38,10 @@ from shardpack.format.layout import (
     generation_of,
     index_path,
     is_index_path,
+    is_layer_path,
     is_packer_name,
     split_of_shard,
+    tag_of_shard,
 )
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import ShardInfo
@@ -138,12 +140,14 @@ class Transaction(Delivering):
                 return
             self._delete_dataset(force=force)
         self._target.clear_scratch()
+        if self._replaces and not has_manifest(self._target):  # deleting a dataset that was edited was interrupted
+            self._target.delete([name for name in self._target.names() if folder_of_edit(name)])
         lease.share()
 
     def _delete_dataset(self, *, force: bool) -> None:
         """Delete the existing dataset, its manifest first: half of a dataset must never look complete."""
         try:
-            files = files_to_replace(self._target, force=force)
+            files = files_to_replace(self._target, self._command, force=force)
         except OutputExistsError:
             self._end()  # the work folder is from a run that was killed after it had published
             raise
@@ -154,14 +158,16 @@ class Transaction(Delivering):
     def keep_only(self, names: Iterable[str]) -> set[str]:
         """Delete all shards of earlier runs except the named ones, and all indexes of no shard that stays.
 
-        Tars without a journal entry are an earlier run's only if they are named like these: others may be the user's.
+        Tars without a journal entry are an earlier run's only if they are named like these, or as an edit names them:
+        others may be the user's.
 
         Returns:
             The shards that stay, complete or not.
         """
         names = set(names)
         splits = {None, *map(split_of_shard, names)}
-        ours = (name for name in self._target.names() if is_packer_name(name) and split_of_shard(name) in splits)
+        packed = filter(is_packer_name, self._target.names())
+        ours = (name for name in packed if split_of_shard(name) in splits or tag_of_shard(name) is not None)
         present = {*ours, *self._journal.shard_names()}
         staying = present & names
         indexes = set(map(index_path, staying))
@@ -265,13 +271,19 @@ class Transaction(Delivering):
         self._target.create(name, [text])
 
     def _unnamed(self, text: bytes, written: Collection[str]) -> list[str]:
-        """Return the files of this generation and later ones that are here, but that its manifest does not name."""
+        """Return the files of this generation that are here, but that its manifest does not name.
+
+        Of a new dataset also those of later ones, and layers.
+        """
         manifest = parse_manifest(text)
         named = {*manifest.metadata_paths, *written}
-        unnamed = [
-            name for name in self._target.names() if generation_of(name) >= manifest.generation and name not in named
-        ]
-        return [REJECTED_PATH, *unnamed] if self._replaces and REJECTED_PATH not in written else unnamed
+        made = {name: generation_of(name) for name in self._target.names() if name not in named}
+        if not self._replaces:  # later generations are edits of this one, whose copy of the manifest was missed
+            return [name for name, generation in made.items() if generation == manifest.generation]
+        unnamed = [name for name, generation in made.items() if generation >= manifest.generation]
+        layers = tuple(f"{layer.location}/" for layer in manifest.layers)
+        unnamed += [name for name in made if is_layer_path(name) and not name.startswith(layers)]
+        return unnamed if REJECTED_PATH in written else [REJECTED_PATH, *unnamed]
 
     def roll_back(self) -> None:
         """Delete the indexes that this transaction added, and end it."""

@@ -8,6 +8,7 @@ import os
 import pty
 import re
 import select
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,6 +20,7 @@ from shardpack.cli import main as main_module
 from shardpack.cli import ui
 from tests.cli.conftest import program
 from tests.conftest import ROOT
+from tests.fakes import file_contents
 from tests.format.builders import entry
 from tests.sidecars import key_index
 
@@ -34,11 +36,12 @@ def shell(command, **options):
     )
 
 
-def on_terminal(*arguments, stdout=False, columns=100, interrupt_at=None):
+def on_terminal(*arguments, stdout=False, columns=100, interrupt_at=None, answer=None):
     """Run with stderr (and stdout) on a terminal; return (code, what was shown there).
 
     Args:
         interrupt_at: Send an interrupt as soon as this is shown.
+        answer: Typed as soon as a question is shown.
     """
     ours, theirs = pty.openpty()
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": str(columns)}
@@ -56,6 +59,9 @@ def on_terminal(*arguments, stdout=False, columns=100, interrupt_at=None):
         if not piece:
             break
         shown += piece
+        if answer is not None and b"?" in shown:
+            os.write(ours, f"{answer}\n".encode())
+            answer = None
         if interrupt_at is not None and interrupt_at.encode() in shown:
             child.send_signal(signal.SIGINT)
             interrupt_at = None
@@ -177,6 +183,24 @@ def test_an_error_on_a_terminal_leaves_no_bar_behind(packed, tmp_path):
     code, shown = on_terminal("extract", packed, tmp_path)
     assert code == 1
     assert plain(shown).splitlines()[-1].startswith("shardpack: file exists:")
+
+
+def test_force_asks_before_it_deletes_a_dataset(images, packed, tmp_path):
+    out = shutil.copytree(packed, tmp_path / "out")
+    pack = ("pack", images, out, "--force", "--quiet", "--jobs", "1", "--max-shard-samples", "12")
+    code, shown = on_terminal(*pack, answer="n")
+    assert code == 1
+    assert f"{out} holds a dataset: delete its 12 samples? [y/N]:" in plain(shown)
+    assert 'is kept; add to it with "shardpack append"' in plain(shown)
+    assert file_contents(out) == file_contents(packed)
+    code, shown = on_terminal(*pack, answer="y")
+    assert code == 0
+    assert len(shardpack.open(out).shards) == 1
+    assert on_terminal(*pack, "--yes") == (0, "")
+    assert on_terminal("pack", images, tmp_path / "new", "--force", "--quiet", "--jobs", "1") == (0, ""), (
+        "nothing there"
+    )
+    assert program(*pack).returncode == 0, "without a terminal nobody is asked"
 
 
 def test_binary_is_not_written_to_a_terminal(packed):

@@ -56,8 +56,8 @@ def test_pack_to_a_url(run, images, packed, url, tmp_path):
     assert (done.code, done.err) == (
         1,
         (
-            f"shardpack: {url!r} already holds a dataset; choose another folder, or pass force=True (--force), "
-            "which deletes its 12 samples\n"
+            f'shardpack: {url!r} already holds a dataset; add to it with "shardpack append", choose another folder, '
+            "or pass force=True (--force), which deletes its 12 samples\n"
         ),
     )
     assert run(*arguments, "--force", "--json").json["out"] == url

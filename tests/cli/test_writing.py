@@ -231,7 +231,8 @@ def test_pack_refuses_to_overwrite(run, images, dataset):
     done = run("pack", images, dataset)
     assert (done.code, done.out) == (1, "")
     assert done.err.endswith(
-        "already holds a dataset; choose another folder, or pass force=True (--force), which deletes its 12 samples\n"
+        'already holds a dataset; add to it with "shardpack append", choose another folder, or pass force=True '
+        "(--force), which deletes its 12 samples\n"
     )
     assert contents(dataset) == before
     assert run("pack", images, dataset, "--force").code == 0

@@ -15,7 +15,7 @@ from shardpack.commit.overwrite import check_writable
 from shardpack.errors import OutputExistsError, StorageError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.layout import MANIFEST_PATH
-from shardpack.format.manifest_json import parse_manifest
+from shardpack.format.manifest_json import encode_manifest, parse_manifest
 from shardpack.format.shard_table import ShardTable
 from shardpack.write.pack_run import pack_plan, plan_shards
 from shardpack.write.request import PackRequest
@@ -226,6 +226,86 @@ def test_a_refusal_needs_no_write_permission(tmp_path, packer, monkeypatch):
         packer(tmp_path, NEW, force=True)
     monkeypatch.undo()
     assert list(shardpack.open(tmp_path).keys()) == list(OLD)
+
+
+# Datasets that were edited
+
+
+def edit(out):
+    """Delete two samples in two generations, and leave an unfinished edit and what only edits make."""
+    shardpack.delete(out, ["old-1"])
+    shardpack.delete(out, ["old-2"])
+    made = [
+        ".shardpack/tmp/append-0123abcd/edit.json", "shard-g000004-0123abcd-000000.tar",
+        ".shardpack/index/shard-g000004-0123abcd-000000.index", "val-g000004-0123abcd-000000.tar",
+        ".shardpack/layers/g000003-0123abcd/shard-000000.tar", ".shardpack/table/000003-0123abcd.parquet",
+        ".shardpack/layer-000003-0123abcd.index",
+    ]  # fmt: skip
+    for name in made:
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_bytes(b"1")
+
+
+@packers
+def test_an_edited_dataset_is_kept_without_force(tmp_path, packer):
+    pack(tmp_path, OLD)
+    edit(tmp_path)
+    before = contents(tmp_path)
+    with pytest.raises(
+        OutputExistsError, match=r'add to it with "shardpack append", .*, which deletes its 4 samples in 3 generations'
+    ):
+        packer(tmp_path, NEW)
+    assert contents(tmp_path) == before
+
+
+@packers
+def test_force_replaces_all_generations(tmp_path, packer):
+    pack(tmp_path / "out", OLD)
+    edit(tmp_path / "out")
+    (tmp_path / "out" / "notes.txt").write_bytes(b"1")
+    packer(tmp_path / "out", NEW, force=True)
+    packer(tmp_path / "new", NEW)
+    assert contents(tmp_path / "out") == {**contents(tmp_path / "new"), "notes.txt": b"1"}
+
+
+@packers
+def test_force_that_was_interrupted_replaces_all_generations_too(tmp_path, packer):
+    pack(tmp_path / "out", OLD)
+    edit(tmp_path / "out")
+    (tmp_path / "out" / ".shardpack" / "tmp" / "lease.json").write_text('{"command": "pack", "owner": "1"}')
+    (tmp_path / "out" / MANIFEST_PATH).unlink()
+    packer(tmp_path / "out", NEW, force=True)
+    packer(tmp_path / "new", NEW)
+    assert contents(tmp_path / "out") == contents(tmp_path / "new")
+
+
+def test_tars_in_other_places_are_not_those_beside_the_manifest(tmp_path):
+    """A manifest says that a shard is elsewhere; one of the same name beside it is somebody's."""
+    pack(tmp_path, OLD)
+    whole = parse_manifest((tmp_path / MANIFEST_PATH).read_bytes())
+    (tmp_path / MANIFEST_PATH).write_bytes(encode_manifest(replace(whole, locations=("elsewhere",))))
+    with pytest.raises(OutputExistsError, match=r"not in its manifest: 'shard-000000\.tar'"):
+        pack(tmp_path, NEW, force=True)
+
+
+def test_copies_do_not_speak_of_appending(tmp_path):
+    pack(tmp_path / "old", OLD)
+    pack(tmp_path / "new", NEW)
+    with pytest.raises(OutputExistsError, match="already holds a dataset; choose another folder"):
+        shardpack.copy(tmp_path / "new", tmp_path / "old")
+
+
+def test_a_later_generation_whose_copy_was_missed_outlives_a_repairing_copy(tmp_path):
+    """The manifest is still that of the source; the edit has happened all the same."""
+    pack(tmp_path / "old", OLD)
+    shardpack.copy(tmp_path / "old", tmp_path / "copy")
+    shardpack.delete(tmp_path / "copy", ["old-1"])
+    edited = contents(tmp_path / "copy")
+    shutil.copy(tmp_path / "old" / MANIFEST_PATH, tmp_path / "copy" / MANIFEST_PATH)
+    (tmp_path / "copy" / "shard-000001.tar").unlink()
+    shardpack.copy(tmp_path / "old", tmp_path / "copy")
+    assert contents(tmp_path / "copy") == {**edited, MANIFEST_PATH: (tmp_path / "old" / MANIFEST_PATH).read_bytes()}
+    assert shardpack.delete(tmp_path / "copy", ["old-2"]).generation == 3
 
 
 # Unfinished work
