@@ -14,9 +14,10 @@ from shardpack.errors import ShardpackError
 from shardpack.runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from shardpack.api import open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
+    from shardpack.api import append, open, pack  # noqa: A004 - `shardpack.open` is meant to read like this
     from shardpack.codecs.crop import CenterCrop, RandomResizedCrop
     from shardpack.dataset import Dataset
+    from shardpack.edit.append import AppendReport
     from shardpack.edit.copy import CopyReport, copy
     from shardpack.edit.delete import delete
     from shardpack.edit.log import LogEntry, log
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from shardpack.write.shard_writer import ShardWriter
 
 __all__ = [
+    "AppendReport",
     "CenterCrop",
     "CopyReport",
     "Dataset",
@@ -59,6 +61,7 @@ __all__ = [
     "Stats",
     "Stream",
     "VerifyReport",
+    "append",
     "copy",
     "delete",
     "export",
@@ -78,6 +81,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
     __getattr__, __dir__ = lazy_names(
         "shardpack",
         {
+            "AppendReport": "edit.append",
             "CenterCrop": "codecs.crop",
             "CopyReport": "edit.copy",
             "Dataset": "dataset",
@@ -98,6 +102,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "Stats": "storage.stats",
             "Stream": "stream.stream",
             "VerifyReport": "inspect.verify",
+            "append": "api",
             "copy": "edit.copy",
             "delete": "edit.delete",
             "export": "export.run",

@@ -1,4 +1,4 @@
-"""`open` and `pack`: their signatures, and what they promise."""
+"""`open`, `pack` and `append`: their signatures, and what they promise."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES
 # Each function imports what it needs when it is called.
 if TYPE_CHECKING:
     from shardpack.dataset import Dataset
+    from shardpack.edit.append import AppendReport
+    from shardpack.edit.duplicates import OnDuplicate
     from shardpack.runtime.start_engine import EngineOption
     from shardpack.sources.formats.importer import Raw, Unpickle
     from shardpack.sources.image_check import ImageCheck
@@ -300,6 +302,73 @@ def pack(
             unpickle=unpickle,
             raw=raw,
         ),
+    )
+
+
+def append(
+    source: Packable,
+    dataset: Writable,
+    *,
+    on_duplicate: OnDuplicate = "raise",
+    classes: Sequence[str] | Literal["same"] | None = None,
+    split: str | None = None,
+    reconcile: bool = False,
+    single_writer: bool = False,
+    allow_locations: bool | Sequence[str] = False,
+    **options: Any,
+) -> AppendReport:
+    """Add the samples of a source to a dataset; return a report.
+
+    Makes the next generation of the dataset: new shards behind the old ones, which stay as they are. The same call
+    continues an interrupted one, and one that was refused because another edit came first. The labels that are appended
+    have the numbers of the dataset's classes; classes that it does not know come at the end of its list.
+
+    Args:
+        source: What `pack` takes.
+        dataset: Folder or URL of the dataset, or a store that can be written to.
+        on_duplicate: What to do with samples whose keys the dataset has: "raise" refuses all, "replace" deletes the old
+            sample of the dataset and appends the new one.
+        classes: Class names in the order of the numbers in the source, for a source without a list of its own; "same"
+            if its numbers are those of the dataset. Samples from code have those unless this says otherwise.
+        split: The split that the samples go to; of a source with splits, the one that is taken. By default samples are
+            in the split of the dataset that is called like theirs.
+        reconcile: Renumber the labels of a source that is a dataset with another class list, instead of refusing it.
+        single_writer: Promise that nobody else edits the dataset meanwhile: only for stores that cannot create an
+            object only if it is absent.
+        allow_locations: For both datasets, as `open` takes it.
+        **options: All other options of `pack`, but `force` and `part`. Limits and compression of shards, and
+            `rename_keys`, are by default those that the dataset was packed with.
+
+    Raises:
+        DuplicateKeyError: The dataset has keys of the source. Nothing was changed; shards that were made before this
+            was known are kept for the same call with `on_duplicate="replace"`.
+        OptionError: It is not clear what labels mean, or which splits samples are in; the message says how to tell.
+        SourceError: The source has problems: the first few are named, all are counted.
+        DatasetNotFoundError: `dataset` does not hold a dataset.
+        OutputExistsError: Another edit came first, or another process is writing there. What is finished is kept.
+        StorageError: The disk or the bucket refused; finished shards are kept for the next call.
+    """
+    from shardpack.edit.append import append_source
+    from shardpack.storage.url import scheme_of
+
+    said = {name: options.get(name) for name in ("source_format", "annotations")}
+    opened = None
+    if options.get("layout", "auto") == "auto" and not any(said.values()):
+        storage_options = options.get("storage_options")
+        opened = dataset_to_pack(source, dataset, storage_options=storage_options, allow_locations=allow_locations)
+    if opened is not None:
+        source = opened
+        options["storage_options"] = options.get("storage_options") if scheme_of(dataset) else None
+    return append_source(
+        source,
+        dataset,
+        on_duplicate=on_duplicate,
+        classes=classes,
+        split=split,
+        reconcile=reconcile,
+        single_writer=single_writer,
+        allow_locations=allow_locations,
+        options=options,
     )
 
 

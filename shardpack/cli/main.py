@@ -31,6 +31,7 @@ COMMANDS = {
     "cat": "Print one sample or one of its fields.",
     "extract": "Write samples back to files.",
     "export": "Write a dataset in another format, or indexes for other readers.",
+    "append": "Add samples to a dataset.",
     "delete": "Delete samples from a dataset.",
     "split": "Give a dataset named splits, drawn by fractions or listed.",
     "log": "Show what each generation of a dataset changed.",
@@ -119,7 +120,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         kept = (
             "; what was finished is kept: run the same command to continue"
-            if arguments[:1] in (["pack"], ["copy"], ["export"])
+            if arguments[:1] in (["append"], ["pack"], ["copy"], ["export"])
             else ""
         )
         _complain("interrupted" + kept)

@@ -3,206 +3,38 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 import click
 
 import shardpack
+from shardpack.cli.pack_options import PackCommand, pack_options
 from shardpack.cli.ui import (
     access_options,
     confirm_deleting,
     counted,
-    jobs_option,
     json_option,
     note,
     plural,
     print_json,
     progress_bar,
     quiet_option,
-    size,
     work_dir_option,
 )
-from shardpack.runtime.sizes import DEFAULT_MAX_SHARD_BYTES, format_bytes
-from shardpack.sources.formats.importer import FORMATS
-from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
+from shardpack.runtime.sizes import format_bytes
 
 HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its time
-CHECKS = ("signature", "decode")
-
-
-class _Pack(click.Command):
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # To click, `--check-images SRC` would be a check called SRC.
-        for i, argument in enumerate(args):
-            if argument == "--":
-                break
-            if argument == "--check-images" and args[i + 1 : i + 2] not in ([check] for check in CHECKS):
-                args[i] = "--check-images=signature"
-        return super().parse_args(ctx, args)
 
 
 @click.command(
     "pack",
-    cls=_Pack,
+    cls=PackCommand,
     epilog="Example: shardpack pack photos/ out/ --max-shard-bytes 256MiB --shuffle-seed 0 --jobs 8",
 )
 @click.argument("source", metavar="SRC", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
-@click.option(
-    "--max-shard-bytes",
-    type=size,
-    metavar="SIZE",
-    default=DEFAULT_MAX_SHARD_BYTES,
-    show_default=True,
-    help="Largest size of a finished tar, headers and padding included: 4096, 1GB, 256MiB.",
-)
-@click.option(
-    "--max-shard-samples",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Largest number of samples in a shard; the limit that is reached first ends the shard.",
-)
-@click.option("--allow-oversized", is_flag=True, help="Give a sample that exceeds the largest size its own shard.")
-@jobs_option
-@click.option(
-    "--threads-per-job",
-    type=click.IntRange(min=1),
-    metavar="N",
-    help="Threads in which BLAS, OpenMP and OpenCV compute in each worker process.  [default: 1]",
-)
-@click.option(
-    "--engine",
-    type=click.Choice(["ray"]),
-    help="Pack on the Ray cluster that RAY_ADDRESS names, or else on one that runs on this machine.",
-)
-@click.option(
-    "--part",
-    metavar="I/N",
-    help="Make the Ith of N parts, so that N machines pack one dataset; the part that finishes last publishes it.",
-)
-@click.option("--shuffle-seed", type=int, metavar="SEED", help="Pack in an order drawn from this seed.")
-@click.option(
-    "--check-images",
-    is_flag=False,
-    flag_value="signature",
-    type=click.Choice(CHECKS),
-    help="Examine every image first: its first bytes, or with --check-images=decode all of it.",
-)
-@click.option(
-    "--check",
-    "check_labels",
-    is_flag=True,
-    help="Compare each label with its image first: its size, and boxes, polygons and key points outside of it.",
-)
-@click.option(
-    "--on-error",
-    type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="What to do with samples that have problems; skipped ones are listed in rejected.jsonl.",
-)
-@click.option(
-    "--layout",
-    type=click.Choice(LAYOUT_CHOICES),
-    default=AUTO,
-    show_default=True,
-    metavar="NAME",
-    help=f"How to read SRC: {', '.join(LAYOUT_CHOICES)}.",
-)
-@click.option(
-    "--from",
-    "source_format",
-    type=click.Choice(list(FORMATS)),
-    metavar="NAME",
-    help="The foreign format of SRC, where names and first bytes do not tell it, or SRC is a URL: "
-    f"{', '.join(FORMATS)}.",
-)
-@click.option(
-    "--unpickle", type=click.Choice(["plain", "numpy"]), help="Read pickled values of a foreign format that hold these."
-)
-@click.option("--raw", type=click.Choice(["png", "npy"]), help="How raw pixels of a foreign format are stored.")
-@click.option("--annotations", type=click.Path(), metavar="FILE", help="COCO annotation file.")
-@click.option("--table", type=click.Path(), metavar="FILE", help="CSV, TSV, JSON Lines or Parquet table of the images.")
-@click.option(
-    "--key-column",
-    metavar="COL",
-    help="Column of the table that names the images, by its name or number; of a foreign format, the column that holds "
-    "keys, or :row for row numbers.",
-)
-@click.option("--label-column", metavar="COL", help="Column that becomes label and class.")
-@click.option(
-    "--ignore",
-    multiple=True,
-    metavar="GLOB",
-    help="Leave out the files that match '*.csv', or those in a folder 'extra/'; may be given many times.",
-)
-@click.option("--split", metavar="NAME", help="Pack only this split of SRC; its shards are called shard-000000.tar.")
-@click.option(
-    "--rename-keys", is_flag=True, help="Escape unsafe keys reversibly (%2E for a dot) instead of refusing them."
-)
-@click.option(
-    "--compress",
-    multiple=True,
-    callback=lambda _context, _option, values: _as_mapping(values),
-    metavar="WHAT=CODEC",
-    help="Compress: shards=zstd:3 makes .tar.zst files of which single samples can be read, json=zstd:9 stores each "
-    "field json as json.zst.",
-)
-@click.option(
-    "--frame-bytes",
-    type=size,
-    metavar="SIZE",
-    help="How much of a compressed shard is compressed together, at least; a sample is read with its frame.  [16KiB]",
-)
-@click.option(
-    "--fields",
-    callback=lambda _context, _option, value: value and [name.strip() for name in value.split(",")],
-    metavar="NAMES",
-    help="Pack only these fields: jpg,json.",
-)
-@click.option(
-    "--rename-field",
-    multiple=True,
-    callback=lambda _context, _option, values: _as_mapping(values, "OLD=NEW, each OLD once, such as png=seg.png"),
-    metavar="OLD=NEW",
-    help="Pack a field under another name.",
-)
-@click.option(
-    "--sample-timeout",
-    type=click.FloatRange(min=0, min_open=True),
-    metavar="SECONDS",
-    help="End the work on a sample that takes longer; it then follows --on-error.",
-)
-@click.option(
-    "--resize",
-    metavar="SIZE",
-    help="Resize images: short=256, long=512, fit=640x480, cover=224x224, exact=224x224; with :up behind, smaller "
-    "ones as well.",
-)
-@click.option(
-    "--encode",
-    multiple=True,
-    callback=lambda _context, _option, values: _as_codecs(values),
-    metavar="[FIELD=]CODEC",
-    help="Store images as jpg:q=90, webp:q=85, webp:lossless, avif:q=75, png, npy, npy:rgb or jxl.",
-)
-@click.option("--image", multiple=True, metavar="FIELD", help="Of several images, one to resize and encode.")
-@click.option(
-    "--nearest", multiple=True, metavar="FIELD", help="A mask: resize it by nearest neighbour, store it without loss."
-)
-@click.option("--keep", multiple=True, metavar="FIELD", help="An image or label to leave as it is.")
-@click.option(
-    "--labels",
-    type=click.Choice(["follow", "keep"]),
-    default="follow",
-    show_default=True,
-    help="What becomes of labels with coordinates in images that are resized or turned.",
-)
-@click.option("--first-frame", is_flag=True, help="Take the first frame of animations, instead of leaving them.")
-@click.option("--dry-run", is_flag=True, help="Show the plan; write nothing.")
-@click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then pack.")
+@pack_options()
 @click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before --force deletes a dataset; only a terminal is asked."
 )
@@ -257,32 +89,6 @@ def command(source: str, out: str, as_json: bool, quiet: bool, yes: bool, **opti
     elif not quiet:
         _show(report)
         _show_preview(report)
-
-
-def _as_mapping(
-    values: Sequence[str], expected: str = "WHAT=CODEC, each WHAT once, such as shards=zstd:3"
-) -> dict[str, str] | None:
-    """Return what "shards=zstd:3" and the like say; None if nothing is said."""
-    found = {}
-    for value in values:
-        what, equals, rest = value.partition("=")
-        if not (what and equals and rest) or what in found:
-            raise click.BadParameter(f"{value!r} is not {expected}")
-        found[what] = rest
-    return found or None
-
-
-def _as_codecs(values: Sequence[str]) -> str | dict[str, str] | None:
-    """Return what "jpg:q=90" and "seg.png=npy" say; None if nothing is said."""
-    found: dict[str, str] = {}
-    for value in values:
-        field, equals, codec = value.partition("=")
-        if not equals or ":" in field:
-            field, codec = "*", value
-        if not (field and codec) or field in found:
-            raise click.BadParameter(f"{value!r} is not [FIELD=]CODEC, each FIELD once, such as jpg:q=90, seg.png=npy")
-        found[field] = codec
-    return found or None
 
 
 def _show_bytes(report: shardpack.PackReport) -> None:

@@ -106,15 +106,17 @@ jobs_option = click.option(
 quiet_option = click.option("--quiet", "-q", is_flag=True, help="No progress, no notes: errors only.")
 
 
+single_writer_option = click.option(
+    "--single-writer",
+    is_flag=True,
+    help="Promise that nobody else edits DS meanwhile; for places that cannot tell two editors apart.",
+)
+
+
 def edit_options(function: _Function) -> _Function:
     """Add the options that all edits have: those for reaching a dataset, `single_writer`, `dry_run`, JSON, quiet."""
-    single_writer = click.option(
-        "--single-writer",
-        is_flag=True,
-        help="Promise that nobody else edits DS meanwhile; for places that cannot tell two editors apart.",
-    )
     dry_run = click.option("--dry-run", is_flag=True, help="Show what would be changed; write nothing.")
-    return access_options(single_writer(dry_run(json_option(quiet_option(function)))))
+    return access_options(single_writer_option(dry_run(json_option(quiet_option(function)))))
 
 
 def confirm_deleting(out: str, storage_options: Mapping[str, Any] | None) -> None:

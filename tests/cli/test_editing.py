@@ -1,4 +1,4 @@
-"""`delete`, `split`, `log`: what edits print and refuse."""
+"""`append`, `delete`, `split`, `log`: what edits print and refuse."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ import shardpack
 from shardpack.read.open_dataset import load_manifest
 from shardpack.storage.open import open_store
 from tests.cli.conftest import program
+from tests.conftest import image_folder
+from tests.fakes import write_files
 
 
 @pytest.fixture
@@ -103,3 +105,50 @@ def test_log_of_nothing(run, tmp_path, ds):
     shutil.rmtree(ds / ".shardpack")
     for place in (tmp_path / "none", ds):
         assert run("log", place).code == 1
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    shardpack.pack(image_folder(tmp_path / "old", ("cat", "dog"), 1), tmp_path / "labelled", jobs=1)
+    return tmp_path / "labelled"
+
+
+def test_append(run, labelled, tmp_path):
+    source = image_folder(tmp_path / "new", ("ant",), 2)
+    done = run("append", source, labelled, "--dry-run", "--jobs", "1")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.splitlines()[1:] == [
+        f"appends to {labelled}: 2 samples; new classes: ant",
+        f"would have appended 2 samples: generation 2 of {labelled} would have 4 samples",
+    ]
+    assert generation(labelled) == 1
+    done = run("append", source, labelled, "--jobs", "1", "--json")
+    assert (done.code, done.err) == (0, "")
+    expected = {"command": "append", "generation": 2, "added": 2, "replaced": 0, "new_classes": ["ant"]}
+    assert {name: done.json[name] for name in expected} == expected
+    assert done.json["packed"]["num_shards"] == 1
+    done = run("append", source, labelled, "--jobs", "1")
+    assert done.code == 1
+    assert "--on-duplicate replace" in done.err.splitlines()[-1]
+    assert generation(labelled) == 2
+
+
+def test_append_asks_what_numbers_mean(run, labelled, tmp_path):
+    source = write_files(tmp_path / "new", {"x": {"jpg": b"1", "json": b'{"label": 1}'}})
+    arguments = ("append", source, labelled, "--layout", "files", "--jobs", "1")
+    done = run(*arguments)
+    assert done.code == 2
+    assert "(--classes)" in done.err
+    assert run(*arguments, "--classes", "ant, dog", "--dry-run").code == 0
+    (tmp_path / "names.txt").write_text("dog\nbird\n")
+    assert run(*arguments, "--classes-from", tmp_path / "names.txt", "--classes", "same").code == 2
+    assert run(*arguments, "--classes-from", tmp_path / "names.txt").code == 0
+    assert shardpack.open(labelled)["x"].decode("json") == {"label": 2}
+    assert shardpack.open(labelled).classes == ("cat", "dog", "bird")
+
+
+def test_append_names_what_it_left_out(run, ds, tmp_path):
+    source = write_files(tmp_path / "new", {"x": {"jpg": b"1"}, "a b": {"jpg": b"2"}})
+    done = run("append", source, ds, "--layout", "files", "--jobs", "1", "--on-error", "skip")
+    assert done.code == 0
+    assert "left out 1 sample, the first: 'a b.jpg'" in done.err.splitlines()[-1]

@@ -31,7 +31,7 @@ def test_no_arguments_show_the_help(run):
 
 def test_commands_are_the_files_of_the_folder():
     files = {path.stem for path in Path(main_module.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "main", "ui"} == set(COMMANDS)
+    assert files - {"__init__", "main", "pack_options", "ui"} == set(COMMANDS)
 
 
 @every_command
@@ -90,10 +90,11 @@ def test_wrong_usage_is_one_line_and_exit_2(run, arguments, text):
     assert re.search(r'; try "shardpack( \w+)? --help"\n$', done.err)
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("pack", "index", "advise")])
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("append", "pack", "index", "advise")])
 def test_a_missing_dataset_is_one_line_and_exit_1(run, name, tmp_path):
     out = tmp_path / "out"
-    arguments = {"cat": ["key"], "extract": [out], "copy": [out], "export": [out, "--to", "folder"]}.get(name, [])
+    needed = {"cat": ["key"], "extract": [out], "copy": [out], "export": [out, "--to", "folder"]}
+    arguments = {**needed, "delete": ["--key", "a"], "split": ["--fraction", "a=1"]}.get(name, [])
     for path, text in [
         (tmp_path / "nowhere", "no such folder: .*nowhere'; check the path"),
         (tmp_path, 'it has no .shardpack/manifest.json; make one with "shardpack pack"'),

@@ -11,6 +11,7 @@ import pytest
 import shardpack
 
 PUBLIC = [
+    "AppendReport",
     "CenterCrop",
     "CopyReport",
     "Dataset",
@@ -32,6 +33,7 @@ PUBLIC = [
     "Stats",
     "Stream",
     "VerifyReport",
+    "append",
     "copy",
     "delete",
     "export",

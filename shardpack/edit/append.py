@@ -1,0 +1,306 @@
+"""Append the samples of a source to a dataset: packed as ever, under names of this edit, then named by the manifest.
+
+    source -> `pack` in a namespace of the dataset -> shards, a hidden manifest -> next generation
+
+Nothing old is read but keys, and nothing old is written again but the manifest (SPEC 6.6).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_128_hexdigest
+
+from shardpack.commit.edit_transaction import EditTransaction
+from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.target import Target
+from shardpack.edit.append_place import AppendPlace
+from shardpack.edit.base import EditBase, open_base
+from shardpack.edit.duplicates import DuplicateKeys, OnDuplicate
+from shardpack.edit.report import EditReport
+from shardpack.errors import OptionError
+from shardpack.format.key_index import KeySegmentReader
+from shardpack.format.layout import file_path, index_path, tagged_shard_name
+from shardpack.format.manifest import Manifest
+from shardpack.format.naming import key_bytes
+from shardpack.format.next_generation import KEEP, next_generation
+from shardpack.format.shard_index import parse_index
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardTable
+from shardpack.format.splits import Splits, parse_splits, splits_of_shards
+from shardpack.runtime.arguments import one_of
+from shardpack.runtime.threads import ordered_map
+from shardpack.sources.class_numbers import LABEL_FIELDS
+from shardpack.storage.open import Writable
+from shardpack.storage.url import is_url
+from shardpack.write.pack import Packable, pack_source
+from shardpack.write.report import PackReport
+from shardpack.write.request import PackRequest
+
+_INDEXES_AT_ONCE = 8
+_NOT_FOR_APPEND = frozenset(("steps", "force", "part", "split"))
+# How the dataset was packed decides how its new shards are, where the caller says nothing.
+_AS_PACKED = ("max_shard_bytes", "max_shard_samples", "allow_oversized", "rename_keys")
+# Of what does not decide bytes, a run that continues another one may have more or less.
+_OF_THIS_RUN = frozenset((
+    "jobs", "engine", "threads_per_job", "dry_run", "progress", "announce", "work_dir", "storage_options",
+))  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class AppendReport(EditReport):
+    """What an append did, or would do with `dry_run`.
+
+    Attributes:
+        replaced: How many of the added samples took the place of one with their key, which counts as deleted, too.
+        new_classes: Classes that were added at the end of the dataset's list.
+        packed: What packing the added samples reports; None if an earlier run of this call had committed already.
+    """
+
+    replaced: int = 0
+    new_classes: Sequence[str] = ()
+    packed: PackReport | None = None
+
+
+def append_source(
+    source: Packable,
+    dataset: Writable,
+    *,
+    on_duplicate: OnDuplicate = "raise",
+    classes: Any = None,
+    split: str | None = None,
+    reconcile: bool = False,
+    single_writer: bool = False,
+    allow_locations: bool | Sequence[str] = False,
+    options: Mapping[str, Any],
+) -> AppendReport:
+    """Append samples; see `shardpack.append`.
+
+    Args:
+        source, dataset, on_duplicate, classes, split, reconcile, single_writer, allow_locations: As `append` takes
+            them, but that a dataset as source is open.
+        options: Those of `pack`.
+    """
+    began = time.perf_counter()
+    one_of("on_duplicate", on_duplicate, ("raise", "replace"))
+    known = {field.name for field in fields(PackRequest)} - _NOT_FOR_APPEND
+    if unknown := sorted(options.keys() - known):
+        raise OptionError(f"append has no option {unknown[0]!r}; its options are those of pack but force and part")
+    is_local = isinstance(dataset, (str, os.PathLike)) and not is_url(dataset)
+    storage_options = None if is_local else options.get("storage_options")  # then they are for the source
+    base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)
+    same_classes = classes == "same"
+    request = _request(base.manifest, {**options, "classes": None if same_classes else classes})
+    call = partial(_Append, source, request, on_duplicate=on_duplicate, split=split, same_classes=same_classes)
+    with closing(base):
+        if request.dry_run:
+            return call(base, reconcile=reconcile, began=began).dry_run()
+        digest = _digest(source, base, request, split)
+        with base.begin("append", run_digest=digest, single_writer=single_writer) as transaction:
+            current = base.of(transaction)
+            with closing(current):
+                return call(current, reconcile=reconcile, began=began).commit(transaction)
+
+
+def _request(manifest: Manifest, options: Mapping[str, Any]) -> PackRequest:
+    """Return what is asked of `pack`: shards are limited and compressed as the dataset is, unless told otherwise."""
+    defaults = {name: value for name in _AS_PACKED if (value := manifest.option(name)) is not None}
+    given = {name: value for name, value in options.items() if name not in _AS_PACKED or value is not None}
+    if given.get("compress") is None and given.get("frame_bytes") is None:
+        compress = manifest.option("compress")
+        if isinstance(compress, dict):
+            defaults |= {"compress": compress, "frame_bytes": manifest.option("frame_bytes")}
+            given = {name: value for name, value in given.items() if name not in ("compress", "frame_bytes")}
+    return PackRequest(**{**defaults, **given, "force": True})
+
+
+def _digest(source: Packable, base: EditBase, request: PackRequest, split: str | None) -> str:
+    """Return a digest of the call, so that the same call continues an interrupted one.
+
+    What is in the source is left to the journal of `pack`. Of an iterable nothing can be continued: in a bucket, where
+    two calls may be at work at once, each has a digest of its own.
+    """
+    if isinstance(source, (str, os.PathLike)):
+        what = os.fspath(source)
+        what = what if is_url(what) else os.path.abspath(what)
+    elif hasattr(source, "listing"):
+        what = repr(source)
+    else:
+        what = "samples" if base.store.folder is not None else secrets.token_hex(16)
+    said = {
+        field.name: repr(getattr(request, field.name))
+        for field in fields(PackRequest)
+        if field.name not in _OF_THIS_RUN and field.name not in ("steps", "transform")
+    }
+    return xxh3_128_hexdigest(json.dumps([what, split, sorted(said.items())]).encode("utf-8", "surrogatepass"))
+
+
+class _Append:
+    """One call, on one generation."""
+
+    def __init__(
+        self,
+        source: Packable,
+        request: PackRequest,
+        base: EditBase,
+        *,
+        on_duplicate: OnDuplicate,
+        split: str | None,
+        same_classes: bool,
+        reconcile: bool,
+        began: float,
+    ) -> None:
+        self._source, self._request, self._base, self._began = source, request, base, began
+        self._duplicates = DuplicateKeys(base, on_duplicate)
+        is_dataset = hasattr(source, "listing")
+        is_listed = is_dataset or isinstance(source, (str, os.PathLike))
+        self._options: dict[str, Any] = {
+            "split": split,
+            "same_classes": same_classes or not is_listed,  # samples from code are labelled as the dataset is
+            "takes_labels": request.fields is None or not LABEL_FIELDS.isdisjoint(request.fields),
+            "renumbers": reconcile or not is_dataset,
+            "announce": request.announce,
+        }
+
+    def dry_run(self) -> AppendReport:
+        """Return what would be appended."""
+        place = self._place("g000000-00000000", "nowhere")
+        packed = self._pack(place)
+        manifest = self._base.manifest
+        replaced = len(self._duplicates.replaced)
+        return self._report(manifest.generation, packed.num_samples, replaced, place.new_classes, packed)
+
+    def _place(self, tag: str, folder: str) -> AppendPlace:
+        return AppendPlace(self._base, self._duplicates, tag=tag, folder=folder, **self._options)
+
+    def _pack(self, place: AppendPlace) -> PackReport:
+        return pack_source(self._source, self._base.location, self._request, place=place)
+
+    def commit(self, transaction: EditTransaction) -> AppendReport:
+        """Append the samples."""
+        base, totals = self._base, transaction.totals
+        if transaction.complete:
+            parent = base.manifest.generation - 1
+            return self._report(parent, totals["added"], totals["replaced"], totals["new_classes"], None, is_done=True)
+        place = self._place(transaction.tag, transaction.folder)
+        packed = self._pack(place)
+        work_dir = None if base.store.folder is not None else self._request.work_dir
+        target = place.target(work_dir=work_dir)
+        added = _Added.of(target)
+        if not place.is_checked:
+            self._duplicates.check(added.keys(target))
+        number, locations = place.location
+        replaced = self._duplicates.replaced
+        report = self._report(base.manifest.generation, added.num_samples, len(replaced), place.new_classes, packed)
+        if added.num_samples:
+            totals = {"added": report.added, "replaced": report.replaced, "new_classes": list(report.new_classes)}
+            manifest, files = next_generation(
+                base.manifest,
+                base.text,
+                shards=added.named(transaction.tag, number),
+                hashes=added.hashes,
+                base_chain=base.chain() if base.manifest.deleted or base.manifest.layers or len(replaced) else None,
+                deleted=replaced if len(replaced) else None,
+                classes=place.classes,
+                splits=self._splits(added),
+                locations=locations,
+                edit={"command": "append", **totals},
+                read=base.read,
+            )
+            transaction.commit(manifest, files, totals=totals)
+        return report
+
+    def _splits(self, added: _Added) -> Any:
+        """Return the splits of the dataset with those of the new samples, which their shards are named by."""
+        new = splits_of_shards(added.shards)
+        if new is None:
+            return KEEP
+        manifest, none = self._base.manifest, np.zeros(0, np.int64)
+        old, file = Splits((), none, none, none.astype(np.uint16)), manifest.splits
+        if file is not None:
+            old = parse_splits(self._base.read(file), file, num_samples=manifest.num_samples, path=file_path(file))
+        return old.extended(manifest.num_samples, new)
+
+    def _report(
+        self,
+        parent: int,
+        added: int,
+        replaced: int,
+        new_classes: Sequence[str],
+        packed: PackReport | None,
+        *,
+        is_done: bool = False,
+    ) -> AppendReport:
+        visible = self._base.manifest.num_visible
+        return AppendReport(
+            command="append",
+            location=self._base.location,
+            generation=parent + (1 if added else 0),
+            parent=parent,
+            num_samples=visible if is_done else visible + added - replaced,
+            added=added,
+            deleted=replaced,
+            seconds=time.perf_counter() - self._began,
+            dry_run=self._request.dry_run,
+            replaced=replaced,
+            new_classes=tuple(new_classes),
+            packed=packed,
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Added:
+    """What `pack` has made in the namespace.
+
+    Attributes:
+        shards: The shards, as `pack` calls them.
+        hashes: Hashes of all keys, in order.
+    """
+
+    shards: Sequence[ShardInfo]
+    hashes: npt.NDArray[np.uint64]
+
+    @classmethod
+    def of(cls, target: Target) -> _Added:
+        """Return what is in a namespace that is complete."""
+        newest = newest_manifest(target)
+        assert newest is not None
+        _, manifest = newest
+        hashes = np.zeros(0, np.uint64)
+        for segment in manifest.key_segments:
+            data = memoryview(target.read(file_path(segment)) or b"")
+            hashes = KeySegmentReader(partial(_range, data), segment, path=file_path(segment)).hashes()
+        return cls(list(ShardTable.whole(manifest, target.read)), hashes)
+
+    @property
+    def num_samples(self) -> int:
+        """Number of samples."""
+        return len(self.hashes)
+
+    def named(self, tag: str, location: int) -> list[ShardInfo]:
+        """Return the shards as they are called in the dataset."""
+        return [replace(info, name=tagged_shard_name(info.name, tag), location=location) for info in self.shards]
+
+    def keys(self, target: Target) -> list[bytes]:
+        """Return all keys, from the indexes of the shards."""
+
+        def keys_of(info: ShardInfo) -> list[str]:
+            path = index_path(info.name)
+            return parse_index(target.read(path) or b"", name=path).keys()
+
+        with closing(ordered_map(self.shards, keys_of, depth=_INDEXES_AT_ONCE, purpose="keys")) as found:
+            return [key_bytes(key) for keys in found for key in keys]
+
+
+def _range(data: memoryview, start: int, length: int) -> memoryview:
+    return data[start : start + length]
