@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from shardpack.edit.append import AppendReport
     from shardpack.edit.copy import CopyReport, copy
     from shardpack.edit.delete import delete
+    from shardpack.edit.gc import GcReport, gc
     from shardpack.edit.log import LogEntry, log
     from shardpack.edit.report import EditReport
     from shardpack.edit.split import SplitReport, split
@@ -46,6 +47,7 @@ __all__ = [
     "EditReport",
     "ExportReport",
     "FieldLocation",
+    "GcReport",
     "IndexReport",
     "Loader",
     "LogEntry",
@@ -66,6 +68,7 @@ __all__ = [
     "delete",
     "export",
     "extract",
+    "gc",
     "index",
     "log",
     "mix",
@@ -88,6 +91,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "EditReport": "edit.report",
             "ExportReport": "export.exporter",
             "FieldLocation": "read.sample",
+            "GcReport": "edit.gc",
             "IndexReport": "index.run",
             "Loader": "stream.loader",
             "LogEntry": "edit.log",
@@ -107,6 +111,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "delete": "edit.delete",
             "export": "export.run",
             "extract": "export.files",
+            "gc": "edit.gc",
             "index": "index.run",
             "log": "edit.log",
             "mix": "stream.mixed",

@@ -35,6 +35,7 @@ COMMANDS = {
     "delete": "Delete samples from a dataset.",
     "split": "Give a dataset named splits, drawn by fractions or listed.",
     "log": "Show what each generation of a dataset changed.",
+    "gc": "Delete earlier generations of a dataset.",
     "verify": "Check that a dataset is complete and undamaged.",
     "order": "Show what an epoch would read, and how well it mixes.",
     "bench": "Measure how fast a dataset is read on this machine.",

@@ -16,8 +16,10 @@ import click
 
 import shardpack
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError
+from shardpack.read.open_dataset import load_manifest
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.runtime.sizes import format_bytes, parse_bytes
+from shardpack.storage.open import open_store
 from shardpack.storage.url import is_url
 
 COUNTED = 12  # names that `counted` shows
@@ -123,12 +125,12 @@ def confirm_deleting(out: str, storage_options: Mapping[str, Any] | None) -> Non
     """Ask on a terminal whether the dataset in a place may be deleted, if one is there.
 
     Raises:
-        OutputExistsError: It may not.
+        OutputExistsError: The user keeps the dataset.
     """
     if sys.stdin is None or not sys.stdin.isatty():
         return
     try:
-        manifest = shardpack.open(out, storage_options=storage_options).manifest
+        _, manifest = load_manifest(open_store(out, storage_options if is_url(out) else None))
     except (ShardpackError, OSError):
         return  # packing tells what is wrong with it
     samples = plural(manifest.num_visible, "sample")

@@ -23,7 +23,7 @@ from shardpack.storage.lock import FolderLock
 
 LEASE_NAME = f"{WORK_FOLDER}/lease.json"
 
-Command = Literal["pack", "pack --part", "write", "copy", "index"]  # "write" is a ShardWriter
+Command = Literal["pack", "pack --part", "write", "copy", "index", "gc"]  # "write" is a ShardWriter
 _CONTINUED_BY_ITSELF = ("pack --part", "index")
 _ADVICE = {
     "write": "write all samples again",

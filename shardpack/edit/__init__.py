@@ -1,1 +1,10 @@
-"""Operations on whole datasets: copy one, and describe one with all its tars in one folder."""
+"""Operations on whole datasets: edits, which make the next generation of one; copies; what is left when both are done.
+
+base, report      what all edits begin with, and what they tell
+append, delete    other samples
+relabel, attach   other labels and fields                             (detach)
+split             which samples are in which named split
+table             the label table
+log, gc           the history, and the end of it                      (unneeded: which files go)
+copy              to another place, byte for byte                     (join_locations: with all tars in one folder)
+"""

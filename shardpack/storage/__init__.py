@@ -14,5 +14,6 @@ frame_store         compressed shards as the tars they hold           (frame_dec
 locations           the stores of one dataset                         (relative_location: how they are named)
 coalesce            many ranges -> few requests
 atomic, lock        files that appear whole; one writer at a time
+listing             what a store holds, since when
 transfer            whole objects, in bounded memory, checked
 """

@@ -16,7 +16,7 @@ from shardpack.storage.coalesce import MergeLimits
 from shardpack.storage.file_map import NO_ROOM
 from shardpack.storage.local_file import LocalFile, open_regular
 from shardpack.storage.process_limits import max_files
-from shardpack.storage.protocols import Version
+from shardpack.storage.protocols import Listed, Version
 
 # A local read costs less than a microsecond besides its bytes: merge the members of one small sample, but do not copy
 # a large payload twice to save one call. The gap is one header and its padding, shorter than any member: reading
@@ -127,6 +127,15 @@ class LocalStore(BaseStore):
             below = os.path.relpath(folder, self.folder).replace(os.sep, "/")
             names.extend(files if below == "." else [f"{below}/{file}" for file in files])
         return sorted(names)
+
+    def listing(self) -> list[Listed]:
+        """Return all files, sorted by name, with length and time."""
+        found = []
+        for name in self.names():
+            with suppress(FileNotFoundError):  # it was deleted meanwhile
+                status = os.stat(os.path.join(self.folder, name), follow_symlinks=False)
+                found.append(Listed(name, status.st_size, status.st_mtime))
+        return found
 
     def close(self) -> None:
         """Close all descriptors; later reads open them again."""

@@ -34,6 +34,21 @@ class Version:
     etag: str
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Listed:
+    """An object as a listing tells of it.
+
+    Attributes:
+        path: Its name.
+        num_bytes: Its length; 0 if the listing does not tell.
+        modified: When it was written, in seconds since 1970; None if the listing does not tell.
+    """
+
+    path: str
+    num_bytes: int = 0
+    modified: float | None = None
+
+
 class RangeReader(Protocol):
     """Reads parts of named objects. Safe in threads."""
 

@@ -17,7 +17,7 @@ from shardpack.storage.base_store import BaseStore, check_size, raise_truncated
 from shardpack.storage.buffer_pool import BufferPool, ExactBuffer, PooledBuffer
 from shardpack.storage.clients.client import Client, Connection, RequestError
 from shardpack.storage.coalesce import MergeLimits
-from shardpack.storage.protocols import Ranges, Version
+from shardpack.storage.protocols import Listed, Ranges, Version
 from shardpack.storage.session import RemoteLimits, Session
 
 # A request costs tens of milliseconds, in which 64 KiB arrive many times over. But most bytes read must be wanted ones
@@ -235,6 +235,10 @@ class RemoteStore(BaseStore):
 
     def names(self) -> list[str]:
         return self.names_below("")
+
+    def listing(self) -> list[Listed]:
+        """Return all objects, sorted by name, with length and time where the client knows them."""
+        return sorted(self._session.call("", "list", lambda client: client.listing()))
 
     def names_below(self, folder: str) -> list[str]:
         """Return the names of all objects in a folder, sorted; "" for all of the store."""

@@ -101,6 +101,19 @@ def test_log(run, ds):
     assert values[0]["changes"] == ["1 sample deleted"]
 
 
+def test_gc(run, ds):
+    shardpack.delete(ds, ["cat/1"])
+    done = run("gc", ds)
+    assert (done.code, done.out, done.err) == (0, "", "deleted 0 generations, 0 files, 0 B; 2 generations kept\n")
+    done = run("gc", ds, "--older-than", "0", "--dry-run")
+    assert (done.code, done.out) == (0, ".shardpack/manifests/000001.json\n")
+    assert done.err.startswith("would delete 1 generation, 1 file, ")
+    assert run("gc", ds, "--older-than", "0", "--json").json["generations"] == [1]
+    assert run("gc", ds, "--older-than", "0", "--quiet").err == ""
+    assert run("gc", ds, "--older-than", "soon").err.startswith("shardpack: not a duration: 'soon'")
+    assert len(run("log", ds).out.splitlines()) == 1
+
+
 def test_log_of_nothing(run, tmp_path, ds):
     shutil.rmtree(ds / ".shardpack")
     for place in (tmp_path / "none", ds):

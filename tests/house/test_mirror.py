@@ -21,7 +21,6 @@ ELSEWHERE = {
     "commit/target.py": "commit/test_open_target.py",  # a protocol, and its two kinds side by side
     "edit/report.py": "edit/test_base.py",  # a value
     "errors.py": "house/test_errors.py",  # rules about every error of the package
-    "order/drawn.py": "order/test_weighted.py",  # protocols, with two kinds
     "runtime/child.py": "runtime/test_processes.py",  # one member of a pool of them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
     "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray
@@ -39,7 +38,7 @@ ELSEWHERE = {
     # Commands are tested by what a user does with several of them.
     **{f"cli/{name}.py": "cli/test_reading.py" for name in ("bench", "cat", "extract", "info", "ls", "verify")},
     **{f"cli/{name}.py": "cli/test_writing.py" for name in ("copy", "export", "index", "pack", "pack_options")},
-    **{f"cli/{name}.py": "cli/test_editing.py" for name in ("append", "delete", "log", "split")},
+    **{f"cli/{name}.py": "cli/test_editing.py" for name in ("append", "delete", "gc", "log", "split")},
     "cli/ui.py": "cli/test_terminal.py",
 }
 

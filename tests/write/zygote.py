@@ -84,6 +84,7 @@ ACTIONS = {
     "write": write,
     "copy": shardpack.copy,
     "delete": lambda source, out, **options: shardpack.delete(out, **options),  # noqa: ARG005 - edits have one place
+    "gc": lambda source, out, **options: shardpack.gc(out, **options),  # noqa: ARG005
     "index": lambda source, out, **options: shardpack.index(out, jobs=1, **options),  # noqa: ARG005 - where the tars are
 }
 
@@ -115,6 +116,7 @@ def warm_up():
         ACTIONS["pack"](str(source), out, layout="files", force=True)
         shardpack.copy(out, f"{out}-copy")
         shardpack.delete(f"{out}-copy", ["a"])
+        shardpack.gc(f"{out}-copy")
         for path in Path(out, ".shardpack").rglob("*.*"):
             path.unlink()
         ACTIONS["index"](None, out)

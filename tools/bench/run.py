@@ -38,7 +38,6 @@ BENCHES = (
     "compress",
     "resume",
     "mixing",
-    "balanced",
     "import_time",
     "index_size",
     "growth",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
-from shardpack.storage.protocols import Version
+from shardpack.storage.protocols import Listed, Version
 
 Kind = Literal["missing", "denied", "changed", "beyond", "exists", "busy", "failed", "refused"]
 
@@ -121,6 +121,10 @@ class Client(Protocol):
 
     def names(self, folder: str = "") -> list[str]:
         """Return the names of all objects in a folder, each from the client's own folder on."""
+        ...
+
+    def listing(self) -> list[Listed]:
+        """Return all objects below the folder, in any order, with what is known of them."""
         ...
 
 

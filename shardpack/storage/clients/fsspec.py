@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import ftplib
 from collections.abc import Callable, Mapping
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, NoReturn
 
 from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.clients.client import Kind, ReceivedBody, RequestError
 from shardpack.storage.clients.driver import Drivers
-from shardpack.storage.protocols import Version
+from shardpack.storage.protocols import Listed, Version
 
 _SLOWEST_BYTES_PER_SECOND = 100_000  # a transfer slower than this counts as hung
 
@@ -124,6 +125,18 @@ class FsspecClient:
             return []
         return [name[len(self._root) :].lstrip("/") for name in names]
 
+    def listing(self) -> list[Listed]:
+        try:
+            found: dict[str, dict[str, Any]] = self._call(lambda files: files.find(self._root, detail=True))
+        except RequestError as error:
+            if error.kind != "missing":
+                raise
+            return []
+        return [
+            Listed(name[len(self._root) :].lstrip("/"), int(info.get("size") or 0), _time_of(info))
+            for name, info in found.items()
+        ]
+
     def close(self) -> None:
         self._drivers.close()
 
@@ -154,3 +167,14 @@ def _request_error(error: Exception) -> RequestError:
     if isinstance(error, hopeless) or "libhdfs" in message:
         return RequestError("refused", message)
     return RequestError("failed", message)
+
+
+def _time_of(info: dict[str, Any]) -> float | None:
+    """Return when a file was written, as far as the driver tells: a number of seconds, or an aware time."""
+    for name in ("LastModified", "last_modified", "mtime", "modified", "created"):
+        value = info.get(name)
+        if isinstance(value, (int, float)):
+            return float(value)
+        if isinstance(value, datetime):
+            return (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp()
+    return None

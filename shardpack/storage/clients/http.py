@@ -103,6 +103,9 @@ class HttpClient:
     def names(self, folder: str = "") -> NoReturn:  # noqa: ARG002
         raise RequestError("refused", "a web server does not list its files; name them")
 
+    def listing(self) -> NoReturn:
+        self.names()
+
     def close(self) -> None:
         self._pool.clear()
 

@@ -24,7 +24,7 @@ from typing import Any
 
 from shardpack.errors import MissingDependencyError, OptionError
 from shardpack.storage.clients.client import Kind, RequestError, kind_of_status
-from shardpack.storage.protocols import Version
+from shardpack.storage.protocols import Listed, Version
 
 CHUNK_BYTES = 256 << 10  # the most that a broken connection makes us read twice
 _PART_BYTES = 16 << 20  # per part of an upload; S3 allows 10,000 parts
@@ -218,6 +218,13 @@ class ObstoreClient:
         with self.request_errors():
             pages = self._library.api.list(self._store, prefix=folder or None)
             return [item["path"] for page in pages for item in page]
+
+    def listing(self) -> list[Listed]:
+        with self.request_errors():
+            pages = self._library.api.list(self._store)
+            return [
+                Listed(item["path"], item["size"], item["last_modified"].timestamp()) for page in pages for item in page
+            ]
 
     def close(self) -> None:
         """Do nothing: connections are closed with the store."""

@@ -1,0 +1,229 @@
+"""Earlier generations go when asked, and nothing else; a kill at any moment harms no generation that is kept."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import shutil
+import time
+from contextlib import suppress
+
+import pytest
+
+import shardpack
+from shardpack.commit.lease import LEASE_NAME
+from shardpack.edit.base import open_base
+from shardpack.errors import DatasetNotFoundError, OptionError, OutputExistsError
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, manifest_path
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.fakes import file_contents
+from tests.write.test_kill import zygote  # noqa: F401 - a fixture
+
+ORPHANS = {
+    ".shardpack/index/shard-g000002-0badcafe-000000.index": b"12",
+    ".shardpack/keys-000002-0badcafe.index": b"123",
+    ".shardpack/layers/g000002-0badcafe/.shardpack/manifest.json": b"1",
+    "shard-g000002-0badcafe-000000.tar": b"1234",
+}
+WEEKS = 21 * 86400
+
+
+def make(where):
+    with shardpack.ShardWriter(where, max_shard_samples=2) as writer:
+        for key in "abcdef":
+            writer.write(key, {"bin": key.encode()})
+    for key in "ab":
+        shardpack.delete(where, [key])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    make(tmp_path / "ds")
+    for name, data in ORPHANS.items():
+        (tmp_path / "ds" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "ds" / name).write_bytes(data)
+    return tmp_path / "ds"
+
+
+@pytest.fixture
+def store():
+    store = WatchedStore()
+    make(store.url)
+    for name, data in ORPHANS.items():
+        store.put(name, data)
+    return store
+
+
+def age(folder, seconds=WEEKS):
+    for path in folder.rglob("*"):
+        os.utime(path, (time.time() - seconds,) * 2)
+
+
+def check(where):
+    with shardpack.open(where) as ds:
+        assert list(ds.keys()) == list("cdef")
+        assert [sample["bin"] for sample in ds] == [b"c", b"d", b"e", b"f"]
+
+
+def test_nothing_is_deleted_that_is_younger_than_a_week(folder):
+    before = file_contents(folder)
+    report = shardpack.gc(folder)
+    assert (report.kept, report.generations, report.files, report.num_young) == ((3, 2, 1), (), (), len(ORPHANS))
+    assert file_contents(folder) == before
+
+
+def test_what_is_old_goes(folder):
+    before = file_contents(folder)
+    age(folder)
+    report = shardpack.gc(folder, keep=2)
+    assert (report.kept, report.generations, report.num_young) == ((3, 2), (1,), 0)
+    assert set(report.files) == {manifest_path(1), *ORPHANS}
+    assert report.files[0] == manifest_path(1)
+    assert report.num_bytes == len(before[manifest_path(1)]) + 10
+    assert file_contents(folder) == {name: data for name, data in before.items() if name not in report.files}
+    assert not (folder / ".shardpack" / "layers").exists()
+    check(folder)
+    assert [entry.generation for entry in shardpack.log(folder)] == [3, 2]
+    with pytest.raises(OptionError, match="no generation 1"):
+        shardpack.open(folder, generation=1)
+
+
+def test_a_dry_run_deletes_nothing(folder):
+    age(folder)
+    before = file_contents(folder)
+    report = shardpack.gc(folder, dry_run=True)
+    assert report.dry_run
+    assert report.generations == (1, 2)
+    assert file_contents(folder) == before
+    shardpack.gc(folder)
+    assert before.keys() - file_contents(folder).keys() == set(report.files)
+
+
+def test_memory_tells_no_times(store):
+    before = store.contents()
+    with pytest.raises(OptionError, match="does not tell when files were written"):
+        shardpack.gc(store.url)
+    assert store.contents() == before
+    shardpack.gc(store.url, older_than=0)
+    check(store.url)
+
+
+def test_a_missed_copy_is_healed(store):
+    store.put(MANIFEST_PATH, store.contents()[manifest_path(1)])
+    assert shardpack.gc(store.url, older_than=0).kept == (3,)
+    check(store.url)
+
+
+def test_progress(store):
+    seen = []
+    shardpack.gc(store.url, older_than=0, progress=lambda *step: seen.append(step))
+    assert seen[-1] == ("gc", 2 + len(ORPHANS), 2 + len(ORPHANS))
+
+
+# Others
+
+
+def test_it_waits_for_nobody(folder, store):
+    with open_base(folder).begin("append", run_digest="x"), pytest.raises(OutputExistsError, match="another process"):
+        shardpack.gc(folder)
+    store.put(LEASE_NAME, b'{"command": "pack", "owner": "1"}')
+    with pytest.raises(OutputExistsError, match="unfinished; run the same pack command again"):
+        shardpack.gc(store.url, older_than=0)
+    store.put(LEASE_NAME, b'{"command": "gc", "owner": "1"}')
+    with pytest.raises(OutputExistsError, match="unfinished; run the same gc command again"):
+        shardpack.delete(store.url, ["c"])
+    shardpack.gc(store.url, older_than=0)
+    shardpack.delete(store.url, ["c"])
+
+
+def test_an_edit_that_began_before_does_not_commit_meanwhile(store):
+    with open_base(store.url).begin("delete", run_digest="x") as transaction:
+        done = []
+
+        def commit(what, name):
+            if what == "delete" and not done:
+                done.append(name)
+                with pytest.raises(OutputExistsError, match="run the same gc command again"):
+                    transaction.check()
+
+        store.before = commit
+        shardpack.gc(store.url, older_than=0)
+        assert done
+        transaction.check()
+
+
+def test_of_two_at_once_the_first_stops(store):
+    def overtake(what, _):
+        if what == "delete":
+            heal(store)
+            shardpack.gc(store.url, older_than=0)
+
+    store.before = overtake
+    with suppress(OutputExistsError):
+        shardpack.gc(store.url, older_than=0)
+    check(store.url)
+    assert not [name for name in store.names() if name.startswith(WORK_FOLDER)]
+
+
+def test_a_packer_refuses_as_before(folder):
+    before = file_contents(folder)
+    with pytest.raises(OutputExistsError, match="already holds a dataset"):
+        shardpack.pack([("x", {"bin": b"1"})], folder)
+    assert file_contents(folder) == before
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        ({"keep": 0}, "keep"),
+        ({"keep": 1.5}, "keep"),
+        ({"older_than": "soon"}, "not a duration"),
+        ({"older_than": -1}, "not a"),
+    ],
+)
+def test_options(folder, options, says):
+    with pytest.raises(OptionError, match=says):
+        shardpack.gc(folder, **options)
+
+
+def test_no_dataset(tmp_path):
+    with pytest.raises(DatasetNotFoundError):
+        shardpack.gc(tmp_path)
+    assert not os.listdir(tmp_path)
+
+
+# Kills
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    "every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_killed_at_any_step_in_a_folder(folder, tmp_path, zygote, every):  # noqa: F811
+    shutil.copytree(folder, tmp_path / "whole")
+    shardpack.gc(tmp_path / "whole", older_than=0)
+    whole = file_contents(tmp_path / "whole")
+    for step in itertools.count(1, every):
+        out = tmp_path / f"killed-{step}"
+        shutil.copytree(folder, out)
+        ended = zygote.run({"action": "gc", "options": {"older_than": 0}}, "", out, kill_at=step)
+        check(out)
+        if not ended["killed"]:
+            assert "error" not in ended
+            break
+        shardpack.gc(out, older_than=0)
+        assert file_contents(out) == whole
+    assert step > 10
+
+
+@pytest.mark.parametrize("step", range(1, 9))  # lease, two manifests, four files, lease
+def test_killed_at_any_change_of_a_bucket(store, step):
+    kill_at(store, step)
+    with suppress(KilledError):
+        shardpack.gc(store.url, older_than=0)
+    heal(store)
+    check(store.url)
+    shardpack.gc(store.url, older_than=0)
+    check(store.url)
+    assert not [name for name in store.names() if name in ORPHANS or name.startswith(WORK_FOLDER)]
+    assert len(shardpack.log(store.url)) == 1

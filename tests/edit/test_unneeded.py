@@ -1,0 +1,173 @@
+"""Which files may be deleted: those that no generation needs that is kept, that are ours, and that are old."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+import shardpack
+from shardpack.commit.bucket_target import BucketTarget
+from shardpack.commit.edit_folder import EditNote
+from shardpack.commit.generations import newest_generation
+from shardpack.edit.unneeded import find_unneeded
+from shardpack.errors import OptionError
+from shardpack.format.layout import MANIFEST_PATH, manifest_path
+from shardpack.format.manifest import LayerRef, PositionsFile
+from shardpack.format.manifest_json import encode_manifest
+from shardpack.storage.protocols import Listed
+from tests.commit.stores import WatchedStore
+
+DAY = 86400.0
+ORPHANS = [
+    ".shardpack/deleted-000002-0badcafe.index", ".shardpack/index/shard-g000002-0badcafe-000000.index",
+    ".shardpack/keys-000002-0badcafe.index", ".shardpack/layers/g000002-0badcafe/.shardpack/manifest.json",
+    ".shardpack/layers/g000002-0badcafe/shard-000000.tar", ".shardpack/table/000002-0badcafe.parquet",
+    "shard-g000002-0badcafe-000000.tar",
+]  # fmt: skip
+OTHERS = [
+    ".shardpack/notes.txt", ".shardpack/rejected.jsonl", ".shardpack/tmp/x", "photos/a.jpg", "shard-000007.tar",
+    "train-g000002-5f3a9c01-000000.tar",  # without an index it may be anybody's
+    "x.tar",
+]  # fmt: skip
+
+
+class Place:
+    """A dataset of three generations, made a day after each other, and then asked three days later."""
+
+    def __init__(self):
+        self.store = WatchedStore()
+        shardpack.pack([(key, {"bin": b"1"}) for key in "abc"], self.store.url)
+        self.days = dict.fromkeys(self.store.names(), 0.0)
+        for day, key in enumerate("ab", start=1):
+            shardpack.delete(self.store.url, [key])
+            self.days = {name: self.days.get(name, float(day)) for name in self.store.names()}
+        self.target = BucketTarget(self.store, shared=True)
+
+    def put(self, names, day=0.0):
+        for name in names:
+            self.store.put(name, b"12")
+            self.days[name] = day
+
+    def find(self, *, keep=1, before=99.0):
+        listed = [Listed(name, 2, self.days.get(name, 2.0) * DAY) for name in self.store.names()]
+        limit = None if before is None else before * DAY
+        return find_unneeded(self.target, newest_generation(self.target), listed, keep=keep, written_before=limit)
+
+
+@pytest.fixture
+def place():
+    return Place()
+
+
+def paths(listed):
+    return [one.path for one in listed]
+
+
+def test_generations_are_kept_by_their_number(place):
+    found = place.find()
+    assert (found.kept, found.generations) == ((3,), (1, 2))
+    assert paths(found.manifests) == [manifest_path(1), manifest_path(2)]
+    assert not found.files, "all other files are still needed"
+    assert place.find(keep=2).generations == (1,)
+    assert place.find(keep=3).generations == place.find(keep=9).generations == ()
+
+
+def test_generations_are_kept_as_long_as_they_may_be_read(place):
+    """A generation was opened until the one after it was made."""
+    assert place.find(before=0.5).generations == ()
+    assert place.find(before=1.5).generations == (1,)
+    assert place.find(before=2.5).generations == (1, 2)
+    assert place.find(before=None).generations == (1, 2)
+
+
+def test_what_no_generation_names_goes_and_what_is_not_ours_stays(place):
+    place.put([*ORPHANS, *OTHERS])
+    found = place.find()
+    assert sorted(paths(found.files)) == ORPHANS
+    assert paths(found.files)[0] == "shard-g000002-0badcafe-000000.tar", "before its index, by which it is known"
+    assert found.num_young == 0
+
+
+def test_what_is_young_stays(place):
+    place.put(ORPHANS, day=5.0)
+    place.put([".shardpack/keys-000001-0badcafe.index"], day=0.0)
+    found = place.find(before=4.0)
+    assert paths(found.files) == [".shardpack/keys-000001-0badcafe.index"]
+    assert found.num_young == len(ORPHANS)
+
+
+def test_what_an_unfinished_edit_made_stays(place):
+    place.put(ORPHANS)
+    place.store.put(".shardpack/tmp/append-01234567/edit.json", EditNote("g000002-0badcafe").encode())
+    place.store.put(".shardpack/tmp/delete-01234567/edit.json", b"damaged")
+    left = paths(place.find().files)
+    assert left == [name for name in ORPHANS if "g000002" not in name]
+
+
+def test_files_that_only_deleted_generations_name_go(place):
+    """Generation 3 no longer has the shard, the table and the keys of the others."""
+    manifest = newest_generation(place.target).manifest
+    empty = replace(
+        manifest, table_segments=(), key_segments=(), num_samples=0, num_shards=0, num_bytes=0, samples_per_field={},
+        deleted=(),
+    )  # fmt: skip
+    for name in (MANIFEST_PATH, manifest_path(3)):
+        place.store.put(name, encode_manifest(empty))
+    place.put(["shard-000007.tar"])
+    dropped = paths(place.find().files)
+    assert dropped[0] == "shard-000000.tar"
+    assert sorted(name.rpartition("/")[2].partition("-")[0] for name in dropped[1:]) == [
+        "deleted", "deleted", "keys", "shard", "shards",
+    ]  # fmt: skip
+    assert [name[:24] for name in paths(place.find(keep=2).files)] == [".shardpack/deleted-00000"], "only that of 3"
+
+
+def test_tars_of_the_user_stay(place):
+    """As above, but of a dataset that was indexed."""
+    for number in (1, 2, 3):
+        text = place.store.contents()[manifest_path(number)]
+        manifest = replace(
+            newest_generation(place.target).manifest, generation=number, packed_with={"options": {"indexed": True}}
+        )
+        if number == 3:
+            manifest = replace(
+                manifest, table_segments=(), key_segments=(), num_samples=0, num_shards=0, num_bytes=0,
+                samples_per_field={}, deleted=(),
+            )  # fmt: skip
+        assert text
+        place.store.put(manifest_path(number), encode_manifest(replace(manifest, parent=None)))
+    place.store.put(MANIFEST_PATH, place.store.contents()[manifest_path(3)])
+    assert not [name for name in paths(place.find().files) if name.endswith(".tar")]
+
+
+def test_layers_that_are_attached_stay(place):
+    positions = PositionsFile("layer-000002-0badcafe.index", 100, 0x0BADCAFE)
+    layers = [
+        LayerRef(location, 1, 7, 7, ("txt",), positions)
+        for location in (".shardpack/layers/g000002-0badcafe", "s3://other/.shardpack/layers/g000002-0000000a", "../x")
+    ]
+    manifest = replace(newest_generation(place.target).manifest, layers=tuple(layers))
+    for name in (MANIFEST_PATH, manifest_path(3)):
+        place.store.put(name, encode_manifest(manifest))
+    other = ".shardpack/layers/g000002-0000000a/shard-000000.tar"
+    place.put([*ORPHANS, other, positions.name])
+    found = paths(place.find().files)
+    assert other in found
+    assert not [name for name in found if "layers/g000002-0badcafe" in name]
+
+
+def test_a_place_that_tells_no_times(place):
+    place.days = dict.fromkeys(place.store.names())
+    listed = [Listed(name) for name in place.store.names()]
+    newest = newest_generation(place.target)
+    with pytest.raises(OptionError, match=r"older_than=0 \(--older-than 0\)"):
+        find_unneeded(place.target, newest, listed, keep=1, written_before=5.0)
+    assert find_unneeded(place.target, newest, listed, keep=9, written_before=5.0).kept == (3, 2, 1)
+    assert find_unneeded(place.target, newest, listed, keep=1, written_before=None).generations == (1, 2)
+
+
+def test_where_only_the_copy_is_there(place):
+    place.store.delete(manifest_path(3))
+    found = place.find()
+    assert (found.kept, found.generations) == ((3,), (1, 2))
