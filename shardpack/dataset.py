@@ -33,7 +33,7 @@ from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
 from shardpack.stream.loadable import Loadable
-from shardpack.stream.options import StreamOptions
+from shardpack.stream.options import StreamOptions, Weights
 from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.stream_input import StreamInput
 
@@ -306,6 +306,9 @@ class Dataset(Loadable):
         partitions: int | None = None,
         block_bytes: int | str = DEFAULT_BLOCK_BYTES,
         window_blocks: int | None = None,
+        balance: str | None = None,
+        weights: Weights = None,
+        num_samples: int | None = None,
         fields: Sequence[str] | None = None,
         memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
     ) -> Stream:
@@ -329,18 +332,25 @@ class Dataset(Loadable):
             block_bytes: For "blocks": approximate length of a block, in bytes or like "4MiB".
             window_blocks: For "blocks": number of blocks mixed at a time, over all partitions and
                 ranks. Default: 32 times the world size. A resumed run keeps it.
+            balance: Name of a column of the label table, such as "class": all its values come equally often in the
+                epoch, and in every batch as nearly as can be. Leave `shuffle` out: samples come in random order, no
+                sample of a class again before all were seen, also from epoch to epoch. Costs one read per sample.
+            weights: {class: weight}: the classes of the column "class" come in these proportions, in the same way; 0
+                leaves one out. Or the name of a column with a number for each sample, which comes as often as that
+                says, to within one: a true shuffle in every epoch.
+            num_samples: Samples in a balanced or weighted epoch, over all ranks. Default: those of the dataset or view.
             fields: The fields to read; None for all.
             memory_bytes: Upper limit per rank on bytes held and in flight for a remote dataset; always at least
                 one batch. Blocks that do not fit are read sample by sample.
 
         Raises:
-            OptionError: An option is out of range, or options contradict each other.
+            OptionError: An option is out of range, options contradict each other, or the dataset has no label table.
             FieldNotFoundError: No sample of the dataset has one of the fields.
         """
         options = StreamOptions(
             shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
             partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
-            memory_bytes=memory_bytes,
+            memory_bytes=memory_bytes, balance=balance, weights=weights, num_samples=num_samples,
         )  # fmt: skip
         return open_stream(self, options)
 

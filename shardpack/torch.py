@@ -21,7 +21,7 @@ from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.read.sample import Sample
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
 from shardpack.stream.mixed import open_mix
-from shardpack.stream.options import Crop, Decode, LoaderOptions, Size, StreamOptions
+from shardpack.stream.options import Crop, Decode, LoaderOptions, Size, StreamOptions, Weights
 from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.worker_shares import WorkerShares
 
@@ -119,6 +119,7 @@ class StreamDataset(data.IterableDataset[Any]):
             their weights as for `shardpack.mix`: a dict, or a list of pairs.
         shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
             `Dataset.stream`, or `shardpack.mix`.
+        balance, weights, num_samples: As for `Dataset.stream`; only for one dataset.
         stop: As for `shardpack.mix`; only for datasets with weights.
         decode, size, min_size, masks, exif_transpose, transform: As for `MapDataset`.
         crop, flip: As for `Dataset.loader`; the same pixels for any number of workers.
@@ -150,6 +151,9 @@ class StreamDataset(data.IterableDataset[Any]):
         partitions: int | None = None,
         block_bytes: int | str = DEFAULT_BLOCK_BYTES,
         window_blocks: int | None = None,
+        balance: str | None = None,
+        weights: Weights = None,
+        num_samples: int | None = None,
         memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
         stop: str | int | None = None,
     ) -> None:
@@ -157,11 +161,13 @@ class StreamDataset(data.IterableDataset[Any]):
         options = StreamOptions(
             shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
             partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
-            memory_bytes=memory_bytes,
+            memory_bytes=memory_bytes, balance=balance, weights=weights, num_samples=num_samples,
         )  # fmt: skip
         make: Callable[[], Stream]
         pairs = _weighted(dataset)
         if pairs is not None:
+            if options.is_drawn or num_samples is not None:
+                raise OptionError("balance, weights and num_samples are for one dataset; a mix has a weight for each")
             make = partial(open_mix, pairs, "first" if stop is None else stop, options)
         elif stop is not None:
             raise OptionError("stop is for several datasets with weights; the epoch of one dataset ends by itself")
@@ -246,7 +252,7 @@ class _Prepare:
 
     def __call__(self, sample: Sample, *, seed: int = 0, epoch: int = 0) -> Any:
         item = {"__key__": sample.key, **sample}
-        frame = self._images.frame(frame_key(seed, epoch, sample.position, sample.source))
+        frame = self._images.frame(frame_key(seed, epoch, *sample.drawn_as))
         try:
             for field, decode in self._decoders.items():
                 if field in sample:

@@ -17,7 +17,7 @@ from shardpack.dataset import Dataset
 from shardpack.errors import InvalidKeyError, MissingDependencyError, OptionError
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
-from shardpack.stream.options import StreamOptions
+from shardpack.stream.options import StreamOptions, Weights
 from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.worker_shares import WorkerShares
 from shardpack.write.shard_writer import ShardWriter as Writer
@@ -48,6 +48,9 @@ def samples(
     partitions: int | None = None,
     block_bytes: int | str = DEFAULT_BLOCK_BYTES,
     window_blocks: int | None = None,
+    balance: str | None = None,
+    weights: Weights = None,
+    num_samples: int | None = None,
     fields: Sequence[str] | None = None,
     memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
 ) -> Samples:
@@ -68,6 +71,7 @@ def samples(
         dataset: A `shardpack.Dataset` or a view, or its location for `shardpack.open`.
         shuffle, seed, batch_size, tail, partitions, block_bytes, window_blocks, fields, memory_bytes: As for
             `Dataset.stream`.
+        balance, weights, num_samples: As for `Dataset.stream`.
         rank, world_size: Give both or none. None: those of torch.distributed if it is initialised, else the
             environment variables RANK and WORLD_SIZE, else a single rank.
     """
@@ -76,7 +80,7 @@ def samples(
     options = StreamOptions(
         shuffle=shuffle, seed=seed, rank=rank, world_size=world_size, batch_size=batch_size, tail=tail,
         partitions=partitions, block_bytes=block_bytes, window_blocks=window_blocks, fields=fields,
-        memory_bytes=memory_bytes,
+        memory_bytes=memory_bytes, balance=balance, weights=weights, num_samples=num_samples,
     )  # fmt: skip
     return Samples(ds, partial(open_stream, ds, options))
 

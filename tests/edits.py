@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,7 @@ from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.named_files import encode_positions_file
 from shardpack.format.next_generation import next_generation
 from shardpack.format.shard_table import ShardTable
+from shardpack.format.splits import Splits
 from tests.format.builders import small_shard
 
 
@@ -63,6 +65,23 @@ def appended(
     info, parts = encode_shard(name, index)
     write(folder, {name: data, info.index_path: b"".join(parts)})
     return edited(folder, shards=[info], hashes=hash_keys(samples), **changes)
+
+
+def splits_of(*runs: tuple[str | None, int]) -> Splits:
+    splits = Splits.of_runs(runs)
+    assert splits is not None
+    return splits
+
+
+def signed(values: Mapping[str, Any]) -> bytes:
+    """The text of a manifest with any values, and a checksum that fits."""
+    lines = [
+        f"  {json.dumps(name)}: {json.dumps(value, ensure_ascii=False)},\n"
+        for name, value in values.items()
+        if name != "crc32c"
+    ]
+    text = ("{\n" + "".join(lines)).encode()
+    return text + b'  "crc32c": "%08x"\n}\n' % crc32c(text)
 
 
 def deleted(folder: Path, *positions: int) -> Manifest:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 import os
 from functools import partial
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 import shardpack
 from shardpack.cli.ui import (
@@ -29,12 +31,16 @@ from shardpack.cli.ui import (
 from shardpack.dataset import Dataset
 from shardpack.errors import OutputExistsError
 from shardpack.inspect.class_mixing import CLASS_FROM
+from shardpack.inspect.drawn_stats import DrawnStats, drawn_path, drawn_stats
 from shardpack.inspect.order_compare import BUFFER_SAMPLES, ComparedOrder, compare_defaults, compare_orders
 from shardpack.inspect.order_stats import OrderStats, order_path, order_stats
 from shardpack.order.options import DEFAULT_BLOCK_BYTES, SHUFFLES, WINDOW_BLOCKS_PER_RANK
+from shardpack.runtime.arrays import Integers
 from shardpack.runtime.sizes import format_bytes
+from shardpack.stream.options import Weights
 from shardpack.stream.stream import Stream
 
+SHOWN_CLASSES = 40
 _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 
 
@@ -73,6 +79,23 @@ _FROM = {"key": "first folder of the key", "json": "label of the json field"}
     help=f"Blocks shuffled together, over all partitions. [default: {WINDOW_BLOCKS_PER_RANK} times the world size]",
 )
 @click.option(
+    "--balance",
+    metavar="COLUMN",
+    help="Look at an epoch in which all values of a column of the label table come equally often.",
+)
+@click.option(
+    "--weights",
+    metavar="COLUMN|JSON",
+    help="Look at an epoch in which each sample comes as often as its number in a column says, or each class as "
+    'often as \'{"cat": 3, "dog": 1}\' says.',
+)
+@click.option(
+    "--num-samples",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Length of a balanced or weighted epoch, over all ranks.",
+)
+@click.option(
     "--class-from",
     type=click.Choice(CLASS_FROM),
     default="key",
@@ -103,6 +126,9 @@ def command(
     partitions: int | None,
     block_bytes: int,
     window_blocks: int | None,
+    balance: str | None,
+    weights: str | None,
+    num_samples: int | None,
     class_from: str,
     plot: str | None,
     force: bool,
@@ -124,7 +150,15 @@ def command(
     class_mixing (1: as in a true shuffle), poorly_mixed. With --compare: location, orders (for each order:
     requests, first_sample_bytes, memory_bytes, neighbour_distance, class_mixing), and ranks (a list
     of all the above).
+
+    With --balance or --weights it shows instead how many samples of each class a batch of this rank holds, and how
+    often one sample comes in the epoch. With --json: location, num_samples, epoch_samples, the options, rank_samples,
+    steps, rank_bytes, requests, never_drawn, least_repeats, most_repeats, measured_batches, measured_batch_size, and
+    classes (a list of name, samples, drawn, batch_mean, batch_least, batch_most, least_repeats, most_repeats).
     """
+    is_drawn = balance is not None or weights is not None
+    if is_drawn:
+        shuffle = _shuffle_of_drawn(shuffle, compare=compare)
     ds = shardpack.open(dataset, **access)
     if plot is not None and os.path.exists(plot) and not force:
         raise OutputExistsError(f"{plot!r} exists already; choose another file, or replace it with --force")
@@ -149,18 +183,41 @@ def command(
         partitions=partitions,
         block_bytes=block_bytes,
         window_blocks=window_blocks,
+        balance=balance,
+        weights=_weights(weights),
+        num_samples=num_samples,
     )
     stream.set_epoch(epoch)
+    if is_drawn:
+        _show_drawn(
+            ds, stream, f"balance={balance}" if weights is None else f"weights={weights}", plot, as_json=as_json
+        )
+    else:
+        _show(ds, stream, class_from, plot, as_json=as_json, quiet=quiet)
+
+
+def _show(ds: Dataset, stream: Stream, class_from: str, plot: str | None, *, as_json: bool, quiet: bool) -> None:
     with progress_bar(quiet=quiet) as progress:
         stats = order_stats(stream, class_from=class_from, progress=progress)
     if plot is not None:
-        _draw(stream, stats, plot)
+        _draw(plot, stream, order_path(stream), stats.num_samples, f"shuffle={stats.shuffle}")
     if as_json:
         print_json({"location": ds.location, **dataclasses.asdict(stats), "poorly_mixed": stats.poorly_mixed})
     else:
         print_pairs(_lines(ds, stats, class_from))
     if stats.poorly_mixed:
         note(_warning(stats), quiet=quiet)
+
+
+def _show_drawn(ds: Dataset, stream: Stream, title: str, plot: str | None, *, as_json: bool) -> None:
+    stats = drawn_stats(stream)
+    if plot is not None:
+        _draw(plot, stream, drawn_path(stream), len(ds), title)
+    if as_json:
+        print_json({"location": ds.location, **dataclasses.asdict(stats)})
+    else:
+        print_pairs(_drawn_lines(ds, stats, title))
+        _print_classes(stats)
 
 
 def _lines(ds: Dataset, stats: OrderStats, class_from: str) -> list[tuple[str, str]]:
@@ -238,16 +295,66 @@ def _mixing(mixing: float | None) -> str:
     return f"{'' if mixing is None else f'{mixing:.3f}':>12}"
 
 
-def _draw(stream: Stream, stats: OrderStats, path: str) -> None:
+def _shuffle_of_drawn(shuffle: str, *, compare: bool) -> str:
+    """Return the shuffle that a balanced or weighted stream is asked for: the default is another one here."""
+    if compare:
+        raise click.UsageError("--compare shows shuffled orders; leave out --balance and --weights")
+    is_default = click.get_current_context().get_parameter_source("shuffle") is ParameterSource.DEFAULT
+    return "global" if is_default else shuffle
+
+
+def _weights(text: str | None) -> Weights:
+    """Return the weights that an argument stands for: a JSON object, or the name of a column."""
+    if text is None or not text.lstrip().startswith("{"):
+        return text
+    try:
+        return {str(name): weight for name, weight in json.loads(text).items()}
+    except ValueError as error:
+        raise click.UsageError(f'--weights {text!r} is not JSON ({error}); write {{"cat": 3, "dog": 1}}') from error
+
+
+def _drawn_lines(ds: Dataset, stats: DrawnStats, title: str) -> list[tuple[str, str]]:
+    often = f"{stats.least_repeats:,} to {stats.most_repeats:,} times"
+    return [
+        ("location", ds.location),
+        ("samples", f"{stats.num_samples:,} in {plural(len(ds.shards), 'shard')}"),
+        ("order", f"{title}, seed {stats.seed}, epoch {stats.epoch}, {plural(stats.partitions, 'partition')}"),
+        ("epoch", f"{plural(stats.epoch_samples, 'sample')}; a sample comes {often}, {stats.never_drawn:,} never"),
+        (
+            f"rank {stats.rank} of {stats.world_size}",
+            f"{plural(stats.rank_samples, 'sample')}, {plural(stats.steps, 'step')} of {stats.batch_size:,}",
+        ),
+        ("reads", f"{format_bytes(stats.rank_bytes)} in up to {plural(stats.requests, 'range')}"),
+    ]
+
+
+def _print_classes(stats: DrawnStats) -> None:
+    if not stats.classes:
+        return
+    shown = stats.classes[:SHOWN_CLASSES]
+    width = max(5, *(len(one.name) for one in shown))
+    emit("")
+    batch = f"in a batch of {stats.measured_batch_size:,} ({stats.measured_batches:,} measured)"
+    emit(f"{'class':{width}}  {'samples':>11}  {'in the epoch':>12}  {'each sample':>11}  {batch}")
+    for one in shown:
+        often = (
+            f"{one.least_repeats} to {one.most_repeats}" if one.most_repeats > one.least_repeats else one.most_repeats
+        )
+        batch = f"{one.batch_mean:.2f} ({one.batch_least} to {one.batch_most})"
+        emit(f"{one.name:{width}}  {one.samples:11,}  {one.drawn:12,}  {often:>11}  {batch}")
+    if len(stats.classes) > len(shown):
+        emit(f"... and {len(stats.classes) - len(shown):,} more; --json shows all")
+
+
+def _draw(path: str, stream: Stream, points: tuple[Integers, Integers], num_stored: int, order: str) -> None:
     from shardpack.inspect.plot import scatter_png
 
-    x, y = order_path(stream)
+    ours = stream.rank_slice
     image = scatter_png(
-        x,
-        y,
-        ends=(stats.rank_samples, stats.num_samples),
-        labels=(f"number in the epoch of rank {stats.rank} of {stats.world_size}", "stored position"),
-        title=f"shuffle={stats.shuffle}, seed {stats.seed}, epoch {stats.epoch}",
+        *points,
+        ends=(len(ours), num_stored),
+        labels=(f"number in the epoch of rank {ours.rank} of {ours.world_size}", "stored position"),
+        title=f"{order}, seed {stream.shuffle.seed}, epoch {stream.epoch}",
     )
     with open(path, "wb") as file:
         file.write(image)

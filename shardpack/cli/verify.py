@@ -38,14 +38,17 @@ def command(dataset: str, full: bool, jobs: int | None, as_json: bool, quiet: bo
     Quick by default: checks the lengths of all files, the checksums of the indexes, and the headers of
     64 samples per shard, or 8 of a URL. With --full it reads every byte of every shard, of a URL too.
 
-    With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key,
-    offset), full, seconds, without_checksums.
+    Both check deleted samples, splits and earlier generations as well, and name files that nothing needs.
+
+    With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key, offset,
+    mend: the command that mends it), full, seconds, without_checksums, generation, kept.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.verify(dataset, full=full, jobs=jobs, progress=progress, **access)
     with suppress(BrokenPipeError):  # as with `| head`: the exit code still says whether problems were found
         if as_json:
-            print_json({"ok": report.ok, **dataclasses.asdict(report)})
+            problems = [{**dataclasses.asdict(problem), "mend": problem.mend} for problem in report.problems]
+            print_json({"ok": report.ok, **dataclasses.asdict(report), "problems": problems})
         for problem in () if as_json else report.problems:
             emit(str(problem))
         flush()  # before the note below

@@ -242,9 +242,9 @@ class Frame:
         return box.aligned(power_below(box.height, box.width, self._size, self._max_scale))
 
 
-def frame_key(seed: int, epoch: int, position: int, source: int | None = None) -> int:
-    """Return the key of a sample's frame; `source` is the number of its dataset in a mix."""
-    return derive_key(seed, epoch, _PURPOSE, position, *(() if source is None else (source,)))
+def frame_key(seed: int, epoch: int, position: int, *more: int) -> int:
+    """Return the key of a sample's frame; `more` tells samples of one position apart, as `Sample.drawn_as` does."""
+    return derive_key(seed, epoch, _PURPOSE, position, *more)
 
 
 def power_below(height: int, width: int, size: Sequence[int], limit: int) -> int:

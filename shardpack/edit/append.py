@@ -13,33 +13,25 @@ import secrets
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.edit_transaction import EditTransaction
-from shardpack.commit.overwrite import newest_manifest
-from shardpack.commit.target import Target
+from shardpack.edit.added_shards import AddedShards
 from shardpack.edit.append_place import AppendPlace
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.duplicates import DuplicateKeys, OnDuplicate
 from shardpack.edit.report import EditReport
 from shardpack.errors import OptionError
-from shardpack.format.key_index import KeySegmentReader
-from shardpack.format.layout import file_path, index_path, tagged_shard_name
+from shardpack.format.layout import file_path
 from shardpack.format.manifest import Manifest
-from shardpack.format.naming import key_bytes
 from shardpack.format.next_generation import KEEP, next_generation
-from shardpack.format.shard_index import parse_index
-from shardpack.format.shard_info import ShardInfo
-from shardpack.format.shard_table import ShardTable
 from shardpack.format.splits import Splits, parse_splits, splits_of_shards
 from shardpack.runtime.arguments import one_of
-from shardpack.runtime.threads import ordered_map
 from shardpack.sources.class_numbers import LABEL_FIELDS
 from shardpack.storage.open import Writable
 from shardpack.storage.url import is_url
@@ -196,14 +188,15 @@ class _Append:
         packed = self._pack(place)
         work_dir = None if base.store.folder is not None else self._request.work_dir
         target = place.target(work_dir=work_dir)
-        added = _Added.of(target)
+        added = AddedShards.of(target)
         if not place.is_checked:
             self._duplicates.check(added.keys(target))
-        number, locations = place.location
         replaced = self._duplicates.replaced
         report = self._report(base.manifest.generation, added.num_samples, len(replaced), place.new_classes, packed)
         if added.num_samples:
+            number, locations = place.location
             totals = {"added": report.added, "replaced": report.replaced, "new_classes": list(report.new_classes)}
+            splits = self._splits(added)
             manifest, files = next_generation(
                 base.manifest,
                 base.text,
@@ -212,7 +205,8 @@ class _Append:
                 base_chain=base.chain() if base.manifest.deleted or base.manifest.layers or len(replaced) else None,
                 deleted=replaced if len(replaced) else None,
                 classes=place.classes,
-                splits=self._splits(added),
+                splits=splits,
+                table=self._table(transaction, place, added, splits),
                 locations=locations,
                 edit={"command": "append", **totals},
                 read=base.read,
@@ -220,16 +214,46 @@ class _Append:
             transaction.commit(manifest, files, totals=totals)
         return report
 
-    def _splits(self, added: _Added) -> Any:
+    def _splits(self, added: AddedShards) -> Any:
         """Return the splits of the dataset with those of the new samples, which their shards are named by."""
         new = splits_of_shards(added.shards)
         if new is None:
             return KEEP
-        manifest, none = self._base.manifest, np.zeros(0, np.int64)
-        old, file = Splits((), none, none, none.astype(np.uint16)), manifest.splits
-        if file is not None:
-            old = parse_splits(self._base.read(file), file, num_samples=manifest.num_samples, path=file_path(file))
-        return old.extended(manifest.num_samples, new)
+        none = np.zeros(0, np.int64)
+        old = self._old_splits() or Splits((), none, none, none.astype(np.uint16))
+        return old.extended(self._base.manifest.num_samples, new)
+
+    def _old_splits(self) -> Splits | None:
+        manifest, file = self._base.manifest, self._base.manifest.splits
+        if file is None:
+            return None
+        data = self._base.read(file)
+        return parse_splits(data, file, num_samples=manifest.num_samples, path=file_path(file))
+
+    def _table(self, transaction: EditTransaction, place: AppendPlace, added: AddedShards, splits: Any) -> Any:
+        """Return the files of the label table with rows for the new samples; none if there is no table."""
+        base = self._base
+        if not base.manifest.table:
+            return ()
+        from shardpack.table.rows import Naming
+        from shardpack.table.update import Change, updated_table
+
+        whole = self._old_splits() if splits is KEEP else splits
+        cache = added.cache(base, transaction.tag, *place.location)
+        try:
+            naming = Naming(place.classes, added.splits(whole, base.manifest.num_samples))
+            update = updated_table(
+                base,
+                Change(naming, appended=cache),
+                put=transaction.put,
+                work_dir=self._request.work_dir,
+                progress=self._request.progress,
+            )
+        finally:
+            cache.close()
+        if update.dropped:
+            self._request.announce(update.dropped)
+        return update.table
 
     def _report(
         self,
@@ -256,51 +280,3 @@ class _Append:
             new_classes=tuple(new_classes),
             packed=packed,
         )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Added:
-    """What `pack` has made in the namespace.
-
-    Attributes:
-        shards: The shards, as `pack` calls them.
-        hashes: Hashes of all keys, in order.
-    """
-
-    shards: Sequence[ShardInfo]
-    hashes: npt.NDArray[np.uint64]
-
-    @classmethod
-    def of(cls, target: Target) -> _Added:
-        """Return what is in a namespace that is complete."""
-        newest = newest_manifest(target)
-        assert newest is not None
-        _, manifest = newest
-        hashes = np.zeros(0, np.uint64)
-        for segment in manifest.key_segments:
-            data = memoryview(target.read(file_path(segment)) or b"")
-            hashes = KeySegmentReader(partial(_range, data), segment, path=file_path(segment)).hashes()
-        return cls(list(ShardTable.whole(manifest, target.read)), hashes)
-
-    @property
-    def num_samples(self) -> int:
-        """Number of samples."""
-        return len(self.hashes)
-
-    def named(self, tag: str, location: int) -> list[ShardInfo]:
-        """Return the shards as they are called in the dataset."""
-        return [replace(info, name=tagged_shard_name(info.name, tag), location=location) for info in self.shards]
-
-    def keys(self, target: Target) -> list[bytes]:
-        """Return all keys, from the indexes of the shards."""
-
-        def keys_of(info: ShardInfo) -> list[str]:
-            path = index_path(info.name)
-            return parse_index(target.read(path) or b"", name=path).keys()
-
-        with closing(ordered_map(self.shards, keys_of, depth=_INDEXES_AT_ONCE, purpose="keys")) as found:
-            return [key_bytes(key) for keys in found for key in keys]
-
-
-def _range(data: memoryview, start: int, length: int) -> memoryview:
-    return data[start : start + length]

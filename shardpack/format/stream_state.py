@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -76,6 +76,22 @@ def parse_state(state: Mapping[str, Any]) -> StreamState:
         if not state[name]:
             raise OptionError(f"stream state has a {name} of 0; {_AGAIN}")
     return StreamState(**state)
+
+
+def without_entries(state: Mapping[str, Any], names: Collection[str]) -> Mapping[str, Any]:
+    """Return a state without the entries that only states of its kind have.
+
+    Raises:
+        OptionError: It lacks one of them.
+    """
+    if not names or not isinstance(state, Mapping):
+        return state
+    if missing := [name for name in names if name not in state]:
+        raise OptionError(
+            f"state is of a stream of another kind: it lacks {', '.join(missing)}; load it into the stream that it was "
+            "taken from"
+        )
+    return {name: value for name, value in state.items() if name not in names}
 
 
 def shown(value: object) -> str:

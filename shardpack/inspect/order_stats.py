@@ -169,6 +169,8 @@ class _EpochCosts:
     def __init__(self, stream: Stream) -> None:
         if not isinstance(stream.epochs, DatasetEpochs):
             raise OptionError("a mix does not have an order of its own; look at its datasets one by one")
+        if stream.epochs.draws is not None:
+            raise OptionError("a balanced or weighted order has no shuffle to measure; look at what it draws")
         if not len(stream):
             raise OptionError("there are no samples for this rank; choose another dataset, or fewer ranks")
         self.stream_input = stream.epochs.stream_input

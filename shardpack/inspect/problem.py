@@ -13,6 +13,19 @@ from shardpack.errors import (
     StaleIndexError,
     StorageError,
 )
+from shardpack.format.layout import FOLDER
+
+# Name of a problem -> (what it is, the command that mends it); None: it depends on the file, or no command does.
+KINDS: dict[str, tuple[str, str | None]] = {
+    "damaged": ("a file has other bytes than were written", None),
+    "missing": ("a file is not there", None),
+    "stale": ("two files do not belong together", None),
+    "unreadable": ("a file could not be read", None),
+    "behind": ("manifest.json is not that of the newest generation", "repair"),
+    "incomplete": ("an earlier generation that is kept lacks a file", "gc"),
+    "orphan": ("no kept generation names a file", "gc"),
+    "unfinished": ("a command was interrupted: run it again", None),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +33,7 @@ class Problem:
     """A problem of one file.
 
     Attributes:
-        kind: "damaged", "stale" (two files do not belong together), "missing", "unreadable" or "orphan".
+        kind: One of `KINDS`.
         shard: Path of the file.
         message: What is wrong, and what to do.
         key, offset: The sample and the byte at which the problem is, where known.
@@ -31,6 +44,14 @@ class Problem:
     message: str
     key: str | None = None
     offset: int | None = None
+
+    @property
+    def mend(self) -> str | None:
+        """The command that mends it: "gc"; "repair" for what can be made anew from tars; "copy", from a good copy."""
+        command = KINDS[self.kind][1]
+        if command is None and self.kind not in ("unreadable", "unfinished"):
+            return "repair" if self.shard.startswith(f"{FOLDER}/") else "copy"
+        return command
 
     def __str__(self) -> str:
         named = (("key", self.key), ("offset", self.offset))

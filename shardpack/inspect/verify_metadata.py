@@ -1,64 +1,40 @@
-"""Check the files of a dataset that are neither shards nor their indexes: table, keys, splits, manifests, strays."""
+"""Check the files that a manifest names: shard table, key index, splits, deleted samples, label table."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from functools import partial
-
-import numpy as np
-import numpy.typing as npt
 
 from shardpack.errors import (
     CorruptIndexError,
     CorruptManifestError,
-    FormatError,
     ShardNotFoundError,
     ShardpackError,
     StaleIndexError,
     StorageError,
 )
 from shardpack.format.checksum import crc32c
-from shardpack.format.fingerprint import chain_columns, fingerprint_text
+from shardpack.format.fingerprint import chain_columns, chain_edits, fingerprint_text
 from shardpack.format.key_index import KeySegmentReader, encode_key_index
-from shardpack.format.layout import (
-    FOLDER,
-    MANIFEST_PATH,
-    RUN_PATH,
-    WORK_FOLDER,
-    NamedFile,
-    file_path,
-    generation_of,
-    manifest_path,
-)
-from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest
-from shardpack.format.manifest_json import parse_manifest
-from shardpack.format.shard_table import ShardTable
+from shardpack.format.layout import MANIFEST_PATH, NamedFile, file_path
+from shardpack.format.manifest import KeySegment, Manifest
+from shardpack.format.splits import fallen_counts, parse_splits
 from shardpack.inspect.problem import Problem, problem_of
+from shardpack.inspect.verify_shards import Hashes
+from shardpack.read.deleted_samples import load_visible
 from shardpack.read.named_splits import load_splits
 from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_list import ShardList
 from shardpack.storage.protocols import Store
 
 PIECE_BYTES = 8 << 20
-Hashes = npt.NDArray[np.uint64]
 _REBUILD = 'rebuild it with "shardpack index --force"'
-
-
-def is_table_sound(shard_list: ShardList) -> bool:
-    """Return whether the shard table can be read, so that its shards can be verified."""
-    try:
-        shard_list.check()
-    except ShardpackError:
-        return False
-    return True
 
 
 def verify_metadata(
     store: Store, manifest: Manifest, shard_list: ShardList, hashes: Hashes | None
 ) -> Iterator[Problem]:
-    """Yield the problems of table, keys, splits and manifests, and the files that are not part of the dataset.
+    """Yield the problems of all files that the manifest names.
 
     Args:
         store: Store that holds the dataset's folder `.shardpack`.
@@ -71,8 +47,8 @@ def verify_metadata(
         *(partial(_check_file, store, file) for file in manifest.files),
         partial(_check_table, manifest, shard_list),
         partial(_check_keys, store, manifest, hashes),
-        partial(load_splits, store, manifest),
-        partial(_check_copy, store, manifest),
+        partial(_check_splits, store, manifest, hashes),
+        partial(load_visible, store, manifest),
     ]
     seen: set[str] = set()
     for check in checks:
@@ -83,7 +59,6 @@ def verify_metadata(
             if problem.shard not in seen:  # one problem per file
                 seen.add(problem.shard)
                 yield problem
-    yield from _strays(store, manifest, shard_list)
 
 
 def _check_file(store: Store, file: NamedFile) -> None:
@@ -113,7 +88,8 @@ def _check_table(manifest: Manifest, shard_list: ShardList) -> None:
         for name, count in info.samples_per_field.items():
             totals[name] = totals.get(name, 0) + count
     columns = shard_list.columns
-    actual = (dict(sorted(totals.items())), int(columns.num_bytes.sum()), fingerprint_text(chain_columns(columns)))
+    fingerprint = fingerprint_text(chain_edits(manifest.deleted, manifest.layers, chain_columns(columns)))
+    actual = (dict(sorted(totals.items())), int(columns.num_bytes.sum()), fingerprint)
     if actual != (dict(manifest.samples_per_field), manifest.num_bytes, manifest.fingerprint):
         raise CorruptManifestError(
             f"{MANIFEST_PATH} and the shard table contradict each other; restore the files that belong together, "
@@ -140,76 +116,19 @@ def _holds(segment: KeySegment, hashes: Hashes) -> bool:
     return checksum == segment.crc32c
 
 
-def _check_copy(store: Store, manifest: Manifest) -> None:
-    """Compare the manifest with the copy that is kept for its generation."""
-    path = manifest_path(manifest.generation)
-    try:
-        same = bytes(store.get(path)) == bytes(store.get(MANIFEST_PATH))
-    except ShardNotFoundError as error:
-        raise ShardNotFoundError(f"manifest is missing; copy {MANIFEST_PATH} to this name", path=path) from error
-    if not same:
-        raise StaleIndexError(f"manifest differs from {MANIFEST_PATH}; restore the right one", path=path)
-
-
-def _strays(store: Store, manifest: Manifest, shard_list: ShardList) -> Iterator[Problem]:
-    """Yield files that look like parts of a dataset, but that no manifest of this one names."""
-    known = set(manifest.metadata_paths)
-    tars: set[str] = set()
-    try:
-        for info in shard_list:
-            known.add(info.index_path)
-            if manifest.locations[info.location] == OWN_FOLDER:
-                tars.add(info.name)
-    except ShardpackError:  # reported already; without the table, strays cannot be told from shards
+def _check_splits(store: Store, manifest: Manifest, hashes: Hashes | None) -> None:
+    """Check the named splits, and how many appended samples fell into each by the hashes of their keys."""
+    if load_splits(store, manifest) is None or manifest.splits is None:
         return
-    names = _names(store, {name.rpartition("/")[0] for name in tars})
-    if any(name.startswith(f"{FOLDER}/index/") and name not in known for name in names):
-        known.update(_earlier_indexes(store, manifest, names))
-    for name in names:
-        if _is_unfinished(name):
-            continue
-        if name.startswith(f"{FOLDER}/"):
-            is_stray = name not in known and not 0 < generation_of(name) < manifest.generation
-        else:
-            is_stray = name.endswith(".tar") and name not in tars and OWN_FOLDER in manifest.locations
-        if is_stray:
-            yield Problem("orphan", name, "the manifest does not name this file; remove it, or pack or index again")
-    for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in names if _is_unfinished(name)}):
-        yield Problem("orphan", name, "a command was interrupted; run it again, or remove this")
-
-
-def _is_unfinished(name: str) -> bool:
-    return name == RUN_PATH or name.startswith(f"{WORK_FOLDER}/")
-
-
-def _earlier_indexes(store: Store, manifest: Manifest, names: list[str]) -> Iterator[str]:
-    """Yield the indexes that earlier generations name, where their manifest and table can be read."""
-
-    def read(path: str) -> bytes | None:
-        with suppress(ShardNotFoundError):
-            return bytes(store.get(path))
-        return None
-
-    for path in names:
-        if path == manifest_path(number := generation_of(path)) and number < manifest.generation:
-            with suppress(FormatError):
-                table = ShardTable.whole(parse_manifest(read(path) or b""), read)
-                yield from (info.index_path for info in table)
-
-
-def _names(store: Store, folders: set[str]) -> list[str]:
-    """Return the names of files in some folders and in `.shardpack`; none if the store does not list names."""
-    if store.folder is None:
-        list_names = getattr(store, "names", None)
-        with suppress(StorageError):
-            return [] if list_names is None else list(list_names())
-        return []
-    names: list[str] = []
-    for below in sorted({"", *folders}):
-        with suppress(OSError):
-            entries = sorted(os.listdir(os.path.join(store.folder, below)))
-            names.extend(f"{below}/{entry}" if below else entry for entry in entries)
-    for path, _, files in os.walk(os.path.join(store.folder, FOLDER)):
-        below = os.path.relpath(path, store.folder).replace(os.sep, "/")
-        names.extend(f"{below}/{name}" for name in sorted(files))
-    return names
+    appended = manifest.splits.appended
+    if appended is None or hashes is None:
+        return
+    file, first = SegmentFile(store, manifest.splits), appended.of_samples
+    splits = parse_splits(file.load(), manifest.splits, num_samples=manifest.num_samples, path=file.path)
+    fell = fallen_counts(appended, hashes[first:][splits.are_in_none(first, manifest.num_samples - first)])
+    if fell != dict(appended.samples):
+        raise CorruptManifestError(
+            f"{MANIFEST_PATH} counts other appended samples in splits than there are: expected {fell}, got "
+            f"{dict(appended.samples)}; make the splits again",
+            path=MANIFEST_PATH,
+        )

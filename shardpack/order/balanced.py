@@ -100,15 +100,15 @@ class ClassOrder:
         classes[last] = self._last[self._last_first[tier[last]] + place[last]]
         return classes, self._before[classes] + number
 
-    def positions(self, partition: Integers, offset: Integers) -> Integers:
-        """Return (n) the stored positions of the samples at (n) offsets in (n) partitions."""
+    def samples(self, partition: Integers, offset: Integers) -> tuple[Integers, Integers]:
+        """Return (n) the stored positions at (n) offsets in (n) partitions, and (n) repeats; see `DrawnOrder`."""
         own = self._orders.classes
         classes, item = self.draws(partition, offset)
         count = own.count[classes]
         cycle, within = np.divmod(item, count)
         place = walked(within, count, extend_keys(self._class_key[classes], cycle))
         positions: Integers = own.positions[own.first[classes] + place].astype(np.int64)
-        return positions
+        return positions, cycle - self._before[classes] // count
 
 
 def places(partitions: int) -> Integers:

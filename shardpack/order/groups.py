@@ -18,7 +18,7 @@ _NARROW = 1 << 32  # stored samples up to which a position is kept in 4 bytes
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Groups:
-    """Stored positions grouped by class.
+    """Stored positions grouped by class. Samples without a class are in no group.
 
     Attributes:
         names: The classes, in the order of their groups.
@@ -38,6 +38,11 @@ class Groups:
     def counts(self) -> Integers:
         """(c) number of samples of each class."""
         return np.diff(self.starts)
+
+    def of(self, name: str) -> npt.NDArray[Any]:
+        """Return the positions of a class."""
+        number = self.names.index(name)
+        return self.positions[self.starts[number] : self.starts[number + 1]]
 
     def among(self, pieces: Iterable[Integers], num_stored: int) -> Groups:
         """Return the groups of some samples alone; one that comes several times is in its group as often.

@@ -23,7 +23,7 @@ from shardpack.order.view import SampleView
 from shardpack.runtime.arrays import Integers
 
 _LARGEST = 1 << 30  # the largest weight, as an integer: weights that are no integers, or larger ones, are scaled to it
-_PIECE = 1 << 20  # weights hashed at once
+_PIECE = 1 << 16  # weights at once: so few that they stay in the processor's caches
 
 
 class SampleOrders:
@@ -44,9 +44,12 @@ class SampleOrders:
         largest = float(weights.max(initial=0))
         if not largest:
             raise OptionError("all weights are 0; give at least one sample more")
-        if largest > _LARGEST or bool((np.rint(weights) != weights).any()):
-            weights = np.rint(weights / largest * _LARGEST)
-        self._ends = np.cumsum(weights.astype(np.int64))  # (n) where the part of each sample ends on the line
+        pieces = [slice(begin, begin + _PIECE) for begin in range(0, len(weights), _PIECE)]
+        whole = largest <= _LARGEST and all(bool((np.rint(weights[at]) == weights[at]).all()) for at in pieces)
+        self._ends = np.empty(len(weights), np.int64)  # (n) where the part of each sample ends on the line
+        for at in pieces:
+            self._ends[at] = weights[at] if whole else np.rint(weights[at] / largest * _LARGEST)
+        np.cumsum(self._ends, out=self._ends)
         self._view, self.num_slots, self.seed = view, num_slots, seed
         self._total = int(self._ends[-1])
         self._step = golden_step(self._total)
@@ -56,15 +59,27 @@ class SampleOrders:
         key = derive_key(DRAW_ORDER, self.seed, epoch)
         return SampleOrder(self, partitioning, key, epoch * self._step % self._total)
 
-    def items(self, draws: Integers, shift: int) -> Integers:
-        """Return (n) the items of (n) draws."""
-        whole, rest = divmod(self._total, self.num_slots)
-        points = (draws + 1) * whole + ((draws + 1) * rest - shift - 1) // self.num_slots
-        return np.searchsorted(self._ends, points, side="right")
+    def times(self, epoch: int) -> Integers:
+        """Return (n) how often each item comes in an epoch."""
+        shift = epoch * self._step % self._total
+        times = np.zeros(len(self._ends), np.int64)
+        for begin in range(0, self.num_slots, _PIECE):
+            points = self._points(np.arange(begin, min(begin + _PIECE, self.num_slots)), shift)
+            np.add.at(times, np.searchsorted(self._ends, points, side="right"), 1)
+        return times
 
-    def positions(self, draws: Integers, shift: int) -> Integers:
-        """Return (n) the stored positions of (n) draws."""
-        return self._view.at(self.items(draws, shift))
+    def samples(self, draws: Integers, shift: int) -> tuple[Integers, Integers]:
+        """Return (n) the stored positions of (n) draws, and (n) how many draws of the same sample are before."""
+        item = np.searchsorted(self._ends, self._points(draws, shift), side="right")
+        begin = np.where(item > 0, self._ends[item - 1], 0)
+        near = (begin * (self.num_slots / self._total)).astype(np.int64)  # the first draw of the item, or one beside it
+        first = near - 1 + sum((self._points(near + less, shift) < begin).astype(np.int64) for less in (-1, 0))
+        return self._view.at(item), draws - first
+
+    def _points(self, draws: Integers, shift: int) -> Integers:
+        """Return (n) where on the line (n) draws are."""
+        whole, rest = divmod(self._total, self.num_slots)
+        return (draws + 1) * whole + ((draws + 1) * rest - shift - 1) // self.num_slots
 
     @cached_property
     def digest(self) -> str:
@@ -81,7 +96,7 @@ class SampleOrder:
     def __init__(self, orders: SampleOrders, partitioning: Partitioning, key: int, shift: int) -> None:
         self._orders, self._partitioning, self._key, self._shift = orders, partitioning, key, shift
 
-    def positions(self, partition: Integers, offset: Integers) -> Integers:
-        """Return (n) the stored positions of the samples at (n) offsets in (n) partitions."""
+    def samples(self, partition: Integers, offset: Integers) -> tuple[Integers, Integers]:
+        """Return (n) the stored positions at (n) offsets in (n) partitions, and (n) repeats; see `DrawnOrder`."""
         draws = shuffled(self._partitioning.slots(partition, offset), self._orders.num_slots, self._key)
-        return self._orders.positions(draws, self._shift)
+        return self._orders.samples(draws, self._shift)

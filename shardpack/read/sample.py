@@ -72,12 +72,14 @@ class Sample(dict[str, Any]):
 
     Attributes:
         source: In a mix, the number of the dataset that the sample is from; otherwise None.
+        repeat: In a balanced or weighted epoch, a number that differs each time the sample comes, from 0; otherwise 0.
         stored_position: The number of the sample in the dataset with those that are deleted; see `position`.
         stored_key: The key as readers set it, which `key` decodes.
     """
 
-    __slots__ = ("source", "stored_key", "stored_position")
+    __slots__ = ("repeat", "source", "stored_key", "stored_position")
 
+    repeat: int
     source: int | None
     stored_key: str | bytes | KeySource
     stored_position: int
@@ -121,6 +123,13 @@ class Sample(dict[str, Any]):
     def position(self, position: int) -> None:
         self.stored_key, self.stored_position = self.key, position
 
+    @property
+    def drawn_as(self) -> tuple[int, ...]:
+        """Numbers that tell the sample from all others of an epoch, also from itself: what random crops depend on."""
+        if self.source is not None:
+            return (self.position, self.source)
+        return (self.position, self.repeat) if self.repeat else (self.position,)
+
     def decode(self, field: str) -> Any:
         """Return one field as a Python value; see `Dataset.decode`.
 
@@ -143,10 +152,10 @@ class Sample(dict[str, Any]):
         return f"<Sample{which}: {', '.join(map(_described, self.items()))}>"
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_rebuild, (self.key, self.position, dict(self), self.source))
+        return (_rebuild, (self.key, self.position, dict(self), self.source, self.repeat))
 
 
-_UNSET = {"stored_position": -1, "source": None, "stored_key": ""}
+_UNSET = {"stored_position": -1, "repeat": 0, "source": None, "stored_key": ""}
 
 
 def _described(field: tuple[str, Any]) -> str:
@@ -154,7 +163,7 @@ def _described(field: tuple[str, Any]) -> str:
     return f"{name}: {len(payload)} bytes" if isinstance(payload, bytes) else f"{name}: {type(payload).__name__}"
 
 
-def _rebuild(key: str, position: int, fields: dict[str, Any], source: int | None = None) -> Sample:
+def _rebuild(key: str, position: int, fields: dict[str, Any], source: int | None = None, repeat: int = 0) -> Sample:
     sample = Sample(fields)
-    sample.stored_key, sample.stored_position, sample.source = key, position, source
+    sample.stored_key, sample.stored_position, sample.source, sample.repeat = key, position, source, repeat
     return sample

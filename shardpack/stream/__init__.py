@@ -4,6 +4,7 @@ options             what callers ask for                              (limits: h
 stream_input        what a stream reads: a dataset or a view
 stream              one rank's share of an epoch; its state
   epochs            the epochs of one dataset                         (plan: slots -> samples and loads)
+  draws             balanced and weighted: what is drawn, how often  (from the label table)
   mixed             of several datasets, in proportions
 reader              chunks -> samples, in order
   schedule          which loads come when

@@ -130,7 +130,7 @@ class BatchBuilder:
             for name, payload in sample.items():
                 fields[name] = _IN_ROW if name in copied else self._value(name, payload, i, None)
             return fields
-        frame = self.spec.images.frame(frame_key(self.spec.seed, self.spec.epoch, sample.position, sample.source))
+        frame = self.spec.images.frame(frame_key(self.spec.seed, self.spec.epoch, *sample.drawn_as))
         assert frame is not None
         images = {name: payload for name, payload in sample.items() if isinstance(decoders.get(name), ImageDecoder)}
         for name, payload in images.items():  # first, since labels follow them
@@ -168,8 +168,7 @@ class BatchBuilder:
         transform = self.spec.transform
         if transform is None:
             return fields
-        which = (sample.position,) if sample.source is None else (sample.position, sample.source)
-        fields["__seed__"] = derive_key(self.spec.seed, self.spec.epoch, _SEED_PURPOSE, *which)
+        fields["__seed__"] = derive_key(self.spec.seed, self.spec.epoch, _SEED_PURPOSE, *sample.drawn_as)
         result = transform(fields)
         if not isinstance(result, Mapping):
             raise OptionError(f"transform gave a {type(result).__name__}, expected a dict of fields", key=sample.key)

@@ -11,12 +11,14 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from shardpack.order.drawn import DrawnOrders
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice, elastic_partitions
 from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
+from shardpack.stream.draws import Draws
 from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReaderSetup, ReadLimits
 from shardpack.stream.plan import Planner, SharingCosts
 from shardpack.stream.reader import Reader, SampleParts
@@ -69,6 +71,14 @@ class Epochs(Protocol):
         """Return the entries of a state that identify the datasets (SPEC 7.5)."""
         ...
 
+    def own_entries(self) -> Mapping[str, Any]:
+        """Return the entries that a state has beside those of SPEC 7.5."""
+        ...
+
+    def check_entries(self, entries: Mapping[str, Any]) -> None:
+        """Raise OptionError if these entries of a state, all of `own_entries`, are not of the same order."""
+        ...
+
     def default_partitions(self, world_size: int, batch_size: int | None) -> int:
         """Return the number of partitions of an epoch if the caller chooses none."""
         ...
@@ -103,11 +113,19 @@ class DatasetEpochs:
         stream_input: The samples.
         shuffle: How they are shuffled.
         limits: The limits of reading.
+        draws: What is drawn from the samples, and how often; None if each comes once.
     """
 
-    def __init__(self, stream_input: StreamInput, shuffle: Shuffle, limits: ReadLimits | None = None) -> None:
-        self.stream_input, self.shuffle = stream_input, shuffle
+    def __init__(
+        self, stream_input: StreamInput, shuffle: Shuffle, limits: ReadLimits | None = None, draws: Draws | None = None
+    ) -> None:
+        self.stream_input, self.shuffle, self.draws = stream_input, shuffle, draws
         self.limits = limits or ReadLimits()
+
+    @property
+    def num_items(self) -> int:
+        """Samples of an epoch, over all ranks."""
+        return len(self.stream_input.view) if self.draws is None else self.draws.orders.num_slots
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -118,13 +136,21 @@ class DatasetEpochs:
         return self.stream_input.cache.stores.tars
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
-        return RankSlice(Partitioning(len(self.stream_input.view), partitions, global_batch, tail), rank, world_size)
+        return RankSlice(Partitioning(self.num_items, partitions, global_batch, tail), rank, world_size)
 
     def with_window(self, window_blocks: int) -> DatasetEpochs:
-        return DatasetEpochs(self.stream_input, replace(self.shuffle, window_blocks=window_blocks), self.limits)
+        shuffle = replace(self.shuffle, window_blocks=window_blocks)
+        return DatasetEpochs(self.stream_input, shuffle, self.limits, self.draws)
 
     def identity(self) -> dict[str, Any]:
         return self.stream_input.identity
+
+    def own_entries(self) -> dict[str, Any]:
+        return {} if self.draws is None else self.draws.entries()
+
+    def check_entries(self, entries: Mapping[str, Any]) -> None:
+        if self.draws is not None:
+            self.draws.check_entries(entries)
 
     def default_partitions(self, world_size: int, batch_size: int | None) -> int:
         return default_partitions(self.shuffle, world_size, batch_size)
@@ -133,7 +159,10 @@ class DatasetEpochs:
         self, epoch: int, rank_slice: RankSlice, begin: int, steps: range | None, *, views: bool = False
     ) -> SampleParts:
         is_shared = steps is not None and steps.step > 1
-        reader = EpochReader(self.stream_input, self.shuffle, rank_slice, self.limits, is_shared=is_shared, views=views)
+        reader = EpochReader(
+            self.stream_input, self.shuffle, rank_slice, self.limits,
+            is_shared=is_shared, views=views, draws=None if self.draws is None else self.draws.orders,
+        )  # fmt: skip
         first, most = reader.group_samples()
         slots = map(rank_slice.locate, planned_numbers(rank_slice, begin, steps, first=first, most=most))
         return reader.parts((epoch, partition, offset) for partition, offset in slots)
@@ -160,6 +189,7 @@ class EpochReader:
         *,
         is_shared: bool,
         views: bool = False,
+        draws: DrawnOrders | None = None,
     ) -> None:
         """Decide how to read.
 
@@ -170,6 +200,7 @@ class EpochReader:
             limits: The limits of reading.
             is_shared: Whether other workers take part of every block.
             views: Whether payloads in a map are views of it instead of bytes.
+            draws: The orders to read in place of shuffled ones.
         """
         self._input, self._shuffle = stream_input, shuffle
         self._whole_blocks = self._takes_whole_blocks(is_shared=is_shared)
@@ -178,7 +209,9 @@ class EpochReader:
         costs = SharingCosts(
             len(stream_input.view) * stream_input.mean_bytes, shared_bytes, STREAM_LIMITS.max_gap_bytes
         )
-        self.planner = Planner(stream_input.view, shuffle, rank_slice, whole_blocks=self._whole_blocks, costs=costs)
+        self.planner = Planner(
+            stream_input.view, shuffle, rank_slice, whole_blocks=self._whole_blocks, costs=costs, draws=draws
+        )
         self._chunk_samples = self._samples_of_a_chunk(limits)
         self._planned_samples = limits.planned_samples
         self._setup = ReaderSetup(

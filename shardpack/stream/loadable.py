@@ -8,7 +8,7 @@ from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.runtime.arguments import as_integer
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
 from shardpack.stream.loader import Loader
-from shardpack.stream.options import Crop, Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
+from shardpack.stream.options import Crop, Decode, FieldsTransform, LoaderOptions, Size, StreamOptions, Weights
 from shardpack.stream.stream import open_stream
 from shardpack.stream.stream_input import Streamable
 
@@ -44,6 +44,9 @@ class Loadable:
         partitions: int | None = None,
         block_bytes: int | str = DEFAULT_BLOCK_BYTES,
         window_blocks: int | None = None,
+        balance: str | None = None,
+        weights: Weights = None,
+        num_samples: int | None = None,
         memory_bytes: int | str = DEFAULT_MEMORY_BYTES,
     ) -> Loader:
         """Return an iterable over decoded batches: threads read, decode, transform and stack ahead of you.
@@ -88,6 +91,8 @@ class Loadable:
             drop_last: Leave out the last step if it is shorter, over all ranks.
             fields: The fields to read; None for all.
             shuffle, seed, rank, world_size, tail, partitions, block_bytes, window_blocks, memory_bytes: See `stream`.
+            balance, weights, num_samples: See `stream`. A sample that comes several times in an epoch is cropped and
+                mirrored in another way each time.
 
         Raises:
             OptionError: An option is out of range, or options contradict each other.
@@ -98,6 +103,7 @@ class Loadable:
             shuffle=shuffle, seed=seed, rank=rank, world_size=world_size,
             batch_size=as_integer("batch_size", batch_size, minimum=1), tail=tail, partitions=partitions,
             block_bytes=block_bytes, window_blocks=window_blocks, fields=fields, memory_bytes=memory_bytes,
+            balance=balance, weights=weights, num_samples=num_samples,
         )  # fmt: skip
         loader = LoaderOptions(
             decode=decode, size=size, min_size=min_size, crop=crop, flip=flip, masks=masks, reduced=reduced,

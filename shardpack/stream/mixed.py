@@ -114,6 +114,17 @@ class MixedEpochs:
         """Return the entries of a state that identify each dataset."""
         return [{**part.stream_input.identity, "weight": part.weight} for part in self.datasets]
 
+    def own_entries(self) -> dict[str, Any]:
+        return {"datasets": self.identities(), "stop": self.stop}
+
+    def check_entries(self, entries: Mapping[str, Any]) -> None:
+        _check_same_datasets(entries["datasets"], self.identities())
+        if type(entries["stop"]) is not type(self.stop) or entries["stop"] != self.stop:
+            raise OptionError(
+                f"state is of a mix that stops at {shown(entries['stop'])}, this one stops at {shown(self.stop)}; "
+                "mix with the same stop, or start the epoch again"
+            )
+
     def counts(self, epoch: int, partitioning: Partitioning) -> tuple[int, ...]:
         """Return how many samples of each dataset an epoch has, over all ranks."""
         schedule, lengths = self._schedule(partitioning.partitions), partitioning.lengths()
@@ -234,22 +245,6 @@ class MixedStream(Stream):
     def counts(self) -> tuple[int, ...]:
         """Number of samples of each dataset in this epoch, over all ranks."""
         return self._mixed.counts(self.epoch, self.rank_slice.partitioning)
-
-    def state_at(self, rank_samples: int) -> dict[str, Any]:
-        """See `Stream.state_at`."""
-        return {**super().state_at(rank_samples), "datasets": self._mixed.identities(), "stop": self.stop}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See `Stream.load_state_dict`."""
-        if not isinstance(state, Mapping) or not {"datasets", "stop"} <= state.keys():
-            raise OptionError("not the state of a mix; load it into the stream that it was taken from")
-        _check_same_datasets(state["datasets"], self._mixed.identities())
-        if type(state["stop"]) is not type(self.stop) or state["stop"] != self.stop:
-            raise OptionError(
-                f"state is of a mix that stops at {shown(state['stop'])}, this one stops at {shown(self.stop)}; "
-                "mix with the same stop, or start the epoch again"
-            )
-        super().load_state_dict({name: value for name, value in state.items() if name not in ("datasets", "stop")})
 
 
 def mix(

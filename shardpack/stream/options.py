@@ -19,6 +19,7 @@ Fields = dict[str, Any]
 FieldsTransform = Callable[[Fields], Mapping[str, Any]]  # a sample's decoded fields -> the fields to stack
 Decode = str | Mapping[str, str | Decoder | None] | None
 Size = int | tuple[int, int] | None
+Weights = Mapping[Any, float] | str | None
 Crop = str | RandomResizedCrop | CenterCrop | None
 
 
@@ -35,8 +36,16 @@ class StreamOptions:
     partitions: int | None = None
     block_bytes: int | str = DEFAULT_BLOCK_BYTES
     window_blocks: int | None = None
+    balance: str | None = None
+    weights: Weights = None
+    num_samples: int | None = None
     fields: Sequence[str] | None = None
     memory_bytes: int | str = DEFAULT_MEMORY_BYTES
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether epochs are balanced or weighted."""
+        return self.balance is not None or self.weights is not None
 
     def as_shuffle(self) -> Shuffle:
         """Return how each epoch is shuffled.
@@ -44,7 +53,8 @@ class StreamOptions:
         Raises:
             OptionError: One of the options is out of range.
         """
-        return as_shuffle(self.shuffle, self.seed, self.block_bytes, self.window_blocks, world_size=self.world_size)
+        shuffle = "global" if self.is_drawn else self.shuffle
+        return as_shuffle(shuffle, self.seed, self.block_bytes, self.window_blocks, world_size=self.world_size)
 
     def read_limits(self) -> ReadLimits:
         """Return the limits of reading.

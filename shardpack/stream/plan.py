@@ -9,12 +9,13 @@ read as one load. Either way a `Load` is what one thread reads at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import NamedTuple
 
 import numpy as np
 
+from shardpack.order.drawn import DrawnOrder, DrawnOrders
 from shardpack.order.epoch import EpochOrder
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import Partitioning, RankSlice
@@ -72,6 +73,7 @@ class Chunk:
         begin: For each partition, (epoch, number) of the first block that is still wanted.
         ahead: (partition, epoch, begin, end): blocks that should be in progress when the chunk is handed out.
         shares_blocks: Whether partitions share blocks; their ids then have the same partition.
+        repeats: (n) `Sample.repeat` of each sample; None for 0.
     """
 
     positions: Integers
@@ -81,6 +83,7 @@ class Chunk:
     begin: dict[int, tuple[int, int]] = field(default_factory=dict)
     ahead: list[tuple[int, int, int, int]] = field(default_factory=list)
     shares_blocks: bool = False
+    repeats: Integers | None = None
 
     def block_id(self, partition: int, epoch: int, number: int) -> LoadId:
         """Return the id of a block in `ahead`."""
@@ -113,8 +116,14 @@ class Planner:
         *,
         whole_blocks: bool,
         costs: SharingCosts | None = None,
+        draws: DrawnOrders | None = None,
     ) -> None:
-        """Create a planner. `whole_blocks` loads blocks as a whole; otherwise each chunk is one load."""
+        """Create a planner. `whole_blocks` loads blocks as a whole; otherwise each chunk is one load.
+
+        With `draws`, slots have the samples of these orders, not of the shuffled view.
+        """
+        self._draws = draws
+        self._drawn: dict[int, DrawnOrder] = {}
         self._view, self._shuffle, self._slice, self._costs = view, shuffle, rank_slice, costs
         self._whole_blocks = whole_blocks
         self._orders: dict[int, EpochOrder] = {}
@@ -160,6 +169,9 @@ class Planner:
                 [(at, self._of_blocks(one, partition[at], offset[at])) for at, one in zip(which, epochs, strict=True)],
             )
             return
+        if self._draws is not None:
+            yield from self._drawn_chunks(epochs[0], partition, offset, size)
+            return
         items = np.empty_like(partition)
         for one in epochs:
             at = slice(None) if len(epochs) == 1 else np.flatnonzero(epoch == one)
@@ -169,6 +181,18 @@ class Planner:
             yield self._of_run(positions[begin : begin + size])
         if not len(positions):
             yield self._of_run(positions)
+
+    def _drawn_chunks(self, epoch: int, partition: Integers, offset: Integers, size: int) -> Iterator[Chunk]:
+        """Yield the chunks of the samples at n slots of a balanced or weighted epoch."""
+        assert self._draws is not None
+        order = self._drawn.get(epoch)
+        if order is None:
+            self._drawn = {epoch: self._draws.order(self._slice.partitioning, epoch)}
+            order = self._drawn[epoch]
+        positions, repeats = order.samples(partition, offset)
+        for begin in range(0, max(1, len(positions)), size):
+            chunk, own = self._of_run(positions[begin : begin + size]), repeats[begin : begin + size]
+            yield replace(chunk, repeats=own) if own.any() else chunk
 
     def load(self, load_id: LoadId) -> Load:
         """Return a load that a chunk refers to; one that is not a block is returned only once."""

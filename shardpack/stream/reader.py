@@ -19,6 +19,7 @@ from typing import cast
 import numpy as np
 
 from shardpack.read.sample import Sample
+from shardpack.runtime.arrays import Integers
 from shardpack.runtime.process import keep_freed_memory
 from shardpack.runtime.threads import ordered_map
 from shardpack.stream.block_buffer import BlockBuffer, BlockTable
@@ -71,7 +72,8 @@ class Reader:
             for task, content in done:
                 if isinstance(task, Chunk):
                     self._drop_before(task.begin)
-                    yield from self._samples(task)
+                    parts = self._samples(task)
+                    yield from parts if task.repeats is None else _with_repeats(parts, task.repeats)
                     for load_id in task.load_ids:
                         if not load_id.is_block:
                             self._drop(load_id)
@@ -177,6 +179,18 @@ class Reader:
                 yield content.samples[row]
             else:
                 yield next(missing_samples)
+
+
+def _with_repeats(parts: Iterator[Iterable[Sample]], repeats: Integers) -> Iterator[Iterable[Sample]]:
+    """Yield the samples of a chunk, each with its `repeat`."""
+    numbers = iter(repeats.tolist())
+    for part in parts:
+        yield map(_repeated, part, numbers)
+
+
+def _repeated(sample: Sample, repeat: int) -> Sample:
+    sample.repeat = repeat
+    return sample
 
 
 def _num_rows(content: Content) -> int:

@@ -16,12 +16,13 @@ from itertools import chain, islice
 from typing import Any
 
 from shardpack.errors import OptionError
-from shardpack.format.stream_state import StreamState, check_same_order, parse_state
+from shardpack.format.stream_state import StreamState, check_same_order, parse_state, without_entries
 from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
 from shardpack.storage.protocols import Store
+from shardpack.stream.draws import FROM_TABLE, LabelColumns, asked_draws
 from shardpack.stream.epochs import DatasetEpochs, Epochs
 from shardpack.stream.loader import Loader
 from shardpack.stream.options import Crop, Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
@@ -239,7 +240,8 @@ class Stream:
             rank_samples: Number of samples from the start of the epoch, including those before a resume point.
                 More than `len(self)` means that the epoch is over (with "exact", for longer ranks too).
         """
-        return self._state_at(as_integer("rank_samples", rank_samples, minimum=0)).as_dict()
+        state = self._state_at(as_integer("rank_samples", rank_samples, minimum=0)).as_dict()
+        return {**state, **self._epochs.own_entries()}
 
     def _state_at(self, taken: int) -> StreamState:
         partitioning, shuffle = self._slice.partitioning, self._epochs.shuffle
@@ -267,8 +269,10 @@ class Stream:
             OptionError: The state belongs to other data or options, or does not fit this world size.
                 The stream is unchanged.
         """
-        saved = parse_state(state)
+        own = self._epochs.own_entries().keys()
+        saved = parse_state(without_entries(state, own))
         check_same_order(saved, self._state_at(0))
+        self._epochs.check_entries({name: state[name] for name in own})
         self._check_asked(saved)
         epochs = self._epochs.with_window(saved.window_blocks)
         rank_slice = self._slice_of(saved.partitions, saved.global_batch, saved.tail, epochs)
@@ -313,12 +317,18 @@ class Stream:
         return rank_slice.step_bounds(step)[0]
 
 
-def open_stream(dataset: Streamable, options: StreamOptions) -> Stream:
+def open_stream(dataset: Streamable, options: StreamOptions, columns: LabelColumns = FROM_TABLE) -> Stream:
     """Return a stream over a dataset or view; see `Dataset.stream`.
+
+    Args:
+        dataset: The samples.
+        options: The options of the stream.
+        columns: Where classes and weights come from.
 
     Raises:
         OptionError: An option is out of range, or options contradict each other.
         FieldNotFoundError: No sample of the dataset has one of the fields.
     """
-    epochs = DatasetEpochs(dataset.stream_input(options.fields), options.as_shuffle(), options.read_limits())
-    return Stream(epochs, options)
+    stream_input = dataset.stream_input(options.fields)
+    draws = asked_draws(stream_input, options, columns)
+    return Stream(DatasetEpochs(stream_input, options.as_shuffle(), options.read_limits(), draws), options)

@@ -8,4 +8,5 @@ read_table    columns of the whole table, of several files and types
 query         which rows an expression of SQL is true for                    (expression: what it may be)
 update        the table of the next generation, at a cost in proportion to the edit
 by_class      positions grouped by the values of a column
+numbers       the numbers of a column
 """

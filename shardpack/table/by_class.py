@@ -5,7 +5,6 @@ codes of all rows --those of the view--> counted --stable sort--> items of the f
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,32 +12,13 @@ import numpy.typing as npt
 
 from shardpack.errors import OptionError
 from shardpack.format.manifest import Manifest
+from shardpack.order.groups import Groups
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.read_table import LabelTable
 
 _NONE = np.uint32(0xFFFFFFFF)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Groups:
-    """Samples by the value that they have in a column. Samples without a value are in no group.
-
-    Attributes:
-        names: (c) The values as texts; numbers and texts ascend, each in their own order.
-        starts: (c + 1) Where the group of each value begins in `positions`; the last is where all end.
-        positions: Numbers of the samples in the dataset or view, ascending within a group; uint32 where that is enough.
-    """
-
-    names: tuple[str, ...]
-    starts: Integers
-    positions: npt.NDArray[Any]
-
-    def of(self, name: str) -> npt.NDArray[Any]:
-        """Return the numbers of the samples with a value."""
-        number = self.names.index(name)
-        return self.positions[self.starts[number] : self.starts[number + 1]]
 
 
 def group_positions(store: Store, manifest: Manifest, column: str, stored_positions: Integers | None = None) -> Groups:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shardpack.errors import OptionError
+from shardpack.errors import OptionError, SourceError
 from shardpack.runtime.processes import start_workers
 from shardpack.write.apply_steps import Application, Made, Outcome, raise_failure
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES
@@ -26,6 +26,7 @@ from shardpack.write.place import Incoming, Place
 from shardpack.write.report import PackReport
 from shardpack.write.request import FOR_COLUMNS, FOR_FOLDERS, FOR_ROWS, PackRequest
 from shardpack.write.shard_writer import ShardWriter
+from shardpack.write.transform import Pipeline
 
 PROGRESS_SAMPLES = 256  # between two calls of `progress`
 
@@ -58,7 +59,7 @@ def pack_samples(samples: Iterable[Any], place: Place, request: PackRequest) -> 
         frame_bytes=request.frame_bytes,
     )
     with writer:
-        write = _write_batches if _needs_batches(request) or admitted.steps else _write_each
+        write = _write_batches if _needs_batches(request) else _write_each
         totals = write(_pairs(samples), writer, request, admitted)
         request.progress("pack", writer.payload_bytes, 0)
     manifest = writer.manifest
@@ -97,8 +98,14 @@ def _write_each(
 ) -> dict[str, Any]:
     """Write samples as they come; return totals for the report."""
     number = 0
+    before = Pipeline(admitted.steps)
     for number, (key, fields) in enumerate(samples, start=1):
-        writer.write(key, fields, split=admitted.split)
+        try:
+            made = before(key, fields, writer.counts)
+        except (OptionError, SourceError) as error:
+            raise type(error)(str(error.args[0]), key=key) from error
+        for new_key, new_fields in made:
+            writer.write(new_key, new_fields, split=admitted.split)
         if not number % PROGRESS_SAMPLES:
             request.progress("pack", writer.payload_bytes, 0)
     return {"source_samples": number, "source_bytes": writer.payload_bytes, "kept": number}

@@ -6,6 +6,8 @@ import pytest
 from PIL import Image
 
 import shardpack
+from shardpack.edit.table import table
+from shardpack.inspect.drawn_stats import drawn_stats
 from shardpack.inspect.order_stats import order_stats
 from tests.cli.conftest import program
 
@@ -144,6 +146,66 @@ def test_orders_side_by_side(run, sorted_by_class):
     lines = run("order", sorted_by_class, *options).out.split("\n\n")[0].splitlines()
     assert [line.split()[0] for line in lines[1:]] == ["none", "shards", "blocks", "global", "webdataset"]
     assert len({len(line) for line in lines}) == 1, "columns are aligned"
+
+
+# Balanced and weighted epochs
+
+
+@pytest.fixture(scope="session")
+def with_table(tmp_path_factory):
+    """A dataset of 2 cats and 18 dogs, with a label table."""
+    out = tmp_path_factory.mktemp("table") / "out"
+    with shardpack.ShardWriter(out) as writer:
+        for i in range(20):
+            writer.write(f"{i:02d}", {"json": {"class": "dog" if i % 10 else "cat", "score": i % 4}})
+    table(out)
+    return out
+
+
+def test_what_a_balanced_batch_holds(run, with_table):
+    done = run("order", with_table, "--balance", "class", "--batch-size", 4, "--num-samples", 40)
+    assert (done.code, done.err) == (0, "")
+    head, classes = done.out.split("\n\n")
+    assert "balance=class, seed 0, epoch 0, 4 partitions" in head
+    assert "40 samples; a sample comes 1 to 10 times, 0 never" in head
+    lines = [" ".join(line.split()) for line in classes.splitlines()]
+    assert lines == [
+        "class samples in the epoch each sample in a batch of 4 (10 measured)",
+        "cat 2 20 10 2.00 (2 to 2)",
+        "dog 18 20 1 to 2 2.00 (2 to 2)",
+    ]
+    found = run("order", with_table, "--balance", "class", "--batch-size", 4, "--num-samples", 40, "--json").json
+    assert found.pop("location") == str(with_table)
+    stream = shardpack.open(with_table).stream(balance="class", batch_size=4, num_samples=40)
+    expected = drawn_stats(stream)
+    assert [one["name"] for one in found.pop("classes")] == ["cat", "dog"]
+    assert found == {name: getattr(expected, name) for name in expected.__dataclass_fields__ if name != "classes"}
+
+
+def test_weights_are_json_or_a_column(run, with_table, tmp_path):
+    found = run("order", with_table, "--weights", '{"cat": 1, "dog": 3}', "--epoch", 2, "--json").json
+    assert [(one["name"], one["drawn"]) for one in found["classes"]] == [("cat", 5), ("dog", 15)]
+    done = run("order", with_table, "--weights", "score", "--plot", tmp_path / "x.png")
+    assert "a sample comes 0 to 2 times, 10 never" in done.out
+    assert (tmp_path / "x.png").read_bytes().startswith(b"\x89PNG")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (["--balance", "class", "--compare"], "leave out --balance"),
+        (["--balance", "class", "--shuffle", "blocks"], "leave shuffle out"),
+        (["--balance", "size"], "no column 'size'"),
+        (["--weights", "{cat: 1}"], "is not JSON"),
+        (["--weights", '{"cat": 1}'], "no weight for 'dog'"),
+        (["--num-samples", "3"], "give balance or weights"),
+    ],
+)
+def test_what_cannot_be_drawn(run, with_table, arguments, text):
+    done = run("order", with_table, *arguments)
+    assert (done.code, done.out) == (2, "")
+    assert text in done.err
+    assert len(done.err.splitlines()) == 1
 
 
 # The plot

@@ -555,3 +555,33 @@ def test_appends_are_as_a_dict(tmp_path_factory, kind, sequence):
     assert [sample.key for sample in found.stream()] == list(model)
     assert json.loads(json.dumps(found.manifest.packed_with)) == found.manifest.packed_with
     assert open_store(place)
+
+
+# -- the label table, and splits by hash --------------------------------------------------------
+
+
+def test_the_label_table_has_the_new_rows(tmp_path):
+    pytest.importorskip("pyarrow")
+    from shardpack.edit.table import table
+    from shardpack.table.read_table import LabelTable
+
+    shardpack.pack([("a", {"json": {"n": 1}})], tmp_path / "ds")
+    table(tmp_path / "ds")
+    shardpack.append([("b", {"json": {"n": 2}}), ("c", {"json": {"m": 3}})], tmp_path / "ds")
+    found = shardpack.open(tmp_path / "ds")
+    names = ["key", "n", "m"]
+    pieces = LabelTable.open(open_store(tmp_path / "ds"), found.manifest).pieces(names)
+    rows = [row for _, _, columns in pieces for row in zip(*(columns[name].to_pylist() for name in names), strict=True)]
+    assert rows == [("a", 1, None), ("b", 2, None), ("c", None, 3)]
+
+
+def test_samples_fall_into_splits_by_their_hash(tmp_path):
+    shardpack.pack([(f"k{i}", {"txt": "x"}) for i in range(10)], tmp_path / "ds")
+    shardpack.split(tmp_path / "ds", {"train": 0.5, "val": 0.5})
+    before = keys_by_split(tmp_path / "ds")
+    shardpack.append([(f"n{i}", {"txt": "x"}) for i in range(20)], tmp_path / "ds")
+    after = keys_by_split(tmp_path / "ds")
+    assert {name: keys[: len(before[name])] for name, keys in after.items()} == before
+    assert sum(map(len, after.values())) == 30
+    shardpack.append([("v", {"txt": "x"})], tmp_path / "ds", split="val")
+    assert keys_by_split(tmp_path / "ds")["val"][-1] == "v"

@@ -21,6 +21,7 @@ ELSEWHERE = {
     "commit/target.py": "commit/test_open_target.py",  # a protocol, and its two kinds side by side
     "edit/report.py": "edit/test_base.py",  # a value
     "errors.py": "house/test_errors.py",  # rules about every error of the package
+    "order/drawn.py": "order/test_weighted.py",  # protocols, with two kinds
     "runtime/child.py": "runtime/test_processes.py",  # one member of a pool of them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
     "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray

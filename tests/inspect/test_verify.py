@@ -164,8 +164,10 @@ def test_orphans_are_told_apart_from_other_files(folder):
     (folder / "sub").mkdir()
     (folder / "sub" / "shard-000000.tar").write_bytes(b"")
     problems = shardpack.verify(folder, full=True).problems
-    assert {problem.kind for problem in problems} == {"orphan"}
-    assert sorted(problem.shard for problem in problems) == sorted([".shardpack/tmp", *strays])
+    assert {problem.shard: (problem.kind, problem.mend) for problem in problems} == {
+        ".shardpack/tmp": ("unfinished", None),
+        **dict.fromkeys(strays, ("orphan", "gc")),
+    }
 
 
 def published(folder, change=lambda shards: shards, hashes=None, **options):

@@ -146,7 +146,7 @@ def test_the_examples_of_balanced_and_weighted_orders(name, value):
         assert expected == [reference.weighted_item(weights, 7, slot, 0, epoch) for slot in range(7)]
         view = SampleView(4, lambda: (np.array([0, 4]), np.array([1])))
         order = SampleOrders(view, np.array(weights), num_slots=7, seed=0).order(Partitioning(7, 1, 1), epoch)
-        assert order.positions(np.zeros(7, np.int64), np.arange(7)).tolist() == expected
+        assert order.samples(np.zeros(7, np.int64), np.arange(7))[0].tolist() == expected
         return
     whole, counts = integer_weights([Fraction(weight) for weight in weights]), [2, 3, 7]
     plain = reference.class_draws(whole, 12, 0, epoch)
@@ -157,7 +157,7 @@ def test_the_examples_of_balanced_and_weighted_orders(name, value):
     orders = ClassOrders(groups.without(()), whole, num_slots=12, seed=0)
     order, slots = orders.order(Partitioning(12, 1, 1), epoch), (np.zeros(12, np.int64), np.arange(12))
     classes = order.draws(*slots)[0]
-    found = {"classes": classes, "samples": order.positions(*slots) - groups.starts[classes]}
+    found = {"classes": classes, "samples": order.samples(*slots)[0] - groups.starts[classes]}
     assert {**found, "quotas": orders.quotas.of(epoch)}[kind].tolist() == expected
 
 

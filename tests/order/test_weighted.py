@@ -32,7 +32,7 @@ def orders(own, *, num_slots, seed=0, positions=None):
 def epoch(made, number):
     parts = Partitioning(made.num_slots, 1, 1)
     slots = np.arange(made.num_slots)
-    return made.order(parts, number).positions(np.zeros_like(slots), slots).tolist()
+    return made.order(parts, number).samples(np.zeros_like(slots), slots)[0].tolist()
 
 
 @examples(80)

@@ -332,7 +332,7 @@ def test_states_of_other_mixes_are_refused(datasets):
         with pytest.raises(OptionError, match=text):
             other.load_state_dict(state)
         assert other.state_dict() == before, "nothing of it is applied"
-    with pytest.raises(OptionError, match="not the state of a mix"):
+    with pytest.raises(OptionError, match="of a stream of another kind: it lacks datasets, stop"):
         stream.load_state_dict(a.stream().state_dict())
     for broken in (
         {**state, "stop": 10**5000},

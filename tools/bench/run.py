@@ -38,6 +38,7 @@ BENCHES = (
     "compress",
     "resume",
     "mixing",
+    "balanced",
     "import_time",
     "index_size",
     "growth",

@@ -1,0 +1,260 @@
+"""Check what is around the newest generation: the copy of its manifest, earlier ones, and files that nothing names."""
+
+from __future__ import annotations
+
+import json
+import os
+import posixpath
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from shardpack.commit.edit_folder import NOTE, folder_of_edit
+from shardpack.errors import FormatError, ObjectTooLargeError, ShardNotFoundError, ShardpackError, StorageError
+from shardpack.format.checksum import crc32c
+from shardpack.format.layout import (
+    FOLDER,
+    LAYER_FOLDER,
+    MANIFEST_PATH,
+    RUN_PATH,
+    WORK_FOLDER,
+    file_path,
+    generation_of,
+    is_index_path,
+    is_packer_name,
+    manifest_path,
+)
+from shardpack.format.manifest import MAX_MANIFEST_BYTES, OWN_FOLDER, Manifest, Parent
+from shardpack.format.manifest_json import parse_manifest
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardTable
+from shardpack.inspect.problem import Problem
+from shardpack.storage.protocols import Store
+from shardpack.storage.url import is_url
+
+_GC = 'remove it with "shardpack gc"'
+
+
+@dataclass(slots=True)
+class Generations:
+    """What was found.
+
+    Attributes:
+        problems: In the order of newest manifest, earlier generations, files that nothing names.
+        kept: Numbers of the earlier generations whose files are all there, ascending.
+    """
+
+    problems: list[Problem] = field(default_factory=list)
+    kept: tuple[int, ...] = ()
+
+
+@dataclass(slots=True)
+class _Named:
+    """What manifests name.
+
+    Attributes:
+        sizes: Path of each file in this store -> its length, where a manifest tells it.
+        tars: Names of the tars in the dataset's own folder.
+        layers: Folders of layers in `.shardpack`.
+        doubtful: The newest generation whose files are not known: orphans of it, or earlier ones, are not told.
+    """
+
+    sizes: dict[str, int | None] = field(default_factory=dict)
+    tars: set[str] = field(default_factory=set)
+    layers: set[str] = field(default_factory=set)
+    doubtful: int = 0
+
+    def add(self, manifest: Manifest, shards: Iterable[ShardInfo]) -> dict[str, int]:
+        """Take what one manifest names; return those of its files that no other has named yet."""
+        sizes = {file_path(file): file.num_bytes for file in manifest.files}
+        for info in shards:
+            sizes[info.index_path] = info.index_bytes
+            if manifest.locations[info.location] == OWN_FOLDER:
+                self.tars.add(info.name)
+                sizes[info.name] = info.num_bytes
+        more = {path: size for path, size in sizes.items() if path not in self.sizes}
+        self.sizes |= {**sizes, **dict.fromkeys(manifest.metadata_paths[-3:])}
+        folders = (posixpath.normpath(layer.location) for layer in manifest.layers if not is_url(layer.location))
+        self.layers |= {folder for folder in folders if folder.startswith(f"{LAYER_FOLDER}/")}
+        return more
+
+
+def verify_generations(store: Store, manifest: Manifest, shards: Iterable[ShardInfo] | None) -> Generations:
+    """Return the problems of manifests and earlier generations, and the files that belong to none of them.
+
+    Args:
+        store: The store with the folder `.shardpack`.
+        manifest: The newest manifest.
+        shards: Its shards; None if the shard table is damaged: then it is not told which files belong to none.
+    """
+    found, named = Generations(), _Named()
+    found.problems.extend(_check_copy(store, manifest))
+    named.add(manifest, shards or ())
+    if (newer := _parsed(_read(store, manifest_path(manifest.generation + 1)))) is not None:
+        found.problems.append(_behind(newer))
+        _missing(store, newer, named)
+    names = _names(store, named.tars)
+    kept = []
+    for number, own in _earlier(store, manifest, names, found.problems):
+        if own is None:
+            named.doubtful = max(named.doubtful, number)
+        elif not (missing := _missing(store, own, named)):
+            kept.append(number)
+        else:
+            found.problems.extend(_incomplete(number, missing))
+    found.kept = tuple(sorted(kept))
+    if shards is not None:
+        found.problems.extend(_strays(store, manifest, named, names))
+    return found
+
+
+# --- Manifests ---------------------------------------------------------------------------------
+
+
+def _check_copy(store: Store, manifest: Manifest) -> Iterator[Problem]:
+    """Compare the manifest with the one of its generation."""
+    path = manifest_path(manifest.generation)
+    text = _read(store, path)
+    if text is None:
+        yield Problem("missing", path, f"manifest is missing; copy {MANIFEST_PATH} to this name")
+    elif text != _read(store, MANIFEST_PATH):
+        yield Problem("stale", path, f"manifest differs from {MANIFEST_PATH}; restore the right one")
+
+
+def _behind(newer: Manifest) -> Problem:
+    return Problem(
+        "behind",
+        MANIFEST_PATH,
+        f"generation {newer.generation} was made, but this copy of its manifest was not replaced; the next edit does "
+        'that, or "shardpack repair"',
+    )
+
+
+def _earlier(
+    store: Store, manifest: Manifest, names: Sequence[str], problems: list[Problem]
+) -> Iterator[tuple[int, Manifest | None]]:
+    """Yield (generation, its manifest, or None if that is damaged) of all that are kept, the newest first."""
+    waiting = {number for name in names if manifest_path(number := generation_of(name)) == name}
+    parents: dict[int, Parent] = {}
+    own: Manifest | None = manifest
+    last = manifest.generation
+    while True:
+        if own is not None and own.parent is not None:
+            parents[own.parent.generation] = own.parent
+            waiting.add(own.parent.generation)
+        waiting = {number for number in waiting if number < last}
+        if not waiting:
+            return
+        last = max(waiting)
+        path, text = manifest_path(last), _read(store, manifest_path(last))
+        own = _parsed(text)
+        if text is None:  # as "shardpack gc" leaves it
+            continue
+        if own is None or own.generation != last:
+            problems.append(Problem("damaged", path, f"manifest of generation {last} is damaged; restore it"))
+            own = None
+        elif last in parents and (parents[last].num_bytes, parents[last].crc32c) != (len(text), crc32c(text)):
+            what = f"manifest of generation {last} is not the one that the next generation was made from"
+            problems.append(Problem("stale", path, f"{what}; restore the right one"))
+        yield last, own
+
+
+def _missing(store: Store, manifest: Manifest, named: _Named) -> list[str]:
+    """Return the files of an earlier generation, beyond those of later ones, that are not there as it names them."""
+    try:
+        shards: Iterable[ShardInfo] = ShardTable.whole(manifest, lambda path: _read(store, path))
+    except FormatError:
+        named.doubtful = max(named.doubtful, manifest.generation)
+        shards = ()
+    more = named.add(manifest, shards)
+    return [path for path, size in more.items() if _size(store, path) != size]
+
+
+def _incomplete(number: int, missing: Sequence[str]) -> Iterator[Problem]:
+    for path in missing:
+        yield Problem(
+            "incomplete",
+            path,
+            f"generation {number}, which is kept, needs this file, and it is missing or has another length; restore "
+            'it, or remove the generation with "shardpack gc"',
+        )
+
+
+# --- What nothing names ------------------------------------------------------------------------
+
+
+def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str]) -> Iterator[Problem]:
+    """Yield files that look like parts of a dataset, but that no manifest of this one names."""
+    edits = {folder: _tag(store, folder) for name in names if (folder := folder_of_edit(name)) is not None}
+    tags = [tag for tag in edits.values() if tag]
+    known = {*named.sizes, *(path for path in names if path.startswith(tuple(f"{one}/" for one in named.layers)))}
+    for name in names:
+        if name in known or _is_unfinished(name) or any(tag in name for tag in tags):
+            continue
+        if not name.startswith(f"{FOLDER}/"):
+            looks_like_ours = name.endswith(".tar") or is_packer_name(name)
+            is_stray = looks_like_ours and OWN_FOLDER in manifest.locations and not named.doubtful
+        elif number := generation_of(name):  # a newer one is made by an edit that was killed while it committed
+            is_stray = number > named.doubtful and not (edits and number > manifest.generation)
+        else:
+            is_stray = not (named.doubtful and is_index_path(name))
+        if is_stray:
+            yield Problem("orphan", name, f"no manifest that is kept names this file; {_GC}")
+    for folder in sorted(edits):
+        what = 'run it again; or delete this folder, and "shardpack gc" removes what it made'
+        yield Problem("unfinished", folder, f"an edit was interrupted; {what}")
+    others = {name for name in names if _is_unfinished(name) and folder_of_edit(name) is None}
+    for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in others}):
+        yield Problem("unfinished", name, "a command was interrupted; run it again, or remove this")
+
+
+def _is_unfinished(name: str) -> bool:
+    return name == RUN_PATH or name.startswith(f"{WORK_FOLDER}/")
+
+
+def _tag(store: Store, folder: str) -> str:
+    """Return the tag in the names of files that an unfinished edit has made; "" if it is not known."""
+    with suppress(ValueError, TypeError, KeyError):
+        return str(json.loads(_read(store, f"{folder}/{NOTE}") or b"")["tag"])
+    return ""
+
+
+# --- Files -------------------------------------------------------------------------------------
+
+
+def _read(store: Store, path: str) -> bytes | None:
+    try:
+        return bytes(store.get(path, max_bytes=MAX_MANIFEST_BYTES) if path.endswith(".json") else store.get(path))
+    except (ShardNotFoundError, ObjectTooLargeError):
+        return None
+
+
+def _size(store: Store, path: str) -> int | None:
+    try:
+        return store.size(path)
+    except ShardpackError:
+        return None
+
+
+def _parsed(text: bytes | None) -> Manifest | None:
+    with suppress(FormatError):
+        return None if text is None else parse_manifest(text)
+    return None
+
+
+def _names(store: Store, tars: Iterable[str]) -> list[str]:
+    """Return the names of files in `.shardpack`, and of those beside tars; none if the store does not list names."""
+    if store.folder is None:
+        list_names = getattr(store, "names", None)
+        with suppress(StorageError):
+            return [] if list_names is None else list(list_names())
+        return []
+    names: list[str] = []
+    for below in sorted({"", *(name.rpartition("/")[0] for name in tars)}):
+        with suppress(OSError):
+            entries = sorted(os.listdir(os.path.join(store.folder, below)))
+            names.extend(f"{below}/{entry}" if below else entry for entry in entries)
+    for path, _, files in os.walk(os.path.join(store.folder, FOLDER)):
+        below = os.path.relpath(path, store.folder).replace(os.sep, "/")
+        names.extend(f"{below}/{name}" for name in sorted(files))
+    return names
