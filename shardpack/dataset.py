@@ -8,7 +8,7 @@ ds.loader   `Loadable`: a stream and the loader of its batches, in one call
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, overload
 
 import numpy as np
@@ -19,6 +19,7 @@ from shardpack.errors import DecodeError, OptionError, PositionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.order.positions import Positions
+from shardpack.order.visible import Visible
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_dataset import open_shards, reload_manifest
 from shardpack.read.read_many import read_local, read_samples
@@ -50,9 +51,9 @@ class Dataset(Loadable):
         self._selection, self._cache, self._verify = selection, selection.cache, verify
         self._find_key = selection.lookup.find if selection.positions is None else selection.resolve_key
         is_plain = selection.positions is None and not selection.cache.manifest.deleted
-        # Of `ds[i]`: positions up to `_num_quick` are stored positions, or what `_move` makes of them.
+        # Of `ds[i]`: positions up to `_num_quick` are stored positions, or what `_visible` makes of them.
         self._num_quick = len(selection) if is_plain else 0
-        self._move: Callable[[int], int] | None = None
+        self._visible: Visible | None = None  # set when it is needed
 
     def __reduce__(self) -> tuple[Any, ...]:
         cache = self._cache
@@ -215,17 +216,18 @@ class Dataset(Loadable):
                 return self.get_many(item)
             else:
                 item = self._stored_position(item)
-        elif self._move is not None:
-            item = self._move(item)
+        elif (visible := self._visible) is not None:
+            skipped = visible.skipped[item >> visible.shift]
+            item = visible[item] if skipped < 0 else item + skipped
         shard = self._cache.by_position.mapped_at(item)
         return self._cache.read(item) if shard is None else shard.cut(item)
 
     def _stored_position(self, item: Any) -> int:
-        """Return the stored position of a position; from now on `ds[i]` finds it by itself."""
+        """Return the stored position of a position; where samples are deleted, `ds[i]` finds the next by itself."""
         stored = self._selection.position(item)
-        if self._num_quick < len(self):
-            self._move = self._selection.own.__getitem__
-            self._num_quick = len(self)  # last: another thread may ask meanwhile
+        if self._visible is None and isinstance(visible := self._selection.stored_positions, Visible):
+            self._visible = visible
+            self._num_quick = len(visible)  # last: another thread may ask meanwhile
         return stored
 
     def get_many(self, items: Iterable[int | str], *, fields: Sequence[str] | None = None) -> list[Sample]:

@@ -1,7 +1,7 @@
 """The stored positions of a view, in the form that takes the least memory.
 
 ranges             `Runs`     16 bytes a run; a slice of a dataset or a split has one or a few
-ascending, dense   `Bitmap`   1 bit for each sample of the range that they are from, and an eighth more
+ascending, dense   `Bitmap`   1 bit for each sample of the range that they are from, and half as much for counts
 any other list     `Listed`   4 bytes each, 8 beyond 2^32 samples
 what is visible    `Visible`  in proportion to what is deleted
 """
@@ -19,7 +19,7 @@ from shardpack.order.runs import Runs
 from shardpack.order.visible import Visible
 from shardpack.runtime.arrays import Integers
 
-_RUN_BYTES, _BITS_PER_BYTE = 24, 7  # of memory: a run; what a byte of a bitmap holds, with its counts
+_RUN_BYTES, _BITS_PER_BYTE = 24, 5  # of memory: a run; what a byte of a bitmap holds, with its counts
 
 
 class Positions(Protocol):

@@ -42,6 +42,7 @@ BENCHES = (
     "import_time",
     "index_size",
     "growth",
+    "edited",
     "plan_memory",
     "index_foreign",
     "foreign_indexes",
