@@ -21,6 +21,7 @@ from shardpack.codecs.label_types import json_text
 from shardpack.errors import DecodeError
 from shardpack.format.naming import key_text
 from shardpack.format.splits import NO_SPLIT, Splits
+from shardpack.read.named_splits import NamedSplits
 from shardpack.runtime.arrays import Integers
 from shardpack.table.heads import Facts
 from shardpack.table.libraries import pyarrow_module
@@ -62,7 +63,7 @@ class Naming:
     """What the dataset knows of all samples: class names in label order, and named splits."""
 
     classes: tuple[str, ...] | None = None
-    splits: Splits | None = None
+    splits: Splits | NamedSplits | None = None
 
 
 @dataclass(slots=True)
@@ -145,7 +146,7 @@ def _text(key: bytes) -> str:
     return key.decode("utf-8", "backslashreplace")
 
 
-def split_column(positions: Integers, splits: Splits | None) -> Any:
+def split_column(positions: Integers, splits: Splits | NamedSplits | None) -> Any:
     """Return the names of the splits that stored positions are in, as the column `split`."""
     pa = pyarrow_module()
     if splits is None:
