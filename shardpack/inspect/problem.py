@@ -23,7 +23,8 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "unreadable": ("a file could not be read", None),
     "behind": ("manifest.json is not that of the newest generation", "repair"),
     "incomplete": ("an earlier generation that is kept lacks a file", "gc"),
-    "orphan": ("no kept generation names a file", "gc"),
+    "orphan": ("a file that shardpack made, and that no kept generation names", "gc"),
+    "stray": ("a file that looks like part of a dataset, and that is not: move it away", None),
     "unfinished": ("a command was interrupted: run it again", None),
 }
 
@@ -49,7 +50,7 @@ class Problem:
     def mend(self) -> str | None:
         """The command that mends it: "gc"; "repair" for what can be made anew from tars; "copy", from a good copy."""
         command = KINDS[self.kind][1]
-        if command is None and self.kind not in ("unreadable", "unfinished"):
+        if self.kind in ("damaged", "missing", "stale"):
             return "repair" if self.shard.startswith(f"{FOLDER}/") else "copy"
         return command
 

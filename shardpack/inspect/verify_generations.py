@@ -20,9 +20,12 @@ from shardpack.format.layout import (
     WORK_FOLDER,
     file_path,
     generation_of,
+    index_path,
     is_index_path,
+    is_layer_path,
     is_packer_name,
     manifest_path,
+    tag_of_shard,
 )
 from shardpack.format.manifest import MAX_MANIFEST_BYTES, OWN_FOLDER, Manifest, Parent
 from shardpack.format.manifest_json import parse_manifest
@@ -31,8 +34,6 @@ from shardpack.format.shard_table import ShardTable
 from shardpack.inspect.problem import Problem
 from shardpack.storage.protocols import Store
 from shardpack.storage.url import is_url
-
-_GC = 'remove it with "shardpack gc"'
 
 
 @dataclass(slots=True)
@@ -188,24 +189,29 @@ def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str
     edits = {folder: _tag(store, folder) for name in names if (folder := folder_of_edit(name)) is not None}
     tags = [tag for tag in edits.values() if tag]
     known = {*named.sizes, *(path for path in names if path.startswith(tuple(f"{one}/" for one in named.layers)))}
+    there = set(names)
     for name in names:
         if name in known or _is_unfinished(name) or any(tag in name for tag in tags):
             continue
-        if not name.startswith(f"{FOLDER}/"):
-            looks_like_ours = name.endswith(".tar") or is_packer_name(name)
-            is_stray = looks_like_ours and OWN_FOLDER in manifest.locations and not named.doubtful
-        elif number := generation_of(name):  # a newer one is made by an edit that was killed while it committed
-            is_stray = number > named.doubtful and not (edits and number > manifest.generation)
-        else:
-            is_stray = not (named.doubtful and is_index_path(name))
-        if is_stray:
-            yield Problem("orphan", name, f"no manifest that is kept names this file; {_GC}")
+        number, is_of_edit = generation_of(name), tag_of_shard(name) is not None and index_path(name) in there
+        if 0 < number <= named.doubtful or (named.doubtful and (is_index_path(name) or is_packer_name(name))):
+            continue  # perhaps of a generation whose files are not known
+        if number > manifest.generation and edits:
+            continue  # of an edit that was killed while it committed
+        if is_of_edit or is_index_path(name) or is_layer_path(name) or (number and name != manifest_path(number)):
+            yield Problem("orphan", name, 'no generation that is kept names this file; remove it with "shardpack gc"')
+        elif name.startswith(f"{FOLDER}/") or (OWN_FOLDER in manifest.locations and _is_tar(name)):
+            yield Problem("stray", name, "no manifest names this file; append what it holds, or move it away")
     for folder in sorted(edits):
         what = 'run it again; or delete this folder, and "shardpack gc" removes what it made'
         yield Problem("unfinished", folder, f"an edit was interrupted; {what}")
     others = {name for name in names if _is_unfinished(name) and folder_of_edit(name) is None}
     for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in others}):
         yield Problem("unfinished", name, "a command was interrupted; run it again, or remove this")
+
+
+def _is_tar(name: str) -> bool:
+    return name.endswith(".tar") or is_packer_name(name)
 
 
 def _is_unfinished(name: str) -> bool:

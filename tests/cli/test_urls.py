@@ -89,8 +89,8 @@ def test_verify_takes_urls(run, filled, full):
     assert [(problem["kind"], problem["shard"]) for problem in found.json["problems"]] == [
         ("stale", "shard-000000.tar"),
         ("missing", ".shardpack/index/shard-000001.index"),
-        ("orphan", "shard-000099.tar"),
-        ("orphan", ".shardpack/run.json"),
+        ("stray", "shard-000099.tar"),
+        ("unfinished", ".shardpack/run.json"),
     ]
 
 

@@ -360,7 +360,7 @@ def test_verify_of_a_damaged_dataset(run, dataset):
     assert quick.code == 1
     assert [line.split(":")[:2] for line in quick.out.splitlines()] == [
         ["missing", f" {keys.relative_to(dataset)}"],
-        ["orphan", " shard-000099.tar"],
+        ["stray", " shard-000099.tar"],
     ]
     assert quick.err.startswith("2 problems: 12 samples in ")
     full = run("verify", dataset, "--full", "--quiet")
@@ -373,7 +373,7 @@ def test_verify_of_a_damaged_dataset(run, dataset):
     assert report["ok"] is False
     assert report["problems"][0]["key"] == "dress/01"
     assert report["problems"][0]["offset"] == entry.fields["json"].offset
-    assert [problem["kind"] for problem in report["problems"]] == ["damaged", "missing", "orphan"]
+    assert [problem["kind"] for problem in report["problems"]] == ["damaged", "missing", "stray"]
 
 
 def test_verify_with_a_damaged_manifest(run, dataset):

@@ -70,7 +70,7 @@ def test_tars_in_two_places(folder, full, jobs):
     (folder.parent / "more" / SHARD).rename(folder / SHARD)
     assert sorted((problem.kind, problem.shard) for problem in shardpack.verify(folder, full=full).problems) == [
         ("missing", SHARD),
-        ("orphan", SHARD),
+        ("stray", SHARD),
     ]
 
 
@@ -166,7 +166,8 @@ def test_orphans_are_told_apart_from_other_files(folder):
     problems = shardpack.verify(folder, full=True).problems
     assert {problem.shard: (problem.kind, problem.mend) for problem in problems} == {
         ".shardpack/tmp": ("unfinished", None),
-        **dict.fromkeys(strays, ("orphan", "gc")),
+        **dict.fromkeys([name for name in strays if name.endswith(".tar")], ("stray", None)),
+        **dict.fromkeys([name for name in strays if name.endswith(".index")], ("orphan", "gc")),
     }
 
 
@@ -241,7 +242,7 @@ def test_an_indexed_foreign_dataset(tmp_path):
     assert shardpack.verify(tmp_path, full=True).ok
     (tmp_path / "sub" / "c.tar").write_bytes(b"")
     (problem,) = shardpack.verify(tmp_path).problems
-    assert (problem.kind, problem.shard) == ("orphan", "sub/c.tar")
+    assert (problem.kind, problem.shard) == ("stray", "sub/c.tar")
     (tmp_path / "sub" / "c.tar").unlink()
     flip(tmp_path / "sub" / "b.tar", 512)
     (problem,) = shardpack.verify(tmp_path, full=True).problems

@@ -93,15 +93,21 @@ def test_the_copy_and_its_generation():
 
 
 def test_what_no_generation_names_is_an_orphan():
-    strays = (
+    orphans = (
         ".shardpack/deleted-000003-0badcafe.index",
+        ".shardpack/index/shard-g000002-0badcafe-000000.index",
         ".shardpack/layers/g000004-0badcafe/shard-000000.tar",
-        ".shardpack/manifests/000009.json",
         ".shardpack/table/000003-0badcafe.parquet",
+        "shard-g000002-0badcafe-000000.tar",
+    )
+    assert problems(FILES | dict.fromkeys(orphans, b"")) == [("orphan", name, "gc") for name in orphans]
+    strays = (
+        ".shardpack/manifests/000009.json",
+        ".shardpack/notes.txt",
         "shard-g000002-0badcafe-000000.tar",
         "train-000007.tar.zst",
     )
-    assert problems(FILES | dict.fromkeys(strays, b"")) == [("orphan", name, "gc") for name in strays]
+    assert problems(FILES | dict.fromkeys(strays, b"")) == [("stray", name, None) for name in strays]
     assert problems({**FILES, "notes.txt": b"", "photos/a.tar.gz": b""}) == []
 
 
@@ -116,7 +122,7 @@ def test_what_an_unfinished_edit_made_is_its_own():
         "shard-g000007-00000000-000000.tar": b"",
     }
     assert problems(FILES | more) == [
-        ("orphan", "shard-g000007-00000000-000000.tar", "gc"),
+        ("stray", "shard-g000007-00000000-000000.tar", None),
         ("unfinished", folder, None),
     ]
 
