@@ -75,6 +75,7 @@ class EditTransaction:
         self.totals: Mapping[str, Any] = {}
         self._process = os.getpid()
         self._note: EditNote | None = None
+        self._released = False
         if not (target.can_create or single_writer):
             raise OptionError(
                 f"{target.location!r} cannot create an object only if it is absent, so that two edits at once could "
@@ -200,9 +201,8 @@ class EditTransaction:
 
     def _create(self, name: str, text: bytes) -> None:
         """Create the manifest. What it is called may be taken by a file that a kill left incomplete."""
-        self._refuse_other(name, text)
-        present = self.target.read(name)
-        if present is not None and present != text:
+        present = self._refuse_other(name, text)
+        if present not in (None, text):
             self.target.delete([name])
         try:
             self.target.create(name, [text])
@@ -210,10 +210,12 @@ class EditTransaction:
             if self.target.read(name) != text:
                 raise self._refusal() from None
 
-    def _refuse_other(self, name: str, text: bytes) -> None:
+    def _refuse_other(self, name: str, text: bytes) -> bytes | None:
+        """Return what has the name of the manifest that is to be created, unless that is another manifest."""
         present = self.target.read(name)
         if present not in (None, text) and is_manifest(present or b""):
             raise self._refusal()
+        return present
 
     def _refusal(self) -> OutputExistsError:
         return OutputExistsError(
@@ -250,10 +252,11 @@ class EditTransaction:
 
     def release(self) -> None:
         """Release the target. What is finished stays, so that the same command can continue. Safe to call twice."""
-        if os.getpid() == self._process:
+        if os.getpid() == self._process and not self._released:
             with suppress(OSError):  # a broken folder was reported before
                 if self._lock is None or self._lock.is_current():
                     self._forget_nothing_finished()
                     self.target.drop_scratch()
+        self._released = True  # from here on the folder may be another editor's
         if self._lock is not None:
             self._lock.release()

@@ -335,3 +335,32 @@ def test_killed_at_any_change_it_is_one_generation_or_the_other(bucket, step):
     assert bucket.generation() == 2
     assert shardpack.open(bucket.location).classes == ("k",)
     assert not bucket.unfinished()
+
+
+def test_a_manifest_that_appears_while_ours_is_created_is_not_deleted(bucket):
+    """Read as missing, it is there a moment later: it is the other editor's, and not a leftover."""
+    other = bucket.edit("y")
+    with bucket.edit("x") as transaction:
+        files, real = following(transaction, "k"), transaction.target.read
+
+        def read(name):
+            present = real(name)
+            if name == manifest_path(2) and present is None and any("x-k" in put for put in bucket.store.puts()):
+                transaction.target.read = real
+                other.commit(*following(other, "m"))
+            return present
+
+        transaction.target.read = read
+        with pytest.raises(OutputExistsError, match="meanwhile"):
+            transaction.commit(*files)
+    assert shardpack.open(bucket.location).classes == ("m",)
+
+
+def test_released_it_touches_nothing_of_the_next_editor(tmp_path):
+    place = Place("folder", tmp_path)
+    with place.edit("x") as first:
+        first.commit(*following(first, "k"))
+        second = place.edit("y")
+        (place.path / second.folder / "more").mkdir()
+    assert (place.path / second.folder / "more").is_dir()
+    second.release()
