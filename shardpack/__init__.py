@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from shardpack.edit.log import LogEntry, log
     from shardpack.edit.report import EditReport
     from shardpack.edit.split import SplitReport, split
+    from shardpack.edit.table import table
     from shardpack.export.exporter import ExportReport
     from shardpack.export.files import extract
     from shardpack.export.run import export
@@ -75,6 +76,7 @@ __all__ = [
     "open",
     "pack",
     "split",
+    "table",
     "unescape_key",
     "verify",
 ]
@@ -118,7 +120,9 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "open": "api",
             "pack": "api",
             "split": "edit.split",
+            "table": "edit.table",
             "unescape_key": "format.naming",
             "verify": "inspect.verify",
         },
+        packages=("table",),
     )

@@ -3,7 +3,7 @@
 ds[12]      `ShardCache`: position --> shard --> payloads cut from its map, or read by range
 ds["key"]   `KeyLookup`: key --> position, then as above
 ds.select   `Selection`: the samples of a view, and the translation of users' positions and keys
-ds.loader   `Loadable`: a stream and the loader of its batches, in one call
+ds.loader   `Loadable`: a stream and its loader, in one call; ds.where: `Queryable`, the label table
 """
 
 from __future__ import annotations
@@ -37,9 +37,10 @@ from shardpack.stream.loadable import Loadable
 from shardpack.stream.options import StreamOptions, Weights
 from shardpack.stream.stream import Stream, open_stream
 from shardpack.stream.stream_input import StreamInput
+from shardpack.table.queryable import Queryable
 
 
-class Dataset(Loadable):
+class Dataset(Loadable, Queryable):
     """A packed dataset, or a view of some of its samples, open for reading.
 
     Created by `shardpack.open`. Safe in threads and after fork. Its pickle holds stores, options, generation and
@@ -280,17 +281,17 @@ class Dataset(Loadable):
 
         A sample of a view keeps its `position` in the whole dataset.
         """
-        return Dataset(self._selection.select(items), verify=self._verify)
+        return self._view(self._selection.select(items))
+
+    def _view(self, selection: Selection) -> Dataset:
+        return Dataset(selection, verify=self._verify)
 
     def split(self, name: str) -> Dataset:
         """Return a view of the samples of one split, in stored order; `splits` names them.
 
-        Costs a read of the file of splits, once. The view takes no memory for its samples.
-
-        Raises:
-            OptionError: No split has this name; the message lists the names.
+        Costs a read of the file of splits, once. Raises OptionError, listing the names, if no split is called so.
         """
-        return Dataset(self._selection.of_split(name), verify=self._verify)
+        return self._view(self._selection.of_split(name))
 
     def __iter__(self) -> Iterator[Sample]:
         """Yield the samples in stored order, as `ds.stream()` does."""
@@ -326,14 +327,12 @@ class Dataset(Loadable):
             seed: Any integer.
             rank, world_size: The number of this process, and of how many that share the epoch.
             batch_size: Samples per rank and step. None: as few as the partitions allow.
-            tail: What to do if the last step cannot be shared equally: "pad" repeats a sample on some ranks so
-                that all get the same number, "drop" leaves one out on the others, "exact" does neither
-                (for evaluation: each sample once, ranks may differ by one).
+            tail: If the last step cannot be shared equally: "pad" repeats a sample on some ranks so all get as many,
+                "drop" leaves one out on the others, "exact" does neither (for evaluation; ranks may differ by one).
             partitions: Parts that the order is cut into; a run resumes at every world size that divides them.
                 Default: as many up to 64 as the batch allows; for "none" and "shards", the world size.
             block_bytes: For "blocks": approximate length of a block, in bytes or like "4MiB".
-            window_blocks: For "blocks": number of blocks mixed at a time, over all partitions and
-                ranks. Default: 32 times the world size. A resumed run keeps it.
+            window_blocks: For "blocks": blocks mixed at a time, over all ranks; by default 32 times the world size.
             balance: Name of a column of the label table, such as "class": all its values come equally often in the
                 epoch, and in every batch as nearly as can be. Leave `shuffle` out: samples come in random order, no
                 sample of a class again before all were seen, also from epoch to epoch. Costs one read per sample.
@@ -363,9 +362,8 @@ class Dataset(Loadable):
             FieldNotFoundError: No sample of the dataset has one of the fields.
         """
         selection = self._selection
-        return StreamInput(
-            selection.cache, selection.positions, None if fields is None else selection.check_fields(fields)
-        )
+        wanted = None if fields is None else selection.check_fields(fields)
+        return StreamInput(selection.cache, selection.positions, wanted)
 
     # Lookup
 

@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 import shardpack
+from shardpack.cli.info_by import show_by
 from shardpack.cli.ui import (
     access_options,
     both_units,
@@ -30,21 +31,40 @@ SHOWN = 8  # class names that are printed
 @dataset_argument
 @click.option("--shards", is_flag=True, help="List every shard too.")
 @click.option("--urls", is_flag=True, help="Print only the path or URL of every shard, for readers that take a list.")
-@click.option("--split", metavar="NAME", help="With --urls: only the shards that hold samples of this split.")
+@click.option(
+    "--split",
+    metavar="NAME",
+    help="With --urls: only the shards that hold samples of this split; with --by: only those.",
+)
+@click.option("--by", metavar="COLUMN", help="Count the samples with each value of a column of the label table: class.")
+@click.option("--where", metavar="SQL", help="With --by: only samples for which this expression is true.")
+@click.option(
+    "--plot", type=click.Path(), metavar="FILE", help="With --by: draw how many samples each value has, as a PNG."
+)
+@click.option("--force", is_flag=True, help="Replace the file of --plot.")
 @access_options
 @generation_option
 @json_option
-def command(dataset: str, shards: bool, urls: bool, split: str | None, as_json: bool, **access: Any) -> None:
+def command(
+    dataset: str, shards: bool, urls: bool, split: str | None, by: str | None, as_json: bool, **options: Any
+) -> None:
     """Show what the dataset DS contains: counts, sizes, fields, splits, classes, and how it was packed.
 
     With --json: location, num_samples, num_deleted, num_shards, num_bytes, index_bytes,
     samples_per_field, splits, unique_keys, classes, fingerprint, generation, packed_with, locations,
     without_checksums; with --shards also shards. Deleted samples are still in the shards, their bytes and
     samples_per_field. With --json and --urls: a list of texts.
+
+    --by reads the label table, which "shardpack table" makes: how many samples have each value, and the mean
+    width, height and bytes of their images. With --json: a list of value, num_samples, mean_width, mean_height,
+    mean_bytes.
     """
-    if split is not None and not urls:
-        raise click.UsageError('--split is for --urls; "shardpack ls --split" lists the samples of a split')
-    ds = shardpack.open(dataset, **access)
+    asked = {name: options.pop(name) for name in ("where", "plot", "force")}
+    _check_options(split=split, urls=urls, by=by, needs_by=any(asked.values()))
+    ds = shardpack.open(dataset, **options)
+    if by is not None:
+        show_by(ds if split is None else ds.split(split), by, **asked, as_json=as_json)
+        return
     if urls:
         _print_urls(ds, split, as_json=as_json)
         return
@@ -98,6 +118,13 @@ def command(dataset: str, shards: bool, urls: bool, split: str | None, as_json: 
     print_pairs([*pairs, *_packed_with(manifest.packed_with.get("options"))])
     if shards:
         _print_shards(ds)
+
+
+def _check_options(*, split: str | None, urls: bool, by: str | None, needs_by: bool) -> None:
+    if split is not None and not urls and by is None:
+        raise click.UsageError('--split is for --urls and --by; "shardpack ls --split" lists the samples of a split')
+    if by is None and needs_by:
+        raise click.UsageError("--where, --plot and --force are for --by; add --by class")
 
 
 def _packed_with(options: object) -> list[tuple[str, str]]:

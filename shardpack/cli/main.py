@@ -34,6 +34,7 @@ COMMANDS = {
     "append": "Add samples to a dataset.",
     "delete": "Delete samples from a dataset.",
     "split": "Give a dataset named splits, drawn by fractions or listed.",
+    "table": "Make the label table of a dataset, for queries.",
     "log": "Show what each generation of a dataset changed.",
     "gc": "Delete earlier generations of a dataset.",
     "verify": "Check that a dataset is complete and undamaged.",

@@ -118,6 +118,15 @@ class Selection:
         kept = [piece[splits.numbers(piece) == number] for piece in self.positions.pieces()]
         return self._of(compact(np.concatenate([np.zeros(0, np.int64), *kept])))
 
+    def among(self, stored: Integers) -> Selection:
+        """Return those of these samples that are at some stored positions, in the order of this selection."""
+        if self.stored_positions is None:
+            return self._of(compact(np.sort(stored)))
+        chosen = np.zeros(self.cache.manifest.num_samples, bool)
+        chosen[stored] = True
+        kept = [piece[chosen[piece]] for piece in self.own.pieces()]
+        return self._of(compact(np.concatenate([np.zeros(0, np.int64), *kept])))
+
     def split_numbers(self) -> npt.NDArray[np.uint16] | None:
         """Return (n) the number of the split that each sample is in, or `NO_SPLIT`; None if there are no splits."""
         if (splits := self.cache.splits) is None:

@@ -6,6 +6,8 @@ build         rows of all samples, in files
 parquet       one file: written, opened, read                                (sparse_file; libraries: pyarrow, duckdb)
 read_table    columns of the whole table, of several files and types
 query         which rows an expression of SQL is true for                    (expression: what it may be)
+queryable     `ds.where` and `ds.table`                                      (selected: for views, too)
+summary       how many samples have each value
 update        the table of the next generation, at a cost in proportion to the edit
 by_class      positions grouped by the values of a column
 numbers       the numbers of a column

@@ -17,6 +17,7 @@ def pyarrow_module() -> Any:
     """
     try:
         import pyarrow as pa  # takes 0.1 s
+        import pyarrow.compute
     except ImportError as error:
         raise MissingDependencyError(f"the label table needs pyarrow; {_ADVICE}") from error
     return pa

@@ -10,9 +10,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.codecs.compression import split_compression
 from shardpack.codecs.decode import decode_field
@@ -20,8 +21,7 @@ from shardpack.codecs.field_types import parse_json
 from shardpack.codecs.label_types import json_text
 from shardpack.errors import DecodeError
 from shardpack.format.naming import key_text
-from shardpack.format.splits import NO_SPLIT, Splits
-from shardpack.read.named_splits import NamedSplits
+from shardpack.format.splits import NO_SPLIT
 from shardpack.runtime.arrays import Integers
 from shardpack.table.heads import Facts
 from shardpack.table.libraries import pyarrow_module
@@ -58,12 +58,23 @@ class Rows:
         return int(self.table.num_rows)
 
 
+class SplitNumbers(Protocol):
+    """Named splits: `format.splits.Splits`, and `read.named_splits.NamedSplits`."""
+
+    @property
+    def names(self) -> tuple[str, ...]: ...
+
+    def numbers(self, positions: Integers) -> npt.NDArray[np.uint16]:
+        """Return (n) the number of the split that each stored position is in, or `NO_SPLIT`."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class Naming:
     """What the dataset knows of all samples: class names in label order, and named splits."""
 
     classes: tuple[str, ...] | None = None
-    splits: Splits | NamedSplits | None = None
+    splits: SplitNumbers | None = None
 
 
 @dataclass(slots=True)
@@ -146,7 +157,7 @@ def _text(key: bytes) -> str:
     return key.decode("utf-8", "backslashreplace")
 
 
-def split_column(positions: Integers, splits: Splits | NamedSplits | None) -> Any:
+def split_column(positions: Integers, splits: SplitNumbers | None) -> Any:
     """Return the names of the splits that stored positions are in, as the column `split`."""
     pa = pyarrow_module()
     if splits is None:

@@ -54,6 +54,7 @@ def test_importing_loads_nothing_but_errors():
         "shardpack.index",
         "shardpack.runtime",
         "shardpack.runtime.lazy",
+        "shardpack.table",
     }
     assert "numpy" not in modules
 

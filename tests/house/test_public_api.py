@@ -46,6 +46,7 @@ PUBLIC = [
     "open",
     "pack",
     "split",
+    "table",
     "unescape_key",
     "verify",
 ]

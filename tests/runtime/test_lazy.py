@@ -8,7 +8,8 @@ import pytest
 
 INIT = """
 from shardpack.runtime.lazy import lazy_names
-__getattr__, __dir__ = lazy_names("lazy_package", {"index": "index.run", "late": "other"})
+names = {"index": "index.run", "late": "other", "table": "other"}
+__getattr__, __dir__ = lazy_names("lazy_package", names, packages=["table"])
 """
 
 
@@ -18,7 +19,9 @@ def package(tmp_path, monkeypatch):
         "__init__": INIT,
         "index/__init__": "",
         "index/run": "def index(): ...",
-        "other": "late = [0]",
+        "other": "late = [0]; table = [1]",
+        "table/__init__": "",
+        "table/rows": "",
     }.items():
         path = tmp_path / "lazy_package" / f"{name}.py"
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -41,6 +44,13 @@ def test_a_function_keeps_its_name_before_a_package_of_that_name(package):
 
     assert callable(package.index)
     assert package.index is sys.modules["lazy_package.index.run"].index
+
+
+def test_a_name_that_a_package_has_too_is_not_the_package(package):
+    from lazy_package.table import rows
+
+    assert rows.__name__ == "lazy_package.table.rows"
+    assert package.table == [1]
 
 
 def test_all_names_are_listed_and_no_other_is_there(package):
