@@ -32,6 +32,7 @@ SCHEMA = container.Schema(
 )
 PAGE_BYTES = 16 * PAGE_ROWS
 MAX_PAGES_KEPT = 4096  # per segment: 32 MiB
+UNSURE, ABSENT = -1, -2  # instead of a position
 
 hash_key = xxh3_64_intdigest  # XXH3, 64 bits, seed 0, of the key's UTF-8
 
@@ -81,20 +82,24 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
         super().__init__(load, segment, SCHEMA, num_rows=segment.num_keys, max_pages=MAX_PAGES_KEPT, path=path)
 
     def find_fast(self, hashed: int) -> int:
-        """Return the position of the only key with this hash, or -1: then call `find`.
+        """Return the position of the only key with this hash; `ABSENT` if none has it, `UNSURE`: then call `find`.
 
         The fast path of a look-up by key, for pages that are cached: half the time of `find`.
         """
         if not self._pages:
-            return -1
+            return UNSURE
         page = self._pages.get(self.page_of(hashed))
         if page is None:
-            return -1
+            return UNSURE
         hashes, positions = page
         row = bisect_left(hashes, hashed)
         # Equal hashes at the end of a page may continue on the next.
-        if row + 1 >= len(hashes) or hashes[row] != hashed or hashes[row + 1] == hashed:
-            return -1
+        if row + 1 >= len(hashes):
+            return UNSURE
+        if hashes[row] != hashed:
+            return ABSENT
+        if hashes[row + 1] == hashed:
+            return UNSURE
         position: int = positions[row]
         return position
 
@@ -149,6 +154,7 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
         Raises:
             CorruptIndexError: The segment is damaged, or lacks a position.
         """
+        self.header()  # compares the number of keys with the file, before memory is taken for them
         found, seen = np.zeros(self.segment.num_keys, np.uint64), np.zeros(self.segment.num_keys, bool)
         for page in range(self.num_pages):
             hashes, positions = (np.array(column, np.uint64) for column in self._parse(page, self._page_bytes(page)))
@@ -225,8 +231,17 @@ class KeyIndex:
         self._only = self._segments[0] if len(self._segments) == 1 else None
 
     def find_fast(self, hashed: int) -> int:
-        """Return the stored position of the only key with this hash, or -1: then call `find`."""
-        return -1 if self._only is None else self._only.find_fast(hashed)
+        """Return the stored position of the only key with this hash, or a negative number: then call `find`."""
+        if self._only is not None:
+            return self._only.find_fast(hashed)
+        found = UNSURE
+        for start, segment in zip(self._starts, self._segments, strict=False):
+            position = segment.find_fast(hashed)
+            if position == UNSURE or (position >= 0 and found >= 0):
+                return UNSURE
+            if position >= 0:
+                found = start + position
+        return found
 
     def find(self, hashed: int) -> list[int]:
         """Return all stored positions whose key has this hash, ascending; usually none or one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xxhash
@@ -12,8 +14,10 @@ from shardpack.errors import CorruptIndexError, UnsupportedVersionError
 from shardpack.format import container
 from shardpack.format.checksum import crc32c
 from shardpack.format.key_index import (
+    ABSENT,
     PAGE_BYTES,
     SCHEMA,
+    UNSURE,
     KeyIndex,
     KeySegmentReader,
     encode_key_index,
@@ -97,17 +101,19 @@ def test_every_key_is_found_at_the_sizes_where_pages_begin(count):
     assert index.find(0) == index.find(2**64 - 1) == []
 
 
-@given(st.lists(st.tuples(HASHES, st.integers(1, 600)), max_size=4), st.data())
-def test_find_fast_is_right_or_minus_one(runs, data):
+@given(st.lists(st.tuples(HASHES, st.integers(1, 600)), max_size=4), st.lists(HASHES, max_size=9), st.data())
+def test_find_fast_is_right_or_unsure(runs, more, data):
     hashes = data.draw(st.permutations([hashed for hashed, length in runs for _ in range(min(length, 3))]))
     hashes += [hashed for hashed, length in runs for _ in range(length - 3)]
-    index = index_of(hashes)
+    index = index_of(hashes, more)
     for hashed in {*hashes, 3, 2**60}:
-        assert index.find_fast(hashed) == -1  # no page was read yet
-    expected = positions_of(hashes)
-    for hashed in {*hashes, 3, 2**60}:
+        assert index.find_fast(hashed) == UNSURE  # no page was read yet
+    expected = positions_of([*hashes, *more])
+    for hashed in {*hashes, *more, 3, 2**60}:
         found = index.find(hashed)
-        assert index.find_fast(hashed) in (-1, *(found if len(found) == 1 else ()))
+        fast = index.find_fast(hashed)
+        assert fast == found[0] if fast >= 0 else fast in (UNSURE, ABSENT)
+        assert fast == UNSURE or len(found) == (fast >= 0)
         assert found == expected.get(hashed, [])
 
 
@@ -119,6 +125,28 @@ def test_find_fast_finds_nearly_every_key_once_its_page_was_used():
     found = [index.find_fast(hash_key(key)) for key in keys]
     assert all(position in (-1, i) for i, position in enumerate(found))
     assert found.count(-1) <= 2 * 10, "left to `find`: the first and last key of each page"
+
+
+def test_find_fast_looks_into_all_segments():
+    lists = [[h * 10 + n for h in range(200)] for n in range(3)]
+    index = index_of(*lists)
+    for hashed in range(2000):
+        index.find(hashed)
+    found = [index.find_fast(hashed) for hashed in lists[0] + lists[1] + lists[2]]
+    assert all(position in (UNSURE, i) for i, position in enumerate(found))
+    assert found.count(UNSURE) <= 9, "left to `find`: the last key of each page, and what may be behind it"
+    again = index_of(*lists, [1, 5, 7])
+    assert again.find(1) == [200, 600]
+    assert again.find_fast(1) == UNSURE
+
+
+def test_hashes_of_a_segment_take_no_memory_that_its_file_does_not_stand_for():
+    segment = opened([5, 3, 9]).reader
+    assert segment.hashes().tolist() == [5, 3, 9]
+    segment = opened([5, 3, 9]).reader
+    segment.segment = replace(segment.segment, num_keys=1 << 60)
+    with pytest.raises(CorruptIndexError, match="expected 1152921504606846976 keys"):
+        segment.hashes()
 
 
 @pytest.mark.parametrize("before", [0, 1, 500, 511, 512, 513])

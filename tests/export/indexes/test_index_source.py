@@ -17,8 +17,10 @@ from shardpack.export.run import export
 from shardpack.format.shard_info import ShardInfo
 from shardpack.order.runs import Runs
 from shardpack.storage.memory import MemoryStore
+from tests import edits
 from tests.export.indexes.samples import exported, make
 from tests.fakes import file_contents
+from tests.read.datasets import numbered, write
 
 FORMATS = [name for name, where in EXPORTERS.items() if ".indexes." in where]
 
@@ -133,6 +135,13 @@ def test_splits_are_those_of_their_tars(tmp_path):
     assert [shard["url"] for shard in json.loads(lists["shardindex-train.json"])["shardlist"]] == source.splits["train"]
     assert len(json.loads(lists["shardindex.json"])["shardlist"]) == len(ds.shards) == 5
     assert len(lists) == 4
+
+
+def test_deleted_samples_would_come_back(tmp_path):
+    folder = write(tmp_path / "out", numbered(4))
+    edits.deleted(folder, 1, 2)
+    with pytest.raises(OptionError, match="wids describes whole tars, and 2 deleted samples are still in these; pack"):
+        exported(shardpack.open(folder), tmp_path / "lists", "wids")
 
 
 def test_splits_inside_a_tar_are_refused():
