@@ -21,15 +21,16 @@ from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.order.positions import Positions
 from shardpack.order.visible import Visible
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_dataset import open_shards, reload_manifest
+from shardpack.read.layers import sample_reader
+from shardpack.read.open_dataset import open_shards, reopen_shards
 from shardpack.read.read_many import read_local, read_samples
 from shardpack.read.sample import Sample, SampleLocation
 from shardpack.read.selection import Selection
-from shardpack.read.shard_cache import CacheLimits, ShardCache
+from shardpack.read.shard_cache import CacheLimits, Origin
 from shardpack.read.shard_list import ShardList
 from shardpack.sources.dataset import list_samples
 from shardpack.sources.listing import Listing
-from shardpack.storage.locations import DatasetStores, LocationOptions
+from shardpack.storage.locations import LocationOptions
 from shardpack.storage.protocols import Store
 from shardpack.storage.stats import Stats
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
@@ -50,6 +51,7 @@ class Dataset(Loadable, Queryable):
 
     def __init__(self, selection: Selection, *, verify: bool | None = None) -> None:
         self._selection, self._cache, self._verify = selection, selection.cache, verify
+        self._reader = sample_reader(self._cache)
         self._find_key = selection.lookup.find if selection.positions is None else selection.resolve_key
         is_plain = selection.positions is None and not selection.cache.manifest.deleted
         # Of `ds[i]`: positions up to `_num_quick` are stored positions, or what `_visible` makes of them.
@@ -57,9 +59,7 @@ class Dataset(Loadable, Queryable):
         self._visible: Visible | None = None  # set when it is needed
 
     def __reduce__(self) -> tuple[Any, ...]:
-        cache = self._cache
-        which = cache.manifest.generation, cache.manifest_crc32c
-        return (_reopen, (cache.stores, self._verify, self._selection.positions, *which))
+        return (_reopen, (self._cache.origin(), self._verify, self._selection.positions))
 
     def __repr__(self) -> str:
         view = "" if self._selection.positions is None else f" of {self._selection.num_visible}"
@@ -74,7 +74,6 @@ class Dataset(Loadable, Queryable):
     def close(self) -> None:
         """Release threads, connections, maps and descriptors, those of views too; a later read opens them again."""
         self._cache.close()
-        self._cache.stores.close()
 
     # Properties
 
@@ -104,7 +103,7 @@ class Dataset(Loadable, Queryable):
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of all fields that any sample has, sorted."""
-        return tuple(self.manifest.samples_per_field)
+        return self.manifest.fields
 
     @property
     def classes(self) -> tuple[str, ...] | None:
@@ -185,7 +184,7 @@ class Dataset(Loadable, Queryable):
 
     def stats(self) -> Stats:
         """Return what reading has cost so far: requests and bytes."""
-        return self._cache.stores.stats()
+        return self._cache.stats()
 
     # Samples
 
@@ -220,8 +219,8 @@ class Dataset(Loadable, Queryable):
         elif (visible := self._visible) is not None:
             skipped = visible.skipped[item >> visible.shift]
             item = visible[item] if skipped < 0 else item + skipped
-        shard = self._cache.by_position.mapped_at(item)
-        return self._cache.read(item) if shard is None else shard.cut(item)
+        shard = self._reader.by_position.mapped_at(item)
+        return self._reader.read(item) if shard is None else shard.cut(item)
 
     def _stored_position(self, item: Any) -> int:
         """Return the stored position of a position; where samples are deleted, `ds[i]` finds the next by itself."""
@@ -243,10 +242,12 @@ class Dataset(Loadable, Queryable):
             PositionError: A position is out of range. No payload was read.
             UnknownKeyError: No sample has one of the keys. No payload was read.
         """
-        if fields is None and not self._cache.stores.remote and (plain := self._selection.plain(items)) is not None:
-            return read_local(self._cache, *plain)
+        cache = self._cache
+        is_plain = fields is None and not (cache.stores.remote or cache.manifest.layers)
+        if is_plain and (plain := self._selection.plain(items)) is not None:
+            return read_local(cache, *plain)
         wanted = None if fields is None else self._selection.check_fields(fields)
-        return read_samples(self._cache, self._selection.resolve(items), wanted)
+        return read_samples(cache, self._selection.resolve(items), wanted)
 
     def decode(self, sample: Sample | int | str) -> dict[str, Any]:
         """Return the fields of a sample, or of the sample at a position or key, as Python values: a new dict.
@@ -265,7 +266,7 @@ class Dataset(Loadable, Queryable):
             MissingDependencyError: A field needs a library that is not installed.
         """
         if not isinstance(sample, Sample):
-            sample = self._cache.read_views(int(self._selection.resolve([sample])[0]))
+            sample = self._reader.read_views(int(self._selection.resolve([sample])[0]))
         try:
             return {
                 field: decode_field(field, payload) if can_decode(field) else bytes(payload)
@@ -377,12 +378,8 @@ class Dataset(Loadable, Queryable):
         return self._selection.shown(self._find_key(key))
 
 
-def _reopen(
-    stores: DatasetStores, verify: bool | None, positions: Positions | None, generation: int, manifest_crc32c: int
-) -> Dataset:
-    manifest = reload_manifest(stores.sidecars, generation, manifest_crc32c)
-    checks = stores.checks_reads if verify is None else verify
-    cache = ShardCache(stores, manifest, manifest_crc32c=manifest_crc32c, verify=checks)
+def _reopen(origin: Origin, verify: bool | None, positions: Positions | None) -> Dataset:
+    cache = reopen_shards(origin, verify=verify)
     return Dataset(Selection(cache, KeyLookup(cache), positions), verify=verify)
 
 

@@ -22,9 +22,9 @@ from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
 from shardpack.format.splits import NO_SPLIT, Splits
+from shardpack.read.open_dataset import shards_of
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.threads import ordered_map
-from shardpack.storage.locations import open_locations
 from shardpack.storage.overlay import OverlayStore
 
 _INDEXES_AT_ONCE = 8
@@ -79,9 +79,11 @@ class AddedShards:
             self.named(tag, location), self.hashes, locations=locations, packed_with={"options": {}}
         )
         sidecars = OverlayStore({name: b"".join(parts) for name, parts in files}, base.store)
-        stores = open_locations(base.store, locations, base.options, sidecars=sidecars)
         *_, (_, text) = files
-        return ShardCache(stores, manifest, manifest_crc32c=crc32c(b"".join(text)), verify=False)
+        checksum = crc32c(b"".join(text))
+        return shards_of(
+            base.store, manifest, manifest_crc32c=checksum, options=base.options, sidecars=sidecars, verify=False
+        )
 
     def splits(self, splits: Splits | None, first: int) -> Splits | None:
         """Return the splits that the new samples are in, those that fall into one by their hash included.

@@ -19,10 +19,10 @@ from shardpack.format.fingerprint import chain_columns
 from shardpack.format.layout import NamedFile, file_path
 from shardpack.format.manifest import Manifest
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_dataset import load_manifest
+from shardpack.read.open_dataset import load_manifest, shards_of
 from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_cache import ShardCache
-from shardpack.storage.locations import LocationOptions, open_locations
+from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import Writable, as_writable
 from shardpack.storage.protocols import WritableStore
 from shardpack.storage.url import is_url
@@ -66,8 +66,7 @@ class EditBase:
 
     def at(self, text: bytes, manifest: Manifest) -> EditBase:
         """Return another generation of the dataset."""
-        stores = open_locations(self.store, manifest.locations, self.options)
-        cache = ShardCache(stores, manifest, manifest_crc32c=crc32c(text), verify=stores.checks_reads)
+        cache = shards_of(self.store, manifest, manifest_crc32c=crc32c(text), options=self.options)
         return replace(self, text=text, manifest=manifest, cache=cache, lookup=KeyLookup(cache))
 
     def chain(self) -> int:
@@ -108,7 +107,6 @@ class EditBase:
     def close(self) -> None:
         """Release maps, descriptors and connections."""
         self.cache.close()
-        self.cache.stores.close()
 
 
 def open_base(
@@ -142,6 +140,5 @@ def open_base(
         raise
     manifest = newest.manifest
     options = LocationOptions(storage_options, allow_locations=allow_locations)
-    stores = open_locations(store, manifest.locations, options)
-    cache = ShardCache(stores, manifest, manifest_crc32c=newest.crc32c, verify=stores.checks_reads)
+    cache = shards_of(store, manifest, manifest_crc32c=newest.crc32c, options=options)
     return EditBase(store, target, newest.text, manifest, cache, KeyLookup(cache), options)

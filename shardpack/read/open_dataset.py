@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import replace
 
 from shardpack.errors import (
     CorruptManifestError,
@@ -13,16 +15,16 @@ from shardpack.errors import (
     ObjectTooLargeError,
     OptionError,
     ShardNotFoundError,
-    UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name, manifest_path, split_of_shard
-from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest
+from shardpack.format.manifest import MAX_MANIFEST_BYTES, LayerRef, Manifest
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import MAX_COUNT
-from shardpack.read.shard_cache import CacheLimits, ShardCache
+from shardpack.read.layer_positions import LayerPositions
+from shardpack.read.shard_cache import CacheLimits, Layer, Origin, ShardCache
 from shardpack.runtime.arguments import as_integer
-from shardpack.storage.locations import LocationOptions, open_locations
+from shardpack.storage.locations import DatasetStores, LocationOptions, open_layer, open_locations
 from shardpack.storage.protocols import Store
 
 
@@ -53,24 +55,141 @@ def open_shards(
             do not fit the location.
     """
     text, manifest = load_manifest(sidecars or store, generation)
-    refuse_edited(manifest)
-    stores = open_locations(store, manifest.locations, options or LocationOptions(), sidecars=sidecars)
-    return ShardCache(
-        stores,
+    return shards_of(
+        store,
         manifest,
         manifest_crc32c=crc32c(text),
-        verify=stores.checks_reads if verify is None else verify,
+        verify=verify,
+        sidecars=sidecars,
+        options=options or LocationOptions(),
         limits=limits,
     )
 
 
-def refuse_edited(manifest: Manifest) -> None:
-    """Raise UnsupportedVersionError if a generation has edits that readers do not honour yet."""
-    if manifest.layers:
-        raise UnsupportedVersionError(
-            f"generation {manifest.generation} has layers, which this version of shardpack does not read yet; "
-            "open an earlier one, or upgrade shardpack"
+def shards_of(
+    store: Store,
+    manifest: Manifest,
+    *,
+    manifest_crc32c: int,
+    options: LocationOptions,
+    verify: bool | None = None,
+    sidecars: Store | None = None,
+    limits: CacheLimits | None = None,
+) -> ShardCache:
+    """Return the shards that a manifest names, none of them open yet; makes no request.
+
+    Args:
+        store: The store of the dataset's own folder.
+        manifest, manifest_crc32c: The manifest, and the CRC32C of its file.
+        options, verify, sidecars, limits: As for `open_shards`.
+
+    Raises:
+        OptionError: The manifest names a location that is not followed, or options do not fit the location.
+    """
+    limits, layers = limits or CacheLimits(), manifest.layers
+    stores = open_locations(
+        store, manifest.locations, options, sidecars=sidecars, layers=[ref.location for ref in layers]
+    )
+
+    def open_layers() -> tuple[Layer, ...]:
+        folders = [open_layer(store, ref.location, options, sidecars=sidecars) for ref in layers]
+        manifests = [_layer_manifest(folder.store, ref) for folder, ref in zip(folders, layers, strict=True)]
+        opened = [folder.stores(one.locations) for folder, one in zip(folders, manifests, strict=True)]
+        return _layers(stores, manifest, opened, manifests, verify=verify, limits=limits)
+
+    return ShardCache(
+        stores,
+        manifest,
+        manifest_crc32c=manifest_crc32c,
+        verify=stores.checks_reads if verify is None else verify,
+        limits=limits,
+        open_layers=open_layers,
+    )
+
+
+def reopen_shards(origin: Origin, *, verify: bool | None) -> ShardCache:
+    """Return the shards of a dataset that was open before, perhaps in another process. Costs one read, or two.
+
+    Args:
+        origin: What finds it again.
+        verify: As for `open_shards`.
+
+    Raises:
+        OptionError: The store no longer has this manifest.
+    """
+    stores, of_layers = origin.stores, origin.layer_stores
+    manifest = reload_manifest(stores.sidecars, origin.generation, origin.manifest_crc32c)
+
+    def open_layers() -> tuple[Layer, ...]:
+        pairs = zip(of_layers, manifest.layers, strict=True)
+        manifests = [_layer_manifest(of_layer.sidecars, ref) for of_layer, ref in pairs]
+        return _layers(stores, manifest, of_layers, manifests, verify=verify, limits=CacheLimits())
+
+    return ShardCache(
+        stores,
+        manifest,
+        manifest_crc32c=origin.manifest_crc32c,
+        verify=stores.checks_reads if verify is None else verify,
+        open_layers=open_layers,
+    )
+
+
+def _layers(
+    stores: DatasetStores,
+    base: Manifest,
+    layer_stores: Sequence[DatasetStores],
+    manifests: Sequence[Manifest],
+    *,
+    verify: bool | None,
+    limits: CacheLimits,
+) -> tuple[Layer, ...]:
+    """Return open layers, which share the memory for indexes that the base has once more."""
+    limits = replace(limits, index_bytes=limits.index_bytes // max(1, len(manifests)))
+    return tuple(
+        Layer(
+            ref,
+            LayerPositions(stores.sidecars, ref, num_samples=base.num_samples, num_layer_samples=manifest.num_samples),
+            ShardCache(
+                of_layer,
+                manifest,
+                manifest_crc32c=ref.crc32c,
+                verify=of_layer.checks_reads if verify is None else verify,
+                limits=limits,
+                open_layers=tuple,  # none
+            ),
         )
+        for ref, of_layer, manifest in zip(base.layers, layer_stores, manifests, strict=True)
+    )
+
+
+def _layer_manifest(store: Store, ref: LayerRef) -> Manifest:
+    """Return the manifest of a layer that a base names. Costs one read.
+
+    Raises:
+        DatasetNotFoundError: The layer is missing.
+        OptionError: The dataset there is another one, or has layers or deleted samples.
+    """
+    text = _read_generation(store, ref.generation)
+    if text is None:
+        try:
+            text, _ = _load_newest(store)
+        except DatasetNotFoundError as error:
+            raise DatasetNotFoundError(
+                f"layer {ref.location!r} is missing: {store.location!r} holds no dataset; restore it, "
+                'or do without it: "shardpack detach"'
+            ) from error
+    if (len(text), crc32c(text)) != (ref.num_bytes, ref.crc32c):
+        raise OptionError(
+            f"layer {ref.location!r} has changed: generation {ref.generation} as it was attached is not in "
+            f'{store.location!r}; restore it, or detach it ("shardpack detach") and attach what is there'
+        )
+    manifest = parse_manifest(text)
+    if manifest.layers or manifest.deleted:
+        raise OptionError(
+            f"layer {ref.location!r} has layers or deleted samples of its own; "
+            'make a plain dataset of it with "shardpack pack", and attach that'
+        )
+    return manifest
 
 
 def load_manifest(store: Store, generation: int | None = None) -> tuple[bytes, Manifest]:

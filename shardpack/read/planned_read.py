@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 
 from shardpack.errors import ShardpackError
-from shardpack.read.read_plan import STREAM_LIMITS, ReadPlan, Requests, plan_read
+from shardpack.read.fetch import fetch, is_cut_from_map, prefetch_plan
+from shardpack.read.layered_read import LayeredPlan
+from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import cut_payloads, cut_samples
 from shardpack.runtime.arrays import Integers
-from shardpack.storage.coalesce import MergeLimits
 
 MAX_SHARDS_AT_ONCE = 128  # planned together by a stream
 
@@ -41,7 +42,7 @@ class PlannedReader:
         order, ascending = _sorted(positions)
         samples: list[Sample] = []
         for runs in self._cache.shard_list.groups(ascending):
-            samples.extend(self._read(ascending, runs, self._plan(ascending, runs)))
+            samples.extend(self._plan(ascending, runs).read(neighbours=self._neighbours))
         return _in_order(samples, order)
 
     def read_small(self, positions: Integers, *, max_bytes: int) -> list[Sample] | None:
@@ -50,10 +51,10 @@ class PlannedReader:
         runs = list(islice(self._cache.shard_list.runs(ascending), MAX_SHARDS_AT_ONCE + 1))
         if len(runs) > MAX_SHARDS_AT_ONCE:
             return None
-        plans = self._plan(ascending, runs)
-        if len(positions) > 1 and sum(plan.num_bytes for plan in plans) > max_bytes:
+        plan = self._plan(ascending, runs)
+        if len(positions) > 1 and plan.num_bytes > max_bytes:
             return None
-        return _in_order(self._read(ascending, runs, plans), order)
+        return _in_order(plan.read(neighbours=self._neighbours), order)
 
     def parts(self, positions: Integers, *, max_bytes: int) -> Iterator[Iterable[Sample]]:
         """Yield the samples at some positions in parts of one sample, or at most `max_bytes` of payloads.
@@ -79,34 +80,58 @@ class PlannedReader:
         for piece in (positions[:half], positions[half:]):
             yield from self._halves(piece, max_bytes=max_bytes)
 
-    def _plan(self, ascending: Integers, runs: Sequence[tuple[int, int, int]]) -> list[ReadPlan]:
-        shards = self._cache.load(number for number, _, _ in runs)
-        return [
-            plan_read(shard, ascending[begin:end] - shard.first, self._fields)
+    def _plan(self, ascending: Integers, runs: Sequence[tuple[int, int, int]]) -> LayeredPlan | _PlainPlan:
+        if self._cache.manifest.layers:
+            begin, end = (runs[0][1], runs[-1][2]) if runs else (0, 0)
+            own = [(number, first - begin, last - begin) for number, first, last in runs]
+            return LayeredPlan(self._cache, ascending[begin:end], own, self._fields)
+        return _PlainPlan(self._cache, ascending, runs, self._fields)
+
+
+class _PlainPlan:
+    """What to read for some samples of a dataset without layers.
+
+    Attributes:
+        num_bytes: Sum of the sizes of all payloads.
+    """
+
+    def __init__(
+        self,
+        cache: ShardCache,
+        ascending: Integers,
+        runs: Sequence[tuple[int, int, int]],
+        fields: tuple[str, ...] | None,
+    ) -> None:
+        self._cache, self._ascending, self._runs = cache, ascending, runs
+        shards = cache.load(number for number, _, _ in runs)
+        self._plans = [
+            plan_read(shard, ascending[begin:end] - shard.first, fields)
             for shard, (_, begin, end) in zip(shards, runs, strict=True)
         ]
 
-    def _read(
-        self, ascending: Integers, runs: Sequence[tuple[int, int, int]], plans: Sequence[ReadPlan]
-    ) -> list[Sample]:
-        """Return the samples of some plans, in order: cut from maps where possible, the others read concurrently."""
-        verify = self._cache.verify
-        limits = [plan.merge_limits(neighbours=self._neighbours) for plan in plans]
+    @property
+    def num_bytes(self) -> int:
+        return sum(plan.num_bytes for plan in self._plans)
+
+    def read(self, *, neighbours: bool) -> list[Sample]:
+        """Return the samples, in order: cut from maps where possible, the others read concurrently."""
+        verify, plans = self._cache.verify, self._plans
+        limits = [plan.merge_limits(neighbours=neighbours) for plan in plans]
         requests = [
-            None if _is_cut_from_map(plan, merging, verify=verify) else plan.requests(merging)
+            None if is_cut_from_map(plan, merging, verify=verify) else plan.requests(merging)
             for plan, merging in zip(plans, limits, strict=True)
         ]
-        fetched = _fetch(plans, requests)
+        fetched = fetch(plans, requests)
         samples: list[Sample] = []
-        for plan, request, buffers, (_, begin, end) in zip(plans, requests, fetched, runs, strict=True):
-            positions = ascending[begin:end].tolist()
+        for plan, request, buffers, (_, begin, end) in zip(plans, requests, fetched, self._runs, strict=True):
+            positions = self._ascending[begin:end].tolist()
             if request is None:
-                _prefetch(plan)
+                prefetch_plan(plan)
                 samples.extend(_cut(plan, [plan.shard.mapped], None, plan.starts, positions, verify=False))
                 continue
             plan.shard.store.stats.add_used(plan.num_bytes)
             samples.extend(_cut(plan, buffers, request.owner, request.begins, positions, verify=verify))
-            if not (verify or self._neighbours):
+            if not (verify or neighbours):
                 self._cache.count_reads(plan.shard, end - begin)
         return samples
 
@@ -127,33 +152,6 @@ def _in_order(ascending: list[Sample], order: Integers | None) -> list[Sample]:
     for at, sample in zip(order.tolist(), ascending, strict=True):
         samples[at] = sample
     return samples
-
-
-def _is_cut_from_map(plan: ReadPlan, merging: MergeLimits, *, verify: bool) -> bool:
-    """Return whether to cut a plan's samples from the shard's map; long runs are faster in one read than in faults."""
-    return plan.shard.mapped is not None and not verify and merging is not STREAM_LIMITS and len(plan.member) > 0
-
-
-def _prefetch(plan: ReadPlan) -> None:
-    """Announce the ranges of a plan unless they are in memory: page faults of a cold map then overlap."""
-    shard = plan.shard
-    if not shard.store.is_cached(shard.path, int(plan.starts[0])):
-        shard.store.prefetch(shard.path, starts=plan.starts.tolist(), lengths=plan.sizes.tolist())
-
-
-def _fetch(plans: Sequence[ReadPlan], requests: Sequence[Requests | None]) -> list[list[Any]]:
-    """Return the ranges that each plan requests, none where that is None; those of one store are read concurrently."""
-    fetched: list[list[Any]] = [[] for _ in plans]
-    by_store: dict[int, list[int]] = {}
-    for at, (plan, request) in enumerate(zip(plans, requests, strict=True)):
-        if request is not None and len(plan.member):
-            by_store.setdefault(id(plan.shard.store), []).append(at)
-    for numbers in by_store.values():
-        ranges = [request.ranges for at in numbers if (request := requests[at]) is not None]
-        buffers = plans[numbers[0]].shard.store.get_many(ranges)
-        for at, own in zip(numbers, buffers, strict=True):
-            fetched[at] = own
-    return fetched
 
 
 def _cut(

@@ -74,3 +74,10 @@ class PositionTable:
         at = bisect_right(self.bounds, shard.first)
         self.shards[at] = shard
         self.mapped[at] = shard if shard.mapped is not None and shard.dense else None
+
+
+class NoneMapped:
+    """The table of what cuts no sample from one map: every sample is read."""
+
+    def mapped_at(self, _: int) -> None:
+        """Return None."""

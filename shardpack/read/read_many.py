@@ -12,6 +12,7 @@ from typing import Any, cast
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.read.layers import LayeredReader
 from shardpack.read.planned_read import PlannedReader
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
@@ -30,6 +31,8 @@ def read_samples(cache: ShardCache, positions: Integers, fields: tuple[str, ...]
         fields: The fields to read; None for all.
     """
     if fields is None and not cache.stores.remote:
+        if cache.manifest.layers:
+            return _read_layered(cache, positions)
         return read_local(cache, positions.tolist(), positions)
     return PlannedReader(cache, fields).read(positions)
 
@@ -63,6 +66,21 @@ def read_local(cache: ShardCache, wanted: list[int], positions: Integers) -> lis
         else:
             samples.append(cache.read(position))
     for at, sample in zip(rest, PlannedReader(cache, None).read(positions[rest]) if rest else (), strict=True):
+        samples[at] = sample
+    return samples
+
+
+def _read_layered(cache: ShardCache, positions: Integers) -> list[Sample]:
+    """Return samples of a local base with layers: neighbours by plan, unless the base's shard is mapped."""
+    if any(layer.cache.stores.remote for layer in cache.layers):
+        return PlannedReader(cache, None).read(positions)
+    reader = LayeredReader(cache)
+    is_mapped = [shard is not None for shard in cache.by_position.find_mapped(positions)]
+    alone = np.array(is_mapped, bool) | ~_with_neighbours(positions)
+    samples = [reader.read(at) if one else Sample() for one, at in zip(alone.tolist(), positions.tolist(), strict=True)]
+    rest = np.flatnonzero(~alone)
+    planned = PlannedReader(cache, None).read(positions[rest]) if len(rest) else []
+    for at, sample in zip(rest.tolist(), planned, strict=True):
         samples[at] = sample
     return samples
 

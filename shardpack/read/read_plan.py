@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from shardpack.format.tar_header import BLOCK
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
 from shardpack.storage.coalesce import MergeLimits, coalesce
@@ -47,6 +48,11 @@ class ReadPlan:
         return int(self.sizes.sum())
 
     @property
+    def stored_bytes(self) -> int:
+        """Bytes that the payloads take in their tar with headers and padding, or a little less."""
+        return int((-(-self.sizes // BLOCK) + 1).sum()) * BLOCK
+
+    @property
     def field(self) -> Integers:
         """(p) The number of each payload's field in the shard."""
         numbers = self.shard.index.field
@@ -58,15 +64,16 @@ class ReadPlan:
         ranges = Ranges(self.shard.path, merged.starts.tolist(), merged.lengths.tolist())
         return Requests(ranges, merged.owner, self.starts - merged.starts[merged.owner])
 
-    def merge_limits(self, *, neighbours: bool) -> MergeLimits:
+    def merge_limits(self, *, neighbours: bool, reads_gaps: bool = False) -> MergeLimits:
         """Return which of the ranges are worth merging.
 
         Args:
             neighbours: Whether the samples mostly follow one another, so that long ranges contain little else.
+            reads_gaps: Whether unwanted fields between the wanted ones may be read with them, as they are small.
         """
         shard = self.shard
         usual = shard.store.merge_limits
-        if len(self.fields) != shard.width:  # a gap may contain an unwanted field
+        if len(self.fields) != shard.width and not reads_gaps:  # a gap may contain an unwanted field
             return MergeLimits(min(FIELD_GAP_BYTES, usual.max_gap_bytes), usual.max_request_bytes)
         return STREAM_LIMITS if neighbours and (shard.store.remote or not shard.has_large_samples()) else usual
 

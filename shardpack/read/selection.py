@@ -20,6 +20,7 @@ from shardpack.format.splits import NO_SPLIT
 from shardpack.order.positions import Positions, compact, compact_runs, part_of
 from shardpack.order.runs import Runs
 from shardpack.read.key_lookup import KeyLookup
+from shardpack.read.layered_locations import Elsewhere, locate_rows
 from shardpack.read.named_splits import NamedSplits
 from shardpack.read.sample import SampleLocation
 from shardpack.read.shard_cache import ShardCache
@@ -249,7 +250,7 @@ class Selection:
         """
         if isinstance(fields, str):
             raise OptionError(f"fields is a list of names; write fields=[{fields!r}]")
-        wanted, existing = set(fields), self.cache.manifest.samples_per_field
+        wanted, existing = set(fields), self.cache.manifest.fields
         for field in wanted:
             if field not in existing:
                 raise FieldNotFoundError(f"no field {field!r}; the dataset has: {', '.join(existing) or 'none'}")
@@ -277,14 +278,14 @@ class Selection:
     def locations(self) -> Iterator[SampleLocation]:
         """Yield where each sample is stored, in order. Costs as much as `keys`."""
         for shard, rows in self._rows():
-            for row in rows.tolist():
-                yield shard.locate(row)
+            for located, _ in locate_rows(self.cache, shard, rows):
+                yield located
 
-    def stored(self) -> Iterator[tuple[Store, SampleLocation]]:
-        """Yield the store of each sample and where it is stored, in order. Costs as much as `keys`."""
+    def stored(self) -> Iterator[tuple[Store, SampleLocation, Elsewhere]]:
+        """Yield each sample's store, where it is stored, and which fields are elsewhere. Costs as much as `keys`."""
         for shard, rows in self._rows():
-            for row in rows.tolist():
-                yield shard.store, shard.locate(row)
+            for located, elsewhere in locate_rows(self.cache, shard, rows):
+                yield shard.store, located, elsewhere
 
     def locate(self, positions: Integers) -> list[SampleLocation]:
         """Return where samples at stored positions are stored; indexes are fetched together, as many as may be open."""
@@ -294,8 +295,8 @@ class Selection:
         for runs in self.cache.shard_list.groups(ascending):
             shards = self.cache.load(number for number, _, _ in runs)
             for shard, (_, begin, end) in zip(shards, runs, strict=True):
-                for at, position in zip(order[begin:end].tolist(), ascending[begin:end].tolist(), strict=True):
-                    located[at] = shard.locate(position - shard.first)
+                rows = locate_rows(self.cache, shard, ascending[begin:end] - shard.first)
+                located.update(zip(order[begin:end].tolist(), (one for one, _ in rows), strict=True))
         return [located[at] for at in range(len(positions))]
 
     def _rows(self) -> Iterator[tuple[ShardReader, Integers]]:

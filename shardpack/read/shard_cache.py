@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from functools import cached_property
 
 from shardpack.errors import ShardpackError
-from shardpack.format.manifest import Manifest
+from shardpack.format.manifest import LayerRef, Manifest
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 from shardpack.order.visible import Visible
 from shardpack.read.deleted_samples import load_visible
+from shardpack.read.layer_positions import LayerPositions
 from shardpack.read.named_splits import NamedSplits, load_splits
 from shardpack.read.plain_stores import PlainStores
 from shardpack.read.position_table import PositionTable
@@ -29,11 +30,13 @@ from shardpack.read.shard_list import ShardList
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.process import watch_forks
 from shardpack.storage.file_map import drop_resident
-from shardpack.storage.locations import DatasetStores
+from shardpack.storage.locations import DatasetStores, sum_of_stats
 from shardpack.storage.process_limits import max_index_maps, max_maps
 from shardpack.storage.protocols import Ranges
+from shardpack.storage.stats import Stats
 
 MAX_MAPPED_BYTES = 4 << 30  # read through maps before their pages are released
+_MAX_NAMES = 256  # different lists of fields that are kept once
 _OBJECT_BYTES = 4 << 10  # memory of an open shard in addition to its index
 
 
@@ -58,6 +61,37 @@ class CacheLimits:
     map_sample_bytes: int = 32 << 10
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """What finds a dataset again, exactly as it was opened.
+
+    Attributes:
+        stores: The stores of the dataset.
+        layer_stores: Those of each layer.
+        generation, manifest_crc32c: Its manifest.
+    """
+
+    stores: DatasetStores
+    layer_stores: tuple[DatasetStores, ...]
+    generation: int
+    manifest_crc32c: int
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Layer:
+    """A layer, open.
+
+    Attributes:
+        ref: The layer, as the manifest of the base names it.
+        positions: Which of its samples belongs to which stored position of the base.
+        cache: Opens its shards.
+    """
+
+    ref: LayerRef
+    positions: LayerPositions
+    cache: ShardCache
+
+
 class ShardCache:
     """Shards by number and by position, opened when first needed. Safe in threads and after fork.
 
@@ -77,15 +111,18 @@ class ShardCache:
         *,
         manifest_crc32c: int,
         verify: bool,
+        open_layers: Callable[[], tuple[Layer, ...]],
         limits: CacheLimits | None = None,
     ) -> None:
         self.stores, self.manifest, self.verify = stores, manifest, verify
         self.manifest_crc32c = manifest_crc32c
         self.shard_list = ShardList(stores.sidecars, manifest)
         self.limits = limits or CacheLimits()
+        self._open_layers = open_layers
         self._max_maps = max_maps() if self.limits.maps is None else self.limits.maps
         self._map_bytes = self.limits.index_bytes // max_index_maps()  # an index that is a map counts for so much
         self._probed = bytearray(len(self.shard_list))
+        self._fields: dict[tuple[str, ...], tuple[str, ...]] = {}  # of shards; equal ones are one object
         self.after_fork()
         watch_forks(self)
         self._reset()
@@ -114,13 +151,37 @@ class ShardCache:
         """The named splits; None if there are none. The first call costs one read."""
         return load_splits(self.stores.sidecars, self.manifest)
 
+    @cached_property
+    def layers(self) -> tuple[Layer, ...]:
+        """The layers, of which the last wins. The first call costs a read of each one's manifest.
+
+        Raises:
+            DatasetNotFoundError: A layer is not where the manifest says.
+            OptionError: A layer has changed, or its location is not followed.
+        """
+        return self._open_layers()
+
+    def origin(self) -> Origin:
+        """Return what a pickle holds. Opens the layers."""
+        layers = tuple(layer.cache.stores for layer in self.layers)
+        return Origin(self.stores, layers, self.manifest.generation, self.manifest_crc32c)
+
+    def stats(self) -> Stats:
+        """Return what reading has cost, summed over all stores of the dataset and of its open layers."""
+        layers: tuple[Layer, ...] = vars(self).get("layers", ())
+        return sum_of_stats([*self.stores.all, *(store for layer in layers for store in layer.cache.stores.all)])
+
     def __len__(self) -> int:
         return len(self.shard_list)
 
     def close(self) -> None:
-        """Release all indexes and maps; a later read opens again what it needs."""
+        """Release all indexes, maps, connections and descriptors; a later read opens again what it needs."""
         with self._lock:
             self._reset()
+        for layer in vars(self).get("layers", ()):
+            layer.cache.close()
+            layer.positions.close()
+        self.stores.close()
 
     # Opening
 
@@ -230,6 +291,9 @@ class ShardCache:
             visible=self.visible,
         )
         with self._lock:
+            if len(self._fields) > _MAX_NAMES:
+                self._fields.clear()
+            shard.fields = self._fields.setdefault(shard.fields, shard.fields)
             self._shards[number] = shard
             self._held.append(number)
             self._held_bytes += shard.held_bytes
@@ -310,6 +374,15 @@ class ShardCache:
             if shard.mapped is not None:
                 return shard.cut_views(position)
         return self.read(position)
+
+    def read_without(self, position: int, fields: Collection[str]) -> Sample:
+        """Return one sample without some fields, of which nothing is read."""
+        shard = self.at(position)
+        if not shard.has_any(fields):
+            return self.read(position)
+        sample = shard.read_without(position, fields, verify=self.verify)
+        self.count_reads(shard)
+        return sample
 
     def count_reads(self, shard: ShardReader, num_samples: int = 1) -> None:
         """Count samples read by range; map the shard once it is read often, if its samples are small."""

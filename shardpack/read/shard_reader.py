@@ -9,7 +9,7 @@ a small sample, and objects created one at a time stay in the processor's caches
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from copy import copy
 from typing import Any
 
@@ -185,6 +185,31 @@ class ShardReader:
         if verify:
             for member, field in zip(members, fields, strict=True):
                 self.check_payload(member, sample[field])
+        return sample
+
+    def has_any(self, fields: Collection[str]) -> bool:
+        """Return whether some sample of this shard has one of the fields."""
+        return any(field in fields for field in self.fields)
+
+    def read_without(self, position: int, fields: Collection[str], *, verify: bool) -> Sample:
+        """Return one sample without some fields. Costs one range per field, or nothing if the shard is mapped."""
+        wanted = {
+            field: member
+            for member in self.index.members(position - self.first)
+            if (field := self.index.field_of(member)) not in fields
+        }
+        starts = [self.offsets[member] for member in wanted.values()]
+        sizes = [self.sizes[member] for member in wanted.values()]
+        if self.mapped is None:
+            payloads = self.store.get_ranges(self.path, starts=starts, lengths=sizes)
+            self.store.stats.add_used(sum(sizes))
+        else:
+            payloads = [self.mapped[start : start + size] for start, size in zip(starts, sizes, strict=True)]
+        if verify:
+            for member, payload in zip(wanted.values(), payloads, strict=True):
+                self.check_payload(member, payload)
+        sample = Sample(zip(wanted, payloads, strict=True))
+        sample.stored_position, sample.stored_key = position, self.keys.known_at(position)
         return sample
 
     def check_payload(self, member: int, payload: bytes | memoryview) -> None:

@@ -43,7 +43,7 @@ class Listable(Protocol):
 
 
 def list_samples(
-    samples: Iterable[tuple[Store, SampleLocation]],
+    samples: Iterable[tuple[Store, SampleLocation, Mapping[str, tuple[Store, str]]]],
     *,
     location: str,
     manifest_crc32c: int,
@@ -57,7 +57,7 @@ def list_samples(
     Costs about 3 us and 200 bytes per field, and a request for each shard whose index has no checksums.
 
     Args:
-        samples: (store of the shard, where the sample is) for each sample.
+        samples: For each sample the store of its shard, where it is, and (store, shard) of its fields in other shards.
         location: Location of the dataset, for messages.
         manifest_crc32c: Checksum of the manifest that lists the shards.
         classes: Class names in the order of their labels.
@@ -74,20 +74,28 @@ def list_samples(
     checksums: list[int] = []
     unchecked: dict[tuple[int, str], None] = {}  # (store, shard) without checksums; a dict, as it keeps their order
     payload: list[Reference] = []
-    for store, sample in samples:
+
+    def numbered(store: Store) -> int:
         number = number_of.setdefault(id(store), len(stores))
         if number == len(stores):
             stores.append(store)
+        return number
+
+    for store, sample, elsewhere in samples:
+        own = numbered(store)
         keys.append(sample.key)
         counts.append(len(sample.fields))
         for field in sorted(sample.fields):
-            member = sample.fields[field]
+            member, number, shard = sample.fields[field], own, sample.shard
+            if field in elsewhere:
+                other, shard = elsewhere[field]
+                number = numbered(other)
             codes.append(code_of.setdefault(field, len(code_of)))
             sizes.append(member.size)
             if member.crc32c is None:
-                unchecked[number, sample.shard] = None
+                unchecked[number, shard] = None
             checksums.append(-1 if member.crc32c is None else member.crc32c)
-            payload.append(Reference(number, sample.shard, member.offset))
+            payload.append(Reference(number, shard, member.offset))
     fields = tuple(sorted(code_of))
     renumber = np.zeros(len(fields), np.uint16)
     renumber[[code_of[field] for field in fields]] = np.arange(len(fields))

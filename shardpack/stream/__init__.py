@@ -9,6 +9,7 @@ stream              one rank's share of an epoch; its state
 reader              chunks -> samples, in order
   schedule          which loads come when
   load              one load -> samples, as its store likes it        (block_buffer: many samples, one buffer; hints)
+                                                                      (layered_block: buffers of base and layers)
 loader              decoded batches, in the stream's order
   batch_builder     one batch                                         (batch_memory: used again)
   loadable          `ds.loader(...)`

@@ -10,15 +10,14 @@ then (2.4 us per sample instead of 1.0, 2 KB samples, 2-core VM).
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import repeat
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from shardpack.format.checksum import crc32c
-from shardpack.format.tar_header import BLOCK
 from shardpack.read.read_plan import ReadPlan
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_cache import ShardCache
@@ -57,13 +56,49 @@ class BlockBuffer:
             self.fields, repeat(self.buffer, count), bounds, positions.tolist(), repeat(self.keys, count)
         )
 
+    @staticmethod
+    def slice_many(
+        blocks: Sequence[BlockBuffer], owner: Integers, bounds: Integers, positions: Integers
+    ) -> Iterator[Sample]:
+        """Return samples of blocks that have the same fields, each cut when it is asked for.
+
+        Args:
+            blocks: The blocks that hold the samples.
+            owner: (n) which block holds each sample.
+            bounds: (n, 2 * fields) bounds of each sample.
+            positions: (n) position of each sample in the dataset.
+        """
+        return cut_samples(
+            blocks[0].fields,
+            each_of([block.buffer for block in blocks], owner),
+            bounds.T.tolist(),
+            positions.tolist(),
+            each_of([block.keys for block in blocks], owner),
+        )
+
+
+class Block(Protocol):
+    """Samples of one shard in memory: a `BlockBuffer`, or a block of several buffers."""
+
+    @property
+    def bounds(self) -> Integers: ...
+    @property
+    def fields(self) -> tuple[str, ...]: ...
+    @property
+    def num_bytes(self) -> int: ...
+    def __len__(self) -> int: ...
+    def slice(self, rows: Integers, positions: Integers) -> Iterator[Sample]: ...
+    @property
+    def slice_many(self) -> Callable[[Any, Integers, Integers, Integers], Iterator[Sample]]: ...
+
 
 class BlockTable:
     """The bounds of blocks that have the same fields. Not thread-safe."""
 
-    def __init__(self, fields: tuple[str, ...]) -> None:
+    def __init__(self, fields: tuple[str, ...], columns: int | None = None) -> None:
+        """Create an empty table, for blocks whose bounds have so many columns: by default, two a field."""
         self.fields = fields
-        self._table = np.empty((1024, 2 * len(fields)), np.int64)
+        self._table = np.empty((1024, 2 * len(fields) if columns is None else columns), np.int64)
         self._used = 0
         self._rows: dict[Hashable, tuple[int, int]] = {}  # by block: first row, number of rows
 
@@ -97,9 +132,7 @@ class BlockTable:
         """Return (n): the table row of each sample, given (n) which of `names` holds it and (n) its row there."""
         return np.array([self._rows[name][0] for name in names], np.int64)[owner] + row
 
-    def slice(
-        self, blocks: Sequence[BlockBuffer], owner: Integers, rows: Integers, positions: Integers
-    ) -> Iterator[Sample]:
+    def slice(self, blocks: Sequence[Block], owner: Integers, rows: Integers, positions: Integers) -> Iterator[Sample]:
         """Return samples, each cut when it is asked for.
 
         Args:
@@ -108,16 +141,10 @@ class BlockTable:
             rows: (n) row of each sample in the table, valid until the next `add`.
             positions: (n) position of each sample in the dataset.
         """
-        return cut_samples(
-            self.fields,
-            _each([block.buffer for block in blocks], owner),
-            self._table[rows].T.tolist(),
-            positions.tolist(),
-            _each([block.keys for block in blocks], owner),
-        )
+        return blocks[0].slice_many(blocks, owner, self._table[rows], positions)
 
 
-def _each(objects: Sequence[Any], owner: Integers) -> list[Any]:
+def each_of(objects: Sequence[Any], owner: Integers) -> list[Any]:
     """Return objects[k] for each k of `owner`: by an array of objects in a third of the time that a loop takes."""
     array = np.empty(len(objects), object)
     for number, one in enumerate(objects):  # one by one, as numpy would take a list of buffers for a matrix
@@ -153,36 +180,40 @@ def pack_block(
             return BlockBuffer(map_view(map_) if views else map_, _bounds(plan, 0), plan.fields, 0, shard.keys)
     if len(plan.fields) != shard.width or end - start > max_bytes:
         return None  # the range has unwanted fields, or is longer than a block may be
-    if _stored_bytes(plan) < (end - start) // 2:
+    if plan.stored_bytes < (end - start) // 2:
         return None  # the range has mostly unwanted samples
     buffer = store.get_pooled_range(shard.path, start=start, length=end - start)
     store.stats.add_used(plan.num_bytes)
     if cache.verify:
-        _check(plan, view_of(buffer), start)
+        check_payloads(plan, [view_of(buffer)], None, plan.starts - start)
     return BlockBuffer(buffer, _bounds(plan, start), plan.fields, end - start, shard.keys)
 
 
-def _check(plan: ReadPlan, view: memoryview, start: int) -> None:
+def check_payloads(plan: ReadPlan, views: Sequence[memoryview], owner: Integers | None, begins: Integers) -> None:
     """Compare all payloads with their checksums.
 
     Short payloads keep the interpreter's lock: releasing it among threads that wait for it takes longer than
     the checksum itself (0.2 s of CPU per GB, 110 KB payloads, 2-core VM).
+
+    Args:
+        plan: The payloads.
+        views: The buffers that hold them.
+        owner: (p) which of these holds each payload; None if there is one.
+        begins: (p) where each payload begins there.
+
+    Raises:
+        CorruptShardError: A payload does not match.
     """
     checksums = plan.shard.index.crc32c
     if checksums is None:
         return
-    begins = plan.starts - start
     mode = 0 if int(plan.sizes.max()) <= SHORT_BYTES else -1
-    pairs = zip(begins.tolist(), (begins + plan.sizes).tolist(), strict=True)
-    found = np.array([crc32c(view[begin:end], gil_release_mode=mode) for begin, end in pairs], np.uint32)
+    holders = [views[0]] * len(begins) if owner is None else [views[at] for at in owner.tolist()]
+    triples = list(zip(holders, begins.tolist(), (begins + plan.sizes).tolist(), strict=True))
+    found = np.array([crc32c(view[begin:end], gil_release_mode=mode) for view, begin, end in triples], np.uint32)
     for wrong in np.flatnonzero(found != checksums[plan.member]).tolist():
-        begin = int(begins[wrong])
-        plan.shard.check_payload(int(plan.member[wrong]), view[begin : begin + int(plan.sizes[wrong])])
-
-
-def _stored_bytes(plan: ReadPlan) -> int:
-    """Return how many bytes the payloads take in their tar with headers and padding, or a little less."""
-    return int((-(-plan.sizes // BLOCK) + 1).sum()) * BLOCK
+        view, begin, end = triples[wrong]
+        plan.shard.check_payload(int(plan.member[wrong]), view[begin:end])
 
 
 def span(plan: ReadPlan) -> tuple[int, int]:

@@ -133,7 +133,7 @@ class DatasetEpochs:
 
     @property
     def stores(self) -> tuple[Store, ...]:
-        return self.stream_input.cache.stores.tars
+        return self.stream_input.stores
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         return RankSlice(Partitioning(self.num_items, partitions, global_batch, tail), rank, world_size)

@@ -13,13 +13,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from shardpack.errors import FormatError, ShardNotFoundError
+from shardpack.read.layered_plan import plan_layered
+from shardpack.read.layers import LayeredReader
 from shardpack.read.planned_read import PlannedReader
 from shardpack.read.read_plan import ReadPlan, plan_read
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader, map_view
 from shardpack.runtime.arrays import Integers
-from shardpack.stream.block_buffer import BlockBuffer, pack_block, span
+from shardpack.stream.block_buffer import Block, pack_block, span
+from shardpack.stream.layered_block import plan_block
 from shardpack.stream.limits import MAX_PART_BYTES, MemoryBudget, ReaderSetup
 from shardpack.stream.plan import Load
 from shardpack.stream.stream_input import StreamInput
@@ -33,7 +36,7 @@ _PROBES = 4  # samples of a chunk that tell whether the chunk is in memory
 class Buffered:
     """A load in one buffer."""
 
-    block: BlockBuffer
+    block: Block
 
     @property
     def held_bytes(self) -> int:
@@ -121,6 +124,8 @@ class LoadReader:
                 return None
         if int(positions[-1]) >= shard.first + shard.info.num_samples or not (positions[1:] > positions[:-1]).all():
             return None
+        if cache.manifest.layers:
+            return self._layered(shard, load, may_map=may_map)
         return self._buffered(plan_read(shard, positions - shard.first, self._fields), may_map=may_map, load=load)
 
     def _buffered(self, plan: ReadPlan, *, may_map: bool, load: Load) -> Content | None:
@@ -137,6 +142,24 @@ class LoadReader:
             if block is None or not block.num_bytes:
                 self._budget.give_back(end - start)
         return None if block is None else Buffered(block)
+
+    def _layered(self, shard: ShardReader, load: Load, *, may_map: bool) -> Content | None:
+        """Read samples of one shard of a base with layers: a range of the base, and one of each layer, together."""
+        positions, count = load.positions, len(load.positions)
+        parts = plan_layered(self._cache, positions, [shard], [(shard.number, 0, count)], self._fields)
+        mapped = may_map and load.id.is_block
+        plan = plan_block(parts, self._input.fields, shard.keys, count, mapped=mapped, views=self._views)
+        if not parts or plan.num_bytes > self._max_bytes_of(shard):
+            return None
+        if not self._budget.take(plan.num_bytes):
+            return DoesNotFit()
+        block = None
+        try:
+            block = plan.read()
+        finally:
+            if block is None or not block.num_bytes:
+                self._budget.give_back(plan.num_bytes)
+        return Buffered(block)
 
     def _max_bytes_of(self, shard: ShardReader) -> int:
         """Return how long a load may be: the limit is that of a mean shard, which this one may be compressed better."""
@@ -175,6 +198,11 @@ class LoadReader:
 
 def _cut(cache: ShardCache, positions: list[int], *, keep_maps: bool, views: bool) -> Iterator[Sample]:
     """Yield samples, each cut from the map of its shard when it is asked for, or read."""
+    if cache.manifest.layers:
+        layered = LayeredReader(cache)
+        for position in positions:
+            yield layered.cut(position, views=views) if keep_maps else layered.read(position)
+        return
     if keep_maps:
         yield from _cut_large(cache, positions, views=views)
         return

@@ -80,7 +80,7 @@ class MixedEpochs:
 
     @property
     def stores(self) -> tuple[Store, ...]:
-        return tuple(store for part in self.datasets for store in part.stream_input.cache.stores.tars)
+        return tuple(store for part in self.datasets for store in part.stream_input.stores)
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         if tail == "exact":

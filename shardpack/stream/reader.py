@@ -18,11 +18,12 @@ from typing import cast
 
 import numpy as np
 
+from shardpack.read.layered_plan import found_in, wanted_layers
 from shardpack.read.sample import Sample
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.process import keep_freed_memory
 from shardpack.runtime.threads import ordered_map
-from shardpack.stream.block_buffer import BlockBuffer, BlockTable
+from shardpack.stream.block_buffer import Block, BlockTable
 from shardpack.stream.hints import prefetch
 from shardpack.stream.limits import MAX_PART_BYTES, ReaderSetup
 from shardpack.stream.load import Buffered, Content, DoesNotFit, Lazy, LoadReader, ReadAlone, SamplesInMemory
@@ -88,8 +89,15 @@ class Reader:
         if isinstance(task, Hint):
             prefetch(self._cache, task.positions, self._input.wanted_fields)
         elif isinstance(task, OpenShards):
-            self._cache.load(number for number, _, _ in self._cache.shard_list.runs(np.sort(task.positions)))
+            self._open(task.positions)
         return task, None
+
+    def _open(self, positions: Integers) -> None:
+        """Open the shards that hold some samples, of base and layers."""
+        self._cache.load(number for number, _, _ in self._cache.shard_list.runs(np.sort(positions)))
+        for layer in wanted_layers(self._cache, self._input.wanted_fields):
+            own, _ = found_in(layer, positions)
+            layer.cache.load(number for number, _, _ in layer.cache.shard_list.runs(own))
 
     # Kept loads
 
@@ -97,7 +105,7 @@ class Reader:
         self._kept[load_id] = content
         if isinstance(content, Buffered) and load_id.is_block:
             if self._table is None:
-                self._table = BlockTable(content.block.fields)
+                self._table = BlockTable(content.block.fields, content.block.bounds.shape[1])
             if content.block.fields == self._table.fields:
                 self._table.add(load_id, content.block.bounds)
 
@@ -140,13 +148,13 @@ class Reader:
                 yield content.block.slice(chunk.row[at : at + size], positions[at : at + size])
         elif isinstance(content, Lazy):
             yield content.samples
-            self._cache.count_mapped(MAX_PART_BYTES)
+            self._input.count_mapped(MAX_PART_BYTES)
         elif isinstance(content, SamplesInMemory):
             yield content.samples
         else:
             yield from self._loads.read_alone(positions)
 
-    def _samples_of_blocks(self, chunk: Chunk, blocks: list[BlockBuffer]) -> Iterator[Iterable[Sample]]:
+    def _samples_of_blocks(self, chunk: Chunk, blocks: list[Block]) -> Iterator[Iterable[Sample]]:
         """Yield the samples of a chunk whose blocks are all in the table."""
         assert self._table is not None
         rows, size = self._table.rows(chunk.load_ids, chunk.owner, chunk.row), self._setup.part_samples
@@ -154,7 +162,7 @@ class Reader:
             part = slice(at, at + size)
             yield self._table.slice(blocks, chunk.owner[part], rows[part], chunk.positions[part])
         if not self._input.is_remote:
-            self._cache.count_mapped(MAX_PART_BYTES * -(-len(rows) // size))
+            self._input.count_mapped(MAX_PART_BYTES * -(-len(rows) // size))
 
     def _is_in_table(self, chunk: Chunk, contents: list[Content]) -> bool:
         """Return whether the table holds every sample of a chunk."""

@@ -13,8 +13,10 @@ from shardpack.errors import ShardpackError
 from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.order.positions import Positions
 from shardpack.order.view import SampleView
+from shardpack.read.layered_plan import wanted_layers
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
+from shardpack.storage.protocols import Store
 
 _EXAMINED = 4  # compressed shards that tell what all hold
 
@@ -61,13 +63,29 @@ class StreamInput:
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that the samples may have, sorted."""
-        return tuple(self.cache.manifest.samples_per_field) if self.wanted_fields is None else self.wanted_fields
+        return self.cache.manifest.fields if self.wanted_fields is None else self.wanted_fields
 
     @property
     def mean_bytes(self) -> int:
         """Mean bytes per sample in memory, headers included; at least 1."""
         manifest = self.cache.manifest
-        return max(1, int(self.expansion * manifest.num_bytes) // max(1, manifest.num_samples))
+        of_layers = sum(cache.manifest.num_bytes for cache in self._caches[1:])
+        return max(1, (int(self.expansion * manifest.num_bytes) + of_layers) // max(1, manifest.num_samples))
+
+    @cached_property
+    def _caches(self) -> list[ShardCache]:
+        """The shards of the base, then those of the layers that are read."""
+        return [self.cache, *(layer.cache for layer in wanted_layers(self.cache, self.wanted_fields))]
+
+    @property
+    def stores(self) -> tuple[Store, ...]:
+        """The stores that tars are read from."""
+        return tuple(store for cache in self._caches for store in cache.stores.tars)
+
+    def count_mapped(self, num_bytes: int) -> None:
+        """Count bytes read through maps; see `ShardCache.count_mapped`."""
+        for cache in self._caches:
+            cache.count_mapped(num_bytes)
 
     @cached_property
     def expansion(self) -> float:
@@ -98,12 +116,12 @@ class StreamInput:
     @property
     def prefetch_depth(self) -> int:
         """Requests worth having under way before their bytes are needed; 0 where the kernel reads ahead."""
-        return self.cache.stores.prefetch_depth
+        return max(cache.stores.prefetch_depth for cache in self._caches)
 
     @property
     def is_remote(self) -> bool:
         """Whether reading waits for a network, so that reading ahead pays."""
-        return self.cache.stores.remote
+        return any(cache.stores.remote for cache in self._caches)
 
 
 @runtime_checkable

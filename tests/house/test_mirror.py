@@ -25,6 +25,9 @@ ELSEWHERE = {
     "runtime/child.py": "runtime/test_processes.py",  # one member of a pool of them
     "runtime/process_child.py": "runtime/test_processes.py",  # runs only as the child of runtime/child.py
     "runtime/ray_engine.py": "edges/test_ray.py",  # with a real Ray
+    "read/fetch.py": "read/test_planned_read.py",  # what plans of both kinds share
+    "read/layered_locations.py": "read/test_layers.py",  # with layers, where they can be compared with what is read
+    "read/layered_read.py": "read/test_layers.py",  # the same samples as one by one
     "sources/layouts/any_tables.py": "sources/layouts/test_table.py",  # its layout decides by what they find
     "sources/layouts/table_rows.py": "sources/layouts/test_table.py",  # the labels that its layout makes
     "sources/layouts/layout.py": "sources/layouts/test_detect.py",  # a protocol, and the choice among its kinds

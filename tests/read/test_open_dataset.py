@@ -10,7 +10,6 @@ from shardpack.errors import (
     DatasetNotFoundError,
     OptionError,
     ShardpackError,
-    UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, manifest_path
@@ -40,13 +39,12 @@ def test_nothing_there():
             open_shards(MemoryStore(FILES if found else {}, location="memory://here"), **found)
 
 
-def test_edits_that_are_not_read_yet_are_never_left_out(tmp_path):
+def test_a_generation_has_its_own_layers(tmp_path):
     edits.write(tmp_path, FILES)
     edits.write(tmp_path / "layer", FILES)
     edits.layered(tmp_path, tmp_path / "layer", [1, 0, 2])
-    with pytest.raises(UnsupportedVersionError, match="generation 2 has layers, which this"):
-        open_shards(LocalStore(str(tmp_path)))
-    assert len(open_shards(LocalStore(str(tmp_path)), generation=1)) == 3
+    assert [layer.ref.location for layer in open_shards(LocalStore(str(tmp_path))).layers] == ["layer"]
+    assert open_shards(LocalStore(str(tmp_path)), generation=1).layers == ()
 
 
 def test_sidecars_of_another_store():

@@ -135,7 +135,7 @@ def test_a_tar_without_checksums_leaves_the_others_theirs(dataset, tmp_path):
     store = LocalStore(tmp_path / "source")
     first, *_, last = dataset.entries()
     first.fields["jpg"] = replace(first.fields["jpg"], crc32c=None)
-    listing = list_samples([(store, first), (store, last)], location="", manifest_crc32c=0, classes=None)
+    listing = list_samples([(store, first, {}), (store, last, {})], location="", manifest_crc32c=0, classes=None)
     checksums = [last.fields[field].crc32c for field in sorted(last.fields)]
     check_payloads(listing, 0, [7, *checksums])
     with pytest.raises(CorruptShardError) as caught:

@@ -10,7 +10,7 @@ from shardpack.errors import OptionError
 from shardpack.storage import locations as module
 from shardpack.storage.adapter import adapt
 from shardpack.storage.local import LocalStore
-from shardpack.storage.locations import LocationOptions, open_locations, resolve_location
+from shardpack.storage.locations import LocationOptions, open_layer, open_locations, resolve_location
 from shardpack.storage.memory import MemoryStore
 
 NOTHING = LocationOptions()
@@ -168,3 +168,41 @@ def test_a_store_without_a_url_leads_nowhere_unasked(tmp_path):
         with pytest.raises(OptionError, match="allow_locations"):
             resolve_location(home, location)
     assert resolve_location(home, str(tmp_path), [str(tmp_path)]) == str(tmp_path)
+
+
+# --- Layers
+
+
+def test_a_layer_in_the_own_folder_is_where_that_is(tmp_path):
+    sidecars = MemoryStore({".shardpack/layers/one/a": b"12"}, location="memory://sidecars")
+    inside = open_layer(LocalStore(tmp_path), ".shardpack/layers/one", NOTHING, sidecars=sidecars)
+    assert inside.store.get_range("a", start=0, length=2) == b"12"
+    assert inside.stores(["."]).tars == (inside.store,)
+    assert open_layer(LocalStore(tmp_path / "ds"), "../other", NOTHING).store.folder == str(tmp_path / "other")
+
+
+@pytest.mark.parametrize("location", [".shardpack/../../../x", ".shardpack/layers/../../../../x", "/etc"])
+def test_a_layer_of_a_bucket_does_not_leave_it(location):
+    with pytest.raises(OptionError, match=r"says that a layer is at .* is not followed; or pack the dataset"):
+        open_layer(At("s3://bucket/ds"), location, NOTHING)
+
+
+def test_a_layer_of_another_bucket_only_if_the_user_says_so(opened):
+    with pytest.raises(
+        OptionError, match="a layer is at 's3://theirs/x', another bucket or host: pass allow_locations="
+    ):
+        open_layer(At("s3://mine/ds"), "s3://theirs/x", NOTHING)
+    layer = open_layer(At("s3://mine/ds"), "s3://theirs/x", LocationOptions(SECRET, allow_locations=["s3://theirs"]))
+    assert opened == [("s3://theirs/x", SECRET)]
+    with pytest.raises(OptionError, match="allow_locations="):
+        layer.stores(["s3://third/tars"])
+
+
+def test_credentials_go_to_no_layer_of_another_host_nor_to_its_tars(opened):
+    layer = open_layer(At("s3://mine/ds"), "https://theirs/x", LocationOptions(SECRET, allow_locations=True))
+    layer.stores(["https://theirs/tars", "s3://mine/tars"])
+    assert opened == [("https://theirs/x", None), ("https://theirs/tars", None), ("s3://mine/tars", None)]
+
+
+def test_options_are_for_the_url_of_a_layer_too(tmp_path):
+    open_locations(LocalStore(tmp_path), ["."], LocationOptions(SECRET), layers=["s3://theirs/x"])

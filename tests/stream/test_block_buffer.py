@@ -13,6 +13,8 @@ from tests.read.datasets import CountingStore, packed
 
 
 class Keys:
+    visible = None
+
     def key_at(self, position):
         return b"key %d" % position
 
