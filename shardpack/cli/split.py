@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import counted, dataset_argument, edit_options, print_edit, progress_bar
+from shardpack.cli.ui import counted, dataset_argument, edit_options, note, print_edit, progress_bar
 from shardpack.errors import OptionError
 
 
@@ -63,5 +64,5 @@ def command(dataset: str, as_json: bool, quiet: bool, **options: Any) -> None:
     With --json: command, location, generation, parent, num_samples, added, deleted, changed, seconds, dry_run, splits.
     """
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.split(dataset, progress=progress, **options)
+        report = shardpack.split(dataset, progress=progress, announce=partial(note, quiet=quiet), **options)
     print_edit(report, f"the samples ({counted(report.splits)})", as_json=as_json, quiet=quiet)

@@ -30,13 +30,13 @@ from shardpack.edit.split_numbers import (
     listed_keys,
     parse_fractions,
 )
+from shardpack.edit.table_upkeep import next_with_table
 from shardpack.errors import OptionError, OutputExistsError
 from shardpack.format.manifest import AppendedSplits, Manifest
-from shardpack.format.next_generation import next_generation
 from shardpack.format.splits import Splits
 from shardpack.order.split_draw import NONE, hash_ranges
 from shardpack.runtime.arguments import as_integer
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.storage.open import Writable
 
 
@@ -65,6 +65,7 @@ def split(
     storage_options: Mapping[str, Any] | None = None,
     allow_locations: bool | Sequence[str] = False,
     progress: Progress = no_progress,
+    announce: Announce = no_announcement,
 ) -> SplitReport:
     """Give a dataset named splits, as its next generation; return how many samples are in each.
 
@@ -84,7 +85,8 @@ def split(
         single_writer: Promise that nobody else edits the dataset meanwhile; for stores that cannot create an object
             only if it is absent.
         storage_options, allow_locations: As `open` takes them.
-        progress: Called as progress("read" or "find", samples done, total).
+        progress: Called as progress("read", "find" or "table", samples done, total).
+        announce: Called with a line if the label table is dropped, because pyarrow is not installed.
 
     Raises:
         OutputExistsError: The dataset has splits and `force` is off, or another edit came first.
@@ -112,7 +114,9 @@ def split(
         base = base.of(transaction)
         splits = plan.splits_of(base, progress)
         edit = {"command": "split", "changed": sum(splits.counts().values())}
-        manifest, files = next_generation(parent, transaction.parent_text, splits=splits, edit=edit)
+        manifest, files = next_with_table(
+            base, transaction, announce=announce, progress=progress, splits=splits, edit=edit
+        )
         transaction.commit(manifest, files)
     return _report(base, manifest, splits.counts(), began, generation=manifest.generation)
 

@@ -66,9 +66,9 @@ def next_generation(
             where shards, deleted or layers change and the parent has deleted samples or layers.
         deleted: Stored positions that are deleted in addition; those of the added shards may be among them.
         layers: All layers from now on, each with the bytes of its file of positions if that is new; None: as they are.
-        classes, splits, table, locations, unique_keys: Other values from now on. A table that is kept although shards
-            are added is dropped, as it lacks their rows. Of samples that are added, those in no range of splits that
-            have `appended` fall into them by their hash.
+        classes, splits, table, locations, unique_keys: Other values from now on. A table that is kept although shards,
+            layers or splits change is dropped, as it does not say what they do. Of samples that are added, those in
+            no range of splits that have `appended` fall into them by their hash.
         edit: What the history tells of this edit: JSON values.
         read: Returns the bytes of a file that the parent names. None: segments are not joined, however many.
 
@@ -117,7 +117,7 @@ def next_generation(
         splits=splits_file,
         deleted=deleted_files,
         layers=refs,
-        table=tuple(_kept(table, () if shards else parent.table)),
+        table=tuple(_kept(table, parent.table if not shards and layers is None and splits is KEEP else ())),
         packed_with={**parent.packed_with, "edit": {"shardpack": __version__, **(edit or {})}},
         parent=Parent(parent.generation, len(parent_text), crc32c(parent_text)),
     )

@@ -1,0 +1,77 @@
+"""Edits that change labels or splits bring the table with them, or drop it: it never says what was."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+import shardpack
+from shardpack.edit.base import open_base
+from shardpack.edit.table_upkeep import next_with_table
+from shardpack.format.next_generation import next_generation
+from shardpack.format.splits import Splits
+from tests.table.datasets import labelled, positions
+
+LABELS = [{"class": "ab"[n % 2], "n": n} for n in range(9)]
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = labelled(tmp_path / "ds", LABELS)
+    shardpack.table(folder)
+    return folder
+
+
+def committed(folder, **edit):
+    base = open_base(folder)
+    with base.begin("split", run_digest=str(edit)) as transaction:
+        transaction.commit(*next_with_table(base, transaction, **edit))
+    return shardpack.open(folder)
+
+
+def test_new_splits_are_in_the_table(folder):
+    ds = committed(folder, splits=Splits.of_runs([("train", 6), ("val", 3)]))
+    assert ds.manifest.generation == 3
+    assert ds.table(["split"])["split"].to_pylist() == ["train"] * 6 + ["val"] * 3
+    assert len(ds.where("split = 'val'")) == ds.splits["val"] == 3
+
+
+def test_split_keeps_the_table_up_to_date(folder):
+    shardpack.split(folder, fraction={"train": 0.67, "val": 0.33})
+    ds = shardpack.open(folder)
+    for name in ("train", "val"):
+        chosen = ds.where(f"split = '{name}'")
+        assert list(chosen.keys()) == list(ds.split(name).keys())
+        assert len(chosen)
+
+
+def test_changed_samples_are_read_again(folder):
+    ds = committed(folder, changed=positions(3, 1, 3))
+    assert [file.num_samples for file in ds.manifest.table] == [9]
+    assert ds.table(["n"])["n"].to_pylist() == list(range(9))
+
+
+def test_without_a_table_it_is_the_plain_next_generation(tmp_path):
+    folder = labelled(tmp_path / "ds", LABELS)
+    assert committed(folder, changed=positions(3)).manifest.table == ()
+
+
+def test_without_the_library_the_table_is_dropped_and_that_is_said(folder, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    said = []
+    base = open_base(folder)
+    with base.begin("split", run_digest="x") as transaction:
+        manifest, _ = next_with_table(base, transaction, changed=positions(1), announce=said.append)
+    assert manifest.table == ()
+    assert len(said) == 1
+    assert "the label table is dropped" in said[0]
+
+
+def test_an_edit_that_does_not_care_has_no_table(folder):
+    base = open_base(folder)
+    for edit in ({"splits": None}, {"layers": []}):
+        manifest, _ = next_generation(base.manifest, base.text, **edit)
+        assert manifest.table == ()
+    kept, _ = next_generation(base.manifest, base.text, deleted=positions(1), base_chain=base.chain())
+    assert kept.table == base.manifest.table
