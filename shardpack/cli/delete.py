@@ -21,6 +21,7 @@ from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit,
     metavar="FILE",
     help="Delete the samples whose keys are in FILE, one a line; - for standard input.",
 )
+@click.option("--where", metavar="SQL", help="Delete the samples that SQL is true for, as in ls --where.")
 @edit_options
 def command(dataset: str, keys: tuple[str, ...], keys_from: Any, as_json: bool, quiet: bool, **options: Any) -> None:
     """Delete samples of the dataset DS.

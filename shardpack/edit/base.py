@@ -14,7 +14,6 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
 from shardpack.errors import CorruptIndexError, DatasetNotFoundError
 from shardpack.format.checksum import crc32c
-from shardpack.format.deleted import parse_deleted
 from shardpack.format.fingerprint import chain_columns
 from shardpack.format.layout import NamedFile, file_path
 from shardpack.format.manifest import Manifest
@@ -90,19 +89,6 @@ class EditBase:
                 path=file_path(file),
             )
         return data
-
-    def deleted(self) -> frozenset[int]:
-        """Return the stored positions of deleted samples. Reads their files.
-
-        Raises:
-            CorruptIndexError: A file is damaged.
-        """
-        total = self.manifest.num_samples
-        files = [
-            parse_deleted(self.read(file), file, num_samples=total, path=file_path(file))
-            for file in self.manifest.deleted
-        ]
-        return frozenset(position for file in files for position in file.tolist())
 
     def close(self) -> None:
         """Release maps, descriptors and connections."""

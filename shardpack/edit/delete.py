@@ -8,31 +8,32 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.edit.base import EditBase, open_base
+from shardpack.edit.find_keys import SHOWN, deleted_positions
 from shardpack.edit.report import EditReport
 from shardpack.errors import OptionError, UnknownKeyError
+from shardpack.format.naming import key_bytes
 from shardpack.format.next_generation import next_generation
+from shardpack.read.selection import Selection
+from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.open import Writable
-
-_SHOWN = 3
-_KEYS_PER_STEP = 1 << 12
 
 
 def delete(
     dataset: Writable,
-    keys: Iterable[str],
+    keys: Iterable[str] = (),
     *,
+    where: str | None = None,
     storage_options: Mapping[str, Any] | None = None,
     allow_locations: bool | Sequence[str] = False,
     single_writer: bool = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
 ) -> EditReport:
-    """Delete samples by their keys; return what was deleted.
+    """Delete samples by their keys, or by their labels; return what was deleted.
 
     Makes the next generation of the dataset, in which they are not there; earlier generations still show them
     (`shardpack.open(..., generation=N)`), and no shard is changed. A key that several samples have deletes all of them.
@@ -40,6 +41,7 @@ def delete(
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
         keys: The keys, in any order.
+        where: Delete the samples that an expression of SQL is true for, as `Dataset.where` takes it, instead of keys.
         storage_options, allow_locations: As `shardpack.open` takes them.
         single_writer: Promise that nobody else edits the dataset meanwhile: only for stores that cannot create an
             object only if it is absent.
@@ -50,7 +52,9 @@ def delete(
         UnknownKeyError: No sample has one of the keys, or it is deleted already. Nothing was deleted.
         DatasetNotFoundError: `dataset` does not hold a dataset.
         OutputExistsError: Another edit came first, or another process is writing there. Nothing was deleted.
-        OptionError: There are no keys, or an option does not fit the location.
+        OptionError: Neither keys nor `where` are given, or both; `where` is wrong, or not true for any sample; or an
+            option does not fit the location.
+        MissingDependencyError: `where` needs the extra `query`.
         StorageError: The place refused; the same call continues where this one stopped.
 
     Example:
@@ -60,56 +64,80 @@ def delete(
     """
     began = time.perf_counter()
     wanted = sorted({keys} if isinstance(keys, str) else set(keys))
-    if not wanted:
-        raise OptionError("no keys are given; name the samples to delete")
+    if bool(wanted) is (where is not None):
+        raise OptionError("name the samples to delete: by their keys, or by where (--where), not by both")
+
+    def find(base: EditBase) -> Integers:
+        return _with_keys(base, wanted, progress) if where is None else _matching(base, where)
+
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)
     if dry_run:
-        positions = _positions(base, wanted, progress)
-        return _report(base, len(positions), began, dry_run=True)
-    digest = xxh3_128_hexdigest(json.dumps(wanted).encode())
+        return _report(base, len(find(base)), began, dry_run=True)
+    digest = xxh3_128_hexdigest(json.dumps([wanted, where]).encode())
     with base.begin("delete", run_digest=digest, single_writer=single_writer) as transaction:
         base = base.of(transaction)
         if transaction.complete:
             return _report(base, transaction.totals["deleted"], began, complete=True)
-        positions = _positions(base, wanted, progress)
+        positions = find(base)
         manifest, files = next_generation(
             base.manifest,
             base.text,
             base_chain=base.chain(),
             deleted=positions,
-            edit={"command": "delete", "deleted": len(positions)},
+            edit={"command": "delete", "deleted": len(positions), **({} if where is None else {"where": where})},
             read=base.read,
         )
         transaction.commit(manifest, files, totals={"deleted": len(positions)})
     return _report(base, len(positions), began)
 
 
-def _positions(base: EditBase, keys: Sequence[str], progress: Progress) -> npt.NDArray[np.int64]:
-    """Return the stored positions of all samples with these keys, ascending.
+def _with_keys(base: EditBase, keys: Sequence[str], progress: Progress) -> Integers:
+    """Return the stored positions of all visible samples with these keys, ascending.
 
     Raises:
-        UnknownKeyError: No sample has one of the keys.
+        UnknownKeyError: No visible sample has one of the keys.
     """
-    hidden = base.deleted()
-    positions: list[int] = []
-    unknown: list[str] = []
-    for begin in range(0, len(keys), _KEYS_PER_STEP):
-        step = keys[begin : begin + _KEYS_PER_STEP]
-        together = base.lookup.find_many(step)
-        for key in step:
-            found = together[key] if key in together else base.lookup.find_all(key)
-            found = [position for position in found if position not in hidden]
-            positions += found
-            if not found:
-                unknown.append(key)
-        progress("find", min(begin + _KEYS_PER_STEP, len(keys)), len(keys))
+    done = 0
+
+    def advance(count: int) -> None:
+        nonlocal done
+        done += count
+        progress("find", min(done, len(keys)), len(keys))
+
+    numbers, positions = base.lookup.match([_raw(key) for key in keys], progress=advance)
+    if base.manifest.deleted:
+        shown = ~np.isin(positions, deleted_positions(base))
+        numbers, positions = numbers[shown], positions[shown]
+    unknown = np.setdiff1d(np.arange(len(keys)), numbers).tolist()
     if unknown:
-        shown = ", ".join(map(repr, unknown[:_SHOWN]))
-        more = f" and {len(unknown) - _SHOWN:,} more" if len(unknown) > _SHOWN else ""
+        named = ", ".join(repr(keys[number]) for number in unknown[:SHOWN])
+        more = f" and {len(unknown) - SHOWN:,} more" if len(unknown) > SHOWN else ""
         raise UnknownKeyError(
-            f'no such key: {shown}{more}, in {base.location!r}; nothing was deleted, list the keys with "shardpack ls"'
+            f'no such key: {named}{more}, in {base.location!r}; nothing was deleted, list the keys with "shardpack ls"'
         )
-    return np.sort(np.array(positions, np.int64))
+    return np.unique(positions)
+
+
+def _raw(key: str) -> bytes:
+    """Return a key as it is stored; of a text that cannot be one, what no key is."""
+    try:
+        return key_bytes(key)
+    except UnicodeEncodeError:
+        return key.encode("utf-8", "surrogatepass")
+
+
+def _matching(base: EditBase, where: str) -> Integers:
+    """Return the stored positions of the visible samples that an expression is true for, ascending.
+
+    Raises:
+        OptionError: There are none, or the expression is wrong.
+    """
+    from shardpack.table.selected import select_where  # with the libraries of the extra
+
+    found = select_where(Selection(base.cache, base.lookup), where)
+    if not len(found):
+        raise OptionError(f"no sample of {base.location!r} matches where={where!r}; nothing was deleted")
+    return np.concatenate(list(found.own.pieces()))
 
 
 def _report(base: EditBase, deleted: int, began: float, *, dry_run: bool = False, complete: bool = False) -> EditReport:

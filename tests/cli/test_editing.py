@@ -55,7 +55,7 @@ def test_delete_takes_keys_from_standard_input(ds):
 
 
 def test_delete_refuses(run, ds, tmp_path):
-    assert run("delete", ds).err == "shardpack: no keys are given; name the samples to delete\n"
+    assert run("delete", ds).err == "shardpack: name the samples to delete: by their keys, or by where (--where), not by both\n"
     assert run("delete", ds).code == 2
     done = run("delete", ds, "--key", "cow/1")
     assert done.code == 1

@@ -120,6 +120,33 @@ def test_every_sample_with_a_key_is_deleted(tmp_path):
     assert shardpack.delete(tmp_path / "tars", ["same"]).deleted == 2
 
 
+def test_where(tmp_path):
+    pytest.importorskip("duckdb")
+    pytest.importorskip("pyarrow")
+    samples = [(f"{number}", {"json": {"size": number, "class": "ab"[number % 2]}}) for number in range(6)]
+    shardpack.pack(samples, tmp_path)
+    shardpack.table(tmp_path)
+    assert shardpack.delete(tmp_path, where="size > 3", dry_run=True).deleted == 2
+    report = shardpack.delete(tmp_path, where="size > 3")
+    assert (report.generation, report.deleted, report.num_samples) == (3, 2, 4)
+    with shardpack.open(tmp_path) as ds:
+        assert list(ds.keys()) == list("0123")
+        assert list(ds.where("size > 1").keys()) == ["2", "3"]
+    assert manifest_in(tmp_path).packed_with["edit"]["where"] == "size > 3"
+    with pytest.raises(OptionError, match=r"no sample of .* matches where='size > 3'; nothing was deleted"):
+        shardpack.delete(tmp_path, where="size > 3")
+    assert shardpack.delete(tmp_path, where="true").num_samples == 0
+    with pytest.raises(OptionError, match="the columns are"):
+        shardpack.delete(tmp_path, where="nothing = 1")
+
+
+def test_where_without_a_table(place):
+    pytest.importorskip("duckdb")
+    with pytest.raises(OptionError, match="shardpack table"):
+        shardpack.delete(place, where="true")
+    assert counts(place) == (1, 6, 6)
+
+
 # Refusals: one line, nothing changed
 
 
@@ -134,8 +161,11 @@ def test_keys_that_are_not_there_are_refused(place):
 
 
 def test_no_keys_are_refused(place):
-    with pytest.raises(OptionError, match="no keys are given"):
-        shardpack.delete(place, [])
+    for keys, where in (([], None), (["a"], "true")):
+        with pytest.raises(OptionError, match="name the samples to delete"):
+            shardpack.delete(place, keys, where=where)
+    with pytest.raises(UnknownKeyError, match=r"no such key: '\\ud800'"):
+        shardpack.delete(place, ["\ud800"])
 
 
 def test_no_dataset(tmp_path):
