@@ -1,13 +1,13 @@
 """What the table needs of samples: their labels, and the first bytes of their images; read by plan, many at once.
 
-positions --by shard--> members --coalesce--> requests --> JSON texts, and heads of images
+positions --by shard and layer--> members --coalesce--> requests --> JSON texts, and heads of images
 an image whose head does not tell its size is read further, and at last as a whole
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,9 @@ from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import is_image, is_mask, kind_of
 from shardpack.codecs.image_size import ImageSize, image_size
 from shardpack.errors import DecodeError, MissingDependencyError
-from shardpack.read.read_plan import ReadPlan, plan_read
+from shardpack.read.fetch import fetch
+from shardpack.read.layered_plan import Part, plan_layered
+from shardpack.read.read_plan import ReadPlan, Requests
 from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_reader import ShardReader
 from shardpack.runtime.arrays import Integers
@@ -77,101 +79,95 @@ class _Again:
 def read_facts(cache: ShardCache, positions: Integers, fields: FactFields) -> Iterator[list[Facts]]:
     """Yield the facts of the samples at ascending stored positions, in that order, some at a time.
 
-    Costs few requests a shard; payloads of labels are checked where the dataset is opened so.
+    Costs few requests a shard, those of layers included; labels are checked where the dataset is opened so.
 
     Raises:
         CorruptShardError: A label does not have its checksum.
     """
     for runs in cache.shard_list.groups(positions):
-        shards = cache.load(number for number, _, _ in runs)
-        pieces = [positions[begin:end] for _, begin, end in runs]
-        yield from _read(cache, list(zip(shards, pieces, strict=True)), fields)
+        yield from _read(cache, positions[runs[0][1] : runs[-1][2]], fields)
 
 
-def _read(cache: ShardCache, pieces: list[tuple[ShardReader, Integers]], fields: FactFields) -> Iterator[list[Facts]]:
-    wanted = (*fields.labels, *fields.images)
-    plans = [plan_read(shard, positions - shard.first, wanted) for shard, positions in pieces]
-    chosen = [_chosen(plan, fields) for plan in plans]
-    if sum(int(lengths.sum()) for _, lengths in chosen) > _AT_ONCE_BYTES and sum(len(rows) for _, rows in pieces) > 1:
-        for half in _halves(pieces):
+def _read(cache: ShardCache, positions: Integers, fields: FactFields) -> Iterator[list[Facts]]:
+    runs = list(cache.shard_list.runs(positions))
+    shards = cache.load(number for number, _, _ in runs)
+    parts = plan_layered(cache, positions, shards, runs, (*fields.labels, *fields.images))
+    wanted = _without_other_images(parts, fields)
+    if sum(int(one.lengths.sum()) for one in wanted) > _AT_ONCE_BYTES and len(positions) > 1:
+        for half in (positions[: len(positions) // 2], positions[len(positions) // 2 :]):
             yield from _read(cache, half, fields)
         return
     found: list[Facts] = []
+    for shard, (_, begin, end) in zip(shards, runs, strict=True):
+        found += map(Facts, map(shard.keys.key_at, positions[begin:end].tolist()))
+    requests = [one.requests() for one in wanted]
     again: list[_Again] = []
-    for plan, (shard, positions), payloads in zip(plans, pieces, _fetch(plans, chosen), strict=True):
-        own = [Facts(key) for key in map(shard.keys.key_at, positions.tolist())]
-        again += _sort_out(own, plan, payloads, verify=cache.verify)
-        found += own
+    buffers = fetch([one.plan for one in wanted], requests)
+    for one, request, own in zip(wanted, requests, buffers, strict=True):
+        again += _sort_out(found, one, request, own)
     for head in (*HEADS[1:], None):
         again = [one for part in _parts(again, head) for one in _read_again(part, head)]
     yield found
 
 
-def _halves(pieces: list[tuple[ShardReader, Integers]]) -> Iterator[list[tuple[ShardReader, Integers]]]:
-    if len(pieces) > 1:
-        yield pieces[: len(pieces) // 2]
-        yield pieces[len(pieces) // 2 :]
-        return
-    ((shard, positions),) = pieces
-    yield [(shard, positions[: len(positions) // 2])]
-    yield [(shard, positions[len(positions) // 2 :])]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Wanted:
+    """Payloads of one shard that are read, images in part.
+
+    Attributes:
+        plan: The payloads.
+        lengths: (p) how much of each is read.
+        owner: (p) which of the samples each belongs to.
+        verify: Whether labels are compared with their checksums.
+    """
+
+    plan: ReadPlan
+    lengths: Integers
+    owner: Integers
+    verify: bool
+
+    def requests(self) -> Requests:
+        """Return what to ask of the store."""
+        plan = self.plan
+        plan.shard.store.stats.add_used(int(self.lengths.sum()))
+        merged = coalesce(plan.starts, self.lengths, limits=plan.shard.store.merge_limits)
+        ranges = Ranges(plan.shard.path, merged.starts.tolist(), merged.lengths.tolist())
+        return Requests(ranges, merged.owner, plan.starts - merged.starts[merged.owner])
 
 
-_Pieces = Iterator[tuple[int, int, int, Any]]  # for each payload: sample, member, field, its bytes or their beginning
-
-
-def _fetch(plans: Sequence[ReadPlan], chosen: Sequence[tuple[Integers, Integers]]) -> list[_Pieces]:
-    """Return the chosen payloads of each plan, read concurrently where the store can; images are cut short."""
-    requests = []
-    for plan, (kept, lengths) in zip(plans, chosen, strict=True):
-        starts = plan.starts[kept]
-        merged = coalesce(starts, lengths, limits=plan.shard.store.merge_limits)
-        plan.shard.store.stats.add_used(int(lengths.sum()))
-        requests.append((merged, starts - merged.starts[merged.owner]))
-    buffers: list[list[Any]] = [[] for _ in plans]
-    by_store: dict[int, list[int]] = {}
-    for at, plan in enumerate(plans):
-        by_store.setdefault(id(plan.shard.store), []).append(at)
-    for numbers in by_store.values():
-        ranges = [
-            Ranges(plans[at].shard.path, requests[at][0].starts.tolist(), requests[at][0].lengths.tolist())
-            for at in numbers
-        ]
-        for at, own in zip(numbers, plans[numbers[0]].shard.store.get_many(ranges), strict=True):
-            buffers[at] = own
-    found = []
-    for plan, (kept, lengths), (merged, begins), own in zip(plans, chosen, requests, buffers, strict=True):
-        columns = (plan.owner[kept], plan.member[kept], plan.field[kept], merged.owner, begins, begins + lengths)
-        found.append(_cut(own, *(column.tolist() for column in columns)))
-    return found
-
-
-def _chosen(plan: ReadPlan, fields: FactFields) -> tuple[Integers, Integers]:
-    """Return which payloads of a plan are read, one image of a sample at most, and how much of each."""
+def _without_other_images(parts: Sequence[Part], fields: FactFields) -> list[_Wanted]:
+    """Return what is read of some parts: all labels, and of each sample the first image that it has, in part."""
     rank_of = {name: rank for rank, name in enumerate(fields.images)}
-    ranks = np.array([rank_of.get(name, -1) for name in plan.shard.fields], np.int64)[plan.field]
-    images = np.flatnonzero(ranks >= 0)
-    images = images[np.lexsort((ranks[images], plan.owner[images]))]
-    first = np.ones(len(images), bool)
-    first[1:] = plan.owner[images][1:] != plan.owner[images][:-1]
-    kept = np.sort(np.concatenate([np.flatnonzero(ranks < 0), images[first]]))
-    lengths = plan.sizes[kept]
-    return kept, np.where(ranks[kept] >= 0, np.minimum(lengths, HEADS[0]), lengths)
+    ranks = [
+        np.array([rank_of.get(name, -1) for name in part.plan.shard.fields], np.int64)[part.plan.field]
+        for part in parts
+    ]
+    owners = [part.at[part.plan.owner] for part in parts]
+    rank, owner = (np.concatenate([np.zeros(0, np.int64), *columns]) for columns in (ranks, owners))
+    images = np.flatnonzero(rank >= 0)
+    images = images[np.lexsort((rank[images], owner[images]))]
+    kept = rank < 0
+    kept[images[np.concatenate(([True], owner[images][1:] != owner[images][:-1]))[: len(images)]]] = True
+    wanted, first = [], 0
+    for part, own_ranks, own_owners in zip(parts, ranks, owners, strict=True):
+        plan, keep = part.plan, kept[first : first + len(own_ranks)]
+        first += len(own_ranks)
+        sizes = plan.sizes[keep]
+        left = replace(plan, owner=plan.owner[keep], member=plan.member[keep], starts=plan.starts[keep], sizes=sizes)
+        lengths = np.where(own_ranks[keep] >= 0, np.minimum(sizes, HEADS[0]), sizes)
+        wanted.append(_Wanted(left, lengths, own_owners[keep], part.cache.verify))
+    return wanted
 
 
-def _cut(buffers: list[Any], *columns: list[int]) -> _Pieces:
-    for sample, member, number, buffer, begin, end in zip(*columns, strict=True):
-        yield sample, member, number, buffers[buffer][begin:end]
-
-
-def _sort_out(own: list[Facts], plan: ReadPlan, pieces: _Pieces, *, verify: bool) -> Iterator[_Again]:
+def _sort_out(found: list[Facts], wanted: _Wanted, request: Requests, buffers: list[Any]) -> Iterator[_Again]:
     """Give each sample its payloads; yield the images of which more is needed."""
-    shard = plan.shard
+    plan, shard = wanted.plan, wanted.plan.shard
     holds_image = [is_image(name) for name in shard.fields]
-    for sample, member, number, payload in pieces:
-        facts = own[sample]
+    columns = (wanted.owner, plan.member, plan.field, request.owner, request.begins, request.begins + wanted.lengths)
+    for sample, member, number, buffer, begin, end in zip(*(one.tolist() for one in columns), strict=True):
+        facts, payload = found[sample], buffers[buffer][begin:end]
         if not holds_image[number]:
-            if verify:
+            if wanted.verify:
                 shard.check_payload(member, payload)
             facts.labels[shard.fields[number]] = payload
             continue

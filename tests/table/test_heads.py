@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 
 import pytest
 from PIL import Image
@@ -12,6 +13,7 @@ from shardpack.errors import CorruptShardError
 from shardpack.table import heads
 from shardpack.table.heads import HEADS, FactFields, read_facts
 from tests.conftest import make_jpeg
+from tests.read.layered import layered
 from tests.table.datasets import cache_of, positions
 
 
@@ -125,3 +127,14 @@ def test_requests_are_planned(tmp_path):
     before = cache.stores.stats().requests
     assert len(facts_of(cache, *range(100))) == 100
     assert cache.stores.stats().requests - before <= 8
+
+
+def test_layers_replace_labels_and_images(tmp_path):
+    base = {f"k{n}": {"png": image("PNG", (20 + n, 9)), "json": b'{"n": %d}' % n} for n in range(6)}
+    labels = {f"k{n}": {"json": b'{"n": %d}' % (100 + n)} for n in (1, 2, 5)}
+    images = {"k0": {"jpg": make_jpeg(50, 9)}, "k2": {"png": image("PNG", (60, 9)), "json": b'{"n": 7}'}}
+    folder = layered(tmp_path / "ds", base, labels, images)
+    for verify in (False, True):
+        found = facts_of(cache_of(folder, verify=verify), 0, 1, 2, 4, 5)
+        assert [json.loads(one.labels["json"])["n"] for one in found] == [0, 101, 7, 4, 105]
+        assert [one.size.width for one in found] == [50, 21, 60, 24, 25]
