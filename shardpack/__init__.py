@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from shardpack.edit.delete import delete
     from shardpack.edit.gc import GcReport, gc
     from shardpack.edit.log import LogEntry, log
+    from shardpack.edit.merge import MergeReport, merge
     from shardpack.edit.report import EditReport
     from shardpack.edit.split import SplitReport, split
     from shardpack.edit.table import table
@@ -52,6 +53,7 @@ __all__ = [
     "IndexReport",
     "Loader",
     "LogEntry",
+    "MergeReport",
     "MixedStream",
     "PackReport",
     "RandomResizedCrop",
@@ -72,6 +74,7 @@ __all__ = [
     "gc",
     "index",
     "log",
+    "merge",
     "mix",
     "open",
     "pack",
@@ -97,6 +100,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "IndexReport": "index.run",
             "Loader": "stream.loader",
             "LogEntry": "edit.log",
+            "MergeReport": "edit.merge",
             "MixedStream": "stream.mixed",
             "PackReport": "write.report",
             "RandomResizedCrop": "codecs.crop",
@@ -116,6 +120,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "gc": "edit.gc",
             "index": "index.run",
             "log": "edit.log",
+            "merge": "edit.merge",
             "mix": "stream.mixed",
             "open": "api",
             "pack": "api",

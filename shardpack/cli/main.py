@@ -32,6 +32,7 @@ COMMANDS = {
     "extract": "Write samples back to files.",
     "export": "Write a dataset in another format, or indexes for other readers.",
     "append": "Add samples to a dataset.",
+    "merge": "Make one dataset of several.",
     "delete": "Delete samples from a dataset.",
     "split": "Give a dataset named splits, drawn by fractions or listed.",
     "table": "Make the label table of a dataset, for queries.",
@@ -122,7 +123,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         kept = (
             "; what was finished is kept: run the same command to continue"
-            if arguments[:1] in (["append"], ["pack"], ["copy"], ["export"])
+            if arguments[:1] in (["append"], ["merge"], ["pack"], ["copy"], ["export"])
             else ""
         )
         _complain("interrupted" + kept)

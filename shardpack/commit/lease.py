@@ -23,7 +23,7 @@ from shardpack.storage.lock import FolderLock
 
 LEASE_NAME = f"{WORK_FOLDER}/lease.json"
 
-Command = Literal["pack", "pack --part", "write", "copy", "index", "gc"]  # "write" is a ShardWriter
+Command = Literal["pack", "pack --part", "write", "copy", "merge", "index", "gc"]  # "write" is a ShardWriter
 _CONTINUED_BY_ITSELF = ("pack --part", "index")
 _ADVICE = {
     "write": "write all samples again",
@@ -129,9 +129,9 @@ def unfinished_command(target: Target) -> str | None:
 def refuse_other_work(target: Target, command: Command) -> None:
     """Refuse to take over unfinished work of another kind.
 
-    `pack`, `copy` and a ShardWriter may continue each other's work. None of them may continue `index`, or be continued
-    by it: its tars are the user's, and the others would delete them. Nor may they continue the parts of a plan: others
-    may be at work on other machines.
+    `pack`, `copy`, `merge` and a ShardWriter may continue each other's work. None of them may continue `index`, or be
+    continued by it: its tars are the user's, and the others would delete them. Nor may they continue the parts of a
+    plan: others may be at work on other machines.
 
     Raises:
         OutputExistsError: Work of another kind is unfinished here.

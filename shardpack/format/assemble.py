@@ -16,11 +16,18 @@ import numpy.typing as npt
 
 from shardpack._version import __version__
 from shardpack.errors import FormatError
-from shardpack.format.fingerprint import chain, fingerprint_text
+from shardpack.format.fingerprint import chain, chain_edits, fingerprint_text
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, file_path, manifest_path
-from shardpack.format.manifest import OWN_FOLDER, KeySegment, Manifest, Parent, SplitsFile, TableSegment
+from shardpack.format.manifest import OWN_FOLDER, DeletedFile, KeySegment, Manifest, Parent, SplitsFile, TableSegment
 from shardpack.format.manifest_json import encode_manifest
-from shardpack.format.named_files import Parts, encode_keys, encode_splits_file, encode_table, length_and_crc32c
+from shardpack.format.named_files import (
+    Parts,
+    encode_deleted_file,
+    encode_keys,
+    encode_splits_file,
+    encode_table,
+    length_and_crc32c,
+)
 from shardpack.format.naming import key_bytes
 from shardpack.format.shard_index import ShardIndex, check_field_names, encode_index, key_columns
 from shardpack.format.shard_info import ShardInfo, repeated_name, samples_per_field
@@ -123,6 +130,7 @@ def encode_dataset(
     unique_keys: bool = True,
     classes: Sequence[str] | None = None,
     splits: Splits | None = None,
+    deleted: npt.NDArray[np.int64] | None = None,
     packed_with: Mapping[str, Any],
     rejected: Iterable[tuple[str, str]] = (),
 ) -> tuple[Manifest, list[tuple[str, Parts]]]:
@@ -137,6 +145,7 @@ def encode_dataset(
         unique_keys: Whether each key names one sample.
         classes: Class names in label order, or None.
         splits: The named splits, of all samples in order; None if there are none.
+        deleted: Stored positions of deleted samples, ascending; None if there are none.
         packed_with: Result of `recorded_options`.
         rejected: (name, reason) of each sample that was left out.
 
@@ -163,9 +172,14 @@ def encode_dataset(
     if splits is not None:
         splits_file, parts = encode_splits_file(splits, generation=generation)
         files.append((file_path(splits_file), parts))
+    deleted_files: list[DeletedFile] = []
+    if deleted is not None and len(deleted):
+        deleted_file, parts = encode_deleted_file(deleted, generation=generation)
+        deleted_files.append(deleted_file)
+        files.append((file_path(deleted_file), parts))
     manifest = Manifest(
         generation=generation,
-        fingerprint=fingerprint_text(chain(shards)),
+        fingerprint=fingerprint_text(chain_edits(deleted_files, (), chain(shards))),
         num_samples=sum(info.num_samples for info in shards),
         num_bytes=sum(info.num_bytes for info in shards),
         num_shards=len(shards),
@@ -176,6 +190,7 @@ def encode_dataset(
         unique_keys=unique_keys,
         classes=None if classes is None else tuple(classes),
         splits=splits_file,
+        deleted=tuple(deleted_files),
         packed_with=packed_with,
         parent=parent,
     )

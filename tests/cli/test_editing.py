@@ -1,4 +1,4 @@
-"""`append`, `delete`, `split`, `log`: what edits print and refuse."""
+"""`append`, `merge`, `delete`, `split`, `log`: what edits print and refuse."""
 
 from __future__ import annotations
 
@@ -165,3 +165,20 @@ def test_append_names_what_it_left_out(run, ds, tmp_path):
     done = run("append", source, ds, "--layout", "files", "--jobs", "1", "--on-error", "skip")
     assert done.code == 0
     assert "left out 1 sample, the first: 'a b.jpg'" in done.err.splitlines()[-1]
+
+
+def test_merge(run, ds, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "other") as writer:
+        writer.write("x", {"bin": b"x"})
+    arguments = ("merge", ds, tmp_path / "other", "--out", tmp_path / "both")
+    done = run(*arguments, "--dry-run")
+    assert (done.code, done.out) == (0, "")
+    assert done.err.startswith(f"would merge 2 datasets into {tmp_path / 'both'}: 4 samples in 2 shards, ")
+    assert not (tmp_path / "both").exists()
+    done = run(*arguments)
+    assert (done.code, list(shardpack.open(tmp_path / "both").keys())) == (0, ["cat/1", "cat/2", "dog/1", "x"])
+    assert run(*arguments).code == 1
+    done = run(*arguments, "--copy", "--force", "--json")
+    assert (done.code, done.json["num_samples"]) == (0, 4)
+    assert shardpack.open(tmp_path / "both").manifest.locations == (".",)
+    assert run("merge", ds, "--out", tmp_path / "one").code == 2

@@ -31,7 +31,7 @@ def test_no_arguments_show_the_help(run):
 
 def test_commands_are_the_files_of_the_folder():
     files = {path.stem for path in Path(main_module.__file__).parent.glob("*.py")}
-    assert files - {"__init__", "main", "pack_options", "ui"} == set(COMMANDS)
+    assert files - {"__init__", "info_by", "main", "pack_options", "ui"} == set(COMMANDS)
 
 
 @every_command
@@ -90,7 +90,9 @@ def test_wrong_usage_is_one_line_and_exit_2(run, arguments, text):
     assert re.search(r'; try "shardpack( \w+)? --help"\n$', done.err)
 
 
-@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("append", "pack", "index", "advise")])
+@pytest.mark.parametrize(
+    "name", [name for name in COMMANDS if name not in ("append", "merge", "pack", "index", "advise")]
+)
 def test_a_missing_dataset_is_one_line_and_exit_1(run, name, tmp_path):
     out = tmp_path / "out"
     needed = {"cat": ["key"], "extract": [out], "copy": [out], "export": [out, "--to", "folder"]}

@@ -42,7 +42,7 @@ ELSEWHERE = {
     # Commands are tested by what a user does with several of them.
     **{f"cli/{name}.py": "cli/test_reading.py" for name in ("bench", "cat", "extract", "info", "ls", "verify")},
     **{f"cli/{name}.py": "cli/test_writing.py" for name in ("copy", "export", "index", "pack", "pack_options")},
-    **{f"cli/{name}.py": "cli/test_editing.py" for name in ("append", "delete", "gc", "log", "split")},
+    **{f"cli/{name}.py": "cli/test_editing.py" for name in ("append", "delete", "gc", "log", "merge", "split")},
     "cli/ui.py": "cli/test_terminal.py",
 }
 

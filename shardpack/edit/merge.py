@@ -1,0 +1,283 @@
+"""Merge datasets into one: their shards stay where they are and are named from there, or are copied.
+
+inputs -> plan (`merge_plan.py`) -> indexes, or shards and indexes -> manifest     (`commit/transaction.py`)
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, NamedTuple
+
+from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import check_writable
+from shardpack.commit.target import Target
+from shardpack.commit.transaction import Transaction
+from shardpack.edit.merge_plan import MergeInput, MergePlan, refuse_layers
+from shardpack.errors import OptionError, StaleIndexError
+from shardpack.format.assemble import encode_dataset
+from shardpack.format.checksum import crc32c
+from shardpack.format.frames import COMPRESSED_SUFFIX
+from shardpack.format.layout import edit_tag, shard_name, split_of_shard
+from shardpack.format.manifest import OWN_FOLDER
+from shardpack.format.shard_info import ShardInfo
+from shardpack.read.open_dataset import load_manifest, open_shards
+from shardpack.runtime.arguments import as_jobs
+from shardpack.runtime.progress import ByteProgress, Progress, no_progress
+from shardpack.runtime.threads import call_all
+from shardpack.storage.adapter import adapt
+from shardpack.storage.atomic import storage_errors
+from shardpack.storage.locations import LocationOptions
+from shardpack.storage.open import Writable, as_writable, open_store, refuse_same_store
+from shardpack.storage.protocols import RangeReader, Store
+from shardpack.storage.relative_location import relative_location
+from shardpack.storage.transfer import checked_pieces, read_object
+from shardpack.storage.url import is_url
+
+JOBS = 4  # default number of shards that are copied at once
+_INDEXES_AT_ONCE = 16
+
+Mergeable = str | os.PathLike[str] | RangeReader
+
+
+@dataclass(frozen=True, slots=True)
+class MergeReport:
+    """What was merged, or what a run without `dry_run` would merge.
+
+    Attributes:
+        sources, target: Folders or URLs without secrets.
+        num_samples: Number of visible samples.
+        num_shards, num_bytes: Number of shards, and their total length.
+        copied_bytes: Bytes written for them: indexes, and with `copy` tars.
+        seconds: Wall time.
+        dry_run: Whether nothing was written.
+    """
+
+    sources: Sequence[str]
+    target: str
+    num_samples: int
+    num_shards: int
+    num_bytes: int
+    copied_bytes: int
+    seconds: float
+    dry_run: bool
+
+
+def merge(
+    datasets: Sequence[Mergeable],
+    out: Writable,
+    *,
+    copy: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    target_storage_options: Mapping[str, Any] | None = None,
+    allow_locations: bool | Sequence[str] = False,
+    work_dir: str | os.PathLike[str] | None = None,
+    jobs: int | None = None,
+    force: bool = False,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> MergeReport:
+    """Make one dataset of several, one behind the other; return a report.
+
+    The tars stay where they are: the new dataset holds their indexes and says where they lie, relative to itself where
+    it can, and needs them there. With `copy` it holds all of them. Deleted samples stay deleted; splits of one name
+    become one.
+
+    Args:
+        datasets: Folders, URLs or stores of two datasets or more, in this order.
+        out: Folder or URL of the new dataset.
+        copy: Copy the tars to `out`, under names that tell them apart.
+        storage_options: Options of the datasets that are URLs.
+        target_storage_options: Options of `out`, if it is a URL.
+        allow_locations: For the datasets, as `shardpack.open` takes it.
+        work_dir: Local folder for shards on their way to a bucket.
+        jobs: How many shards to copy at once. Default: 4.
+        force: Replace the dataset in `out`.
+        dry_run: Return what would be merged, but write nothing.
+        progress: Called as progress("copy", bytes done, total bytes).
+
+    Raises:
+        OptionError: Class lists or splits do not fit together, one dataset has layers, or `out` cannot name the place
+            of another one.
+        DuplicateKeyError: Two datasets have a key.
+        DatasetNotFoundError: One of them is not a dataset.
+        OutputExistsError: `out` holds something.
+        StorageError: Reading or writing failed; the same call continues.
+    """
+    began = time.perf_counter()
+    jobs = as_jobs(jobs)
+    if isinstance(datasets, (str, os.PathLike)) or len(datasets) < 2:
+        raise OptionError("merge needs two datasets or more, in a list")
+    store = as_writable(out, target_storage_options)
+    target = target_of(store, work_dir=work_dir)
+    inputs = [_open(each, storage_options, allow_locations) for each in datasets]
+    for each in inputs:
+        refuse_same_store([each.cache.stores.sidecars, *each.cache.stores.tars], store)
+    with storage_errors(f"write to {target.location!r}"):
+        check_writable(target, "merge", force=force)
+    plan = MergePlan(inputs)
+    shards, locations = _copied(plan) if copy else _named(plan, store)
+    plan.check()
+    run = _Merge(plan, shards, locations, copies=copy, jobs=JOBS if jobs is None else jobs, progress=progress)
+    if not dry_run:
+        run.write(target, force=force)
+    for each in inputs:
+        each.cache.close()
+        each.cache.stores.close()
+    return MergeReport(
+        sources=[each.location for each in inputs],
+        target=target.location,
+        num_samples=sum(each.manifest.num_visible for each in inputs),
+        num_shards=len(shards),
+        num_bytes=sum(shard.info.num_bytes for shard in shards),
+        copied_bytes=run.total_bytes,
+        seconds=time.perf_counter() - began,
+        dry_run=dry_run,
+    )
+
+
+def _open(dataset: Any, options: Mapping[str, Any] | None, allow_locations: bool | Sequence[str]) -> MergeInput:
+    store: Store
+    if isinstance(dataset, (str, os.PathLike)):
+        options = options if is_url(dataset) else None
+        store = open_store(dataset, options)
+    else:
+        store, options = adapt(dataset), None
+    refuse_layers(store.location, load_manifest(store)[1])
+    return MergeInput(
+        store.location, open_shards(store, options=LocationOptions(options, allow_locations=allow_locations))
+    )
+
+
+class _Shard(NamedTuple):
+    """A shard of an input, and what it is in the merged dataset."""
+
+    source: MergeInput
+    old: ShardInfo
+    info: ShardInfo
+
+
+def _named(plan: MergePlan, home: Store) -> tuple[list[_Shard], list[str]]:
+    """Return the shards where they are, and the locations that the merged dataset names.
+
+    Raises:
+        OptionError: A location cannot be named there.
+    """
+    numbers: dict[str, int] = {}
+    shards: list[_Shard] = []
+    for each in plan.inputs:
+        found = []
+        for tars in each.cache.stores.tars:
+            if tars.folder is None and not is_url(tars.location):
+                raise OptionError(f"{tars.location!r} has no URL that a manifest could name; pass copy=True (--copy)")
+            location = relative_location(home.location, tars.folder or tars.location)
+            found.append(numbers.setdefault(location, len(numbers)))
+        shards += [_Shard(each, info, replace(info, location=found[info.location])) for info in each.cache.shard_list]
+    return shards, list(numbers) or [OWN_FOLDER]
+
+
+def _copied(plan: MergePlan) -> tuple[list[_Shard], list[str]]:
+    """Return the shards under names that differ, all in the dataset's own folder."""
+    shards: list[_Shard] = []
+    for number, each in enumerate(plan.inputs):
+        tag = edit_tag(1, crc32c(f"{number} {each.manifest.fingerprint}".encode()))
+        counts = Counter[str | None]()
+        for info in each.cache.shard_list:
+            split = split_of_shard(info.name)
+            name = shard_name(counts[split], split=split, compressed=info.name.endswith(COMPRESSED_SUFFIX), tag=tag)
+            counts[split] += 1
+            shards.append(_Shard(each, info, replace(info, name=name, location=0)))
+    return shards, [OWN_FOLDER]
+
+
+class _Merge:
+    """One run."""
+
+    def __init__(
+        self,
+        plan: MergePlan,
+        shards: Sequence[_Shard],
+        locations: Sequence[str],
+        *,
+        copies: bool,
+        jobs: int,
+        progress: Progress,
+    ) -> None:
+        self._plan, self._shards, self._locations = plan, shards, locations
+        self._copies, self._jobs = copies, jobs
+        self.total_bytes = sum(shard.info.index_bytes + (shard.info.num_bytes if copies else 0) for shard in shards)
+        self._progress = ByteProgress("copy", self.total_bytes, progress)
+
+    def write(self, target: Target, *, force: bool) -> None:
+        """Write the merged dataset."""
+        plan = self._plan
+        _, files = encode_dataset(
+            [shard.info for shard in self._shards],
+            plan.hashes,
+            locations=self._locations,
+            unique_keys=plan.unique_keys,
+            classes=plan.classes,
+            splits=plan.splits,
+            deleted=plan.deleted,
+            packed_with=plan.packed_with(),
+        )
+        with Transaction.new_dataset(target, "merge", force=force) as transaction:
+            if self._copies:
+                self._copy_shards(transaction)
+            else:
+                transaction.keep_only([])
+                call_all(partial(self._put_index, transaction), self._shards, limit=_INDEXES_AT_ONCE, purpose="merge")
+            transaction.publish(files)
+
+    def _put_index(self, transaction: Transaction, shard: _Shard) -> None:
+        info = shard.old
+        data = shard.source.cache.stores.sidecars.get(info.index_path, max_bytes=info.index_bytes)
+        if len(data) != info.index_bytes or crc32c(data) != info.index_crc32c:
+            raise StaleIndexError(
+                f"the index of a shard in {shard.source.location!r} is not the one that its manifest describes; check "
+                f'it with "shardpack verify {shard.source.location}"',
+                shard=info.name,
+            )
+        transaction.put(shard.info.index_path, [data])
+        self._progress.advance(info.index_bytes)
+
+    def _copy_shards(self, transaction: Transaction) -> None:
+        """Copy the shards that an earlier run has not finished."""
+        transaction.keep_only([shard.info.name for shard in self._shards])
+        missing = []
+        for shard in self._shards:
+            if transaction.finished(shard.info.name, _digest(shard.info)) is None:
+                transaction.drop(shard.info.name)
+                missing.append(shard)
+        left = sum(shard.info.num_bytes + shard.info.index_bytes for shard in missing)
+        self._progress.advance_to(self.total_bytes - left)
+        call_all(partial(self._copy, transaction), missing, limit=self._jobs, purpose="copy")
+
+    def _copy(self, transaction: Transaction, shard: _Shard) -> None:
+        stores, info, scratch = shard.source.cache.stores, shard.info, transaction.scratch
+        index = (stores.sidecars, shard.old.index_path, info.index_path, info.index_bytes, info.index_crc32c)
+        tar = (stores.of(shard.old), shard.old.name, info.name, info.num_bytes, info.crc32c)
+        with storage_errors(f"write {scratch.join(info.name)!r}"), ExitStack() as stack:
+            for store, old, name, num_bytes, checksum in (index, tar):
+                new = scratch.new_file(name, expected_bytes=num_bytes)
+                stack.callback(new.discard)
+                for piece in _pieces(store, old, num_bytes, checksum):
+                    new.write(piece)
+                    self._progress.advance(len(piece))
+                scratch.finish_file(name, new)
+        transaction.deliver(info, _digest(info))
+
+
+def _pieces(store: Store, name: str, num_bytes: int, checksum: int | None) -> Iterator[Any]:
+    pieces = read_object(store, name, num_bytes) if store.size(name) == num_bytes else iter([b""])
+    return checked_pieces(pieces, name, num_bytes=num_bytes, checksum=checksum, location=store.location)
+
+
+def _digest(info: ShardInfo) -> str:
+    """Return a text that differs for different shards."""
+    return "merge " + " ".join(map(str, (info.num_bytes, info.crc32c, info.index_bytes, info.index_crc32c)))
