@@ -43,6 +43,7 @@ BENCHES = (
     "index_size",
     "growth",
     "edited",
+    "table",
     "plan_memory",
     "index_foreign",
     "foreign_indexes",
