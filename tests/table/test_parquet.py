@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import io
 import os
+import random
+import urllib.request
 from pathlib import Path
 
+import duckdb
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import shardpack
 from shardpack.errors import CorruptIndexError, ShardNotFoundError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import TableFile
@@ -17,6 +22,7 @@ from shardpack.storage.memory import MemoryStore
 from shardpack.table import parquet
 from shardpack.table.parquet import TablePart, all_columns, write_file
 from shardpack.table.schema import OWN, own_types, type_of_values
+from tests.table.datasets import labelled
 
 PATH = ".shardpack/table/000001-00000000.parquet"
 
@@ -161,3 +167,70 @@ def test_files_of_others(tmp_path):
 def test_missing_file():
     with pytest.raises(ShardNotFoundError, match="label table is missing"):
         TablePart(MemoryStore({}), TableFile("table/000001-00000000.parquet", 10, 0, 1))
+
+
+class RangeFile(io.RawIOBase):
+    """A file on a web server, read by ranges: what any other program would do."""
+
+    def __init__(self, url):
+        self._url, self._at, self.asked = url, 0, 0
+        with urllib.request.urlopen(urllib.request.Request(url, method="HEAD")) as answer:
+            self._size = int(answer.headers["Content-Length"])
+
+    def seekable(self):
+        return True
+
+    def readable(self):
+        return True
+
+    def tell(self):
+        return self._at
+
+    def seek(self, offset, whence=io.SEEK_SET):
+        self._at = offset + {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._size}[whence]
+        return self._at
+
+    def readinto(self, buffer):
+        end = min(self._size, self._at + len(buffer))
+        if end == self._at:
+            return 0
+        asked = urllib.request.Request(self._url, headers={"Range": f"bytes={self._at}-{end - 1}"})
+        with urllib.request.urlopen(asked) as answer:
+            data = answer.read()
+        buffer[: len(data)] = data
+        self.asked += len(data)
+        self._at += len(data)
+        return len(data)
+
+
+def test_over_http_ranges(tmp_path, nginx_server, monkeypatch):
+    """Ours, and other programs: only the columns that are asked for travel."""
+    labels = [{"class": f"c{n % 7}", "n": n, "noise": random.Random(n).random()} for n in range(8000)]
+    folder = labelled(tmp_path / "ds", labels, image=False)
+    shardpack.table(folder)
+    (file,) = shardpack.open(folder).manifest.table
+    server = nginx_server(tmp_path)
+    other = RangeFile(f"{server.url}/ds/.shardpack/{file.name}")
+    assert pq.ParquetFile(pa.PythonFile(other, mode="r")).read(columns=["class"]).num_rows == 8000
+    assert other.asked <= 65536 + file.num_bytes / 4
+    monkeypatch.setattr(parquet, "WHOLE_BYTES", 1000)
+    ds = shardpack.open(f"{server.url}/ds")
+    before = ds.stats()
+    view = ds.where("class = 'c3' and n < 70")
+    after = ds.stats()
+    assert [key for key in view.keys()] == [f"{n:03d}" for n in range(3, 70, 7)]  # noqa: C416, SIM118
+    assert after.requests - before.requests <= 4
+    assert after.bytes_fetched - before.bytes_fetched <= 65536 + file.num_bytes / 3
+    assert ds.table(["n"])["n"].to_pylist() == list(range(8000))
+
+
+def test_other_programs_read_the_files(tmp_path):
+    folder = labelled(tmp_path / "ds", [{"class": "ab"[n % 2], "tags": ["x"] * n, "meta": {"a": n}} for n in range(5)])
+    shardpack.table(folder)
+    (file,) = shardpack.open(folder).manifest.table
+    path = tmp_path / "ds" / ".shardpack" / file.name
+    with duckdb.connect(":memory:") as connection:
+        query = f"SELECT key, len(tags), meta.a FROM '{path}' WHERE class = 'b' AND width > 20"
+        assert connection.execute(query).fetchall() == [("001", 1, 1), ("003", 3, 3)]
+    rows = pq.read_table(path, filters=[("class", "=", "b")])
+    assert rows["key"].to_pylist() == ["001", "003"]
