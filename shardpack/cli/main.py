@@ -44,6 +44,9 @@ COMMANDS = {
 }
 
 
+_CONTINUED = frozenset((  # an interrupted one does not begin anew
+    "append", "attach", "copy", "delete", "export", "gc", "merge", "pack", "relabel", "split", "table",
+))  # fmt: skip
 INTERRUPTED = 130  # what a shell reports for a program that SIGINT ended
 
 
@@ -123,7 +126,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (KeyboardInterrupt, click.Abort):
         kept = (
             "; what was finished is kept: run the same command to continue"
-            if arguments[:1] in (["append"], ["merge"], ["pack"], ["copy"], ["export"])
+            if arguments[:1] and arguments[0] in _CONTINUED
             else ""
         )
         _complain("interrupted" + kept)

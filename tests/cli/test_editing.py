@@ -55,7 +55,10 @@ def test_delete_takes_keys_from_standard_input(ds):
 
 
 def test_delete_refuses(run, ds, tmp_path):
-    assert run("delete", ds).err == "shardpack: name the samples to delete: by their keys, or by where (--where), not by both\n"
+    assert (
+        run("delete", ds).err
+        == "shardpack: name the samples to delete: by their keys, or by where (--where), not by both\n"
+    )
     assert run("delete", ds).code == 2
     done = run("delete", ds, "--key", "cow/1")
     assert done.code == 1
@@ -112,6 +115,18 @@ def test_gc(run, ds):
     assert run("gc", ds, "--older-than", "0", "--quiet").err == ""
     assert run("gc", ds, "--older-than", "soon").err.startswith("shardpack: not a duration: 'soon'")
     assert len(run("log", ds).out.splitlines()) == 1
+
+
+def test_a_place_where_two_editors_cannot_be_told_apart(run, ds):
+    pytest.importorskip("fsspec")
+    url = f"local://{ds}"
+    done = run("delete", url, "--key", "cat/1")
+    assert done.code == 2
+    assert "pass single_writer=True (--single-writer) if nobody else edits it meanwhile" in done.err
+    assert run("delete", url, "--key", "cat/1", "--single-writer").code == 0
+    assert run("gc", url, "--older-than", "0", "--json").json["generations"] == [1]
+    with shardpack.open(ds) as opened:
+        assert list(opened.keys()) == ["cat/2", "dog/1"]
 
 
 def test_log_of_nothing(run, tmp_path, ds):

@@ -108,6 +108,21 @@ def test_memory_tells_no_times(store):
     check(store.url)
 
 
+def test_a_bucket_tells_times(s3_server):
+    pytest.importorskip("obstore")
+    location, options = f"s3://{s3_server.new_bucket()}/ds", {"storage_options": s3_server.options()}
+    with shardpack.ShardWriter(location, **options) as writer:
+        writer.write("a", {"bin": b"1"})
+        writer.write("b", {"bin": b"2"})
+    shardpack.delete(location, ["a"], **options)
+    assert shardpack.gc(location, older_than="1h", **options).kept == (2, 1)
+    report = shardpack.gc(location, older_than=0, **options)
+    assert (report.kept, report.generations, report.files) == ((2,), (1,), (manifest_path(1),))
+    assert report.num_bytes > 500
+    with shardpack.open(location, **options) as ds:
+        assert list(ds.keys()) == ["b"]
+
+
 def test_a_missed_copy_is_healed(store):
     store.put(MANIFEST_PATH, store.contents()[manifest_path(1)])
     assert shardpack.gc(store.url, older_than=0).kept == (3,)
