@@ -18,11 +18,13 @@ if TYPE_CHECKING:
     from shardpack.codecs.crop import CenterCrop, RandomResizedCrop
     from shardpack.dataset import Dataset
     from shardpack.edit.append import AppendReport
+    from shardpack.edit.attach import LayerReport, attach, detach
     from shardpack.edit.copy import CopyReport, copy
     from shardpack.edit.delete import delete
     from shardpack.edit.gc import GcReport, gc
     from shardpack.edit.log import LogEntry, log
     from shardpack.edit.merge import MergeReport, merge
+    from shardpack.edit.relabel import RelabelReport, relabel
     from shardpack.edit.report import EditReport
     from shardpack.edit.split import SplitReport, split
     from shardpack.edit.table import table
@@ -51,12 +53,14 @@ __all__ = [
     "FieldLocation",
     "GcReport",
     "IndexReport",
+    "LayerReport",
     "Loader",
     "LogEntry",
     "MergeReport",
     "MixedStream",
     "PackReport",
     "RandomResizedCrop",
+    "RelabelReport",
     "Sample",
     "SampleLocation",
     "ShardInfo",
@@ -67,8 +71,10 @@ __all__ = [
     "Stream",
     "VerifyReport",
     "append",
+    "attach",
     "copy",
     "delete",
+    "detach",
     "export",
     "extract",
     "gc",
@@ -78,6 +84,7 @@ __all__ = [
     "mix",
     "open",
     "pack",
+    "relabel",
     "split",
     "table",
     "unescape_key",
@@ -98,12 +105,14 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "FieldLocation": "read.sample",
             "GcReport": "edit.gc",
             "IndexReport": "index.run",
+            "LayerReport": "edit.attach",
             "Loader": "stream.loader",
             "LogEntry": "edit.log",
             "MergeReport": "edit.merge",
             "MixedStream": "stream.mixed",
             "PackReport": "write.report",
             "RandomResizedCrop": "codecs.crop",
+            "RelabelReport": "edit.relabel",
             "Sample": "read.sample",
             "SampleLocation": "read.sample",
             "ShardInfo": "format.shard_info",
@@ -113,8 +122,10 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "Stream": "stream.stream",
             "VerifyReport": "inspect.verify",
             "append": "api",
+            "attach": "edit.attach",
             "copy": "edit.copy",
             "delete": "edit.delete",
+            "detach": "edit.attach",
             "export": "export.run",
             "extract": "export.files",
             "gc": "edit.gc",
@@ -124,6 +135,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "mix": "stream.mixed",
             "open": "api",
             "pack": "api",
+            "relabel": "edit.relabel",
             "split": "edit.split",
             "table": "edit.table",
             "unescape_key": "format.naming",

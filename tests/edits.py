@@ -88,11 +88,11 @@ def deleted(folder: Path, *positions: int) -> Manifest:
     return edited(folder, deleted=np.array(positions))
 
 
-def layered(folder: Path, layer: Path, column: list[int]) -> Manifest:
+def layered(folder: Path, layer: Path, column: list[int], *, location: str | None = None) -> Manifest:
     """Attach a dataset inside the folder as a layer; `column` leads from base positions to its positions + 1."""
     text = (layer / MANIFEST_PATH).read_bytes()
     manifest, base = parse_manifest(text), newest(folder)
     positions, parts = encode_positions_file(np.array(column), generation=base.generation + 1)
-    location = os.path.relpath(layer, folder).replace(os.sep, "/")
+    location = location or os.path.relpath(layer, folder).replace(os.sep, "/")
     ref = LayerRef(location, manifest.generation, len(text), crc32c(text), manifest.fields, positions)
     return edited(folder, layers=[*((old, None) for old in base.layers), (ref, parts)])

@@ -28,6 +28,7 @@ from shardpack.runtime.sizes import format_bytes
 @click.option(
     "--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="How many shards to copy at once. [default: 4]"
 )
+@click.option("--history", is_flag=True, help="Copy all generations of DS, instead of the newest alone.")
 @click.option("--dry-run", is_flag=True, help="Show how much would be copied; write nothing.")
 @click.option("--force", is_flag=True, help="Replace another dataset in OUT; if OUT holds this one, check every byte.")
 @access_options
@@ -48,10 +49,10 @@ def command(
 
     Compares length and checksum of every file with the manifest on the way, and writes the manifest
     last. The same command continues an interrupted copy. If OUT already holds this dataset, files of a
-    wrong length are copied again, or with --force, files of a wrong checksum.
+    wrong length are copied again, or with --force, files of a wrong checksum. Layers of DS are copied into OUT.
 
     With --json: source, target, num_samples, num_shards, num_bytes, copied_shards, copied_bytes,
-    seconds, dry_run.
+    seconds, dry_run, num_layers, num_generations.
     """
     access: dict[str, Any] = {"storage_options": storage_options, "allow_locations": allow_locations}
     with progress_bar(quiet=quiet) as progress:

@@ -234,18 +234,25 @@ class Transaction(Delivering):
         self.check()
         self._target.put(name, parts)
 
-    def publish(self, files: Sequence[tuple[str, Iterable[Any]]], *, totals: Mapping[str, Any] | None = None) -> None:
+    def publish(
+        self,
+        files: Sequence[tuple[str, Iterable[Any]]],
+        *,
+        totals: Mapping[str, Any] | None = None,
+        layers: Sequence[str] = (),
+    ) -> None:
         """Write the files that describe the whole dataset, and end the transaction.
 
         Args:
             files: (name, parts) in the order of writing, as `encode_dataset` returns them. The manifest
                 comes last, twice: under the name of its generation, then under its own.
             totals: JSON values that the same command reports if this run is killed before it could clean up.
+            layers: Folders of layers that stay although only earlier generations name them.
         """
         with self.write_errors():
             self.check()
             *others, (own_name, text), (manifest_name, manifest_parts) = files
-            unnamed = self._unnamed(b"".join(text), dict(others))
+            unnamed = self._unnamed(b"".join(text), dict(others), layers)
             if self._replaces:
                 self._target.delete([own_name, *unnamed])  # from an earlier or a killed run
             for name, parts in others:
@@ -270,7 +277,7 @@ class Transaction(Delivering):
             self._target.delete([name])
         self._target.create(name, [text])
 
-    def _unnamed(self, text: bytes, written: Collection[str]) -> list[str]:
+    def _unnamed(self, text: bytes, written: Collection[str], kept: Sequence[str]) -> list[str]:
         """Return the files of this generation that are here, but that its manifest does not name.
 
         Of a new dataset also those of later ones, and layers.
@@ -281,7 +288,7 @@ class Transaction(Delivering):
         if not self._replaces:  # later generations are edits of this one, whose copy of the manifest was missed
             return [name for name, generation in made.items() if generation == manifest.generation]
         unnamed = [name for name, generation in made.items() if generation >= manifest.generation]
-        layers = tuple(f"{layer.location}/" for layer in manifest.layers)
+        layers = tuple(f"{place}/" for place in (*kept, *(layer.location for layer in manifest.layers)))
         unnamed += [name for name in made if is_layer_path(name) and not name.startswith(layers)]
         return unnamed if REJECTED_PATH in written else [REJECTED_PATH, *unnamed]
 

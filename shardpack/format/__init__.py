@@ -6,6 +6,7 @@ tar_header          a tar header as it is written
   tar_parser        a tar as it is read, pushed in                    (tar_extended: pax and GNU names; not_tar: advice)
 container           the file of every binary kind: columns            (checksum, strict_json: what it stands on)
   shard_index       samples of a shard -> byte ranges                 (frames: of a compressed shard)
+  index_fields      the same, of some fields alone
   paged             files of which a look-up reads one page
     shard_table     the shards of a dataset                           (shard_info: one of them; shard_table_writer)
     key_index       hash of a key -> positions

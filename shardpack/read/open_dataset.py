@@ -156,6 +156,7 @@ def _layers(
                 verify=of_layer.checks_reads if verify is None else verify,
                 limits=limits,
                 open_layers=tuple,  # none
+                only=None if set(ref.fields) >= manifest.samples_per_field.keys() else ref.fields,
             ),
         )
         for ref, of_layer, manifest in zip(base.layers, layer_stores, manifests, strict=True)

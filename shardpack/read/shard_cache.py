@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from shardpack.errors import ShardpackError
+from shardpack.format.index_fields import only_fields
 from shardpack.format.manifest import LayerRef, Manifest
 from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
@@ -113,7 +114,9 @@ class ShardCache:
         verify: bool,
         open_layers: Callable[[], tuple[Layer, ...]],
         limits: CacheLimits | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
+        self._only = only  # of a layer that gives some of its fields: no others are there
         self.stores, self.manifest, self.verify = stores, manifest, verify
         self.manifest_crc32c = manifest_crc32c
         self.shard_list = ShardList(stores.sidecars, manifest)
@@ -281,6 +284,8 @@ class ShardCache:
     # Keeping
 
     def _keep(self, number: int, info: ShardInfo, index: ShardIndex, buffer: object) -> ShardReader:
+        if self._only is not None:
+            index = only_fields(index, self._only)
         shard = ShardReader(
             self._plain.of(info, index),
             info,

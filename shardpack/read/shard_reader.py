@@ -163,6 +163,8 @@ class ShardReader:
             fields = tuple(self.index.field_of(member) for member in members)
         sample = Sample()
         sample.stored_position, sample.stored_key = position, self.keys.known_at(position)
+        if not members:  # of a layer, of which other fields are read
+            return sample
         if len(members) == 1 and not verify:  # takes half as long without the lists below
             start, length = self.offsets[members.start], self.sizes[members.start]
             sample[fields[0]] = self.store.get_range(self.path, start=start, length=length)
@@ -241,6 +243,8 @@ class ShardReader:
     def extent(self, position: int) -> tuple[int, int]:
         """Return start and length of one sample, first payload to last; exact if its payloads are sorted by field."""
         members = self.index.members(position - self.first)
+        if not members:
+            return 0, 1
         start, last = self.offsets[members.start], members.stop - 1
         return start, max(1, self.offsets[last] + self.sizes[last] - start)
 

@@ -1,4 +1,4 @@
-"""`append`, `merge`, `delete`, `split`, `log`: what edits print and refuse."""
+"""`append`, `merge`, `delete`, `relabel`, `attach`, `detach`, `split`, `log`: what edits print and refuse."""
 
 from __future__ import annotations
 
@@ -89,6 +89,44 @@ def test_split_refuses(run, ds, options):
     done = run("split", ds, *options)
     assert (done.code, done.out, done.err.count("\n")) == (2, "", 1)
     assert generation(ds) == 1
+
+
+def test_relabel(run, ds, tmp_path):
+    (tmp_path / "a.csv").write_text("key,class,n\ncat/1,cat,7\ndog/1,dog,\n")
+    done = run("relabel", ds, tmp_path / "a.csv", "--dry-run")
+    assert done.err == f"would have relabelled 2 samples: generation 2 of {ds} would have 3 samples\n"
+    done = run("relabel", ds, tmp_path / "a.csv", "--json")
+    assert (done.json["command"], done.json["changed"], done.json["new_classes"]) == ("relabel", 2, [])
+    assert run("cat", ds, "cat/1", "json").out == '{"class":"cat","n":7}'
+    (tmp_path / "b.jsonl").write_text('{"id": "cat/1", "n": 8}\n')
+    assert run("relabel", ds, tmp_path / "b.jsonl", "--update", "--key-column", "id", "-q").err == ""
+    assert run("cat", ds, "cat/1", "json").out == '{"class":"cat","n":8}'
+
+
+def test_relabel_with_new_classes(run, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds", classes=["cat"]) as writer:
+        writer.write("a", {"json": {"label": 0}})
+    (tmp_path / "a.json").write_text('{"a": {"class": "dog"}}')
+    done = run("relabel", tmp_path / "ds", tmp_path / "a.json")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "class 'dog' is not among the 1 of the dataset (--new-classes would add it)" in done.err
+    assert (
+        "relabelled 1 sample (new classes: 'dog') in"
+        in run("relabel", tmp_path / "ds", tmp_path / "a.json", "--new-classes").err
+    )
+
+
+def test_attach_and_detach(run, ds, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "more") as writer:
+        writer.write("cat/2", {"txt": "x", "cls": 1})
+    done = run("attach", ds, tmp_path / "more")
+    assert done.err.startswith("attached cls, txt of 1 sample in ")
+    done = run("attach", ds, tmp_path / "more", "--dry-run", "--json")
+    assert (done.json["layer"], done.json["fields"]) == ("../more", ["cls", "txt"])
+    done = run("detach", ds, "--layer", "0")
+    assert done.err.startswith("detached ../more (cls, txt) in ")
+    done = run("detach", ds)
+    assert (done.code, done.err.count("\n")) == (2, 1)
 
 
 def test_log(run, ds):

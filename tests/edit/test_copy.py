@@ -19,7 +19,6 @@ from shardpack.errors import (
     OutputExistsError,
     ShardpackError,
     StorageError,
-    UnsupportedVersionError,
 )
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.checksum import crc32c
@@ -520,10 +519,90 @@ def test_one_generation_of_an_edited_dataset_is_copied(dataset, tmp_path):
     assert contents(tmp_path / "copy") == copied
 
 
-def test_layers_are_not_left_behind(dataset, tmp_path):
+def texts(place, **options):
+    with shardpack.open(place, **options) as ds:
+        return {sample.key: bytes(sample["json"]) for sample in ds}
+
+
+@pytest.fixture
+def layered(dataset, tmp_path):
+    """A dataset with a layer inside of it, one beside it, and deleted samples."""
+    shardpack.relabel(dataset, {"a/00": {"n": 10}, "a/03": {"n": 13}})
     with shardpack.ShardWriter(tmp_path / "layer") as writer:
-        writer.write("a/00", {"cls": b"1"})
-    edits.layered(dataset, tmp_path / "layer", [1])
-    with pytest.raises(UnsupportedVersionError, match="has layers, which a copy would leave behind; pack it"):
-        shardpack.copy(dataset, tmp_path / "copy")
+        writer.write("a/01", {"json": {"n": 11}})
+    shardpack.attach(dataset, tmp_path / "layer")
+    shardpack.delete(dataset, ["a/05"])
+    return dataset
+
+
+def test_layers_are_copied_into_the_copy(layered, tmp_path):
+    report = shardpack.copy(layered, tmp_path / "copy")
+    assert (report.num_samples, report.num_shards, report.num_layers) == (5, 5, 2)
+    expected = texts(layered)
+    assert expected["a/01"] == b'{"n":11}'
+    shutil.rmtree(layered)
+    shutil.rmtree(tmp_path / "layer")
+    assert texts(tmp_path / "copy") == expected
+    places = [ref.location for ref in shardpack.open(tmp_path / "copy").manifest.layers]
+    assert all(place.startswith(".shardpack/layers/g") for place in places)
+    with pytest.raises(OptionError, match="generation 1"):
+        shardpack.open(tmp_path / "copy", generation=1)
+
+
+def test_a_copy_of_layers_is_repaired_and_continued(layered, tmp_path):
+    shardpack.copy(layered, tmp_path / "copy")
+    whole = contents(tmp_path / "copy")
+    for name in whole:
+        if "/layers/" in name and name.endswith((".tar", ".index")):
+            (tmp_path / "copy" / name).unlink()
+    assert shardpack.copy(layered, tmp_path / "copy", dry_run=True).copied_shards == 2
+    assert shardpack.copy(layered, tmp_path / "copy").copied_shards == 2
+    assert contents(tmp_path / "copy") == whole
+    report = shardpack.copy(layered, tmp_path / "other", dry_run=True)
+    assert (report.copied_shards, (tmp_path / "other").exists()) == (5, False)
+
+
+def test_a_killed_copy_of_layers_goes_on(layered):
+    expected, step = texts(layered), 0
+    while True:
+        store, step = WatchedStore(), step + 5
+        kill_at(store, step)
+        try:
+            shardpack.copy(layered, store, jobs=1)
+        except (KilledError, ShardpackError):
+            heal(store)
+        else:
+            break
+        shardpack.copy(layered, store, jobs=1)
+        assert texts(store) == expected
+        assert not [name for name in store.names() if "/tmp/" in name]
+    assert step > 20
+
+
+def test_the_history_is_copied_when_asked_for(dataset, tmp_path):
+    shardpack.relabel(dataset, {"a/00": {"n": 10}})
+    shardpack.split(dataset, {"train": 0.5})
+    shardpack.delete(dataset, ["a/05"])
+    shardpack.detach(dataset)
+    report = shardpack.copy(dataset, tmp_path / "copy", history=True)
+    assert (report.num_generations, report.num_layers) == (5, 0)
+    assert {name: data for name, data in contents(dataset).items() if "/tmp" not in name} == contents(tmp_path / "copy")
+    assert texts(tmp_path / "copy", generation=2)["a/00"] == b'{"n":10}'
+    assert shardpack.copy(dataset, tmp_path / "new").num_generations == 1
+    assert len(contents(tmp_path / "new")) < len(contents(tmp_path / "copy"))
+
+
+def test_a_history_with_something_elsewhere_is_refused(layered, tmp_path):
+    with pytest.raises(OptionError, match=r"generation 4 has tars or a layer at '\.\./layer', so the history cannot"):
+        shardpack.copy(layered, tmp_path / "copy", history=True)
     assert not (tmp_path / "copy").exists()
+
+
+def test_layers_lead_nowhere_else(dataset, tmp_path):
+    with shardpack.ShardWriter(dataset / ".shardpack" / "layers" / "x" / "y") as writer:
+        writer.write("a/00", {"cls": b"1"})
+    place = ".shardpack/layers/x/../x/y"
+    edits.layered(dataset, dataset / ".shardpack" / "layers" / "x" / "y", [1, 0, 0, 0, 0, 0], location=place)
+    shardpack.copy(dataset, tmp_path / "copy")
+    (ref,) = shardpack.open(tmp_path / "copy").manifest.layers
+    assert ref.location == f".shardpack/layers/g000001-{ref.crc32c:08x}"

@@ -18,6 +18,8 @@ MODULES = {
 # Module -> where it is tested instead. Each needs a reason that lasts.
 ELSEWHERE = {
     "_version.py": "house/test_public_api.py",  # one line
+    "edit/copy_parts.py": "edit/test_copy.py",  # what a copy consists of, and the run that copies one of its parts
+    "edit/copy_run.py": "edit/test_copy.py",
     "commit/target.py": "commit/test_open_target.py",  # a protocol, and its two kinds side by side
     "edit/report.py": "edit/test_base.py",  # a value
     "errors.py": "house/test_errors.py",  # rules about every error of the package
@@ -42,7 +44,10 @@ ELSEWHERE = {
     # Commands are tested by what a user does with several of them.
     **{f"cli/{name}.py": "cli/test_reading.py" for name in ("bench", "cat", "extract", "info", "ls", "verify")},
     **{f"cli/{name}.py": "cli/test_writing.py" for name in ("copy", "export", "index", "pack", "pack_options")},
-    **{f"cli/{name}.py": "cli/test_editing.py" for name in ("append", "delete", "gc", "log", "merge", "split")},
+    **{
+        f"cli/{name}.py": "cli/test_editing.py"
+        for name in ("append", "attach", "delete", "detach", "gc", "log", "merge", "relabel", "split")
+    },
     "cli/ui.py": "cli/test_terminal.py",
 }
 

@@ -1,0 +1,61 @@
+"""A new layer in a manifest: its column of positions, and which earlier layers it leaves nothing of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from shardpack.edit.base import EditBase
+from shardpack.format.checksum import crc32c
+from shardpack.format.layer_positions import parse_layer_positions
+from shardpack.format.layout import file_path
+from shardpack.format.manifest import LayerRef
+from shardpack.format.manifest_json import parse_manifest
+from shardpack.format.named_files import Parts, encode_positions_file
+from shardpack.runtime.arrays import Integers
+
+Layers = list[tuple[LayerRef, Parts | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class NewLayer:
+    """A dataset that becomes a layer.
+
+    Attributes:
+        location: Where it is, as the manifest names it (`relative_location`).
+        text: Its manifest, as the bytes of the file.
+        fields: The fields that it gives.
+    """
+
+    location: str
+    text: bytes
+    fields: Sequence[str]
+
+
+def with_layer(base: EditBase, new: NewLayer, column: Integers) -> Layers:
+    """Return all layers of the next generation: those of the dataset, and last a new one.
+
+    An earlier layer of which nothing would be visible any more is left out.
+
+    Args:
+        base: The dataset.
+        new: The layer.
+        column: (n) for each stored position of the dataset the layer's stored position + 1, or 0.
+    """
+    positions, parts = encode_positions_file(column, generation=base.manifest.generation + 1)
+    generation, checksum = parse_manifest(new.text).generation, crc32c(new.text)
+    layer = LayerRef(new.location, generation, len(new.text), checksum, tuple(sorted(new.fields)), positions)
+    return [*((ref, None) for ref in _still_visible(base, layer, column)), (layer, parts)]
+
+
+def _still_visible(base: EditBase, layer: LayerRef, column: Integers) -> Iterator[LayerRef]:
+    for ref in base.manifest.layers:
+        if set(ref.fields) <= set(layer.fields):
+            path = file_path(ref.positions)
+            data = base.store.get(path, max_bytes=ref.positions.num_bytes)
+            old = parse_layer_positions(data, num_samples=base.manifest.num_samples, path=path)
+            if ref.location == layer.location or not bool((column[: len(old)][np.asarray(old) > 0] == 0).any()):
+                continue
+        yield ref

@@ -1,0 +1,261 @@
+"""Give samples other labels, by key: a layer of the field `json` (or `json.zst`), in one step.
+
+    labels --read, complete, merge--> new labels --ShardWriter--> .shardpack/layers/<tag>/ --attach--> next generation
+
+Every row is checked before anything is written. The layer is an ordinary dataset, its samples in stored order, so that
+streams read it in whole blocks beside the base.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from xxhash import xxh3_64, xxh3_128
+
+from shardpack.edit.base import EditBase, open_base
+from shardpack.edit.find_keys import find_keys
+from shardpack.edit.label_values import label_field, read_labels
+from shardpack.edit.layer import NewLayer, with_layer
+from shardpack.edit.report import EditReport
+from shardpack.errors import DatasetNotFoundError, SourceError
+from shardpack.format.layout import LAYER_FOLDER, RUN_PATH, WORK_FOLDER
+from shardpack.format.manifest import Manifest
+from shardpack.format.next_generation import KEEP, next_generation
+from shardpack.read.open_dataset import load_manifest
+from shardpack.runtime.arrays import Integers
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.sources.json_labels import compact_json
+from shardpack.sources.label_classes import complete_labels, merged_label
+from shardpack.sources.label_rows import LabelRow, Labels, raise_problems, read_label_rows
+from shardpack.sources.label_shape import SHAPE, label_problems
+from shardpack.sources.source import Problems
+from shardpack.storage.open import Writable
+from shardpack.storage.subfolder import subfolder
+from shardpack.write.shard_writer import ShardWriter
+
+
+@dataclass(frozen=True, slots=True)
+class RelabelReport(EditReport):
+    """What `relabel` did, or would do; `changed` is the number of samples that have another label.
+
+    Attributes:
+        new_classes: Classes that were added at the end of the class list.
+    """
+
+    new_classes: tuple[str, ...] = ()
+
+
+def relabel(
+    dataset: Writable,
+    labels: Labels,
+    *,
+    update: bool = False,
+    key_column: str = "key",
+    new_classes: bool = False,
+    dry_run: bool = False,
+    single_writer: bool = False,
+    storage_options: Mapping[str, Any] | None = None,
+    allow_locations: bool | Sequence[str] = False,
+    work_dir: str | os.PathLike[str] | None = None,
+    progress: Progress = no_progress,
+) -> RelabelReport:
+    """Give samples other JSON labels, by key, as the next generation of a dataset; return how many.
+
+    No image byte is read or written. Number and name of a class are completed from the class list of the dataset, and
+    refused where they contradict it.
+
+    Args:
+        dataset: Folder or URL of the dataset, or a store that can be written to.
+        labels: A file of rows, each a key and the values that are the sample's new label: CSV, TSV, JSON Lines or
+            Parquet; or JSON, an object key -> label or a list of rows; or a dict key -> label, or pairs of them.
+        update: Set the names that a row gives in the old label, and keep its others; names at the top, nothing deeper.
+            Empty cells of CSV and nulls of Parquet then give nothing.
+        key_column: Name of the column or member that holds the key.
+        new_classes: Add classes that are not in the list at its end; otherwise they are an error.
+        dry_run: Check everything and return what would be done, but write nothing.
+        single_writer: Promise that nobody else edits the dataset meanwhile; for stores that cannot create an object
+            only if it is absent.
+        storage_options, allow_locations: As `open` takes them.
+        work_dir: Local folder in which the layer's shards are made if the dataset is in a bucket.
+        progress: Called with the phases "find" and "read" (samples), then "write".
+
+    Raises:
+        SourceError: Labels cannot be read, do not parse, come twice, or contradict the class list or their image.
+        UnknownKeyError: The dataset has no samples with some of the keys.
+        OutputExistsError: Another edit came first.
+    """
+    began = time.perf_counter()
+    name = os.fspath(labels) if isinstance(labels, (str, os.PathLike)) else "labels"
+    rows = read_label_rows(labels, key_column=key_column, without_nulls=update)
+    if not rows:
+        raise SourceError(f"{name} has no rows; there is nothing to change")
+    base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations, work_dir=work_dir)
+    asked = _Asked(rows, name, update=update, new_classes=new_classes)
+
+    def report(manifest: Manifest, added: Sequence[str], *, generation: int) -> RelabelReport:
+        return RelabelReport(
+            command="relabel",
+            location=base.location,
+            generation=generation,
+            parent=generation - 1,
+            num_samples=manifest.num_visible,
+            changed=len(rows),
+            seconds=time.perf_counter() - began,
+            dry_run=dry_run,
+            new_classes=tuple(added),
+        )
+
+    if dry_run:
+        made = asked.labels_of(base, progress)
+        return report(base.manifest, made.new_classes, generation=base.manifest.generation + 1)
+    with base.begin("relabel", run_digest=asked.digest(), single_writer=single_writer) as transaction:
+        if transaction.complete:
+            parent = transaction.parent
+            return report(parent, transaction.totals["new_classes"], generation=parent.generation)
+        base = base.of(transaction)
+        made = asked.labels_of(base, progress)
+        folder = f"{LAYER_FOLDER}/{transaction.tag}-{made.digest()}"
+        text = _write_layer(base, folder, made, work_dir, progress)
+        column = np.zeros(base.manifest.num_samples, np.int64)
+        column[made.positions] = np.arange(1, len(made.positions) + 1)
+        layers = with_layer(base, NewLayer(folder, text, (made.field,)), column)
+        manifest, files = next_generation(
+            base.manifest,
+            base.text,
+            layers=layers,
+            classes=KEEP if made.classes is None else made.classes,
+            base_chain=base.chain(),
+            edit={"command": "relabel", "changed": len(rows)},
+        )
+        transaction.commit(manifest, files, totals={"new_classes": made.new_classes})
+    return report(manifest, made.new_classes, generation=manifest.generation)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _NewLabels:
+    """Labels as they will be written.
+
+    Attributes:
+        positions: (n) stored positions of their samples, ascending.
+        keys, values: (n) their keys, and their labels.
+        field: The field that holds them.
+        classes: The class list that they need; None if the dataset has none.
+        new_classes: The classes of it that the dataset lacks.
+    """
+
+    positions: Integers
+    keys: Sequence[str]
+    values: Sequence[Any]
+    field: str
+    classes: tuple[str, ...] | None
+    new_classes: Sequence[str]
+
+    def digest(self) -> str:
+        """Return 8 hexadecimal digits that differ where another layer would be written."""
+        hashed = xxh3_64(compact_json([self.field, self.classes]))
+        for key, value in zip(self.keys, self.values, strict=True):
+            hashed.update(compact_json([key, value]))
+        return hashed.hexdigest()[:8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Asked:
+    """What was asked for: rows, and what they were read from."""
+
+    rows: Sequence[LabelRow]
+    name: str
+    update: bool
+    new_classes: bool
+
+    def digest(self) -> str:
+        """Return a text that differs for other labels and options."""
+        hashed = xxh3_128(repr((self.update, self.new_classes)).encode())
+        for row in self.rows:
+            hashed.update(compact_json([row.key, row.value]))
+        return hashed.hexdigest()
+
+    def labels_of(self, base: EditBase, progress: Progress) -> _NewLabels:
+        """Return the labels for the samples of a dataset, checked."""
+        manifest, problems = base.manifest, Problems()
+        rows, classes = complete_labels(self.rows, manifest.classes, new_classes=self.new_classes, name=self.name)
+        found = find_keys(base, [row.key for row in rows], what=self.name, progress=progress)
+        order = np.argsort(found, kind="stable")
+        positions, rows = found[order], [rows[number] for number in order.tolist()]
+        values = [row.value for row in rows]
+        if self.update:
+            values = [
+                _merged(row, old, problems)
+                for row, old in zip(rows, read_labels(base, positions, progress), strict=True)
+            ]
+        if manifest.option("label_shape") == SHAPE:
+            for row, value in zip(rows, values, strict=True):
+                _check_shape(row, value, problems)
+        raise_problems(problems, self.name)
+        known = manifest.classes or ()
+        return _NewLabels(
+            positions,
+            [row.key for row in rows],
+            values,
+            label_field(manifest),
+            classes,
+            list(classes or ())[len(known) :],
+        )
+
+
+def _merged(row: LabelRow, old: Any, problems: Problems) -> Any:
+    """Return the old label with the values of a row; what is wrong with them is added to `problems`."""
+    if not isinstance(row.value, dict):
+        problems.reject(row.where, f"{row.value!r:.60} updates nothing, expected an object; correct it")
+        return None
+    try:
+        return merged_label({} if old is None else old, row.value)
+    except SourceError as error:
+        problems.reject(row.where, str(error))
+        return None
+
+
+def _check_shape(row: LabelRow, value: Any, problems: Problems) -> None:
+    """Add to `problems` what in a label contradicts its own width and height."""
+    if not isinstance(value, dict):
+        problems.reject(row.where, f"the label is {value!r:.60}, expected an object as the other labels are")
+        return
+    width, height = value.get("width"), value.get("height")
+    sized = isinstance(width, int) and isinstance(height, int)
+    found = list(label_problems(value if sized else {**value, "width": None, "height": None}, *_size(width, height)))
+    if found:
+        more = f", and {len(found) - 1} more" if len(found) > 1 else ""
+        problems.reject(row.where, f"{found[0]}{more}")
+
+
+def _size(width: Any, height: Any) -> tuple[int, int]:
+    """Return the size of an image as its label says it; without one, one so large that everything is inside."""
+    if isinstance(width, int) and isinstance(height, int):
+        return width, height
+    return 1 << 31, 1 << 31
+
+
+def _write_layer(
+    base: EditBase, folder: str, made: _NewLabels, work_dir: str | os.PathLike[str] | None, progress: Progress
+) -> bytes:
+    """Write the labels as a dataset of their own, unless it is there already; return the bytes of its manifest."""
+    store = subfolder(base.store, folder)
+    total = len(made.keys)
+    with suppress(DatasetNotFoundError):
+        text, _ = load_manifest(store)  # complete, and the right one: its name stands for what it holds
+        for name in store.names():
+            if name == RUN_PATH or name.startswith(f"{WORK_FOLDER}/"):  # of a run that was killed just behind its end
+                store.delete(name)
+        return text
+    with ShardWriter(store, classes=made.classes, work_dir=work_dir) as writer:
+        for number, (key, value) in enumerate(zip(made.keys, made.values, strict=True)):
+            writer.write(key, {made.field: value})
+            if number % 4096 == 0:
+                progress("write", number, total)
+    progress("write", total, total)
+    return load_manifest(store)[0]

@@ -1,0 +1,199 @@
+"""Labels that are mended: as rows say, completed and checked, and nothing else of a sample changes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+import shardpack
+from shardpack.edit.base import open_base
+from shardpack.edit.relabel import relabel
+from shardpack.errors import OptionError, OutputExistsError, ShardpackError, SourceError, UnknownKeyError
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.conftest import make_jpeg
+from tests.fakes import file_contents
+
+CLASSES = ("cap", "coat", "hat")
+LABELS = {f"k/{number}": {"label": number % 3, "class": CLASSES[number % 3], "n": number} for number in range(6)}
+
+
+def write(place, **options):
+    with shardpack.ShardWriter(place, max_shard_samples=4, classes=CLASSES, **options) as writer:
+        for key, label in LABELS.items():
+            writer.write(key, {"json": label, "jpg": key.encode() * 100})
+    return place
+
+
+@pytest.fixture
+def dataset(tmp_path):
+    return write(tmp_path / "ds")
+
+
+def labels_of(place, **options):
+    with shardpack.open(place, **options) as ds:
+        assert [sample["jpg"] for sample in ds] == [key.encode() * 100 for key in LABELS]
+        return {sample.key: sample.decode("json") for sample in ds}
+
+
+def test_labels_are_replaced(dataset, tmp_path):
+    before = file_contents(dataset)
+    (tmp_path / "a.csv").write_text("key,class\nk/4,hat\nk/1,cap\n")
+    report = relabel(dataset, tmp_path / "a.csv")
+    assert (report.command, report.generation, report.changed, report.num_samples) == ("relabel", 2, 2, 6)
+    new = {"k/1": {"label": 0, "class": "cap"}, "k/4": {"label": 2, "class": "hat"}}
+    assert labels_of(dataset) == {**LABELS, **new}
+    assert labels_of(dataset, generation=1) == LABELS
+    after = file_contents(dataset)
+    assert all(after[name] == data for name, data in before.items() if name != ".shardpack/manifest.json")
+
+
+def test_labels_are_updated(dataset):
+    relabel(dataset, {"k/1": {"class": "cap", "m": [1]}, "k/2": {"n": None}}, update=True)
+    assert labels_of(dataset)["k/1"] == {"label": 0, "class": "cap", "n": 1, "m": [1]}
+    assert labels_of(dataset)["k/2"] == {**LABELS["k/2"], "n": None}
+
+
+def test_empty_cells_update_nothing(dataset, tmp_path):
+    (tmp_path / "a.csv").write_text("key,n,m\nk/1,,7\nk/2,8,\n")
+    relabel(dataset, tmp_path / "a.csv", update=True)
+    assert labels_of(dataset)["k/1"] == {**LABELS["k/1"], "m": 7}
+    assert labels_of(dataset)["k/2"] == {**LABELS["k/2"], "n": 8}
+
+
+def test_later_labels_win_and_updates_see_them(dataset):
+    relabel(dataset, {"k/1": {"a": 1}, "k/2": {"a": 2}})
+    relabel(dataset, {"k/2": {"b": 3}}, update=True)
+    relabel(dataset, {"k/0": {"c": 4}})
+    assert labels_of(dataset) == {**LABELS, "k/0": {"c": 4}, "k/1": {"a": 1}, "k/2": {"a": 2, "b": 3}}
+    assert len(shardpack.open(dataset).manifest.layers) == 3
+
+
+def test_a_layer_that_hides_another_takes_its_place(dataset):
+    relabel(dataset, {"k/1": {"a": 1}, "k/2": {"a": 2}})
+    relabel(dataset, {"k/1": {"b": 1}, "k/2": {"b": 2}, "k/3": {"b": 3}})
+    assert len(shardpack.open(dataset).manifest.layers) == 1
+    assert labels_of(dataset) == {**LABELS, **{f"k/{number}": {"b": number} for number in (1, 2, 3)}}
+
+
+def test_new_classes_are_added_when_asked_for(dataset):
+    with pytest.raises(SourceError, match="class 'scarf' is not among the 3 of the dataset"):
+        relabel(dataset, {"k/1": {"class": "scarf"}})
+    report = relabel(dataset, {"k/1": {"class": "scarf"}}, new_classes=True)
+    assert report.new_classes == ("scarf",)
+    assert shardpack.open(dataset).classes == (*CLASSES, "scarf")
+    assert shardpack.open(dataset, generation=1).classes == CLASSES
+    assert labels_of(dataset)["k/1"] == {"label": 3, "class": "scarf"}
+
+
+def test_a_dry_run_checks_and_writes_nothing(dataset):
+    files = file_contents(dataset)
+    report = relabel(dataset, {"k/1": {"class": "scarf"}}, new_classes=True, dry_run=True)
+    assert (report.dry_run, report.changed, report.generation, report.new_classes) == (True, 1, 2, ("scarf",))
+    with pytest.raises(UnknownKeyError):
+        relabel(dataset, {"x": {}}, dry_run=True)
+    assert file_contents(dataset) == files
+
+
+def test_compressed_labels_stay_compressed(tmp_path):
+    pytest.importorskip("zstandard")
+    write(tmp_path / "ds", compress={"json": "zstd:3"})
+    relabel(tmp_path / "ds", {"k/1": {"n": 7}}, update=True)
+    ds = shardpack.open(tmp_path / "ds")
+    assert ds["k/1"].keys() == {"jpg", "json.zst"}
+    assert ds["k/1"].decode("json.zst") == {**LABELS["k/1"], "n": 7}
+
+
+def test_samples_without_a_label_get_one(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        writer.write("a", {"txt": "x"})
+        writer.write("b", {"txt": "x"})
+    relabel(tmp_path / "ds", {"b": {"n": 1}}, update=True)
+    ds = shardpack.open(tmp_path / "ds")
+    assert [set(sample) for sample in ds] == [{"txt"}, {"txt", "json"}]
+    assert ds["b"].decode("json") == {"n": 1}
+
+
+@pytest.mark.parametrize(
+    ("labels", "options", "error", "message"),
+    [
+        ({}, {}, SourceError, "labels has no rows"),
+        ({"x": {}, "k/1": {}}, {}, UnknownKeyError, "labels: 1 of 2 keys are not in the dataset: 'x'"),
+        ({"k/1": {"label": 1, "class": "hat"}}, {}, SourceError, "label 1 contradicts class 'hat'"),
+        ({"k/1": 3}, {"update": True}, SourceError, "label 0: 3 updates nothing, expected an object"),
+        (
+            {"k/1": {"label": None}},
+            {"update": True},
+            SourceError,
+            "gives label alone, and the old label has class 'coat'",
+        ),
+        ([("k/1", {}), ("k/1", {})], {}, SourceError, "label 1: has the key 'k/1'"),
+        (7, {}, OptionError, "labels are 7"),
+    ],
+)
+def test_what_is_refused_changes_nothing(dataset, labels, options, error, message):
+    files = file_contents(dataset)
+    with pytest.raises(error, match=message):
+        relabel(dataset, labels, **options)
+    assert file_contents(dataset) == files
+
+
+def test_labels_of_the_one_shape_are_checked(tmp_path):
+    source = tmp_path / "source"
+    (source / "images").mkdir(parents=True)
+    (source / "images" / "a.jpg").write_bytes(make_jpeg(40, 30))
+    (source / "labels.json").write_text(
+        json.dumps(
+            {
+                "images": [{"id": 1, "file_name": "a.jpg", "width": 40, "height": 30}],
+                "annotations": [{"id": 1, "image_id": 1, "category_id": 5, "bbox": [1, 1, 4, 4]}],
+                "categories": [{"id": 5, "name": "cat"}],
+            }
+        )
+    )
+    shardpack.pack(source, tmp_path / "ds", annotations=source / "labels.json", jobs=1)
+    (key,) = shardpack.open(tmp_path / "ds").keys()
+    outside = {"width": 40, "height": 30, "annotations": [{"class": "cat", "bbox": [30, 1, 40, 4]}]}
+    with pytest.raises(SourceError, match=r"bbox \[30, 1, 40, 4\] is outside the image of 40 x 30 pixels"):
+        relabel(tmp_path / "ds", {key: outside})
+    with pytest.raises(SourceError, match=r"bbox is \[1\], expected \[x, y, w, h\]"):
+        relabel(tmp_path / "ds", {key: {"annotations": [{"bbox": [1]}]}})
+    with pytest.raises(SourceError, match="expected an object as the other labels are"):
+        relabel(tmp_path / "ds", {key: 3})
+    relabel(tmp_path / "ds", {key: {"annotations": [{"class": "cat", "bbox": [3, 1, 4, 4]}]}}, update=True)
+    label = shardpack.open(tmp_path / "ds")[key].decode("json")
+    assert (label["width"], label["annotations"]) == (40, [{"label": 0, "class": "cat", "bbox": [3, 1, 4, 4]}])
+
+
+# --- Kills, and two at once --------------------------------------------------------------------
+
+
+def test_two_editors(dataset):
+    base = open_base(dataset)
+    with base.begin("delete", run_digest="x"), pytest.raises(OutputExistsError, match="another process"):
+        relabel(dataset, {"k/1": {}})
+    base.close()
+    relabel(dataset, {"k/1": {}})
+
+
+def test_a_kill_at_any_write_does_no_harm():
+    """The generation before is read as it was, and the same command ends as it would have without the kill."""
+    new = {"k/1": {"n": 7}, "k/5": {"n": 8}}
+    steps = 0
+    while True:
+        store = WatchedStore()
+        write(store)
+        steps += 1
+        kill_at(store, steps)
+        try:
+            relabel(store, new)
+        except (KilledError, ShardpackError):
+            heal(store)
+        else:
+            break
+        assert labels_of(store) in (LABELS, {**LABELS, **new})
+        report = relabel(store, new)
+        assert (report.changed, labels_of(store)) == (2, {**LABELS, **new})
+        assert len(shardpack.open(store).manifest.layers) == 1
+        assert not [name for name in store.names() if "/tmp/" in name]
+    assert steps > 3
