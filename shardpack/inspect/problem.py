@@ -26,6 +26,10 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "orphan": ("a file that shardpack made, and that no kept generation names", "gc"),
     "stray": ("a file that looks like part of a dataset, and that is not: move it away", None),
     "unfinished": ("a command was interrupted: run it again", None),
+    "undecodable": ("an image cannot be decoded, or a JSON text not be parsed", "delete"),
+    "different": ("a sample has other bytes than in the source", "append --on-duplicate replace"),
+    "absent": ("the source has a sample that the dataset lacks", "append"),
+    "extra": ("the dataset has a sample that the source lacks", "delete"),
 }
 
 

@@ -5,6 +5,8 @@ Each file is compared with what the manifest says about it, so a problem in one 
     verify_shards        tars and their indexes
     verify_metadata      shard table, key index, splits, deleted samples, label table
     verify_generations   the copy of the manifest, earlier generations, files that nothing names
+    verify_images        all images, decoded                        if asked for
+    verify_source        all payloads, compared with the originals  if asked for
 """
 
 from __future__ import annotations
@@ -13,11 +15,12 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shardpack.errors import ShardpackError
+from shardpack.format.checksum import crc32c
 from shardpack.inspect.problem import Problem
 from shardpack.inspect.verify_generations import verify_generations
 from shardpack.inspect.verify_metadata import verify_metadata
@@ -28,7 +31,10 @@ from shardpack.inspect.verify_shards import (
     verify_in_processes,
     verify_in_threads,
 )
+from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.open_dataset import load_manifest
+from shardpack.read.selection import Selection
+from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.processes import default_jobs
@@ -38,6 +44,9 @@ from shardpack.storage.locations import LocationOptions, open_locations
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import RangeReader
 from shardpack.storage.url import is_url
+
+if TYPE_CHECKING:
+    from shardpack.sources.dataset import Listable
 
 SHARDS_AT_ONCE = 8  # default number of remote shards; their requests wait for the network
 
@@ -78,6 +87,8 @@ def verify(
     location: str | os.PathLike[str] | RangeReader,
     *,
     full: bool = False,
+    check_images: bool = False,
+    source: str | os.PathLike[str] | Listable | None = None,
     jobs: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
     allow_locations: bool | Sequence[str] = False,
@@ -94,15 +105,21 @@ def verify(
     Args:
         location: Folder of the dataset, its URL, or a store.
         full: Read every byte.
+        check_images: Decode every image, and parse every JSON text.
+        source: Compare each payload of this source, as `shardpack.pack` takes it, with its checksum in the dataset;
+            say which samples differ, are missing, or are not in the source. A folder, a file, a URL, or a dataset.
         jobs: Number of worker processes. Default: one; with `full` one per core, but not more than are
             worth starting. If any part is remote, how many shards to verify at once, in threads. Default: 8.
         storage_options, allow_locations: As `shardpack.open` takes them.
-        progress: Called as progress("verify", bytes done, total bytes).
+        progress: Called as progress("verify", bytes done, total bytes); then, if asked for, as progress("decode",
+            samples done, all samples), and progress("compare", samples done, all samples).
 
     Raises:
         DatasetNotFoundError: The location has no manifest.
         CorruptManifestError: The manifest is damaged.
         UnsupportedVersionError: A newer version of shardpack is needed to read the manifest.
+        OptionError: The dataset was packed with options that change payloads, and cannot be compared with its source.
+        SourceError: The source cannot be listed.
     """
     began = time.perf_counter()
     jobs = as_jobs(jobs)
@@ -110,7 +127,7 @@ def verify(
         location = open_store(location, storage_options if is_url(location) else None)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     home = adapt(location)
-    _, manifest = load_manifest(home)
+    text, manifest = load_manifest(home)
     stores = open_locations(home, manifest.locations, options)
     shard_list = ShardList(stores.sidecars, manifest)
     bytes_done = ByteProgress("verify", manifest.num_bytes, progress)
@@ -124,6 +141,26 @@ def verify(
     problems.extend(verify_metadata(stores.sidecars, manifest, shard_list, _all_hashes(verified) if sound else None))
     generations = verify_generations(stores.sidecars, manifest, shard_list if sound else None)
     problems.extend(generations.problems)
+    if sound and (check_images or source is not None):
+        cache = ShardCache(stores, manifest, manifest_crc32c=crc32c(text), verify=stores.checks_reads)
+        if check_images:
+            from shardpack.inspect.verify_images import verify_images  # with what decodes
+
+            selection = Selection(cache, KeyLookup(cache))
+            jobs_of_images = jobs or (SHARDS_AT_ONCE if stores.remote else default_jobs(manifest.num_bytes))
+            problems.extend(verify_images(selection, jobs=jobs_of_images, progress=progress))
+        if source is not None:
+            from shardpack.inspect.verify_source import verify_source  # with what lists sources
+
+            problems.extend(
+                verify_source(
+                    source,
+                    cache,
+                    storage_options=storage_options,
+                    jobs=jobs or default_jobs(manifest.num_bytes),
+                    progress=progress,
+                )
+            )
     return VerifyReport(
         num_shards=manifest.num_shards,
         num_samples=manifest.num_visible,

@@ -376,6 +376,14 @@ def test_verify_of_a_damaged_dataset(run, dataset):
     assert [problem["kind"] for problem in report["problems"]] == ["damaged", "missing", "stray"]
 
 
+def test_verify_compares_with_the_source_and_decodes(run, dataset, tmp_path):
+    assert run("verify", dataset, "--source", dataset, "--images", "--quiet").code in (0, 1)
+    shardpack.pack(shardpack.open(dataset).select(range(3)), tmp_path / "few", jobs=1)
+    report = run("verify", tmp_path / "few", "--source", dataset, "--json")
+    assert report.code == 1
+    assert {(problem["kind"], problem["mend"]) for problem in report.json["problems"]} == {("absent", "append")}
+
+
 def test_verify_with_a_damaged_manifest(run, dataset):
     (dataset / ".shardpack/manifest.json").write_text("{")
     done = run("verify", dataset)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from shardpack.errors import CorruptIndexError, CorruptManifestError, ShardNotFoundError, StaleIndexError, StorageError
-from shardpack.inspect.problem import Problem, problem_of
+from shardpack.inspect.problem import KINDS, Problem, problem_of
+from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
@@ -26,3 +29,28 @@ def test_an_error_is_a_problem_of_its_file(error, kind):
 
 def test_as_a_line():
     assert str(Problem("damaged", "a.tar", "no", key="k", offset=3)) == "damaged: a.tar, key 'k', offset 3: no"
+
+
+@pytest.mark.parametrize(
+    ("kind", "path", "command"),
+    [
+        ("damaged", "a.tar", "copy"),
+        ("missing", ".shardpack/index/a.index", "repair"),
+        ("stale", ".shardpack/manifests/000001.json", "repair"),
+        ("unreadable", "a.tar", None),
+        ("incomplete", "a.tar", "gc"),
+        ("orphan", ".shardpack/index/a.index", "gc"),
+        ("undecodable", "a.tar", "delete"),
+    ],
+)
+def test_the_mending_command(kind, path, command):
+    assert Problem(kind, path, "it is so").mend == command
+
+
+def test_every_kind_is_documented():
+    text = (ROOT / "shardpack/inspect/README.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| `(\w+)` \|", text[text.index("| problem |") :], re.MULTILINE) == [
+        *("damaged", "missing", "stale", "unreadable", "behind", "incomplete", "orphan", "stray", "unfinished"),
+        *("undecodable", "different", "absent", "extra"),
+    ]
+    assert set(KINDS) <= set(re.findall(r"`(\w+)`", text))
