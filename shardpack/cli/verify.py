@@ -54,7 +54,7 @@ def command(
     Quick by default: checks the lengths of all files, the checksums of the indexes, and the headers of
     64 samples per shard, or 8 of a URL. With --full it reads every byte of every shard, of a URL too.
 
-    Both check deleted samples, splits and earlier generations as well, and name files that nothing needs.
+    Both check deleted samples, layers, splits and earlier generations, and name files that nothing needs.
     --source lists SRC with the options that DS was packed with; payloads must not have been changed by packing.
 
     With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key, offset,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from shardpack.errors import (
@@ -21,6 +22,7 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "missing": ("a file is not there", None),
     "stale": ("two files do not belong together", None),
     "unreadable": ("a file could not be read", None),
+    "layer": ("a layer is not there, or is not the one that was attached", "attach"),
     "behind": ("manifest.json is not that of the newest generation", "repair"),
     "incomplete": ("an earlier generation that is kept lacks a file", "gc"),
     "orphan": ("a file that shardpack made, and that no kept generation names", "gc"),
@@ -31,6 +33,10 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "absent": ("the source has a sample that the dataset lacks", "append"),
     "extra": ("the dataset has a sample that the source lacks", "delete"),
 }
+
+
+# In the folder `.shardpack`, of the dataset or of a layer; a layer's tars may be within the dataset's.
+_IN_FOLDER = re.compile(rf"(?:\A|/){re.escape(FOLDER)}/(?!layers/[^/]+/(?!{re.escape(FOLDER)}/))", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +61,7 @@ class Problem:
         """The command that mends it: "gc"; "repair" for what can be made anew from tars; "copy", from a good copy."""
         command = KINDS[self.kind][1]
         if self.kind in ("damaged", "missing", "stale"):
-            return "repair" if self.shard.startswith(f"{FOLDER}/") else "copy"
+            return "repair" if _IN_FOLDER.search(self.shard) else "copy"
         return command
 
     def __str__(self) -> str:

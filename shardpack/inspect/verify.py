@@ -4,6 +4,7 @@ Each file is compared with what the manifest says about it, so a problem in one 
 
     verify_shards        tars and their indexes
     verify_metadata      shard table, key index, splits, deleted samples, label table
+    verify_layers        that layers are the ones that were attached
     verify_generations   the copy of the manifest, earlier generations, files that nothing names
     verify_images        all images, decoded                        if asked for
     verify_source        all payloads, compared with the originals  if asked for
@@ -15,14 +16,17 @@ import os
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from shardpack.errors import ShardpackError
 from shardpack.format.checksum import crc32c
+from shardpack.format.manifest import Manifest
 from shardpack.inspect.problem import Problem
 from shardpack.inspect.verify_generations import verify_generations
+from shardpack.inspect.verify_layers import PinnedLayer, check_positions, open_pinned
 from shardpack.inspect.verify_metadata import verify_metadata
 from shardpack.inspect.verify_shards import (
     Hashes,
@@ -32,15 +36,14 @@ from shardpack.inspect.verify_shards import (
     verify_in_threads,
 )
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_dataset import load_manifest
+from shardpack.read.open_dataset import load_manifest, shards_of
 from shardpack.read.selection import Selection
-from shardpack.read.shard_cache import ShardCache
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.processes import default_jobs
 from shardpack.runtime.progress import ByteProgress, Progress, no_progress
 from shardpack.storage.adapter import adapt
-from shardpack.storage.locations import LocationOptions, open_locations
+from shardpack.storage.locations import DatasetStores, LocationOptions
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import RangeReader
 from shardpack.storage.url import is_url
@@ -99,7 +102,7 @@ def verify(
     The quick check compares the lengths of all files, the checksums of all indexes, and the headers of
     64 samples per shard; of a remote shard, the headers of one field of 8 samples. The full check reads
     every shard and compares all headers, offsets, sizes and checksums.
-    Both check what edits left: deleted samples, splits, earlier generations, and files that nothing needs.
+    Both check what edits left: deleted samples, layers, splits, earlier generations, and files that nothing needs.
     Memory: one shard's index per job, and 40 bytes per sample for the key index.
 
     Args:
@@ -128,50 +131,75 @@ def verify(
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     home = adapt(location)
     text, manifest = load_manifest(home)
-    stores = open_locations(home, manifest.locations, options)
+    cache = shards_of(home, manifest, manifest_crc32c=crc32c(text), options=options)
+    opened = [open_pinned(home, ref, options) for ref in manifest.layers]
+    layers = [layer for layer in opened if isinstance(layer, PinnedLayer)]
+    total = manifest.num_bytes + sum(layer.manifest.num_bytes for layer in layers)
+    check = partial(_check, full=full, jobs=jobs, bytes_done=ByteProgress("verify", total, progress))
+    checked = check(cache.stores, manifest)
+    problems = [*checked.problems, *(problem for problem in opened if isinstance(problem, Problem))]
+    for layer in layers:
+        of_layer = check(layer.stores, layer.manifest)
+        problems.extend(map(layer.own, of_layer.problems))
+        problems.extend(
+            check_positions(
+                cache.stores.sidecars, manifest, layer, base_hashes=checked.hashes, layer_hashes=of_layer.hashes
+            )
+        )
+    generations = verify_generations(cache.stores.sidecars, manifest, checked.shards)
+    problems.extend(generations.problems)
+    at_once = jobs or (SHARDS_AT_ONCE if cache.stores.remote else default_jobs(manifest.num_bytes))
+    if check_images and checked.shards is not None:
+        from shardpack.inspect.verify_images import verify_images  # with what decodes
+
+        problems.extend(verify_images(Selection(cache, KeyLookup(cache)), jobs=at_once, progress=progress))
+    if source is not None and checked.shards is not None:
+        from shardpack.inspect.verify_source import verify_source  # with what lists sources
+
+        problems.extend(verify_source(source, cache, storage_options=storage_options, jobs=at_once, progress=progress))
+    return VerifyReport(
+        num_shards=manifest.num_shards,
+        num_samples=manifest.num_visible,
+        num_bytes=manifest.num_bytes,
+        problems=tuple(dict.fromkeys(problems)),  # a file that is damaged may be met twice
+        full=full,
+        seconds=time.perf_counter() - began,
+        without_checksums=sum(info.crc32c is None for info in checked.shards or ()),
+        generation=manifest.generation,
+        kept=generations.kept,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _Checked:
+    """What the shards and other files of a dataset or layer are like.
+
+    Attributes:
+        problems: What is wrong with them.
+        shards: The shards; None if the shard table is damaged.
+        hashes: Hashes of the keys of all samples, in order; None if the index of any shard is damaged.
+    """
+
+    problems: Sequence[Problem]
+    shards: ShardList | None
+    hashes: Hashes | None
+
+
+def _check(
+    stores: DatasetStores, manifest: Manifest, *, full: bool, jobs: int | None, bytes_done: ByteProgress
+) -> _Checked:
+    """Check the shards that a manifest names, and its other files."""
     shard_list = ShardList(stores.sidecars, manifest)
-    bytes_done = ByteProgress("verify", manifest.num_bytes, progress)
     sound = _is_table_sound(shard_list)
     tasks = [ShardTask(stores.sidecars, stores.of(info), info, full) for info in shard_list] if sound else []
     if all(store.folder is not None for store in (stores.sidecars, *stores.tars)):
         verified = verify_in_processes(tasks, jobs or default_jobs(manifest.num_bytes if full else 0), bytes_done)
     else:
         verified = verify_in_threads(tasks, jobs or SHARDS_AT_ONCE, bytes_done)
+    hashes = _all_hashes(verified) if sound else None
     problems = [problem for shard in verified for problem in shard.problems]
-    problems.extend(verify_metadata(stores.sidecars, manifest, shard_list, _all_hashes(verified) if sound else None))
-    generations = verify_generations(stores.sidecars, manifest, shard_list if sound else None)
-    problems.extend(generations.problems)
-    if sound and (check_images or source is not None):
-        cache = ShardCache(stores, manifest, manifest_crc32c=crc32c(text), verify=stores.checks_reads)
-        if check_images:
-            from shardpack.inspect.verify_images import verify_images  # with what decodes
-
-            selection = Selection(cache, KeyLookup(cache))
-            jobs_of_images = jobs or (SHARDS_AT_ONCE if stores.remote else default_jobs(manifest.num_bytes))
-            problems.extend(verify_images(selection, jobs=jobs_of_images, progress=progress))
-        if source is not None:
-            from shardpack.inspect.verify_source import verify_source  # with what lists sources
-
-            problems.extend(
-                verify_source(
-                    source,
-                    cache,
-                    storage_options=storage_options,
-                    jobs=jobs or default_jobs(manifest.num_bytes),
-                    progress=progress,
-                )
-            )
-    return VerifyReport(
-        num_shards=manifest.num_shards,
-        num_samples=manifest.num_visible,
-        num_bytes=manifest.num_bytes,
-        problems=tuple(problems),
-        full=full,
-        seconds=time.perf_counter() - began,
-        without_checksums=sum(task.info.crc32c is None for task in tasks),
-        generation=manifest.generation,
-        kept=generations.kept,
-    )
+    problems.extend(verify_metadata(stores.sidecars, manifest, shard_list, hashes))
+    return _Checked(problems, shard_list if sound else None, hashes)
 
 
 def _is_table_sound(shard_list: ShardList) -> bool:
