@@ -27,7 +27,7 @@ from shardpack.commit.lease import busy, how_to_continue, unfinished, unfinished
 from shardpack.commit.overwrite import is_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError, OutputExistsError
-from shardpack.format.layout import manifest_path
+from shardpack.format.layout import MANIFEST_PATH, manifest_path
 from shardpack.format.manifest import Manifest
 from shardpack.storage.atomic import storage_errors
 
@@ -224,11 +224,21 @@ class EditTransaction:
         )
 
     def _keep_parent(self) -> None:
-        """Create the manifest of the parent under the name of its generation, where only the copy is there."""
+        """Create the manifest of the parent under the name of its generation, where only the copy is there.
+
+        Raises:
+            OutputExistsError: Another dataset is there by now: a packer replaced it.
+        """
         name = manifest_path(self.parent.generation)
-        if self.target.size(name) is None:
+        present = self.target.read(name)
+        if present is None and self.target.read(MANIFEST_PATH) == self.parent_text:
             with suppress(OutputExistsError):  # another editor did so at this moment
                 self.target.create(name, [self.parent_text])
+        elif present != self.parent_text:
+            raise OutputExistsError(
+                f"the dataset in {self.target.location!r} was replaced while it was edited; nothing has changed: run "
+                f"the same {self._command} command again, if it is meant for the new one"
+            )
 
     # The edit's own folder
 

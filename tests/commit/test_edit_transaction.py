@@ -356,6 +356,22 @@ def test_a_manifest_that_appears_while_ours_is_created_is_not_deleted(bucket):
     assert shardpack.open(bucket.location).classes == ("m",)
 
 
+def test_a_dataset_that_was_replaced_meanwhile_is_not_edited(bucket):
+    """The packer came and went between the beginning of the edit and its commit."""
+    with bucket.edit("x") as transaction:
+        files = following(transaction, "k")
+        shardpack.pack([("new", {"bin": b"1"})], bucket.location, force=True)
+        before = bucket.contents()
+        with pytest.raises(OutputExistsError, match="was replaced while it was edited; nothing has changed"):
+            transaction.commit(*files)
+    assert list(shardpack.open(bucket.location).keys()) == ["new"]
+    assert before.keys() <= bucket.contents().keys()
+    assert bucket.generation() == 1
+    assert manifest_path(2) not in bucket.contents()
+    make(bucket, "m")
+    assert bucket.generation() == 2
+
+
 def test_released_it_touches_nothing_of_the_next_editor(tmp_path):
     place = Place("folder", tmp_path)
     with place.edit("x") as first:
