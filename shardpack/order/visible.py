@@ -82,6 +82,13 @@ class Visible:
         at = bisect_left(self._deleted, stored)
         return 0 <= stored < self.num_stored and (at == len(self._deleted) or self._deleted[at] != stored)
 
+    def only(self, ascending: Integers) -> Integers:
+        """Return the visible ones of ascending, different stored positions: a look-up for each deleted one."""
+        at = np.searchsorted(ascending, self.deleted)
+        is_there = at < len(ascending)
+        at, deleted = at[is_there], self.deleted[is_there]
+        return np.delete(ascending, at[ascending[at] == deleted])
+
     # From stored positions to positions
 
     def position_of(self, stored: int) -> int:

@@ -121,8 +121,9 @@ class Selection:
 
     def among(self, stored: Integers) -> Selection:
         """Return those of these samples that are at some stored positions, in the order of this selection."""
-        if self.stored_positions is None:
-            return self._of(compact(np.sort(stored)))
+        if self.positions is None:
+            ascending, visible = np.sort(stored), self.cache.visible
+            return self._of(compact(ascending if visible is None else visible.only(ascending)))
         chosen = np.zeros(self.cache.manifest.num_samples, bool)
         chosen[stored] = True
         kept = [piece[chosen[piece]] for piece in self.own.pieces()]

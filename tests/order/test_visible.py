@@ -36,6 +36,13 @@ def test_a_sequence_of_stored_positions(which):
     assert found.positions_of(np.array(kept, np.int64)).tolist() == list(range(len(kept)))
 
 
+@given(deletions(), st.sets(st.integers(0, 70)))
+def test_a_list_without_the_deleted(which, positions):
+    total, deleted = which
+    found = made(total, deleted).only(np.array(sorted(positions), np.int64))
+    assert found.tolist() == sorted(positions - deleted)
+
+
 @given(deletions(), runs())
 def test_runs_without_the_deleted(which, of):
     total, deleted = which
