@@ -4,35 +4,42 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import shardpack
 from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
 from shardpack.format.fingerprint import chain_columns
 from shardpack.format.key_index import hash_keys
-from shardpack.format.layout import MANIFEST_PATH, file_path, shard_name
+from shardpack.format.layout import MANIFEST_PATH, edit_tag, file_path, shard_name, tagged_shard_name
 from shardpack.format.manifest import LayerRef, Manifest
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.named_files import encode_positions_file
 from shardpack.format.next_generation import next_generation
 from shardpack.format.shard_table import ShardTable
 from shardpack.format.splits import Splits
+from shardpack.storage.memory import MemoryStore
+from tests.fakes import Samples
 from tests.format.builders import small_shard
+from tests.read.datasets import packed
 
 
 def newest(folder: Path) -> Manifest:
     return parse_manifest((folder / MANIFEST_PATH).read_bytes())
 
 
-def write(folder: Path, files: Mapping[str, bytes]) -> None:
+def write(folder: Path, files: Mapping[str, bytes]) -> Path:
+    """Write the files of a dataset to a folder; return it."""
     for name, data in files.items():
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
+    return folder
 
 
 def edited(folder: Path, **changes: Any) -> Manifest:
@@ -96,3 +103,41 @@ def layered(folder: Path, layer: Path, column: list[int], *, location: str | Non
     location = location or os.path.relpath(layer, folder).replace(os.sep, "/")
     ref = LayerRef(location, manifest.generation, len(text), crc32c(text), manifest.fields, positions)
     return edited(folder, layers=[*((old, None) for old in base.layers), (ref, parts)])
+
+
+def edited_files(
+    files: Mapping[str, bytes],
+    *,
+    delete: Iterable[int] = (),
+    append: Samples | None = None,
+    per_shard: int = 3,
+    **changes: Any,
+) -> dict[str, bytes]:
+    """Return the files of the next generation of a dataset that is a dict, those of the ones before it among them.
+
+    Args:
+        files: The dataset.
+        delete: Stored positions to delete; those of appended samples come behind all others.
+        append: Samples to append.
+        per_shard: How many of them a shard holds.
+        changes: Other changes, as `next_generation` takes them.
+    """
+    with shardpack.open(MemoryStore(files)) as ds:
+        manifest, chain = ds.manifest, chain_columns(ds.shards.columns)
+    added: dict[str, bytes] = {}
+    if append:
+        new, tag = packed(append, max_shard_samples=per_shard), edit_tag(manifest.generation + 1, len(files))
+        with shardpack.open(MemoryStore(new)) as more:
+            shards = [replace(info, name=tagged_shard_name(info.name, tag)) for info in more.shards]
+            for old, named in zip(more.shards, shards, strict=True):
+                added |= {named.name: new[old.name], named.index_path: new[old.index_path]}
+        changes |= {"shards": shards, "hashes": hash_keys(append)}
+    _, written = next_generation(
+        manifest,
+        files[MANIFEST_PATH],
+        base_chain=chain,
+        deleted=np.array(sorted(delete), np.int64),
+        read=lambda file: files[file_path(file)],
+        **changes,
+    )
+    return {**files} | added | {name: b"".join(parts) for name, parts in written}

@@ -17,7 +17,8 @@ from shardpack.errors import DuplicateKeyError, OptionError, PositionError, Unkn
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.manifest_json import encode_manifest
 from shardpack.storage.memory import MemoryStore
-from tests.edited import edited, written
+from tests.edits import edited_files
+from tests.edits import write as write_files
 from tests.read.datasets import CountingStore, as_dicts, collections, numbered, packed
 from tests.strategies import examples
 
@@ -40,7 +41,7 @@ def histories(draw):
         keys = [key for key in dict.fromkeys(keys) if key not in {stored[at][0] for at in visible if at not in gone}]
         again = {key: {"json": b'{"again": %d}' % edit} for key in keys}
         stored += again.items()
-        files = edited(files, delete=delete, append=again)
+        files = edited_files(files, delete=delete, append=again)
     return files, [(key, dict(fields)) for at, (key, fields) in enumerate(stored) if at not in gone]
 
 
@@ -55,7 +56,7 @@ def opened(request, tmp_path_factory):
 
     def open_it(files):
         if request.param == "local":
-            return shardpack.open(written(files, tmp_path_factory.mktemp("edited")))
+            return shardpack.open(write_files(tmp_path_factory.mktemp("edited"), files))
         return open_dataset(CountingStore(files) if request.param == "remote" else MemoryStore(files))
 
     return open_it
@@ -120,18 +121,18 @@ def test_streams_of_ranks_and_resumed_ones_are_exact(data, options, world_size):
 
 @pytest.mark.parametrize("options", ORDERS)
 def test_an_epoch_does_not_depend_on_where_it_is_read(tmp_path, options):
-    files = edited(packed(SAMPLES, max_shard_samples=7), delete=[0, 6, 7, 8, 20])
-    remote, local = open_dataset(CountingStore(files)), shardpack.open(written(files, tmp_path))
+    files = edited_files(packed(SAMPLES, max_shard_samples=7), delete=[0, 6, 7, 8, 20])
+    remote, local = open_dataset(CountingStore(files)), shardpack.open(write_files(tmp_path, files))
     assert as_dicts(list(remote.stream(seed=5, **options))) == as_dicts(list(local.stream(seed=5, **options)))
 
 
 def test_a_key_that_was_deleted_and_appended_again_is_the_new_one(opened):
-    files = edited(packed(SAMPLES, max_shard_samples=7), delete=[3, 4])
+    files = edited_files(packed(SAMPLES, max_shard_samples=7), delete=[3, 4])
     ds = opened(files)
     for ask in (lambda: ds["k/0003"], lambda: ds.get_many(["k/0003"]), lambda: ds.select(["k/0003"])):
         with pytest.raises(UnknownKeyError, match="no such key: 'k/0003'"):
             ask()
-    ds = opened(edited(files, append={"k/0003": {"json": b"{}"}}))
+    ds = opened(edited_files(files, append={"k/0003": {"json": b"{}"}}))
     assert as_dicts([ds["k/0003"]]) == as_dicts(ds.get_many(["k/0003"])) == [("k/0003", 28, {"json": b"{}"})]
     assert "k/0003" in ds
     assert "k/0004" not in ds
@@ -139,14 +140,14 @@ def test_a_key_that_was_deleted_and_appended_again_is_the_new_one(opened):
 
 
 def test_everything_may_be_deleted(opened):
-    ds = opened(edited(packed(numbered(3)), delete=[0, 1, 2]))
+    ds = opened(edited_files(packed(numbered(3)), delete=[0, 1, 2]))
     assert (len(ds), list(ds), list(ds.keys()), ds[:], ds.shard_numbers()) == (0, [], [], [], [])
     with pytest.raises(PositionError, match="position 0 is out of range: the dataset has 0 samples; select some"):
         ds[0]
 
 
 def test_messages_count_what_is_visible(opened):
-    ds = opened(edited(packed(SAMPLES, max_shard_samples=7), delete=range(5, 25)))
+    ds = opened(edited_files(packed(SAMPLES, max_shard_samples=7), delete=range(5, 25)))
     assert repr(ds) == f"<Dataset {ds.location!r}: 10 samples, 5 shards>"
     assert repr(ds.select([3])) == f"<Dataset {ds.location!r}: 1 of 10 samples, 5 shards>"
     assert ds.shard_numbers() == [0, 3, 4]
@@ -157,16 +158,16 @@ def test_messages_count_what_is_visible(opened):
 
 
 def test_duplicate_keys_are_told_by_position(opened):
-    files = edited(packed(SAMPLES, max_shard_samples=7), delete=[0, 1])
-    ds = opened(edited(files, append={"k/0005": {"json": b"{}"}}, unique_keys=False))
+    files = edited_files(packed(SAMPLES, max_shard_samples=7), delete=[0, 1])
+    ds = opened(edited_files(files, append={"k/0005": {"json": b"{}"}}, unique_keys=False))
     with pytest.raises(DuplicateKeyError, match="2 samples have this key, at positions 3, 28; ask by position"):
         ds["k/0005"]
-    ds = opened(edited(edited(files, append={"k/0005": {"json": b"{}"}}), delete=[5]))
+    ds = opened(edited_files(edited_files(files, append={"k/0005": {"json": b"{}"}}), delete=[5]))
     assert ds["k/0005"].position == 27
 
 
 def test_samples_know_their_position_before_and_after_their_key(opened):
-    ds = opened(edited(packed(SAMPLES, max_shard_samples=7), delete=[2]))
+    ds = opened(edited_files(packed(SAMPLES, max_shard_samples=7), delete=[2]))
     for sample in (ds[5], ds.get_many([5, 9])[0], next(iter(ds.select([5]))), ds.get_many([5], fields=["json"])[0]):
         assert (sample.position, sample.key, sample.position) == (5, "k/0006", 5)
         assert repr(sample).startswith("<Sample 5 'k/0006': ")
@@ -179,7 +180,7 @@ def test_samples_know_their_position_before_and_after_their_key(opened):
 
 
 def test_opening_costs_one_read_and_what_is_deleted_one_more():
-    files = edited(edited(packed(SAMPLES, max_shard_samples=7), delete=[2]), delete=[9, 11])
+    files = edited_files(edited_files(packed(SAMPLES, max_shard_samples=7), delete=[2]), delete=[9, 11])
     store = CountingStore(files)
     ds = open_dataset(store)
     assert (len(ds), store.taken()) == (27, [".shardpack/manifest.json"])
@@ -190,7 +191,7 @@ def test_opening_costs_one_read_and_what_is_deleted_one_more():
 
 
 def test_a_folded_dataset_is_the_one_packed_without_the_deleted(tmp_path):
-    files = edited(packed(SAMPLES, max_shard_samples=7), delete=[0, 8, 29])
+    files = edited_files(packed(SAMPLES, max_shard_samples=7), delete=[0, 8, 29])
     left = {key: fields for at, (key, fields) in enumerate(SAMPLES.items()) if at not in {0, 8, 29}}
     shardpack.pack(open_dataset(MemoryStore(files)), tmp_path / "folded")
     folded = shardpack.open(tmp_path / "folded")
@@ -202,7 +203,7 @@ def test_a_folded_dataset_is_the_one_packed_without_the_deleted(tmp_path):
 
 
 def test_a_view_of_everything_is_the_edited_dataset(opened):
-    files = edited(packed(SAMPLES, max_shard_samples=7), delete=[3, 14])
+    files = edited_files(packed(SAMPLES, max_shard_samples=7), delete=[3, 14])
     ds = opened(files)
     whole, chosen = (
         ds.stream(shuffle="blocks", batch_size=2),
@@ -215,7 +216,7 @@ def test_a_view_of_everything_is_the_edited_dataset(opened):
 
 def test_the_digest_of_a_view_stays_when_other_samples_are_deleted():
     files = packed(SAMPLES, max_shard_samples=7)
-    before, after = (open_dataset(MemoryStore(one)) for one in (files, edited(files, delete=[0, 1])))
+    before, after = (open_dataset(MemoryStore(one)) for one in (files, edited_files(files, delete=[0, 1])))
     keys = ["k/0005", "k/0009", "k/0028"]
     states = [ds.select(keys).stream().state_dict() for ds in (before, after)]
     assert states[0]["view"] == states[1]["view"] != ""
@@ -224,12 +225,12 @@ def test_the_digest_of_a_view_stays_when_other_samples_are_deleted():
 
 def test_a_state_of_another_generation_names_the_way_out():
     files = packed(SAMPLES, max_shard_samples=7)
-    old, new = (open_dataset(MemoryStore(one)) for one in (files, edited(files, delete=[4])))
+    old, new = (open_dataset(MemoryStore(one)) for one in (files, edited_files(files, delete=[4])))
     stream = old.stream(shuffle="blocks", batch_size=2)
     next(iter(stream))
     with pytest.raises(OptionError, match=r"generation 1 of the dataset, this is generation 2; .*open\(.*generation=1"):
         new.stream(shuffle="blocks", batch_size=2).load_state_dict(stream.state_dict())
-    again = open_dataset(MemoryStore(edited(files, delete=[4])), generation=1)
+    again = open_dataset(MemoryStore(edited_files(files, delete=[4])), generation=1)
     resumed = again.stream(shuffle="blocks", batch_size=2)
     resumed.load_state_dict(stream.state_dict())
     assert len(list(resumed)) == len(SAMPLES) - 1
@@ -237,7 +238,7 @@ def test_a_state_of_another_generation_names_the_way_out():
 
 def test_mixes_refuse_states_of_other_generations():
     files = packed(SAMPLES, max_shard_samples=7)
-    old, new = (open_dataset(MemoryStore(one)) for one in (files, edited(files, delete=[4])))
+    old, new = (open_dataset(MemoryStore(one)) for one in (files, edited_files(files, delete=[4])))
     one, other = (shardpack.mix([(ds, 1), (ds.select(range(5)), 1)]) for ds in (old, new))
     with pytest.raises(
         OptionError, match=r"generation 1 of dataset 0, .* generation 2; .*open\(\.\.\., generation=1\)"
@@ -251,11 +252,11 @@ def test_mixes_refuse_states_of_other_generations():
 def test_readers_of_the_old_generation_go_on_beside_an_edit(tmp_path):
     """Open handles, streams in mid-epoch, and copies that workers open later."""
     files = packed(SAMPLES, max_shard_samples=7)
-    ds = shardpack.open(written(files, tmp_path))
+    ds = shardpack.open(write_files(tmp_path, files))
     stream = ds.stream(shuffle="blocks", block_bytes=3000)
     expected, iterator = as_dicts(list(stream)), iter(stream)
     begun, sent = [next(iterator) for _ in range(5)], pickle.dumps(ds)
-    written(edited(files, delete=range(10)), tmp_path)
+    write_files(tmp_path, edited_files(files, delete=range(10)))
     assert as_dicts([*begun, *iterator]) == expected
     assert len(ds) == 30
     assert ds["k/0003"].position == ds[3].position == 3
@@ -268,7 +269,7 @@ def test_readers_of_the_old_generation_go_on_beside_an_edit(tmp_path):
 
 
 def test_loaders_batch_what_is_visible(opened):
-    ds = opened(edited(packed(SAMPLES, max_shard_samples=7), delete=[0, 13]))
+    ds = opened(edited_files(packed(SAMPLES, max_shard_samples=7), delete=[0, 13]))
     keys = [key for batch in ds.loader(4, fields=["json"], tail="exact") for key in batch["__key__"]]
     assert keys == [key for at, key in enumerate(SAMPLES) if at not in {0, 13}]
 

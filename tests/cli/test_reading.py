@@ -10,7 +10,8 @@ import pytest
 
 import shardpack
 from tests.cli.conftest import program
-from tests.edited import edited, written
+from tests.edits import edited_files
+from tests.edits import write as write_files
 from tests.read.damage import flip
 from tests.read.datasets import numbered
 from tests.read.datasets import packed as files_of
@@ -280,7 +281,7 @@ def test_bench_as_json(run, packed):
 
 def test_deleted_samples_are_counted_and_not_shown(run, tmp_path):
     samples = numbered(6)
-    folder = written(edited(files_of(samples, max_shard_samples=2), delete=[0, 3]), tmp_path / "ds")
+    folder = write_files(tmp_path / "ds", edited_files(files_of(samples, max_shard_samples=2), delete=[0, 3]))
     left = [key for at, key in enumerate(samples) if at not in {0, 3}]
     info = run("info", folder, "--json").json
     assert [info[name] for name in ("num_samples", "num_deleted", "generation", "num_shards")] == [4, 2, 2, 3]

@@ -8,11 +8,11 @@ from shardpack.dataset import open_dataset
 from shardpack.errors import CorruptIndexError, ShardNotFoundError
 from shardpack.read.deleted_samples import load_visible
 from shardpack.storage.memory import MemoryStore
-from tests.edited import edited
+from tests.edits import edited_files
 from tests.read.datasets import CountingStore, numbered, packed
 
 FILES = packed(numbered(9), max_shard_samples=4)
-EDITED = edited(edited(FILES, delete=[7, 2]), delete=[3])
+EDITED = edited_files(edited_files(FILES, delete=[7, 2]), delete=[3])
 PATHS = [name for name in EDITED if "/deleted-" in name]
 
 

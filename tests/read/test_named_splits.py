@@ -15,7 +15,7 @@ from shardpack.format.key_index import hash_key
 from shardpack.format.manifest import AppendedSplits
 from shardpack.read.named_splits import load_splits
 from shardpack.storage.memory import MemoryStore
-from tests.edited import edited
+from tests.edits import edited_files
 from tests.fakes import file_contents
 from tests.read.datasets import CountingStore, numbered
 
@@ -134,9 +134,9 @@ def with_appended(files, *, delete=()):
     half = 1 << 31
     rule = AppendedSplits(len(KEYS), {"train": (0, half), "val": (half, half + half // 2)})
     ranges = ds._selection.cache.splits._ranges
-    again = edited(files, splits=replace(ranges, appended=rule))
-    return edited(edited(again, append=dict(islice(LATER.items(), 20))), append=dict(islice(LATER.items(), 20, 60)),
-                  delete=delete)  # fmt: skip
+    again = edited_files(files, splits=replace(ranges, appended=rule))
+    again = edited_files(again, append=dict(islice(LATER.items(), 20)))
+    return edited_files(again, append=dict(islice(LATER.items(), 20, 60)), delete=delete)
 
 
 def fell(key):
@@ -177,7 +177,7 @@ def test_hashes_of_appended_samples_are_read_once_and_when_asked_for(files):
 
 
 def test_a_split_of_ranges_without_the_deleted(files):
-    ds = open_dataset(MemoryStore(edited(files, delete=range(3, 12))))
+    ds = open_dataset(MemoryStore(edited_files(files, delete=range(3, 12))))
     want = [key for at, key in enumerate(KEYS) if SPLIT[key] == "train" and not 3 <= at < 12]
     assert ds.splits["train"] == len(want)
     assert list(ds.split("train").keys()) == want
@@ -188,6 +188,6 @@ def test_a_split_of_ranges_without_the_deleted(files):
 
 def test_a_split_whose_samples_are_all_deleted_is_empty(files):
     gone = [at for at, key in enumerate(KEYS) if SPLIT[key] == "val"]
-    ds = open_dataset(MemoryStore(edited(files, delete=gone)))
+    ds = open_dataset(MemoryStore(edited_files(files, delete=gone)))
     assert ds.splits == {"train": 20, "val": 0}
     assert list(ds.split("val")) == []
