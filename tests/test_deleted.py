@@ -17,6 +17,7 @@ from shardpack.errors import DuplicateKeyError, OptionError, PositionError, Unkn
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.format.manifest_json import encode_manifest
 from shardpack.storage.memory import MemoryStore
+from tests import edits
 from tests.edits import edited_files
 from tests.edits import write as write_files
 from tests.read.datasets import CountingStore, as_dicts, collections, numbered, packed
@@ -312,3 +313,28 @@ def million():
             )
         )
     }
+
+
+def test_deleted_samples_of_a_dataset_with_a_layer(tmp_path):
+    samples = {f"{i}": {"cls": b"%d" % i, "json": b'{"old": %d}' % i} for i in range(9)}
+    folder = write_files(tmp_path, packed(samples, max_shard_samples=4))
+    changed = {f"{i}": {"json": b'{"new": %d}' % i, "txt": b"more"} for i in (1, 2, 5, 7)}
+    layer = write_files(folder / ".shardpack" / "layers" / "x", packed(changed))
+    edits.layered(folder, layer, [list(changed).index(key) + 1 if key in changed else 0 for key in samples])
+    edits.deleted(folder, 0, 2, 8)
+    edits.appended(folder, {"8": {"cls": b"18"}, "0": {"cls": b"10"}})
+    left = [(key, fields | changed.get(key, {})) for key, fields in samples.items() if key not in {"0", "2", "8"}]
+    left += [("8", {"cls": b"18"}), ("0", {"cls": b"10"})]
+    ds = shardpack.open(folder)
+    for read in (ds, ds.select(range(len(ds))), pickle.loads(pickle.dumps(ds))):
+        assert as_dicts(list(read)) == as_dicts(read[:]) == model(left)
+        assert (
+            as_dicts([read[at] for at in range(len(read))]) == as_dicts([read[key] for key, _ in left]) == model(left)
+        )
+    assert [(at.key, at.position, set(at.fields)) for at in ds.entries()] == [
+        (key, at, set(fields)) for key, at, fields in model(left)
+    ]
+    for options in ORDERS:
+        assert sorted(as_dicts(list(ds.stream(**options))), key=lambda sample: sample[1]) == model(left)
+    shardpack.pack(ds, tmp_path / "folded")
+    assert as_dicts(list(shardpack.open(tmp_path / "folded"))) == model(left)
