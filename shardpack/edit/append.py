@@ -231,7 +231,7 @@ class _Append:
         return parse_splits(data, file, num_samples=manifest.num_samples, path=file_path(file))
 
     def _table(self, transaction: EditTransaction, place: AppendPlace, added: AddedShards, splits: Any) -> Any:
-        """Return the files of the label table with rows for the new samples; none if there is no table."""
+        """Return the files of the label table with rows for the new samples; none if it has no table."""
         base = self._base
         if not base.manifest.table:
             return ()

@@ -74,7 +74,8 @@ class CopyRun:
         self._stores, self._jobs = stores, jobs
         self._has_rejected = manifest.option("on_error") == "skip"
         self._shards = joined.shards
-        self._elsewhere = {info.name: info for info in shards if info.location}  # their index has another name there
+        # Name in the copy -> the shard where it is, whose index, or which itself, may have another name there.
+        self._elsewhere = {new.name: info for new, info in zip(joined.shards, shards, strict=True) if info.location}
         self._new_tables = dict(joined.tables)
         named = [(file_path(file), file.num_bytes, file.crc32c) for file in manifest.files]
         self._named_files: list[File] = [*named, *earlier]

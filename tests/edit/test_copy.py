@@ -163,12 +163,12 @@ def test_tars_of_two_places_join_in_one(dataset, whole, store, tmp_path, remote)
 
 def test_tars_of_one_name_cannot_join(dataset, store):
     split_in_two(dataset)
-    shards = [replace(info, name="shard-000000.tar") for info in shardpack.open(dataset).shards][:2]
+    shards = [replace(info, name="photos.tar") for info in shardpack.open(dataset).shards][:2]
     hashes = hash_keys(list(SAMPLES)[:4])
     _, sidecars = encode_dataset(shards, hashes, locations=(".", "../more"), packed_with={})
     for name, parts in sidecars:
         (dataset / name).write_bytes(b"".join(parts))
-    with pytest.raises(OptionError, match=r"tars of two locations .*'shard-000000\.tar', .*; rename one of them"):
+    with pytest.raises(OptionError, match=r"tars of two locations .*'photos\.tar', .*; rename one of them"):
         shardpack.copy(dataset, store.url)
     assert not store.log
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 
 import pytest
@@ -55,3 +56,20 @@ def test_tars_of_one_name_cannot_be_in_one_folder():
         OptionError, match=r"tars of two locations are called 'a\.tar', so they cannot be in one folder"
     ):
         join_locations(*made(shards, [".", "../more"]), shards)
+
+
+def test_packed_shards_of_one_name_get_others():
+    shards = [
+        replace(ONE, name="train-000000.tar"),
+        replace(TWO, name="train-000000.tar"),
+        replace(TWO, name="train-000004.tar.zst"),
+        replace(TWO, name="other.tar"),
+        replace(TWO, name="shard-000007.tar", location=2),
+    ]
+    manifest, _ = encode_dataset(shards, hash_keys("abcde"), locations=[".", "../more", "../most"], packed_with={})
+    joined = join_locations(encode_manifest(manifest), manifest, shards)
+    first, second, third, *others = [info.name for info in joined.shards]
+    assert (first, others) == ("train-000000.tar", ["other.tar", "shard-000007.tar"])
+    assert re.fullmatch(r"train-g000001-[0-9a-f]{8}-000000\.tar", second)
+    assert third == second.replace("000000.tar", "000001.tar.zst")
+    assert all(info.location == 0 for info in joined.shards)

@@ -93,6 +93,16 @@ def test_what_is_merged_goes_on_living(inputs, tmp_path):
     assert list(shardpack.open(tmp_path / "more").keys()) == [*list(A)[1:], *B, "new", "c"]
 
 
+def test_a_copy_holds_all_tars(inputs, tmp_path):
+    shardpack.merge(inputs, tmp_path / "out")
+    shardpack.copy(tmp_path / "out", tmp_path / "copy")
+    for folder in (*inputs, tmp_path / "out"):
+        shutil.rmtree(folder)
+    assert samples_of(tmp_path / "copy") == A | B
+    assert shardpack.open(tmp_path / "copy").manifest.locations == (".",)
+    assert shardpack.verify(tmp_path / "copy", full=True).ok
+
+
 def test_appended_shards_and_frames_are_copied(inputs, tmp_path):
     pytest.importorskip("zstandard")
     shardpack.append([("z", {"txt": "z"})], inputs[0], compress={"shards": "zstd:3"})
