@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from shardpack.edit.log import LogEntry, log
     from shardpack.edit.merge import MergeReport, merge
     from shardpack.edit.relabel import RelabelReport, relabel
+    from shardpack.edit.repair import RepairReport, repair
     from shardpack.edit.report import EditReport
     from shardpack.edit.split import SplitReport, split
     from shardpack.edit.table import table
@@ -61,6 +62,7 @@ __all__ = [
     "PackReport",
     "RandomResizedCrop",
     "RelabelReport",
+    "RepairReport",
     "Sample",
     "SampleLocation",
     "ShardInfo",
@@ -85,6 +87,7 @@ __all__ = [
     "open",
     "pack",
     "relabel",
+    "repair",
     "split",
     "table",
     "unescape_key",
@@ -113,6 +116,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "PackReport": "write.report",
             "RandomResizedCrop": "codecs.crop",
             "RelabelReport": "edit.relabel",
+            "RepairReport": "edit.repair",
             "Sample": "read.sample",
             "SampleLocation": "read.sample",
             "ShardInfo": "format.shard_info",
@@ -136,6 +140,7 @@ if not TYPE_CHECKING:  # to a type checker, any name would be there
             "open": "api",
             "pack": "api",
             "relabel": "edit.relabel",
+            "repair": "edit.repair",
             "split": "edit.split",
             "table": "edit.table",
             "unescape_key": "format.naming",

@@ -41,6 +41,7 @@ COMMANDS = {
     "table": "Make the label table of a dataset, for queries.",
     "log": "Show what each generation of a dataset changed.",
     "gc": "Delete earlier generations of a dataset.",
+    "repair": "Make lost or damaged files of a dataset again from its tars.",
     "verify": "Check that a dataset is complete and undamaged.",
     "order": "Show what an epoch would read, and how well it mixes.",
     "bench": "Measure how fast a dataset is read on this machine.",

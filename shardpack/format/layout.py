@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from typing import Protocol
 
 from shardpack.errors import FormatError
-from shardpack.format.split_names import EDIT_TAG, UNSPLIT, is_split_name
+from shardpack.format.split_names import EDIT_TAG, UNSPLIT, in_split_order, is_split_name
 
 FOLDER = ".shardpack"  # holds all files of a dataset except the shards
 INDEX_FOLDER = f"{FOLDER}/index"
@@ -18,7 +19,7 @@ RUN_PATH = f"{FOLDER}/run.json"  # while a dataset is published, and until all u
 LAYER_FOLDER = f"{FOLDER}/layers"  # layers that edits made, each a dataset with a folder of its own
 
 # Split or "shard", tag of the edit that added it, number, number in its chunk.
-_PACKED_SHARD = re.compile(rf"([0-9A-Za-z_-]+?)(?:-({EDIT_TAG}))?-\d{{6,}}(?:-\d{{2,}})?\.tar(?:\.zst)?", re.ASCII)
+_PACKED_SHARD = re.compile(rf"([0-9A-Za-z_-]+?)(?:-({EDIT_TAG}))?-(\d{{6,}})(?:-(\d{{2,}}))?\.tar(?:\.zst)?", re.ASCII)
 _SIDECAR = re.compile(
     rf"{re.escape(FOLDER)}/(?:manifests/([0-9]{{6,18}})\.json"
     r"|(?:shards|keys|splits|deleted|layer)-([0-9]{6,18})-[0-9a-f]{8}\.index"
@@ -85,6 +86,17 @@ def is_packer_name(name: str) -> bool:
     """Return whether a path is one that a packer gives to a shard."""
     match = _PACKED_SHARD.fullmatch(name)
     return match is not None and (match[1] == UNSPLIT or is_split_name(match[1]))
+
+
+def in_packed_order(names: Iterable[str]) -> list[str]:
+    """Return names of packed shards in the order in which a packer, and then its edits, made them."""
+    matches = [match for name in names if (match := _PACKED_SHARD.fullmatch(name)) is not None]
+    rank = {split: number for number, split in enumerate(in_split_order({m[1] for m in matches if m[1] != UNSPLIT}))}
+
+    def place(match: re.Match[str]) -> tuple[str, int, int, int]:
+        return match[2] or "", rank.get(match[1], len(rank)), int(match[3]), int(match[4] or 0)
+
+    return [match[0] for match in sorted(matches, key=place)]
 
 
 def split_of_shard(name: str) -> str | None:

@@ -235,3 +235,31 @@ def test_merge(run, ds, tmp_path):
     assert (done.code, done.json["num_samples"]) == (0, 4)
     assert shardpack.open(tmp_path / "both").manifest.locations == (".",)
     assert run("merge", ds, "--out", tmp_path / "one").code == 2
+
+
+def test_repair(run, ds):
+    shutil.rmtree(ds / ".shardpack")
+    done = run("repair", ds, "--dry-run")
+    assert (done.code, done.out) == (0, ".shardpack/manifest.json\n")
+    assert done.err.endswith(f"would make 1 file of {ds}, from 1 tar\n")
+    assert not (ds / ".shardpack").exists()
+    done = run("repair", ds)
+    assert (done.code, done.out) == (0, "")
+    assert done.err.count("lost: ") == 4
+    assert done.err.endswith(f" s: generation 1 of {ds} has 3 samples\n")
+    done = run("repair", ds)
+    assert (done.code, done.err) == (0, f"nothing to repair in {ds}\n")
+
+
+def test_repair_of_what_is_lost_fails(run, ds):
+    (index,) = (ds / ".shardpack/index").iterdir()
+    (ds / "shard-000000.tar").unlink()
+    index.unlink()
+    done = run("repair", ds, "--json")
+    assert done.code == 1
+    assert done.json["lost"][0].startswith(".shardpack/index/shard-000000.index: ")
+    (ds / ".shardpack/manifest.json").unlink()
+    (ds / ".shardpack/manifests/000001.json").unlink()
+    done = run("repair", ds)
+    assert (done.code, len(done.err.splitlines())) == (1, 1)
+    assert "nothing to repair" in done.err

@@ -46,7 +46,7 @@ ELSEWHERE = {
     **{f"cli/{name}.py": "cli/test_writing.py" for name in ("copy", "export", "index", "pack", "pack_options")},
     **{
         f"cli/{name}.py": "cli/test_editing.py"
-        for name in ("append", "attach", "delete", "detach", "gc", "log", "merge", "relabel", "split")
+        for name in ("append", "attach", "delete", "detach", "gc", "log", "merge", "relabel", "repair", "split")
     },
     "cli/ui.py": "cli/test_terminal.py",
 }

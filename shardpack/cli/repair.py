@@ -1,0 +1,80 @@
+"""`shardpack repair`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+import shardpack
+from shardpack.cli.ui import (
+    dataset_argument,
+    emit,
+    jobs_option,
+    json_option,
+    note,
+    plural,
+    print_json,
+    progress_bar,
+    quiet_option,
+    storage_option,
+)
+
+
+@click.command("repair", epilog="Example: shardpack repair out/ --dry-run")
+@dataset_argument
+@click.option(
+    "--include",
+    multiple=True,
+    metavar="GLOB",
+    help="Where no manifest is left, also take the tars that this pattern matches; may be given many times.",
+)
+@click.option(
+    "--force", is_flag=True, help="Replace files that are there: damaged ones, and sidecars without a manifest."
+)
+@jobs_option
+@click.option("--dry-run", is_flag=True, help="Show what would be made, and what is lost; write nothing.")
+@storage_option
+@json_option
+@quiet_option
+def command(dataset: str, include: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
+    """Make the sidecars of DS again from its tars: indexes, shard table, key index, manifest.
+
+    Where a manifest is left, files that it names and that are missing are made again byte for byte. Where none is left,
+    they are made of the shards as "shardpack pack" names them; of other tars only with --include. Whole samples of tars
+    that break off go to a new shard. Tars are never changed or deleted. What is lost is named: what tars cannot tell,
+    and files that could not be made again. The exit code is 1 if a file that the manifest names is lost.
+
+    With --json: location, generation, num_samples, num_shards, written, tars, salvaged (a list of shard, num_bytes,
+    num_samples, crc32c, reason), left_out, lost, seconds, dry_run.
+    """
+    with progress_bar(quiet=quiet) as progress:
+        report = shardpack.repair(dataset, include=include, progress=progress, **options)
+    if as_json:
+        print_json(report)
+    else:
+        for name in report.written if report.dry_run else ():
+            emit(name)
+        for salvage in report.salvaged:
+            samples = plural(salvage.num_samples, "sample")
+            note(f"salvaged {samples} of {salvage.shard}, which breaks off: {salvage.reason}", quiet=quiet)
+        for name in report.left_out:
+            note(f"left out: {name}; take it with --include", quiet=quiet)
+        for what in report.lost:
+            note(f"lost: {what}", quiet=quiet)
+        note(_summary(report), quiet=quiet)
+    if report.lost and not report.tars:
+        click.get_current_context().exit(1)
+
+
+def _summary(report: shardpack.RepairReport) -> str:
+    if not report.written:
+        return (
+            f"nothing to repair in {report.location}" if not report.lost else f"nothing repaired in {report.location}"
+        )
+    files = plural(len(report.written), "file")
+    if report.dry_run:
+        tars = f", from {plural(len(report.tars), 'tar')}" if report.tars else ""
+        return f"would make {files} of {report.location}{tars}"
+    samples = plural(report.num_samples, "sample")
+    return f"made {files} in {report.seconds:.1f} s: generation {report.generation} of {report.location} has {samples}"

@@ -1,0 +1,265 @@
+"""Files that a manifest names and that are missing or damaged, made again from the tars, byte for byte.
+
+tars --scan--> index of a shard --> shard table, key index           (compared with the checksums of the manifest)
+names of shards --> named splits
+
+What is written has the name and the checksum that the manifest states, so that a file that is whole stays as it is, two
+repairs at once write the same bytes, and one that is killed leaves nothing that is wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.commit.target import Target
+from shardpack.errors import FormatError, ShardpackError
+from shardpack.format.assemble import encode_shard
+from shardpack.format.checksum import crc32c
+from shardpack.format.layout import (
+    MANIFEST_PATH,
+    NamedFile,
+    file_path,
+    generation_of,
+    in_packed_order,
+    is_packer_name,
+    manifest_path,
+    tag_of_shard,
+)
+from shardpack.format.manifest import Manifest, TableSegment
+from shardpack.format.named_files import Parts, encode_keys, encode_splits_file, encode_table
+from shardpack.format.shard_index import parse_index
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.shard_table import ShardTable
+from shardpack.format.splits import splits_of_shards
+from shardpack.index.find import SUFFIXES
+from shardpack.index.frame_scan import is_compressed, scan_compressed
+from shardpack.index.full_scan import TarFile, scan_whole
+from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
+from shardpack.index.header_scan import scan_headers
+from shardpack.runtime.progress import Progress
+from shardpack.storage.locations import LocationOptions, open_locations
+from shardpack.storage.protocols import Store, WritableStore
+
+_Made = dict[str, Parts]
+
+
+class Mender:
+    """Makes the files of one manifest again. Not thread-safe."""
+
+    def __init__(
+        self,
+        store: WritableStore,
+        target: Target,
+        text: bytes,
+        manifest: Manifest,
+        *,
+        options: LocationOptions,
+        progress: Progress,
+    ) -> None:
+        self._store, self._target, self._text, self._manifest = store, target, text, manifest
+        self._options, self._progress = options, progress
+        self._made: _Made = {}  # files that are not as the manifest says, made again
+        self._lost: list[str] = []
+        self._scanned: dict[str, IndexedTar] = {}
+        self._hashes: npt.NDArray[np.uint64] | None = None  # of all keys, once needed
+
+    def mend(self, *, force: bool, dry_run: bool) -> tuple[list[str], list[str]]:
+        """Write what can be made again; return the names of these files, and what is lost, each in a sentence.
+
+        A damaged file is replaced with `force` only.
+        """
+        shards = self._shards()
+        if shards is not None:
+            self._mend_indexes(shards)
+            self._mend_keys(shards)
+            self._mend_splits(shards)
+        self._check_others()
+        files = []
+        for path, parts in [*self._made.items(), *self._manifests()]:
+            if self._target.size(path) is not None and not (force or path == MANIFEST_PATH):
+                self._lost.append(f"{path}: it is damaged, and could be made again; replace it with --force")
+            else:
+                files.append((path, parts))
+        if files and not dry_run:
+            self._write(files)
+        return [path for path, _ in files], self._lost
+
+    def _write(self, files: Sequence[tuple[str, Parts]]) -> None:
+        lock = self._target.lock()
+        try:
+            for path, parts in files:
+                self._target.put(path, parts)
+            self._target.fsync()
+        finally:
+            self._target.drop_scratch()
+            if lock is not None:
+                lock.release()
+
+    def _manifests(self) -> Iterator[tuple[str, Parts]]:
+        """Yield the manifest of the generation, and its copy, where they are not as they should be."""
+        for path in (manifest_path(self._manifest.generation), MANIFEST_PATH):
+            if self._target.read(path) != self._text:
+                yield path, [self._text]
+
+    # Shard table
+
+    def _shards(self) -> list[ShardInfo] | None:
+        """Return all shards; None if the table cannot be made again."""
+        for segment in self._manifest.table_segments:
+            if not self._is_whole(segment) and not self._mend_table(segment):
+                return None
+        try:
+            return list(ShardTable.whole(self._manifest, self._read))
+        except FormatError as error:
+            self._lost.append(f"the shard table: {error}")
+            return None
+
+    def _mend_table(self, segment: TableSegment) -> bool:
+        path, found = file_path(segment), False
+        generation = generation_of(path)
+        for names in self._guesses(generation):
+            try:
+                infos = [self._described(name) for name in names]
+            except ShardpackError as error:
+                self._lost.append(f"{path}: {error}")
+                return False
+            again, parts = encode_table(infos, generation=generation)
+            if found := again == segment:
+                self._made[path] = parts
+                break
+        if not found:
+            self._lost.append(
+                f"{path}: the tars that are here are not those that it lists; restore tars or this file from a backup"
+            )
+        return found
+
+    def _guesses(self, generation: int) -> Iterator[list[str]]:
+        """Yield lists of tars that a segment may list: those of its generation in packed order, or all by name."""
+        tars = sorted(name for name in self._target.names() if name.endswith(SUFFIXES) and not name.startswith("."))
+        own = [name for name in tars if is_packer_name(name) and _generation_of_tag(name) == generation]
+        yield in_packed_order(own)
+        if self._manifest.option("indexed"):
+            yield tars
+
+    def _described(self, name: str) -> ShardInfo:
+        index = self._scan(self._store, name, checksums=True).index
+        return encode_shard(name, index)[0]
+
+    # Indexes
+
+    def _mend_indexes(self, shards: Sequence[ShardInfo]) -> None:
+        stores = open_locations(self._store, self._manifest.locations, self._options)
+        total = sum(info.num_bytes for info in shards)
+        done = 0
+        for info in shards:
+            if not self._matches(info.index_path, info.index_bytes, info.index_crc32c):
+                self._mend_index(stores.tars[info.location], info)
+            done += info.num_bytes
+            self._progress("index", done, total)
+
+    def _mend_index(self, store: Store, info: ShardInfo) -> None:
+        try:
+            scanned = self._scan(store, info.name, checksums=info.crc32c is not None)
+        except ShardpackError as error:
+            self._lost.append(f"{info.index_path}: {error}")
+            return
+        again, parts = encode_shard(info.name, scanned.index, location=info.location)
+        if (again.index_bytes, again.index_crc32c) == (info.index_bytes, info.index_crc32c):
+            self._made[info.index_path] = parts
+        else:
+            self._lost.append(
+                f"{info.index_path}: the tar {info.name!r} is not the one that was packed; restore it from a backup"
+            )
+
+    def _scan(self, store: Store, name: str, *, checksums: bool) -> IndexedTar:
+        known = self._scanned.get(name)
+        if known is None:
+            if is_compressed(name):
+                known = scan_compressed(store, name, ignore=DEFAULT_IGNORE)
+            elif store.folder is not None and checksums:
+                known = scan_whole(TarFile(store.folder, name, DEFAULT_IGNORE))
+            else:
+                known = scan_headers(store, name, ignore=DEFAULT_IGNORE, checksums=checksums)
+            self._scanned[name] = known
+        return known
+
+    # Keys, splits
+
+    def _mend_keys(self, shards: Sequence[ShardInfo]) -> None:
+        begin = 0
+        for segment in self._manifest.key_segments:
+            end = begin + segment.num_keys
+            if not self._is_whole(segment):
+                self._mend_file(segment, partial(self._encode_keys, shards, begin, end))
+            begin = end
+
+    def _encode_keys(
+        self, shards: Sequence[ShardInfo], begin: int, end: int, generation: int
+    ) -> tuple[NamedFile, Parts]:
+        """Return the segment of the keys of some stored positions; raise FormatError if an index is lost."""
+        if self._hashes is None:
+            indexes = (parse_index(self._read(info.index_path) or b"", name=info.index_path) for info in shards)
+            self._hashes = np.concatenate([index.key_hashes() for index in indexes])
+        return encode_keys(self._hashes[begin:end], generation=generation)
+
+    def _mend_splits(self, shards: Sequence[ShardInfo]) -> None:
+        file = self._manifest.splits
+        if file is None or self._is_whole(file):
+            return
+        splits = splits_of_shards(shards)
+        if splits is None:
+            self._lost.append(f'{file_path(file)}: named splits; make them again with "shardpack split"')
+        else:
+            self._mend_file(file, lambda generation: encode_splits_file(splits, generation=generation))
+
+    def _mend_file(self, file: NamedFile, encode: Callable[[int], tuple[NamedFile, Parts]]) -> None:
+        """Make a file again, if it becomes what the manifest says."""
+        path = file_path(file)
+        try:
+            again, parts = encode(generation_of(path))
+        except FormatError as error:
+            self._lost.append(f"{path}: {error}")
+            return
+        if (again.name, again.num_bytes, again.crc32c) == (file.name, file.num_bytes, file.crc32c):
+            self._made[path] = parts
+        else:
+            self._lost.append(f"{path}: what tars and names of shards tell is something else; restore it from a backup")
+
+    # What tars cannot tell
+
+    def _check_others(self) -> None:
+        others: list[tuple[Iterable[NamedFile], str]] = [
+            (self._manifest.deleted, "which samples were deleted; restore it, or open an earlier generation"),
+            (
+                [layer.positions for layer in self._manifest.layers],
+                'which samples a layer changes; restore it, or detach the layer with "shardpack detach"',
+            ),
+            (self._manifest.table, 'the label table; make it again with "shardpack table --force"'),
+        ]
+        for files, what in others:
+            self._lost += [f"{file_path(file)}: {what}" for file in files if not self._is_whole(file)]
+
+    # Files
+
+    def _is_whole(self, file: NamedFile) -> bool:
+        return self._matches(file_path(file), file.num_bytes, file.crc32c)
+
+    def _matches(self, path: str, num_bytes: int, checksum: int) -> bool:
+        if self._target.size(path) != num_bytes:
+            return False
+        return crc32c(self._target.read(path) or b"") == checksum
+
+    def _read(self, path: str) -> bytes | None:
+        """Return a file, as it is or as it was made again."""
+        made = self._made.get(path)
+        return self._target.read(path) if made is None else b"".join(made)
+
+
+def _generation_of_tag(name: str) -> int:
+    """Return the generation that added a packed shard."""
+    tag = tag_of_shard(name)
+    return 1 if tag is None else int(tag[1:].partition("-")[0])

@@ -1,0 +1,139 @@
+"""`repair`: whatever tars can tell of a dataset whose sidecars are lost or damaged, and nothing that they cannot.
+
+no manifest is left     every sidecar made anew from the tars             (rebuild)
+a manifest is there     the files that it names, made again byte for byte (mend)
+a tar breaks off        its whole samples, in a new shard; the broken tar stays (salvage)
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from shardpack.commit.open_target import target_of
+from shardpack.commit.overwrite import newest_manifest
+from shardpack.edit.mend import Mender
+from shardpack.edit.rebuild import choose_tars, rebuild
+from shardpack.edit.salvage import Salvage
+from shardpack.format.layout import MANIFEST_PATH
+from shardpack.runtime.arguments import as_jobs
+from shardpack.runtime.progress import Progress, no_progress
+from shardpack.storage.atomic import storage_errors
+from shardpack.storage.locations import LocationOptions
+from shardpack.storage.open import Writable, as_writable
+from shardpack.storage.url import is_url
+
+_NO_MANIFEST = (
+    "classes, and the options of packing: tars do not say them",
+    "what edits changed: deleted samples are back, labels are those in the tars, layers are not attached",
+    "named splits, but for those that the names of shards tell",
+    'the label table: make it with "shardpack table"',
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RepairReport:
+    """What a repair did, or would do with `dry_run`.
+
+    Attributes:
+        location: Folder or URL of the dataset, without secrets.
+        generation: Number of its newest generation.
+        num_samples, num_shards: Totals of it; 0 if a dry run does not know them.
+        written: Names of the files that were made again or anew; in a dry run of a dataset without a manifest only the
+            manifest.
+        tars: Names of the tars that a new manifest is made of; () if a manifest is there.
+        salvaged: The tars that break off, and what is whole of them.
+        left_out: Names of tars that are not taken, as no manifest ever named them; `include` takes them.
+        lost: What cannot be told from the tars, and files that could not be made again, each in a sentence.
+        seconds: Wall time.
+        dry_run: Whether nothing was written.
+    """
+
+    location: str
+    generation: int
+    num_samples: int
+    num_shards: int
+    written: tuple[str, ...] = ()
+    tars: tuple[str, ...] = ()
+    salvaged: tuple[Salvage, ...] = ()
+    left_out: tuple[str, ...] = ()
+    lost: tuple[str, ...] = ()
+    seconds: float = 0.0
+    dry_run: bool = False
+
+
+def repair(
+    dataset: Writable,
+    *,
+    include: Sequence[str] = (),
+    force: bool = False,
+    jobs: int | None = None,
+    storage_options: Mapping[str, Any] | None = None,
+    dry_run: bool = False,
+    progress: Progress = no_progress,
+) -> RepairReport:
+    """Make the sidecars of a dataset again from its tars, and save the whole samples of tars that break off.
+
+    Where a manifest is left, in `manifest.json` or of any generation, the files that it names and that are missing are
+    made again, each compared with the checksum that the manifest states. Without any, a first generation is made of
+    the tars: shard indexes, shard table and key index are those of packing, byte for byte, if nothing was edited. What
+    tars cannot tell is named in the report. Tars are never changed or deleted.
+
+    Args:
+        dataset: Folder or URL of the dataset, or a store that can be written to.
+        include: Patterns (`*`, `?`, `[...]`) for more tars, where no manifest is left: those that are not named as a
+            packer names shards, and those that an edit added, perhaps without finishing.
+        force: Replace files that are there: damaged ones, and sidecars that no manifest names any more.
+        jobs: Worker processes that read local tars. Default: as for `index`.
+        storage_options: For URLs, as `shardpack.open` takes them.
+        dry_run: Return what would be done, but write nothing.
+        progress: Called as progress("index", bytes done, total bytes).
+
+    Raises:
+        DatasetNotFoundError: There are neither a manifest nor tars to take.
+        OutputExistsError: Files would be replaced, and `force` is off; or unfinished work of another command is there.
+        DuplicateKeyError: Keys of several tars repeat.
+        StorageError: Reading or writing failed.
+    """
+    began = time.perf_counter()
+    jobs = as_jobs(jobs)
+    is_place = isinstance(dataset, str) and is_url(dataset)
+    store = as_writable(dataset, storage_options if is_place or not isinstance(dataset, str) else None)
+    target = target_of(store)
+    with storage_errors(f"write to {target.location!r}"):
+        newest = newest_manifest(target)
+        if newest is not None:
+            text, manifest = newest
+            mender = Mender(store, target, text, manifest, options=LocationOptions(storage_options), progress=progress)
+            written, lost = mender.mend(force=force, dry_run=dry_run)
+            return RepairReport(
+                target.location,
+                manifest.generation,
+                manifest.num_visible,
+                manifest.num_shards,
+                written=tuple(written),
+                lost=tuple(lost),
+                seconds=time.perf_counter() - began,
+                dry_run=dry_run,
+            )
+        tars, left_out = choose_tars(target, include)
+        if dry_run:
+            return RepairReport(
+                target.location, 1, 0, len(tars), (MANIFEST_PATH,), tuple(tars), left_out=tuple(left_out),
+                lost=_NO_MANIFEST, seconds=time.perf_counter() - began, dry_run=True,
+            )  # fmt: skip
+        manifest, rebuilt = rebuild(store, target, tars, force=force, jobs=jobs, progress=progress)
+    return RepairReport(
+        target.location,
+        manifest.generation,
+        manifest.num_samples,
+        manifest.num_shards,
+        written=tuple(rebuilt.written),
+        tars=tuple(rebuilt.tars),
+        salvaged=tuple(rebuilt.salvaged),
+        left_out=tuple(left_out),
+        lost=(*_NO_MANIFEST, *rebuilt.lost),
+        seconds=time.perf_counter() - began,
+    )

@@ -1,0 +1,105 @@
+"""Files that a manifest names, made again byte for byte; what cannot be made again is named."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+
+import shardpack
+from shardpack.edit.table import table
+from tests.edit.lost_files import contents, make, restored
+
+
+@pytest.fixture(scope="module")
+def edited(tmp_path_factory):
+    """The files of a dataset with splits, appended and deleted samples, a label table."""
+    out = make(tmp_path_factory.mktemp("mend") / "out", 12, splits=("train", "val"))
+    shardpack.append([(f"more/{n}", {"bin": b"x", "json": {"number": n}}) for n in range(4)], out, split="val")
+    shardpack.delete(out, ["k/003"])
+    table(out)
+    return contents(out)
+
+
+def named(files):
+    return [name for name in files if name.startswith(".shardpack/") and "/manifests/" not in name]
+
+
+def test_each_file_alone(edited, tmp_path):
+    told, lost = [], []
+    of_newest = [name for name in named(edited) if "splits-000001" not in name]  # which generation 2 made anew
+    for name in of_newest:
+        out = restored({other: data for other, data in edited.items() if other != name}, tmp_path / "out")
+        report = shardpack.repair(out)
+        if report.lost:
+            (what,) = report.lost
+            assert what.startswith(f"{name}: ")
+            assert report.written == ()
+            lost.append(name.partition("/")[2].partition("-")[0])
+        else:
+            assert contents(out) == edited
+            assert report.written == (name,)
+            told.append(name)
+    assert sorted(lost) == ["deleted", "table/000004"]
+    assert len(told) == len(of_newest) - 2
+
+
+def test_all_indexes_tables_and_keys_at_once(edited, tmp_path):
+    parts = ("/index/", "shards-", "keys-")
+    kept = {name: data for name, data in edited.items() if not any(part in name for part in parts)}
+    out = restored(kept, tmp_path / "out")
+    assert shardpack.repair(out).lost == ()
+    assert contents(out) == edited
+
+
+def test_whole_datasets_stay_as_they_are(edited, tmp_path):
+    out = restored(edited, tmp_path / "out")
+    report = shardpack.repair(out)
+    assert (report.written, report.lost, report.generation) == ((), (), 4)
+    assert contents(out) == edited
+
+
+def test_damaged_files_are_replaced_with_force_only(edited, tmp_path):
+    name = ".shardpack/index/train-000000.index"
+    damaged = edited | {name: edited[name][:-1] + b"?"}
+    out = restored(damaged, tmp_path / "out")
+    report = shardpack.repair(out)
+    assert report.written == ()
+    assert report.lost == (f"{name}: it is damaged, and could be made again; replace it with --force",)
+    assert contents(out) == damaged
+    assert shardpack.repair(out, force=True, dry_run=True).written == (name,)
+    assert contents(out) == damaged
+    assert shardpack.repair(out, force=True).written == (name,)
+    assert contents(out) == edited
+
+
+@pytest.mark.parametrize("copy", [b"", b"{}", None])
+def test_a_copy_of_the_manifest_that_is_lost_or_damaged(edited, tmp_path, copy):
+    files = {name: data for name, data in edited.items() if name != ".shardpack/manifest.json"}
+    out = restored(files if copy is None else {**files, ".shardpack/manifest.json": copy}, tmp_path / "out")
+    assert shardpack.repair(out).written == (".shardpack/manifest.json",)
+    assert contents(out) == edited
+
+
+def test_a_tar_that_is_another_one_gives_no_index(edited, tmp_path):
+    out = restored(edited, tmp_path / "out")
+    (out / ".shardpack/index/train-000000.index").unlink()
+    shutil.copy(out / "train-000001.tar", out / "train-000000.tar")
+    report = shardpack.repair(out)
+    assert report.written == ()
+    assert "'train-000000.tar' is not the one that was packed" in report.lost[0]
+    (out / "train-000000.tar").unlink()
+    assert "train-000000.index: " in shardpack.repair(out).lost[0]
+
+
+def test_indexed_tars(tmp_path):
+    tars = make(tmp_path / "out")
+    for number, name in enumerate(sorted(path.name for path in tars.glob("*.tar"))):
+        (tars / name).rename(tars / f"part{number}.tar")
+    shutil.rmtree(tars / ".shardpack")
+    shardpack.index(tars)
+    before = contents(tars)
+    for name in named(before):
+        out = restored({other: data for other, data in before.items() if other != name}, tmp_path / "again")
+        assert shardpack.repair(out).lost == ()
+        assert contents(out) == before

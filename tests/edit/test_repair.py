@@ -1,0 +1,42 @@
+"""What a repair tells, in a folder and in a bucket."""
+
+from __future__ import annotations
+
+import pytest
+
+import shardpack
+from shardpack.errors import OptionError
+from shardpack.storage.memory import MemoryStore
+from tests.edit.lost_files import contents, make, samples, without_sidecars
+
+
+def test_a_dataset_in_a_store(tmp_path):
+    files = contents(make(tmp_path / "out"))
+    store = MemoryStore({name: data for name, data in files.items() if name.endswith(".tar")})
+    report = shardpack.repair(store)
+    assert (report.num_samples, report.num_shards, report.generation) == (10, 4, 1)
+    with shardpack.open(store) as ds:
+        assert [(sample.key, dict(sample)) for sample in ds] == samples(tmp_path / "out")
+    store.delete(".shardpack/index/shard-000001.index")
+    assert shardpack.repair(store).written == (".shardpack/index/shard-000001.index",)
+
+
+def test_progress_is_told(tmp_path):
+    out = without_sidecars(make(tmp_path / "out"))
+    seen = []
+    shardpack.repair(out, jobs=1, progress=lambda *step: seen.append(step))
+    total = sum(path.stat().st_size for path in out.glob("*.tar"))
+    assert seen[-1] == ("index", total, total)
+
+
+def test_a_repaired_dataset_can_be_edited(tmp_path):
+    out = without_sidecars(make(tmp_path / "out"))
+    shardpack.repair(out, jobs=1)
+    assert shardpack.delete(out, ["k/001"]).generation == 2
+    report = shardpack.repair(out)
+    assert (report.num_samples, report.generation, report.written) == (9, 2, ())
+
+
+def test_bad_options(tmp_path):
+    with pytest.raises(OptionError, match="jobs is 0"):
+        shardpack.repair(tmp_path, jobs=0)
