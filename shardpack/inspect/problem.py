@@ -23,6 +23,7 @@ KINDS: dict[str, tuple[str, str | None]] = {
     "stale": ("two files do not belong together", None),
     "unreadable": ("a file could not be read", None),
     "layer": ("a layer is not there, or is not the one that was attached", "attach"),
+    "table": ("rows of the label table are not those of the samples", "table --force"),
     "behind": ("manifest.json is not that of the newest generation", "repair"),
     "incomplete": ("an earlier generation that is kept lacks a file", "gc"),
     "orphan": ("a file that shardpack made, and that no kept generation names", "gc"),

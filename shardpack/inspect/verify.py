@@ -5,6 +5,7 @@ Each file is compared with what the manifest says about it, so a problem in one 
     verify_shards        tars and their indexes
     verify_metadata      shard table, key index, splits, deleted samples, label table
     verify_layers        that layers are the ones that were attached
+    verify_table         rows of the label table
     verify_generations   the copy of the manifest, earlier generations, files that nothing names
     verify_images        all images, decoded                        if asked for
     verify_source        all payloads, compared with the originals  if asked for
@@ -23,6 +24,7 @@ import numpy as np
 
 from shardpack.errors import ShardpackError
 from shardpack.format.checksum import crc32c
+from shardpack.format.layout import file_path
 from shardpack.format.manifest import Manifest
 from shardpack.inspect.problem import Problem
 from shardpack.inspect.verify_generations import verify_generations
@@ -102,7 +104,8 @@ def verify(
     The quick check compares the lengths of all files, the checksums of all indexes, and the headers of
     64 samples per shard; of a remote shard, the headers of one field of 8 samples. The full check reads
     every shard and compares all headers, offsets, sizes and checksums.
-    Both check what edits left: deleted samples, layers, splits, earlier generations, and files that nothing needs.
+    Both check what edits left: deleted samples, layers, splits, label table, earlier generations, and
+    files that nothing needs.
     Memory: one shard's index per job, and 40 bytes per sample for the key index.
 
     Args:
@@ -146,6 +149,11 @@ def verify(
                 cache.stores.sidecars, manifest, layer, base_hashes=checked.hashes, layer_hashes=of_layer.hashes
             )
         )
+    tables = set(map(file_path, manifest.table))
+    if tables and not any(problem.shard in tables for problem in problems):
+        from shardpack.inspect.verify_table import verify_table  # with pyarrow, if that is there
+
+        problems.extend(verify_table(cache.stores.sidecars, manifest, checked.hashes))
     generations = verify_generations(cache.stores.sidecars, manifest, checked.shards)
     problems.extend(generations.problems)
     at_once = jobs or (SHARDS_AT_ONCE if cache.stores.remote else default_jobs(manifest.num_bytes))
