@@ -136,6 +136,7 @@ def pack(
     source_format: str | None = None,
     unpickle: Unpickle | None = None,
     raw: Raw | None = None,
+    with_table: bool = False,
 ) -> PackReport:
     """Pack images and labels into a dataset; return a report.
 
@@ -233,6 +234,8 @@ def pack(
         unpickle: What pickled values of a foreign format may hold: "plain" (numbers, texts, bytes and what contains
             them) or "numpy" (arrays besides). Refused by default.
         raw: Field for raw pixels of a foreign format: "png", without loss, or "npy".
+        with_table: Make the label table, too, as generation 2: `shardpack.table` once the dataset is complete, which
+            reads the labels and the first bytes of images back.
 
     Returns:
         What was packed, and which samples were left out.
@@ -243,6 +246,7 @@ def pack(
         StorageError: The disk or the bucket refused; finished shards are kept for the next call.
     """
     from shardpack.storage.url import scheme_of
+    from shardpack.table.libraries import pyarrow_module
     from shardpack.write.pack import pack_source
     from shardpack.write.request import PackRequest
 
@@ -253,7 +257,9 @@ def pack(
         source, storage_options = dataset, storage_options if scheme_of(out) else None
     elif allow_locations:
         raise OptionError("allow_locations is for the folder or URL of a dataset; leave it out")
-    return pack_source(
+    if with_table:
+        pyarrow_module()  # missing is said before the work
+    report = pack_source(
         source,
         out,
         PackRequest(
@@ -303,6 +309,11 @@ def pack(
             raw=raw,
         ),
     )
+    if with_table and not (dry_run or report.missing_shards):
+        from shardpack.edit.table import table as make_table
+
+        make_table(out, storage_options=storage_options, work_dir=work_dir, single_writer=True, progress=progress)
+    return report
 
 
 def append(

@@ -422,3 +422,21 @@ def test_open_of_what_is_not_there():
         shardpack.open("/nowhere", storage_options={"region": "here"})
     with pytest.raises(ShardNotFoundError):
         shardpack.open("/nowhere", index="memory")
+
+
+def test_a_table_is_made_with_the_dataset(classes, tmp_path):
+    before = shardpack.pack(classes, tmp_path / "plain")
+    report = shardpack.pack(classes, tmp_path / "out", with_table=True)
+    assert report.num_samples == before.num_samples
+    ds = shardpack.open(tmp_path / "out")
+    assert (ds.manifest.generation, ds.fingerprint) == (2, shardpack.open(tmp_path / "plain").fingerprint)
+    assert len(ds.where("class = 'cat'")) == 7
+    shardpack.pack(classes, tmp_path / "dry", with_table=True, dry_run=True)
+    assert not (tmp_path / "dry").exists()
+
+
+def test_a_part_that_does_not_publish_makes_no_table(classes, tmp_path):
+    for part, generation in (("1/2", 0), ("2/2", 2)):
+        shardpack.pack(classes, tmp_path / "out", part=part, max_shard_samples=4, with_table=True)
+        if generation:
+            assert shardpack.open(tmp_path / "out").manifest.generation == generation
