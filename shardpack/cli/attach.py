@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit, progress_bar
+from shardpack.cli.ui import dataset_argument, edit_options, note, plural, print_edit, progress_bar
 
 
 @click.command("attach", epilog="Example: shardpack attach out/ captions/ --fields txt")
@@ -27,6 +28,8 @@ def command(dataset: str, other: str, fields: str | None, as_json: bool, quiet: 
     """
     chosen = None if fields is None else [name.strip() for name in fields.split(",") if name.strip()]
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.attach(dataset, other, fields=chosen, progress=progress, **options)
+        report = shardpack.attach(
+            dataset, other, fields=chosen, progress=progress, announce=partial(note, quiet=quiet), **options
+        )
     what = f"{', '.join(report.fields)} of {plural(report.changed, 'sample')}"
     print_edit(report, what, as_json=as_json, quiet=quiet)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, edit_options, print_edit
+from shardpack.cli.ui import dataset_argument, edit_options, note, print_edit
 
 
 @click.command("detach", epilog="Example: shardpack detach out/ --layer ../captions")
@@ -26,5 +27,5 @@ def command(dataset: str, layer: str | None, as_json: bool, quiet: bool, **optio
     fields.
     """
     which = int(layer) if layer is not None and layer.isascii() and layer.isdecimal() else layer
-    report = shardpack.detach(dataset, which, **options)
+    report = shardpack.detach(dataset, which, announce=partial(note, quiet=quiet), **options)
     print_edit(report, f"{report.layer} ({', '.join(report.fields)})", as_json=as_json, quiet=quiet)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
 
 import shardpack
-from shardpack.cli.ui import dataset_argument, edit_options, plural, print_edit, progress_bar, work_dir_option
+from shardpack.cli.ui import dataset_argument, edit_options, note, plural, print_edit, progress_bar, work_dir_option
 
 
 @click.command("relabel", epilog="Example: shardpack relabel out/ labels.csv --update")
@@ -34,7 +35,7 @@ def command(dataset: str, labels: str, as_json: bool, quiet: bool, **options: An
     new_classes.
     """
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.relabel(dataset, labels, progress=progress, **options)
+        report = shardpack.relabel(dataset, labels, progress=progress, announce=partial(note, quiet=quiet), **options)
     added = ", ".join(map(repr, report.new_classes[:4])) + ", ..." * (len(report.new_classes) > 4)
     more = f" (new classes: {added})" if added else ""
     print_edit(report, f"{plural(report.changed, 'sample')}{more}", as_json=as_json, quiet=quiet)

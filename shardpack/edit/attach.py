@@ -18,17 +18,17 @@ import numpy as np
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import KeyFinder
 from shardpack.edit.label_values import LABEL_FIELDS
-from shardpack.edit.layer import Layers, NewLayer, with_layer
+from shardpack.edit.layer import Layers, NewLayer, layer_column, with_layer
 from shardpack.edit.report import EditReport
+from shardpack.edit.table_upkeep import next_with_table, of_table
 from shardpack.errors import FieldNotFoundError, OptionError
 from shardpack.format.checksum import crc32c
 from shardpack.format.manifest import Manifest
-from shardpack.format.next_generation import next_generation
 from shardpack.read.open_dataset import load_manifest, shards_of
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.arrays import Integers
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.storage.locations import open_layer
 from shardpack.storage.open import Writable
 from shardpack.storage.relative_location import relative_location
@@ -70,6 +70,7 @@ def attach(
     storage_options: Mapping[str, Any] | None = None,
     allow_locations: bool | Sequence[str] = False,
     progress: Progress = no_progress,
+    announce: Announce = no_announcement,
 ) -> LayerReport:
     """Attach a dataset as a layer, whose samples replace or add fields of another's by key; return what it gives.
 
@@ -84,7 +85,8 @@ def attach(
         single_writer: Promise that nobody else edits the dataset meanwhile; for stores that cannot create an object
             only if it is absent.
         storage_options, allow_locations: As `open` takes them.
-        progress: Called as progress("find", keys done, keys of the layer).
+        progress: Called as progress("find", keys done, keys of the layer), and ("table", rows done, all).
+        announce: Called with a line if the label table is dropped, because pyarrow is not installed.
 
     Raises:
         UnknownKeyError: The layer has keys that the dataset has not.
@@ -122,8 +124,15 @@ def attach(
         column = _column(base, layer, progress)
         layers = with_layer(base, NewLayer(layer.location, layer.text, layer.fields), column)
         edit = {"command": "attach", "changed": layer.manifest.num_samples, "layer": layer.location}
-        manifest, files = next_generation(
-            transaction.parent, transaction.parent_text, layers=layers, base_chain=base.chain(), edit=edit
+        manifest, files = next_with_table(
+            base,
+            transaction,
+            changed=of_table(layer.fields, np.flatnonzero(column)),
+            announce=announce,
+            progress=progress,
+            layers=layers,
+            base_chain=base.chain(),
+            edit=edit,
         )
         transaction.commit(manifest, files)
     return report(manifest, generation=manifest.generation)
@@ -137,13 +146,14 @@ def detach(
     single_writer: bool = False,
     storage_options: Mapping[str, Any] | None = None,
     allow_locations: bool | Sequence[str] = False,
+    announce: Announce = no_announcement,
 ) -> LayerReport:
     """Make a generation of a dataset without one of its layers; return which. The layer's files stay.
 
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
         layer: Its number, from 0 for the first one attached, or its location; not needed if there is one.
-        dry_run, single_writer, storage_options, allow_locations: As for `attach`.
+        dry_run, single_writer, storage_options, allow_locations, announce: As for `attach`.
 
     Raises:
         OptionError: The layer is missing, or there are several and none is named.
@@ -175,8 +185,15 @@ def detach(
         number, removed = _named(parent, layer)
         rest: Layers = [(ref, None) for at, ref in enumerate(parent.layers) if at != number]
         edit = {"command": "detach", "layer": removed["layer"]}
-        manifest, files = next_generation(
-            parent, transaction.parent_text, layers=rest, base_chain=base.chain(), edit=edit
+        gone = parent.layers[number]
+        manifest, files = next_with_table(
+            base,
+            transaction,
+            changed=of_table(gone.fields, np.flatnonzero(layer_column(base, gone))),
+            announce=announce,
+            layers=rest,
+            base_chain=base.chain(),
+            edit=edit,
         )
         transaction.commit(manifest, files, totals=removed)
     return report(removed, generation=manifest.generation)

@@ -53,9 +53,14 @@ def with_layer(base: EditBase, new: NewLayer, column: Integers) -> Layers:
 def _still_visible(base: EditBase, layer: LayerRef, column: Integers) -> Iterator[LayerRef]:
     for ref in base.manifest.layers:
         if set(ref.fields) <= set(layer.fields):
-            path = file_path(ref.positions)
-            data = base.store.get(path, max_bytes=ref.positions.num_bytes)
-            old = parse_layer_positions(data, num_samples=base.manifest.num_samples, path=path)
-            if ref.location == layer.location or not bool((column[: len(old)][np.asarray(old) > 0] == 0).any()):
+            old = layer_column(base, ref)
+            if ref.location == layer.location or not bool((column[: len(old)][old > 0] == 0).any()):
                 continue
         yield ref
+
+
+def layer_column(base: EditBase, layer: LayerRef) -> Integers:
+    """Return the column of a layer of the dataset: (m) its stored position + 1 for each of the dataset's, or 0."""
+    path = file_path(layer.positions)
+    data = base.store.get(path, max_bytes=layer.positions.num_bytes)
+    return np.asarray(parse_layer_positions(data, num_samples=base.manifest.num_samples, path=path)).view(np.int64)

@@ -23,13 +23,14 @@ from shardpack.edit.find_keys import find_keys
 from shardpack.edit.label_values import label_field, read_labels
 from shardpack.edit.layer import NewLayer, with_layer
 from shardpack.edit.report import EditReport
+from shardpack.edit.table_upkeep import next_with_table, of_table
 from shardpack.errors import DatasetNotFoundError, SourceError
 from shardpack.format.layout import LAYER_FOLDER, RUN_PATH, WORK_FOLDER
 from shardpack.format.manifest import Manifest
-from shardpack.format.next_generation import KEEP, next_generation
+from shardpack.format.next_generation import KEEP
 from shardpack.read.open_dataset import load_manifest
 from shardpack.runtime.arrays import Integers
-from shardpack.runtime.progress import Progress, no_progress
+from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
 from shardpack.sources.json_labels import compact_json
 from shardpack.sources.label_classes import complete_labels, merged_label
 from shardpack.sources.label_rows import LabelRow, Labels, raise_problems, read_label_rows
@@ -64,6 +65,7 @@ def relabel(
     allow_locations: bool | Sequence[str] = False,
     work_dir: str | os.PathLike[str] | None = None,
     progress: Progress = no_progress,
+    announce: Announce = no_announcement,
 ) -> RelabelReport:
     """Give samples other JSON labels, by key, as the next generation of a dataset; return how many.
 
@@ -83,7 +85,8 @@ def relabel(
             only if it is absent.
         storage_options, allow_locations: As `open` takes them.
         work_dir: Local folder in which the layer's shards are made if the dataset is in a bucket.
-        progress: Called with the phases "find" and "read" (samples), then "write".
+        progress: Called with the phases "find" and "read" (samples), then "write" and "table".
+        announce: Called with a line if the label table is dropped, because pyarrow is not installed.
 
     Raises:
         SourceError: Labels cannot be read, do not parse, come twice, or contradict the class list or their image.
@@ -125,9 +128,12 @@ def relabel(
         column = np.zeros(base.manifest.num_samples, np.int64)
         column[made.positions] = np.arange(1, len(made.positions) + 1)
         layers = with_layer(base, NewLayer(folder, text, (made.field,)), column)
-        manifest, files = next_generation(
-            base.manifest,
-            base.text,
+        manifest, files = next_with_table(
+            base,
+            transaction,
+            changed=of_table([made.field], made.positions),
+            announce=announce,
+            progress=progress,
             layers=layers,
             classes=KEEP if made.classes is None else made.classes,
             base_chain=base.chain(),

@@ -5,6 +5,7 @@ next generation --its new files are put--> read what changed --> rows --> the sa
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -16,6 +17,13 @@ from shardpack.format.named_files import Parts
 from shardpack.format.next_generation import next_generation
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
+from shardpack.table.heads import FactFields
+
+
+def of_table(fields: Iterable[str], positions: Integers) -> Integers | None:
+    """Return the samples whose rows an edit of some fields changes: all of those given, or None for no sample."""
+    read = FactFields.among(fields)
+    return positions if read.labels or read.images else None
 
 
 def next_with_table(

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import sys
 
 import pytest
+from PIL import Image
 
 import shardpack
 from shardpack.edit.base import open_base
@@ -14,6 +16,12 @@ from shardpack.format.splits import Splits
 from tests.table.datasets import labelled, positions
 
 LABELS = [{"class": "ab"[n % 2], "n": n} for n in range(9)]
+
+
+def make_png(width):
+    file = io.BytesIO()
+    Image.new("RGB", (width, 9)).save(file, "PNG")
+    return file.getvalue()
 
 
 @pytest.fixture
@@ -75,3 +83,32 @@ def test_an_edit_that_does_not_care_has_no_table(folder):
         assert manifest.table == ()
     kept, _ = next_generation(base.manifest, base.text, deleted=positions(1), base_chain=base.chain())
     assert kept.table == base.manifest.table
+
+
+def test_relabel_attach_and_detach_are_in_the_table(folder, tmp_path):
+    shardpack.relabel(folder, {"003": {"class": "z", "n": 33}, "004": {"n": 44}}, update=True)
+    assert shardpack.open(folder).table(["n"])["n"].to_pylist() == [0, 1, 2, 33, 44, 5, 6, 7, 8]
+    assert list(shardpack.open(folder).where("class = 'z'").keys()) == ["003"]
+    with shardpack.ShardWriter(tmp_path / "more") as writer:
+        for key in ("001", "008"):
+            writer.write(key, {"caption.json": {"text": f"a {key}"}, "png": make_png(70)})
+    shardpack.attach(folder, tmp_path / "more")
+    ds = shardpack.open(folder)
+    assert list(ds.where("\"caption.json.text\" = 'a 008'").keys()) == ["008"]
+    assert len(ds.where("width is null")) == 0
+    shardpack.detach(folder, str(ds.manifest.layers[-1].location))
+    ds = shardpack.open(folder)
+    assert ds.table(["n"])["n"].to_pylist() == [0, 1, 2, 33, 44, 5, 6, 7, 8]
+    assert set(ds.table(["caption.json.text"])["caption.json.text"].to_pylist()) == {None}
+    shardpack.delete(folder, ["003"])
+    assert shardpack.open(folder).table(["n"])["n"].to_pylist() == [0, 1, 2, 44, 5, 6, 7, 8]
+
+
+def test_layers_of_other_fields_leave_the_table_as_it_is(folder, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "more") as writer:
+        writer.write("001", {"npy": b"x"})
+    before = shardpack.open(folder).manifest.table
+    shardpack.attach(folder, tmp_path / "more")
+    assert shardpack.open(folder).manifest.table == before
+    shardpack.detach(folder)
+    assert shardpack.open(folder).manifest.table == before
