@@ -3,6 +3,9 @@
 **Deleted**: 2,000,000 samples of one label, in stored order; 1,000 of them, anywhere, are deleted. Generation 1 is
 the dataset before, and both are read from the same shards in one process, in turn, page cache warm: `ds[i]` and
 `get_many` at random, and epochs of raw bytes. Nothing here waits for anything, so the seconds are those of the CPU.
+
+**Layers**: the works of `data.py` with a layer that replaces every label, against the same dataset packed again, which
+folds the layer into its shards. Then epochs over loopback HTTP: the requests of both.
 """
 
 from __future__ import annotations
@@ -12,11 +15,13 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
+from bucket_served import import_servers
 from common import Report, run
-from data import dataset, warm
+from data import PHOTO, TINY, Work, dataset, packed, warm
 from measure import interleave, spread, timed
 from seek import BATCH
 
@@ -24,6 +29,7 @@ import shardpack
 
 SAMPLES, DELETED, READS = 2_000_000, 1_000, 20_480
 MOST = 1.15  # times the seconds before the edit
+MOST_STREAMED, MOST_SOUGHT = 1.3, 2.0  # times those of the folded dataset
 ORDERS = ("none", "blocks", "global")
 
 
@@ -64,7 +70,7 @@ def epoch(ds: shardpack.Dataset, shuffle: str) -> float:
 
 
 def compare(report: Report, work: str, cases: dict[str, Callable[[shardpack.Dataset], float]], *,
-            before: shardpack.Dataset, after: shardpack.Dataset, rounds: int) -> None:  # fmt: skip
+            before: shardpack.Dataset, after: shardpack.Dataset, rounds: int, most: float = MOST) -> None:  # fmt: skip
     """Report what each case takes with both datasets, in turn; a case returns its CPU seconds, in total or a sample."""
     for name, case in cases.items():
         pair = {"before": lambda case=case: case(before), "after": lambda case=case: case(after)}
@@ -78,7 +84,7 @@ def compare(report: Report, work: str, cases: dict[str, Callable[[shardpack.Data
             times=round(times, 3),
             spread=spread(seconds["after"]),
         )
-        report.target(f"{work}: {name}, against the dataset before", times, below=MOST)
+        report.target(f"{work}: {name}, against the dataset before", times, below=most)
 
 
 def measure_deleted(report: Report, root: Path, args: argparse.Namespace) -> None:
@@ -110,9 +116,79 @@ def measure_deleted(report: Report, root: Path, args: argparse.Namespace) -> Non
     compare(report, work, epochs, before=before, after=after, rounds=args.rounds)
 
 
+def measure_layers(report: Report, root: Path, args: argparse.Namespace) -> None:
+    """Report what a layer that replaces every label costs, against the dataset into which it is folded."""
+    for work in (TINY.scaled(args.scale), PHOTO.scaled(args.scale)):
+        base, folded = with_new_labels(work, root)
+        for folder in (base, folded):
+            warm(folder)
+        before, after = shardpack.open(folded), shardpack.open(base)
+        positions = np.random.default_rng(6).integers(len(after), size=READS).tolist()
+        for ds in (before, after):
+            one_by_one(ds, positions)
+        per_read = {
+            "ds[i]": lambda ds, at=positions: one_by_one(ds, at) / READS,
+            f"get_many({BATCH})": lambda ds, at=positions: together(ds, at) / READS,
+        }
+        what = f"{work.name}, labels in a layer"
+        compare(report, what, per_read, before=before, after=after, rounds=args.rounds, most=MOST_SOUGHT)
+        epochs = {f"stream, {shuffle}": lambda ds, shuffle=shuffle: epoch(ds, shuffle) for shuffle in ORDERS}
+        for name, case in epochs.items():
+            most = MOST_SOUGHT if "global" in name else MOST_STREAMED
+            compare(report, what, {name: case}, before=before, after=after, rounds=args.rounds, most=most)
+        measure_requests(report, what, root, base, folded)
+
+
+def with_new_labels(work: Work, root: Path) -> tuple[Path, Path]:
+    """Return a packed work with a layer of new labels, and the same packed again."""
+    base = packed(work, root / "layers", max_shard_bytes="64MiB")
+    if shardpack.open(base).manifest.generation == 1:
+        labels = ((key, {"json": label.replace(b"label", b"mended")}) for key, _, label in work.samples())
+        shardpack.attach(base, dataset(root / "layers" / f"{base.name}-labels", labels, max_shard_bytes="64MiB"))
+    folded = base.with_name(f"{base.name}-folded")
+    if not folded.exists():
+        shardpack.pack(shardpack.open(base), folded, max_shard_bytes="64MiB")
+    return base, folded
+
+
+def measure_requests(report: Report, work: str, root: Path, base: Path, folded: Path) -> None:
+    """Report the requests of an epoch over loopback HTTP, with indexes in memory."""
+    import_servers()
+    from tests.servers.nginx import NginxServer
+
+    server = NginxServer(root)
+    try:
+        for name, folder in (("folded", folded), ("layers", base)):
+            with shardpack.open(f"{server.url}/{folder.relative_to(root).as_posix()}") as ds:
+                list(ds.keys())
+                ds.get_many(range(0, len(ds), 100), fields=["json"])
+                for shuffle in ("none", "blocks"):
+                    before = ds.stats()
+                    seconds = timed(partial(epoch, ds, shuffle))
+                    after = ds.stats()
+                    report.add(
+                        work=work,
+                        served=name,
+                        order=shuffle,
+                        requests=after.requests - before.requests,
+                        fetched_mb=round((after.bytes_fetched - before.bytes_fetched) / 1e6, 1),
+                        seconds=round(seconds, 2),
+                    )
+    finally:
+        server.stop()
+
+
 def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
-    measure_deleted(report, root, args)
+    if args.only in {None, "deleted"}:
+        measure_deleted(report, root, args)
+    if args.only in {None, "layers"}:
+        measure_layers(report, root, args)
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of a part."""
+    parser.add_argument("--only", choices=("deleted", "layers"), help="measure one part alone")
 
 
 if __name__ == "__main__":
-    sys.exit(run(measure, rounds=5))
+    sys.exit(run(measure, rounds=5, add=add_options))
