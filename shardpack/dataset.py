@@ -22,11 +22,11 @@ from shardpack.order.positions import Positions
 from shardpack.order.visible import Visible
 from shardpack.read.key_lookup import KeyLookup
 from shardpack.read.layers import sample_reader
-from shardpack.read.open_dataset import open_shards, reopen_shards
+from shardpack.read.open_dataset import Origin, open_shards, origin_of, reopen_shards
 from shardpack.read.read_many import read_local, read_samples
 from shardpack.read.sample import Sample, SampleLocation
 from shardpack.read.selection import Selection
-from shardpack.read.shard_cache import CacheLimits, Origin
+from shardpack.read.shard_cache import CacheLimits
 from shardpack.read.shard_list import ShardList
 from shardpack.sources.dataset import list_samples
 from shardpack.sources.listing import Listing
@@ -59,7 +59,7 @@ class Dataset(Loadable, Queryable):
         self._visible: Visible | None = None  # set when it is needed
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return (_reopen, (self._cache.origin(), self._verify, self._selection.positions))
+        return (_reopen, (origin_of(self._cache), self._verify, self._selection.positions))
 
     def __repr__(self) -> str:
         view = "" if self._selection.positions is None else f" of {self._selection.num_visible}"

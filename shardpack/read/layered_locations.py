@@ -34,7 +34,9 @@ def locate_rows(cache: ShardCache, shard: ShardReader, rows: Integers) -> Iterat
         shards = layer.cache.load(number for number, _, _ in runs)
         for of_layer, (_, begin, end) in zip(shards, runs, strict=True):
             for number, position in zip(at[begin:end].tolist(), own[begin:end].tolist(), strict=True):
-                found = of_layer.locate(position - of_layer.first).fields
+                found = dict(of_layer.locate(position - of_layer.first).fields)
+                for field in layer.left_out.intersection(found):
+                    del found[field]
                 fields[number].update(found)
                 elsewhere[number].update(dict.fromkeys(found, (of_layer.store, of_layer.path)))
     for row, more, places in zip(rows.tolist(), fields, elsewhere, strict=True):

@@ -77,7 +77,7 @@ def plan_layered(
         of_layer = list(layer.cache.shard_list.runs(own))
         layer_shards = layer.cache.load(number for number, _, _ in of_layer)
         for shard, (_, begin, end) in zip(layer_shards, of_layer, strict=True):
-            planned = _plan(shard, own[begin:end] - shard.first, fields, at[begin:end], taken)
+            planned = _plan(shard, own[begin:end] - shard.first, layer.given(fields), at[begin:end], taken)
             part = Part(layer.cache, *planned)
             if not layer.positions.is_checked:
                 _compare_keys(cache, positions, part)

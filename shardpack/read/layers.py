@@ -9,7 +9,7 @@ Many samples are read by plan (`layered_read.py`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -49,7 +49,7 @@ class LayeredReader:
         """Return one sample with all of its fields. Costs a range of each store that has some; none of mapped shards.
 
         Raises:
-            DatasetNotFoundError, OptionError: A layer is missing, or has changed.
+            DatasetNotFoundError, StaleIndexError: A layer is missing, or has changed.
             CorruptIndexError: The positions of a layer are damaged.
         """
         table, layers = self._base.by_position, self._base.layers  # below: `mapped_at` without the calls
@@ -74,14 +74,24 @@ class LayeredReader:
             position: Its stored position.
             views: Whether payloads are views of the maps, or bytes.
         """
-        shards, at = [self._mapped(self._base, position)], [position]
+        shards, at, left_out = [self._mapped(self._base, position)], [position], [frozenset[str]()]
         for layer, own in self._found(position):
             shards.append(self._mapped(layer.cache, own))
             at.append(own)
+            left_out.append(layer.left_out)
         mapped = [shard for shard in shards if shard is not None]
         if len(mapped) < len(shards):
             return self.read(position)
-        return self._cut(mapped, at, [map_view(one.mapped) if views else one.mapped for one in mapped])
+        buffers = [map_view(one.mapped) if views else one.mapped for one in mapped]
+        steps = _steps([shard.fields for shard in mapped], left_out)
+        sample = Sample()
+        sample.stored_position, sample.stored_key = position, mapped[0].keys
+        for field, number, column in steps:
+            one = mapped[number]
+            member = (at[number] - one.first) * one.width + column
+            start = one.offsets[member]
+            sample[field] = buffers[number][start : start + one.sizes[member]]
+        return sample
 
     def _mapped(self, cache: ShardCache, position: int) -> ShardReader | None:
         """Return the shard that holds a position if samples can be cut from its map."""
@@ -105,7 +115,8 @@ class LayeredReader:
         base.used = layer.used = True
         known = self._known
         if known.base is not base.fields or known.layer is not layer.fields:
-            known = self._known = _Known(base.fields, layer.fields, _steps((base.fields, layer.fields)))
+            steps = _steps((base.fields, layer.fields), ((), self._base.layers[0].left_out))
+            known = self._known = _Known(base.fields, layer.fields, steps)
         sample = Sample()
         sample.stored_position, sample.stored_key = position, base.keys
         base_first, own_first = (position - base.first) * base.width, (own - layer.first) * layer.width
@@ -118,17 +129,6 @@ class LayeredReader:
             sample[field] = shard.mapped[start : start + shard.sizes[member]]
         return sample
 
-    def _cut(self, shards: Sequence[ShardReader], at: Sequence[int], buffers: Sequence[Any]) -> Sample:
-        """Return one sample, cut from dense shards: of the base, then of layers."""
-        sample = Sample()
-        sample.stored_position, sample.stored_key = at[0], shards[0].keys
-        for field, number, column in _steps(tuple(shard.fields for shard in shards)):
-            shard = shards[number]
-            member = (at[number] - shard.first) * shard.width + column
-            start = shard.offsets[member]
-            sample[field] = buffers[number][start : start + shard.sizes[member]]
-        return sample
-
     def _read_any(self, position: int) -> Sample:
         """Return one sample, however many layers there are, and wherever they are."""
         base, layers = self._base, self._base.layers
@@ -137,16 +137,26 @@ class LayeredReader:
         found = self._found(position)
         payloads: dict[str, Any] = {}
         for layer, own in reversed(found):
-            payloads |= layer.cache.read_without(own, payloads)
+            payloads |= layer.cache.read_without(own, {*payloads, *layer.left_out})
         payloads |= base.read_without(position, payloads)
         sample = Sample(sorted(payloads.items()))
         sample.stored_position, sample.stored_key = position, base.at(position).keys.known_at(position)
         return sample
 
 
-def _steps(names: tuple[tuple[str, ...], ...]) -> _Steps:
-    """Return where each field of a sample is, given the fields of the shards that have it, the base first."""
-    last = {field: (number, column) for number, fields in enumerate(names) for column, field in enumerate(fields)}
+def _steps(names: Sequence[tuple[str, ...]], left_out: Sequence[Collection[str]]) -> _Steps:
+    """Return where each field of a sample is.
+
+    Args:
+        names: The fields of each shard that has the sample, that of the base first.
+        left_out: Which of these fields it does not give.
+    """
+    last = {
+        field: (number, column)
+        for number, fields in enumerate(names)
+        for column, field in enumerate(fields)
+        if field not in left_out[number]
+    }
     return [(field, *last[field]) for field in sorted(last)]
 
 

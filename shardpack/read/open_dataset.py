@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from shardpack.errors import (
     CorruptManifestError,
@@ -15,6 +15,8 @@ from shardpack.errors import (
     ObjectTooLargeError,
     OptionError,
     ShardNotFoundError,
+    StaleIndexError,
+    UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name, manifest_path, split_of_shard
@@ -22,7 +24,7 @@ from shardpack.format.manifest import MAX_MANIFEST_BYTES, LayerRef, Manifest
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import MAX_COUNT
 from shardpack.read.layer_positions import LayerPositions
-from shardpack.read.shard_cache import CacheLimits, Layer, Origin, ShardCache
+from shardpack.read.shard_cache import CacheLimits, Layer, ShardCache
 from shardpack.runtime.arguments import as_integer
 from shardpack.storage.locations import DatasetStores, LocationOptions, open_layer, open_locations
 from shardpack.storage.protocols import Store
@@ -107,6 +109,28 @@ def shards_of(
     )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Origin:
+    """What finds a dataset again, exactly as it was opened.
+
+    Attributes:
+        stores: The stores of the dataset.
+        layer_stores: Those of each layer.
+        generation, manifest_crc32c: Its manifest.
+    """
+
+    stores: DatasetStores
+    layer_stores: tuple[DatasetStores, ...]
+    generation: int
+    manifest_crc32c: int
+
+
+def origin_of(cache: ShardCache) -> Origin:
+    """Return what finds the dataset of these shards again; opens its layers."""
+    layers = tuple(layer.cache.stores for layer in cache.layers)
+    return Origin(cache.stores, layers, cache.manifest.generation, cache.manifest_crc32c)
+
+
 def reopen_shards(origin: Origin, *, verify: bool | None) -> ShardCache:
     """Return the shards of a dataset that was open before, perhaps in another process. Costs one read, or two.
 
@@ -168,7 +192,8 @@ def _layer_manifest(store: Store, ref: LayerRef) -> Manifest:
 
     Raises:
         DatasetNotFoundError: The layer is missing.
-        OptionError: The dataset there is another one, or has layers or deleted samples.
+        StaleIndexError: The dataset there is another one.
+        UnsupportedVersionError: It has layers or deleted samples, or lacks a field.
     """
     text = _read_generation(store, ref.generation)
     if text is None:
@@ -180,15 +205,20 @@ def _layer_manifest(store: Store, ref: LayerRef) -> Manifest:
                 'or do without it: "shardpack detach"'
             ) from error
     if (len(text), crc32c(text)) != (ref.num_bytes, ref.crc32c):
-        raise OptionError(
+        raise StaleIndexError(
             f"layer {ref.location!r} has changed: generation {ref.generation} as it was attached is not in "
             f'{store.location!r}; restore it, or detach it ("shardpack detach") and attach what is there'
         )
     manifest = parse_manifest(text)
     if manifest.layers or manifest.deleted:
-        raise OptionError(
+        raise UnsupportedVersionError(
             f"layer {ref.location!r} has layers or deleted samples of its own; "
             'make a plain dataset of it with "shardpack pack", and attach that'
+        )
+    if missing := sorted(set(ref.fields).difference(manifest.fields)):
+        raise UnsupportedVersionError(
+            f"layer {ref.location!r} does not have the field {missing[0]!r} that it is to give; "
+            'detach it ("shardpack detach") and attach it again'
         )
     return manifest
 

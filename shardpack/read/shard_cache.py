@@ -63,22 +63,6 @@ class CacheLimits:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Origin:
-    """What finds a dataset again, exactly as it was opened.
-
-    Attributes:
-        stores: The stores of the dataset.
-        layer_stores: Those of each layer.
-        generation, manifest_crc32c: Its manifest.
-    """
-
-    stores: DatasetStores
-    layer_stores: tuple[DatasetStores, ...]
-    generation: int
-    manifest_crc32c: int
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Layer:
     """A layer, open.
 
@@ -86,11 +70,19 @@ class Layer:
         ref: The layer, as the manifest of the base names it.
         positions: Which of its samples belongs to which stored position of the base.
         cache: Opens its shards.
+        left_out: The fields that its samples have and it does not give.
     """
 
     ref: LayerRef
     positions: LayerPositions
     cache: ShardCache
+    left_out: frozenset[str] = frozenset()
+
+    def given(self, fields: Collection[str] | None) -> tuple[str, ...] | None:
+        """Return which of these fields it gives, or of all fields if that is None; None if that is all it has."""
+        if fields is None:
+            return self.ref.fields if self.left_out else None
+        return tuple(field for field in self.ref.fields if field in fields)
 
 
 class ShardCache:
@@ -160,14 +152,10 @@ class ShardCache:
 
         Raises:
             DatasetNotFoundError: A layer is not where the manifest says.
-            OptionError: A layer has changed, or its location is not followed.
+            StaleIndexError: A layer has changed.
+            OptionError: The location of a layer is not followed.
         """
         return self._open_layers()
-
-    def origin(self) -> Origin:
-        """Return what a pickle holds. Opens the layers."""
-        layers = tuple(layer.cache.stores for layer in self.layers)
-        return Origin(self.stores, layers, self.manifest.generation, self.manifest_crc32c)
 
     def stats(self) -> Stats:
         """Return what reading has cost, summed over all stores of the dataset and of its open layers."""

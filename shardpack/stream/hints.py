@@ -26,7 +26,7 @@ def prefetch(cache: ShardCache, positions: Integers, fields: tuple[str, ...] | N
         own, _ = found_in(layer, positions)
         for number, begin, end in layer.cache.shard_list.runs(own):
             shard = layer.cache.get(number)
-            _prefetch_rows(shard, own[begin:end] - shard.first, fields)
+            _prefetch_rows(shard, own[begin:end] - shard.first, layer.given(fields))
 
 
 def _prefetch_rows(shard: ShardReader, rows: Integers, fields: tuple[str, ...] | None) -> None:

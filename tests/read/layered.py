@@ -29,7 +29,14 @@ class RemoteStore(CountingStore):
     remote = True
 
 
-def attach(base: Path, layer: Path, *, location: str | None = None, length: int | None = None) -> Path:
+def attach(
+    base: Path,
+    layer: Path,
+    *,
+    location: str | None = None,
+    length: int | None = None,
+    fields: tuple[str, ...] | None = None,
+) -> Path:
     """Attach a layer by hand; return the base.
 
     Args:
@@ -37,6 +44,7 @@ def attach(base: Path, layer: Path, *, location: str | None = None, length: int 
         layer: That of the layer.
         location: Where the manifest says that the layer is; by default a relative path.
         length: Length of the column of positions; all samples of the base by default.
+        fields: The fields that the layer gives; all by default.
     """
     ds, own = shardpack.open(base), shardpack.open(layer)
     keys = {key: number + 1 for number, key in enumerate(own.keys())}
@@ -45,7 +53,7 @@ def attach(base: Path, layer: Path, *, location: str | None = None, length: int 
     layer_text = (layer / MANIFEST_PATH).read_bytes()
     file, parts = encode_positions_file(column, generation=parent.generation + 1)
     where = location or Path(os.path.relpath(layer, base)).as_posix()
-    ref = LayerRef(where, own.manifest.generation, len(layer_text), crc32c(layer_text), own.fields, file)
+    ref = LayerRef(where, own.manifest.generation, len(layer_text), crc32c(layer_text), fields or own.fields, file)
     layers = [*((old, None) for old in parent.layers), (ref, parts)]
     _, files = next_generation(parent, text, base_chain=chain_columns(ds.shards.columns), layers=layers)
     for name, pieces in files:
