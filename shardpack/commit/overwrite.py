@@ -28,6 +28,7 @@ from shardpack.format.layout import (
     RUN_PATH,
     WORK_FOLDER,
     generation_of,
+    index_path,
     is_index_path,
     is_layer_path,
     is_packer_name,
@@ -160,7 +161,8 @@ def files_to_replace(target: Target, command: Command, *, force: bool) -> list[s
             f"{target.location!r} holds files that are named like shards, but are not in its manifest: "
             f"{_shown(strays)}; move them away, or choose another folder"
         )
-    return sorted(packed | present - {MANIFEST_PATH})
+    indexes = set(map(index_path, packed))  # also where a target does not list them
+    return sorted(packed | indexes | present - {MANIFEST_PATH})
 
 
 def _already_there(target: Target, command: Command) -> str:

@@ -585,3 +585,12 @@ def test_samples_fall_into_splits_by_their_hash(tmp_path):
     assert sum(map(len, after.values())) == 30
     shardpack.append([("v", {"txt": "x"})], tmp_path / "ds", split="val")
     assert keys_by_split(tmp_path / "ds")["val"][-1] == "v"
+
+
+def test_samples_of_code_that_were_refused_leave_nothing_behind_once_others_are_appended(tmp_path):
+    out = tmp_path / "ds"
+    shardpack.pack([("a", {"txt": b"a"})], out)
+    with pytest.raises(DuplicateKeyError):
+        shardpack.append([(key, {"txt": b"x"}) for key in ("b", "c", "a")], out, max_shard_samples=1)
+    shardpack.append([("d", {"txt": b"d"})], out)
+    assert not shardpack.verify(out, full=True).problems
