@@ -27,7 +27,7 @@ from shardpack.commit.lease import busy, how_to_continue, unfinished, unfinished
 from shardpack.commit.overwrite import is_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError, OutputExistsError
-from shardpack.format.layout import MANIFEST_PATH, manifest_path
+from shardpack.format.layout import MANIFEST_PATH, generation_of, manifest_path
 from shardpack.format.manifest import Manifest
 from shardpack.storage.atomic import storage_errors
 
@@ -38,8 +38,6 @@ class EditTransaction:
     Attributes:
         target: The dataset's folder or bucket.
         parent, parent_text: The newest generation, which the edit changes: its manifest as a value, and as bytes.
-        tag: Part of the names of all files that the edit makes beside `put`: the generation that it is to make, and a
-            hash of parent, command, input and options. A run that continues another one has the tag of that.
         folder: The edit's own folder, deleted by `commit`. What is there when the edit is killed or refused, a run with
             equal input and options finds again.
         complete: This very edit was committed already, as `parent`, and killed before it could clean up.
@@ -75,6 +73,9 @@ class EditTransaction:
         self.totals: Mapping[str, Any] = {}
         self._process = os.getpid()
         self._note: EditNote | None = None
+        self._tag, self._has_named = "", False
+        self._keeps_note = False  # as files that have the tag in their names wait for the next run
+        self._new: list[str] = []  # files that were put, and not there before
         self._released = False
         if not (target.can_create or single_writer):
             raise OptionError(
@@ -94,6 +95,16 @@ class EditTransaction:
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+    @property
+    def tag(self) -> str:
+        """Part of the names of all files that the edit makes beside `put`, of shards for example.
+
+        It holds the generation that the edit is to make, and a hash of parent, command, input and options. A run that
+        continues another one has the tag of that.
+        """
+        self._has_named = True
+        return self._tag
 
     @property
     def generation(self) -> int:
@@ -120,11 +131,10 @@ class EditTransaction:
             self._clean()  # its files belong to a generation now: a new run gives its own other names
             note = None
             if self.complete:
-                self.tag = ""
                 return
         own_tag = new_tag(self._command, digest, generation=self.generation, parent_crc32c=parent.crc32c)
-        self.tag = own_tag if note is None else note.tag
-        self._write_note(EditNote(self.tag))
+        self._tag = own_tag if note is None else note.tag
+        self._write_note(EditNote(self._tag))
 
     def _refuse_packers(self) -> None:
         if (before := unfinished_command(self.target)) is not None:
@@ -147,8 +157,11 @@ class EditTransaction:
         """
         parts = list(parts)
         with self.write_errors():
-            if self.target.size(name) != sum(map(len, parts)) or self.target.read(name) != b"".join(parts):
+            present = self.target.size(name)
+            if present != sum(map(len, parts)) or self.target.read(name) != b"".join(parts):
                 self.target.put(name, parts)
+                if present is None:
+                    self._new.append(name)
 
     def commit(
         self,
@@ -178,7 +191,7 @@ class EditTransaction:
             for name, content in others:
                 self.put(name, content)
             made = Generation(text, manifest)
-            self._write_note(EditNote(self.tag, (manifest.generation, made.crc32c), dict(totals or {})))
+            self._write_note(EditNote(self._tag, (manifest.generation, made.crc32c), dict(totals or {})))
             self._keep_parent()
             self.target.fsync()
             self.check()
@@ -208,16 +221,27 @@ class EditTransaction:
             self.target.create(name, [text])
         except OutputExistsError:
             if self.target.read(name) != text:
-                raise self._refusal() from None
+                raise self._lost() from None
 
     def _refuse_other(self, name: str, text: bytes) -> bytes | None:
         """Return what has the name of the manifest that is to be created, unless that is another manifest."""
         present = self.target.read(name)
         if present not in (None, text) and is_manifest(present or b""):
-            raise self._refusal()
+            raise self._lost()
         return present
 
-    def _refusal(self) -> OutputExistsError:
+    def _lost(self) -> OutputExistsError:
+        """Return the error that another edit came first, after deleting what only our manifest would have named.
+
+        Shards and whatever else has the tag in its name stay for the next run.
+        """
+        winner = generation_at(self.target, self.generation)
+        if winner is not None:
+            needed = set(winner.manifest.metadata_paths)
+            ours = [name for name in self._new if generation_of(name) == self.generation]
+            self.target.delete([name for name in ours if name not in needed])
+            self._keeps_note = self._has_named
+            self._note = EditNote(self._tag)  # as before the commit
         return OutputExistsError(
             f"another edit made generation {self.generation} of the dataset in {self.target.location!r} meanwhile; "
             f"nothing has changed: {how_to_continue(self._command)}"
@@ -254,7 +278,7 @@ class EditTransaction:
 
     def _forget_nothing_finished(self) -> None:
         """Delete the note of an edit that ends without having finished anything, so that nothing is left of it."""
-        if self._note is not None and self._note.commits is None:
+        if self._note is not None and self._note.commits is None and not self._keeps_note:
             note = f"{self.folder}/{NOTE}"
             if self.target.names_below(self.folder) == [note]:
                 self.target.delete([note])

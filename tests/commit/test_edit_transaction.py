@@ -16,7 +16,7 @@ from shardpack.commit.transaction import Transaction
 from shardpack.errors import DatasetNotFoundError, OptionError, OutputExistsError, StorageError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, manifest_path
-from shardpack.format.manifest import Parent
+from shardpack.format.manifest import KeySegment, Parent
 from shardpack.format.manifest_json import encode_manifest
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents
@@ -224,6 +224,36 @@ def test_of_several_editors_of_a_bucket_the_first_to_commit_wins(bucket):
             again.commit(*following(again, str(number)))
     assert shardpack.open(bucket.location).classes == ("7",)
     assert bucket.generation() == 4
+
+
+def test_who_comes_second_takes_back_what_only_its_manifest_would_name(bucket):
+    same, other = ".shardpack/keys-000002-00000001.index", ".shardpack/keys-000002-00000002.index"
+    transactions = [bucket.edit(name) for name in "xy"]
+    made = [following(transaction, name) for transaction, name in zip(transactions, "xy", strict=True)]
+    segment = KeySegment("keys-000002-00000001.index", 9, 1, 9, 9, 3)
+    winner = replace(made[0][0], key_segments=(segment,))
+    text = encode_manifest(winner)
+    winning = [(same, [b"segment"]), (manifest_path(2), [text]), (MANIFEST_PATH, [text])]
+    transactions[1].put(other, [b"segment"])
+    transactions[1].put(".shardpack/notes", [b"not ours to delete"])
+    transactions[0].commit(winner, winning)
+    with transactions[1], pytest.raises(OutputExistsError, match="meanwhile"):
+        transactions[1].commit(*made[1])
+    assert {same, ".shardpack/notes"} <= bucket.contents().keys()
+    assert other not in bucket.contents()
+    assert not bucket.unfinished(), "nothing was finished that the next run could use"
+
+
+def test_what_has_the_tag_in_its_name_is_kept_for_the_next_run(bucket):
+    first, second = bucket.edit("x"), bucket.edit("y")
+    name = f"shard-{second.tag}-000000.tar"
+    second.put(name, [b"shard"])
+    first.commit(*following(first, "k"))
+    with second, pytest.raises(OutputExistsError, match="meanwhile"):
+        second.commit(*following(second, "m"))
+    assert name in bucket.contents()
+    with bucket.edit("y") as again:
+        assert again.tag == second.tag
 
 
 def test_the_manifest_decides_at_the_last_moment(bucket):

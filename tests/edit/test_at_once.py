@@ -75,6 +75,7 @@ def test_all_edits_happen_one_after_the_other(place, editors):
         len(KEYS) - count for count in range(editors, -1, -1)
     ]
     assert not [name for name in place.names() if name.startswith(WORK_FOLDER)]
+    assert shardpack.verify(place.location, full=True, **place.options).ok, "who was refused leaves nothing behind"
 
 
 @pytest.mark.parametrize("editors", [2, 8])
