@@ -592,5 +592,5 @@ def test_samples_of_code_that_were_refused_leave_nothing_behind_once_others_are_
     shardpack.pack([("a", {"txt": b"a"})], out)
     with pytest.raises(DuplicateKeyError):
         shardpack.append([(key, {"txt": b"x"}) for key in ("b", "c", "a")], out, max_shard_samples=1)
-    shardpack.append([("d", {"txt": b"d"})], out)
+    shardpack.append([("d", {"txt": b"d"})], out, max_shard_samples=1)
     assert not shardpack.verify(out, full=True).problems
