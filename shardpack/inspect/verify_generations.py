@@ -7,7 +7,7 @@ import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from shardpack.commit.edit_folder import NOTE, folder_of_edit
 from shardpack.errors import FormatError, ObjectTooLargeError, ShardNotFoundError, ShardpackError, StorageError
@@ -162,8 +162,11 @@ def _earlier(
 
 def _missing(store: Store, manifest: Manifest, named: _Named) -> list[str]:
     """Return the files of an earlier generation, beyond those of later ones, that are not there as it names them."""
+    new = tuple(segment for segment in manifest.table_segments if file_path(segment) not in named.sizes)
     try:
-        shards: Iterable[ShardInfo] = ShardTable.whole(manifest, lambda path: _read(store, path))
+        shards: Iterable[ShardInfo] = ShardTable.whole(
+            replace(manifest, table_segments=new), lambda path: _read(store, path)
+        )
     except FormatError:
         named.doubtful = max(named.doubtful, manifest.generation)
         shards = ()

@@ -19,6 +19,9 @@ from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_index import parse_index
 from tests.conformance.recipes import (
     CORPUS,
+    EDITED_DELETED,
+    EDITED_LAYER,
+    EDITED_RANGES,
     EDITED_SAMPLES,
     GOLDEN_SAMPLES,
     GOLDEN_SPLITS,
@@ -109,6 +112,25 @@ def test_earlier_generations_are_read():
     assert [dict(sample) for sample in shardpack.open(EDITED, generation=1)] == [
         dict(sorted(fields.items())) for fields in GOLDEN_SAMPLES.values()
     ]
+
+
+def test_the_newest_generation_is_read():
+    samples = {**GOLDEN_SAMPLES, **EDITED_SAMPLES["g000002"], **EDITED_SAMPLES["g000006"]}
+    visible = {key: {**fields, **EDITED_LAYER.get(key, {})} for key, fields in samples.items()}
+    for key in EDITED_DELETED:
+        del visible[key]
+    ds = shardpack.open(EDITED)
+    assert list(ds.keys()) == list(visible)
+    assert [dict(sample) for sample in ds] == [dict(sorted(fields.items())) for fields in visible.values()]
+    assert [ds[key].position for key in visible] == list(range(10))
+    *train, last = (key for key in GOLDEN_SAMPLES if key in visible)
+    in_ranges = {"train": train, "val": [last, "more/2"]}
+    upper = (hash_keys(EDITED_SAMPLES["g000006"]) >> np.uint64(32)).tolist()
+    for name, (begin, end) in EDITED_RANGES.items():
+        fell = [key for key, h in zip(EDITED_SAMPLES["g000006"], upper, strict=True) if begin <= h < end]
+        assert list(ds.split(name).keys()) == [*in_ranges[name], *fell]
+    assert ds.splits == {name: len(list(ds.split(name).keys())) for name in ("train", "val")}
+    assert shardpack.verify(EDITED, full=True).ok
 
 
 def test_compressing_gives_the_golden_bytes(tmp_path):
