@@ -1,7 +1,7 @@
 """A dataset lives: random sequences of edits, kills and reopening, against a plain dict as the model.
 
-The machine runs in a folder, where layers and merged datasets lie beside it, and in a store in memory, where any change
-of the store may be the last one before a kill.
+The machine runs in a folder, where layers and merged datasets lie beside it, in a store in memory, where any change of
+the store may be the last one before a kill, and in a bucket.
 """
 
 from __future__ import annotations
@@ -15,15 +15,23 @@ from contextlib import suppress
 from copy import deepcopy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from hypothesis import Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
 import shardpack
 from shardpack.errors import DuplicateKeyError, ShardpackError, UnknownKeyError
+from shardpack.storage.open import open_store
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 
 NUMBERS = itertools.count()
@@ -320,8 +328,25 @@ class LifeInMemory(Life):
         self.ended(after, most=2)  # killed when all was done, it did the same once more
 
 
+class LifeInABucket(Life):
+    """In a real bucket; `new_place` returns a store that is empty."""
+
+    new_place: ClassVar[Callable[[], Any]]
+
+    def begin(self) -> None:
+        self.where = type(self).new_place()
+
+
 SETTINGS = settings(stateful_step_count=8, deadline=None, max_examples=12, phases=[Phase.explicit, Phase.generate])
 TestLifeInAFolder = LifeInAFolder.TestCase
 TestLifeInAFolder.settings = SETTINGS
 TestLifeInMemory = LifeInMemory.TestCase
 TestLifeInMemory.settings = SETTINGS
+
+
+@pytest.mark.slow
+def test_life_in_a_bucket(s3_server):
+    pytest.importorskip("obstore")
+    options = s3_server.options()
+    LifeInABucket.new_place = lambda: open_store(f"s3://{s3_server.new_bucket()}/ds", options)
+    run_state_machine_as_test(LifeInABucket, settings=settings(SETTINGS, max_examples=6))
