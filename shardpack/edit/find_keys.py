@@ -8,8 +8,6 @@ import numpy as np
 
 from shardpack.edit.base import EditBase
 from shardpack.errors import DuplicateKeyError, InvalidKeyError, UnknownKeyError
-from shardpack.format.deleted import parse_deleted
-from shardpack.format.layout import file_path
 from shardpack.format.naming import key_bytes, key_text
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress
@@ -91,11 +89,8 @@ def find_keys(base: EditBase, keys: Sequence[str], *, what: str, progress: Progr
 
 def deleted_positions(base: EditBase) -> Integers:
     """Return the stored positions of the deleted samples, ascending."""
-    parts = []
-    for file in base.manifest.deleted:
-        data = base.store.get(file_path(file), max_bytes=file.num_bytes)
-        parts.append(parse_deleted(data, file, num_samples=base.manifest.num_samples, path=file_path(file)))
-    return np.sort(np.concatenate([np.zeros(0, np.int64), *(part.astype(np.int64) for part in parts)]))
+    visible = base.cache.visible
+    return np.zeros(0, np.int64) if visible is None else visible.deleted
 
 
 def visible_positions(base: EditBase) -> Integers:

@@ -61,6 +61,5 @@ def _still_visible(base: EditBase, layer: LayerRef, column: Integers) -> Iterato
 
 def layer_column(base: EditBase, layer: LayerRef) -> Integers:
     """Return the column of a layer of the dataset: (m) its stored position + 1 for each of the dataset's, or 0."""
-    path = file_path(layer.positions)
-    data = base.store.get(path, max_bytes=layer.positions.num_bytes)
+    path, data = file_path(layer.positions), base.read(layer.positions)
     return np.asarray(parse_layer_positions(data, num_samples=base.manifest.num_samples, path=path)).view(np.int64)

@@ -7,6 +7,7 @@ import json
 import pytest
 
 import shardpack
+from shardpack.edit.attach import detach
 from shardpack.edit.base import open_base
 from shardpack.edit.relabel import relabel
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError, SourceError, UnknownKeyError
@@ -163,6 +164,20 @@ def test_labels_of_the_one_shape_are_checked(tmp_path):
     relabel(tmp_path / "ds", {key: {"annotations": [{"class": "cat", "bbox": [3, 1, 4, 4]}]}}, update=True)
     label = shardpack.open(tmp_path / "ds")[key].decode("json")
     assert (label["width"], label["annotations"]) == (40, [{"label": 0, "class": "cat", "bbox": [3, 1, 4, 4]}])
+
+
+def test_the_label_table_says_what_the_labels_say(dataset):
+    pytest.importorskip("pyarrow")
+    shardpack.table(dataset)
+    relabel(dataset, {"k/1": {"class": "hat"}, "k/2": {"n": 70}}, update=True)
+
+    def rows():
+        return {row["key"]: (row["class"], row["n"]) for row in shardpack.open(dataset).table().to_pylist()}
+
+    expected = {key: (label["class"], label["n"]) for key, label in LABELS.items()}
+    assert rows() == {**expected, "k/1": ("hat", 1), "k/2": ("hat", 70)}
+    detach(dataset)
+    assert rows() == expected
 
 
 # --- Kills, and two at once --------------------------------------------------------------------
