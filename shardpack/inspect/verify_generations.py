@@ -162,10 +162,10 @@ def _earlier(
 
 def _missing(store: Store, manifest: Manifest, named: _Named) -> list[str]:
     """Return the files of an earlier generation, beyond those of later ones, that are not there as it names them."""
-    new = tuple(segment for segment in manifest.table_segments if file_path(segment) not in named.sizes)
+    new = {path: one for one in manifest.table_segments if (path := file_path(one)) not in named.sizes}
     try:
         shards: Iterable[ShardInfo] = ShardTable.whole(
-            replace(manifest, table_segments=new), lambda path: _read(store, path)
+            replace(manifest, table_segments=tuple(new.values())), lambda path: _read(store, path, new[path].num_bytes)
         )
     except FormatError:
         named.doubtful = max(named.doubtful, manifest.generation)
@@ -231,9 +231,10 @@ def _tag(store: Store, folder: str) -> str:
 # --- Files -------------------------------------------------------------------------------------
 
 
-def _read(store: Store, path: str) -> bytes | None:
+def _read(store: Store, path: str, max_bytes: int = MAX_MANIFEST_BYTES) -> bytes | None:
+    """Return a file; None if it is missing, or longer than it can be."""
     try:
-        return bytes(store.get(path, max_bytes=MAX_MANIFEST_BYTES) if path.endswith(".json") else store.get(path))
+        return bytes(store.get(path, max_bytes=max_bytes))
     except (ShardNotFoundError, ObjectTooLargeError):
         return None
 

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from shardpack.errors import OptionError, ShardNotFoundError, ShardpackError
+from shardpack.errors import ObjectTooLargeError, OptionError, ShardNotFoundError, ShardpackError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import REJECTED_PATH
 from shardpack.format.manifest import Manifest
@@ -44,6 +44,7 @@ from shardpack.write.request import PackRequest
 
 SAMPLES_PER_TASK = 500
 SHOWN = 5  # samples named of each kind of problem
+MAX_REJECTED_BYTES = 256 << 20  # of the list of samples that packing left out
 CHANGES = ("transform", "resize", "encode")  # options of pack that change payloads
 
 Fields = Mapping[str, tuple[int, int]]  # field -> length and CRC32C
@@ -292,8 +293,8 @@ def _rejected(cache: ShardCache) -> set[str]:
     """Return the names of samples that were left out while the dataset was packed."""
     names: set[str] = set()
     if cache.manifest.option("on_error") == "skip":
-        with suppress(ShardNotFoundError):
-            for line in bytes(cache.stores.sidecars.get(REJECTED_PATH)).splitlines():
+        with suppress(ShardNotFoundError, ObjectTooLargeError):
+            for line in bytes(cache.stores.sidecars.get(REJECTED_PATH, max_bytes=MAX_REJECTED_BYTES)).splitlines():
                 with suppress(ValueError, TypeError, KeyError):
                     names.add(str(json.loads(line)["name"]))
     return names

@@ -6,11 +6,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shardpack.errors import FormatError
 from shardpack.format.checksum import crc32c
 from shardpack.format.deleted import parse_deleted
-from shardpack.format.fingerprint import chain
+from shardpack.format.fingerprint import chain, chain_edits, fingerprint_text
 from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import MANIFEST_PATH, file_path, manifest_path
 from shardpack.format.manifest import AppendedSplits, LayerRef, Parent, TableFile
@@ -179,3 +181,33 @@ def test_keys_and_shards_belong_together():
         history.edit(shards=[added(2)])
     with pytest.raises(FormatError, match="same name"):
         history.edit(shards=[added(2), added(2)], hashes=hash_keys("abcdef"))
+
+
+@given(st.data())
+def test_any_chain_of_edits_equals_its_model(data):
+    """Each generation holds what was appended, less what was deleted, in few files; its fingerprint is of all of it."""
+    history, deleted = History(), set()
+    chained = {history.manifest.fingerprint}
+    for _ in range(data.draw(st.integers(1, 12))):
+        before, num_samples = history.manifest, history.manifest.num_samples
+        free = sorted(set(range(num_samples)) - deleted)
+        gone = data.draw(st.lists(st.sampled_from(free), max_size=3, unique=True)) if free else []
+        if data.draw(st.booleans()):
+            manifest, _ = history.append(data.draw(st.integers(1, 3)), deleted=np.array(gone, np.int64))
+        else:
+            manifest, _ = history.edit(base_chain=chain(history.shards), deleted=np.array(gone, np.int64))
+        deleted.update(gone)
+        assert manifest.parent.generation == before.generation
+        assert manifest.num_samples == sum(info.num_samples for info in history.shards)
+        assert manifest.num_visible == manifest.num_samples - len(deleted)
+        expected = chain_edits(manifest.deleted, (), chain(history.shards))
+        assert manifest.fingerprint == fingerprint_text(expected)
+        assert (manifest.fingerprint in chained) == (manifest.fingerprint == before.fingerprint)
+        chained.add(manifest.fingerprint)
+    assert max(map(len, (manifest.table_segments, manifest.key_segments, manifest.deleted))) <= 8
+    assert list(ShardTable.whole(manifest, history.files.get)) == history.shards
+    found = [
+        parse_deleted(history.files[file_path(file)], file, num_samples=manifest.num_samples, path="x").tolist()
+        for file in manifest.deleted
+    ]
+    assert sorted(position for part in found for position in part) == sorted(deleted)
