@@ -66,8 +66,8 @@ def table(
     began = time.perf_counter()
     pyarrow_module()
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations, work_dir=work_dir)
-    if dry_run or (base.manifest.table and not force):
-        return _report(base, began, done=not dry_run, dry_run=dry_run)
+    if dry_run:
+        return _report(base, began, done=bool(base.manifest.table) and not force, dry_run=True)
     with base.begin("table", run_digest=str(force), single_writer=single_writer) as transaction:
         base = base.of(transaction)
         if transaction.complete or (base.manifest.table and not force):

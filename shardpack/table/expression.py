@@ -52,7 +52,7 @@ def _parsed(connection: Any, expression: str) -> dict[str, Any]:
     """Return DuckDB's tree of a statement that filters by the expression."""
     text = f"SELECT 1 {where_clause(expression)}"
     try:
-        ((answer,),) = connection.execute("SELECT json_serialize_sql(?)", [text]).fetchall()
+        ((answer,),) = connection.execute("SELECT json_serialize_sql(?::VARCHAR)", [text]).fetchall()
         parsed = json.loads(answer)
     except RecursionError as error:
         raise OptionError("the query is nested too deeply; write a shorter one") from error

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import pytest
 
 import shardpack
 from shardpack.edit.table import table
 from shardpack.errors import DecodeError, OptionError
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER
 from shardpack.storage.memory import MemoryStore
 from shardpack.table.read_table import LabelTable
+from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
+from tests.conftest import image_folder
 from tests.fakes import file_contents
 from tests.table.datasets import labelled
 
@@ -98,3 +102,68 @@ def test_empty_datasets_have_no_rows(tmp_path):
         pass
     with pytest.raises(OptionError, match="has no samples"):
         table(tmp_path / "ds")
+
+
+# Kills
+
+
+@pytest.fixture
+def bucket():
+    store = WatchedStore()
+    with shardpack.ShardWriter(store.url) as writer:
+        for number, label in enumerate(LABELS):
+            writer.write(f"{number:03d}", {"json": label})
+    store.log.clear()
+    return store
+
+
+@pytest.mark.parametrize("step", range(1, 8))  # the seventh change is the last
+def test_killed_at_any_change_of_a_bucket(bucket, step):
+    before = bucket.contents()
+    kill_at(bucket, step)
+    with suppress(KilledError):
+        table(bucket.url)
+    heal(bucket)
+    ds = shardpack.open(bucket.url)
+    assert (ds.manifest.generation, bool(ds.manifest.table)) in {(1, False), (2, True)}
+    assert {name for name in before if bucket.contents().get(name) != before[name]} <= {MANIFEST_PATH}
+    assert table(bucket.url).generation == 2
+    assert len(shardpack.open(bucket.url).where("n > 2")) == 2
+    assert not [name for name in bucket.contents() if name.startswith(WORK_FOLDER)]
+
+
+@pytest.mark.parametrize("step", range(1, 14))
+def test_a_relabel_with_a_table_killed_at_any_change(bucket, step):
+    """Table and labels are of one generation, whenever it ends."""
+    table(bucket.url)
+    before = bucket.contents()
+    kill_at(bucket, step)
+    with suppress(KilledError):
+        shardpack.relabel(bucket.url, {"001": {"n": 70}})
+    heal(bucket)
+    for again in (False, True):
+        if again:
+            shardpack.relabel(bucket.url, {"001": {"n": 70}})
+        ds = shardpack.open(bucket.url)
+        assert ds.table(["n"])["n"].to_pylist() == [sample.decode("json")["n"] for sample in ds]
+    assert [sample.decode("json")["n"] for sample in ds] == [0, 70, 2, 3, 4]
+    assert {name for name in before if bucket.contents().get(name) != before[name]} <= {MANIFEST_PATH}
+
+
+def test_a_table_in_a_bucket(s3_server, classes):
+    """Made while packing, asked by range; few requests, however many samples there are."""
+    location, options = f"s3://{s3_server.new_bucket()}/ds", s3_server.options()
+    shardpack.pack(classes, location, storage_options=options, with_table=True)
+    ds = shardpack.open(location, storage_options=options)
+    before = ds.stats().requests
+    view = ds.where("class = 'cat' and height = 24")
+    assert ds.stats().requests - before == 1
+    assert [sample.key for sample in view] == [f"cat/{n:04d}" for n in range(20)]
+    shardpack.relabel(location, {"dog/0003": {"class": "cat", "label": 0}}, storage_options=options)
+    ds = shardpack.open(location, storage_options=options)
+    assert len(ds.where("class = 'cat'")) == 21
+
+
+@pytest.fixture
+def classes(tmp_path):
+    return image_folder(tmp_path / "photos", per_class=20)
