@@ -19,6 +19,7 @@ from shardpack.commit.target import Target
 from shardpack.errors import FormatError, ShardpackError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
+from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.layout import (
     MANIFEST_PATH,
     NamedFile,
@@ -29,7 +30,7 @@ from shardpack.format.layout import (
     manifest_path,
     tag_of_shard,
 )
-from shardpack.format.manifest import Manifest, TableSegment
+from shardpack.format.manifest import OWN_FOLDER, Manifest, TableSegment
 from shardpack.format.named_files import Parts, encode_keys, encode_splits_file, encode_table
 from shardpack.format.shard_index import parse_index
 from shardpack.format.shard_info import ShardInfo
@@ -40,6 +41,8 @@ from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.full_scan import TarFile, scan_whole
 from shardpack.index.grouping import DEFAULT_IGNORE, IndexedTar
 from shardpack.index.header_scan import scan_headers
+from shardpack.read.deleted_samples import load_visible
+from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress
 from shardpack.storage.locations import LocationOptions, open_locations
 from shardpack.storage.protocols import Store, WritableStore
@@ -48,7 +51,11 @@ _Made = dict[str, Parts]
 
 
 class Mender:
-    """Makes the files of one manifest again. Not thread-safe."""
+    """Makes the files of one manifest again. Not thread-safe.
+
+    Attributes:
+        broken: After `mend`: numbers of the shards whose tars break off, and whose whole samples can be saved.
+    """
 
     def __init__(
         self,
@@ -66,6 +73,7 @@ class Mender:
         self._lost: list[str] = []
         self._scanned: dict[str, IndexedTar] = {}
         self._hashes: npt.NDArray[np.uint64] | None = None  # of all keys, once needed
+        self.broken: list[int] = []  # numbers of the shards whose tars break off, of which samples can be saved
 
     def mend(self, *, force: bool, dry_run: bool) -> tuple[list[str], list[str]]:
         """Write what can be made again; return the names of these files, and what is lost, each in a sentence.
@@ -75,6 +83,7 @@ class Mender:
         shards = self._shards()
         if shards is not None:
             self._mend_indexes(shards)
+            self._find_broken(shards)
             self._mend_keys(shards)
             self._mend_splits(shards)
         self._check_others()
@@ -186,6 +195,34 @@ class Mender:
                 known = scan_headers(store, name, ignore=DEFAULT_IGNORE, checksums=checksums)
             self._scanned[name] = known
         return known
+
+    def _find_broken(self, shards: Sequence[ShardInfo]) -> None:
+        """Fill `broken`; tars in other places are looked at by "verify" alone."""
+        ends = np.cumsum([info.num_samples for info in shards])
+        deleted = self._deleted()
+        for number, info in enumerate(shards):
+            if self._manifest.locations[info.location] != OWN_FOLDER:
+                continue
+            end = int(ends[number])
+            if np.subtract(*np.searchsorted(deleted, (end, end - info.num_samples))) == info.num_samples:
+                continue  # no sample of it is visible
+            size = self._target.size(info.name)
+            if size == info.num_bytes:
+                continue
+            can_save = size is not None and size < info.num_bytes and not info.name.endswith(COMPRESSED_SUFFIX)
+            if can_save and not self._manifest.layers:
+                self.broken.append(number)
+                continue
+            what = "is missing" if size is None else f"has {size} bytes, expected {info.num_bytes}"
+            self._lost.append(f"{info.name}: the tar {what}; restore it from a backup")
+
+    def _deleted(self) -> Integers:
+        """Return the stored positions of deleted samples, ascending; none if their files are lost, which is told."""
+        try:
+            visible = load_visible(self._store, self._manifest)
+        except ShardpackError:
+            visible = None
+        return np.zeros(0, np.int64) if visible is None else visible.deleted
 
     # Keys, splits
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
 from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import newest_manifest
+from shardpack.edit.base import open_base
 from shardpack.edit.mend import Mender
 from shardpack.edit.rebuild import choose_tars, rebuild
+from shardpack.edit.replace_broken import replace_broken
 from shardpack.edit.salvage import Salvage
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.runtime.arguments import as_jobs
@@ -108,12 +111,23 @@ def repair(
             text, manifest = newest
             mender = Mender(store, target, text, manifest, options=LocationOptions(storage_options), progress=progress)
             written, lost = mender.mend(force=force, dry_run=dry_run)
+            salvaged: list[Salvage] = []
+            if mender.broken and dry_run:
+                lost.append(
+                    f"samples at the end of {len(mender.broken)} tar(s) that break off; the others can be saved"
+                )
+            elif mender.broken:
+                with closing(open_base(store, storage_options=None)) as base:
+                    manifest, more, salvaged = replace_broken(base, mender.broken)
+                written += more
+                lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
             return RepairReport(
                 target.location,
                 manifest.generation,
                 manifest.num_visible,
                 manifest.num_shards,
                 written=tuple(written),
+                salvaged=tuple(salvaged),
                 lost=tuple(lost),
                 seconds=time.perf_counter() - began,
                 dry_run=dry_run,

@@ -46,6 +46,7 @@ BENCHES = (
     "table",
     "plan_memory",
     "index_foreign",
+    "repair",
     "foreign_indexes",
     "export",
     "bridges",

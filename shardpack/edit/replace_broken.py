@@ -1,0 +1,101 @@
+"""The next generation of a dataset some of whose tars break off: their whole samples, appended from new shards.
+
+broken tar   its samples are deleted, it stays as it is      stored positions do not change
+new shard    the whole samples of it                         shard-g000003-5f3a9c01-000000.tar
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+from xxhash import xxh3_128_hexdigest
+
+from shardpack.commit.edit_folder import EditCommand
+from shardpack.commit.edit_transaction import EditTransaction
+from shardpack.edit.base import EditBase
+from shardpack.edit.salvage import Salvage, find_whole_samples, salvaged_parts
+from shardpack.format.assemble import encode_shard
+from shardpack.format.layout import file_path, shard_name, split_of_shard
+from shardpack.format.manifest import OWN_FOLDER, Manifest
+from shardpack.format.next_generation import KEEP, next_generation
+from shardpack.format.shard_info import ShardInfo
+from shardpack.format.splits import parse_splits, splits_of_shards
+from shardpack.index.grouping import DEFAULT_IGNORE
+from shardpack.index.header_scan import scan_headers
+
+_COMMAND: EditCommand = "repair"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _New:
+    """What is made of the broken tars."""
+
+    salvaged: list[Salvage] = field(default_factory=list)
+    shards: list[ShardInfo] = field(default_factory=list)
+    hashes: list[Any] = field(default_factory=list)
+    deleted: list[Any] = field(default_factory=list)
+
+
+def replace_broken(base: EditBase, broken: Sequence[int]) -> tuple[Manifest, list[str], list[Salvage]]:
+    """Replace the samples of broken shards, given by their numbers, by those that are whole.
+
+    Returns:
+        The manifest of the next generation, the names of the files that are new, and what was salvaged.
+
+    Raises:
+        OutputExistsError: Another edit came first, or another process is writing there. Nothing has changed.
+    """
+    digest = xxh3_128_hexdigest(json.dumps([base.cache.shard_list[number].name for number in broken]).encode())
+    with base.begin(_COMMAND, run_digest=digest) as transaction:
+        if transaction.complete:
+            return transaction.parent, [], []
+        base = base.of(transaction)
+        new, visible = _New(), base.cache.visible
+        starts = base.cache.shard_list.columns.starts
+        for number in broken:
+            info, first = base.cache.shard_list[number], int(starts[number])
+            _salvage(base, transaction, info, new)
+            positions = np.arange(first, first + info.num_samples)
+            new.deleted.append(positions if visible is None else np.setdiff1d(positions, visible.deleted))
+        manifest, files = next_generation(
+            base.manifest,
+            base.text,
+            shards=new.shards,
+            hashes=np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
+            base_chain=base.chain(),
+            deleted=np.concatenate(new.deleted),
+            splits=_splits(base, new.shards),
+            edit={"command": _COMMAND, "added": sum(info.num_samples for info in new.shards)},
+            read=base.read,
+        )
+        transaction.commit(manifest, files)
+    written = [path for info in new.shards for path in (info.name, info.index_path)]
+    return manifest, [*written, *(name for name, _ in files)], new.salvaged
+
+
+def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, new: _New) -> None:
+    """Put a new shard with the whole samples of a broken one, if it has any."""
+    salvage = find_whole_samples(base.store, info.name)
+    new.salvaged.append(salvage)
+    if not salvage.num_samples:
+        return
+    name = shard_name(len(new.shards), split=split_of_shard(info.name), tag=transaction.tag)
+    transaction.put(name, salvaged_parts(base.store, salvage))
+    scanned = scan_headers(base.store, name, ignore=DEFAULT_IGNORE, checksums=True)
+    own, parts = encode_shard(name, scanned.index, location=base.manifest.locations.index(OWN_FOLDER))
+    transaction.put(own.index_path, parts)
+    new.shards.append(own)
+    new.hashes.append(scanned.index.key_hashes())
+
+
+def _splits(base: EditBase, shards: Sequence[ShardInfo]) -> Any:
+    """Return the splits with the new samples, which are in those of their shards' names."""
+    file, new = base.manifest.splits, splits_of_shards(shards)
+    if file is None or new is None:
+        return KEEP
+    old = parse_splits(base.read(file), file, num_samples=base.manifest.num_samples, path=file_path(file))
+    return old.extended(base.manifest.num_samples, new)

@@ -1,0 +1,63 @@
+"""Tars that break off in a dataset whose manifest is there: a new generation with what is whole of them."""
+
+from __future__ import annotations
+
+import pytest
+
+import shardpack
+from tests.edit.lost_files import contents, cut, make, samples
+
+BROKEN = "val-000000.tar"
+
+
+@pytest.fixture
+def out(tmp_path):
+    """A dataset of two splits, one of whose tars is to break off behind two of its three samples."""
+    return make(tmp_path / "out", 12, splits=("train", "val"))
+
+
+def broken(out):
+    cut(out / BROKEN, (out / BROKEN).stat().st_size - 1500)
+    return (out / BROKEN).read_bytes()
+
+
+def test_whole_samples_are_in_a_new_shard(out):
+    before, files = samples(out), contents(out)
+    tar = broken(out)
+    report = shardpack.repair(out)
+    (found,) = report.salvaged
+    assert (found.shard, found.num_samples, report.generation, report.num_samples) == (BROKEN, 2, 2, 11)
+    assert report.lost == (f"{BROKEN}: all samples but 2; the tar breaks off",)
+    assert (out / BROKEN).read_bytes() == tar, "the broken tar stays"
+    assert samples(out) == [*before[:6], *before[9:], *before[6:8]]
+    with shardpack.open(out) as ds:
+        assert ds.splits == {"train": 6, "val": 5}
+        assert ds["k/007"].position == 10
+        assert "k/008" not in ds
+        (added,) = [info.name for info in ds.shards if info.name.startswith("val-g000002-")]
+    now = contents(out)
+    assert {name for name in files if now.get(name) != files[name]} == {BROKEN, ".shardpack/manifest.json"}
+    assert report.written[0] == added
+    assert set(report.written) - now.keys() == set()
+
+
+def test_it_is_done_once(out):
+    broken(out)
+    assert shardpack.repair(out).generation == 2
+    report = shardpack.repair(out)
+    assert (report.generation, report.written, report.salvaged) == (2, (), ())
+
+
+def test_a_dry_run_writes_nothing(out):
+    broken(out)
+    before = contents(out)
+    report = shardpack.repair(out, dry_run=True)
+    assert report.lost == ("samples at the end of 1 tar(s) that break off; the others can be saved",)
+    assert contents(out) == before
+
+
+def test_a_tar_that_is_missing_is_lost(out):
+    (out / BROKEN).unlink()
+    report = shardpack.repair(out)
+    assert report.lost == (f"{BROKEN}: the tar is missing; restore it from a backup",)
+    assert (report.generation, report.written) == (1, ())
