@@ -87,19 +87,37 @@ class Mender:
             self._mend_keys(shards)
             self._mend_splits(shards)
         self._check_others()
-        files = []
-        for path, parts in [*self._made.items(), *self._manifests()]:
+        files, later = [], self._later_manifests()
+        for name in later:
+            self._lost.append(
+                f"generation {generation_of(name)}: its manifest is damaged; restore {name} from a backup, or go on "
+                f"from generation {self._manifest.generation} with --force"
+            )
+        if later and not force:
+            self.broken.clear()  # nothing may follow this generation
+        for path, parts in [*self._made.items(), *(self._manifests() if force or not later else ())]:
             if self._target.size(path) is not None and not (force or path == MANIFEST_PATH):
                 self._lost.append(f"{path}: it is damaged, and could be made again; replace it with --force")
             else:
                 files.append((path, parts))
-        if files and not dry_run:
-            self._write(files)
+        if not dry_run and (files or (force and later)):
+            self._write(files, later if force else ())
         return [path for path, _ in files], self._lost
 
-    def _write(self, files: Sequence[tuple[str, Parts]]) -> None:
+    def _later_manifests(self) -> list[str]:
+        """Return the names of manifests of later generations, all of which are damaged, the newest first."""
+        later = {
+            number: name
+            for name in self._target.names()
+            if (number := generation_of(name)) > self._manifest.generation and name == manifest_path(number)
+        }
+        return [later[number] for number in sorted(later, reverse=True)]
+
+    def _write(self, files: Sequence[tuple[str, Parts]], unwanted: Sequence[str]) -> None:
+        """Write files, and delete damaged manifests that would be in the way of the next edits."""
         lock = self._target.lock()
         try:
+            self._target.delete(unwanted)
             for path, parts in files:
                 self._target.put(path, parts)
             self._target.fsync()

@@ -15,12 +15,15 @@ from typing import Any
 
 from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.target import Target
 from shardpack.edit.base import open_base
 from shardpack.edit.mend import Mender
 from shardpack.edit.rebuild import choose_tars, rebuild
 from shardpack.edit.replace_broken import replace_broken
 from shardpack.edit.salvage import Salvage
-from shardpack.format.layout import MANIFEST_PATH
+from shardpack.errors import FormatError, UnsupportedVersionError
+from shardpack.format.layout import MANIFEST_PATH, generation_of, manifest_path
+from shardpack.format.manifest_json import parse_manifest
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.atomic import storage_errors
@@ -98,6 +101,7 @@ def repair(
         DatasetNotFoundError: There are neither a manifest nor tars to take.
         OutputExistsError: Files would be replaced, and `force` is off; or unfinished work of another command is there.
         DuplicateKeyError: Keys of several tars repeat.
+        UnsupportedVersionError: A manifest was written by a newer version of the format.
         StorageError: Reading or writing failed.
     """
     began = time.perf_counter()
@@ -106,6 +110,7 @@ def repair(
     store = as_writable(dataset, storage_options if is_place or not isinstance(dataset, str) else None)
     target = target_of(store)
     with storage_errors(f"write to {target.location!r}"):
+        _refuse_newer(target)
         newest = newest_manifest(target)
         if newest is not None:
             text, manifest = newest
@@ -151,3 +156,15 @@ def repair(
         lost=(*_NO_MANIFEST, *rebuilt.lost),
         seconds=time.perf_counter() - began,
     )
+
+
+def _refuse_newer(target: Target) -> None:
+    """Raise UnsupportedVersionError if a manifest is of a newer version, which is not damaged but only unknown."""
+    for name in target.names():
+        if name == MANIFEST_PATH or name == manifest_path(generation_of(name)):
+            try:
+                parse_manifest(target.read(name) or b"")
+            except UnsupportedVersionError:
+                raise
+            except FormatError:
+                continue

@@ -81,6 +81,18 @@ def test_a_copy_of_the_manifest_that_is_lost_or_damaged(edited, tmp_path, copy):
     assert contents(out) == edited
 
 
+def test_a_newest_manifest_that_is_damaged_is_given_up_with_force_only(edited, tmp_path):
+    damaged = {**edited, ".shardpack/manifest.json": b"{", ".shardpack/manifests/000004.json": b"{"}
+    out = restored(damaged, tmp_path / "out")
+    report = shardpack.repair(out)
+    assert (report.generation, report.written) == (3, ())
+    assert report.lost[0].startswith("generation 4: its manifest is damaged; restore .shardpack/manifests/000004.json")
+    assert contents(out) == damaged
+    assert shardpack.repair(out, force=True).written == (".shardpack/manifest.json",)
+    assert shardpack.repair(out).lost == ()
+    assert shardpack.delete(out, ["k/004"]).generation == 4
+
+
 def test_a_tar_that_is_another_one_gives_no_index(edited, tmp_path):
     out = restored(edited, tmp_path / "out")
     (out / ".shardpack/index/train-000000.index").unlink()

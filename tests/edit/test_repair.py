@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import shardpack
-from shardpack.errors import OptionError
+from shardpack.errors import OptionError, OutputExistsError, UnsupportedVersionError
+from shardpack.format.checksum import crc32c
 from shardpack.storage.memory import MemoryStore
 from tests.edit.lost_files import contents, make, samples, without_sidecars
 
@@ -35,6 +36,35 @@ def test_a_repaired_dataset_can_be_edited(tmp_path):
     assert shardpack.delete(out, ["k/001"]).generation == 2
     report = shardpack.repair(out)
     assert (report.num_samples, report.generation, report.written) == (9, 2, ())
+
+
+def with_version_2(text):
+    """Return a manifest of the next version of the format."""
+    body = text.replace('"version": 1', '"version": 2')
+    body = body[: body.rindex('  "crc32c"')]
+    return f'{body}  "crc32c": "{crc32c(body.encode()):08x}"\n}}\n'
+
+
+@pytest.mark.parametrize("force", [False, True])
+def test_a_dataset_of_a_newer_version_stays_as_it_is(tmp_path, force):
+    out = make(tmp_path / "out", 2)
+    for name in (".shardpack/manifest.json", ".shardpack/manifests/000001.json"):
+        (out / name).write_text(with_version_2((out / name).read_text()))
+    before = contents(out)
+    with pytest.raises(UnsupportedVersionError):
+        shardpack.repair(out, force=force)
+    assert contents(out) == before
+
+
+def test_manifests_that_are_all_damaged_are_replaced_with_force_only(tmp_path):
+    out = make(tmp_path / "out", 4)
+    expected = samples(out)
+    for name in (".shardpack/manifest.json", ".shardpack/manifests/000001.json"):
+        (out / name).write_text("{}")
+    with pytest.raises(OutputExistsError, match="--force"):
+        shardpack.repair(out)
+    assert shardpack.repair(out, force=True, jobs=1).num_samples == 4
+    assert samples(out) == expected
 
 
 def test_bad_options(tmp_path):
