@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_64, xxh3_128
 
+from shardpack.codecs.field_types import parse_json
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import find_keys
 from shardpack.edit.label_values import label_field, read_labels
@@ -27,11 +28,12 @@ from shardpack.edit.table_upkeep import next_with_table, of_table
 from shardpack.errors import DatasetNotFoundError, SourceError
 from shardpack.format.layout import LAYER_FOLDER, RUN_PATH, WORK_FOLDER
 from shardpack.format.manifest import Manifest
+from shardpack.format.naming import key_bytes
 from shardpack.format.next_generation import KEEP
 from shardpack.read.open_dataset import load_manifest
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
-from shardpack.sources.json_labels import compact_json
+from shardpack.sources.json_labels import LABEL, compact_json
 from shardpack.sources.label_classes import complete_labels, merged_label
 from shardpack.sources.label_rows import LabelRow, Labels, raise_problems, read_label_rows
 from shardpack.sources.label_shape import SHAPE, label_problems
@@ -149,7 +151,7 @@ class _NewLabels:
 
     Attributes:
         positions: (n) stored positions of their samples, ascending.
-        keys, values: (n) their keys, and their labels.
+        keys, texts: (n) their keys, and their labels as JSON.
         field: The field that holds them.
         classes: The class list that they need; None if the dataset has none.
         new_classes: The classes of it that the dataset lacks.
@@ -157,7 +159,7 @@ class _NewLabels:
 
     positions: Integers
     keys: Sequence[str]
-    values: Sequence[Any]
+    texts: Sequence[bytes]
     field: str
     classes: tuple[str, ...] | None
     new_classes: Sequence[str]
@@ -165,8 +167,8 @@ class _NewLabels:
     def digest(self) -> str:
         """Return 8 hexadecimal digits that differ where another layer would be written."""
         hashed = xxh3_64(compact_json([self.field, self.classes]))
-        for key, value in zip(self.keys, self.values, strict=True):
-            hashed.update(compact_json([key, value]))
+        for key, text in zip(self.keys, self.texts, strict=True):
+            hashed.update(b"%s\0%s\0" % (key_bytes(key), text))
         return hashed.hexdigest()[:8]
 
 
@@ -183,7 +185,7 @@ class _Asked:
         """Return a text that differs for other labels and options."""
         hashed = xxh3_128(repr((self.update, self.new_classes)).encode())
         for row in self.rows:
-            hashed.update(compact_json([row.key, row.value]))
+            hashed.update(repr((row.key, row.value)).encode("utf-8", "backslashreplace"))
         return hashed.hexdigest()
 
     def labels_of(self, base: EditBase, progress: Progress) -> _NewLabels:
@@ -207,7 +209,7 @@ class _Asked:
         return _NewLabels(
             positions,
             [row.key for row in rows],
-            values,
+            list(map(compact_json, values)),
             label_field(manifest),
             classes,
             list(classes or ())[len(known) :],
@@ -259,8 +261,8 @@ def _write_layer(
                 store.delete(name)
         return text
     with ShardWriter(store, classes=made.classes, work_dir=work_dir) as writer:
-        for number, (key, value) in enumerate(zip(made.keys, made.values, strict=True)):
-            writer.write(key, {made.field: value})
+        for number, (key, text) in enumerate(zip(made.keys, made.texts, strict=True)):
+            writer.write(key, {made.field: text if made.field == LABEL else parse_json(text)})
             if number % 4096 == 0:
                 progress("write", number, total)
     progress("write", total, total)
