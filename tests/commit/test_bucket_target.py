@@ -20,6 +20,7 @@ from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH
 from shardpack.storage.memory import MemoryStore
+from shardpack.storage.open import open_store
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.fakes import file_contents as contents
 from tests.fakes import published, write_files
@@ -509,3 +510,13 @@ def test_a_bucket_that_may_not_be_listed_is_taken_for_empty_if_told_so():
     target = BucketTarget(Unlisted({"x": b"1"}), needs_list=False)
     assert not target.names()
     assert (target.read("x"), target.size("x"), target.size("y")) == (b"1", 1, None)
+
+
+def test_what_another_process_replaced_is_read_anew(s3_server):
+    """Each object is pinned to the version that was read first; lease and manifest are looked at again."""
+    pytest.importorskip("obstore")
+    url = f"s3://{s3_server.new_bucket()}/ds"
+    ours, theirs = (BucketTarget(open_store(url, s3_server.options()), shared=True) for _ in range(2))
+    for text in (b"first", b"second"):
+        theirs.replace(MANIFEST_PATH, text)
+        assert ours.read(MANIFEST_PATH) == text

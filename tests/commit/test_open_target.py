@@ -50,3 +50,33 @@ def test_every_verb(target):
     target.fsync()
     target.drop_scratch()
     target.drop_scratch()
+
+
+def test_what_edits_ask_for(target):
+    target.refresh()
+    assert target.can_create
+    for name in (
+        ".shardpack/tmp/delete-0123abcd/edit.json",
+        ".shardpack/tmp/delete-0123abcd/deep/x",
+        ".shardpack/keys",
+    ):
+        target.put(name, [b"1"])
+    assert sorted(target.names_below(".shardpack/tmp/delete-0123abcd")) == [
+        ".shardpack/tmp/delete-0123abcd/deep/x",
+        ".shardpack/tmp/delete-0123abcd/edit.json",
+    ]
+    assert target.names_below(".shardpack/tmp/delete") == []
+    target.clear_scratch()
+    assert target.read(".shardpack/tmp/delete-0123abcd/deep/x") == b"1", "edits that were killed are continued"
+    target.replace(".shardpack/manifest.json", b"1")
+    target.replace(".shardpack/manifest.json", b"22")
+    assert target.read(".shardpack/manifest.json") == b"22"
+
+
+def test_a_store_that_lists_no_folder_is_listed_as_a_whole():
+    class Plain(MemoryStore):
+        can_create = False
+
+    target = target_of(Plain({"a/b": b"1", "ab": b"1"}), shared=True)
+    assert target.names_below("a") == ["a/b"]
+    assert not target.can_create
