@@ -39,8 +39,11 @@ class Visible:
         are_few = len(deleted) <= _FEW
         stretches = _STRETCHES[0 if are_few else 1] * max(1, len(deleted))
         self.shift = max(0, (self._length // stretches).bit_length() - 1)
-        before = np.searchsorted(self._skip_array, np.arange((self._length >> self.shift) + 2) << self.shift)
+        starts = np.arange((self._length >> self.shift) + 2) << self.shift
+        before = np.searchsorted(self._skip_array, starts)
         skipped = np.where(before[1:] == before[:-1], before[:-1], -1)
+        if not self.shift:  # stretches of one position: the skips that it comes behind are known
+            skipped = before[1:]
         self.skipped: Any
         self._skips: Any
         self._deleted: Any

@@ -65,6 +65,13 @@ def test_tables_of_many_deleted_samples_find_the_same(few, monkeypatch):
         assert (found.positions_of(stored) == positions).all()
 
 
+def test_where_most_is_deleted_no_look_up_searches():
+    deleted = np.flatnonzero(np.arange(10_000) % 3)
+    found = Visible(10_000, deleted)
+    assert min(found.skipped) >= 0
+    assert [found[position] for position in range(len(found))] == list(range(0, 10_000, 3))
+
+
 def test_memory_is_in_proportion_to_what_is_deleted():
     found = Visible(1 << 50, np.arange(0, 1 << 20, 1024))
     assert len(found.skipped) < 50_000
