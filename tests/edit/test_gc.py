@@ -108,6 +108,36 @@ def test_memory_tells_no_times(store):
     check(store.url)
 
 
+def test_what_every_kind_of_edit_leaves_goes(tmp_path):
+    pytest.importorskip("pyarrow")
+    ds, captions = tmp_path / "ds", tmp_path / "captions"
+    shardpack.pack(
+        [(f"k{i}", {"json": {"label": i % 2}}) for i in range(6)], ds, max_shard_samples=3, classes=["a", "b"]
+    )
+    with shardpack.ShardWriter(captions) as writer:
+        writer.write("k1", {"txt": "one"})
+    shardpack.table(ds)
+    shardpack.append([("n1", {"json": {"label": 1}})], ds)
+    shardpack.attach(ds, captions)
+    shardpack.split(ds, {"train": 0.5, "val": 0.5})
+    for label in (0, 1):
+        shardpack.relabel(ds, {key: {"label": label} for key in ("k0", "k1")})
+    shardpack.delete(ds, ["k5"])
+
+    def shown():
+        with shardpack.open(ds) as opened:
+            return {sample.key: dict(sample) for sample in opened}, opened.splits, opened.manifest
+
+    before = shown()
+    report = shardpack.gc(ds, older_than=0)
+    assert report.generations == tuple(range(1, 8))
+    kinds = {name.removeprefix(".shardpack/").partition("-")[0].partition("/")[0] for name in report.files}
+    assert kinds == {"manifests", "layers", "layer", "table"}
+    assert shown() == before
+    assert shardpack.verify(ds, full=True).ok
+    assert shardpack.gc(ds, older_than=0).files == ()
+
+
 def test_a_bucket_tells_times(s3_server):
     pytest.importorskip("obstore")
     location, options = f"s3://{s3_server.new_bucket()}/ds", {"storage_options": s3_server.options()}
