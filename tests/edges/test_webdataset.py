@@ -16,6 +16,7 @@ import pytest
 from PIL import Image
 
 import shardpack
+from shardpack.edit.table import table
 from shardpack.errors import InvalidKeyError, OptionError, OutputExistsError
 from tests.conftest import ROOT, judge, make_jpeg
 from tests.edges.needs import needs
@@ -94,6 +95,15 @@ def test_options_are_those_of_streams():
     assert all(
         taken[name].default == offered[name].default for name in taken.keys() - {"dataset", "rank", "world_size"}
     )
+
+
+def test_balanced_and_weighted_epochs(tmp_path):
+    out = write(tmp_path / "out", {f"{n}": {"json": b'{"class": "%s"}' % (b"a" if n else b"b")} for n in range(9)})
+    table(out)
+    for options in ({"balance": "class"}, {"weights": {"a": 1, "b": 3}, "num_samples": 12}):
+        found = [sample["__key__"] for sample in samples(out, rank=0, world_size=1, seed=3, **options)]
+        assert found == [sample.key for sample in shardpack.open(out).stream(seed=3, **options)]
+        assert found.count("0") == {9: 5, 12: 9}[len(found)]
 
 
 def test_half_a_rank_is_refused(folder, monkeypatch):

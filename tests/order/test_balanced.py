@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -159,6 +161,22 @@ def test_late_epochs_cost_what_early_ones_do():
     assert len(order.samples(np.zeros(11, np.int64), np.arange(11))[0]) == 11
     with pytest.raises(OptionError, match="epoch 1073741824 of a balanced order"):
         orders.order(parts, 2**30)
+
+
+def test_memory_is_that_of_the_classes_and_of_the_slots_asked_for():
+    """Not of the samples: their positions may be in a map."""
+    count, classes = 3_000_000, 300
+    starts = np.linspace(0, count, classes + 1).astype(np.int64)
+    groups = Groups(tuple(f"{c:03d}" for c in range(classes)), starts, np.zeros(count, np.uint32))
+    tracemalloc.start()
+    try:
+        orders = ClassOrders(groups.without(()), list(range(1, classes + 1)), num_slots=count, seed=0)
+        order = orders.order(Partitioning(count, 64, 64), 5)
+        order.samples(np.arange(1000) % 64, np.arange(1000))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak < 2_000_000
 
 
 def test_an_epoch_that_is_too_long_is_refused():
