@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from shardpack.errors import OptionError
+from shardpack.table.libraries import duckdb_module
 
 MAX_CHARACTERS = 100_000
 
@@ -56,6 +57,10 @@ def _parsed(connection: Any, expression: str) -> dict[str, Any]:
         parsed = json.loads(answer)
     except RecursionError as error:
         raise OptionError("the query is nested too deeply; write a shorter one") from error
+    except duckdb_module().Error as error:
+        raise OptionError(
+            f"the query cannot be parsed: {one_line(str(error))[:300]}; got {shown(expression)}"
+        ) from error
     if parsed.get("error"):
         said = one_line(parsed.get("error_message", ""))
         raise OptionError(f"the query cannot be parsed: {said}; got {shown(expression)}")

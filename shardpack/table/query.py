@@ -19,7 +19,7 @@ from shardpack.table.libraries import duckdb_module, pyarrow_module
 from shardpack.table.read_table import LabelTable
 from shardpack.table.schema import MORE, arrow_type, names_in_sql, own_types
 
-_ROWS, _ROW = "label_table", "stored position"  # what is filtered, and a column of it that is not the dataset's
+_ROWS, _ROW = "label_table", "__stored_position__"  # what is filtered, and a column of it that is not the dataset's
 CONFIG = {
     "enable_external_access": "false",
     "autoinstall_known_extensions": "false",
@@ -83,7 +83,7 @@ class _Query:
             query = f'SELECT "{_ROW}" AS stored FROM {_ROWS} {where_clause(self.expression)}'  # noqa: S608
             found: Integers = self.connection.execute(query).fetchnumpy()["stored"]
         except self.duckdb.Error as error:
-            said = one_line(str(error).partition("\n\nLINE ")[0])
+            said = one_line(str(error).partition("\n\nLINE ")[0]).replace(f', "{_ROW}"', "").replace(f'"{_ROW}", ', "")
             raise OptionError(
                 f"the query cannot be answered: {said[:300]}; got {shown(self.expression)}; the columns are: "
                 f"{', '.join(self.names.values())}"

@@ -14,6 +14,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from string import ascii_lowercase, ascii_uppercase
 from typing import Any
 
 from shardpack.codecs.label_types import (
@@ -45,6 +46,7 @@ _TAKEN = re.compile(
 )
 _PLAIN = {one.name: one for one in (NULL, BOOL, INT, LONG, FLOAT, STR, JSON)}
 _METADATA = b"shardpack"
+_LOWER = str.maketrans(ascii_uppercase, ascii_lowercase)
 
 Types = dict[str, LabelType]  # of the label columns, in the order in which their names first came
 
@@ -59,16 +61,21 @@ def column_name(field: str, name: str) -> str:
 
 def names_in_sql(columns: Iterable[str], *, but: str) -> dict[str, str]:
     """Return the name of each column in SQL, where those that differ in case only are one: Score, score_1."""
-    taken = {but.lower()}
+    taken = {_folded(but)}
     names = {}
     for column in columns:
         name, number = column, 0
-        while name.lower() in taken:
+        while _folded(name) in taken:
             number += 1
             name = f"{column}_{number}"
-        taken.add(name.lower())
+        taken.add(_folded(name))
         names[column] = name
     return names
+
+
+def _folded(name: str) -> str:
+    """Return a name without the case of its ASCII letters, the only ones that SQL folds."""
+    return name.translate(_LOWER)
 
 
 def _in_unicode(name: str) -> str:

@@ -44,7 +44,7 @@ def test_names_in_expressions(connection, expression, names):
         "true) order by (1", "true) limit (3", "true) group by (1", "true) having (true", "true) qualify (true",
         "(true",
         "width in (select 1)", "exists (from x)", "(select content from read_text('/etc/passwd')) = 'x'", "$1 = 3", "?",
-        "", "  ", "-- x", "/* x", "select 1", "set threads = 1", "x" * 100_001, "a\0b", None, 3, b"true",
+        "", "  ", "-- x", "/* x", "select 1", "set threads = 1", "x" * 100_001, "a\0b", "\ud800", None, 3, b"true",
         "(" * 20_000 + "true" + ")" * 20_000,
     ],
 )  # fmt: skip

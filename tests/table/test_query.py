@@ -19,7 +19,7 @@ LABELS = [
     {"class": "hat", "score": 0.5, "tags": ["a", "b"], "meta": {"a": 1}, "mixed": 1, "Two Words": 1},
     {"class": "cat", "score": 1, "tags": [], "mixed": "x", "score ": 3},
     {"class": "hat", "Score": 7, "meta": {"a": 2, "b": "y"}},
-    {"stored position": 3, "mixed": [1]},
+    {"__stored_position__": 3, "mixed": [1], "É": 1, "é": 2},
 ]
 
 
@@ -43,7 +43,8 @@ def table(tmp_path_factory):
         ("json_type(mixed) = 'ARRAY'", [3]),
         ('"Two Words" = 1', [0]),
         ('"Score_1" = 7', [2]),
-        ('"stored position_1" = 3', [3]),
+        ('"__stored_position___1" = 3', [3]),
+        ('"É" < "é"', [3]),
         ("position >= 12", [1, 2, 3]),
         ("true", [0, 1, 2, 3]),
         ("null", []),
