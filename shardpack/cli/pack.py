@@ -35,7 +35,11 @@ HARDLY_SMALLER = 0.95  # of the plain tars: compression that is not worth its ti
 @click.argument("source", metavar="SRC", type=click.Path())
 @click.argument("out", metavar="OUT", type=click.Path())
 @pack_options()
-@click.option("--with-table", is_flag=True, help="Make the label table, too, which --where and --by read.")
+@click.option(
+    "--with-table",
+    is_flag=True,
+    help="Make the label table, too, which --where and --by read; --table without FILE is the same.",
+)
 @click.option(
     "--yes", "-y", is_flag=True, help="Do not ask before --force deletes a dataset; only a terminal is asked."
 )

@@ -15,16 +15,22 @@ from shardpack.sources.layouts.detect import AUTO, LAYOUT_CHOICES
 CHECKS = ("signature", "decode")
 
 
+TABLES = (".csv", ".tsv", ".txt", ".json", ".jsonl", ".ndjson", ".parquet")
+
+
 class PackCommand(click.Command):
-    """A command whose `--check-images` may have a value or none."""
+    """A command whose `--check-images` may have a value or none; of pack, `--table` alone means `--with-table`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        # To click, `--check-images SRC` would be a check called SRC.
+        # To click, `--check-images SRC` would be a check called SRC, and `--table SRC` a table.
         for i, argument in enumerate(args):
             if argument == "--":
                 break
             if argument == "--check-images" and args[i + 1 : i + 2] not in ([check] for check in CHECKS):
                 args[i] = "--check-images=signature"
+            has_file = args[i + 1 : i + 2] and args[i + 1].lower().endswith(TABLES)
+            if argument == "--table" and ctx.info_name == "pack" and not has_file:
+                args[i] = "--with-table"
         return super().parse_args(ctx, args)
 
 

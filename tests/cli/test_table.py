@@ -88,3 +88,11 @@ def test_plots_are_not_replaced_unless_forced(run, tabled, tmp_path):
         assert image.size == (900, 640)
     assert "--force" in run("info", tabled, "--by", "class", "--plot", plot).err
     assert run("info", tabled, "--by", "class", "--plot", plot, "--force").code == 0
+
+
+@pytest.mark.parametrize("place", [0, 2])
+def test_pack_makes_the_table_where_it_is_asked_to(run, images, tmp_path, place):
+    arguments = [images, tmp_path / "out"]
+    arguments.insert(place, "--table")  # without the name of a table beside the images
+    assert run("pack", *arguments, "--jobs", 1).code == 0
+    assert len(shardpack.open(tmp_path / "out").manifest.table) == 1
