@@ -6,23 +6,30 @@ the dataset before, and both are read from the same shards in one process, in tu
 
 **Layers**: the works of `data.py` with a layer that replaces every label, against the same dataset packed again, which
 folds the layer into its shards. Then epochs over loopback HTTP: the requests of both.
+
+**Appended**: 10,000 samples, an image of 20 KB and a label each, to 1,000,000 samples, against packing them alone: from
+files, from a dataset, and from memory. By the clock, in one process, in turn. Before each run the dataset is as it was
+before, by hard links, and the disk has written all that was written to it.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shutil
 import statistics
 import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from bucket_served import import_servers
 from common import Report, run
-from data import PHOTO, TINY, Work, dataset, packed, warm
-from measure import interleave, spread, timed
+from data import PHOTO, TINY, Work, dataset, once, packed, warm, write_files
+from measure import interleave, ratio, spread, timed
 from seek import BATCH
 
 import shardpack
@@ -30,6 +37,7 @@ import shardpack
 SAMPLES, DELETED, READS = 2_000_000, 1_000, 20_480
 MOST = 1.15  # times the seconds before the edit
 MOST_STREAMED, MOST_SOUGHT = 1.3, 2.0  # times those of the folded dataset
+GROWN, APPENDED = 1_000_000, 1.3  # samples that a hundredth is appended to; times the seconds of packing that alone
 ORDERS = ("none", "blocks", "global")
 
 
@@ -178,16 +186,63 @@ def measure_requests(report: Report, work: str, root: Path, base: Path, folded: 
         server.stop()
 
 
+def measure_appended(report: Report, root: Path, args: argparse.Namespace) -> None:
+    """Report what appending takes, against packing the same alone."""
+    count = round(GROWN * args.scale)
+    base = dataset(root / f"edited-base-{count}", samples(count), max_shard_bytes="64MiB")
+    body = np.random.default_rng(6).integers(0, 256, 20_000, np.uint8).tobytes()
+    new = [(f"new/{i:06d}", {"jpg": body, "json": b'{"label": %d}' % (i % 1000)}) for i in range(count // 100)]
+    files = root / f"edited-files-{len(new)}"
+    once(files, lambda folder: write_files(folder, ((f"{key}.{n}", data) for key, s in new for n, data in s.items())))
+    one = dataset(root / f"edited-new-{len(new)}", iter(new))
+    sources: dict[str, tuple[Any, dict[str, Any]]] = {
+        "files": (files, {"layout": "files", "jobs": 1}),
+        "a dataset": (one, {"jobs": 1}),
+        "memory": (new, {}),
+    }
+    out = root / "edited-out"
+
+    def case(work: Callable[[Path], Any]) -> float:
+        shutil.rmtree(out, ignore_errors=True)
+        shutil.copytree(base, out / "grown", copy_function=os.link)
+        os.sync()
+        return timed(lambda: work(out))
+
+    for name, (source, options) in sources.items():
+        seconds = interleave(
+            {
+                "alone": lambda s=source, o=options: case(lambda out: shardpack.pack(s, out / "alone", **o)),
+                "append": lambda s=source, o=options: case(lambda out: shardpack.append(s, out / "grown", **o)),
+            },
+            args.rounds,
+        )
+        times = ratio(seconds["append"], seconds["alone"])
+        report.add(
+            edit="append",
+            source=name,
+            added=len(new),
+            samples=count,
+            alone_s=round(statistics.median(seconds["alone"]), 3),
+            append_s=round(statistics.median(seconds["append"]), 3),
+            times=round(times, 3),
+            spread=spread(seconds["append"]),
+        )
+        report.target(f"append {len(new):,} from {name} to {count:,}, against packing them", times, below=APPENDED)
+    shutil.rmtree(out)
+
+
 def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
     if args.only in {None, "deleted"}:
         measure_deleted(report, root, args)
     if args.only in {None, "layers"}:
         measure_layers(report, root, args)
+    if args.only in {None, "appended"}:
+        measure_appended(report, root, args)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """Add the choice of a part."""
-    parser.add_argument("--only", choices=("deleted", "layers"), help="measure one part alone")
+    parser.add_argument("--only", choices=("deleted", "layers", "appended"), help="measure one part alone")
 
 
 if __name__ == "__main__":
