@@ -12,7 +12,7 @@ import os
 import secrets
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from functools import partial
 from typing import Any
@@ -20,16 +20,21 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_128_hexdigest
 
+from shardpack.commit.edit_folder import NOTE
 from shardpack.commit.edit_transaction import EditTransaction
+from shardpack.commit.overwrite import newest_manifest
+from shardpack.commit.target import Target
 from shardpack.edit.added_shards import AddedShards
 from shardpack.edit.append_place import AppendPlace
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.duplicates import DuplicateKeys, OnDuplicate
 from shardpack.edit.report import EditReport
-from shardpack.errors import OptionError
-from shardpack.format.layout import file_path
+from shardpack.errors import OptionError, OutputExistsError, ShardpackError
+from shardpack.format.layout import file_path, is_index_path, is_packer_name
 from shardpack.format.manifest import Manifest
+from shardpack.format.named_files import Parts
 from shardpack.format.next_generation import KEEP, next_generation
+from shardpack.format.shard_table import ShardTable
 from shardpack.format.splits import Splits, parse_splits, splits_of_shards
 from shardpack.runtime.arguments import one_of
 from shardpack.sources.class_numbers import LABEL_FIELDS
@@ -155,10 +160,10 @@ class _Append:
         self._source, self._request, self._base, self._began = source, request, base, began
         self._duplicates = DuplicateKeys(base, on_duplicate)
         is_dataset = hasattr(source, "listing")
-        is_listed = is_dataset or isinstance(source, (str, os.PathLike))
+        self._is_listed = is_dataset or isinstance(source, (str, os.PathLike))
         self._options: dict[str, Any] = {
             "split": split,
-            "same_classes": same_classes or not is_listed,  # samples from code are labelled as the dataset is
+            "same_classes": same_classes or not self._is_listed,  # samples from code are labelled as the dataset is
             "takes_labels": request.fields is None or not LABEL_FIELDS.isdisjoint(request.fields),
             "renumbers": reconcile or not is_dataset,
             "announce": request.announce,
@@ -185,34 +190,61 @@ class _Append:
             parent = base.manifest.generation - 1
             return self._report(parent, totals["added"], totals["replaced"], totals["new_classes"], None, is_done=True)
         place = self._place(transaction.tag, transaction.folder)
-        packed = self._pack(place)
         work_dir = None if base.store.folder is not None else self._request.work_dir
         target = place.target(work_dir=work_dir)
-        added = AddedShards.of(target)
-        if not place.is_checked:
-            self._duplicates.check(added.keys(target))
-        replaced = self._duplicates.replaced
-        report = self._report(base.manifest.generation, added.num_samples, len(replaced), place.new_classes, packed)
-        if added.num_samples:
-            number, locations = place.location
+        is_committing = False
+        try:
+            packed = self._pack(place)
+            added = AddedShards.of(target)
+            if not place.is_checked:
+                self._duplicates.check(added.keys(target))
+            made = added.num_samples, len(self._duplicates.replaced)
+            report = self._report(base.manifest.generation, *made, place.new_classes, packed)
+            if not added.num_samples:
+                self._discard(transaction, target)
+                return report
             totals = {"added": report.added, "replaced": report.replaced, "new_classes": list(report.new_classes)}
-            splits = self._splits(added)
-            manifest, files = next_generation(
-                base.manifest,
-                base.text,
-                shards=added.named(transaction.tag, number),
-                hashes=added.hashes,
-                base_chain=base.chain() if base.manifest.deleted or base.manifest.layers or len(replaced) else None,
-                deleted=replaced if len(replaced) else None,
-                classes=place.classes,
-                splits=splits,
-                table=self._table(transaction, place, added, splits),
-                locations=locations,
-                edit={"command": "append", **totals},
-                read=base.read,
-            )
+            manifest, files = self._next(transaction, place, added, totals)
+            is_committing = True
             transaction.commit(manifest, files, totals=totals)
+        except Exception as error:
+            # What is made of an iterable is made again by the next run. A commit that fails otherwise may be done.
+            if not self._is_listed and (not is_committing or isinstance(error, OutputExistsError)):
+                self._discard(transaction, target)
+            raise
         return report
+
+    def _next(
+        self, transaction: EditTransaction, place: AppendPlace, added: AddedShards, totals: Mapping[str, Any]
+    ) -> tuple[Manifest, list[tuple[str, Parts]]]:
+        """Return the next generation and its files."""
+        base, replaced, splits = self._base, self._duplicates.replaced, self._splits(added)
+        number, locations = place.location
+        return next_generation(
+            base.manifest,
+            base.text,
+            shards=added.named(transaction.tag, number),
+            hashes=added.hashes,
+            base_chain=base.chain() if base.manifest.deleted or base.manifest.layers or len(replaced) else None,
+            deleted=replaced if len(replaced) else None,
+            classes=place.classes,
+            splits=splits,
+            table=self._table(transaction, place, added, splits),
+            locations=locations,
+            edit={"command": "append", **totals},
+            read=base.read,
+        )
+
+    def _discard(self, transaction: EditTransaction, target: Target) -> None:
+        """Delete all that this run has made; no manifest of the dataset names it."""
+        with suppress(ShardpackError, OSError):  # then `gc` does it
+            newest = newest_manifest(target)
+            shards = [] if newest is None else list(ShardTable.whole(newest[1], target.read))
+            made = [name for info in shards for name in (info.name, info.index_path)]
+            target.delete(made + [name for name in target.names() if is_packer_name(name) or is_index_path(name)])
+            note = f"{transaction.folder}/{NOTE}"
+            names = transaction.target.names_below(transaction.folder)
+            transaction.target.delete([*(name for name in names if name != note), note])
 
     def _splits(self, added: AddedShards) -> Any:
         """Return the splits of the dataset with those of the new samples, which their shards are named by."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from hypothesis import given, settings
@@ -24,6 +26,7 @@ from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.conftest import image_folder
 from tests.fakes import file_contents as contents
 from tests.fakes import write_files
+from tests.write.test_kill import zygote  # noqa: F401 - a fixture
 
 OLD = {f"a/{i}": {"jpg": bytes([i]) * (50 + i), "txt": b"old"} for i in range(4)}
 NEW = {f"b/{i}": {"jpg": bytes([9 + i]) * (70 + i), "txt": b"new"} for i in range(3)}
@@ -150,6 +153,7 @@ def test_nothing_to_append_makes_no_generation(base):
     report = shardpack.append([], base)
     assert (report.added, report.generation, report.num_samples) == (0, 1, 4)
     assert shardpack.open(base).manifest.generation == 1
+    assert not [name for name in contents(base) if name.startswith(".shardpack/tmp")]
 
 
 def test_samples_of_the_dataset_are_appended_to_it_changed(base):
@@ -421,13 +425,15 @@ def test_what_cannot_be_appended_is_refused(base, tmp_path):
 
 
 def test_an_error_in_the_source_changes_nothing(base):
+    before = contents(base)
+
     def samples():
-        yield "x", {"txt": "x"}
+        yield from (("x", {"txt": "x"}), ("y", {"txt": "x"}), ("z", {"txt": "x"}))
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        shardpack.append(samples(), base)
-    assert samples_of(base) == as_list(OLD)
+        shardpack.append(samples(), base, max_shard_samples=1)
+    assert contents(base) == before
     shardpack.append([("x", {"txt": "x"})], base)
     assert list(shardpack.open(base).keys()) == [*OLD, "x"]
     assert not [name for name in contents(base) if name.startswith(".shardpack/tmp")]
@@ -471,6 +477,35 @@ def test_a_killed_append_harms_nothing_and_is_continued(base, new, tmp_path, rep
         if not killed:
             break
     assert step > 10
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    "every", [pytest.param(7, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_killed_at_any_step_in_a_folder(base, new, tmp_path, zygote, every):  # noqa: F811
+    shutil.copytree(base, tmp_path / "whole")
+    source, before = with_old_key(new), contents(base)
+    options = {"layout": "files", "on_duplicate": "replace"}
+    shardpack.append(source, tmp_path / "whole", jobs=1, **options)
+    whole, shown = contents(tmp_path / "whole"), samples_of(tmp_path / "whole")
+    for step in itertools.count(1, every):
+        out = tmp_path / f"killed-{step}"
+        shutil.copytree(base, out)
+        ended = zygote.run({"action": "append", "options": options}, source, out, kill_at=step)
+        if not ended["killed"]:
+            assert "error" not in ended
+            break
+        after = contents(out)
+        assert {name for name in before if after.get(name) != before[name]} <= {".shardpack/manifest.json"}
+        assert samples_of(out) in (as_list(OLD), shown)
+        if ".shardpack/manifests/000002.json" in after and not any("edit.json" in name for name in after):
+            continue  # it was finished, and cleaned up
+        report = shardpack.append(source, out, jobs=1, **options)
+        assert (report.generation, report.added, report.replaced, report.num_samples) == (2, 4, 1, 7)
+        assert contents(out) == whole
+        shutil.rmtree(out)
+    assert step > 30
 
 
 def test_a_second_editor_gets_one_error_and_keeps_its_shards(base, new):
@@ -594,3 +629,52 @@ def test_samples_of_code_that_were_refused_leave_nothing_behind_once_others_are_
         shardpack.append([(key, {"txt": b"x"}) for key in ("b", "c", "a")], out, max_shard_samples=1)
     shardpack.append([("d", {"txt": b"d"})], out, max_shard_samples=1)
     assert not shardpack.verify(out, full=True).problems
+
+
+# -- a real bucket ----------------------------------------------------------------------------------
+
+
+def append_and_retry(location, number, options):
+    """Append one sample, again as long as others come first; return the generation that it made."""
+    for _ in range(100):
+        try:
+            return shardpack.append([(f"new{number}", {"txt": f"{number}"})], location, **options).generation
+        except OutputExistsError:
+            continue
+    raise AssertionError
+
+
+@pytest.mark.parametrize("editors", [2, 8])
+def test_all_appends_at_once_happen_one_after_the_other(s3_server, editors):
+    pytest.importorskip("obstore")
+    location, options = f"s3://{s3_server.new_bucket()}/ds", {"storage_options": s3_server.options()}
+    shardpack.pack(OLD.items(), location, **options)
+    with ThreadPoolExecutor(editors) as threads:
+        made = list(threads.map(lambda number: append_and_retry(location, number, options), range(editors)))
+    assert sorted(made) == list(range(2, 2 + editors))
+    found = shardpack.open(location, **options)
+    assert sorted(found.keys()) == sorted([*OLD, *(f"new{number}" for number in range(editors))])
+    problems = {problem.kind for problem in shardpack.verify(location, full=True, **options).problems}
+    assert problems <= {"orphan"}, "segments of those that came too late"
+    names = open_store(location, s3_server.options()).names()
+    assert not [name for name in names if name.startswith(".shardpack/tmp")]
+    assert len([name for name in names if name.endswith(".tar")]) == 1 + editors
+
+
+def test_requests_to_a_bucket_do_not_grow_with_the_dataset(s3_server, proxy, new):
+    pytest.importorskip("obstore")
+    counts = []
+    for size in (4, 24):
+        door = proxy(s3_server.url)
+        location = f"s3://{s3_server.new_bucket()}/ds"
+        samples = [(f"k{number:02d}", {"txt": "x"}) for number in range(size)]
+        shardpack.pack(samples, location, max_shard_samples=2, storage_options=s3_server.options())
+        shardpack.append(new, location, storage_options=s3_server.options(door.url), **FILES)
+        requests = [(request.method, request.path) for request in door.requests]
+        old = [path for _, path in requests if "/shard-0" in path and "/tmp/" not in path]
+        assert not old, "neither tars nor indexes of the old samples are read"
+        listed = [path for method, path in requests if method == "GET" and "list-type" in path]
+        assert all("append-" in path for path in listed)
+        counts.append(len(requests))
+        assert samples_of(location, storage_options=s3_server.options())[size:] == as_list(NEW)
+    assert counts[0] == counts[1] <= 90

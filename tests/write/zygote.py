@@ -80,6 +80,7 @@ def write(source, out, **options):
 
 
 ACTIONS = {
+    "append": lambda source, out, **options: shardpack.append(source, out, jobs=1, **options),
     "pack": lambda source, out, **options: shardpack.pack(source, out, jobs=1, **options),
     "write": write,
     "copy": shardpack.copy,
@@ -116,6 +117,7 @@ def warm_up():
         ACTIONS["pack"](str(source), out, layout="files", force=True)
         shardpack.copy(out, f"{out}-copy")
         shardpack.delete(f"{out}-copy", ["a"])
+        ACTIONS["append"](str(source), f"{out}-copy", layout="files")
         shardpack.gc(f"{out}-copy")
         for path in Path(out, ".shardpack").rglob("*.*"):
             path.unlink()
