@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import os
+import shutil
 
 import pytest
 
@@ -14,6 +17,7 @@ from shardpack.errors import OptionError, OutputExistsError, ShardpackError, Sou
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.conftest import make_jpeg
 from tests.fakes import file_contents
+from tests.write.test_kill import zygote  # noqa: F401 - a fixture
 
 CLASSES = ("cap", "coat", "hat")
 LABELS = {f"k/{number}": {"label": number % 3, "class": CLASSES[number % 3], "n": number} for number in range(6)}
@@ -189,6 +193,30 @@ def test_two_editors(dataset):
         relabel(dataset, {"k/1": {}})
     base.close()
     relabel(dataset, {"k/1": {}})
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize(
+    "every", [pytest.param(19, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
+)
+def test_killed_at_any_step_in_a_folder(dataset, tmp_path, zygote, every):  # noqa: F811
+    new, seen = {"k/1": {"n": 7}, "k/5": {"n": 8}}, set()
+    for step in itertools.count(1, every):
+        out = tmp_path / f"killed-{step}"
+        shutil.copytree(dataset, out)
+        ended = zygote.run({"action": "relabel", "options": {"labels": new}}, "", out, kill_at=step)
+        if not ended["killed"]:
+            assert "error" not in ended
+            break
+        left = labels_of(out)
+        assert left in (LABELS, {**LABELS, **new})
+        seen.add(left == LABELS)
+        assert relabel(out, new).changed == 2
+        assert labels_of(out) == {**LABELS, **new}
+        assert len(shardpack.open(out).manifest.layers) == 1
+        assert not [path for path in out.rglob("*") if path.is_file() and "tmp" in path.parts[len(out.parts) :]]
+    assert seen == {True, False} or every > 1
+    assert step > 40
 
 
 def test_a_kill_at_any_write_does_no_harm():

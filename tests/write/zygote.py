@@ -86,6 +86,7 @@ ACTIONS = {
     "copy": shardpack.copy,
     "delete": lambda source, out, **options: shardpack.delete(out, **options),  # noqa: ARG005 - edits have one place
     "gc": lambda source, out, **options: shardpack.gc(out, **options),  # noqa: ARG005
+    "relabel": lambda source, out, **options: shardpack.relabel(out, **options),  # noqa: ARG005
     "index": lambda source, out, **options: shardpack.index(out, jobs=1, **options),  # noqa: ARG005 - where the tars are
 }
 
@@ -116,6 +117,7 @@ def warm_up():
         write(source, out)
         ACTIONS["pack"](str(source), out, layout="files", force=True)
         shardpack.copy(out, f"{out}-copy")
+        shardpack.relabel(f"{out}-copy", {"a": {"n": 1}})
         shardpack.delete(f"{out}-copy", ["a"])
         ACTIONS["append"](str(source), f"{out}-copy", layout="files")
         shardpack.gc(f"{out}-copy")
