@@ -99,6 +99,7 @@ def command(
         ("samples", f"{len(ds):,}" + (f" ({manifest.num_deleted:,} deleted)" if manifest.num_deleted else "")),
         ("fields", counted(manifest.samples_per_field)),
         *([("splits", counted(ds.splits))] if ds.splits else []),
+        *([("label table", plural(len(manifest.table), "file"))] if manifest.table else []),
         ("shards", f"{manifest.num_shards:,}"),
         ("tar bytes", both_units(manifest.num_bytes)),
         ("index bytes", both_units(index_bytes)),

@@ -5,7 +5,8 @@
     split                       all rows anew, with nothing but `split` changed: no sample is read
     delete                      nothing: the rows of deleted samples stay
 
-Of many patches one is made; where patches have more than an eighth of all rows, the base files are made anew with them.
+Of many patches one is made, and of many short base files. Where patches have more than an eighth of all rows, the base
+files are made anew with them.
 """
 
 from __future__ import annotations
@@ -27,13 +28,14 @@ from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.local import LocalStore
 from shardpack.storage.protocols import Store
-from shardpack.table.build import BATCH_ROWS, Built, all_positions, read_rows, write_rows
+from shardpack.table.build import BATCH_ROWS, FILE_ROWS, Built, all_positions, read_rows, write_rows
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.parquet import TablePart
 from shardpack.table.read_table import LabelTable, latest_rows, split_files
 from shardpack.table.rows import Naming, Rows, split_column
 
 MAX_PATCHES = 8
+MAX_SHORT = 8  # base files with fewer rows than a full one has
 MAX_PATCHED = 8  # base files are made anew where patches have more than one in so many of their rows
 
 Put = Callable[[str, Parts], None]  # writes a new file of the dataset, which the next manifest will name
@@ -147,6 +149,9 @@ class _Updater:
         if change.appended is not None:
             rows = all_positions(change.appended.manifest.num_samples)
             self._kept += self._written(read_rows(change.appended, rows, change.naming, first=count))
+            if (joined := _files_to_join(self._kept)) > 1:
+                last = [self._part(file) for file in self._kept[-joined:]]
+                self._kept = self._kept[:-joined] + self._written(_rows_of(last))
         table = (*self._kept, *self._patches)
         for file in self._new:
             if file in table:
@@ -180,3 +185,23 @@ class _Updater:
         for first, count, columns in table.pieces(table.columns):
             columns["split"] = split_column(np.arange(first, first + count), self._change.naming.splits)
             yield Rows(pa.table(columns), table.types)
+
+
+def _files_to_join(files: Sequence[TableFile]) -> int:
+    """Return how many of the last base files are written as one: 0, or few enough that the cost stays in proportion."""
+    short = 0
+    while short < len(files) and files[-1 - short].num_samples < FILE_ROWS:
+        short += 1
+    if short <= MAX_SHORT:
+        return 0
+    count, rows = 2, sum(file.num_samples for file in files[-2:])
+    while count < short and files[-1 - count].num_samples <= rows:
+        rows += files[-1 - count].num_samples
+        count += 1
+    return count
+
+
+def _rows_of(parts: Sequence[TablePart]) -> Iterator[Rows]:
+    table = LabelTable(parts, [])
+    for _, _, columns in table.pieces(table.columns):
+        yield Rows(pyarrow_module().table(columns), table.types)

@@ -34,6 +34,12 @@ def test_table(run, folder):
     assert (report["command"], report["generation"], report["added"]) == ("table", 3, 6)
 
 
+def test_info_tells_of_the_table(run, folder):
+    assert "label table" not in run("info", folder).out
+    shardpack.table(folder)
+    assert "label table  1 file\n" in run("info", folder).out
+
+
 def test_ls_where(run, tabled):
     assert run("ls", tabled, "--where", "class = 'hat'").out == "000\n003\n"
     assert run("ls", tabled, "--where", "score > 0.6", "--match", "*4", "-n", 3).out == "004\n"

@@ -148,3 +148,18 @@ def test_types_of_base_files_stay(base, edited):
     table, _ = apply(base, Change(Naming(), appended=edited))
     assert table.types["n"].name == "float"
     assert shardpack.open(base.location).manifest.table == base.manifest.table
+
+
+def test_many_short_base_files_become_fewer(tmp_path, base):
+    one = cache_of(labelled(tmp_path / "one", [{"n": 7.5}]))
+    base = replace(base, manifest=apply(base, Change(Naming(), edited=one, changed=positions(0)))[1])
+    counts = []
+    for _ in range(20):
+        table, manifest = apply(base, Change(Naming(), appended=one))
+        base = replace(base, manifest=manifest)
+        counts.append([file.num_samples for file in split_files(manifest)[0]])
+    assert max(map(len, counts)) == 8
+    assert counts[6:9] == [[20, 1, 1, 1, 1, 1, 1, 1], [20, 8], [20, 8, 1]]
+    assert own(table, "position") == list(range(40))
+    assert column(table, "n") == [7.5, *range(1, 20), *[7.5] * 20]
+    assert own(table, "key") == [f"{n:03d}" for n in range(20)] + ["000"] * 20
