@@ -51,9 +51,9 @@ def command(
     """Show what the dataset DS contains: counts, sizes, fields, splits, classes, and how it was packed.
 
     With --json: location, num_samples, num_deleted, num_shards, num_bytes, index_bytes,
-    samples_per_field, splits, unique_keys, classes, fingerprint, generation, packed_with, locations,
-    without_checksums; with --shards also shards. Deleted samples are still in the shards, their bytes and
-    samples_per_field. With --json and --urls: a list of texts.
+    samples_per_field, layers (location and fields), splits, unique_keys, classes, fingerprint, generation,
+    packed_with, locations, without_checksums; with --shards also shards. Deleted samples are still in the
+    shards, their bytes and samples_per_field; what layers give is not. With --json and --urls: a list of texts.
 
     --by reads the label table, which "shardpack table" makes: how many samples have each value, and the mean
     width, height and bytes of their images. With --json: a list of value, num_samples, mean_width, mean_height,
@@ -82,6 +82,7 @@ def command(
                 "num_bytes": manifest.num_bytes,
                 "index_bytes": index_bytes,
                 "samples_per_field": manifest.samples_per_field,
+                "layers": [{"location": one.location, "fields": one.fields} for one in manifest.layers],
                 "splits": ds.splits,
                 "unique_keys": manifest.unique_keys,
                 "classes": manifest.classes,
@@ -98,6 +99,7 @@ def command(
         ("location", ds.location),
         ("samples", f"{len(ds):,}" + (f" ({manifest.num_deleted:,} deleted)" if manifest.num_deleted else "")),
         ("fields", counted(manifest.samples_per_field)),
+        *(("layer", f"{', '.join(one.fields)} from {one.location}") for one in manifest.layers),
         *([("splits", counted(ds.splits))] if ds.splits else []),
         *([("label table", plural(len(manifest.table), "file"))] if manifest.table else []),
         ("shards", f"{manifest.num_shards:,}"),

@@ -75,7 +75,9 @@ class LayeredBlock:
         buffers = [None, *(buffer for block in blocks for buffer in block.buffers)]
         columns: list[Iterable[Any]] = []
         for number, begin, end in zip(bounds.T[::3], bounds.T[1::3], bounds.T[2::3], strict=True):
-            numbers = np.where(number == _NO_BUFFER, _NO_BUFFER, number + first)
+            numbers = number + first
+            if not number.all():
+                numbers[number == _NO_BUFFER] = _NO_BUFFER
             columns += [each_of(buffers, numbers), begin.tolist(), end.tolist()]
         keys = each_of([block.keys for block in blocks], owner)
         return _cut(blocks[0].fields, columns, positions.tolist(), keys)

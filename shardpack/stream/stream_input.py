@@ -69,7 +69,11 @@ class StreamInput:
     def mean_bytes(self) -> int:
         """Mean bytes per sample in memory, headers included; at least 1."""
         manifest = self.cache.manifest
-        of_layers = sum(cache.manifest.num_bytes for cache in self._caches[1:])
+        of_layers = sum(  # one that only replaces fields counts as what it replaces
+            layer.cache.manifest.num_bytes
+            for layer in wanted_layers(self.cache, self.wanted_fields)
+            if not manifest.samples_per_field.keys() >= set(layer.ref.fields)
+        )
         return max(1, (int(self.expansion * manifest.num_bytes) + of_layers) // max(1, manifest.num_samples))
 
     @cached_property

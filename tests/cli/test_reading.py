@@ -62,6 +62,17 @@ def test_an_earlier_generation(run, packed, tmp_path):
     assert "has no generation 3; the newest is generation 2, open that or an earlier one" in missing.err
 
 
+def test_info_names_layers(run, packed, tmp_path):
+    folder = shutil.copytree(packed, tmp_path / "ds")
+    with shardpack.ShardWriter(tmp_path / "more") as writer:
+        writer.write("hat/02", {"txt": "a hat"})
+    shardpack.attach(folder, tmp_path / "more")
+    assert "layer        txt from ../more\n" in run("info", folder).out
+    found = run("info", folder, "--json").json
+    assert found["layers"] == [{"location": "../more", "fields": ["txt"]}]
+    assert found["samples_per_field"] == {"jpg": 12, "json": 12}
+
+
 def test_info_lists_shards(run, packed):
     table = run("info", packed, "--shards").out.partition("\n\n")[2].splitlines()
     assert table[0].split() == ["shard", "samples", "bytes", "crc32c"]

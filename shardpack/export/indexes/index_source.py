@@ -70,6 +70,11 @@ class IndexSource:
                 f"{to} describes whole tars, and {opened.cache.manifest.num_deleted:,} deleted samples are still in "
                 'these; pack what is left first: "shardpack pack DS OUT"'
             )
+        if opened.cache.manifest.layers:
+            raise OptionError(
+                f"{to} describes whole tars, and these have none of the fields of layers; "
+                'pack the dataset with its layers first: "shardpack pack DS OUT"'
+            )
         self._cache = opened.cache
         self.manifest: Manifest = opened.cache.manifest
         self.classes = dataset.classes

@@ -21,6 +21,7 @@ from tests import edits
 from tests.export.indexes.samples import exported, make
 from tests.fakes import file_contents
 from tests.read.datasets import numbered, write
+from tests.read.layered import layered
 
 FORMATS = [name for name, where in EXPORTERS.items() if ".indexes." in where]
 
@@ -141,6 +142,15 @@ def test_deleted_samples_would_come_back(tmp_path):
     folder = write(tmp_path / "out", numbered(4))
     edits.deleted(folder, 1, 2)
     with pytest.raises(OptionError, match="wids describes whole tars, and 2 deleted samples are still in these; pack"):
+        exported(shardpack.open(folder), tmp_path / "lists", "wids")
+
+
+def test_labels_in_a_layer_would_be_the_old_ones(tmp_path):
+    labels = {key: {"json": b"1"} for key in numbered(4)}
+    folder = layered(tmp_path / "out", numbered(4), labels)
+    with pytest.raises(
+        OptionError, match="wids describes whole tars, and these have none of the fields of layers; pack"
+    ):
         exported(shardpack.open(folder), tmp_path / "lists", "wids")
 
 
