@@ -7,13 +7,13 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from shardpack.errors import DatasetNotFoundError, OptionError, ShardpackError, UnsupportedVersionError
+from shardpack.errors import DatasetNotFoundError, OptionError, ShardpackError, StaleIndexError, UnsupportedVersionError
 from shardpack.format.layer_positions import check_layer_positions, parse_layer_positions
 from shardpack.format.layout import MANIFEST_PATH, file_path
 from shardpack.format.manifest import LayerRef, Manifest
 from shardpack.inspect.problem import Problem, problem_of
 from shardpack.inspect.verify_shards import Hashes
-from shardpack.read.open_dataset import reload_manifest
+from shardpack.read.open_dataset import layer_manifest
 from shardpack.read.segment_file import SegmentFile
 from shardpack.storage.locations import DatasetStores, LocationOptions, open_layer
 from shardpack.storage.protocols import Store
@@ -35,23 +35,14 @@ class PinnedLayer:
 def open_pinned(home: Store, ref: LayerRef, options: LocationOptions) -> PinnedLayer | Problem:
     """Return a layer, or why it cannot be read. Costs a read of its manifest."""
     path = f"{ref.location}/{MANIFEST_PATH}"
-    advice = 'restore it, or take it off with "shardpack detach"'
     try:
         folder = open_layer(home, ref.location, options)
-        manifest = reload_manifest(folder.store, ref.generation, ref.crc32c)
+        manifest = layer_manifest(folder.store, ref)
         stores = folder.stores(manifest.locations)
-    except DatasetNotFoundError:
-        return Problem("layer", path, f"layer is not where the manifest says; {advice}")
-    except UnsupportedVersionError as error:
-        return Problem("unreadable", path, error.args[0])
-    except OptionError as error:  # it has changed, or its location is not followed
-        return Problem("layer", path, f"layer is not the one that was attached: {error.args[0]}")
+    except (DatasetNotFoundError, StaleIndexError, UnsupportedVersionError, OptionError) as error:
+        return Problem("layer", path, error.args[0])
     except ShardpackError as error:
         return replace(problem_of(error, MANIFEST_PATH), shard=path)
-    lacking = sorted(set(ref.fields).difference(manifest.samples_per_field))
-    if manifest.layers or manifest.deleted or lacking:
-        what = f"lacks the field {lacking[0]!r}" if lacking else "has layers or deleted samples of its own"
-        return Problem("layer", path, f"layer {what}; attach it anew")
     return PinnedLayer(ref, stores, manifest)
 
 

@@ -95,7 +95,7 @@ def shards_of(
 
     def open_layers() -> tuple[Layer, ...]:
         folders = [open_layer(store, ref.location, options, sidecars=sidecars) for ref in layers]
-        manifests = [_layer_manifest(folder.store, ref) for folder, ref in zip(folders, layers, strict=True)]
+        manifests = [layer_manifest(folder.store, ref) for folder, ref in zip(folders, layers, strict=True)]
         opened = [folder.stores(one.locations) for folder, one in zip(folders, manifests, strict=True)]
         return _layers(stores, manifest, opened, manifests, verify=verify, limits=limits)
 
@@ -146,7 +146,7 @@ def reopen_shards(origin: Origin, *, verify: bool | None) -> ShardCache:
 
     def open_layers() -> tuple[Layer, ...]:
         pairs = zip(of_layers, manifest.layers, strict=True)
-        manifests = [_layer_manifest(of_layer.sidecars, ref) for of_layer, ref in pairs]
+        manifests = [layer_manifest(of_layer.sidecars, ref) for of_layer, ref in pairs]
         return _layers(stores, manifest, of_layers, manifests, verify=verify, limits=CacheLimits())
 
     return ShardCache(
@@ -187,7 +187,7 @@ def _layers(
     )
 
 
-def _layer_manifest(store: Store, ref: LayerRef) -> Manifest:
+def layer_manifest(store: Store, ref: LayerRef) -> Manifest:
     """Return the manifest of a layer that a base names. Costs one read.
 
     Raises:
