@@ -13,6 +13,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
 
+from shardpack.commit.lease import unfinished, unfinished_command
 from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
@@ -22,7 +23,9 @@ from shardpack.edit.rebuild import choose_tars, rebuild
 from shardpack.edit.replace_broken import replace_broken
 from shardpack.edit.salvage import Salvage
 from shardpack.errors import FormatError, UnsupportedVersionError
-from shardpack.format.layout import MANIFEST_PATH, generation_of, manifest_path
+from shardpack.format.assemble import recorded_options
+from shardpack.format.layout import MANIFEST_PATH, RUN_PATH, generation_of, manifest_path
+from shardpack.format.manifest import Manifest
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Progress, no_progress
@@ -112,7 +115,7 @@ def repair(
     with storage_errors(f"write to {target.location!r}"):
         _refuse_newer(target)
         newest = newest_manifest(target)
-        if newest is not None:
+        if newest is not None and not _is_interrupted(target, newest[1]):
             text, manifest = newest
             mender = Mender(store, target, text, manifest, options=LocationOptions(storage_options), progress=progress)
             written, lost = mender.mend(force=force, dry_run=dry_run)
@@ -143,7 +146,9 @@ def repair(
                 target.location, 1, 0, len(tars), (MANIFEST_PATH,), tuple(tars), left_out=tuple(left_out),
                 lost=_NO_MANIFEST, seconds=time.perf_counter() - began, dry_run=True,
             )  # fmt: skip
-        manifest, rebuilt = rebuild(store, target, tars, force=force, jobs=jobs, progress=progress)
+        manifest, rebuilt = rebuild(
+            store, target, tars, force=force or newest is not None, jobs=jobs, progress=progress
+        )
     return RepairReport(
         target.location,
         manifest.generation,
@@ -156,6 +161,21 @@ def repair(
         lost=(*_NO_MANIFEST, *rebuilt.lost),
         seconds=time.perf_counter() - began,
     )
+
+
+def _is_interrupted(target: Target, manifest: Manifest) -> bool:
+    """Return whether a repair was killed when it had made this manifest, and before it had cleaned up.
+
+    Raises:
+        OutputExistsError: Another command is unfinished.
+    """
+    command = unfinished_command(target)
+    may_be_ours = manifest.generation == 1 and manifest.packed_with == recorded_options(indexed=True)
+    if command is None:
+        return may_be_ours and target.size(RUN_PATH) is not None  # all but this was cleaned up
+    if command == "index" and may_be_ours:
+        return True
+    raise unfinished(target, command)
 
 
 def _refuse_newer(target: Target) -> None:

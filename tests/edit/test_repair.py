@@ -70,3 +70,64 @@ def test_manifests_that_are_all_damaged_are_replaced_with_force_only(tmp_path):
 def test_bad_options(tmp_path):
     with pytest.raises(OptionError, match="jobs is 0"):
         shardpack.repair(tmp_path, jobs=0)
+
+
+class KilledError(BaseException):
+    """Ends a process, as no code catches it."""
+
+
+class Killing(MemoryStore):
+    """A store in memory that ends the process at a write."""
+
+    left = 1 << 30
+
+    def _count(self):
+        self.left -= 1
+        if self.left < 0:
+            raise KilledError
+
+    def put(self, *arguments, **options):
+        self._count()
+        super().put(*arguments, **options)
+
+    def create(self, *arguments, **options):
+        self._count()
+        super().create(*arguments, **options)
+
+    def delete(self, *arguments, **options):
+        self._count()
+        super().delete(*arguments, **options)
+
+
+def objects(store):
+    """Return what is in a store, but for the note of an edit that is done, which harms nobody."""
+    return {name: bytes(store.get(name)) for name in store.names() if "/tmp/repair-" not in name}
+
+
+@pytest.mark.parametrize("kind", ["rebuilt", "mended", "broken tar"])
+def test_a_repair_that_is_killed_at_any_write_goes_on(tmp_path, kind):
+    files = contents(make(tmp_path / "out", 7))
+    if kind == "rebuilt":
+        files = {name: data for name, data in files.items() if name.endswith(".tar")}
+        files["shard-000001.tar"] = files["shard-000001.tar"][:-1500]
+    elif kind == "mended":
+        files = {name: data for name, data in files.items() if "/index/" not in name and "keys-" not in name}
+    else:
+        files["shard-000001.tar"] = files["shard-000001.tar"][:-1500]
+    whole = Killing(files)
+    shardpack.repair(whole)
+    expected = objects(whole)
+    for at in range(100):
+        store = Killing(files)
+        store.left = at
+        try:
+            shardpack.repair(store)
+        except KilledError:
+            store.left = 1 << 30
+            shardpack.repair(store)
+            assert objects(store) == expected, at
+        else:
+            assert objects(store) == expected
+            break
+    else:
+        raise AssertionError("more writes than expected")
