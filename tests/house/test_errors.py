@@ -145,9 +145,9 @@ def _parameters():
 
 NAMED_OPTION = re.compile(r"(?:\b(\w+)\()?(?<![\w/?&:-])([a-z_]+)=(?!=)")
 NAMED_FLAG = re.compile(r'(?:"shardpack (\w+)[^"]*?)?(?<![\w-])(--[a-z][a-z-]*)')
-# Of PyTorch's DataLoader; of `tar` and `xz`; within the values of `compress` and of a resize.
+# Of PyTorch's DataLoader; of `tar` and `xz`; within the values of `compress`, of a resize, and of fractions.
 FOREIGN = {"num_workers", "--sparse", "--no-xattrs", "--no-acls", "--format", "shards"}
-FOREIGN |= {"short", "long", "fit", "cover", "exact"}
+FOREIGN |= {"short", "long", "fit", "cover", "exact", "train"}
 # Named by what a command will use that is not there yet; at the end there are none.
 COMING: set[str] = set()
 
