@@ -16,9 +16,9 @@ from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.overwrite import check_writable
 from shardpack.commit.transaction import Transaction
 from shardpack.errors import OutputExistsError, SourceError, StorageError
-from shardpack.format import manifest
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import MANIFEST_PATH
+from shardpack.format.manifest_json import encode_manifest, parse_manifest
 from shardpack.storage.memory import MemoryStore
 from shardpack.storage.open import open_store
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
@@ -175,9 +175,9 @@ def test_files_of_unknown_origin_are_kept(source, store, packer, force, name):
 
 def test_indexed_tars_are_kept(source, store):
     pack(source, store)
-    whole = manifest.parse_manifest(store.contents()[MANIFEST_PATH])
+    whole = parse_manifest(store.contents()[MANIFEST_PATH])
     whole = replace(whole, packed_with={**whole.packed_with, "options": {"indexed": True}})
-    store.put(MANIFEST_PATH, manifest.encode_manifest(whole))
+    store.put(MANIFEST_PATH, encode_manifest(whole))
     with pytest.raises(OutputExistsError, match='tars that "shardpack index" found there'):
         pack(source, store, force=True)
 

@@ -1,8 +1,8 @@
 """An S3-compatible server: moto's, in a process of its own, behind a web server that keeps connections open.
 
 moto's own web server closes the connection after every answer, which no bucket does; waitress does not. Objects live
-in that process's memory. Anybody may do anything, with any signature or none. One change is made after the other, so
-that of several conditional puts of one object only one succeeds, as in a bucket.
+in that process's memory. Anybody may do anything, with any signature or none. Conditional puts are done one after the
+other, so that of several of one object only one succeeds, as in a bucket.
 """
 
 from __future__ import annotations
@@ -85,15 +85,16 @@ def main(port: int) -> None:
     from waitress import serve
 
     application = DomainDispatcherApplication(create_backend_app)
-    one_change = threading.Lock()  # moto looks whether an object is absent, and later puts it
+    one_at_a_time = threading.Lock()  # moto looks whether an object is absent, and later puts it
 
     def stricter(environ: dict[str, Any], start_response: Any) -> Any:
         # moto never checks a signature, but keeps objects from requests that bring none.
         environ.setdefault("HTTP_AUTHORIZATION", ANYBODY)
         if (name := wrong_checksum(environ)) is None:
-            if environ["REQUEST_METHOD"] in {"GET", "HEAD"}:
+            is_conditional = not {"HTTP_IF_MATCH", "HTTP_IF_NONE_MATCH"}.isdisjoint(environ)
+            if environ["REQUEST_METHOD"] != "PUT" or not is_conditional:
                 return application(environ, start_response)
-            with one_change:
+            with one_at_a_time:
                 return list(application(environ, start_response))
         body = f"<Error><Code>BadDigest</Code><Message>{name} did not match</Message></Error>".encode()
         start_response("400 Bad Request", [("Content-Type", "application/xml"), ("Content-Length", str(len(body)))])
