@@ -35,6 +35,7 @@ from shardpack.table.schema import (
     arrow_type,
     cast,
     column_name,
+    own_types,
     plain_values,
     type_of_values,
 )
@@ -214,7 +215,7 @@ def conform(rows: Rows, types: Types) -> Any:
     table, count = rows.table, len(rows)
     columns = set(table.column_names)
     rest = [json.loads(text) if text else {} for text in table[MORE].to_pylist()] if MORE in columns else None
-    arrays = {name: table[name] for name in OWN}
+    arrays = {name: table[name].cast(kind) for name, kind in own_types().items()}  # files have dictionaries of classes
     for name, kind in types.items():
         if name in columns:
             arrays[name] = cast(table[name], rows.types[name], kind)

@@ -112,3 +112,12 @@ def test_layers_of_other_fields_leave_the_table_as_it_is(folder, tmp_path):
     assert shardpack.open(folder).manifest.table == before
     shardpack.detach(folder)
     assert shardpack.open(folder).manifest.table == before
+
+
+def test_splits_are_drawn_where_mended_labels_are_patches_of_the_table(folder):
+    keys = list(shardpack.open(folder).keys())
+    shardpack.relabel(folder, {keys[1]: {"class": "bird"}}, new_classes=True)
+    shardpack.split(folder, fraction={"train": 0.67, "val": 0.33})
+    ds = shardpack.open(folder)
+    assert len(ds.where("split = 'val'")) == ds.splits["val"]
+    assert list(ds.where("class = 'bird'").keys()) == [keys[1]]
