@@ -74,6 +74,8 @@ class LayeredReader:
             position: Its stored position.
             views: Whether payloads are views of the maps, or bytes.
         """
+        if not views and self._base.by_position.mapped_at(position) is not None:
+            return self.read(position)
         shards, at, left_out = [self._mapped(self._base, position)], [position], [frozenset[str]()]
         for layer, own in self._found(position):
             shards.append(self._mapped(layer.cache, own))
