@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,7 +38,8 @@ class NewLayer:
 def with_layer(base: EditBase, new: NewLayer, column: Integers) -> Layers:
     """Return all layers of the next generation: those of the dataset, and last a new one.
 
-    An earlier layer of which nothing would be visible any more is left out.
+    An earlier layer of which nothing would be visible any more is left out: one that was at the same place, or one
+    all of whose samples and fields the new one has, in each of its own samples.
 
     Args:
         base: The dataset.
@@ -45,14 +47,16 @@ def with_layer(base: EditBase, new: NewLayer, column: Integers) -> Layers:
         column: (n) for each stored position of the dataset the layer's stored position + 1, or 0.
     """
     positions, parts = encode_positions_file(column, generation=base.manifest.generation + 1)
-    generation, checksum = parse_manifest(new.text).generation, crc32c(new.text)
-    layer = LayerRef(new.location, generation, len(new.text), checksum, tuple(sorted(new.fields)), positions)
-    return [*((ref, None) for ref in _still_visible(base, layer, column)), (layer, parts)]
+    manifest, checksum = parse_manifest(new.text), crc32c(new.text)
+    layer = LayerRef(new.location, manifest.generation, len(new.text), checksum, tuple(sorted(new.fields)), positions)
+    in_all = {field for field in new.fields if manifest.samples_per_field.get(field) == manifest.num_samples}
+    return [*((ref, None) for ref in _still_visible(base, layer, column, in_all)), (layer, parts)]
 
 
-def _still_visible(base: EditBase, layer: LayerRef, column: Integers) -> Iterator[LayerRef]:
+def _still_visible(base: EditBase, layer: LayerRef, column: Integers, in_all: AbstractSet[str]) -> Iterator[LayerRef]:
+    """Yield the layers to keep; `in_all` are the fields that each sample of the new layer has."""
     for ref in base.manifest.layers:
-        if set(ref.fields) <= set(layer.fields):
+        if set(ref.fields) <= (set(layer.fields) if ref.location == layer.location else in_all):
             old = layer_column(base, ref)
             if ref.location == layer.location or not bool((column[: len(old)][old > 0] == 0).any()):
                 continue

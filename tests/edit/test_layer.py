@@ -56,3 +56,19 @@ def test_the_manifest_pins_the_layer(store):
     (ref,) = load_manifest(store)[1].layers
     assert (ref.generation, ref.fields) == (1, ("cls", "txt"))
     assert ref.num_bytes == subfolder(store, "a").size(".shardpack/manifests/000001.json")
+
+
+def test_a_layer_hides_no_field_that_its_samples_lack(tmp_path):
+    """Fields that only some samples of the new layer have leave the earlier layer's to the others."""
+    for name, samples in {
+        "ds": {"x": {"json": 0, "txt": "old"}, "y": {"json": 0, "txt": "old"}},
+        "layer": {"x": {"txt": "new"}, "y": {"json": 2, "txt": "new"}},
+    }.items():
+        with shardpack.ShardWriter(tmp_path / name) as writer:
+            for key, fields in samples.items():
+                writer.write(key, fields)
+    shardpack.relabel(tmp_path / "ds", {"x": 1})
+    shardpack.attach(tmp_path / "ds", tmp_path / "layer")
+    with shardpack.open(tmp_path / "ds") as ds:
+        assert len(ds.manifest.layers) == 2
+        assert [(ds[key].decode("json"), ds[key].decode("txt")) for key in "xy"] == [(1, "new"), (2, "new")]
