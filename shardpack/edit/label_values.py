@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from shardpack.codecs.compression import SUFFIXES
 from shardpack.codecs.decode import decode_field
 from shardpack.edit.base import EditBase
 from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
@@ -15,19 +16,27 @@ from shardpack.runtime.progress import Progress
 from shardpack.sources.json_labels import LABEL
 
 BATCH = 4096  # labels that are read together
-_COMPRESSED = f"{LABEL}.zst"
-LABEL_FIELDS = frozenset((LABEL, _COMPRESSED, "cls"))  # that hold numbers of classes
+_JSON = frozenset((LABEL, *(f"{LABEL}.{suffix}" for suffix in SUFFIXES)))
+_UNREADABLE = frozenset(
+    f"{LABEL}.{suffix}" for suffix in ("bz2", "xz", "lzma", "lz4", "br", "zstd", "gzip", "zip", "z")
+)
+LABEL_FIELDS = _JSON | {"cls"}  # that hold numbers of classes
 
 
 def label_field(manifest: Manifest) -> str:
-    """Return the field that holds the JSON labels of a dataset: "json", or "json.zst"; "json" if there are none yet.
+    """Return the field that holds the JSON labels of a dataset: "json", "json.zst" or "json.gz"; else "json".
 
     Raises:
-        OptionError: Some labels are in one of the two, and some in the other.
+        OptionError: Some labels are in one of them, and some in another, or they are compressed in a way not read here.
     """
-    found = [field for field in manifest.fields if field in (LABEL, _COMPRESSED)]
+    found = [field for field in manifest.fields if field in _JSON | _UNREADABLE]
     if len(found) > 1:
         raise OptionError(f"the dataset has labels in {found[0]!r} and in {found[1]!r}; pack it again with one of them")
+    if found and found[0] in _UNREADABLE:
+        readable = ", ".join(map(repr, sorted(_JSON)))
+        raise OptionError(
+            f"the dataset has labels in {found[0]!r}, expected one of {readable}; pack it with one of them"
+        )
     return found[0] if found else LABEL
 
 
@@ -48,10 +57,10 @@ def read_values(base: EditBase, positions: Integers, name: str, progress: Progre
         OptionError: No label has such a value.
         DecodeError: A label is not what its field's name says.
     """
-    field = label_field(base.manifest)
     if name in base.manifest.fields:
         yield from _read(base, positions, name, progress)
         return
+    field = label_field(base.manifest)
     if field not in base.manifest.fields:
         known = ", ".join(base.manifest.fields)
         raise FieldNotFoundError(f"no sample has a label (json) or a field {name!r}; the dataset has: {known}")

@@ -1,4 +1,4 @@
-"""Give samples other labels, by key: a layer of the field `json` (or `json.zst`), in one step.
+"""Give samples other labels, by key: a layer of the field `json` (or `json.zst`, `json.gz`), in one step.
 
     labels --read, complete, merge--> new labels --ShardWriter--> .shardpack/layers/<tag>/ --attach--> next generation
 
@@ -8,6 +8,7 @@ streams read it in whole blocks beside the base.
 
 from __future__ import annotations
 
+import gzip
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -262,8 +263,15 @@ def _write_layer(
         return text
     with ShardWriter(store, classes=made.classes, work_dir=work_dir) as writer:
         for number, (key, text) in enumerate(zip(made.keys, made.texts, strict=True)):
-            writer.write(key, {made.field: text if made.field == LABEL else parse_json(text)})
+            writer.write(key, {made.field: _payload(made.field, text)})
             if number % 4096 == 0:
                 progress("write", number, total)
     progress("write", total, total)
     return load_manifest(store)[0]
+
+
+def _payload(field: str, text: bytes) -> Any:
+    """Return what a writer takes for a label in a field that may be compressed."""
+    if field == LABEL:
+        return text
+    return gzip.compress(text, mtime=0) if field.endswith(".gz") else parse_json(text)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -33,6 +35,19 @@ def test_compressed_labels_are_read():
     base = base_of({"a": {"json.zst": {"n": 1}}})
     assert label_field(base.manifest) == "json.zst"
     assert list(read_labels(base, np.array([0]), no_progress)) == [{"n": 1}]
+
+
+def test_labels_compressed_by_gzip_are_read():
+    base = base_of({"a": {"json.gz": gzip.compress(b'{"n": 1}')}})
+    assert label_field(base.manifest) == "json.gz"
+    assert list(read_values(base, np.array([0]), "n", no_progress)) == [1]
+
+
+def test_labels_that_cannot_be_read_are_refused():
+    base = base_of({"a": {"json.xz": b"x", "cls": 3}})
+    with pytest.raises(OptionError, match=r"labels in 'json\.xz', expected one of 'json', 'json\.gz', 'json\.zst'"):
+        label_field(base.manifest)
+    assert list(read_values(base, np.array([0]), "cls", no_progress)) == [3]
 
 
 def test_there_is_one_field_of_labels():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
@@ -107,6 +108,26 @@ def test_compressed_labels_stay_compressed(tmp_path):
     ds = shardpack.open(tmp_path / "ds")
     assert ds["k/1"].keys() == {"jpg", "json.zst"}
     assert ds["k/1"].decode("json.zst") == {**LABELS["k/1"], "n": 7}
+
+
+def test_labels_compressed_by_gzip_stay_so(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        for key, label in LABELS.items():
+            writer.write(key, {"json.gz": gzip.compress(json.dumps(label).encode())})
+    relabel(tmp_path / "ds", {"k/1": {"n": 7}}, update=True)
+    ds = shardpack.open(tmp_path / "ds")
+    assert [ds[key].keys() for key in ("k/0", "k/1")] == [{"json.gz"}, {"json.gz"}]
+    assert ds["k/1"].decode("json.gz") == {**LABELS["k/1"], "n": 7}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+def test_labels_that_cannot_be_compressed_are_refused(tmp_path, dry_run):
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        writer.write("a", {"json.bz2": b"x"})
+    files = file_contents(tmp_path / "ds")
+    with pytest.raises(OptionError, match=r"labels in 'json\.bz2'"):
+        relabel(tmp_path / "ds", {"a": {"n": 7}}, dry_run=dry_run)
+    assert file_contents(tmp_path / "ds") == files
 
 
 def test_samples_without_a_label_get_one(tmp_path):
