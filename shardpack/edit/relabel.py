@@ -21,15 +21,15 @@ from xxhash import xxh3_64, xxh3_128
 
 from shardpack.codecs.field_types import parse_json
 from shardpack.edit.base import EditBase, open_base
-from shardpack.edit.find_keys import find_keys
+from shardpack.edit.find_keys import SHOWN, find_keys
 from shardpack.edit.label_values import label_field, read_labels
 from shardpack.edit.layer import NewLayer, with_layer
 from shardpack.edit.report import EditReport
 from shardpack.edit.table_upkeep import next_with_table, of_table
-from shardpack.errors import DatasetNotFoundError, SourceError
+from shardpack.errors import DatasetNotFoundError, InvalidKeyError, SourceError
 from shardpack.format.layout import LAYER_FOLDER, RUN_PATH, WORK_FOLDER
 from shardpack.format.manifest import Manifest
-from shardpack.format.naming import key_bytes
+from shardpack.format.naming import PLAIN_KEY, key_bytes, key_problem
 from shardpack.format.next_generation import KEEP
 from shardpack.read.open_dataset import load_manifest
 from shardpack.runtime.arrays import Integers
@@ -94,6 +94,7 @@ def relabel(
     Raises:
         SourceError: Labels cannot be read, do not parse, come twice, or contradict the class list or their image.
         UnknownKeyError: The dataset has no samples with some of the keys.
+        InvalidKeyError: Some keys are none that a packer would write, so that no layer can hold them.
         OutputExistsError: Another edit came first.
     """
     began = time.perf_counter()
@@ -194,6 +195,7 @@ class _Asked:
         manifest, problems = base.manifest, Problems()
         rows, classes = complete_labels(self.rows, manifest.classes, new_classes=self.new_classes, name=self.name)
         found = find_keys(base, [row.key for row in rows], what=self.name, progress=progress)
+        _check_keys(rows, self.name)
         order = np.argsort(found, kind="stable")
         positions, rows = found[order], [rows[number] for number in order.tolist()]
         values = [row.value for row in rows]
@@ -214,6 +216,19 @@ class _Asked:
             label_field(manifest),
             classes,
             list(classes or ())[len(known) :],
+        )
+
+
+def _check_keys(rows: Sequence[LabelRow], name: str) -> None:
+    """Refuse keys, which only a dataset of tars made elsewhere has, that a layer cannot hold."""
+    unsafe = [row.key for row in rows if not PLAIN_KEY.fullmatch(row.key) and key_problem(row.key)]
+    if unsafe:
+        shown = ", ".join(f"{key!r:.80} ({key_problem(key)})" for key in unsafe[:SHOWN])
+        more = f", and {len(unsafe) - SHOWN:,} more" if len(unsafe) > SHOWN else ""
+        raise InvalidKeyError(
+            f"{name}: {len(unsafe):,} of {len(rows):,} keys are none that new samples may have, so no layer can hold "
+            f"them: {shown}{more}; pack the dataset with rename_keys (--rename-keys) first, and relabel that by its "
+            "new keys; nothing was changed"
         )
 
 

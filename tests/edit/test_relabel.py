@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import gzip
+import io
 import itertools
 import json
 import os
 import shutil
+import tarfile
 
 import pytest
 
@@ -14,7 +16,14 @@ import shardpack
 from shardpack.edit.attach import detach
 from shardpack.edit.base import open_base
 from shardpack.edit.relabel import relabel
-from shardpack.errors import OptionError, OutputExistsError, ShardpackError, SourceError, UnknownKeyError
+from shardpack.errors import (
+    InvalidKeyError,
+    OptionError,
+    OutputExistsError,
+    ShardpackError,
+    SourceError,
+    UnknownKeyError,
+)
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 from tests.conftest import make_jpeg
 from tests.fakes import file_contents
@@ -162,6 +171,26 @@ def test_what_is_refused_changes_nothing(dataset, labels, options, error, messag
     with pytest.raises(error, match=message):
         relabel(dataset, labels, **options)
     assert file_contents(dataset) == files
+
+
+def test_keys_that_no_layer_can_hold_are_refused_with_a_way(tmp_path):
+    """The tars were made elsewhere; packed with keys that are escaped, their labels can be mended."""
+    place, keys = tmp_path / "ds", ("ok", "é/ü", "sp ace")
+    place.mkdir()
+    with tarfile.open(place / "x.tar", "w") as tar:
+        for key in keys:
+            member = tarfile.TarInfo(f"{key}.json")
+            member.size = len(b'{"n": 1}')
+            tar.addfile(member, io.BytesIO(b'{"n": 1}'))
+    shardpack.index(place)
+    files = file_contents(place)
+    for dry_run in (True, False):
+        with pytest.raises(InvalidKeyError, match=r"labels: 2 of 3 keys .*'é/ü' .*, 'sp ace' .*rename_keys"):
+            relabel(place, {key: {"n": 2} for key in keys}, dry_run=dry_run)
+        assert file_contents(place) == files
+    assert relabel(place, {"ok": {"n": 2}}).changed == 1
+    shardpack.pack(shardpack.open(place), tmp_path / "packed", rename_keys=True, jobs=1)
+    assert relabel(tmp_path / "packed", {"sp%20ace": {"n": 3}}).changed == 1
 
 
 def test_labels_of_the_one_shape_are_checked(tmp_path):
