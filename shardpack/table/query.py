@@ -31,15 +31,20 @@ CONFIG = {
 }
 
 
-def matching(table: LabelTable, expression: str, shown_positions: Callable[[Integers], Integers]) -> Integers:
+def matching(
+    table: LabelTable,
+    expression: str,
+    shown_positions: Callable[[Integers], Integers],
+    among: Callable[[Integers], Integers] = lambda stored: stored,
+) -> Integers:
     """Return the stored positions of the rows that an expression is true for, ascending.
-
-    Deleted samples have rows, too; their positions are among these.
 
     Args:
         table: The open table.
         expression: As it stands behind WHERE.
         shown_positions: Returns what users know stored positions as: `position` in the expression.
+        among: Returns those of ascending stored positions that the expression is asked about: it may fail for others.
+            Default: all, also those of deleted samples, which have rows, too.
 
     Raises:
         OptionError: The expression is not one, names a column that is not there, or fails for a value.
@@ -50,11 +55,17 @@ def matching(table: LabelTable, expression: str, shown_positions: Callable[[Inte
         query = _Query(duckdb, connection, expression, names_in_sql(table.columns, but=_ROW))
         columns = query.bind(table)
         found = [np.zeros(0, np.int64)]
-        for first, count, piece in table.pieces([name for name in columns if name != "position"]):
-            stored = np.arange(first, first + count)
+        for first, count, rows in table.pieces([name for name in columns if name != "position"]):
+            stored = among(np.arange(first, first + count))
+            if len(stored) < count:
+                own = np.zeros(count, bool)
+                own[stored - first] = True
+                asked = {name: column.filter(pyarrow_module().array(own)) for name, column in rows.items()}
+            else:
+                asked = rows
             if "position" in columns:
-                piece["position"] = pyarrow_module().array(shown_positions(stored))
-            found.append(np.sort(query.filter(piece, stored)))
+                asked["position"] = pyarrow_module().array(shown_positions(stored))
+            found.append(np.sort(query.filter(asked, stored)))
     return np.concatenate(found)
 
 

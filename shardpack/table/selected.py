@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from shardpack.table.read_table import LabelTable
 
 def select_where(selection: Selection, expression: str) -> Selection:
     """Return those of some samples that an expression is true for; see `Dataset.where`."""
-    found = matching(_opened(selection), expression, lambda stored: _shown(selection, stored))
+    found = matching(_opened(selection), expression, lambda stored: _shown(selection, stored), _own(selection))
     return selection.among(found)
 
 
@@ -41,6 +41,17 @@ def selected_columns(selection: Selection, columns: Sequence[str] | None) -> Any
 
 def _opened(selection: Selection) -> LabelTable:
     return LabelTable.open(selection.cache.stores.sidecars, selection.cache.manifest)
+
+
+def _own(selection: Selection) -> Callable[[Integers], Integers]:
+    """Return what leaves those of ascending stored positions that are in a selection."""
+    if selection.positions is None:
+        visible = selection.cache.visible
+        return lambda stored: stored if visible is None else visible.only(stored)
+    chosen = np.zeros(selection.cache.manifest.num_samples, bool)
+    for piece in selection.positions.pieces():
+        chosen[piece] = True
+    return lambda stored: stored[chosen[stored]]
 
 
 def _shown(selection: Selection, stored: Integers) -> Integers:

@@ -58,6 +58,30 @@ def test_deleted_samples_are_never_there(edited):
     assert [edited[position].key for position in table["position"].to_pylist()] == table["key"].to_pylist()
 
 
+@pytest.fixture
+def with_a_bad_label(tmp_path):
+    """Texts that are numbers, but for that of the sample 1."""
+    folder = labelled(tmp_path / "ds", [{"text": text, "n": n} for n, text in enumerate(["5", "abc", "7", "9"])])
+    shardpack.table(folder)
+    return folder
+
+
+def test_an_expression_is_not_asked_about_samples_outside_a_view(with_a_bad_label):
+    ds = shardpack.open(with_a_bad_label)
+    with pytest.raises(OptionError, match="Could not convert"):
+        ds.where("cast(text as int) > 5")
+    assert keys(ds.where("n <> 1").where("cast(text as int) > 5")) == [2, 3]
+    assert keys(ds.select([3, 0, 2, 3]).where("cast(text as int) > 5 and position > 1")) == [3, 2, 3]
+    assert keys(ds.select([]).where("cast(text as int) > 5")) == []
+
+
+def test_an_expression_is_not_asked_about_deleted_samples(with_a_bad_label):
+    shardpack.delete(with_a_bad_label, ["001"])
+    assert keys(shardpack.open(with_a_bad_label).where("cast(text as int) > 5 and position >= 1")) == [2, 3]
+    shardpack.delete(with_a_bad_label, where="cast(text as int) > 7")
+    assert keys(shardpack.open(with_a_bad_label)) == [0, 2]
+
+
 def test_no_payload_is_read(ds):
     fresh = shardpack.open(ds.location)
     before = fresh.stats()
