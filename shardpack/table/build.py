@@ -133,7 +133,8 @@ class _Writer:
             if list(types.items()) == list(self._types.items()):
                 files.append(file)
                 continue
-            rows = Rows(parquet_module().read_table(file.path, partitioning=None), types)
+            with parquet_module().ParquetFile(file.path, pre_buffer=False) as written:
+                rows = Rows(written.read(use_threads=False), types)  # see `TablePart.read`
             files.append(write_file(file.path, conform(rows, self._types), self._types))
         return Built(tuple(files), self._types, self._unreadable)
 

@@ -175,9 +175,8 @@ class TablePart:
         """
         file = self._open(self._ranges(columns), self._metadata) if self._by_range else self._file
         with self._reading():
-            # Threads do not pay for a short file, and have been seen to abort a process that ended right afterwards.
-            threads = not self._by_range and self._named.num_bytes > WHOLE_BYTES
-            return file.read(columns=list(columns), use_threads=threads)
+            # Threads of Arrow's have been seen to abort a process that ended right after they read.
+            return file.read(columns=list(columns), use_threads=False)
 
     def _ranges(self, columns: Sequence[str]) -> Any:
         """Return the pages of some columns, as a file without all others."""

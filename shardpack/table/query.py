@@ -27,6 +27,7 @@ CONFIG = {
     "python_enable_replacements": "false",
     "temp_directory": "",
     "memory_limit": "4GiB",
+    "threads": "4",  # more do not pay; they end as the connection is closed
     "lock_configuration": "true",
 }
 

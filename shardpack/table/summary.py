@@ -49,7 +49,9 @@ def summarise(table: Any, column: str) -> Sequence[ValueSummary]:
     if pa.types.is_nested(values.type):
         raise OptionError(f"column {column!r} holds lists or objects; group by one of texts, numbers or booleans")
     rows = pa.table({"value": values, **{name: table[name] for name in _MEANS}})
-    grouped = rows.group_by("value").aggregate([("value", "count", pa.compute.CountOptions(mode="all")), *_AGGREGATES])
+    grouped = rows.group_by("value", use_threads=False).aggregate(
+        [("value", "count", pa.compute.CountOptions(mode="all")), *_AGGREGATES]
+    )
     found = [
         ValueSummary(row["value"], row["value_count"], row["width_mean"], row["height_mean"], row["bytes_mean"])
         for row in grouped.to_pylist()

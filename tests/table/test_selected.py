@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -120,3 +123,20 @@ def test_without_a_table_the_command_is_named(tmp_path):
     for call in (lambda: ds.where("true"), ds.table):
         with pytest.raises(OptionError, match=r'has no label table; make one with "shardpack table .*ds"'):
             call()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux shows them")
+def test_no_thread_is_left_behind(ds):
+    """Threads of Arrow's that still let go of what they read abort a process that ends."""
+    code = (
+        "import os, sys, duckdb, pyarrow.parquet, shardpack\n"
+        "from shardpack.table import parquet\n"
+        "parquet.WHOLE_BYTES = 0\n"
+        "def threads(): return len(os.listdir('/proc/self/task'))\n"
+        "ds, before = shardpack.open(sys.argv[1]), threads()\n"
+        "assert len(ds.where('n > 3 and class is not null')) == 8\n"
+        "assert ds.table().num_rows == 12\n"
+        "print(threads() - before)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code, ds.location], capture_output=True, text=True, check=False)
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
