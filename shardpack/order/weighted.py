@@ -69,7 +69,7 @@ class SampleOrders:
         return times
 
     def samples(self, draws: Integers, shift: int) -> tuple[Integers, Integers]:
-        """Return (n) the stored positions of (n) draws, and (n) how many draws of the same sample are before."""
+        """Return (n) the stored positions of (n) draws, and (n) how many draws of the same item are before."""
         item = np.searchsorted(self._ends, self._points(draws, shift), side="right")
         begin = np.where(item > 0, self._ends[item - 1], 0)
         near = (begin * (self.num_slots / self._total)).astype(np.int64)  # the first draw of the item, or one beside it

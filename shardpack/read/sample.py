@@ -73,6 +73,7 @@ class Sample(dict[str, Any]):
     Attributes:
         source: In a mix, the number of the dataset that the sample is from; otherwise None.
         repeat: In a balanced or weighted epoch, a number that differs each time the sample comes, from 0; otherwise 0.
+            Where a view has a sample several times, each of these counts for itself, so their numbers may be equal.
         stored_position: The number of the sample in the dataset with those that are deleted; see `position`.
         stored_key: The key as readers set it, which `key` decodes.
     """
@@ -125,7 +126,10 @@ class Sample(dict[str, Any]):
 
     @property
     def drawn_as(self) -> tuple[int, ...]:
-        """Numbers that tell the sample from all others of an epoch, also from itself: what random crops depend on."""
+        """Numbers that tell the sample from all others of an epoch, also from its repeats: what random crops depend on.
+
+        A sample that a view has several times may have the same numbers as often; draw with weights for other crops.
+        """
         if self.source is not None:
             return (self.position, self.source)
         return (self.position, self.repeat) if self.repeat else (self.position,)
