@@ -303,7 +303,7 @@ def test_hostile_states_raise_nothing_else(changed, world_size):
 
 def test_a_state_of_another_generation_says_how_to_open_that():
     state = DS.stream(**OPTIONS).state_at(3) | {"fingerprint": "0" * 16, "generation": 7}
-    refused(DS.stream(**OPTIONS), state, r"of generation 7 of the dataset, .*; resume with open\(generation=7\)")
+    refused(DS.stream(**OPTIONS), state, r"of generation 7 of the dataset, .*; resume with shardpack\.open\(\.\.\., generation=7\)")
     same_data = DS.stream(**OPTIONS).state_at(3) | {"generation": 7}
     DS.stream(**OPTIONS).load_state_dict(same_data)
 
@@ -315,7 +315,7 @@ def test_a_state_of_an_earlier_generation_resumes_where_its_error_says(tmp_path)
     state = stream.state_dict()
     (tmp_path / "more.tar").write_bytes((tmp_path / "shard-000000.tar").read_bytes())
     shardpack.index(tmp_path, force=True, on_duplicate="keep")
-    with pytest.raises(OptionError, match=r"resume with open\(generation=1\)"):
+    with pytest.raises(OptionError, match=r"resume with shardpack\.open\(\.\.\., generation=1\)"):
         shardpack.open(tmp_path).stream(shuffle="global").load_state_dict(state)
     resumed = shardpack.open(tmp_path, generation=1).stream(shuffle="global")
     resumed.load_state_dict(state)
