@@ -2,6 +2,8 @@
 
 broken tar   its samples are deleted, it stays as it is      stored positions do not change
 new shard    the whole samples of it                         shard-g000003-5f3a9c01-000000.tar
+
+Sample i of a new shard is sample i of its broken tar: what was deleted stays deleted.
 """
 
 from __future__ import annotations
@@ -9,16 +11,21 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
 from shardpack.commit.edit_folder import EditCommand
 from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.edit.base import EditBase
+from shardpack.edit.find_keys import deleted_positions
 from shardpack.edit.salvage import Salvage, find_whole_samples, salvaged_parts
+from shardpack.errors import CorruptShardError
 from shardpack.format.assemble import encode_shard
+from shardpack.format.key_index import KeySegmentReader
 from shardpack.format.layout import file_path, shard_name, split_of_shard
 from shardpack.format.manifest import OWN_FOLDER, Manifest
 from shardpack.format.next_generation import KEEP, next_generation
@@ -26,18 +33,20 @@ from shardpack.format.shard_info import ShardInfo
 from shardpack.format.splits import parse_splits, splits_of_shards
 from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.index.header_scan import scan_headers
+from shardpack.runtime.arrays import Integers
 
 _COMMAND: EditCommand = "repair"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _New:
-    """What is made of the broken tars."""
+    """What is made of the broken tars; `rows` are the stored positions that the new samples have in these."""
 
     salvaged: list[Salvage] = field(default_factory=list)
     shards: list[ShardInfo] = field(default_factory=list)
     hashes: list[Any] = field(default_factory=list)
-    deleted: list[Any] = field(default_factory=list)
+    rows: list[Integers] = field(default_factory=list)
+    deleted: list[Integers] = field(default_factory=list)
 
 
 def replace_broken(base: EditBase, broken: Sequence[int]) -> tuple[Manifest, list[str], list[Salvage]]:
@@ -48,19 +57,21 @@ def replace_broken(base: EditBase, broken: Sequence[int]) -> tuple[Manifest, lis
 
     Raises:
         OutputExistsError: Another edit came first, or another process is writing there. Nothing has changed.
+        CorruptShardError: A tar has other samples than were packed. Nothing has changed.
     """
     digest = xxh3_128_hexdigest(json.dumps([base.cache.shard_list[number].name for number in broken]).encode())
     with base.begin(_COMMAND, run_digest=digest) as transaction:
         if transaction.complete:
             return transaction.parent, [], []
         base = base.of(transaction)
-        new, visible = _New(), base.cache.visible
+        new, gone = _New(), deleted_positions(base)
         starts = base.cache.shard_list.columns.starts
         for number in broken:
             info, first = base.cache.shard_list[number], int(starts[number])
-            _salvage(base, transaction, info, new)
-            positions = np.arange(first, first + info.num_samples)
-            new.deleted.append(positions if visible is None else np.setdiff1d(positions, visible.deleted))
+            _salvage(base, transaction, info, first, new)
+            new.deleted.append(np.setdiff1d(np.arange(first, first + info.num_samples), gone))
+        rows = np.concatenate([np.zeros(0, np.int64), *new.rows])
+        new.deleted.append(base.manifest.num_samples + np.flatnonzero(np.isin(rows, gone)))
         manifest, files = next_generation(
             base.manifest,
             base.text,
@@ -77,8 +88,8 @@ def replace_broken(base: EditBase, broken: Sequence[int]) -> tuple[Manifest, lis
     return manifest, [*written, *(name for name, _ in files)], new.salvaged
 
 
-def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, new: _New) -> None:
-    """Put a new shard with the whole samples of a broken one, if it has any."""
+def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, first: int, new: _New) -> None:
+    """Put a new shard with the whole samples of a broken one, whose first position is given, if it has any."""
     salvage = find_whole_samples(base.store, info.name)
     new.salvaged.append(salvage)
     if not salvage.num_samples:
@@ -86,10 +97,36 @@ def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, new:
     name = shard_name(len(new.shards), split=split_of_shard(info.name), tag=transaction.tag)
     transaction.put(name, salvaged_parts(base.store, salvage))
     scanned = scan_headers(base.store, name, ignore=DEFAULT_IGNORE, checksums=True)
+    hashes = scanned.index.key_hashes()
+    if not np.array_equal(hashes, _key_hashes(base, first, info.num_samples)[: len(hashes)]):
+        transaction.target.delete([name, *(path for own in new.shards for path in (own.name, own.index_path))])
+        raise CorruptShardError(
+            "the tar breaks off, and its whole samples do not have the keys of those that were packed; restore it from "
+            "a backup, or move it away; nothing was changed",
+            shard=info.name,
+        )
     own, parts = encode_shard(name, scanned.index, location=base.manifest.locations.index(OWN_FOLDER))
     transaction.put(own.index_path, parts)
     new.shards.append(own)
-    new.hashes.append(scanned.index.key_hashes())
+    new.hashes.append(hashes)
+    new.rows.append(np.arange(first, first + len(hashes)))
+
+
+def _key_hashes(base: EditBase, first: int, count: int) -> npt.NDArray[np.uint64]:
+    """Return the hashes of the keys of stored positions that follow one another."""
+    found, begin = [np.zeros(0, np.uint64)], 0
+    for segment in base.manifest.key_segments:
+        low, high = max(first, begin), min(first + count, begin + segment.num_keys)
+        if low < high:
+            load = partial(_range, memoryview(base.read(segment)))
+            hashes = KeySegmentReader(load, segment, path=file_path(segment)).hashes()
+            found.append(hashes[low - begin : high - begin])
+        begin += segment.num_keys
+    return np.concatenate(found)
+
+
+def _range(data: memoryview, start: int, length: int) -> memoryview:
+    return data[start : start + length]
 
 
 def _splits(base: EditBase, shards: Sequence[ShardInfo]) -> Any:

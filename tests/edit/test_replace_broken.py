@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 import shardpack
+from shardpack.errors import CorruptShardError
 from tests.edit.lost_files import contents, cut, make, samples
 
 BROKEN = "val-000000.tar"
@@ -61,3 +62,25 @@ def test_a_tar_that_is_missing_is_lost(out):
     report = shardpack.repair(out)
     assert report.lost == (f"{BROKEN}: the tar is missing; restore it from a backup",)
     assert (report.generation, report.written) == (1, ())
+
+
+def test_what_was_deleted_or_replaced_stays_so(out):
+    shardpack.delete(out, ["k/006"])
+    shardpack.append([("k/007", {"bin": b"new", "json": {"number": 70}})], out, on_duplicate="replace", split="val")
+    before = samples(out)
+    broken(out)
+    report = shardpack.repair(out)
+    assert report.num_samples == len(before) - 1
+    assert samples(out) == [sample for sample in before if sample[0] != "k/008"]
+    with shardpack.open(out) as ds:
+        assert "k/006" not in ds
+        assert ds["k/007"]["bin"] == b"new"
+    assert shardpack.repair(out).generation == report.generation
+
+
+def test_a_shorter_tar_with_other_samples_is_refused(out):
+    (out / BROKEN).write_bytes((out / "train-000000.tar").read_bytes()[:-1500])
+    before = contents(out)
+    with pytest.raises(CorruptShardError, match="do not have the keys of those that were packed; restore it"):
+        shardpack.repair(out)
+    assert contents(out) == before
