@@ -9,7 +9,7 @@ repairs at once write the same bytes, and one that is killed leaves nothing that
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
 
 import numpy as np
@@ -100,6 +100,7 @@ class Mender:
                 self._lost.append(f"{path}: it is damaged, and could be made again; replace it with --force")
             else:
                 files.append((path, parts))
+        self._wait_for_splits({path for path, _ in files})
         if not dry_run and (files or (force and later)):
             self._write(files, later if force else ())
         return [path for path, _ in files], self._lost
@@ -112,6 +113,16 @@ class Mender:
             if (number := generation_of(name)) > self._manifest.generation and name == manifest_path(number)
         }
         return [later[number] for number in sorted(later, reverse=True)]
+
+    def _wait_for_splits(self, mended: Container[str]) -> None:
+        """Empty `broken` where nothing tells the splits of the samples that can be saved."""
+        file = self._manifest.splits
+        if self.broken and file is not None and file_path(file) not in mended and not self._is_whole(file):
+            self._lost.append(
+                f"samples of {len(self.broken)} tar(s) that break off: they are saved once the file of their named "
+                'splits is there; restore it, or make splits again with "shardpack split --force", then repair again'
+            )
+            self.broken.clear()
 
     def _write(self, files: Sequence[tuple[str, Parts]], unwanted: Sequence[str]) -> None:
         """Write files, and delete damaged manifests that would be in the way of the next edits."""

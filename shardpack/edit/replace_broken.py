@@ -3,7 +3,7 @@
 broken tar   its samples are deleted, it stays as it is      stored positions do not change
 new shard    the whole samples of it                         shard-g000003-5f3a9c01-000000.tar
 
-Sample i of a new shard is sample i of its broken tar: what was deleted stays deleted.
+Sample i of a new shard is sample i of its broken tar: what was deleted stays deleted, and splits stay as they are.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from shardpack.errors import CorruptShardError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.key_index import KeySegmentReader
 from shardpack.format.layout import file_path, shard_name, split_of_shard
-from shardpack.format.manifest import OWN_FOLDER, Manifest
-from shardpack.format.next_generation import KEEP, next_generation
+from shardpack.format.manifest import OWN_FOLDER, AppendedSplits, Manifest
+from shardpack.format.next_generation import KEEP, Kept, next_generation
 from shardpack.format.shard_info import ShardInfo
-from shardpack.format.splits import parse_splits, splits_of_shards
+from shardpack.format.splits import NO_SPLIT, Splits
 from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.index.header_scan import scan_headers
 from shardpack.runtime.arrays import Integers
@@ -79,7 +79,7 @@ def replace_broken(base: EditBase, broken: Sequence[int]) -> tuple[Manifest, lis
             hashes=np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
             base_chain=base.chain(),
             deleted=np.concatenate(new.deleted),
-            splits=_splits(base, new.shards),
+            splits=_splits(base, rows),
             edit={"command": _COMMAND, "added": sum(info.num_samples for info in new.shards)},
             read=base.read,
         )
@@ -129,10 +129,16 @@ def _range(data: memoryview, start: int, length: int) -> memoryview:
     return data[start : start + length]
 
 
-def _splits(base: EditBase, shards: Sequence[ShardInfo]) -> Any:
-    """Return the splits with the new samples, which are in those of their shards' names."""
-    file, new = base.manifest.splits, splits_of_shards(shards)
-    if file is None or new is None:
+def _splits(base: EditBase, rows: Integers) -> Splits | Kept:
+    """Return the splits with the new samples, which are in those of the samples that they stand for.
+
+    All that fell into a split by the hash of its key is in a range then, as a sample that was in none would fall, too.
+    """
+    named, file, stored = base.cache.splits, base.manifest.splits, base.manifest.num_samples
+    if named is None or file is None or not len(rows):
         return KEEP
-    old = parse_splits(base.read(file), file, num_samples=base.manifest.num_samples, path=file_path(file))
-    return old.extended(base.manifest.num_samples, new)
+    numbers = named.numbers(np.concatenate([np.arange(stored), rows]))
+    appended = None if file.appended is None else AppendedSplits(len(numbers), file.appended.ranges)
+    return Splits.of_numbers(
+        named.names, np.where(numbers == NO_SPLIT, -1, numbers.astype(np.int64)), appended=appended
+    )

@@ -160,10 +160,17 @@ def _splits(
     else:
         file, parts = encode_splits_file(splits, generation=generation)
         files.append((file_path(file), parts))
-        free = None if hashes is None else hashes[splits.are_in_none(parent.num_samples, len(hashes))]
+        free = None if hashes is None else _free(splits, hashes, parent.num_samples)
     if file is None or file.appended is None or free is None:
         return file
     return with_counts(file, fallen_counts(file.appended, free))
+
+
+def _free(splits: Splits, hashes: npt.NDArray[np.uint64], first: int) -> npt.NDArray[np.uint64]:
+    """Return the hashes, of those of the positions from `first` on, of samples that may fall into a split by them."""
+    made_for = first if splits.appended is None else max(first, splits.appended.of_samples)
+    late = hashes[made_for - first :]
+    return late[splits.are_in_none(made_for, len(late))]
 
 
 def _fingerprint(parent: Manifest, manifest: Manifest, shards: Sequence[ShardInfo], base_chain: int | None) -> str:

@@ -84,3 +84,52 @@ def test_a_shorter_tar_with_other_samples_is_refused(out):
     with pytest.raises(CorruptShardError, match="do not have the keys of those that were packed; restore it"):
         shardpack.repair(out)
     assert contents(out) == before
+
+
+def splits_of(out):
+    """Return which visible keys are in which split."""
+    with shardpack.open(out) as ds:
+        return {name: set(ds.split(name).keys()) for name in ds.splits}
+
+
+@pytest.mark.parametrize("appended", [0, 10])
+@pytest.mark.parametrize("how", [{"fraction": {"train": 0.4, "val": 0.3}}, {"lists": {"a": ["k/007"], "b": ["k/000"]}}])
+def test_samples_stay_in_their_splits(tmp_path, how, appended):
+    out = make(tmp_path / "out", 60)
+    shardpack.split(out, **how)
+    if appended:
+        shardpack.append(
+            [(f"more/{n:02d}", {"bin": b"x"}) for n in range(appended)], out, split="b" if "lists" in how else None
+        )
+    before = splits_of(out)
+    for tar in sorted(out.glob("*.tar"))[::2]:
+        cut(tar, tar.stat().st_size - 1500)
+    shardpack.repair(out)
+    with shardpack.open(out) as ds:
+        assert len(ds) < 60 + appended
+        left = set(ds.keys())
+    assert splits_of(out) == {name: keys & left for name, keys in before.items()}
+    kinds = [problem for problem in shardpack.verify(out, full=True).problems if ".tar" not in str(problem)]
+    assert kinds == []
+    if "fraction" in how:
+        now = splits_of(out)
+        shardpack.append([(f"later/{n:02d}", {"bin": b"x"}) for n in range(20)], out)
+        later = splits_of(out)
+        assert all(now[name] < later[name] for name in now), "what is appended falls as before"
+
+
+def test_without_the_file_of_splits_nothing_is_guessed(tmp_path):
+    out = make(tmp_path / "out", 12)
+    shardpack.split(out, {"train": 0.5, "val": 0.5})
+    (splits,) = (out / ".shardpack").glob("splits-*")
+    splits.unlink()
+    tar = out / "shard-000001.tar"
+    cut(tar, tar.stat().st_size - 1500)
+    report = shardpack.repair(out)
+    assert (report.generation, report.salvaged) == (2, ())
+    assert report.lost[-1].startswith("samples of 1 tar(s) that break off: they are saved once the file of their named")
+    shardpack.split(out, {"train": 0.5, "val": 0.5}, force=True)
+    assert shardpack.repair(out).generation == 4
+    with shardpack.open(out) as ds:
+        assert len(ds) == 11
+        assert sum(map(len, splits_of(out).values())) == 11
