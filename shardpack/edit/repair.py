@@ -40,6 +40,10 @@ _NO_MANIFEST = (
     "named splits, but for those that the names of shards tell",
     'the label table: make it with "shardpack table"',
 )
+_NO_TABLE = (
+    "the label table, which cannot be made with a broken tar: pack the dataset into another folder, and make the table "
+    'there with "shardpack table"'
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +124,18 @@ def repair(
             mender = Mender(store, target, text, manifest, options=LocationOptions(storage_options), progress=progress)
             written, lost = mender.mend(force=force, dry_run=dry_run)
             salvaged: list[Salvage] = []
+            had_table = bool(manifest.table)
             if mender.broken and dry_run:
                 lost.append(
                     f"samples at the end of {len(mender.broken)} tar(s) that break off; the others can be saved"
                 )
+                lost += [_NO_TABLE] * had_table
             elif mender.broken:
                 with closing(open_base(store, storage_options=None)) as base:
                     manifest, more, salvaged = replace_broken(base, mender.broken)
                 written += more
                 lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
+                lost += [_NO_TABLE] * (had_table and not manifest.table)
             return RepairReport(
                 target.location,
                 manifest.generation,

@@ -8,7 +8,7 @@ import shardpack
 from shardpack.errors import OptionError, OutputExistsError, UnsupportedVersionError
 from shardpack.format.checksum import crc32c
 from shardpack.storage.memory import MemoryStore
-from tests.edit.lost_files import contents, make, samples, without_sidecars
+from tests.edit.lost_files import contents, cut, make, samples, without_sidecars
 
 
 def test_a_dataset_in_a_store(tmp_path):
@@ -70,6 +70,20 @@ def test_manifests_that_are_all_damaged_are_replaced_with_force_only(tmp_path):
 def test_bad_options(tmp_path):
     with pytest.raises(OptionError, match="jobs is 0"):
         shardpack.repair(tmp_path, jobs=0)
+
+
+def test_a_label_table_that_is_dropped_is_told(tmp_path):
+    out = make(tmp_path / "out", 7)
+    shardpack.table(out)
+    cut(out / "shard-000001.tar", (out / "shard-000001.tar").stat().st_size - 1500)
+    assert shardpack.repair(out, dry_run=True).lost[-1].startswith("the label table, which cannot be made")
+    assert shardpack.repair(out).lost[-1].endswith('make the table there with "shardpack table"')
+    folded = tmp_path / "folded"
+    with shardpack.open(out) as ds:
+        shardpack.pack(ds, folded)
+    shardpack.table(folded)
+    with shardpack.open(folded) as ds:
+        assert list(ds.where("number = 4").keys()) == ["k/004"]
 
 
 class KilledError(BaseException):
