@@ -71,7 +71,7 @@ class Mender:
         self._options, self._progress = options, progress
         self._made: _Made = {}  # files that are not as the manifest says, made again
         self._lost: list[str] = []
-        self._scanned: dict[str, IndexedTar] = {}
+        self._scanned: dict[tuple[str, str], IndexedTar] = {}  # by location of the store, and name
         self._hashes: npt.NDArray[np.uint64] | None = None  # of all keys, once needed
         self.broken: list[int] = []  # numbers of the shards whose tars break off, of which samples can be saved
 
@@ -214,7 +214,7 @@ class Mender:
             )
 
     def _scan(self, store: Store, name: str, *, checksums: bool) -> IndexedTar:
-        known = self._scanned.get(name)
+        known = self._scanned.get((store.location, name))
         if known is None:
             if is_compressed(name):
                 known = scan_compressed(store, name, ignore=DEFAULT_IGNORE)
@@ -222,7 +222,7 @@ class Mender:
                 known = scan_whole(TarFile(store.folder, name, DEFAULT_IGNORE))
             else:
                 known = scan_headers(store, name, ignore=DEFAULT_IGNORE, checksums=checksums)
-            self._scanned[name] = known
+            self._scanned[store.location, name] = known
         return known
 
     def _find_broken(self, shards: Sequence[ShardInfo]) -> None:

@@ -115,3 +115,24 @@ def test_indexed_tars(tmp_path):
         out = restored({other: data for other, data in before.items() if other != name}, tmp_path / "again")
         assert shardpack.repair(out).lost == ()
         assert contents(out) == before
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """Two datasets whose tars have the same names."""
+    for folder in ("a", "b"):
+        with shardpack.ShardWriter(tmp_path / folder, max_shard_samples=3) as writer:
+            for number in range(8):
+                writer.write(f"{folder}/{number}", {"bin": folder.encode() * number})
+    return [tmp_path / "a", tmp_path / "b"]
+
+
+@pytest.mark.parametrize("copy", [False, True])
+def test_indexes_of_a_merged_dataset(inputs, tmp_path, copy):
+    out = tmp_path / "out"
+    shardpack.merge(inputs, out, copy=copy)
+    before = contents(out)
+    restored({name: data for name, data in before.items() if not name.endswith(".index") or "-000001-" in name}, out)
+    report = shardpack.repair(out)
+    assert (report.lost, len(report.written)) == ((), 6)
+    assert contents(out) == before
