@@ -35,7 +35,7 @@ from shardpack.format.manifest import Manifest
 from shardpack.format.named_files import Parts
 from shardpack.format.next_generation import KEEP, next_generation
 from shardpack.format.shard_table import ShardTable
-from shardpack.format.splits import Splits, parse_splits, splits_of_shards
+from shardpack.format.splits import NO_SPLIT, Splits, parse_splits, splits_of_shards
 from shardpack.runtime.arguments import one_of
 from shardpack.sources.class_numbers import LABEL_FIELDS
 from shardpack.storage.open import Writable
@@ -204,7 +204,7 @@ class _Append:
                 self._discard(transaction, target)
                 return report
             totals = {"added": report.added, "replaced": report.replaced, "new_classes": list(report.new_classes)}
-            manifest, files = self._next(transaction, place, added, totals)
+            manifest, files = self._next(transaction, place, added, target, totals)
             is_committing = True
             transaction.commit(manifest, files, totals=totals)
         except Exception as error:
@@ -215,10 +215,15 @@ class _Append:
         return report
 
     def _next(
-        self, transaction: EditTransaction, place: AppendPlace, added: AddedShards, totals: Mapping[str, Any]
+        self,
+        transaction: EditTransaction,
+        place: AppendPlace,
+        added: AddedShards,
+        target: Target,
+        totals: Mapping[str, Any],
     ) -> tuple[Manifest, list[tuple[str, Parts]]]:
         """Return the next generation and its files."""
-        base, replaced, splits = self._base, self._duplicates.replaced, self._splits(added)
+        base, replaced, splits = self._base, self._duplicates.replaced, self._splits(added, target)
         number, locations = place.location
         return next_generation(
             base.manifest,
@@ -246,14 +251,38 @@ class _Append:
             names = transaction.target.names_below(transaction.folder)
             transaction.target.delete([*(name for name in names if name != note), note])
 
-    def _splits(self, added: AddedShards) -> Any:
-        """Return the splits of the dataset with those of the new samples, which their shards are named by."""
-        new = splits_of_shards(added.shards)
+    def _splits(self, added: AddedShards, target: Target) -> Any:
+        """Return the splits of the dataset with those of the new samples.
+
+        Shards are named by splits that the call or the source names; others keep that of the sample they replace.
+        """
+        new, known = splits_of_shards(added.shards), self._old_splits()
+        if known is not None and len(self._duplicates.replaced) and self._options["split"] is None:
+            new = self._inherited(known, new, added, target)
         if new is None:
             return KEEP
         none = np.zeros(0, np.int64)
-        old = self._old_splits() or Splits((), none, none, none.astype(np.uint16))
+        old = known or Splits((), none, none, none.astype(np.uint16))
         return old.extended(self._base.manifest.num_samples, new)
+
+    def _inherited(self, old: Splits, new: Splits | None, added: AddedShards, target: Target) -> Splits | None:
+        """Return the splits of the new samples, where those in none are in that of the sample that they replace."""
+        by_key = self._duplicates.replaced_by
+        before = np.array([by_key.get(key, -1) for key in added.keys(target)], np.int64)
+        own = np.full(len(before), NO_SPLIT, np.uint16) if new is None else new.numbers(np.arange(len(before)))
+        free = np.flatnonzero((before >= 0) & (own == NO_SPLIT))
+        names = [*(() if new is None else new.names), *old.names]
+        numbers = np.where(own == NO_SPLIT, -1, own.astype(np.int64))
+        kept = old.numbers(before[free])
+        numbers[free] = np.where(kept == NO_SPLIT, -1, kept.astype(np.int64) + len(names) - len(old.names))
+        if old.appended is not None:  # what was appended itself has fallen as its successor does
+            drawn = free[(kept == NO_SPLIT) & (before[free] < old.appended.of_samples)]
+            if moved := np.count_nonzero(old.numbers_of_hashes(added.hashes[drawn]) != NO_SPLIT):
+                self._request.announce(
+                    f"{moved:,} replaced sample{'s were' if moved > 1 else ' was'} in no split; the new "
+                    f"{'ones fall' if moved > 1 else 'one falls'} into one by the hash of the key"
+                )
+        return Splits.of_numbers(names, numbers) if (numbers >= 0).any() else None
 
     def _old_splits(self) -> Splits | None:
         manifest, file = self._base.manifest, self._base.manifest.splits

@@ -20,11 +20,13 @@ class DuplicateKeys:
 
     Attributes:
         replaced: Stored positions of the samples that are replaced, ascending.
+        replaced_by: Key of each sample that replaces one -> stored position of that, of several the first.
     """
 
     def __init__(self, base: EditBase, on_duplicate: OnDuplicate) -> None:
         self._base, self._on_duplicate = base, on_duplicate
         self.replaced: Integers = np.zeros(0, np.int64)
+        self.replaced_by: dict[bytes, int] = {}
 
     def check(self, keys: Sequence[bytes]) -> None:
         """Compare the keys of all samples that are added, all different, with those of the dataset.
@@ -46,4 +48,8 @@ class DuplicateKeys:
                 f"{', '.join(map(repr, twice[:_SHOWN]))}{more}; replace them with on_duplicate='replace' "
                 "(--on-duplicate replace), or give the new samples other keys; nothing was changed"
             )
-        self.replaced = np.sort(positions)
+        order = np.argsort(positions)
+        self.replaced = positions[order]
+        self.replaced_by = {}
+        for number, position in zip(numbers[order].tolist(), self.replaced.tolist(), strict=True):
+            self.replaced_by.setdefault(keys[number], position)

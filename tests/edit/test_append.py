@@ -622,6 +622,38 @@ def test_samples_fall_into_splits_by_their_hash(tmp_path):
     assert keys_by_split(tmp_path / "ds")["val"][-1] == "v"
 
 
+def test_samples_that_replace_others_keep_their_splits(tmp_path):
+    out, keys = tmp_path / "ds", [f"k{i}" for i in range(40)]
+    shardpack.pack([(key, {"json": "{}"}) for key in keys], out)
+    shardpack.split(out, {"train": 0.5, "val": 0.5})
+    before = {name: set(found) for name, found in keys_by_split(out).items()}
+    for _ in range(2):  # also where what is replaced was appended
+        shardpack.append([(key, {"json": "{}"}) for key in reversed(keys)], out, on_duplicate="replace")
+        assert {name: set(found) for name, found in keys_by_split(out).items()} == before
+    assert is_sound(out)
+    (train, *_) = before["train"]
+    shardpack.append([(train, {"json": "{}"})], out, on_duplicate="replace", split="val")
+    assert train in keys_by_split(out)["val"]
+
+
+def test_samples_that_replace_others_keep_their_splits_where_the_source_names_none(splits, tmp_path):
+    with shardpack.ShardWriter(tmp_path / "new") as writer:
+        writer.write("v", {"txt": "new"})
+        writer.write("t2", {"txt": "t"}, split="train")
+    shardpack.append(tmp_path / "new", splits, on_duplicate="replace", jobs=1)
+    assert keys_by_split(splits) == {"train": ["t", "t2"], "val": ["v"]}
+
+
+def test_replaced_samples_of_no_split_that_now_fall_into_one_are_announced(tmp_path):
+    out, keys, said = tmp_path / "ds", [f"k{i}" for i in range(40)], []
+    shardpack.pack([(key, {"txt": "x"}) for key in keys], out)
+    shardpack.split(out, {"train": 0.5})
+    shardpack.append([(key, {"txt": "y"}) for key in keys], out, on_duplicate="replace", announce=said.append)
+    more = len(keys_by_split(out)["train"]) - 20
+    assert more > 1
+    assert f"{more} replaced samples were in no split; the new ones fall into one by" in said[-1]
+
+
 def test_samples_of_code_that_were_refused_leave_nothing_behind_once_others_are_appended(tmp_path):
     out = tmp_path / "ds"
     shardpack.pack([("a", {"txt": b"a"})], out)
