@@ -15,6 +15,7 @@ from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
 from shardpack.dataset import Dataset
 from shardpack.errors import InvalidKeyError, MissingDependencyError, OptionError
+from shardpack.format.whole_tars import what_tars_lack
 from shardpack.order.options import DEFAULT_BLOCK_BYTES
 from shardpack.stream.limits import DEFAULT_MEMORY_BYTES
 from shardpack.stream.options import StreamOptions, Weights
@@ -89,8 +90,15 @@ def urls(dataset: Dataset | Location) -> list[str]:
     """Return the URLs of all shards in order, for `wds.WebDataset`; for a view, of those that hold its samples.
 
     Packed shards of a split, `urls(ds.split("train"))`, hold its samples and no others.
+
+    Raises:
+        OptionError: The dataset has deleted samples, which its tars still hold, or layers, which they lack.
     """
     ds = dataset if isinstance(dataset, Dataset) else open_dataset(dataset)
+    if lack := what_tars_lack(ds.manifest):
+        raise OptionError(
+            f'urls name whole tars, and {lack}; pack what is visible first: "shardpack pack DS OUT", or use samples()'
+        )
     return [ds.shard_url(number) for number in ds.shard_numbers()]
 
 

@@ -17,12 +17,14 @@ from shardpack.cli.ui import (
     generation_option,
     hexadecimal,
     json_option,
+    note,
     plural,
     print_json,
     print_pairs,
 )
 from shardpack.format.manifest import OWN_FOLDER
 from shardpack.format.shard_info import record_of
+from shardpack.format.whole_tars import what_tars_lack
 
 SHOWN = 8  # class names that are printed
 
@@ -144,6 +146,8 @@ def _packed_with(options: object) -> list[tuple[str, str]]:
 
 def _print_urls(ds: shardpack.Dataset, split: str | None, *, as_json: bool) -> None:
     numbers = range(ds.manifest.num_shards) if split is None else ds.split(split).shard_numbers()
+    if lack := what_tars_lack(ds.manifest):
+        note(f'urls name whole tars, and {lack}; pack what is visible for readers of tars: "shardpack pack DS OUT"')
     urls = map(ds.shard_url, numbers)
     if as_json:
         print_json(list(urls))

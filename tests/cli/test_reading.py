@@ -163,6 +163,15 @@ def test_the_samples_and_shards_of_a_split(run, with_splits):
     assert run("info", with_splits, "--urls", "--split", "val", "--json").json == [str(with_splits / "val-000000.tar")]
 
 
+def test_urls_of_tars_that_hold_deleted_samples_come_with_a_note(run, with_splits):
+    before = run("info", with_splits, "--urls")
+    assert not before.err
+    shardpack.delete(with_splits, ["a"])
+    after = run("info", with_splits, "--urls")
+    assert (after.code, after.out) == (0, before.out)
+    assert "urls name whole tars, and 1 deleted sample is still in these; pack what is visible" in after.err
+
+
 def test_a_split_that_is_not_there(run, with_splits, packed):
     for command in (("ls", with_splits), ("info", with_splits, "--urls")):
         done = run(*command, "--split", "test")

@@ -77,6 +77,22 @@ def test_a_split_is_a_pattern_of_names(tmp_path):
         assert list(samples(ds.split(split))()) == truth == judged(urls(ds.split(split)))
 
 
+def test_urls_of_tars_that_are_not_what_the_dataset_shows_are_refused(tmp_path):
+    write(tmp_path, numbered(12), max_shard_samples=5)
+    key, *rest = shardpack.open(tmp_path).keys()
+    with shardpack.ShardWriter(tmp_path / "more") as writer:
+        writer.write(rest[0], {"more": "x"})
+    shardpack.attach(tmp_path, tmp_path / "more")
+    with pytest.raises(
+        OptionError, match=r'whole tars, and these have none of the fields of layers; .*"shardpack pack'
+    ):
+        urls(tmp_path)
+    shardpack.delete(tmp_path, [key])
+    with pytest.raises(OptionError, match="whole tars, and 1 deleted sample is still in these, and these have none"):
+        urls(shardpack.open(tmp_path).select([3, 4]))
+    assert [sample["__key__"] for sample in samples(tmp_path)()] == rest
+
+
 def test_urls_are_those_of_the_tars_where_indexes_lie_elsewhere(tmp_path):
     """Indexes of tars in another folder: what is named must be there."""
     tars = tmp_path / "tars"
