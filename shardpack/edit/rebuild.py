@@ -17,6 +17,7 @@ from shardpack.format.layout import (
     edit_tag,
     generation_of,
     in_packed_order,
+    index_path,
     is_index_path,
     is_packer_name,
     shard_name,
@@ -102,6 +103,7 @@ def rebuild(
             indexer.check_unique("raise")
             split_of = {name: split for name in made.tars if (split := split_of_shard(name)) is not None}
             manifest, files = indexer.encode(split_of=split_of)
+            target.delete(_indexes_of_others(target, made.tars))
             transaction.publish(files)
         except BaseException:
             if store.folder is not None:  # repairing again is cheap here, so leave the folder as it was
@@ -109,6 +111,16 @@ def rebuild(
             raise
     made.written.extend([info.index_path for info in indexer.shards] + [name for name, _ in files])
     return manifest, made
+
+
+def _indexes_of_others(target: Target, tars: Sequence[str]) -> list[str]:
+    """Return the indexes of tars of edits that are left out: with one, `gc` would take such a tar for an edit's waste.
+
+    They may have been committed by a generation whose manifest is lost; `include` makes their indexes again.
+    """
+    names = target.names()
+    left_out = {name for name in names if tag_of_shard(name) is not None} - set(tars)
+    return sorted(set(map(index_path, left_out)).intersection(names))
 
 
 def _index_all(

@@ -120,6 +120,21 @@ def test_sidecars_without_a_manifest_are_replaced_with_force_only(tmp_path):
     assert {name: data for name, data in contents(out).items() if name not in MANIFESTS} == before
 
 
+def test_tars_that_are_left_out_are_not_waste(tmp_path):
+    """Their samples may have been committed, so `gc` leaves them to a repair that includes them."""
+    out = make(tmp_path / "out")
+    shardpack.append([("added", {"txt": "x"})], out)
+    expected = samples(out)
+    shutil.rmtree(out / ".shardpack" / "manifests")
+    (out / ".shardpack" / "manifest.json").unlink()
+    (added,) = shardpack.repair(out, force=True, jobs=1).left_out
+    shardpack.gc(out, older_than=0)
+    assert (out / added).exists()
+    shutil.rmtree(out / ".shardpack")
+    shardpack.repair(out, include=[added], jobs=1)
+    assert samples(out) == expected
+
+
 def test_repeated_keys_leave_nothing(tmp_path):
     out = without_sidecars(make(tmp_path / "out", 3))
     shutil.copy(out / "shard-000000.tar", out / "shard-000001.tar")
