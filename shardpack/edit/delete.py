@@ -52,8 +52,8 @@ def delete(
         UnknownKeyError: No sample has one of the keys, or it is deleted already. Nothing was deleted.
         DatasetNotFoundError: `dataset` does not hold a dataset.
         OutputExistsError: Another edit came first, or another process is writing there. Nothing was deleted.
-        OptionError: Neither keys nor `where` are given, or both; `where` is wrong, or not true for any sample; or an
-            option does not fit the location.
+        OptionError: Neither keys nor `where` are given, or both; a key is not a text; `where` is wrong, or not true
+            for any sample; or an option does not fit the location.
         MissingDependencyError: `where` needs the extra `query`.
         StorageError: The place refused; the same call continues where this one stopped.
 
@@ -63,7 +63,10 @@ def delete(
         (1, 0)
     """
     began = time.perf_counter()
-    wanted = sorted({keys} if isinstance(keys, str) else set(keys))
+    named = [keys] if isinstance(keys, str) else list(keys)
+    if wrong := [key for key in named if not isinstance(key, str)]:
+        raise OptionError(f"a key to delete is {wrong[0]!r:.60}, expected a text; correct it")
+    wanted = sorted(set(named))
     if bool(wanted) is (where is not None):
         raise OptionError("name the samples to delete: by their keys, or by where (--where), not by both")
 

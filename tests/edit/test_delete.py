@@ -293,3 +293,11 @@ def test_killed_at_any_change_of_a_bucket(store, step):
     assert check(store.url, store.contents() | before | {MANIFEST_PATH: b""}) in {1, 2}
     finish(store.url)
     assert not [name for name in store.contents() if name.startswith(WORK_FOLDER)]
+
+
+@pytest.mark.parametrize("keys", [[1], [b"a"], ["a", 1], [["a"]]])
+def test_keys_are_texts(folder, keys):
+    files = file_contents(folder)
+    with pytest.raises(OptionError, match=r"a key to delete is .*, expected a text"):
+        shardpack.delete(folder, keys)
+    assert file_contents(folder) == files
