@@ -78,6 +78,7 @@ def gc(
         OutputExistsError: Another process is writing there, or a packer has not finished.
         OptionError: An option is out of range, or the place does not tell when files were written.
         CorruptIndexError: A shard table is damaged, so that the files of a generation are not known.
+        ShardNotFoundError: A sidecar of the newest generation is missing, so that earlier ones must stay.
         StorageError: The place refused.
 
     Example:

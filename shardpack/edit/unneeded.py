@@ -13,9 +13,10 @@ from dataclasses import dataclass, replace
 from shardpack.commit.edit_folder import folder_of_edit, read_note
 from shardpack.commit.generations import Generation, generation_at
 from shardpack.commit.target import Target
-from shardpack.errors import OptionError
+from shardpack.errors import OptionError, ShardNotFoundError
 from shardpack.format.layout import (
     MANIFEST_PATH,
+    file_path,
     generation_of,
     index_path,
     is_index_path,
@@ -64,6 +65,7 @@ def find_unneeded(
     Raises:
         OptionError: There is a time limit, and the store tells no times.
         CorruptIndexError: The shard table of a generation that is kept is damaged.
+        ShardNotFoundError: A sidecar of the newest generation is missing, and earlier ones would be deleted.
     """
     made = {number: one for one in listed if (number := _number_of(one.path)) and number <= newest.manifest.generation}
     paths = {one.path: one for one in listed}
@@ -75,6 +77,8 @@ def find_unneeded(
             break
         kept.append(number)
     generations = tuple(reversed(numbers[len(kept) :]))
+    if generations:
+        _refuse_missing(newest.manifest, paths)
     manifests = [newest.manifest, *_manifests(target, kept[1:])]
     needed = set(_names_of(manifests, target))
     folders = tuple(f"{folder}/" for manifest in manifests for folder in _layer_folders(manifest))
@@ -97,6 +101,17 @@ def find_unneeded(
         files=tuple(old),
         num_young=len(unneeded) - len(old),
     )
+
+
+def _refuse_missing(newest: Manifest, paths: Collection[str]) -> None:
+    """Raise if nobody can open the newest generation: the earlier ones may be all that is left of the dataset."""
+    for path in map(file_path, newest.files):
+        if path not in paths:
+            raise ShardNotFoundError(
+                f"generation {newest.generation} misses a file, so that earlier ones may be all that can be read; "
+                'restore it, or run "shardpack repair"; nothing was deleted',
+                path=path,
+            )
 
 
 def _number_of(path: str) -> int:

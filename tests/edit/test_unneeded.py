@@ -11,8 +11,8 @@ from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.edit_folder import EditNote
 from shardpack.commit.generations import newest_generation
 from shardpack.edit.unneeded import find_unneeded
-from shardpack.errors import OptionError
-from shardpack.format.layout import MANIFEST_PATH, manifest_path
+from shardpack.errors import OptionError, ShardNotFoundError
+from shardpack.format.layout import MANIFEST_PATH, file_path, manifest_path
 from shardpack.format.manifest import LayerRef, PositionsFile
 from shardpack.format.manifest_json import encode_manifest
 from shardpack.storage.protocols import Listed
@@ -151,7 +151,7 @@ def test_layers_that_are_attached_stay(place):
     for name in (MANIFEST_PATH, manifest_path(3)):
         place.store.put(name, encode_manifest(manifest))
     other = ".shardpack/layers/g000002-0000000a/shard-000000.tar"
-    place.put([*ORPHANS, other, positions.name])
+    place.put([*ORPHANS, other, file_path(positions)])
     found = paths(place.find().files)
     assert other in found
     assert not [name for name in found if "layers/g000002-0badcafe" in name]
@@ -171,3 +171,11 @@ def test_where_only_the_copy_is_there(place):
     place.store.delete(manifest_path(3))
     found = place.find()
     assert (found.kept, found.generations) == ((3,), (1, 2))
+
+
+def test_earlier_generations_stay_if_the_newest_one_cannot_be_opened(place):
+    *_, deleted = newest_generation(place.target).manifest.deleted
+    place.store.delete(file_path(deleted))
+    with pytest.raises(ShardNotFoundError, match=r"generation 3 misses a file.*nothing was deleted.*deleted-000003"):
+        place.find()
+    assert place.find(keep=3).generations == ()
