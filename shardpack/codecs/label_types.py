@@ -125,18 +125,23 @@ def storable(kind: LabelType) -> LabelType:
     return kind
 
 
-def converter_to(kind: LabelType) -> Callable[[Any], Any] | None:
-    """Return the function that makes values ready for a column of this type; None if they are as they are."""
+def converter_to(kind: LabelType, *, text: Callable[[Any], str | None] | None = None) -> Callable[[Any], Any] | None:
+    """Return the function that makes values ready for a column of this type; None if they are as they are.
+
+    Args:
+        kind: The type.
+        text: Makes the JSON text of a value. Default: `json_text`.
+    """
     if kind.name == "json":
-        return json_text
+        return text or json_text
     if not kind.has_json:
         return None
     if kind.name == "list":
         assert kind.element is not None
-        inside = converter_to(kind.element)
+        inside = converter_to(kind.element, text=text)
         assert inside is not None
         return lambda values: None if values is None else [inside(value) for value in values]
-    members = {name: converter_to(one) for name, one in kind.members}
+    members = {name: converter_to(one, text=text) for name, one in kind.members}
     return lambda value: (
         None
         if value is None
@@ -150,6 +155,24 @@ def json_text(value: Any) -> str | None:
         return None
     text = json.dumps(value, ensure_ascii=False)
     return text if text.isascii() or _is_unicode(text) else json.dumps(value)
+
+
+def plain_json_text(value: Any) -> str | None:
+    """Return a value as one JSON text, also after it was in a typed column, which does not tell 1 from 1.0.
+
+    Whole numbers up to 2**53 have no fraction, names are sorted, and names with null are left out.
+    """
+    return json_text(_plain(value))
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _plain(one) for name, one in sorted(value.items()) if one is not None}
+    if isinstance(value, list):
+        return [_plain(one) for one in value]
+    if isinstance(value, float) and value.is_integer() and -_EXACT <= value <= _EXACT:
+        return int(value)
+    return value
 
 
 def _is_unicode(text: str) -> bool:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from shardpack.codecs.compression import split_compression
 from shardpack.codecs.decode import decode_field
 from shardpack.codecs.field_types import parse_json
-from shardpack.codecs.label_types import json_text
+from shardpack.codecs.label_types import plain_json_text
 from shardpack.errors import DecodeError
 from shardpack.format.naming import key_text
 from shardpack.format.splits import NO_SPLIT
@@ -110,7 +110,7 @@ class _Labels:
             types[name] = type_of_values([value for _, value in pairs])
             for row, value in pairs:
                 objects[row][name] = value
-        return self.columns, [json_text(one) if one else None for one in objects], types
+        return self.columns, [plain_json_text(one) if one else None for one in objects], types
 
 
 def make_rows(facts: Sequence[Facts], positions: Integers, naming: Naming) -> Rows:
@@ -230,5 +230,5 @@ def conform(rows: Rows, types: Types) -> Any:
                 if value is not None:
                     one[name] = value
     if rest is not None and any(rest):
-        arrays[MORE] = pa.array([json_text(one) if one else None for one in rest], pa.string())
+        arrays[MORE] = pa.array([plain_json_text(one) if one else None for one in rest], pa.string())
     return pa.table(arrays)

@@ -30,6 +30,7 @@ from shardpack.codecs.label_types import (
     merge,
     merge_members,
     object_of,
+    plain_json_text,
     storable,
     type_of,
 )
@@ -139,7 +140,7 @@ def _arrow_type(pa: Any, kind: LabelType) -> Any:
 
 def arrow_column(values: Sequence[Any], kind: LabelType) -> Any:
     """Return values of JSON as an Arrow array of a type that holds them."""
-    convert = converter_to(storable(kind))
+    convert = converter_to(storable(kind), text=plain_json_text)
     if convert is not None:
         values = [None if value is None else convert(value) for value in values]
     return pyarrow_module().array(values, arrow_type(kind))

@@ -20,6 +20,7 @@ from shardpack.codecs.label_types import (
     merge,
     merge_members,
     object_of,
+    plain_json_text,
     storable,
     type_of,
 )
@@ -122,3 +123,12 @@ def test_json_text_is_always_utf_8():
 
 def test_members_are_merged_by_name():
     assert merge_members({"a": STR}, {"a": NULL, "b": STR}) == {"a": STR, "b": STR}
+
+
+def test_plain_text_is_one_for_values_that_typed_columns_do_not_tell_apart():
+    value = {"b": [1.0, 2.5, None, True], "a": {"n": None}, "A": -0.0, "long": 2.0**60, "inf": float("inf")}
+    assert plain_json_text(value) == (
+        '{"A": 0, "a": {}, "b": [1, 2.5, null, true], "inf": Infinity, "long": 1.152921504606847e+18}'
+    )
+    assert plain_json_text(1.0) == plain_json_text(1) == "1"
+    assert plain_json_text(None) is None

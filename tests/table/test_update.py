@@ -163,3 +163,16 @@ def test_many_short_base_files_become_fewer(tmp_path, base):
     assert own(table, "position") == list(range(40))
     assert column(table, "n") == [7.5, *range(1, 20), *[7.5] * 20]
     assert own(table, "key") == [f"{n:03d}" for n in range(20)] + ["000"] * 20
+
+
+def test_json_text_is_the_same_whatever_the_history(tmp_path):
+    labels = [{"v": 1, "o": {"b": None, "c": 2, "C": 1}}, {"v": 2.5}, {"v": 3.0}, {"v": "x", "o": [1]}]
+    shardpack.pack([(f"k{n}", {"json": label}) for n, label in enumerate(labels[:3])], tmp_path / "ds")
+    make_table(tmp_path / "ds")
+    shardpack.append([("k3", {"json": labels[3]})], tmp_path / "ds")
+    edited = shardpack.open(tmp_path / "ds")
+    make_table(tmp_path / "ds", force=True)
+    rebuilt = shardpack.open(tmp_path / "ds")
+    assert edited.table().to_pylist() == rebuilt.table().to_pylist()
+    assert [row["v"] for row in edited.table(["v"]).to_pylist()] == ["1", "2.5", "3", '"x"']
+    assert list(edited.where("v = '1'").keys()) == ["k0"]
