@@ -23,6 +23,7 @@ from shardpack.edit.report import EditReport
 from shardpack.edit.table_upkeep import next_with_table, of_table
 from shardpack.errors import FieldNotFoundError, OptionError
 from shardpack.format.checksum import crc32c
+from shardpack.format.layout import LAYER_FOLDER, is_layer_path
 from shardpack.format.manifest import Manifest
 from shardpack.read.open_dataset import load_manifest, shards_of
 from shardpack.read.shard_cache import ShardCache
@@ -259,6 +260,11 @@ def _check_layer(base: EditBase, layer: _Layer) -> None:
     """Refuse a layer that would make labels say what they do not mean."""
     if layer.location == ".":
         raise OptionError(f"{base.location!r} cannot be a layer of itself; name another dataset")
+    if f"/{LAYER_FOLDER}/" in f"/{layer.location}/" and not is_layer_path(layer.location):
+        raise OptionError(
+            f"{layer.location!r} belongs to the edits of another dataset, whose gc would delete it; copy it first "
+            '("shardpack copy"), and attach the copy'
+        )
     plain = {field.removesuffix(".zst").removesuffix(".gz"): field for field in base.manifest.fields}
     for field in layer.fields:
         other = plain.get(field.removesuffix(".zst").removesuffix(".gz"), field)

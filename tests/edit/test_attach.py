@@ -69,6 +69,21 @@ def test_a_layer_may_give_some_of_its_fields(dataset, captions):
     assert shardpack.open(dataset)["k/2"]["npy"] == b"n"
 
 
+def test_layers_of_the_edits_of_another_dataset_are_refused(dataset, captions, tmp_path):
+    """That dataset deletes them when it no longer needs them; its own it may attach again."""
+    shardpack.relabel(captions, {"k/2": {"n": 1}})
+    (made,) = (captions / ".shardpack" / "layers").iterdir()
+    files = file_contents(dataset)
+    for dry_run in (True, False):
+        with pytest.raises(OptionError, match=r"edits of another dataset.*shardpack copy"):
+            attach(dataset, made, dry_run=dry_run)
+    assert file_contents(dataset) == files
+    shardpack.copy(made, tmp_path / "own")
+    assert attach(dataset, tmp_path / "own").changed == 1
+    detach(captions)
+    assert attach(captions, made).changed == 1
+
+
 def test_both_may_move_together(dataset, captions, tmp_path):
     attach(dataset, captions)
     (tmp_path / "there").mkdir()
