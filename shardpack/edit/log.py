@@ -97,9 +97,10 @@ def _entry(manifest: Manifest, before: Manifest | None) -> LogEntry:
 def _command(manifest: Manifest, before: Manifest | None) -> str:
     """Return the command that made a generation, as it is recorded."""
     edit = manifest.packed_with.get("edit")
-    is_inherited = before is not None and before.packed_with.get("edit") == edit
-    if isinstance(edit, dict) and isinstance(edit.get("command"), str) and not is_inherited:
-        return str(edit["command"])
+    if isinstance(edit, dict) and isinstance(edit.get("command"), str):
+        is_own = edit.get("generation") == manifest.generation  # earlier versions did not record it
+        if is_own or before is None or before.packed_with.get("edit") != edit:
+            return str(edit["command"])
     return "index" if manifest.option("indexed") else "pack"
 
 

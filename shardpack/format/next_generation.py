@@ -118,7 +118,10 @@ def next_generation(
         deleted=deleted_files,
         layers=refs,
         table=tuple(_kept(table, parent.table if not shards and layers is None and splits is KEEP else ())),
-        packed_with={**parent.packed_with, "edit": {"shardpack": __version__, **(edit or {})}},
+        packed_with={
+            **parent.packed_with,
+            "edit": {"shardpack": __version__, "generation": generation, **(edit or {})},
+        },
         parent=Parent(parent.generation, len(parent_text), crc32c(parent_text)),
     )
     manifest = replace(manifest, fingerprint=_fingerprint(parent, manifest, shards, base_chain))

@@ -80,6 +80,12 @@ def test_a_command_that_was_not_recorded_is_not_that_of_the_generation_before(st
     assert [entry.command for entry in shardpack.log(store.url)] == ["delete", "pack"]
 
 
+def test_edits_that_record_the_same_are_told_each(store):
+    for n in range(3):
+        commit(store, "relabel", classes=(str(n),))
+    assert [entry.command for entry in shardpack.log(store.url)] == ["relabel", "relabel", "relabel", "pack"]
+
+
 def test_an_indexed_dataset_was_indexed(tmp_path):
     with shardpack.ShardWriter(tmp_path / "out") as writer:
         writer.write("a", {"bin": b"1"})
