@@ -37,6 +37,7 @@ def _floats(column: str, values: Any) -> npt.NDArray[np.float64]:
     types = pyarrow_module().types
     kind = values.type
     if not (types.is_integer(kind) or types.is_floating(kind) or types.is_boolean(kind) or types.is_null(kind)):
-        raise OptionError(f"column {column!r} holds {kind}, expected numbers; choose a column that does")
+        shown = kind.value_type if types.is_dictionary(kind) else kind
+        raise OptionError(f"column {column!r} holds {shown}, expected numbers; choose a column that does")
     found: npt.NDArray[Any] = values.cast("float64").to_numpy()
     return found

@@ -35,7 +35,8 @@ def test_numbers_are_those_of_the_labels(opened, column):
 
 
 @pytest.mark.parametrize(
-    ("column", "text"), [("d", "column 'd' holds string, expected numbers"), ("e", "no column 'e'")]
+    ("column", "text"),
+    [("d", "column 'd' holds string, expected numbers"), ("class", "'class' holds string, "), ("e", "no column 'e'")],
 )
 def test_other_columns_are_refused(opened, column, text):
     with pytest.raises(OptionError, match=text):
