@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from shardpack.errors import OptionError
 from shardpack.read.selection import Selection
 from shardpack.runtime.arrays import Integers
 from shardpack.table.libraries import pyarrow_module
@@ -23,6 +24,10 @@ def select_where(selection: Selection, expression: str) -> Selection:
 def selected_columns(selection: Selection, columns: Sequence[str] | None) -> Any:
     """Return columns of the rows of some samples, in their order; see `Dataset.table`."""
     table, pa = _opened(selection), pyarrow_module()
+    if isinstance(columns, str) or (columns is not None and not len(columns)):
+        raise OptionError(
+            f"columns are a list of names, at least one, got {columns!r}; the table has: {', '.join(table.columns)}"
+        )
     wanted = list(table.columns if columns is None else columns)
     table.check_columns(wanted)
     stored, inverse = _ascending(selection, table.num_rows)

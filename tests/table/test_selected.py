@@ -99,6 +99,11 @@ def test_columns_of_a_table(ds):
     assert ds.table().column_names[:4] == ["key", "position", "split", "class"]
     with pytest.raises(OptionError, match="no column 'x'; the table has: key, "):
         ds.table(["n", "x"])
+    for wrong in ("n", [], ""):
+        with pytest.raises(
+            OptionError, match=r"columns are a list of names, at least one, got .*; the table has: key, "
+        ):
+            ds.table(wrong)
 
 
 @examples(50)
