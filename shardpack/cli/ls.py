@@ -91,6 +91,8 @@ def _print_columns(
     ds: shardpack.Dataset, columns: list[str], match: str | None, limit: int | None, *, as_json: bool
 ) -> None:
     """Print rows of the label table: below the names of its columns, or as JSON."""
+    if not columns:
+        raise click.UsageError("--columns names no column; write --columns key,class, or --columns all")
     shown = None if columns == ["all"] else columns
     table = ds.table(None if shown is None else list(dict.fromkeys([*shown, "key"])))
     names = table.column_names if shown is None else shown

@@ -67,6 +67,7 @@ def test_ls_columns(run, tabled):
         (("ls", "--where", "clas = 'hat'"), 2, "the columns are: key, position"),
         (("ls", "--where", "true) or (true; drop table x"), 2, "cannot be parsed"),
         (("ls", "--columns", "clas"), 2, "no column 'clas'; the table has: key"),
+        (("ls", "--columns", ""), 2, "--columns names no column; write --columns key,class"),
         (("ls", "--columns", "class", "-l"), 2, "give one of them"),
         (("info", "--by", "clas"), 2, "no column 'clas'"),
         (("info", "--by", "tags"), 2, "holds lists"),
