@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain, groupby, islice, permutations
 
 import numpy as np
 import numpy.typing as npt
@@ -26,8 +27,10 @@ from shardpack.format.layout import (
     file_path,
     generation_of,
     in_packed_order,
+    is_index_path,
     is_packer_name,
     manifest_path,
+    shard_of_index,
     tag_of_shard,
 )
 from shardpack.format.manifest import OWN_FOLDER, Manifest, TableSegment
@@ -48,6 +51,8 @@ from shardpack.storage.locations import LocationOptions, open_locations
 from shardpack.storage.protocols import Store, WritableStore
 
 _Made = dict[str, Parts]
+_Place = tuple[int, str]  # number of a location, name of a tar there
+_MOST_ORDERS = 120  # of the inputs of a merged dataset that are tried: all of 5
 
 
 class Mender:
@@ -159,9 +164,11 @@ class Mender:
     def _mend_table(self, segment: TableSegment) -> bool:
         path, found = file_path(segment), False
         generation = generation_of(path)
-        for names in self._guesses(generation):
+        for shards in self._guesses(generation):
+            if len(shards) != segment.num_shards:
+                continue
             try:
-                infos = [self._described(name) for name in names]
+                infos = [self._described(location, name) for location, name in shards]
             except ShardpackError as error:
                 self._lost.append(f"{path}: {error}")
                 return False
@@ -171,21 +178,50 @@ class Mender:
                 break
         if not found:
             self._lost.append(
-                f"{path}: the tars that are here are not those that it lists; restore tars or this file from a backup"
+                f"{path}: which tars it lists, and in which order, nothing tells; restore this file, or tars that are "
+                "missing, from a backup"
             )
         return found
 
-    def _guesses(self, generation: int) -> Iterator[list[str]]:
-        """Yield lists of tars that a segment may list: those of its generation in packed order, or all by name."""
+    def _guesses(self, generation: int) -> Iterator[list[_Place]]:
+        """Yield lists of tars that a segment may list: those of its generation in packed order, or all by name.
+
+        Of a merged dataset those of its inputs, one after another: in other locations, as their indexes tell, or copied
+        under a tag for each, which does not tell their order.
+        """
         tars = sorted(name for name in self._target.names() if name.endswith(SUFFIXES) and not name.startswith("."))
         own = [name for name in tars if is_packer_name(name) and _generation_of_tag(name) == generation]
-        yield in_packed_order(own)
+        yield [(self._own, name) for name in in_packed_order(own)]
         if self._manifest.option("indexed"):
-            yield tars
+            yield [(self._own, name) for name in tars]
+        if generation == 1 and self._manifest.option("merged"):
+            by_tag = [[(self._own, name) for name in names] for names in _by_tag(own)]
+            for order in islice(permutations(by_tag), _MOST_ORDERS):
+                yield [*chain.from_iterable(order)]
+            yield self._indexed()
 
-    def _described(self, name: str) -> ShardInfo:
-        index = self._scan(self._store, name, checksums=True).index
-        return encode_shard(name, index)[0]
+    @property
+    def _own(self) -> int:
+        """Number of the location that is the dataset's own folder; 0 if none is."""
+        return self._manifest.locations.index(OWN_FOLDER) if OWN_FOLDER in self._manifest.locations else 0
+
+    def _indexed(self) -> list[_Place]:
+        """Return the shards in other locations that have an index, by location and in packed order, or else by name."""
+        names: dict[int, list[str]] = {}
+        for path in filter(is_index_path, self._target.names()):
+            location, name = shard_of_index(path)
+            if location < len(self._manifest.locations) and self._manifest.locations[location] != OWN_FOLDER:
+                names.setdefault(location, []).append(name)
+        return [
+            (location, name)
+            for location, found in sorted(names.items())
+            for name in (in_packed_order(found) if all(map(is_packer_name, found)) else sorted(found))
+        ]
+
+    def _described(self, location: int, name: str) -> ShardInfo:
+        stores = open_locations(self._store, self._manifest.locations, self._options)
+        index = self._scan(stores.tars[location], name, checksums=True).index
+        return encode_shard(name, index, location=location)[0]
 
     # Indexes
 
@@ -323,6 +359,11 @@ class Mender:
         """Return a file, as it is or as it was made again."""
         made = self._made.get(path)
         return self._target.read(path) if made is None else b"".join(made)
+
+
+def _by_tag(names: Iterable[str]) -> list[list[str]]:
+    """Return names of packed shards in packed order, those of each tag by themselves."""
+    return [list(group) for _, group in groupby(in_packed_order(names), tag_of_shard)]
 
 
 def _generation_of_tag(name: str) -> int:

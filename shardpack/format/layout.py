@@ -114,6 +114,16 @@ def index_path(shard: str, location: int = 0) -> str:
     return f"{INDEX_FOLDER}/{folder}{name}"
 
 
+def shard_of_index(path: str) -> tuple[int, str]:
+    """Return the location and the name of the shard whose index has this path."""
+    name = path.removeprefix(f"{INDEX_FOLDER}/").removesuffix(".index")
+    first, slash, rest = name.partition("/")
+    location = 0
+    if slash and first.isascii() and first.isdecimal():
+        location, name = int(first), rest
+    return location, name if name.endswith((".tar.zst", ".tar.gz", ".tgz")) else f"{name}.tar"
+
+
 def is_index_path(path: str) -> bool:
     """Return whether a path is in the folder of the indexes, where no other files belong."""
     return path.startswith(f"{INDEX_FOLDER}/")

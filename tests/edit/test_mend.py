@@ -136,3 +136,25 @@ def test_indexes_of_a_merged_dataset(inputs, tmp_path, copy):
     report = shardpack.repair(out)
     assert (report.lost, len(report.written)) == ((), 6)
     assert contents(out) == before
+
+
+@pytest.mark.parametrize("copy", [False, True])
+@pytest.mark.parametrize("order", [1, -1])
+def test_the_shard_table_of_a_merged_dataset(inputs, tmp_path, copy, order):
+    out = tmp_path / "out"
+    shardpack.append([("b/more", {"bin": b"x"})], inputs[1])
+    shardpack.merge(inputs[::order], out, copy=copy)
+    shardpack.append([("more", {"bin": b"x"})], out)
+    before = contents(out)
+    restored({name: data for name, data in before.items() if "/shards-00000" not in name}, out)
+    report = shardpack.repair(out)
+    assert (report.lost, len(report.written)) == ((), 2)
+    assert contents(out) == before
+    (out / ".shardpack/index").rename(tmp_path / "index")
+    (table,) = (out / ".shardpack").glob("shards-000001-*")
+    table.unlink()
+    report = shardpack.repair(out)
+    if not copy:  # nothing tells which of the inputs' tars are meant
+        assert "nothing tells; restore this file" in report.lost[0]
+    else:
+        assert report.lost == ()

@@ -16,6 +16,7 @@ from shardpack.format.layout import (
     is_packer_name,
     manifest_path,
     shard_name,
+    shard_of_index,
     split_of_shard,
     table_name,
     tag_of_shard,
@@ -30,6 +31,14 @@ def test_the_path_of_the_index():
     assert index_path("x.tar", 2) == ".shardpack/index/2/x.index"
     assert index_path("2/x.tar") == ".shardpack/index/0/2/x.index"
     assert index_path("2.tar") == ".shardpack/index/2.index"
+
+
+@pytest.mark.parametrize(
+    "name", ["shard-000000.tar", "shard-000000.tar.zst", "a/x.tgz", "x.tar.gz", "2/x.tar", "2.tar"]
+)
+@pytest.mark.parametrize("location", [0, 2])
+def test_the_shard_of_an_index(name, location):
+    assert shard_of_index(index_path(name, location)) == (location, name)
 
 
 @given(st.lists(st.tuples(st.sampled_from(["x", "1/x", "0/1/x", "0/x", "1/1/x", "a/1/x", "²/x"]), st.integers(0, 2))))
