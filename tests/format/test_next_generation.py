@@ -135,6 +135,15 @@ def test_layers_are_named_with_their_positions():
     assert back.fingerprint == History().manifest.fingerprint
 
 
+@pytest.mark.parametrize("made_for", [0, 40, 110])
+def test_only_what_comes_behind_the_splits_falls_into_them(made_for):
+    history = History()
+    appended = AppendedSplits(history.manifest.num_samples + made_for, {"train": (0, 1 << 32)})
+    splits = Splits(("train",), np.array([0]), np.array([15]), np.array([0], np.uint16), appended)
+    manifest, _ = history.append(count=110, splits=splits)
+    assert manifest.splits.totals == {"train": 15 + 110 - made_for}
+
+
 def test_splits_count_what_is_appended():
     history = History()
     splits = Splits(
