@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import click
@@ -25,6 +26,9 @@ from shardpack.runtime.sizes import format_bytes
 @click.argument("datasets", metavar="DS...", nargs=-1, required=True, type=click.Path())
 @click.option("--out", metavar="OUT", required=True, type=click.Path(), help="Folder or URL of the new dataset.")
 @click.option("--copy", is_flag=True, help="Copy the tars to OUT; otherwise they stay where they are.")
+@click.option(
+    "--reconcile", is_flag=True, help="Join class lists that differ, and renumber labels; those of the first stay."
+)
 @click.option("--jobs", "-j", type=click.IntRange(min=1), metavar="N", help="Shards to copy at once. [default: 4]")
 @click.option("--dry-run", is_flag=True, help="Show what would be merged; write nothing.")
 @click.option("--force", is_flag=True, help="Delete the dataset that is already in OUT, then merge.")
@@ -40,13 +44,13 @@ def command(datasets: tuple[str, ...], out: str, as_json: bool, quiet: bool, **o
     disk and in one bucket. So it costs little, and OUT needs the others to stay. With --copy, OUT holds all tars, under
     names that tell them apart.
 
-    Deleted samples stay deleted. Splits of one name become one. Refused are keys that two of them have, class lists
-    that number classes differently, and layers.
+    Deleted samples stay deleted. Splits of one name become one. Refused are keys that two of them have, layers, and
+    class lists that number classes differently; with --reconcile these are joined, and labels renumbered.
 
     With --json: sources, target, num_samples, num_shards, num_bytes, copied_bytes, seconds, dry_run.
     """
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.merge(datasets, out, progress=progress, **options)
+        report = shardpack.merge(datasets, out, progress=progress, announce=partial(note, quiet=quiet), **options)
     if as_json:
         print_json(report)
         return

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardpack.edit.base import EditBase
+from shardpack.errors import DatasetNotFoundError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layer_positions import parse_layer_positions
-from shardpack.format.layout import file_path
+from shardpack.format.layout import RUN_PATH, WORK_FOLDER, file_path
 from shardpack.format.manifest import LayerRef
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.named_files import Parts, encode_positions_file
+from shardpack.read.open_dataset import load_manifest
 from shardpack.runtime.arrays import Integers
+from shardpack.storage.protocols import WritableStore
 
 Layers = list[tuple[LayerRef, Parts | None]]
 
@@ -67,3 +70,18 @@ def layer_column(base: EditBase, layer: LayerRef) -> Integers:
     """Return the column of a layer of the dataset: (m) its stored position + 1 for each of the dataset's, or 0."""
     path, data = file_path(layer.positions), base.read(layer.positions)
     return np.asarray(parse_layer_positions(data, num_samples=base.manifest.num_samples, path=path)).view(np.int64)
+
+
+def finished_layer(store: WritableStore) -> bytes | None:
+    """Return the manifest of a layer that an earlier run has written, as the bytes of the file; None without one.
+
+    It is the right one: the name of a layer's folder stands for what it holds.
+    """
+    try:
+        text, _ = load_manifest(store)
+    except DatasetNotFoundError:
+        return None
+    for name in store.names():
+        if name == RUN_PATH or name.startswith(f"{WORK_FOLDER}/"):  # of a run that was killed just behind its end
+            store.delete(name)
+    return text

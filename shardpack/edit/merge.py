@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,6 +18,7 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
+from shardpack.edit.merge_labels import NewLayers, RenumberedLabels
 from shardpack.edit.merge_plan import MergeInput, MergePlan, refuse_layers
 from shardpack.errors import OptionError, StaleIndexError
 from shardpack.format.assemble import encode_dataset
@@ -28,7 +29,7 @@ from shardpack.format.manifest import OWN_FOLDER
 from shardpack.format.shard_info import ShardInfo
 from shardpack.read.open_dataset import load_manifest, open_shards
 from shardpack.runtime.arguments import as_jobs
-from shardpack.runtime.progress import ByteProgress, Progress, no_progress
+from shardpack.runtime.progress import Announce, ByteProgress, Progress, no_announcement, no_progress
 from shardpack.runtime.threads import call_all
 from shardpack.storage.adapter import adapt
 from shardpack.storage.atomic import storage_errors
@@ -80,7 +81,9 @@ def merge(
     jobs: int | None = None,
     force: bool = False,
     dry_run: bool = False,
+    reconcile: bool = False,
     progress: Progress = no_progress,
+    announce: Announce = no_announcement,
 ) -> MergeReport:
     """Make one dataset of several, one behind the other; return a report.
 
@@ -99,7 +102,10 @@ def merge(
         jobs: How many shards to copy at once. Default: 4.
         force: Replace the dataset in `out`.
         dry_run: Return what would be merged, but write nothing.
-        progress: Called as progress("copy", bytes done, total bytes).
+        reconcile: Join class lists that differ, those of the first keep their numbers, and renumber the labels of
+            the others, in a layer.
+        progress: Called as progress("copy", bytes done, total bytes), and ("read", labels done, all).
+        announce: Called with a line if a label table is not taken over.
 
     Raises:
         OptionError: Class lists or splits do not fit together, one dataset has layers, or `out` cannot name the place
@@ -107,6 +113,7 @@ def merge(
         DuplicateKeyError: Two datasets have a key.
         DatasetNotFoundError: One of them is not a dataset.
         OutputExistsError: `out` holds something.
+        SourceError: A label contradicts the class list of its dataset.
         StorageError: Reading or writing failed; the same call continues.
     """
     began = time.perf_counter()
@@ -120,12 +127,17 @@ def merge(
         refuse_same_store([each.cache.stores.sidecars, *each.cache.stores.tars], store)
     with storage_errors(f"write to {target.location!r}"):
         check_writable(target, "merge", force=force)
-    plan = MergePlan(inputs)
+    plan = MergePlan(inputs, reconcile=reconcile)
     shards, locations = _copied(plan) if copy else _named(plan, store)
     plan.check()
     run = _Merge(plan, shards, locations, copies=copy, jobs=JOBS if jobs is None else jobs, progress=progress)
-    if not dry_run:
-        run.write(target, force=force)
+    if any(each.manifest.table for each in inputs):
+        announce(f'{target.location} has no label table; "shardpack table {target.location}" makes it')
+    labels = RenumberedLabels(plan, progress)
+    if dry_run:
+        labels.check()
+    else:
+        run.write(target, force=force, layers=partial(labels.write, store, work_dir=work_dir))
     for each in inputs:
         each.cache.close()
         each.cache.stores.close()
@@ -213,25 +225,26 @@ class _Merge:
         self.total_bytes = sum(shard.info.index_bytes + (shard.info.num_bytes if copies else 0) for shard in shards)
         self._progress = ByteProgress("copy", self.total_bytes, progress)
 
-    def write(self, target: Target, *, force: bool) -> None:
-        """Write the merged dataset."""
+    def write(self, target: Target, *, force: bool, layers: Callable[[], NewLayers]) -> None:
+        """Write the merged dataset; `layers` writes its layers, before anything names them."""
         plan = self._plan
-        _, files = encode_dataset(
-            [shard.info for shard in self._shards],
-            plan.hashes,
-            locations=self._locations,
-            unique_keys=plan.unique_keys,
-            classes=plan.classes,
-            splits=plan.splits,
-            deleted=plan.deleted,
-            packed_with=plan.packed_with(),
-        )
         with Transaction.new_dataset(target, "merge", force=force) as transaction:
             if self._copies:
                 self._copy_shards(transaction)
             else:
                 transaction.keep_only([])
                 call_all(partial(self._put_index, transaction), self._shards, limit=_INDEXES_AT_ONCE, purpose="merge")
+            _, files = encode_dataset(
+                [shard.info for shard in self._shards],
+                plan.hashes,
+                locations=self._locations,
+                unique_keys=plan.unique_keys,
+                classes=plan.classes,
+                splits=plan.splits,
+                deleted=plan.deleted,
+                layers=layers(),
+                packed_with=plan.packed_with(),
+            )
             transaction.publish(files)
 
     def _put_index(self, transaction: Transaction, shard: _Shard) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -20,9 +20,10 @@ from shardpack.format.splits import NO_SPLIT, Splits
 from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
-from shardpack.sources.class_numbers import is_label_field
+from shardpack.sources.class_numbers import ClassNumbers, is_label_field
 
 _SHOWN = 3
+_RENUMBER = "pass reconcile=True (--reconcile) to renumber labels"
 _NOT_KEPT = frozenset(("indexed", "layout", "split", "shuffle_seed"))  # what is said of how one of them was packed
 
 
@@ -78,8 +79,9 @@ def refuse_layers(location: str, manifest: Manifest) -> None:
 class MergePlan:
     """Datasets, one behind the other."""
 
-    def __init__(self, inputs: Sequence[MergeInput]) -> None:
+    def __init__(self, inputs: Sequence[MergeInput], *, reconcile: bool = False) -> None:
         self.inputs = inputs
+        self._reconciles = reconcile
         self._first = np.concatenate([[0], np.cumsum([each.manifest.num_samples for each in inputs])]).astype(np.int64)
 
     @cached_property
@@ -148,7 +150,7 @@ class MergePlan:
 
     @cached_property
     def classes(self) -> tuple[str, ...] | None:
-        """Class names in label order: the longest list, with which all others begin.
+        """Class names in label order: the longest list, with which all others begin; or all lists joined.
 
         Raises:
             OptionError: Two datasets number their classes differently, or one does not say what its numbers mean.
@@ -158,12 +160,24 @@ class MergePlan:
         for each, names in zip(self.inputs, lists, strict=True):
             if longest is None or not each.has_labels or names == longest[: len(names or ())] != ():
                 continue
+            if self._reconciles and names:
+                continue
             said = f"({_shown(names)})" if names else "without a class list"
             raise OptionError(
-                f"{each.location!r} numbers its classes {said} differently from the others ({_shown(longest)}); append "
-                f'it to one of them, which renumbers its labels: "shardpack append {each.location} DS --reconcile"'
+                f"{each.location!r} numbers its classes {said} differently from the others ({_shown(longest)}); "
+                + (_RENUMBER if names else f'say what they are: "shardpack append {each.location} DS --classes NAMES"')
             )
-        return longest
+        if longest is None or not self._reconciles:
+            return longest
+        return tuple(dict.fromkeys(name for names in lists for name in names or ()))
+
+    def renumbered(self) -> Iterator[tuple[MergeInput, int, ClassNumbers]]:
+        """Yield the datasets whose labels need other numbers, each with its first position and the numbers."""
+        for each, first in zip(self.inputs, self._first.tolist(), strict=False):
+            if each.has_labels and each.manifest.classes is not None:
+                numbers = ClassNumbers.of(self.classes or (), each.manifest.classes)
+                if not numbers.changes_nothing:
+                    yield each, first, numbers
 
     @cached_property
     def splits(self) -> Splits | None:

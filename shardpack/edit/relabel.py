@@ -12,7 +12,6 @@ import gzip
 import os
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,11 +22,11 @@ from shardpack.codecs.field_types import parse_json
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import SHOWN, find_keys
 from shardpack.edit.label_values import label_field, read_labels
-from shardpack.edit.layer import NewLayer, with_layer
+from shardpack.edit.layer import NewLayer, finished_layer, with_layer
 from shardpack.edit.report import EditReport
 from shardpack.edit.table_upkeep import next_with_table, of_table
-from shardpack.errors import DatasetNotFoundError, InvalidKeyError, SourceError
-from shardpack.format.layout import LAYER_FOLDER, RUN_PATH, WORK_FOLDER
+from shardpack.errors import InvalidKeyError, SourceError
+from shardpack.format.layout import LAYER_FOLDER
 from shardpack.format.manifest import Manifest
 from shardpack.format.naming import PLAIN_KEY, key_bytes, key_problem
 from shardpack.format.next_generation import KEEP
@@ -270,11 +269,7 @@ def _write_layer(
     """Write the labels as a dataset of their own, unless it is there already; return the bytes of its manifest."""
     store = subfolder(base.store, folder)
     total = len(made.keys)
-    with suppress(DatasetNotFoundError):
-        text, _ = load_manifest(store)  # complete, and the right one: its name stands for what it holds
-        for name in store.names():
-            if name == RUN_PATH or name.startswith(f"{WORK_FOLDER}/"):  # of a run that was killed just behind its end
-                store.delete(name)
+    if (text := finished_layer(store)) is not None:
         return text
     with ShardWriter(store, classes=made.classes, work_dir=work_dir) as writer:
         for number, (key, text) in enumerate(zip(made.keys, made.texts, strict=True)):

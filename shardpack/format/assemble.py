@@ -18,7 +18,16 @@ from shardpack._version import __version__
 from shardpack.errors import FormatError
 from shardpack.format.fingerprint import chain, chain_edits, fingerprint_text
 from shardpack.format.layout import MANIFEST_PATH, REJECTED_PATH, file_path, manifest_path
-from shardpack.format.manifest import OWN_FOLDER, DeletedFile, KeySegment, Manifest, Parent, SplitsFile, TableSegment
+from shardpack.format.manifest import (
+    OWN_FOLDER,
+    DeletedFile,
+    KeySegment,
+    LayerRef,
+    Manifest,
+    Parent,
+    SplitsFile,
+    TableSegment,
+)
 from shardpack.format.manifest_json import encode_manifest
 from shardpack.format.named_files import (
     Parts,
@@ -131,6 +140,7 @@ def encode_dataset(
     classes: Sequence[str] | None = None,
     splits: Splits | None = None,
     deleted: npt.NDArray[np.int64] | None = None,
+    layers: Sequence[tuple[LayerRef, Parts]] = (),
     packed_with: Mapping[str, Any],
     rejected: Iterable[tuple[str, str]] = (),
 ) -> tuple[Manifest, list[tuple[str, Parts]]]:
@@ -146,6 +156,7 @@ def encode_dataset(
         classes: Class names in label order, or None.
         splits: The named splits, of all samples in order; None if there are none.
         deleted: Stored positions of deleted samples, ascending; None if there are none.
+        layers: Layers, which are there already, each with the bytes of its file of positions.
         packed_with: Result of `recorded_options`.
         rejected: (name, reason) of each sample that was left out.
 
@@ -177,9 +188,11 @@ def encode_dataset(
         deleted_file, parts = encode_deleted_file(deleted, generation=generation)
         deleted_files.append(deleted_file)
         files.append((file_path(deleted_file), parts))
+    refs = tuple(layer for layer, _ in layers)
+    files += [(file_path(layer.positions), parts) for layer, parts in layers]
     manifest = Manifest(
         generation=generation,
-        fingerprint=fingerprint_text(chain_edits(deleted_files, (), chain(shards))),
+        fingerprint=fingerprint_text(chain_edits(deleted_files, refs, chain(shards))),
         num_samples=sum(info.num_samples for info in shards),
         num_bytes=sum(info.num_bytes for info in shards),
         num_shards=len(shards),
@@ -191,6 +204,7 @@ def encode_dataset(
         classes=None if classes is None else tuple(classes),
         splits=splits_file,
         deleted=tuple(deleted_files),
+        layers=refs,
         packed_with=packed_with,
         parent=parent,
     )

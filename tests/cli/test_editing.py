@@ -237,6 +237,18 @@ def test_merge(run, ds, tmp_path):
     assert run("merge", ds, "--out", tmp_path / "one").code == 2
 
 
+def test_merge_reconciles_classes(run, tmp_path):
+    for key, classes in (("a", ("cat", "dog")), ("b", ("dog",))):
+        with shardpack.ShardWriter(tmp_path / key, classes=classes) as writer:
+            writer.write(key, {"cls": len(classes) - 1})
+    arguments = ("merge", tmp_path / "a", tmp_path / "b", "--out", tmp_path / "both")
+    done = run(*arguments)
+    assert done.code == 2
+    assert "--reconcile" in done.err
+    assert run(*arguments, "--reconcile").code == 0
+    assert [sample.decode("cls") for sample in shardpack.open(tmp_path / "both")] == [1, 1]
+
+
 def test_repair(run, ds):
     shutil.rmtree(ds / ".shardpack")
     done = run("repair", ds, "--dry-run")
