@@ -164,7 +164,7 @@ def _exact(name: object, weight: Any) -> Fraction:
 
 
 def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(map(repr, names[:_SHOWN]))
+    shown = ", ".join(map(repr, names[:_SHOWN])) or "none"
     return shown if len(names) <= _SHOWN else f"{shown} and {len(names) - _SHOWN} more"
 
 
@@ -175,9 +175,11 @@ def _own_weights(stream_input: StreamInput, column: str, columns: LabelColumns) 
         numbers = np.concatenate([numbers[:0], *(numbers[piece] for piece in view.positions.pieces())])
     wrong = ~((numbers >= 0) & (numbers < math.inf))
     if wrong.any():
-        position = int(view.at(np.flatnonzero(wrong)[:1])[0])
+        stored, value = view.at(np.flatnonzero(wrong)[:1]), numbers[wrong][0]
+        visible = stream_input.cache.visible
+        position = int((stored if visible is None else visible.positions_of(stored))[0])
+        said = "has no value" if np.isnan(value) else f"is {value}"
         raise OptionError(
-            f"weight of the sample at stored position {position} is {numbers[wrong][0]} (column {column!r}); expected "
-            "a number from 0 on"
+            f"weight of the sample at position {position} {said} (column {column!r}); expected a number from 0 on"
         )
     return numbers

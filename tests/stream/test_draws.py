@@ -180,8 +180,8 @@ def test_a_loader_gives_each_repeat_random_numbers_of_its_own():
         ({"weights": {"cat": 1, "dog": True, "owl": 1}}, "weight of 'dog' is True"),
         ({"weights": {"cat": 1, "dog": "2", "owl": 1}}, "weight of 'dog' is '2'"),
         ({"weights": {"cat": 0, "dog": 0, "owl": 0}}, "all weights are 0"),
-        ({"weights": "bad"}, "weight of the sample at stored position 3 is nan \\(column 'bad'\\)"),
-        ({"weights": "negative"}, "weight of the sample at stored position 0 is -1.0"),
+        ({"weights": "bad"}, "weight of the sample at position 3 has no value \\(column 'bad'\\)"),
+        ({"weights": "negative"}, "weight of the sample at position 0 is -1.0"),
     ],
 )
 def test_bad_options(options, text):
@@ -294,3 +294,18 @@ def test_a_worker_reopens_the_table(labelled):
         copy = pickle.loads(pickle.dumps(make))()
         assert [sample.key for sample in copy] == [sample.key for sample in make()]
         copy.load_state_dict(make().state_at(10))
+
+
+def test_refusals_of_an_edited_dataset_name_positions_as_users_know_them(tmp_path):
+    pytest.importorskip("pyarrow")
+    rows = [(f"k{n}", {"json": {} if n == 4 else {"w": n}}) for n in range(6)]
+    shardpack.pack(rows, tmp_path)
+    table(tmp_path)
+    delete(tmp_path, ["k0", "k2"])
+    ds = shardpack.open(tmp_path)
+    assert ds[2].key == "k4"
+    for view in (ds, ds.select([1, 3, 2])):
+        with pytest.raises(OptionError, match=r"sample at position 2 has no value \(column 'w'\); expected a number"):
+            view.stream(weights="w")
+    with pytest.raises(OptionError, match=r"does not have: 'cat'; it has none$"):
+        ds.stream(weights={"cat": 1})
