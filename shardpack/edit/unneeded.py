@@ -15,6 +15,7 @@ from shardpack.commit.generations import Generation, generation_at
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError, ShardNotFoundError
 from shardpack.format.layout import (
+    FOLDER,
     MANIFEST_PATH,
     file_path,
     generation_of,
@@ -84,12 +85,15 @@ def find_unneeded(
     folders = tuple(f"{folder}/" for manifest in manifests for folder in _layer_folders(manifest))
     droppable = _packed_shards(_manifests(target, generations), target) - needed
     tags = _tags_in_use(target, listed)
+    of_edits = {path for path in paths if _is_of_edit(path, paths)} - needed - droppable
+    spared = _maybe_committed(target, manifests, of_edits, paths.keys() - needed)
     unneeded = [
         one
         for one in listed
         if one.path not in needed
+        and one.path not in spared
         and not one.path.startswith(folders)
-        and (_is_sidecar(one.path) or one.path in droppable or _is_of_edit(one.path, paths))
+        and (_is_sidecar(one.path) or one.path in droppable or one.path in of_edits)
         and not any(tag in one.path for tag in tags)
     ]
     old = [one for one in unneeded if _is_old(one, written_before)]
@@ -177,3 +181,24 @@ def _is_sidecar(path: str) -> bool:
 def _is_of_edit(path: str, paths: Collection[str]) -> bool:
     """Return whether an edit added a tar: it is named as they name them, and has an index, which comes first."""
     return tag_of_shard(path) is not None and index_path(path) in paths
+
+
+def _maybe_committed(
+    target: Target, manifests: Sequence[Manifest], of_edits: Collection[str], stale: Collection[str]
+) -> set[str]:
+    """Return the tars of edits that may have been committed by a manifest that is lost, and what tells of them.
+
+    Where the sidecars were made of tars, all of them may. Elsewhere those may that a shard table without a manifest
+    names: an edit writes it right before its manifest.
+    """
+    if any(manifest.option("indexed") for manifest in manifests):
+        return {*of_edits, *map(index_path, of_edits)}
+    spared: set[str] = set()
+    for path in sorted(stale) if of_edits else ():
+        if not (path.startswith(f"{FOLDER}/shards-") and generation_of(path)):
+            continue
+        data = target.read(path) or b""
+        named = {name for name in of_edits if name.encode() in data}
+        if named:
+            spared |= {path, *named, *map(index_path, named)}
+    return spared

@@ -159,6 +159,20 @@ def test_a_missed_copy_is_healed(store):
     check(store.url)
 
 
+def test_shards_that_repair_left_out_stay(tmp_path):
+    make(tmp_path / "ds")
+    shardpack.append([("g", {"bin": b"g"})], tmp_path / "ds")
+    shutil.rmtree(tmp_path / "ds" / ".shardpack" / "manifests")
+    (tmp_path / "ds" / MANIFEST_PATH).unlink()
+    (added,) = shardpack.repair(tmp_path / "ds", force=True).left_out
+    assert added not in shardpack.gc(tmp_path / "ds", older_than=0).files
+    (tmp_path / "ds" / MANIFEST_PATH).unlink()
+    shutil.rmtree(tmp_path / "ds" / ".shardpack" / "manifests")
+    shardpack.repair(tmp_path / "ds", force=True, include=["*-g000*"])
+    with shardpack.open(tmp_path / "ds") as ds:
+        assert list(ds.keys()) == list("abcdefg")
+
+
 def test_progress(store):
     seen = []
     shardpack.gc(store.url, older_than=0, progress=lambda *step: seen.append(step))

@@ -179,3 +179,28 @@ def test_earlier_generations_stay_if_the_newest_one_cannot_be_opened(place):
     with pytest.raises(ShardNotFoundError, match=r"generation 3 misses a file.*nothing was deleted.*deleted-000003"):
         place.find()
     assert place.find(keep=3).generations == ()
+
+
+def test_tars_of_edits_stay_that_may_have_been_committed():
+    """Two were appended; then the manifests of both are lost."""
+    store = WatchedStore()
+    shardpack.pack([("a", {"bin": b"1"})], store.url)
+    first = store.contents()[MANIFEST_PATH]
+    shardpack.append([("b", {"bin": b"2"})], store.url)
+    store.put("shard-g000002-0badcafe-000000.tar", b"of an edit that was killed")
+    store.put(".shardpack/index/shard-g000002-0badcafe-000000.index", b"12")
+    store.put(MANIFEST_PATH, first)
+    store.delete(manifest_path(2))
+    target = BucketTarget(store, shared=True)
+
+    def found():
+        listed = [Listed(name, 2) for name in store.names()]
+        files = find_unneeded(target, newest_generation(target), listed, keep=1, written_before=None).files
+        return [path for path in paths(files) if "keys" not in path]
+
+    killed = ["shard-g000002-0badcafe-000000.tar", ".shardpack/index/shard-g000002-0badcafe-000000.index"]
+    assert found() == killed, "the shard table of the other one is there"
+    indexed = replace(newest_generation(target).manifest, packed_with={"options": {"indexed": True}})
+    store.put(MANIFEST_PATH, encode_manifest(indexed))
+    store.put(manifest_path(1), encode_manifest(indexed))
+    assert not [path for path in found() if path.endswith(".tar")], "its sidecars were made of tars"
