@@ -37,6 +37,7 @@ def delete(
 
     Makes the next generation of the dataset, in which they are not there; earlier generations still show them
     (`shardpack.open(..., generation=N)`), and no shard is changed. A key that several samples have deletes all of them.
+    Only indexes are read, so the samples of a tar that is lost can be deleted, too.
 
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
@@ -71,6 +72,7 @@ def delete(
         raise OptionError("name the samples to delete: by their keys, or by where (--where), not by both")
 
     def find(base: EditBase) -> Integers:
+        base.cache.trust_indexes()
         return _with_keys(base, wanted, progress) if where is None else _matching(base, where)
 
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)

@@ -256,6 +256,20 @@ def finish(where):
     assert counts(where) == (2, 4, 6)
 
 
+@pytest.mark.parametrize("compress", [None, {"shards": "zstd"}], ids=["plain", "zstd"])
+def test_samples_of_a_lost_tar_can_be_deleted(tmp_path, compress):
+    """Their keys are in its index."""
+    with shardpack.ShardWriter(tmp_path, max_shard_samples=2, compress=compress) as writer:
+        for key in KEYS:
+            writer.write(key, {"bin": key.encode()})
+    lost = sorted(tmp_path.glob("shard-000000.tar*"))
+    lost[0].unlink()
+    assert shardpack.delete(tmp_path, ["a", "b"]).deleted == 2
+    assert shardpack.repair(tmp_path).lost == ()
+    with shardpack.open(tmp_path) as ds:
+        assert [sample["bin"] for sample in ds] == [b"c", b"d", b"e", b"f"]
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize(
     "every", [pytest.param(5, marks=pytest.mark.subset), pytest.param(1, marks=pytest.mark.slow)], ids=["some", "all"]
