@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
-from shardpack.commit.edit_folder import folder_of_edit
+from shardpack.commit.edit_folder import folder_of_edit, read_note
 from shardpack.commit.lease import Command, refuse_other_work, unfinished, unfinished_command
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError, OutputExistsError, UnsupportedVersionError
@@ -137,7 +137,8 @@ def files_to_replace(target: Target, command: Command, *, force: bool) -> list[s
         manifest = parse_manifest(target.read(MANIFEST_PATH) or b"")
         packed = _packer_names(manifest, target) if force else set()
         if force:
-            packed |= _shards_of_edits(manifest, target)
+            packed |= _earlier_shards(manifest, target)
+            packed |= _shards_of_edits(target, packed)
     except FormatError as error:
         if not force:
             raise OutputExistsError(_already_there(target, command)) from None
@@ -187,17 +188,33 @@ def _packer_names(manifest: Manifest, target: Target) -> set[str]:
     return {info.name for info in table if info.location in here and is_packer_name(info.name)}
 
 
-def _shards_of_edits(newest: Manifest, target: Target) -> set[str]:
-    """Return the tars of earlier generations, and those that edits added, finished or not."""
-    names = set(target.names())
-    tagged = {name for name in names if tag_of_shard(name) is not None}
-    for name in sorted(names):
+def _earlier_shards(newest: Manifest, target: Target) -> set[str]:
+    """Return the tars of earlier generations."""
+    packed: set[str] = set()
+    for name in sorted(target.names()):
         if name == manifest_path(number := generation_of(name)) and number != newest.generation:
             kept = _manifest_at(target, name)
             with suppress(FormatError):  # without its table it says nothing of any file, so they stay
                 if kept is not None and _is_packed(kept[1]):
-                    tagged |= _packer_names(kept[1], target)
-    return tagged
+                    packed |= _packer_names(kept[1], target)
+    return packed
+
+
+def _shards_of_edits(target: Target, known: set[str]) -> set[str]:
+    """Return the other tars that edits of this dataset added, finished or not.
+
+    They have an index, which comes first, or the tag of an edit that is noted here, or of a tar that is known.
+    """
+    names = set(target.names())
+    tagged = {name: tag for name in names - known if (tag := tag_of_shard(name)) is not None}
+    if not tagged:
+        return set()
+    folders = {folder for name in names if (folder := folder_of_edit(name))}
+    notes = [read_note(target, folder) for folder in sorted(folders)]
+    ours = {note.tag for note in notes if note is not None}
+    ours |= {tag for name in known if (tag := tag_of_shard(name)) is not None}
+    ours |= {tag for name, tag in tagged.items() if index_path(name) in names}
+    return {name for name, tag in tagged.items() if tag in ours}
 
 
 def _is_packed(manifest: Manifest) -> bool:

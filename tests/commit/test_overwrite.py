@@ -141,6 +141,7 @@ def test_force_replaces_what_edits_made(tmp_path):
     edits.layered(out, out / ".shardpack/layers/g000003-00000001", [1])
     edits.deleted(out, 2, 5)
     (out / "train-g000005-5f3a9c01-000000.tar").write_bytes(b"of an edit that was killed")
+    (out / ".shardpack/index/train-g000005-5f3a9c01-000000.index").write_bytes(b"which comes first")
     pack(elsewhere, {"z": {"bin": b"z"}})
     (out / "notes.txt").write_bytes(b"1")
     with pytest.raises(OutputExistsError, match="which deletes its 5 samples"):
@@ -152,6 +153,17 @@ def test_force_replaces_what_edits_made(tmp_path):
         **{name: data for name, data in contents(tmp_path / "new").items() if data is not None},
         "notes.txt": b"1",
     }
+
+
+@packers
+def test_a_tar_that_an_edit_of_another_dataset_named_is_kept(tmp_path, packer):
+    pack(tmp_path, OLD)
+    edit(tmp_path)
+    (tmp_path / "shard-g000002-5f3a9c01-000000.tar").write_bytes(b"somebody's")
+    before = contents(tmp_path)
+    with pytest.raises(OutputExistsError, match=r"not in its manifest: 'shard-g000002-5f3a9c01-000000\.tar'; move"):
+        packer(tmp_path, NEW, force=True)
+    assert contents(tmp_path) == before
 
 
 def test_tars_of_earlier_generations_are_ours_those_in_other_places_are_not(tmp_path):
