@@ -28,12 +28,14 @@ from shardpack.edit.added_shards import AddedShards
 from shardpack.edit.append_place import AppendPlace
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.duplicates import DuplicateKeys, OnDuplicate
+from shardpack.edit.label_values import other_label_field
 from shardpack.edit.report import EditReport
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError
 from shardpack.format.layout import file_path, is_index_path, is_packer_name
 from shardpack.format.manifest import Manifest
 from shardpack.format.named_files import Parts
 from shardpack.format.next_generation import KEEP, next_generation
+from shardpack.format.shard_info import samples_per_field
 from shardpack.format.shard_table import ShardTable
 from shardpack.format.splits import NO_SPLIT, Splits, parse_splits, splits_of_shards
 from shardpack.runtime.arguments import one_of
@@ -203,6 +205,7 @@ class _Append:
             if not added.num_samples:
                 self._discard(transaction, target)
                 return report
+            self._refuse_other_labels(transaction, added, target)
             totals = {"added": report.added, "replaced": report.replaced, "new_classes": list(report.new_classes)}
             manifest, files = self._next(transaction, place, added, target, totals)
             is_committing = True
@@ -213,6 +216,18 @@ class _Append:
                 self._discard(transaction, target)
             raise
         return report
+
+    def _refuse_other_labels(self, transaction: EditTransaction, added: AddedShards, target: Target) -> None:
+        """Raise OptionError if the dataset would have JSON labels in two fields; then nothing made is kept."""
+        base = self._base
+        if (found := other_label_field(base.manifest.fields, samples_per_field(added.shards))) is None:
+            return
+        self._discard(transaction, target)
+        raise OptionError(
+            f"the new samples have labels in {found[0]!r}, and the dataset in {base.location!r} in {found[1]!r}; "
+            f"append samples that have them in {found[1]!r}, or leave them out (fields=[...], --fields); "
+            "nothing was changed"
+        )
 
     def _next(
         self,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from shardpack.codecs.compression import SUFFIXES
@@ -38,6 +38,16 @@ def label_field(manifest: Manifest) -> str:
             f"the dataset has labels in {found[0]!r}, expected one of {readable}; pack it with one of them"
         )
     return found[0] if found else LABEL
+
+
+def other_label_field(known: Iterable[str], new: Iterable[str]) -> tuple[str, str] | None:
+    """Return the field of JSON labels that fields bring, and the other one that holds them already; None if all fit.
+
+    A dataset with labels in two fields could not be relabelled or split by them.
+    """
+    mine = sorted(_JSON.union(_UNREADABLE).intersection(known))
+    others = sorted(_JSON.union(_UNREADABLE).intersection(new).difference(mine))
+    return (others[0], mine[0]) if mine and others else None
 
 
 def read_labels(base: EditBase, positions: Integers, progress: Progress) -> Iterator[Any]:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.edit.label_values import other_label_field
 from shardpack.errors import DuplicateKeyError, OptionError
 from shardpack.format.assemble import recorded_options
 from shardpack.format.key_index import KeySegmentReader
@@ -104,11 +105,22 @@ class MergePlan:
         """Raise unless the datasets can be one.
 
         Raises:
-            OptionError: Their classes or splits do not fit together.
+            OptionError: Their classes, splits or fields of labels do not fit together.
             DuplicateKeyError: Two of them have a key.
         """
         _ = self.classes, self.splits
+        self._refuse_other_labels()
         self._refuse_duplicates()
+
+    def _refuse_other_labels(self) -> None:
+        known: set[str] = set()
+        for each in self.inputs:
+            if found := other_label_field(known, each.manifest.fields):
+                raise OptionError(
+                    f"the dataset in {each.location!r} has labels in {found[0]!r}, and another one in {found[1]!r}; "
+                    "pack one of them again so that both are called alike, or leave it out"
+                )
+            known.update(each.manifest.fields)
 
     # Keys
 

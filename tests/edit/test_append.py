@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import itertools
 import json
 import os
@@ -140,6 +141,23 @@ def test_shards_are_limited_and_compressed_as_the_dataset(tmp_path, new):
     assert is_sound(tmp_path / "ds")
     shardpack.append(list(NEW.items()), tmp_path / "ds", on_duplicate="replace", max_shard_samples=3)
     assert [shard.num_samples for shard in shardpack.open(tmp_path / "ds").shards][-1] == 3
+
+
+@pytest.mark.parametrize("is_listed", [False, True])
+def test_labels_in_another_field_are_refused_and_leave_nothing_behind(tmp_path, is_listed):
+    out, before = tmp_path / "ds", [(key, {"txt": "x", "json": {"v": 1}}) for key in "ab"]
+    shardpack.pack(before, out)
+    files = contents(out)
+    new = [("c", {"txt": b"x", "json.gz": gzip.compress(b'{"v": 2}')})]
+    if is_listed:
+        shardpack.pack(new, tmp_path / "new")
+        new = tmp_path / "new"
+    with pytest.raises(OptionError, match=r"labels in 'json.gz', and the dataset in .* in 'json'; append .*--fields"):
+        shardpack.append(new, out, jobs=1)
+    assert {name for name in contents(out) if "/tmp/" not in name} == files.keys()
+    assert is_sound(out)
+    shardpack.append(new, out, fields=["txt"], jobs=1)
+    assert len(shardpack.open(out)) == 3
 
 
 def test_an_empty_dataset_grows(tmp_path, new):

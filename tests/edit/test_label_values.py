@@ -9,7 +9,7 @@ import pytest
 
 import shardpack
 from shardpack.edit.base import open_base
-from shardpack.edit.label_values import BATCH, label_field, read_labels, read_values
+from shardpack.edit.label_values import BATCH, label_field, other_label_field, read_labels, read_values
 from shardpack.errors import DecodeError, OptionError
 from shardpack.runtime.progress import no_progress
 from shardpack.storage.memory import MemoryStore
@@ -68,3 +68,9 @@ def test_a_label_that_is_not_json_is_named():
     base = base_of({"a": {"json": b"nope"}})
     with pytest.raises(DecodeError, match=r"does not decode as json.*\(key='a'\)"):
         list(read_labels(base, np.array([0]), no_progress))
+
+
+def test_another_field_of_labels_is_told():
+    assert other_label_field(["jpg", "json"], ["json.gz", "txt"]) == ("json.gz", "json")
+    assert other_label_field(["jpg", "json"], ["json"]) is None
+    assert other_label_field(["jpg"], ["json.zst"]) is None

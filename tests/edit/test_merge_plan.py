@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gzip
+
 import numpy as np
 import pytest
 
@@ -55,6 +57,12 @@ def test_a_key_of_two_datasets_is_refused(plan):
         plan((samples("a", "b", "c"), {}), (samples("c", "b"), {})).check()
 
 
+def test_labels_in_two_fields_are_refused(plan):
+    compressed = [("b", {"json.gz": gzip.compress(b"{}")})]
+    with pytest.raises(OptionError, match=r"ds1' has labels in 'json.gz', and another one in 'json'; pack one"):
+        plan((samples("a", field="json"), {}), (compressed, {})).check()
+
+
 def test_a_deleted_key_is_no_duplicate(plan):
     plan(
         (samples("a", "b"), {}),
@@ -79,9 +87,7 @@ def test_class_lists_that_number_alike_join(plan, lists, expected):
 @pytest.mark.parametrize("lists", [[("x", "y"), ("y", "x")], [("x", "y"), None], [("x", "y"), ("x", "z")]])
 def test_class_lists_that_differ_are_refused(plan, lists):
     made = plan(*((samples(f"k{i}", field="json"), {"classes": names}) for i, names in enumerate(lists)))
-    with pytest.raises(
-        OptionError, match=r"differently from the others.*(--reconcile|append .*ds[01] DS --classes)"
-    ):
+    with pytest.raises(OptionError, match=r"differently from the others.*(--reconcile|append .*ds[01] DS --classes)"):
         made.check()
 
 
