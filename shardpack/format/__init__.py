@@ -14,6 +14,7 @@ container           the file of every binary kind: columns            (checksum,
   deleted           stored positions of deleted samples
   layer_positions   stored positions of the base -> those of a layer
 manifest            names all other files                             (fingerprint: of what the samples are)
+  whole_tars        how tars alone differ from what it shows
   manifest_json     its text, encoded and checked                     (manifest_object, manifest_files: values in it)
 named_files         values -> the files that it names
 assemble            values -> all files of a new dataset but the tars

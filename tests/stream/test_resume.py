@@ -303,7 +303,8 @@ def test_hostile_states_raise_nothing_else(changed, world_size):
 
 def test_a_state_of_another_generation_says_how_to_open_that():
     state = DS.stream(**OPTIONS).state_at(3) | {"fingerprint": "0" * 16, "generation": 7}
-    refused(DS.stream(**OPTIONS), state, r"of generation 7 of the dataset, .*; resume with shardpack\.open\(\.\.\., generation=7\)")
+    advice = r"of generation 7 of the dataset, .*; resume with shardpack\.open\(\.\.\., generation=7\)"
+    refused(DS.stream(**OPTIONS), state, advice)
     same_data = DS.stream(**OPTIONS).state_at(3) | {"generation": 7}
     DS.stream(**OPTIONS).load_state_dict(same_data)
 
