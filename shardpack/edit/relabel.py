@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_64, xxh3_128
 
+from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import parse_json
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import SHOWN, find_keys
@@ -25,7 +26,7 @@ from shardpack.edit.label_values import label_field, read_labels
 from shardpack.edit.layer import NewLayer, finished_layer, with_layer
 from shardpack.edit.report import EditReport
 from shardpack.edit.table_upkeep import next_with_table, of_table
-from shardpack.errors import InvalidKeyError, SourceError
+from shardpack.errors import InvalidKeyError, OptionError, SourceError
 from shardpack.format.layout import LAYER_FOLDER
 from shardpack.format.manifest import Manifest
 from shardpack.format.naming import PLAIN_KEY, key_bytes, key_problem
@@ -41,6 +42,8 @@ from shardpack.sources.source import Problems
 from shardpack.storage.open import Writable
 from shardpack.storage.subfolder import subfolder
 from shardpack.write.shard_writer import ShardWriter
+
+_CLASS = frozenset({"label", "class"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,7 @@ class _Asked:
         """Return the labels for the samples of a dataset, checked."""
         manifest, problems = base.manifest, Problems()
         rows, classes = complete_labels(self.rows, manifest.classes, new_classes=self.new_classes, name=self.name)
+        _refuse_class_numbers(manifest.fields, rows)
         found = find_keys(base, [row.key for row in rows], what=self.name, progress=progress)
         _check_keys(rows, self.name)
         order = np.argsort(found, kind="stable")
@@ -228,6 +232,17 @@ def _check_keys(rows: Sequence[LabelRow], name: str) -> None:
             f"{name}: {len(unsafe):,} of {len(rows):,} keys are none that new samples may have, so no layer can hold "
             f"them: {shown}{more}; pack the dataset with rename_keys (--rename-keys) first, and relabel that by its "
             "new keys; nothing was changed"
+        )
+
+
+def _refuse_class_numbers(fields: Sequence[str], rows: Sequence[LabelRow]) -> None:
+    """Raise OptionError if samples have the number of their class in another field, which would keep the old one."""
+    numbers = [field for field in fields if split_compression(field)[0] == "cls"]
+    if numbers and any(isinstance(row.value, dict) and not _CLASS.isdisjoint(row.value) for row in rows):
+        others = ",".join(field for field in fields if field not in numbers)
+        raise OptionError(
+            f"samples have the number of their class in {numbers[0]!r}, too, which would stay as it is; pack the "
+            f"dataset without that field first (--fields {others}), or change other names only"
         )
 
 

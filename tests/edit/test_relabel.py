@@ -290,3 +290,10 @@ def test_a_kill_at_any_write_does_no_harm():
         assert len(shardpack.open(store).manifest.layers) == 1
         assert not [name for name in store.names() if "/tmp/" in name]
     assert steps > 3
+
+
+def test_class_numbers_in_another_field_are_not_left_behind(tmp_path):
+    shardpack.pack([("a", {"json": {"label": 0}, "cls": 0})], tmp_path / "ds")
+    with pytest.raises(OptionError, match="'cls', too, which would stay as it is"):
+        relabel(tmp_path / "ds", {"a": {"label": 1}})
+    assert relabel(tmp_path / "ds", {"a": {"checked": True}}, update=True).changed == 1
