@@ -130,18 +130,14 @@ def test_without_a_table_the_command_is_named(tmp_path):
             call()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="counts threads as Linux shows them")
-def test_no_thread_is_left_behind(ds):
-    """Threads of Arrow's that still let go of what they read abort a process that ends."""
+def test_a_process_that_asked_ends_cleanly(ds):
+    """Threads of Arrow's that still let go of what they read would abort it."""
     code = (
-        "import os, sys, duckdb, pyarrow.parquet, shardpack\n"
+        "import sys, shardpack\n"
         "from shardpack.table import parquet\n"
         "parquet.WHOLE_BYTES = 0\n"
-        "def threads(): return len(os.listdir('/proc/self/task'))\n"
-        "ds, before = shardpack.open(sys.argv[1]), threads()\n"
-        "assert len(ds.where('n > 3 and class is not null')) == 8\n"
-        "assert ds.table().num_rows == 12\n"
-        "print(threads() - before)\n"
+        "ds = shardpack.open(sys.argv[1])\n"
+        "print(len(ds.where('n > 3 and class is not null')), ds.table().num_rows)\n"
     )
     ended = subprocess.run([sys.executable, "-c", code, ds.location], capture_output=True, text=True, check=False)
-    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "0\n", "")
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "8 12\n", "")
