@@ -28,8 +28,10 @@ from shardpack.format.manifest import Manifest
 from shardpack.index.build import TarIndexer
 from shardpack.index.find import SUFFIXES, TarDigests, TarSet
 from shardpack.index.grouping import DEFAULT_IGNORE
+from shardpack.read.open_dataset import missing_dataset
 from shardpack.runtime.progress import Progress
 from shardpack.storage.protocols import WritableStore
+from shardpack.storage.url import is_url
 
 _GENERATION = 1
 _SHOWN = 3
@@ -64,8 +66,10 @@ def choose_tars(target: Target, include: Sequence[str]) -> tuple[list[str], list
     tars = sorted(name for name in target.names() if name.endswith(SUFFIXES) and not name.startswith("."))
     own = [name for name in tars if _is_taken(name, include)]
     left_out = sorted(set(tars) - set(own))
+    if not (tars or is_url(target.location)):
+        raise missing_dataset(target.location)
     if not own:
-        hint = "; name them with include= (--include)" if left_out else ""
+        hint = '; name them with include= (--include), or index them: "shardpack index"' if left_out else ""
         raise DatasetNotFoundError(
             f"no dataset in {target.location!r}: neither a manifest nor a tar that a packer named; "
             f"{len(left_out)} other tar(s) are there{hint or ', so there is nothing to repair'}"

@@ -96,7 +96,12 @@ def test_wrong_usage_is_one_line_and_exit_2(run, arguments, text):
 def test_a_missing_dataset_is_one_line_and_exit_1(run, name, tmp_path):
     out = tmp_path / "out"
     needed = {"cat": ["key"], "extract": [out], "copy": [out], "export": [out, "--to", "folder"]}
-    arguments = {**needed, "delete": ["--key", "a"], "split": ["--fraction", "a=1"]}.get(name, [])
+    labels, other = tmp_path / "labels" / "l.csv", tmp_path / "labels" / "other"
+    labels.parent.mkdir()
+    labels.write_text("key,n\na,1\n")
+    shardpack.pack([("a", {"txt": b"a"})], other)
+    edits = {"delete": ["--key", "a"], "split": ["--fraction", "a=1"], "relabel": [labels], "attach": [other]}
+    arguments = {**needed, **edits}.get(name, [])
     for path, text in [
         (tmp_path / "nowhere", "no such folder: .*nowhere'; check the path"),
         (tmp_path, 'it has no .shardpack/manifest.json; make one with "shardpack pack"'),

@@ -73,7 +73,7 @@ def test_tars_of_others_alone_are_no_dataset(tmp_path):
     with pytest.raises(DatasetNotFoundError, match=r"1 other tar.*name them with include"):
         shardpack.repair(out)
     assert shardpack.repair(out, include=["mine.tar"]).num_samples == 3
-    with pytest.raises(DatasetNotFoundError, match="nothing to repair"):
+    with pytest.raises(DatasetNotFoundError, match=r"has no \.shardpack/manifest\.json; make one"):
         shardpack.repair(tmp_path)
 
 
