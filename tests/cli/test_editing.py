@@ -274,4 +274,4 @@ def test_repair_of_what_is_lost_fails(run, ds):
     (ds / ".shardpack/manifests/000001.json").unlink()
     done = run("repair", ds)
     assert (done.code, len(done.err.splitlines())) == (1, 1)
-    assert "nothing to repair" in done.err
+    assert "it has no .shardpack/manifest.json" in done.err
