@@ -20,7 +20,7 @@ from shardpack.cli.ui import dataset_argument, edit_options, note, print_edit
 def command(dataset: str, layer: str | None, as_json: bool, quiet: bool, **options: Any) -> None:
     """Take a layer off the dataset DS, in its next generation; without --layer, the only one that there is.
 
-    Labels that "shardpack relabel" has mended are a layer, too. The files of the layer stay, and earlier generations
+    Labels that "shardpack relabel" has changed are a layer, too. The files of the layer stay, and earlier generations
     show it.
 
     With --json: command, location, generation, parent, num_samples, added, deleted, changed, seconds, dry_run, layer,

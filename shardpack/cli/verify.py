@@ -58,7 +58,7 @@ def command(
     --source lists SRC with the options that DS was packed with; payloads must not have been changed by packing.
 
     With --json: ok, num_shards, num_samples, num_bytes, problems (kind, shard, message, key, offset,
-    mend: the command that mends it), full, seconds, without_checksums, generation, kept.
+    command: the one that repairs it), full, seconds, without_checksums, generation, kept.
     """
     path = dataset_path(source)
     with progress_bar(quiet=quiet) as progress:
@@ -73,7 +73,7 @@ def command(
         )
     with suppress(BrokenPipeError):  # as with `| head`: the exit code still says whether problems were found
         if as_json:
-            problems = [{**dataclasses.asdict(problem), "mend": problem.mend} for problem in report.problems]
+            problems = [{**dataclasses.asdict(problem), "command": problem.command} for problem in report.problems]
             print_json({"ok": report.ok, **dataclasses.asdict(report), "problems": problems})
         for problem in () if as_json else report.problems:
             emit(str(problem))

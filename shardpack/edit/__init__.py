@@ -6,6 +6,6 @@ relabel, attach   other labels and fields                             (detach)
 split             which samples are in which named split
 table             the label table
 log, gc           the history, and the end of it                      (unneeded: which files go)
-repair            files that are lost, again from the tars            (rebuild, mend, replace_broken, salvage)
+repair            files that are lost, again from the tars            (rebuild, repair_files, replace_broken, salvage)
 copy              to another place, byte for byte                     (join_locations: with all tars in one folder)
 """

@@ -163,7 +163,7 @@ class _Run:
         """Return whether the target holds this very dataset."""
         return self.target.read(MANIFEST_PATH) == self.run.text
 
-    def mend(self, *, every_byte: bool, dry_run: bool) -> list[ShardInfo]:
+    def repair(self, *, every_byte: bool, dry_run: bool) -> list[ShardInfo]:
         """Copy what is missing or damaged of a dataset that is there, or all of one that is not."""
         if self.is_there():
             return self.run.repair(self.target, self.store, every_byte=every_byte, dry_run=dry_run)
@@ -177,7 +177,7 @@ def _copy(base: _Run, layers: Sequence[_Run], *, force: bool, dry_run: bool) -> 
 
     def copy_layers(*, every_byte: bool = False) -> None:
         for layer in layers:
-            missing.extend(layer.mend(every_byte=every_byte, dry_run=dry_run))
+            missing.extend(layer.repair(every_byte=every_byte, dry_run=dry_run))
 
     if base.is_there():
         copy_layers(every_byte=force)

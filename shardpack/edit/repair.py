@@ -1,7 +1,7 @@
 """`repair`: whatever tars can tell of a dataset whose sidecars are lost or damaged, and nothing that they cannot.
 
 no manifest is left     every sidecar made anew from the tars             (rebuild)
-a manifest is there     the files that it names, made again byte for byte (mend)
+a manifest is there     the files that it names, made again byte for byte (repair_files)
 a tar breaks off        its whole samples, in a new shard; the broken tar stays (salvage)
 """
 
@@ -18,8 +18,8 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
 from shardpack.edit.base import open_base
-from shardpack.edit.mend import Mender
 from shardpack.edit.rebuild import choose_tars, rebuild
+from shardpack.edit.repair_files import FileRepair
 from shardpack.edit.replace_broken import replace_broken
 from shardpack.edit.salvage import Salvage
 from shardpack.errors import FormatError, UnsupportedVersionError
@@ -121,18 +121,18 @@ def repair(
         newest = newest_manifest(target)
         if newest is not None and not _is_interrupted(target, newest[1]):
             text, manifest = newest
-            mender = Mender(store, target, text, manifest, options=LocationOptions(storage_options), progress=progress)
-            written, lost = mender.mend(force=force, dry_run=dry_run)
+            files = FileRepair(
+                store, target, text, manifest, options=LocationOptions(storage_options), progress=progress
+            )
+            written, lost = files.repair(force=force, dry_run=dry_run)
             salvaged: list[Salvage] = []
             had_table = bool(manifest.table)
-            if mender.broken and dry_run:
-                lost.append(
-                    f"samples at the end of {len(mender.broken)} tar(s) that break off; the others can be saved"
-                )
+            if files.broken and dry_run:
+                lost.append(f"samples at the end of {len(files.broken)} tar(s) that break off; the others can be saved")
                 lost += [_NO_TABLE] * had_table
-            elif mender.broken:
+            elif files.broken:
                 with closing(open_base(store, storage_options=None)) as base:
-                    manifest, more, salvaged = replace_broken(base, mender.broken)
+                    manifest, more, salvaged = replace_broken(base, files.broken)
                 written += more
                 lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
                 lost += [_NO_TABLE] * (had_table and not manifest.table)

@@ -73,7 +73,7 @@ def check_indexable(
     if previous is not None and (previous.manifest.deleted or previous.manifest.layers):
         raise OutputExistsError(
             f"the dataset in {target.location!r} has deleted samples or layers, which indexing it again would undo; "
-            'mend it with "shardpack repair"'
+            'repair it with "shardpack repair"'
         )
     known = set() if previous is None else set(previous.shards or ())
     if left_out := sorted(known.difference(tars.names)):

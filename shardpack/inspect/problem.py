@@ -16,7 +16,7 @@ from shardpack.errors import (
 )
 from shardpack.format.layout import FOLDER
 
-# Name of a problem -> (what it is, the command that mends it); None: it depends on the file, or no command does.
+# Name of a problem -> (what it is, the command that repairs it); None: it depends on the file, or no command does.
 KINDS: dict[str, tuple[str, str | None]] = {
     "damaged": ("a file has other bytes than were written", None),
     "missing": ("a file is not there", None),
@@ -58,8 +58,8 @@ class Problem:
     offset: int | None = None
 
     @property
-    def mend(self) -> str | None:
-        """The command that mends it: "gc"; "repair" for what can be made anew from tars; "copy", from a good copy."""
+    def command(self) -> str | None:
+        """The command that repairs it: "gc"; "repair" for what can be made anew from tars; "copy", from a good copy."""
         command = KINDS[self.kind][1]
         if self.kind in ("damaged", "missing", "stale"):
             return "repair" if _IN_FOLDER.search(self.shard) else "copy"

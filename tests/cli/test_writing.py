@@ -381,7 +381,7 @@ def test_verify_compares_with_the_source_and_decodes(run, dataset, tmp_path):
     shardpack.pack(shardpack.open(dataset).select(range(3)), tmp_path / "few", jobs=1)
     report = run("verify", tmp_path / "few", "--source", dataset, "--json")
     assert report.code == 1
-    assert {(problem["kind"], problem["mend"]) for problem in report.json["problems"]} == {("absent", "append")}
+    assert {(problem["kind"], problem["command"]) for problem in report.json["problems"]} == {("absent", "append")}
 
 
 def test_verify_with_a_damaged_manifest(run, dataset):

@@ -112,7 +112,7 @@ def test_from_folder_to_bucket_to_bucket_to_folder(dataset, whole, store, tmp_pa
     assert contents(tmp_path / "back") == whole
 
 
-def test_splits_come_along_and_are_mended(dataset, tmp_path):
+def test_splits_come_along_and_are_repaired(dataset, tmp_path):
     with shardpack.ShardWriter(tmp_path / "splits", max_shard_samples=2) as writer:
         for number, sample in enumerate(shardpack.open(dataset)):
             writer.write(sample.key, dict(sample), split="train" if number < 3 else "val")
@@ -316,7 +316,7 @@ def test_a_copy_that_is_there_is_left_alone(dataset, store):
 
 @pytest.mark.parametrize("name", ["shard-000001.tar", ".shardpack/index/shard-000001.index", KEYS])
 @pytest.mark.parametrize("cut", [lambda data: data[:-1], None], ids=["short", "missing"])
-def test_what_is_damaged_in_a_copy_is_mended(dataset, whole, store, tmp_path, name, cut):  # noqa: PLR0917
+def test_what_is_damaged_in_a_copy_is_repaired(dataset, whole, store, tmp_path, name, cut):  # noqa: PLR0917
     path = named(dataset, name)
     for target in (store.url, tmp_path / "back"):
         shardpack.copy(dataset, target)

@@ -1,4 +1,4 @@
-"""Labels that are mended: as rows say, completed and checked, and nothing else of a sample changes."""
+"""Labels that are changed: as rows say, completed and checked, and nothing else of a sample changes."""
 
 from __future__ import annotations
 
@@ -174,7 +174,7 @@ def test_what_is_refused_changes_nothing(dataset, labels, options, error, messag
 
 
 def test_keys_that_no_layer_can_hold_are_refused_with_a_way(tmp_path):
-    """The tars were made elsewhere; packed with keys that are escaped, their labels can be mended."""
+    """The tars were made elsewhere; packed with keys that are escaped, their labels can be changed."""
     place, keys = tmp_path / "ds", ("ok", "é/ü", "sp ace")
     place.mkdir()
     with tarfile.open(place / "x.tar", "w") as tar:

@@ -118,13 +118,13 @@ def objects(store):
     return {name: bytes(store.get(name)) for name in store.names() if "/tmp/repair-" not in name}
 
 
-@pytest.mark.parametrize("kind", ["rebuilt", "mended", "broken tar"])
+@pytest.mark.parametrize("kind", ["rebuilt", "files", "broken tar"])
 def test_a_repair_that_is_killed_at_any_write_goes_on(tmp_path, kind):
     files = contents(make(tmp_path / "out", 7))
     if kind == "rebuilt":
         files = {name: data for name, data in files.items() if name.endswith(".tar")}
         files["shard-000001.tar"] = files["shard-000001.tar"][:-1500]
-    elif kind == "mended":
+    elif kind == "files":
         files = {name: data for name, data in files.items() if "/index/" not in name and "keys-" not in name}
     else:
         files["shard-000001.tar"] = files["shard-000001.tar"][:-1500]

@@ -45,7 +45,7 @@ def test_edits_are_not_undone(tmp_path, edit):
             writer.write("a", {"cls": b"1"})
         edits.layered(tmp_path / "out", tmp_path / "layer", [1])
     target = target_of(LocalStore(str(tmp_path / "out")))
-    with pytest.raises(OutputExistsError, match='would undo; mend it with "shardpack repair"'):
+    with pytest.raises(OutputExistsError, match='would undo; repair it with "shardpack repair"'):
         check_indexable(find_tars(tmp_path / "out"), target, None, force=True)
 
 

@@ -44,7 +44,7 @@ def test_as_a_line():
     ],
 )
 def test_the_mending_command(kind, path, command):
-    assert Problem(kind, path, "it is so").mend == command
+    assert Problem(kind, path, "it is so").command == command
 
 
 def test_every_kind_is_documented():

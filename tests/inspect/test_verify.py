@@ -164,7 +164,7 @@ def test_orphans_are_told_apart_from_other_files(folder):
     (folder / "sub").mkdir()
     (folder / "sub" / "shard-000000.tar").write_bytes(b"")
     problems = shardpack.verify(folder, full=True).problems
-    assert {problem.shard: (problem.kind, problem.mend) for problem in problems} == {
+    assert {problem.shard: (problem.kind, problem.command) for problem in problems} == {
         ".shardpack/tmp": ("unfinished", None),
         **dict.fromkeys([name for name in strays if name.endswith(".tar")], ("stray", None)),
         **dict.fromkeys([name for name in strays if name.endswith(".index")], ("orphan", "gc")),

@@ -27,7 +27,7 @@ def found(files):
 
 
 def problems(files):
-    return [(problem.kind, problem.shard, problem.mend) for problem in found(files).problems]
+    return [(problem.kind, problem.shard, problem.command) for problem in found(files).problems]
 
 
 def without(files, *names):

@@ -44,7 +44,7 @@ def test_bad_ones_are_told(dataset, jobs):
     report = shardpack.verify(
         dataset, check_images=True, jobs=jobs, progress=lambda phase, *numbers: done.append((phase, *numbers))
     )
-    assert [(one.kind, one.key, one.mend) for one in report.problems] == [
+    assert [(one.kind, one.key, one.command) for one in report.problems] == [
         ("undecodable", key, "delete") for key in "bce"
     ]
     assert [one.message.partition(":")[0] for one in report.problems] == ["png", "json", "png"]

@@ -30,7 +30,7 @@ def dataset(tmp_path):
 
 
 def problems(dataset, **options):
-    return [(one.kind, one.shard, one.mend) for one in shardpack.verify(dataset, **options).problems]
+    return [(one.kind, one.shard, one.command) for one in shardpack.verify(dataset, **options).problems]
 
 
 @pytest.mark.parametrize("full", [False, True])
@@ -70,20 +70,20 @@ def test_a_layer_that_went_on_is_read_as_it_was(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("column", "mend", "reason"),
+    ("column", "command", "reason"),
     [
         ([0, 1, 0, 0, 2], "attach", "2 samples of the layer .* have other keys .* first at position 1;"),
         ([0, 2], "attach", "1 samples of the layer .* belong to no sample"),
         ([0, 2, 0, 0, 3], "repair", "points to position 2 of a layer of 2"),
     ],
 )
-def test_positions_that_lead_to_other_samples(tmp_path, column, mend, reason):
+def test_positions_that_lead_to_other_samples(tmp_path, column, command, reason):
     write(tmp_path, numbered(6), max_shard_samples=3)
     write(tmp_path / LAYER, labels(["k/0004", "k/0001"]))
     manifest = edits.layered(tmp_path, tmp_path / LAYER, column)
     report = shardpack.verify(tmp_path)
     path = file_path(manifest.layers[0].positions)
-    assert [(one.shard, one.mend) for one in report.problems] == [(path, mend)]
+    assert [(one.shard, one.command) for one in report.problems] == [(path, command)]
     assert re.search(reason, report.problems[0].message)
 
 
@@ -93,7 +93,7 @@ def test_layers_of_layers_and_fields_that_are_not_there(tmp_path):
     edits.deleted(tmp_path / "layer", 1)
     edits.layered(tmp_path / "base", tmp_path / "layer", [1, 2])
     (problem,) = shardpack.verify(tmp_path / "base").problems
-    assert (problem.kind, problem.mend) == ("layer", "attach")
+    assert (problem.kind, problem.command) == ("layer", "attach")
     assert "has layers or deleted samples" in problem.message
 
 

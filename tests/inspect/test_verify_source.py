@@ -49,7 +49,7 @@ def test_what_differs_is_missing_or_is_more(source, dataset):
     write_files(source, {"cat/01": {"png": image_bytes(101)}, "dog/99": {"png": image_bytes(102)}})
     (source / "dog" / "03.png").unlink()
     report = shardpack.verify(dataset, source=source)
-    assert [(one.kind, one.key, one.mend) for one in report.problems] == [
+    assert [(one.kind, one.key, one.command) for one in report.problems] == [
         ("different", "cat/01", "append --on-duplicate replace"),
         ("absent", "dog/99", "append"),
         ("extra", "dog/03", "delete"),

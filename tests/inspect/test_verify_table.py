@@ -27,7 +27,7 @@ def dataset(tmp_path):
 
 def problems(dataset, manifest=None, hashes=None):
     found = verify_table(LocalStore(str(dataset)), manifest or edits.newest(dataset), hashes)
-    return [(one.kind, one.mend) for one in found], [one.message for one in found]
+    return [(one.kind, one.command) for one in found], [one.message for one in found]
 
 
 def test_a_good_table(dataset):

@@ -28,7 +28,7 @@ from tests.read.datasets import CountingStore, as_dicts, collections, expected, 
 from tests.read.layered import RemoteStore, attach, joined, layered, layers_of, packed_layered
 
 BASE = numbered(20)
-LABELS = {key: {"json": b'{"mended":%d}' % at} for at, key in enumerate(BASE)}
+LABELS = {key: {"json": b'{"changed":%d}' % at} for at, key in enumerate(BASE)}
 SOME = {key: {"json": b"2", "txt": b"text of " + key.encode()} for key in list(BASE)[15:3:-2]}
 ALL = joined(BASE, LABELS, SOME)
 SHARDS = {"max_shard_samples": 6, "of_layers": {"max_shard_samples": 7}}
@@ -73,7 +73,7 @@ def test_the_last_layer_wins_and_others_keep_what_no_layer_has(folder):
     ds = shardpack.open(folder)
     assert as_dicts([ds[i] for i in range(len(ds))]) == expected(ALL)
     assert as_dicts(ds.get_many(range(len(ds)))) == expected(ALL)
-    assert ds["k/0003"].decode("json") == {"mended": 3}
+    assert ds["k/0003"].decode("json") == {"changed": 3}
     assert ds.fields == ("bin", "json", "txt")
     with pytest.raises(FieldNotFoundError, match="'nope'; the dataset has: bin, json, txt"):
         ds.get_many([0], fields=["nope"])
@@ -245,7 +245,7 @@ def test_payloads_of_layers_are_verified(tmp_path):
     folder = layered(tmp_path / "data", BASE, LABELS, **SHARDS)
     tar = folder / FOLDER / "layers/0/shard-000000.tar"
     data = bytearray(tar.read_bytes())
-    at = data.index(b'{"mended":1}')
+    at = data.index(b'{"changed":1}')
     data[at + 3] ^= 1
     tar.write_bytes(data)
     ds = shardpack.open(folder, verify=True)

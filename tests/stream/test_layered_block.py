@@ -18,7 +18,7 @@ from tests.read.layered import RemoteStore, joined, layered, packed_layered
 
 BASE = numbered(40, size=3000)
 KEYS = list(BASE)
-LABELS = {key: {"json": b'{"mended":%d}' % at} for at, key in enumerate(KEYS)}
+LABELS = {key: {"json": b'{"changed":%d}' % at} for at, key in enumerate(KEYS)}
 SOME = {key: {"json": b"2", "txt": b"text"} for key in KEYS[::3]}
 BLOCK = LoadId(0, 0, 0)
 

@@ -151,7 +151,7 @@ def with_new_labels(work: Work, root: Path) -> tuple[Path, Path]:
     """Return a packed work with a layer of new labels, and the same packed again."""
     base = packed(work, root / "layers", max_shard_bytes="64MiB")
     if shardpack.open(base).manifest.generation == 1:
-        labels = ((key, {"json": label.replace(b"label", b"mended")}) for key, _, label in work.samples())
+        labels = ((key, {"json": label.replace(b"label", b"changed")}) for key, _, label in work.samples())
         shardpack.attach(base, dataset(root / "layers" / f"{base.name}-labels", labels, max_shard_bytes="64MiB"))
     folded = base.with_name(f"{base.name}-folded")
     if not folded.exists():

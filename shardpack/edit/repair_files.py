@@ -55,11 +55,11 @@ _Place = tuple[int, str]  # number of a location, name of a tar there
 _MOST_ORDERS = 120  # of the inputs of a merged dataset that are tried: all of 5
 
 
-class Mender:
+class FileRepair:
     """Makes the files of one manifest again. Not thread-safe.
 
     Attributes:
-        broken: After `mend`: numbers of the shards whose tars break off, and whose whole samples can be saved.
+        broken: After `repair`: numbers of the shards whose tars break off, and whose whole samples can be saved.
     """
 
     def __init__(
@@ -80,7 +80,7 @@ class Mender:
         self._hashes: npt.NDArray[np.uint64] | None = None  # of all keys, once needed
         self.broken: list[int] = []  # numbers of the shards whose tars break off, of which samples can be saved
 
-    def mend(self, *, force: bool, dry_run: bool) -> tuple[list[str], list[str]]:
+    def repair(self, *, force: bool, dry_run: bool) -> tuple[list[str], list[str]]:
         """Write what can be made again; return the names of these files, and what is lost, each in a sentence.
 
         A damaged file is replaced with `force` only.
@@ -119,10 +119,10 @@ class Mender:
         }
         return [later[number] for number in sorted(later, reverse=True)]
 
-    def _wait_for_splits(self, mended: Container[str]) -> None:
+    def _wait_for_splits(self, repaired: Container[str]) -> None:
         """Empty `broken` where nothing tells the splits of the samples that can be saved."""
         file = self._manifest.splits
-        if self.broken and file is not None and file_path(file) not in mended and not self._is_whole(file):
+        if self.broken and file is not None and file_path(file) not in repaired and not self._is_whole(file):
             self._lost.append(
                 f"samples of {len(self.broken)} tar(s) that break off: they are saved once the file of their named "
                 'splits is there; restore it, or make splits again with "shardpack split --force", then repair again'

@@ -14,7 +14,7 @@ from tests.edit.lost_files import contents, make, restored
 @pytest.fixture(scope="module")
 def edited(tmp_path_factory):
     """The files of a dataset with splits, appended and deleted samples, a label table."""
-    out = make(tmp_path_factory.mktemp("mend") / "out", 12, splits=("train", "val"))
+    out = make(tmp_path_factory.mktemp("files") / "out", 12, splits=("train", "val"))
     shardpack.append([(f"more/{n}", {"bin": b"x", "json": {"number": n}}) for n in range(4)], out, split="val")
     shardpack.delete(out, ["k/003"])
     table(out)
