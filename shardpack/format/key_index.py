@@ -134,14 +134,15 @@ class KeySegmentReader(PagedFile[KeySegment, tuple[memoryview, memoryview]]):
             end, next_first = len(hashes), None
             if number + 1 < self.num_pages:
                 next_first = self.first_of(number + 1)
-                end = int(np.searchsorted(hashes, np.uint64(next_first)))
+                end = int(hashes.searchsorted(np.uint64(next_first)))
             wanted = hashes[begin:end]
             held, positions = map(np.asarray, self.page(number))
-            first, last = np.searchsorted(held, wanted), np.searchsorted(held, wanted, side="right")
-            counts = last - first
-            owner = np.repeat(np.arange(begin, end), counts)
-            rows = np.arange(len(owner)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
-            yield owner, positions[rows].astype(np.int64)
+            first = held.searchsorted(wanted)
+            counts = held.searchsorted(wanted, side="right") - first
+            if counts.any():  # most pages hold none of keys that are new
+                owner = np.repeat(np.arange(begin, end), counts)
+                rows = np.arange(len(owner)) + np.repeat(first - (np.cumsum(counts) - counts), counts)
+                yield owner, positions[rows].astype(np.int64)
             begin = end
             if next_first is not None and begin < len(hashes) and hashes[begin] == next_first:
                 found = self.find(next_first)  # may go on over several pages

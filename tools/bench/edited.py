@@ -189,7 +189,8 @@ def measure_requests(report: Report, work: str, root: Path, base: Path, folded: 
 def measure_appended(report: Report, root: Path, args: argparse.Namespace) -> None:
     """Report what appending takes, against packing the same alone."""
     count = round(GROWN * args.scale)
-    base = dataset(root / f"edited-base-{count}", samples(count), max_shard_bytes="64MiB")
+    limit = {"max_shard_bytes": "64MiB"}  # an append keeps to that of the dataset
+    base = dataset(root / f"edited-base-{count}", samples(count), **limit)
     body = np.random.default_rng(6).integers(0, 256, 20_000, np.uint8).tobytes()
     new = [(f"new/{i:06d}", {"jpg": body, "json": b'{"label": %d}' % (i % 1000)}) for i in range(count // 100)]
     files = root / f"edited-files-{len(new)}"
@@ -211,7 +212,7 @@ def measure_appended(report: Report, root: Path, args: argparse.Namespace) -> No
     for name, (source, options) in sources.items():
         seconds = interleave(
             {
-                "alone": lambda s=source, o=options: case(lambda out: shardpack.pack(s, out / "alone", **o)),
+                "alone": lambda s=source, o=options: case(lambda out: shardpack.pack(s, out / "alone", **limit, **o)),
                 "append": lambda s=source, o=options: case(lambda out: shardpack.append(s, out / "grown", **o)),
             },
             args.rounds,
