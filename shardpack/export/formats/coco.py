@@ -34,7 +34,6 @@ from shardpack.export.roles import Roles, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 
-_LIMITS = Limits(max_bytes=64 << 20, max_samples=1000)
 _NO_SPLIT = "default"
 
 Object = dict[str, Any]
@@ -58,6 +57,7 @@ class CocoExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=1000)
 
     roles: Roles
     classes: tuple[str, ...] | None
@@ -87,10 +87,6 @@ class CocoExporter:
     @property
     def fields(self) -> tuple[str, ...]:
         return self.roles.fields
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:

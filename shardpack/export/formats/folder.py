@@ -23,8 +23,6 @@ from shardpack.export.roles import Roles, roles_of_image_files
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 
-_LIMITS = Limits(max_bytes=64 << 20, max_samples=1000)
-
 
 @dataclass(frozen=True, slots=True)
 class _Row:
@@ -42,6 +40,7 @@ class FolderExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = False
+    limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=1000)
 
     roles: Roles
     classes: tuple[str, ...] | None
@@ -64,10 +63,6 @@ class FolderExporter:
     @property
     def fields(self) -> tuple[str, ...]:
         return self.roles.fields
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:

@@ -27,7 +27,6 @@ from shardpack.export.staging import ExportFiles
 from shardpack.export.table import KEY, Row, Table, table_of
 from shardpack.read.sample import Sample
 
-_LIMITS = Limits(max_bytes=1 << 62)
 _ROWS_AT_ONCE, _CHUNK_ROWS = 32, 1024
 _TYPES = {"int": "<i8", "long": "<i8", "float": "<f8", "bool": "?"}
 CLASSES = "classes"
@@ -46,6 +45,7 @@ class Hdf5Exporter:
     keyed: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits(max_bytes=1 << 62)
 
     table: Table
     columns: tuple[tuple[str, str], ...]
@@ -75,10 +75,6 @@ class Hdf5Exporter:
     @property
     def fields(self) -> tuple[str, ...]:
         return self.table.roles.fields
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:

@@ -22,7 +22,6 @@ from shardpack.export.exporter import Contents, ExportOptions, Limits, Note, Par
 from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 
-_LIMITS = Limits(max_bytes=64 << 20, max_samples=10_000)
 _MAX_KEY_BYTES = 511  # of LMDB as it is usually built
 _PAGE, _ROOM = 4096, 1 << 30
 
@@ -37,6 +36,7 @@ class LmdbExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = True
     typed: ClassVar[bool] = False
+    limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=10_000)
 
     fields: tuple[str, ...]
     map_bytes: int
@@ -51,10 +51,6 @@ class LmdbExporter:
         map_bytes = _ROOM + 2 * int(contents.num_bytes.sum()) + 4 * _PAGE * entries
         version = ".".join(map(str, _lmdb().version()))
         return cls(contents.fields, map_bytes + -map_bytes % _PAGE, version)
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:

@@ -33,7 +33,6 @@ from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Row, Table, table_of
 from shardpack.read.sample import Sample
 
-_LIMITS = Limits(max_bytes=64 << 20)
 _MOST_BYTES = 1 << 30  # a shard is held in memory while it is made; its offsets end at 4 GiB
 _FIXED = {"int": 8, "float64": 8}
 _ENCODINGS = {"int": "int", "long": "int", "float": "float64", "str": "str"}
@@ -48,6 +47,7 @@ class MdsExporter:
     keyed: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits(max_bytes=64 << 20)
 
     table: Table
     encodings: tuple[tuple[str, str], ...]
@@ -56,7 +56,7 @@ class MdsExporter:
     @classmethod
     def prepare(cls, contents: Contents, options: ExportOptions) -> MdsExporter:
         """Decide about the columns; see `Exporter.prepare`."""
-        max_bytes = options.max_file_bytes or _LIMITS.max_bytes
+        max_bytes = options.max_file_bytes or cls.limits.max_bytes
         if max_bytes > _MOST_BYTES:
             raise OptionError(f"max_file_bytes is {max_bytes}; a shard of mds has at most 1GiB")
         table = table_of(contents, options)
@@ -73,10 +73,6 @@ class MdsExporter:
     @property
     def fields(self) -> tuple[str, ...]:
         return self.table.roles.fields
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:

@@ -25,7 +25,6 @@ from shardpack.export.staging import ExportFiles
 from shardpack.export.table import IMAGE, KEY, Row, Table, table_of
 from shardpack.read.sample import Sample
 
-_LIMITS = Limits(max_bytes=500_000_000)
 _GROUP_ROWS, _GROUP_BYTES = 100, 64 << 20
 _NO_SPLIT = "train"  # what readers call files that name no split
 
@@ -38,6 +37,7 @@ class ParquetExporter:
     keyed: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits(max_bytes=500_000_000)
 
     table: Table
     version: str
@@ -50,10 +50,6 @@ class ParquetExporter:
     @property
     def fields(self) -> tuple[str, ...]:
         return self.table.roles.fields
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:

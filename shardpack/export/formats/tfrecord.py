@@ -24,7 +24,6 @@ from shardpack.read.sample import Sample
 from shardpack.sources.formats.example import encode_example
 from shardpack.sources.formats.tfrecord_file import encode_record
 
-_LIMITS = Limits(max_bytes=256 << 20)
 _NO_SPLIT = "train"
 _ENCODED, _FILENAME = "image/encoded", "image/filename"
 _SCALARS = frozenset({"int", "long", "float", "str", "bool"})
@@ -38,6 +37,7 @@ class TfRecordExporter:
     keyed: ClassVar[bool] = False
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits(max_bytes=256 << 20)
 
     table: Table
     as_text: tuple[str, ...]
@@ -56,10 +56,6 @@ class TfRecordExporter:
     @property
     def fields(self) -> tuple[str, ...]:
         return self.table.roles.fields
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:

@@ -30,7 +30,6 @@ from shardpack.export.staging import ExportFiles
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import one_of
 
-_LIMITS = Limits(max_bytes=64 << 20, max_samples=1000)
 _NO_SPLIT = "train"
 _KEYS = {"valid": "val", "validation": "val"}  # split -> how data.yaml calls it
 _HELD = frozenset({"annotations", "width", "height"})
@@ -59,6 +58,7 @@ class YoloExporter:
     keyed: ClassVar[bool] = True
     sequential: ClassVar[bool] = False
     typed: ClassVar[bool] = True
+    limits: ClassVar[Limits] = Limits(max_bytes=64 << 20, max_samples=1000)
 
     roles: Roles
     classes: tuple[str, ...] | None
@@ -88,10 +88,6 @@ class YoloExporter:
     @property
     def fields(self) -> tuple[str, ...]:
         return self.roles.fields
-
-    @property
-    def limits(self) -> Limits:
-        return _LIMITS
 
     @property
     def sentence(self) -> str:
