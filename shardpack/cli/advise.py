@@ -32,7 +32,7 @@ from shardpack.runtime.sizes import format_bytes
 from shardpack.sources.dataset import DatasetSource
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.listing import Listing
-from shardpack.sources.source import ListOptions
+from shardpack.sources.source import SHOWN, ListOptions
 from shardpack.storage.url import is_url
 
 ASSUMED_NETWORK = "1Gbit"
@@ -132,7 +132,9 @@ def command(
     From that it computes how long an epoch over all images takes from disk, from a bucket and from memory, and
     what it waits for. It writes nothing but a temporary file, with which the disk is measured.
 
-    With --json: location, place, train_size, num_images, num_tried, jobs, hardware (disk, network, gpu_images)
+    Images that do not decode are named and left out.
+
+    With --json: location, place, train_size, num_images, num_tried, damaged, jobs, hardware (disk, network, gpu_images)
     and where each rate comes from, encodings (per image: name, num_bytes, encode_seconds, decode_seconds, the
     same of all processes, psnr in dB or null if exact, and epochs), skipped, recommended, reason, command,
     pack_seconds, upload_seconds, max_shard_bytes, overhead, compressed, frame_bytes.
@@ -141,7 +143,7 @@ def command(
         raise OutputExistsError(f"{plot!r} exists already; choose another file, or replace it with --force")
     if place is None:
         place = "bucket" if is_url(source) or network is not None else "disk"
-    listing = _listing(source, access)
+    listing = _listing(source, access, quiet=quiet)
     hardware, origins = _hardware(disk, network, gpu_images, scratch)
     with progress_bar(quiet=quiet) as progress:
         advice = advise(
@@ -163,6 +165,8 @@ def command(
         print_json(_as_json(source, advice, origins, typed))
         return
     _print_table(advice)
+    for name, reason in advice.damaged.items():
+        note(f"left out: {name}: {reason}", quiet=quiet)
     for name, reason in advice.skipped.items():
         note(f"not tried: {name}: {reason}", quiet=quiet)
     note(f"disk {origins['disk']}; network {origins['network']}; GPU {origins['gpu_images']}", quiet=quiet)
@@ -170,10 +174,15 @@ def command(
         emit(line)
 
 
-def _listing(source: str, access: dict[str, Any]) -> Listing:
+def _listing(source: str, access: dict[str, Any], *, quiet: bool) -> Listing:
     dataset = dataset_to_pack(source, ".", **access)
     found = FolderSource(source, ask=False) if dataset is None else DatasetSource(dataset)
-    return found.list(ListOptions(on_error="skip")).listing
+    listed = found.list(ListOptions(on_error="skip"))
+    for name, reason in listed.problems.rejected[:SHOWN]:
+        note(f"left out: {name}: {reason}", quiet=quiet)
+    if more := len(listed.problems.rejected[SHOWN:]):
+        note(f"left out: {more:,} more samples", quiet=quiet)
+    return listed.listing
 
 
 def _hardware(

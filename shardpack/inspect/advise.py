@@ -15,9 +15,9 @@ from functools import partial
 
 import numpy as np
 
-from shardpack.errors import MissingDependencyError
+from shardpack.errors import MissingDependencyError, SourceError
 from shardpack.inspect.draw import Draw, draw_evenly
-from shardpack.inspect.encoding_trial import Encoding, Trial, TrialTask, Unfit, run_trials
+from shardpack.inspect.encoding_trial import Damaged, Encoding, Trial, TrialTask, Unfit, run_trials
 from shardpack.inspect.epoch_time import Epoch, Hardware
 from shardpack.inspect.recommendation import Measured, recommend, shard_bytes
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
@@ -45,6 +45,7 @@ class Advice:
     Attributes:
         num_images: Images in the source.
         num_tried: Images that were tried.
+        damaged: Name of each image that was drawn, but cannot be read or does not decode -> why.
         field: Field of the first image that was tried.
         train_size: Height and width of the pixels that training takes.
         jobs: Processes that were at work at once for the figures "all".
@@ -64,6 +65,7 @@ class Advice:
 
     num_images: int
     num_tried: int
+    damaged: dict[str, str]
     field: str
     train_size: int
     jobs: int
@@ -124,7 +126,8 @@ def advise(
 ) -> Advice:
     """Return which encoding pays for the images of a source.
 
-    Reads the payloads of the samples that are drawn, at even distances. Takes about `seconds`.
+    Reads the payloads of the samples that are drawn, at even distances. Takes about `seconds`. Images that do not
+    decode are left out, and named.
 
     Args:
         listing: All samples of the source.
@@ -140,14 +143,21 @@ def advise(
         progress: Called as progress("try", images done, images drawn).
 
     Raises:
-        SourceError: There are no images, or one does not decode.
+        SourceError: There are no images, or none of those that were drawn decodes.
     """
     jobs = jobs or os.cpu_count() or 1
     draw = draw_evenly(listing, samples)
     wanted = list(encodings or encodings_for(train_size))
     skipped = {one.name: reason for one in wanted if (reason := one.missing()) is not None}
     wanted = [one for one in wanted if one.name not in skipped]
-    alone, together = _tried(_tasks(draw, wanted, train_size), jobs, seconds, progress)
+    tasks = _tasks(draw, wanted, train_size)
+    found_alone, found_together = _tried(tasks, jobs, seconds, progress)
+    pairs = zip(tasks, found_together, strict=False)  # time may have ended it
+    damaged = draw.unread | {task.name: one.reason for task, one in pairs if isinstance(one, Damaged)}
+    alone, together = _sound(found_alone), _sound(found_together)
+    if not together:
+        name, reason = next(iter(damaged.items()))
+        raise SourceError(f"none of {len(damaged)} images can be tried, such as {name!r}: {reason}; check the source")
 
     def epochs_of(image_bytes: float, decode_seconds: float) -> dict[str, Epoch]:
         return hardware.epochs(image_bytes + draw.other_bytes, decode_seconds, draw.num_images)
@@ -159,7 +169,8 @@ def advise(
             skipped[one.name] = unfit.reason
             continue
         tried = [trial for trial in found if isinstance(trial, Trial)]
-        measured.append(_measured(one, tried[: len(alone)], tried[len(alone) :], jobs, epochs_of))
+        own = tried[: len(alone)] or tried  # all that one process tried alone may be damaged
+        measured.append(_measured(one, own, tried[len(alone) :], jobs, epochs_of))
     best, reason = recommend(measured, place, lossless=lossless, centre_crop=centre_crop)
     stored_bytes = draw.num_images * (best.num_bytes + draw.other_bytes)
     compressed = _compressed(draw)
@@ -167,6 +178,7 @@ def advise(
     return Advice(
         num_images=draw.num_images,
         num_tried=len(together),
+        damaged=damaged,
         field=draw.samples[0].image,
         train_size=train_size,
         jobs=jobs,
@@ -186,7 +198,8 @@ def advise(
 
 
 EpochsOf = Callable[[float, float], dict[str, Epoch]]
-Trials = list[list[Trial | Unfit]]  # of each image, by encoding
+Tried = list[Trial | Unfit]  # one image, by encoding
+Found = list[Tried | Damaged]  # images
 
 
 def _tasks(draw: Draw, encodings: Sequence[Encoding], train_size: int) -> list[TrialTask]:
@@ -196,7 +209,7 @@ def _tasks(draw: Draw, encodings: Sequence[Encoding], train_size: int) -> list[T
     return [TrialTask(one.name, one.image, one.payload, tuple(encodings), train_size) for one in drawn]
 
 
-def _tried(tasks: Sequence[TrialTask], jobs: int, seconds: float, progress: Progress) -> tuple[Trials, Trials]:
+def _tried(tasks: Sequence[TrialTask], jobs: int, seconds: float, progress: Progress) -> tuple[Found, Found]:
     """Return the trials of a quarter of the images by one process alone, and of all by all processes together."""
     began = time.perf_counter()
     report = partial(progress, "try")
@@ -211,7 +224,7 @@ def _tried(tasks: Sequence[TrialTask], jobs: int, seconds: float, progress: Prog
         return alone, _run(engine, tasks, began + seconds, lambda done: report(done, len(tasks)))
 
 
-def _run(engine: Engine, tasks: Iterable[TrialTask], deadline: float, done: Callable[[int], None]) -> Trials:
+def _run(engine: Engine, tasks: Iterable[TrialTask], deadline: float, done: Callable[[int], None]) -> Found:
     """Return the trials of the tasks that begin before the deadline, and of two in any case."""
 
     def in_time() -> Iterator[TrialTask]:
@@ -221,11 +234,15 @@ def _run(engine: Engine, tasks: Iterable[TrialTask], deadline: float, done: Call
             yield task
 
     found = []
-    with closing(engine.map(run_trials, in_time())) as results:
+    with closing(engine.map(run_trials, in_time(), in_order=True)) as results:
         for number, (_, trials) in enumerate(results, start=1):
             found.append(trials)
             done(number)
     return found
+
+
+def _sound(found: Found) -> list[Tried]:
+    return [one for one in found if not isinstance(one, Damaged)]
 
 
 def _measured(

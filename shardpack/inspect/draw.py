@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from shardpack.codecs.field_types import is_image, is_mask
-from shardpack.errors import SourceError
+from shardpack.errors import ShardpackError, SourceError
 from shardpack.format.tar_header import BLOCK, padded
 from shardpack.sources.listing import Listing, name_of
 from shardpack.sources.payloads import read_payload
@@ -39,6 +39,7 @@ class Draw:
 
     Attributes:
         samples: The samples, in the order of the source.
+        unread: Name of each sample that was drawn and cannot be read -> why.
         num_images: How many samples of the source have an image.
         image_bytes: Mean payload of these images.
         other_bytes: Mean bytes of the other fields beside an image: payload, header and padding.
@@ -46,6 +47,7 @@ class Draw:
     """
 
     samples: list[DrawnSample]
+    unread: dict[str, str]
     num_images: int
     image_bytes: float
     other_bytes: float
@@ -58,7 +60,7 @@ def draw_evenly(listing: Listing, count: int) -> Draw:
     Of a sample with several images the first by name is taken that is not a mask.
 
     Raises:
-        SourceError: No sample has an image, or one cannot be read.
+        SourceError: No sample has an image.
     """
     members = _images(listing)
     if not len(members):
@@ -66,8 +68,17 @@ def draw_evenly(listing: Listing, count: int) -> Draw:
     chosen = members[np.arange(min(count, len(members))) * len(members) // min(count, len(members))]
     tar_bytes = BLOCK + padded(listing.size)
     image_tar_bytes = int(tar_bytes[members].sum())
+    samples, unread = [], {}
+    for member in chosen.tolist():
+        try:
+            samples.append(_drawn(listing, member))
+        except OSError as error:
+            unread[_name(listing, member)] = f"cannot be read: {error.strerror}"
+        except ShardpackError as error:
+            unread[_name(listing, member)] = str(error)
     return Draw(
-        samples=[_drawn(listing, member) for member in chosen.tolist()],
+        samples=samples,
+        unread=unread,
         num_images=len(members),
         image_bytes=float(listing.size[members].mean()),
         other_bytes=(int(tar_bytes.sum()) - image_tar_bytes) / len(members),
@@ -83,12 +94,12 @@ def _images(listing: Listing) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return members[first]
 
 
+def _name(listing: Listing, member: int) -> str:
+    return name_of(listing, int(listing.owners([member])[0]))
+
+
 def _drawn(listing: Listing, member: int) -> DrawnSample:
     sample = int(listing.owners([member])[0])
     own = range(int(listing.start[sample]), int(listing.start[sample + 1]))
-    name = name_of(listing, sample)
-    try:
-        fields = {listing.fields[listing.field_code[one]]: read_payload(listing, one) for one in own}
-    except OSError as error:
-        raise SourceError(f"cannot read {name!r}: {error.strerror}; make it readable, or remove it") from error
-    return DrawnSample(name, listing.fields[listing.field_code[member]], fields)
+    fields = {listing.fields[listing.field_code[one]]: read_payload(listing, one) for one in own}
+    return DrawnSample(name_of(listing, sample), listing.fields[listing.field_code[member]], fields)

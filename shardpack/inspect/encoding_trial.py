@@ -120,7 +120,7 @@ class TrialTask:
     """An image to try encodings on; pickles to about the image.
 
     Attributes:
-        name: Path or key, for errors.
+        name: Path or key.
         field: Field of the image.
         payload: The image.
         encodings: What is tried.
@@ -164,23 +164,27 @@ class Unfit:
     reason: str
 
 
-def run_trials(task: TrialTask) -> list[Trial | Unfit]:
-    """Return what the image took in each encoding.
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """An image that does not decode; `reason` says why."""
 
-    Raises:
-        SourceError: The image does not decode; it is named.
-    """
+    reason: str
+
+
+def run_trials(task: TrialTask) -> list[Trial | Unfit] | Damaged:
+    """Return what the image took in each encoding."""
     references: dict[str | None, Any] = {}  # by resize: pixels before they are encoded
-    _trial(task, task.encodings[0], references)  # the first one would pay for what is loaded and cached
-    return [_trial(task, encoding, references) for encoding in task.encodings]
+    try:
+        _trial(task, task.encodings[0], references)  # the first one would pay for what is loaded and cached
+        return [_trial(task, encoding, references) for encoding in task.encodings]
+    except ShardpackError as error:
+        return Damaged(str(error.args[0]))
 
 
 def _trial(task: TrialTask, encoding: Encoding, references: dict[str | None, Any]) -> Trial | Unfit:
-    try:
-        if encoding.resize not in references:
-            references[encoding.resize] = _pixels(*_stored(task, Encoding("npy", encoding.resize))[0])
-    except ShardpackError as error:
-        raise SourceError(f"{task.name!r} cannot be tried: {error}") from error
+    """Raise ShardpackError if the image does not decode."""
+    if encoding.resize not in references:
+        references[encoding.resize] = _pixels(*_stored(task, Encoding("npy", encoding.resize))[0])
     try:
         (field, payload), encode_wall, encode_seconds = _stored(task, encoding)
     except (SourceError, DecodeError) as error:  # it has decoded above

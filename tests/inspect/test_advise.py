@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from shardpack.errors import SourceError
 from shardpack.inspect.advise import advise, encodings_for
 from shardpack.inspect.encoding_trial import Encoding
 from shardpack.inspect.epoch_time import Hardware
@@ -79,6 +80,33 @@ def test_an_encoding_that_cannot_hold_an_image_is_told(tmp_path):
     advice = advise(deep, HARDWARE, train_size=32, samples=3, jobs=1, encodings=[*FEW, Encoding("npy")])
     assert [one.name for one in advice.measured] == ["as is", "npy"]
     assert "more than 8 bits" in advice.skipped["jpg:q=90 at short=32"]
+
+
+def test_damaged_images_are_named_and_left_out(tmp_path):
+    for number in range(6):
+        payload = photo(96 + number)[1]
+        (tmp_path / f"{number}.png").write_bytes(payload[:300] if number in (0, 3) else payload)
+    listing = FolderSource(tmp_path, "files").list(ListOptions()).listing
+    for jobs in (1, 2):
+        advice = advise(listing, HARDWARE, train_size=32, jobs=jobs, encodings=FEW)
+        assert (advice.num_images, advice.num_tried, sorted(advice.damaged)) == (6, 4, ["0.png", "3.png"])
+        assert [one.images for one in advice.measured] == [4, 4, 4]
+
+
+def test_an_image_that_cannot_be_read_is_named(tmp_path):
+    for number in range(3):
+        (tmp_path / f"{number}.png").write_bytes(photo()[1])
+    listing = FolderSource(tmp_path, "files").list(ListOptions()).listing
+    (tmp_path / "1.png").unlink()
+    advice = advise(listing, HARDWARE, train_size=32, jobs=1, encodings=FEW)
+    assert (advice.num_tried, advice.damaged) == (2, {"1.png": "cannot be read: No such file or directory"})
+
+
+def test_if_no_image_decodes_that_is_the_error(tmp_path):
+    (tmp_path / "1.png").write_bytes(photo()[1][:300])
+    listing = FolderSource(tmp_path, "files").list(ListOptions()).listing
+    with pytest.raises(SourceError, match=r"none of 1 images can be tried, such as '1\.png'"):
+        advise(listing, HARDWARE, jobs=1, encodings=FEW)
 
 
 def test_what_is_tried():

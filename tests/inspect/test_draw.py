@@ -69,5 +69,6 @@ def test_a_source_without_images(tmp_path):
 
 def test_a_file_that_is_gone(listing, tmp_path):
     (tmp_path / "a/000.jpg").unlink()
-    with pytest.raises(SourceError, match=r"a/000.jpg.*No such file"):
-        draw_evenly(listing, 1)
+    draw = draw_evenly(listing, 2)
+    assert draw.unread == {"a/000.jpg": "cannot be read: No such file or directory"}
+    assert [sample.name for sample in draw.samples] == ["a/025.jpg"]

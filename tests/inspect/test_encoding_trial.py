@@ -10,8 +10,7 @@ from PIL import Image
 
 import shardpack
 from shardpack.codecs.decode import decode_field
-from shardpack.errors import SourceError
-from shardpack.inspect.encoding_trial import Encoding, TrialTask, run_trials
+from shardpack.inspect.encoding_trial import Damaged, Encoding, TrialTask, run_trials
 
 
 def photo(height=96, width=128, **options):
@@ -77,9 +76,9 @@ def test_an_image_with_an_orientation_is_compared_upright():
     assert found.squared_error == 0
 
 
-def test_an_image_that_does_not_decode_is_named():
-    with pytest.raises(SourceError, match=r"'a/1\.png' cannot be tried"):
-        trials(b"\x89PNG\r\n\x1a\nxxx", Encoding("png"))
+@pytest.mark.parametrize("payload", [b"", b"\x89PNG\r\n\x1a\nxxx", photo()[1][:-500]])
+def test_an_image_that_does_not_decode_is_told(payload):
+    assert isinstance(trials(payload, Encoding("png")), Damaged)
 
 
 @pytest.mark.parametrize("encoding", [one for one in EXACT if one.encode != "npz"], ids=lambda encoding: encoding.name)
