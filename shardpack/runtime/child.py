@@ -52,6 +52,7 @@ class Child:
         path = [entry for entry in sys.path if isinstance(entry, str)]
         boot = f"import sys; sys.path[:] = {path!a}; from shardpack.runtime.process_child import main; main()"
         self.how_it_ended = ""
+        self._function: Callable[..., Any] | None = None  # what the child has as its newest one
         self._inherited = list(_frames(heritage()))  # to be sent before the first request
         with _interrupts_held_back():
             self._process = subprocess.Popen(
@@ -71,7 +72,8 @@ class Child:
         """Run a function there; return (True, result), or (False, error), which may be that the child has ended.
 
         Args:
-            function: Called as function(task), or as function(task, advance) if there is an `advance`.
+            function: Called as function(task), or as function(task, advance) if there is an `advance`. It is sent
+                again only after another one, so it may hold much.
             task: Picklable. If it has a text `title`, the message that the child has ended says it.
             advance: Called in this thread with what the function reports.
         """
@@ -79,7 +81,8 @@ class Child:
         assert requests is not None
         assert answers is not None
         try:
-            frame = pickle.dumps((function, task, advance is not None), pickle.HIGHEST_PROTOCOL)
+            sent = None if function is self._function else function
+            frame = pickle.dumps((sent, task, advance is not None), pickle.HIGHEST_PROTOCOL)
         except Exception as error:  # noqa: BLE001 - raised in the caller's thread
             return False, error
         try:
@@ -99,6 +102,7 @@ class Child:
             return False, ShardpackError(f"a worker process {self.how_it_ended}{at}; {advice}")
         except Exception as error:  # noqa: BLE001 - an answer that this process cannot unpickle
             return False, error
+        self._function = function if ok else None  # the request may not even have been understood
         if not ok:
             result.__cause__ = WorkerTraceback(trace)
         return ok, result

@@ -4,7 +4,8 @@
     worker processes   WorkerPool, in processes.py; `start_workers` picks one of the two
     a Ray cluster      RayEngine, in ray_engine.py; `start_engine` picks among all
 
-Callers need not know which one they have: they pass a module-level function and picklable tasks.
+Callers need not know which one they have: they pass a module-level function and picklable tasks. What all tasks need
+belongs into the function, as in `partial(pack_chunk, recipe)`.
 """
 
 from __future__ import annotations
@@ -52,8 +53,9 @@ class Engine(Protocol):
         The first error ends it. Closing the iterator ends the running tasks and starts no others.
 
         Args:
-            function: A module-level function, as it may run in another process. Called as function(task), or, if
-                there is an `advance`, as function(task, advance): it may call advance(amount) while it works.
+            function: A module-level function, as it may run in another process, or a `partial` of one: it is sent to
+                each worker once, with all that it holds. Called as function(task), or, if there is an `advance`, as
+                function(task, advance): it may call advance(amount) while it works.
             tasks: Drawn in the caller's thread, a few ahead of the results, so they need not all exist at once.
             backpressure: Acquired before each task starts.
             advance: Receives what tasks report, in the caller's thread and before their results.

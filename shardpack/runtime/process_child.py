@@ -1,8 +1,8 @@
 """The child's side of `processes.py`: run functions until the parent closes the pipe or dies.
 
 A frame is a length (8 bytes, little-endian) and a pickle. The parent sends requests (function, task, whether the
-function takes `advance`). The child sends any number of (None, amount, ""), then one answer: (True, result, "") or
-(False, error, traceback).
+function takes `advance`), with None for the function of the request before. The child sends any number of (None,
+amount, ""), then one answer: (True, result, "") or (False, error, traceback).
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ import threading
 import traceback
 from collections.abc import Callable
 from functools import partial
-from typing import IO
+from typing import IO, Any
 
 from shardpack.runtime.worker import serve
 
 _LENGTH_BYTES = 8
+
+_newest: list[Callable[..., Any]] = []  # the function of the newest request that had one
 
 
 def write_frame(pipe: IO[bytes], content: bytes) -> None:
@@ -86,7 +88,10 @@ def _advance(answers: IO[bytes], amount: int) -> None:
 
 def _answer(request: bytes, advance: Callable[[int], None]) -> bytes:
     try:
-        function, task, takes_advance = pickle.loads(request)
+        sent, task, takes_advance = pickle.loads(request)
+        if sent is not None:
+            _newest[:] = [sent]
+        (function,) = _newest
         result = function(task, advance) if takes_advance else function(task)
         return pickle.dumps((True, result, ""), pickle.HIGHEST_PROTOCOL)
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - sent to the parent, which raises it

@@ -1,7 +1,8 @@
 """Run tasks on a Ray cluster.
 
-    caller --(function, task)--> Ray --> a worker of any node
-           <-----result---------
+    caller --function, once--> Ray's object store --> a worker of any node
+           --task------------>                    -->
+           <-----result-------
 
 Ray starts a task again, elsewhere, when its worker or node is lost. So a task must not mind having run before.
 """
@@ -106,7 +107,8 @@ class RayEngine:
             ShardpackError: A worker was lost again and again.
         """
         assert backpressure is None, "tasks of a remote engine deliver what they make"
-        numbered = enumerate((function, task, advance is not None) for task in tasks)
+        stored = _ray().put(function)
+        numbered = enumerate((stored, task, advance is not None) for task in tasks)
         return self._collect(self._remote(), numbered, in_order=in_order)
 
     def on_every_node(self, function: Callable[[Task], Result], task: Task) -> list[tuple[str, Result]]:
@@ -124,7 +126,7 @@ class RayEngine:
             (node["NodeManagerAddress"], self._remote(scheduling_strategy=strategy(node["NodeID"], soft=False)))
             for node in nodes
         ]
-        results = [(name, remote.remote((function, task, False))) for name, remote in asked]
+        results = [(name, remote.remote(function, task, False)) for name, remote in asked]
         found = []
         for name, result in results:
             with suppress(ray.exceptions.TaskUnschedulableError):  # the node is gone
@@ -145,7 +147,7 @@ class RayEngine:
         try:
             while True:
                 for number, request in islice(numbered, self._ahead - len(pending)):
-                    pending[remote.remote(request)] = number
+                    pending[remote.remote(*request)] = number
                 if not pending:
                     return
                 (done,), _ = ray.wait([next(iter(pending))] if in_order else list(pending), num_returns=1)
@@ -156,9 +158,8 @@ class RayEngine:
                 ray.cancel(reference, force=True)
 
 
-def _call(request: tuple[Callable[..., Any], Any, bool]) -> Any:
+def _call(function: Callable[..., Any], task: Any, takes_advance: bool) -> Any:
     """Run a task in a worker. What it reports is dropped: the caller counts results."""
-    function, task, takes_advance = request
     return function(task, _drop) if takes_advance else function(task)
 
 

@@ -52,7 +52,6 @@ from shardpack.write.duplicate_keys import SeenKeys
 from shardpack.write.make_there import NO_SCRATCH, MakeThere, probe_recipe, probe_target
 from shardpack.write.pack_chunk import (
     ChunkTask,
-    DrawnTask,
     MadeChunk,
     Tally,
     close_applier,
@@ -87,8 +86,7 @@ class PackedChunks:
 
 def measure(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> Growth:
     """Return what drawn samples become. Raises as `measure_growth`."""
-    tasks = (DrawnTask(part, recipe) for part in found.drawn())
-    with closing(engine.map(measure_growth, tasks)) as measured:
+    with closing(engine.map(partial(measure_growth, recipe), found.drawn())) as measured:
         return sum((growth for _, growth in measured), Growth())
 
 
@@ -253,9 +251,11 @@ class ChunkedRun:
             scratch = transaction.scratch if remote is None else NO_SCRATCH
             deliver = transaction.deliver if remote is None else transaction.record
             deliveries = transaction.queue_for(partial(deliver_chunk, transaction, deliver), engine.jobs)
+        make = partial(pack_chunk, plan.recipe)
+        parallel = -(-engine.jobs // max(1, len(units))) if remote is None else 1
         results = engine.map(
-            pack_chunk if remote is None else MakeThere(pack_chunk, transaction.destination()),
-            (ChunkTask(scratch, chunk, plan.names[chunk], plan.part(chunk), plan.recipe) for chunk in units),
+            make if remote is None else MakeThere(make, transaction.destination()),
+            (ChunkTask(scratch, chunk, plan.names[chunk], plan.part(chunk), parallel) for chunk in units),
             backpressure=deliveries if remote is None else None,
             advance=lambda task, num_bytes: self._counted.advance(units[task], num_bytes),
         )

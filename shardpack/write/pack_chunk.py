@@ -30,13 +30,12 @@ from shardpack.write.transform import Counts, Fields
 
 @dataclass(frozen=True, slots=True)
 class ChunkTask:
-    """Everything that a worker needs to make the shards of a chunk."""
+    """What a worker needs to make the shards of a chunk, besides the recipe, which is that of all."""
 
     scratch: ScratchDir
     chunk: int
     name: UnitName  # what its shards are called
     part: ChunkPart
-    recipe: ChunkRecipe
     parallel: int = 1  # samples that are transformed at once
 
     @property
@@ -106,7 +105,7 @@ _buffer = Buffer()  # one per process: a worker makes its shards one after anoth
 _applier: list[Applier] = []  # at most one; kept, since a guarded one has a process that takes long to start
 
 
-def pack_chunk(task: ChunkTask, advance: Advance = no_advance) -> MadeChunk:
+def pack_chunk(recipe: ChunkRecipe, task: ChunkTask, advance: Advance = no_advance) -> MadeChunk:
     """Write the shards of one chunk with their indexes, all of them or none.
 
     Calls `advance` with the length of the source's payloads that are done.
@@ -119,7 +118,7 @@ def pack_chunk(task: ChunkTask, advance: Advance = no_advance) -> MadeChunk:
         OutputExistsError: Another packer has taken over the folder.
     """
     with storage_errors(f"write chunk {task.chunk} to {task.scratch.path!r}"), task.scratch.share():
-        packing = _Packing(task)
+        packing = _Packing(recipe, task)
         try:
             for batch in task.part.batches():
                 packing.batch(batch)
@@ -136,15 +135,15 @@ class _Writable(NamedTuple):
 
 
 class _Packing:
-    def __init__(self, task: ChunkTask) -> None:
-        self._task, self._recipe = task, task.recipe
-        self._applier = applier_of(task.recipe.application, parallel=task.parallel)
+    def __init__(self, recipe: ChunkRecipe, task: ChunkTask) -> None:
+        self._task, self._recipe = task, recipe
+        self._applier = applier_of(recipe.application, parallel=task.parallel)
         self._shards: list[ShardInfo] = []
         self._counts: Counter[str] = Counter()
         self._rejected: list[tuple[str, str]] = []
         self._samples = self._source_bytes = self._dropped = self._payload_bytes = self._tar_bytes = 0
         self._series = ShardSeries(
-            task.recipe.limits,
+            recipe.limits,
             buffer_bytes=_buffer.num_bytes,
             start=self._start_shard,
             flush=ShardInProgress.flush,
@@ -216,26 +215,13 @@ def outcomes(applier: Applier, batch: Batch) -> Iterator[tuple[int, Outcome]]:
         yield number, sample if isinstance(sample, Failure) else next(made)
 
 
-@dataclass(frozen=True, slots=True)
-class DrawnTask:
-    """Samples that are transformed before the chunks are planned."""
-
-    part: ChunkPart
-    recipe: ChunkRecipe
-
-    @property
-    def title(self) -> str:
-        """What is transformed."""
-        return self.part.title
-
-
-def measure_growth(task: DrawnTask) -> Growth:
+def measure_growth(recipe: ChunkRecipe, part: ChunkPart) -> Growth:
     """Return what samples become; writes nothing. Raises as `pack_chunk`."""
     growth = Growth()
-    applier = applier_of(task.recipe.application)
-    for batch in task.part.batches():
+    applier = applier_of(recipe.application)
+    for batch in part.batches():
         for number, outcome in outcomes(applier, batch):
-            if isinstance(outcome, Failure) and task.recipe.on_error == "raise":
+            if isinstance(outcome, Failure) and recipe.on_error == "raise":
                 name = batch.name(number)
                 raise_failure(outcome, key=name.key, path=name.path)
             lengths = [_tar_bytes(*made) for made in outcome.samples] if isinstance(outcome, Made) else []

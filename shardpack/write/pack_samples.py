@@ -13,7 +13,8 @@ import time
 from collections import Counter, deque
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, closing
-from typing import Any, NamedTuple
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -44,8 +45,6 @@ def pack_samples(samples: Iterable[Any], place: Place, request: PackRequest) -> 
     kind = "an iterable, which cannot be listed in advance"
     request.refuse_but_for(kind, dry_run=False, shuffle_seed=None, check_images=None, check_labels=False, engine=None)
     request.refuse_but_for(kind, part=None, split=None, **FOR_FOLDERS, **FOR_ROWS, **FOR_COLUMNS)
-    if stores := getattr(samples, "stores", ()):  # of a stream
-        place.refuse(stores)
     admitted = place.admit_rows(request.classes, ())
     writer = ShardWriter(
         place.target(work_dir=request.work_dir),
@@ -123,15 +122,15 @@ def _write_batches(
     waiting: deque[list[_Pair]] = deque()  # batches that workers have
     totals = Counter[str]()
 
-    def tasks() -> Iterator[_Batch]:
+    def tasks() -> Iterator[list[_Pair]]:
         for batch in _batches(samples):
             waiting.append(batch)
-            yield _Batch(application, batch)
+            yield batch
 
     with ExitStack() as stack:
         stack.callback(close_applier)  # of this process, if the engine is this process
         engine = stack.enter_context(start_workers(jobs, threads_per_job=request.threads_per_job))
-        results = stack.enter_context(closing(engine.map(_transform, tasks(), in_order=True)))
+        results = stack.enter_context(closing(engine.map(partial(_transform, application), tasks(), in_order=True)))
         for _, outcomes in results:
             for (key, fields), outcome in zip(waiting.popleft(), outcomes, strict=True):
                 totals["source_samples"] += 1
@@ -147,14 +146,9 @@ def _write_batches(
     return {**totals, "counts": dict(sorted(writer.counts.items()))}
 
 
-class _Batch(NamedTuple):
-    application: Application
-    samples: list[_Pair]
-
-
-def _transform(batch: _Batch) -> list[Outcome]:
+def _transform(application: Application, samples: list[_Pair]) -> list[Outcome]:
     """Return what becomes of each sample: the task of a worker."""
-    return list(applier_of(batch.application).outcomes(batch.samples))
+    return list(applier_of(application).outcomes(samples))
 
 
 def _batches(samples: Iterator[_Pair]) -> Iterator[list[_Pair]]:

@@ -6,6 +6,7 @@ import os
 import threading
 import time
 from contextlib import closing
+from functools import partial
 
 import pytest
 
@@ -17,6 +18,21 @@ def double(task):
     if task == "bad":
         raise LookupError("bad task")
     return task * 2
+
+
+class Large:
+    """Notes each time it is sent."""
+
+    sent = 0
+
+    def __reduce__(self):
+        type(self).sent += 1
+        return (Large, ())
+
+
+def with_large(large, task):
+    assert isinstance(large, Large)
+    return double(task)
 
 
 class Room:
@@ -45,6 +61,14 @@ def engine(request):
 @pytest.mark.parametrize("count", [0, 1, 7])
 def test_every_task_has_its_result(engine, count):
     assert dict(engine.map(double, range(count))) == {i: 2 * i for i in range(count)}
+
+
+def test_what_all_tasks_need_is_sent_to_each_worker_once(engine):
+    Large.sent = 0
+    for times in (1, 2):
+        assert dict(engine.map(partial(with_large, Large()), range(20))) == {i: 2 * i for i in range(20)}
+        assert Large.sent <= times * (engine.jobs if engine is not IN_PROCESS else 0)
+    assert dict(engine.map(double, range(3))) == {0: 0, 1: 2, 2: 4}
 
 
 def test_tasks_are_drawn_as_needed_in_the_callers_thread(engine):

@@ -29,7 +29,7 @@ def transaction(tmp_path):
 
 @pytest.fixture
 def made(transaction):
-    made = pack_chunk(ChunkTask(transaction.scratch, 0, PLAN.names[0], PLAN.part(0), RECIPE))
+    made = pack_chunk(RECIPE, ChunkTask(transaction.scratch, 0, PLAN.names[0], PLAN.part(0)))
     deliver_chunk(transaction, transaction.deliver, made, PLAN.digest(0, DIGEST))
     return made
 

@@ -20,6 +20,7 @@ from shardpack.runtime.processes import start_workers
 from shardpack.sources.splits import sorted_by_split, with_splits
 from shardpack.write.chunked_run import estimate, pack_chunks
 from shardpack.write.listed_input import ListedInput
+from shardpack.write.pack_chunk import ChunkTask
 from shardpack.write.request import PackRequest
 from tests.commit import stores
 from tests.commit.stores import WatchedStore, heal, kill_at
@@ -121,6 +122,26 @@ def test_jobs_change_no_byte(tmp_path, jobs):
     assert (many.tally, list(many.shards)) == (one.tally, list(one.shards))
 
 
+@pytest.mark.parametrize(("jobs", "chunks", "parallel"), [(4, 1, 4), (4, 3, 2), (2, 6, 1)])
+def test_jobs_without_a_chunk_of_their_own_help_with_those_of_others(tmp_path, jobs, chunks, parallel):
+    tasks = []
+
+    class Noting(Shuffled):
+        def map(self, function, todo, **options):
+            def noted():
+                for task in todo:
+                    tasks.append(task)
+                    yield task
+
+            return super().map(function, noted(), **options)
+
+    engine = Noting(0)
+    engine.jobs = jobs
+    pack(tmp_path, listing(6), recipe(Grow(), max_samples=6 // chunks, max_bytes=1 << 20), engine=engine)
+    made = [task for task in tasks if isinstance(task, ChunkTask)]
+    assert [len(made), {task.parallel for task in made}] == [chunks, {parallel}]
+
+
 def test_the_plan_is_measured_once_and_obeyed(tmp_path):
     """A run that continues does not look at the drawn samples again."""
     whole = pack(tmp_path / "whole", listing(60), recipe(Grow()))
@@ -130,7 +151,7 @@ def test_the_plan_is_measured_once_and_obeyed(tmp_path):
 
     class Counting(Shuffled):
         def map(self, function, *arguments, **options):
-            calls.append(function.__name__)
+            calls.append(function.func.__name__)
             return super().map(function, *arguments, **options)
 
     packed = pack(tmp_path / "out", listing(60), recipe(Grow()), engine=Counting(0))

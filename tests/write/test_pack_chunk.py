@@ -16,7 +16,6 @@ from shardpack.write.chunk_plan import Growth
 from shardpack.write.listed_input import ListedPart
 from shardpack.write.pack_chunk import (
     ChunkTask,
-    DrawnTask,
     Tally,
     close_applier,
     measure_growth,
@@ -34,8 +33,8 @@ def no_process_is_kept():
 
 
 def pack(tmp_path, found, made, chunk=12, advance=lambda _: None):
-    task = ChunkTask(ScratchDir(str(tmp_path)), chunk, UnitName(chunk), ListedPart(found), made)
-    return pack_chunk(pickle.loads(pickle.dumps(task)), advance)
+    task = ChunkTask(ScratchDir(str(tmp_path)), chunk, UnitName(chunk), ListedPart(found))
+    return pack_chunk(*pickle.loads(pickle.dumps((made, task))), advance)
 
 
 def members(tmp_path, name):
@@ -124,7 +123,7 @@ def test_progress_is_that_of_the_source(tmp_path):
 
 def test_growth_is_measured_as_it_would_be_written(tmp_path):
     found, made = listing(10), recipe(Grow(0.5, drop="a/", twice="b/"))
-    growth = measure_growth(pickle.loads(pickle.dumps(DrawnTask(ListedPart(found), made))))
+    growth = measure_growth(*pickle.loads(pickle.dumps((made, ListedPart(found)))))
     written = pack(tmp_path, found, made)
     assert growth == Growth(
         10,
@@ -136,8 +135,8 @@ def test_growth_is_measured_as_it_would_be_written(tmp_path):
 
 def test_a_drawn_sample_that_fails_follows_on_error():
     with pytest.raises(SourceError, match="key='b/0001'"):
-        measure_growth(DrawnTask(ListedPart(listing(4)), recipe(Grow(fail="b/"))))
-    growth = measure_growth(DrawnTask(ListedPart(listing(3)), recipe(Grow(fail="b/"), on_error="skip")))
+        measure_growth(recipe(Grow(fail="b/")), ListedPart(listing(4)))
+    growth = measure_growth(recipe(Grow(fail="b/"), on_error="skip"), ListedPart(listing(3)))
     assert (growth.samples, growth.new_samples) == (3, 2)
 
 
@@ -147,10 +146,10 @@ def test_memory_does_not_grow_with_the_chunk(tmp_path, timeout):
     source = write_files(tmp_path / "source", {f"{i:03d}": {"bin": bytes(300_000)} for i in range(100)})
     (tmp_path / "scratch").mkdir()
     made = recipe(Grow(4), max_bytes=1 << 30, timeout=timeout)
-    task = ChunkTask(ScratchDir(str(tmp_path / "scratch")), 0, UnitName(0), ListedPart(file_listing(source)), made)
+    task = ChunkTask(ScratchDir(str(tmp_path / "scratch")), 0, UnitName(0), ListedPart(file_listing(source)))
     tracemalloc.start()
     try:
-        chunk = pack_chunk(task)
+        chunk = pack_chunk(made, task)
         _, most = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
