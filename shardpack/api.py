@@ -144,10 +144,10 @@ def pack(
     interruptions: the same call continues an interrupted one.
 
     Args:
-        source: A folder (class folders, sidecar files, a metadata table, or COCO); or a dataset or view, or the
-            folder or URL of a dataset, whose samples are copied in its order; or any iterable of (key, fields), as
-            `ShardWriter.write` takes them, or of samples, such as a stream. An iterable is packed by this process,
-            one sample at a time, and starts over after an interruption. A file or folder of a foreign format is told by
+        source: A folder (class folders, sidecar files, a metadata table, or COCO); or a dataset, view, stream or mix,
+            or the folder or URL of a dataset, whose samples are copied in its order; or any iterable of (key, fields),
+            as `ShardWriter.write` takes them, or of samples. An iterable is packed by this process, one sample at a
+            time, and starts over after an interruption. A file or folder of a foreign format is told by
             its names and first bytes; see `source_format`.
         out: Folder for the dataset, its URL (`s3://`, `gs://`, `az://`, `memory://`, or what fsspec has a driver
             for), or a writable store. A bucket has no locks: let only one packer at a time write to a target.

@@ -154,18 +154,15 @@ class Dataset(Loadable, Queryable):
         return self._selection.locate(self._selection.resolve(item))
 
     def listing(self, split: str | None = None) -> Listing:
-        """Return the samples, or those of one split, as `shardpack.pack` takes them: where their bytes are.
+        """Return the samples as `shardpack.pack` takes them: where their bytes are. Reads the indexes of their shards.
 
-        Reads the indexes of their shards.
-
-        Raises:
-            OptionError: No split has this name.
+        If there is a split of the name, only its samples.
         """
-        selection = self._selection if split is None else self._selection.of_split(split)
+        selection = self._selection.of_split(split) if split in self.splits else self._selection
         return list_samples(
             selection.stored(),
             location=self.location,
-            manifest_crc32c=self._cache.manifest_crc32c,
+            manifests=[self._cache.manifest_crc32c],
             classes=self.classes,
             label_shape=self.manifest.option("label_shape"),
             split_names=tuple(self.manifest.splits.samples) if self.manifest.splits else (),

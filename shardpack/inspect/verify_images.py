@@ -51,7 +51,7 @@ def verify_images(samples: Selection, *, jobs: int, progress: Progress) -> Itera
 def _tasks(samples: Selection) -> Iterator[Listing]:
     stored = samples.stored()
     while part := list(islice(stored, SAMPLES_PER_TASK)):
-        yield list_samples(part, location=samples.cache.stores.location, manifest_crc32c=0, classes=None)
+        yield list_samples(part, location=samples.cache.stores.location, manifests=[], classes=None)
 
 
 def _undecodable(listing: Listing, sample: int, reason: str) -> Problem:

@@ -1,4 +1,4 @@
-"""A dataset or view as a source: its samples, with their keys, order and classes.
+"""A dataset, view, stream or mix as a source: its samples, with their keys, order and classes.
 
 So filtering, joining small shards, reordering and renaming are all done by packing. Nothing is decoded: a payload
 is a range of a shard, and when it is copied its checksum is compared with that in the index.
@@ -30,15 +30,13 @@ _VERSIONS_AT_ONCE = 32  # requests
 
 @runtime_checkable
 class Listable(Protocol):
-    """A dataset or a view: knows where its samples are without reading them."""
-
-    @property
-    def splits(self) -> Mapping[str, int]:
-        """Names of the splits and the number of samples in each; {} if there are none."""
-        ...
+    """A dataset, a view, a stream or a mix: knows where its samples are without reading them."""
 
     def listing(self, split: str | None = None) -> Listing:
-        """Return the samples in order, or those of one split. Reads the indexes of their shards, but no payload."""
+        """Return the samples in order. Reads the indexes of their shards, but no payload.
+
+        If there is a split of the name, samples that are not in it may be left out.
+        """
         ...
 
 
@@ -46,7 +44,7 @@ def list_samples(
     samples: Iterable[tuple[Store, SampleLocation, Mapping[str, tuple[Store, str]]]],
     *,
     location: str,
-    manifest_crc32c: int,
+    manifests: Iterable[int],
     classes: Sequence[str] | None,
     label_shape: object = None,
     split_names: tuple[str, ...] = (),
@@ -59,7 +57,7 @@ def list_samples(
     Args:
         samples: For each sample the store of its shard, where it is, and (store, shard) of its fields in other shards.
         location: Location of the dataset, for messages.
-        manifest_crc32c: Checksum of the manifest that lists the shards.
+        manifests: Checksums of the manifests that list the shards.
         classes: Class names in the order of their labels.
         label_shape: Shape of the labels, as the manifest says it.
         split_names, split: As of a listing.
@@ -109,7 +107,12 @@ def list_samples(
         mtime_ns=np.zeros(len(sizes), np.int64),
         payload=payload,
         stores=tuple(stores),
-        version=f"{manifest_crc32c:08x} {_versions([(stores[number], path) for number, path in unchecked])}",
+        version=" ".join(
+            [
+                *(f"{crc32c:08x}" for crc32c in manifests),
+                _versions([(stores[number], path) for number, path in unchecked]),
+            ]
+        ),
         crc32c=np.array(checksums, np.int64),
         classes=None if classes is None else tuple(classes),
         label_shape=label_shape if isinstance(label_shape, str) else None,
@@ -132,24 +135,21 @@ def _versions(objects: Sequence[tuple[Store, str]]) -> str:
 
 @dataclass(frozen=True, slots=True)
 class DatasetSource:
-    """A dataset or view to pack again.
+    """A dataset, view, stream or mix to pack again.
 
     Attributes:
-        dataset: The dataset or view.
-        only_split: The only split to list, if there is one of this name; None for all samples.
+        dataset: The dataset, view, stream or mix.
+        only_split: The only split that is wanted; None for all samples.
     """
 
     dataset: Listable
     only_split: str | None = None
 
     def list(self, options: ListOptions) -> Listed:
-        """Return the samples in the order of the dataset or view; see `Source.list`."""
+        """Return the samples in their order; see `Source.list`."""
         from shardpack.sources.layouts.describe import describe  # readers of a dataset load no layouts
 
-        split = (
-            self.only_split if self.only_split in self.dataset.splits else None
-        )  # else an error names those there are
-        listing, problems = self.dataset.listing(split), Problems()
+        listing, problems = self.dataset.listing(self.only_split), Problems()
         options.progress(listing.num_samples)
         listing = check_names(listing, problems, rename_keys=options.rename_keys, keep_order=True)
         if options.on_error == "raise":

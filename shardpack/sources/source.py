@@ -1,7 +1,7 @@
 """What can be packed in parallel: a `Source` lists its samples before any payload is read.
 
     folder                FolderSource     payloads are files, and labels made from the layout    folder.py
-    dataset, view         DatasetSource    payloads are ranges of shards                          dataset.py
+    dataset, view, mix    DatasetSource    payloads are ranges of shards                          dataset.py
     (key, fields), ...    not a Source: an iterable cannot list its samples in advance            write/pack_samples.py
 
 A new source returns a `Listing` whose payloads are files, ranges of objects, or bytes.

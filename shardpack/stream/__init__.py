@@ -6,6 +6,7 @@ stream              one rank's share of an epoch; its state
   epochs            the epochs of one dataset                         (plan: slots -> samples and loads)
   draws             balanced and weighted: what is drawn, how often  (from the label table)
   mixed             of several datasets, in proportions
+stream_listing      the samples of a stream as `pack` takes them
 reader              chunks -> samples, in order
   schedule          which loads come when
   load              one load -> samples, as its store likes it        (block_buffer: many samples, one buffer; hints)

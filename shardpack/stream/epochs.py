@@ -17,12 +17,11 @@ from shardpack.order.partitions import Partitioning, RankSlice, elastic_partitio
 from shardpack.read.read_plan import STREAM_LIMITS
 from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
-from shardpack.storage.protocols import Store
 from shardpack.stream.draws import Draws
 from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReaderSetup, ReadLimits
 from shardpack.stream.plan import Planner, SharingCosts
 from shardpack.stream.reader import Reader, SampleParts
-from shardpack.stream.stream_input import StreamInput
+from shardpack.stream.stream_input import Placed, StreamInput
 
 MAX_SHARED_BYTES = 64 << 20  # a dataset up to this may be kept in memory for an epoch
 
@@ -38,11 +37,6 @@ class Epochs(Protocol):
     @property
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that samples may have, sorted."""
-        ...
-
-    @property
-    def stores(self) -> tuple[Store, ...]:
-        """The stores that tars are read from."""
         ...
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
@@ -65,6 +59,10 @@ class Epochs(Protocol):
         With `steps`, yield the samples of these steps only; `begin` then counts samples of the steps.
         With `views`, payloads in a map are views of it instead of bytes.
         """
+        ...
+
+    def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
+        """Return where a rank's samples of one epoch are stored, from number `begin` on. Reads none of them."""
         ...
 
     def identity(self) -> Mapping[str, Any]:
@@ -131,10 +129,6 @@ class DatasetEpochs:
     def fields(self) -> tuple[str, ...]:
         return self.stream_input.fields
 
-    @property
-    def stores(self) -> tuple[Store, ...]:
-        return self.stream_input.stores
-
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         return RankSlice(Partitioning(self.num_items, partitions, global_batch, tail), rank, world_size)
 
@@ -166,6 +160,12 @@ class DatasetEpochs:
         first, most = reader.group_samples()
         slots = map(rank_slice.locate, planned_numbers(rank_slice, begin, steps, first=first, most=most))
         return reader.parts((epoch, partition, offset) for partition, offset in slots)
+
+    def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
+        draws = None if self.draws is None else self.draws.orders
+        planner = Planner(self.stream_input.view, self.shuffle, rank_slice, whole_blocks=False, draws=draws)
+        positions = planner.positions(epoch, *rank_slice.locate(np.arange(begin, len(rank_slice))))
+        return Placed((self.stream_input,), np.zeros_like(positions), positions)
 
 
 def default_partitions(shuffle: Shuffle, world_size: int, batch_size: int | None) -> int:

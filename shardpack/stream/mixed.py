@@ -26,7 +26,6 @@ from shardpack.order.permutation import MIX_SEED, derive_key
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
 from shardpack.runtime.arrays import Integers
-from shardpack.storage.protocols import Store
 from shardpack.stream.epochs import (
     EpochReader,
     default_partitions,
@@ -34,9 +33,10 @@ from shardpack.stream.epochs import (
 )
 from shardpack.stream.limits import CHUNK_BYTES, DEFAULT_MEMORY_BYTES, ReadLimits
 from shardpack.stream.options import StreamOptions
+from shardpack.stream.plan import Planner
 from shardpack.stream.reader import SampleParts
 from shardpack.stream.stream import Stream
-from shardpack.stream.stream_input import Streamable, StreamInput
+from shardpack.stream.stream_input import Placed, Streamable, StreamInput
 
 STOPS = ("first", "all")
 SAMPLES_PER_PARTITION = 64  # of the smallest dataset, at least, unless the caller chooses the partitions
@@ -77,10 +77,6 @@ class MixedEpochs:
     def fields(self) -> tuple[str, ...]:
         """Names of the fields of any dataset, sorted."""
         return tuple(sorted({name for part in self.datasets for name in part.stream_input.fields}))
-
-    @property
-    def stores(self) -> tuple[Store, ...]:
-        return tuple(store for part in self.datasets for store in part.stream_input.stores)
 
     def slice_of(self, partitions: int, global_batch: int, tail: str, *, rank: int, world_size: int) -> RankSlice:
         if tail == "exact":
@@ -146,10 +142,19 @@ class MixedEpochs:
         with ExitStack() as stack:
             samples = []
             for number, (reader, own) in enumerate(zip(readers, scheduled[1:], strict=True)):
-                slots = self._slots(number, own, rounds[number], reader)
+                slots = self._slots(number, own, rounds[number], reader.planner)
                 samples.append(chain.from_iterable(stack.enter_context(closing(reader.parts(slots)))))
             for sources, *_ in scheduled[0]:
                 yield _interleaved(samples, sources.tolist())
+
+    def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
+        (scheduled,) = self._scheduled(epoch, rank_slice, [np.arange(begin, len(rank_slice))])
+        sources, positions = scheduled[0], np.empty_like(scheduled[0])
+        for number, first_epoch in enumerate(self._rounds(epoch, rank_slice.partitioning)):
+            planner = self._reader(number, rank_slice, is_shared=False, views=False).planner
+            (slots,) = self._slots(number, [scheduled], first_epoch, planner)
+            positions[sources == number] = planner.positions(*slots)
+        return Placed(tuple(part.stream_input for part in self.datasets), sources, positions)
 
     def _reader(self, number: int, rank_slice: RankSlice, *, is_shared: bool, views: bool) -> EpochReader:
         part, partitioning = self.datasets[number], rank_slice.partitioning
@@ -179,10 +184,10 @@ class MixedEpochs:
         source: int,
         scheduled: Iterable[_Scheduled],
         first_epoch: int,
-        reader: EpochReader,
+        planner: Planner,
     ) -> Iterator[tuple[Integers, Integers, Integers]]:
         """Yield (epoch, partition, offset), (n) each, of one dataset's samples; an empty partition borrows one."""
-        parts = reader.planner.partitioning
+        parts = planner.partitioning
         lengths = np.maximum(1, parts.lengths())
         for sources, partitions, numbers in scheduled:
             at = np.flatnonzero(sources == source)
@@ -194,7 +199,7 @@ class MixedEpochs:
                 for i in empty.tolist():
                     partition[i], offset[i] = parts.locate(int(partition[i]) % parts.num_items)
             if len(epoch):
-                reader.planner.forget(int(epoch.min()))
+                planner.forget(int(epoch.min()))
             yield epoch, partition, offset
 
     def _schedule(self, partitions: int) -> Schedule:

@@ -172,11 +172,7 @@ class Planner:
         if self._draws is not None:
             yield from self._drawn_chunks(epochs[0], partition, offset, size)
             return
-        items = np.empty_like(partition)
-        for one in epochs:
-            at = slice(None) if len(epochs) == 1 else np.flatnonzero(epoch == one)
-            items[at] = self.order(one).items(partition[at], offset[at])
-        positions = self._view.at(items)
+        positions = self.positions(epoch, partition, offset)
         for begin in range(0, len(positions), size):
             yield self._of_run(positions[begin : begin + size])
         if not len(positions):
@@ -184,15 +180,29 @@ class Planner:
 
     def _drawn_chunks(self, epoch: int, partition: Integers, offset: Integers, size: int) -> Iterator[Chunk]:
         """Yield the chunks of the samples at n slots of a balanced or weighted epoch."""
-        assert self._draws is not None
-        order = self._drawn.get(epoch)
-        if order is None:
-            self._drawn = {epoch: self._draws.order(self._slice.partitioning, epoch)}
-            order = self._drawn[epoch]
-        positions, repeats = order.samples(partition, offset)
+        positions, repeats = self._drawn_order(epoch).samples(partition, offset)
         for begin in range(0, max(1, len(positions)), size):
             chunk, own = self._of_run(positions[begin : begin + size]), repeats[begin : begin + size]
             yield replace(chunk, repeats=own) if own.any() else chunk
+
+    def _drawn_order(self, epoch: int) -> DrawnOrder:
+        assert self._draws is not None
+        if epoch not in self._drawn:
+            self._drawn = {epoch: self._draws.order(self._slice.partitioning, epoch)}
+        return self._drawn[epoch]
+
+    def positions(self, epoch: Integers | int, partition: Integers, offset: Integers) -> Integers:
+        """Return (n) the stored position of the sample at each of n slots; arguments as of `chunks`."""
+        if self._draws is not None:
+            assert isinstance(epoch, int), "a mix draws nothing"
+            return self._drawn_order(epoch).samples(partition, offset)[0]
+        if isinstance(epoch, int):
+            return self._view.at(self.order(epoch).items(partition, offset))
+        items = np.empty_like(partition)
+        for one in np.unique(epoch).tolist():
+            at = np.flatnonzero(epoch == one)
+            items[at] = self.order(one).items(partition[at], offset[at])
+        return self._view.at(items)
 
     def load(self, load_id: LoadId) -> Load:
         """Return a load that a chunk refers to; one that is not a block is returned only once."""

@@ -21,13 +21,14 @@ from shardpack.order.options import Shuffle
 from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer
-from shardpack.storage.protocols import Store
+from shardpack.sources.listing import Listing
 from shardpack.stream.draws import FROM_TABLE, LabelColumns, asked_draws
 from shardpack.stream.epochs import DatasetEpochs, Epochs
 from shardpack.stream.loader import Loader
 from shardpack.stream.options import Crop, Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
 from shardpack.stream.reader import SampleParts, Taken
 from shardpack.stream.stream_input import Streamable
+from shardpack.stream.stream_listing import list_placed
 
 
 class Stream:
@@ -69,6 +70,9 @@ class Stream:
 
     # Lengths and options
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}: {len(self)} samples of rank {self._rank}, epoch {self._epoch}>"
+
     def __len__(self) -> int:
         """Return the exact number of samples of this rank in an epoch: the same for all ranks, except with "exact"."""
         return len(self._slice)
@@ -102,11 +106,6 @@ class Stream:
     def fields(self) -> tuple[str, ...]:
         """Names of the fields that the samples may have, sorted."""
         return self._epochs.fields
-
-    @property
-    def stores(self) -> tuple[Store, ...]:
-        """The stores that tars are read from."""
-        return self._epochs.stores
 
     @property
     def has_batch_size(self) -> bool:
@@ -180,6 +179,16 @@ class Stream:
             samples = chain.from_iterable(parts)
             while step := list(islice(samples, rank_slice.batch_size)):
                 yield step
+
+    def listing(self, split: str | None = None) -> Listing:  # noqa: ARG002 - only where it saves reading
+        """Return the samples of the next iteration as `shardpack.pack` takes them: where their bytes are.
+
+        The order is computed, so no payload is read, but the indexes of the shards are.
+
+        Raises:
+            OptionError: The datasets of a mix number their classes differently.
+        """
+        return list_placed(self._epochs.placed(self._epoch, self._slice, self._resume_at))
 
     def loader(
         self,

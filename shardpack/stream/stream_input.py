@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -16,7 +16,6 @@ from shardpack.order.view import SampleView
 from shardpack.read.layered_plan import wanted_layers
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
-from shardpack.storage.protocols import Store
 
 _EXAMINED = 4  # compressed shards that tell what all hold
 
@@ -81,11 +80,6 @@ class StreamInput:
         """The shards of the base, then those of the layers that are read."""
         return [self.cache, *(layer.cache for layer in wanted_layers(self.cache, self.wanted_fields))]
 
-    @property
-    def stores(self) -> tuple[Store, ...]:
-        """The stores that tars are read from."""
-        return tuple(store for cache in self._caches for store in cache.stores.tars)
-
     def count_mapped(self, num_bytes: int) -> None:
         """Count bytes read through maps; see `ShardCache.count_mapped`."""
         for cache in self._caches:
@@ -126,6 +120,20 @@ class StreamInput:
     def is_remote(self) -> bool:
         """Whether reading waits for a network, so that reading ahead pays."""
         return any(cache.stores.remote for cache in self._caches)
+
+
+class Placed(NamedTuple):
+    """Where the samples of a stream are stored, in its order.
+
+    Attributes:
+        inputs: The datasets that it reads.
+        sources: (n) which of them each sample is from.
+        positions: (n) stored position of each sample there.
+    """
+
+    inputs: tuple[StreamInput, ...]
+    sources: Integers
+    positions: Integers
 
 
 @runtime_checkable

@@ -57,7 +57,7 @@ Packable = str | os.PathLike[str] | Listable | KeyedSamples
 
 
 def pack_source(source: Packable, out: Writable, request: PackRequest, *, place: Place | None = None) -> PackReport:
-    """Write the dataset of a folder, a dataset or an iterable; see `shardpack.pack`.
+    """Write the dataset of a folder, a dataset, a stream or an iterable; see `shardpack.pack`.
 
     Args:
         source, out, request: As `pack` takes them.
@@ -216,7 +216,7 @@ def _listing_to_pack(listed: Listed, request: PackRequest, engine: Engine, place
     """Return the listing with the requested classes, checks and order."""
     listing = listed.listing
     if request.classes is not None:
-        if listing.classes is not None:
+        if listing.classes not in (None, request.classes):
             raise OptionError("the source has classes of its own; leave out classes, or pack samples from code")
         listing = replace(listing, classes=tuple(request.classes))
     listing = place.admit(listing, keeps_keys=request.transform is None)

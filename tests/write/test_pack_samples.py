@@ -126,7 +126,7 @@ def test_items_that_are_not_samples_are_named(tmp_path, items, says):
 def test_a_stream_is_not_packed_over_its_own_tars(tmp_path, mixed):
     shardpack.pack([("a", {"txt": "1"}), ("b", {"txt": "2"})], tmp_path)
     ds = shardpack.open(tmp_path)
-    stream = shardpack.mix([(ds, 1), (ds, 1)]) if mixed else ds.stream()
+    stream = shardpack.mix({ds: 1}) if mixed else ds.stream()
     with pytest.raises(OptionError, match="source and target are the same"):
         shardpack.pack(stream, tmp_path, force=True)
     assert shardpack.open(tmp_path)["b"]["txt"] == b"2"
