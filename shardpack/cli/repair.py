@@ -8,6 +8,7 @@ import click
 
 import shardpack
 from shardpack.cli.ui import (
+    access_options,
     dataset_argument,
     emit,
     jobs_option,
@@ -17,7 +18,6 @@ from shardpack.cli.ui import (
     print_json,
     progress_bar,
     quiet_option,
-    storage_option,
 )
 
 
@@ -30,11 +30,14 @@ from shardpack.cli.ui import (
     help="Where no manifest is left, also take the tars that this pattern matches; may be given many times.",
 )
 @click.option(
-    "--force", is_flag=True, help="Replace files that are there: damaged ones, and sidecars without a manifest."
+    "--force",
+    is_flag=True,
+    help="Replace files that are there: damaged ones, and sidecars without a manifest. Go back to an earlier "
+    "generation where the newest manifest is lost.",
 )
 @jobs_option
 @click.option("--dry-run", is_flag=True, help="Show what would be made, and what is lost; write nothing.")
-@storage_option
+@access_options
 @json_option
 @quiet_option
 def command(dataset: str, include: tuple[str, ...], as_json: bool, quiet: bool, **options: Any) -> None:
@@ -42,8 +45,10 @@ def command(dataset: str, include: tuple[str, ...], as_json: bool, quiet: bool, 
 
     Where a manifest is left, files that it names and that are missing are made again byte for byte. Where none is left,
     they are made of the shards as "shardpack pack" names them; of other tars only with --include. Whole samples of tars
-    that break off go to a new shard. Tars are never changed or deleted. What is lost is named: what tars cannot tell,
-    and files that could not be made again. The exit code is 1 if a file that the manifest names is lost.
+    that break off go to a new shard. Tars are never changed or deleted.
+
+    What is lost is named: what tars cannot tell, and files that could not be made again. The exit code is 1 if a file
+    that the manifest names is lost, also a tar or layer in another place, or the manifest of the newest generation.
 
     With --json: location, generation, num_samples, num_shards, written, tars, salvaged (a list of shard, num_bytes,
     num_samples, crc32c, reason), left_out, lost, seconds, dry_run.
@@ -57,7 +62,8 @@ def command(dataset: str, include: tuple[str, ...], as_json: bool, quiet: bool, 
             emit(name)
         for salvage in report.salvaged:
             samples = plural(salvage.num_samples, "sample")
-            note(f"salvaged {samples} of {salvage.shard}, which breaks off: {salvage.reason}", quiet=quiet)
+            why = f": {salvage.reason}" if salvage.reason else ""
+            note(f"salvaged {samples} of {salvage.shard}, which breaks off{why}", quiet=quiet)
         for name in report.left_out:
             note(f"left out: {name}; take it with --include", quiet=quiet)
         for what in report.lost:

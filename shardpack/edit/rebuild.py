@@ -11,7 +11,6 @@ from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
 from shardpack.edit.salvage import Salvage, find_whole_samples, salvaged_parts
 from shardpack.errors import CorruptShardError, DatasetNotFoundError, OutputExistsError
-from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.layout import (
     WORK_FOLDER,
     edit_tag,
@@ -27,6 +26,7 @@ from shardpack.format.layout import (
 from shardpack.format.manifest import Manifest
 from shardpack.index.build import TarIndexer
 from shardpack.index.find import SUFFIXES, TarDigests, TarSet
+from shardpack.index.frame_scan import is_compressed
 from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.read.open_dataset import missing_dataset
 from shardpack.runtime.progress import Progress
@@ -142,10 +142,11 @@ def _index_all(
         try:
             indexer.index_all(jobs=jobs, checksums=True, progress=progress)
         except CorruptShardError as error:
-            if error.shard not in made.tars:
+            broken = error.shard or error.path or ""
+            if broken not in made.tars:
                 raise
-            place = made.tars.index(error.shard)
-            found = _salvage(store, target, error, number=len(made.salvaged))
+            place = made.tars.index(broken)
+            found = _salvage(store, target, broken, number=len(made.salvaged))
             if found is not None:
                 salvage, made.tars[place] = found
                 made.salvaged.append(salvage)
@@ -153,23 +154,23 @@ def _index_all(
             elif len(made.tars) == 1:
                 raise
             else:
-                made.lost.append(f"all samples of {error.shard!r}: {error.args[0]}")
+                made.lost.append(f"all samples of {broken!r}: {error.args[0]}")
                 del made.tars[place]
         else:
             return indexer
 
 
-def _salvage(
-    store: WritableStore, target: Target, error: CorruptShardError, *, number: int
-) -> tuple[Salvage, str] | None:
+def _salvage(store: WritableStore, target: Target, broken: str, *, number: int) -> tuple[Salvage, str] | None:
     """Write the whole samples of a broken tar to a new one; return what they are, and its name. None if it has none."""
-    broken = error.shard or ""
-    if broken.endswith(COMPRESSED_SUFFIX):
-        return None
     salvage = find_whole_samples(store, broken)
     if not salvage.num_samples:
         return None
-    name = shard_name(number, split=split_of_shard(broken), tag=edit_tag(_GENERATION, salvage.crc32c))
+    name = shard_name(
+        number,
+        split=split_of_shard(broken),
+        compressed=is_compressed(broken),
+        tag=edit_tag(_GENERATION, salvage.crc32c),
+    )
     parts = salvaged_parts(store, salvage)
     if target.size(name) is None:
         target.put(name, parts)

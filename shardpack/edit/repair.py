@@ -40,10 +40,6 @@ _NO_MANIFEST = (
     "named splits, but for those that the names of shards tell",
     'the label table: make it with "shardpack table"',
 )
-_NO_TABLE = (
-    "the label table, which cannot be made with a broken tar: pack the dataset into another folder, and make the table "
-    'there with "shardpack table"'
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +80,7 @@ def repair(
     force: bool = False,
     jobs: int | None = None,
     storage_options: Mapping[str, Any] | None = None,
+    allow_locations: bool | Sequence[str] = False,
     dry_run: bool = False,
     progress: Progress = no_progress,
 ) -> RepairReport:
@@ -98,9 +95,10 @@ def repair(
         dataset: Folder or URL of the dataset, or a store that can be written to.
         include: Patterns (`*`, `?`, `[...]`) for more tars, where no manifest is left: those that are not named as a
             packer names shards, and those that an edit added, perhaps without finishing.
-        force: Replace files that are there: damaged ones, and sidecars that no manifest names any more.
+        force: Replace files that are there: damaged ones, and sidecars that no manifest names any more. Go back to an
+            earlier generation where the manifest of the newest is lost.
         jobs: Worker processes that read local tars. Default: as for `index`.
-        storage_options: For URLs, as `shardpack.open` takes them.
+        storage_options, allow_locations: As `shardpack.open` takes them.
         dry_run: Return what would be done, but write nothing.
         progress: Called as progress("index", bytes done, total bytes).
 
@@ -122,20 +120,26 @@ def repair(
         if newest is not None and not _is_interrupted(target, newest[1]):
             text, manifest = newest
             files = FileRepair(
-                store, target, text, manifest, options=LocationOptions(storage_options), progress=progress
+                store,
+                target,
+                text,
+                manifest,
+                options=LocationOptions(storage_options, allow_locations=allow_locations),
+                progress=progress,
             )
             written, lost = files.repair(force=force, dry_run=dry_run)
             salvaged: list[Salvage] = []
-            had_table = bool(manifest.table)
             if files.broken and dry_run:
                 lost.append(f"samples at the end of {len(files.broken)} tar(s) that break off; the others can be saved")
-                lost += [_NO_TABLE] * had_table
             elif files.broken:
-                with closing(open_base(store, storage_options=None)) as base:
-                    manifest, more, salvaged = replace_broken(base, files.broken)
+                with closing(
+                    open_base(dataset, storage_options=storage_options, allow_locations=allow_locations)
+                ) as base:
+                    manifest, more, salvaged = replace_broken(
+                        base, files.broken, keeps_table=files.has_table, announce=lost.append
+                    )
                 written += more
                 lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
-                lost += [_NO_TABLE] * (had_table and not manifest.table)
             return RepairReport(
                 target.location,
                 manifest.generation,

@@ -17,10 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.commit.target import Target
+from shardpack.edit.broken_tars import find_broken_layers, find_broken_tars
+from shardpack.edit.lost_generations import find_lost_generations
 from shardpack.errors import FormatError, ShardpackError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
-from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.layout import (
     MANIFEST_PATH,
     NamedFile,
@@ -47,7 +48,7 @@ from shardpack.index.header_scan import scan_headers
 from shardpack.read.deleted_samples import load_visible
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress
-from shardpack.storage.locations import LocationOptions, open_locations
+from shardpack.storage.locations import DatasetStores, LocationOptions, open_locations
 from shardpack.storage.protocols import Store, WritableStore
 
 _Made = dict[str, Parts]
@@ -60,6 +61,7 @@ class FileRepair:
 
     Attributes:
         broken: After `repair`: numbers of the shards whose tars break off, and whose whole samples can be saved.
+        has_table: After `repair`: whether the files of the label table are whole.
     """
 
     def __init__(
@@ -78,7 +80,8 @@ class FileRepair:
         self._lost: list[str] = []
         self._scanned: dict[tuple[str, str], IndexedTar] = {}  # by location of the store, and name
         self._hashes: npt.NDArray[np.uint64] | None = None  # of all keys, once needed
-        self.broken: list[int] = []  # numbers of the shards whose tars break off, of which samples can be saved
+        self.broken: list[int] = []
+        self.has_table = False
 
     def repair(self, *, force: bool, dry_run: bool) -> tuple[list[str], list[str]]:
         """Write what can be made again; return the names of these files, and what is lost, each in a sentence.
@@ -86,51 +89,50 @@ class FileRepair:
         A damaged file is replaced with `force` only.
         """
         shards = self._shards()
+        stores = open_locations(self._store, self._manifest.locations, self._options)
         if shards is not None:
-            self._mend_indexes(shards)
-            self._find_broken(shards)
+            self._mend_indexes(stores, shards)
             self._mend_keys(shards)
             self._mend_splits(shards)
         self._check_others()
-        files, later = [], self._later_manifests()
-        for name in later:
-            self._lost.append(
-                f"generation {generation_of(name)}: its manifest is damaged; restore {name} from a backup, or go on "
-                f"from generation {self._manifest.generation} with --force"
-            )
-        if later and not force:
-            self.broken.clear()  # nothing may follow this generation
-        for path, parts in [*self._made.items(), *(self._manifests() if force or not later else ())]:
+        self._lost += find_broken_layers(self._store, self._manifest, self._options)
+        gone = find_lost_generations(self._target, self._manifest, shards)
+        if gone is not None:
+            self._lost += gone.sentences(goes_back=force)
+        files = []
+        for path, parts in [*self._made.items(), *(self._manifests() if force or gone is None else ())]:
             if self._target.size(path) is not None and not (force or path == MANIFEST_PATH):
                 self._lost.append(f"{path}: it is damaged, and could be made again; replace it with --force")
             else:
                 files.append((path, parts))
-        self._wait_for_splits({path for path, _ in files})
-        if not dry_run and (files or (force and later)):
-            self._write(files, later if force else ())
+        if shards is not None:
+            self._find_broken(stores, shards, {path for path, _ in files})
+        if gone is not None and not force:
+            self.broken.clear()  # nothing may follow this generation
+        unwanted = gone.in_the_way if gone is not None and force else []
+        if not dry_run and (files or unwanted):
+            self._write(files, unwanted)
         return [path for path, _ in files], self._lost
 
-    def _later_manifests(self) -> list[str]:
-        """Return the names of manifests of later generations, all of which are damaged, the newest first."""
-        later = {
-            number: name
-            for name in self._target.names()
-            if (number := generation_of(name)) > self._manifest.generation and name == manifest_path(number)
-        }
-        return [later[number] for number in sorted(later, reverse=True)]
-
-    def _wait_for_splits(self, repaired: Container[str]) -> None:
-        """Empty `broken` where nothing tells the splits of the samples that can be saved."""
-        file = self._manifest.splits
-        if self.broken and file is not None and file_path(file) not in repaired and not self._is_whole(file):
+    def _find_broken(self, stores: DatasetStores, shards: Sequence[ShardInfo], repaired: Container[str]) -> None:
+        """Fill `broken`, unless a file is lost that tells what is to become of the samples in these tars."""
+        found = find_broken_tars(stores, self._manifest, shards, self._deleted())
+        self._lost += found.lost
+        waits_for = [
+            file_path(file)
+            for file in self._manifest.files
+            if file not in self._manifest.table and file_path(file) not in repaired and not self._is_whole(file)
+        ]
+        if not waits_for:
+            self.broken = found.broken
+        elif found.broken:
             self._lost.append(
-                f"samples of {len(self.broken)} tar(s) that break off: they are saved once the file of their named "
-                'splits is there; restore it, or make splits again with "shardpack split --force", then repair again'
+                f"samples of {len(found.broken)} tar(s) that break off: they are saved by another repair, once these "
+                f"are whole, or no longer needed: {', '.join(waits_for)}"
             )
-            self.broken.clear()
 
     def _write(self, files: Sequence[tuple[str, Parts]], unwanted: Sequence[str]) -> None:
-        """Write files, and delete damaged manifests that would be in the way of the next edits."""
+        """Write files, after deleting those that would be in the way of the next edits."""
         lock = self._target.lock()
         try:
             self._target.delete(unwanted)
@@ -225,8 +227,7 @@ class FileRepair:
 
     # Indexes
 
-    def _mend_indexes(self, shards: Sequence[ShardInfo]) -> None:
-        stores = open_locations(self._store, self._manifest.locations, self._options)
+    def _mend_indexes(self, stores: DatasetStores, shards: Sequence[ShardInfo]) -> None:
         total = sum(info.num_bytes for info in shards)
         done = 0
         for info in shards:
@@ -260,26 +261,6 @@ class FileRepair:
                 known = scan_headers(store, name, ignore=DEFAULT_IGNORE, checksums=checksums)
             self._scanned[store.location, name] = known
         return known
-
-    def _find_broken(self, shards: Sequence[ShardInfo]) -> None:
-        """Fill `broken`; tars in other places are looked at by "verify" alone."""
-        ends = np.cumsum([info.num_samples for info in shards])
-        deleted = self._deleted()
-        for number, info in enumerate(shards):
-            if self._manifest.locations[info.location] != OWN_FOLDER:
-                continue
-            end = int(ends[number])
-            if np.subtract(*np.searchsorted(deleted, (end, end - info.num_samples))) == info.num_samples:
-                continue  # no sample of it is visible
-            size = self._target.size(info.name)
-            if size == info.num_bytes:
-                continue
-            can_save = size is not None and size < info.num_bytes and not info.name.endswith(COMPRESSED_SUFFIX)
-            if can_save and not self._manifest.layers:
-                self.broken.append(number)
-                continue
-            what = "is missing" if size is None else f"has {size} bytes, expected {info.num_bytes}"
-            self._lost.append(f"{info.name}: the tar {what}; restore it from a backup")
 
     def _deleted(self) -> Integers:
         """Return the stored positions of deleted samples, ascending; none if their files are lost, which is told."""
@@ -344,6 +325,7 @@ class FileRepair:
         ]
         for files, what in others:
             self._lost += [f"{file_path(file)}: {what}" for file in files if not self._is_whole(file)]
+        self.has_table = all(map(self._is_whole, self._manifest.table))
 
     # Files
 

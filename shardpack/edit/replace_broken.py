@@ -3,14 +3,15 @@
 broken tar   its samples are deleted, it stays as it is      stored positions do not change
 new shard    the whole samples of it                         shard-g000003-5f3a9c01-000000.tar
 
-Sample i of a new shard is sample i of its broken tar: what was deleted stays deleted, and splits stay as they are.
+Sample i of a new shard is sample i of its broken tar: what was deleted stays deleted, splits stay as they are, layers
+say the same of it, and it has a row in the label table.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -22,18 +23,23 @@ from shardpack.commit.edit_folder import EditCommand
 from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.edit.base import EditBase
 from shardpack.edit.find_keys import deleted_positions
+from shardpack.edit.layer import layer_column
 from shardpack.edit.salvage import Salvage, find_whole_samples, salvaged_parts
+from shardpack.edit.table_upkeep import next_with_table
 from shardpack.errors import CorruptShardError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.key_index import KeySegmentReader
 from shardpack.format.layout import file_path, shard_name, split_of_shard
-from shardpack.format.manifest import OWN_FOLDER, AppendedSplits, Manifest
+from shardpack.format.manifest import OWN_FOLDER, AppendedSplits, LayerRef, Manifest
+from shardpack.format.named_files import Parts, encode_positions_file
 from shardpack.format.next_generation import KEEP, Kept, next_generation
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.splits import NO_SPLIT, Splits
+from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.index.header_scan import scan_headers
 from shardpack.runtime.arrays import Integers
+from shardpack.runtime.progress import Announce, no_announcement
 
 _COMMAND: EditCommand = "repair"
 
@@ -49,8 +55,16 @@ class _New:
     deleted: list[Integers] = field(default_factory=list)
 
 
-def replace_broken(base: EditBase, broken: Sequence[int]) -> tuple[Manifest, list[str], list[Salvage]]:
+def replace_broken(
+    base: EditBase, broken: Sequence[int], *, keeps_table: bool, announce: Announce = no_announcement
+) -> tuple[Manifest, list[str], list[Salvage]]:
     """Replace the samples of broken shards, given by their numbers, by those that are whole.
+
+    Args:
+        base: The dataset.
+        broken: Numbers of the shards.
+        keeps_table: Whether the files of the label table are whole; if not, the next generation has none.
+        announce: Called with a line if the label table is dropped, because pyarrow is not installed.
 
     Returns:
         The manifest of the next generation, the names of the files that are new, and what was salvaged.
@@ -72,17 +86,20 @@ def replace_broken(base: EditBase, broken: Sequence[int]) -> tuple[Manifest, lis
             new.deleted.append(np.setdiff1d(np.arange(first, first + info.num_samples), gone))
         rows = np.concatenate([np.zeros(0, np.int64), *new.rows])
         new.deleted.append(base.manifest.num_samples + np.flatnonzero(np.isin(rows, gone)))
-        manifest, files = next_generation(
-            base.manifest,
-            base.text,
-            shards=new.shards,
-            hashes=np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
-            base_chain=base.chain(),
-            deleted=np.concatenate(new.deleted),
-            splits=_splits(base, rows),
-            edit={"command": _COMMAND, "added": sum(info.num_samples for info in new.shards)},
-            read=base.read,
-        )
+        edit: dict[str, Any] = {
+            "shards": new.shards,
+            "hashes": np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
+            "base_chain": base.chain(),
+            "deleted": np.concatenate(new.deleted),
+            "splits": _splits(base, rows),
+            "layers": list(_layers(base, rows)),
+            "edit": {"command": _COMMAND, "added": len(rows)},
+            "read": base.read,
+        }
+        if keeps_table:
+            manifest, files = next_with_table(base, transaction, announce=announce, **edit)
+        else:
+            manifest, files = next_generation(base.manifest, base.text, **edit, table=())
         transaction.commit(manifest, files)
     written = [path for info in new.shards for path in (info.name, info.index_path)]
     return manifest, [*written, *(name for name, _ in files)], new.salvaged
@@ -94,9 +111,13 @@ def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, firs
     new.salvaged.append(salvage)
     if not salvage.num_samples:
         return
-    name = shard_name(len(new.shards), split=split_of_shard(info.name), tag=transaction.tag)
+    compressed = is_compressed(info.name)
+    name = shard_name(len(new.shards), split=split_of_shard(info.name), compressed=compressed, tag=transaction.tag)
     transaction.put(name, salvaged_parts(base.store, salvage))
-    scanned = scan_headers(base.store, name, ignore=DEFAULT_IGNORE, checksums=True)
+    if compressed:
+        scanned = scan_compressed(base.store, name, ignore=DEFAULT_IGNORE)
+    else:
+        scanned = scan_headers(base.store, name, ignore=DEFAULT_IGNORE, checksums=True)
     hashes = scanned.index.key_hashes()
     if not np.array_equal(hashes, _key_hashes(base, first, info.num_samples)[: len(hashes)]):
         transaction.target.delete([name, *(path for own in new.shards for path in (own.name, own.index_path))])
@@ -127,6 +148,17 @@ def _key_hashes(base: EditBase, first: int, count: int) -> npt.NDArray[np.uint64
 
 def _range(data: memoryview, start: int, length: int) -> memoryview:
     return data[start : start + length]
+
+
+def _layers(base: EditBase, rows: Integers) -> Iterator[tuple[LayerRef, Parts | None]]:
+    """Yield the layers, whose samples belong to the new samples as well as to those that these stand for."""
+    for layer in base.manifest.layers:
+        old = layer_column(base, layer)
+        column = np.zeros(base.manifest.num_samples + len(rows), np.int64)
+        column[: len(old)] = old
+        column[base.manifest.num_samples :] = column[rows]
+        positions, parts = encode_positions_file(column, generation=base.manifest.generation + 1)
+        yield replace(layer, positions=positions), parts
 
 
 def _splits(base: EditBase, rows: Integers) -> Splits | Kept:

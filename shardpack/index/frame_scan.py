@@ -9,10 +9,11 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.codecs.zstd import zstandard
 from shardpack.errors import CorruptShardError
@@ -175,27 +176,45 @@ def find_frames(store: Store, name: str, size: int, *, has_table: bool = False) 
         CorruptShardError: It cannot be read frame by frame.
     """
     lengths = array("q")  # in the file, and of the content, of each frame
-    reader = _Ahead(store, name, size)
-    at = 0
-    while at < size:
-        end, plain = _next_frame(reader, at, name)
-        if end > size:
-            raise CorruptShardError("the file is truncated inside a zstd frame; restore it", path=name, offset=at)
-        if plain == UNKNOWN:
-            raise _recompress(
-                "it has no seek table, and its frames do not say how much they hold, as those of a pipe", name
-            )
-        if plain > MAX_FRAME_BYTES or len(lengths) == 2 * MAX_FRAMES:
-            raise _recompress("it has a frame that holds more than 1 GiB, or too many frames", name)
-        lengths.extend((end - at, plain))
-        at = end
-    pairs = np.frombuffer(lengths, np.int64).reshape(-1, 2) if lengths else np.empty((0, 2), np.int64)
+    for pair in _lengths(_Ahead(store, name, size), name):
+        lengths.extend(pair)
+    pairs = _pairs(lengths)
     content = int(np.count_nonzero(pairs[:, 1]))
     if not content:
         raise CorruptShardError("not a tar: the file is empty; copy it again, or leave it out", path=name)
     if content == 1 and not has_table:
         raise _recompress("it is compressed as a whole, in one frame", name)
     return frames_of(pairs)
+
+
+def find_whole_frames(store: Store, name: str, size: int) -> Frames:
+    """Return the frames of a file that breaks off or is damaged, up to there; perhaps none."""
+    lengths = array("q")
+    with suppress(CorruptShardError):
+        for pair in _lengths(_Ahead(store, name, size), name):
+            lengths.extend(pair)
+    return frames_of(_pairs(lengths))
+
+
+def _pairs(lengths: array[int]) -> npt.NDArray[np.int64]:
+    return np.frombuffer(lengths, np.int64).reshape(-1, 2) if lengths else np.empty((0, 2), np.int64)
+
+
+def _lengths(reader: _Ahead, name: str) -> Iterator[tuple[int, int]]:
+    """Yield of each frame how long it is in the file, and how much it holds."""
+    at = count = 0
+    while at < reader.size:
+        end, plain = _next_frame(reader, at, name)
+        if end > reader.size:
+            raise CorruptShardError("the file is truncated inside a zstd frame; restore it", path=name, offset=at)
+        if plain == UNKNOWN:
+            raise _recompress(
+                "it has no seek table, and its frames do not say how much they hold, as those of a pipe", name
+            )
+        if plain > MAX_FRAME_BYTES or count == MAX_FRAMES:
+            raise _recompress("it has a frame that holds more than 1 GiB, or too many frames", name)
+        yield end - at, plain
+        at, count = end, count + 1
 
 
 def _next_frame(reader: _Ahead, at: int, name: str) -> tuple[int, int]:

@@ -176,9 +176,14 @@ class ShardCache:
 
     # Opening
 
-    def trust_indexes(self) -> None:
-        """From now on open shards by their indexes alone: for edits that read no sample, even where a tar is lost."""
-        self._probed[:] = b"\1" * len(self._probed)
+    def trust_indexes(self, numbers: Iterable[int] | None = None) -> None:
+        """From now on open shards by their indexes alone, even where a tar is lost: no sample of theirs is read.
+
+        Args:
+            numbers: The shards; None for all.
+        """
+        for number in range(len(self._probed)) if numbers is None else numbers:
+            self._probed[number] = True
 
     def at(self, position: int) -> ShardReader:
         """Return the open shard that holds a position; opens it if necessary."""

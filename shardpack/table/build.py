@@ -145,7 +145,7 @@ def joined(tables: list[object]) -> object:
     return pa.concat_tables(tables, promote_options="default").combine_chunks()
 
 
-def all_positions(count: int, batch_rows: int = BATCH_ROWS) -> Iterator[Integers]:
-    """Yield the stored positions of a dataset, some at a time."""
-    for begin in range(0, count, batch_rows):
+def all_positions(count: int, batch_rows: int = BATCH_ROWS, *, first: int = 0) -> Iterator[Integers]:
+    """Yield the stored positions of a dataset from `first` on, some at a time."""
+    for begin in range(first, count, batch_rows):
         yield np.arange(begin, min(begin + batch_rows, count), dtype=np.int64)

@@ -16,6 +16,7 @@ from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import is_image, is_mask, kind_of
 from shardpack.codecs.image_size import ImageSize, image_size
 from shardpack.errors import DecodeError, MissingDependencyError
+from shardpack.order.visible import Visible
 from shardpack.read.fetch import fetch
 from shardpack.read.layered_plan import Part, plan_layered
 from shardpack.read.read_plan import ReadPlan, Requests
@@ -79,32 +80,48 @@ class _Again:
 def read_facts(cache: ShardCache, positions: Integers, fields: FactFields) -> Iterator[list[Facts]]:
     """Yield the facts of the samples at ascending stored positions, in that order, some at a time.
 
-    Costs few requests a shard, those of layers included; labels are checked where the dataset is opened so.
+    Of deleted samples only the key is read, from the index: their tars may be lost. Costs few requests a shard, those
+    of layers included; labels are checked where the dataset is opened so.
 
     Raises:
         CorruptShardError: A label does not have its checksum.
     """
+    if cache.visible is not None:
+        cache.trust_indexes(_without_visible(cache, cache.visible))
     for runs in cache.shard_list.groups(positions):
         yield from _read(cache, positions[runs[0][1] : runs[-1][2]], fields)
 
 
+def _without_visible(cache: ShardCache, visible: Visible) -> Iterator[int]:
+    """Yield the numbers of the shards of which all samples are deleted."""
+    deleted, shard_list = visible.deleted, cache.shard_list
+    for number, begin, end in shard_list.runs(deleted):
+        if end - begin == shard_list[number].num_samples:
+            yield number
+
+
 def _read(cache: ShardCache, positions: Integers, fields: FactFields) -> Iterator[list[Facts]]:
-    runs = list(cache.shard_list.runs(positions))
-    shards = cache.load(number for number, _, _ in runs)
-    parts = plan_layered(cache, positions, shards, runs, (*fields.labels, *fields.images))
+    of_all = list(cache.shard_list.runs(positions))
+    opened = dict(zip((run[0] for run in of_all), cache.load(number for number, _, _ in of_all), strict=True))
+    shown = positions if cache.visible is None else cache.visible.only(positions)
+    runs = list(cache.shard_list.runs(shown))
+    parts = plan_layered(
+        cache, shown, [opened[number] for number, _, _ in runs], runs, (*fields.labels, *fields.images)
+    )
     wanted = _without_other_images(parts, fields)
     if sum(int(one.lengths.sum()) for one in wanted) > _AT_ONCE_BYTES and len(positions) > 1:
         for half in (positions[: len(positions) // 2], positions[len(positions) // 2 :]):
             yield from _read(cache, half, fields)
         return
     found: list[Facts] = []
-    for shard, (_, begin, end) in zip(shards, runs, strict=True):
-        found += map(Facts, map(shard.keys.key_at, positions[begin:end].tolist()))
+    for number, begin, end in of_all:
+        found += map(Facts, map(opened[number].keys.key_at, positions[begin:end].tolist()))
+    of_shown = found if len(shown) == len(found) else [found[at] for at in np.searchsorted(positions, shown).tolist()]
     requests = [one.requests() for one in wanted]
     again: list[_Again] = []
     buffers = fetch([one.plan for one in wanted], requests)
     for one, request, own in zip(wanted, requests, buffers, strict=True):
-        again += _sort_out(found, one, request, own)
+        again += _sort_out(of_shown, one, request, own)
     for head in (*HEADS[1:], None):
         again = [one for part in _parts(again, head) for one in _read_again(part, head)]
     yield found

@@ -57,7 +57,7 @@ class Change:
 
     Attributes:
         naming: Classes and splits after the edit.
-        appended: The samples that come behind the last one, as a dataset of their own.
+        appended: The samples that come behind the last one, as a dataset of their own; None: `edited` has them.
         edited: The dataset as it is after the edit, to read what changed.
         changed: (n) stored positions of the samples whose labels or images changed, ascending; read from `edited`.
         new_splits: Whether samples that were there before are in other splits.
@@ -146,9 +146,8 @@ class _Updater:
             elif len(self._patches) > MAX_PATCHES:
                 parts = [self._part(file) for file in self._patches]
                 self._patches = self._written([latest_rows(parts)])
-        if change.appended is not None:
-            rows = all_positions(change.appended.manifest.num_samples)
-            self._kept += self._written(read_rows(change.appended, rows, change.naming, first=count))
+        if (rows := self._appended_rows()) is not None:
+            self._kept += self._written(rows)
             if (joined := _files_to_join(self._kept)) > 1:
                 last = [self._part(file) for file in self._kept[-joined:]]
                 self._kept = self._kept[:-joined] + self._written(_rows_of(last))
@@ -157,6 +156,15 @@ class _Updater:
             if file in table:
                 self._put(file_path(file), [self._local.get(file_path(file))])
         return TableUpdate(table)
+
+    def _appended_rows(self) -> Iterator[Rows] | None:
+        change, count = self._change, self._manifest.num_samples
+        if change.appended is not None:
+            pieces = all_positions(change.appended.manifest.num_samples)
+            return read_rows(change.appended, pieces, change.naming, first=count)
+        if change.edited is not None and (end := change.edited.manifest.num_samples) > count:
+            return read_rows(change.edited, all_positions(end, first=count), change.naming)
+        return None
 
     def _written(self, rows: Iterator[Rows] | Sequence[Rows]) -> tuple[TableFile, ...]:
         with TemporaryDirectory(dir=self._folder) as folder:

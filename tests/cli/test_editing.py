@@ -263,6 +263,22 @@ def test_repair(run, ds):
     assert (done.code, done.err) == (0, f"nothing to repair in {ds}\n")
 
 
+def test_repair_goes_back_a_generation_with_force_only(run, ds):
+    with shardpack.open(ds) as opened:
+        key = opened[0].key
+    run("delete", ds, "--key", key)
+    for name in ("manifest.json", "manifests/000002.json"):
+        (ds / ".shardpack" / name).unlink()
+    done = run("repair", ds)
+    assert done.code == 1
+    assert done.err.startswith("lost: generation 2: its manifest is lost; restore ")
+    assert done.err.endswith(f"nothing repaired in {ds}\n")
+    done = run("repair", ds, "--force")
+    assert done.code == 1
+    assert done.err.startswith("lost: generation 2: its manifest is lost; what is left is generation 1\n")
+    assert len(shardpack.open(ds)) == 3
+
+
 def test_repair_of_what_is_lost_fails(run, ds):
     (index,) = (ds / ".shardpack/index").iterdir()
     (ds / "shard-000000.tar").unlink()

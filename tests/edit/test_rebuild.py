@@ -96,6 +96,19 @@ def test_a_tar_that_breaks_off_is_salvaged_in_its_place(tmp_path, name):
     assert contents(out) == again, "the same again, with the new shard that is there"
 
 
+def test_a_compressed_tar_that_breaks_off_is_salvaged_in_its_place(tmp_path):
+    pytest.importorskip("zstandard")
+    out = make(tmp_path / "out", compress={"shards": "zstd:3"}, frame_bytes=512)
+    expected = samples(out)
+    tar = without_sidecars(out) / "shard-000001.tar.zst"
+    cut(tar, tar.stat().st_size - 80)
+    report = shardpack.repair(out, jobs=1)
+    assert [(found.shard, found.num_samples) for found in report.salvaged] == [(tar.name, 2)]
+    assert report.tars[1].startswith("shard-g000001-")
+    assert report.tars[1].endswith(".tar.zst")
+    assert samples(out) == [one for number, one in enumerate(expected) if number != 5]
+
+
 def test_a_tar_without_a_whole_sample_is_lost(tmp_path):
     out = make(tmp_path / "out", 6)
     cut(without_sidecars(out) / "shard-000000.tar", 700)

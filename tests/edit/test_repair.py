@@ -72,18 +72,38 @@ def test_bad_options(tmp_path):
         shardpack.repair(tmp_path, jobs=0)
 
 
-def test_a_label_table_that_is_dropped_is_told(tmp_path):
+def numbered_four(folder):
+    with shardpack.open(folder) as ds:
+        return list(ds.where("number = 4").keys())
+
+
+def test_a_label_table_has_rows_of_what_is_saved(tmp_path):
+    pytest.importorskip("duckdb")
     out = make(tmp_path / "out", 7)
     shardpack.table(out)
     cut(out / "shard-000001.tar", (out / "shard-000001.tar").stat().st_size - 1500)
-    assert shardpack.repair(out, dry_run=True).lost[-1].startswith("the label table, which cannot be made")
-    assert shardpack.repair(out).lost[-1].endswith('make the table there with "shardpack table"')
-    folded = tmp_path / "folded"
+    report = shardpack.repair(out)
+    assert report.lost == ("shard-000001.tar: all samples but 2; the tar breaks off",)
+    assert numbered_four(out) == ["k/004"]
     with shardpack.open(out) as ds:
-        shardpack.pack(ds, folded)
-    shardpack.table(folded)
-    with shardpack.open(folded) as ds:
-        assert list(ds.where("number = 4").keys()) == ["k/004"]
+        assert ds.table(columns=["key"])["key"].to_pylist() == list(ds.keys())
+    assert not [problem for problem in shardpack.verify(out).problems if problem.kind == "table"]
+    assert shardpack.table(out, force=True).generation == 4, "rows of deleted samples need no tar"
+    assert numbered_four(out) == ["k/004"]
+
+
+def test_a_label_table_that_is_lost_is_told(tmp_path):
+    pytest.importorskip("pyarrow")
+    out = make(tmp_path / "out", 7)
+    shardpack.table(out)
+    for path in (out / ".shardpack" / "table").iterdir():
+        path.unlink()
+    cut(out / "shard-000001.tar", (out / "shard-000001.tar").stat().st_size - 1500)
+    report = shardpack.repair(out)
+    assert report.lost[0].endswith('the label table; make it again with "shardpack table --force"')
+    assert report.generation == 3
+    assert shardpack.table(out).generation == 4
+    assert numbered_four(out) == ["k/004"]
 
 
 class KilledError(BaseException):

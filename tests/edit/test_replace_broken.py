@@ -127,9 +127,61 @@ def test_without_the_file_of_splits_nothing_is_guessed(tmp_path):
     cut(tar, tar.stat().st_size - 1500)
     report = shardpack.repair(out)
     assert (report.generation, report.salvaged) == (2, ())
-    assert report.lost[-1].startswith("samples of 1 tar(s) that break off: they are saved once the file of their named")
+    assert report.lost[-1].startswith(
+        "samples of 1 tar(s) that break off: they are saved by another repair, once these"
+    )
+    assert report.lost[-1].endswith(f"no longer needed: .shardpack/{splits.name}")
     shardpack.split(out, {"train": 0.5, "val": 0.5}, force=True)
     assert shardpack.repair(out).generation == 4
     with shardpack.open(out) as ds:
         assert len(ds) == 11
         assert sum(map(len, splits_of(out).values())) == 11
+
+
+def test_layers_say_the_same_of_what_is_saved(tmp_path):
+    out = make(tmp_path / "out", 9)
+    with shardpack.ShardWriter(tmp_path / "captions") as writer:
+        for number in range(1, 9):
+            writer.write(f"k/{number:03d}", {"txt": f"caption {number}"})
+    shardpack.attach(out, tmp_path / "captions")
+    shardpack.append([("more", {"bin": b"x"})], out)
+    shardpack.relabel(out, {"k/003": {"number": 30}, "k/005": {"number": 50}, "more": {"number": 60}})
+    expected = dict(samples(out))
+    cut(out / "shard-000001.tar", (out / "shard-000001.tar").stat().st_size - 1500)
+    report = shardpack.repair(out)
+    assert [found.num_samples for found in report.salvaged] == [2]
+    assert dict(samples(out)) == {key: fields for key, fields in expected.items() if key != "k/005"}
+    with shardpack.open(out) as ds:
+        assert {sample.key: dict(sample) for sample in ds.stream(shuffle="blocks", seed=1)} == dict(samples(out))
+    kinds = {(problem.kind, problem.shard) for problem in shardpack.verify(out, full=True).problems}
+    assert {shard for _, shard in kinds} == {"shard-000001.tar"}
+    assert shardpack.repair(out).written == ()
+
+
+def test_without_the_positions_of_a_layer_nothing_is_guessed(tmp_path):
+    out = make(tmp_path / "out", 6)
+    shardpack.relabel(out, {"k/004": {"number": 40}})
+    (positions,) = (out / ".shardpack").glob("layer-*")
+    positions.unlink()
+    cut(out / "shard-000001.tar", (out / "shard-000001.tar").stat().st_size - 1500)
+    report = shardpack.repair(out)
+    assert (report.generation, report.salvaged) == (2, ())
+    assert report.lost[0].startswith(
+        f".shardpack/{positions.name}: which samples a layer changes; restore it, or detach"
+    )
+    assert report.lost[-1].endswith(f"no longer needed: .shardpack/{positions.name}")
+
+
+def test_samples_of_a_compressed_shard_are_saved(tmp_path):
+    pytest.importorskip("zstandard")
+    out = make(tmp_path / "out", 9, compress={"shards": "zstd:3"}, frame_bytes=512)
+    expected = dict(samples(out))
+    tar = out / "shard-000001.tar.zst"
+    cut(tar, tar.stat().st_size - 80)  # the seek table, the end of the archive, and a part of the last sample
+    report = shardpack.repair(out)
+    (found,) = report.salvaged
+    assert found.num_samples == 2
+    kept = [*(key for key in expected if not "k/003" <= key < "k/006"), "k/003", "k/004"]
+    assert samples(out) == [(key, expected[key]) for key in kept]
+    assert report.written[0].endswith("-000000.tar.zst")
+    assert {problem.shard for problem in shardpack.verify(out, full=True).problems} == {tar.name}

@@ -7,7 +7,9 @@ import tarfile
 
 import pytest
 
+import shardpack
 from shardpack.edit.salvage import find_whole_samples, salvaged_parts
+from shardpack.index.frame_scan import find_frames, scan_compressed
 from shardpack.storage.memory import MemoryStore
 from tests.edit.lost_files import contents, make
 
@@ -74,3 +76,44 @@ def test_a_whole_tar_is_all_saved(tar):
     found, saved = salvage(data)
     assert (found.num_samples, found.reason) == (3, "")
     assert saved == data
+
+
+@pytest.fixture(scope="module")
+def compressed(tmp_path_factory):
+    """A compressed tar of six samples, each in a frame, and where its frames begin and end."""
+    pytest.importorskip("zstandard")
+    folder = tmp_path_factory.mktemp("zst") / "out"
+    with shardpack.ShardWriter(folder, compress={"shards": "zstd:3"}, frame_bytes=512) as writer:
+        for number in range(6):
+            writer.write(f"k/{number}", {"bin": b"%d" % number * 300, "txt": "x"})
+    data = (folder / "shard-000000.tar.zst").read_bytes()
+    store = MemoryStore({"x.tar.zst": data})
+    return data, find_frames(store, "x.tar.zst", len(data), has_table=True).stored.tolist()
+
+
+def salvage_compressed(data):
+    store = MemoryStore({"x.tar.zst": data})
+    found = find_whole_samples(store, "x.tar.zst")
+    store.put("saved.tar.zst", b"".join(salvaged_parts(store, found)))
+    return found, store
+
+
+def test_a_compressed_tar_that_breaks_off_anywhere(compressed):
+    data, edges = compressed
+    for length in (*range(0, len(data), 37), *edges[1:], *(edge - 1 for edge in edges[1:])):
+        found, store = salvage_compressed(data[:length])
+        frames = sum(edge <= length for edge in edges[1:-1])
+        if length < edges[-2]:  # behind it are the last samples, and the end of the archive
+            assert found.num_samples == (frames if frames > 1 else 0), length
+        if found.num_samples:
+            index = scan_compressed(store, "saved.tar.zst", ignore=()).index
+            assert [index.key(row) for row in range(index.num_samples)] == [f"k/{n}" for n in range(found.num_samples)]
+            assert found.reason or length >= edges[-2]
+
+
+def test_a_compressed_tar_that_is_damaged_gives_the_frames_before(compressed):
+    data, edges = compressed
+    at = (edges[3] + edges[4]) // 2
+    found, store = salvage_compressed(data[:at] + bytes([data[at] ^ 0xFF]) + data[at + 1 :])
+    assert found.num_samples == 3
+    assert scan_compressed(store, "saved.tar.zst", ignore=()).index.num_samples == 3

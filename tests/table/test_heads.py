@@ -52,6 +52,16 @@ def test_facts_of_samples_in_several_shards(tmp_path):
     ]
 
 
+def test_of_deleted_samples_only_keys_are_read(tmp_path):
+    folder = written(tmp_path / "ds", *({"json": f"{n}".encode()} for n in range(7)))
+    shardpack.delete(folder, ["k1", "k3", "k4", "k5"])
+    (folder / "shard-000001.tar").unlink()  # no sample of it is visible
+    found = facts_of(cache_of(folder), *range(7))
+    assert [(one.key, dict(one.labels)) for one in found] == [
+        (f"k{n}".encode(), {"json": f"{n}".encode()} if n in (0, 2, 6) else {}) for n in range(7)
+    ]
+
+
 def test_of_several_images_the_first_one(tmp_path):
     cache = cache_of(
         written(

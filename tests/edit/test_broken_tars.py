@@ -1,0 +1,72 @@
+"""Tars and layers in other places that are gone or break off: each is told, with the place and what to do."""
+
+from __future__ import annotations
+
+import pytest
+
+import shardpack
+from tests.edit.lost_files import contents, cut, make
+
+
+@pytest.fixture
+def merged(tmp_path):
+    """A dataset whose tars are in two other folders."""
+    for folder in ("a", "b"):
+        shardpack.pack([(f"{folder}/{n}", {"txt": "text"}) for n in range(4)], tmp_path / folder, max_shard_samples=2)
+    shardpack.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out")
+    return tmp_path / "out"
+
+
+def test_a_folder_that_is_gone(merged, tmp_path):
+    assert shardpack.repair(merged).lost == ()
+    (tmp_path / "b").rename(tmp_path / "elsewhere")
+    before = contents(merged)
+    report = shardpack.repair(merged)
+    (what,) = report.lost
+    assert what.startswith(
+        "../b: all 2 tar(s) with 4 samples that the dataset has there are missing; bring this folder"
+    )
+    assert report.written == ()
+    assert contents(merged) == before
+    shardpack.delete(merged, [f"b/{n}" for n in range(4)])
+    assert shardpack.repair(merged).lost == (), "nothing of it is visible"
+
+
+def test_a_tar_elsewhere_that_is_missing_or_breaks_off(merged, tmp_path):
+    (tmp_path / "a" / "shard-000001.tar").unlink()
+    cut(tmp_path / "b" / "shard-000000.tar", 700)
+    missing, broken = shardpack.repair(merged).lost
+    assert missing.startswith("../a/shard-000001.tar: the tar is missing; restore it from a backup, or repair the")
+    assert broken.startswith("../b/shard-000000.tar: the tar has 700 bytes, expected ")
+    assert shardpack.open(merged).manifest.generation == 1
+
+
+def test_a_tar_that_is_too_long_is_another_one(tmp_path):
+    out = make(tmp_path / "out", 4)
+    with open(out / "shard-000001.tar", "ab") as file:
+        file.write(b"more")
+    (what,) = shardpack.repair(out).lost
+    assert what.startswith("shard-000001.tar: the tar has ")
+
+
+def test_layers(tmp_path):
+    out = make(tmp_path / "out", 4)
+    shardpack.pack([("k/001", {"txt": "a"}), ("k/002", {"txt": "b"})], tmp_path / "texts", max_shard_samples=1)
+    shardpack.attach(out, tmp_path / "texts")
+    assert shardpack.repair(out).lost == ()
+    tar = tmp_path / "texts" / "shard-000000.tar"
+    whole = tar.read_bytes()
+    cut(tar, 600)
+    (what,) = shardpack.repair(out).lost
+    assert what.startswith("layer '../texts': the tar shard-000000.tar breaks off; restore it from a backup, or do")
+    tar.write_bytes(whole)
+    (table,) = (tmp_path / "texts" / ".shardpack").glob("shards-*")
+    table.unlink()
+    (what,) = shardpack.repair(out).lost
+    assert what.startswith("layer '../texts': ")
+    assert what.endswith('it is a dataset of its own: "shardpack repair" it')
+    shardpack.repair(tmp_path / "texts")
+    assert shardpack.repair(out).lost == ()
+    (tmp_path / "texts").rename(tmp_path / "gone")
+    (what,) = shardpack.repair(out).lost
+    assert what.startswith("layer '../texts' is missing: ")
