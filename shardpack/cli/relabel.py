@@ -27,7 +27,7 @@ def command(dataset: str, labels: str, as_json: bool, quiet: bool, **options: An
     LABELS is a CSV, TSV, JSON Lines or Parquet table, a row a sample: its key, and the values that are its new label;
     or JSON, an object from key to label or a list of such rows. With --update the other names of the old label stay,
     and empty cells of CSV and nulls of Parquet change nothing. Numbers and names of classes are completed from the
-    class list of DS. If one row is wrong, nothing is changed.
+    class list of DS; a field cls beside the label gets the new number, too. If one row is wrong, nothing is changed.
 
     The labels become a layer of DS, in its next generation; images are neither read nor written.
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from shardpack.codecs.compression import SUFFIXES
+from shardpack.codecs.compression import SUFFIXES, split_compression
 from shardpack.codecs.decode import decode_field
 from shardpack.edit.base import EditBase
 from shardpack.errors import DecodeError, FieldNotFoundError, OptionError
 from shardpack.format.manifest import Manifest
 from shardpack.read.read_many import read_samples
+from shardpack.read.sample import Sample
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress
 from shardpack.sources.json_labels import LABEL
@@ -38,6 +39,11 @@ def label_field(manifest: Manifest) -> str:
             f"the dataset has labels in {found[0]!r}, expected one of {readable}; pack it with one of them"
         )
     return found[0] if found else LABEL
+
+
+def class_number_fields(manifest: Manifest) -> tuple[str, ...]:
+    """Return the fields that hold the number of a sample's class and nothing else: "cls", compressed or not."""
+    return tuple(field for field in manifest.fields if split_compression(field)[0] == "cls")
 
 
 def other_label_field(known: Iterable[str], new: Iterable[str]) -> tuple[str, str] | None:
@@ -86,14 +92,19 @@ def read_values(base: EditBase, positions: Integers, name: str, progress: Progre
         raise OptionError(f"no label has {name!r}; they have: {names}")
 
 
-def _read(base: EditBase, positions: Integers, field: str, progress: Progress) -> Iterator[Any]:
+def read_fields(base: EditBase, positions: Integers, fields: tuple[str, ...], progress: Progress) -> Iterator[Sample]:
+    """Yield samples with these of their fields, in the order of the positions."""
     for begin in range(0, len(positions), BATCH):
-        for sample in read_samples(base.cache, positions[begin : begin + BATCH], (field,)):
-            if field not in sample:
-                yield None
-                continue
-            try:
-                yield decode_field(field, sample[field])
-            except DecodeError as error:
-                raise DecodeError(error.args[0], key=sample.key) from error
+        yield from read_samples(base.cache, positions[begin : begin + BATCH], fields)
         progress("read", min(begin + BATCH, len(positions)), len(positions))
+
+
+def _read(base: EditBase, positions: Integers, field: str, progress: Progress) -> Iterator[Any]:
+    for sample in read_fields(base, positions, (field,), progress):
+        if field not in sample:
+            yield None
+            continue
+        try:
+            yield decode_field(field, sample[field])
+        except DecodeError as error:
+            raise DecodeError(error.args[0], key=sample.key) from error

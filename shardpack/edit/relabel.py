@@ -2,6 +2,7 @@
 
     labels --read, complete, merge--> new labels --ShardWriter--> .shardpack/layers/<tag>/ --attach--> next generation
 
+Samples that have the number of their class in `cls`, too, get the new one there: the two never differ by an edit.
 Every row is checked before anything is written. The layer is an ordinary dataset, its samples in stored order, so that
 streams read it in whole blocks beside the base.
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 import gzip
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,19 +23,20 @@ from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import parse_json
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import SHOWN, find_keys
-from shardpack.edit.label_values import label_field, read_labels
+from shardpack.edit.label_values import class_number_fields, label_field, read_fields, read_labels
 from shardpack.edit.layer import NewLayer, finished_layer, with_layer
 from shardpack.edit.report import EditReport
 from shardpack.edit.table_upkeep import next_with_table, of_table
-from shardpack.errors import InvalidKeyError, OptionError, SourceError
+from shardpack.errors import InvalidKeyError, SourceError
 from shardpack.format.layout import LAYER_FOLDER
 from shardpack.format.manifest import Manifest
 from shardpack.format.naming import PLAIN_KEY, key_bytes, key_problem
 from shardpack.format.next_generation import KEEP
 from shardpack.read.open_dataset import load_manifest
+from shardpack.read.sample import Sample
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Announce, Progress, no_announcement, no_progress
-from shardpack.sources.json_labels import LABEL, compact_json
+from shardpack.sources.json_labels import compact_json
 from shardpack.sources.label_classes import complete_labels, merged_label
 from shardpack.sources.label_rows import LabelRow, Labels, raise_problems, read_label_rows
 from shardpack.sources.label_shape import SHAPE, label_problems
@@ -75,7 +77,7 @@ def relabel(
     """Give samples other JSON labels, by key, as the next generation of a dataset; return how many.
 
     No image byte is read or written. Number and name of a class are completed from the class list of the dataset, and
-    refused where they contradict it.
+    refused where they contradict it. Samples with a field `cls` get the number of the new class there, too.
 
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
@@ -133,11 +135,11 @@ def relabel(
         text = _write_layer(base, folder, made, work_dir, progress)
         column = np.zeros(base.manifest.num_samples, np.int64)
         column[made.positions] = np.arange(1, len(made.positions) + 1)
-        layers = with_layer(base, NewLayer(folder, text, (made.field,)), column)
+        layers = with_layer(base, NewLayer(folder, text, made.fields), column)
         manifest, files = next_with_table(
             base,
             transaction,
-            changed=of_table([made.field], made.positions),
+            changed=of_table(made.fields, made.positions),
             announce=announce,
             progress=progress,
             layers=layers,
@@ -156,7 +158,8 @@ class _NewLabels:
     Attributes:
         positions: (n) stored positions of their samples, ascending.
         keys, texts: (n) their keys, and their labels as JSON.
-        field: The field that holds them.
+        numbers: (n) field -> number of the class that it gets, of the fields that hold such a number alone.
+        field: The field that holds the labels.
         classes: The class list that they need; None if the dataset has none.
         new_classes: The classes of it that the dataset lacks.
     """
@@ -164,15 +167,26 @@ class _NewLabels:
     positions: Integers
     keys: Sequence[str]
     texts: Sequence[bytes]
+    numbers: Sequence[Mapping[str, int]]
     field: str
     classes: tuple[str, ...] | None
     new_classes: Sequence[str]
 
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The fields of the layer, sorted."""
+        return tuple(sorted({self.field}.union(*self.numbers)))
+
+    def samples(self) -> Iterator[tuple[str, dict[str, bytes]]]:
+        """Yield (key, field -> plain text), in the order of the positions."""
+        for key, text, numbers in zip(self.keys, self.texts, self.numbers, strict=True):
+            yield key, {self.field: text, **{field: b"%d" % number for field, number in numbers.items()}}
+
     def digest(self) -> str:
         """Return 8 hexadecimal digits that differ where another layer would be written."""
         hashed = xxh3_64(compact_json([self.field, self.classes]))
-        for key, text in zip(self.keys, self.texts, strict=True):
-            hashed.update(b"%s\0%s\0" % (key_bytes(key), text))
+        for key, texts in self.samples():
+            hashed.update(b"%s\0%s\0" % (key_bytes(key), b"\0".join(texts.values())))
         return hashed.hexdigest()[:8]
 
 
@@ -196,7 +210,6 @@ class _Asked:
         """Return the labels for the samples of a dataset, checked."""
         manifest, problems = base.manifest, Problems()
         rows, classes = complete_labels(self.rows, manifest.classes, new_classes=self.new_classes, name=self.name)
-        _refuse_class_numbers(manifest.fields, rows)
         found = find_keys(base, [row.key for row in rows], what=self.name, progress=progress)
         _check_keys(rows, self.name)
         order = np.argsort(found, kind="stable")
@@ -210,12 +223,18 @@ class _Asked:
         if manifest.option("label_shape") == SHAPE:
             for row, value in zip(rows, values, strict=True):
                 _check_shape(row, value, problems)
+        numbers: list[Mapping[str, int]] = [{} for _ in rows]
+        if fields := class_number_fields(manifest):
+            given = [at for at, row in enumerate(rows) if _names_class(row)]
+            for at, sample in zip(given, read_fields(base, positions[given], fields, progress), strict=True):
+                numbers[at] = _class_numbers(rows[at], values[at], sample, problems)
         raise_problems(problems, self.name)
         known = manifest.classes or ()
         return _NewLabels(
             positions,
             [row.key for row in rows],
             list(map(compact_json, values)),
+            numbers,
             label_field(manifest),
             classes,
             list(classes or ())[len(known) :],
@@ -235,15 +254,26 @@ def _check_keys(rows: Sequence[LabelRow], name: str) -> None:
         )
 
 
-def _refuse_class_numbers(fields: Sequence[str], rows: Sequence[LabelRow]) -> None:
-    """Raise OptionError if samples have the number of their class in another field, which would keep the old one."""
-    numbers = [field for field in fields if split_compression(field)[0] == "cls"]
-    if numbers and any(isinstance(row.value, dict) and not _CLASS.isdisjoint(row.value) for row in rows):
-        others = ",".join(field for field in fields if field not in numbers)
-        raise OptionError(
-            f"samples have the number of their class in {numbers[0]!r}, too, which would stay as it is; pack the "
-            f"dataset without that field first (--fields {others}), or change other names only"
+def _names_class(row: LabelRow) -> bool:
+    return isinstance(row.value, dict) and not _CLASS.isdisjoint(row.value)
+
+
+def _class_numbers(row: LabelRow, value: Any, sample: Sample, problems: Problems) -> Mapping[str, int]:
+    """Return field -> number of the new class, of the fields beside a label that hold another number.
+
+    A class without a number is added to `problems`.
+    """
+    if not sample or not isinstance(value, dict):  # without such a field, or rejected already
+        return {}
+    number = value.get("label")
+    if type(number) is not int:
+        problems.reject(
+            row.where,
+            f"the label has no number for its class (label is {number!r:.60}), and the sample has one in "
+            f"{next(iter(sample))!r}, which would stay; give the number as label, too",
         )
+        return {}
+    return {field: number for field, payload in sample.items() if payload != b"%d" % number}
 
 
 def _merged(row: LabelRow, old: Any, problems: Problems) -> Any:
@@ -287,8 +317,8 @@ def _write_layer(
     if (text := finished_layer(store)) is not None:
         return text
     with ShardWriter(store, classes=made.classes, work_dir=work_dir) as writer:
-        for number, (key, text) in enumerate(zip(made.keys, made.texts, strict=True)):
-            writer.write(key, {made.field: _payload(made.field, text)})
+        for number, (key, texts) in enumerate(made.samples()):
+            writer.write(key, {field: _payload(field, text) for field, text in texts.items()})
             if number % 4096 == 0:
                 progress("write", number, total)
     progress("write", total, total)
@@ -296,7 +326,8 @@ def _write_layer(
 
 
 def _payload(field: str, text: bytes) -> Any:
-    """Return what a writer takes for a label in a field that may be compressed."""
-    if field == LABEL:
+    """Return what a writer takes for a JSON text, which a number is too, in a field that may be compressed."""
+    _, suffix = split_compression(field)
+    if suffix is None:
         return text
-    return gzip.compress(text, mtime=0) if field.endswith(".gz") else parse_json(text)
+    return gzip.compress(text, mtime=0) if suffix == "gz" else parse_json(text)

@@ -292,8 +292,85 @@ def test_a_kill_at_any_write_does_no_harm():
     assert steps > 3
 
 
-def test_class_numbers_in_another_field_are_not_left_behind(tmp_path):
-    shardpack.pack([("a", {"json": {"label": 0}, "cls": 0})], tmp_path / "ds")
-    with pytest.raises(OptionError, match="'cls', too, which would stay as it is"):
-        relabel(tmp_path / "ds", {"a": {"label": 1}})
-    assert relabel(tmp_path / "ds", {"a": {"checked": True}}, update=True).changed == 1
+# --- Numbers of classes beside the label -------------------------------------------------------
+
+
+def numbered(place, field="cls", **options):
+    """A dataset whose samples have the number of their class twice, but for the last one."""
+    with shardpack.ShardWriter(place, max_shard_samples=2, **options) as writer:
+        for number, key in enumerate("abcd"):
+            text = b"%d" % number
+            own = {} if key == "d" else {field: gzip.compress(text) if field.endswith(".gz") else text}
+            writer.write(key, {"json": {"label": number, "n": number}, **own})
+    return place
+
+
+def numbers_of(place, field="cls", **options):
+    with shardpack.open(place, **options) as ds:
+        return {s.key: (s.decode("json").get("label"), s.decode(field) if field in s else None) for s in ds}
+
+
+NUMBERS = {"a": (0, 0), "b": (1, 1), "c": (2, 2), "d": (3, None)}
+
+
+@pytest.mark.parametrize("update", [True, False])
+def test_class_numbers_in_another_field_follow_the_label(tmp_path, update):
+    place = numbered(tmp_path / "ds")
+    relabel(place, {"b": {"label": 7}, "d": {"label": 8}}, update=update)
+    assert numbers_of(place) == {**NUMBERS, "b": (7, 7), "d": (8, None)}
+    assert numbers_of(place, generation=1) == NUMBERS
+    assert shardpack.open(place).manifest.layers[0].fields == ("cls", "json")
+    detach(place)
+    assert numbers_of(place) == NUMBERS
+
+
+def test_class_numbers_follow_the_names_of_classes(tmp_path):
+    place = numbered(tmp_path / "ds", classes=("w", "x", "y", "z"))
+    relabel(place, {"a": {"class": "y"}, "c": {"class": "new"}}, new_classes=True)
+    assert numbers_of(place) == {**NUMBERS, "a": (2, 2), "c": (4, 4)}
+
+
+def test_class_numbers_stay_where_no_class_is_given(tmp_path):
+    place = numbered(tmp_path / "ds")
+    relabel(place, {"b": {"label": 7}})
+    relabel(place, {"b": {"checked": True}}, update=True)
+    relabel(place, {"a": {"label": 0, "checked": True}, "c": {"checked": True}})
+    assert numbers_of(place) == {**NUMBERS, "b": (7, 7), "c": (None, 2)}
+    assert [layer.fields for layer in shardpack.open(place).manifest.layers] == [("cls", "json"), ("json",), ("json",)]
+
+
+@pytest.mark.parametrize("field", ["cls.gz", "cls.zst"])
+def test_compressed_class_numbers_follow_the_label(tmp_path, field):
+    if field.endswith(".zst"):
+        pytest.importorskip("zstandard")
+        place = numbered(tmp_path / "ds", compress={"cls": "zstd"})
+    else:
+        place = numbered(tmp_path / "ds", field)
+    relabel(place, {"b": {"label": 7}}, update=True)
+    assert numbers_of(place, field) == {**NUMBERS, "b": (7, 7)}
+
+
+def test_class_numbers_of_samples_without_a_label_follow_their_first_one(tmp_path):
+    shardpack.pack([("a", {"cls": 0}), ("b", {"cls": b"broken"})], tmp_path / "ds", jobs=1)
+    relabel(tmp_path / "ds", {"a": {"label": 1}, "b": {"label": 2}})
+    assert numbers_of(tmp_path / "ds") == {"a": (1, 1), "b": (2, 2)}
+
+
+@pytest.mark.parametrize("dry_run", [True, False])
+@pytest.mark.parametrize("label", [{"label": None}, {"class": "hat"}, {"label": [1, 2]}], ids=str)
+def test_a_class_without_a_number_is_refused_where_another_field_has_one(tmp_path, label, dry_run):
+    place = numbered(tmp_path / "ds")
+    files = file_contents(place)
+    with pytest.raises(SourceError, match=r"label 0: the label has no number for its class .* 'cls', which would stay"):
+        relabel(place, {"a": label}, dry_run=dry_run)
+    assert file_contents(place) == files
+    assert relabel(place, {"d": label}, dry_run=dry_run).changed == 1
+
+
+def test_the_label_table_follows_class_numbers_in_another_field(tmp_path):
+    pytest.importorskip("pyarrow")
+    place = tmp_path / "ds"
+    shardpack.pack([("a", {"cls": 0}), ("b", {"cls": 1})], place, jobs=1)
+    shardpack.table(place)
+    relabel(place, {"b": {"label": 5}})
+    assert shardpack.open(place).table().column("label").to_pylist() == [0, 5]
