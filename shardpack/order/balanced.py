@@ -41,6 +41,7 @@ class ClassOrders:
         if num_slots > MAX_SLOTS:
             raise OptionError(f"an epoch of {num_slots} samples, expected at most {MAX_SLOTS}; give num_samples")
         self.classes, self.num_slots, self.seed = classes, num_slots, seed
+        self.most_times = 1 if classes.earlier is None else int(classes.earlier.max(initial=0)) + 1
         self.quotas = Quotas(weights, num_slots)
         own = np.array(weights, np.int64)
         values, self._tier, self.tier_counts = np.unique(own, return_inverse=True, return_counts=True)  # (t), (c), (t)
@@ -107,8 +108,10 @@ class ClassOrder:
         count = own.count[classes]
         cycle, within = np.divmod(item, count)
         place = walked(within, count, extend_keys(self._class_key[classes], cycle))
-        positions: Integers = own.positions[own.first[classes] + place].astype(np.int64)
-        return positions, cycle - self._before[classes] // count
+        at = own.first[classes] + place
+        positions: Integers = own.positions[at].astype(np.int64)
+        repeats = cycle - self._before[classes] // count
+        return positions, repeats if own.earlier is None else repeats * self._orders.most_times + own.earlier[at]
 
 
 def places(partitions: int) -> Integers:

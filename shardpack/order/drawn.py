@@ -14,8 +14,7 @@ class DrawnOrder(Protocol):
     def samples(self, partition: Integers, offset: Integers) -> tuple[Integers, Integers]:
         """Return what is at (n) offsets in (n) partitions: (n) stored positions, and (n) repeats.
 
-        Of the slots of an epoch that have the same item of the view, each has another repeat. Items that are the same
-        sample count for themselves: their repeats may be equal.
+        Of the slots of an epoch that have the same sample, each has another repeat.
         """
         ...
 

@@ -24,11 +24,13 @@ class Groups:
         names: The classes, in the order of their groups.
         starts: (c + 1) where each group begins in `positions`; the length of those at the end.
         positions: The groups one behind the other, each ascending; integers of any width, perhaps in a map.
+        earlier: (n) how many neighbours before each position are equal to it; None if all positions differ.
     """
 
     names: tuple[str, ...]
     starts: Integers
     positions: npt.NDArray[Any]
+    earlier: npt.NDArray[Any] | None = None
 
     def __len__(self) -> int:
         """Return the number of classes."""
@@ -47,7 +49,8 @@ class Groups:
     def among(self, pieces: Iterable[Integers], num_stored: int) -> Groups:
         """Return the groups of some samples alone; one that comes several times is in its group as often.
 
-        Takes a byte for each stored sample while it works, and 4 bytes for each sample of the result.
+        Takes a byte for each stored sample while it works, and 4 bytes for each sample of the result; twice that if
+        samples come several times.
 
         Args:
             pieces: The stored positions of the samples, some at a time.
@@ -60,23 +63,32 @@ class Groups:
             if int(sums.max(initial=0)) > np.iinfo(times.dtype).max:
                 times = times.astype(np.int64)
             times[distinct] = sums
+        most = int(times.max(initial=0))
         width = np.uint32 if num_stored <= _NARROW else np.int64
         kept, starts, total = [np.zeros(0, width)], np.zeros_like(self.starts), 0
+        earlier = [np.zeros(0, width)]
         for begin in range(0, len(self.positions), _PIECE):
             piece = self.positions[begin : begin + _PIECE]
             before = np.concatenate(([0], np.cumsum(times[piece], dtype=np.int64)))  # kept positions before each
             first, last = np.searchsorted(self.starts, (begin, begin + len(piece)), side="right")
             starts[first:last] = total + before[self.starts[first:last] - begin]
             kept.append(np.repeat(piece, times[piece]).astype(width))
+            if most > 1:
+                earlier.append((np.arange(len(kept[-1])) - np.repeat(before[:-1], times[piece])).astype(width))
             total += len(kept[-1])
-        return Groups(self.names, starts, np.concatenate(kept))
+        return Groups(self.names, starts, np.concatenate(kept), np.concatenate(earlier) if most > 1 else None)
 
     def without(self, classes: Iterable[int]) -> Classes:
         """Return the classes that have samples but for these, sorted by name."""
         counts, left_out = self.counts.tolist(), set(classes)
         kept = sorted((c for c in range(len(self)) if counts[c] and c not in left_out), key=self.names.__getitem__)
         return Classes(
-            tuple(self.names[c] for c in kept), self.starts[:-1][kept], self.counts[kept], self.positions, tuple(kept)
+            tuple(self.names[c] for c in kept),
+            self.starts[:-1][kept],
+            self.counts[kept],
+            self.positions,
+            tuple(kept),
+            self.earlier,
         )
 
 
@@ -90,6 +102,7 @@ class Classes:
         count: (c) number of samples of each, at least 1.
         positions: Positions of all groups, also of classes that are left out.
         group: Number of each one's group in the `Groups` that they are from.
+        earlier: As in `Groups`.
     """
 
     names: tuple[str, ...]
@@ -97,6 +110,7 @@ class Classes:
     count: Integers
     positions: npt.NDArray[Any]
     group: tuple[int, ...]
+    earlier: npt.NDArray[Any] | None = None
 
     def __len__(self) -> int:
         return len(self.names)

@@ -48,6 +48,22 @@ class Listed:
     def _sorted(self) -> npt.NDArray[Any]:
         return self.values if bool((self.values[1:] >= self.values[:-1]).all()) else np.sort(self.values)
 
+    @cached_property
+    def earlier(self) -> npt.NDArray[Any] | None:
+        """(n) how many items before each one have its position; None if all positions differ.
+
+        Sorts a copy. If positions repeat, 4 bytes for each item are kept.
+        """
+        ordered = np.sort(self.values)
+        if bool((ordered[1:] > ordered[:-1]).all()):
+            return None
+        order = np.argsort(self.values, kind="stable")
+        ordered, numbers = self.values[order], np.arange(len(order))
+        is_first = np.concatenate(([True], ordered[1:] != ordered[:-1]))
+        earlier = np.empty_like(numbers)
+        earlier[order] = numbers - np.maximum.accumulate(np.where(is_first, numbers, 0))
+        return narrowest(earlier)
+
     def pieces(self) -> Iterator[Integers]:
         """Yield all positions in order, some at a time."""
         for begin in range(0, len(self.values), PIECE):

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from xxhash import xxh3_64
 
 from shardpack.order.blocks import Segments
+from shardpack.order.listed import Listed
 from shardpack.order.positions import Positions
 from shardpack.order.runs import Runs
 from shardpack.order.visible import Visible
@@ -50,6 +52,21 @@ class SampleView:
     def at(self, items: Integers) -> Integers:
         """Return the stored positions of items."""
         return items if self.positions is None else self.positions.at(items)
+
+    @cached_property
+    def most_times(self) -> int:
+        """How often the view has the sample that it has most often, at least 1."""
+        earlier = self._earlier
+        return 1 if earlier is None else int(earlier.max()) + 1
+
+    def repeats(self, items: Integers) -> Integers | None:
+        """Return (n) how many earlier items of the view are the sample of each item; None if no sample comes twice."""
+        earlier = self._earlier
+        return None if earlier is None else earlier[items].astype(np.int64)
+
+    @property
+    def _earlier(self) -> Any:
+        return self.positions.earlier if isinstance(self.positions, Listed) else None  # the others ascend or descend
 
     def segments(self) -> Segments:
         """Return the runs of items in one shard; bytes of a part are computed from the shard's mean per sample."""

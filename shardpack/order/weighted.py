@@ -69,12 +69,13 @@ class SampleOrders:
         return times
 
     def samples(self, draws: Integers, shift: int) -> tuple[Integers, Integers]:
-        """Return (n) the stored positions of (n) draws, and (n) how many draws of the same item are before."""
+        """Return (n) the stored positions of (n) draws, and (n) repeats; see `DrawnOrder`."""
         item = np.searchsorted(self._ends, self._points(draws, shift), side="right")
         begin = np.where(item > 0, self._ends[item - 1], 0)
         near = (begin * (self.num_slots / self._total)).astype(np.int64)  # the first draw of the item, or one beside it
         first = near - 1 + sum((self._points(near + less, shift) < begin).astype(np.int64) for less in (-1, 0))
-        return self._view.at(item), draws - first
+        repeats, own = draws - first, self._view.repeats(item)
+        return self._view.at(item), repeats if own is None else repeats * self._view.most_times + own
 
     def _points(self, draws: Integers, shift: int) -> Integers:
         """Return (n) where on the line (n) draws are."""

@@ -72,8 +72,8 @@ class Sample(dict[str, Any]):
 
     Attributes:
         source: In a mix, the number of the dataset that the sample is from; otherwise None.
-        repeat: In a balanced or weighted epoch, a number that differs each time the sample comes, from 0; otherwise 0.
-            Where a view has a sample several times, each of these counts for itself, so their numbers may be equal.
+        repeat: In an epoch in which the sample comes several times (of a view that has it so often, of a mix, balanced
+            or weighted), a number that differs each time; otherwise 0. Padding repeats samples as they are.
         stored_position: The number of the sample in the dataset with those that are deleted; see `position`.
         stored_key: The key as readers set it, which `key` decodes.
     """
@@ -126,13 +126,9 @@ class Sample(dict[str, Any]):
 
     @property
     def drawn_as(self) -> tuple[int, ...]:
-        """Numbers that tell the sample from all others of an epoch, also from its repeats: what random crops depend on.
-
-        A sample that a view has several times may have the same numbers as often; draw with weights for other crops.
-        """
-        if self.source is not None:
-            return (self.position, self.source)
-        return (self.position, self.repeat) if self.repeat else (self.position,)
+        """Numbers that tell the sample from all others of an epoch and its repeats: random crops depend on them."""
+        which = (self.position,) if self.source is None else (self.position, self.source)
+        return (*which, self.repeat) if self.repeat else which
 
     def decode(self, field: str) -> Any:
         """Return one field as a Python value; see `Dataset.decode`.

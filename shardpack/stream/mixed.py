@@ -41,7 +41,8 @@ from shardpack.stream.stream_input import Placed, Streamable, StreamInput
 STOPS = ("first", "all")
 SAMPLES_PER_PARTITION = 64  # of the smallest dataset, at least, unless the caller chooses the partitions
 
-_Scheduled = tuple[Integers, Integers, Integers]  # (n) dataset, partition, and number in that dataset's partition
+# (n) dataset, partition, number in that dataset's partition, and a number for each time that a sample comes
+_Scheduled = tuple[Integers, Integers, Integers, Integers]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -144,8 +145,8 @@ class MixedEpochs:
             for number, (reader, own) in enumerate(zip(readers, scheduled[1:], strict=True)):
                 slots = self._slots(number, own, rounds[number], reader.planner)
                 samples.append(chain.from_iterable(stack.enter_context(closing(reader.parts(slots)))))
-            for sources, *_ in scheduled[0]:
-                yield _interleaved(samples, sources.tolist())
+            for sources, _, _, repeats in scheduled[0]:
+                yield _interleaved(samples, sources.tolist(), repeats.tolist())
 
     def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
         (scheduled,) = self._scheduled(epoch, rank_slice, [np.arange(begin, len(rank_slice))])
@@ -172,12 +173,18 @@ class MixedEpochs:
 
     def _scheduled(self, epoch: int, rank_slice: RankSlice, groups: Iterable[Integers]) -> Iterator[_Scheduled]:
         """Yield which sample of which dataset comes next; numbers count over all epochs of that dataset."""
-        partitioning = rank_slice.partitioning
-        schedule, base = self._schedule(partitioning.partitions), self._first_offsets(epoch, partitioning)
+        partitioning, count = rank_slice.partitioning, rank_slice.partitioning.partitions
+        schedule, base, lengths = self._schedule(count), self._first_offsets(epoch, partitioning), self._lengths(count)
+        first_rounds = (schedule.counts(base) // lengths).min(axis=0)  # (k)
+        views = [part.stream_input.view for part in self.datasets]
+        most_times = np.array([view.most_times for view in views])  # (k)
+        is_borrowed = np.array([len(view) < count for view in views])  # (k) whether partitions share samples
         for numbers in groups:
             partition, offset = rank_slice.locate(numbers)
             source, number = schedule.items(partition, base[partition] + offset)
-            yield source, partition, number
+            rounds = number // lengths[partition, source] - first_rounds[source]
+            repeats = np.where(is_borrowed[source], rounds * count + partition, rounds)
+            yield source, partition, number, repeats * most_times[source]
 
     def _slots(
         self,
@@ -189,7 +196,7 @@ class MixedEpochs:
         """Yield (epoch, partition, offset), (n) each, of one dataset's samples; an empty partition borrows one."""
         parts = planner.partitioning
         lengths = np.maximum(1, parts.lengths())
-        for sources, partitions, numbers in scheduled:
+        for sources, partitions, numbers, _ in scheduled:
             at = np.flatnonzero(sources == source)
             partition, number = partitions[at], numbers[at]
             epoch, offset = np.divmod(number, lengths[partition])
@@ -330,11 +337,15 @@ def open_mix(
     return MixedStream(MixedEpochs(tuple(parts), shuffle, stop, limits), options)
 
 
-def _interleaved(samples: Sequence[Iterator[Sample]], sources: Iterable[int]) -> Iterator[Sample]:
-    """Yield the next sample of each of these sources, and record its source."""
-    for source in sources:
+def _interleaved(
+    samples: Sequence[Iterator[Sample]], sources: Iterable[int], repeats: Iterable[int]
+) -> Iterator[Sample]:
+    """Yield the next sample of each of these sources; record its source, and which time the sample comes."""
+    for source, repeat in zip(sources, repeats, strict=True):
         sample = next(samples[source])
         sample.source = source
+        if repeat:
+            sample.repeat += repeat
         yield sample
 
 

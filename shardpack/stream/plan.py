@@ -9,7 +9,7 @@ read as one load. Either way a `Load` is what one thread reads at once.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from itertools import count
 from typing import NamedTuple
 
@@ -172,18 +172,12 @@ class Planner:
         if self._draws is not None:
             yield from self._drawn_chunks(epochs[0], partition, offset, size)
             return
-        positions = self.positions(epoch, partition, offset)
-        for begin in range(0, len(positions), size):
-            yield self._of_run(positions[begin : begin + size])
-        if not len(positions):
-            yield self._of_run(positions)
+        items = self._items(epoch, partition, offset)
+        yield from self._of_runs(self._view.at(items), self._view.repeats(items), size)
 
     def _drawn_chunks(self, epoch: int, partition: Integers, offset: Integers, size: int) -> Iterator[Chunk]:
         """Yield the chunks of the samples at n slots of a balanced or weighted epoch."""
-        positions, repeats = self._drawn_order(epoch).samples(partition, offset)
-        for begin in range(0, max(1, len(positions)), size):
-            chunk, own = self._of_run(positions[begin : begin + size]), repeats[begin : begin + size]
-            yield replace(chunk, repeats=own) if own.any() else chunk
+        yield from self._of_runs(*self._drawn_order(epoch).samples(partition, offset), size)
 
     def _drawn_order(self, epoch: int) -> DrawnOrder:
         assert self._draws is not None
@@ -196,13 +190,17 @@ class Planner:
         if self._draws is not None:
             assert isinstance(epoch, int), "a mix draws nothing"
             return self._drawn_order(epoch).samples(partition, offset)[0]
+        return self._view.at(self._items(epoch, partition, offset))
+
+    def _items(self, epoch: Integers | int, partition: Integers, offset: Integers) -> Integers:
+        """Return (n) the item of the view at each of n slots."""
         if isinstance(epoch, int):
-            return self._view.at(self.order(epoch).items(partition, offset))
+            return self.order(epoch).items(partition, offset)
         items = np.empty_like(partition)
         for one in np.unique(epoch).tolist():
             at = np.flatnonzero(epoch == one)
             items[at] = self.order(one).items(partition[at], offset[at])
-        return self._view.at(items)
+        return items
 
     def load(self, load_id: LoadId) -> Load:
         """Return a load that a chunk refers to; one that is not a block is returned only once."""
@@ -233,13 +231,21 @@ class Planner:
         saved = (blocks + partitions - 1) // ranks - blocks
         return saved > 0 and costs.total_bytes // ranks * (ranks - 1) <= saved * costs.max_gap_bytes
 
-    def _of_run(self, positions: Integers) -> Chunk:
+    def _of_runs(self, positions: Integers, repeats: Integers | None, size: int) -> Iterator[Chunk]:
+        """Yield the chunks of samples in their order, at least one."""
+        for begin in range(0, max(1, len(positions)), size):
+            own = None if repeats is None else repeats[begin : begin + size]
+            yield self._of_run(positions[begin : begin + size], own)
+
+    def _of_run(self, positions: Integers, repeats: Integers | None) -> Chunk:
         rows = np.arange(len(positions))
         if not len(positions):
             return Chunk(positions, rows, rows, [])
         load_id = LoadId(_NO_PARTITION, 0, next(self._serial))
         self._once[load_id] = Load(load_id, positions)
-        return Chunk(positions, np.zeros_like(rows), rows, [load_id])
+        if repeats is not None and not repeats.any():
+            repeats = None
+        return Chunk(positions, np.zeros_like(rows), rows, [load_id], repeats=repeats)
 
     def _of_blocks(self, epoch: int, partition: Integers, offset: Integers) -> Chunk:
         """Return the chunk of the samples at n slots of one epoch, out of b blocks."""
@@ -247,9 +253,9 @@ class Planner:
         if not owned.all():  # padding belongs to another rank's block, which is not worth reading for one sample
             at, others = np.flatnonzero(owned), np.flatnonzero(~owned)
             mine = self._of_blocks(epoch, partition[at], offset[at])
-            positions = self._view.at(order.items(partition[others], offset[others]))
-            alone = np.full(len(others), _ALONE)
-            return _joined(len(partition), [(at, mine), (others, Chunk(positions, alone, alone, []))])
+            items, alone = order.items(partition[others], offset[others]), np.full(len(others), _ALONE)
+            padding = Chunk(self._view.at(items), alone, alone, [], repeats=self._view.repeats(items))
+            return _joined(len(partition), [(at, mine), (others, padding)])
         if not len(partition):
             return Chunk(partition, partition, partition, [])
         shared = self._is_shared(order)
@@ -262,7 +268,8 @@ class Planner:
         begin, ahead = self._wanted(order, epoch, partition, offset)
         if shared:
             begin = {_SHARED: (epoch, 0)}
-        return Chunk(self._view.at(item), block, item - first_item, load_ids, begin, ahead, shared)
+        positions, repeats = self._view.at(item), self._view.repeats(item)
+        return Chunk(positions, block, item - first_item, load_ids, begin, ahead, shared, repeats)
 
     def _wanted(
         self, order: EpochOrder, epoch: int, partition: Integers, offset: Integers
@@ -299,6 +306,7 @@ def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:
     load_ids: list[LoadId] = []
     begin: dict[int, tuple[int, int]] = {}
     ahead, shares_blocks = [], False
+    repeats = None if all(chunk.repeats is None for _, chunk in parts) else np.zeros(total, np.int64)
     for at, chunk in parts:
         positions[at], row[at] = chunk.positions, chunk.row
         owner[at] = np.where(chunk.owner < 0, _ALONE, chunk.owner + len(load_ids))
@@ -306,5 +314,7 @@ def _joined(total: int, parts: list[tuple[Integers, Chunk]]) -> Chunk:
         for partition, first in chunk.begin.items():
             begin[partition] = min(first, begin.get(partition, first))
         ahead += chunk.ahead
+        if repeats is not None and chunk.repeats is not None:
+            repeats[at] = chunk.repeats
         shares_blocks |= chunk.shares_blocks
-    return Chunk(positions, owner, row, load_ids, begin, ahead, shares_blocks)
+    return Chunk(positions, owner, row, load_ids, begin, ahead, shares_blocks, repeats)

@@ -138,13 +138,12 @@ def test_repeats_tell_the_same_sample_apart():
     assert sample.drawn_as == (sample.position, sample.repeat)
 
 
-def test_each_time_that_a_view_has_a_sample_counts_its_own_repeats():
+def test_repeats_tell_apart_what_a_view_has_several_times():
     view = DS.select([3, 3, 3, 40, 9, 0, 5])
     for options in ({"balance": "class", "num_samples": 70}, {"weights": "weight", "num_samples": 70}):
         found = Counter((sample.position, sample.repeat) for sample in opened(view, **options))
-        assert {position for position, times in found.items() if times > 1} <= {(3, n) for n in range(70)}
-        assert max(found.values()) == 3, "as often as the view has it"
-    assert {sample.repeat for sample in opened(view)} == {0}
+        assert set(found.values()) == {1}
+        assert sum(position == 3 for position, _ in found) > 3
 
 
 def test_a_loader_gives_each_repeat_random_numbers_of_its_own():
