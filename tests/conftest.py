@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import collections
 import functools
+import importlib
 import io
 import os
 import shutil
+import warnings
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -81,6 +84,14 @@ def image_folder(folder: Path, classes: tuple[str, ...] = ("cat", "dog"), per_cl
     return folder
 
 
+@pytest.fixture(scope="session")
+def photographs(tmp_path_factory):
+    """Two hundred photographs with labels of every kind, in two splits; not to be changed."""
+    from tests.photographs import write_photographs
+
+    return write_photographs(tmp_path_factory.mktemp("photographs") / "out")
+
+
 def judge(program: str) -> str:
     """Return the path of an outside program that judges our bytes, such as "bsdtar".
 
@@ -93,3 +104,19 @@ def judge(program: str) -> str:
     if os.environ.get("SHARDPACK_REQUIRE_JUDGES"):
         pytest.fail(reason + ", and SHARDPACK_REQUIRE_JUDGES is set", pytrace=False)
     pytest.skip(reason)
+
+
+def reader(name: str) -> ModuleType:
+    """Return an installed package that reads what we write, such as "pandas".
+
+    Without it the test is skipped by name, or fails where SHARDPACK_REQUIRE_READERS is set.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # theirs
+            return importlib.import_module(name)
+    except ImportError as error:
+        reason = f"{name} is not installed; tools/test --readers brings it"
+        if os.environ.get("SHARDPACK_REQUIRE_READERS"):
+            raise RuntimeError(f"{reason}, and SHARDPACK_REQUIRE_READERS is set") from error
+        pytest.skip(reason)

@@ -1,11 +1,11 @@
-"""The programs whose indexes we write read them: ratarmount, webshart, mlcroissant, Hugging Face datasets.
+"""The programs whose indexes we write read them: ratarmount, webshart, wids, hfutils, mlcroissant, Hugging Face.
 
 What DALI's, Energon's, wids' and hfutils' own tools write is recorded in tests/export/indexes/golden/.
 """
 
 from __future__ import annotations
 
-import importlib.util
+import io
 import json
 import os
 import subprocess
@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from tests.conftest import make_jpeg
+from tests.conftest import make_jpeg, reader
 
 pytestmark = pytest.mark.slow
 SAMPLES = {
@@ -31,18 +31,6 @@ for split, rows in loaded.items():
     for row in rows.cast_column("jpg", datasets.Image(decode=False)):
         print(json.dumps([split, row["__key__"], row["jpg"]["bytes"].hex(), row["json"]]))
 """
-
-
-def need(package):
-    """Skip without a package, or fail where SHARDPACK_REQUIRE_READERS is set."""
-    if importlib.util.find_spec(package) is None:
-        reason = f"{package} is not installed; tools/test --readers brings it"
-        if os.environ.get("SHARDPACK_REQUIRE_READERS"):
-            pytest.fail(reason + ", and SHARDPACK_REQUIRE_READERS is set", pytrace=False)
-        pytest.skip(reason)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # theirs
-        return importlib.import_module(package)
 
 
 @pytest.fixture
@@ -60,15 +48,34 @@ def payloads(folder):
         return {f"{sample.key}.{field}": bytes(data) for sample in ds for field, data in sample.items()}
 
 
-def test_ratarmount_reads_no_tar(folder, capfd):
-    factory = need("ratarmountcore.mountsource.factory")
-    shardpack.export(shardpack.open(folder), to="ratarmount")
+@pytest.fixture
+def photos(photographs, tmp_path):
+    """A folder of two hundred photographs, for indexes beside their tars."""
+    shardpack.copy(photographs.location, tmp_path / "photos")
+    return tmp_path / "photos"
+
+
+def test_ratarmount_reads_no_tar(photos, capfd):
+    factory = reader("ratarmountcore.mountsource.factory")
+    shardpack.export(shardpack.open(photos), to="ratarmount")
     found = {}
-    for tar in sorted(folder.glob("*.tar")):
+    for tar in sorted(photos.glob("*.tar")):
         with factory.open_mount_source(str(tar)) as source:
             _walk(source, "/", found)
-    assert found == payloads(folder)
+    assert found == payloads(photos)
     assert "Creating" not in capfd.readouterr().out
+
+
+def test_ratarmount_reads_compressed_shards(photographs, tmp_path):
+    """It needs no index of ours: the frames and the seek table are those of the seekable format."""
+    factory = reader("ratarmountcore.mountsource.factory")
+    reader("indexed_zstd")
+    shardpack.pack(photographs, tmp_path / "out", compress={"shards": "zstd:3"}, jobs=1)
+    found = {}
+    for tar in sorted((tmp_path / "out").glob("*.tar.zst")):
+        with factory.open_mount_source(str(tar), writeIndex=False) as source:
+            _walk(source, "/", found)
+    assert found == payloads(tmp_path / "out")
 
 
 def _walk(source, path, found):
@@ -81,20 +88,51 @@ def _walk(source, path, found):
                 found[f"{path}{name}".lstrip("/")] = file.read()
 
 
-def test_webshart(folder):
-    webshart = need("webshart")
-    shardpack.export(shardpack.open(folder), to="webshart")
-    dataset = webshart.discover_dataset(str(folder))
+def test_webshart(photos):
+    webshart = reader("webshart")
+    shardpack.export(shardpack.open(photos), to="webshart")
+    dataset = webshart.discover_dataset(str(photos))
     found = {}
     for number in range(dataset.num_shards):
         shard = dataset.open_shard(number)
         found.update({name: bytes(shard.read_file(at)) for at, name in enumerate(shard.filenames())})
-    assert found == payloads(folder)
+    assert found == payloads(photos)
+
+
+def test_wids(photos):
+    wids = reader("wids")
+    shardpack.export(shardpack.open(photos), to="wids", hashes=True)
+    for split, name in ((None, "shardindex.json"), ("val", "shardindex-val.json")):
+        expected = shardpack.open(photos) if split is None else shardpack.open(photos).split(split)
+        index = json.loads((photos / name).read_text())
+        tars = {shard["url"]: str(photos / shard["url"]) for shard in index["shardlist"]}
+        found = wids.ShardListDataset(str(photos / name), localname=lambda url: url, transformations=[], keep=True)
+        assert tars
+        assert len(found) == len(expected)
+        for one, sample in zip(found, expected, strict=True):
+            assert one["__key__"] == sample.key
+            assert {f".{field}": payload for field, payload in sample.items()} == {
+                field: file.read() for field, file in one.items() if field.startswith(".")
+            }
+
+
+def test_hfutils(photos, tmp_path):
+    hfutils = reader("hfutils.index")
+    shardpack.export(shardpack.open(photos), to="hfutils", hashes=True)
+    found = {}
+    for tar in sorted(map(str, photos.glob("*.tar"))):
+        hfutils.tar_create_index(tar, str(tmp_path / "theirs.json"), with_hash=True, silent=True)
+        assert Path(tar).with_suffix(".json").read_bytes() == (tmp_path / "theirs.json").read_bytes()
+        for name in hfutils.tar_list_files(tar):
+            file = io.BytesIO()
+            hfutils.tar_file_write_bytes(tar, name, file)
+            found[name] = file.getvalue()
+    assert found == payloads(photos)
 
 
 @pytest.mark.parametrize("hashes", [False, True])
 def test_croissant(folder, hashes):
-    mlcroissant = need("mlcroissant")
+    mlcroissant = reader("mlcroissant")
     shardpack.export(shardpack.open(folder), to="croissant", hashes=hashes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # theirs
@@ -109,7 +147,7 @@ def test_croissant(folder, hashes):
 
 def test_a_card_among_indexes_of_all_kinds(folder, tmp_path):
     """Without the card the other files would be taken for data, and the field of one sample would be an error."""
-    need("datasets")
+    reader("datasets")
     for to in ("dali", "energon", "wids", "hfutils", "ratarmount", "croissant", "hf-card"):
         shardpack.export(shardpack.open(folder), to=to)
     command = [sys.executable, "-c", CARD, str(folder), str(tmp_path / "cache")]

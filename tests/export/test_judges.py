@@ -1,4 +1,4 @@
-"""Readers of others find in our exports what the dataset holds: Hugging Face, webdataset."""
+"""Readers of others that bring a loader of their own read our exports: Hugging Face, webdataset."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 
 import shardpack
-from tests.conftest import make_jpeg
 from tests.export.datasets import CLASSES
 from tests.format.builders import judge_module
+from tests.photographs import photographs as samples_of_all
 
 SCRIPT = Path(__file__).parent / "judges" / "huggingface.py"
 
@@ -24,15 +24,15 @@ SCRIPT = Path(__file__).parent / "judges" / "huggingface.py"
 def ds(tmp_path_factory):
     folder = tmp_path_factory.mktemp("judges") / "ds"
     with shardpack.ShardWriter(folder, classes=CLASSES) as writer:
-        for number in range(12):
+        for number, (_, photograph) in enumerate(samples_of_all()):
             label = {
                 "label": number % 2,
                 "class": CLASSES[number % 2],
                 "caption": f"no. {number}",
                 "points": [number, 0.5],
             }
-            fields = {"jpg": make_jpeg(seed=number), "json": label}
-            writer.write(f"{number:04d}", fields, split="train" if number < 8 else "test")
+            fields = {"jpg": photograph["jpg"], "json": label}
+            writer.write(f"{number:04d}", fields, split="train" if number < 160 else "test")
     return shardpack.open(folder)
 
 
@@ -44,7 +44,7 @@ def test_hugging_face(ds, tmp_path):
             pytest.fail(reason + ", and SHARDPACK_REQUIRE_READERS is set", pytrace=False)
         pytest.skip(reason)
     for to in ("parquet", "folder"):
-        shardpack.export(ds, tmp_path / to, to=to, max_file_samples=5 if to == "parquet" else None, jobs=1)
+        shardpack.export(ds, tmp_path / to, to=to, max_file_samples=70 if to == "parquet" else None, jobs=1)
     command = [sys.executable, SCRIPT, tmp_path / "cache", tmp_path / "parquet", tmp_path / "folder"]
     environment = {**os.environ, "HF_HUB_OFFLINE": "1"}
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False, env=environment)
@@ -78,7 +78,7 @@ def test_hugging_face(ds, tmp_path):
 
 def test_webdataset(ds, tmp_path):
     webdataset = judge_module("webdataset")
-    shardpack.export(ds, tmp_path / "out", to="webdataset", pattern="{split}-%04d.tar", max_file_samples=5, jobs=1)
+    shardpack.export(ds, tmp_path / "out", to="webdataset", pattern="{split}-%04d.tar", max_file_samples=70, jobs=1)
     names = sorted(str(path) for path in (tmp_path / "out").glob("train-*.tar"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # webdataset's own
