@@ -54,6 +54,7 @@ def _insert(database: sqlite3.Connection, number: int, members: ShardMembers) ->
     )
     try:
         database.executemany("INSERT INTO samples VALUES (?, ?, ?, ?, ?)", samples)
+        database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", parts)
     except sqlite3.IntegrityError as error:
         raise DuplicateKeyError(
             "a key of this shard names two samples, which Energon refuses; "
@@ -62,8 +63,7 @@ def _insert(database: sqlite3.Connection, number: int, members: ShardMembers) ->
         ) from error
     except UnicodeEncodeError as error:
         raise InvalidKeyError(
-            "a key of this shard is not UTF-8, which Energon's SQLite cannot hold; pack the samples under other keys",
+            "a name in this shard is not UTF-8, which Energon's SQLite cannot hold; pack the samples under other names",
             shard=members.shard,
-            key=str(error.object),
+            key=next(name for name in members.names if str(error.object) in name),
         ) from error
-    database.executemany("INSERT INTO sample_parts VALUES (?, ?, ?, ?, ?)", parts)

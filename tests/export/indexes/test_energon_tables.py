@@ -56,8 +56,10 @@ def test_parts_of_tars_of_others_keep_their_case(tmp_path):
     assert rows(tmp_path / "out", "sample_parts") == [[0, 0, "JPG", 512, 1]]
 
 
-def test_keys_that_are_not_utf_8_are_refused(tmp_path):
-    write_tar(tmp_path / "x.tar", {"a\udcff.jpg": b"1"})
+@pytest.mark.parametrize("name", ["a\udcff.jpg", "a.j\udcff"])
+def test_names_that_are_not_utf_8_are_refused(tmp_path, name):
+    write_tar(tmp_path / "x.tar", {"a.txt": b"1", name: b"2"})
     shardpack.index(tmp_path)
-    with pytest.raises(InvalidKeyError, match="not UTF-8"):
+    with pytest.raises(InvalidKeyError, match="a name in this shard is not UTF-8") as refused:
         exported(shardpack.open(tmp_path), tmp_path / "out", "energon")
+    assert (refused.value.shard, refused.value.key) == ("x.tar", name)
