@@ -25,12 +25,14 @@ class Unit:
         num_rows: Number of its rows; None if only reading all of it tells, as for a compressed stream.
         num_bytes: Length of their payloads, as good an estimate as is cheap.
         split: The named split that all of its rows belong to, or None.
+        is_whole: Whether all its rows are read from the first one on, so that each part of it costs all before.
     """
 
     name: str
     num_rows: int | None
     num_bytes: int
     split: str | None = None
+    is_whole: bool = False
 
 
 class Row(NamedTuple):

@@ -158,7 +158,7 @@ def _bytes_of(unit: Unit, rows: Rows) -> int:
 
 
 class _Cutting:
-    """Cuts units into chunks: preferably between units, and never in one whose number of rows is unknown."""
+    """Cuts units into chunks: preferably between units, and never in one that is read from its first row on."""
 
     def __init__(self, max_bytes: int, max_samples: int | None) -> None:
         self.spans: list[Span] = []
@@ -178,12 +178,8 @@ class _Cutting:
         if unit.split != self._split:
             self.close()
             self._split = unit.split
-        if unit.num_rows is None:
-            if self._bytes + unit.num_bytes > self._max_bytes:
-                self.close()
-            self._take(Rows(number, 0, None), unit.num_bytes)
-            if self._max_samples is not None:
-                self.close()
+        if unit.num_rows is None or unit.is_whole:
+            self._add_whole(number, unit)
             return
         first = 0
         while first < unit.num_rows:
@@ -195,6 +191,16 @@ class _Cutting:
             self._take(rows, _bytes_of(unit, rows))
             self._rows += stop - first
             first = stop
+
+    def _add_whole(self, number: int, unit: Unit) -> None:
+        num_rows, most = unit.num_rows, self._max_samples
+        is_counted = most is None or (num_rows is not None and self._rows + num_rows <= most)
+        if self._bytes + unit.num_bytes > self._max_bytes or not is_counted:
+            self.close()
+        self._take(Rows(number, 0, num_rows), unit.num_bytes)
+        self._rows += num_rows or 0
+        if num_rows is None and most is not None:
+            self.close()
 
     def _stop(self, unit: Unit, first: int) -> int:
         """Return up to where rows fit into the chunk that is open: `first` if it should be closed before."""

@@ -28,6 +28,7 @@ class FakeRows:
     bad: frozenset[tuple[int, int]] = frozenset()
     payload: bytes = PAYLOAD
     missing: int = 0
+    whole: frozenset[int] = frozenset()
     format: str = "fake"
     classes: tuple[str, ...] | None = None
     version: str = "1"
@@ -36,7 +37,7 @@ class FakeRows:
 
     def __post_init__(self):
         units = [
-            Unit(f"unit-{number}", count if known else None, count * len(self.payload), split)
+            Unit(f"unit-{number}", count if known else None, count * len(self.payload), split, number in self.whole)
             for number, (split, count, known) in enumerate(self.shape)
         ]
         object.__setattr__(self, "units", tuple(units))
@@ -57,9 +58,9 @@ def keys_of(part):
 units = st.lists(st.tuples(st.sampled_from([None, "train", "val"]), st.integers(0, 40), st.booleans()), max_size=8)
 
 
-@given(units, st.integers(1, 5000), st.none() | st.integers(1, 50))
-def test_each_row_is_in_one_chunk_and_no_chunk_has_two_splits(shape, max_bytes, max_samples):
-    source = FakeRows(tuple(shape))
+@given(units, st.frozensets(st.integers(0, 7)), st.integers(1, 5000), st.none() | st.integers(1, 50))
+def test_each_row_is_in_one_chunk_and_no_chunk_has_two_splits(shape, whole, max_bytes, max_samples):
+    source = FakeRows(tuple(shape), whole=whole)
     found = RowInput(source)
     spans = found.cut(max_bytes, max_samples)
     seen = {}
@@ -74,6 +75,17 @@ def test_each_row_is_in_one_chunk_and_no_chunk_has_two_splits(shape, max_bytes, 
     ranks = {"train": 0, "val": 1, None: 2}
     order = [ranks[found.split(span)] for span in spans]
     assert order == sorted(order)
+
+
+@given(st.lists(st.integers(1, 40), max_size=8), st.integers(200, 5000), st.none() | st.integers(1, 50))
+def test_units_that_are_whole_are_read_once(counts, max_bytes, max_samples):
+    source = FakeRows(tuple((None, count, True) for count in counts), whole=frozenset(range(len(counts))))
+    spans = RowInput(source).cut(max_bytes, max_samples)
+    assert [rows for span in spans for rows in span] == [Rows(unit, 0, count) for unit, count in enumerate(counts)]
+    for span in spans:
+        rows = sum(counts[unit] for unit, _, _ in span)
+        fits = rows * len(PAYLOAD) <= max_bytes and (max_samples is None or rows <= max_samples)
+        assert len(span) == 1 or fits
 
 
 @given(st.lists(st.integers(1, 40), max_size=8), st.integers(200, 5000), st.none() | st.integers(1, 50))

@@ -1,7 +1,7 @@
 """Parquet files, alone or in folders, such as those of the Hugging Face Hub.
 
-Units are row groups. A row group is decoded in batches of a few megabytes, page by page; what lies before the first
-row that is asked for is decoded and dropped, as pages cannot be entered otherwise.
+Units are row groups. A row group is decoded in batches of a few megabytes, page by page, and once: what lies before the
+first row that is asked for is decoded and dropped, as pages cannot be entered otherwise, so that units are whole.
 """
 
 from __future__ import annotations
@@ -81,7 +81,8 @@ def _groups(metadata: Any, name: str, split: str | None) -> list[Group]:
     groups: list[Group] = []
     for number in range(metadata.num_row_groups):
         row_group = metadata.row_group(number)
-        unit = Unit(f"{name}, row group {number}", row_group.num_rows, max(0, row_group.total_byte_size), split)
+        num_bytes = max(0, row_group.total_byte_size)
+        unit = Unit(f"{name}, row group {number}", row_group.num_rows, num_bytes, split, is_whole=True)
         groups.append(Group(name, number, unit, _constants(name)))
     return groups
 
