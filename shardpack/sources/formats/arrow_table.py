@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
+from itertools import chain
 from typing import Any
 
 from shardpack.errors import OptionError, SourceError
@@ -18,7 +19,7 @@ from shardpack.format.split_names import in_split_order
 from shardpack.sources.formats.arrow_columns import ArrowColumn, batch_rows, columns_of, pyarrow_module
 from shardpack.sources.formats.column_scan import can_be_keys, classes_in
 from shardpack.sources.formats.drawn_rows import counted_rows, drawn_units
-from shardpack.sources.formats.file_payloads import with_files
+from shardpack.sources.formats.file_payloads import files_named, name_beside, paths_in, with_files
 from shardpack.sources.formats.found_files import FoundFiles
 from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import LABEL_COLUMNS, Columns, choose_mapping, describe_mapping
@@ -164,12 +165,12 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
     with reading(found.location):  # names of columns may be no texts
         columns = columns_of(tables.schema)
     label = _label_column(columns, options)
-    drawn = _draw(found, groups, columns, read, label)
+    drawn, by_path = _draw(found, groups, columns, read, label)
     named = replace(options, label_column=options.label_column or label)
     classes = next((column.class_names for column in columns if column.name == label), None)
     mapping = choose_mapping(drawn, named, classes=classes, unwrap=False)
     units = tuple(group.unit for group in groups)
-    scan = _Scan(found, groups, read, frozenset(column.name for column in columns if column.holds_files))
+    scan = _Scan(found, groups, read, frozenset(column.name for column in columns if column.holds_files), label)
     if mapping.key_column is not None and options.key_column is None and not scan.are_keys(mapping.key_column):
         mapping = replace(mapping, key_column=None)
     if (
@@ -193,7 +194,10 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
         columns=columns,
         maker=RowMaker(mapping, RowKeys.of(units)),
         read=read,
-        version=found.version_of(tables.used, more=f"{tables.name} {options.text()} {mapping}"),
+        version=found.version_of(
+            chain(tables.used, scan.named_files([column for column in columns if column.name in by_path])),
+            more=f"{tables.name} {options.text()} {mapping}",
+        ),
         sentence=sentence,
     )
 
@@ -229,29 +233,42 @@ def _label_column(columns: Sequence[ArrowColumn], options: FormatOptions) -> str
 
 def _draw(
     found: FoundFiles, groups: Sequence[Group], columns: Sequence[ArrowColumn], read: Read, label: str | None
-) -> list[Columns]:
-    """Return a few rows, of some groups that are evenly drawn."""
+) -> tuple[list[Columns], set[str]]:
+    """Return a few rows, of some groups that are evenly drawn, and the columns that only name files in one of them."""
     drawn: list[Columns] = []
+    by_path: set[str] = set()
     for number in drawn_units(len(groups)):
         group = groups[number]
         with reading(group.unit.name):
             for batch in read(found, group, None, 0, min(_DRAWN_ROWS, rows_at_once(group.unit))):
                 for values in _read_rows(batch.slice(0, _DRAWN_ROWS), columns, label):
                     with suppress(SourceError):  # a bad row, when it is packed
-                        row = with_files(found, group.file, values(), columns)
-                        drawn.append({**dict(group.constants), **row})
+                        row = values()
+                        by_path.update(files_named(row, columns))
+                        drawn.append({**dict(group.constants), **with_files(found, group.file, row, columns)})
                 break
-    return drawn
+    return drawn, by_path
 
 
 @dataclass(frozen=True, slots=True)
 class _Scan:
-    """Reads one column of all rows."""
+    """Reads some columns of all rows."""
 
     found: FoundFiles
     groups: Sequence[Group]
     read: Read
     files: frozenset[str]  # columns of structs of bytes and path
+    label: str | None
+
+    def named_files(self, columns: Sequence[ArrowColumn]) -> Iterator[str]:
+        """Yield the names of the files that rows only name in these columns."""
+        names = [column.name for column in columns]
+        for group in self.groups if columns else ():
+            with reading(group.unit.name):
+                for batch in self.read(self.found, group, names, 0, rows_at_once(group.unit)):
+                    for row in batch_rows(batch, columns, label_column=self.label):
+                        paths = (path for value in row.values() for path in paths_in(value))
+                        yield from filter(None, (name_beside(group.file, path) for path in paths))
 
     def _values(self, group: Group, column: str) -> Iterator[list[Any]]:
         constants = dict(group.constants)

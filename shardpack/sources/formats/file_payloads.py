@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import posixpath
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from shardpack.errors import ShardpackError, SourceError
@@ -25,20 +25,35 @@ def with_files(
     Raises:
         SourceError: A path leads elsewhere, or its file cannot be read.
     """
-    named = [kind.name for kind in kinds if kind.holds_files and _names_files(columns[kind.name])]
+    named = files_named(columns, kinds)
     return {**columns, **{name: _filled(found, table, columns[name]) for name in named}} if named else columns
 
 
-def _names_files(value: Any) -> bool:
+def files_named(columns: Mapping[str, Any], kinds: Sequence[ArrowColumn]) -> list[str]:
+    """Return the columns of a row that only name files."""
+    return [kind.name for kind in kinds if kind.holds_files and any(paths_in(columns[kind.name]))]
+
+
+def paths_in(value: Any) -> Iterator[str]:
+    """Yield the paths of the files that a value only names."""
     if isinstance(value, list):
-        return any(map(_names_files, value))
-    return value is not None and value["bytes"] is None and bool(value["path"])
+        for part in value:
+            yield from paths_in(part)
+    elif value is not None and value["bytes"] is None and value["path"]:
+        yield value["path"]
 
 
 def _filled(found: FoundFiles, table: str, value: Any) -> Any:
     if isinstance(value, list):
         return [_filled(found, table, part) for part in value]
-    return {**value, "bytes": read_beside(found, table, value["path"])} if _names_files(value) else value
+    return {**value, "bytes": read_beside(found, table, value["path"])} if any(paths_in(value)) else value
+
+
+def name_beside(table: str, path: str) -> str | None:
+    """Return the name of a file whose path is relative to the folder of a table; None if it leads elsewhere."""
+    name = posixpath.normpath(posixpath.join(posixpath.dirname(table), path.replace("\\", "/")))
+    absolute = path.startswith(("/", "\\")) or os.path.isabs(path) or ":" in path.partition("/")[0]
+    return None if absolute or name.startswith("../") or name in ("..", ".") or "\0" in path else name
 
 
 def read_beside(found: FoundFiles, table: str, path: str) -> bytes:
@@ -47,9 +62,8 @@ def read_beside(found: FoundFiles, table: str, path: str) -> bytes:
     Raises:
         SourceError: It leads out of the folder that is packed, is a URL, or cannot be read.
     """
-    name = posixpath.normpath(posixpath.join(posixpath.dirname(table), path.replace("\\", "/")))
-    absolute = path.startswith(("/", "\\")) or os.path.isabs(path) or ":" in path.partition("/")[0]
-    if absolute or name.startswith("../") or name in ("..", ".") or "\0" in path or _leaves(found, name):
+    name = name_beside(table, path)
+    if name is None or _leaves(found, name):
         raise SourceError(
             f"{path!r} is not a path below {found.location!r}; store the bytes in the table, or copy the file there"
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any
@@ -13,12 +14,14 @@ from xxhash import xxh3_128
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
 from shardpack.errors import OptionError, SourceError
+from shardpack.runtime.threads import ordered_map
 from shardpack.storage.open import open_store
 from shardpack.storage.protocols import Store
 from shardpack.storage.url import local_path
 
 MAX_NAMES = 1_000_000
 _SHOWN = 3
+_STAMPED_AT_ONCE = 32  # requests
 _NUMBERS = re.compile(r"(\d+)")
 
 
@@ -75,15 +78,21 @@ class FoundFiles:
     def version_of(self, names: Iterable[str], *, more: str = "") -> str:
         """Return a digest that changes with the names, sizes and times of files, and with another text."""
         hashed = xxh3_128(more.encode())
-        for name in names:
+        depth = _STAMPED_AT_ONCE if self.store.folder is None else 0
+        with closing(ordered_map(names, self._stamped, depth=depth, purpose="version")) as stamped:
+            for text in stamped:
+                hashed.update(text.encode("utf-8", "surrogateescape"))
+        return hashed.hexdigest()
+
+    def _stamped(self, name: str) -> str:
+        try:
             if self.store.folder is None:
                 version = self.store.version(name)
-                stamp = f"{version.size} {version.etag}"
-            else:
-                status = os.stat(os.path.join(self.store.folder, name))
-                stamp = f"{status.st_size} {status.st_mtime_ns}"
-            hashed.update(f"\0{name}\0{stamp}".encode("utf-8", "surrogateescape"))
-        return hashed.hexdigest()
+                return f"\0{name}\0{version.size} {version.etag}"
+            status = os.stat(os.path.join(self.store.folder, name))
+        except FileNotFoundError:  # ours, too; an error when it is read
+            return f"\0{name}\0missing"
+        return f"\0{name}\0{status.st_size} {status.st_mtime_ns}"
 
     def others(self, used: Iterable[str]) -> str:
         """Return what a sentence says of the files that are not read: "; 2 other files are not read: a.csv, b.txt"."""

@@ -195,3 +195,32 @@ def test_damage_is_one_error_of_ours_or_none(tmp_path_factory, data):
         samples_of(source)
     except ShardpackError as error:
         assert "\n" not in str(error)  # noqa: PT017 - damage may leave a table that is whole
+
+
+def test_files_that_rows_only_name_are_part_of_the_version(tmp_path):
+    image = tmp_path / "data" / "1.jpg"
+    rows = [{"bytes": None, "path": "1.jpg"}, {"bytes": b"\xff\xd8\xff", "path": "2.jpg"}]
+    path = write(tmp_path / "data" / "t.parquet", pa.table({"image": pa.array(rows, FILE)}))
+    versions = set()
+    for content in (None, b"\xff\xd8\xff", b"\xff\xd8\xff longer"):
+        if content is not None:
+            image.write_bytes(content)
+        versions.add(open_source(parquet, path).version)
+    assert open_source(parquet, path).version in versions
+    (tmp_path / "data" / "2.jpg").write_bytes(b"in no row: its bytes are in the table")
+    assert open_source(parquet, path).version in versions
+    assert len(versions) == 3
+
+
+def test_files_in_lists_are_part_of_the_version(tmp_path):
+    (tmp_path / "1.jpg").write_bytes(b"\xff\xd8\xff")
+    rows = [[{"bytes": None, "path": "1.jpg"}]]
+    path = write(tmp_path / "t.parquet", pa.table({"images": pa.array(rows, pa.list_(FILE))}))
+    before = open_source(parquet, path).version
+    (tmp_path / "1.jpg").write_bytes(b"\xff\xd8\xff longer")
+    assert open_source(parquet, path).version != before
+
+
+def test_units_are_whole(tmp_path):
+    source = open_source(parquet, write(tmp_path / "t.parquet", images(3), row_group_size=2))
+    assert all(unit.is_whole for unit in source.units)
