@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_128_hexdigest
 
+from shardpack.errors import CorruptShardError
 from shardpack.sources.listing import Listing, name_of
 from shardpack.sources.payloads import read_listed, read_payload
 from shardpack.sources.splits import counted_splits, split_ends, split_of
-from shardpack.write.apply_steps import Failure
+from shardpack.write.apply_steps import Failure, failure_of
 from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, SampleName
 from shardpack.write.pack_shard import input_digest
 from shardpack.write.plan_members import ListedMembers
@@ -141,11 +142,11 @@ class ListedPart:
 
 
 class ListedBatch:
-    """Samples of a listing, whose payloads are read when it is made."""
+    """Samples of a listing, whose payloads are read when it is made; one that is damaged at its source is a Failure."""
 
     def __init__(self, listing: Listing, first: int, stop: int) -> None:
         self._listing, self._first, self._stop = listing, first, stop
-        self.samples: Sequence[KeyedFields | Failure] = read_listed(listing, first, stop)
+        self.samples = _read(listing, first, stop)
         self.counts: Counts = Counter()
 
     @property
@@ -161,6 +162,15 @@ class ListedBatch:
     def planned_bytes(self, number: int) -> int:
         sample = self._first + number
         return int(sample_bytes(self._listing.slice(sample, sample + 1))[0])
+
+
+def _read(listing: Listing, first: int, stop: int) -> Sequence[KeyedFields | Failure]:
+    try:
+        return read_listed(listing, first, stop)
+    except CorruptShardError as error:
+        if stop - first == 1:
+            return [failure_of(error)]
+    return [sample for one in range(first, stop) for sample in _read(listing, one, one + 1)]
 
 
 def batch_ranges(listing: Listing) -> Iterator[Range]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
-from shardpack.errors import OptionError
+from shardpack.errors import CorruptShardError, OptionError
 from shardpack.order.permutation import PACK_ORDER, derive_key, permutation
 from shardpack.runtime.engine import IN_PROCESS, Engine, as_remote
 from shardpack.runtime.processes import start_workers
@@ -173,20 +173,36 @@ def _pack_planned(
     plan = plan_shards(listing, request.limits, request.compression)
     packed = None
     if not request.dry_run:
-        packed = (pack_plan if part is None else partial(pack_part, part=part))(
-            plan,
-            target,
-            request,
-            recorded=request.recorded(listed.layout, listing.label_shape),
-            rejected=listed.problems.rejected,
-            engine=engine,
-        )
+        try:
+            packed = (pack_plan if part is None else partial(pack_part, part=part))(
+                plan,
+                target,
+                request,
+                recorded=request.recorded(listed.layout, listing.label_shape),
+                rejected=listed.problems.rejected,
+                engine=engine,
+            )
+        except CorruptShardError as error:
+            if request.on_error == "skip":
+                raise _with_way_out(error) from error
+            raise
     shown: Sequence[SamplePreview] = ()
     if request.dry_run:
         from shardpack.write.preview import preview  # with what transforms samples, which plain packing does not need
 
         shown = preview(plan.listing)
     return {**_totals(plan, packed), "rejected": tuple(listed.problems.rejected), "preview": shown}
+
+
+def _with_way_out(error: CorruptShardError) -> CorruptShardError:
+    """Return the error of a damaged payload with what leaves its sample out: shards are planned to the byte."""
+    return CorruptShardError(
+        f"{error.args[0]}, or leave such samples out before shards are planned: also give check_images='decode' "
+        "(--check-images=decode)",
+        path=error.path,
+        key=error.key,
+        offset=error.offset,
+    )
 
 
 def _pack_chunked(

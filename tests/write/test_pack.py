@@ -7,9 +7,10 @@ import os
 import pytest
 
 import shardpack
-from shardpack.errors import OptionError, SourceError
+from shardpack.errors import CorruptShardError, OptionError, SourceError
 from tests.conftest import image_folder, make_jpeg
 from tests.fakes import file_contents
+from tests.sources.archives.zips import make_zip
 from tests.sources.trees import write_tree
 
 
@@ -156,3 +157,32 @@ def test_labels_are_checked_against_their_images(tmp_path, dry_run):
     assert report.num_samples == 1
     with pytest.raises(OptionError, match="check_labels is not for"):
         shardpack.pack([("a", {"json": {}})], tmp_path / "other", check_labels=True)
+
+
+@pytest.fixture
+def damaged_zip(tmp_path):
+    """A zip of four images, one of which is damaged behind its first bytes."""
+    images = {f"{name}.jpg": make_jpeg(seed=number) for number, name in enumerate("abcd")}
+    content = make_zip(images)
+    path = tmp_path / "images.zip"
+    path.write_bytes(content.replace(images["b.jpg"], images["b.jpg"][:-9] + b"x" * 9))
+    return path
+
+
+def test_a_damaged_member_of_a_zip_ends_a_planned_run_and_the_error_says_how_to_skip_it(tmp_path, damaged_zip):
+    with pytest.raises(CorruptShardError, match=r"its CRC-32 differs; download the archive again \(path='images.zip'"):
+        shardpack.pack(damaged_zip, tmp_path / "out")
+    with pytest.raises(CorruptShardError, match=r"or leave such samples out .*also give check_images='decode' \(--ch"):
+        shardpack.pack(damaged_zip, tmp_path / "out", on_error="skip")
+    report = shardpack.pack(damaged_zip, tmp_path / "out", on_error="skip", check_images="decode")
+    assert [name for name, _ in report.rejected] == ["b"]
+    assert list(shardpack.open(tmp_path / "out").keys()) == ["a", "c", "d"]
+
+
+def test_a_damaged_member_of_a_zip_is_skipped_where_samples_are_transformed(tmp_path, damaged_zip):
+    options = {"resize": "long=16", "jobs": 1}
+    with pytest.raises(SourceError, match=r"member 'b\.jpg' of a zip archive is damaged: its CRC-32 differs"):
+        shardpack.pack(damaged_zip, tmp_path / "out", **options)
+    report = shardpack.pack(damaged_zip, tmp_path / "out", on_error="skip", **options)
+    assert [(name, "its CRC-32 differs" in why) for name, why in report.rejected] == [("b", True)]
+    assert (report.num_samples, report.source_samples) == (3, 4)
