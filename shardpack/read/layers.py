@@ -9,17 +9,19 @@ Many samples are read by plan (`layered_read.py`).
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from shardpack.read.layered_cut import cut_mapped
 from shardpack.read.layered_plan import compare_key
 from shardpack.read.planned_read import PlannedReader
 from shardpack.read.position_table import NoneMapped
 from shardpack.read.sample import Sample
 from shardpack.read.shard_cache import Layer, ShardCache
 from shardpack.read.shard_reader import ShardReader, map_view
+from shardpack.runtime.arrays import Integers
 
 _Steps = list[tuple[str, int, int]]  # fields in order: name, number of the shard that has it, its number there
 
@@ -62,6 +64,11 @@ class LayeredReader:
                 if top is not None:
                     return self._cut_two(base, position, top, entry - 1)
         return self._read_any(position)
+
+    def read_each(self, positions: Integers) -> Iterator[Sample]:
+        """Return what `read` does for each position, when it is asked for; all are looked up together if possible."""
+        cut = cut_mapped(self._base, positions)
+        return map(self.read, positions.tolist()) if cut is None else cut
 
     def read_views(self, position: int) -> Sample:
         """Return what `read` does with views of maps as payloads, or bytes where shards cannot be mapped."""

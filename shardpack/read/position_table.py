@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -38,6 +39,14 @@ class PositionTable:
         """Return the entry of `mapped` for each of many positions."""
         numbers = self._bounds_array.searchsorted(positions, side="right")
         return list(map(self.mapped.__getitem__, numbers.tolist()))
+
+    def groups(self, positions: Integers) -> list[tuple[ShardReader | None, Integers]]:
+        """Return the entries of `mapped` that hold some of many positions, each with (k) which of these it holds."""
+        numbers = self._bounds_array.searchsorted(positions, side="right")
+        order = numbers.argsort(kind="stable")
+        ascending = numbers[order]
+        edges = [0, *(np.flatnonzero(ascending[1:] != ascending[:-1]) + 1).tolist(), len(order)]
+        return [(self.mapped[ascending[begin]], order[begin:end]) for begin, end in pairwise(edges) if begin < end]
 
     @cached_property
     def _bounds_array(self) -> Integers:

@@ -6,23 +6,21 @@ table of bounds (rows, 3 * fields): which buffer holds each payload, and where i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import repeat
 from typing import Any
 
 import numpy as np
 
+from shardpack.read.layered_cut import NO_BUFFER, cut_layered
 from shardpack.read.layered_plan import Part
 from shardpack.read.sample import KeySource, Sample
 from shardpack.read.shard_reader import map_view
-from shardpack.runtime.arrays import Integers
+from shardpack.runtime.arrays import Integers, each_of
 from shardpack.runtime.threads import call_all
 from shardpack.storage.buffer_pool import view_of
-from shardpack.stream.block_buffer import check_payloads, each_of, span
-
-_NO_BUFFER = 0  # number of the buffer of a field that a sample lacks
+from shardpack.stream.block_buffer import check_payloads, span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -46,74 +44,17 @@ class LayeredBlock:
     def __len__(self) -> int:
         return len(self.bounds)
 
-    def slice(self, rows: Integers, positions: Integers) -> Iterator[Sample]:
-        """Return some samples, each cut when it is asked for."""
-        count, columns = len(rows), list[Iterable[Any]]()
-        buffers = [None, *self.buffers]
-        for column, values in enumerate(self.bounds[rows].T):
-            if column % 3:
-                columns.append(values.tolist())
-            elif count and (values == values[0]).all():
-                columns.append(repeat(buffers[values[0]], count))
-            else:
-                columns.append(each_of(buffers, values))
-        return _cut(self.fields, columns, positions.tolist(), repeat(self.keys, count))
-
     @staticmethod
     def slice_many(
         blocks: Sequence[LayeredBlock], owner: Integers, bounds: Integers, positions: Integers
     ) -> Iterator[Sample]:
-        """Return samples of blocks that have the same fields, each cut when it is asked for.
-
-        Args:
-            blocks: The blocks that hold the samples.
-            owner: (n) which block holds each sample.
-            bounds: (n, 3 * fields) bounds of each sample.
-            positions: (n) position of each sample in the dataset.
-        """
         first = np.cumsum([0, *(len(block.buffers) for block in blocks)])[:-1][owner]
         buffers = [None, *(buffer for block in blocks for buffer in block.buffers)]
-        columns: list[Iterable[Any]] = []
-        for number, begin, end in zip(bounds.T[::3], bounds.T[1::3], bounds.T[2::3], strict=True):
-            numbers = number + first
-            if not number.all():
-                numbers[number == _NO_BUFFER] = _NO_BUFFER
-            columns += [each_of(buffers, numbers), begin.tolist(), end.tolist()]
+        columns = bounds.T.copy()
+        numbers = columns[::3]  # (fields, n)
+        numbers += np.where(numbers == NO_BUFFER, 0, first)
         keys = each_of([block.keys for block in blocks], owner)
-        return _cut(blocks[0].fields, columns, positions.tolist(), keys)
-
-
-def _cut(
-    fields: Sequence[str], columns: Sequence[Iterable[Any]], positions: Sequence[int], keys: Iterable[KeySource]
-) -> Iterator[Sample]:
-    """Yield samples, each cut when it is asked for.
-
-    Args:
-        fields: Names of the fields.
-        columns: (3 * fields, n) buffer, begin and end of the first field, then of the second, and so on; the buffer
-            is None where the sample lacks the field.
-        positions, keys: (n) of the samples.
-    """
-    if len(fields) == 2:  # the usual two at once, as `cut_samples` does
-        one, two = fields
-        for position, key, x, a, b, y, c, d in zip(positions, keys, *columns, strict=True):
-            sample = Sample()
-            sample.stored_position, sample.stored_key = position, key
-            if x is not None:
-                sample[one] = x[a:b]
-            if y is not None:
-                sample[two] = y[c:d]
-            yield sample
-            del sample
-        return
-    for position, key, *own in zip(positions, keys, *columns, strict=True):
-        sample = Sample()
-        sample.stored_position, sample.stored_key = position, key
-        for field, buffer, begin, end in zip(fields, own[::3], own[1::3], own[2::3], strict=True):
-            if buffer is not None:
-                sample[field] = buffer[begin:end]
-        yield sample
-        del sample
+        return cut_layered(blocks[0].fields, buffers, columns, positions.tolist(), keys)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -119,7 +119,7 @@ class LoadReader:
             is_large = is_local and shard.has_large_samples()
             may_cut = may_map and self._fields is None and (is_large or not self._neighbours)
             if may_cut and self._are_cached(positions[:: 1 + len(positions) // _PROBES]):
-                return Lazy(_cut(cache, positions.tolist(), keep_maps=is_large, views=self._views))
+                return Lazy(_cut(cache, positions, keep_maps=is_large, views=self._views))
             if is_large or not self._neighbours:
                 return None
         if int(positions[-1]) >= shard.first + shard.info.num_samples or not (positions[1:] > positions[:-1]).all():
@@ -196,17 +196,19 @@ class LoadReader:
         return ReadAlone() if samples is None else SamplesInMemory(samples, num_bytes)
 
 
-def _cut(cache: ShardCache, positions: list[int], *, keep_maps: bool, views: bool) -> Iterator[Sample]:
+def _cut(cache: ShardCache, positions: Integers, *, keep_maps: bool, views: bool) -> Iterator[Sample]:
     """Yield samples, each cut from the map of its shard when it is asked for, or read."""
     if cache.manifest.layers:
         layered = LayeredReader(cache)
-        for position in positions:
-            yield layered.cut(position, views=views) if keep_maps else layered.read(position)
+        if keep_maps:
+            yield from (layered.cut(position, views=views) for position in positions.tolist())
+        else:
+            yield from layered.read_each(positions)
         return
     if keep_maps:
-        yield from _cut_large(cache, positions, views=views)
+        yield from _cut_large(cache, positions.tolist(), views=views)
         return
-    for position in positions:
+    for position in positions.tolist():
         mapped = cache.by_position.mapped_at(position)
         yield cache.read(position) if mapped is None else mapped.cut_views(position) if views else mapped.cut(position)
 

@@ -23,7 +23,7 @@ from shardpack.read.sample import Sample
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.process import keep_freed_memory
 from shardpack.runtime.threads import ordered_map
-from shardpack.stream.block_buffer import Block, BlockTable
+from shardpack.stream.block_buffer import Block, BlockTable, slice_block
 from shardpack.stream.hints import prefetch
 from shardpack.stream.limits import MAX_PART_BYTES, ReaderSetup
 from shardpack.stream.load import Buffered, Content, DoesNotFit, Lazy, LoadReader, ReadAlone, SamplesInMemory
@@ -145,7 +145,7 @@ class Reader:
         positions, size = chunk.positions, self._setup.part_samples
         if isinstance(content, Buffered):
             for at in range(0, len(positions), size):
-                yield content.block.slice(chunk.row[at : at + size], positions[at : at + size])
+                yield slice_block(content.block, chunk.row[at : at + size], positions[at : at + size])
         elif isinstance(content, Lazy):
             yield content.samples
             self._input.count_mapped(MAX_PART_BYTES)
@@ -182,7 +182,7 @@ class Reader:
         for at, (owner, row, position) in enumerate(samples):
             content = None if at in is_missing else contents[owner]
             if isinstance(content, Buffered):
-                yield from content.block.slice(np.array([row]), np.array([position]))
+                yield from slice_block(content.block, np.array([row]), np.array([position]))
             elif isinstance(content, SamplesInMemory):
                 yield content.samples[row]
             else:

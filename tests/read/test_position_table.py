@@ -35,3 +35,6 @@ def test_every_position_finds_its_open_shard(shards, toggled, with_map):
     assert [shard is not None for shard in table.find_mapped(positions)] == [
         i // 4 in is_open & with_map for i in range(30)
     ]
+    groups = table.groups(positions[::-1])
+    assert sorted(at for _, which in groups for at in which.tolist()) == list(range(30))
+    assert all(table.mapped_at(29 - at) is shard for shard, which in groups for at in which.tolist())

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import shardpack
 from shardpack.read.read_plan import plan_read
-from shardpack.stream.block_buffer import BlockBuffer, BlockTable, pack_block
+from shardpack.stream.block_buffer import BlockBuffer, BlockTable, pack_block, slice_block
 from tests.read.datasets import CountingStore, packed
 
 
@@ -55,7 +55,7 @@ def test_a_table_gives_what_the_blocks_hold(counts, data):
 
 def test_one_block_by_itself():
     made, payloads = block(7, 5)
-    found = list(made.slice(np.array([4, 0]), np.array([40, 0])))
+    found = list(slice_block(made, np.array([4, 0]), np.array([40, 0])))
     assert [(s["a"], s["b"], s.position, s.key) for s in found] == [
         (*payloads[4], 40, "key 40"),
         (*payloads[0], 0, "key 0"),

@@ -9,6 +9,7 @@ import pytest
 
 import shardpack
 from shardpack.storage.local import LocalStore
+from shardpack.stream.block_buffer import slice_block
 from shardpack.stream.layered_block import LayeredBlock
 from shardpack.stream.limits import ReaderSetup
 from shardpack.stream.load import Buffered, DoesNotFit, LoadReader, SamplesInMemory
@@ -29,7 +30,7 @@ def read(store, positions, **setup):
 
 
 def samples_of(content, positions):
-    return as_dicts(list(content.block.slice(np.arange(len(positions)), np.array(positions))))
+    return as_dicts(list(slice_block(content.block, np.arange(len(positions)), np.array(positions))))
 
 
 @pytest.mark.parametrize("layers", [(LABELS,), (SOME,), (LABELS, SOME)], ids=["all", "some", "both"])
