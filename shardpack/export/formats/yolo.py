@@ -176,7 +176,8 @@ class YoloExporter:
         keys = [_KEYS.get(split.lower(), split) for split in splits]
         if len(set(keys)) < len(keys):
             keys = splits
-        lines = ["path: .", *(f"{key}: images/{split}" for key, split in zip(keys, splits, strict=True))]
+        # No `path`: Ultralytics then takes the folder of this file, and "." for the folder that it is run in.
+        lines = [f"{key}: images/{split}" for key, split in zip(keys, splits, strict=True)]
         lines += [f"kpt_shape: [{count}, 3]" for count in counts]
         lines.append("names:")
         # Numbers without a name get one: readers count them.

@@ -31,7 +31,7 @@ def test_images_labels_and_names(tmp_path):
         "labels/train/a.txt": "0 0.1875 0.3333333333 0.3125 0.5\n1 0.5 0.5 1 1\n",
         "labels/train/b.txt": "1 0.0515625 0.405 0.078125 0.8\n",
         "labels/val/c.txt": "",
-        "data.yaml": 'path: .\ntrain: images/train\nval: images/val\nnames:\n  0: "cat"\n  1: "dog"\n  2: "bird"\n',
+        "data.yaml": 'train: images/train\nval: images/val\nnames:\n  0: "cat"\n  1: "dog"\n  2: "bird"\n',
     }
 
 
