@@ -11,14 +11,15 @@ from shardpack.errors import OptionError
 from shardpack.read.selection import Selection
 from shardpack.runtime.arrays import Integers
 from shardpack.table.libraries import pyarrow_module
-from shardpack.table.query import matching
+from shardpack.table.query import Asked, matching
 from shardpack.table.read_table import LabelTable
 
 
 def select_where(selection: Selection, expression: str) -> Selection:
     """Return those of some samples that an expression is true for; see `Dataset.where`."""
-    found = matching(_opened(selection), expression, lambda stored: _shown(selection, stored), _own(selection))
-    return selection.among(found)
+    are_most = 2 * len(selection) >= selection.cache.manifest.num_samples
+    asked = Asked(_own(selection), lambda stored: _shown(selection, stored), are_most)
+    return selection.among(matching(_opened(selection), expression, asked))
 
 
 def selected_columns(selection: Selection, columns: Sequence[str] | None) -> Any:

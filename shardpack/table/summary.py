@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shardpack.errors import OptionError
-from shardpack.table.libraries import pyarrow_module
+from shardpack.table.libraries import compute_module, pyarrow_module
 
 _MEANS = ("width", "height", "bytes")
 
@@ -50,7 +50,7 @@ def summarise(table: Any, column: str) -> Sequence[ValueSummary]:
         raise OptionError(f"column {column!r} holds lists or objects; group by one of texts, numbers or booleans")
     rows = pa.table({"value": values, **{name: table[name] for name in _MEANS}})
     grouped = rows.group_by("value", use_threads=False).aggregate(
-        [("value", "count", pa.compute.CountOptions(mode="all")), *_AGGREGATES]
+        [("value", "count", compute_module().CountOptions(mode="all")), *_AGGREGATES]
     )
     found = [
         ValueSummary(row["value"], row["value_count"], row["width_mean"], row["height_mean"], row["bytes_mean"])

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shardpack.errors import OptionError
-from shardpack.table.query import CONFIG, matching
+from shardpack.table.query import CONFIG, Asked, matching
 from shardpack.table.read_table import LabelTable
 from tests.table.test_read_table import part_of
 
@@ -56,9 +56,24 @@ def table(tmp_path_factory):
 )
 def test_expressions_choose_rows(table, expression, rows):
     """Keys of a file count from 000, as `part_of` makes them."""
-    found = matching(table, expression, lambda stored: stored + 11)
+    found = matching(table, expression, Asked(shown=lambda stored: stored + 11))
     assert found.tolist() == rows
     assert found.dtype == np.int64
+
+
+def test_rows_that_do_not_count_are_looked_for_among_what_was_found(table):
+    """As long as the expression does not fail for them, or they are most rows."""
+    looked_at = []
+
+    def only(stored):
+        looked_at.append(stored.tolist())
+        return stored[stored != 2]
+
+    assert matching(table, "class = 'hat'", Asked(only)).tolist() == [0]
+    assert looked_at == [[0, 2], []]
+    looked_at.clear()
+    assert matching(table, "class = 'hat'", Asked(only, are_most=False)).tolist() == [0]
+    assert looked_at == [[0, 1, 2], [3]]
 
 
 @pytest.mark.parametrize(
@@ -68,6 +83,7 @@ def test_expressions_choose_rows(table, expression, rows):
             "clas = 'hat'",
             r"(?s)Referenced column \"clas\" not found.*the columns are: key, position.*, score, .*Score_1",
         ),
+        ("__STORED_position__ = 1", "no column '__stored_position__'; got .*the columns are: key, "),
         ("width = 'a'", "could not|Could not convert"),
         ("class", "BOOL"),
         ("count(*) > 1", "aggregates"),
@@ -81,7 +97,7 @@ def test_expressions_choose_rows(table, expression, rows):
 )
 def test_what_cannot_be_answered_is_one_line(table, expression, reason):
     with pytest.raises(OptionError, match=reason) as caught:
-        matching(table, expression, lambda stored: stored)
+        matching(table, expression)
     assert "\n" not in str(caught.value)
 
 
@@ -114,4 +130,4 @@ def test_the_connection_reaches_nothing(tmp_path, statement):
 @given(st.text(max_size=20))
 def test_any_text_is_answered_or_refused(table, text):
     with suppress(OptionError):
-        assert set(matching(table, text, lambda stored: stored).tolist()) <= set(range(4))
+        assert set(matching(table, text).tolist()) <= set(range(4))
