@@ -47,7 +47,11 @@ class LabelColumns:
 
 def _groups(stream_input: StreamInput, column: str) -> Groups:
     cache = stream_input.cache
-    return group_positions(cache.stores.sidecars, cache.manifest, column)
+    groups = cache.groups.get(column)
+    if groups is None:
+        groups = group_positions(cache.stores.sidecars, cache.manifest, column)
+        cache.groups = {column: groups}
+    return groups
 
 
 def _numbers(stream_input: StreamInput, column: str) -> npt.NDArray[np.float64]:

@@ -1,6 +1,7 @@
 """Samples grouped by the values of a column of the table, in O(n): what balanced epochs draw from.
 
-codes of all rows --those of the view--> counted --stable sort--> items of the first value, of the second, ...
+rows of a file --values get numbers--> codes, counts
+codes of a file --stable sort--> its positions by value --each behind those of files before--> groups
 """
 
 from __future__ import annotations
@@ -13,67 +14,72 @@ import numpy.typing as npt
 from shardpack.errors import OptionError
 from shardpack.format.manifest import Manifest
 from shardpack.order.groups import Groups
-from shardpack.runtime.arrays import Integers
 from shardpack.storage.protocols import Store
 from shardpack.table.libraries import pyarrow_module
 from shardpack.table.read_table import LabelTable
 
-_NONE = np.uint32(0xFFFFFFFF)
+_NO_VALUE = 0  # the code of rows without one; the others are numbered from 1
+
+Codes = npt.NDArray[np.unsignedinteger[Any]]
 
 
-def group_positions(store: Store, manifest: Manifest, column: str, stored_positions: Integers | None = None) -> Groups:
-    """Return the samples of a dataset or view grouped by the values of a column.
+def group_positions(store: Store, manifest: Manifest, column: str) -> Groups:
+    """Return the stored samples of a dataset grouped by the values of a column.
 
     Args:
         store: Where the dataset's `.shardpack` is.
         manifest: Of the dataset.
         column: Texts, numbers or booleans.
-        stored_positions: (n) of a view, in its order; None for all stored samples.
 
     Raises:
         OptionError: The dataset has no table, or the table no such column, or its values are lists or objects.
     """
-    return group_rows(LabelTable.open(store, manifest), column, stored_positions)
+    return group_rows(LabelTable.open(store, manifest), column)
 
 
-def group_rows(table: LabelTable, column: str, stored_positions: Integers | None = None) -> Groups:
+def group_rows(table: LabelTable, column: str) -> Groups:
     """Return the rows of a table grouped by the values of a column; see `group_positions`."""
-    values, codes = _codes(table, column)
-    if stored_positions is not None:
-        codes = codes[stored_positions]
+    values, pieces = _codes(table, column)
     order = sorted(range(len(values)), key=lambda number: values[number])
-    rank = np.full(len(values) + 1, len(values), np.uint32)  # the last one is of samples without a value
-    rank[order] = np.arange(len(values), dtype=np.uint32)
-    ranks = rank[np.minimum(codes, np.uint32(len(values)))]
-    counts = np.bincount(ranks, minlength=len(values) + 1)[: len(values)]
-    # NumPy sorts 16 bits by radix, in O(n).
-    by_rank = np.argsort(ranks.astype(np.uint16) if len(values) < 0xFFFF else ranks, kind="stable")
-    positions = by_rank[: int(counts.sum())]
-    kept = np.flatnonzero(counts)
-    return Groups(
-        tuple(_text(values[order[number]]) for number in kept.tolist()),
-        np.concatenate(([0], np.cumsum(counts[kept]))).astype(np.int64),
-        positions.astype(np.uint32 if len(codes) <= 1 << 32 else np.uint64),
-    )
+    # (values + 1) the group of each code; the last one, of rows without a value, is dropped at the end
+    group = np.full(len(values) + 1, len(values), np.min_scalar_type(len(values)))
+    group[np.array(order, np.int64) + 1] = np.arange(len(values))
+    counts = np.zeros(len(values) + 1, np.int64)
+    for codes in pieces:
+        counts += np.bincount(group[codes], minlength=len(counts))
+    reached = np.cumsum(counts) - counts
+    positions = np.empty(table.num_rows, np.uint32 if table.num_rows <= 1 << 32 else np.uint64)
+    first = 0
+    for codes in pieces:
+        own = group[codes]
+        by_group = np.argsort(own, kind="stable")  # NumPy sorts up to 16 bits by radix, in O(n)
+        own_counts = np.bincount(own, minlength=len(counts))
+        behind = reached - (np.cumsum(own_counts) - own_counts)  # from a place in `by_group` to that in `positions`
+        positions[np.repeat(behind, own_counts) + np.arange(len(own))] = by_group + first
+        reached += own_counts
+        first += len(codes)
+    kept = np.flatnonzero(counts[:-1])
+    starts = np.concatenate(([0], np.cumsum(counts[kept])))
+    return Groups(tuple(_text(values[order[number]]) for number in kept.tolist()), starts, positions[: starts[-1]])
 
 
-def _codes(table: LabelTable, column: str) -> tuple[list[Any], npt.NDArray[np.uint32]]:
-    """Return the different values of a column, and for each row the number of its value; `_NONE` for none."""
+def _codes(table: LabelTable, column: str) -> tuple[list[Any], list[Codes]]:
+    """Return the different values of a column, and file by file the code of each row's value: its number, from 1."""
     table.check_columns([column])
     pa = pyarrow_module()
-    number_of: dict[Any, int] = {}
-    codes = np.empty(table.num_rows, np.uint32)
-    for first, count, columns in table.pieces([column]):
+    code_of: dict[Any, int] = {}
+    pieces = []
+    for _, _, columns in table.pieces([column]):
         values = columns[column]
         if pa.types.is_nested(values.type):
             raise OptionError(f"column {column!r} holds lists or objects; group by one of texts, numbers or booleans")
         encoded = values.combine_chunks()
         if not pa.types.is_dictionary(encoded.type):
             encoded = encoded.dictionary_encode()
-        numbers = [number_of.setdefault(value, len(number_of)) for value in encoded.dictionary.to_pylist()]
-        own = encoded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
-        codes[first : first + count] = np.array([*numbers, _NONE], np.uint32)[own]
-    return list(number_of), codes
+        own = [code_of.setdefault(value, len(code_of) + 1) for value in encoded.dictionary.to_pylist()]
+        codes = np.array([*own, _NO_VALUE], np.min_scalar_type(len(code_of)))
+        pieces.append(codes[encoded.indices.fill_null(len(own)).to_numpy(zero_copy_only=False)])
+    return list(code_of), pieces
 
 
 def _text(value: Any) -> str:

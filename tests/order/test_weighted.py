@@ -17,7 +17,7 @@ from shardpack.order.weighted import SampleOrders
 from tests.order import reference
 from tests.strategies import examples
 
-weights = st.lists(st.one_of(st.integers(0, 9), st.floats(0, 100)), min_size=1, max_size=20).filter(
+weights = st.lists(st.one_of(st.integers(0, 9), st.floats(0, 100)), min_size=1, max_size=80).filter(
     lambda own: max(own) > 1e-3
 )
 

@@ -16,7 +16,7 @@ from shardpack.edit.delete import delete
 from shardpack.edit.table import table
 from shardpack.errors import OptionError
 from shardpack.order.groups import Groups
-from shardpack.stream.draws import LabelColumns
+from shardpack.stream.draws import FROM_TABLE, LabelColumns
 from shardpack.stream.options import LoaderOptions, StreamOptions
 from shardpack.stream.stream import open_stream
 from shardpack.stream.worker_shares import Worker, WorkerShares
@@ -269,6 +269,15 @@ def test_streams_and_loaders_of_a_dataset(labelled):
             "owl": 15,
         }
         assert classes_of(ds.split("b").stream(balance="class", num_samples=12)) == {"cat": 4, "dog": 4, "owl": 4}
+
+
+def test_an_open_dataset_is_grouped_once(labelled):
+    ds = shardpack.open(labelled)
+    view = ds.select(range(3))
+    first, second = (FROM_TABLE.groups(one.stream_input(), "class") for one in (ds, view))
+    assert first is second
+    ds.close()
+    assert FROM_TABLE.groups(ds.stream_input(), "class") is not first
 
 
 def test_deleted_samples_never_come(labelled, tmp_path):
