@@ -160,8 +160,7 @@ def pack(
         shuffle_seed: Pack in a random order drawn from this seed; None keeps the order of the source.
         check_images: "signature" checks the first bytes of each image, "decode" decodes each image.
         check_labels: Compare the size, boxes, polygons and key points of each label with its image.
-        on_error: "raise", or "skip" to leave out samples with problems; they are listed in the
-            report and in `rejected.jsonl`.
+        on_error: "raise", or "skip" to leave out samples with problems, which the report and `rejected.jsonl` list.
         layout: How to read the folder: the name of a layout, such as "classes", or "auto". All but "auto" also
             read the folder of a dataset as files.
         annotations: COCO annotation file; implies `layout="coco"`.
@@ -234,8 +233,7 @@ def pack(
         unpickle: What pickled values of a foreign format may hold: "plain" (numbers, texts, bytes and what contains
             them) or "numpy" (arrays besides). Refused by default.
         raw: Field for raw pixels of a foreign format: "png", without loss, or "npy".
-        with_table: Make the label table, too, as generation 2: `shardpack.table` once the dataset is complete, which
-            reads the labels and the first bytes of images back.
+        with_table: Make the label table, too, as generation 2, which reads labels and first bytes of images back.
 
     Returns:
         What was packed, and which samples were left out.
@@ -312,7 +310,9 @@ def pack(
     if with_table and not (dry_run or report.missing_shards):
         from shardpack.edit.table import table as make_table
 
-        make_table(out, storage_options=storage_options, work_dir=work_dir, single_writer=True, progress=progress)
+        make_table(
+            out, storage_options=storage_options, work_dir=work_dir, single_writer=True, jobs=jobs, progress=progress
+        )
     return report
 
 

@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.report import EditReport
 from shardpack.errors import OptionError
 from shardpack.format.layout import file_path
 from shardpack.format.next_generation import next_generation
+from shardpack.runtime.arguments import as_integer
+from shardpack.runtime.processes import default_jobs, start_workers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.storage.open import Writable
-from shardpack.table.build import Built, all_positions, read_rows, write_rows
+from shardpack.table.build import Built, finished_files, write_rows
 from shardpack.table.libraries import pyarrow_module
-from shardpack.table.rows import Naming
+from shardpack.table.tasks import rows_of_dataset
 from shardpack.table.update import named
+
+_ROW_BYTES = 4096  # about what is read for a row: a label, and the head of an image
 
 
 def table(
@@ -29,22 +35,25 @@ def table(
     allow_locations: bool | Sequence[str] = False,
     work_dir: str | os.PathLike[str] | None = None,
     single_writer: bool = False,
+    jobs: int | None = None,
     dry_run: bool = False,
     progress: Progress = no_progress,
 ) -> EditReport:
     """Make the label table of a dataset, which `Dataset.where` and `Dataset.table` read; return a report.
 
     Reads all labels, and the first bytes of each image. Makes the next generation, in which nothing but the table is
-    new; edits keep the table up to date. A dataset that has a table stays as it is.
+    new; edits keep the table up to date. A dataset that has a table stays as it is. On disk, the same call continues
+    one that was killed, behind the files that it finished.
 
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
         force: Make the table anew where there is one.
         storage_options, allow_locations: As `shardpack.open` takes them.
-        work_dir: Local folder for the finished files until they are written to the dataset. Default: the temporary
-            folder.
+        work_dir: Local folder for files on their way to a bucket. Default: the temporary folder.
         single_writer: Promise that nobody else edits the dataset meanwhile: only for stores that cannot create an
             object only if it is absent.
+        jobs: Worker processes, whose number does not change the table; by default one per core, fewer for a small
+            dataset.
         dry_run: Return what would be done, but write nothing.
         progress: Called as progress("table", samples done, all samples).
 
@@ -65,6 +74,8 @@ def table(
     """
     began = time.perf_counter()
     pyarrow_module()
+    if jobs is not None:
+        jobs = as_integer("jobs", jobs, minimum=1)
     base = open_base(dataset, storage_options=storage_options, allow_locations=allow_locations, work_dir=work_dir)
     if dry_run:
         return _report(base, began, done=bool(base.manifest.table) and not force, dry_run=True)
@@ -72,8 +83,10 @@ def table(
         base = base.of(transaction)
         if transaction.complete or (base.manifest.table and not force):
             return _report(base, began, done=True)
-        with TemporaryDirectory(prefix="shardpack-table-", dir=work_dir) as folder:
-            built = _build(base, folder, progress)
+        if jobs is None:
+            jobs = _default_jobs(base)
+        with _files_folder(base, transaction, work_dir) as folder:
+            built = _build(base, folder, jobs, progress)
             files = named(built, generation=transaction.generation)
             for file, path in files:
                 with open(path, "rb") as written:
@@ -88,15 +101,37 @@ def table(
     return _report(base, began)
 
 
-def _build(base: EditBase, folder: str, progress: Progress) -> Built:
+def _default_jobs(base: EditBase) -> int:
+    """Return one job for a dataset in memory, which other processes would get as a copy."""
+    shared = all(store.remote or store.folder is not None for store in (base.store, *base.cache.stores.tars))
+    return default_jobs(base.manifest.num_samples * _ROW_BYTES) if shared else 1
+
+
+@contextmanager
+def _files_folder(
+    base: EditBase, transaction: EditTransaction, work_dir: str | os.PathLike[str] | None
+) -> Iterator[str]:
+    """Yield a local folder for the files: on disk the edit's own, where a run that continues this one finds them."""
+    if base.store.folder is None:
+        with TemporaryDirectory(prefix="shardpack-table-", dir=work_dir) as folder:
+            yield folder
+        return
+    folder = os.path.join(base.store.folder, transaction.folder, f"{base.cache.manifest_crc32c:08x}")
+    with transaction.write_errors():
+        os.makedirs(folder, exist_ok=True)
+        yield folder
+
+
+def _build(base: EditBase, folder: str, jobs: int, progress: Progress) -> Built:
     count = base.manifest.num_samples
     if not count:
         raise OptionError(
             f"the dataset in {base.location!r} has no samples, so that a table of it is empty; append some"
         )
-    naming = Naming(base.manifest.classes, base.cache.splits)
-    rows = read_rows(base.cache, all_positions(count), naming)
-    return write_rows(rows, folder, total=count, progress=progress)
+    finished = finished_files(folder)
+    with start_workers(jobs) as engine:
+        rows = rows_of_dataset(base.cache, engine, first=sum(file.num_rows for file, _ in finished))
+        return write_rows(rows, folder, finished=finished, total=count, progress=progress)
 
 
 def _report(base: EditBase, began: float, *, done: bool = False, dry_run: bool = False) -> EditReport:

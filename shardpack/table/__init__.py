@@ -2,7 +2,7 @@
 
 schema        names and types of the columns; values of different types brought together
 heads         labels and first bytes of images, read by plan                 (rows: they become columns)
-build         rows of all samples, in files
+build         rows of all samples, in files          (tasks: made in several processes)
 parquet       one file: written, opened, read                                (sparse_file; libraries: pyarrow, duckdb)
 read_table    columns of the whole table, of several files and types
 query         which rows an expression of SQL is true for                    (expression: what it may be)

@@ -1,12 +1,14 @@
 """Rows of all samples of a dataset, in files of a local folder.
 
 positions --8,192 at a time--> facts --> rows --> files of 1,048,576 rows --what has another type at the end--> again
+
+A run that is killed leaves files that are finished; the next one goes on behind them.
 """
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,13 +18,16 @@ from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Progress, no_progress
 from shardpack.table.heads import FactFields, read_facts
 from shardpack.table.libraries import parquet_module, pyarrow_module
-from shardpack.table.parquet import WrittenFile, write_file
+from shardpack.table.parquet import WrittenFile, finished_file, write_file
 from shardpack.table.rows import Naming, Rows, conform, make_rows
 from shardpack.table.schema import Types, merge_types
 
 FILE_ROWS = 1 << 20
 FILE_BYTES = 256 << 20  # of rows in memory; with longer rows, a file has fewer
 BATCH_ROWS = 8192
+
+
+FinishedFile = tuple[WrittenFile, Types]  # with the types of the label columns up to its rows
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +37,10 @@ class Built:
     Attributes:
         files: In the order of positions.
         types: Of the label columns of all files.
-        unreadable: Images whose size could not be read.
     """
 
     files: tuple[WrittenFile, ...]
     types: Types
-    unreadable: int
 
 
 def read_rows(cache: ShardCache, pieces: Iterable[Integers], naming: Naming, *, first: int = 0) -> Iterator[Rows]:
@@ -66,6 +69,7 @@ def write_rows(
     folder: str,
     *,
     types: Types | None = None,
+    finished: Sequence[FinishedFile] = (),
     total: int = 0,
     progress: Progress = no_progress,
     file_rows: int = FILE_ROWS,
@@ -75,14 +79,17 @@ def write_rows(
 
     Args:
         rows: In the order of positions.
-        folder: An empty local folder.
+        folder: A local folder, without files but for those that are finished.
         types: Columns that come first, in the order and of the types that a table has already.
+        finished: Files of the rows before these, as `finished_files` returns them.
         total: Number of samples, for progress("table", samples done, total).
         progress: Called after each batch.
         file_rows, file_bytes: A file ends when it has so many rows, or before so many bytes in memory.
     """
-    writer = _Writer(folder, dict(types or {}), file_rows, file_bytes)
-    done = 0
+    writer = _Writer(folder, dict(types or {}), finished, file_rows, file_bytes)
+    done = sum(file.num_rows for file, _ in finished)
+    if done:
+        progress("table", done, total)
     for some in rows:
         writer.add(some)
         done += len(some)
@@ -90,18 +97,33 @@ def write_rows(
     return writer.finish()
 
 
+def finished_files(folder: str) -> list[FinishedFile]:
+    """Return the files, from the first on, that a killed run of `write_rows` has left in a folder."""
+    finished: list[FinishedFile] = []
+    while (file := finished_file(_file_path(folder, len(finished)))) is not None:
+        finished.append(file)
+    return finished
+
+
+def _file_path(folder: str, number: int) -> str:
+    return os.path.join(folder, f"{number:06d}.parquet")
+
+
 class _Writer:
     """Collects rows, and writes a file whenever there are enough."""
 
-    def __init__(self, folder: str, types: Types, file_rows: int, file_bytes: int) -> None:
+    def __init__(
+        self, folder: str, types: Types, finished: Sequence[FinishedFile], file_rows: int, file_bytes: int
+    ) -> None:
         self._folder, self._types = folder, types
         self._file_rows, self._file_bytes = file_rows, file_bytes
         self._held: list[Rows] = []
-        self._held_rows = self._held_bytes = self._unreadable = 0
-        self._files: list[tuple[WrittenFile, Types]] = []
+        self._held_rows = self._held_bytes = 0
+        self._files = list(finished)
+        for _, own in finished:
+            self._types = merge_types(self._types, own)
 
     def add(self, rows: Rows) -> None:
-        self._unreadable += rows.unreadable
         at = 0
         while at < len(rows):
             count = self._fitting(rows, at)
@@ -122,7 +144,7 @@ class _Writer:
         for rows in self._held:
             self._types = merge_types(self._types, rows.types)
         table = joined([conform(rows, self._types) for rows in self._held])
-        path = os.path.join(self._folder, f"{len(self._files):06d}.parquet")
+        path = _file_path(self._folder, len(self._files))
         self._files.append((write_file(path, table, self._types), self._types))
         self._held, self._held_rows, self._held_bytes = [], 0, 0
 
@@ -136,7 +158,7 @@ class _Writer:
             with parquet_module().ParquetFile(file.path, pre_buffer=False) as written:
                 rows = Rows(written.read(use_threads=False), types)  # see `TablePart.read`
             files.append(write_file(file.path, conform(rows, self._types), self._types))
-        return Built(tuple(files), self._types, self._unreadable)
+        return Built(tuple(files), self._types)
 
 
 def joined(tables: list[object]) -> object:

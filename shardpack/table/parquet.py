@@ -19,6 +19,7 @@ from shardpack.errors import CorruptIndexError, ObjectTooLargeError, ShardNotFou
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import file_path
 from shardpack.format.manifest import TableFile
+from shardpack.storage.atomic import fsync_file
 from shardpack.storage.coalesce import coalesce
 from shardpack.storage.protocols import Store
 from shardpack.table.libraries import parquet_module, pyarrow_module
@@ -46,19 +47,36 @@ class WrittenFile:
 
 
 def write_file(path: str, table: Any, types: Types) -> WrittenFile:
-    """Write a table with the label columns that `types` describes; equal tables give equal bytes."""
+    """Write a table with the label columns that `types` describes; equal tables give equal bytes.
+
+    The file is complete under its name, or does not exist.
+    """
     parquet = parquet_module()
     table = table.replace_schema_metadata(metadata_of(types))
+    temporary = f"{path}.tmp"
     parquet.write_table(
         table,
-        path,
+        temporary,
         row_group_size=GROUP_ROWS,
         compression="zstd",
         use_dictionary=[name for name in table.column_names if _repeats(name, table)],
         column_encoding=_DELTAS,
         write_page_checksum=True,
     )
+    fsync_file(temporary)
+    os.replace(temporary, path)
     return _measured(path, table.num_rows)
+
+
+def finished_file(path: str) -> tuple[WrittenFile, Types] | None:
+    """Return a file that `write_file` wrote in an earlier run, and its types; None if it did not finish it."""
+    parquet = parquet_module()
+    try:
+        with parquet.ParquetFile(path) as file:
+            num_rows, types = file.metadata.num_rows, types_of(file.schema_arrow.metadata)
+    except (OSError, ValueError):
+        return None
+    return None if types is None else (_measured(path, num_rows), types)
 
 
 def _repeats(name: str, table: Any) -> bool:

@@ -48,12 +48,10 @@ class Rows:
     Attributes:
         table: The columns of `OWN`, then those of labels, then `more` if any row has something there.
         types: Of all names of labels, also of those in `more`, in the order in which they first came.
-        unreadable: Images whose size could not be read.
     """
 
     table: Any
     types: Types
-    unreadable: int = 0
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -149,8 +147,7 @@ def make_rows(facts: Sequence[Facts], positions: Integers, naming: Naming) -> Ro
     arrays = {**dict(zip(OWN, own, strict=True)), **{n: arrow_column(v, types[n]) for n, v in columns.items()}}
     if more is not None:
         arrays[MORE] = pa.array(more, pa.string())
-    unreadable = sum(one.size is None and one.image_bytes is not None for one in facts)
-    return Rows(pa.table(arrays), types, unreadable)
+    return Rows(pa.table(arrays), types)
 
 
 def _text(key: bytes) -> str:

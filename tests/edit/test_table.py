@@ -85,16 +85,28 @@ def test_datasets_in_other_stores():
     assert LabelTable.open(store, ds.manifest).columns[-1] == "n"
 
 
-def test_a_write_that_fails_leaves_the_generation_before(folder, monkeypatch):
-    def fail(*_):
-        raise KeyboardInterrupt
+def test_a_write_that_fails_leaves_the_generation_before_and_the_files(folder, tmp_path, monkeypatch):
+    link = os.link
+
+    def fail(source, target):
+        if "manifests" in str(target):
+            raise KeyboardInterrupt
+        link(source, target)
 
     monkeypatch.setattr(os, "link", fail)
     with pytest.raises(KeyboardInterrupt):
         table(folder)
     monkeypatch.undo()
     assert shardpack.open(folder).manifest.generation == 1
+    for tar in (tmp_path / "ds").glob("*.tar"):
+        tar.unlink()  # all rows were made: they are not made again
     assert table(folder).generation == 2
+    assert not (tmp_path / "ds" / WORK_FOLDER).exists()
+
+
+def test_jobs_are_a_number(folder):
+    with pytest.raises(OptionError, match="jobs is 0, expected an integer"):
+        table(folder, jobs=0)
 
 
 def test_empty_datasets_have_no_rows(tmp_path):

@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from shardpack.codecs.label_types import FLOAT, STR
-from shardpack.table.build import all_positions, read_rows
+from shardpack.table.build import all_positions, finished_files, read_rows, write_rows
 from shardpack.table.rows import Naming
 from tests.table.datasets import built, cache_of, labelled, values
 
@@ -45,6 +45,38 @@ def test_bytes_do_not_depend_on_how_rows_come(folder, tmp_path):
         (tmp_path / str(number)).mkdir()
         made.append(contents(built(folder, tmp_path / str(number), file_rows=4, batch_rows=batch_rows)))
     assert made[0] == made[1] == made[2]
+
+
+class KilledError(Exception):
+    """Stands for the end of a process."""
+
+
+@pytest.mark.parametrize("batches", [0, 2, 3, 4])  # of 3 rows: 0, 1, 2 and 2 files of 4 rows
+def test_a_run_goes_on_behind_the_files_of_one_that_was_killed(folder, tmp_path, batches):
+    (tmp_path / "whole").mkdir()
+    expected = contents(built(folder, tmp_path / "whole", file_rows=4))
+
+    def killed(_, done, __):
+        if done == min(3 * batches, 10):
+            raise KilledError
+
+    if batches:
+        with pytest.raises(KilledError):
+            built(folder, tmp_path, file_rows=4, batch_rows=3, progress=killed)
+    finished = finished_files(str(tmp_path))
+    first, done = sum(file.num_rows for file, _ in finished), []
+    assert first == {0: 0, 2: 4, 3: 8, 4: 8}[batches]
+    rows = read_rows(cache_of(folder), all_positions(10, 3, first=first), Naming())
+    made = write_rows(rows, str(tmp_path), finished=finished, file_rows=4, progress=lambda *what: done.append(what[1]))
+    assert contents(made) == expected
+    assert done[0] == (first or 3)
+
+
+def test_a_file_that_is_not_whole_is_made_again(folder, tmp_path):
+    built(folder, tmp_path, file_rows=4)
+    whole = (tmp_path / "000001.parquet").read_bytes()
+    (tmp_path / "000001.parquet").write_bytes(whole[:-1])
+    assert [file.num_rows for file, _ in finished_files(str(tmp_path))] == [4]
 
 
 def test_long_rows_make_files_of_fewer(folder, tmp_path):

@@ -38,7 +38,6 @@ def test_a_row_of_a_dataset(tmp_path):
     own = {"key": "000", "position": 0, "class": "hat", "width": 20, "height": 12, "mode": "RGB", "format": "JPEG"}
     assert values(rows.table) == [{**own, "bytes": size, "label": 3, "score": 0.5, "tags": ["a", "b"]}]
     assert rows.table.column_names == [*OWN, "label", "score", "tags"]
-    assert rows.unreadable == 0
 
 
 @pytest.mark.parametrize(
