@@ -6,6 +6,7 @@ Each file is compared with what the manifest says about it, so a problem in one 
     verify_metadata      shard table, key index, splits, deleted samples, label table
     verify_layers        that layers are the ones that were attached
     verify_table         rows of the label table
+    newest_manifest      the manifest, and which one is left if it is damaged
     verify_generations   the copy of the manifest, earlier generations, files that nothing names
     verify_images        all images, decoded                        if asked for
     verify_source        all payloads, compared with the originals  if asked for
@@ -26,6 +27,7 @@ from shardpack.errors import ShardpackError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import file_path
 from shardpack.format.manifest import Manifest
+from shardpack.inspect.newest_manifest import find_newest_manifest
 from shardpack.inspect.problem import Problem
 from shardpack.inspect.verify_generations import verify_generations
 from shardpack.inspect.verify_layers import PinnedLayer, check_positions, open_pinned
@@ -38,7 +40,7 @@ from shardpack.inspect.verify_shards import (
     verify_in_threads,
 )
 from shardpack.read.key_lookup import KeyLookup
-from shardpack.read.open_dataset import load_manifest, shards_of
+from shardpack.read.open_dataset import shards_of
 from shardpack.read.selection import Selection
 from shardpack.read.shard_list import ShardList
 from shardpack.runtime.arguments import as_jobs
@@ -68,7 +70,7 @@ class VerifyReport:
         seconds: Wall time.
         without_checksums: How many shards were indexed without reading their payloads. Only their
             headers and lengths can be checked.
-        generation: Number of the generation that was checked, the newest.
+        generation: Number of the generation that was checked: the newest whose manifest is whole; 0 without one.
         kept: Numbers of the earlier generations that can still be opened.
     """
 
@@ -122,7 +124,6 @@ def verify(
 
     Raises:
         DatasetNotFoundError: The location has no manifest.
-        CorruptManifestError: The manifest is damaged.
         UnsupportedVersionError: A newer version of shardpack is needed to read the manifest.
         OptionError: The dataset was packed with options that change payloads, and cannot be compared with its source.
         SourceError: The source cannot be listed.
@@ -133,14 +134,17 @@ def verify(
         location = open_store(location, storage_options if is_url(location) else None)
     options = LocationOptions(storage_options, allow_locations=allow_locations)
     home = adapt(location)
-    text, manifest = load_manifest(home)
-    cache = shards_of(home, manifest, manifest_crc32c=crc32c(text), options=options)
+    newest = find_newest_manifest(home)
+    manifest = newest.manifest
+    if manifest is None:  # nothing else can be checked
+        return VerifyReport(0, 0, 0, newest.problems, full, time.perf_counter() - began, generation=0)
+    cache = shards_of(home, manifest, manifest_crc32c=crc32c(newest.text), options=options)
     opened = [open_pinned(home, ref, options) for ref in manifest.layers]
     layers = [layer for layer in opened if isinstance(layer, PinnedLayer)]
     total = manifest.num_bytes + sum(layer.manifest.num_bytes for layer in layers)
     check = partial(_check, full=full, jobs=jobs, bytes_done=ByteProgress("verify", total, progress))
     checked = check(cache.stores, manifest)
-    problems = [*checked.problems, *(problem for problem in opened if isinstance(problem, Problem))]
+    problems = [*newest.problems, *checked.problems, *(one for one in opened if isinstance(one, Problem))]
     for layer in layers:
         of_layer = check(layer.stores, layer.manifest)
         problems.extend(map(layer.own, of_layer.problems))
@@ -154,7 +158,7 @@ def verify(
         from shardpack.inspect.verify_table import verify_table  # with pyarrow, if that is there
 
         problems.extend(verify_table(cache.stores.sidecars, manifest, checked.hashes))
-    generations = verify_generations(cache.stores.sidecars, manifest, checked.shards)
+    generations = verify_generations(cache.stores.sidecars, manifest, checked.shards, is_copied=not newest.problems)
     problems.extend(generations.problems)
     at_once = jobs or (SHARDS_AT_ONCE if cache.stores.remote else default_jobs(manifest.num_bytes))
     if check_images and checked.shards is not None:

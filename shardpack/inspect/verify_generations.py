@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 
 from shardpack.commit.edit_folder import NOTE, folder_of_edit
-from shardpack.errors import FormatError, ObjectTooLargeError, ShardNotFoundError, ShardpackError, StorageError
+from shardpack.errors import FormatError, ObjectTooLargeError, ShardNotFoundError, ShardpackError
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import (
     FOLDER,
@@ -32,6 +31,7 @@ from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table import ShardTable
 from shardpack.inspect.problem import Problem
+from shardpack.inspect.stored_names import stored_names
 from shardpack.storage.protocols import Store
 from shardpack.storage.url import is_url
 
@@ -80,21 +80,28 @@ class _Named:
         return more
 
 
-def verify_generations(store: Store, manifest: Manifest, shards: Iterable[ShardInfo] | None) -> Generations:
+def verify_generations(
+    store: Store, manifest: Manifest, shards: Iterable[ShardInfo] | None, *, is_copied: bool = True
+) -> Generations:
     """Return the problems of manifests and earlier generations, and the files that belong to none of them.
 
     Args:
         store: The store with the folder `.shardpack`.
         manifest: The newest manifest.
         shards: Its shards; None if the shard table is damaged: then it is not told which files belong to none.
+        is_copied: Whether `manifest.json` can be read. If not, it is not known which generations followed, and files
+            that may be theirs are not told.
     """
     found, named = Generations(), _Named()
-    found.problems.extend(_check_copy(store, manifest))
+    if is_copied:
+        found.problems.extend(_check_copy(store, manifest))
     named.add(manifest, shards or ())
     if (newer := _parsed(_read(store, manifest_path(manifest.generation + 1)))) is not None:
         found.problems.append(_behind(newer))
         _missing(store, newer, named)
-    names = _names(store, named.tars)
+    names = stored_names(store, named.tars)
+    if not is_copied:
+        named.doubtful = max(map(generation_of, names), default=0)
     kept = []
     for number, own in _earlier(store, manifest, names, found.problems):
         if own is None:
@@ -197,7 +204,7 @@ def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str
         if name in known or _is_unfinished(name) or any(tag in name for tag in tags):
             continue
         number, is_of_edit = generation_of(name), tag_of_shard(name) is not None and index_path(name) in there
-        if 0 < number <= named.doubtful or (named.doubtful and (is_index_path(name) or is_packer_name(name))):
+        if 0 < number <= named.doubtful or (named.doubtful and _may_be_of_any(name)):
             continue  # perhaps of a generation whose files are not known
         if number > manifest.generation and edits:
             continue  # of an edit that was killed while it committed
@@ -211,6 +218,11 @@ def _strays(store: Store, manifest: Manifest, named: _Named, names: Sequence[str
     others = {name for name in names if _is_unfinished(name) and folder_of_edit(name) is None}
     for name in sorted({RUN_PATH if name == RUN_PATH else WORK_FOLDER for name in others}):
         yield Problem("unfinished", name, "a command was interrupted; run it again, or remove this")
+
+
+def _may_be_of_any(name: str) -> bool:
+    """Return whether the generation that needs a file is not told by its name."""
+    return is_index_path(name) or is_packer_name(name) or is_layer_path(name)
 
 
 def _is_tar(name: str) -> bool:
@@ -250,21 +262,3 @@ def _parsed(text: bytes | None) -> Manifest | None:
     with suppress(FormatError):
         return None if text is None else parse_manifest(text)
     return None
-
-
-def _names(store: Store, tars: Iterable[str]) -> list[str]:
-    """Return the names of files in `.shardpack`, and of those beside tars; none if the store does not list names."""
-    if store.folder is None:
-        list_names = getattr(store, "names", None)
-        with suppress(StorageError):
-            return [] if list_names is None else list(list_names())
-        return []
-    names: list[str] = []
-    for below in sorted({"", *(name.rpartition("/")[0] for name in tars)}):
-        with suppress(OSError):
-            entries = sorted(os.listdir(os.path.join(store.folder, below)))
-            names.extend(f"{below}/{entry}" if below else entry for entry in entries)
-    for path, _, files in os.walk(os.path.join(store.folder, FOLDER)):
-        below = os.path.relpath(path, store.folder).replace(os.sep, "/")
-        names.extend(f"{below}/{name}" for name in sorted(files))
-    return names

@@ -9,7 +9,7 @@ import shutil
 import pytest
 
 import shardpack
-from shardpack.errors import CorruptManifestError, DatasetNotFoundError, OptionError
+from shardpack.errors import DatasetNotFoundError, OptionError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.key_index import hash_keys
 from shardpack.format.layout import MANIFEST_PATH, index_path, manifest_path
@@ -271,11 +271,30 @@ def test_progress_goes_on_within_a_large_shard(tmp_path):
         assert seen == sorted(set(seen))
 
 
+@pytest.mark.parametrize("text", ["{}", None])
+def test_without_the_copy_of_the_manifest_the_rest_is_verified(folder, text):
+    copy = folder / MANIFEST_PATH
+    copy.unlink()
+    if text is not None:
+        copy.write_text(text)
+    (folder / SHARD).unlink()
+    report = shardpack.verify(folder)
+    kind = "missing" if text is None else "damaged"
+    assert [(one.kind, one.shard, one.command) for one in report.problems] == [
+        (kind, MANIFEST_PATH, "repair"),
+        ("missing", SHARD, "copy"),
+    ]
+    assert (report.generation, report.num_samples) == (1, 300)
+
+
 def test_without_a_manifest_there_is_nothing_to_verify_against(folder):
-    (folder / ".shardpack/manifest.json").write_text("{}")
-    with pytest.raises(CorruptManifestError):
-        shardpack.verify(folder)
-    (folder / ".shardpack/manifest.json").unlink()
+    (folder / manifest_path(1)).unlink()
+    (folder / MANIFEST_PATH).write_text("{}")
+    report = shardpack.verify(folder)
+    assert [(one.kind, one.shard, one.command) for one in report.problems] == [("damaged", MANIFEST_PATH, "repair")]
+    assert "shardpack repair --force" in report.problems[0].message
+    assert (report.generation, report.num_shards, report.ok) == (0, 0, False)
+    (folder / MANIFEST_PATH).unlink()
     with pytest.raises(DatasetNotFoundError):
         shardpack.verify(folder)
 

@@ -102,11 +102,8 @@ def test_a_truncated_file(folder, name, verify):
         assert {type(found) for found in errors} <= allowed, length
         # Checked reads look at payloads only: what lies behind the last of them may be missing.
         assert errors or (verify and name in SHARDS and length >= len(whole) - 1536)
-        if name == ".shardpack/manifest.json":
-            with pytest.raises(CorruptManifestError):
-                shardpack.verify(folder)
-            continue
-        assert {found.path or found.shard for found in errors} <= {path}
+        if name != ".shardpack/manifest.json":
+            assert {found.path or found.shard for found in errors} <= {path}
         for full in (False, True):
             problems = reported(folder, full=full)
             assert {problem.shard for problem in problems} == {path}
