@@ -9,12 +9,14 @@ from typing import Any
 
 from shardpack.errors import CorruptManifestError, ObjectTooLargeError, ShardNotFoundError
 from shardpack.format.layout import manifest_path
-from shardpack.format.manifest import MAX_MANIFEST_BYTES, Manifest
+from shardpack.format.manifest import MAX_MANIFEST_BYTES, OWN_FOLDER, Manifest
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.read.open_dataset import load_manifest
 from shardpack.read.open_location import open_location
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.protocols import RangeReader, Store
+
+_FIRST = {"merged": "merge", "repaired": "repair", "indexed": "index"}  # option of a first generation -> its command
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +25,7 @@ class LogEntry:
 
     Attributes:
         generation: Its number.
-        command: What made it: "pack", "index", "delete", ...
+        command: What made it: "pack", "merge", "index", "delete", ...
         changes: What it changed, in a few words each; of the oldest generation that is kept, what it holds.
         num_samples: Visible samples.
         added, deleted: Samples added and deleted since the generation before; 0 for the oldest one that is kept.
@@ -82,7 +84,7 @@ def _kept(store: Store) -> Iterator[Manifest]:
 def _entry(manifest: Manifest, before: Manifest | None) -> LogEntry:
     return LogEntry(
         generation=manifest.generation,
-        command=_command(manifest, before),
+        command=_command(manifest),
         changes=tuple(_contents(manifest) if before is None else _changes(manifest, before)),
         num_samples=manifest.num_visible,
         added=0 if before is None else manifest.num_samples - before.num_samples,
@@ -94,18 +96,24 @@ def _entry(manifest: Manifest, before: Manifest | None) -> LogEntry:
     )
 
 
-def _command(manifest: Manifest, before: Manifest | None) -> str:
-    """Return the command that made a generation, as it is recorded."""
+def _command(manifest: Manifest) -> str:
+    """Return the command that made a generation, as it is recorded; `index` records none in later generations."""
     edit = manifest.packed_with.get("edit")
-    if isinstance(edit, dict) and isinstance(edit.get("command"), str):
-        is_own = edit.get("generation") == manifest.generation  # earlier versions did not record it
-        if is_own or before is None or before.packed_with.get("edit") != edit:
-            return str(edit["command"])
-    return "index" if manifest.option("indexed") else "pack"
+    if isinstance(edit, dict) and edit.get("generation") == manifest.generation:
+        return str(edit.get("command"))
+    if manifest.generation == 1:
+        for option, command in _FIRST.items():
+            if manifest.option(option):
+                return command
+        return "pack"
+    return "index"
 
 
 def _contents(manifest: Manifest) -> Iterator[str]:
     yield f"{_counted(manifest.num_samples, 'sample')} in {_counted(manifest.num_shards, 'shard')}"
+    if manifest.generation == 1 and (count := manifest.option("merged")):
+        places = [location for location in manifest.locations if location != OWN_FOLDER]
+        yield f"of {count} datasets" + (f": {', '.join(places)}" if places else ", copied")
     if manifest.num_deleted:
         yield f"{manifest.num_deleted:,} of them deleted"
     if manifest.layers:

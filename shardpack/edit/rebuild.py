@@ -106,7 +106,7 @@ def rebuild(
             indexer = _index_all(store, target, transaction, made, jobs=jobs, progress=progress)
             indexer.check_unique("raise")
             split_of = {name: split for name in made.tars if (split := split_of_shard(name)) is not None}
-            manifest, files = indexer.encode(split_of=split_of)
+            manifest, files = indexer.encode(split_of=split_of, repaired=True)
             target.delete(_indexes_of_others(target, made.tars))
             transaction.publish(files)
         except BaseException:

@@ -181,7 +181,7 @@ def _is_interrupted(target: Target, manifest: Manifest) -> bool:
         OutputExistsError: Another command is unfinished.
     """
     command = unfinished_command(target)
-    may_be_ours = manifest.generation == 1 and manifest.packed_with == recorded_options(indexed=True)
+    may_be_ours = manifest.generation == 1 and manifest.packed_with == recorded_options(indexed=True, repaired=True)
     if command is None:
         return may_be_ours and target.size(RUN_PATH) is not None  # all but this was cleaned up
     if command == "index" and may_be_ours:

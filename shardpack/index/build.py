@@ -273,7 +273,11 @@ class TarIndexer:
         return [self._shards[name] for name in self._tars.names]
 
     def encode(
-        self, location: str | None = None, *, split_of: Mapping[str, str] = MappingProxyType({})
+        self,
+        location: str | None = None,
+        *,
+        split_of: Mapping[str, str] = MappingProxyType({}),
+        repaired: bool | None = None,
     ) -> tuple[Manifest, list[tuple[str, Parts]]]:
         """Return the manifest, and the files of the whole dataset in the order of publication.
 
@@ -282,6 +286,7 @@ class TarIndexer:
         Args:
             location: Where the tars are, if not beside the manifest.
             split_of: Tar -> the split of its samples; if empty, the splits of the previous generation stay.
+            repaired: Recorded in a first manifest, if it is not None.
         """
         shards = self.shards
         num_locations = max((info.location for info in shards), default=0) + 1
@@ -289,7 +294,7 @@ class TarIndexer:
         own = OWN_FOLDER if location is None else location
         if self._previous is None:
             return encode(
-                packed_with=recorded_options(indexed=True),
+                packed_with=recorded_options(indexed=True, repaired=repaired),
                 locations=(own,) * num_locations,
                 splits=_stated(shards, split_of),
             )

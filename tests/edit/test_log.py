@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 
 import pytest
@@ -87,12 +88,39 @@ def test_edits_that_record_the_same_are_told_each(store):
 
 
 def test_an_indexed_dataset_was_indexed(tmp_path):
-    with shardpack.ShardWriter(tmp_path / "out") as writer:
+    out = tmp_path / "out"
+    with shardpack.ShardWriter(out) as writer:
         writer.write("a", {"bin": b"1"})
-    (tmp_path / "tars").mkdir()
-    (tmp_path / "out" / "shard-000000.tar").rename(tmp_path / "tars" / "a.tar")
-    shardpack.index(tmp_path / "tars")
-    assert [entry.command for entry in shardpack.log(tmp_path / "tars")] == ["index"]
+    with shardpack.ShardWriter(tmp_path / "more") as writer:
+        writer.write("b", {"bin": b"1"})
+    (out / "shard-000000.tar").rename(out / "a.tar")
+    shutil.rmtree(out / ".shardpack")
+    shardpack.index(out)
+    shardpack.split(out, {"train": 1})
+    (tmp_path / "more" / "shard-000000.tar").rename(out / "b.tar")
+    shardpack.index(out, force=True)
+    assert [entry.command for entry in shardpack.log(out)] == ["index", "split", "index"]
+
+
+def test_sidecars_that_were_made_again_were_repaired(tmp_path):
+    shardpack.pack([("a", {"bin": b"1"})], tmp_path / "out")
+    shutil.rmtree(tmp_path / "out" / ".shardpack")
+    shardpack.repair(tmp_path / "out")
+    assert [entry.command for entry in shardpack.log(tmp_path / "out")] == ["repair"]
+
+
+@pytest.mark.parametrize(("copy", "said"), [(False, "of 2 datasets: ../a, ../b"), (True, "of 2 datasets, copied")])
+def test_a_merged_dataset_names_its_sources(tmp_path, copy, said):
+    for name in "ab":
+        shardpack.pack([(name, {"bin": b"1"})], tmp_path / name)
+    shardpack.merge([tmp_path / "a", tmp_path / "b"], tmp_path / "out", copy=copy)
+    shardpack.append([("c", {"bin": b"1"})], tmp_path / "out")
+    shardpack.copy(tmp_path / "out", tmp_path / "copy", history=copy)
+    second, first = shardpack.log(tmp_path / "out")
+    assert (first.command, first.changes) == ("merge", ("2 samples in 2 shards", said))
+    assert second.command == "append"
+    of_copy = [entry.command for entry in shardpack.log(tmp_path / "copy")]
+    assert of_copy == (["append", "merge"] if copy else ["append"]), "a copy has the history of what it is of"
 
 
 def test_it_ends_where_manifests_are_no_longer_kept(store):
