@@ -66,7 +66,7 @@ def gc(
 
     Args:
         dataset: Folder or URL of the dataset, or a store that can be written to.
-        keep: How many generations are kept, the newest among them.
+        keep: How many generations are kept, the newest among them; one that misses a file does not count.
         older_than: Only files that were written that long ago are deleted, and only generations that were followed by
             another one that long ago, so that nobody reads them any more: seconds, or like "12h" or "7d".
         storage_options: For URLs.
@@ -77,7 +77,8 @@ def gc(
         DatasetNotFoundError: `dataset` does not hold a dataset.
         OutputExistsError: Another process is writing there, or a packer has not finished.
         OptionError: An option is out of range, or the place does not tell when files were written.
-        CorruptIndexError: A shard table is damaged, so that the files of a generation are not known.
+        CorruptManifestError, CorruptIndexError: A manifest or shard table is damaged, so that the files of a
+            generation are not known.
         ShardNotFoundError: A sidecar of the newest generation is missing, so that earlier ones must stay.
         StorageError: The place refused.
 

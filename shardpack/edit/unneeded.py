@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from shardpack.commit.edit_folder import folder_of_edit, read_note
 from shardpack.commit.generations import Generation, generation_at
 from shardpack.commit.target import Target
-from shardpack.errors import OptionError, ShardNotFoundError
+from shardpack.errors import CorruptManifestError, OptionError, ShardNotFoundError
 from shardpack.format.layout import (
     FOLDER,
     MANIFEST_PATH,
@@ -59,12 +59,13 @@ def find_unneeded(
         target: The dataset.
         newest: Its newest generation.
         listed: Everything in its folder.
-        keep: How many generations are kept at least.
+        keep: How many generations are kept at least; one that misses a file does not count.
         written_before: Only what was written before this time may be deleted, and only generations that were followed
             by another one before it; in seconds since 1970. None: whatever its time.
 
     Raises:
         OptionError: There is a time limit, and the store tells no times.
+        CorruptManifestError: The manifest of a generation that is kept is damaged.
         CorruptIndexError: The shard table of a generation that is kept is damaged.
         ShardNotFoundError: A sidecar of the newest generation is missing, and earlier ones would be deleted.
     """
@@ -72,15 +73,21 @@ def find_unneeded(
     paths = {one.path: one for one in listed}
     made.setdefault(newest.manifest.generation, paths[MANIFEST_PATH])
     numbers = sorted(made, reverse=True)
-    kept = numbers[:keep]
-    for number in numbers[keep:]:  # its readers had to open it before the next one was made
-        if _is_old(made[kept[-1]], written_before):
+    kept, manifests, num_whole = numbers[:1], [newest.manifest], 1
+    for number in numbers[1:]:
+        # The readers of a generation had to open it before the next one was made.
+        if num_whole >= keep and _is_old(made[kept[-1]], written_before):
             break
         kept.append(number)
+        manifests.append(_manifest(target, number))
+        num_whole += _missing(manifests[-1], paths) is None
     generations = tuple(reversed(numbers[len(kept) :]))
-    if generations:
-        _refuse_missing(newest.manifest, paths)
-    manifests = [newest.manifest, *_manifests(target, kept[1:])]
+    if generations and (missing := _missing(newest.manifest, paths)) is not None:
+        raise ShardNotFoundError(
+            f"generation {newest.manifest.generation} misses a file, so that earlier ones may be all that can be read; "
+            'restore it, or run "shardpack repair"; nothing was deleted',
+            path=missing,
+        )
     needed = set(_names_of(manifests, target))
     folders = tuple(f"{folder}/" for manifest in manifests for folder in _layer_folders(manifest))
     droppable = _packed_shards(_manifests(target, generations), target) - needed
@@ -107,15 +114,26 @@ def find_unneeded(
     )
 
 
-def _refuse_missing(newest: Manifest, paths: Collection[str]) -> None:
-    """Raise if nobody can open the newest generation: the earlier ones may be all that is left of the dataset."""
-    for path in map(file_path, newest.files):
-        if path not in paths:
-            raise ShardNotFoundError(
-                f"generation {newest.generation} misses a file, so that earlier ones may be all that can be read; "
-                'restore it, or run "shardpack repair"; nothing was deleted',
-                path=path,
-            )
+def _missing(manifest: Manifest, paths: Collection[str]) -> str | None:
+    """Return a file without which a generation cannot be opened, and that is not there; None if all are."""
+    layers = (f"{folder}/{MANIFEST_PATH}" for folder in _layer_folders(manifest))
+    return next((path for path in (*map(file_path, manifest.files), *layers) if path not in paths), None)
+
+
+def _manifest(target: Target, number: int) -> Manifest:
+    """Return the manifest of a generation that is kept.
+
+    Raises:
+        CorruptManifestError: It is damaged.
+    """
+    found = generation_at(target, number)
+    if found is None:
+        raise CorruptManifestError(
+            f"the manifest of generation {number}, which is kept, is damaged, so that it is not known which files it "
+            "needs; restore it, or keep fewer generations (--keep, --older-than); nothing was deleted",
+            path=manifest_path(number),
+        )
+    return found.manifest
 
 
 def _number_of(path: str) -> int:

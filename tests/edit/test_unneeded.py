@@ -11,10 +11,10 @@ from shardpack.commit.bucket_target import BucketTarget
 from shardpack.commit.edit_folder import EditNote
 from shardpack.commit.generations import newest_generation
 from shardpack.edit.unneeded import find_unneeded
-from shardpack.errors import OptionError, ShardNotFoundError
+from shardpack.errors import CorruptManifestError, OptionError, ShardNotFoundError
 from shardpack.format.layout import MANIFEST_PATH, file_path, manifest_path
 from shardpack.format.manifest import LayerRef, PositionsFile
-from shardpack.format.manifest_json import encode_manifest
+from shardpack.format.manifest_json import encode_manifest, parse_manifest
 from shardpack.storage.protocols import Listed
 from tests.commit.stores import WatchedStore
 
@@ -179,6 +179,36 @@ def test_earlier_generations_stay_if_the_newest_one_cannot_be_opened(place):
     with pytest.raises(ShardNotFoundError, match=r"generation 3 misses a file.*nothing was deleted.*deleted-000003"):
         place.find()
     assert place.find(keep=3).generations == ()
+
+
+def test_a_layer_that_is_lost_keeps_earlier_generations(place):
+    shardpack.relabel(place.store.url, {"c": {"n": 1}})
+    assert place.find().generations == (1, 2, 3)
+    (manifest,) = (name for name in place.store.names() if "layers/" in name and name.endswith("/manifest.json"))
+    place.store.delete(manifest)
+    with pytest.raises(ShardNotFoundError, match=r"generation 4 misses a file.*layers/"):
+        place.find()
+
+
+def test_a_generation_that_misses_a_file_does_not_count(place):
+    shardpack.delete(place.store.url, ["c"])
+    (lost,) = (name for name in place.store.names() if "/deleted-000002" in name)
+    for number in (3, 4):  # that do not need it
+        manifest = parse_manifest(place.store.contents()[manifest_path(number)])
+        deleted = tuple(file for file in manifest.deleted if file_path(file) != lost)
+        place.store.put(manifest_path(number), encode_manifest(replace(manifest, deleted=deleted)))
+    place.store.put(MANIFEST_PATH, place.store.contents()[manifest_path(4)])
+    assert place.find(keep=3).kept == (4, 3, 2)
+    place.store.delete(lost)
+    assert place.find(keep=3).kept == (4, 3, 2, 1), "three that can be opened"
+    assert place.find(keep=2).generations == (1, 2)
+
+
+def test_what_a_damaged_manifest_names_is_not_guessed(place):
+    place.store.put(manifest_path(2), b"damaged")
+    with pytest.raises(CorruptManifestError, match=r"generation 2, which is kept, is damaged.*nothing was deleted"):
+        place.find(keep=2)
+    assert place.find(keep=1).generations == (1, 2)
 
 
 def test_tars_of_edits_stay_that_may_have_been_committed():
