@@ -44,8 +44,9 @@ def command(datasets: tuple[str, ...], out: str, as_json: bool, quiet: bool, **o
     disk and in one bucket. So it costs little, and OUT needs the others to stay. With --copy, OUT holds all tars, under
     names that tell them apart.
 
-    Deleted samples stay deleted. Splits of one name become one. Refused are keys that two of them have, layers, and
-    class lists that number classes differently; with --reconcile these are joined, and labels renumbered.
+    Deleted samples stay deleted, and layers attached. Splits of one name become one, and so do label tables, if all
+    have one. Refused are keys that two of them have, and class lists that number classes differently; with --reconcile
+    these are joined, and labels renumbered.
 
     With --json: sources, target, num_samples, num_shards, num_bytes, copied_bytes, seconds, dry_run.
     """

@@ -66,12 +66,12 @@ def parts_of(
     layers: list[CopyPart] = []
     renamed: list[LayerRef] = []
     for ref in manifest.layers:
-        part = _layer(store, ref, options)
+        part = layer_part(store, ref, options)
         if all(part.folder != other.folder for other in layers):
             layers.append(part)
         renamed.append(replace(ref, location=part.folder))
         refs.pop(ref.location, None)
-    layers += [_layer(store, ref, options) for ref in refs.values()]
+    layers += [layer_part(store, ref, options) for ref in refs.values()]
     if tuple(renamed) != manifest.layers:
         manifest = replace(manifest, layers=tuple(renamed))
         text = encode_manifest(manifest)
@@ -123,8 +123,12 @@ def _is_inside(ref: LayerRef) -> bool:
     return _OWN_LAYER.fullmatch(ref.location) is not None
 
 
-def _layer(store: Store, ref: LayerRef, options: LocationOptions) -> CopyPart:
-    """Return a layer as a part of the copy."""
+def layer_part(store: Store, ref: LayerRef, options: LocationOptions) -> CopyPart:
+    """Return a layer as a part of the copy.
+
+    Raises:
+        OptionError: It is missing or has changed, or its tars are not all in its own folder.
+    """
     folder = open_layer(store, ref.location, options)
     text = _pinned(folder.store, ref)
     manifest = parse_manifest(text)

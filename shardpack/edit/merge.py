@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,8 +18,10 @@ from shardpack.commit.open_target import target_of
 from shardpack.commit.overwrite import check_writable
 from shardpack.commit.target import Target
 from shardpack.commit.transaction import Transaction
-from shardpack.edit.merge_labels import NewLayers, RenumberedLabels
-from shardpack.edit.merge_plan import MergeInput, MergePlan, refuse_layers
+from shardpack.edit.merge_labels import RenumberedLabels
+from shardpack.edit.merge_layers import MergedLayer, merged_layers
+from shardpack.edit.merge_plan import MergeInput, MergePlan
+from shardpack.edit.merge_table import takes_tables, write_joined_table
 from shardpack.errors import OptionError, StaleIndexError
 from shardpack.format.assemble import encode_dataset
 from shardpack.format.checksum import crc32c
@@ -27,7 +29,7 @@ from shardpack.format.frames import COMPRESSED_SUFFIX
 from shardpack.format.layout import edit_tag, shard_name, split_of_shard
 from shardpack.format.manifest import OWN_FOLDER
 from shardpack.format.shard_info import ShardInfo
-from shardpack.read.open_dataset import load_manifest, open_shards
+from shardpack.read.open_dataset import open_shards
 from shardpack.runtime.arguments import as_jobs
 from shardpack.runtime.progress import Announce, ByteProgress, Progress, no_announcement, no_progress
 from shardpack.runtime.threads import call_all
@@ -35,7 +37,7 @@ from shardpack.storage.adapter import adapt
 from shardpack.storage.atomic import storage_errors
 from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import Writable, as_writable, open_store, refuse_same_store
-from shardpack.storage.protocols import RangeReader, Store
+from shardpack.storage.protocols import RangeReader, Store, WritableStore
 from shardpack.storage.relative_location import relative_location
 from shardpack.storage.transfer import checked_pieces, read_object
 from shardpack.storage.url import is_url
@@ -89,7 +91,7 @@ def merge(
 
     The tars stay where they are: the new dataset holds their indexes and says where they lie, relative to itself where
     it can, and needs them there. With `copy` it holds all of them. Deleted samples stay deleted; splits of one name
-    become one.
+    become one; layers stay attached, those that edits made as copies. If all have a label table, so has the new one.
 
     Args:
         datasets: Folders, URLs or stores of two datasets or more, in this order.
@@ -104,12 +106,12 @@ def merge(
         dry_run: Return what would be merged, but write nothing.
         reconcile: Join class lists that differ, those of the first keep their numbers, and renumber the labels of
             the others, in a layer.
-        progress: Called as progress("copy", bytes done, total bytes), and ("read", labels done, all).
-        announce: Called with a line if a label table is not taken over.
+        progress: Called as progress("copy", bytes done, total bytes), ("read", labels done, all), and ("table", rows
+            done, all).
+        announce: Called with a line if label tables are not taken over.
 
     Raises:
-        OptionError: Class lists or splits do not fit together, one dataset has layers, or `out` cannot name the place
-            of another one.
+        OptionError: Class lists or splits do not fit together, or `out` cannot name the place of another one.
         DuplicateKeyError: Two datasets have a key.
         DatasetNotFoundError: One of them is not a dataset.
         OutputExistsError: `out` holds something.
@@ -130,14 +132,14 @@ def merge(
     plan = MergePlan(inputs, reconcile=reconcile)
     shards, locations = _copied(plan) if copy else _named(plan, store)
     plan.check()
-    run = _Merge(plan, shards, locations, copies=copy, jobs=JOBS if jobs is None else jobs, progress=progress)
-    if any(each.manifest.table for each in inputs):
+    layers = merged_layers(plan, store, copy=copy)
+    run = _Merge(plan, shards, locations, layers, copies=copy, jobs=JOBS if jobs is None else jobs, progress=progress)
+    if any(each.manifest.table for each in inputs) and not takes_tables(plan):
         announce(f'{target.location} has no label table; "shardpack table {target.location}" makes it')
-    labels = RenumberedLabels(plan, progress)
     if dry_run:
-        labels.check()
+        RenumberedLabels(plan, progress).check()
     else:
-        run.write(target, force=force, layers=partial(labels.write, store, work_dir=work_dir))
+        run.write(store, target, force=force, work_dir=work_dir)
     for each in inputs:
         each.cache.close()
         each.cache.stores.close()
@@ -160,10 +162,8 @@ def _open(dataset: Any, options: Mapping[str, Any] | None, allow_locations: bool
         store = open_store(dataset, options)
     else:
         store, options = adapt(dataset), None
-    refuse_layers(store.location, load_manifest(store)[1])
-    return MergeInput(
-        store.location, open_shards(store, options=LocationOptions(options, allow_locations=allow_locations))
-    )
+    location_options = LocationOptions(options, allow_locations=allow_locations)
+    return MergeInput(store.location, open_shards(store, options=location_options), location_options)
 
 
 class _Shard(NamedTuple):
@@ -215,18 +215,22 @@ class _Merge:
         plan: MergePlan,
         shards: Sequence[_Shard],
         locations: Sequence[str],
+        layers: Sequence[MergedLayer],
         *,
         copies: bool,
         jobs: int,
         progress: Progress,
     ) -> None:
-        self._plan, self._shards, self._locations = plan, shards, locations
-        self._copies, self._jobs = copies, jobs
-        self.total_bytes = sum(shard.info.index_bytes + (shard.info.num_bytes if copies else 0) for shard in shards)
+        self._plan, self._shards, self._locations, self._layers = plan, shards, locations, layers
+        self._copies, self._jobs, self._tell = copies, jobs, progress
+        self._shard_bytes = sum(shard.info.index_bytes + (shard.info.num_bytes if copies else 0) for shard in shards)
+        self.total_bytes = self._shard_bytes + sum(layer.copied_bytes for layer in layers)
         self._progress = ByteProgress("copy", self.total_bytes, progress)
 
-    def write(self, target: Target, *, force: bool, layers: Callable[[], NewLayers]) -> None:
-        """Write the merged dataset; `layers` writes its layers, before anything names them."""
+    def write(
+        self, store: WritableStore, target: Target, *, force: bool, work_dir: str | os.PathLike[str] | None
+    ) -> None:
+        """Write the merged dataset: its layers and table before anything names them."""
         plan = self._plan
         with Transaction.new_dataset(target, "merge", force=force) as transaction:
             if self._copies:
@@ -234,6 +238,11 @@ class _Merge:
             else:
                 transaction.keep_only([])
                 call_all(partial(self._put_index, transaction), self._shards, limit=_INDEXES_AT_ONCE, purpose="merge")
+            layers = [
+                layer.write(store, jobs=self._jobs, progress=self._progress, work_dir=work_dir)
+                for layer in self._layers
+            ]
+            layers += RenumberedLabels(plan, self._tell).write(store, work_dir=work_dir)
             _, files = encode_dataset(
                 [shard.info for shard in self._shards],
                 plan.hashes,
@@ -242,7 +251,8 @@ class _Merge:
                 classes=plan.classes,
                 splits=plan.splits,
                 deleted=plan.deleted,
-                layers=layers(),
+                layers=layers,
+                label_table=write_joined_table(plan, transaction.put, work_dir=work_dir, progress=self._tell),
                 packed_with=plan.packed_with(),
             )
             transaction.publish(files)
@@ -268,7 +278,7 @@ class _Merge:
                 transaction.drop(shard.info.name)
                 missing.append(shard)
         left = sum(shard.info.num_bytes + shard.info.index_bytes for shard in missing)
-        self._progress.advance_to(self.total_bytes - left)
+        self._progress.advance_to(self._shard_bytes - left)
         call_all(partial(self._copy, transaction), missing, limit=self._jobs, purpose="copy")
 
     def _copy(self, transaction: Transaction, shard: _Shard) -> None:

@@ -22,6 +22,7 @@ from shardpack.read.segment_file import SegmentFile
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
 from shardpack.sources.class_numbers import ClassNumbers, is_label_field
+from shardpack.storage.locations import LocationOptions
 
 _SHOWN = 3
 _RENUMBER = "pass reconcile=True (--reconcile) to renumber labels"
@@ -35,10 +36,12 @@ class MergeInput:
     Attributes:
         location: Folder or URL, for messages.
         cache: Its shards.
+        options: How its tars and layers in other places are reached.
     """
 
     location: str
     cache: ShardCache
+    options: LocationOptions
 
     @property
     def manifest(self) -> Manifest:
@@ -68,15 +71,6 @@ class MergeInput:
         return bytes(self.cache.at(position).keys.key_at(position))
 
 
-def refuse_layers(location: str, manifest: Manifest) -> None:
-    """Raise OptionError if a dataset has layers."""
-    if manifest.layers:
-        raise OptionError(
-            f"the dataset in {location!r} has layers, which a merged one cannot take over; pack it first "
-            f'("shardpack pack {location} FOLDER") and merge that'
-        )
-
-
 class MergePlan:
     """Datasets, one behind the other."""
 
@@ -84,6 +78,10 @@ class MergePlan:
         self.inputs = inputs
         self._reconciles = reconcile
         self._first = np.concatenate([[0], np.cumsum([each.manifest.num_samples for each in inputs])]).astype(np.int64)
+
+    def placed(self) -> Iterator[tuple[MergeInput, int]]:
+        """Yield the datasets, each with the stored position that its first sample gets."""
+        yield from zip(self.inputs, self._first[:-1].tolist(), strict=True)
 
     @cached_property
     def hashes(self) -> npt.NDArray[np.uint64]:
@@ -93,7 +91,7 @@ class MergePlan:
     @cached_property
     def deleted(self) -> Integers:
         """Stored positions of deleted samples, ascending."""
-        parts = [each.deleted() + first for each, first in zip(self.inputs, self._first.tolist(), strict=False)]
+        parts = [each.deleted() + first for each, first in self.placed()]
         return np.concatenate([np.zeros(0, np.int64), *parts])
 
     @property
@@ -185,7 +183,7 @@ class MergePlan:
 
     def renumbered(self) -> Iterator[tuple[MergeInput, int, ClassNumbers]]:
         """Yield the datasets whose labels need other numbers, each with its first position and the numbers."""
-        for each, first in zip(self.inputs, self._first.tolist(), strict=False):
+        for each, first in self.placed():
             if each.has_labels and each.manifest.classes is not None:
                 numbers = ClassNumbers.of(self.classes or (), each.manifest.classes)
                 if not numbers.changes_nothing:

@@ -26,6 +26,7 @@ from shardpack.format.manifest import (
     Manifest,
     Parent,
     SplitsFile,
+    TableFile,
     TableSegment,
 )
 from shardpack.format.manifest_json import encode_manifest
@@ -141,6 +142,7 @@ def encode_dataset(
     splits: Splits | None = None,
     deleted: npt.NDArray[np.int64] | None = None,
     layers: Sequence[tuple[LayerRef, Parts]] = (),
+    label_table: Sequence[TableFile] = (),
     packed_with: Mapping[str, Any],
     rejected: Iterable[tuple[str, str]] = (),
 ) -> tuple[Manifest, list[tuple[str, Parts]]]:
@@ -157,6 +159,7 @@ def encode_dataset(
         splits: The named splits, of all samples in order; None if there are none.
         deleted: Stored positions of deleted samples, ascending; None if there are none.
         layers: Layers, which are there already, each with the bytes of its file of positions.
+        label_table: Files of the label table, which are there already.
         packed_with: Result of `recorded_options`.
         rejected: (name, reason) of each sample that was left out.
 
@@ -205,6 +208,7 @@ def encode_dataset(
         splits=splits_file,
         deleted=tuple(deleted_files),
         layers=refs,
+        table=tuple(label_table),
         packed_with=packed_with,
         parent=parent,
     )

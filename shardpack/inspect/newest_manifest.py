@@ -35,7 +35,7 @@ def find_newest_manifest(store: Store) -> Newest:
     """Return the newest manifest of a dataset that is whole. Costs one read, and a listing where that is not enough.
 
     Raises:
-        DatasetNotFoundError: There is no manifest at all.
+        DatasetNotFoundError: No manifest is there at all.
         UnsupportedVersionError: A newer version of shardpack is needed to read it.
     """
     try:

@@ -9,6 +9,7 @@ query         which rows an expression of SQL is true for                    (ex
 queryable     `ds.where` and `ds.table`                                      (selected: for views, too)
 summary       how many samples have each value
 update        the table of the next generation, at a cost in proportion to the edit
+join          the tables of merged datasets as one
 by_class      positions grouped by the values of a column
 numbers       the numbers of a column
 """

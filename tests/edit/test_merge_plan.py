@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 import shardpack
-from shardpack.edit.merge_plan import MergeInput, MergePlan, refuse_layers
+from shardpack.edit.merge_plan import MergeInput, MergePlan
 from shardpack.errors import DuplicateKeyError, OptionError
 from shardpack.format.key_index import hash_keys
 from shardpack.read.open_dataset import open_shards
+from shardpack.storage.locations import LocationOptions
 from shardpack.storage.open import open_store
 
 
@@ -27,7 +28,7 @@ def plan(tmp_path):
                 for key, fields, *split in samples:
                     writer.write(key, fields, split=split[0] if split else None)
             edit(number, folder)
-            inputs.append(MergeInput(str(folder), open_shards(open_store(folder))))
+            inputs.append(MergeInput(str(folder), open_shards(open_store(folder)), LocationOptions()))
         return MergePlan(inputs)
 
     return make
@@ -129,14 +130,3 @@ def test_splits_by_hash_stay_as_they_are(plan):
 def test_what_is_alike_in_all_is_recorded(plan):
     made = plan((samples("a"), {"max_shard_samples": 2}), (samples("b"), {"max_shard_samples": 3}))
     assert made.packed_with()["options"] == {"max_shard_bytes": 256 << 20, "merged": 2}
-
-
-def test_layers_are_refused(plan):
-    manifest = plan((samples("a"), {}), (samples("b"), {})).inputs[0].manifest
-    refuse_layers("ds", manifest)
-
-    class Layered:
-        layers = ("one",)
-
-    with pytest.raises(OptionError, match=r"has layers.*shardpack pack ds FOLDER"):
-        refuse_layers("ds", Layered())
