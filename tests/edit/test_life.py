@@ -31,6 +31,7 @@ from hypothesis.stateful import (
 
 import shardpack
 from shardpack.errors import DuplicateKeyError, ShardpackError, UnknownKeyError
+from shardpack.format.layout import MANIFEST_PATH, file_path, manifest_path
 from shardpack.storage.open import open_store
 from tests.commit.stores import KilledError, WatchedStore, heal, kill_at
 
@@ -287,17 +288,60 @@ class LifeInAFolder(Life):
     def moved(self, where: str, now: Model, kept: dict[int, Model]) -> None:
         self.where, self.now, self.kept = where, now, kept
 
-    @precondition(lambda self: not self.now.layers and not self.now.has_splits)
-    @rule(samples=SAMPLES)
-    def merge(self, samples: dict[str, Any]) -> None:
-        if samples.keys() & self.now.samples.keys() or not self.now.samples:
+    @precondition(lambda self: self.now.samples and not self.now.has_splits)
+    @rule(samples=SAMPLES, relabelled=st.none() | LABELS)
+    def merge(self, samples: dict[str, Any], relabelled: dict[str, Any] | None) -> None:
+        if samples.keys() & self.now.samples.keys():
             return
         other, out = self.beside(), self.beside()
         shardpack.pack(stored(samples), other, classes=["cat", "dog"], **OPTIONS)
-        shardpack.merge([self.where, other], out)
         after = self.now.copy()
         after.add(modelled(samples))
+        if relabelled is not None:
+            key = min(samples)
+            shardpack.relabel(other, {key: relabelled})
+            after.layers.append({after.numbers[key]: {"json": relabelled}})
+        shardpack.merge([self.where, other], out)
         self.moved(out, after, {1: after.copy()})
+
+    @rule(data=st.data())
+    def lose_a_sidecar(self, data: Any) -> None:
+        """Repair makes it again, whichever tars it tells of."""
+        with shardpack.open(self.where) as ds:
+            names = [MANIFEST_PATH, manifest_path(ds.manifest.generation), *map(file_path, ds.manifest.key_segments)]
+            names += [info.index_path for info in ds.shards]
+        lost = Path(self.where, data.draw(st.sampled_from(sorted(names))))
+        before = lost.read_bytes()
+        lost.unlink()
+        report = shardpack.repair(self.where)
+        assert (report.lost, len(report.written)) == ((), 1)
+        assert lost.read_bytes() == before
+
+    @precondition(lambda self: len(self.now.samples) > OPTIONS["max_shard_samples"])
+    @rule(data=st.data())
+    def break_a_tar(self, data: Any) -> None:
+        """Its whole samples are saved, with what layers and splits say of them; then the dataset is folded."""
+        with shardpack.open(self.where) as ds:
+            shard_of = {key: ds.locate(key).shard for key in ds.keys()}  # noqa: SIM118 - no dict
+        own = sorted(name for name in set(shard_of.values()) if Path(self.where, name).exists())
+        if not own:
+            return
+        tar = Path(self.where, data.draw(st.sampled_from(own)))
+        tar.write_bytes(tar.read_bytes()[:-1500])
+        shardpack.repair(self.where)
+        in_tar = [key for key, name in shard_of.items() if name == tar.name]
+        with shardpack.open(self.where) as ds:
+            saved = [key for key in in_tar if key in ds]
+        assert saved == in_tar[: len(saved)]
+        after = self.now.copy()
+        for key in in_tar:
+            if key in saved:
+                after.samples[key] = after.samples.pop(key)
+            else:
+                after.drop(key)
+        self.now, self.kept = after, {}
+        assert read(self.where) == after.visible()
+        self.fold()
 
 
 class LifeInMemory(Life):
