@@ -28,6 +28,10 @@ _REPLACED = frozenset((LEASE_NAME, MANIFEST_PATH))  # all other files keep their
 SPOOL_BYTES = 16 << 20  # longer files are assembled in a local file instead of in memory
 
 
+def no_check() -> None:
+    """Let a target write whenever it is asked to."""
+
+
 class BucketTarget:
     """A folder of a bucket or of any other store, as a `Target`.
 
@@ -45,6 +49,7 @@ class BucketTarget:
         needs_list: bool = True,
         shared: bool = False,
         spool_bytes: int = SPOOL_BYTES,
+        check: Callable[[], None] = no_check,
     ) -> None:
         """Write to a store; makes no request yet.
 
@@ -54,10 +59,11 @@ class BucketTarget:
             needs_list: Whether a store that refuses to list its objects is an error; otherwise it counts as empty.
             shared: Whether other processes write here, too, by agreement.
             spool_bytes: Files longer than this are assembled in the scratch folder instead of in memory.
+            check: Called before anything is written or deleted; raises if this process may not any more.
         """
         self._store, self._uploader = store, Uploader(store)
         self._work_dir, self._needs_list, self._spool_bytes = work_dir, needs_list, spool_bytes
-        self._shared = shared
+        self._shared, self._check = shared, check
         self._making = threading.Lock()
         self._held: tuple[ScratchDir, FolderLock] | None = None
         self._names: set[str] | None = None
@@ -202,6 +208,7 @@ class BucketTarget:
             path.unlink(missing_ok=True)
 
     def replace(self, name: str, data: bytes) -> None:
+        self._check()
         self._read.pop(name, None)
         self._store.put(name, data, cache_control=_cache_control(name))
         self.add([name])
@@ -213,6 +220,7 @@ class BucketTarget:
         if not self._store.can_create:
             self.put(name, parts)
             return
+        self._check()
         self._store.create(name, b"".join(parts))
         self.add([name])
 
@@ -222,6 +230,7 @@ class BucketTarget:
         self._put(name, path)
 
     def _put(self, name: str, source: bytes | Path) -> None:
+        self._check()
         self._read.pop(name, None)
         self._sizes.pop(name, None)
         # Not verified in the work folder: a damaged journal entry costs only making one shard again.
@@ -237,8 +246,10 @@ class BucketTarget:
 
     def delete(self, names: Iterable[str]) -> None:
         """Delete the files that exist: the first one, then all others concurrently."""
-        names = list(names)
-        for group in (names[:1], names[1:]):
+        wanted = list(names)
+        if wanted:
+            self._check()
+        for group in (wanted[:1], wanted[1:]):
             self._all(self._delete, [name for name in group if self._shared or name in self._known()])
 
     def _delete(self, name: str) -> None:

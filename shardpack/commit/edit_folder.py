@@ -30,6 +30,10 @@ _FOLDER = re.compile(
 )
 _TAG = re.compile(r"g[0-9]{6,18}-[0-9a-f]{8}", re.ASCII)
 NOTE = "edit.json"
+CLAIM = "claim"  # in a bucket: which process works in the folder, the one that began last
+CLAIMING = frozenset(
+    ("append", "relabel", "repair")
+)  # commands that make files of many writes, by `EditTransaction.tag`
 
 
 @dataclass(frozen=True, slots=True)

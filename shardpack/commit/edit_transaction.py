@@ -12,16 +12,22 @@
 Nothing that a manifest names is changed or deleted, so readers of earlier generations go on. In a folder, a lock keeps
 a second editor out; in a bucket, of several editors the one that creates the manifest first wins, and the others keep
 what they finished for another run. An edit that is killed has happened or not; the same command tells which.
+
+Edits with equal input and options make equal files. In a bucket, where two may do so at once, one that takes many
+writes (`CLAIMING`) claims its folder: the one that began last goes on with what is finished, and any other stops before
+its next write. A claim comes before the look at the note and the newest generation, and the note before the last look
+at the claim: so whoever claims the folder of a run that may commit sees what that has announced, and leaves its files.
 """
 
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from typing import Any
 
-from shardpack.commit.edit_folder import NOTE, EditCommand, EditNote, edit_folder, new_tag, read_note
+from shardpack.commit.edit_folder import CLAIM, CLAIMING, NOTE, EditCommand, EditNote, edit_folder, new_tag, read_note
 from shardpack.commit.generations import Generation, generation_at, newest_generation, replace_copy
 from shardpack.commit.lease import busy, how_to_continue, unfinished, unfinished_command
 from shardpack.commit.overwrite import is_manifest
@@ -73,7 +79,9 @@ class EditTransaction:
         self.totals: Mapping[str, Any] = {}
         self._process = os.getpid()
         self._note: EditNote | None = None
-        self._tag, self._has_named = "", False
+        self._tag, self._has_named, self.folder = "", False, ""
+        self._claim = secrets.token_hex(8).encode()
+        self._claims = False
         self._keeps_note = False  # as files that have the tag in their names wait for the next run
         self._new: list[str] = []  # files that were put, and not there before
         self._released = False
@@ -84,6 +92,7 @@ class EditTransaction:
             )
         with self.write_errors():
             self._lock = target.lock()
+            self._claims = self._lock is None and command in CLAIMING
             try:
                 self._begin(run_digest)
             except BaseException:
@@ -93,8 +102,12 @@ class EditTransaction:
     def __enter__(self) -> EditTransaction:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        """Release the target. An error of a run that lost its claim is that: others changed what it worked with."""
+        is_lost = isinstance(error, Exception) and not self._released and not self._holds_claim()
         self.release()
+        if is_lost:
+            raise self._claimed() from error
 
     @property
     def tag(self) -> str:
@@ -124,17 +137,25 @@ class EditTransaction:
         self.parent, self.parent_text = parent.manifest, parent.text
         digest = run_digest if isinstance(run_digest, str) else run_digest(parent.manifest)
         self.folder = edit_folder(self._command, digest)
+        if self._claims:
+            self.target.replace(f"{self.folder}/{CLAIM}", self._claim)
+            if generation_at(self.target, self.generation) is not None:  # made meanwhile, perhaps by such a run
+                self._begin(run_digest)
+                return
         note = read_note(self.target, self.folder)
         if note is not None and self._was_committed(note):
             self.complete = parent.crc32c == note.commits[1] if note.commits else False
             self.totals = note.totals if self.complete else {}
-            self._clean()  # its files belong to a generation now: a new run gives its own other names
+            self.discard()  # its files belong to a generation now: a new run gives its own other names
             note = None
             if self.complete:
                 return
         own_tag = new_tag(self._command, digest, generation=self.generation, parent_crc32c=parent.crc32c)
         self._tag = own_tag if note is None else note.tag
-        self._write_note(EditNote(self._tag))
+        if note is None:
+            self._write_note(EditNote(self._tag))
+        else:
+            self._note = note  # stays: what it announces may still be committed
 
     def _refuse_packers(self) -> None:
         if (before := unfinished_command(self.target)) is not None:
@@ -157,6 +178,7 @@ class EditTransaction:
         """
         parts = list(parts)
         with self.write_errors():
+            self.check_claim()
             present = self.target.size(name)
             if present != sum(map(len, parts)) or self.target.read(name) != b"".join(parts):
                 self.target.put(name, parts)
@@ -206,11 +228,30 @@ class EditTransaction:
         """Raise unless this process may still make the next generation.
 
         Raises:
-            OutputExistsError: A packer began to write here, the lock is lost, or this is a forked child.
+            OutputExistsError: A packer began to write here, the lock or the claim is lost, or this is a forked child.
         """
         if os.getpid() != self._process or (self._lock is not None and not self._lock.is_current()):
             raise busy(self.target.location)
+        self.check_claim()
         self._refuse_packers()
+
+    def check_claim(self) -> None:
+        """Raise unless this run is the last of those with equal input and options that began.
+
+        Raises:
+            OutputExistsError: Another one goes on with this edit, or has finished it.
+        """
+        if not self._holds_claim():
+            raise self._claimed()
+
+    def _holds_claim(self) -> bool:
+        return not self._claims or self.target.read(f"{self.folder}/{CLAIM}") == self._claim
+
+    def _claimed(self) -> OutputExistsError:
+        return OutputExistsError(
+            f"the same {self._command} was begun again in {self.target.location!r} by another process, which goes on "
+            'with what this one has finished; wait until it has ended, and see with "shardpack log" what it has done'
+        )
 
     def _create(self, name: str, text: bytes) -> None:
         """Create the manifest. What it is called may be taken by a file that a kill left incomplete."""
@@ -270,14 +311,23 @@ class EditTransaction:
         self.target.put(f"{self.folder}/{NOTE}", [note.encode()])
         self._note = note
 
-    def _clean(self) -> None:
-        """Delete the edit's folder, its note last: as long as that is there, the same command can finish this."""
+    def discard(self) -> None:
+        """Delete what is in the edit's folder, its note last: as long as that is there, the same command can finish."""
         note = f"{self.folder}/{NOTE}"
-        self.target.delete(name for name in self.target.names_below(self.folder) if name != note)
+        kept = (note, f"{self.folder}/{CLAIM}")
+        self.target.delete(name for name in self.target.names_below(self.folder) if name not in kept)
         self.target.delete([note])
 
+    def _clean(self) -> None:
+        """Delete the folder of an edit that is done; the claim first, also that of another, so that nobody goes on."""
+        if self._claims:
+            self.target.delete([f"{self.folder}/{CLAIM}"])
+        self.discard()
+
     def _forget_nothing_finished(self) -> None:
-        """Delete the note of an edit that ends without having finished anything, so that nothing is left of it."""
+        """Delete the claim; and the note of an edit that has finished nothing, so that nothing is left of it."""
+        if self._claims:
+            self.target.delete([f"{self.folder}/{CLAIM}"])
         if self._note is not None and self._note.commits is None and not self._keeps_note:
             note = f"{self.folder}/{NOTE}"
             if self.target.names_below(self.folder) == [note]:
@@ -289,7 +339,8 @@ class EditTransaction:
         if os.getpid() == self._process and not self._released:
             with suppress(OSError):  # a broken folder was reported before
                 if self._lock is None or self._lock.is_current():
-                    self._forget_nothing_finished()
+                    if self.folder and self._holds_claim():
+                        self._forget_nothing_finished()
                     self.target.drop_scratch()
         self._released = True  # from here on the folder may be another editor's
         if self._lock is not None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, cast
 
-from shardpack.commit.bucket_target import BucketTarget
+from shardpack.commit.bucket_target import BucketTarget, no_check
 from shardpack.commit.folder_target import FolderTarget
 from shardpack.commit.target import Target
 from shardpack.errors import OptionError
@@ -21,6 +21,7 @@ def target_of(
     work_dir: str | os.PathLike[str] | None = None,
     needs_list: bool = True,
     shared: bool = False,
+    check: Callable[[], None] = no_check,
 ) -> Target:
     """Return a store as a target.
 
@@ -29,6 +30,7 @@ def target_of(
         work_dir: Local folder in which shards for a bucket are made; None for the system's temporary folder.
         needs_list: Whether a bucket that refuses to list its objects is an error; otherwise it counts as empty.
         shared: Whether other processes write there, too, by agreement: parts of one plan.
+        check: For a bucket: called before each write, see `BucketTarget`; a folder has locks instead.
 
     Raises:
         OptionError: The location is read-only, or has no use for an option.
@@ -39,7 +41,8 @@ def target_of(
         return FolderTarget(store.folder, shared=shared)
     if store.location.partition("://")[0] in WEB_SCHEMES:
         raise OptionError(f"cannot write to {store.location!r}: a web server takes no files; name a folder or a bucket")
-    return BucketTarget(store, None if work_dir is None else os.fspath(work_dir), needs_list=needs_list, shared=shared)
+    folder = None if work_dir is None else os.fspath(work_dir)
+    return BucketTarget(store, folder, needs_list=needs_list, shared=shared, check=check)
 
 
 def as_target(

@@ -275,7 +275,11 @@ class Transaction(Delivering):
             return
         if present is not None and not is_manifest(present):
             self._target.delete([name])
-        self._target.create(name, [text])
+        try:
+            self._target.create(name, [text])
+        except OutputExistsError:
+            if self._target.read(name) != text:
+                raise
 
     def _unnamed(self, text: bytes, written: Collection[str], kept: Sequence[str]) -> list[str]:
         """Return the files of this generation that are here, but that its manifest does not name.

@@ -11,7 +11,7 @@ import json
 import os
 import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass, fields
 from functools import partial
@@ -20,7 +20,7 @@ from typing import Any
 import numpy as np
 from xxhash import xxh3_128_hexdigest
 
-from shardpack.commit.edit_folder import NOTE
+from shardpack.commit.bucket_target import no_check
 from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
@@ -179,8 +179,8 @@ class _Append:
         replaced = len(self._duplicates.replaced)
         return self._report(manifest.generation, packed.num_samples, replaced, place.new_classes, packed)
 
-    def _place(self, tag: str, folder: str) -> AppendPlace:
-        return AppendPlace(self._base, self._duplicates, tag=tag, folder=folder, **self._options)
+    def _place(self, tag: str, folder: str, check: Callable[[], None] = no_check) -> AppendPlace:
+        return AppendPlace(self._base, self._duplicates, tag=tag, folder=folder, check=check, **self._options)
 
     def _pack(self, place: AppendPlace) -> PackReport:
         return pack_source(self._source, self._base.location, self._request, place=place)
@@ -191,7 +191,7 @@ class _Append:
         if transaction.complete:
             parent = base.manifest.generation - 1
             return self._report(parent, totals["added"], totals["replaced"], totals["new_classes"], None, is_done=True)
-        place = self._place(transaction.tag, transaction.folder)
+        place = self._place(transaction.tag, transaction.folder, transaction.check_claim)
         work_dir = None if base.store.folder is not None else self._request.work_dir
         target = place.target(work_dir=work_dir)
         is_committing = False
@@ -262,9 +262,7 @@ class _Append:
             shards = [] if newest is None else list(ShardTable.whole(newest[1], target.read))
             made = [name for info in shards for name in (info.name, info.index_path)]
             target.delete(made + [name for name in target.names() if is_packer_name(name) or is_index_path(name)])
-            note = f"{transaction.folder}/{NOTE}"
-            names = transaction.target.names_below(transaction.folder)
-            transaction.target.delete([*(name for name in names if name != note), note])
+            transaction.discard()
 
     def _splits(self, added: AddedShards, target: Target) -> Any:
         """Return the splits of the dataset with those of the new samples.

@@ -6,9 +6,10 @@ Each question is asked as soon as it can be: before any work where the samples a
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 
+from shardpack.commit.bucket_target import no_check
 from shardpack.commit.namespace_target import NamespaceTarget
 from shardpack.commit.open_target import target_of
 from shardpack.commit.target import Target
@@ -45,6 +46,7 @@ class AppendPlace:
         *,
         tag: str,
         folder: str,
+        check: Callable[[], None] = no_check,
         split: str | None = None,
         same_classes: bool = False,
         takes_labels: bool = True,
@@ -57,13 +59,14 @@ class AppendPlace:
             base: The generation.
             duplicates: What is done with keys that it has.
             tag, folder: Of the edit; see `EditTransaction`.
+            check: Its `check_claim`.
             split: The split that all samples come from and go to; None for their own.
             same_classes: Whether the numbers of a source without a class list are those of the dataset.
             takes_labels: Whether labels are among the fields that are packed.
             renumbers: Whether labels may be changed to have the numbers of the dataset; otherwise that is an error.
             announce: Told what is appended to what.
         """
-        self._base, self._duplicates, self._tag, self._folder = base, duplicates, tag, folder
+        self._base, self._duplicates, self._tag, self._folder, self._check = base, duplicates, tag, folder, check
         self._split, self._announce = split, announce
         self._same_classes, self._takes_labels, self._renumbers = same_classes, takes_labels, renumbers
         self.store: WritableStore = base.store
@@ -72,8 +75,10 @@ class AppendPlace:
 
     def target(self, *, work_dir: str | os.PathLike[str] | None = None, shared: bool = False) -> Target:
         """Return a target in which a new dataset becomes shards of this one."""
-        inner = target_of(subfolder(self.store, self._folder), work_dir=work_dir, shared=shared)
-        return NamespaceTarget(self._base.target, inner, tag=self._tag, location=self.location[0])
+        check = self._check
+        inner = target_of(subfolder(self.store, self._folder), work_dir=work_dir, shared=shared, check=check)
+        outer = self._base.target if self.store.folder is not None else target_of(self.store, shared=True, check=check)
+        return NamespaceTarget(outer, inner, tag=self._tag, location=self.location[0])
 
     @property
     def location(self) -> tuple[int, tuple[str, ...]]:

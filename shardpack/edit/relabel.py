@@ -21,6 +21,8 @@ from xxhash import xxh3_64, xxh3_128
 
 from shardpack.codecs.compression import split_compression
 from shardpack.codecs.field_types import parse_json
+from shardpack.commit.open_target import target_of
+from shardpack.commit.target import Target
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import SHOWN, find_keys
 from shardpack.edit.label_values import class_number_fields, label_field, read_fields, read_labels
@@ -42,6 +44,7 @@ from shardpack.sources.label_rows import LabelRow, Labels, raise_problems, read_
 from shardpack.sources.label_shape import SHAPE, label_problems
 from shardpack.sources.source import Problems
 from shardpack.storage.open import Writable
+from shardpack.storage.protocols import WritableStore
 from shardpack.storage.subfolder import subfolder
 from shardpack.write.shard_writer import ShardWriter
 
@@ -132,7 +135,11 @@ def relabel(
         base = base.of(transaction)
         made = asked.labels_of(base, progress)
         folder = f"{LAYER_FOLDER}/{transaction.tag}-{made.digest()}"
-        text = _write_layer(base, folder, made, work_dir, progress)
+        store = subfolder(base.store, folder)
+        text = finished_layer(store)
+        if text is None:
+            target = target_of(store, work_dir=work_dir, check=transaction.check_claim)
+            text = _write_layer(store, target, made, progress)
         column = np.zeros(base.manifest.num_samples, np.int64)
         column[made.positions] = np.arange(1, len(made.positions) + 1)
         layers = with_layer(base, NewLayer(folder, text, made.fields), column)
@@ -308,15 +315,10 @@ def _size(width: Any, height: Any) -> tuple[int, int]:
     return 1 << 31, 1 << 31
 
 
-def _write_layer(
-    base: EditBase, folder: str, made: _NewLabels, work_dir: str | os.PathLike[str] | None, progress: Progress
-) -> bytes:
-    """Write the labels as a dataset of their own, unless it is there already; return the bytes of its manifest."""
-    store = subfolder(base.store, folder)
+def _write_layer(store: WritableStore, target: Target, made: _NewLabels, progress: Progress) -> bytes:
+    """Write the labels as a dataset of their own; return the bytes of its manifest."""
     total = len(made.keys)
-    if (text := finished_layer(store)) is not None:
-        return text
-    with ShardWriter(store, classes=made.classes, work_dir=work_dir) as writer:
+    with ShardWriter(target, classes=made.classes) as writer:
         for number, (key, texts) in enumerate(made.samples()):
             writer.write(key, {field: _payload(field, text) for field, text in texts.items()})
             if number % 4096 == 0:

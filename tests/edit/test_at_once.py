@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import random
 import threading
 import urllib.request
 from concurrent.futures import ThreadPoolExecutor
@@ -12,10 +13,11 @@ import pytest
 
 import shardpack
 from shardpack.edit.base import open_base
-from shardpack.errors import OutputExistsError
-from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER
+from shardpack.errors import DuplicateKeyError, OutputExistsError
+from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, manifest_path
 from shardpack.format.next_generation import next_generation
 from shardpack.storage.open import open_store
+from tests.commit.stores import WatchedStore
 
 KEYS = [f"{number:02d}" for number in range(24)]
 
@@ -158,3 +160,88 @@ def test_the_requests_of_a_delete_do_not_grow_with_the_dataset(s3_server, proxy)
         assert not [path for _, path in requests if path.endswith(".tar")]
         counts.append(len(requests))
     assert counts[0] == counts[1] <= 26
+
+
+# --- The same edit twice at once, in a bucket --------------------------------------------------
+
+
+class Gate:
+    """Stops all changes of one editor before the given one, counted from 1, until it is opened."""
+
+    def __init__(self, store, step):
+        self._count, self._step, self._lock = 0, step, threading.Lock()
+        self.reached, self.open = threading.Event(), threading.Event()
+        store.before = self._before
+
+    def _before(self, *_):
+        with self._lock:
+            self._count += 1
+            waits = self._count >= self._step
+        if waits:
+            self.reached.set()
+            assert self.open.wait(60)
+
+
+def ends_of_two(store, steps, edit):
+    """Let one editor run up to a change, then the other; then the first one to its end, then the other."""
+    doors = [WatchedStore(), WatchedStore()]
+    for door in doors:
+        door._objects, door._creating, door.log = store._objects, store._creating, store.log
+    gates = [Gate(door, step) for door, step in zip(doors, steps, strict=True)]
+
+    def run(number):
+        try:
+            return edit(doors[number])
+        except Exception as error:  # noqa: BLE001 - any may be wrong
+            return error
+        finally:
+            gates[number].reached.set()
+
+    with ThreadPoolExecutor(2) as threads:
+        running = []
+        for number, gate in enumerate(gates):
+            running.append(threads.submit(run, number))
+            assert gate.reached.wait(60)
+        ends = []
+        for gate, one in zip(gates, running, strict=True):
+            gate.open.set()
+            ends.append(one.result(timeout=60))
+    return ends
+
+
+@pytest.mark.parametrize("command", ["append", "relabel"])
+def test_of_equal_edits_at_once_one_goes_on_and_nothing_is_harmed(tmp_path, command):
+    """Wherever the two are: what is committed is whole, is not deleted again, and was done once."""
+    new = {"n/0": {"txt": b"0"}, "n/1": {"txt": b"1"}, "n/2": {"txt": b"2"}}
+    with shardpack.ShardWriter(tmp_path / "more", max_shard_samples=2) as writer:
+        for key, fields in new.items():
+            writer.write(key, fields)
+
+    def edit(store):
+        if command == "append":
+            return shardpack.append(tmp_path / "more", store, jobs=1)
+        return shardpack.relabel(store, {"k": {"n": 1}})
+
+    expected = {"k": {"txt": b"k"}, **new} if command == "append" else {"k": {"txt": b"k", "json": b'{"n":1}'}}
+    draw, committed = random.Random(7), 0
+    for _ in range(30):
+        store = WatchedStore()
+        with shardpack.ShardWriter(store) as writer:
+            writer.write("k", {"txt": b"k"})
+        began = len(store.log)
+        ends = ends_of_two(store, (draw.randint(1, 30), draw.randint(1, 30)), edit)
+        for error in (end for end in ends if isinstance(end, Exception)):
+            assert isinstance(error, (OutputExistsError, DuplicateKeyError)), repr(error)
+        changes = store.log[began:]
+        commits = [number for number, (_, name) in enumerate(changes) if name == manifest_path(2)]
+        if commits:
+            committed += 1
+            gone = {name for what, name in changes[commits[0] :] if what == "delete"}
+            assert not {name for name in gone if name.endswith((".tar", ".index")) and WORK_FOLDER not in name}
+        else:  # each took the other's last request for a third one: then the next run does it
+            edit(store)
+        with shardpack.open(store) as ds:
+            assert {sample.key: dict(sample) for sample in ds} == expected
+        problems = shardpack.verify(store, full=True).problems
+        assert {problem.kind for problem in problems} <= {"unfinished"}, "what a last request left"
+    assert committed > 20
