@@ -13,7 +13,7 @@ from typing import Any, cast
 from shardpack._dataloader import find_rank, find_worker
 from shardpack.api import open as open_dataset
 from shardpack.codecs.crop import Frame, RandomResizedCrop, frame_key
-from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder
+from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder, needs_frame
 from shardpack.codecs.framed_labels import follow_frame
 from shardpack.dataset import Dataset
 from shardpack.errors import DecodeError, MissingDependencyError, OptionError
@@ -246,13 +246,14 @@ class _Prepare:
         decoders = how.decoders(fields)
         images = {field: decode for field, decode in decoders.items() if isinstance(decode, ImageDecoder)}
         self._decoders: dict[str, Decoder] = {**images, **decoders}  # images first, since labels follow them
+        self._framed = needs_frame(decoders, self._images)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return (_Prepare, (*self._options, self._transform))
 
     def __call__(self, sample: Sample, *, seed: int = 0, epoch: int = 0) -> Any:
         item = {"__key__": sample.key, **sample}
-        frame = self._images.frame(frame_key(seed, epoch, *sample.drawn_as))
+        frame = self._images.frame(frame_key(seed, epoch, *sample.drawn_as)) if self._framed else None
         try:
             for field, decode in self._decoders.items():
                 if field in sample:

@@ -186,12 +186,13 @@ class Frame:
         max_scale: Boxes are aligned for an image that is decoded at up to 1 / max_scale.
     """
 
-    __slots__ = ("_crop", "_first", "_key", "_max_scale", "_size", "can_mirror", "mirrored")
+    __slots__ = ("_crop", "_first", "_key", "_max_scale", "_size", "can_mirror", "cuts", "mirrored")
 
     def __init__(self, crop: Crop | None, size: tuple[int, int] | None, flip: float, key: int, max_scale: int) -> None:
         self._crop, self._size, self._key, self._max_scale = crop, size, key, max_scale
         self._first: tuple[int, int, int, Box] | None = None
         self.can_mirror = flip > 0
+        self.cuts = self.can_mirror or crop is not None
         self.mirrored = flip > 0 and _uniform(key, _MIRROR) < flip
 
     def box(self, height: int, width: int, orientation: int = UPRIGHT) -> Box:

@@ -267,13 +267,13 @@ def field_decoders(
         MissingDependencyError: A field needs a library that is not installed.
     """
     fields = tuple(fields)
-    if decode is None and not options.has_frame:
+    if decode is None and not options.cuts:
         return {}
     decode = _by_field(fields, decode)
     named = [field for field, how in decode.items() if isinstance(how, str)]
     if others := set(masks).difference(named):
         raise OptionError(f"masks names field {min(others)!r}, which is not decoded by name")
-    if options.has_frame:
+    if options.cuts:
         _check_all_move(decode, named)
     labels = {
         field: _label(field, options) for field in fields if _plain_kind(field) in _LABELS and field not in decode
@@ -283,6 +283,14 @@ def field_decoders(
         marked = True if field in masks or is_mask(field) else None if len(named) > 1 else False
         decoders[field] = _chosen(field, how, replace(options, is_mask=marked))
     return {field: function for field, function in decoders.items() if function is not None}
+
+
+def needs_frame(decoders: Mapping[str, Decoder], options: ImageOptions) -> bool:
+    """Return whether images have to be decoded with a `Frame`: to be cut, or because labels follow them."""
+    if options.cuts or not options.moves_labels:
+        return options.cuts
+    kinds = set(map(type, decoders.values()))
+    return ImageDecoder in kinds and not kinds.isdisjoint((LabelDecoder, ArrayDecoder))
 
 
 def _by_field(fields: Sequence[str], decode: Any) -> Mapping[str, Any]:

@@ -1,4 +1,4 @@
-"""Labels of images that a loader crops or mirrors: they follow the pixels, or are refused.
+"""Labels of images that a loader crops, mirrors, resizes or turns: they follow the pixels, or are refused.
 
 The one shape of labels that shardpack understands follows (`move_label.py`). Other coordinates are an error, as a label
 must not be wrong without notice: boxes of another shape, arrays as large as the image, and key points that mirroring
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs.compression import split_compression
-from shardpack.codecs.coordinates import find_coordinates, find_in_field, is_coordinates
+from shardpack.codecs.coordinates import LINES, find_coordinates, find_in_field, is_coordinates
 from shardpack.codecs.crop import Frame
 from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.geometry import Geometry
@@ -38,12 +38,14 @@ def follow_frame(field: str, value: Any, payload: bytes, frame: Frame) -> Any:
         DecodeError: The label is in the known shape, but for an image of another size, or damaged.
     """
     geometry = frame.geometry
-    if geometry is None:
+    if geometry is None or (geometry.is_unchanged and not frame.cuts):
         return value
     kind = kind_of(split_compression(field)[0])
     if kind in {"json", "msgpack"}:
         return _follow(field, value, geometry, can_mirror=frame.can_mirror)
     where = find_in_field(field, payload)
+    if where == LINES and geometry.keeps_proportions and not frame.cuts:  # YOLO's numbers are relative
+        where = None
     arrays = value if isinstance(value, Mapping) else {"each pixel": value}
     for name, array in arrays.items():
         if isinstance(array, np.ndarray) and array.shape[:2] == (geometry.height, geometry.width):
@@ -74,6 +76,6 @@ def _follow(field: str, value: Any, geometry: Geometry, *, can_mirror: bool) -> 
 
 def _refusal(field: str, where: str) -> OptionError:
     return OptionError(
-        f"field {field!r} holds coordinates ({where}), which crop and flip cannot move; leave the field as bytes with "
-        f"decode={{..., {field!r}: None}}, or crop images and labels in a transform"
+        f"field {field!r} holds coordinates ({where}), which crop, flip and size cannot move; leave the field as bytes "
+        f"with decode={{..., {field!r}: None}}, or change images and labels together in a transform"
     )

@@ -91,17 +91,25 @@ class ImageOptions:
             raise OptionError("min_size is for a transform that crops; let it mirror as well, instead of flip")
 
     @property
-    def has_frame(self) -> bool:
-        """Whether decoding needs a `Frame`, as images are cropped or mirrored."""
+    def cuts(self) -> bool:
+        """Whether images are cropped or mirrored."""
         return self.crop is not None or self.flip > 0
 
-    def frame(self, key: int) -> Frame | None:
-        """Return where to cut the images of a sample, and whether to mirror them; None for neither.
+    @property
+    def moves_labels(self) -> bool:
+        """Whether labels have to follow their images: if those are cropped, mirrored, resized or turned.
+
+        With `min_size`, a transform decides about the size of both.
+        """
+        return self.cuts or self.size is not None or (self.exif_transpose and self.min_size is None)
+
+    def frame(self, key: int) -> Frame:
+        """Return where to cut the images of a sample, and whether to mirror them.
 
         Args:
             key: A number for the sample and epoch; the same key gives the same frame.
         """
-        return Frame(self.crop, self.size, self.flip, key, self._max_scale) if self.has_frame else None
+        return Frame(self.crop, self.size, self.flip, key, self._max_scale)
 
     @property
     def _max_scale(self) -> int:
@@ -112,7 +120,7 @@ class ImageOptions:
 
         Args:
             height, width: Size of the upright image.
-            frame: The frame of the sample; None if nothing is cropped or mirrored.
+            frame: The frame of the sample; None if nothing is cropped or mirrored, and no label follows.
             orientation: How the image is made upright.
 
         Raises:

@@ -20,7 +20,7 @@ import numpy as np
 
 from shardpack.codecs.collate import Empty, stacked
 from shardpack.codecs.crop import Frame, frame_key
-from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder
+from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder, needs_frame
 from shardpack.codecs.framed_labels import follow_frame
 from shardpack.codecs.image_options import ImageOptions
 from shardpack.errors import DecodeError, OptionError
@@ -51,7 +51,7 @@ class BatchSpec:
         replace: Whether a skipped sample is replaced by a good one of its batch; otherwise it is left out.
         seed: Decides about crops and makes the seed of the transform, with the epoch and the position of the sample.
         epoch: The epoch of the stream.
-        images: How images are decoded; says whether they are cropped or mirrored.
+        images: How images are decoded; says whether they are cropped, mirrored or resized.
         empty: Makes the memory of batches.
     """
 
@@ -75,6 +75,7 @@ class BatchBuilder:
         samples: The samples of the step; each is dropped once it is decoded.
         items: Each sample's fields, or the error that it raised.
         out_rows: By field, the array of the batch into which items are decoded; only where its shape is known.
+        framed: Whether images are decoded with a `Frame`.
         skipped: (key, reason) of the bad samples, after `build`.
     """
 
@@ -82,12 +83,14 @@ class BatchBuilder:
     samples: list[Sample | None]
     items: list[Fields | Exception | None] = field(init=False)
     out_rows: dict[str, Any] = field(init=False)
+    framed: bool = field(init=False)
     skipped: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
         count = len(self.samples)
         self.items = [None] * count
         self.out_rows = {}
+        self.framed = needs_frame(self.spec.decoders, self.spec.images)
         if self.spec.transform is None:  # a transform may give other shapes, so its results are stacked
             for name, decode in self.spec.decoders.items():
                 first = self.samples[0] if self.samples else None
@@ -105,7 +108,7 @@ class BatchBuilder:
     def _copy_arrays(self, name: str, run: range) -> bool:
         """Copy the arrays of one field into the batch, if all are stored alike; return whether they are."""
         decode = self.spec.decoders[name]
-        if not isinstance(decode, ArrayDecoder) or self.spec.images.has_frame:
+        if not isinstance(decode, ArrayDecoder) or self.framed:
             return False
         payloads = [sample[name] for i in run if (sample := self.samples[i]) is not None and name in sample]
         return len(payloads) == len(run) and decode.copy_alike(payloads, self.out_rows[name][run.start : run.stop])
@@ -126,12 +129,11 @@ class BatchBuilder:
             return {"__key__": sample.key, **dict.fromkeys(sample, _IN_ROW)}
         fields: Fields = {"__key__": sample.key, **sample}
         decoders = self.spec.decoders
-        if not self.spec.images.has_frame:
+        if not self.framed:
             for name, payload in sample.items():
                 fields[name] = _IN_ROW if name in copied else self._value(name, payload, i, None)
             return fields
         frame = self.spec.images.frame(frame_key(self.spec.seed, self.spec.epoch, *sample.drawn_as))
-        assert frame is not None
         images = {name: payload for name, payload in sample.items() if isinstance(decoders.get(name), ImageDecoder)}
         for name, payload in images.items():  # first, since labels follow them
             fields[name] = self._value(name, payload, i, frame)

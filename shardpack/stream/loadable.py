@@ -69,7 +69,8 @@ class Loadable:
                 "l8", "rgba8" and so on. Or a mapping from field to such a name, to a function of the
                 payload, or to None. Labels (json, txt, cls, npy) are then decoded too.
             size: (height, width), or one number for both; images are resized and decoded directly into the batch.
-            min_size: Decode images no smaller than this, for a transform that crops.
+                Decoded labels with boxes follow, as they follow `crop`, `flip` and `exif_transpose`.
+            min_size: Decode images no smaller than this, for a transform that crops. Labels stay as they are stored.
             crop: Which part of an image is resized to `size`; None for all of it. "random" is the usual crop for
                 training, `RandomResizedCrop()`; "center" the usual one for evaluation, `CenterCrop()`, which for a size
                 of 224 resizes the shorter side to 256. The classes are in `shardpack` and take other numbers.

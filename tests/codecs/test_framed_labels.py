@@ -53,7 +53,9 @@ def test_without_an_image_nothing_moves():
     ("json.zst", {"bbox": [1, 2, 3, 4]}),
 ])  # fmt: skip
 def test_other_shapes_are_refused(field, value):
-    with pytest.raises(OptionError, match=rf"field '{field}' holds coordinates .*, which crop and flip cannot move; "):
+    with pytest.raises(
+        OptionError, match=rf"field '{field}' holds coordinates .*, which crop, flip and size cannot move; "
+    ):
         followed(field, value)
 
 
@@ -74,6 +76,20 @@ def test_labels_are_refused_even_if_this_sample_happens_to_stay():
         follow_frame("json", {"box": [1, 2, 3, 4]}, b"", one)
     label = {"width": 40, "height": 20, "annotations": [{"bbox": [12, 4, 6, 8], "label": 3}]}
     assert follow_frame("json", label, b"", one) is label
+
+
+def test_an_image_that_keeps_its_size_keeps_its_labels():
+    one = Frame(None, (20, 40), 0.0, 0, 1)
+    one.box(20, 40)
+    assert follow_frame("json", {"box": [1, 2, 3, 4]}, b"", one) == {"box": [1, 2, 3, 4]}
+
+
+def test_relative_coordinates_stay_right_when_all_of_an_image_is_resized():
+    one = Frame(None, (5, 5), 0.0, 0, 1)
+    one.box(20, 40)
+    assert follow_frame("txt", "0 0.5 0.5 0.1 0.1", b"0 0.5 0.5 0.1 0.1\n", one) == "0 0.5 0.5 0.1 0.1"
+    with pytest.raises(OptionError, match="each pixel"):
+        follow_frame("npy", np.zeros((20, 40)), b"", one)
 
 
 def test_labels_of_another_image_are_bad_samples():

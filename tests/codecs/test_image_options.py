@@ -11,7 +11,8 @@ from shardpack.errors import OptionError
 
 def test_without_a_crop_all_of_the_image_is_shown():
     options = ImageOptions(size=(100, 50))
-    assert options.frame(3) is None
+    assert not options.cuts
+    assert options.frame(3).box(400, 300) == Box(0, 0, 400, 300)
     plan = options.plan(401, 999, None)
     assert plan.box == Box(0, 0, 401, 999)
     assert plan.shows_all
@@ -31,11 +32,14 @@ def test_the_scale_is_that_of_the_part():
     assert plan.part_at(4) == (74, 50, 174, 150)  # whole pixels of the decoded image
 
 
-def test_a_frame_is_for_crops_and_mirroring():
+def test_what_cuts_images_and_what_moves_labels():
     for options in ({"size": 8, "crop": "random"}, {"flip": 0.5}, {"flip": 0.5, "size": 8}):
-        assert ImageOptions(**options).has_frame
-        assert ImageOptions(**options).frame(3) is not None
-    assert not ImageOptions(size=8).has_frame
+        assert ImageOptions(**options).cuts
+        assert ImageOptions(**options).moves_labels
+    for options in ({"size": 8}, {"exif_transpose": True}):
+        assert not ImageOptions(**options).cuts
+        assert ImageOptions(**options).moves_labels
+    assert not ImageOptions(min_size=8, exif_transpose=True).moves_labels
 
 
 def test_options_are_made_into_values():

@@ -168,6 +168,34 @@ def test_images_masks_and_boxes_move_alike():
     assert num_boxes > 20
 
 
+@pytest.mark.parametrize("transform", [None, dict], ids=["plain", "transform"])
+def test_boxes_follow_a_size_alone(transform):
+    scenes = opened({f"{i}": scene(i) for i in range(6)})
+    stored = [json.loads(sample["json"]) for sample in scenes]
+    loader = scenes.loader(6, decode="rgb8", size=(30, 20), transform=transform)  # half as high, a quarter as wide
+    for label, before in zip(next(iter(loader))["json"], stored, strict=True):
+        assert (label["height"], label["width"]) == (30, 20)
+        x, y, width, height = before["annotations"][0]["bbox"]
+        assert label["annotations"] == [{"bbox": [x / 4, y / 2, width / 4, height / 2]}]
+    assert next(iter(scenes.loader(6, decode="rgb8", size=(60, 80))))["json"] == stored
+    assert next(iter(scenes.loader(6, decode="rgb8", min_size=20)))["json"] == stored
+
+
+def test_boxes_follow_the_turn_of_exif():
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the stored left is shown at the top
+    buffer = io.BytesIO()
+    Image.new("RGB", (80, 60)).save(buffer, "JPEG", exif=exif)
+    label = {"width": 80, "height": 60, "annotations": [{"bbox": [10, 20, 30, 5]}]}
+    scenes = opened({"a": {"jpg": buffer.getvalue(), "json": json.dumps(label).encode()}})
+    batch = next(iter(scenes.loader(1, decode="rgb8", exif_transpose=True)))
+    assert batch["jpg"].shape == (1, 80, 60, 3)
+    assert batch["json"] == [{"width": 60, "height": 80, "annotations": [{"bbox": [60 - 25, 10, 5, 30]}]}]
+    batch = next(iter(scenes.loader(1, decode="rgb8", exif_transpose=True, size=(40, 60))))
+    assert batch["json"][0]["annotations"] == [{"bbox": [35, 5, 5, 15]}]
+    assert next(iter(scenes.loader(1, decode="rgb8")))["json"] == [label]
+
+
 def test_masks_keep_their_ids_when_resized():
     """Linear, {0, 5, 255} would become {0, 3, 5, 42, ...}."""
     fields = {"png": png(np.zeros((60, 80, 3), np.uint8))}
@@ -212,7 +240,7 @@ def test_a_mask_at_half_size_shows_the_same_part():
         assert ((batch["png"] > 100) != (batch["seg.png"] > 100)).mean() < 0.08
 
 
-@pytest.mark.parametrize("options", [{"crop": "random"}, {"crop": "center"}, {"flip": 0.5}], ids=str)
+@pytest.mark.parametrize("options", [{"crop": "random"}, {"crop": "center"}, {"flip": 0.5}, {}], ids=str)
 def test_boxes_that_cannot_move_are_refused(options):
     boxes = {"jpg": make_jpeg(), "json": b'{"objects": [{"box": [1, 2, 3, 4]}]}'}
     scenes = opened({"a": boxes, "b": boxes})
@@ -220,7 +248,9 @@ def test_boxes_that_cannot_move_are_refused(options):
         next(iter(scenes.loader(2, decode="rgb8", size=8, on_error="skip", **options)))
     batch = next(iter(scenes.loader(2, decode={"jpg": "rgb8", "json": None}, size=8, **options)))
     assert batch["json"] == [boxes["json"]] * 2
-    assert len(next(iter(scenes.loader(2, decode="rgb8", size=8)))["json"]) == 2, "nothing is cut"
+    own = {"jpg": "rgb8", "json": json.loads}
+    assert len(next(iter(scenes.loader(2, decode=own, size=8, **options)))["json"]) == 2, "decoded by a function"
+    assert len(next(iter(scenes.loader(2, decode="rgb8")))["json"]) == 2, "nothing moves"
 
 
 def test_arrays_for_each_pixel_are_refused_and_others_are_copied():
