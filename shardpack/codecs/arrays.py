@@ -9,6 +9,7 @@ import ast
 import io
 import operator
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -136,26 +137,46 @@ def gather(contents: list[Array], out: Array) -> None:
     np.concatenate(contents, out=out.reshape(-1))
 
 
-def copy_alike(payloads: Sequence[bytes | memoryview], rows: Array, gather: Gather = gather) -> bool:
-    """Copy arrays into the rows of a contiguous array, if all have the same header; return whether they have.
+@dataclass(frozen=True, slots=True, eq=False)
+class RowCopies:
+    """Arrays that are stored alike, and the rows of a batch that they are to be copied into.
 
-    One call copies all of them: a Python loop takes a fifth as long again for arrays of 150 KB.
+    Attributes:
+        contents: (n) The values of each array, m bytes, where they are stored.
+        rows: (n, m) The bytes of the batch.
+        gather: Copies some of the one into some of the other.
+    """
+
+    contents: list[Array]
+    rows: Array
+    gather: Gather
+
+    def copy(self, run: range) -> None:
+        """Copy some arrays that follow one another: one call for all, most of it without the interpreter's lock."""
+        some = slice(run.start, run.stop)
+        self.gather(self.contents[some], self.rows[some])
+
+
+def row_copies(payloads: Sequence[bytes | memoryview], rows: Array, gather: Gather = gather) -> RowCopies | None:
+    """Return how to copy arrays into the rows of a contiguous array; None unless all have the same header.
+
+    Looking at all payloads first, and copying them later, leaves little to do between two copies, which drive
+    everything else out of the processor's caches.
     """
     first = payloads[0]
     try:
         array = view_npy(first)
     except DecodeError:
-        return False
+        return None
     num_bytes = array.nbytes
     if not num_bytes or not array.flags.c_contiguous or (array.shape, array.dtype) != (rows.shape[1:], rows.dtype):
-        return False
+        return None
     begin = _header_bounds(first)[1]
     header, end = bytes(first[:begin]), begin + num_bytes
     if not all(len(payload) >= end and bytes(payload[:begin]) == header for payload in payloads):
-        return False
+        return None
     contents = [np.frombuffer(payload, np.uint8, num_bytes, begin) for payload in payloads]
-    gather(contents, rows.reshape(-1).view(np.uint8).reshape(-1, num_bytes))
-    return True
+    return RowCopies(contents, rows.reshape(-1).view(np.uint8).reshape(-1, num_bytes), gather)
 
 
 @lru_cache(maxsize=256)

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from shardpack.codecs import opencv
-from shardpack.codecs.arrays import copy_alike, decode_npz, gather, view_npy
+from shardpack.codecs.arrays import RowCopies, decode_npz, gather, row_copies, view_npy
 from shardpack.codecs.collate import Empty
 from shardpack.codecs.compression import check_installed, decompress, split_compression
 from shardpack.codecs.crop import Frame
@@ -145,12 +145,9 @@ class ArrayDecoder:
         np.copyto(out, array)
         return out
 
-    def copy_alike(self, payloads: Sequence[bytes | memoryview], rows: Pixels) -> bool:
-        """Copy arrays that are stored alike into consecutive rows, all in one call; return whether they are.
-
-        If not, some rows may hold anything, and each array has to be decoded.
-        """
-        return self._suffix is None and copy_alike(payloads, rows, self._gather)
+    def row_copies(self, payloads: Sequence[bytes | memoryview], rows: Pixels) -> RowCopies | None:
+        """Return how to copy arrays that are stored alike into the rows of a batch; else None: decode each of them."""
+        return None if self._suffix is not None else row_copies(payloads, rows, self._gather)
 
     def finished(self, rows: Any) -> Any:
         """Return a batch, or an array of it, as users get it."""

@@ -1,5 +1,6 @@
 """`BatchBuilder`: makes one batch, from the samples of a step to stacked arrays.
 
+    arrays that are stored alike are found                     when it is made
     sample --decode--> fields --transform--> fields            `build_items(run)`: any thread, any order
     images of known size are decoded into the batch itself     each sample once
     arrays stored alike are copied there, a run in one call
@@ -11,13 +12,14 @@ different memory.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
 import numpy as np
 
+from shardpack.codecs.arrays import RowCopies
 from shardpack.codecs.collate import Empty, stacked
 from shardpack.codecs.crop import Frame, frame_key
 from shardpack.codecs.decode import ArrayDecoder, Decoder, ImageDecoder, LabelDecoder, needs_frame
@@ -75,6 +77,7 @@ class BatchBuilder:
         samples: The samples of the step; each is dropped once it is decoded.
         items: Each sample's fields, or the error that it raised.
         out_rows: By field, the array of the batch into which items are decoded; only where its shape is known.
+        copies: By field, how arrays are copied into `out_rows`; only where all are stored alike.
         framed: Whether images are decoded with a `Frame`.
         skipped: (key, reason) of the bad samples, after `build`.
     """
@@ -83,55 +86,60 @@ class BatchBuilder:
     samples: list[Sample | None]
     items: list[Fields | Exception | None] = field(init=False)
     out_rows: dict[str, Any] = field(init=False)
+    copies: dict[str, RowCopies] = field(init=False)
     framed: bool = field(init=False)
     skipped: list[tuple[str, str]] = field(init=False, default_factory=list)
 
     def __post_init__(self) -> None:
-        count = len(self.samples)
-        self.items = [None] * count
-        self.out_rows = {}
+        self.items = [None] * len(self.samples)
+        self.out_rows, self.copies = {}, {}
         self.framed = needs_frame(self.spec.decoders, self.spec.images)
-        if self.spec.transform is None:  # a transform may give other shapes, so its results are stacked
+        samples = [sample for sample in self.samples if sample is not None]
+        if self.spec.transform is None and samples:  # a transform may give other shapes, so its results are stacked
             for name, decode in self.spec.decoders.items():
-                first = self.samples[0] if self.samples else None
-                if first is None or name not in first or not isinstance(decode, _INTO_ROWS):
-                    continue
-                if (out_rows := decode.out_rows(count, first[name], self.spec.empty)) is not None:
-                    self.out_rows[name] = out_rows
+                if isinstance(decode, _INTO_ROWS) and name in samples[0]:
+                    self._make_rows(name, decode, samples)
+        if self.copies:
+            in_rows = dict.fromkeys(self.copies, _IN_ROW)
+            for i, sample in enumerate(samples):
+                if len(sample) == len(in_rows):  # nothing else is decoded
+                    self.items[i], self.samples[i] = {"__key__": sample.key, **in_rows}, None
+
+    def _make_rows(self, name: str, decode: ArrayDecoder | ImageDecoder, samples: list[Sample]) -> None:
+        out_rows = decode.out_rows(len(samples), samples[0][name], self.spec.empty)
+        if out_rows is None:
+            return
+        self.out_rows[name] = out_rows
+        if isinstance(decode, ArrayDecoder) and not self.framed and all(name in sample for sample in samples):
+            copies = decode.row_copies([sample[name] for sample in samples], out_rows)
+            if copies is not None:
+                self.copies[name] = copies
 
     def build_items(self, run: range) -> None:
         """Decode and transform some samples that follow one another; `build` raises their errors, if any."""
-        copied = [name for name in self.out_rows if self._copy_arrays(name, run)]
+        for copies in self.copies.values():
+            copies.copy(run)
         for i in run:
-            self._build_item(i, copied)
+            if self.items[i] is None:
+                self._build_item(i)
 
-    def _copy_arrays(self, name: str, run: range) -> bool:
-        """Copy the arrays of one field into the batch, if all are stored alike; return whether they are."""
-        decode = self.spec.decoders[name]
-        if not isinstance(decode, ArrayDecoder) or self.framed:
-            return False
-        payloads = [sample[name] for i in run if (sample := self.samples[i]) is not None and name in sample]
-        return len(payloads) == len(run) and decode.copy_alike(payloads, self.out_rows[name][run.start : run.stop])
-
-    def _build_item(self, i: int, copied: Collection[str]) -> None:
+    def _build_item(self, i: int) -> None:
         sample, self.samples[i] = self.samples[i], None  # its payloads are not needed any more
         assert sample is not None
         try:
-            self.items[i] = self._transformed(sample, self._decoded(sample, i, copied))
+            self.items[i] = self._transformed(sample, self._decoded(sample, i))
         except DecodeError as error:
             named = self.items[i] = DecodeError(error.args[0], key=sample.key)
             named.__cause__ = error.__cause__
         except Exception as error:  # noqa: BLE001 -- raised by `build`, in the consumer's thread
             self.items[i] = error
 
-    def _decoded(self, sample: Sample, i: int, copied: Collection[str]) -> Fields:
-        if len(copied) == len(sample):
-            return {"__key__": sample.key, **dict.fromkeys(sample, _IN_ROW)}
+    def _decoded(self, sample: Sample, i: int) -> Fields:
         fields: Fields = {"__key__": sample.key, **sample}
         decoders = self.spec.decoders
         if not self.framed:
             for name, payload in sample.items():
-                fields[name] = _IN_ROW if name in copied else self._value(name, payload, i, None)
+                fields[name] = _IN_ROW if name in self.copies else self._value(name, payload, i, None)
             return fields
         frame = self.spec.images.frame(frame_key(self.spec.seed, self.spec.epoch, *sample.drawn_as))
         images = {name: payload for name, payload in sample.items() if isinstance(decoders.get(name), ImageDecoder)}
@@ -183,6 +191,7 @@ class BatchBuilder:
             DecodeError: A sample is bad and not skipped, or all samples are bad.
             Exception: The transform raised it; the error of the first such sample.
         """
+        self.copies.clear()  # what they copied from is not needed any more
         bad = {i: made for i, made in enumerate(self.items) if isinstance(made, Exception)}
         for error in bad.values():
             if not (self.spec.skip and isinstance(error, DecodeError)):
@@ -199,6 +208,8 @@ class BatchBuilder:
     def _rows(self, bad: Mapping[int, Exception]) -> list[int]:
         """Return which sample each row holds: in place of a bad one, the next good one, cyclically."""
         count = len(self.items)
+        if not bad:
+            return list(range(count))
         if not self.spec.replace:
             return [i for i in range(count) if i not in bad]
         return [next(j % count for j in range(i, i + count) if j % count not in bad) for i in range(count)]

@@ -15,7 +15,7 @@ from PIL import Image, features
 
 from shardpack.codecs import decode
 from shardpack.codecs.arrays import encode_npy
-from shardpack.codecs.decode import can_decode, decode_field, field_decoders
+from shardpack.codecs.decode import can_decode, decode_field, field_decoders, needs_frame
 from shardpack.codecs.image import ImageOptions
 from shardpack.codecs.zstd import zstandard
 from shardpack.errors import DecodeError, MissingDependencyError
@@ -174,3 +174,15 @@ def test_a_truncated_image_is_an_error():
 
 def test_decoders_are_for_the_last_part_of_a_name():
     assert all("." not in kind and kind.islower() for kind in decode._DECODERS)
+
+
+def test_labels_ask_for_a_frame_where_images_move():
+    def asked(fields, **options):
+        images = ImageOptions(**options)
+        return needs_frame(field_decoders(fields, "rgb8", images), images)
+
+    assert asked(["jpg", "json"], size=8)
+    assert asked(["jpg", "npy"], exif_transpose=True)
+    assert asked(["jpg"], flip=0.5)
+    for fields, options in ((["jpg"], {"size": 8}), (["json"], {"size": 8}), (["jpg", "json"], {"min_size": 8})):
+        assert not asked(fields, **options)
