@@ -24,7 +24,7 @@ _SHARD_SAMPLES = 16  # per shard, from which numpy finds bounds faster
 def cut_layered(
     fields: Sequence[str],
     buffers: Sequence[Any],
-    bounds: Integers,
+    bounds: Sequence[Integers],
     positions: Sequence[int],
     keys: Iterable[KeySource],
 ) -> Iterator[Sample]:
@@ -87,7 +87,7 @@ def cut_mapped(cache: ShardCache, positions: Integers) -> Iterator[Sample] | Non
     for number, group in enumerate(of_base):
         owner[group.at] = number
     keys = each_of([group.shard.keys for group in of_base], owner)
-    return cut_layered(names, buffers, bounds, positions.tolist(), keys)
+    return cut_layered(names, buffers, list(bounds), positions.tolist(), keys)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

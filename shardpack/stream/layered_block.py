@@ -50,9 +50,9 @@ class LayeredBlock:
     ) -> Iterator[Sample]:
         first = np.cumsum([0, *(len(block.buffers) for block in blocks)])[:-1][owner]
         buffers = [None, *(buffer for block in blocks for buffer in block.buffers)]
-        columns = bounds.T.copy()
-        numbers = columns[::3]  # (fields, n)
-        numbers += np.where(numbers == NO_BUFFER, 0, first)
+        columns = list(bounds.T)
+        for at in range(0, len(columns), 3):
+            columns[at] = np.where(columns[at] == NO_BUFFER, NO_BUFFER, columns[at] + first)
         keys = each_of([block.keys for block in blocks], owner)
         return cut_layered(blocks[0].fields, buffers, columns, positions.tolist(), keys)
 
