@@ -1,8 +1,9 @@
-"""RecordIO files as rows: ids, lists, label vectors, insightface, damage."""
+"""RecordIO files as rows, some of them written by MXNet: ids, lists, label vectors, insightface, damage."""
 
 from __future__ import annotations
 
 import pickle
+from pathlib import Path
 
 import pytest
 
@@ -16,6 +17,21 @@ from tests.sources.formats.test_recordio_file import chain, labelled
 
 JPEG = b"\xff\xd8\xff\xe0"
 RECORDS = [chain(labelled(JPEG + bytes([number]), number + 5)) for number in range(3)]
+
+
+def test_files_that_mxnet_wrote():
+    """Its writer splits records where their bytes look like the beginning of one."""
+    rows = all_rows(opened(Path(__file__).parent / "golden" / "recordio", "recordio"))
+    assert rows == [
+        (
+            f"class/{number}",
+            {
+                "jpg": JPEG + bytes(range(64)) + b"\x0a\x23\xd7\xce" * (number % 3) + bytes([number]),
+                "json": {"label": number if number < 4 else [number, 0.5]},
+            },
+        )
+        for number in range(6)
+    ]
 
 
 def test_ids_are_keys_if_they_differ(tmp_path):
