@@ -98,5 +98,13 @@ def _classes(names: str | None, lines: Iterable[str] | None) -> Any:
     if names is not None and lines is not None:
         raise click.UsageError("--classes and --classes-from say the same; leave one out")
     if lines is not None:
-        return [line.strip() for line in lines if line.strip()]
+        try:
+            found = [line.strip() for line in lines if line.strip()]
+        except UnicodeDecodeError as error:
+            raise click.UsageError(
+                f"the file of --classes-from is not UTF-8: {error.reason}; save it as that"
+            ) from error
+        if not found:
+            raise click.UsageError("the file of --classes-from names no class; write one in each line, or leave it out")
+        return found
     return names if names in (None, "same") else [name.strip() for name in str(names).split(",")]

@@ -32,7 +32,9 @@ def command(dataset: str, keys: tuple[str, ...], keys_from: Any, as_json: bool, 
 
     With --json: command, location, generation, parent, num_samples, added, deleted, changed, seconds, dry_run.
     """
-    lines = [line.rstrip("\r\n") for line in keys_from or ()]
+    lines = [line for line in (line.rstrip("\r\n") for line in keys_from or ()) if line]
+    if keys_from is not None and not lines:
+        raise click.UsageError(f"{keys_from.name!r} names no key; write one in each line, or leave --keys-from out")
     with progress_bar(quiet=quiet) as progress:
-        report = shardpack.delete(dataset, [*keys, *filter(None, lines)], progress=progress, **options)
+        report = shardpack.delete(dataset, [*keys, *lines], progress=progress, **options)
     print_edit(report, f"{plural(report.deleted, 'sample')}", as_json=as_json, quiet=quiet)

@@ -21,6 +21,7 @@ from shardpack.cli.ui import (
     plural,
     print_json,
     print_pairs,
+    refuse_given,
 )
 from shardpack.format.manifest import OWN_FOLDER
 from shardpack.format.shard_info import record_of
@@ -128,6 +129,10 @@ def command(
 def _check_options(*, split: str | None, urls: bool, by: str | None, needs_by: bool) -> None:
     if split is not None and not urls and by is None:
         raise click.UsageError('--split is for --urls and --by; "shardpack ls --split" lists the samples of a split')
+    if by is not None:
+        refuse_given(("urls", "shards"), "is not for --by; leave one of them out")
+    if urls:
+        refuse_given(("shards",), "is not for --urls; leave one of them out")
     if by is None and needs_by:
         raise click.UsageError("--where, --plot and --force are for --by; add --by class")
 

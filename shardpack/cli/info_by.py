@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -10,8 +9,8 @@ from typing import Any
 import numpy as np
 
 import shardpack
+from shardpack.cli.plot_file import check_plot, save_plot
 from shardpack.cli.ui import emit, note, print_json
-from shardpack.errors import OutputExistsError
 from shardpack.table.summary import ValueSummary, columns_of_summary, summarise
 
 _NAMED = 12  # values whose names are written into the plot
@@ -22,8 +21,7 @@ def show_by(
     ds: shardpack.Dataset, column: str, *, where: str | None, plot: str | None, force: bool, as_json: bool
 ) -> None:
     """Print the values of a column, and draw them into a file if there is a name for it."""
-    if plot is not None and os.path.exists(plot) and not force:
-        raise OutputExistsError(f"{plot!r} exists already; choose another file, or replace it with --force")
+    check_plot(plot, force=force)
     if where is not None:
         ds = ds.where(where)
     found = summarise(ds.table(columns_of_summary(column)), column)
@@ -65,6 +63,5 @@ def _draw(found: Sequence[ValueSummary], column: str, path: str) -> None:
         title=f"{int(counts.sum()):,} samples by {column}: {len(found):,} values",
         names=[_shown(one.value) for one in found[:_NAMED]],
     )
-    with open(path, "wb") as file:
-        file.write(content)
+    save_plot(path, content)
     note(f"drawn: {path}")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import os
 from functools import partial
 from typing import Any
 
@@ -12,6 +11,7 @@ import click
 from click.core import ParameterSource
 
 import shardpack
+from shardpack.cli.plot_file import check_plot, save_plot
 from shardpack.cli.ui import (
     access_options,
     both_units,
@@ -26,10 +26,10 @@ from shardpack.cli.ui import (
     print_pairs,
     progress_bar,
     quiet_option,
+    refuse_given,
     size,
 )
 from shardpack.dataset import Dataset
-from shardpack.errors import OutputExistsError
 from shardpack.inspect.class_mixing import CLASS_FROM
 from shardpack.inspect.drawn_stats import DrawnStats, drawn_path, drawn_stats
 from shardpack.inspect.order_compare import BUFFER_SAMPLES, ComparedOrder, compare_defaults, compare_orders
@@ -41,6 +41,8 @@ from shardpack.stream.options import Weights
 from shardpack.stream.stream import Stream
 
 SHOWN_CLASSES = 40
+_NOT_COMPARED = frozenset(("plot", "force", "partitions", "epoch", "num_samples"))
+_OF_SHUFFLES = frozenset(("window_blocks", "block_bytes", "class_from"))
 _FROM = {"key": "first folder of the key", "json": "label of the json field"}
 
 
@@ -157,11 +159,13 @@ def command(
     classes (a list of name, samples, drawn, batch_mean, batch_least, batch_most, least_repeats, most_repeats).
     """
     is_drawn = balance is not None or weights is not None
+    if compare:
+        refuse_given(_NOT_COMPARED, "is for one order; leave it out with --compare")
+    check_plot(plot, force=force)
     if is_drawn:
+        refuse_given(_OF_SHUFFLES, "is for shuffled orders; leave it out with --balance and --weights")
         shuffle = _shuffle_of_drawn(shuffle, compare=compare)
     ds = shardpack.open(dataset, **access)
-    if plot is not None and os.path.exists(plot) and not force:
-        raise OutputExistsError(f"{plot!r} exists already; choose another file, or replace it with --force")
     if compare:
         stream_of = partial(ds.stream, seed=seed, batch_size=batch_size, block_bytes=block_bytes)
         for_rank = partial(stream_of, rank=rank, world_size=world_size, window_blocks=window_blocks)
@@ -356,5 +360,4 @@ def _draw(path: str, stream: Stream, points: tuple[Integers, Integers], num_stor
         labels=(f"number in the epoch of rank {ours.rank} of {ours.world_size}", "stored position"),
         title=f"{order}, seed {stream.shuffle.seed}, epoch {stream.epoch}",
     )
-    with open(path, "wb") as file:
-        file.write(image)
+    save_plot(path, image)

@@ -7,12 +7,13 @@ import json
 import math
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from typing import Any, TextIO, TypeVar
 
 import click
+from click.core import ParameterSource
 
 import shardpack
 from shardpack.errors import OptionError, OutputExistsError, ShardpackError
@@ -119,6 +120,14 @@ def edit_options(function: _Function) -> _Function:
     """Add the options that all edits have: those for reaching a dataset, `single_writer`, `dry_run`, JSON, quiet."""
     dry_run = click.option("--dry-run", is_flag=True, help="Show what would be changed; write nothing.")
     return access_options(single_writer_option(dry_run(json_option(quiet_option(function)))))
+
+
+def refuse_given(names: Collection[str], why: str) -> None:
+    """Raise UsageError if one of these options of the command was given: none is ignored."""
+    context = click.get_current_context()
+    for option in context.command.params:
+        if option.name in names and context.get_parameter_source(option.name) is not ParameterSource.DEFAULT:
+            raise click.UsageError(f"{option.opts[0]} {why}")
 
 
 def confirm_deleting(out: str, storage_options: Mapping[str, Any] | None) -> None:

@@ -19,6 +19,7 @@ from shardpack.errors import DecodeError, OptionError, SourceError
 from shardpack.sources.json_labels import compact_json, plain_value
 from shardpack.sources.source import SHOWN, Problems
 from shardpack.sources.table_formats import TABLE_KINDS, TableText, head, records_of, table_text
+from shardpack.storage.url import is_url
 
 Labels = str | os.PathLike[str] | Mapping[str, Any] | Iterable[tuple[str, Any]]
 
@@ -72,6 +73,8 @@ def raise_problems(problems: Problems, name: str) -> None:
 
 
 def _read_file(name: str, key_column: str, problems: Problems, *, without_nulls: bool) -> Iterator[LabelRow]:
+    if is_url(name):
+        raise SourceError(f"labels are read from this machine only, got {name!r}; download it, and name the file")
     ending = name.rpartition(".")[2].lower()
     if ending not in TABLE_KINDS and ending != "json":
         raise SourceError(f"cannot tell what {name!r} is by its name; expected a file of one of {_KINDS}")

@@ -40,6 +40,8 @@ def as_writable(out: Writable, options: Mapping[str, Any] | None = None) -> Writ
         OptionError: The store cannot be written to or listed, or `options` are given for a store.
     """
     if isinstance(out, (str, os.PathLike)):
+        if not os.fspath(out):
+            raise OptionError('the place to write to is "", which names nothing; "." is this folder')
         return open_store(out, options)
     if options:
         raise OptionError("storage_options are for URLs; give the store its own, or leave them out")

@@ -69,6 +69,36 @@ def test_delete_refuses(run, ds, tmp_path):
     assert generation(ds) == 1
 
 
+def test_delete_says_that_a_file_names_no_key(run, ds, tmp_path):
+    (tmp_path / "keys.txt").write_text("\n\n")
+    done = run("delete", ds, "--keys-from", tmp_path / "keys.txt")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert "keys.txt' names no key; write one in each line" in done.err
+
+
+def test_a_place_without_a_name_is_not_the_folder_that_one_is_in(run, ds, monkeypatch):
+    """As when a variable of the shell is not set."""
+    monkeypatch.chdir(ds)
+    done = run("delete", "", "--key", "cat/1")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert 'the place to write to is ""' in done.err
+    assert generation(ds) == 1
+
+
+def test_labels_are_read_from_this_machine(run, ds):
+    done = run("relabel", ds, "s3://bucket/labels.csv")
+    assert (done.code, done.err.count("\n")) == (1, 1)
+    assert "labels are read from this machine only" in done.err
+
+
+@pytest.mark.parametrize(("content", "text"), [(b"\xff\xfe", "is not UTF-8"), (b"\n", "names no class")])
+def test_append_refuses_a_file_without_classes(run, labelled, tmp_path, content, text):
+    (tmp_path / "names.txt").write_bytes(content)
+    done = run("append", tmp_path, labelled, "--classes-from", tmp_path / "names.txt")
+    assert (done.code, done.err.count("\n")) == (2, 1)
+    assert text in done.err
+
+
 def test_split(run, ds, tmp_path):
     done = run("split", ds, "--fraction", "train=2/3, val=1/3", "--seed", "3", "--dry-run")
     assert done.err == f"would have split the samples (train 2, val 1): generation 2 of {ds} would have 3 samples\n"

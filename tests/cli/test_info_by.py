@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 import shardpack
 from tests.table.datasets import labelled
 
@@ -28,3 +30,24 @@ def test_info_by(run, tmp_path):
     assert [(one["value"], one["num_samples"], one["mean_width"]) for one in found] == [("cat", 1, 20.0)]
     shardpack.delete(folder, ["001", "002"])
     assert [one["num_samples"] for one in run("info", folder, "--by", "class", "--json").json] == [2, 2]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "text"),
+    [
+        (["--by", "class", "--plot", "nowhere/x.png"], 1, "cannot draw into 'nowhere/x.png': there is no folder"),
+        (["--by", "class", "--plot", ".", "--force"], 1, "'.' is a folder; name a file in it"),
+        (["--by", "class", "--plot", ""], 2, "--plot names no file"),
+        (["--by", "class", "--force"], 2, "--force replaces the file of --plot"),
+        (["--by", "class", "--urls"], 2, "--urls is not for --by"),
+        (["--by", "class", "--shards"], 2, "--shards is not for --by"),
+        (["--urls", "--shards"], 2, "--shards is not for --urls"),
+    ],
+)
+def test_options_that_mean_nothing_together_are_refused(run, tmp_path, arguments, code, text):
+    folder = labelled(tmp_path / "ds", LABELS)
+    shardpack.table(folder)
+    done = run("info", folder, *arguments)
+    assert (done.code, done.out) == (code, "")
+    assert text in done.err
+    assert done.err.count("\n") == 1

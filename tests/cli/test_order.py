@@ -253,6 +253,11 @@ def test_a_plot_that_cannot_be_written_is_one_line(run, packed, tmp_path):
         (["--partitions", "3", "--world-size", "2", "--batch-size", "3"], "cannot be divided evenly between 2 ranks"),
         (["--class-from", "name"], "--class-from"),
         (["--seed", "x"], "--seed"),
+        (["--force"], "--force replaces the file of --plot"),
+        (["--compare", "--plot", "x.png"], "--plot is for one order"),
+        (["--compare", "--partitions", "2"], "--partitions is for one order"),
+        (["--balance", "class", "--window-blocks", "2"], "--window-blocks is for shuffled orders"),
+        (["--weights", "x", "--class-from", "json"], "--class-from is for shuffled orders"),
     ],
 )
 def test_wrong_usage_is_one_line_and_exit_2(run, packed, arguments, text):

@@ -49,6 +49,7 @@ ELSEWHERE = {
         for name in ("append", "attach", "delete", "detach", "gc", "log", "merge", "relabel", "repair", "split")
     },
     "cli/ui.py": "cli/test_terminal.py",
+    "cli/plot_file.py": "cli/test_info_by.py",  # with order, the commands that plot
 }
 
 
