@@ -268,7 +268,7 @@ def _broken(what: str, name: str, *, offset: int = 8) -> CorruptIndexError:
 
 def index_error(what: str, name: str, *, offset: int | None = None) -> CorruptIndexError:
     """Return the error that says what is wrong with an index, a shard table or a key index."""
-    return CorruptIndexError(f'index {what}; rebuild it with "shardpack index --force"', path=name, offset=offset)
+    return CorruptIndexError(f'index {what}; make it again with "shardpack repair --force"', path=name, offset=offset)
 
 
 def encode_names(names: Sequence[str]) -> str:

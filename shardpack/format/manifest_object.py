@@ -114,4 +114,4 @@ def shown(value: Any) -> str:
 
 def broken_manifest(what: str) -> CorruptManifestError:
     """Return the error that says what is wrong with a manifest."""
-    return CorruptManifestError(f'{MANIFEST_PATH} {what}; restore it, or rebuild it with "shardpack index --force"')
+    return CorruptManifestError(f'{MANIFEST_PATH} {what}; restore it, or make it again with "shardpack repair"')

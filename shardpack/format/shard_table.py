@@ -102,7 +102,7 @@ class ShardTable:
             data = read(path)
             if data is None or len(data) != segment.num_bytes:
                 raise CorruptIndexError(
-                    'file is missing or cut short; restore it, or rebuild it with "shardpack index --force"', path=path
+                    'file is missing or cut short; make it again with "shardpack repair --force"', path=path
                 )
             view, num_locations = memoryview(data), len(manifest.locations)
             return TableSegmentReader(

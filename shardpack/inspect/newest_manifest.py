@@ -44,7 +44,7 @@ def find_newest_manifest(store: Store) -> Newest:
         names = stored_names(store, ())
         text, manifest = _newest_kept(store, names)
         if isinstance(error, CorruptManifestError):
-            kind, what = "damaged", str(error.args[0])
+            kind, what = "damaged", str(error.args[0]).partition(";")[0]  # without the advice
         elif manifest is not None:
             kind, what = "missing", "the copy of the newest manifest is missing"
         else:

@@ -28,7 +28,7 @@ from shardpack.read.shard_list import ShardList
 from shardpack.storage.protocols import Store
 
 PIECE_BYTES = 8 << 20
-_REBUILD = 'rebuild it with "shardpack index --force"'
+_REBUILD = 'make it again with "shardpack repair --force"'
 
 
 def verify_metadata(

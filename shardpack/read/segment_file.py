@@ -51,7 +51,7 @@ class SegmentFile:
         if len(buffer) != expected:
             raise CorruptIndexError(
                 f"index has a wrong length: expected {expected} bytes, got {found}; "
-                'restore it, or rebuild it with "shardpack index --force"',
+                'restore it, or make it again with "shardpack repair --force"',
                 path=self.path,
             )
         return buffer
@@ -59,7 +59,7 @@ class SegmentFile:
     def missing(self) -> ShardNotFoundError:
         """Return the error for a missing file."""
         return ShardNotFoundError(
-            'file is missing; restore it, or rebuild it with "shardpack index --force"', path=self.path
+            'file is missing; restore it, or make it again with "shardpack repair"', path=self.path
         )
 
     def trim(self) -> None:

@@ -176,7 +176,7 @@ def fetch_index(store: Store, info: ShardInfo) -> Any:
         raise _not_ours(info, f"{store.size(info.index_path)} bytes") from None
     except ShardNotFoundError as error:
         raise ShardNotFoundError(
-            'index is missing; restore it, or rebuild it with "shardpack index --force"', path=info.index_path
+            'index is missing; restore it, or make it again with "shardpack repair"', path=info.index_path
         ) from error
 
 
@@ -207,6 +207,6 @@ def checked_index(buffer: Any, info: ShardInfo) -> ShardIndex:
 def _not_ours(info: ShardInfo, got: str) -> CorruptIndexError:
     return CorruptIndexError(
         f"index is damaged or not of this dataset: expected {info.index_bytes} bytes with CRC32C "
-        f'{info.index_crc32c:08x}, got {got}; restore it, or rebuild it with "shardpack index --force"',
+        f'{info.index_crc32c:08x}, got {got}; restore it, or make it again with "shardpack repair --force"',
         path=info.index_path,
     )

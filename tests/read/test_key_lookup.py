@@ -112,7 +112,7 @@ def test_no_key_is_unknown_because_the_key_index_is_foreign(kind):
     ds = shardpack.open(with_hashes(samples, hash_keys(foreign), foreign=True))
     for key in [*samples, "nobody"]:
         for ask in (lambda key=key: ds[key], lambda key=key: key in ds, lambda key=key: ds.select([key])):
-            with pytest.raises(CorruptIndexError, match=r"not of this dataset: .* rebuild it with") as caught:
+            with pytest.raises(CorruptIndexError, match=r"not of this dataset: .* make it again with") as caught:
                 ask()
             assert plain(caught.value.path) == "keys.index"
 
