@@ -3,8 +3,7 @@
     chunks --`TaskOrder`--> tasks --`ordered_map`, `LoadReader`--> loads --`BlockTable`--> samples
 
 Streams and mixes have this one reader. The store decides how far it reads ahead: of a remote store, threads read
-many loads ahead; of a local one, each chunk is read when it is asked for, after hints about the next blocks, unless
-its shards are compressed: two threads then decompress ahead.
+many loads ahead; of a local one, each chunk is read when it is asked for, after hints about the next blocks.
 
 Memory: loads that are kept or in progress stay within a budget of bytes. A load that does not fit is tried again
 when a chunk needs it; if it still does not fit, the samples of the chunk are read one by one.

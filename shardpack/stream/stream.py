@@ -37,8 +37,8 @@ class Stream:
     Iterating again repeats the epoch from its start, until `set_epoch`. `state_dict` tells how far the newest
     iterator is; `load_state_dict` lets the next one begin there. An iterator may be dropped at any point: its
     threads end with the requests in progress. Memory: for a local dataset one chunk of samples, which is about
-    4 MiB or the largest sample, and with "blocks" what is not in the page cache; for a remote dataset, and for
-    compressed shards, what is read ahead. `memory_bytes` limits both.
+    4 MiB or the largest sample, and with "blocks" what is not in the page cache; for a remote dataset what is
+    read ahead. `memory_bytes` limits both.
 
     Callers that fetch before their consumer asks (workers, loaders) use `steps`, count what the consumer has
     seen, and let `state_at` make the state.

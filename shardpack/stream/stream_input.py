@@ -18,7 +18,6 @@ from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arrays import Integers
 
 _EXAMINED = 4  # compressed shards that tell what all hold
-_DECOMPRESSED_AHEAD = 2  # loads of a local stream, each in a thread: with more, the consumer is what takes longest
 
 
 @dataclass(frozen=True, eq=False)
@@ -114,12 +113,8 @@ class StreamInput:
 
     @property
     def prefetch_depth(self) -> int:
-        """Requests worth having under way before their bytes are needed.
-
-        0 where the kernel reads ahead, unless shards are compressed: libzstd decompresses while the consumer works.
-        """
-        of_stores = max(cache.stores.prefetch_depth for cache in self._caches)
-        return max(of_stores, _DECOMPRESSED_AHEAD) if self.expansion > 1 else of_stores
+        """Requests worth having under way before their bytes are needed; 0 where the kernel reads ahead."""
+        return max(cache.stores.prefetch_depth for cache in self._caches)
 
     @property
     def is_remote(self) -> bool:

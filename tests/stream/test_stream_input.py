@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-import threading
 
 import pytest
 
@@ -18,19 +17,6 @@ MANY_SHARDS = repeated(4000)  # a table that is too long to be read whole when i
 
 class RemoteStore(CountingStore):
     remote = True
-
-
-class ThreadsStore(CountingStore):
-    """A local store that knows which threads have read tars."""
-
-    def __init__(self, files):
-        super().__init__(files)
-        self.threads = set()
-
-    def get_range(self, path, **where):
-        if ".tar" in path:
-            self.threads.add(threading.current_thread().name)
-        return super().get_range(path, **where)
 
 
 DS = shardpack.open(CountingStore(packed(numbered(20, size=100), max_shard_samples=6)))
@@ -79,21 +65,6 @@ def test_sizes_of_compressed_shards_are_those_in_memory():
         keys = [sample.key for sample in framed.stream(shuffle=shuffle, seed=2, block_bytes="8KiB")]
         assert sorted(keys) == list(samples)
         assert (keys == list(samples)) == (shuffle == "none")
-
-
-@pytest.mark.parametrize("shuffle", ["none", "blocks"])
-def test_compressed_shards_are_decompressed_ahead_by_two_threads_at_most(shuffle):
-    judge_module("zstandard")
-    samples = {f"{i:04d}": {"txt": b"text " * 400} for i in range(3000)}
-    for options, is_ahead in (({}, False), ({"compress": {"shards": "zstd:1"}}, True)):
-        store = ThreadsStore(packed(samples, max_shard_samples=1000, **options))
-        ds = shardpack.open(store)
-        assert ds.stream_input().prefetch_depth == (2 if is_ahead else 0)
-        store.threads.clear()
-        assert len({sample.key for sample in ds.stream(shuffle=shuffle, block_bytes="64KiB")}) == 3000
-        assert 1 <= len(store.threads) <= 2
-        assert all(name.startswith("shardpack-stream") for name in store.threads) == is_ahead
-        assert not [one.name for one in threading.enumerate() if one.name.startswith("shardpack-stream")]
 
 
 def test_sizes_of_compressed_tars_of_others_are_those_in_memory(tmp_path):
