@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from shardpack.errors import OptionError
 from shardpack.inspect.class_mixing import stretches
+from shardpack.inspect.order_stats import BATCH, plotted_numbers, share_of_rank
 from shardpack.order.balanced import ClassOrder, ClassOrders
 from shardpack.order.weighted import SampleOrders
 from shardpack.runtime.arrays import Integers
@@ -23,9 +24,7 @@ from shardpack.stream.draws import Draws
 from shardpack.stream.epochs import DatasetEpochs
 from shardpack.stream.stream import Stream
 
-BATCH = 256  # samples per measured batch, if the stream has no batch size
 MEASURED_SAMPLES = 1 << 18  # about as many in all measured batches
-_PLOTTED, _NEIGHBOURS = 20_000, 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,15 +113,7 @@ def drawn_stats(stream: Stream) -> DrawnStats:
     return DrawnStats(
         num_samples=num_samples,
         epoch_samples=parts.num_items,
-        seed=stream.shuffle.seed,
-        epoch=stream.epoch,
-        tail=parts.tail,
-        rank=ours.rank,
-        world_size=ours.world_size,
-        partitions=parts.partitions,
-        batch_size=ours.batch_size,
-        rank_samples=len(ours),
-        steps=ours.num_steps,
+        **share_of_rank(stream),
         rank_bytes=epochs.stream_input.mean_bytes * len(ours),
         requests=len(ours),
         never_drawn=num_samples - comes,
@@ -137,9 +128,7 @@ def drawn_stats(stream: Stream) -> DrawnStats:
 def drawn_path(stream: Stream) -> tuple[Integers, Integers]:
     """Return numbers in this rank's epoch and stored positions of these samples, up to 20,000, for a plot."""
     _, draws = _drawn(stream)
-    ours = stream.rank_slice
-    length = min(len(ours), _NEIGHBOURS)
-    numbers = stretches(len(ours), length, _PLOTTED // length)
+    ours, numbers = stream.rank_slice, plotted_numbers(stream)
     order = draws.orders.order(ours.partitioning, stream.epoch)
     return numbers, order.samples(*ours.locate(numbers))[0]
 

@@ -9,6 +9,7 @@ Reads indexes, and payloads only if classes come from the json field.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -126,16 +127,7 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
     return OrderStats(
         num_samples=parts.num_items,
         shuffle=shuffle.mode,
-        seed=shuffle.seed,
-        epoch=stream.epoch,
-        tail=parts.tail,
-        rank=ours.rank,
-        world_size=ours.world_size,
-        partitions=parts.partitions,
-        batch_size=ours.batch_size,
-        rank_samples=len(ours),
-        steps=ours.num_steps,
-        **epoch.costs(),
+        **(share_of_rank(stream) | epoch.costs()),
         neighbour_distance=neighbour_distance(items, size, parts.num_items),
         measured_batches=len(items) // size,
         measured_batch_size=size,
@@ -147,11 +139,32 @@ def order_stats(stream: Stream, *, class_from: str = "key", progress: Progress =
     )
 
 
+def share_of_rank(stream: Stream) -> dict[str, Any]:
+    """Return the options of any order, and what this rank gets of it, by the names that statistics give them."""
+    ours, parts = stream.rank_slice, stream.rank_slice.partitioning
+    return {
+        "seed": stream.shuffle.seed,
+        "epoch": stream.epoch,
+        "tail": parts.tail,
+        "rank": ours.rank,
+        "world_size": ours.world_size,
+        "partitions": parts.partitions,
+        "batch_size": ours.batch_size,
+        "rank_samples": len(ours),
+        "steps": ours.num_steps,
+    }
+
+
 def order_path(stream: Stream) -> tuple[Integers, Integers]:
     """Return numbers in this rank's epoch and where these samples are stored, up to 20,000, for a plot."""
-    length = min(len(stream.rank_slice), NEIGHBOURS)
-    numbers = stretches(len(stream.rank_slice), length, PLOTTED // length)
+    numbers = plotted_numbers(stream)
     return numbers, epoch_items(stream, numbers)
+
+
+def plotted_numbers(stream: Stream) -> Integers:
+    """Return numbers in this rank's epoch, up to 20,000 in stretches of neighbours."""
+    length = min(len(stream.rank_slice), NEIGHBOURS)
+    return stretches(len(stream.rank_slice), length, PLOTTED // length)
 
 
 def epoch_items(stream: Stream, numbers: Integers) -> Integers:
