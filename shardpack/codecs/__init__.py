@@ -19,5 +19,5 @@ image_codec         how images are stored anew
   jxl               JPEGs, smaller and back
 geometry            what happened to the pixels
   move_label        labels follow them                                (coordinates: what must not go unnoticed)
-    polygons, run_lengths   shapes that labels hold
+    polygons, run_lengths   shapes that labels hold                   (label_words, unnamed_boxes: how they are found)
 """

@@ -19,6 +19,7 @@ from shardpack.codecs.crop import Frame
 from shardpack.codecs.field_types import kind_of
 from shardpack.codecs.geometry import Geometry
 from shardpack.codecs.move_label import move_label
+from shardpack.codecs.unnamed_boxes import are_boxes
 from shardpack.errors import OptionError
 
 _MIRRORED = 2  # EXIF 2.32, 4.6.5
@@ -43,12 +44,14 @@ def follow_frame(field: str, value: Any, payload: bytes, frame: Frame) -> Any:
     kind = kind_of(split_compression(field)[0])
     if kind in {"json", "msgpack"}:
         return _follow(field, value, geometry, can_mirror=frame.can_mirror)
-    where = find_in_field(field, payload)
+    where = find_in_field(field, payload, side=geometry.longer_side)
     if where == LINES and geometry.keeps_proportions and not frame.cuts:  # YOLO's numbers are relative
         where = None
     arrays = value if isinstance(value, Mapping) else {"each pixel": value}
     for name, array in arrays.items():
-        if isinstance(array, np.ndarray) and array.shape[:2] == (geometry.height, geometry.width):
+        if isinstance(array, np.ndarray) and (
+            array.shape[:2] == (geometry.height, geometry.width) or are_boxes(array, geometry.longer_side)
+        ):
             where = name
     if where is not None:
         raise _refusal(field, where)
@@ -70,7 +73,7 @@ def _follow(field: str, value: Any, geometry: Geometry, *, can_mirror: bool) -> 
     try:
         moved = move_label(value, geometry)
     except OptionError as error:
-        raise _refusal(field, find_coordinates(value) or "some place") from error
+        raise _refusal(field, find_coordinates(value, side=geometry.longer_side) or "some place") from error
     return value if stays else moved
 
 

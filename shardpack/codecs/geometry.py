@@ -68,6 +68,11 @@ class Geometry:
         return self.orientation == UPRIGHT and whole
 
     @property
+    def longer_side(self) -> int:
+        """Pixels of the longer side of the stored image: no coordinate is beyond it, however it is turned."""
+        return max(self.height, self.width)
+
+    @property
     def scale(self) -> tuple[float, float]:
         """How much longer the result's x and y are."""
         return self.target.width / self.target.crop_width, self.target.height / self.target.crop_height

@@ -48,13 +48,13 @@ def move_label(label: Any, geometry: Geometry) -> Any:
         return label
     lists = {name: label[name] for name in _LISTS if _is_annotated(label, name)}
     if not lists:
-        _refuse_others(label)
+        _refuse_others(label, geometry)
         return _with_size(label, geometry)
-    _refuse_others({name: value for name, value in label.items() if name not in lists})
+    _refuse_others({name: value for name, value in label.items() if name not in lists}, geometry)
     for name, objects in lists.items():
         for number, annotation in enumerate(objects):
             rest = {name: value for name, value in annotation.items() if name not in _MOVED}
-            _refuse_others(rest, f"{name}[{number}]")
+            _refuse_others(rest, geometry, f"{name}[{number}]")
     if any(annotation.get(name) for objects in lists.values() for annotation in objects for name in _SIZED):
         _check_size(label, geometry)
         label = {**label, **{name: _move_all(name, objects, geometry) for name, objects in lists.items()}}
@@ -71,8 +71,8 @@ def _move_all(name: str, annotations: Sequence[Mapping[str, Any]], geometry: Geo
     return [annotation for annotation in moved if annotation is not None]
 
 
-def _refuse_others(value: Any, path: str = "") -> None:
-    found = find_coordinates(value, path)
+def _refuse_others(value: Any, geometry: Geometry, path: str = "") -> None:
+    found = find_coordinates(value, path, side=geometry.longer_side)
     if found is not None:
         raise OptionError(
             f"label holds coordinates at {found}, in a shape that cannot follow the image: expected "

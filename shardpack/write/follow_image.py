@@ -16,6 +16,7 @@ from shardpack.codecs.image_codec import ImageCodec
 from shardpack.codecs.mask_image import load_mask, mask_image
 from shardpack.codecs.move_label import move_label
 from shardpack.codecs.resize import Resize
+from shardpack.codecs.unnamed_boxes import are_boxes
 from shardpack.errors import DecodeError, OptionError, SourceError
 
 Labels = Literal["follow", "keep"]
@@ -89,7 +90,7 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
         if is_payload:
             _refuse_coordinates(field, bytes(value), geometry)
         if plain == field and kind_of(plain) == "npy":
-            _refuse_map(field, view_npy(value) if is_payload else value, geometry)
+            _refuse_array(field, view_npy(value) if is_payload else value, geometry)
         return value
     label = parse_json(bytes(value) if suffix is None else decompress(suffix, value)) if is_payload else value
     moved = move_label(label, geometry)
@@ -107,8 +108,10 @@ def move_labels(field: str, value: Any, geometry: Geometry) -> Any:
         raise DecodeError(str(error.args[0])) from error
 
 
-def _refuse_map(field: str, array: Any, geometry: Geometry) -> None:
-    """Raise OptionError for an array with a number for each pixel of the image: depth, flow, heat."""
+def _refuse_array(field: str, array: Any, geometry: Geometry) -> None:
+    """Raise OptionError for an array of boxes, or with a number for each pixel of the image: depth, flow, heat."""
+    if are_boxes(array, geometry.longer_side):
+        raise _refusal(field, "its rows")
     if tuple(getattr(array, "shape", ()))[:2] == (geometry.height, geometry.width):
         raise OptionError(
             f"field {field!r} has the height and width of the image, which is resized or turned; say whether it "
@@ -127,10 +130,14 @@ def check_no_coordinates(field: str, value: Any) -> None:
 
 
 def _refuse_coordinates(field: str, payload: bytes, geometry: Geometry) -> None:
-    found = find_in_field(field, payload)
+    found = find_in_field(field, payload, side=geometry.longer_side)
     if found is None or (found == LINES and geometry.keeps_proportions):  # YOLO's numbers are relative
         return
-    raise OptionError(
+    raise _refusal(field, found)
+
+
+def _refusal(field: str, found: str) -> OptionError:
+    return OptionError(
         f"field {field!r} holds coordinates ({found}), in a shape that cannot follow the image; convert them to "
         'json with "annotations", or keep labels as they are with labels="keep" (--labels keep)'
     )

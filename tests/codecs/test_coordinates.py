@@ -40,6 +40,8 @@ from shardpack.errors import DecodeError
         ({"left_eye": [1, 2], "right_eye": [3, 4]}, "left_eye"),
         ({"region": {"tlwh": [1, 2, 3, 4]}}, "region"),
         ({"center": [1, 2], "scale": 1.5}, "center"),
+        ({"object": {"tl": [1, 2], "br": [30, 40]}}, "object.tl"),
+        ({"top_left": [1, 2], "bottomRight": [30, 40]}, "top_left"),
     ],
 )
 def test_found(label, where):
@@ -92,6 +94,12 @@ def test_not_found(label):
         ("csv", b"name,x_min,y_min\ncat,3,4\n", "x_min"),
         ("csv", b"name,nose_x,nose_y\r\ncat,3,4", "nose_x"),
         ("csv", b"name;age\ncat;3\n", None),
+        ("tsv", b"name\tx\ty\ncat\t3\t4\n", "x"),
+        ("yaml", b"objects:\n- name: cat\n  bbox: [10, 20, 30, 40]\n", "bbox"),
+        ("yaml", b"objects:\n- name: cat\n  bbox:\n  - 10.5\n  - 20\n", "bbox"),
+        ("yml", b"nose: {x: 10, y: 20}\n", "x"),
+        ("yml", b"xmin: 10\n", "xmin"),
+        ("yaml", b"faces: 2\nlabel: 3\nnose: red\ntags: [1, 2]\ncaption: a box of 3 points\n", None),
         ("npz", encode_npz({"boxes": np.zeros((2, 4)), "ids": np.zeros(2)}), "boxes"),
         ("npz", encode_npz({"embedding": np.zeros(4)}), None),
     ],
