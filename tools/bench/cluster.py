@@ -1,7 +1,8 @@
 """`pack --resize short=256 --encode jpg:q=90` on Ray, two nodes of one core here, against two worker processes.
 
 Both start up before: the time of a run with a few photos is taken off, that of workers and connections. What Ray's own
-processes use of the same two cores counts. Needs the extra `ray`.
+processes use of the same two cores counts. `--seconds 60` takes as many photos as the workers pack in a minute, instead
+of a fixed number. Needs the extra `ray`.
 """
 
 from __future__ import annotations
@@ -23,9 +24,13 @@ from measure import interleave, ratio, timed
 
 import shardpack
 
-COUNT, FEW = 18_000, 32  # a minute on two cores
+COUNT, FEW, SOME = 18_000, 32, 320  # a minute on two cores; a start; what tells how many they pack in a second
 OPTIONS = {"resize": "short=256", "encode": "jpg:q=90", "max_shard_bytes": "4MiB"}
 CASES: dict[str, dict[str, Any]] = {"2 workers": {"jobs": 2}, "Ray, 2 nodes": {"engine": "ray"}}
+
+
+def add(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--seconds", type=float, metavar="S", help="how long a run takes, about; else see --scale")
 
 
 @contextmanager
@@ -49,14 +54,20 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
     if importlib.util.find_spec("ray") is None:
         report.leave_out('cluster: Ray is not installed; pip install ".[ray]"')
         return
-    count = max(10 * FEW, round(COUNT * args.scale))
     source = ROOT / "examples" / "images"
-    folder, few = photos(source, root, count), photos(source, root, FEW)
-    warm(folder)
+    few = photos(source, root, FEW)
 
     def packed(photos: Path, options: dict[str, Any]) -> float:
         shutil.rmtree(root / "cluster", ignore_errors=True)
         return timed(lambda: shardpack.pack(photos, root / "cluster", **OPTIONS, **options))
+
+    count = max(SOME, round(COUNT * args.scale))
+    if args.seconds is not None:
+        some, workers = photos(source, root, SOME), CASES["2 workers"]
+        rate = (SOME - FEW) / (packed(some, workers) - packed(few, workers))
+        count = max(SOME, round(rate * args.seconds))
+    folder = photos(source, root, count)
+    warm(folder)
 
     def case(options: dict[str, Any]) -> Callable[[], float]:
         return lambda: packed(folder, options) - packed(few, options)
@@ -70,4 +81,4 @@ def measure(report: Report, root: Path, args: argparse.Namespace) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(run(measure, rounds=5))
+    sys.exit(run(measure, rounds=5, add=add))
