@@ -233,7 +233,7 @@ def _epoch(epoch: Epoch) -> str:
 
 def _conclusion(advice: Advice, typed: str) -> list[str]:
     best, kept = advice.recommended, ""
-    if best.kept:
+    if best.kept and best.encoding.encode is not None:
         kept = f" ({best.kept} of {advice.num_tried} images stay as they are)"
     packing, uploading = format_seconds(advice.pack_seconds), format_seconds(advice.upload_seconds)
     shards = format_bytes(advice.max_shard_bytes)

@@ -72,10 +72,10 @@ def draw_evenly(listing: Listing, count: int) -> Draw:
     for member in chosen.tolist():
         try:
             samples.append(_drawn(listing, member))
+        except ShardpackError as error:  # some of them are OSErrors, too
+            unread[_name(listing, member)] = str(error)
         except OSError as error:
             unread[_name(listing, member)] = f"cannot be read: {error.strerror}"
-        except ShardpackError as error:
-            unread[_name(listing, member)] = str(error)
     return Draw(
         samples=samples,
         unread=unread,

@@ -9,10 +9,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import shardpack
 from shardpack.errors import SourceError
 from shardpack.inspect.draw import draw_evenly
 from shardpack.sources.folder import FolderSource
 from shardpack.sources.source import ListOptions
+from shardpack.storage.memory import MemoryStore
 
 
 def listed(folder, files):
@@ -65,6 +67,17 @@ def test_a_source_without_images(tmp_path):
     assert len(draw_evenly(listing, 3).samples) == 1
     with pytest.raises(SourceError, match="no images to try"):
         draw_evenly(masks, 3)
+
+
+def test_a_shard_that_is_gone():
+    store = MemoryStore({})
+    shardpack.pack(((str(i), {"jpg": b"\xff\xd8\xff"}) for i in range(4)), store, max_shard_samples=2)
+    listing = shardpack.open(store).listing()
+    store.delete("shard-000001.tar")
+    draw = draw_evenly(listing, 4)
+    assert [sample.name for sample in draw.samples] == ["0", "1"]
+    assert list(draw.unread) == ["2", "3"]
+    assert "shard-000001.tar" in draw.unread["2"]
 
 
 def test_a_file_that_is_gone(listing, tmp_path):
