@@ -34,7 +34,7 @@ def find_box(value: Any, side: int, path: str = "") -> str | None:
                     return found
     elif isinstance(value, (list, tuple)):
         if may_be_box(value, side) or (value and all(may_be_box(row, side) for row in value)):
-            return path or "all of it"
+            return path or "its top level"
         if all(_are_four_numbers(row) for row in value):
             return None  # a matrix
         for number, inner in enumerate(value):

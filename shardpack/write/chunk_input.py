@@ -15,6 +15,7 @@ from shardpack.write.transform import Counts, KeyedFields
 
 BATCH_BYTES, BATCH_SAMPLES = 4 << 20, 64  # read and transformed at once
 
+Ratio = tuple[int, int]  # a positive fraction
 Span = Any  # which samples make a chunk; a value of the input that cut it
 
 
@@ -111,12 +112,18 @@ class ChunkInput(Protocol):
         """Return a digest of all samples; with `anywhere`, without the path that this machine has them at."""
         ...
 
-    def drawn(self) -> Iterator[ChunkPart]:
-        """Yield some samples, drawn evenly, by which growth is measured."""
+    def drawn(self) -> Iterator[tuple[int, ChunkPart]]:
+        """Yield (stretch, some of its samples), drawn evenly, by which growth is measured; stretches ascend from 0."""
         ...
 
-    def cut(self, max_bytes: int, max_samples: int | None) -> Sequence[Span]:
-        """Return the chunks: of one split, at most so many planned bytes and samples, but one sample at least."""
+    def cut(self, ratios: Sequence[Ratio], max_bytes: int, max_samples: int | None) -> Sequence[Span]:
+        """Return the chunks: of one split, at most so many bytes and samples, but one sample at least.
+
+        Args:
+            ratios: How many times as long samples become, of each stretch.
+            max_bytes: Limit of what the samples of a chunk become together.
+            max_samples: Limit of their number; None for none.
+        """
         ...
 
     def split(self, span: Span) -> str | None:

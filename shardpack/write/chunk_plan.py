@@ -1,15 +1,16 @@
 """The plan for payloads that change while they are packed: the source is cut into chunks, each of which makes shards.
 
 How large payloads become is not known in advance. So some samples are transformed first, and chunks are cut so that
-each would fill at most 0.9 of a shard if all grew or shrank alike, and so that all are about as long. The plan depends
-on the samples and options alone: who makes which chunk, and when, changes no byte.
+each would fill at most 0.9 of a shard if all grew or shrank as those drawn from the same stretch of the source did, and
+so that all are about as long. The plan depends on the samples and options alone: who makes which chunk, and when,
+changes no byte.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from typing import Any
 
 from xxhash import xxh3_128_hexdigest
@@ -23,6 +24,7 @@ from shardpack.write.sharding import ShardLimits, UnitName, number_units
 
 _AIM = (9, 10)  # of a full shard
 _LEAST_RATIO = (1, 256)  # of tar bytes, where nearly all drawn samples were dropped
+_RATIO_BITS = 20  # so that samples of up to 2^43 bytes can be multiplied by it
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +77,13 @@ class Growth:
     new_samples: int = 0
     new_tar_bytes: int = 0
 
+    @property
+    def ratio(self) -> tuple[int, int]:
+        """Bytes after and before, as a fraction of small integers: at most 2^20 after or before."""
+        after = max(1, self.new_tar_bytes, self.tar_bytes * _LEAST_RATIO[0] // _LEAST_RATIO[1])
+        excess = max(0, max(after, self.tar_bytes).bit_length() - _RATIO_BITS)
+        return max(1, after >> excess), max(1, self.tar_bytes >> excess)
+
     def __add__(self, other: Growth) -> Growth:
         return Growth(
             self.samples + other.samples,
@@ -93,7 +102,7 @@ class ChunkPlan:
         recipe: What becomes of a chunk.
         spans: (chunks) which samples of `found` a chunk has.
         names: (chunks) split of each chunk, and its number in that: what its shards are called.
-        growth: What the chunks were cut by.
+        growths: What the chunks were cut by: the growth in each stretch of the samples.
         anywhere: Whether machines that have the source at different paths may make chunks of it together.
     """
 
@@ -101,7 +110,7 @@ class ChunkPlan:
     recipe: ChunkRecipe
     spans: Sequence[Span]
     names: Sequence[UnitName]
-    growth: Growth
+    growths: Sequence[Growth]
     anywhere: bool = False
 
     @property
@@ -121,36 +130,38 @@ class ChunkPlan:
         return self.found.span_digest(f"{chunk}\0{recipe_digest}", self.spans[chunk], anywhere=self.anywhere)
 
 
-def plan_chunks(found: ChunkInput, recipe: ChunkRecipe, growth: Growth, *, anywhere: bool = False) -> ChunkPlan:
-    """Return the plan.
+def plan_chunks(
+    found: ChunkInput, recipe: ChunkRecipe, growths: Sequence[Growth], *, anywhere: bool = False
+) -> ChunkPlan:
+    """Return the plan. Reads nothing, and uses no fractions, so that it is the same everywhere.
 
-    Reads nothing, and uses no fractions, so that it is the same everywhere.
+    Args:
+        found: The samples.
+        recipe: What becomes of them.
+        growths: How samples of each stretch grew: parts of `found` that have about as many samples each.
+        anywhere: See `ChunkPlan`.
     """
-    limits = recipe.limits
+    limits, growth = recipe.limits, sum(growths, Growth())
     aim_bytes = (limits.max_bytes - len(END_OF_ARCHIVE)) * _AIM[0] // _AIM[1]
-    least = growth.tar_bytes * _LEAST_RATIO[0] // _LEAST_RATIO[1]
-    room = max(1, aim_bytes * growth.tar_bytes // max(1, growth.new_tar_bytes, least))
     most = limits.max_samples
     if most is not None:
         if growth.new_samples != growth.samples:
             most = most * _AIM[0] * growth.samples // (_AIM[1] * max(1, growth.new_samples))
         most = max(1, most)
-    spans = found.cut(room, most)
-    return ChunkPlan(found, recipe, spans, number_units(map(found.split, spans)), growth, anywhere)
+    spans = found.cut([one.ratio for one in growths], aim_bytes, most)
+    return ChunkPlan(found, recipe, spans, number_units(map(found.split, spans)), growths, anywhere)
 
 
-def growth_record(growth: Growth, digest: str) -> dict[str, Any]:
-    """Return what the plan's note holds, for `growth_of`."""
-    before, after = [growth.samples, growth.tar_bytes], [growth.new_samples, growth.new_tar_bytes]
-    return {"plan": digest, "before": before, "after": after}
+def growth_record(growths: Sequence[Growth], digest: str) -> dict[str, Any]:
+    """Return what the plan's note holds, for `growths_of`."""
+    return {"plan": digest, "growth": [list(astuple(growth)) for growth in growths]}
 
 
-def growth_of(record: Mapping[str, Any] | None, digest: str) -> Growth | None:
-    """Return the growth that a note holds; None if it is of another plan, or damaged."""
+def growths_of(record: Mapping[str, Any] | None, digest: str) -> list[Growth] | None:
+    """Return the growths that a note holds; None if it is of another plan, or damaged."""
     try:
         if record is None or record["plan"] != digest:
             return None
-        (samples, tar_bytes), (new_samples, new_tar_bytes) = record["before"], record["after"]
-        return Growth(int(samples), int(tar_bytes), int(new_samples), int(new_tar_bytes))
+        return [Growth(*map(int, numbers)) for numbers in record["growth"]] or None
     except (KeyError, TypeError, ValueError):
         return None

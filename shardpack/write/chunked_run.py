@@ -10,7 +10,7 @@ and reports the same totals.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -38,14 +38,14 @@ from shardpack.runtime.engine import Engine, as_remote
 from shardpack.runtime.threads import ordered_map
 from shardpack.storage.atomic import storage_errors
 from shardpack.write.byte_progress import ByteProgress
-from shardpack.write.chunk_input import ChunkInput
+from shardpack.write.chunk_input import ChunkInput, ChunkPart
 from shardpack.write.chunk_journal import deliver_chunk, finished_chunk
 from shardpack.write.chunk_plan import (
     ChunkPlan,
     ChunkRecipe,
     Growth,
-    growth_of,
     growth_record,
+    growths_of,
     plan_chunks,
 )
 from shardpack.write.duplicate_keys import SeenKeys
@@ -84,19 +84,29 @@ class PackedChunks:
     missing_chunks: int = 0
 
 
-def measure(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> Growth:
-    """Return what drawn samples become. Raises as `measure_growth`."""
-    with closing(engine.map(partial(measure_growth, recipe), found.drawn())) as measured:
-        return sum((growth for _, growth in measured), Growth())
+def measure(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> list[Growth]:
+    """Return what the drawn samples of each stretch become. Raises as `measure_growth`."""
+    stretches: list[int] = []  # of each task
+
+    def tasks() -> Iterator[ChunkPart]:
+        for stretch, part in found.drawn():
+            stretches.append(stretch)
+            yield part
+
+    growths: dict[int, Growth] = {}
+    with closing(engine.map(partial(measure_growth, recipe), tasks())) as measured:
+        for task, growth in measured:
+            growths[stretches[task]] = growths.get(stretches[task], Growth()) + growth
+    return [growths[stretch] for stretch in sorted(growths)] or [Growth()]
 
 
 def estimate(found: ChunkInput, recipe: ChunkRecipe, engine: Engine) -> dict[str, Any]:
     """Return, under the names of a report, what `pack_chunks` would probably write; writes nothing."""
     try:
-        growth = measure(found, recipe, engine)
+        growths = measure(found, recipe, engine)
     finally:
         close_applier()
-    plan = plan_chunks(found, recipe, growth)
+    plan, growth = plan_chunks(found, recipe, growths), sum(growths, Growth())
     drawn, drawn_bytes = max(1, growth.samples), max(1, growth.tar_bytes)
     tar_bytes = found.planned_bytes * growth.new_tar_bytes // drawn_bytes
     count = found.num_samples
@@ -208,12 +218,12 @@ class ChunkedRun:
         """Plan by the growth that a note of this plan holds, or else measure it, and note it for the next run."""
         if (remote := as_remote(engine)) is not None:
             probe_recipe(remote, self._recipe)
-        growth = growth_of(note, self._growth_digest)
-        if growth is None:
-            growth = measure(self._found, self._recipe, engine)
+        growths = growths_of(note, self._growth_digest)
+        if growths is None:
+            growths = measure(self._found, self._recipe, engine)
             if put_note is not None:
-                put_note("plan", growth_record(growth, self._growth_digest))
-        self._plan = plan_chunks(self._found, self._recipe, growth, anywhere=self._anywhere)
+                put_note("plan", growth_record(growths, self._growth_digest))
+        self._plan = plan_chunks(self._found, self._recipe, growths, anywhere=self._anywhere)
 
     @property
     def _growth_digest(self) -> str:
@@ -309,7 +319,7 @@ class ChunkedRun:
 
     def agreement(self) -> PartPlan:
         """Return what all parts agree on."""
-        growth = growth_record(self.plan.growth, self._growth_digest)
+        growth = growth_record(self.plan.growths, self._growth_digest)
         return PartPlan(
             self._found.members,
             digest=self.digest(),

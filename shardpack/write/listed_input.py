@@ -18,13 +18,15 @@ from shardpack.sources.listing import Listing, name_of
 from shardpack.sources.payloads import read_listed, read_payload
 from shardpack.sources.splits import counted_splits, split_ends, split_of
 from shardpack.write.apply_steps import Failure, failure_of
-from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, SampleName
+from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, Ratio, SampleName
 from shardpack.write.pack_shard import input_digest
 from shardpack.write.plan_members import ListedMembers
 from shardpack.write.sharding import cut_level, sample_bytes
 from shardpack.write.transform import Counts, KeyedFields
 
-DRAWN_SAMPLES = 64
+DRAWN_SAMPLES = 64  # of each stretch
+DRAWN_SHARE = 64  # one of so many samples is drawn, where that makes several stretches
+MOST_STRETCHES = 8
 _DRAWN_AT_ONCE = 8  # samples
 _DIGESTED_SAMPLES = 65_536  # at once: their digest takes memory
 
@@ -83,14 +85,21 @@ class ListedInput:
             part = self.listing.slice(first, min(first + _DIGESTED_SAMPLES, self.num_samples))
             yield input_digest(str(first), part, anywhere=anywhere)
 
-    def drawn(self) -> Iterator[ListedPart]:
-        drawn = evenly_drawn(self.num_samples)
-        for first in range(0, len(drawn), _DRAWN_AT_ONCE):
-            yield ListedPart(self.listing.take(drawn[first : first + _DRAWN_AT_ONCE]))
+    @property
+    def _num_stretches(self) -> int:
+        """Into how many parts the samples are divided, each of which may grow in its own way: classes often do."""
+        return max(1, min(MOST_STRETCHES, self.num_samples // (DRAWN_SAMPLES * DRAWN_SHARE)))
 
-    def cut(self, max_bytes: int, max_samples: int | None) -> list[Range]:
+    def drawn(self) -> Iterator[tuple[int, ListedPart]]:
+        drawn = evenly_drawn(self.num_samples, DRAWN_SAMPLES * self._num_stretches)
+        for first in range(0, len(drawn), _DRAWN_AT_ONCE):
+            yield first // DRAWN_SAMPLES, ListedPart(self.listing.take(drawn[first : first + _DRAWN_AT_ONCE]))
+
+    def cut(self, ratios: Sequence[Ratio], max_bytes: int, max_samples: int | None) -> list[Range]:
         most = self.num_samples if max_samples is None else max_samples
-        cuts = cut_level(self._sizes, max_bytes, most, split_ends(self.listing)).tolist()
+        stretch = np.arange(self.num_samples) * len(ratios) // max(1, self.num_samples)
+        after, before = np.array(ratios, np.int64).reshape(-1, 2)[stretch].T
+        cuts = cut_level(-(-self._sizes * after // before), max_bytes, most, split_ends(self.listing)).tolist()
         return list(pairwise(cuts))
 
     def split(self, span: Range) -> str | None:

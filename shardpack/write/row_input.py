@@ -16,7 +16,7 @@ from shardpack.errors import SourceError
 from shardpack.format.split_names import in_split_order, split_names_problem
 from shardpack.sources.row_source import BadRow, Row, RowSource, Unit
 from shardpack.write.apply_steps import Failure, encoded_fields
-from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, SampleName
+from shardpack.write.chunk_input import BATCH_BYTES, BATCH_SAMPLES, Ratio, SampleName
 from shardpack.write.listed_input import shown_numbers
 from shardpack.write.plan_members import RowMembers
 from shardpack.write.transform import ENCODED, Counts, KeyedFields
@@ -99,16 +99,18 @@ class RowInput:
     def digest(self, *, anywhere: bool = False) -> str:  # noqa: ARG002 - names of files are relative anyway
         return self.span_digest("all", ())
 
-    def drawn(self) -> Iterator[RowPart]:
+    def drawn(self) -> Iterator[tuple[int, RowPart]]:
         units = [number for number, unit in self._units if unit.num_rows != 0]
         count = min(DRAWN_UNITS, len(units))
         for number in range(count):
             unit = units[number * len(units) // count]
             rows = self.source.units[unit].num_rows
-            yield RowPart(self.source, (Rows(unit, 0, DRAWN_ROWS if rows is None else min(rows, DRAWN_ROWS)),))
+            drawn = Rows(unit, 0, DRAWN_ROWS if rows is None else min(rows, DRAWN_ROWS))
+            yield 0, RowPart(self.source, (drawn,))
 
-    def cut(self, max_bytes: int, max_samples: int | None) -> list[Span]:
-        cutting = _Cutting(max_bytes, max_samples)
+    def cut(self, ratios: Sequence[Ratio], max_bytes: int, max_samples: int | None) -> list[Span]:
+        ((after, before),) = ratios  # all units are one stretch: few are drawn
+        cutting = _Cutting(max(1, max_bytes * before // after), max_samples)
         for number, unit in self._units:
             cutting.add(number, unit)
         cutting.close()

@@ -16,9 +16,9 @@ SIDE = 640
 @pytest.mark.parametrize(
     ("label", "where"),
     [
-        ([[1, 2, 3, 4]], "all of it"),
-        ([10, 20, 110, 220], "all of it"),
-        ([[10, 20, 110, 220], [0, 0, 640, 480.5]], "all of it"),
+        ([[1, 2, 3, 4]], "its top level"),
+        ([10, 20, 110, 220], "its top level"),
+        ([[10, 20, 110, 220], [0, 0, 640, 480.5]], "its top level"),
         ({"dog": [600, 20, 40, 620]}, "dog"),
         ({"dogs": [[10, 20, 110, 220], [1, 2, 3, 4]]}, "dogs"),
         ({"found": [{"what": "dog", "where": (10, 20, 110, 220)}]}, "found[0].where"),

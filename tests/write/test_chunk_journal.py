@@ -16,7 +16,7 @@ from shardpack.write.pack_chunk import ChunkTask, close_applier, pack_chunk
 from tests.write.chunk_steps import Grow, listing, recipe
 
 RECIPE = recipe(Grow(0.5))
-PLAN = plan_chunks(ListedInput(listing(20)), RECIPE, Growth(10, 100, 10, 50))
+PLAN = plan_chunks(ListedInput(listing(20)), RECIPE, [Growth(10, 100, 10, 50)])
 DIGEST = RECIPE.digest()
 
 

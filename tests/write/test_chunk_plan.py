@@ -9,8 +9,8 @@ from shardpack.sources.splits import split_of, with_splits
 from shardpack.write.chunk_plan import (
     ChunkRecipe,
     Growth,
-    growth_of,
     growth_record,
+    growths_of,
     plan_chunks,
 )
 from shardpack.write.listed_input import ListedInput
@@ -25,7 +25,7 @@ TAR_BYTES = int(sample_bytes(LISTING).sum())
 
 
 def grown(times, samples=1.0):
-    return Growth(100, TAR_BYTES, int(100 * samples), int(TAR_BYTES * times))
+    return [Growth(100, TAR_BYTES, int(100 * samples), int(TAR_BYTES * times))]
 
 
 @pytest.mark.parametrize("times", [0.1, 0.5, 1.0, 3.0])
@@ -45,7 +45,6 @@ def test_chunks_are_level_and_fill_nine_tenths_of_a_shard_at_most(times):
 
 def test_nearly_nothing_left_makes_no_endless_chunk():
     assert plan_chunks(INPUT, recipe(Grow(), max_bytes=2048), grown(0)).num_chunks > 1
-    assert plan_chunks(INPUT, recipe(Grow()), Growth()).num_chunks == 100  # nothing was drawn: a sample each
 
 
 @pytest.mark.parametrize(("samples", "most"), [(1.0, 8), (2.0, 3), (0.5, 14), (0.0, 720)])
@@ -75,13 +74,39 @@ def test_compression_is_in_the_digest():
 
 
 def test_growth_adds_up_and_comes_back_from_a_note():
-    assert grown(2.0) + Growth() == grown(2.0)
-    assert growth_of(growth_record(grown(2.0), "d"), "d") == grown(2.0)
+    one, other = grown(2.0)[0], Growth(1, 2, 3, 4)
+    assert one + Growth() == one
+    assert other + other == Growth(2, 4, 6, 8)
+    assert growths_of(growth_record([one, other], "d"), "d") == [one, other]
+
+
+@pytest.mark.parametrize(
+    ("growth", "ratio"),
+    [
+        (Growth(1, 100, 1, 250), (250, 100)),
+        (Growth(1, 2560, 0, 0), (10, 2560)),
+        (Growth(1, 0, 0, 0), (1, 1)),
+        (Growth(1, 3 << 40, 1, 1 << 40), (1 << 18, 3 << 18)),
+    ],
+)
+def test_ratios_are_of_small_integers(growth, ratio):
+    assert growth.ratio == ratio
+
+
+def test_each_stretch_is_cut_by_its_own_growth():
+    """As where classes follow one another, and the images of some are larger."""
+    few, many = Growth(50, TAR_BYTES // 2, 50, TAR_BYTES // 8), Growth(50, TAR_BYTES // 2, 50, TAR_BYTES)
+    plan = plan_chunks(INPUT, recipe(Grow()), [few, many])
+    sizes = sample_bytes(LISTING) * np.repeat([0.25, 2], 50)
+    lengths = [int(sizes[first:stop].sum()) for first, stop in plan.spans]
+    assert all(length <= 0.9 * SMALL for length in lengths)
+    assert plan.num_chunks <= -(-sizes.sum() // (0.9 * SMALL - max(sizes)))
+    assert len(plan_chunks(INPUT, recipe(Grow()), [few + many]).spans) < plan.num_chunks
 
 
 @pytest.mark.parametrize("note", [None, {}, {"plan": "other"}, {"plan": "d"}, {"plan": "d", "before": [1], "after": 3}])
 def test_a_note_of_another_plan_or_a_damaged_one_is_none(note):
-    assert growth_of(note, "d") is None
+    assert growths_of(note, "d") is None
 
 
 def test_no_chunk_has_samples_of_two_splits():

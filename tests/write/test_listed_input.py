@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -27,8 +28,20 @@ def test_samples_are_drawn_evenly(num_samples, count):
         assert max(steps) - min(steps) <= num_samples // len(drawn) + 1
 
 
+@pytest.mark.parametrize(
+    ("num_samples", "stretches", "drawn"), [(3, 1, 3), (8191, 1, 64), (8192, 2, 128), (99_999, 8, 512)]
+)
+def test_stretches_are_drawn_from_one_by_one(num_samples, stretches, drawn):
+    found = ListedInput(inline_listing({f"{number:05d}": {} for number in range(num_samples)}))
+    parts = list(found.drawn())
+    assert [part.listing.num_samples for _, part in parts] == [8] * (drawn // 8) + [3] * (drawn == 3)
+    assert {stretch for stretch, _ in parts} == set(range(stretches))
+    for stretch, part in parts:
+        assert {int(key) * stretches // num_samples for key in part.listing.keys} == {stretch}
+
+
 def test_parts_are_the_listing():
-    plan = plan_chunks(INPUT, recipe(Grow()), Growth(1, 1, 1, 1))
+    plan = plan_chunks(INPUT, recipe(Grow()), [Growth(1, 1, 1, 1)])
     keys = [key for chunk in range(plan.num_chunks) for key in plan.part(chunk).listing.keys]
     assert keys == list(LISTING.keys)
 
@@ -46,7 +59,7 @@ def test_batches_are_bounded_by_bytes_and_samples():
 
 
 def test_compared_samples_are_those_of_their_chunks():
-    spans = INPUT.cut(20_000, None)
+    spans = INPUT.cut([(1, 1)], 20_000, None)
     for chunk, part in INPUT.compared(spans, 4):
         (key,) = part.listing.keys
         assert key in LISTING.keys[slice(*spans[chunk])]

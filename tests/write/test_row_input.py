@@ -62,7 +62,7 @@ units = st.lists(st.tuples(st.sampled_from([None, "train", "val"]), st.integers(
 def test_each_row_is_in_one_chunk_and_no_chunk_has_two_splits(shape, whole, max_bytes, max_samples):
     source = FakeRows(tuple(shape), whole=whole)
     found = RowInput(source)
-    spans = found.cut(max_bytes, max_samples)
+    spans = found.cut([(1, 1)], max_bytes, max_samples)
     seen = {}
     for span in spans:
         assert {source.units[rows.unit].split for rows in span} == {found.split(span)}
@@ -80,7 +80,7 @@ def test_each_row_is_in_one_chunk_and_no_chunk_has_two_splits(shape, whole, max_
 @given(st.lists(st.integers(1, 40), max_size=8), st.integers(200, 5000), st.none() | st.integers(1, 50))
 def test_units_that_are_whole_are_read_once(counts, max_bytes, max_samples):
     source = FakeRows(tuple((None, count, True) for count in counts), whole=frozenset(range(len(counts))))
-    spans = RowInput(source).cut(max_bytes, max_samples)
+    spans = RowInput(source).cut([(1, 1)], max_bytes, max_samples)
     assert [rows for span in spans for rows in span] == [Rows(unit, 0, count) for unit, count in enumerate(counts)]
     for span in spans:
         rows = sum(counts[unit] for unit, _, _ in span)
@@ -91,7 +91,7 @@ def test_units_that_are_whole_are_read_once(counts, max_bytes, max_samples):
 @given(st.lists(st.integers(1, 40), max_size=8), st.integers(200, 5000), st.none() | st.integers(1, 50))
 def test_chunks_of_counted_rows_keep_to_their_limits(counts, max_bytes, max_samples):
     found = RowInput(FakeRows(tuple((None, count, True) for count in counts)))
-    for span in found.cut(max_bytes, max_samples):
+    for span in found.cut([(1, 1)], max_bytes, max_samples):
         assert found.span_bytes(span) <= max_bytes
         if max_samples is not None:
             assert sum(rows.stop - rows.first for rows in span) <= max_samples
@@ -99,7 +99,7 @@ def test_chunks_of_counted_rows_keep_to_their_limits(counts, max_bytes, max_samp
 
 def test_a_chunk_ends_at_a_unit_if_it_is_half_full():
     found = RowInput(FakeRows(((None, 6, True), (None, 6, True), (None, 30, True))))
-    assert found.cut(1000, None) == [
+    assert found.cut([(1, 1)], 1000, None) == [
         (Rows(0, 0, 6),),
         (Rows(1, 0, 6),),
         (Rows(2, 0, 10),),
@@ -111,7 +111,7 @@ def test_a_chunk_ends_at_a_unit_if_it_is_half_full():
 def test_one_split_alone_has_none():
     source = FakeRows((("train", 3, True), ("val", 2, True)))
     found = RowInput(source, only_split="val")
-    (span,) = found.cut(10_000, None)
+    (span,) = found.cut([(1, 1)], 10_000, None)
     assert found.split(span) is None
     assert keys_of(found.part(span)) == ["001-00000", "001-00001"]
     assert (found.num_samples, found.source_bytes) == (2, 200)
@@ -128,7 +128,7 @@ def test_splits_need_names_that_shards_can_have():
 
 
 def test_batches_are_bounded_by_bytes_and_rows():
-    (span,) = (found := RowInput(FakeRows(((None, 2 * BATCH_SAMPLES + 1, True),)))).cut(1 << 30, None)
+    (span,) = (found := RowInput(FakeRows(((None, 2 * BATCH_SAMPLES + 1, True),)))).cut([(1, 1)], 1 << 30, None)
     assert [len(batch.samples) for batch in found.part(span).batches()] == [BATCH_SAMPLES, BATCH_SAMPLES, 1]
     large = RowInput(FakeRows(((None, 5, False),), payload=bytes(BATCH_BYTES // 2)))
     assert [len(batch.samples) for batch in large.part((Rows(0, 0, None),)).batches()] == [2, 2, 1]
@@ -158,13 +158,13 @@ def test_fewer_rows_than_planned_are_an_error():
 
 def test_units_of_unknown_length_may_have_fewer_rows_than_are_drawn():
     found = RowInput(FakeRows(((None, 3, False), (None, 0, False))))
-    assert [keys_of(part) for part in found.drawn()] == [["000-00000", "000-00001", "000-00002"], []]
+    assert [keys_of(part) for _, part in found.drawn()] == [["000-00000", "000-00001", "000-00002"], []]
     assert [keys_of(part) for _, part in found.shown(3)] == [["000-00000"], []]
 
 
 def test_a_few_rows_are_drawn_from_a_few_units():
     found = RowInput(FakeRows(tuple((None, 20 * (number % 2), True) for number in range(100))))
-    drawn = [keys_of(part) for part in found.drawn()]
+    drawn = [keys_of(part) for _, part in found.drawn()]
     assert len(drawn) == 8
     assert {len(keys) for keys in drawn} == {8}
     assert len({key for keys in drawn for key in keys}) == 64
@@ -187,7 +187,7 @@ def test_digests_follow_the_version_of_the_source():
 
 def test_compared_rows_are_the_first_of_their_chunks():
     found = RowInput(FakeRows(((None, 40, True),)))
-    spans = found.cut(1000, None)
+    spans = found.cut([(1, 1)], 1000, None)
     assert [(chunk, keys_of(part)) for chunk, part in found.compared(spans, 2)] == [
         (0, ["000-00000"]),
         (2, ["000-00020"]),
