@@ -17,6 +17,7 @@ import numpy.typing as npt
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS, is_image, kind_of
 from shardpack.errors import SourceError
 from shardpack.format.shard_index import MAX_FIELDS
+from shardpack.sources.columns import Chosen
 from shardpack.sources.listing import Listing, sorted_by_key
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
@@ -54,7 +55,6 @@ def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) 
         first_file.append(first)
         shape_of.append(shape)
     fields, start, member, field_code = shapes.expand(np.array(first_file), np.array(shape_of))
-    all_used = np.array_equal(member, np.arange(len(names)))
     listing = Listing(
         root=files.root,
         fields=fields,
@@ -63,7 +63,7 @@ def group_files(files: Files, problems: Problems, *, rename_keys: bool = False) 
         field_code=field_code,
         size=np.array(files.sizes, np.int64)[member],
         mtime_ns=np.array(files.mtimes_ns, np.int64)[member],
-        payload=names if all_used else [names[i] for i in member.tolist()],
+        payload=Chosen((names,), member),
     )
     return sorted_by_key(_reject_empty(listing, problems))
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import posixpath
 from collections.abc import Sequence
+from functools import cached_property
+from typing import cast
 
 import numpy as np
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.sources.columns import Chosen
 from shardpack.sources.listing import Listing
+from shardpack.sources.name_index import NameIndex
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
 
@@ -19,10 +23,9 @@ class ImagePaths:
     def __init__(self, listing: Listing, files: Files, problems: Problems):
         is_main_image = np.array([field in IMAGE_EXTENSIONS for field in listing.fields], bool)
         members = np.flatnonzero(is_main_image[listing.field_code])
-        owners = listing.owners(members)
-        paths = [listing.payload[member] for member in members.tolist()]
-        self._sample_of: dict[object, int] = dict(zip(paths, owners.tolist(), strict=True))
-        self._names = set(files.names)
+        self._owners = listing.owners(members)
+        self._images = NameIndex(cast("list[str]", list(Chosen.of(listing.payload).take(members))))
+        self._files = files
         self._reported = {name for name, _ in problems.rejected}
 
     def find(self, file_name: str, paths: Sequence[str]) -> int | str | None:
@@ -32,20 +35,28 @@ class ImagePaths:
             file_name: The name in the label, for the reason.
             paths: Paths that it may stand for, relative to the source's root; the first that exists counts.
         """
-        for path in paths:
-            if path in self._sample_of:
-                return self._sample_of[path]
+        if (sample := self._sample(paths)) is not None:
+            return sample
         inside = [] if file_name.startswith("/") else list(filter(None, map(_normalised, paths)))
-        for path in inside:
-            if path in self._sample_of:
-                return self._sample_of[path]
+        if (sample := self._sample(inside)) is not None:
+            return sample
         if not inside:
             return f"names {file_name!r}, which is outside the source; name an image in it"
         if not self._reported.isdisjoint(inside):
             return None
-        if not self._names.isdisjoint(inside):
+        if any(path in self._names for path in inside):
             return f"names {file_name!r}, which is not an image with its own sample; name an image"
         return f"names {file_name!r}, which does not exist; restore it, or remove this entry"
+
+    @cached_property
+    def _names(self) -> NameIndex:
+        return NameIndex(self._files.names)
+
+    def _sample(self, paths: Sequence[str]) -> int | None:
+        for path in paths:
+            if found := self._images.find(path):
+                return int(self._owners[found[0]])
+        return None
 
 
 def _normalised(path: str) -> str | None:

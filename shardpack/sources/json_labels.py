@@ -11,11 +11,15 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import date, time
 from decimal import Decimal
+from functools import lru_cache
 from types import MappingProxyType
+from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.errors import SourceError
+from shardpack.sources.columns import Chosen, lengths
 from shardpack.sources.listing import Listing, Payload, name_of, without
 from shardpack.sources.source import Problems
 
@@ -33,7 +37,7 @@ def compact_json(value: object, *, default: Callable[[object], object] | None = 
         SourceError: JSON cannot represent a part of the value, such as a number that is not finite.
     """
     try:
-        text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default)
+        text = _encoder(default).encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise SourceError(f"JSON cannot represent a value: {error}; change it, or drop it") from error
     try:
@@ -41,6 +45,11 @@ def compact_json(value: object, *, default: Callable[[object], object] | None = 
     except UnicodeEncodeError:
         # Half a surrogate pair: only an escape can represent it.
         return json.dumps(value, separators=(",", ":"), default=default).encode("ascii")
+
+
+@lru_cache(4)
+def _encoder(default: Callable[[object], object] | None) -> json.JSONEncoder:
+    return json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=default)
 
 
 def plain_value(value: object) -> str:
@@ -76,62 +85,60 @@ def attach_labels(
         refused: Sample -> reason for rejecting it, with or without a label.
         missing: Reason for leaving out a sample without a label; None keeps such samples.
     """
-    has_own: set[int] = set()
+    count = listing.num_samples
+    given = np.fromiter((label is not None for label in labels), bool, count)
+    has_own = np.zeros(count, bool)
     if LABEL in listing.fields:
-        members = np.flatnonzero(listing.field_code == listing.fields.index(LABEL))
-        has_own.update(listing.owners(members).tolist())
-    removed: set[int] = set()
-    for sample, label in enumerate(labels):
+        has_own[listing.owners(np.flatnonzero(listing.field_code == listing.fields.index(LABEL)))] = True
+    removed = np.zeros(count, bool) if missing is None else ~given
+    removed |= given & has_own
+    removed[list(refused)] = True
+    for sample in np.flatnonzero(removed).tolist():
         if sample in refused:
             problems.reject(name_of(listing, sample), refused[sample])
-        elif label is None and missing is not None:
-            problems.leave_out(name_of(listing, sample), missing)
-        elif label is not None and sample in has_own:
-            problems.reject(name_of(listing, sample), "has a label of its own in a .json file; keep one of the two")
+        elif not given[sample]:
+            problems.leave_out(name_of(listing, sample), missing or "")
         else:
-            continue
-        removed.add(sample)
-    kept = [label for sample, label in enumerate(labels) if sample not in removed]
-    return insert_field(
-        without(listing, removed), LABEL, [None if label is None else (label, len(label), 0) for label in kept]
-    )
+            problems.reject(name_of(listing, sample), "has a label of its own in a .json file; keep one of the two")
+    rest = without(listing, np.flatnonzero(removed).tolist())
+    payload = Chosen.of(labels).take(np.flatnonzero(given & ~removed))
+    return insert_field(rest, LABEL, given[~removed], cast("Sequence[bytes]", payload))
 
 
-Member = tuple[Payload, int, int]  # payload, its size, its modification time
-
-
-def insert_field(listing: Listing, field: str, members: Sequence[Member | None]) -> Listing:
-    """Return the listing with one more member in each sample that is given one, at its place among the fields.
+def insert_field(
+    listing: Listing,
+    field: str,
+    has: npt.NDArray[np.bool_],
+    payload: Sequence[Payload],
+    *,
+    size: Sequence[int] | None = None,
+    mtime_ns: Sequence[int] | None = None,
+) -> Listing:
+    """Return the listing with one more member in some samples, at its place among the fields.
 
     Args:
         listing: Samples; those that are given a member do not have the field.
         field: Its name.
-        members: (n) the member of each sample, or None.
+        has: (n) which samples are given a member.
+        payload: Payload of each member.
+        size: Length of each payload; None if they are bytes.
+        mtime_ns: Modification time of each; None for zeros.
     """
-    has = np.fromiter((member is not None for member in members), bool, listing.num_samples)
-    given = [member for member in members if member is not None]
-    if not given:
+    if not has.any():
         return listing
     fields = tuple(sorted({*listing.fields, field}))
     code = fields.index(field)
     moved = 0 if field in listing.fields else 1
-    codes = listing.field_code + moved * (listing.field_code >= code)
+    codes = listing.field_code + (moved * (listing.field_code >= code)).astype(np.uint16)
     owner = np.repeat(np.arange(listing.num_samples), np.diff(listing.start))
     before = np.bincount(owner[codes < code], minlength=listing.num_samples)
     at = (listing.start[:-1] + before)[has]
-    payloads: list[Payload] = []
-    reached = 0
-    for position, (payload, _, _) in zip(at.tolist(), given, strict=True):
-        payloads.extend(listing.payload[reached:position])
-        payloads.append(payload)
-        reached = position
-    payloads.extend(listing.payload[reached:])
     return replace(
         listing,
         fields=fields,
         start=listing.start + np.concatenate(([0], np.cumsum(has))),
-        field_code=np.insert(codes.astype(np.uint16), at, code),
-        size=np.insert(listing.size, at, [size for _, size, _ in given]),
-        mtime_ns=np.insert(listing.mtime_ns, at, [mtime for _, _, mtime in given]),
-        payload=payloads,
+        field_code=np.insert(codes, at, code),
+        size=np.insert(listing.size, at, lengths(cast("Sequence[bytes]", payload)) if size is None else size),
+        mtime_ns=np.insert(listing.mtime_ns, at, 0 if mtime_ns is None else mtime_ns),
+        payload=Chosen.of(listing.payload).inserted(at, payload),
     )

@@ -1,7 +1,8 @@
 """The samples of a source, in columns: the input of planning and packing.
 
 Columns take less memory than objects: 26 bytes plus the path per member, and 8 bytes plus the key per sample
-(about 210 bytes for a sample of one file with a 40-character path, as CPython adds 49 bytes per string).
+(about 210 bytes for a sample of one file with a 40-character path, as CPython adds 49 bytes per string). Payloads
+that are not files of a folder stay in columns, too: labels in one buffer, references as numbers; see `columns.py`.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from shardpack.codecs.field_types import IMAGE_EXTENSIONS
+from shardpack.sources.columns import Chosen
 from shardpack.storage.protocols import Store
 
 
@@ -89,7 +91,7 @@ class Listing:
         np.cumsum(counts, out=start[1:])
         # Member numbers: each sample's first member, plus 0, 1, ... within the sample.
         members = np.repeat(self.start[:-1][order] - start[:-1], counts) + np.arange(start[-1])
-        keys, payload = self.keys, self.payload
+        keys = self.keys
         return replace(
             self,
             keys=[keys[row] for row in order.tolist()],
@@ -97,7 +99,7 @@ class Listing:
             field_code=self.field_code[members],
             size=self.size[members],
             mtime_ns=self.mtime_ns[members],
-            payload=[payload[member] for member in members.tolist()],
+            payload=Chosen.of(self.payload).take(members),
             crc32c=None if self.crc32c is None else self.crc32c[members],
             split=None if self.split is None else self.split[order],
         )

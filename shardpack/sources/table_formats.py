@@ -25,11 +25,13 @@ Record = tuple[str, int, dict[str, Any]]  # (table, line or row number, values b
 # Only text that a number reproduces: not "007", which may be a postcode, and not more digits than int64 or float64
 # can keep.
 _INT = re.compile(r"0|-?[1-9][0-9]{0,17}")
+_FLOAT_DIGITS = 15
 _FLOAT = re.compile(r"-?(?:(?:0|[1-9][0-9]{0,14})(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
 
 
 TABLE_KINDS = {"csv": "csv", "tsv": "csv", "txt": "csv", "jsonl": "jsonl", "ndjson": "jsonl", "parquet": "parquet"}
 _HEAD_BYTES = 1 << 20  # that `head` looks at
+_BLOCK_ROWS = 1024  # of a CSV file, whose cells are looked at together
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,13 @@ def _head_records(table: TableText, limit: int) -> list[dict[str, Any]]:
     return records
 
 
+def is_number(cell: object) -> bool:
+    """Return whether a cell of a table is a number, or a text that becomes one if all of its column do."""
+    if isinstance(cell, str):
+        return bool(_INT.fullmatch(cell) or _FLOAT.fullmatch(cell))
+    return isinstance(cell, (int, float))
+
+
 def records_of(tables: Sequence[TableText], problems: Problems) -> Iterator[Record]:
     """Yield the records of tables, with the values of a CSV column of one type in all of them; see each format.
 
@@ -146,13 +155,6 @@ def _check_columns(table: TableText, columns: Sequence[str]) -> None:
 # -- CSV ------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class _CsvTable:
-    table: TableText
-    columns: list[str]
-    rows: list[tuple[int, list[str]]]  # line number, cells
-
-
 def csv_records(tables: Sequence[TableText], problems: Problems) -> Iterator[Record]:
     """Yield the records of CSV tables: UTF-8, quotes as in RFC 4180, commas or what the table says.
 
@@ -163,64 +165,88 @@ def csv_records(tables: Sequence[TableText], problems: Problems) -> Iterator[Rec
     Raises:
         SourceError: A table is not UTF-8, lacks its key, or has an unclosed quote.
     """
-    parsed = [_parse_csv(table, problems) for table in tables]
-    cells: dict[str, list[list[str]]] = {}
-    for one in parsed:
-        for column, name in enumerate(one.columns):
-            cells.setdefault(name, []).append([row[column] for _, row in one.rows])
-    converters = {name: _converter(list(chain.from_iterable(parts))) for name, parts in cells.items()}
-    for one in parsed:
-        columns = [(name, str if name == one.table.key else converters[name]) for name in one.columns]
-        for line, row in one.rows:
-            pairs = zip(columns, row, strict=True)
-            yield one.table.name, line, {name: convert(cell) if cell else None for (name, convert), cell in pairs}
+    columns: dict[str, _CsvColumn] = {}
+    names: dict[str, list[str]] = {}
+    for table in tables:
+        names[table.name] = _csv_columns(table)
+        own = [columns.setdefault(name, _CsvColumn()) for name in names[table.name]]
+        rows = (row for _, row in _csv_rows(table, len(own), problems))
+        while block := list(islice(rows, _BLOCK_ROWS)):
+            for column, cells in zip(own, zip(*block, strict=True), strict=True):
+                column.add(cells)
+    for table in tables:
+        converters = [(name, str if name == table.key else columns[name].converter) for name in names[table.name]]
+        for line, row in _csv_rows(table, len(converters), Problems()):  # the first time, they were reported
+            pairs = zip(converters, row, strict=True)
+            yield table.name, line, {name: convert(cell) if cell else None for (name, convert), cell in pairs}
 
 
-def _converter(cells: Sequence[str]) -> Callable[[str], Any]:
-    filled = list(filter(None, cells))
-    if all(map(_INT.fullmatch, filled)):
-        return int
-    if all(map(_FLOAT.fullmatch, filled)) and all(map(math.isfinite, map(float, filled))):
-        return float
-    return str
+class _CsvColumn:
+    """What the cells of a column can be."""
+
+    __slots__ = ("_are_floats", "_are_ints")
+
+    def __init__(self) -> None:
+        self._are_ints = self._are_floats = True
+
+    def add(self, cells: Sequence[str]) -> None:
+        """Look at some of the cells."""
+        filled = list(filter(None, cells))
+        self._are_ints = self._are_ints and all(map(_INT.fullmatch, filled))
+        if self._are_floats and not (self._are_ints and max(map(len, filled), default=0) <= _FLOAT_DIGITS):
+            floats = all(map(_FLOAT.fullmatch, filled)) and all(map(math.isfinite, map(float, filled)))
+            self._are_floats = floats
+
+    @property
+    def converter(self) -> Callable[[str], Any]:
+        """What makes a value of a cell."""
+        return int if self._are_ints else float if self._are_floats else str
 
 
 def _dialect(delimiter: str) -> dict[str, Any]:
     return {"delimiter": delimiter, "skipinitialspace": delimiter in " |"}
 
 
-def _parse_csv(table: TableText, problems: Problems) -> _CsvTable:
+def _csv_columns(table: TableText) -> list[str]:
+    """Return the names of the columns. Raises as `csv_records`."""
     try:
-        text = table.data.decode("utf-8-sig")
+        table.data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = table.data.count(b"\n", 0, error.start) + 1
         raise SourceError(f"{table.name}:{line}: not UTF-8: {error.reason}; save it as UTF-8") from error
+    first = next((cells for _, cells in _csv_lines(table)), None)
+    if first is None:
+        raise SourceError(f"{table.name} is empty; expected a header line with a column {table.key!r}")
+    columns = first if table.header else [str(number) for number in range(len(first))]
+    _check_columns(table, columns)
+    return columns
+
+
+def _csv_rows(table: TableText, num_columns: int, problems: Problems) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of each row; those with another number of cells are rejected."""
+    for line, cells in islice(_csv_lines(table), int(table.header), None):
+        if len(cells) == num_columns:
+            yield line, cells
+        else:
+            problems.reject(
+                f"{table.name}:{line}",
+                f"malformed CSV: expected {num_columns} cells, got {len(cells)}; correct the line",
+            )
+
+
+def _csv_lines(table: TableText) -> Iterator[tuple[int, list[str]]]:
+    """Yield (line number, cells) of each line that is not blank. Raises as `csv_records`."""
+    text = io.TextIOWrapper(io.BytesIO(table.data), encoding="utf-8-sig", newline="")
     # Strict, because otherwise a quote that is never closed silently swallows the rest of the file.
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, **_dialect(table.delimiter))
-    columns: list[str] = []
-    rows: list[tuple[int, list[str]]] = []
+    reader = csv.reader(text, strict=True, **_dialect(table.delimiter))
     line = 1
     try:
         for cells in reader:
-            if cells and not columns:
-                columns = cells if table.header else [str(number) for number in range(len(cells))]
-                _check_columns(table, columns)
-                if table.header:
-                    line = reader.line_num + 1
-                    continue
-            if cells and len(cells) != len(columns):
-                problems.reject(
-                    f"{table.name}:{line}",
-                    f"malformed CSV: expected {len(columns)} cells, got {len(cells)}; correct the line",
-                )
-            elif cells:
-                rows.append((line, cells))
+            if cells:
+                yield line, cells
             line = reader.line_num + 1
     except csv.Error as error:
         raise SourceError(f"{table.name}:{line}: malformed CSV: {error}; repair it, or use metadata.jsonl") from error
-    if not columns:
-        raise SourceError(f"{table.name} is empty; expected a header line with a column {table.key!r}")
-    return _CsvTable(table, columns, rows)
 
 
 # -- JSON Lines -----------------------------------------------------------------------------------

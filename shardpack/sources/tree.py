@@ -7,6 +7,7 @@ archive, whose files are ranges of it, is read by the same layouts as a folder.
 from __future__ import annotations
 
 import os
+from bisect import bisect_left
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -100,23 +101,30 @@ class Tree:
             SourceError: It is in neither place, cannot be read, or has more than `max_bytes`.
         """
         given = os.fspath(path)
-        if not os.path.isfile(given) and given.replace(os.sep, "/") in self.names:
+        if not os.path.isfile(given) and self.has(given.replace(os.sep, "/")):
             name = given.replace(os.sep, "/")
             return name, self.read(name, max_bytes=max_bytes)
         try:
             relative = os.path.relpath(given, self.files.root).replace(os.sep, "/")
         except ValueError:  # on another drive
             relative = ""
-        return relative if relative in self.names else None, _read(given, given, max_bytes)
+        return relative if self.has(relative) else None, _read(given, given, max_bytes)
 
     def without(self, names: Collection[str]) -> Tree:
         """Return the tree without the named files."""
         return Tree(self.files.without(names), self.contents) if names else self
 
-    @cached_property
-    def names(self) -> frozenset[str]:
-        """The names of all files, for look-ups."""
-        return frozenset(self.files.names)
+    def number(self, name: str) -> int | None:
+        """Return the number of a file in `files`, or None. Takes no memory for each file, as a set of names would."""
+        folder = self.folders.get(name[: max(name.rfind("/"), 0)])
+        if folder is None:
+            return None
+        number = bisect_left(self.files.names, name, folder.first, folder.stop)
+        return number if number < folder.stop and self.files.names[number] == name else None
+
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of this name."""
+        return self.number(name) is not None
 
     @cached_property
     def folders(self) -> dict[str, Folder]:

@@ -31,9 +31,7 @@ def read(folder, names, **options):
     tree = Tree(scan(folder, Problems()))
     number = tree.files.names.index
     rows = [
-        ImageRow(
-            name, {"jpg": number(f"{name}.jpg")}, None, number(f"{name}.txt") if f"{name}.txt" in tree.names else -1
-        )
+        ImageRow(name, {"jpg": number(f"{name}.jpg")}, None, number(f"{name}.txt") if tree.has(f"{name}.txt") else -1)
         for name in names
     ]
     return read_label_files(tree, rows, parse, **options)

@@ -62,3 +62,10 @@ def test_without_files_and_payloads_of_a_folder_stay():
     assert tree.without({"a.jpg"}).files.names == ["b.jpg"]
     listing = listing_of(["a"])
     assert tree.contents.locate(listing) is listing
+
+
+@given(names)
+def test_every_file_is_found_by_its_name(names):
+    tree = Tree(files_of(names))
+    assert [tree.number(name) for name in tree.files.names] == list(range(len(tree.files.names)))
+    assert not any(tree.has(f"{name}/x") or tree.has(f"{name} ") for name in names)

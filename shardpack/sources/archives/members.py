@@ -8,15 +8,18 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from typing import overload
 
 import numpy as np
+import numpy.typing as npt
 
 from shardpack.errors import ShardpackError, SourceError
 from shardpack.sources.archives.names import is_hidden, problem_of, repeated, with_slashes, without_dot, wrapping_folder
+from shardpack.sources.columns import Chosen
 from shardpack.sources.listing import Listing, Reference
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
-from shardpack.sources.tree import Contents, Tree
+from shardpack.sources.tree import Tree
 from shardpack.storage.protocols import Store
 
 
@@ -24,9 +27,28 @@ def _int64s() -> array[int]:
     return array("q")
 
 
+class Ranges(Sequence[Reference]):
+    """References to ranges of one object, by where they start."""
+
+    def __init__(self, store: int, path: str, starts: Sequence[int]) -> None:
+        self._store, self._path, self._starts = store, path, starts
+
+    def __len__(self) -> int:
+        return len(self._starts)
+
+    @overload
+    def __getitem__(self, which: int) -> Reference: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Reference]: ...
+    def __getitem__(self, which: int | slice) -> Reference | list[Reference]:
+        if isinstance(which, slice):
+            return [self[number] for number in range(*which.indices(len(self)))]
+        return Reference(self._store, self._path, self._starts[which])
+
+
 @dataclass(slots=True)
 class Members:
-    """The files of one archive, in columns, in the order of the archive.
+    """The files of archives, in columns, in the order of the archives.
 
     Attributes:
         names: As in the archive, decoded.
@@ -38,15 +60,24 @@ class Members:
 
     names: list[str] = field(default_factory=list)
     sizes: array[int] = field(default_factory=_int64s)
-    references: list[Reference] = field(default_factory=list)
+    references: Sequence[Reference] = ()
     refused: list[tuple[str, str]] = field(default_factory=list)
     left_out: list[tuple[str, str]] = field(default_factory=list)
 
-    def add(self, name: str, size: int, reference: Reference) -> None:
-        """Add a file."""
-        self.names.append(name)
-        self.sizes.append(size)
-        self.references.append(reference)
+    def take(self, numbers: npt.NDArray[np.int64]) -> Members:
+        """Return the files with these numbers, without what was refused or left out."""
+        names = [self.names[number] for number in numbers.tolist()]
+        sizes = array("q", np.array(self.sizes, np.int64)[numbers].tobytes())
+        return Members(names, sizes, Chosen.of(self.references).take(numbers))
+
+    @classmethod
+    def joined(cls, parts: Sequence[Members]) -> Members:
+        """Return the files of several archives."""
+        if len(parts) == 1:
+            return parts[0]
+        names = [name for part in parts for name in part.names]
+        sizes = array("q", b"".join(part.sizes.tobytes() for part in parts))
+        return cls(names, sizes, Chosen.joined([part.references for part in parts]))
 
 
 def checked(members: Members, folder: str, problems: Problems) -> Members:
@@ -60,8 +91,8 @@ def checked(members: Members, folder: str, problems: Problems) -> Members:
     """
     names = [without_dot(name) for name in with_slashes(members.names)]
     twice = repeated(names)
-    kept = Members()
-    for name, size, reference in zip(names, members.sizes, members.references, strict=True):
+    kept: list[int] = []
+    for number, name in enumerate(names):
         if name in twice:
             problems.reject(folder + name, "the archive has two files of this name; make the archive again")
         elif (problem := problem_of(name)) is not None:
@@ -69,16 +100,18 @@ def checked(members: Members, folder: str, problems: Problems) -> Members:
         elif is_hidden(name):
             problems.leave_out(folder + name, "hidden")
         else:
-            kept.add(name, size, reference)
+            kept.append(number)
     for name, reason in members.refused:
         problems.reject(folder + name, reason)
     for name, what in members.left_out:
         problems.leave_out(folder + name, what)
-    wrapping = wrapping_folder(kept.names)
-    if folder and folder != wrapping and all(name.startswith(folder) for name in kept.names):
+    found = replace(members, names=names).take(np.array(kept, np.int64))
+    wrapping = wrapping_folder(found.names)
+    if folder and folder != wrapping and all(name.startswith(folder) for name in found.names):
         wrapping = folder
-    kept.names = [folder + name[len(wrapping) :] for name in kept.names]
-    return kept
+    if folder != wrapping:
+        found.names = [folder + name[len(wrapping) :] for name in found.names]
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,29 +119,27 @@ class ArchiveContents:
     """The bytes of files in archives, and of files beside them.
 
     Attributes:
-        number_of: Name of a file in an archive -> its number.
-        sizes: Bytes of each.
-        references: Where each is.
+        tree: The names and sizes of all, and the bytes of the files beside the archives.
+        is_inside: Whether each file of the tree is in an archive.
+        references: Where each file of the tree is; anything for one beside the archives.
         stores: What the references point into.
         version: Changes when an archive is replaced.
-        beside: The files beside the archives; None if there are none.
     """
 
-    number_of: dict[str, int]
-    sizes: Sequence[int]
+    tree: Tree
+    is_inside: npt.NDArray[np.bool_]
     references: Sequence[Reference]
     stores: tuple[Store, ...]
     version: str
-    beside: Contents | None = None
 
     def read(self, name: str, *, max_bytes: int) -> bytes:
         """Return all bytes of a file; see `Contents.read`."""
-        number = self.number_of.get(name)
+        number = self.tree.number(name)
         if number is None:
-            if self.beside is None:
-                raise SourceError(f"no file {name!r} in the archive; check the name")
-            return self.beside.read(name, max_bytes=max_bytes)
-        size, reference = self.sizes[number], self.references[number]
+            raise SourceError(f"no file {name!r} in the archive; check the name")
+        if not self.is_inside[number]:
+            return self.tree.read(name, max_bytes=max_bytes)
+        reference, size = self.references[number], self.tree.files.sizes[number]
         if size > max_bytes:
             raise SourceError(f"{name} has {size:,} bytes, expected at most {max_bytes:,}; split it")
         try:
@@ -118,21 +149,22 @@ class ArchiveContents:
 
     def locate(self, listing: Listing) -> Listing:
         """Return the listing with ranges of the archives for names of files in them; see `Contents.locate`."""
-        number_of, references = self.number_of, self.references
-        payload = [
-            references[number_of[each]] if isinstance(each, str) and each in number_of else each
-            for each in listing.payload
-        ]
-        return replace(listing, payload=payload, stores=self.stores, version=self.version)
+        others = Chosen.of(listing.payload)
+        numbers = others.numbers + len(self.references)
+        for member, payload in enumerate(others):
+            number = self.tree.number(payload) if isinstance(payload, str) else None
+            if number is not None and self.is_inside[number]:
+                numbers[member] = number
+        columns = (self.references, *others.columns)
+        return replace(listing, payload=Chosen(columns, numbers), stores=self.stores, version=self.version)
 
 
-def _by_folder(names: Sequence[str]) -> list[int]:
+def _by_folder(names: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return the order by folder, then by name, in which `Files` are; keeps no text for each name."""
     rank = {folder: number for number, folder in enumerate(sorted({_folder(name) for name in names}))}
     order = np.array(sorted(range(len(names)), key=names.__getitem__), np.int64)
     ranks = np.fromiter((rank[_folder(names[i])] for i in order.tolist()), np.int64, len(order))
-    by_folder: list[int] = order[np.argsort(ranks, kind="stable")].tolist()
-    return by_folder
+    return order[np.argsort(ranks, kind="stable")]
 
 
 def _folder(name: str) -> str:
@@ -149,23 +181,17 @@ def tree_of(root: str, members: Members, stores: tuple[Store, ...], version: str
         version: Changes when an archive is replaced.
         beside: The files beside the archives.
     """
-    names, sizes, times = list(members.names), list(members.sizes), [0] * len(members.names)
+    names, sizes, times = members.names, np.array(members.sizes, np.int64), np.zeros(len(members.names), np.int64)
     if beside is not None:
-        names, sizes, times = names + beside.names, [*sizes, *beside.sizes], [*times, *beside.mtimes_ns]
+        names = names + beside.names
+        sizes, times = np.append(sizes, beside.sizes), np.append(times, beside.mtimes_ns)
     order = _by_folder(names)
     files = Files(
         root,
-        [names[i] for i in order],
-        array("q", [sizes[i] for i in order]),
-        array("q", [times[i] for i in order]),
+        [names[i] for i in order.tolist()],
+        array("q", sizes[order].tobytes()),
+        array("q", times[order].tobytes()),
     )
-    number_of = {name: number for number, name in enumerate(members.names)}
-    contents = ArchiveContents(
-        number_of,
-        members.sizes,
-        members.references,
-        stores,
-        version,
-        None if beside is None else Tree(beside).contents,
-    )
-    return Tree(files, contents)
+    unused = Ranges(0, "", array("q", bytes(8 * (len(names) - len(members.names)))))
+    references = Chosen.joined([members.references, unused]).take(order)
+    return Tree(files, ArchiveContents(Tree(files), order < len(members.names), references, stores, version))

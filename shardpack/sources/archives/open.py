@@ -8,6 +8,8 @@ import secrets
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from shardpack.codecs.field_types import is_image
 from shardpack.errors import SourceError
 from shardpack.sources.archives.members import Members, checked, tree_of
@@ -139,8 +141,14 @@ class _Opened:
     """The files of archives, and of archives in them, as they are opened one after the other."""
 
     def __init__(self, problems: Problems, unpack: Unpack | None) -> None:
-        self.members, self.stores = Members(), list[Store]()
+        self.stores: list[Store] = []
+        self._parts: list[Members] = []
         self._problems, self._unpack = problems, unpack
+
+    @property
+    def members(self) -> Members:
+        """The files of all archives that were added."""
+        return Members.joined(self._parts)
 
     def add(self, store: Store, path: str, name: str, folder: str, *, depth: int = 0) -> None:
         """Add the files of an archive.
@@ -155,13 +163,11 @@ class _Opened:
         kept = checked(self._list(store, path, name), folder, self._problems)
         # As in a folder: archives beside images are rather what these were unpacked from.
         inner = [] if any(map(_is_image, kept.names)) or depth == _MAX_DEPTH else list(filter(is_archive, kept.names))
-        archives = set(inner)
         numbered = len(inner) > 1 and all(_NUMBERED.fullmatch(_stem(each)) for each in inner)
-        for each, size, reference in zip(kept.names, kept.sizes, kept.references, strict=True):
-            if each not in archives:
-                self.members.add(each, size, reference)
-                continue
-            inside, where = self._inner(each, size, reference)
+        is_inner = np.array([bool(inner) and is_archive(each) for each in kept.names], bool)
+        self._parts.append(kept.take(np.flatnonzero(~is_inner)))
+        for number, each in zip(np.flatnonzero(is_inner).tolist(), inner, strict=True):
+            inside, where = self._inner(each, kept.sizes[number], kept.references[number])
             self.add(inside, where, each, folder if numbered else _stem(each) + "/", depth=depth + 1)
 
     def _list(self, store: Store, path: str, name: str) -> Members:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 
@@ -9,9 +10,8 @@ from shardpack.errors import CorruptShardError, SourceError
 from shardpack.format.tar_header import BLOCK
 from shardpack.format.tar_parser import Member, TarParser
 from shardpack.runtime.progress import Advance, no_advance
-from shardpack.sources.archives.members import Members
+from shardpack.sources.archives.members import Members, Ranges
 from shardpack.sources.archives.names import is_hidden
-from shardpack.sources.listing import Reference
 from shardpack.storage.protocols import Store
 
 SUFFIX = ".tar"
@@ -45,16 +45,17 @@ def list_tar(store: Store, path: str, number: int, *, advance: Advance = no_adva
         CorruptShardError: It is not a plain tar, or damaged or truncated.
         SourceError: It has too many members.
     """
-    members = Members()
+    starts = array("q")
+    members = Members(references=Ranges(number, path, starts))
     span = _Span(path, 0, store.size(path))
     for member in _members(store, span, members, advance):
         if _is_tar(member.name):
             inner = _Span(path, member.data_offset, member.data_offset + member.size)
             folder = member.name[: -len(SUFFIX)]
             for file in _members(store, inner, members, no_advance):
-                _add(members, f"{folder}/{file.name.removeprefix('./')}", file, path, number)
+                _add(members, starts, f"{folder}/{file.name.removeprefix('./')}", file, path)
         else:
-            _add(members, member.name, member, path, number)
+            _add(members, starts, member.name, member, path)
     return members
 
 
@@ -62,10 +63,12 @@ def _is_tar(name: str) -> bool:
     return name.lower().endswith(SUFFIX) and not is_hidden(name)
 
 
-def _add(members: Members, name: str, member: Member, path: str, number: int) -> None:
-    if len(members.names) >= MAX_MEMBERS:
+def _add(members: Members, starts: array[int], name: str, member: Member, path: str) -> None:
+    if len(starts) >= MAX_MEMBERS:
         raise SourceError(f"more than {MAX_MEMBERS:,} files in one tar; split it", path=path)
-    members.add(name, member.size, Reference(number, path, member.data_offset))
+    members.names.append(name)
+    members.sizes.append(member.size)
+    starts.append(member.data_offset)
 
 
 def _members(store: Store, span: _Span, into: Members, advance: Advance) -> Iterator[Member]:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import overload
+
+import numpy as np
+
 from shardpack.sources.archives.members import Members
-from shardpack.sources.archives.zip_directory import (
-    FOLDER,
-    LINK,
-    TAIL_BYTES,
-    find_end,
-    parse_directory,
-)
+from shardpack.sources.archives.zip_directory import FOLDER, LINK, TAIL_BYTES, find_end, parse_directory
+from shardpack.sources.archives.zip_directory import Members as Entries
 from shardpack.sources.archives.zip_store import ZipMember
+from shardpack.sources.columns import Texts
 from shardpack.sources.listing import Reference
 from shardpack.storage.protocols import Store
 
@@ -36,24 +37,45 @@ def list_zip(store: Store, path: str, number: int) -> Members:
         tail = bytes(store.get_range(path, start=end.offset, length=min(missing, end.size))) + tail
     begin = max(0, -missing)
     entries = parse_directory(tail[begin : begin + end.size], end, name=path)
-    members = Members()
-    columns = zip(
-        entries.names,
-        entries.kinds,
-        entries.offset,
-        entries.span,
-        entries.stored,
-        entries.size,
-        entries.method,
-        entries.crc32,
-        strict=True,
-    )
-    for name, kind, *numbers in columns:
-        if not kind:
-            member = ZipMember._make((path, *numbers, name))
-            members.add(name, member.size, Reference(number, member.path, 0))
-        elif kind == LINK:
+    kinds = entries.kinds
+    readable = np.array([number for number, kind in enumerate(kinds) if not kind], np.int64)
+    names = entries.names
+    members = Members(names, entries.size, ZipReferences(number, path, entries)).take(readable)
+    for name, kind in zip(names, kinds, strict=True):
+        if kind == LINK:
             members.left_out.append((name, "a link in an archive"))
-        elif kind != FOLDER:
+        elif kind and kind != FOLDER:
             members.refused.append((name, kind))
     return members
+
+
+class ZipReferences(Sequence[Reference]):
+    """References to the members of an archive in a ZipStore, made when they are needed."""
+
+    def __init__(self, store: int, archive: str, entries: Entries) -> None:
+        self._store, self._archive, self._entries = store, archive, entries
+        self._names = Texts(map(str.encode, entries.names))  # names of the tree may be shorter
+        entries.names = []
+
+    def __len__(self) -> int:
+        return len(self._names)
+
+    @overload
+    def __getitem__(self, which: int) -> Reference: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[Reference]: ...
+    def __getitem__(self, which: int | slice) -> Reference | list[Reference]:
+        if isinstance(which, slice):
+            return [self[number] for number in range(*which.indices(len(self)))]
+        all_, row = self._entries, which
+        member = ZipMember(
+            self._archive,
+            all_.offset[row],
+            all_.span[row],
+            all_.stored[row],
+            all_.size[row],
+            all_.method[row],
+            all_.crc32[row],
+            self._names[row].decode(),
+        )
+        return Reference(self._store, member.path, 0)

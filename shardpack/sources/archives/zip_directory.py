@@ -81,8 +81,8 @@ class Members:
     span: Sequence[int] = ()
     stored: array[int] = field(default_factory=_int64s)
     size: array[int] = field(default_factory=_int64s)
-    method: array[int] = field(default_factory=_int64s)
-    crc32: array[int] = field(default_factory=_int64s)
+    method: array[int] = field(default_factory=lambda: array("H"))
+    crc32: array[int] = field(default_factory=lambda: array("I"))
 
 
 def find_end(tail: bytes, size: int, *, name: str) -> End:
@@ -251,7 +251,7 @@ def _spans(members: Members, least: array[int], end: End, name: str) -> Sequence
             path=name,
             offset=int(offsets[first]),
         )
-    return array("q", span.tolist())
+    return array("q", span.tobytes())
 
 
 def _damaged(what: str, name: str, offset: int | None) -> SourceError:

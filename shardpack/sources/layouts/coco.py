@@ -11,12 +11,15 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from shardpack.errors import SourceError
 from shardpack.sources.annotations.coco_json import CocoImage, CocoLabels
+from shardpack.sources.columns import Chosen
 from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.image_rows import key_below_images
-from shardpack.sources.json_labels import Member, attach_labels, insert_field
+from shardpack.sources.json_labels import attach_labels, insert_field
 from shardpack.sources.label_shape import SHAPE
 from shardpack.sources.layouts.coco_files import CocoGroup, find_groups, given_group
 from shardpack.sources.layouts.layout import BY_ANNOTATIONS, Found, LayoutOptions
@@ -61,7 +64,7 @@ class Coco:
             rank=BY_ANNOTATIONS,
             title="COCO",
             label=", ".join(dict.fromkeys(said)) or "annotations",
-            uses=frozenset(name for name in names if name in tree.names),
+            uses=frozenset(name for name in names if tree.has(name)),
             memory=groups,
         )
 
@@ -97,8 +100,7 @@ def list_coco(tree: Tree, groups: list[CocoGroup], problems: Problems, options: 
     while read:
         samples.add(*read.pop(0), numbers)
     listing = replace(listing, keys=[key_below_images(key) for key in listing.keys])
-    if any(samples.masks):
-        listing = insert_field(listing, PANOPTIC, samples.masks)
+    listing = samples.with_masks(listing)
     if any(samples.splits):
         listing = with_splits(listing, samples.splits)
     missing = "an image without a record"
@@ -151,7 +153,7 @@ class _Samples:
         self._number_of = {name: number for number, name in enumerate(tree.files.names) if name in masks}
         self.labels: list[bytes | None] = [None] * listing.num_samples
         self.splits: list[str | None] = [None] * listing.num_samples
-        self.masks: list[Member | None] = [None] * listing.num_samples
+        self._masks: list[int | None] = [None] * listing.num_samples  # numbers of files
         self.refused: dict[int, str] = {}
 
     def add(self, group: CocoGroup, labels: CocoLabels, number_of: Mapping[Any, int]) -> None:
@@ -176,16 +178,24 @@ class _Samples:
         else:
             try:
                 self.labels[sample] = labels.label(image, number_of)
-                self.masks[sample] = self._mask(group, image)
+                self._masks[sample] = self._mask(group, image)
             except SourceError as error:
                 self.refused[sample] = str(error)
             self.splits[sample] = group.split
         image.objects, image.segments = [], []  # the label holds them now
 
-    def _mask(self, group: CocoGroup, image: CocoImage) -> Member | None:
+    def with_masks(self, listing: Listing) -> Listing:
+        """Return the samples with their panoptic images."""
+        has = np.array([number is not None for number in self._masks], bool)
+        numbers = np.array([number for number in self._masks if number is not None], np.int64)
+        sizes, times = np.array(self._files.sizes)[numbers], np.array(self._files.mtimes_ns)[numbers]
+        files = Chosen((self._files.names,), numbers)
+        return insert_field(listing, PANOPTIC, has, files, size=sizes.tolist(), mtime_ns=times.tolist())
+
+    def _mask(self, group: CocoGroup, image: CocoImage) -> int | None:
         if not image.panoptic:
             return None
         for path in group.masks_of(image.panoptic):
             if (number := self._number_of.get(path)) is not None:
-                return path, self._files.sizes[number], self._files.mtimes_ns[number]
+                return number
         raise SourceError(f"its panoptic image {image.panoptic!r} is not in {group.masks_of('')[0]!r}; put it there")

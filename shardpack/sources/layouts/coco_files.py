@@ -83,7 +83,7 @@ def find_groups(tree: Tree) -> list[CocoGroup]:
     roboflow: list[CocoGroup] = []
     plain: list[str] = []
     for path in tree.folders:
-        if f"{path}/{ROBOFLOW}".lstrip("/") in tree.names:
+        if tree.has(f"{path}/{ROBOFLOW}".lstrip("/")):
             split = next((part for part in reversed(path.split("/")) if part.lower() in SPLITS), None)
             roboflow.append(CocoGroup((f"{path}/{ROBOFLOW}".lstrip("/"),), path, split=split))
         is_annotations = posixpath.basename(path).lower() == "annotations"

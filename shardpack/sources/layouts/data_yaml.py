@@ -51,7 +51,7 @@ def find_data_yaml(tree: Tree) -> DataYaml | None:
     """
     folder = tree.folders.get("")
     names = [] if folder is None else tree.files.names[folder.first : folder.stop]
-    usual = [name for name in _NAMES if name in tree.names]
+    usual = [name for name in _NAMES if tree.has(name)]
     others = [name for name in names if name.lower().endswith((".yaml", ".yml")) and name not in usual]
     for name in [*usual, *others]:
         try:
@@ -70,7 +70,7 @@ def find_class_list(tree: Tree, folders: Iterable[str]) -> DataYaml | None:
     for folder in ("", *folders):
         for name in CLASS_LISTS:
             path = f"{folder}/{name}" if folder else name
-            if path in tree.names:
+            if tree.has(path):
                 return DataYaml(path, _listed_names(tree, path))
     return None
 
@@ -175,7 +175,7 @@ def _is_place(tree: Tree, path: str) -> bool:
     if path.startswith(("/", "../")) or path == "..":
         return False
     if path.endswith(".txt"):
-        return path in tree.names
+        return tree.has(path)
     prefix = "" if path == "." else f"{path}/"
     return any(folder.num_images for name, folder in tree.folders.items() if f"{name}/".startswith(prefix))
 

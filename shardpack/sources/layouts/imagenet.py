@@ -114,7 +114,7 @@ def _wnid_of(folder: str) -> str | None:
 def _named(tree: Tree, last: str) -> str | None:
     """Return the file with this last component of its name, in the first folder that has one."""
     paths = (f"{folder}/{last}" if folder else last for folder in tree.folders)
-    return next((path for path in paths if path in tree.names), None)
+    return next((path for path in paths if tree.has(path)), None)
 
 
 def _val_labels(path: str, tree: Tree) -> Mapping[str, str]:

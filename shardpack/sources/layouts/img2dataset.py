@@ -43,7 +43,7 @@ class Img2Dataset:
             for folder in tree.folders.values()
             if TABLE[1:] in folder.extensions
             for name in tree.files.names[folder.first : folder.stop]
-            if name.endswith(TABLE) and (stem := name.removesuffix(TABLE)) + STATS in tree.names
+            if name.endswith(TABLE) and tree.has((stem := name.removesuffix(TABLE)) + STATS)
         ]
         if not stems:
             if options.asked:

@@ -96,8 +96,7 @@ def _lines(path: str, data: bytes) -> Iterator[tuple[int, str | None, str]]:
 def _looks(tree: Tree, path: str) -> bool:
     head = islice(_lines(path, tree.read(path)), _LOOKED_AT)
     return any(
-        name is not None and not tree.names.isdisjoint(map(posixpath.normpath, _places(path, name)))
-        for _, name, _ in head
+        name is not None and any(map(tree.has, map(posixpath.normpath, _places(path, name)))) for _, name, _ in head
     )
 
 

@@ -72,7 +72,7 @@ def _texts(tree: Tree) -> Iterable[str]:
     for folder in tree.folders.values():
         if "txt" in folder.extensions or "json" in folder.extensions:
             prefix = f"{folder.path}/" if folder.path else ""
-            yield from (prefix + name for name in _MAPPINGS if prefix + name in tree.names)
+            yield from (prefix + name for name in _MAPPINGS if tree.has(prefix + name))
 
 
 def _of_lines(path: str, data: bytes) -> dict[str, str]:

@@ -19,6 +19,7 @@ from dataclasses import replace
 from typing import Any
 
 from shardpack.errors import OptionError, SourceError
+from shardpack.format.split_names import split_names_problem
 from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, TABLE_NAMES, examine, other_tables, split_of_name
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
@@ -29,12 +30,14 @@ from shardpack.sources.layouts.table_columns import (
     class_columns,
     label_column,
     may_hold_captions,
+    named_label,
+    split_column,
 )
 from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.splits import SPLIT_NAMES
-from shardpack.sources.table_formats import FILE_NAME, TableText, head, num_rows, table_text
+from shardpack.sources.table_formats import FILE_NAME, TableText, head, is_number, num_rows, table_text
 from shardpack.sources.tree import Tree
 
 
@@ -50,8 +53,8 @@ class Table:
         usual = [table_text(name, tree.read(name)) for name in find_tables(tree)]
         usual = [table for table in usual if FILE_NAME in (head(table, 1)[0] or [FILE_NAME])]  # or damaged
         if usual:
-            question = two_in_one_folder([table.name for table in usual])
-            return replace(self._found([_use(table, options) for table in usual]), question=question)
+            found = self._found([_use(table, options) for table in usual])
+            return replace(found, question=two_in_one_folder([table.name for table in usual]) or found.question)
         others = [table_text(name, tree.read(name)) for name in other_tables(tree)]
         images = NamedImages(tree.files.names if others else ())
         examined = [(table, examine(table, images)) for table in others if not _has_captions(table, images)]
@@ -59,11 +62,15 @@ class Table:
         doubtful = [(table, found) for table, found in examined if found.column is None and found.shares]
         if options.key_column is not None and len(examined) == 1:
             return self._found([_named_columns(examined[0][0], images, options)], images=images)
-        question = _question(clear, doubtful) or ("" if options.asked else _about_few(clear, tree))
+        joined = _joined(clear, options) if _to_join(clear) else []
+        question = _question(clear, doubtful, join_problem(joined)) or (
+            "" if options.asked else _about_few(clear, tree)
+        )
         if question:
             return Found(layout=self.name, rank=BY_TABLE, title="tables", question=question)
         if clear:
-            return self._found([_use(table, options, several=len(clear) > 1) for table in clear], images=images)
+            uses = joined or [_use(table, options, several=len(clear) > 1) for table in clear]
+            return self._found(uses, images=images)
         if options.asked:
             raise SourceError(
                 f"no table in {tree.files.root!r}: expected a {', '.join(TABLE_NAMES[:-1])} or {TABLE_NAMES[-1]} "
@@ -72,11 +79,15 @@ class Table:
         return None
 
     def _found(self, tables: Sequence[TableUse], *, images: NamedImages | None = None) -> Found:
+        is_joined = any(use.part for use in tables)
+        title = (" + " if is_joined else ", ").join(use.table.name for use in tables[:3])
+        more = f" + {len(tables) - 3} more" if is_joined else ", ..."
         return Found(
             layout=self.name,
             rank=BY_TABLE,
-            title=", ".join(use.table.name for use in tables[:3]) + (", ..." if len(tables) > 3 else ""),
+            title=title + more * (len(tables) > 3) + ", joined by image" * is_joined,
             label=_said(tables),
+            question=next(filter(None, map(_about_split, tables)), ""),
             uses=frozenset(use.table.name for use in tables if use.inside),
             memory=(tables, images),
         )
@@ -93,7 +104,7 @@ def find_tables(tree: Tree) -> list[str]:
         path
         for folder in tree.folders
         for name in TABLE_NAMES
-        if (path := f"{folder}/{name}" if folder else name) in tree.names
+        if tree.has(path := f"{folder}/{name}" if folder else name)
     ]
 
 
@@ -164,37 +175,75 @@ def _column_number(columns: Sequence[str], column: str | int, table: TableText, 
     )
 
 
-def _use(table: TableText, options: LayoutOptions, *, several: bool = False) -> TableUse:
-    """Return how a table is used whose key is known."""
+def _use(table: TableText, options: LayoutOptions, *, several: bool = False, part: int | None = None) -> TableUse:
+    """Return how a table is used whose key is known; one that is joined, with its number among the others."""
     columns, rows = head(table, EXAMINED_ROWS)
-    label, class_name = None, None
-    if options.label_column is not None:
-        label = columns[_column_number(columns, options.label_column, table, "label_column")]
+    label, class_name, given = None, None, options.label_column
+    by_row = split_column(columns, rows, (table.key, given if given is None else str(given)))
+    if part is not None:
+        label = named_label(columns, table.key) if given is None else str(given) if str(given) in columns else None
+    elif given is not None:
+        label = columns[_column_number(columns, given, table, "label_column")]
     elif table.key != FILE_NAME:
         both = class_columns(columns, rows, table.key)
-        label, class_name = both if both is not None else (label_column(columns, rows, table.key), None)
+        label, class_name = both if both is not None else (label_column(columns, rows, table.key, split=by_row), None)
     split = split_of_name(table.name) if several else None
-    others = tuple(column for column in columns if column not in (table.key, label, class_name))
+    by_row = None if by_row == label else by_row
+    others = tuple(column for column in columns if column not in (table.key, label, class_name, by_row))
     if label is not None and (more := sorted({"label", "class"}.intersection(others))):
         raise SourceError(
             f"{table.name} has a column {more[0]!r} beside {label!r}, which would become label and class; rename it, "
             "or leave out --label-column, which keeps both as they are"
         )
-    return TableUse(table, label=label, class_name=class_name, split=split, others=others, exact=table.key == FILE_NAME)
+    return TableUse(
+        table,
+        label=label,
+        class_name=class_name,
+        split=split,
+        split_column=by_row,
+        part=part or 0,
+        others=others,
+        exact=table.key == FILE_NAME,
+    )
 
 
-def _question(clear: Sequence[TableText], doubtful: Sequence[tuple[TableText, KeyColumns]]) -> str:
-    """Return what must be asked about tables that name images; "" if all is clear."""
+def _about_split(use: TableUse) -> str:
+    """Return the question what a column called split says; "" if that is clear."""
+    if use.split_column is None:
+        return ""
+    columns, rows = head(use.table, EXAMINED_ROWS)
+    number = columns.index(use.split_column)
+    values = [row[number] for row in rows if number < len(row) and row[number] not in (None, "")]
+    texts = {value for value in values if isinstance(value, str) and not is_number(value)}
+    if use.split is None and all(isinstance(v, str) and v in texts for v in values) and not split_names_problem(texts):
+        return ""
+    which = f"the column {use.split_column!r} of {use.table.name}"
+    if use.split is not None:
+        return f"{which} says the split of each image, and the table is named after one; rename one of them"
+    shown = ", ".join(sorted(set(map(repr, values)))[:3])
+    return (
+        f"it is not clear whether {which} says the split of each image: its values are such as {shown}; write names "
+        f"such as train and val, or say that it is the label (--label-column {use.split_column}), or rename the column"
+    )
+
+
+def _question(clear: Sequence[TableText], doubtful: Sequence[tuple[TableText, KeyColumns]], unjoined: str) -> str:
+    """Return what must be asked about tables that name images; "" if all is clear.
+
+    Args:
+        clear: Tables of which it is known which column names images.
+        doubtful: The others.
+        unjoined: Why several cannot be joined; "" if they can.
+    """
     if doubtful and not clear:
         table, found = doubtful[0]
         return _which_column(table, found, head(table, 0)[0])
-    splits = [split_of_name(table.name) for table in clear]
-    if len(clear) > 1 and (None in splits or len({SPLIT_NAMES[name.lower()] for name in splits if name}) < len(splits)):
+    if unjoined:
         first, second = clear[0].name, clear[1].name
         names = ", ".join(repr(table.name) for table in clear[:3])
         return (
-            f"{len(clear)} tables name images: {names}; use one and leave out the others "
-            f"(--table {first} --ignore {second}, or --table {second} --ignore {first})"
+            f"{len(clear)} tables name images: {names}; they cannot be joined, as {unjoined}; use one and leave out "
+            f"the others (--table {first} --ignore {second}, or --table {second} --ignore {first})"
         )
     if without := [table for table in clear if _lacks_header(table)]:
         return _headerless(without[0])
@@ -205,6 +254,40 @@ def _question(clear: Sequence[TableText], doubtful: Sequence[tuple[TableText, Ke
         if repeated
         else ""
     )
+
+
+def _to_join(tables: Sequence[TableText]) -> bool:
+    """Return whether tables are not those of different splits, so that they are joined by image, if they can be."""
+    splits = [split_of_name(table.name) for table in tables]
+    return len(tables) > 1 and (
+        None in splits or len({SPLIT_NAMES[name.lower()] for name in splits if name}) < len(splits)
+    )
+
+
+def _joined(tables: Sequence[TableText], options: LayoutOptions) -> list[TableUse]:
+    uses = [_use(table, options, part=part) for part, table in enumerate(tables)]
+    if options.label_column is not None and not any(use.label for use in uses):
+        _column_number(
+            [column for use in uses for column in use.others], options.label_column, tables[0], "label_column"
+        )
+    return uses
+
+
+def join_problem(tables: Sequence[TableUse]) -> str:
+    """Return why tables cannot be joined by image; "" if they can: as many rows each, and different columns."""
+    counts = [num_rows(use.table) for use in tables]
+    if len(set(counts)) > 1:
+        other = next(number for number, count in enumerate(counts) if count != counts[0])
+        names = f"{tables[0].table.name} has {counts[0]:,} rows, and {tables[other].table.name} {counts[other]:,}"
+        return f"they describe different images: {names}"
+    table_of: dict[str, str] = {}
+    for use in tables:
+        own = ("label", "class") if use.label is not None else ()
+        for name in (*own, *use.others, *filter(None, [use.split_column])):
+            other_table = table_of.setdefault(name, use.table.name)
+            if other_table != use.table.name:
+                return f"{name!r} would be from {other_table} and from {use.table.name}"
+    return ""
 
 
 def _about_few(tables: Sequence[TableText], tree: Tree) -> str:
@@ -260,6 +343,7 @@ def _said(tables: Sequence[TableUse]) -> str:
     label = next((use.label for use in tables if use.label is not None), None)
     named = next((use.class_name for use in tables if use.class_name is not None), None)
     others = list(dict.fromkeys(column for use in tables for column in use.others))
+    split = next((use.split_column for use in tables if use.split_column is not None), None)
     columns = f"column{'s' * (len(others) != 1)} {', '.join(others[:4])}{', ...' * (len(others) > 4)}" if others else ""
     return "; ".join(
         filter(
@@ -269,6 +353,7 @@ def _said(tables: Sequence[TableUse]) -> str:
                 if label is not None
                 else "",
                 columns,
+                f"split from column {split!r}" if split is not None else "",
             ),
         )
     )

@@ -6,11 +6,12 @@ columns do, or where many values name none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from shardpack.sources.layouts.named_images import NamedImages
+from shardpack.sources.table_formats import is_number
 
 NEARLY_ALL = 0.9  # of the values of a column name images
 _LABEL_NAMES = (
@@ -24,6 +25,7 @@ _LABEL_NAMES = (
     "category_name",
     "target",
 )
+_SPLIT = "split"
 _CAPTION_NAMES = ("caption", "captions", "comment", "sentence", "sentences", "text", "description")
 
 
@@ -75,21 +77,45 @@ def key_columns(
     return KeyColumns(chosen[0] if len(chosen) == 1 else None, shares)
 
 
-def label_column(columns: Sequence[str], rows: Sequence[Sequence[Any]], key: str) -> str | None:
+def label_column(
+    columns: Sequence[str], rows: Sequence[Sequence[Any]], key: str, *, split: str | None = None
+) -> str | None:
     """Return the column that holds the class of an image, or None.
 
-    That is the only one with a usual name, or the only one beside the key, if its values come again or are numbers.
+    That is the only one with a usual name, or the only one beside the key and the split, if its values come again or
+    are numbers.
     """
-    others = [column for column in columns if column != key]
-    named = [column for column in others if column.lower() in _LABEL_NAMES]
-    if len(named) == 1:
-        return named[0]
-    if len(others) != 1 or named or others[0].lower() in _CAPTION_NAMES:
+    if (named := named_label(columns, key)) is not None:
+        return named
+    others = [column for column in columns if column not in (key, split)]
+    if len(others) != 1 or others[0].lower() in _CAPTION_NAMES:
         return None
     number = columns.index(others[0])
     values = [row[number] for row in rows if number < len(row) and row[number] not in (None, "")]
     hashable = all(isinstance(value, (str, int)) for value in values)
     return others[0] if hashable and values and len(set(values)) < len(values) else None
+
+
+def named_label(columns: Sequence[str], key: str) -> str | None:
+    """Return the only column with a usual name of labels, or None."""
+    named = [column for column in columns if column != key and column.lower() in _LABEL_NAMES]
+    return named[0] if len(named) == 1 else None
+
+
+def split_column(columns: Sequence[str], rows: Sequence[Sequence[Any]], used: Collection[str | None]) -> str | None:
+    """Return the column that may say the split of each image, or None: the one called split, unless it holds numbers.
+
+    Args:
+        columns: Names of the columns.
+        rows: The first rows.
+        used: Columns that mean something else.
+    """
+    named = [column for column in columns if column.strip().lower() == _SPLIT and column not in used]
+    if len(named) != 1:
+        return None
+    number = columns.index(named[0])
+    values = [row[number] for row in rows if number < len(row) and row[number] not in (None, "")]
+    return None if all(map(is_number, values)) else named[0]
 
 
 def class_columns(columns: Sequence[str], rows: Sequence[Sequence[Any]], key: str) -> tuple[str, str] | None:

@@ -1,16 +1,24 @@
 """Make labels of the rows of tables: each row describes the image that its key names.
 
 A column that was chosen as the label becomes `label` and `class`: texts are classes, numbered in the order of their
-names; whole numbers are labels as they are. The other columns keep their names and order.
+names; whole numbers are labels as they are. The other columns keep their names and order. Of tables that are joined, an
+image has a row in each, and its label has the columns of all.
 """
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from functools import reduce
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
+from shardpack.codecs.field_types import parse_json
 from shardpack.errors import SourceError
+from shardpack.sources.columns import Chosen, Texts
 from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json, plain_value
@@ -22,6 +30,7 @@ from shardpack.sources.splits import with_splits
 from shardpack.sources.table_formats import TableText, records_of
 from shardpack.sources.tree import Tree
 
+_KNOWN_TEXTS = 65_536
 NO_ROW = "an image without a row"
 
 
@@ -34,6 +43,8 @@ class TableUse:
         label: The column that becomes label and class, or None.
         class_name: The column with the names of the classes that `label` numbers, or None.
         split: The split of its images, or None.
+        split_column: The column that says the split of each image, or None.
+        part: Number of the table among those that are joined by image; 0 if none are.
         others: Columns that become values of the label.
         exact: Whether keys are paths that are relative to the table, and nothing less.
         inside: Whether the table is a file of the tree.
@@ -43,21 +54,109 @@ class TableUse:
     label: str | None = None
     class_name: str | None = None
     split: str | None = None
+    split_column: str | None = None
+    part: int = 0
     others: tuple[str, ...] = ()
     exact: bool = False
     inside: bool = True
 
 
-@dataclass(slots=True)
 class _Rows:
-    """What the rows say about the samples: for each sample, where its row is, its label and its other values."""
+    """What rows say about samples, in columns: of each row its place, its label and its other values, as JSON."""
 
-    where: dict[int, str] = field(default_factory=dict)
-    label: dict[int, Any] = field(default_factory=dict)
-    class_name: dict[int, Any] = field(default_factory=dict)
-    others: dict[int, bytes] = field(default_factory=dict)
-    split: dict[int, str | None] = field(default_factory=dict)
-    twice: dict[int, str] = field(default_factory=dict)
+    def __init__(self, tables: Sequence[TableUse], num_samples: int) -> None:
+        self.row_of = np.full(num_samples, -1, np.int64)  # (samples) the row of each
+        self.splits = array("q")  # (rows) numbers in `split_names`, 0 for none
+        self.split_names: dict[str | None, int] = {None: 0}
+        self.twice: dict[int, str] = {}
+        self._texts = Texts()  # (rows) label, class name and object of the others, with zeros between: JSON has none
+        self._places = array("q")  # number of the table, and of the line in it, of each row
+        self._tables = [use.table.name for use in tables]
+        self._known: dict[str, bytes] = {}
+
+    def add(self, sample: int, use: TableUse, number: int, values: dict[str, Any]) -> None:
+        """Add a row; a second one of a sample makes that `twice`.
+
+        Raises:
+            SourceError: JSON cannot hold a value, or the split is not a text.
+        """
+        label = None if use.label is None else values.pop(use.label, None)
+        class_name = None if use.class_name is None else values.pop(use.class_name, None)
+        split = use.split if use.split_column is None else values.pop(use.split_column, None)
+        if split is not None and not isinstance(split, str):
+            raise SourceError(f"has {use.split_column} {split!r}, expected the name of a split; correct it")
+        others = compact_json(values, default=plain_value) if values else b"{}"
+        row = len(self._texts)
+        self._texts.append(b"%b\0%b\0%b" % (self._text_of(label), self._text_of(class_name), others))
+        self.splits.append(self.split_names.setdefault(split, len(self.split_names)))
+        self._places.extend((self._tables.index(use.table.name), number))
+        if self.row_of[sample] < 0:
+            self.row_of[sample] = row
+        else:
+            where = f"{self.where(sample)} and by {self._place(row)}"
+            self.twice.setdefault(sample, f"is described by {where}; keep one of the rows")
+
+    def _text_of(self, value: Any) -> bytes:
+        """Return a value as JSON, b"" for none; names of classes come again and again."""
+        if value is None:
+            return b""
+        if not isinstance(value, str):
+            return compact_json(value, default=plain_value)
+        text = self._known.get(value)
+        if text is None:
+            text = compact_json(value)
+            if len(self._known) < _KNOWN_TEXTS:
+                self._known[value] = text
+        return text
+
+    def where(self, sample: int) -> str:
+        """Return the place of the row of a sample."""
+        return self._place(int(self.row_of[sample]))
+
+    def _place(self, row: int) -> str:
+        return f"{self._tables[self._places[2 * row]]}:{self._places[2 * row + 1]}"
+
+    def classes(self) -> dict[str, int] | None:
+        """Return the number of each class if labels are texts, in the order of their names; None if they are not."""
+        found: set[bytes] = set()
+        for text in self._texts:
+            label = text.partition(b"\0")[0]
+            if label and label[:1] != b'"':
+                return None
+            found.add(label)
+        names = sorted(parse_json(label) for label in found - {b""})
+        return {name: number for number, name in enumerate(names)} or None
+
+    def numbered_names(self) -> tuple[str, ...] | None:
+        """Return the names of the classes that labels number, if each has one name and they are 0, 1, 2, ..."""
+        names: dict[bytes, bytes] = {}
+        for text in self._texts:
+            label, name, _ = text.split(b"\0", 2)
+            if label and (name[:1] != b'"' or names.setdefault(label, name) != name):
+                return None
+        name_of = {label: parse_json(name) for label, name in names.items()}
+        numbers = [b"%d" % number for number in range(len(names))]
+        if not names or name_of.keys() != set(numbers) or len(set(name_of.values())) < len(names):
+            return None
+        return tuple(name_of[number] for number in numbers)
+
+    def text(self, sample: int, classes: Mapping[bytes, int] | None) -> bytes:
+        """Return the JSON object of a sample's row; `classes` are numbers by the JSON text of a class."""
+        label, class_name, others = self._texts[int(self.row_of[sample])].split(b"\0", 2)
+        if not label:
+            return others
+        if class_name:
+            own = b'{"label":%b,"class":%b}' % (label, class_name)
+        elif classes is not None:
+            own = b'{"label":%d,"class":%b}' % (classes[label], label)
+        else:
+            own = b'{"label":%b}' % label
+        return _joined(own, others)
+
+
+def _joined(one: bytes, other: bytes) -> bytes:
+    """Return the members of two JSON objects in one."""
+    return other if one == b"{}" else one if other == b"{}" else b"%b,%b" % (one[:-1], other[1:])
 
 
 def list_rows(
@@ -72,7 +171,7 @@ def list_rows(
 
     The other files of an image remain fields. Columns keep their order; `csv_records` says how cells become values.
     Left out and counted: images without a row. Rejected: rows without an image, or with several, rows that share a
-    sample, malformed rows, and images that have both a row and a .json file.
+    sample, malformed rows, images that have both a row and a .json file, or a row in not all tables that are joined.
 
     Args:
         tree: The images.
@@ -82,56 +181,74 @@ def list_rows(
         rename_keys: As for `group_files`.
 
     Raises:
-        SourceError: A table cannot be read at all.
+        SourceError: A table cannot be read at all, or splits cannot have the names that it says.
         MissingDependencyError: There is a Parquet table, and pyarrow is not installed.
     """
     inside = {use.table.name for use in tables if use.inside}
     listing = group_files(tree.files.without(inside), problems, rename_keys=rename_keys)
     if images is None and not all(use.exact for use in tables):
         images = NamedImages(tree.files.names)
-    rows = _read(tables, images, ImagePaths(listing, tree.files, problems), problems)
-    classes = _classes(rows.label.values())
-    labels = [_label(rows, sample, classes) if sample in rows.others else None for sample in range(listing.num_samples)]
+    read = _read(tables, images, ImagePaths(listing, tree.files, problems), problems, listing.num_samples)
+    refused = {sample: reason for rows in read for sample, reason in rows.twice.items()}
+    has_row = np.array([rows.row_of >= 0 for rows in read])
+    for sample in np.flatnonzero(has_row.any(axis=0) & ~has_row.all(axis=0)).tolist():
+        one, other = (
+            next(number for number, rows in enumerate(has_row) if rows[sample] == has) for has in (True, False)
+        )
+        tables_without = next(use.table.name for use in tables if use.part == other)
+        refused[sample] = f"is described by {read[one].where(sample)}, and has no row in {tables_without}; add it"
+    classes = next((found for rows in read if (found := rows.classes()) is not None), None)
+    names = next((named for rows in read if (named := rows.numbered_names()) is not None), None)
     # Splits first: samples that get no label are left out together with theirs.
-    splits = [rows.split.get(sample) for sample in range(listing.num_samples)]
+    splits = _splits(read)
     if any(splits):
         listing = with_splits(listing, splits)
-    listing = attach_labels(listing, labels, problems, refused=rows.twice, missing=NO_ROW)
-    names = _numbered_names(rows) if classes is None else tuple(classes)
-    if names is not None:
-        listing = replace(listing, classes=names)
+    labels = _labels(read, np.flatnonzero(has_row.all(axis=0)), classes)
+    del read  # half of the memory
+    listing = attach_labels(listing, labels, problems, refused=refused, missing=NO_ROW)
+    if names is not None or classes is not None:
+        listing = replace(listing, classes=names if classes is None else tuple(classes))
     return listing if listing.split is not None else split_by_folder(listing, tree)
 
 
-def _read(tables: Sequence[TableUse], images: NamedImages | None, paths: ImagePaths, problems: Problems) -> _Rows:
-    same: dict[Any, Any] = {}  # equal labels are kept once
-    rows, use_of = _Rows(), {use.table.name: use for use in tables}
+def _read(
+    tables: Sequence[TableUse], images: NamedImages | None, paths: ImagePaths, problems: Problems, num_samples: int
+) -> list[_Rows]:
+    """Return the rows of tables; of those that are joined, for each its own."""
+    read = [_Rows(tables, num_samples) for _ in range(max(use.part for use in tables) + 1)]
+    use_of = {use.table.name: use for use in tables}
     for name, number, values in records_of([use.table for use in tables], problems):
-        use, where = use_of[name], f"{name}:{number}"
+        use = use_of[name]
         sample = _sample(use, values.pop(use.table.key, None), images, paths)
         if isinstance(sample, str):
-            problems.reject(where, sample)
-            continue
-        if sample is None:
-            continue
-        try:
-            label = values.pop(use.label) if use.label is not None and use.label in values else None
-            class_name = values.pop(use.class_name) if use.class_name is not None and use.class_name in values else None
-            others = compact_json(values, default=plain_value) if values else b"{}"
-        except SourceError as error:
-            problems.reject(where, str(error))
-            continue
-        other = rows.where.setdefault(sample, where)
-        if other != where:
-            rows.twice.setdefault(sample, f"is described by {other} and by {where}; keep one of the rows")
-        rows.others[sample] = same.setdefault(others, others)
-        if use.split is not None:
-            rows.split[sample] = use.split
-        if label is not None:
-            rows.label[sample] = same.setdefault(label, label) if isinstance(label, str) else label
-        if class_name is not None:
-            rows.class_name[sample] = class_name
-    return rows
+            problems.reject(f"{name}:{number}", sample)
+        elif sample is not None:
+            try:
+                read[use.part].add(sample, use, number, values)
+            except SourceError as error:
+                problems.reject(f"{name}:{number}", str(error))
+    return read
+
+
+def _labels(
+    read: Sequence[_Rows], described: npt.NDArray[np.int64], classes: Mapping[str, int] | None
+) -> Sequence[bytes | None]:
+    """Return the label of each sample, and None for all but those that are described."""
+    numbers = None if classes is None else {compact_json(name): number for name, number in classes.items()}
+    texts = Texts()
+    for sample in described.tolist():
+        texts.append(reduce(_joined, (rows.text(sample, numbers) for rows in read)))
+    chosen = np.full(len(read[0].row_of), len(texts))
+    chosen[described] = np.arange(len(texts))
+    columns: tuple[Sequence[bytes | None], ...] = (texts, [None])
+    return Chosen(columns, chosen)
+
+
+def _splits(read: Sequence[_Rows]) -> list[str | None]:
+    """Return the split that the rows say of each sample."""
+    rows = next((rows for rows in read if len(rows.split_names) > 1), read[0])
+    names = list(rows.split_names)
+    return [None if row < 0 else names[rows.splits[row]] for row in rows.row_of.tolist()]
 
 
 def _sample(use: TableUse, key: Any, images: NamedImages | None, paths: ImagePaths) -> int | str | None:
@@ -153,38 +270,3 @@ def sample_of(
     if match is not None and len(match.paths) > 1:
         return f"names {key!r}, which fits {match.paths[0]!r} and {match.paths[1]!r}; write a path with folders"
     return paths.find(str(key), [f"{folder}/{key}" if folder else str(key)] if match is None else match.paths)
-
-
-def _classes(values: Any) -> dict[str, int] | None:
-    """Return the number of each class if labels are texts, in the order of their names; None if they are not."""
-    names = set()
-    for value in values:
-        if not isinstance(value, str):
-            return None
-        names.add(value)
-    return {name: number for number, name in enumerate(sorted(names))} if names else None
-
-
-def _numbered_names(rows: _Rows) -> tuple[str, ...] | None:
-    """Return the names of the classes that labels number, if each has one name and they are 0, 1, 2, ..."""
-    names: dict[Any, str] = {}
-    for sample, label in rows.label.items():
-        name = rows.class_name.get(sample)
-        if not isinstance(label, int) or not isinstance(name, str) or names.setdefault(label, name) != name:
-            return None
-    numbers = range(len(names))
-    if not names or set(names) != set(numbers) or len(set(names.values())) < len(names):
-        return None
-    return tuple(names[number] for number in numbers)
-
-
-def _label(rows: _Rows, sample: int, classes: Mapping[str, int] | None) -> bytes:
-    others = rows.others[sample]
-    if sample not in rows.label:
-        return others
-    value = rows.label[sample]
-    own = {"label": value} if classes is None else {"label": classes[value], "class": value}
-    if sample in rows.class_name:
-        own = {"label": value, "class": rows.class_name[sample]}
-    text = compact_json(own, default=plain_value)
-    return text if others == b"{}" else text[:-1] + b"," + others[1:]

@@ -136,7 +136,7 @@ def _splits(tree: Tree, base: str) -> dict[str, str]:
     """Return the split of each stem that the lists of a set name; empty without lists."""
     found: dict[str, str] = {}
     listed = {split: _join(base, f"ImageSets/Main/{split}.txt") for split in _LISTS}
-    there = [split for split in _LISTS if listed[split] in tree.names]
+    there = [split for split in _LISTS if tree.has(listed[split])]
     for split in there:
         if split == "trainval" and {"train", "val"} & set(there):
             continue

@@ -285,4 +285,4 @@ def _image_at(tree: Tree, folder: str, path: str) -> str | None:
     clean = posixpath.normpath(path)
     parts = clean.split("/")
     ends = () if parts[0] == ".." else ("/".join(parts[first:]) for first in range(1, len(parts)))
-    return next((at for at in (posixpath.normpath(f"{folder or '.'}/{path}"), clean, *ends) if at in tree.names), None)
+    return next((at for at in (posixpath.normpath(f"{folder or '.'}/{path}"), clean, *ends) if tree.has(at)), None)

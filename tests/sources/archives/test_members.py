@@ -8,9 +8,8 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import SourceError
-from shardpack.sources.archives.members import Members, checked, tree_of
+from shardpack.sources.archives.members import Members, Ranges, checked, tree_of
 from shardpack.sources.image_files import group_files
-from shardpack.sources.listing import Reference
 from shardpack.sources.payloads import read_listed
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
@@ -22,10 +21,7 @@ STORE = MemoryStore({"x.tar": CONTENT})
 
 
 def _members(*names):
-    members = Members()
-    for number, name in enumerate(names):
-        members.add(name, 10, Reference(0, "x.tar", number))
-    return members
+    return Members(list(names), array("q", [10] * len(names)), Ranges(0, "x.tar", range(len(names))))
 
 
 def test_names_are_below_the_folder_of_the_archive():
@@ -65,6 +61,13 @@ def test_payloads_are_ranges_of_the_archive_or_files_beside_it(tmp_path):
     assert listing.version == "version 1"
     assert tree.read("labels.csv") == b"a,b"
     assert tree.read("x/a.jpg") == CONTENT[:10]
+
+
+def test_an_archive_without_files_has_files_beside_it(tmp_path):
+    write_tree(tmp_path, {"beside.jpg": b"beside"})
+    tree = tree_of(str(tmp_path), _members(), (STORE,), "", scan(tmp_path, Problems()))
+    listing = tree.contents.locate(group_files(tree.files, Problems()))
+    assert read_listed(listing, 0, 1) == [("beside", {"jpg": b"beside"})]
 
 
 def test_reading_is_bounded_and_names_the_file():

@@ -182,7 +182,7 @@ def test_the_version_of_a_compressed_tar_does_not_depend_on_where_it_is_unpacked
     for work in ("a", "b"):
         with Spool(tmp_path / work, left_free_bytes=0) as spool:
             listing = FolderSource(tmp_path / "x.tgz").list(ListOptions(unpack=spool.unpack)).listing
-            found.add((listing.version, str(listing.payload)))
+            found.add((listing.version, str(list(listing.payload))))
     assert len(found) == 1
 
 

@@ -6,6 +6,7 @@ import datetime as dt
 import json
 import re
 import sys
+import tracemalloc
 from decimal import Decimal
 
 import pytest
@@ -14,14 +15,14 @@ from hypothesis import strategies as st
 
 from shardpack.errors import MissingDependencyError, OptionError, SourceError
 from shardpack.sources.layouts.any_tables import split_of_name
-from shardpack.sources.layouts.detect import find_layout, list_tree
+from shardpack.sources.layouts.detect import find_layout, list_tree, read_tree
 from shardpack.sources.layouts.layout import LayoutOptions
 from shardpack.sources.layouts.table import Table, find_tables
 from shardpack.sources.scan import scan
 from shardpack.sources.source import Problems
-from shardpack.sources.splits import counted_splits
+from shardpack.sources.splits import counted_splits, split_of
 from shardpack.sources.tree import Tree
-from tests.sources.trees import samples_of, write_tree
+from tests.sources.trees import files_of, samples_of, write_tree
 from tests.strategies import examples
 
 
@@ -471,3 +472,157 @@ def test_tables_of_other_things_are_not_used(tmp_path):
     files = {"1.jpg": b"x", "1.json": "{}", "prices.csv": "item,price\n7,3\n"}
     tree = Tree(scan(write_tree(tmp_path, files), Problems()))
     assert Table().find(tree, LayoutOptions()) is None
+
+
+def line_of(folder, files, **options):
+    """Return what is said of a folder, its listing, and the problems."""
+    tree, problems = Tree(scan(write_tree(folder, files), Problems())), Problems()
+    found = read_tree(tree, "auto", problems, LayoutOptions(**options))
+    return found.sentence, found.listing, problems
+
+
+PHOTOS = {f"{name}.jpg": b"image" for name in "abcd"}
+
+
+@pytest.mark.parametrize("column", ["split", "Split"])
+def test_a_column_called_split_makes_splits(tmp_path, column):
+    rows = "a.jpg,cat,val\nb.jpg,dog,train\nc.jpg,cat,\nd.jpg,dog,train\n"
+    said, listing, _ = line_of(tmp_path, {**PHOTOS, "labels.csv": f"name,kind,{column}\n{rows}"})
+    assert f"train 2, val 1; a sample is jpg + json (label from column 'kind'; split from column '{column}'" in said
+    assert [split_of(listing, sample) for sample in range(4)] == ["val", "train", None, "train"]
+    labels = [json.loads(fields["json"]) for fields in samples_of(listing).values()]
+    assert labels[0] == {"label": 0, "class": "cat"}
+
+
+def test_a_table_of_nothing_but_splits_has_no_label(tmp_path):
+    said, listing, _ = line_of(tmp_path, {**PHOTOS, "s.csv": "name,split\na,train\nb,train\nc,query\nd,query\n"})
+    assert counted_splits(listing) == {"train": 2, "query": 2}
+    assert "split from column 'split'" in said
+    assert listing.classes is None
+
+
+@pytest.mark.parametrize("name", ["metadata.csv", "metadata.jsonl", "metadata.parquet", "x.jsonl"])
+def test_splits_of_every_kind_of_table(tmp_path, name):
+    rows = [{"file_name": image, "split": "train" if image < "c" else "test"} for image in sorted(PHOTOS)]
+    if name.endswith("parquet"):
+        pa = pytest.importorskip("pyarrow")
+        pytest.importorskip("pyarrow.parquet").write_table(pa.Table.from_pylist(rows), tmp_path / name)
+        files = PHOTOS
+    elif name.endswith("csv"):
+        files = {**PHOTOS, name: "file_name,split\n" + "".join(f"{row['file_name']},{row['split']}\n" for row in rows)}
+    else:
+        files = {**PHOTOS, name: "\n".join(map(json.dumps, rows))}
+    assert counted_splits(line_of(tmp_path, files)[1]) == {"train": 2, "test": 2}
+
+
+def test_numbers_are_no_splits(tmp_path):
+    _, listing, _ = line_of(tmp_path, {**PHOTOS, "x.csv": "name,y,split\na,p,0\nb,p,1\nc,p,2\nd,p,0\n"})
+    assert counted_splits(listing) == {}
+    assert [json.loads(fields["json"])["split"] for fields in samples_of(listing).values()] == [0, 1, 2, 0]
+
+
+@pytest.mark.parametrize("values", [("fold 1", "fold 2"), ("train", "3"), ("train", "Train")])
+def test_what_may_be_no_split_is_a_question(tmp_path, values):
+    one, other = values
+    files = {**PHOTOS, "x.csv": f"name,split\na,{one}\nb,{one}\nc,{other}\nd,{other}\n"}
+    with pytest.raises(SourceError, match=r"not clear whether the column 'split' of x\.csv .*\(--label-column split\)"):
+        line_of(tmp_path, files)
+    _, listing, _ = line_of(tmp_path, files, label_column="split")
+    assert listing.classes == tuple(sorted(values))
+
+
+def test_a_table_named_after_a_split_with_a_column_of_splits_is_a_question(tmp_path):
+    files = {f"{split}.csv": f"name,split\n{name},{split}\n" for split, name in (("train", "a"), ("val", "b"))}
+    with pytest.raises(SourceError, match="the table is named after one; rename one of them"):
+        line_of(tmp_path, {**PHOTOS, **files})
+
+
+def test_a_value_that_is_no_text_is_rejected(tmp_path):
+    rows = [{"name": name, "split": "train"} for name in "abcd"]
+    rows[3]["split"] = ["x"]
+    files = {**PHOTOS, "x.jsonl": "\n".join(map(json.dumps, rows))}
+    with pytest.raises(SourceError, match="not clear whether"):
+        line_of(tmp_path, files)
+
+
+# -- joined tables --------------------------------------------------------------------------------
+
+BOXES = "name,x,y\nd,4,0\nc,3,0\nb,2,0\na,1,0\n"
+POINTS = "image,eye,partition\na.jpg,10,0\nb.jpg,20,0\nc.jpg,30,1\nd.jpg,40,1\n"
+KINDS = "image,kind,class\na,p,cat\nb,q,dog\nc,p,dog\nd,p,cat\n"
+
+
+def test_tables_of_different_columns_are_joined_by_image(tmp_path):
+    files = {**PHOTOS, "boxes.csv": BOXES, "kinds.csv": KINDS, "list_eval_partition.csv": POINTS}
+    said, listing, problems = line_of(tmp_path, files)
+    assert said.startswith("boxes.csv + kinds.csv + list_eval_partition.csv, joined by image: 4 samples; ")
+    assert "label from column 'class'; columns x, y, kind, eye, ...; 2 classes: cat, dog" in said
+    assert not problems.rejected
+    assert json.loads(samples_of(listing)["b"]["json"]) == {
+        "x": 2,
+        "y": 0,
+        "label": 1,
+        "class": "dog",
+        "kind": "q",
+        "eye": 20,
+        "partition": 0,
+    }
+
+
+def test_images_that_one_of_joined_tables_lacks_are_rejected(tmp_path):
+    files = {**PHOTOS, "boxes.csv": BOXES, "points.csv": POINTS.replace("d.jpg", "e.jpg"), "e.jpg": b"image"}
+    _, listing, problems = line_of(tmp_path, files)
+    assert list(listing.keys) == ["a", "b", "c"]
+    assert problems.rejected == [
+        ("d.jpg", "is described by boxes.csv:2, and has no row in points.csv; add it"),
+        ("e.jpg", "is described by points.csv:5, and has no row in boxes.csv; add it"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("other", "why"),
+    [
+        ("name,x,z\na,1,0\nb,2,0\nc,3,0\nd,4,0\n", "'x' would be from boxes.csv and from other.csv"),
+        ("name,z\na,1\nb,2\n", "different images: boxes.csv has 4 rows, and other.csv 2"),
+    ],
+)
+def test_tables_that_cannot_be_joined_are_a_question(tmp_path, other, why):
+    with pytest.raises(
+        SourceError, match=rf"cannot be joined, as .*{re.escape(why)}; use one and leave out the others"
+    ):
+        line_of(tmp_path, {**PHOTOS, "boxes.csv": BOXES, "other.csv": other})
+
+
+def test_two_labels_are_not_joined(tmp_path):
+    files = {**PHOTOS, "a.csv": KINDS, "b.csv": "name,label\na,1\nb,2\nc,3\nd,4\n"}
+    with pytest.raises(SourceError, match=r"'label' would be from a\.csv and from b\.csv"):
+        line_of(tmp_path, files)
+
+
+def test_the_label_column_of_joined_tables_is_in_one_of_them(tmp_path):
+    files = {**PHOTOS, "boxes.csv": BOXES, "points.csv": POINTS}
+    _, listing, _ = line_of(tmp_path, files, label_column="partition")
+    assert json.loads(samples_of(listing)["c"]["json"]) == {"x": 3, "y": 0, "label": 1, "eye": 30}
+    with pytest.raises(OptionError, match="label_column is 'kind', which is not a column"):
+        line_of(tmp_path, files, label_column="kind")
+
+
+def test_a_row_takes_little_memory():
+    count = 3_000
+    names = [f"{number // 100:03d}/{number:06d}.jpg" for number in range(count)]
+    table = b"name,kind,x\n" + b"".join(f"{name},c{len(name) % 3},{n}\n".encode() for n, name in enumerate(names))
+
+    class Contents:
+        def read(self, name, *, max_bytes):  # noqa: ARG002 - the protocol's names
+            return table
+
+    tree, problems, options = Tree(files_of([*names, "t.csv"]), Contents()), Problems(), LayoutOptions()
+    found = find_layout(tree, "table", options)
+    tracemalloc.start()
+    try:
+        listing = list_tree(tree, found, problems, options)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert listing.num_samples == count
+    assert peak < 450 * count
