@@ -38,3 +38,16 @@ def test_samples_come_back(packed, tmp_path, name):
                 again = back[sample.key]
                 assert again["png"] == sample["png"]
                 assert again.decode("json") == sample.decode("json")
+
+
+def test_keys_do_not_grow_with_each_round_trip(tmp_path):
+    pytest.importorskip("pyarrow")
+    with shardpack.ShardWriter(tmp_path / "0") as writer:
+        for split in ("train", "val"):
+            writer.write(f"{split}/a", {"txt": "one"}, split=split)
+    for number in range(2):
+        with shardpack.open(tmp_path / f"{number}") as ds:
+            shardpack.export(ds, tmp_path / f"parquet-{number}", to="parquet")
+        shardpack.pack(tmp_path / f"parquet-{number}", tmp_path / f"{number + 1}", jobs=1)
+        with shardpack.open(tmp_path / f"{number + 1}") as again:
+            assert (list(again.keys()), again.splits) == (["train/a", "val/a"], {"train": 1, "val": 1})

@@ -16,7 +16,8 @@ class RowKeys:
     """Makes keys that are different in the whole source. Pickles.
 
     Rows are numbered within their split: 000012. Of units that do not know how many rows they have, the unit's number
-    comes before that of the row: 00003-00000012. If there are several splits, theirs come first: train/000012.
+    comes before that of the row: 00003-00000012. If there are several splits, theirs come first: train/000012; a
+    key that begins with its split stays, so that keys do not grow with each export and import.
 
     Attributes:
         prefixes: (units) what all keys of a unit begin with.
@@ -53,5 +54,6 @@ class RowKeys:
         return f"{unit:0{_FILE_DIGITS}d}-{row:0{digits}d}" if first is None else f"{first + row:0{digits}d}"
 
     def key(self, unit: int, key: str) -> str:
-        """Return a key of a row of this unit, with the split if there are several."""
-        return self.prefixes[unit] + key
+        """Return a key of a row of this unit; if there are several splits, beginning with its split, once."""
+        prefix = self.prefixes[unit]
+        return key if key.startswith(prefix) else prefix + key

@@ -48,3 +48,9 @@ def test_all_keys_are_safe_and_different(shape):
     keys = keys_of(*shape)
     assert len(set(keys)) == len(keys)
     assert not any(map(key_problem, keys))
+
+
+def test_a_key_that_begins_with_its_split_does_not_grow():
+    keys = RowKeys.of([Unit("a", 1, 0, "train"), Unit("b", 1, 0, "val")])
+    assert keys.key(0, "train/1") == keys.key(0, "1") == "train/1"
+    assert keys.key(1, "train/1") == "val/train/1"
