@@ -92,7 +92,7 @@ def test_a_stream_is_packed_as_it_comes(dataset, tmp_path):
     stream = dataset.stream(shuffle="global", seed=3)
     report = shardpack.pack(stream, tmp_path / "out")
     assert [key for key, _ in read(tmp_path / "out")] == [sample.key for sample in stream]
-    assert report.layout == "samples"
+    assert report.layout == "dataset"
 
 
 def test_damage_is_not_copied(dataset, tmp_path):
@@ -135,7 +135,7 @@ def test_a_tar_without_checksums_leaves_the_others_theirs(dataset, tmp_path):
     store = LocalStore(tmp_path / "source")
     first, *_, last = dataset.entries()
     first.fields["jpg"] = replace(first.fields["jpg"], crc32c=None)
-    listing = list_samples([(store, first, {}), (store, last, {})], location="", manifest_crc32c=0, classes=None)
+    listing = list_samples([(store, first, {}), (store, last, {})], location="", manifests=[0], classes=None)
     checksums = [last.fields[field].crc32c for field in sorted(last.fields)]
     check_payloads(listing, 0, [7, *checksums])
     with pytest.raises(CorruptShardError) as caught:
