@@ -258,8 +258,8 @@ class _Prepare:
             for field, decode in self._decoders.items():
                 if field in sample:
                     item[field] = _decoded(field, sample[field], decode, frame)
-        except DecodeError as error:
-            raise DecodeError(error.args[0], key=sample.key) from error
+        except (DecodeError, OptionError) as error:
+            raise type(error)(error.args[0], key=sample.key) from error
         return item if self._transform is None else self._transform(item)
 
 

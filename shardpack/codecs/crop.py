@@ -184,13 +184,18 @@ class Frame:
         flip: Probability of mirroring.
         key: A number for the sample and epoch.
         max_scale: Boxes are aligned for an image that is decoded at up to 1 / max_scale.
+
+    Attributes:
+        field: Name of the image that asks next.
     """
 
-    __slots__ = ("_crop", "_first", "_key", "_max_scale", "_size", "can_mirror", "cuts", "mirrored")
+    __slots__ = ("_crop", "_first", "_images", "_key", "_max_scale", "_size", "can_mirror", "cuts", "field", "mirrored")
 
     def __init__(self, crop: Crop | None, size: tuple[int, int] | None, flip: float, key: int, max_scale: int) -> None:
         self._crop, self._size, self._key, self._max_scale = crop, size, key, max_scale
-        self._first: tuple[int, int, int, Box] | None = None
+        self._first: tuple[int, int, Box] | None = None
+        self._images: dict[str, tuple[int, int, int, Box]] = {}
+        self.field = ""
         self.can_mirror = flip > 0
         self.cuts = self.can_mirror or crop is not None
         self.mirrored = flip > 0 and _uniform(key, _MIRROR) < flip
@@ -200,14 +205,19 @@ class Frame:
 
         Args:
             height, width: Size of the upright image.
-            orientation: How it was made upright (EXIF 2.32, 4.6.5), which `geometry` tells labels.
+            orientation: How it was made upright (EXIF 2.32, 4.6.5), which `geometries` tell labels.
 
         Raises:
             DecodeError: The image has another aspect ratio than the first one of the sample.
         """
+        box = self._box(height, width)
+        self._images[self.field] = height, width, orientation, box
+        return box
+
+    def _box(self, height: int, width: int) -> Box:
         if self._first is None:
-            self._first = height, width, orientation, self._aligned(self._chosen(height, width))
-        first_height, first_width, _, box = self._first
+            self._first = height, width, self._aligned(self._chosen(height, width))
+        first_height, first_width, box = self._first
         if (height, width) == (first_height, first_width):
             return box
         if self._crop is None:
@@ -220,11 +230,11 @@ class Frame:
         return self._aligned(box.scaled(height / first_height, width / first_width, (height, width)))
 
     @property
-    def geometry(self) -> Geometry | None:
-        """The way from stored pixels to shown ones, of the first image; None if there was none."""
-        if self._first is None:
-            return None
-        height, width, orientation, box = self._first
+    def geometries(self) -> dict[str, Geometry]:
+        """The way from stored pixels to shown ones of each image, by its name."""
+        return {field: self._geometry(*image) for field, image in self._images.items()}
+
+    def _geometry(self, height: int, width: int, orientation: int, box: Box) -> Geometry:
         tall, wide = self._size or (box.height, box.width)
         left = width - box.left - box.width if self.mirrored else box.left
         target = Cutout(tall, wide, box.top, left, box.height, box.width)

@@ -196,6 +196,8 @@ class ImageDecoder:
         Raises:
             DecodeError: The payload is not an image, or the form cannot hold it, or it does not fit the frame.
         """
+        if frame is not None:
+            frame.field = self._field
         try:
             if self._suffix is not None:
                 payload = decompress(self._suffix, payload)

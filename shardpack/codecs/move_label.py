@@ -61,6 +61,26 @@ def move_label(label: Any, geometry: Geometry) -> Any:
     return _with_size(label, geometry)
 
 
+def find_measures(label: Any, *, side: int) -> str | None:
+    """Return where a label first says something in pixels, besides the size of its image; None if it does not.
+
+    Args:
+        label: A JSON value.
+        side: The longest side of the images that it may be for.
+
+    Raises:
+        DecodeError: The label is nested too deeply.
+    """
+    lists = ((name, label[name]) for name in _LISTS if _is_annotated(label, name))
+    areas = (f"{name}[{i}].area" for name, objects in lists for i, one in enumerate(objects) if one.get("area"))
+    return find_coordinates(label, side=side) or next(areas, None)
+
+
+def size_of(label: Any) -> tuple[Any, Any]:
+    """Return the (height, width) that a label gives for its image; None for what it does not say."""
+    return (label.get("height"), label.get("width")) if isinstance(label, Mapping) else (None, None)
+
+
 def _is_annotated(label: Any, name: str) -> bool:
     annotations = label.get(name) if isinstance(label, Mapping) else None
     return isinstance(annotations, list) and all(isinstance(annotation, Mapping) for annotation in annotations)
@@ -81,12 +101,8 @@ def _refuse_others(value: Any, geometry: Geometry, path: str = "") -> None:
         )
 
 
-def _size_of(label: Any) -> tuple[Any, Any]:
-    return (label.get("height"), label.get("width")) if isinstance(label, Mapping) else (None, None)
-
-
 def _check_size(label: Any, geometry: Geometry) -> None:
-    height, width = _size_of(label)
+    height, width = size_of(label)
     if height not in (None, geometry.height) or width not in (None, geometry.width):
         raise DecodeError(
             f"label is for an image of width {width!r} and height {height!r}, but the image is stored with width "
@@ -98,7 +114,7 @@ def _check_size(label: Any, geometry: Geometry) -> None:
 
 def _with_size(label: Any, geometry: Geometry) -> Any:
     """Return the label with the result's size, if it has that of the stored image."""
-    if _size_of(label) != (geometry.height, geometry.width):
+    if size_of(label) != (geometry.height, geometry.width):
         return label
     return {**label, "width": geometry.target.width, "height": geometry.target.height}
 

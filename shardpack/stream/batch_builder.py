@@ -132,6 +132,8 @@ class BatchBuilder:
             named = self.items[i] = DecodeError(error.args[0], key=sample.key)
             named.__cause__ = error.__cause__
         except Exception as error:  # noqa: BLE001 -- raised by `build`, in the consumer's thread
+            if isinstance(error, OptionError) and error.key is None:
+                error.key = sample.key
             self.items[i] = error
 
     def _decoded(self, sample: Sample, i: int) -> Fields:

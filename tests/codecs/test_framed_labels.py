@@ -92,6 +92,72 @@ def test_relative_coordinates_stay_right_when_all_of_an_image_is_resized():
         follow_frame("npy", np.zeros((20, 40)), b"", one)
 
 
+def two_sizes(size=(10, 10), crop=None, flip=0.0):
+    """Return the frame of a sample whose mask is half as large as its image, and comes first."""
+    one = Frame(crop, size, flip, 0, 1)
+    for one.field, height, width in (("mask.png", 20, 40), ("png", 40, 80)):
+        one.box(height, width)
+    return one
+
+
+def test_a_label_follows_the_image_whose_size_it_gives():
+    label = {"annotations": [{"bbox": [24, 8, 12, 16]}]}
+    for given in ({"width": 80, "height": 40}, {"width": 80}, {"height": 40}):
+        moved = follow_frame("json", {**label, **given}, b"", two_sizes(crop=CenterCrop(10)))
+        assert moved["annotations"] == [{"bbox": [1, 2, 3, 4]}], given
+    small = {"width": 40, "height": 20, **label}
+    assert follow_frame("json", small, b"", two_sizes())["annotations"] == [{"bbox": [6, 4, 3, 6]}], "cut at 20"
+    large = {"width": 80, "height": 40, **label}
+    assert follow_frame("json", large, b"", two_sizes(size=(20, 40)))["annotations"] == [{"bbox": [12, 4, 6, 8]}]
+    assert follow_frame("json", small, b"", two_sizes(size=(20, 40))) is small, "its image keeps its size"
+    with pytest.raises(DecodeError, match=r"'mask\.png' \(width 40, height 20\), 'png' \(width 80, height 40\); corr"):
+        follow_frame("json", {**label, "width": 7}, b"", two_sizes())
+
+
+@pytest.mark.parametrize(
+    "how", [{"crop": CenterCrop(10)}, {"size": None, "flip": 0.5}, {}, {"size": (20, 40)}], ids=str
+)
+@pytest.mark.parametrize(("field", "label", "where"), [
+    ("json", {"annotations": [{"bbox": [1, 2, 3, 4]}]}, "annotations[0].bbox"),
+    ("json", {"annotations": [{"label": 3}, {"area": 9}]}, "annotations[1].area"),
+    ("msgpack", {"objects": [{"box": [1, 2, 3, 4]}]}, "objects[0].box"),
+    ("json", {"hats": [50, 2, 60, 4]}, "hats"),
+    ("boxes.json", [[1, 2, 3, 4]], "all of it"),
+])  # fmt: skip
+def test_labels_that_could_be_for_several_images_are_refused(how, field, label, where):
+    with pytest.raises(OptionError) as raised:
+        follow_frame(field, label, b"", two_sizes(**how))
+    assert str(raised.value) == (
+        f"field {field!r} holds coordinates ({where}) and no width and height that only one image of its sample has: "
+        "'mask.png' (width 40, height 20), 'png' (width 80, height 40); decode only the image that it is for, with "
+        f"decode={{...}} or fields=[...], or leave the field as bytes with decode={{..., {field!r}: None}}"
+    )
+
+
+def test_labels_without_boxes_do_not_mind_several_sizes():
+    for label in ({"label": 3}, {"annotations": [{"label": 3}]}, [1, 2], "text", {"width": 7, "height": 7}):
+        assert follow_frame("json", label, b"", two_sizes(crop=CenterCrop(10))) == label
+    assert follow_frame("txt", "", b"0 0.5 0.5 0.1 0.1", two_sizes()) == "", "relative to any of them"
+
+
+def test_arrays_as_large_as_any_resized_image_are_refused():
+    for shape in ((20, 40), (40, 80)):
+        with pytest.raises(OptionError, match="each pixel"):
+            follow_frame("npy", np.zeros(shape), b"", two_sizes())
+    follow_frame("npy", np.zeros((20, 40)), b"", two_sizes(size=(20, 40)))  # its image keeps its size
+    with pytest.raises(OptionError, match="each pixel"):
+        follow_frame("npy", np.zeros((40, 80)), b"", two_sizes(size=(20, 40)))
+
+
+def test_images_that_differ_in_their_turn_alone_are_several():
+    one = Frame(None, (10, 10), 0.0, 0, 1)
+    for one.field, orientation in (("jpg", 3), ("mask.png", 1)):
+        one.box(20, 40, orientation)
+    label = {"width": 40, "height": 20, "annotations": [{"bbox": [1, 2, 3, 4]}]}
+    with pytest.raises(OptionError, match=r"'jpg' \(width 40, height 20, turned by EXIF\), 'mask.png' \(width 40, "):
+        follow_frame("json", label, b"", one)
+
+
 def test_labels_of_another_image_are_bad_samples():
     with pytest.raises(DecodeError, match="label is for an image of"):
         followed("json", {"width": 5, "height": 5, "annotations": [{"bbox": [1, 2, 3, 4]}]})

@@ -11,7 +11,7 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from shardpack.codecs.geometry import Geometry
-from shardpack.codecs.move_label import move_label
+from shardpack.codecs.move_label import find_measures, move_label, size_of
 from shardpack.codecs.resize import Cutout
 from shardpack.codecs.run_lengths import decode_runs, encode_runs
 from shardpack.errors import DecodeError, OptionError
@@ -244,3 +244,24 @@ def test_segments_of_a_panoptic_image_follow():
         move_label({"segments_info": [{"bbox": [1]}]}, HALF)
     with pytest.raises(OptionError, match=r"coordinates at segments_info\[0\]\.box,"):
         move_label({"segments_info": [{"box": [1, 2, 3, 4]}]}, HALF)
+
+
+def test_what_depends_on_the_size_of_an_image_is_found():
+    assert find_measures(label_of({"bbox": [1, 2, 3, 4]}), side=60) == "annotations[0].bbox"
+    assert find_measures(label_of({"label": 3}, {"area": 4}), side=60) == "annotations[1].area"
+    assert find_measures({"segments_info": [{"area": 4}]}, side=60) == "segments_info[0].area"
+    assert find_measures({"xmin": 3}, side=60) == "xmin"
+    for label in (
+        label_of(),
+        label_of({"label": 3, "bbox": [], "area": 0}),
+        {"annotations": [5]},
+        [1, 2],
+        "text",
+        None,
+    ):
+        assert find_measures(label, side=60) is None
+
+
+def test_labels_say_the_size_of_their_image():
+    assert size_of(label_of()) == (40, 60)
+    assert [size_of(label) for label in ({"width": 5}, {}, [1], None)] == [(None, 5), *[(None, None)] * 3]

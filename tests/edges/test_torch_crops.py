@@ -65,6 +65,12 @@ def test_boxes_follow_or_are_refused(tmp_path):
     write(tmp_path / "moved", {"a": {"jpg": make_jpeg(40, 40), "json": moved}})
     dataset = StreamDataset(tmp_path / "moved", decode="rgb8", size=20, crop=shardpack.CenterCrop(20), flip=1)
     assert next(iter(dataset))["json"]["annotations"] == [{"bbox": [14, 2, 4, 4]}]
+    sizes = {"a.jpg": make_jpeg(20, 20), "jpg": make_jpeg(40, 40)}
+    write(tmp_path / "sizes", {"a": {**sizes, "json": moved}, "b": {**sizes, "json": moved[28:].join((b"{", b""))}})
+    items = iter(StreamDataset(tmp_path / "sizes", decode="rgb8", size=20))
+    assert next(items)["json"]["annotations"] == [{"bbox": [2, 2, 4, 4]}]
+    with pytest.raises(OptionError, match=r"'a.jpg' \(width 20, height 20\), 'jpg' \(width 40, height 40\).*key='b'"):
+        next(items)
     write(tmp_path / "other", {"a": {"jpg": make_jpeg(40, 40), "json": b'{"box": [4, 4, 8, 8]}'}})
     with pytest.raises(OptionError, match="field 'json' holds coordinates"):
         next(iter(StreamDataset(tmp_path / "other", decode="rgb8", flip=0.5)))

@@ -240,6 +240,34 @@ def test_a_mask_at_half_size_shows_the_same_part():
         assert ((batch["png"] > 100) != (batch["seg.png"] > 100)).mean() < 0.08
 
 
+def with_half_a_mask(**label):
+    mask, pixels = np.zeros((32, 48), np.uint8), np.zeros((64, 96), np.uint8)
+    label["annotations"] = [{"bbox": [48, 16, 12, 8]}]
+    return {"mask.png": png(mask), "png": png(pixels), "json": json.dumps(label).encode()}
+
+
+@pytest.mark.parametrize("transform", [None, dict], ids=["plain", "transform"])
+def test_boxes_follow_the_image_of_their_size_and_not_the_first(transform):
+    scenes = opened({"a": with_half_a_mask(width=96, height=64)})
+    how = {"decode": "l8", "transform": transform}
+    moved = next(iter(scenes.loader(1, size=32, **how)))["json"]
+    assert moved == [{"width": 32, "height": 32, "annotations": [{"bbox": [16, 8, 4, 4]}]}]
+    moved = next(iter(scenes.loader(1, size=28, crop="center", flip=1, **how)))["json"][0]
+    assert moved["annotations"] == [{"bbox": [8, 6, 6, 4]}]  # 56 x 56 pixels from (20, 4), at half size
+
+
+@pytest.mark.parametrize("options", [{"crop": "random"}, {"crop": "center"}, {"flip": 0.5}, {}], ids=str)
+def test_boxes_of_no_known_image_are_refused(options):
+    scenes = opened({"a": with_half_a_mask()})
+    expected = r"\(width 48, height 32\), 'png' \(width 96, height 64\); decode only the image .* \(key='a'\)"
+    with pytest.raises(OptionError, match=expected):
+        next(iter(scenes.loader(1, decode="l8", size=32, on_error="skip", **options)))
+    assert next(iter(scenes.loader(1, decode={"png": "l8"}, size=32, **options)))["json"][0]["annotations"]
+    assert next(iter(scenes.loader(1, decode="l8", size=32, fields=["png", "json"], **options)))["json"]
+    alone = {"mask.png": "l8", "png": "l8", "json": None}
+    assert type(next(iter(scenes.loader(1, decode=alone, size=32, **options)))["json"][0]) is bytes
+
+
 @pytest.mark.parametrize("options", [{"crop": "random"}, {"crop": "center"}, {"flip": 0.5}, {}], ids=str)
 def test_boxes_that_cannot_move_are_refused(options):
     boxes = {"jpg": make_jpeg(), "json": b'{"objects": [{"box": [1, 2, 3, 4]}]}'}
