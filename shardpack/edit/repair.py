@@ -104,7 +104,8 @@ def repair(
 
     Raises:
         DatasetNotFoundError: There are neither a manifest nor tars to take.
-        OutputExistsError: Files would be replaced, and `force` is off; or unfinished work of another command is there.
+        OutputExistsError: Files would be replaced, and `force` is off; unfinished work of another command is there; or
+            another process changed the dataset meanwhile.
         DuplicateKeyError: Keys of several tars repeat.
         UnsupportedVersionError: A manifest was written by a newer version of the format.
         StorageError: Reading or writing failed.

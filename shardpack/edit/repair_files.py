@@ -16,10 +16,11 @@ from itertools import chain, groupby, islice, permutations
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
 from shardpack.edit.broken_tars import find_broken_layers, find_broken_tars
 from shardpack.edit.lost_generations import find_lost_generations
-from shardpack.errors import FormatError, ShardpackError
+from shardpack.errors import FormatError, OutputExistsError, ShardpackError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.checksum import crc32c
 from shardpack.format.layout import (
@@ -87,6 +88,9 @@ class FileRepair:
         """Write what can be made again; return the names of these files, and what is lost, each in a sentence.
 
         A damaged file is replaced with `force` only.
+
+        Raises:
+            OutputExistsError: The dataset was edited or replaced meanwhile. Nothing was written.
         """
         shards = self._shards()
         stores = open_locations(self._store, self._manifest.locations, self._options)
@@ -112,6 +116,8 @@ class FileRepair:
         unwanted = gone.in_the_way if gone is not None and force else []
         if not dry_run and (files or unwanted):
             self._write(files, unwanted)
+        else:
+            self._refuse_edited()
         return [path for path, _ in files], self._lost
 
     def _find_broken(self, stores: DatasetStores, shards: Sequence[ShardInfo], repaired: Container[str]) -> None:
@@ -135,6 +141,7 @@ class FileRepair:
         """Write files, after deleting those that would be in the way of the next edits."""
         lock = self._target.lock()
         try:
+            self._refuse_edited()
             self._target.delete(unwanted)
             for path, parts in files:
                 self._target.put(path, parts)
@@ -143,6 +150,16 @@ class FileRepair:
             self._target.drop_scratch()
             if lock is not None:
                 lock.release()
+
+    def _refuse_edited(self) -> None:
+        """Raise if the manifest is no longer the newest one: what was read meanwhile may be of another generation."""
+        self._target.refresh()
+        newest = newest_manifest(self._target)
+        if newest is None or newest[0] != self._text:
+            raise OutputExistsError(
+                f"the dataset in {self._target.location!r} was changed by another process while repair read it; "
+                "nothing was written: run the same repair command again"
+            )
 
     def _manifests(self) -> Iterator[tuple[str, Parts]]:
         """Yield the manifest of the generation, and its copy, where they are not as they should be."""

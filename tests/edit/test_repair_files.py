@@ -8,6 +8,8 @@ import pytest
 
 import shardpack
 from shardpack.edit.table import table
+from shardpack.errors import OutputExistsError
+from shardpack.storage.memory import MemoryStore
 from tests.edit.lost_files import contents, make, restored
 
 
@@ -91,6 +93,28 @@ def test_a_newest_manifest_that_is_damaged_is_given_up_with_force_only(edited, t
     assert shardpack.repair(out, force=True).written == (".shardpack/manifest.json",)
     assert shardpack.repair(out).lost == ()
     assert shardpack.delete(out, ["k/004"]).generation == 4
+
+
+@pytest.mark.parametrize("kind", ["folder", "store"])
+@pytest.mark.parametrize("options", [{}, {"force": True}, {"dry_run": True}])
+@pytest.mark.parametrize("damage", [b"x", None])
+def test_a_generation_that_is_made_while_repair_reads_stays(edited, tmp_path, kind, options, damage):
+    index = ".shardpack/index/shard-train-000001.index"
+    files = {name: data for name, data in edited.items() if name != index} | ({index: damage} if damage else {})
+    out = restored(files, tmp_path / "out") if kind == "folder" else MemoryStore(files)
+    made = []
+
+    def append(*_):
+        if not made:
+            late = ("late", {"bin": b"x", "json": {"number": 0}})
+            made.append(shardpack.append([late], out, split="val"))
+
+    with pytest.raises(OutputExistsError, match="changed by another process while repair read it"):
+        shardpack.repair(out, progress=append, **options)
+    report = shardpack.repair(out, force=True)
+    assert (report.generation, report.num_samples, report.lost) == (5, 16, ())
+    with shardpack.open(out) as ds:
+        assert list(ds.keys())[-1] == "late"
 
 
 def test_a_tar_that_is_another_one_gives_no_index(edited, tmp_path):
