@@ -15,16 +15,19 @@ from typing import Any
 
 import numpy as np
 
+from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.edit.base import EditBase, open_base
 from shardpack.edit.find_keys import KeyFinder
 from shardpack.edit.label_values import LABEL_FIELDS
 from shardpack.edit.layer import Layers, NewLayer, layer_column, with_layer
 from shardpack.edit.report import EditReport
 from shardpack.edit.table_upkeep import next_with_table, of_table
-from shardpack.errors import FieldNotFoundError, OptionError
+from shardpack.errors import CorruptIndexError, FieldNotFoundError, OptionError, ShardNotFoundError
 from shardpack.format.checksum import crc32c
-from shardpack.format.layout import LAYER_FOLDER, is_layer_path
-from shardpack.format.manifest import Manifest
+from shardpack.format.layout import LAYER_FOLDER, file_path, is_layer_path
+from shardpack.format.manifest import LayerRef, Manifest
+from shardpack.format.named_files import Parts
+from shardpack.format.next_generation import next_generation
 from shardpack.read.open_dataset import load_manifest, shards_of
 from shardpack.read.shard_cache import ShardCache
 from shardpack.runtime.arguments import as_integer
@@ -186,18 +189,27 @@ def detach(
         number, removed = _named(parent, layer)
         rest: Layers = [(ref, None) for at, ref in enumerate(parent.layers) if at != number]
         edit = {"command": "detach", "layer": removed["layer"]}
-        gone = parent.layers[number]
-        manifest, files = next_with_table(
-            base,
-            transaction,
-            changed=of_table(gone.fields, np.flatnonzero(layer_column(base, gone))),
-            announce=announce,
-            layers=rest,
-            base_chain=base.chain(),
-            edit=edit,
-        )
+        manifest, files = _next_without(base, transaction, parent.layers[number], announce, layers=rest, edit=edit)
         transaction.commit(manifest, files, totals=removed)
     return report(removed, generation=manifest.generation)
+
+
+def _next_without(
+    base: EditBase, transaction: EditTransaction, gone: LayerRef, announce: Announce, **edit: Any
+) -> tuple[Manifest, list[tuple[str, Parts]]]:
+    """Return the next generation; without the label table if the file is lost that tells which of its rows change."""
+    edit["base_chain"] = base.chain()
+    try:
+        changed = of_table(gone.fields, np.flatnonzero(layer_column(base, gone)))
+    except (CorruptIndexError, ShardNotFoundError):
+        if base.manifest.table and of_table(gone.fields, np.zeros(0, np.int64)) is not None:
+            announce(
+                f"the label table is dropped, as {file_path(gone.positions)} is lost, which tells the rows to change; "
+                f'make it anew with "shardpack table {base.location}"'
+            )
+            return next_generation(base.manifest, base.text, **edit, table=())
+        changed = None
+    return next_with_table(base, transaction, changed=changed, announce=announce, **edit)
 
 
 def _named(manifest: Manifest, layer: int | str | None) -> tuple[int, dict[str, Any]]:
