@@ -89,6 +89,7 @@ class Child:
             while self._inherited:
                 write_frame(requests, self._inherited.pop())
                 read_frame(answers)
+            self._function = None  # until an answer shows that the request was understood
             write_frame(requests, frame)
             while (answer := pickle.loads(read_frame(answers)))[0] is None:
                 if advance is not None:
@@ -102,8 +103,9 @@ class Child:
             return False, ShardpackError(f"a worker process {self.how_it_ended}{at}; {advice}")
         except Exception as error:  # noqa: BLE001 - an answer that this process cannot unpickle
             return False, error
-        self._function = function if ok else None  # the request may not even have been understood
-        if not ok:
+        if ok:
+            self._function = function
+        else:
             result.__cause__ = WorkerTraceback(trace)
         return ok, result
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from shardpack.errors import CorruptShardError, ShardpackError
-from shardpack.runtime.child import WorkerTraceback, thread_variables
+from shardpack.runtime.child import Child, WorkerTraceback, thread_variables
 from shardpack.runtime.engine import IN_PROCESS
 from shardpack.runtime.processes import WorkerPool, start_workers
 from tests.conftest import ROOT
@@ -66,6 +66,22 @@ def work(task):
 
 class UnpicklableError(Exception):
     pass
+
+
+class OnlyThere:
+    """A result that only the process that made it can unpickle."""
+
+    def __reduce__(self):
+        return _made_in, (os.getpid(),)
+
+
+def _made_in(process):
+    if process != os.getpid():
+        raise LookupError("not from elsewhere")
+
+
+def only_there(_):
+    return OnlyThere()
 
 
 class UnpicklableTask:
@@ -161,6 +177,18 @@ class TitledTask(str):
 def test_other_errors_come_through_once(task, error, says):
     with WorkerPool(1) as pool, pytest.raises(error, match=says):
         list(pool.map(work, ["fine", task, "fine", "fine"]))
+
+
+def test_an_answer_that_cannot_be_read_changes_no_later_one():
+    child = Child()
+    try:
+        assert child.ask(double, 1) == (True, 2)
+        ok, error = child.ask(only_there, 1)
+        assert (ok, str(error)) == (False, "not from elsewhere")
+        assert child.ask(double, 3) == (True, 6), "by this function, and not by the one before"
+    finally:
+        child.kill()
+        child.close()
 
 
 def test_an_error_of_the_task_source_belongs_to_the_caller():
