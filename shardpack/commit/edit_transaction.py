@@ -32,7 +32,7 @@ from shardpack.commit.generations import Generation, generation_at, newest_gener
 from shardpack.commit.lease import busy, how_to_continue, unfinished, unfinished_command
 from shardpack.commit.overwrite import is_manifest
 from shardpack.commit.target import Target
-from shardpack.errors import OptionError, OutputExistsError
+from shardpack.errors import OptionError, OutputExistsError, StorageError
 from shardpack.format.layout import MANIFEST_PATH, generation_of, manifest_path
 from shardpack.format.manifest import Manifest
 from shardpack.storage.atomic import storage_errors
@@ -104,8 +104,13 @@ class EditTransaction:
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         """Release the target. An error of a run that lost its claim is that: others changed what it worked with."""
-        is_lost = isinstance(error, Exception) and not self._released and not self._holds_claim()
-        self.release()
+        is_lost = False
+        try:
+            if isinstance(error, Exception) and not self._released:
+                with suppress(StorageError):  # a bucket that does not answer hides no error
+                    is_lost = not self._holds_claim()
+        finally:
+            self.release()
         if is_lost:
             raise self._claimed() from error
 
@@ -337,11 +342,13 @@ class EditTransaction:
     def release(self) -> None:
         """Release the target. What is finished stays, so that the same command can continue. Safe to call twice."""
         if os.getpid() == self._process and not self._released:
-            with suppress(OSError):  # a broken folder was reported before
+            with suppress(OSError):  # a broken folder or bucket was reported before
                 if self._lock is None or self._lock.is_current():
-                    if self.folder and self._holds_claim():
-                        self._forget_nothing_finished()
-                    self.target.drop_scratch()
+                    try:
+                        if self.folder and self._holds_claim():
+                            self._forget_nothing_finished()
+                    finally:
+                        self.target.drop_scratch()
         self._released = True  # from here on the folder may be another editor's
         if self._lock is not None:
             self._lock.release()

@@ -297,6 +297,26 @@ def test_equal_edits_at_once_are_one(bucket):
     assert not bucket.unfinished()
 
 
+@pytest.mark.parametrize("error", [ZeroDivisionError("its own"), StorageError("its own")], ids=["any", "of a bucket"])
+def test_an_error_is_told_where_the_bucket_answers_no_more(bucket, monkeypatch, error):
+    def refuse(*_):
+        raise StorageError("bucket is unreachable")
+
+    transaction = bucket.edit(command="append")
+    assert transaction.target.scratch
+    monkeypatch.setattr(BucketTarget, "read", refuse)
+    with pytest.raises(type(error), match="its own"), transaction:
+        raise error
+    assert transaction._released
+    assert transaction.target._held is None, "its scratch folder is gone"
+
+
+def test_an_error_of_a_run_that_lost_its_claim_is_that(bucket):
+    first, _ = (bucket.edit(command="append") for _ in range(2))
+    with pytest.raises(OutputExistsError, match="the same append was begun again"), first:
+        raise StorageError("no such object")
+
+
 def test_unfinished_packers_are_finished_first(place):
     place.put(f"{WORK_FOLDER}/lease.json", b'{"command": "index", "owner": "1"}')
     with pytest.raises(OutputExistsError, match="unfinished; run the same index command again"):
