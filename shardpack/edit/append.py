@@ -132,16 +132,29 @@ def _digest(source: Packable, base: EditBase, request: PackRequest, split: str |
     if isinstance(source, (str, os.PathLike)):
         what = os.fspath(source)
         what = what if is_url(what) else os.path.abspath(what)
-    elif hasattr(source, "listing"):
-        what = repr(source)
     else:
-        what = "samples" if base.store.folder is not None else secrets.token_hex(16)
+        same = "samples" if base.store.folder is not None else secrets.token_hex(16)
+        what = _listed(source) or same
     said = {
         field.name: repr(getattr(request, field.name))
         for field in fields(PackRequest)
         if field.name not in _OF_THIS_RUN and field.name not in ("steps", "transform")
     }
     return xxh3_128_hexdigest(json.dumps([what, split, sorted(said.items())]).encode("utf-8", "surrogatepass"))
+
+
+def _listed(source: object) -> str | None:
+    """Return a digest of which samples a dataset, view, stream or mix has, in which order; None for anything else."""
+    from shardpack.stream.stream import Stream  # appending a folder needs nothing that streams
+    from shardpack.stream.stream_input import Placed, Streamable
+    from shardpack.stream.stream_listing import digest_of
+
+    if isinstance(source, Stream):
+        return digest_of(source.epochs.placed(source.epoch, source.rank_slice, source.resume_at))
+    if isinstance(source, Streamable):
+        as_stored = np.zeros(0, np.int64)
+        return digest_of(Placed((source.stream_input(),), as_stored, as_stored))
+    return None
 
 
 class _Append:

@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
+from xxhash import xxh3_128
 
 from shardpack.errors import OptionError
 from shardpack.format.split_names import in_split_order
@@ -53,6 +54,15 @@ def list_placed(placed: Placed) -> Listing:
         split_names=split_names,
         split=split,
     )
+
+
+def digest_of(placed: Placed) -> str:
+    """Return a digest of what decides the listing: which samples of which datasets, their order and fields."""
+    datasets = [(one.cache.manifest_crc32c, one.wanted_fields, one.view.digest) for one in placed.inputs]
+    hashed = xxh3_128(repr(datasets).encode())
+    for numbers in (placed.sources, placed.positions):
+        hashed.update(numbers.astype("<i8").tobytes())
+    return hashed.hexdigest()
 
 
 def _stored(selection: Selection, wanted: Sequence[str] | None) -> _Stored:

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import shardpack
+from shardpack.commit.edit_transaction import EditTransaction
 from shardpack.errors import (
     DatasetNotFoundError,
     DuplicateKeyError,
@@ -524,6 +525,70 @@ def test_killed_at_any_step_in_a_folder(base, new, tmp_path, zygote, every):  # 
         assert contents(out) == whole
         shutil.rmtree(out)
     assert step > 30
+
+
+def two_sources(kind, folder):
+    """Two sources of one kind and length, of which only the second has the key "s1/5"."""
+    for number in range(2):
+        shardpack.pack([(f"s{number}/{i}", {"txt": b"%d" % i}) for i in range(6)], folder / f"s{number}")
+    first, second = (shardpack.open(folder / f"s{number}") for number in range(2))
+    match kind:
+        case "dataset":
+            return first, second
+        case "view":
+            return second.select(range(4)), second.select(range(2, 6))
+        case "stream":
+            return first.stream(), second.stream()
+        case "rank":
+            return tuple(second.stream(rank=rank, world_size=2, batch_size=1) for rank in range(2))
+        case "mix":
+            return tuple(shardpack.mix({one: 1.0}) for one in (first, second))
+
+
+def killed_once_committed(source, location, monkeypatch):
+    def kill(_):
+        raise KilledError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(EditTransaction, "_clean", kill)
+        with pytest.raises(KilledError):
+            shardpack.append(source, location)
+
+
+@pytest.mark.parametrize("kind", ["dataset", "view", "stream", "rank", "mix"])
+def test_another_source_of_one_length_is_another_append(base, tmp_path, monkeypatch, kind):
+    first, second = two_sources(kind, tmp_path)
+    killed_once_committed(first, base, monkeypatch)
+    on_duplicate = "replace" if kind == "view" else "raise"
+    report = shardpack.append(second, base, on_duplicate=on_duplicate)
+    assert report.generation == 3
+    assert set(shardpack.open(base).keys()) == {*OLD, *first.listing().keys, *second.listing().keys}
+
+
+@pytest.mark.parametrize("kind", ["dataset", "view", "stream", "rank", "mix"])
+def test_the_same_source_is_the_same_append(base, tmp_path, monkeypatch, kind):
+    source, _ = two_sources(kind, tmp_path)
+    killed_once_committed(source, base, monkeypatch)
+    again, _ = two_sources(kind, tmp_path / "again")
+    report = shardpack.append(again, base)
+    assert (report.generation, report.added) == (2, source.listing().num_samples)
+    assert len(shardpack.open(base)) == len(OLD) + report.added
+
+
+def test_two_streams_of_one_length_are_appended_to_a_bucket_at_once(base, tmp_path):
+    first, second = two_sources("stream", tmp_path)
+    store = bucket_with(base)
+
+    others = iter([second])
+
+    def interfere(*_):
+        for other in others:  # once
+            shardpack.append(other, store.url)
+
+    with pytest.raises(OutputExistsError, match="another edit made generation 2"):
+        shardpack.append(first, store.url, progress=interfere)
+    shardpack.append(first, store.url)
+    assert set(shardpack.open(store.url).keys()) == {*OLD, *first.listing().keys, *second.listing().keys}
 
 
 def test_a_second_editor_gets_one_error_and_keeps_its_shards(base, new):
