@@ -16,6 +16,7 @@ from itertools import chain, groupby, islice, permutations
 import numpy as np
 import numpy.typing as npt
 
+from shardpack.commit.generations import generation_at
 from shardpack.commit.overwrite import newest_manifest
 from shardpack.commit.target import Target
 from shardpack.edit.broken_tars import find_broken_layers, find_broken_tars
@@ -332,8 +333,9 @@ class FileRepair:
     # What tars cannot tell
 
     def _check_others(self) -> None:
+        way_back = "" if all(map(self._is_whole, self._manifest.deleted)) else self._way_back()
         others: list[tuple[Iterable[NamedFile], str]] = [
-            (self._manifest.deleted, "which samples were deleted; restore it, or open an earlier generation"),
+            (self._manifest.deleted, f"which samples were deleted; restore it{way_back}"),
             (
                 [layer.positions for layer in self._manifest.layers],
                 'which samples a layer changes; restore it, or detach the layer with "shardpack detach"',
@@ -343,6 +345,18 @@ class FileRepair:
         for files, what in others:
             self._lost += [f"{file_path(file)}: {what}" for file in files if not self._is_whole(file)]
         self.has_table = all(map(self._is_whole, self._manifest.table))
+
+    def _way_back(self) -> str:
+        """Return how to go on with the newest earlier generation all of whose files are whole; nothing if none is."""
+        for number in range(self._manifest.generation - 1, 0, -1):
+            found = generation_at(self._target, number)
+            if found is not None and all(map(self._is_whole, found.manifest.files)):
+                return (
+                    f", or give up what was edited after generation {number}: move {MANIFEST_PATH} away, and the "
+                    f"manifests of later ones that are beside {manifest_path(number)}, then run "
+                    '"shardpack repair --force"'
+                )
+        return ""
 
     # Files
 

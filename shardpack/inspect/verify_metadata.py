@@ -28,6 +28,7 @@ from shardpack.read.shard_list import ShardList
 from shardpack.storage.protocols import Store
 
 PIECE_BYTES = 8 << 20
+_MEND = 'restore it, or run "shardpack repair", which makes it again or says what else can be done'
 _REBUILD = 'make it again with "shardpack repair --force"'
 
 
@@ -75,7 +76,7 @@ def _check_file(store: Store, file: NamedFile) -> None:
     if (num_bytes, checksum) != (file.num_bytes, file.crc32c):
         raise CorruptIndexError(
             f"file is damaged or not of this dataset: expected {file.num_bytes} bytes with CRC32C "
-            f"{file.crc32c:08x}, got {num_bytes} with {checksum:08x}; {_REBUILD}",
+            f"{file.crc32c:08x}, got {num_bytes} with {checksum:08x}; {_MEND}",
             path=path,
         )
 

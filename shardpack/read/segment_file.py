@@ -12,6 +12,7 @@ from shardpack.storage.file_map import drop_resident
 from shardpack.storage.protocols import Ranges, Store
 
 TRIMMED_BYTES = 64 << 20  # smaller files may stay in memory: page faults would cost more
+_ADVICE = 'restore it, or run "shardpack repair", which makes it again or says what else can be done'
 
 
 class SegmentFile:
@@ -50,17 +51,14 @@ class SegmentFile:
             buffer, found = memoryview(b""), "more"
         if len(buffer) != expected:
             raise CorruptIndexError(
-                f"index has a wrong length: expected {expected} bytes, got {found}; "
-                'restore it, or make it again with "shardpack repair --force"',
+                f"index has a wrong length: expected {expected} bytes, got {found}; {_ADVICE}",
                 path=self.path,
             )
         return buffer
 
     def missing(self) -> ShardNotFoundError:
         """Return the error for a missing file."""
-        return ShardNotFoundError(
-            'file is missing; restore it, or make it again with "shardpack repair"', path=self.path
-        )
+        return ShardNotFoundError(f"file is missing; {_ADVICE}", path=self.path)
 
     def trim(self) -> None:
         """Release the pages of a large map, which count as this process's memory."""

@@ -8,9 +8,9 @@ import pytest
 
 import shardpack
 from shardpack.edit.table import table
-from shardpack.errors import OutputExistsError
+from shardpack.errors import OutputExistsError, ShardpackError
 from shardpack.storage.memory import MemoryStore
-from tests.edit.lost_files import contents, make, restored
+from tests.edit.lost_files import contents, make, restored, samples
 
 
 @pytest.fixture(scope="module")
@@ -93,6 +93,30 @@ def test_a_newest_manifest_that_is_damaged_is_given_up_with_force_only(edited, t
     assert shardpack.repair(out, force=True).written == (".shardpack/manifest.json",)
     assert shardpack.repair(out).lost == ()
     assert shardpack.delete(out, ["k/004"]).generation == 4
+
+
+@pytest.mark.parametrize("damage", [None, b"x"])
+def test_a_way_back_from_a_list_of_deleted_samples_that_is_lost(tmp_path, damage):
+    out = make(tmp_path / "out", 4)
+    shardpack.delete(out, ["k/001"])
+    shardpack.append([("more", {"bin": b"x", "json": {"number": 0}})], out)
+    (path,) = (out / ".shardpack").glob("deleted-*.index")
+    path.unlink() if damage is None else path.write_bytes(damage)
+    with pytest.raises(ShardpackError, match='run "shardpack repair", which makes it again or says what else'):
+        shardpack.open(out)
+    (lost,) = shardpack.repair(out).lost
+    assert lost.endswith(
+        "which samples were deleted; restore it, or give up what was edited after generation 1: move "
+        ".shardpack/manifest.json away, and the manifests of later ones that are beside "
+        '.shardpack/manifests/000001.json, then run "shardpack repair --force"'
+    )
+    for name in ("manifest.json", "manifests/000002.json", "manifests/000003.json"):
+        (out / ".shardpack" / name).rename(tmp_path / name.replace("/", "-"))
+    report = shardpack.repair(out, force=True)
+    assert (report.generation, report.num_samples) == (1, 4)
+    assert [key for key, _ in samples(out)] == ["k/000", "k/001", "k/002", "k/003"]
+    assert len(list(out.glob("shard-g000003-*.tar"))) == 1
+    assert shardpack.delete(out, ["k/001"]).generation == 2
 
 
 @pytest.mark.parametrize("kind", ["folder", "store"])
