@@ -18,6 +18,7 @@ from shardpack.commit.overwrite import is_manifest
 from shardpack.commit.target import Target
 from shardpack.errors import FormatError
 from shardpack.format.layout import (
+    FOLDER,
     LAYER_FOLDER,
     MANIFEST_PATH,
     edit_tag,
@@ -45,6 +46,7 @@ class LostGenerations:
         tars: Names of the tars that edits added and that no generation names that is left.
         num_samples: How many samples these have, as far as their indexes tell.
         layers: Folders of the layers that the lost generations made.
+        deleted, splits: Names of the files of samples that they deleted, and of splits that they made.
     """
 
     left: int
@@ -53,6 +55,8 @@ class LostGenerations:
     tars: tuple[str, ...]
     num_samples: int
     layers: tuple[str, ...]
+    deleted: tuple[str, ...]
+    splits: tuple[str, ...]
 
     @property
     def in_the_way(self) -> list[str]:
@@ -69,16 +73,21 @@ class LostGenerations:
         yield f"generation {self.newest}: its manifest is {state}; {advice}"
         verb = "names" if goes_back else "would then name"
         if self.tars:
-            shown = ", ".join(self.tars[:_SHOWN]) + (", ..." if len(self.tars) > _SHOWN else "")
             yield (
-                f"{len(self.tars)} tar(s) with {self.num_samples} samples, which no generation {verb}: {shown}; they "
-                'stay: to have their samples again, move them to a folder, "shardpack index" it, and append that'
+                f"{len(self.tars)} tar(s) with {self.num_samples} samples, which no generation {verb}: "
+                f"{_shown(self.tars)}; they stay: to have their samples again, move them to a folder, "
+                '"shardpack index" it, and append that'
             )
         for folder in self.layers:
             yield (
                 f"the layer {folder}, which no generation {verb}, so that a later gc would delete it: copy it to "
                 'another folder ("shardpack copy"), and attach that ("shardpack attach")'
             )
+        comes = "are" if goes_back else "would then be"
+        if self.deleted:
+            yield f"which samples were deleted: {_shown(self.deleted)}; they {comes} visible again: delete them again"
+        if self.splits:
+            yield f'named splits: {_shown(self.splits)}; make them again with "shardpack split"'
 
 
 def find_lost_generations(
@@ -106,6 +115,8 @@ def find_lost_generations(
         tars=tuple(tars),
         num_samples=sum(_num_samples(target, name) for name in tars),
         layers=tuple(_later_layers(names, manifest)),
+        deleted=tuple(_later_files(names, "deleted", manifest)),
+        splits=tuple(_later_files(names, "splits", manifest)),
     )
 
 
@@ -135,3 +146,14 @@ def _later_layers(names: Collection[str], manifest: Manifest) -> list[str]:
     folders = {"/".join(name.split("/")[:3]) for name in names if is_layer_path(name)}
     attached = {layer.location for layer in manifest.layers}
     return sorted(folder for folder in folders - attached if folder.removeprefix(f"{LAYER_FOLDER}/") >= first)
+
+
+def _later_files(names: Collection[str], kind: str, manifest: Manifest) -> list[str]:
+    """Return the files of a kind that later generations made, by name."""
+    return sorted(
+        name for name in names if name.startswith(f"{FOLDER}/{kind}-") and generation_of(name) > manifest.generation
+    )
+
+
+def _shown(names: Sequence[str]) -> str:
+    return ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")

@@ -66,6 +66,22 @@ def test_tars_of_a_generation_that_is_given_up_survive_gc(edited, tmp_path, segm
         assert list(ds.keys())[4:] == ["more/0", "more/1"]
 
 
+def test_samples_and_splits_that_come_back_are_told(edited, tmp_path):
+    out = restored(edited, tmp_path / "out")
+    shardpack.delete(out, ["k/001"])
+    shardpack.split(out, fraction={"train": 0.5, "val": 0.5})
+    for name in (MANIFEST_PATH, manifest_path(4), manifest_path(5)):
+        (out / name).unlink()
+    for force, visible in ((False, "would then be"), (True, "are")):
+        report = shardpack.repair(out, force=force)
+        assert (report.generation, report.num_samples) == (3, 6)
+        _, deleted, splits = report.lost
+        assert deleted.startswith("which samples were deleted: .shardpack/deleted-000004-")
+        assert deleted.endswith(f".index; they {visible} visible again: delete them again")
+        assert splits.startswith("named splits: .shardpack/splits-000005-")
+        assert splits.endswith('.index; make them again with "shardpack split"')
+
+
 def test_the_newest_manifest_alone_is_no_loss(edited, tmp_path):
     for name in (MANIFEST_PATH, manifest_path(3)):
         out = restored(without(edited, name), tmp_path / "out")
