@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 
 from shardpack.errors import (
@@ -19,7 +20,14 @@ from shardpack.errors import (
     UnsupportedVersionError,
 )
 from shardpack.format.checksum import crc32c
-from shardpack.format.layout import MANIFEST_PATH, WORK_FOLDER, is_packer_name, manifest_path, split_of_shard
+from shardpack.format.layout import (
+    MANIFEST_PATH,
+    WORK_FOLDER,
+    generation_of,
+    is_packer_name,
+    manifest_path,
+    split_of_shard,
+)
 from shardpack.format.manifest import MAX_MANIFEST_BYTES, LayerRef, Manifest
 from shardpack.format.manifest_json import parse_manifest
 from shardpack.format.shard_info import MAX_COUNT
@@ -320,10 +328,23 @@ def missing_dataset(path: str) -> DatasetNotFoundError:
 
         advice = how_to_continue(unfinished_command(FolderTarget(path)) or "pack")
         return DatasetNotFoundError(f"the dataset in {path!r} is unfinished; {advice}")
+    if _has_generations(path):
+        return DatasetNotFoundError(
+            f"the dataset in {path!r} has lost {MANIFEST_PATH}, and the manifests of its generations are there; make "
+            f'it again with "shardpack repair {path}"'
+        )
     tars = [name for name in os.listdir(path) if name.endswith((".tar", ".tar.zst"))]
     if tars:
         return DatasetNotFoundError(f"{path!r} holds {len(tars)} {_without_manifest(path, tars)}")
     return DatasetNotFoundError(f'no dataset in {path!r}: it has no {MANIFEST_PATH}; make one with "shardpack pack"')
+
+
+def _has_generations(path: str) -> bool:
+    """Return whether the manifest of a generation is in a folder."""
+    with suppress(OSError):
+        folder = os.path.dirname(manifest_path(1))
+        return any(generation_of(f"{folder}/{name}") for name in os.listdir(os.path.join(path, folder)))
+    return False
 
 
 def _without_manifest(path: str, tars: list[str]) -> str:

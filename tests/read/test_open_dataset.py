@@ -156,6 +156,18 @@ def test_every_reader_explains_it(tmp_path, name, says):
     assert not (tmp_path / "target").exists()
 
 
+def test_a_lost_copy_of_the_manifest_is_made_again_by_repair(tmp_path):
+    with shardpack.ShardWriter(tmp_path) as writer:
+        for key in ("a", "b"):
+            writer.write(key, {"txt": key})
+    shardpack.delete(tmp_path, ["a"])
+    (tmp_path / MANIFEST_PATH).unlink()
+    with pytest.raises(DatasetNotFoundError, match=r'make it again with "shardpack repair .*"$'):
+        shardpack.open(tmp_path)
+    shardpack.repair(tmp_path)
+    assert list(shardpack.open(tmp_path).keys()) == ["b"]
+
+
 def test_compressed_tars_are_named_as_they_are(tmp_path):
     (tmp_path / "shard-000000.tar.zst").touch()
     message = str(missing_dataset(str(tmp_path)))
