@@ -101,6 +101,51 @@ def num_rows(table: TableText) -> int:
     return lines - 1 if table.kind == "csv" and table.header else lines
 
 
+def distinct_values(table: TableText, name: str) -> dict[str, list[Any]]:
+    """Return the different values of the columns with a name, in whatever case, over all rows; empty ones left out.
+
+    Cells of CSV are texts. What cannot be read is skipped: `records_of` says what is wrong.
+    """
+    found: dict[str, dict[str, Any]] = {}
+    try:
+        for column, value in _named_values(table, name):
+            values = found.setdefault(column, {})
+            if value not in (None, ""):
+                values.setdefault(repr(value), value)
+    except (SourceError, csv.Error):
+        pass
+    return {column: list(values.values()) for column, values in found.items()}
+
+
+def _named_values(table: TableText, name: str) -> Iterator[tuple[str, Any]]:
+    """Yield (column, value) of each row; for CSV the column's name as well, without a value."""
+    if table.kind == "csv":
+        lines = filter(
+            None,
+            csv.reader(
+                io.TextIOWrapper(io.BytesIO(table.data), "utf-8-sig", "replace", newline=""),
+                **_dialect(table.delimiter),
+            ),
+        )
+        columns = next(lines, []) if table.header else []
+        chosen = [(number, column) for number, column in enumerate(columns) if column.strip().lower() == name]
+        yield from ((column, None) for _, column in chosen)
+        if chosen:
+            yield from ((column, line[number]) for line in lines for number, column in chosen if number < len(line))
+    elif table.kind == "parquet":
+        for records in _parquet_batches(table, name=name):
+            yield from ((column, value) for record in records for column, value in record.items())
+    else:
+        pattern = re.compile(rb'"\s*%b\s*"' % name.encode(), re.IGNORECASE)  # few lines are parsed in vain
+        for line in filter(pattern.search, table.data.removeprefix(b"\xef\xbb\xbf").splitlines()):
+            try:
+                record = parse_json(line)
+            except DecodeError:
+                continue
+            if isinstance(record, dict):
+                yield from ((column, value) for column, value in record.items() if column.strip().lower() == name)
+
+
 def _head_records(table: TableText, limit: int) -> list[dict[str, Any]]:
     if table.kind == "parquet":
         return list(islice(chain.from_iterable(_parquet_batches(table)), limit))
@@ -298,7 +343,10 @@ def parquet_records(table: TableText) -> Iterator[Record]:
             yield table.name, number, {name: _null_for_nan(value) for name, value in record.items()}
 
 
-def _parquet_batches(table: TableText, *, check: bool = False) -> Iterator[list[dict[str, Any]]]:
+def _parquet_batches(
+    table: TableText, *, check: bool = False, name: str | None = None
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield rows, of all columns or of those with a name, in whatever case."""
     try:
         import pyarrow as pa  # an extra, and takes 0.1 s to import
         from pyarrow import parquet
@@ -310,7 +358,8 @@ def _parquet_batches(table: TableText, *, check: bool = False) -> Iterator[list[
         with parquet.ParquetFile(pa.BufferReader(table.data)) as file:
             if check:
                 _check_columns(table, file.schema_arrow.names)
-            for batch in file.iter_batches():
+            columns = [one for one in file.schema_arrow.names if name is None or one.strip().lower() == name]
+            for batch in file.iter_batches(columns=columns) if columns else ():
                 yield batch.to_pylist()
     except SourceError:
         raise

@@ -25,6 +25,7 @@ from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.table_columns import (
     NEARLY_ALL,
+    SPLIT,
     KeyColumns,
     caption_column,
     class_columns,
@@ -37,7 +38,7 @@ from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.splits import SPLIT_NAMES
-from shardpack.sources.table_formats import FILE_NAME, TableText, head, is_number, num_rows, table_text
+from shardpack.sources.table_formats import FILE_NAME, TableText, distinct_values, head, is_number, num_rows, table_text
 from shardpack.sources.tree import Tree
 
 
@@ -179,7 +180,8 @@ def _use(table: TableText, options: LayoutOptions, *, several: bool = False, par
     """Return how a table is used whose key is known; one that is joined, with its number among the others."""
     columns, rows = head(table, EXAMINED_ROWS)
     label, class_name, given = None, None, options.label_column
-    by_row = split_column(columns, rows, (table.key, given if given is None else str(given)))
+    split_values = distinct_values(table, SPLIT)
+    by_row = split_column(split_values, (table.key, given if given is None else str(given)))
     if part is not None:
         label = named_label(columns, table.key) if given is None else str(given) if str(given) in columns else None
     elif given is not None:
@@ -201,6 +203,7 @@ def _use(table: TableText, options: LayoutOptions, *, several: bool = False, par
         class_name=class_name,
         split=split,
         split_column=by_row,
+        split_values=() if by_row is None else tuple(split_values[by_row]),
         part=part or 0,
         others=others,
         exact=table.key == FILE_NAME,
@@ -211,9 +214,7 @@ def _about_split(use: TableUse) -> str:
     """Return the question what a column called split says; "" if that is clear."""
     if use.split_column is None:
         return ""
-    columns, rows = head(use.table, EXAMINED_ROWS)
-    number = columns.index(use.split_column)
-    values = [row[number] for row in rows if number < len(row) and row[number] not in (None, "")]
+    values = use.split_values
     texts = {value for value in values if isinstance(value, str) and not is_number(value)}
     if use.split is None and all(isinstance(v, str) and v in texts for v in values) and not split_names_problem(texts):
         return ""

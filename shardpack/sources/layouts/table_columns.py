@@ -25,7 +25,7 @@ _LABEL_NAMES = (
     "category_name",
     "target",
 )
-_SPLIT = "split"
+SPLIT = "split"
 _CAPTION_NAMES = ("caption", "captions", "comment", "sentence", "sentences", "text", "description")
 
 
@@ -102,20 +102,15 @@ def named_label(columns: Sequence[str], key: str) -> str | None:
     return named[0] if len(named) == 1 else None
 
 
-def split_column(columns: Sequence[str], rows: Sequence[Sequence[Any]], used: Collection[str | None]) -> str | None:
+def split_column(values: Mapping[str, Sequence[Any]], used: Collection[str | None]) -> str | None:
     """Return the column that may say the split of each image, or None: the one called split, unless it holds numbers.
 
     Args:
-        columns: Names of the columns.
-        rows: The first rows.
+        values: The different values of all rows, of each column called split.
         used: Columns that mean something else.
     """
-    named = [column for column in columns if column.strip().lower() == _SPLIT and column not in used]
-    if len(named) != 1:
-        return None
-    number = columns.index(named[0])
-    values = [row[number] for row in rows if number < len(row) and row[number] not in (None, "")]
-    return None if all(map(is_number, values)) else named[0]
+    named = [column for column in values if column not in used]
+    return None if len(named) != 1 or all(map(is_number, values[named[0]])) else named[0]
 
 
 def class_columns(columns: Sequence[str], rows: Sequence[Sequence[Any]], key: str) -> tuple[str, str] | None:

@@ -44,6 +44,7 @@ class TableUse:
         class_name: The column with the names of the classes that `label` numbers, or None.
         split: The split of its images, or None.
         split_column: The column that says the split of each image, or None.
+        split_values: The different values of that column.
         part: Number of the table among those that are joined by image; 0 if none are.
         others: Columns that become values of the label.
         exact: Whether keys are paths that are relative to the table, and nothing less.
@@ -55,6 +56,7 @@ class TableUse:
     class_name: str | None = None
     split: str | None = None
     split_column: str | None = None
+    split_values: tuple[Any, ...] = ()
     part: int = 0
     others: tuple[str, ...] = ()
     exact: bool = False

@@ -515,6 +515,29 @@ def test_splits_of_every_kind_of_table(tmp_path, name):
     assert counted_splits(line_of(tmp_path, files)[1]) == {"train": 2, "test": 2}
 
 
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_all_rows_decide_about_a_column_called_split(tmp_path, kind):
+    images = {f"{number:04}.jpg": b"x" for number in range(1200)}
+    rows = [{"name": name, "y": "pq"[number % 2]} for number, name in enumerate(images)]
+    said_late = [{**row, "split": "train"} if number >= 1100 else row for number, row in enumerate(rows)]
+    labels = counted_splits(line_of(tmp_path / "1", {**images, f"x.{kind}": table_of(said_late, kind)})[1])
+    assert labels == {"train": 100}
+    numbers_first = [{**row, "split": "train" if number >= 1100 else "0"} for number, row in enumerate(rows)]
+    with pytest.raises(SourceError, match="not clear whether the column 'split'"):
+        line_of(tmp_path / "2", {**images, f"x.{kind}": table_of(numbers_first, kind)})
+
+
+def table_of(rows, kind):
+    """Return the bytes of a table."""
+    if kind == "jsonl":
+        return "\n".join(map(json.dumps, rows))
+    if kind == "csv":
+        return "name,y,split\n" + "".join(f"{row['name']},{row['y']},{row.get('split', '')}\n" for row in rows)
+    pa, parquet = pytest.importorskip("pyarrow"), pytest.importorskip("pyarrow.parquet")
+    parquet.write_table(pa.Table.from_pylist([{"split": None, **row} for row in rows]), out := pa.BufferOutputStream())
+    return out.getvalue().to_pybytes()
+
+
 def test_numbers_are_no_splits(tmp_path):
     _, listing, _ = line_of(tmp_path, {**PHOTOS, "x.csv": "name,y,split\na,p,0\nb,p,1\nc,p,2\nd,p,0\n"})
     assert counted_splits(listing) == {}
