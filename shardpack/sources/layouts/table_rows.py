@@ -26,7 +26,7 @@ from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import split_by_folder
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
-from shardpack.sources.splits import with_splits
+from shardpack.sources.splits import SPLIT_NAMES, split_of, with_splits
 from shardpack.sources.table_formats import TableText, records_of
 from shardpack.sources.tree import Tree
 
@@ -204,6 +204,7 @@ def list_rows(
     # Splits first: samples that get no label are left out together with theirs.
     splits = _splits(read)
     if any(splits):
+        _check_folders(listing, tree, splits, read)
         listing = with_splits(listing, splits)
     labels = _labels(read, np.flatnonzero(has_row.all(axis=0)), classes)
     del read  # half of the memory
@@ -251,6 +252,22 @@ def _splits(read: Sequence[_Rows]) -> list[str | None]:
     rows = next((rows for rows in read if len(rows.split_names) > 1), read[0])
     names = list(rows.split_names)
     return [None if row < 0 else names[rows.splits[row]] for row in rows.row_of.tolist()]
+
+
+def _check_folders(listing: Listing, tree: Tree, splits: Sequence[str | None], read: Sequence[_Rows]) -> None:
+    """Raise SourceError if folders of several splits and the rows say different splits of an image."""
+    by_folder = split_by_folder(listing, tree)
+    if len({SPLIT_NAMES.get(name.lower()) for name in by_folder.split_names}) < 2:
+        return
+    rows = next(rows for rows in read if len(rows.split_names) > 1)
+    for sample, split in enumerate(splits):
+        folder = split_of(by_folder, sample)
+        other = SPLIT_NAMES.get((split or "").lower())
+        if folder is not None and other is not None and other != SPLIT_NAMES[folder.lower()]:
+            raise SourceError(
+                f"{rows.where(sample)} says that {listing.keys[sample]!r} is in the split {split!r}, but its folder is "
+                f"called {folder!r}; correct one of them, or rename the column, so that the folders make the splits"
+            )
 
 
 def _sample(use: TableUse, key: Any, images: NamedImages | None, paths: ImagePaths) -> int | str | None:

@@ -515,6 +515,20 @@ def test_splits_of_every_kind_of_table(tmp_path, name):
     assert counted_splits(line_of(tmp_path, files)[1]) == {"train": 2, "test": 2}
 
 
+def test_folders_and_a_column_that_say_different_splits_are_a_question(tmp_path):
+    images = {"train/a.jpg": b"x", "train/b.jpg": b"x", "valid/c.jpg": b"x"}
+    for number, (one, other) in enumerate([("train", "val"), ("Training", "validation"), ("train", "query")]):
+        table = f"name,split\ntrain/a.jpg,{one}\ntrain/b.jpg,{one}\nvalid/c.jpg,{other}\n"
+        listing = line_of(tmp_path / str(number), {**images, "x.csv": table})[1]
+        assert counted_splits(listing) == {one: 2, other: 1}
+    table = "name,split\ntrain/a.jpg,train\ntrain/b.jpg,val\nvalid/c.jpg,train\n"
+    with pytest.raises(SourceError, match=r"x\.csv:3 says that 'train/b' is in the split 'val', but its folder is"):
+        line_of(tmp_path / "x", {**images, "x.csv": table})
+    one_folder = {f"train/{name}": payload for name, payload in PHOTOS.items()}
+    table = "name,split\na,train\nb,val\nc,train\nd,val\n"
+    assert counted_splits(line_of(tmp_path / "y", {**one_folder, "x.csv": table})[1]) == {"train": 2, "val": 2}
+
+
 @pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
 def test_all_rows_decide_about_a_column_called_split(tmp_path, kind):
     images = {f"{number:04}.jpg": b"x" for number in range(1200)}
