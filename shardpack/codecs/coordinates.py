@@ -2,8 +2,9 @@
 
 Names decide first: `bbox_xyxy`, `facePolygon` and `xmin` do, if there are numbers behind them, and so do run lengths
 and pairs of `x` and `y`. Where the image's size is known, four numbers that may be a box in it count under any name
-(`unnamed_boxes.py`). Text labels are known by their form: lines of YOLO, and the boxes of Pascal VOC and CVAT. A name
-too many costs the user a question, a name too few a wrong label.
+(`unnamed_boxes.py`). A text that is a list or object of JSON is looked into, as tables have them. Text labels are known
+by their form: lines of YOLO, and the boxes of Pascal VOC and CVAT. A name too many costs the user a question, a name
+too few a wrong label.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from shardpack.codecs.compression import decompress, split_compression
-from shardpack.codecs.field_types import kind_of, parse_json
+from shardpack.codecs.field_types import kind_of, opened, parse_json
 from shardpack.codecs.label_words import LISTS, NUMBERS, words_of
 from shardpack.codecs.message_pack import decode_msgpack
 from shardpack.codecs.unnamed_boxes import find_box, find_box_columns
@@ -55,18 +56,19 @@ def find_coordinates(value: Any, path: str = "", *, side: int | None = None) -> 
 
 
 def _find(value: Any, path: str) -> str | None:
+    value = opened(value)
     if isinstance(value, Mapping):
         if found := _pair(value):
             return path or found
         for name, inner in value.items():
             inside = f"{path}.{name}" if path else str(name)
-            if is_coordinates(str(name), inner):
+            if is_coordinates(str(name), opened(inner)):
                 return inside
             if found := _find(inner, inside):
                 return found
     elif isinstance(value, (list, tuple)):
         for number, inner in enumerate(value):
-            if isinstance(inner, (Mapping, list, tuple)) and (found := _find(inner, f"{path}[{number}]")):
+            if isinstance(inner, (Mapping, list, tuple, str)) and (found := _find(inner, f"{path}[{number}]")):
                 return found
     return None
 

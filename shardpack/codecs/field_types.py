@@ -94,6 +94,16 @@ def parse_json(payload: bytes) -> Any:
         raise DecodeError(f"not JSON: {error}") from error
 
 
+def opened(value: Any) -> Any:
+    """Return the array or object that a text is as JSON; any other value as it is."""
+    if isinstance(value, str) and value.lstrip()[:1] in ("[", "{"):
+        try:
+            return parse_json(value.encode())
+        except (DecodeError, UnicodeEncodeError):
+            return value
+    return value
+
+
 def _refuse_constant(text: str) -> NoReturn:
     raise DecodeError(f"{text} is not a JSON number; write null")
 

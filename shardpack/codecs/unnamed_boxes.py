@@ -2,7 +2,7 @@
 
 Numbers alone prove nothing: four numbers may be a mean colour, or four classes. So names decide here, too: what is
 called a colour, a mean, an embedding or labels does not count (`OTHERS`). Rows of four are boxes if all of them could
-be. What is relative, all numbers at most 1, is not found.
+be. A text that is JSON is looked into. What is relative, all numbers at most 1, is not found.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from itertools import islice
 from typing import Any
 
+from shardpack.codecs.field_types import opened
 from shardpack.codecs.label_words import OTHERS, words_of
 
 MOST_COLUMNS = 12  # of a CSV that may hold boxes: longer rows are vectors
@@ -26,11 +27,12 @@ def find_box(value: Any, side: int, path: str = "") -> str | None:
         side: The longer side of the image: also of one that is turned.
         path: Where the value is.
     """
+    value = opened(value)
     if isinstance(value, Mapping):
         for name, inner in value.items():
             if words_of(str(name)).isdisjoint(OTHERS):
                 inside = f"{path}.{name}" if path else str(name)
-                if isinstance(inner, (Mapping, list, tuple)) and (found := find_box(inner, side, inside)):
+                if isinstance(inner, (Mapping, list, tuple, str)) and (found := find_box(inner, side, inside)):
                     return found
     elif isinstance(value, (list, tuple)):
         if may_be_box(value, side) or (value and all(may_be_box(row, side) for row in value)):
@@ -38,7 +40,7 @@ def find_box(value: Any, side: int, path: str = "") -> str | None:
         if all(_are_four_numbers(row) for row in value):
             return None  # a matrix
         for number, inner in enumerate(value):
-            if isinstance(inner, (Mapping, list, tuple)) and (found := find_box(inner, side, f"{path}[{number}]")):
+            if isinstance(inner, (Mapping, list, tuple, str)) and (found := find_box(inner, side, f"{path}[{number}]")):
                 return found
     return None
 

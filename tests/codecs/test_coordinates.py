@@ -42,6 +42,10 @@ from shardpack.errors import DecodeError
         ({"center": [1, 2], "scale": 1.5}, "center"),
         ({"object": {"tl": [1, 2], "br": [30, 40]}}, "object.tl"),
         ({"top_left": [1, 2], "bottomRight": [30, 40]}, "top_left"),
+        ({"annotations": '[{"bbox": [1, 2, 3, 4]}]'}, "annotations[0].bbox"),
+        ({"objects": [{"label": 1, "segmentation": "[[1, 2, 3, 4, 5, 6]]"}]}, "objects[0].segmentation"),
+        ({"objects": ['{"bbox": [1, 2, 3, 4]}']}, "objects[0].bbox"),
+        ({"mask": ' {"size": [2, 3], "counts": "61"}'}, "mask"),
     ],
 )
 def test_found(label, where):
@@ -66,6 +70,7 @@ def test_found(label, where):
         {"x": 3},
         {"size": [2, 3]},
         {"max": 3, "may": 4, "tax": 3, "tay": 4, "eye_x": "left", "eye_y": "right"},
+        {"caption": "[a box]", "objects": '[{"label": 1}]', "other": "{", "half": "[\ud800"},
         {"points": "many", "box": "3", "x1": "left", "bbox": ""},
     ],
 )
