@@ -75,6 +75,28 @@ def test_class_names_come_back(ds, tmp_path, to, package):
     assert again(ds, tmp_path, to).classes == CLASSES
 
 
+@pytest.mark.parametrize("to", ["folder", "tfrecord", "parquet", "mds", "hdf5"])
+def test_labels_of_the_shape_come_back_and_follow_their_image(tmp_path, to):
+    pytest.importorskip({"parquet": "pyarrow", "hdf5": "h5py"}.get(to, "numpy"))
+    runs = {"size": [24, 32], "counts": [24 * 16, 24 * 16]}
+    polygon = {"bbox": [4, 4, 8, 8], "segmentation": [[4, 4, 12, 4, 12, 12, 4, 12]], "class": "cat"}
+    labels = [
+        {"width": 32, "height": 24, "captions": ["one", "two"], "annotations": [polygon, {"bbox": [0, 0, 32, 24]}]},
+        {"width": 32, "height": 24, "captions": ["a", "b"], "annotations": [{"segmentation": runs, "area": 384}]},
+        {"width": 32, "height": 24, "captions": ["c", "d"], "annotations": []},
+    ]
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        for number, label in enumerate(labels):
+            writer.write(str(number), {"jpg": make_jpeg(32, 24, seed=number), "json": label})
+    shardpack.export(shardpack.open(tmp_path / "ds"), tmp_path / to, to=to, jobs=1)
+    for name, options in (("whole", {}), ("small", {"resize": "short=12"})):
+        shardpack.pack(tmp_path / to, tmp_path / name, jobs=1, **options)
+        shardpack.pack(tmp_path / "ds", tmp_path / f"{name}-ds", jobs=1, **options)
+        found = [one.decode("json") for one in shardpack.open(tmp_path / name)]
+        assert found == [one.decode("json") for one in shardpack.open(tmp_path / f"{name}-ds")]
+    assert found[0]["annotations"][0]["bbox"] == [2, 2, 4, 4]
+
+
 def test_any_json_comes_back_from_hdf5(tmp_path):
     pytest.importorskip("h5py")
     labels = [{"a": 1, "b": [1, {"c": None}], "d": {"x": "y"}}, {"a": "one", "b": [], "e": True}]

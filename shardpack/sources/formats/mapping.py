@@ -3,6 +3,7 @@
     bytes of an image, an array, sound   a field named by their first bytes: jpg
     several such columns                 the main one as above, the others with their column before: depth.png
     list of images                       0.jpg, 1.jpg, ...
+    texts called annotations, captions   lists, if they are JSON of the shape of labels (`sources/label_text.py`)
     numbers, texts, lists, maps          one field json; NaN becomes null; lists of one unwrapped where all are lists
     the label column                     label in json, and class if the class names are known
     others called label or class         label_column, class_column: beside a label column that says something else
@@ -27,6 +28,7 @@ from shardpack.codecs.field_types import IMAGE_EXTENSIONS, SIGNATURES, is_image,
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.naming import key_problem
 from shardpack.sources.formats.importer import ROW_NUMBER, FormatOptions, Raw
+from shardpack.sources.label_text import from_text, texts_among
 
 Columns = Mapping[str, Any]
 
@@ -162,7 +164,7 @@ class RowMapping:
         """Return what a column is in json."""
         plain = plain_value(value, unwrap=self.unwrap)
         if column != self.label_column:
-            return {self.name_in_json(column): plain}
+            return {self.name_in_json(column): from_text(column, plain)}
         if isinstance(plain, str) and self.classes and plain in self.classes:
             plain = self.classes.index(plain)
         if isinstance(plain, float) and plain.is_integer():
@@ -238,7 +240,11 @@ def describe_mapping(mapping: RowMapping, rows: Sequence[Columns]) -> str:
         renamed = [
             f"; {name} as {new} where it differs" for name in in_json if (new := mapping.name_in_json(name)) != name
         ]
-        said.append(f"json ({some}{label}{''.join(renamed)})")
+        values = (
+            {name: plain_value(row[name], unwrap=mapping.unwrap) for name in in_json if name in row} for row in rows
+        )
+        texts = f"; {texts}" if (texts := texts_among(values)) else ""
+        said.append(f"json ({some}{label}{texts}{''.join(renamed)})")
     return f"{' + '.join(said) or 'nothing'}; key: {mapping.key_column or 'row number'}"
 
 

@@ -14,12 +14,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 from shardpack.errors import OptionError, SourceError
 from shardpack.format.split_names import split_names_problem
+from shardpack.sources.label_text import TEXTS, texts_among
 from shardpack.sources.layouts.any_tables import EXAMINED_ROWS, TABLE_NAMES, examine, other_tables, split_of_name
 from shardpack.sources.layouts.layout import BY_TABLE, Found, LayoutOptions
 from shardpack.sources.layouts.named_images import NamedImages
@@ -355,6 +356,14 @@ def _said(tables: Sequence[TableUse]) -> str:
                 else "",
                 columns,
                 f"split from column {split!r}" if split is not None else "",
+                texts_among(values for use in tables for values in _first_values(use)),
             ),
         )
     )
+
+
+def _first_values(use: TableUse) -> Iterator[dict[str, Any]]:
+    """Yield what the first rows of a table say beside the label."""
+    columns, rows = head(use.table, EXAMINED_ROWS if TEXTS.intersection(use.others) else 0)
+    for row in rows:
+        yield {name: value for name, value in zip(columns, row, strict=False) if name in use.others}

@@ -22,6 +22,7 @@ from shardpack.sources.columns import Chosen, Texts
 from shardpack.sources.image_files import group_files
 from shardpack.sources.image_paths import ImagePaths
 from shardpack.sources.json_labels import attach_labels, compact_json, plain_value
+from shardpack.sources.label_text import from_text
 from shardpack.sources.layouts.named_images import NamedImages
 from shardpack.sources.layouts.split_folders import split_by_folder
 from shardpack.sources.listing import Listing
@@ -87,6 +88,7 @@ class _Rows:
         split = use.split if use.split_column is None else values.pop(use.split_column, None)
         if split is not None and not isinstance(split, str):
             raise SourceError(f"has {use.split_column} {split!r}, expected the name of a split; correct it")
+        values = {name: from_text(name, value) for name, value in values.items()}
         others = compact_json(values, default=plain_value) if values else b"{}"
         row = len(self._texts)
         self._texts.append(b"%b\0%b\0%b" % (self._text_of(label), self._text_of(class_name), others))

@@ -219,3 +219,12 @@ def test_a_column_that_says_what_the_label_says_is_no_value_of_its_own():
         {"label": 1, "class": "dog"},
         {"label": 1, "class": "dog", "class_column": "puppy"},
     ]
+
+
+@pytest.mark.parametrize("unwrap", [True, False])
+def test_texts_of_the_shape_of_labels_are_read(unwrap):
+    text = '[{"bbox": [1, 2, 3, 4]}]'
+    row = {"image": JPEG, "annotations": [text.encode()] if unwrap else text, "note": "[1]"}
+    mapping = choose_mapping([row], FormatOptions(), unwrap=unwrap)
+    assert mapping.fields(row)["json"] == {"annotations": [{"bbox": [1, 2, 3, 4]}], "note": "[1]"}
+    assert "json (2 columns; annotations read as JSON)" in describe_mapping(mapping, [row])

@@ -582,6 +582,13 @@ def test_a_value_that_is_no_text_is_rejected(tmp_path):
         line_of(tmp_path, files)
 
 
+def test_texts_of_the_shape_of_labels_are_read(tmp_path):
+    rows = [f'{image},"[{{""bbox"": [1, 2, 3, 4]}}]"' for image in sorted(PHOTOS)]
+    said, listing, _ = line_of(tmp_path, {**PHOTOS, "metadata.csv": "\n".join(["file_name,annotations", *rows])})
+    assert "(column annotations; annotations read as JSON)" in said
+    assert json.loads(samples_of(listing)["a"]["json"]) == {"annotations": [{"bbox": [1, 2, 3, 4]}]}
+
+
 # -- joined tables --------------------------------------------------------------------------------
 
 BOXES = "name,x,y\nd,4,0\nc,3,0\nb,2,0\na,1,0\n"
