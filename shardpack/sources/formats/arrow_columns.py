@@ -139,8 +139,9 @@ def _is_file(type_: Any) -> bool:
     types = pyarrow_module().types
     if not types.is_struct(type_) or {type_.field(i).name for i in range(type_.num_fields)} != {"bytes", "path"}:
         return False
-    path = type_.field("path").type
-    return _is_binary(type_.field("bytes").type) and bool(types.is_string(path) or types.is_large_string(path))
+    payload, path = type_.field("bytes").type, type_.field("path").type  # writers have null where all rows have none
+    is_path = bool(types.is_string(path) or types.is_large_string(path))
+    return (_is_binary(payload) and (is_path or types.is_null(path))) or (is_path and bool(types.is_null(payload)))
 
 
 def _is_some_list(type_: Any) -> bool:

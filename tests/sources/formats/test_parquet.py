@@ -123,6 +123,15 @@ def test_files_that_rows_only_name_lie_below_the_root(tmp_path):
     assert rows[5].name == "t.parquet, row group 0, row 5"
 
 
+def test_images_of_which_all_rows_have_only_paths_or_only_bytes(tmp_path):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.jpg").write_bytes(b"\xff\xd8\xffinside")
+    path = write(tmp_path / "t.parquet", pa.table({"image": [{"bytes": None, "path": "in/a.jpg"}], "n": [3]}))
+    assert samples_of(open_source(parquet, path)) == [("in/a", {"jpg": b"\xff\xd8\xffinside", "json": {"n": 3}})]
+    path = write(tmp_path / "t.parquet", pa.table({"image": [{"bytes": b"\xff\xd8\xffhere", "path": None}]}))
+    assert samples_of(open_source(parquet, path)) == [("000000", {"jpg": b"\xff\xd8\xffhere"})]
+
+
 def test_a_large_row_group_is_not_held_whole(tmp_path):
     blob = bytes(100_000)
     table = pa.table({"blob": pa.array([blob] * 1000), "n": range(1000)})
