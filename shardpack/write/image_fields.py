@@ -85,6 +85,12 @@ class ImageFields:
             )
         return images, [*masks, *with_palette]
 
+    def may_be_image(self, name: str, value: Any) -> bool:
+        """Return whether a field can be the image that others follow."""
+        if not is_image(name) or name in self.keep or self.is_named_mask(name):
+            return False
+        return name in self.image or not _has_palette(value)
+
     def is_named_mask(self, name: str) -> bool:
         """Return whether a field is a mask by its name, or because it was said to be one."""
         if name in self.image:

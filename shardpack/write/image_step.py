@@ -50,6 +50,7 @@ class ImageStep:
         fields: Which fields are what.
         labels: "follow", or "keep" to leave labels as they are.
         first_frame: Whether of animations the first frame is taken; else they stay as they are.
+        wanted: Names of the fields that stay in the end; None for all. Of others nothing needs to be known.
     """
 
     resize: Resize | None = None
@@ -58,6 +59,7 @@ class ImageStep:
     fields: ImageFields = field(default_factory=ImageFields)
     labels: Labels = "follow"
     first_frame: bool = False
+    wanted: frozenset[str] | None = None
 
     @classmethod
     def parse(
@@ -141,6 +143,7 @@ class ImageStep:
             DecodeError: An image or label does not decode; names key and file.
             SourceError: An image cannot be stored as asked without losing bits, or masks and labels cannot follow.
         """
+        fields = self._needed(fields)
         images, masks = self.fields.parts(fields)
         if not images and not masks:
             return ((key, fields),)
@@ -167,6 +170,16 @@ class ImageStep:
                         stored[name] = name, _label(name, value, leader, counts)
         return ((key, _joined(fields, stored, key)),)
 
+    def _needed(self, fields: Fields) -> Fields:
+        """Return the fields without those that are dropped later; images among these stay if no other one leads."""
+        if self.wanted is None:
+            return fields
+        made = {_stem(name) for name in self.wanted if name not in fields and _has_pixels(name)}  # jpg, out of png
+        stay = {name for name in fields if name in self.wanted or (_has_pixels(name) and _stem(name) in made)}
+        if not any(self.fields.may_be_image(name, fields[name]) for name in stay):
+            stay.update(filter(is_image, fields))  # masks and labels follow one of them
+        return {name: value for name, value in fields.items() if name in stay or name in self.fields.image}
+
     def _mask(self, name: str, value: Any, leader: Geometry | None, counts: Counts) -> tuple[str, Any]:
         codec = self.codecs.get(name)
         if codec is not None:
@@ -174,6 +187,14 @@ class ImageStep:
         moved = move_mask(name, value, leader, self.resize, codec)
         counts[MASKS] += moved[1] is not value
         return moved
+
+
+def _has_pixels(name: str) -> bool:
+    return is_image(name) or kind_of(name) == "npy"
+
+
+def _stem(name: str) -> str:
+    return name.removesuffix(kind_of(name))
 
 
 def _label(name: str, value: Any, leader: Geometry | None, counts: Counts) -> Any:

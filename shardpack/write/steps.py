@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from shardpack.codecs.encode import versions_for
@@ -64,10 +64,13 @@ class PackSteps:
         user = None
         if transform is not None:
             user = UserTransform.of(transform, version=transform_version, decode=decode, seed=seed or 0)
+        select = SelectFields.parse(fields, rename_field)
+        if images is not None and select is not None and select.fields is not None:
+            images = replace(images, wanted=frozenset(select.fields))
         found = cls(
             user,
             images,
-            SelectFields.parse(fields, rename_field),
+            select,
             CompressFields.parse(compress),
             _seconds(sample_timeout),
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 import warnings
@@ -297,6 +298,55 @@ def test_coco_boxes_follow(tmp_path):
     assert (label["width"], label["height"]) == (20, 20)
     assert label["annotations"][0]["bbox"] == [5, 5, 10, 10]
     assert label["annotations"][0]["area"] == 100
+
+
+TWO = {"jpg": PHOTO, "png": encoded(smooth(60, 90), "png"), "json": b'{"bbox": [1, 2, 30, 40]}', "cls": b"2"}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "encode", "sizes"),
+    [
+        (["jpg", "cls"], None, {"jpg": (45, 30)}),
+        (["png", "cls"], None, {"png": (45, 30)}),
+        (["jpg"], "jpg:q=80", {"jpg": (45, 30)}),
+        (["seg.png", "jpg"], None, {"jpg": (45, 30), "seg.png": (45, 30)}),
+    ],
+)
+def test_fields_that_are_not_kept_are_not_asked_about(tmp_path, wanted, encode, sizes):
+    sample = {**TWO, "seg.png": encoded(np.zeros((60, 90), np.uint8), "png"), "thumb.png.zst": b"?"}
+    shardpack.pack([("a", sample)], tmp_path / "out", resize="short=30", encode=encode, fields=wanted)
+    made = shardpack.open(tmp_path / "out")[0]
+    assert {name: made.decode(name).size for name in made if name != "cls"} == sizes
+
+
+@pytest.mark.parametrize(
+    ("wanted", "encode", "question"),
+    [
+        (["jpg", "json"], None, "label holds coordinates"),
+        (["jpg", "png"], None, "what to do with 'jpg', 'png'"),
+        (["webp"], "webp:q=80", "what to do with 'jpg', 'png'"),
+        (["cls"], None, "what to do with 'jpg', 'png'"),
+    ],
+)
+def test_fields_that_are_kept_or_lead_are_asked_about(tmp_path, wanted, encode, question):
+    with pytest.raises(OptionError, match=question):
+        shardpack.pack([("a", TWO)], tmp_path / "out", resize="short=30", encode=encode, fields=wanted)
+
+
+def test_labels_and_masks_follow_an_image_that_is_not_kept(tmp_path):
+    label = {"width": 90, "height": 60, "annotations": [{"bbox": [30, 20, 30, 20]}]}
+    sample = {"jpg": PHOTO, "png": _palette_png(), "json": json.dumps(label).encode()}
+    shardpack.pack([("a", sample)], tmp_path / "out", resize="short=30", encode="jpg:q=80", fields=["png", "json"])
+    made = shardpack.open(tmp_path / "out")[0]
+    assert (made.decode("json")["width"], made.decode("json")["annotations"][0]["bbox"]) == (45, [15, 10, 15, 10])
+    assert Image.open(io.BytesIO(made["png"])).mode == "P"
+
+
+def _palette_png():
+    image = Image.fromarray((np.indices((60, 90)).sum(axis=0) % 3).astype(np.uint8)).convert("P")
+    image.putpalette([0, 0, 0, 255, 0, 0, 0, 255, 0])
+    image.save(buffer := io.BytesIO(), "PNG")
+    return buffer.getvalue()
 
 
 def test_a_function_of_the_user_comes_first(tmp_path):
