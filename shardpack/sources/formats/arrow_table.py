@@ -25,6 +25,7 @@ from shardpack.sources.formats.importer import FormatOptions
 from shardpack.sources.formats.mapping import LABEL_COLUMNS, Columns, choose_mapping, describe_mapping
 from shardpack.sources.formats.row_keys import RowKeys
 from shardpack.sources.formats.row_maker import MappedRows, RowMaker
+from shardpack.sources.formats.split_names import KNOWN
 from shardpack.sources.row_source import BadRow, Row, Unit
 
 _BATCH_BYTES, _BATCH_ROWS = 8 << 20, 1024  # decoded at once
@@ -179,6 +180,10 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
         and scan.is_text(tables.schema, mapping.label_column)
     ):
         mapping = replace(mapping, classes=scan.classes(mapping.label_column))
+    if not any(unit.split for unit in units):
+        names = dict.fromkeys(chain(tables.schema.names, (name for group in groups for name, _ in group.constants)))
+        used = (mapping.key_column, mapping.label_column)
+        _check_no_splits(scan, tables.schema, [name for name in names if name not in used])
     files = len({group.file for group in groups})
     splits = in_split_order({unit.split for unit in units if unit.split is not None})
     sentence = (
@@ -229,6 +234,19 @@ def _label_column(columns: Sequence[ArrowColumn], options: FormatOptions) -> str
     named = [column.name for column in columns if column.class_names is not None]
     usual = next((name for name in LABEL_COLUMNS if name in named), None)
     return usual or (named[0] if len(named) == 1 else None)
+
+
+def _check_no_splits(scan: _Scan, schema: Any, columns: Sequence[str]) -> None:
+    """Raise SourceError if a column is called split, and its texts are names of splits."""
+    for column in columns:
+        if column.strip().lower() == "split" and scan.is_text(schema, column):
+            texts = scan.classes(column) or ()
+            if any(text.lower() in KNOWN for text in texts):
+                raise SourceError(
+                    f"column {column!r} says such as {', '.join(map(repr, texts[:3]))}, and rows of a table make "
+                    "splits by their files only: write a file for each, such as train.parquet; or rename the column, "
+                    f"which keeps it in the labels, or say that it is the label (--label-column {column})"
+                )
 
 
 def _draw(

@@ -67,6 +67,17 @@ def test_folders_of_the_hub_have_splits(tmp_path):
     assert "6 rows in 3 files (train, test)" in source.sentence
 
 
+def test_a_column_of_splits_is_a_question(tmp_path):
+    table = pa.table({"image": [b"\xff\xd8\xff"] * 3, "label": [0, 1, 0], "split": ["train", None, "val"]})
+    path = write(tmp_path / "t.parquet", table)
+    with pytest.raises(SourceError, match=r"column 'split' says such as 'train', 'val', .*\(--label-column split\)"):
+        open_source(parquet, path)
+    assert open_source(parquet, path, label_column="split").classes == ("train", "val")
+    for name, column in (("train", table["split"]), ("t", pa.array([0, 1, 2])), ("u", pa.array(["a", "b", "c"]))):
+        other = write(tmp_path / name / f"{name}.parquet", table.set_column(2, "split", column))
+        assert "split" in samples_of(open_source(parquet, other))[0][1]["json"]
+
+
 def test_configurations_are_a_question(tmp_path):
     for name in ("en/train/0000.parquet", "fr/train/0000.parquet"):
         write(tmp_path / name, images(1))
