@@ -51,7 +51,7 @@ def command(dataset: str, include: tuple[str, ...], as_json: bool, quiet: bool, 
     that the manifest names is lost, also a tar or layer in another place, or the manifest of the newest generation.
 
     With --json: location, generation, num_samples, num_shards, written, tars, salvaged (a list of shard, num_bytes,
-    num_samples, crc32c, reason), left_out, lost, seconds, dry_run.
+    num_samples, crc32c, reason, damaged), left_out, lost, seconds, dry_run.
     """
     with progress_bar(quiet=quiet) as progress:
         report = shardpack.repair(dataset, include=include, progress=progress, **options)

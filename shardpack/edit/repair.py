@@ -141,6 +141,11 @@ def repair(
                     )
                 written += more
                 lost += [f"{one.shard}: all samples but {one.num_samples}; the tar breaks off" for one in salvaged]
+                lost += [
+                    f"{one.shard}: samples whose payloads are damaged: {', '.join(map(repr, one.damaged))}"
+                    for one in salvaged
+                    if one.damaged
+                ]
             return RepairReport(
                 target.location,
                 manifest.generation,

@@ -4,13 +4,15 @@ broken tar   its samples are deleted, it stays as it is      stored positions do
 new shard    the whole samples of it                         shard-g000003-5f3a9c01-000000.tar
 
 Sample i of a new shard is sample i of its broken tar: what was deleted stays deleted, splits stay as they are, layers
-say the same of it, and it has a row in the label table.
+say the same of it, and it has a row in the label table. A sample whose payloads are not those that were packed is
+deleted in the new shard, too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
@@ -26,18 +28,20 @@ from shardpack.edit.find_keys import deleted_positions
 from shardpack.edit.layer import layer_column
 from shardpack.edit.salvage import Salvage, find_whole_samples, salvaged_parts
 from shardpack.edit.table_upkeep import next_with_table
-from shardpack.errors import CorruptShardError
+from shardpack.errors import CorruptShardError, FormatError, ShardNotFoundError
 from shardpack.format.assemble import encode_shard
 from shardpack.format.key_index import KeySegmentReader
 from shardpack.format.layout import file_path, shard_name, split_of_shard
 from shardpack.format.manifest import OWN_FOLDER, AppendedSplits, LayerRef, Manifest
 from shardpack.format.named_files import Parts, encode_positions_file
 from shardpack.format.next_generation import KEEP, Kept, next_generation
+from shardpack.format.shard_index import ShardIndex
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.splits import NO_SPLIT, Splits
 from shardpack.index.frame_scan import is_compressed, scan_compressed
 from shardpack.index.grouping import DEFAULT_IGNORE
 from shardpack.index.header_scan import scan_headers
+from shardpack.read.shard_checks import checked_index, fetch_index
 from shardpack.runtime.arrays import Integers
 from shardpack.runtime.progress import Announce, no_announcement
 
@@ -46,12 +50,16 @@ _COMMAND: EditCommand = "repair"
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _New:
-    """What is made of the broken tars; `rows` are the stored positions that the new samples have in these."""
+    """What is made of the broken tars.
+
+    `rows` are the stored positions that the new samples have in these; `damaged` are those of which payloads differ.
+    """
 
     salvaged: list[Salvage] = field(default_factory=list)
     shards: list[ShardInfo] = field(default_factory=list)
     hashes: list[Any] = field(default_factory=list)
     rows: list[Integers] = field(default_factory=list)
+    damaged: list[Integers] = field(default_factory=list)
     deleted: list[Integers] = field(default_factory=list)
 
 
@@ -85,7 +93,9 @@ def replace_broken(
             _salvage(base, transaction, info, first, new)
             new.deleted.append(np.setdiff1d(np.arange(first, first + info.num_samples), gone))
         rows = np.concatenate([np.zeros(0, np.int64), *new.rows])
-        new.deleted.append(base.manifest.num_samples + np.flatnonzero(np.isin(rows, gone)))
+        new.deleted.append(
+            base.manifest.num_samples + np.flatnonzero(np.isin(rows, np.concatenate([gone, *new.damaged])))
+        )
         edit: dict[str, Any] = {
             "shards": new.shards,
             "hashes": np.concatenate([np.zeros(0, np.uint64), *new.hashes]),
@@ -108,8 +118,8 @@ def replace_broken(
 def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, first: int, new: _New) -> None:
     """Put a new shard with the whole samples of a broken one, whose first position is given, if it has any."""
     salvage = find_whole_samples(base.store, info.name)
-    new.salvaged.append(salvage)
     if not salvage.num_samples:
+        new.salvaged.append(salvage)
         return
     compressed = is_compressed(info.name)
     name = shard_name(len(new.shards), split=split_of_shard(info.name), compressed=compressed, tag=transaction.tag)
@@ -131,6 +141,28 @@ def _salvage(base: EditBase, transaction: EditTransaction, info: ShardInfo, firs
     new.shards.append(own)
     new.hashes.append(hashes)
     new.rows.append(np.arange(first, first + len(hashes)))
+    damaged = _damaged(base, info, scanned.index)
+    new.damaged.append(first + damaged)
+    keys = tuple(map(scanned.index.key, damaged.tolist()))
+    new.salvaged.append(replace(salvage, num_samples=len(hashes) - len(keys), damaged=keys))
+
+
+def _damaged(base: EditBase, info: ShardInfo, found: ShardIndex) -> Integers:
+    """Return the rows whose payloads do not have the fields, lengths and checksums of the broken tar's index."""
+    packed = found
+    with suppress(FormatError, ShardNotFoundError):  # if it is lost, too, nothing can be compared
+        packed = checked_index(fetch_index(base.cache.stores.sidecars, info), info)
+    rows = range(found.num_samples)
+    return np.array([row for row in rows if _payloads(found, row, packed) != _payloads(packed, row, packed)], np.int64)
+
+
+def _payloads(index: ShardIndex, row: int, packed: ShardIndex) -> list[tuple[str, int, int | None]]:
+    """Return field, length and checksum of each payload; without checksums if the tar was indexed without."""
+    checksums = index.crc32c if packed.crc32c is not None else None
+    return [
+        (index.field_of(member), int(index.size[member]), None if checksums is None else int(checksums[member]))
+        for member in index.members(row)
+    ]
 
 
 def _key_hashes(base: EditBase, first: int, count: int) -> npt.NDArray[np.uint64]:

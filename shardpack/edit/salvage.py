@@ -38,6 +38,7 @@ class Salvage:
         num_samples: How many these are.
         crc32c: CRC32C of this part.
         reason: What is wrong behind it.
+        damaged: Keys of samples in this part that do not count, as their payloads are not those that were packed.
     """
 
     shard: str
@@ -45,6 +46,7 @@ class Salvage:
     num_samples: int
     crc32c: int
     reason: str
+    damaged: tuple[str, ...] = ()
 
 
 def find_whole_samples(store: Store, name: str) -> Salvage:

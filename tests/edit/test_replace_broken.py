@@ -42,6 +42,30 @@ def test_whole_samples_are_in_a_new_shard(out):
     assert set(report.written) - now.keys() == set()
 
 
+def test_damaged_payloads_are_left_out_and_named(out):
+    before = samples(out)
+    tar = broken(out)
+    (out / BROKEN).write_bytes(tar.replace(b"006" * 7, b"x" * 21))
+    report = shardpack.repair(out)
+    (found,) = report.salvaged
+    assert (found.num_samples, found.damaged, report.num_samples) == (1, ("k/006",), 10)
+    assert report.lost == (
+        f"{BROKEN}: all samples but 1; the tar breaks off",
+        f"{BROKEN}: samples whose payloads are damaged: 'k/006'",
+    )
+    assert samples(out) == [*before[:6], *before[9:], before[7]]
+    assert shardpack.repair(out).generation == 2
+
+
+def test_where_the_index_is_lost_too_nothing_is_compared(out):
+    tar = broken(out)
+    (out / BROKEN).write_bytes(tar.replace(b"006" * 7, b"x" * 21))
+    index = next(path for path in out.rglob("*.index") if path.name.startswith("val-000000"))
+    index.write_bytes(b"damaged")
+    (found,) = shardpack.repair(out, force=True).salvaged
+    assert (found.num_samples, found.damaged) == (2, ())
+
+
 def test_it_is_done_once(out):
     broken(out)
     assert shardpack.repair(out).generation == 2
