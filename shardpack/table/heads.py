@@ -87,16 +87,18 @@ def read_facts(cache: ShardCache, positions: Integers, fields: FactFields) -> It
         CorruptShardError: A label does not have its checksum.
     """
     if cache.visible is not None:
-        cache.trust_indexes(_without_visible(cache, cache.visible))
+        cache.trust_indexes(_without_visible(cache, cache.visible, positions))
     for runs in cache.shard_list.groups(positions):
         yield from _read(cache, positions[runs[0][1] : runs[-1][2]], fields)
 
 
-def _without_visible(cache: ShardCache, visible: Visible) -> Iterator[int]:
-    """Yield the numbers of the shards of which all samples are deleted."""
-    deleted, shard_list = visible.deleted, cache.shard_list
-    for number, begin, end in shard_list.runs(deleted):
-        if end - begin == shard_list[number].num_samples:
+def _without_visible(cache: ShardCache, visible: Visible, positions: Integers) -> Iterator[int]:
+    """Yield the numbers of the shards with some of these positions of which all samples are deleted."""
+    shard_list, starts = cache.shard_list, cache.shard_list.columns.starts
+    for number, _, _ in shard_list.runs(positions):
+        first, count = int(starts[number]), shard_list[number].num_samples
+        begin, end = np.searchsorted(visible.deleted, (first, first + count)).tolist()
+        if end - begin == count:
             yield number
 
 

@@ -62,6 +62,16 @@ def test_of_deleted_samples_only_keys_are_read(tmp_path):
     ]
 
 
+def test_only_shards_that_are_read_are_asked_whether_all_of_them_is_deleted(tmp_path, monkeypatch):
+    folder = written(tmp_path / "ds", *({"json": f"{n}".encode()} for n in range(30)))
+    shardpack.delete(folder, [f"k{n}" for n in range(1, 30)])
+    cache, trusted = cache_of(folder), []
+    monkeypatch.setattr(cache, "trust_indexes", trusted.extend)
+    facts_of(cache, 0, 2, 3)
+    facts_of(cache, 4, 28, 29)
+    assert trusted == [1, 1, 9]
+
+
 def test_of_several_images_the_first_one(tmp_path):
     cache = cache_of(
         written(
