@@ -48,6 +48,7 @@ class EditTransaction:
             equal input and options finds again.
         complete: This very edit was committed already, as `parent`, and killed before it could clean up.
         totals: What that run passed to `commit`; empty unless it is complete.
+        advice: What errors say to do next. Default: to run the same command again, which continues.
     """
 
     def __init__(
@@ -77,6 +78,7 @@ class EditTransaction:
         self.target, self._command = target, command
         self.complete = False
         self.totals: Mapping[str, Any] = {}
+        self.advice = ""
         self._process = os.getpid()
         self._note: EditNote | None = None
         self._tag, self._has_named, self.folder = "", False, ""
@@ -131,7 +133,7 @@ class EditTransaction:
 
     def write_errors(self) -> AbstractContextManager[None]:
         """Return a context in which errors of the system become StorageErrors that say how to continue."""
-        return storage_errors(f"write to {self.target.location!r}", then=how_to_continue(self._command))
+        return storage_errors(f"write to {self.target.location!r}", then=self.advice or how_to_continue(self._command))
 
     def _begin(self, run_digest: str | Callable[[Manifest], str]) -> None:
         self._refuse_packers()
@@ -290,7 +292,7 @@ class EditTransaction:
             self._note = EditNote(self._tag)  # as before the commit
         return OutputExistsError(
             f"another edit made generation {self.generation} of the dataset in {self.target.location!r} meanwhile; "
-            f"nothing has changed: {how_to_continue(self._command)}"
+            f"nothing has changed: {self.advice or how_to_continue(self._command)}"
         )
 
     def _keep_parent(self) -> None:

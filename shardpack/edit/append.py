@@ -204,6 +204,8 @@ class _Append:
         if transaction.complete:
             parent = base.manifest.generation - 1
             return self._report(parent, totals["added"], totals["replaced"], totals["new_classes"], None, is_done=True)
+        if not self._is_listed:
+            transaction.advice = "run the same append command again: samples from code are packed anew"
         place = self._place(transaction.tag, transaction.folder, transaction.check_claim)
         work_dir = None if base.store.folder is not None else self._request.work_dir
         target = place.target(work_dir=work_dir)

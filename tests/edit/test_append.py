@@ -613,6 +613,25 @@ def test_a_second_editor_gets_one_error_and_keeps_its_shards(base, new):
     assert not [name for name in store.contents() if name.startswith(".shardpack/tmp")]
 
 
+def test_samples_from_code_that_come_second_are_packed_anew(base):
+    store = bucket_with(base)
+    others = iter([[("first", {"txt": "1"})]])
+
+    def interfere(what, name):
+        if what == "create" and name.endswith("manifests/000002.json"):
+            for samples in others:
+                shardpack.append(samples, store.url)
+
+    store.before = interfere
+    own = [("second", {"txt": "2"})]
+    with pytest.raises(OutputExistsError, match="run the same append command again: samples from code are packed anew"):
+        shardpack.append(own, store.url)
+    heal(store)
+    assert not [name for name in store.contents() if name.startswith(".shardpack/tmp")]
+    shardpack.append(own, store.url)
+    assert list(shardpack.open(store.url).keys()) == [*OLD, "first", "second"]
+
+
 def test_a_folder_that_is_edited_refuses_another_editor(base, new):
     errors = []
 
