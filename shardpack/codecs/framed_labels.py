@@ -111,7 +111,7 @@ def _follow(field: str, value: Any, geometry: Geometry, *, can_mirror: bool) -> 
     try:
         moved = move_label(value, geometry)
     except OptionError as error:
-        raise _refusal(field, find_coordinates(value, side=geometry.longer_side) or "some place") from error
+        raise _refusal(field, _place(value, geometry.longer_side)) from error
     return value if stays else moved
 
 
@@ -120,8 +120,17 @@ def _is_named_for_coordinates(field: str, value: Any) -> bool:
     return is_coordinates(plain.removesuffix(kind_of(plain)), value)
 
 
+def _place(value: Any, side: int) -> str:
+    """Return where the coordinates of a label are, and by what they are told if not by their name."""
+    if (named := find_coordinates(value)) is not None:
+        return named
+    box = find_coordinates(value, side=side)
+    return "some place" if box is None else f"{box}: four numbers that may be a box"
+
+
 def _refusal(field: str, where: str) -> OptionError:
+    unmoved = f", or decoded as it is stored with decode={{..., {field!r}: json.loads}}" * (kind_of(field) == "json")
     return OptionError(
         f"field {field!r} holds coordinates ({where}), which crop, flip and size cannot move; leave the field as bytes "
-        f"with decode={{..., {field!r}: None}}, or change images and labels together in a transform"
+        f"with decode={{..., {field!r}: None}}{unmoved}, or change images and labels together in a transform"
     )

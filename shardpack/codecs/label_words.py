@@ -19,8 +19,8 @@ _OTHERS = """
     hist histogram max min moments percentile percentiles quantile quantiles quartile quartiles stat stats var variance
     emb embedding embeddings feat feats feature features logit logits prob probabilities probability probs quat
     quaternion score scores vec vector vectors weight weights
-    attribute attributes categories category class classes code codes count counts date dim dims id ids idx index
-    indices label labels shape size sizes tag tags time timestamp timestamps token tokens version
+    attr attribute attributes attrs categories category class classes code codes count counts date dim dims id ids
+    idx index indices label labels shape size sizes tag tags time timestamp timestamps token tokens version
 """
 LISTS = frozenset(_LISTS.split())  # several numbers under these names are coordinates
 NUMBERS = frozenset(_NUMBERS.split())  # and one under these

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -57,6 +58,18 @@ def test_other_shapes_are_refused(field, value):
         OptionError, match=rf"field '{field}' holds coordinates .*, which crop, flip and size cannot move; "
     ):
         followed(field, value)
+
+
+def test_numbers_that_may_be_a_box_are_refused_and_the_error_says_how_to_go_on():
+    expected = (
+        "field 'json' holds coordinates (hats: four numbers that may be a box), which crop, flip and size cannot move; "
+        "leave the field as bytes with decode={..., 'json': None}, or decoded as it is stored with "
+        "decode={..., 'json': json.loads}, or change images and labels together in a transform"
+    )
+    with pytest.raises(OptionError, match=re.escape(expected)):
+        followed("json", {"hats": [3, 7, 12, 15]})
+    for label in ({"attributes": [0, 1, 0, 1]}, {"hats": [0, 1, 0, 1]}, {"hats": [1] * 4}, {"tags": [3, 7, 12, 15]}):
+        assert followed("json", label, flip=1.0) == label
 
 
 def test_keypoints_are_refused_when_left_and_right_may_change_places():
