@@ -75,6 +75,24 @@ def test_class_names_come_back(ds, tmp_path, to, package):
     assert again(ds, tmp_path, to).classes == CLASSES
 
 
+@pytest.mark.parametrize("to", ["parquet", "tfrecord", "mds"])
+def test_keys_that_come_again_in_other_splits_come_back(tmp_path, to):
+    pytest.importorskip({"parquet": "pyarrow"}.get(to, "numpy"))
+    for split in SPLITS:
+        folder = tmp_path / "out" / split
+        with shardpack.ShardWriter(tmp_path / split) as writer:
+            for number in range(3):
+                writer.write(f"k{number}", sample(number))
+        shardpack.export(shardpack.open(tmp_path / split), folder, to=to, jobs=1)
+        if to != "mds":
+            for file in folder.rglob(f"train-*.{to}"):
+                file.rename(file.with_name(file.name.replace("train", split)))
+    shardpack.pack(tmp_path / "out", tmp_path / "again", jobs=1)
+    assert sorted(shardpack.open(tmp_path / "again").keys()) == [
+        f"{one}/k{n}" for one in sorted(SPLITS) for n in range(3)
+    ]
+
+
 @pytest.mark.parametrize("to", ["folder", "tfrecord", "parquet", "mds", "hdf5"])
 def test_labels_of_the_shape_come_back_and_follow_their_image(tmp_path, to):
     pytest.importorskip({"parquet": "pyarrow", "hdf5": "h5py"}.get(to, "numpy"))

@@ -166,10 +166,10 @@ def open_tables(tables: Tables, options: FormatOptions) -> TableSource:
     with reading(found.location):  # names of columns may be no texts
         columns = columns_of(tables.schema)
     label = _label_column(columns, options)
-    drawn, by_path = _draw(found, groups, columns, read, label)
+    drawn, splits_drawn, by_path = _draw(found, groups, columns, read, label)
     named = replace(options, label_column=options.label_column or label)
     classes = next((column.class_names for column in columns if column.name == label), None)
-    mapping = choose_mapping(drawn, named, classes=classes, unwrap=False)
+    mapping = choose_mapping(drawn, named, classes=classes, unwrap=False, splits=splits_drawn)
     units = tuple(group.unit for group in groups)
     scan = _Scan(found, groups, read, frozenset(column.name for column in columns if column.holds_files), label)
     if mapping.key_column is not None and options.key_column is None and not scan.are_keys(mapping.key_column):
@@ -251,9 +251,10 @@ def _check_no_splits(scan: _Scan, schema: Any, columns: Sequence[str]) -> None:
 
 def _draw(
     found: FoundFiles, groups: Sequence[Group], columns: Sequence[ArrowColumn], read: Read, label: str | None
-) -> tuple[list[Columns], set[str]]:
-    """Return a few rows, of some groups that are evenly drawn, and the columns that only name files in one of them."""
+) -> tuple[list[Columns], list[str | None], set[str]]:
+    """Return a few rows, of some groups that are evenly drawn, their splits, and the columns that only name files."""
     drawn: list[Columns] = []
+    splits: list[str | None] = []
     by_path: set[str] = set()
     for number in drawn_units(len(groups)):
         group = groups[number]
@@ -263,9 +264,10 @@ def _draw(
                     with suppress(SourceError):  # a bad row, when it is packed
                         row = values()
                         by_path.update(files_named(row, columns))
+                        splits.append(group.unit.split)
                         drawn.append({**dict(group.constants), **with_files(found, group.file, row, columns)})
                 break
-    return drawn, by_path
+    return drawn, splits, by_path
 
 
 @dataclass(frozen=True, slots=True)

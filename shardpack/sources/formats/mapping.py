@@ -20,6 +20,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import repeat
 from typing import Any
 
 import numpy as np
@@ -185,6 +186,7 @@ def choose_mapping(
     *,
     classes: tuple[str, ...] | None = None,
     unwrap: bool = True,
+    splits: Sequence[str | None] | None = None,
 ) -> RowMapping:
     """Return the roles of columns, chosen by some rows.
 
@@ -193,6 +195,7 @@ def choose_mapping(
         options: Columns that the user has named.
         classes: Class names that the format knows.
         unwrap: As in `RowMapping`.
+        splits: The split of each row: in others, a key may come again.
 
     Raises:
         OptionError: A column that the user has named is in none of the rows.
@@ -208,8 +211,8 @@ def choose_mapping(
         main = next((column for column in candidates if _is_image(rows, column)), next(iter(candidates), None))
     label = options.label_column or next((column for column in LABEL_COLUMNS if column in columns), None)
     if options.key_column is None:
-        key = next((column for column in KEY_COLUMNS if column != label and _are_keys(rows, column)), None)
-        if key is None and main is not None and _are_keys(rows, main):
+        key = next((column for column in KEY_COLUMNS if column != label and _are_keys(rows, column, splits)), None)
+        if key is None and main is not None and _are_keys(rows, main, splits):
             key = main
     else:
         key = None if options.key_column == ROW_NUMBER else options.key_column
@@ -371,14 +374,14 @@ def _list_payloads(name: str, values: Sequence[Any], *, unwrap: bool, binary: bo
     return [(f"{prefix}{number}.{field}", payload) for number, [(field, payload)] in enumerate(parts)]
 
 
-def _are_keys(rows: Sequence[Columns], column: str) -> bool:
-    """Return whether a column of some rows can be their keys: there, safe and different."""
+def _are_keys(rows: Sequence[Columns], column: str, splits: Sequence[str | None] | None) -> bool:
+    """Return whether a column of some rows can be their keys: there, safe, and different within each split."""
     values = [_path_of(row.get(column)) for row in rows]
     if any(_is_bytes(value) and extension_of(value) for value in values):
         return False
     keys = [key_text(value) for value in values]
     safe = all(key is not None and key_problem(key) is None for key in keys)
-    return safe and bool(keys) and len(set(keys)) == len(keys)
+    return safe and bool(keys) and len(set(zip(keys, splits or repeat(None), strict=False))) == len(keys)
 
 
 def _is_image(rows: Sequence[Columns], column: str) -> bool:

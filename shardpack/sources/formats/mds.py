@@ -54,6 +54,7 @@ def open(found: FoundFiles, options: FormatOptions) -> MdsRows:  # noqa: A001 - 
         for shard, split in zip(shards, splits_of(names), strict=True)
     )
     drawn: list[Columns] = []
+    splits: list[str | None] = []
     for unit in drawn_units(len(shards)):
         reader = MdsReader(found.store, shards[unit])
         if options.raw is None and any(map(has_raw_pixels, reader.columns.values())):
@@ -64,7 +65,8 @@ def open(found: FoundFiles, options: FormatOptions) -> MdsRows:  # noqa: A001 - 
         for _, data in islice(reader.samples(0, shards[unit].num_samples), _DRAWN_ROWS):
             with suppress(DecodeError):  # a bad row later on
                 drawn.append(reader.values(data))
-    mapping = choose_mapping(drawn, options, unwrap=False)
+                splits.append(units[unit].split)
+    mapping = choose_mapping(drawn, options, unwrap=False, splits=splits)
     sentence = (
         f"MDS: {counted_rows(units, 'sample')} in {len(shards):,} shard{'s' * (len(shards) > 1)}; "
         f"a sample is {describe_mapping(mapping, drawn)}{found.others([*names, *indexes])}"

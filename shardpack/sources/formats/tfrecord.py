@@ -83,12 +83,13 @@ def open(  # noqa: A001 - the name in the protocol
         for split, of_file in zip(splits, runs_of_files, strict=True):
             runs += of_file
             units += [Unit(run.name, run.num_records, run.stop - run.start, split) for run in of_file]
-    drawn = [columns for unit in drawn_units(len(runs)) for columns in _first_rows(found, runs[unit])]
-    mapping = choose_mapping(drawn, options)
+    rows = [(row, units[unit].split) for unit in drawn_units(len(runs)) for row in _first_rows(found, runs[unit])]
+    drawn, of_rows = [row for row, _ in rows], [split for _, split in rows]
+    mapping = choose_mapping(drawn, options, splits=of_rows)
     named = f"{(mapping.label_column or '').replace('/', '-')}{_LABELS}"
     labels = found.matching(named.lower())
     if labels:
-        mapping = choose_mapping(drawn, options, classes=_class_names(found, labels[0]))
+        mapping = choose_mapping(drawn, options, classes=_class_names(found, labels[0]), splits=of_rows)
     sentence = (
         f"TFRecord: {counted_rows(units, 'record')} in {len(names):,} file{'s' * (len(names) > 1)}; "
         f"a sample is {describe_mapping(mapping, drawn)}"

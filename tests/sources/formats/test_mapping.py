@@ -151,6 +151,9 @@ def test_keys_are_chosen_only_where_they_are_safe_and_different():
     unique = [{"id": 1, "image": JPEG}, {"id": 2, "image": JPEG}]
     assert choose_mapping(unique, FormatOptions()).key_column == "id"
     assert choose_mapping([{"id": 1}, {"id": 1}], FormatOptions()).key_column is None
+    twice = [{"id": 1}, {"id": 2}, {"id": 1}]
+    assert choose_mapping(twice, FormatOptions(), splits=["train", "train", "val"]).key_column == "id"
+    assert choose_mapping(twice, FormatOptions(), splits=["train", "val", "train"]).key_column is None
     assert choose_mapping([{"id": "a b"}, {"id": "c"}], FormatOptions()).key_column is None
     assert choose_mapping(unique, FormatOptions(key_column=":row")).key_column is None
     with pytest.raises(OptionError, match="key_column is 'name'; the columns are id, image"):
