@@ -65,7 +65,7 @@ def test_lmdb(ds, tmp_path):
     back = again(ds, tmp_path, "lmdb")
     assert dict(back.splits) == SPLITS
     for split in SPLITS:
-        found = [(one.key.removeprefix(f"{split}/"), dict(one)) for one in back.split(split)]
+        found = [(one.key, dict(one)) for one in back.split(split)]
         assert found == [(one.key, dict(one)) for one in ds.split(split)], "byte for byte, labels too"
 
 
@@ -73,6 +73,16 @@ def test_lmdb(ds, tmp_path):
 def test_class_names_come_back(ds, tmp_path, to, package):
     pytest.importorskip(package)
     assert again(ds, tmp_path, to).classes == CLASSES
+
+
+def test_splits_of_any_name_come_back_from_yolo(tmp_path):
+    label = {"width": 32, "height": 24, "annotations": [{"bbox": [4, 4, 8, 8], "label": 0, "class": "cat"}]}
+    with shardpack.ShardWriter(tmp_path / "ds", classes=["cat"]) as writer:
+        for split in ("even", "odd", "train"):
+            writer.write(f"{split}/a", {"jpg": make_jpeg(), "json": label}, split=split)
+    back = again(shardpack.open(tmp_path / "ds"), tmp_path, "yolo")
+    assert sorted(back.splits) == ["even", "odd", "train"]
+    assert sorted(back.keys()) == ["even/a", "odd/a", "train/a"]
 
 
 @pytest.mark.parametrize("to", ["parquet", "tfrecord", "mds"])

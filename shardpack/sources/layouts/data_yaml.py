@@ -1,6 +1,6 @@
 """What YOLO's data.yaml says: the names of the classes, where the splits are, and the shape of key points.
 
-    path: ../datasets/coco8      train: images/train      val: images/val
+    path: ../datasets/coco8      train: images/train      val: images/val      odd: images/odd
     names: [person, bicycle]     or a map from numbers to names
     kpt_shape: [17, 3]
 
@@ -127,7 +127,8 @@ def _folders(tree: Tree, name: str, content: Mapping[str, Any]) -> tuple[dict[st
     notes: list[str] = []
     root = content.get("path")
     root = root if isinstance(root, str) else ""
-    for split in SPLITS:
+    own = [key for key, value in content.items() if value == f"images/{key}" and _is_place(tree, value)]  # our export's
+    for split in dict.fromkeys((*SPLITS, *own)):
         value = content.get(split)
         paths = value if isinstance(value, list) else [] if value is None else [value]
         if not all(isinstance(path, str) for path in paths):

@@ -92,3 +92,9 @@ def test_class_lists(tmp_path):
     tree = Tree(scan(tmp_path, Problems()))
     assert find_class_list(tree, ["test/images"]) is None
     assert find_class_list(tree, ["test/labels"]) == DataYaml("test/labels/classes.txt", {0: "cat", 1: "dog"})
+
+
+def test_splits_of_any_name_as_an_export_writes_them(tmp_path):
+    write_tree(tmp_path, ["images/odd/a.jpg"])
+    data = found(tmp_path, "odd: images/odd\neven: images/even\nname: images/train\ntrain: images/train\nnames: [cat]")
+    assert data.folders == {"train": ("images/train",), "odd": ("images/odd",)}
