@@ -153,20 +153,16 @@ class Dataset(Loadable, Queryable):
             return self._selection.locate(self._selection.resolve([item]))[0]
         return self._selection.locate(self._selection.resolve(item))
 
-    def listing(self, split: str | None = None) -> Listing:
-        """Return the samples as `shardpack.pack` takes them: where their bytes are. Reads the indexes of their shards.
-
-        If there is a split of the name, only its samples.
-        """
-        selection = self._selection.of_split(split) if split in self.splits else self._selection
+    def listing(self) -> Listing:
+        """Return the samples as `shardpack.pack` takes them: where their bytes are. Reads indexes only."""
         return list_samples(
-            selection.stored(),
+            self._selection.stored(),
             location=self.location,
             manifests=[self._cache.manifest_crc32c],
             classes=self.classes,
             label_shape=self.manifest.option("label_shape"),
             split_names=tuple(self.manifest.splits.samples) if self.manifest.splits else (),
-            split=selection.split_numbers(),
+            split=self._selection.split_numbers(),
         )
 
     def __contains__(self, key: object) -> bool:

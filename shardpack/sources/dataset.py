@@ -32,11 +32,22 @@ _VERSIONS_AT_ONCE = 32  # requests
 class Listable(Protocol):
     """A dataset, a view, a stream or a mix: knows where its samples are without reading them."""
 
-    def listing(self, split: str | None = None) -> Listing:
-        """Return the samples in order. Reads the indexes of their shards, but no payload.
+    def listing(self) -> Listing:
+        """Return the samples in order. Reads the indexes of their shards, but no payload."""
+        ...
 
-        If there is a split of the name, samples that are not in it may be left out.
-        """
+
+@runtime_checkable
+class HasSplits(Protocol):
+    """A dataset or a view: knows which samples are in a split without reading the indexes of the others."""
+
+    @property
+    def splits(self) -> dict[str, int]:
+        """Names of the splits, and the number of samples in each."""
+        ...
+
+    def split(self, name: str) -> Listable:
+        """Return the samples of a split."""
         ...
 
 
@@ -139,7 +150,7 @@ class DatasetSource:
 
     Attributes:
         dataset: The dataset, view, stream or mix.
-        only_split: The only split that is wanted; None for all samples.
+        only_split: The only split that is wanted; None for all samples. What cannot leave out others lists them, too.
     """
 
     dataset: Listable
@@ -149,7 +160,7 @@ class DatasetSource:
         """Return the samples in their order; see `Source.list`."""
         from shardpack.sources.layouts.describe import describe  # readers of a dataset load no layouts
 
-        listing, problems = self.dataset.listing(self.only_split), Problems()
+        listing, problems = self._wanted().listing(), Problems()
         options.progress(listing.num_samples)
         listing = check_names(listing, problems, rename_keys=options.rename_keys, keep_order=True)
         if options.on_error == "raise":
@@ -158,3 +169,9 @@ class DatasetSource:
             raise SourceError(f"no samples to pack in {listing.root!r}; select some")
         sentence = describe(listing, title=f"{listing.root} is a dataset")
         return Listed(replace(listing, by_class=False), "dataset", problems, sentence)
+
+    def _wanted(self) -> Listable:
+        dataset, name = self.dataset, self.only_split
+        if name is None or not isinstance(dataset, HasSplits) or name not in dataset.splits:
+            return dataset
+        return dataset.split(name)

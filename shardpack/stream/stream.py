@@ -180,7 +180,7 @@ class Stream:
             while step := list(islice(samples, rank_slice.batch_size)):
                 yield step
 
-    def listing(self, split: str | None = None) -> Listing:  # noqa: ARG002 - only where it saves reading
+    def listing(self) -> Listing:
         """Return the samples of the next iteration as `shardpack.pack` takes them: where their bytes are.
 
         The order is computed, so no payload is read, but the indexes of the shards are.

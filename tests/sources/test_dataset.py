@@ -77,6 +77,19 @@ def test_splits_are_kept_and_their_samples_put_together(tmp_path):
     ]
 
 
+def test_a_split_that_is_not_there_lists_nothing_else(tmp_path):
+    with shardpack.ShardWriter(tmp_path / "ds") as writer:
+        writer.write("a", {"txt": b"a"}, split="train")
+    ds = shardpack.open(tmp_path / "ds")
+    with pytest.raises(TypeError):
+        ds.listing("trian")
+    with pytest.raises(TypeError):
+        ds.stream().listing("train")
+    for source in (ds, ds.stream()):
+        with pytest.raises(SourceError, match="has no split 'trian'"):
+            shardpack.pack(source, tmp_path / "out", split="trian")
+
+
 def test_packing_one_split_reads_the_indexes_of_its_shards_only(tmp_path):
     with shardpack.ShardWriter(tmp_path / "source", max_shard_samples=5) as writer:
         for i, (key, fields) in enumerate(SAMPLES.items()):
