@@ -29,7 +29,7 @@ SPOOL_BYTES = 16 << 20  # longer files are assembled in a local file instead of 
 
 
 def no_check() -> None:
-    """Let a target write whenever it is asked to."""
+    """Let a target write: no other run can take over what this one writes."""
 
 
 class BucketTarget:

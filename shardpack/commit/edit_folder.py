@@ -31,9 +31,8 @@ _FOLDER = re.compile(
 _TAG = re.compile(r"g[0-9]{6,18}-[0-9a-f]{8}", re.ASCII)
 NOTE = "edit.json"
 CLAIM = "claim"  # in a bucket: which process works in the folder, the one that began last
-CLAIMING = frozenset(
-    ("append", "relabel", "repair")
-)  # commands that make files of many writes, by `EditTransaction.tag`
+# Commands that take many writes, so that two equal runs in a bucket could meet: see `EditTransaction`.
+CLAIMING = frozenset(("append", "relabel", "repair"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -243,7 +243,7 @@ class EditTransaction:
         self._refuse_packers()
 
     def check_claim(self) -> None:
-        """Raise unless this run is the last of those with equal input and options that began.
+        """Raise unless this run is the last of those with equal input and options that began. One GET in a bucket.
 
         Raises:
             OutputExistsError: Another one goes on with this edit, or has finished it.

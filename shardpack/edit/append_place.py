@@ -59,7 +59,7 @@ class AppendPlace:
             base: The generation.
             duplicates: What is done with keys that it has.
             tag, folder: Of the edit; see `EditTransaction`.
-            check: Its `check_claim`.
+            check: Called before each write: raises if a newer run of the same edit has taken over. One GET in a bucket.
             split: The split that all samples come from and go to; None for their own.
             same_classes: Whether the numbers of a source without a class list are those of the dataset.
             takes_labels: Whether labels are among the fields that are packed.

@@ -96,9 +96,9 @@ class FileRepair:
         shards = self._shards()
         stores = open_locations(self._store, self._manifest.locations, self._options)
         if shards is not None:
-            self._mend_indexes(stores, shards)
-            self._mend_keys(shards)
-            self._mend_splits(shards)
+            self._make_indexes(stores, shards)
+            self._make_keys(shards)
+            self._make_splits(shards)
         self._check_others()
         self._lost += find_broken_layers(self._store, self._manifest, self._options)
         gone = find_lost_generations(self._target, self._manifest, shards)
@@ -173,7 +173,7 @@ class FileRepair:
     def _shards(self) -> list[ShardInfo] | None:
         """Return all shards; None if the table cannot be made again."""
         for segment in self._manifest.table_segments:
-            if not self._is_whole(segment) and not self._mend_table(segment):
+            if not self._is_whole(segment) and not self._make_table(segment):
                 return None
         try:
             return list(ShardTable.whole(self._manifest, self._read))
@@ -181,7 +181,7 @@ class FileRepair:
             self._lost.append(f"the shard table: {error}")
             return None
 
-    def _mend_table(self, segment: TableSegment) -> bool:
+    def _make_table(self, segment: TableSegment) -> bool:
         path, found = file_path(segment), False
         generation = generation_of(path)
         for shards in self._guesses(generation):
@@ -245,16 +245,16 @@ class FileRepair:
 
     # Indexes
 
-    def _mend_indexes(self, stores: DatasetStores, shards: Sequence[ShardInfo]) -> None:
+    def _make_indexes(self, stores: DatasetStores, shards: Sequence[ShardInfo]) -> None:
         total = sum(info.num_bytes for info in shards)
         done = 0
         for info in shards:
             if not self._matches(info.index_path, info.index_bytes, info.index_crc32c):
-                self._mend_index(stores.tars[info.location], info)
+                self._make_index(stores.tars[info.location], info)
             done += info.num_bytes
             self._progress("index", done, total)
 
-    def _mend_index(self, store: Store, info: ShardInfo) -> None:
+    def _make_index(self, store: Store, info: ShardInfo) -> None:
         try:
             scanned = self._scan(store, info.name, checksums=info.crc32c is not None)
         except ShardpackError as error:
@@ -290,12 +290,12 @@ class FileRepair:
 
     # Keys, splits
 
-    def _mend_keys(self, shards: Sequence[ShardInfo]) -> None:
+    def _make_keys(self, shards: Sequence[ShardInfo]) -> None:
         begin = 0
         for segment in self._manifest.key_segments:
             end = begin + segment.num_keys
             if not self._is_whole(segment):
-                self._mend_file(segment, partial(self._encode_keys, shards, begin, end))
+                self._make_file(segment, partial(self._encode_keys, shards, begin, end))
             begin = end
 
     def _encode_keys(
@@ -307,7 +307,7 @@ class FileRepair:
             self._hashes = np.concatenate([index.key_hashes() for index in indexes])
         return encode_keys(self._hashes[begin:end], generation=generation)
 
-    def _mend_splits(self, shards: Sequence[ShardInfo]) -> None:
+    def _make_splits(self, shards: Sequence[ShardInfo]) -> None:
         file = self._manifest.splits
         if file is None or self._is_whole(file):
             return
@@ -315,9 +315,9 @@ class FileRepair:
         if splits is None:
             self._lost.append(f'{file_path(file)}: named splits; make them again with "shardpack split"')
         else:
-            self._mend_file(file, lambda generation: encode_splits_file(splits, generation=generation))
+            self._make_file(file, lambda generation: encode_splits_file(splits, generation=generation))
 
-    def _mend_file(self, file: NamedFile, encode: Callable[[int], tuple[NamedFile, Parts]]) -> None:
+    def _make_file(self, file: NamedFile, encode: Callable[[int], tuple[NamedFile, Parts]]) -> None:
         """Make a file again, if it becomes what the manifest says."""
         path = file_path(file)
         try:

@@ -16,8 +16,7 @@ from shardpack.format.checksum import crc32c
 from shardpack.format.deleted import encode_deleted
 from shardpack.format.key_index import encode_key_index
 from shardpack.format.layer_positions import encode_layer_positions
-from shardpack.format.layout import table_name
-from shardpack.format.manifest import DeletedFile, KeySegment, PositionsFile, SplitsFile, TableFile, TableSegment
+from shardpack.format.manifest import DeletedFile, KeySegment, PositionsFile, SplitsFile, TableSegment
 from shardpack.format.paged import AnySegment
 from shardpack.format.shard_info import ShardInfo
 from shardpack.format.shard_table_writer import encode_shard_table
@@ -56,12 +55,6 @@ def encode_positions_file(column: npt.NDArray[Any], *, generation: int) -> tuple
     """Return the file of a layer's positions as the manifest names it, and its parts."""
     parts = encode_layer_positions(column)
     return PositionsFile(*_named("layer", generation, parts)), parts
-
-
-def table_file(parts: Parts, *, generation: int, num_samples: int) -> TableFile:
-    """Return a file of the label table, given its bytes, as the manifest names it."""
-    num_bytes, checksum = length_and_crc32c(parts)
-    return TableFile(table_name(generation, checksum), num_bytes, checksum, num_samples)
 
 
 def with_counts(file: SplitsFile, added: dict[str, int]) -> SplitsFile:

@@ -94,7 +94,7 @@ class BatchBuilder:
         self.items = [None] * len(self.samples)
         self.out_rows, self.copies = {}, {}
         self.framed = needs_frame(self.spec.decoders, self.spec.images)
-        samples = [sample for sample in self.samples if sample is not None]
+        samples = [sample for sample in self.samples if sample is not None]  # all: they are dropped once decoded
         if self.spec.transform is None and samples:  # a transform may give other shapes, so its results are stacked
             for name, decode in self.spec.decoders.items():
                 if isinstance(decode, _INTO_ROWS) and name in samples[0]:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from zlib import crc32
-
 import numpy as np
 import pytest
 
@@ -18,7 +16,6 @@ from shardpack.format.named_files import (
     encode_splits_file,
     encode_table,
     length_and_crc32c,
-    table_file,
     with_counts,
 )
 from shardpack.format.shard_info import ShardInfo
@@ -40,14 +37,6 @@ def test_names_hold_generation_and_checksum(kind):
     assert (file.num_bytes, file.crc32c) == (len(data), crc32c(data)) == length_and_crc32c(parts)
     assert file.name == f"{kind}-000007-{crc32c(data):08x}.index"
     assert generation_of(file_path(file)) == 7
-
-
-def test_a_file_of_the_table():
-    file = table_file([b"PAR1", b"..."], generation=3, num_samples=5)
-    assert (file.num_bytes, file.num_samples) == (7, 5)
-    assert file.name == f"table/000003-{crc32c(b'PAR1...'):08x}.parquet"
-    assert generation_of(file_path(file)) == 3
-    assert crc32c(b"PAR1...") != crc32(b"PAR1...")
 
 
 def test_counts_of_what_fell_add_up():
