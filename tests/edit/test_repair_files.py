@@ -103,7 +103,7 @@ def test_a_way_back_from_a_list_of_deleted_samples_that_is_lost(tmp_path, damage
     (path,) = (out / ".shardpack").glob("deleted-*.index")
     path.unlink() if damage is None else path.write_bytes(damage)
     with pytest.raises(ShardpackError, match='run "shardpack repair", which makes it again or says what else'):
-        shardpack.open(out)
+        samples(out)
     (lost,) = shardpack.repair(out).lost
     assert lost.endswith(
         "which samples were deleted; restore it, or give up what was edited after generation 1: move "
