@@ -21,6 +21,8 @@ _OTHERS = """
     quaternion score scores vec vector vectors weight weights
     attr attribute attributes attrs categories category class classes code codes count counts date dim dims id ids
     idx index indices label labels shape size sizes tag tags time timestamp timestamps token tokens version
+    exposure license licenses neighbor neighbors neighbour neighbours rank ranks rating ratings relevance synset
+    synsets topk vote votes year years
 """
 LISTS = frozenset(_LISTS.split())  # several numbers under these names are coordinates
 NUMBERS = frozenset(_NUMBERS.split())  # and one under these
