@@ -15,7 +15,7 @@ from tests.read.datasets import as_dicts, expected
 
 # Every damage must be told with a way out of it.
 HELPS = re.compile(
-    r"shardpack (?:index|verify|pack)|restore|pack again|open another folder|upgrade shardpack|open it again"
+    r"shardpack (?:index|repair|verify|pack)|restore|pack again|open another folder|upgrade shardpack|open it again"
 )
 
 
