@@ -8,8 +8,7 @@ from typing import overload
 import numpy as np
 
 from shardpack.sources.archives.members import Members
-from shardpack.sources.archives.zip_directory import FOLDER, LINK, TAIL_BYTES, find_end, parse_directory
-from shardpack.sources.archives.zip_directory import Members as Entries
+from shardpack.sources.archives.zip_directory import FOLDER, LINK, TAIL_BYTES, Entries, find_end, parse_directory
 from shardpack.sources.archives.zip_store import ZipMember
 from shardpack.sources.columns import Texts
 from shardpack.sources.listing import Reference

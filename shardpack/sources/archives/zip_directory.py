@@ -62,7 +62,7 @@ def _int64s() -> array[int]:
 
 
 @dataclass(slots=True)
-class Members:
+class Entries:
     """Members of an archive, in columns, in the order of the directory.
 
     Attributes:
@@ -138,13 +138,13 @@ def _ends_with_comment(tail: bytes, at: int) -> bool:
     return len(tail) - at >= _END.size and at + _END.size + _END.unpack_from(tail, at)[-1] == len(tail)
 
 
-def parse_directory(data: bytes, end: End, *, name: str) -> Members:
+def parse_directory(data: bytes, end: End, *, name: str) -> Entries:
     """Return the members of a central directory. Costs about 3 us a member.
 
     Raises:
         SourceError: The directory is damaged, or two members share bytes.
     """
-    members = Members()
+    members = Entries()
     least = array("q")  # bytes that each member has in the archive at least
     at = 0
     while at < len(data):
@@ -232,7 +232,7 @@ def _problem(flags: int, method: int, stored: int, size: int) -> str:
     return ""
 
 
-def _spans(members: Members, least: array[int], end: End, name: str) -> Sequence[int]:
+def _spans(members: Entries, least: array[int], end: End, name: str) -> Sequence[int]:
     """Return how many bytes there are from each member to the next one, or to the directory.
 
     Raises:

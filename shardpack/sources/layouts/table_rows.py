@@ -75,6 +75,7 @@ class _Rows:
         self._texts = Texts()  # (rows) label, class name and object of the others, with zeros between: JSON has none
         self._places = array("q")  # number of the table, and of the line in it, of each row
         self._tables = [use.table.name for use in tables]
+        self._number_of = {name: number for number, name in enumerate(self._tables)}
         self._known: dict[str, bytes] = {}
 
     def add(self, sample: int, use: TableUse, number: int, values: dict[str, Any]) -> None:
@@ -93,7 +94,7 @@ class _Rows:
         row = len(self._texts)
         self._texts.append(b"%b\0%b\0%b" % (self._text_of(label), self._text_of(class_name), others))
         self.splits.append(self.split_names.setdefault(split, len(self.split_names)))
-        self._places.extend((self._tables.index(use.table.name), number))
+        self._places.extend((self._number_of[use.table.name], number))
         if self.row_of[sample] < 0:
             self.row_of[sample] = row
         else:
