@@ -79,16 +79,31 @@ def table_text(name: str, data: bytes) -> TableText:
 def head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
     """Return (names of the columns, the first rows, at most `limit`); ([], []) of what cannot be read as a table."""
     try:
-        if table.kind == "csv":
-            text = table.data[:_HEAD_BYTES].decode("utf-8-sig", errors="replace")
-            whole = text if len(table.data) <= _HEAD_BYTES else text[: text.rfind("\n") + 1]
-            reader = csv.reader(io.StringIO(whole, newline=""), **_dialect(table.delimiter))
-            lines = list(islice(filter(None, reader), limit + 1))
-            columns = [str(number) for number in range(max(map(len, lines), default=0))]
-            return (columns, list(lines)) if not table.header else (lines[0], list(lines[1:])) if lines else ([], [])
-        records = _head_records(table, max(limit, 1))  # the columns are those of the rows
+        return _head(table, limit)
     except (SourceError, csv.Error):
         return [], []
+
+
+def head_problem(table: TableText) -> str:
+    """Return why a table whose `head` has no columns has none."""
+    try:
+        _head(table, 1)
+    except csv.Error as error:
+        return f"cannot be read as CSV: {error}"
+    except SourceError as error:
+        return f"cannot be read: {error}"
+    return "is empty, or not a table"
+
+
+def _head(table: TableText, limit: int) -> tuple[list[str], list[list[Any]]]:
+    if table.kind == "csv":
+        text = table.data[:_HEAD_BYTES].decode("utf-8-sig", errors="replace")
+        whole = text if len(table.data) <= _HEAD_BYTES else text[: text.rfind("\n") + 1]
+        reader = csv.reader(io.StringIO(whole, newline=""), **_dialect(table.delimiter))
+        lines = list(islice(filter(None, reader), limit + 1))
+        columns = [str(number) for number in range(max(map(len, lines), default=0))]
+        return (columns, list(lines)) if not table.header else (lines[0], list(lines[1:])) if lines else ([], [])
+    records = _head_records(table, max(limit, 1))  # the columns are those of the rows
     names = list(dict.fromkeys(name for record in records for name in record))
     return names, [[record.get(name) for name in names] for record in records[:limit]]
 
@@ -97,7 +112,8 @@ def num_rows(table: TableText) -> int:
     """Return how many rows a table has at most, without reading their cells."""
     if table.kind == "parquet":
         return sum(map(len, _parquet_batches(table)))
-    lines = table.data.rstrip().count(b"\n") + 1
+    text = table.data.rstrip()
+    lines = (text.count(b"\n") or text.count(b"\r")) + 1
     return lines - 1 if table.kind == "csv" and table.header else lines
 
 

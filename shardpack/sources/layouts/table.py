@@ -39,7 +39,16 @@ from shardpack.sources.layouts.table_rows import TableUse, list_rows
 from shardpack.sources.listing import Listing
 from shardpack.sources.source import Problems
 from shardpack.sources.splits import SPLIT_NAMES
-from shardpack.sources.table_formats import FILE_NAME, TableText, distinct_values, head, is_number, num_rows, table_text
+from shardpack.sources.table_formats import (
+    FILE_NAME,
+    TableText,
+    distinct_values,
+    head,
+    head_problem,
+    is_number,
+    num_rows,
+    table_text,
+)
 from shardpack.sources.tree import Tree
 
 
@@ -142,7 +151,7 @@ def _named_columns(table: TableText, images: NamedImages, options: LayoutOptions
     """Return how a table is used, with the columns that the user named."""
     columns, rows = head(table, EXAMINED_ROWS)
     if not columns:
-        raise SourceError(f"{table.name} is empty, or not a table; name another (--table)")
+        raise SourceError(f"{table.name} {head_problem(table)}; name another (--table)")
     if options.key_column is None:
         found = examine(table, images)
         if found.column is None:
@@ -183,13 +192,15 @@ def _use(table: TableText, options: LayoutOptions, *, several: bool = False, par
     label, class_name, given = None, None, options.label_column
     split_values = distinct_values(table, SPLIT)
     by_row = split_column(split_values, (table.key, given if given is None else str(given)))
-    if part is not None:
+    both = None if given is not None or table.key == FILE_NAME else class_columns(columns, rows, table.key)
+    if both is not None:
+        label, class_name = both
+    elif part is not None:
         label = named_label(columns, table.key) if given is None else str(given) if str(given) in columns else None
     elif given is not None:
         label = columns[_column_number(columns, given, table, "label_column")]
     elif table.key != FILE_NAME:
-        both = class_columns(columns, rows, table.key)
-        label, class_name = both if both is not None else (label_column(columns, rows, table.key, split=by_row), None)
+        label = label_column(columns, rows, table.key, split=by_row)
     split = split_of_name(table.name) if several else None
     by_row = None if by_row == label else by_row
     others = tuple(column for column in columns if column not in (table.key, label, class_name, by_row))

@@ -670,3 +670,22 @@ def test_a_row_takes_little_memory():
         tracemalloc.stop()
     assert listing.num_samples == count
     assert peak < 450 * count
+
+
+def test_numbers_and_names_of_classes_in_a_joined_table_are_classes(tmp_path):
+    kinds = "image,label,class\na,0,cat\nb,1,dog\nc,1,dog\nd,0,cat\n"
+    said, listing, _ = line_of(tmp_path, {**PHOTOS, "boxes.csv": BOXES, "kinds.csv": kinds})
+    assert "label from column 'label' and class from 'class'" in said
+    assert listing.classes == ("cat", "dog")
+    assert json.loads(samples_of(listing)["b"]["json"]) == {"x": 2, "y": 0, "label": 1, "class": "dog"}
+
+
+def test_a_cell_that_is_too_long_is_told(tmp_path):
+    table = "name,label,more\n" + "".join(f"{name},x,{'y' * 140_000}\n" for name in "abcd")
+    with pytest.raises(SourceError, match=r"l\.csv cannot be read as CSV: field larger than field limit"):
+        line_of(tmp_path, {**PHOTOS, "l.csv": table}, table="l.csv")
+
+
+def test_a_table_with_the_line_ends_of_old_macs(tmp_path):
+    listing = line_of(tmp_path, {**PHOTOS, "l.csv": "name,kind\ra,p\rb,q\rc,p\rd,q\r"})[1]
+    assert listing.classes == ("p", "q")
