@@ -169,6 +169,9 @@ def _header_bytes(member: ZipMember, data: memoryview) -> int:
     length = LOCAL_HEADER_BYTES + int(name_bytes) + int(extra_bytes)
     if signature != b"PK\3\4" or method != member.method or length + member.stored > member.span:
         raise _damaged("its local header contradicts the central directory", member)
+    name = bytes(data[LOCAL_HEADER_BYTES : LOCAL_HEADER_BYTES + int(name_bytes)])
+    if name.isascii() and len(name) == name_bytes and member.name.isascii() and name.decode() != member.name:
+        raise _damaged(f"its local header contradicts the central directory: it is called {name.decode()!r}", member)
     return length
 
 
