@@ -313,7 +313,7 @@ class FileRepair:
             return
         splits = splits_of_shards(shards)
         if splits is None:
-            self._lost.append(f'{file_path(file)}: named splits; make them again with "shardpack split"')
+            self._lost.append(f'{file_path(file)}: named splits; make them again with "shardpack split --force"')
         else:
             self._make_file(file, lambda generation: encode_splits_file(splits, generation=generation))
 

@@ -149,7 +149,8 @@ def _column(what: str, name: object) -> str:
 def _by_name(weights: object, names: Sequence[str]) -> dict[str, Fraction]:
     """Return the weight of every class."""
     if not isinstance(weights, Mapping):
-        raise OptionError(f"weights is {weights!r}, expected {{class: weight}} or the name of a column of numbers")
+        shown = " ".join(repr(weights).split())[:60]
+        raise OptionError(f"weights is {shown}, expected {{class: weight}} or the name of a column of numbers")
     exact = {str(name): _exact(name, weight) for name, weight in weights.items()}
     known = set(names)
     if unknown := [name for name in exact if name not in known]:

@@ -95,6 +95,18 @@ def test_a_newest_manifest_that_is_damaged_is_given_up_with_force_only(edited, t
     assert shardpack.delete(out, ["k/004"]).generation == 4
 
 
+def test_splits_that_are_lost_are_replaced_as_is_told(tmp_path):
+    out = make(tmp_path / "out", 4)
+    shardpack.split(out, fraction={"train": 0.5, "val": 0.5})
+    (path,) = (out / ".shardpack").glob("splits-*.index")
+    path.unlink()
+    (lost,) = shardpack.repair(out).lost
+    assert lost.endswith('named splits; make them again with "shardpack split --force"')
+    shardpack.split(out, fraction={"train": 0.5, "val": 0.5}, force=True)
+    with shardpack.open(out) as ds:
+        assert [len(ds.split(name)) for name in ("train", "val")] == [2, 2]
+
+
 @pytest.mark.parametrize("damage", [None, b"x"])
 def test_a_way_back_from_a_list_of_deleted_samples_that_is_lost(tmp_path, damage):
     out = make(tmp_path / "out", 4)

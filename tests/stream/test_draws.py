@@ -235,6 +235,11 @@ def test_a_moved_sample_is_another_grouping():
         stream.load_state_dict(state)
 
 
+def test_weights_that_are_an_array_are_one_line():
+    with pytest.raises(OptionError, match=r"^weights is array\(\[\[[^\n]*, expected \{class: weight\}"):
+        opened(weights=np.ones((30, 3)))
+
+
 # With the label table of a dataset
 
 
