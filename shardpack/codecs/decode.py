@@ -123,7 +123,7 @@ class ArrayDecoder:
         self._field, self._suffix = field, split_compression(field)[1]
         self._gather = gather if cv2 is None else partial(opencv.gather, cv2)
 
-    def out_rows(self, count: int, payload: bytes, empty: Empty = np.empty) -> Pixels | None:
+    def out_rows(self, count: int, payload: bytes | memoryview, empty: Empty = np.empty) -> Pixels | None:
         """Return memory for a batch of arrays like the one in `payload`; None if that does not decode."""
         try:
             first = decode_field(self._field, payload)

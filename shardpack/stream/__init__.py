@@ -13,6 +13,7 @@ reader              chunks -> samples, in order
                                                                       (layered_block: buffers of base and layers)
 loader              decoded batches, in the stream's order
   batch_builder     one batch                                         (batch_memory: used again)
+  array_batch       one of arrays alone, copied out of maps           (mapped_steps: where they are)
   loadable          `ds.loader(...)`
 worker_shares       the same for the processes of a DataLoader
 """

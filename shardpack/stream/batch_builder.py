@@ -90,6 +90,9 @@ class BatchBuilder:
     framed: bool = field(init=False)
     skipped: list[tuple[str, str]] = field(init=False, default_factory=list)
 
+    def __len__(self) -> int:
+        return len(self.samples)
+
     def __post_init__(self) -> None:
         self.items = [None] * len(self.samples)
         self.out_rows, self.copies = {}, {}

@@ -19,6 +19,7 @@ from shardpack.read.shard_reader import LARGE_SAMPLE_BYTES
 from shardpack.runtime.arrays import Integers
 from shardpack.stream.draws import Draws
 from shardpack.stream.limits import CHUNK_BYTES, RUN_BYTES, ReaderSetup, ReadLimits
+from shardpack.stream.mapped_steps import MappedStep, mapped_steps
 from shardpack.stream.plan import Planner, SharingCosts
 from shardpack.stream.reader import Reader, SampleParts
 from shardpack.stream.stream_input import Placed, StreamInput
@@ -59,6 +60,10 @@ class Epochs(Protocol):
         With `steps`, yield the samples of these steps only; `begin` then counts samples of the steps.
         With `views`, payloads in a map are views of it instead of bytes.
         """
+        ...
+
+    def mapped_steps(self, epoch: int, rank_slice: RankSlice, first: int) -> Iterator[MappedStep]:
+        """Yield a rank's steps from number `first` on as places in mapped shards, as far as that is possible."""
         ...
 
     def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
@@ -161,11 +166,21 @@ class DatasetEpochs:
         slots = map(rank_slice.locate, planned_numbers(rank_slice, begin, steps, first=first, most=most))
         return reader.parts((epoch, partition, offset) for partition, offset in slots)
 
+    def mapped_steps(self, epoch: int, rank_slice: RankSlice, first: int) -> Iterator[MappedStep]:
+        size = rank_slice.batch_size
+        most = size * max(1, self.limits.part_samples // size)
+        groups = planned_numbers(rank_slice, first * size, None, first=size, most=most)
+        planner = self._planner(rank_slice)
+        positions = (planner.positions(epoch, *rank_slice.locate(numbers)) for numbers in groups)
+        return mapped_steps(self.stream_input, positions, size)
+
     def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
-        draws = None if self.draws is None else self.draws.orders
-        planner = Planner(self.stream_input.view, self.shuffle, rank_slice, whole_blocks=False, draws=draws)
-        positions = planner.positions(epoch, *rank_slice.locate(np.arange(begin, len(rank_slice))))
+        positions = self._planner(rank_slice).positions(epoch, *rank_slice.locate(np.arange(begin, len(rank_slice))))
         return Placed((self.stream_input,), np.zeros_like(positions), positions)
+
+    def _planner(self, rank_slice: RankSlice) -> Planner:
+        draws = None if self.draws is None else self.draws.orders
+        return Planner(self.stream_input.view, self.shuffle, rank_slice, whole_blocks=False, draws=draws)
 
 
 def default_partitions(shuffle: Shuffle, world_size: int, batch_size: int | None) -> int:

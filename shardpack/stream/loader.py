@@ -1,6 +1,7 @@
 """`Loader`: decoded, stacked batches of a stream, in its exact order for any number of threads.
 
     one thread       stream.steps --> samples of a step --> `BatchBuilder`, cut into tasks
+                     of arrays in maps: stream.mapped_steps --> `ArrayBatch`, likewise
     other threads    decode and transform; the last task of a step stacks the batch
     consumer         takes the batches in order; meanwhile `prefetch` more are built
 
@@ -17,6 +18,7 @@ from collections import deque
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, InvalidStateError
 from contextlib import closing, suppress
+from copy import copy
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,12 +29,15 @@ from shardpack.order.partitions import RankSlice
 from shardpack.read.sample import Sample
 from shardpack.runtime.arguments import as_integer, one_of
 from shardpack.runtime.threads import DaemonThreads, Threads
+from shardpack.stream.array_batch import ArrayBatch, array_batch, has_only_arrays
 from shardpack.stream.batch_builder import BatchBuilder, BatchSpec
 from shardpack.stream.batch_memory import BatchMemory
+from shardpack.stream.mapped_steps import MappedStep
 from shardpack.stream.options import LoaderOptions
 from shardpack.stream.reader import Taken
 
 Batch = dict[str, Any]
+Builder = BatchBuilder | ArrayBatch
 
 MAX_DEFAULT_THREADS = 8  # more gain little: between images, the interpreter runs one thread at a time
 MAX_TASK_SAMPLES = 8  # per task: so few that threads share a batch evenly
@@ -55,6 +60,7 @@ class Steps(Protocol):
     def set_epoch(self, epoch: int) -> None: ...
     def rewind(self) -> None: ...
     def steps(self, first: int = 0, *, views: bool = False) -> Generator[list[Sample], None, None]: ...
+    def mapped_steps(self, first: int) -> Iterator[MappedStep]: ...
     def state_at(self, rank_samples: int) -> dict[str, Any]: ...
     def load_state_dict(self, state: Mapping[str, Any]) -> None: ...
 
@@ -165,8 +171,6 @@ class Loader:
         first = begin // ours.batch_size
         # Arrays are copied once, from the map into the batch, by the threads that decode.
         views = any(isinstance(decode, ArrayDecoder) for decode in self._decoders.values())
-        steps = stream.steps(first, views=views)
-        stream.rewind()
         progress = self._progress = Taken(begin)
         spec = BatchSpec(
             stream.fields,
@@ -179,31 +183,29 @@ class Loader:
             images=self._images,
             empty=self._memory.empty,
         )
+        now = copy(stream)  # is read later, and must not follow `set_epoch`
+        builders = _builders(now, spec, first, begin % ours.batch_size, views=views)
+        stream.rewind()
         over = begin >= len(ours)  # the last step may be empty here, while other ranks have more
-        return self._batches(spec, steps, progress, range(0) if over else range(first, len(self)))
+        return self._batches(builders, progress, range(0) if over else range(first, len(self)))
 
-    def _batches(
-        self, spec: BatchSpec, steps: Generator[list[Sample], None, None], progress: Taken, numbers: range
-    ) -> Iterator[Batch]:
-        size, left_out = self.batch_size, progress.taken % self.batch_size
+    def _batches(self, builders: Generator[Builder, None, None], progress: Taken, numbers: range) -> Iterator[Batch]:
+        size = self.batch_size
         end = len(self._stream.rank_slice)
         waiting = iter(numbers)
-        under_way: deque[Future[Future[tuple[Batch, BatchBuilder]]]] = deque()
+        under_way: deque[Future[Future[tuple[Batch, Builder]]]] = deque()
         with (
-            closing(steps),
+            closing(builders),
             DaemonThreads(self._threads, purpose="decode") as decoders,
             Threads(1, purpose="read") as reader,
         ):
 
-            def start(number: int) -> Future[tuple[Batch, BatchBuilder]]:
-                samples = next(steps)
-                if number == numbers.start:
-                    del samples[:left_out]
-                return self._start(BatchBuilder(spec, [*samples]), decoders)
+            def start() -> Future[tuple[Batch, Builder]]:
+                return self._start(next(builders), decoders)
 
             for number in numbers:
-                while len(under_way) <= self._prefetch and (following := next(waiting, None)) is not None:
-                    under_way.append(reader.start(start, following))
+                while len(under_way) <= self._prefetch and next(waiting, None) is not None:
+                    under_way.append(reader.start(start))
                 batch, builder = under_way.popleft().result().result()
                 progress.taken = min((number + 1) * size, end)
                 if builder.skipped:
@@ -212,11 +214,11 @@ class Loader:
                 yield batch
                 del batch
 
-    def _start(self, builder: BatchBuilder, threads: DaemonThreads) -> Future[tuple[Batch, BatchBuilder]]:
+    def _start(self, builder: Builder, threads: DaemonThreads) -> Future[tuple[Batch, Builder]]:
         """Let the threads build a batch; the thread that builds its last part stacks it."""
-        count, step = len(builder.samples), self._task_samples
+        count, step = len(builder), self._task_samples
         firsts = range(0, count, step) or range(1)
-        done: Future[tuple[Batch, BatchBuilder]] = Future()
+        done: Future[tuple[Batch, Builder]] = Future()
         lock, left = threading.Lock(), [len(firsts)]
 
         def build(first: int) -> None:
@@ -234,6 +236,24 @@ class Loader:
         for first in firsts:
             threads.start(build, first)
         return done
+
+
+def _builders(
+    stream: Steps, spec: BatchSpec, first: int, left_out: int, *, views: bool
+) -> Generator[Builder, None, None]:
+    """Yield what builds the batch of each step from number `first` on, of which the first samples are left out."""
+    if has_only_arrays(spec):
+        for step in stream.mapped_steps(first):
+            builder = array_batch(spec, step.without(left_out) if left_out else step)
+            if builder is None:
+                break
+            yield builder
+            first, left_out = first + 1, 0
+    with closing(stream.steps(first, views=views)) as steps:
+        for samples in steps:
+            del samples[:left_out]
+            left_out = 0
+            yield BatchBuilder(spec, [*samples])
 
 
 def _usable_cpus() -> int:

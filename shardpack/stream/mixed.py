@@ -32,6 +32,7 @@ from shardpack.stream.epochs import (
     planned_numbers,
 )
 from shardpack.stream.limits import CHUNK_BYTES, DEFAULT_MEMORY_BYTES, ReadLimits
+from shardpack.stream.mapped_steps import MappedStep
 from shardpack.stream.options import StreamOptions
 from shardpack.stream.plan import Planner
 from shardpack.stream.reader import SampleParts
@@ -147,6 +148,9 @@ class MixedEpochs:
                 samples.append(chain.from_iterable(stack.enter_context(closing(reader.parts(slots)))))
             for sources, _, _, repeats in scheduled[0]:
                 yield _interleaved(samples, sources.tolist(), repeats.tolist())
+
+    def mapped_steps(self, epoch: int, rank_slice: RankSlice, first: int) -> Iterator[MappedStep]:  # noqa: ARG002
+        return iter(())  # the datasets may hold arrays of other shapes
 
     def placed(self, epoch: int, rank_slice: RankSlice, begin: int) -> Placed:
         (scheduled,) = self._scheduled(epoch, rank_slice, [np.arange(begin, len(rank_slice))])

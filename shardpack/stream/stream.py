@@ -25,6 +25,7 @@ from shardpack.sources.listing import Listing
 from shardpack.stream.draws import FROM_TABLE, LabelColumns, asked_draws
 from shardpack.stream.epochs import DatasetEpochs, Epochs
 from shardpack.stream.loader import Loader
+from shardpack.stream.mapped_steps import MappedStep
 from shardpack.stream.options import Crop, Decode, FieldsTransform, LoaderOptions, Size, StreamOptions
 from shardpack.stream.reader import SampleParts, Taken
 from shardpack.stream.stream_input import Streamable
@@ -179,6 +180,10 @@ class Stream:
             samples = chain.from_iterable(parts)
             while step := list(islice(samples, rank_slice.batch_size)):
                 yield step
+
+    def mapped_steps(self, first: int) -> Iterator[MappedStep]:
+        """Yield steps of this epoch from number `first` on, as far as they are in mapped shards; see `steps`."""
+        return self._epochs.mapped_steps(self._epoch, self._slice, first)
 
     def listing(self) -> Listing:
         """Return the samples of the next iteration as `shardpack.pack` takes them: where their bytes are.
