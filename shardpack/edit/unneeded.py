@@ -92,6 +92,7 @@ def find_unneeded(
     folders = tuple(f"{folder}/" for manifest in manifests for folder in _layer_folders(manifest))
     droppable = _packed_shards(_manifests(target, generations), target) - needed
     tags = _tags_in_use(target, listed)
+    awaited = newest.manifest.generation + 1 if tags else None  # the generation that these edits make
     of_edits = {path for path in paths if _is_of_edit(path, paths)} - needed - droppable
     spared = _maybe_committed(target, manifests, of_edits, paths.keys() - needed)
     unneeded = [
@@ -102,6 +103,7 @@ def find_unneeded(
         and not one.path.startswith(folders)
         and (_is_sidecar(one.path) or one.path in droppable or one.path in of_edits)
         and not any(tag in one.path for tag in tags)
+        and (awaited is None or generation_of(one.path) != awaited)
     ]
     old = [one for one in unneeded if _is_old(one, written_before)]
     old.sort(key=lambda one: _is_sidecar(one.path))  # a tar that has an index is known to be of an edit

@@ -105,6 +105,16 @@ def test_what_an_unfinished_edit_made_stays(place):
     assert left == [name for name in ORPHANS if "g000002" not in name]
 
 
+def test_what_an_edit_under_way_has_put_for_the_next_generation_stays(place):
+    """Not all of these names have the tag of the edit; its manifest is the last file that it writes."""
+    next_names = [name.replace("000002", "000004") for name in ORPHANS if "g000002" not in name]
+    place.put([*ORPHANS, *next_names])
+    place.store.put(".shardpack/tmp/relabel-01234567/edit.json", EditNote("g000004-0badcafe").encode())
+    assert sorted(paths(place.find().files)) == ORPHANS
+    place.store.delete(".shardpack/tmp/relabel-01234567/edit.json")
+    assert sorted(paths(place.find().files)) == sorted([*ORPHANS, *next_names])
+
+
 def test_files_that_only_deleted_generations_name_go(place):
     """Generation 3 no longer has the shard, the table and the keys of the others."""
     manifest = newest_generation(place.target).manifest
