@@ -181,7 +181,7 @@ def test_a_split_of_ranges_without_the_deleted(files):
     want = [key for at, key in enumerate(KEYS) if SPLIT[key] == "train" and not 3 <= at < 12]
     assert ds.splits["train"] == len(want)
     assert list(ds.split("train").keys()) == want
-    assert ds.listing("train").keys == want
+    assert ds.split("train").listing().keys == want
     left = KEYS[:3] + KEYS[12:]
     assert [sample.position for sample in ds.split("train")] == [left.index(key) for key in want]
 
