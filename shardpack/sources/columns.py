@@ -1,7 +1,8 @@
 """Columns of values that need no Python object each: of a million labels, a list would take most of the memory.
 
-Texts     bytes in one buffer
-Chosen    values of other columns, by their numbers
+MadeColumn    values that are made when they are asked for
+Texts         bytes in one buffer
+Chosen        values of other columns, by their numbers
 """
 
 from __future__ import annotations
@@ -21,7 +22,25 @@ T = TypeVar("T")
 _AT_ONCE = 65_536  # values that are made together while one iterates
 
 
-class Texts(Sequence[bytes]):
+class MadeColumn(Sequence[T_co]):
+    """A column whose values are made when they are asked for; slices are lists."""
+
+    __slots__ = ()
+
+    def _value(self, row: int) -> T_co:
+        """Return the value of a row, counted from 0."""
+        raise NotImplementedError
+
+    @overload
+    def __getitem__(self, which: int) -> T_co: ...
+    @overload
+    def __getitem__(self, which: slice) -> list[T_co]: ...
+    def __getitem__(self, which: int | slice) -> T_co | list[T_co]:
+        rows = range(len(self))[which]
+        return self._value(rows) if isinstance(rows, int) else list(map(self._value, rows))
+
+
+class Texts(MadeColumn[bytes]):
     """Byte strings, which take 8 bytes each besides their own."""
 
     __slots__ = ("_data", "_ends")
@@ -39,16 +58,8 @@ class Texts(Sequence[bytes]):
     def __len__(self) -> int:
         return len(self._ends) - 1
 
-    @overload
-    def __getitem__(self, which: int) -> bytes: ...
-    @overload
-    def __getitem__(self, which: slice) -> list[bytes]: ...
-    def __getitem__(self, which: int | slice) -> bytes | list[bytes]:
-        if isinstance(which, slice):
-            return [self[number] for number in range(*which.indices(len(self)))]
-        if which < 0:
-            which = range(len(self))[which]
-        return bytes(memoryview(self._data)[self._ends[which] : self._ends[which + 1]])
+    def _value(self, row: int) -> bytes:
+        return bytes(memoryview(self._data)[self._ends[row] : self._ends[row + 1]])
 
 
 class Chosen(Sequence[T_co]):

@@ -8,14 +8,13 @@ from __future__ import annotations
 from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import overload
 
 import numpy as np
 import numpy.typing as npt
 
 from shardpack.errors import ShardpackError, SourceError
 from shardpack.sources.archives.names import is_hidden, problem_of, repeated, with_slashes, without_dot, wrapping_folder
-from shardpack.sources.columns import Chosen
+from shardpack.sources.columns import Chosen, MadeColumn
 from shardpack.sources.listing import Listing, Reference
 from shardpack.sources.scan import Files
 from shardpack.sources.source import Problems
@@ -27,7 +26,7 @@ def _int64s() -> array[int]:
     return array("q")
 
 
-class Ranges(Sequence[Reference]):
+class Ranges(MadeColumn[Reference]):
     """References to ranges of one object, by where they start."""
 
     def __init__(self, store: int, path: str, starts: Sequence[int]) -> None:
@@ -36,14 +35,8 @@ class Ranges(Sequence[Reference]):
     def __len__(self) -> int:
         return len(self._starts)
 
-    @overload
-    def __getitem__(self, which: int) -> Reference: ...
-    @overload
-    def __getitem__(self, which: slice) -> list[Reference]: ...
-    def __getitem__(self, which: int | slice) -> Reference | list[Reference]:
-        if isinstance(which, slice):
-            return [self[number] for number in range(*which.indices(len(self)))]
-        return Reference(self._store, self._path, self._starts[which])
+    def _value(self, row: int) -> Reference:
+        return Reference(self._store, self._path, self._starts[row])
 
 
 @dataclass(slots=True)

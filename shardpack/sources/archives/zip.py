@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import overload
-
 import numpy as np
 
 from shardpack.sources.archives.members import Members
 from shardpack.sources.archives.zip_directory import FOLDER, LINK, TAIL_BYTES, Entries, find_end, parse_directory
 from shardpack.sources.archives.zip_store import ZipMember
-from shardpack.sources.columns import Texts
+from shardpack.sources.columns import MadeColumn, Texts
 from shardpack.sources.listing import Reference
 from shardpack.storage.protocols import Store
 
@@ -48,7 +45,7 @@ def list_zip(store: Store, path: str, number: int) -> Members:
     return members
 
 
-class ZipReferences(Sequence[Reference]):
+class ZipReferences(MadeColumn[Reference]):
     """References to the members of an archive in a ZipStore, made when they are needed."""
 
     def __init__(self, store: int, archive: str, entries: Entries) -> None:
@@ -59,14 +56,8 @@ class ZipReferences(Sequence[Reference]):
     def __len__(self) -> int:
         return len(self._names)
 
-    @overload
-    def __getitem__(self, which: int) -> Reference: ...
-    @overload
-    def __getitem__(self, which: slice) -> list[Reference]: ...
-    def __getitem__(self, which: int | slice) -> Reference | list[Reference]:
-        if isinstance(which, slice):
-            return [self[number] for number in range(*which.indices(len(self)))]
-        all_, row = self._entries, which
+    def _value(self, row: int) -> Reference:
+        all_ = self._entries
         member = ZipMember(
             self._archive,
             all_.offset[row],
